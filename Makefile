@@ -1,0 +1,27 @@
+# Two commands do all the set-up: `make demo` runs the main job on real weights, `make test` passes the tests.
+PYTHON ?= python3
+VENV ?= .venv
+NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
+
+.PHONY: demo test quick check docs bench clean help
+
+help:
+	@grep -E '^# `|^[a-z]+:.*##' Makefile | sed -E 's/:.*## /: /'
+
+$(VENV)/installed: $(NATIVE)
+	scripts/setup $(VENV) $(PYTHON)
+
+demo: $(VENV)/installed ## synthesise samples/ with the real LJSpeech V1 weights
+	scripts/demo $(VENV)
+
+test: $(VENV)/installed ## the whole test suite
+	scripts/test $(VENV)
+
+quick: $(VENV)/installed ## the tests that take less than about five seconds each
+	scripts/test $(VENV) -m "not slow"
+
+check: $(VENV)/installed ## linters, types and the import contract
+	scripts/check $(VENV)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache

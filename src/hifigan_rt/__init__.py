@@ -1,0 +1,50 @@
+"""Takes a HiFi-GAN checkpoint to production: loads it without PyTorch, runs, converts and measures it.
+
+    vocoder = hifigan_rt.load("ljspeech-v1")
+    audio = vocoder(mel)                       # [M, T] -> [N], float32 in [-1, 1]
+
+Names are imported when they are first used, so that `import hifigan_rt` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
+    from hifigan_rt.errors import HifiganError, MelConventionWarning
+    from hifigan_rt.vocoder import Vocoder, load
+
+__all__ = [
+    "GeneratorConfig",
+    "HifiganError",
+    "MelConfig",
+    "MelConventionWarning",
+    "ModelConfig",
+    "Vocoder",
+    "load",
+]
+
+_HOME = {
+    "GeneratorConfig": "config",
+    "HifiganError": "errors",
+    "MelConfig": "config",
+    "MelConventionWarning": "errors",
+    "ModelConfig": "config",
+    "Vocoder": "vocoder",
+    "load": "vocoder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version("hifigan-rt")
+    if name not in _HOME:
+        raise AttributeError(f"module 'hifigan_rt' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hifigan_rt.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,242 @@
+"""What a model is: the generator's architecture and the mel settings that go with it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hifigan_rt.errors import ConfigError
+
+MAX_CHANNELS = 1 << 14
+MAX_RATE = 1 << 12
+MAX_KERNEL_SIZE = 1 << 10
+MAX_DILATION = 1 << 12
+MAX_LAYERS = 1 << 12
+"""Bounds far above any published vocoder, so that a hostile config cannot make us allocate without end."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The architecture of a HiFi-GAN generator, in the words of the original's `config.json`.
+
+    Raises:
+        ConfigError: a value is out of range or contradicts another; the text names field, value and rule.
+    """
+
+    upsample_initial_channel: int
+    """Channels after `conv_pre`; stage i has this number halved i + 1 times (integer division)."""
+    upsample_rates: tuple[int, ...]
+    """Stride of each transposed convolution; their product is the hop length in samples."""
+    upsample_kernel_sizes: tuple[int, ...]
+    """Kernel of each transposed convolution, at least its rate."""
+    resblock: Literal["1", "2"]
+    """Type of the residual blocks: "1" has two convolutions per dilation, "2" has one."""
+    resblock_kernel_sizes: tuple[int, ...]
+    """One parallel residual block per entry."""
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+    """The dilations of each of those residual blocks."""
+    num_mels: int = 80
+    """Mel bands of the input."""
+
+    def __post_init__(self) -> None:
+        _check_range("num_mels", self.num_mels, 1, MAX_CHANNELS)
+        _check_range("upsample_initial_channel", self.upsample_initial_channel, 1, MAX_CHANNELS)
+        if self.resblock not in ("1", "2"):
+            raise ConfigError(f"resblock={self.resblock!r} must be '1' or '2'")
+        if not self.upsample_rates:
+            raise ConfigError("upsample_rates=[] must hold at least one rate")
+        _check_same_length("upsample_kernel_sizes", self.upsample_kernel_sizes, "upsample_rates", self.upsample_rates)
+        if not self.resblock_kernel_sizes:
+            raise ConfigError("resblock_kernel_sizes=[] must hold at least one kernel size")
+        _check_same_length(
+            "resblock_dilation_sizes",
+            self.resblock_dilation_sizes,
+            "resblock_kernel_sizes",
+            self.resblock_kernel_sizes,
+        )
+        for i, (rate, kernel) in enumerate(zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True)):
+            _check_range(f"upsample_rates[{i}]", rate, 1, MAX_RATE)
+            _check_range(f"upsample_kernel_sizes[{i}]", kernel, 1, MAX_KERNEL_SIZE)
+            if kernel < rate:
+                raise ConfigError(
+                    f"upsample_kernel_sizes[{i}]={kernel} is smaller than upsample_rates[{i}]={rate}: "
+                    "a kernel must cover its rate, or samples would stay empty"
+                )
+        halvings = len(self.upsample_rates)
+        if self.upsample_initial_channel >> halvings == 0:
+            raise ConfigError(
+                f"upsample_initial_channel={self.upsample_initial_channel} halves to 0 channels after "
+                f"{halvings} upsample stages: it must be at least {1 << halvings}"
+            )
+        for j, (kernel, dilations) in enumerate(
+            zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True)
+        ):
+            _check_range(f"resblock_kernel_sizes[{j}]", kernel, 1, MAX_KERNEL_SIZE)
+            if not dilations:
+                raise ConfigError(f"resblock_dilation_sizes[{j}]=[] must hold at least one dilation")
+            for m, dilation in enumerate(dilations):
+                _check_range(f"resblock_dilation_sizes[{j}][{m}]", dilation, 1, MAX_DILATION)
+                self._check_padding(j, kernel, dilation)
+            if self.resblock == "1":
+                self._check_padding(j, kernel, 1)
+        layers = halvings * sum(2 * len(dilations) for dilations in self.resblock_dilation_sizes)
+        if layers > MAX_LAYERS:
+            raise ConfigError(
+                f"resblock_dilation_sizes and upsample_rates ask for {layers} convolutions: at most {MAX_LAYERS}"
+            )
+
+    @staticmethod
+    def _check_padding(j: int, kernel: int, dilation: int) -> None:
+        if (kernel - 1) * dilation % 2:
+            raise ConfigError(
+                f"resblock_kernel_sizes[{j}]={kernel} with dilation {dilation} cannot keep the length: "
+                "(kernel - 1) * dilation must be even"
+            )
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per mel frame: the product of the upsample rates."""
+        return math.prod(self.upsample_rates)
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """How a mel spectrogram is computed; the defaults beyond the first seven are the original's recipe.
+
+    Raises:
+        ConfigError: a value is out of range or contradicts another.
+    """
+
+    sample_rate: int
+    """In Hz."""
+    n_fft: int
+    """Length of the Fourier transform, in samples."""
+    win_length: int
+    """Length of the periodic Hann window, in samples; at most `n_fft`."""
+    hop_length: int
+    """Samples from frame to frame."""
+    num_mels: int
+    """Mel bands."""
+    fmin: float = 0.0
+    """Lower edge of the first band, in Hz."""
+    fmax: float | None = None
+    """Upper edge of the last band, in Hz; None is half the sample rate."""
+    log: Literal["ln", "log10"] = "ln"
+    """Base of the logarithm."""
+    floor: float = 1e-5
+    """Magnitudes below it are raised to it before the logarithm."""
+    magnitude_epsilon: float = 1e-9
+    """Added under the square root of the magnitude (original: meldataset.py)."""
+    padding: Literal["reflect", "center", "zero"] = "reflect"
+    """reflect: (n_fft - hop) / 2 reflected samples per side, T = floor(N / hop) (the original).
+    zero: the same with zeros. center: n_fft / 2 reflected samples per side, T = 1 + floor(N / hop)."""
+    norm: Literal["slaney"] | None = "slaney"
+    """slaney: each band has unit area; None: each band peaks at 1."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted per band after the logarithm; one value per band, or a single one."""
+    scale: tuple[float, ...] | None = None
+    """Divided by per band after `mean`; one value per band, or a single one."""
+
+    def __post_init__(self) -> None:
+        _check_range("sample_rate", self.sample_rate, 1, 1 << 20)
+        _check_range("n_fft", self.n_fft, 2, 1 << 20)
+        _check_range("win_length", self.win_length, 1, 1 << 20)
+        _check_range("hop_length", self.hop_length, 1, 1 << 20)
+        _check_range("num_mels", self.num_mels, 1, MAX_CHANNELS)
+        if self.win_length > self.n_fft:
+            raise ConfigError(f"win_length={self.win_length} must be at most n_fft={self.n_fft}")
+        if self.padding != "center" and self.hop_length > self.n_fft:
+            raise ConfigError(f"hop_length={self.hop_length} must be at most n_fft={self.n_fft}")
+        nyquist = self.sample_rate / 2
+        if not 0 <= self.fmin < nyquist:
+            raise ConfigError(f"fmin={self.fmin} Hz must be at least 0 and below half the sample rate, {nyquist}")
+        if self.fmax is not None and not self.fmin < self.fmax <= nyquist:
+            raise ConfigError(
+                f"fmax={self.fmax} Hz must be above fmin={self.fmin} and at most half the sample rate, {nyquist} "
+                "(null is half the sample rate)"
+            )
+        if self.log not in ("ln", "log10"):
+            raise ConfigError(f"log={self.log!r} must be 'ln' or 'log10'")
+        if self.padding not in ("reflect", "center", "zero"):
+            raise ConfigError(f"padding={self.padding!r} must be 'reflect', 'center' or 'zero'")
+        if self.norm not in ("slaney", None):
+            raise ConfigError(f"norm={self.norm!r} must be 'slaney' or null")
+        for field in ("floor", "magnitude_epsilon"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value >= 0) or (field == "floor" and value == 0):
+                raise ConfigError(f"{field}={value} must be a finite number above 0")
+        for field in ("mean", "scale"):
+            values = getattr(self, field)
+            if values is not None and len(values) not in (1, self.num_mels):
+                raise ConfigError(f"{field} holds {len(values)} values: one, or num_mels={self.num_mels}, are needed")
+        if self.scale is not None and not all(math.isfinite(value) and value != 0 for value in self.scale):
+            raise ConfigError("scale holds a 0 or a number that is not finite: the mel is divided by it")
+        if self.mean is not None and not all(math.isfinite(value) for value in self.mean):
+            raise ConfigError("mean holds a number that is not finite")
+
+    @property
+    def effective_fmax(self) -> float:
+        """Upper edge of the last band in Hz, with None resolved to half the sample rate."""
+        return self.sample_rate / 2 if self.fmax is None else self.fmax
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A generator's architecture with, where known, the mel settings that it was trained on."""
+
+    generator: GeneratorConfig
+    mel: MelConfig | None = None
+    resblock_was_integer: bool = False
+    """The file held `"resblock": 1` without quotes, which the original code reads as type 2."""
+
+    def __post_init__(self) -> None:
+        if self.mel is None:
+            return
+        if self.mel.hop_length != self.generator.hop_length:
+            raise ConfigError(
+                f"hop_size={self.mel.hop_length} does not match upsample_rates="
+                f"{list(self.generator.upsample_rates)}, whose product is {self.generator.hop_length}"
+            )
+        if self.mel.num_mels != self.generator.num_mels:
+            raise ConfigError(
+                f"num_mels={self.mel.num_mels} of the mel settings differs from the generator's "
+                f"num_mels={self.generator.num_mels}"
+            )
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name}={value} must be from {low} to {high}")
+
+
+def _check_same_length(name: str, values: tuple[Any, ...], other: str, others: tuple[Any, ...]) -> None:
+    if len(values) != len(others):
+        raise ConfigError(
+            f"{name}={_listed(values)} has {len(values)} entries and {other}={_listed(others)} has {len(others)}: "
+            "they must be as many"
+        )
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return json.dumps(values)
+
+
+def _v(
+    channels: int, rates: tuple[int, ...], kernels: tuple[int, ...], resblock: Literal["1", "2"],
+    resblock_kernels: tuple[int, ...], dilations: tuple[tuple[int, ...], ...],
+) -> ModelConfig:  # fmt: skip
+    return ModelConfig(
+        GeneratorConfig(channels, rates, kernels, resblock, resblock_kernels, dilations),
+        MelConfig(22050, 1024, 1024, 256, 80, 0.0, 8000.0),
+    )
+
+
+PRESETS: Mapping[str, ModelConfig] = {
+    "v1": _v(512, (8, 8, 2, 2), (16, 16, 4, 4), "1", (3, 7, 11), ((1, 3, 5),) * 3),
+    "v2": _v(128, (8, 8, 2, 2), (16, 16, 4, 4), "1", (3, 7, 11), ((1, 3, 5),) * 3),
+    "v3": _v(256, (8, 8, 4), (16, 16, 8), "2", (3, 5, 7), ((1, 2), (2, 6), (3, 12))),
+}
+"""The three published configs (jik876/hifi-gan: config_v1.json, config_v2.json, config_v3.json)."""

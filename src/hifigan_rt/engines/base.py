@@ -1,0 +1,72 @@
+"""The one door of every engine: `run` a batch of mels of equal length, then `close`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from hifigan_rt.errors import EngineError
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a user may ask of any engine."""
+
+    threads: int | None = None
+    """Worker threads; None is what `machine.usable_cores` says."""
+    precision: str = "float32"
+    """Arithmetic asked for; the reference engine alone computes in float64 whatever is asked."""
+    execution_provider: str | None = None
+    """A name of ONNX Runtime's providers; None is its CPU provider."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is really running, for people and for machines."""
+
+    name: str
+    version: str
+    """Of the runtime below it."""
+    precision: str
+    threads: int
+    device: str
+    """For example "cpu"."""
+
+
+class Engine(ABC):
+    """A loaded model that turns mels into audio. Safe to call from several threads."""
+
+    info: EngineInfo
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def run(self, mel: np.ndarray) -> np.ndarray:
+        """Synthesise a batch.
+
+        Args:
+            mel: float32 `[B, M, T]`, C-contiguous, checked by the caller.
+
+        Returns:
+            float32 `[B, N]` with N = graph.output_length(T), in [-1, 1].
+
+        Raises:
+            EngineError: the engine is closed or failed.
+        """
+        if self._closed:
+            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+        return self._run(mel)
+
+    def close(self) -> None:
+        """Free what the engine holds; closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    @abstractmethod
+    def _run(self, mel: np.ndarray) -> np.ndarray: ...
+
+    def _close(self) -> None:  # noqa: B027 - most engines hold nothing but memory
+        """Free what the garbage collector does not."""

@@ -1,0 +1,120 @@
+"""Every error that hifigan-rt raises on purpose, as one tree.
+
+    HifiganError
+    +-- ConfigError                 a config field is missing, mistyped or contradicts another
+    +-- ModelNotFound               a model name, file or folder leads to no model
+    +-- CheckpointError             a checkpoint file cannot be read
+    |   +-- UnsafeCheckpoint        it asks for code that is not on the allow-list
+    |   +-- WeightMismatch          its weights do not fit the architecture
+    +-- AudioError                  a recording cannot be read, or is not what the model expects
+    |   +-- AudioTooShort           fewer samples than the mel analysis needs
+    |   +-- SampleRateMismatch      another sample rate, and no leave to resample
+    +-- MelError                    a mel spectrogram has a wrong shape, dtype or value
+    +-- DatasetError                a file list, folder or glob leads to no clips
+    +-- EngineError                 an engine failed or was used after close()
+    |   +-- EngineUnavailable       its package or device is not there
+    +-- ExportError                 a converted model could not be written or verified
+    +-- OutputError                 a result could not be written
+
+    MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
+
+Each text names the value received, the rule, and the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class HifiganError(Exception):
+    """Base of every error that hifigan-rt raises on purpose."""
+
+
+class ConfigError(HifiganError):
+    """A config field is missing, mistyped, out of range or contradicts another."""
+
+
+class ModelNotFound(HifiganError):
+    """A model name, file or folder leads to no model."""
+
+
+class CheckpointError(HifiganError):
+    """A checkpoint file cannot be read: not a checkpoint, damaged, or over the limits."""
+
+
+class UnsafeCheckpoint(CheckpointError):
+    """A checkpoint asks for code that is not on the allow-list of tensor rebuilders; nothing was run."""
+
+
+class WeightMismatch(CheckpointError):
+    """The weights do not fit the architecture; all differences are listed at once.
+
+    Attributes:
+        missing: names that the architecture needs and the checkpoint lacks.
+        unexpected: names that the checkpoint has and the architecture lacks.
+        misshapen: name to (shape found, shape needed).
+    """
+
+    def __init__(
+        self,
+        missing: Sequence[str],
+        unexpected: Sequence[str],
+        misshapen: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+        hint: str = "",
+    ) -> None:
+        self.missing = tuple(missing)
+        self.unexpected = tuple(unexpected)
+        self.misshapen = dict(misshapen)
+        lines = [
+            f"the weights do not fit the architecture: {len(self.missing)} missing, "
+            f"{len(self.unexpected)} unexpected, {len(self.misshapen)} of another shape"
+        ]
+        lines += [f"  missing     {name}" for name in self.missing]
+        lines += [f"  unexpected  {name}" for name in self.unexpected]
+        lines += [
+            f"  shape       {name}: found {list(found)}, needed {list(needed)}"
+            for name, (found, needed) in self.misshapen.items()
+        ]
+        if hint:
+            lines.append(hint)
+        super().__init__("\n".join(lines))
+
+
+class AudioError(HifiganError):
+    """A recording cannot be read, or is not what the model expects."""
+
+
+class AudioTooShort(AudioError):
+    """A recording has fewer samples than the mel analysis needs."""
+
+
+class SampleRateMismatch(AudioError):
+    """A recording has another sample rate than the model, and resampling was not asked for."""
+
+
+class MelError(HifiganError):
+    """A mel spectrogram has a wrong shape, dtype or value."""
+
+
+class DatasetError(HifiganError):
+    """A file list, folder or glob leads to no clips, or names clips that are not there."""
+
+
+class EngineError(HifiganError):
+    """An engine failed, or was used after it was closed."""
+
+
+class EngineUnavailable(EngineError):
+    """An engine's package or device is not on this machine; the text says how to get it."""
+
+
+class ExportError(HifiganError):
+    """A converted model could not be written, or does not compute what the reference computes."""
+
+
+class OutputError(HifiganError):
+    """A result could not be written; whatever stood at its place before is untouched."""
+
+
+class MelConventionWarning(UserWarning):
+    """A mel's range looks like another convention than the model's; the text names the likely one."""

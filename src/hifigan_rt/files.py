@@ -1,0 +1,48 @@
+"""Writes a file whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from hifigan_rt.errors import OutputError
+
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+"""The mask can only be read by setting it, which threads would notice later: so once, at import."""
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` that takes its name when the block ends well.
+
+    When the block raises, or the process is interrupted, the temporary file is removed and whatever stood at `path`
+    is untouched.
+
+    Raises:
+        OutputError: the folder is missing or read-only, or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+            temporary = Path(name)
+            with os.fdopen(descriptor, "w+b") as file:
+                # mkstemp makes the file private; a result gets the rights that open() would have given it.
+                temporary.chmod(0o666 & ~_UMASK)
+                yield file
+                file.flush()
+            temporary.replace(path)
+            temporary = None
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{str(path)!r} could not be written: {error.strerror or error}; nothing stands at its place "
+            "but what was there before"
+        ) from error

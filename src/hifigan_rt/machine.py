@@ -1,0 +1,45 @@
+"""What this process may use of the machine it runs on."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use: the affinity mask and the cgroup's quota, the smaller of both.
+
+    Two hardware threads of one core count once: they share its vector units, which is all a vocoder uses.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        allowed = os.sched_getaffinity(0)
+    else:
+        allowed = set(range(os.cpu_count() or 1))
+    cores = len({_core_of(cpu) for cpu in allowed})
+    quota = _cgroup_quota()
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def _core_of(cpu: int) -> str:
+    try:
+        return (_TOPOLOGY / f"cpu{cpu}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return str(cpu)
+
+
+def _cgroup_quota() -> float | None:
+    """Processors that the cgroup grants, None if it sets no limit."""
+    try:
+        if _CGROUP_V2.exists():
+            limit, period = _CGROUP_V2.read_text().split()
+            return None if limit == "max" else int(limit) / int(period)
+        limit = (_CGROUP_V1 / "cpu.cfs_quota_us").read_text()
+        period = (_CGROUP_V1 / "cpu.cfs_period_us").read_text()
+        return None if int(limit) <= 0 else int(limit) / int(period)
+    except (OSError, ValueError):
+        return None
