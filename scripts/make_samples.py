@@ -30,7 +30,7 @@ SEED = 20261122
 
 
 def phonemes_of(text: str) -> str:
-    """International phonetic alphabet, by espeak-ng; it prints one line per clause, which the comma keeps as a pause."""
+    """International phonetic alphabet, by espeak-ng, whose one line per clause becomes a comma: a pause."""
     command = ["espeak-ng", "-q", "--ipa=1", "--sep=", "-v", "en-us", text]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().replace("\n", ", ") + "."
 
