@@ -50,7 +50,6 @@ def golden_error() -> float:
     """Largest difference of the reference engine from the original network's float64 outputs."""
     sys.path.insert(0, str(ROOT / "tests"))
     from golden.seeded import seeded_mel, seeded_weights
-
     from hifigan_rt.config_file import parse_config
     from hifigan_rt.graph import bind, build_graph
 
