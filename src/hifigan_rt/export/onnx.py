@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import onnx
 
 LOWEST_OPSET, HIGHEST_OPSET = 11, 17
-"""The opsets that the tests cover; 11 reads widest on the Ascend toolchain, 17 is the newest that adds nothing we use."""
+"""The opsets that the tests cover. 11 reads widest on the Ascend toolchain; later ones add no operator we need."""
 
 DEFAULT_OPSET = 17
 

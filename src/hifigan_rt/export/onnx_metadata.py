@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from hifigan_rt.config import ModelConfig
-from hifigan_rt.config_file import MAX_CONFIG_BYTES, config_to_dict, parse_config
+from hifigan_rt.config_file import config_to_dict, parse_config
 from hifigan_rt.errors import CheckpointError, ConfigError
 
 PRODUCER_NAME = "hifigan-rt"
@@ -60,8 +60,6 @@ def read_config_from_metadata(metadata: Mapping[str, str], producer_name: str) -
     if text is None:
         return None
     try:
-        if len(text) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"it has {len(text)} characters, at most {MAX_CONFIG_BYTES} are read")
         return parse_config(json.loads(text))
     except (ValueError, RecursionError, ConfigError) as error:
         if producer_name != PRODUCER_NAME:
