@@ -77,21 +77,18 @@ def build_onnx(
         raise ExportError(
             "ONNX export needs the package onnx: pip install 'hifigan-rt[onnx]' (from a clone: pip install '.[onnx]')"
         ) from error
-    builder = _GraphBuilder(generator, opset, rank)
-    builder.add_generator(keep_channel=keep_channel)
     one = [1] if rank == 4 else []
     channel = [1, *one] if keep_channel else []
-    graph = helper.make_graph(
-        builder.nodes,
-        "hifigan",
-        [helper.make_tensor_value_info(
-            MEL_INPUT_NAME, TensorProto.FLOAT, ["batch", generator.graph.num_mels, *one, "frames"])],
-        [helper.make_tensor_value_info(AUDIO_OUTPUT_NAME, TensorProto.FLOAT, ["batch", *channel, "samples"])],
-        builder.initializers,
-    )  # fmt: skip
+    mel_shape: list[str | int | None] = ["batch", generator.graph.num_mels, *one, "frames"]
+    audio_shape: list[str | int | None] = ["batch", *channel, "samples"]
     opset_id = helper.make_opsetid("", opset)
     model = helper.make_model(
-        graph,
+        helper.make_graph(
+            [],
+            "hifigan",
+            [helper.make_tensor_value_info(MEL_INPUT_NAME, TensorProto.FLOAT, mel_shape)],
+            [helper.make_tensor_value_info(AUDIO_OUTPUT_NAME, TensorProto.FLOAT, audio_shape)],
+        ),
         opset_imports=[opset_id],
         # The lowest that the opset needs, so that runtimes of its age read the file: 6 for opset 11, 8 for 17.
         ir_version=helper.find_min_ir_version_for([opset_id]),
@@ -99,18 +96,19 @@ def build_onnx(
         producer_version=hifigan_rt.__version__,
     )
     helper.set_model_props(model, build_metadata(config, source))
+    # Filled in place: make_graph and make_model copy what they are given, and the weights are large.
+    _GraphBuilder(model.graph, generator, opset, rank).add_generator(keep_channel=keep_channel)
     return model
 
 
 class _GraphBuilder:
-    """Collects nodes and initializers; every method takes and returns names of values."""
+    """Adds nodes and initializers to a graph; every method takes and returns names of values."""
 
-    def __init__(self, generator: Generator, opset: int, rank: int) -> None:
+    def __init__(self, graph: onnx.GraphProto, generator: Generator, opset: int, rank: int) -> None:
+        self._graph = graph
         self._generator = generator
         self._opset = opset
         self._leading = rank - 3  # dimensions of size 1 before time, in every kernel and tensor
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
 
     def add_generator(self, *, keep_channel: bool) -> None:
         graph = self._generator.graph
@@ -176,14 +174,14 @@ class _GraphBuilder:
     def _initializer(self, name: str, array: np.ndarray) -> None:
         from onnx import helper
 
-        self.initializers.append(
-            helper.make_tensor(
-                name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.tobytes(), raw=True
-            )
-        )
+        tensor = self._graph.initializer.add()
+        tensor.name = name
+        tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor.dims.extend(array.shape)
+        tensor.raw_data = array.tobytes()  # little-endian, as every array here is
 
     def _node(self, op_type: str, inputs: list[str], name: str, *, output: str = "", **attributes: Any) -> str:
         from onnx import helper
 
-        self.nodes.append(helper.make_node(op_type, inputs, [output or name], name=name, **attributes))
+        self._graph.node.append(helper.make_node(op_type, inputs, [output or name], name=name, **attributes))
         return output or name
