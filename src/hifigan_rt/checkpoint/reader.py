@@ -110,10 +110,12 @@ def _select_generator(root: object) -> tuple[dict[str, LazyTensor], tuple[str, .
     tensors: dict[str, LazyTensor] = {}
     notes = []
     for name, value in state.items():
-        if isinstance(name, str) and isinstance(value, LazyTensor):
-            tensors[name] = value
-        else:
+        if not isinstance(value, LazyTensor):
             notes.append(f"left out entry {describe(name)}, which is {describe(value)} and no tensor")
+        elif not isinstance(name, str):
+            notes.append(f"left out the tensor of entry {describe(name)}, whose name is no text")
+        else:
+            tensors[name] = value
     if all(name.startswith(_PREFIX) for name in tensors):
         tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
         notes.append(f"removed the prefix {_PREFIX!r} from all {len(tensors)} names")
