@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_files import Call, Global, Ordered, Raw, Tensor, legacy_file, safetensors_file, zip_file
 
+from checkpoint_files import Call, Global, Ordered, Raw, Tensor, legacy_file, safetensors_file, zip_file
 from hifigan_rt.checkpoint import Checkpoint, read_checkpoint, read_tensors
 from hifigan_rt.errors import CheckpointError
 
@@ -168,7 +168,7 @@ def test_magnitudes_of_a_wrong_shape(read, shape):
 
 def test_integer_weights(read):
     state = {"w.weight_g": tensor([[1]], "g", np.int64), "w.weight_v": tensor([[1]], "v", np.int64)}
-    with pytest.raises(CheckpointError, match="holds w.weight_g of dtype int64: a weight must be float16, float32 or"):
+    with pytest.raises(CheckpointError, match=r"holds w.weight_g of dtype int64: a weight must be float16, float32 or"):
         read(state)
 
 

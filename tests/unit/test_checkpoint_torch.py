@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_files import Call, Global, Ordered, Tensor, legacy_file, zip_file
 
+from checkpoint_files import Call, Global, Ordered, Tensor, legacy_file, zip_file
 from hifigan_rt.checkpoint import read_checkpoint, read_tensors
 from hifigan_rt.checkpoint.weight_norm import NormedWeight, fold
 

@@ -85,10 +85,10 @@ def fold(g: np.ndarray, v: np.ndarray, names: NormedWeight) -> np.ndarray:
     if v.size == 0:
         return folded
     rows, out = v.reshape(v.shape[0], -1), folded.reshape(v.shape[0], -1)
-    magnitudes = g.reshape(-1).astype(np.float64)
     step = max(1, _BLOCK_ELEMENTS // rows.shape[1])
     # Values that overflow become infinite or NaN, which graph.bind reports by name.
     with np.errstate(all="ignore"):
+        magnitudes = g.reshape(-1).astype(np.float64)
         for first in range(0, len(rows), step):
             block = rows[first : first + step].astype(np.float64)
             norms = np.sqrt(np.einsum("ij,ij->i", block, block))
