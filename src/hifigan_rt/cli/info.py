@@ -34,16 +34,16 @@ def info(console: Console, model: str, config: str | None, as_json: bool) -> Non
         return
     for title, value in facts.items():
         if isinstance(value, dict):
-            click.echo(f"{_words(title)}:")
+            console.line(f"{_words(title)}:")
             for name, entry in value.items():
                 # In the mel settings null is a choice, elsewhere it is a gap.
                 text = "none" if entry is None and title == "mel" else _text(entry)
-                click.echo(f"  {_words(name):<26}{text}")
+                console.line(f"  {_words(name):<26}{text}")
         elif isinstance(value, list):
             for text in value:
-                click.echo(f"note: {text}")
+                console.line(f"note: {text}")
         else:
-            click.echo(f"{_words(title):<28}{_text(value)}")
+            console.line(f"{_words(title):<28}{_text(value)}")
 
 
 def _facts(model: Model) -> dict[str, Any]:
