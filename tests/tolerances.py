@@ -9,3 +9,22 @@ MEL_AGAINST_FLOAT64 = 1e-5
 MEL_AGAINST_ORIGINAL = 1e-3
 # filter weights against librosa's float32 ones, relative to the largest weight: one unit of float32
 FILTERBANK_AGAINST_LIBROSA = 1e-7
+
+# any float32 engine on small seeded generators, against float64: 110 dB and more were seen, a wrong slope gives 30
+FLOAT32_ENGINE_SNR_DB = 95.0
+# float32 engines on the real V1 weights and real-like mels, against float64: what is promised; 105 to 114 dB were seen
+PRETRAINED_SNR_DB = 100.0
+# a batch against its items one by one, in float32: other blocking, other order of sums
+BATCH_MAX_ABS = 2e-6
+# onnx.reference, NumPy float32, on a tiny net against float64
+ONNX_REFERENCE_SNR_DB = 95.0
+# exporting V1: 2 s, with verification 6 s, on two cores; counted as CPU time, so that a busy machine does not matter
+EXPORT_CPU_SECONDS = 4.0
+EXPORT_VERIFIED_CPU_SECONDS = 12.0
+# and its memory beyond the loaded model: 4 x file size + 64 MB
+EXPORT_MEMORY_FACTOR, EXPORT_MEMORY_EXTRA_BYTES = 4, 64 << 20
+# audio in float16, below 1: half a unit of float16 there is 2.4e-4, and the float32 behind it may round the other way
+FLOAT16_OUTPUT_MAX_ABS = 5e-4
+
+# soxr HQ (20 bits, so 1e-6 of full scale) on a tone, with the passband ripple of its 0.4 amplitude
+RESAMPLED_TONE = 1e-5
