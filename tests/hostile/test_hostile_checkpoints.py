@@ -109,6 +109,11 @@ def npz_file():
             "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",
         ),
         (
+            b"[project]\nname = 1\n",
+            "is no checkpoint: it starts with 5b 70 72 6f 6a 65 63 74, which no PyTorch or safetensors file does; "
+            "it is damaged, encrypted or something else",
+        ),
+        (
             b"\x08\x08\x12\x07pytorch\x1a\x051.0.0:\x04",
             "is an ONNX model, not a checkpoint: give it where a model is run; weights are not read out of it",
         ),
@@ -123,7 +128,7 @@ def npz_file():
             "it is damaged, encrypted or something else",
         ),
     ],
-    ids=["empty", "html", "lfs", "tar", "gzip", "npy", "npz", "json", "onnx", "random", "zeros"],
+    ids=["empty", "html", "lfs", "tar", "gzip", "npy", "npz", "json", "toml", "onnx", "random", "zeros"],
 )
 def test_other_files(refuse, data, message):
     refuse(data, message)
@@ -515,6 +520,26 @@ def test_thousands_of_overlapping_views(tmp_path):
     start = time.perf_counter()
     assert len(read_tensors(path)) == 3000
     assert time.perf_counter() - start < 10
+
+
+def test_large_magnitudes_of_empty_weights(tmp_path):
+    # Each layer is let go once it is folded, to nothing: within the memory, but thousands of them take minutes.
+    n = 1 << 21
+    state = {}
+    for i in range(500):
+        state[f"{i}.weight_g"] = Tensor(ONE, "0", (n,), (0,))
+        state[f"{i}.weight_v"] = Tensor(ONE, "0", (n, 0), (1, 1))
+    path = tmp_path / "checkpoint"
+    path.write_bytes(zip_file(state))
+    size = path.stat().st_size
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    limit = 4 * (4 * size + (16 << 20))
+    copies = (limit - 16) // (4 * n) + 1
+    assert str(caught.value) == (
+        f"{str(path)!r} asks for {16 + copies * 4 * n} bytes of tensors one after another and has {size} bytes itself: "
+        f"at most {limit} bytes are given to a file"
+    )
 
 
 def test_too_many_tensors(tmp_path, quickly):
