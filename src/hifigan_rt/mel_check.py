@@ -36,12 +36,12 @@ _MINIMUM_VALUES = 1000
 _MINIMUM_FRAMES = 100
 
 
-def check_mel(mel: object, num_mels: int, config: MelConfig | None = None) -> np.ndarray:
+def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None) -> np.ndarray:
     """Check a mel and convert it to what an engine takes.
 
     Args:
         mel: array-like of floats, `[M, T]` or `[B, M, T]`.
-        num_mels: M of the model.
+        num_mels: M of the model; None if it is not known, as for some foreign ONNX files.
         config: the model's mel settings; if given, `warn_if_other_convention` is called with them.
 
     Returns:
@@ -121,13 +121,14 @@ def _as_floats(mel: object) -> np.ndarray:
     return array
 
 
-def _check_shape(array: np.ndarray, num_mels: int) -> None:
+def _check_shape(array: np.ndarray, num_mels: int | None) -> None:
     shape = list(array.shape)
     if array.ndim not in (2, 3):
+        bands = "M" if num_mels is None else num_mels
         raise MelError(
-            f"the mel has shape {shape}, and [{num_mels}, T] or [B, {num_mels}, T] is needed (bands before frames)"
+            f"the mel has shape {shape}, and [{bands}, T] or [B, {bands}, T] is needed (bands before frames)"
         )
-    if array.shape[-2] != num_mels:
+    if num_mels is not None and array.shape[-2] != num_mels:
         if array.shape[-1] == num_mels:
             way_out = "mel.T" if array.ndim == 2 else "mel.transpose(0, 2, 1)"
             raise MelError(f"the mel has shape {shape}; this looks time-major: pass {way_out}")

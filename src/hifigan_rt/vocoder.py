@@ -15,7 +15,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import ConfigError, EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel import compute_mel
-from hifigan_rt.mel_check import check_mel, warn_if_other_convention
+from hifigan_rt.mel_check import check_mel
 from hifigan_rt.model import Model, resolve_model
 
 
@@ -153,19 +153,17 @@ class Vocoder:
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
 
-    def _one(self, item: np.ndarray) -> np.ndarray:
+    def _one(self, item: object) -> np.ndarray:
         checked = self._checked(item)
         if checked.ndim != 2:
             raise MelError(f"a list of mels holds one of shape {list(checked.shape)}: each must be [M, T]")
         audio: np.ndarray = self._engine.run(checked[None])[0]
         return audio
 
-    def _checked(self, mel: np.ndarray) -> np.ndarray:
-        checked = check_mel(mel, self.num_mels)
+    def _checked(self, mel: object) -> np.ndarray:
+        checked = check_mel(mel, self.num_mels, self._model.mel)
         if checked.shape[-1] > MAX_FRAMES:
             raise MelError(f"mel has T={checked.shape[-1]} frames: it must have from 1 to {MAX_FRAMES}")
-        if self._model.mel is not None:
-            warn_if_other_convention(checked, self._model.mel)
         return checked
 
     def _known_mel_config(self, what: str) -> MelConfig:
