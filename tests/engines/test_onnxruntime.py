@@ -345,11 +345,11 @@ def test_closing_while_another_thread_runs():
 @pytest.mark.pretrained
 def test_real_weights_are_100_db_from_float64():
     model = resolve_model("ljspeech-v1")
-    frames = 48
+    frames = 32
     t, band = np.arange(frames), np.arange(80)[:, None]
     # A log-mel with formants that move, a fall towards high bands and a pause, as speech has.
     formants = sum(np.exp(-(((band - centre - 4 * np.sin(t / 7 + centre)) / 5) ** 2)) for centre in (8, 22, 45))
-    loud = 1 / (1 + np.exp(-(np.abs(t - 30) - 4.0)))
+    loud = 1 / (1 + np.exp(-(np.abs(t - 16) - 8.0)))
     noise = 0.3 * np.random.default_rng(0).standard_normal((80, frames))
     mel = (-11.5 + loud * (5 + 6 * formants - band / 20) + noise).clip(-11.5, 1.5).astype(np.float32)
     audio = create(model, EngineOptions()).run(mel[None])[0]
