@@ -3,8 +3,8 @@
     python benchmarks/roofline.py benchmarks/results/engines.json benchmarks/results/kernels.json -o roofline
 
 Writes roofline.svg and roofline.png; needs matplotlib. Left: whole engines. Right: the same stage by stage, where the
-time per layer is known. The wide bar is the speed as direct convolution would have to run it; the dark bar within is the
-arithmetic that is really done, where the engine's plan tells.
+time per layer is known. The pale bar is the speed as direct convolution would have to run it; the dark bar within is
+the arithmetic that is really done, where that is known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
 _BELOW_FLOAT32 = {"openvino-bf16-2d": "bfloat16", "openvino-int8-2d": "int8", "torch-bf16": "bfloat16"}
 
@@ -99,7 +99,7 @@ def draw_stages(axes: Axes, runs: list[dict[str, Any]], colours: dict[str, str])
                 draw_bar(axes, position + offset, bars[stage], height * 0.9, colours[run["engine"]])
         axes.barh(0, 0, color=colours[run["engine"]], label=run["engine"])
     axes.set_yticks(range(len(stages)), stages)
-    axes.legend(fontsize=8, loc="upper right")
+    axes.legend(fontsize=8, loc="lower right")
     axes.set_title("Stage by stage, inside the layers", pad=18)
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     runs = [run for run in kernels["runs"] if run["model"] == arguments.model]
     case = chosen_case(json.loads(arguments.engines.read_text()), arguments)
     bars = engine_bars(case, runs)
-    names = dict.fromkeys([*bars, *(run["engine"] for run in runs)])
+    names = dict.fromkeys([*(run["engine"] for run in runs), *bars])
     colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.5), layout="constrained")
     draw_engines(axes[0], bars, colours)
@@ -143,11 +143,14 @@ def main() -> None:
         draw_ceiling(part, kernels["ceiling"]["best_gflops"])
         part.invert_yaxis()
         part.margins(x=0.2)
-        part.set_xlabel("GFLOPS  (pale: equivalent of direct convolution; dark: executed)")
+        part.set_xlabel("GFLOPS")
         part.spines[["top", "right"]].set_visible(False)
     threads = f"{arguments.threads} thread{'s' if arguments.threads > 1 else ''}"
     figure.suptitle(
         f"HiFi-GAN {arguments.model.upper()}, mel_len {arguments.frames}, {threads}, {kernels['machine']['cpu']}"
+    )
+    figure.supxlabel(
+        "pale: equivalent of direct convolution; dark: multiplications really done, where known", fontsize=9
     )
     for suffix in (".svg", ".png"):
         metadata = {"Date": None} if suffix == ".svg" else None

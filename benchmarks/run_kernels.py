@@ -30,7 +30,7 @@ NATIVE = "native"
 def native_layers(model: BenchmarkModel, threads: int, rounds: int) -> tuple[list[LayerFigure], float]:
     """The engine's own timing, which runs one segment of whole-mel synthesis, and no time outside the layers."""
     resolved = resolve_model(model.safetensors())
-    engine = create_engine(choose_engine(NATIVE), resolved, EngineOptions(threads=threads))
+    engine: Any = create_engine(choose_engine(NATIVE), resolved, EngineOptions(threads=threads))
     plan = engine.measured_plan(rounds)
     graph = model.generator.graph
     # Rows per segment of the first layer are the frames of a segment: its stride is 1.
@@ -73,7 +73,10 @@ def markdown(result: dict[str, Any]) -> str:
                     "" if executed is None else f"{executed / ceiling['best_gflops']:.0%}",
                 ]
             )
+        total = sum(row["seconds"] for row in run["layers"]) + run["other_seconds"]
+        work = 2e-9 * sum(row["direct_macs"] for row in run["layers"])
         rows.append([OTHER, "", f"{1000 * run['other_seconds']:.3f}", "", "", ""])
+        rows.append(["all", "", f"{1000 * total:.3f}", f"{work / total:.0f}", "", ""])
         parts.append(f"## {run['engine']}, {run['model']} ({run['weights']})\n\n{markdown_table(header, rows)}\n")
     return "\n".join(parts)
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.engines import choose_engine, create_engine
+from hifigan_rt.engines.base import Engine, EngineOptions
+from hifigan_rt.model import resolve_model
 from hifigan_rt.signal_metrics import snr_db
-from hifigan_rt.vocoder import Vocoder, load
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, crops, recordings_mel
 from measuring.intervals import paired_ratio
 from measuring.machine_record import result_header
@@ -30,27 +32,27 @@ NO_PROCESS_OF_ITS_OWN = 0.0
 class Offline:
     """One call with the whole mel."""
 
-    def __init__(self, vocoder: Vocoder, mel: np.ndarray) -> None:
-        self._vocoder, self._mel = vocoder, mel
+    def __init__(self, engine: Engine, mel: np.ndarray) -> None:
+        self._engine, self._mel = engine, mel
         self.audio = np.empty(0, np.float32)
 
     def run(self) -> tuple[float, float]:
         start = time.perf_counter()
-        self.audio = self._vocoder(self._mel)
+        self.audio = self._engine.run(self._mel[None])[0]
         return time.perf_counter() - start, NO_PROCESS_OF_ITS_OWN
 
 
 class Streamed:
     """A fresh stream, given one segment of frames per push."""
 
-    def __init__(self, vocoder: Vocoder, mel: np.ndarray, segment_frames: int) -> None:
-        self._vocoder, self._mel, self._segment_frames = vocoder, mel, segment_frames
+    def __init__(self, engine: Any, mel: np.ndarray, segment_frames: int) -> None:
+        self._engine, self._mel, self._segment_frames = engine, mel, segment_frames
         self.audio = np.empty(0, np.float32)
         self.longest_push_seconds: list[float] = []
 
     def run(self) -> tuple[float, float]:
         start = time.perf_counter()
-        stream = self._vocoder.stream(segment_frames=self._segment_frames)
+        stream = self._engine.stream(segment_frames=self._segment_frames)
         pieces, pushes = [], []
         for first in range(0, self._mel.shape[1], self._segment_frames):
             pushed = time.perf_counter()
@@ -65,11 +67,13 @@ class Streamed:
 
 def measure(model: BenchmarkModel, frames: int, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:
     mel = crops(recordings_mel(arguments.wavs, model.mel_config, frames), 1, frames)[0]
-    with load(model.safetensors(), engine=arguments.engine, threads=threads) as vocoder:
-        offline = Offline(vocoder, mel)
-        streams = {segment: Streamed(vocoder, mel, segment) for segment in arguments.segments}
-        turns = {"offline": offline} | {f"segments of {segment}": turn for segment, turn in streams.items()}
-        rounds = rotate(turns, arguments.rounds, arguments.max_seconds, settle=lambda: None)
+    resolved = resolve_model(model.safetensors())
+    engine = create_engine(choose_engine(arguments.engine), resolved, EngineOptions(threads=threads))
+    offline = Offline(engine, mel)
+    streams = {segment: Streamed(engine, mel, segment) for segment in arguments.segments}
+    turns = {"offline": offline} | {f"segments of {segment}": turn for segment, turn in streams.items()}
+    rounds = rotate(turns, arguments.rounds, arguments.max_seconds, settle=lambda: None)
+    engine.close()
     used, kind = chosen_rounds(rounds.others)
     whole = [rounds.seconds["offline"][index] for index in used]
     record: dict[str, Any] = {
@@ -112,7 +116,7 @@ def integers(text: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="native")
+    parser.add_argument("--engine", default="native", help="one that has streams")
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
     parser.add_argument("--frames", type=integers, default=[250, 1000])
     parser.add_argument("--threads", type=integers, default=[1, 2])
@@ -123,7 +127,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_streaming.py", settings) | {"cases": []}
+    result = result_header("run_streaming.py", settings)
+    result["cases"] = []
     for name in arguments.models:
         model = BenchmarkModel(name, CACHE)
         for frames in arguments.frames:

@@ -42,7 +42,7 @@ def products_per_row(algorithm: str, kernel_size: int) -> float | None:
     """Real products per output row and pair of channels; None for an algorithm that is not known here.
 
     A tile of the engine's FFTs of n samples gives n - k + 3 rows from three products for each of its n/2 - 1 complex
-    bins, one for each of the two real bins, and one for each of the two rows at its ends (native/kernels/spectral-inl.h).
+    bins, one for each of the two real bins, and one for each of its end rows (native/kernels/spectral-inl.h).
     """
     if algorithm == "direct":
         return float(kernel_size)

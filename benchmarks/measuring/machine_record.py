@@ -8,6 +8,7 @@ import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from hifigan_rt.machine import usable_cores
 
@@ -48,7 +49,7 @@ def _isas() -> list[str]:
     return list(supported_isas())
 
 
-def machine_record() -> dict[str, object]:
+def machine_record() -> dict[str, Any]:
     """The machine, as JSON."""
     flags = _cpuinfo("flags", "Features").split()
     return {
@@ -64,7 +65,7 @@ def machine_record() -> dict[str, object]:
     }
 
 
-def result_header(program: str, settings: dict[str, object]) -> dict[str, object]:
+def result_header(program: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The head of a result file: when, from which state of the project, with which settings, on what."""
     return {
         "format": 1,

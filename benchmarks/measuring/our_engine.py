@@ -17,7 +17,7 @@ class OurEngine:
         name = choose_engine(plain_name(job.candidate))
         self._engine = create_engine(name, resolve_model(job.checkpoint), EngineOptions(threads=job.threads))
         info = self._engine.info
-        self.executed = Executed(f"{info.name} {info.version}", info.precision, info.threads)
+        self.executed = Executed(f"{info.name} {info.version}, {info.device}", info.precision, info.threads)
 
     def run(self, mel: np.ndarray) -> np.ndarray:
         return self._engine.run(mel)

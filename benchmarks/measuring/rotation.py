@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -47,26 +48,32 @@ class WorkerProcess:
                 env=worker_environment(job.threads),
                 text=True,
             )
+        self.pid = self._process.pid
         self.facts = self._read()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line:
-            raise CandidateFailed(f"its process ended with code {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line) if line else self._ended()
         if "error" in answer:
-            self._process.wait()
+            self.close()
             raise CandidateFailed(answer["error"])
         return answer
 
+    def _ended(self) -> dict[str, Any]:
+        return {"error": f"its process ended with code {self._process.wait()}"}
+
     def ask(self, **request: str) -> dict[str, Any]:
+        """Send one request and wait for its answer.
+
+        Raises:
+            CandidateFailed: the worker answered with an error or is gone; it is closed then.
+        """
         assert self._process.stdin is not None
-        try:
+        # A worker that is gone shows when its answer is read.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise CandidateFailed(f"its process ended with code {self._process.wait()}") from None
         return self._read()
 
     def run(self) -> tuple[float, float]:
@@ -81,8 +88,14 @@ class WorkerProcess:
         return path
 
     def close(self) -> None:
+        """End the process; closing twice is allowed."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            # What was never sent cannot be flushed any more.
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
 
 
 @dataclass

@@ -32,7 +32,7 @@ class _ResblockModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for unit in self.units:
             y = x
-            for convolution in unit:
+            for convolution in unit:  # type: ignore[attr-defined]
                 y = convolution(leaky_relu(y, LEAKY_RELU_SLOPE))
             x = y + x
         return x
@@ -46,7 +46,7 @@ class _StageModule(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.upsample(leaky_relu(x, LEAKY_RELU_SLOPE))
-        total = self.resblocks[0](x)
+        total: torch.Tensor = self.resblocks[0](x)
         for resblock in self.resblocks[1:]:
             total = total + resblock(x)
         return total / len(self.resblocks)
@@ -65,5 +65,5 @@ class TorchGenerator(nn.Module):
         x = self.conv_pre(mel)
         for stage in self.stages:
             x = stage(x)
-        x = self.conv_post(leaky_relu(x, FINAL_LEAKY_RELU_SLOPE))
-        return torch.tanh(x)[:, 0, 0]
+        audio: torch.Tensor = torch.tanh(self.conv_post(leaky_relu(x, FINAL_LEAKY_RELU_SLOPE)))
+        return audio[:, 0, 0]

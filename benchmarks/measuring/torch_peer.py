@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch._inductor import config as inductor_config
@@ -21,7 +23,8 @@ class TorchPeer:
         generator = resolve_model(job.checkpoint).generator
         assert generator is not None
         self._dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
-        module = TorchGenerator(generator).eval().to(self._dtype).to(memory_format=torch.channels_last)
+        module: Any = TorchGenerator(generator).eval().to(self._dtype)
+        module = module.to(memory_format=torch.channels_last)
         if name != "torch-eager":
             inductor_config.freezing = True
             module = torch.compile(module)
@@ -34,7 +37,8 @@ class TorchPeer:
         # no_grad, not inference_mode: freezing is skipped under the latter.
         with torch.no_grad():
             batch = torch.from_numpy(mel)[:, :, None].to(self._dtype).contiguous(memory_format=torch.channels_last)
-            return self._module(batch).float().numpy()
+            audio: np.ndarray = self._module(batch).float().numpy()
+        return audio
 
 
 def load(job: Job) -> TorchPeer:
