@@ -3,6 +3,11 @@
 # reference engine: float64 sums in another order than the original's float64 network
 REFERENCE_MAX_ABS = 1e-12
 
+# folded weights: float64 arithmetic rounded once, which may fall on the other side of a tie
+FOLDED_MAX_ULP = 1
+# float64 weights folded in float64: the sum of squares runs in another order
+FOLDED_FLOAT64_MAX_ULP = 4
+
 # mel in float64, rounded to float32 once, against a float64 oracle: half a unit of float32 at 16 is 1e-6
 MEL_AGAINST_FLOAT64 = 1e-5
 # mel against the original's float32 code: its own float32 rounding is 1.3e-4 to 3.5e-4
@@ -18,10 +23,7 @@ PRETRAINED_SNR_DB = 100.0
 BATCH_MAX_ABS = 1e-6
 # onnx.reference, NumPy float32, on tiny nets against float64: 132 dB was seen
 ONNX_REFERENCE_SNR_DB = 110.0
-# exporting V1: 2 s, with verification 6 s, on two cores; counted as CPU time, so that a busy machine does not matter
-EXPORT_CPU_SECONDS = 4.0
-EXPORT_VERIFIED_CPU_SECONDS = 12.0
-# and its memory beyond the loaded model: 4 x file size + 64 MB
+# memory of exporting V1 beyond the loaded model: 4 x file size + 64 MB
 EXPORT_MEMORY_FACTOR, EXPORT_MEMORY_EXTRA_BYTES = 4, 64 << 20
 # audio in float16, below 1: half a unit of float16 there is 2.4e-4, and the float32 behind it may round the other way
 FLOAT16_OUTPUT_MAX_ABS = 5e-4

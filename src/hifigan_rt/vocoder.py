@@ -59,9 +59,7 @@ class Vocoder:
     @property
     def num_mels(self) -> int | None:
         """Mel bands that the model takes; None for a foreign ONNX file that leaves them open."""
-        if self._model.generator is not None:
-            return self._model.generator.graph.num_mels
-        return None if self._model.mel is None else self._model.mel.num_mels
+        return self._model.num_mels
 
     @property
     def hop_length(self) -> int | None:

@@ -103,8 +103,8 @@ def test_the_limit_is_above_what_float16_reaches(tmp_path, monkeypatch):
         export_onnx(tiny_generator(), None, tmp_path / "out.onnx")
 
 
-COST = """
-import json, resource, sys, time
+MEMORY = """
+import json, resource, sys
 from pathlib import Path
 from hifigan_rt.model import resolve_model
 from hifigan_rt.conversion import export_onnx
@@ -113,19 +113,16 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 model = resolve_model("ljspeech-v1")
-loaded, started = peak(), time.process_time()
+loaded = peak()
 report = export_onnx(model.generator, model.mel, Path(sys.argv[1]), verify=sys.argv[2] == "1")
-print(json.dumps([time.process_time() - started, report.size_bytes, report.snr_db, peak() - loaded]))
+print(json.dumps([report.size_bytes, report.snr_db, peak() - loaded]))
 """
 
 
 @pytest.mark.pretrained
-@pytest.mark.parametrize(
-    ("verify", "seconds"), [(0, tolerances.EXPORT_CPU_SECONDS), (1, tolerances.EXPORT_VERIFIED_CPU_SECONDS)]
-)
-def test_cost_of_exporting_v1(tmp_path, verify, seconds):
-    command = [sys.executable, "-c", COST, str(tmp_path / "v1.onnx"), str(verify)]
-    taken, size, snr, memory = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert taken <= seconds
+@pytest.mark.parametrize("verify", [False, True])
+def test_memory_and_accuracy_of_exporting_v1(tmp_path, verify):
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "v1.onnx"), str(int(verify))]
+    size, snr, memory = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert memory <= tolerances.EXPORT_MEMORY_FACTOR * size + tolerances.EXPORT_MEMORY_EXTRA_BYTES
-    assert (snr is None) if not verify else snr >= tolerances.PRETRAINED_SNR_DB
+    assert snr >= tolerances.PRETRAINED_SNR_DB if verify else snr is None
