@@ -54,6 +54,8 @@ def machine_record() -> dict[str, Any]:
     flags = _cpuinfo("flags", "Features").split()
     return {
         "cpu": _cpuinfo("model name") or platform.processor(),
+        "cpu_family": _cpuinfo("cpu family"),
+        "cpu_model": _cpuinfo("model\t"),
         "cpus": os.cpu_count(),
         "usable_cores": usable_cores(),
         "instructions": [flag for flag in _FLAGS if flag in flags],
