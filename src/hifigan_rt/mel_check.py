@@ -99,7 +99,7 @@ def likely_other_convention(mel: np.ndarray, config: MelConfig) -> str | None:
     rules: list[Callable[[], str | None]] = [
         lambda: _never_negative(values, loudest, config),
         lambda: _too_loud(values, loudest, config),
-        lambda: _too_quiet(values, math.log(config.floor)),
+        lambda: _too_quiet(values, config),
     ]
     # Without the area norm every band is about 3 louder, and these levels and floors mean nothing.
     if config.log == "ln" and config.norm == "slaney" and config.mean is None and config.scale is None:
@@ -174,13 +174,15 @@ def _too_loud(values: np.ndarray, loudest: float, config: MelConfig) -> str | No
     return "decibels or another scale"
 
 
-def _too_quiet(values: np.ndarray, ln_floor: float) -> str | None:
+def _too_quiet(values: np.ndarray, config: MelConfig) -> str | None:
     """Values far below the floor; where another recipe's floor shows, it is named."""
     lowest = float(values.min())
-    limit = ln_floor - _BELOW_FLOOR
+    limit = math.log(config.floor) - _BELOW_FLOOR
     # The quantile costs a sort: only where there is something to judge.
     if lowest >= limit or float(np.quantile(values, _OUTLIERS)) >= limit:
         return None
+    if config.log == "log10" and lowest >= -12.5 * _LN_10:
+        return "a natural logarithm instead of log10, or a lower floor"
     if lowest < _DB_BELOW:
         return "decibels (20 log10)"
     for floor in _LOWER_LN_FLOORS:
