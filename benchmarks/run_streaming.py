@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def measure(model: BenchmarkModel, frames: int, threads: int, arguments: argpars
         ratio = paired_ratio([rounds.seconds[f"segments of {segment}"][index] for index in used], whole)
         difference = snr_db(offline.audio, turn.audio)
         record["segments"][segment] = {
-            "ratio_to_offline": {"median": ratio.median, "low": ratio.low, "high": ratio.high, "text": str(ratio)},
+            "ratio_to_offline": asdict(ratio) | {"resolved": ratio.resolved, "text": str(ratio)},
             "longest_push_ms": 1000 * statistics.median(turn.longest_push_seconds),
             "snr_to_offline_db": difference if np.isfinite(difference) else None,
         }

@@ -14,18 +14,22 @@ RESOLVED_WITHIN = 0.05
 
 As a part, so that the verdict is the same whichever of the two times is the denominator."""
 
+LEAST_ROUNDS = 6
+"""Even the smallest and the largest of five rounds enclose their true median in 94 % of cases only."""
+
 
 @dataclass(frozen=True)
 class Ratio:
-    """A median with its interval."""
+    """A median over so many rounds, with its interval."""
 
     median: float
     low: float
     high: float
+    rounds: int
 
     @property
     def resolved(self) -> bool:
-        return (self.high - self.low) / 2 <= RESOLVED_WITHIN * self.median
+        return self.rounds >= LEAST_ROUNDS and (self.high - self.low) / 2 <= RESOLVED_WITHIN * self.median
 
     def __str__(self) -> str:
         interval = f"[{self.low:.2f}, {self.high:.2f}]"
@@ -48,7 +52,7 @@ def paired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed:
     if ratios.ndim != 1 or not len(ratios):
         raise ValueError(f"{len(numerator)} and {len(denominator)} times: one of each per round is needed")
     draws = np.random.default_rng(seed).integers(0, len(ratios), (RESAMPLES, len(ratios)))
-    return Ratio(float(np.median(ratios)), *_interval(np.median(ratios[draws], axis=1)))
+    return Ratio(float(np.median(ratios)), *_interval(np.median(ratios[draws], axis=1)), len(ratios))
 
 
 def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed: int = 0) -> Ratio:
@@ -63,4 +67,5 @@ def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float], see
         medians: np.ndarray = np.median(values[rng.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
         return medians
 
-    return Ratio(float(np.median(above) / np.median(below)), *_interval(drawn_medians(above) / drawn_medians(below)))
+    low, high = _interval(drawn_medians(above) / drawn_medians(below))
+    return Ratio(float(np.median(above) / np.median(below)), low, high, min(len(above), len(below)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from measuring.intervals import Ratio, paired_ratio
+from measuring.intervals import paired_ratio
 from measuring.rotation import QUIET_BELOW
 
 LEAST_QUIET_ROUNDS = 3
@@ -49,7 +50,7 @@ def summarise(case: dict[str, Any]) -> None:
 
 def _as_json(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
     ratio = paired_ratio(seconds, baseline)
-    return {"median": ratio.median, "low": ratio.low, "high": ratio.high, "resolved": ratio.resolved}
+    return asdict(ratio) | {"resolved": ratio.resolved, "text": str(ratio)}
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -87,7 +88,7 @@ def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
         f"{summary['min_ms']:.1f}",
         f"{summary['x_real_time']:.2f}",
         f"{summary['effective_gflops']:.0f}",
-        "" if ratio is None else str(Ratio(ratio["median"], ratio["low"], ratio["high"])),
+        "" if ratio is None else ratio["text"],
         "" if facts["snr_db"] is None else f"{facts['snr_db']:.1f}",
         "" if memory is None else f"{memory:.0f}",
         f"{facts['load_seconds']:.2f}",

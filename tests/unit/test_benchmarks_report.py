@@ -47,7 +47,14 @@ def test_only_quiet_rounds_count():
     assert summary["median_ms"] == 1000
     assert summary["x_real_time"] == 2
     assert summary["effective_gflops"] == 10
-    assert summary["ratio_to_baseline"] == {"median": 2.0, "low": 2.0, "high": 2.0, "resolved": True}
+    assert summary["ratio_to_baseline"] == {
+        "median": 2.0,
+        "low": 2.0,
+        "high": 2.0,
+        "rounds": 3,
+        "resolved": False,
+        "text": "not resolved [2.00, 2.00]",
+    }
 
 
 def test_with_too_few_quiet_rounds_all_count_and_the_table_says_so():
