@@ -138,6 +138,11 @@ def read_arguments() -> argparse.Namespace:
     unknown = set(arguments.models) - set(MODELS)
     if unknown:
         parser.error(f"no model is called {', '.join(sorted(unknown))}: choose from {', '.join(MODELS)}")
+    if min(arguments.frames + arguments.batch + arguments.threads) < 1:
+        parser.error("--frames, --batch and --threads must be at least 1")
+    for folder in filter(None, (arguments.wavs, arguments.calibration)):
+        if not folder.is_dir():
+            parser.error(f"{str(folder)!r} is no folder")
     return arguments
 
 

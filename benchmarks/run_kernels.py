@@ -55,7 +55,7 @@ def markdown(result: dict[str, Any]) -> str:
     ceiling = result["ceiling"]
     machine = result["machine"]
     parts = [
-        f"# Layers\n\n{machine['cpu']}; commit {result['commit']}; {result['settings']['threads']} threads. "
+        f"# Layers\n\n{machine['cpu']}; commit {result['commit']}; threads: {result['settings']['threads']}. "
         f"Float32 ceiling {ceiling['best_gflops']:.0f} GFLOPS ({ceiling['method']}).\n"
     ]
     header = ["layer", "algorithm", "ms", "effective GFLOPS", "executed GFLOPS", "executed / ceiling"]
@@ -91,6 +91,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
+    for given, known in ((arguments.engines, choices), (arguments.models, MODELS)):
+        if unknown := set(given.split(",")) - set(known):
+            parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     if arguments.threads == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
