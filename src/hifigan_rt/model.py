@@ -64,10 +64,13 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
         return _from_checkpoint(text, path, read_config(config or "v1"), ())
     path = Path(name)
     notes: tuple[str, ...] = ()
-    if path.is_dir():
-        path, notes = _choose_in_folder(path)
-    if not path.exists():
-        raise ModelNotFound(_not_found(text))
+    try:
+        if path.is_dir():
+            path, notes = _choose_in_folder(path)
+        if not path.exists():
+            raise ModelNotFound(_not_found(text))
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
     stated = read_config(config) if config is not None else _config_beside(path)
     if path.suffix.lower() == ".onnx":
         return _from_onnx(text, path, stated, notes)
