@@ -120,7 +120,7 @@ def test_what_is_no_file(tmp_path):
     pipe = tmp_path / "pipe.wav"
     os.mkfifo(pipe)
     assert refusal(pipe) == f"audio file {str(pipe)!r} is no regular file: name a wav, flac, ogg or mp3 file"
-    assert refusal(Path("a\0b")) == "audio file 'a\\x00b' cannot be read: embedded null byte"
+    assert refusal(Path("a\0b")).startswith("audio file 'a\\x00b' cannot be read: embedded null")
     for seconds in (0, -1, math.nan, math.inf):
         assert refusal(missing, max_seconds=seconds) == f"max_seconds={seconds} must be a finite number above 0"
 
