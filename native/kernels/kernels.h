@@ -23,8 +23,9 @@ namespace hifigan {
 
 using Index = std::ptrdiff_t;
 
-// How a tile of n input samples (rows of one phase of the dilation) becomes m = n - k + 1 output samples.
-// The core uses a name only where `transform_shape` says that the kernel size is possible.
+// How a tile of input samples (rows of one phase of the dilation) becomes m output samples. The core uses a name only where
+// `transform_shape` says that the kernel size is possible. The FFTs repair the two outputs beside the cyclic ones with one
+// product each: kFft<N> reads N + 2 samples and gives m = N - k + 3 outputs.
 enum class Transform {
   kWinograd4,  // F(4, 3): n = 6, for k = 3 only
   kWinograd6,  // F(6, 3): n = 8, for k = 3 only
