@@ -347,7 +347,8 @@ void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_siz
     compare.add(truth, got);
     worst_relative = std::max(worst_relative, std::fabs(got) - 1.0);
   }
-  compare.report_as(what, kFloorDb);
+  // A single sum may lie near zero, where the SNR of one sample says little.
+  compare.report_as(what, rows == 1 ? kFloorDb - 20.0 : kFloorDb);
   report(worst_relative <= 0.0, std::string(what) + " beyond 1", worst_relative);
   report(audio[0] == kCanary && audio[static_cast<std::size_t>(rows + 1)] == kCanary, std::string(what) + " wrote outside", 0);
 }
