@@ -17,11 +17,11 @@ os.umask(_UMASK)
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its name when the block ends well.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Name an empty temporary file beside `path` that takes its name when the block ends well.
 
-    When the block raises, or the process is interrupted, the temporary file is removed and whatever stood at `path`
-    is untouched.
+    For writers that open the file themselves, and for files that are checked before they count. When the block raises,
+    or the process is interrupted, the temporary file is removed and whatever stood at `path` is untouched.
 
     Raises:
         OutputError: the folder is missing or read-only, or the disk is full.
@@ -30,12 +30,11 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     try:
         try:
             descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+            os.close(descriptor)
             temporary = Path(name)
-            with os.fdopen(descriptor, "w+b") as file:
-                # mkstemp makes the file private; a result gets the rights that open() would have given it.
-                temporary.chmod(0o666 & ~_UMASK)
-                yield file
-                file.flush()
+            # mkstemp makes the file private; a result gets the rights that open() would have given it.
+            temporary.chmod(0o666 & ~_UMASK)
+            yield temporary
             temporary.replace(path)
             temporary = None
         finally:
@@ -46,3 +45,14 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             f"{str(path)!r} could not be written: {error.strerror or error}; nothing stands at its place "
             "but what was there before"
         ) from error
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file as `atomic_path` names it, for reading and writing.
+
+    Raises:
+        OutputError: the folder is missing or read-only, or the disk is full.
+    """
+    with atomic_path(path) as temporary, temporary.open("w+b") as file:
+        yield file

@@ -16,10 +16,9 @@ def usable_cores() -> int:
 
     Two hardware threads of one core count once: they share its vector units, which is all a vocoder uses.
     """
-    if hasattr(os, "sched_getaffinity"):
-        allowed = os.sched_getaffinity(0)
-    else:
-        allowed = set(range(os.cpu_count() or 1))
+    # macOS and Windows have no affinity mask to ask for.
+    has_mask = hasattr(os, "sched_getaffinity")
+    allowed = os.sched_getaffinity(0) if has_mask else set(range(os.cpu_count() or 1))
     cores = len({_core_of(cpu) for cpu in allowed})
     quota = _cgroup_quota()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hifigan_rt.config import MelConfig
-from hifigan_rt.graph import Generator
+from hifigan_rt.architecture import infer_config, reconcile
+from hifigan_rt.checkpoint import read_checkpoint
+from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
+from hifigan_rt.config_file import parse_config, read_config
+from hifigan_rt.errors import ConfigError, ModelNotFound
+from hifigan_rt.graph import Generator, bind, build_graph
+from hifigan_rt.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 
 
 @dataclass(frozen=True)
@@ -20,9 +27,116 @@ class Model:
     """As the user named it, for texts."""
     path: Path
     """The file that was read."""
+    format: str
+    """What that file is, for example "torch (stacked pickle)"."""
     generator: Generator | None
     onnx_path: Path | None
     mel: MelConfig | None
     """None if neither a config nor the file's metadata tells."""
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
+
+
+_GENERATOR_STEP = re.compile(r"g_(\d+)")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
+
+
+def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
+    """Read a model with its config.
+
+    Args:
+        name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, or a folder that holds one of them.
+        config: a `config.json` or a preset (v1, v2, v3); None looks beside the file, then in its metadata, then infers
+            the architecture from the weights.
+
+    Raises:
+        ModelNotFound: nothing of that name.
+        CheckpointError: the file cannot be read or does not fit its config.
+        ConfigError: the config cannot be read, contradicts itself or the weights.
+    """
+    text = str(name)
+    if text in KNOWN_MODELS:
+        path = locate_pretrained(text)
+        verify_pretrained(text, path)
+        # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
+        return _from_checkpoint(text, path, read_config(config or "v1"), ())
+    path = Path(name)
+    notes: tuple[str, ...] = ()
+    if path.is_dir():
+        path, notes = _choose_in_folder(path)
+    if not path.exists():
+        raise ModelNotFound(_not_found(text))
+    stated = read_config(config) if config is not None else _config_beside(path)
+    if path.suffix.lower() == ".onnx":
+        return _from_onnx(text, path, stated, notes)
+    return _from_checkpoint(text, path, stated, notes)
+
+
+def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+    checkpoint = read_checkpoint(path)
+    notes += checkpoint.notes
+    shapes = {key: tuple(array.shape) for key, array in checkpoint.weights.items()}
+    if stated is None and checkpoint.config is not None:
+        stated = parse_config(checkpoint.config)
+    if stated is None:
+        settings, note = infer_config(shapes)
+        notes += (note,)
+    else:
+        settings, corrections = reconcile(stated, shapes)
+        notes += corrections
+    generator = bind(build_graph(settings.generator), checkpoint.weights)
+    return Model(name, path, checkpoint.format, generator, None, settings.mel, notes)
+
+
+def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+    from hifigan_rt.export.onnx_reading import inspect_onnx
+
+    info = inspect_onnx(path)
+    config = stated or info.config
+    if stated is not None and info.num_mels is not None and stated.generator.num_mels != info.num_mels:
+        raise ConfigError(
+            f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {info.num_mels} "
+            "bands: give the right config with --config"
+        )
+    return Model(name, path, "onnx", None, path, None if config is None else config.mel, notes)
+
+
+def _config_beside(path: Path) -> ModelConfig | None:
+    beside = path.parent / "config.json"
+    return read_config(beside) if beside.is_file() else None
+
+
+def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """The one model file of a folder; of several training steps `g_NNNNNNNN` the last."""
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+    steps = [(int(match[1]), file) for file in files if (match := _GENERATOR_STEP.fullmatch(file.name))]
+    if steps:
+        _, newest = max(steps)
+        note = f"{len(steps)} training steps are in the folder; the last, {newest.name}, is used"
+        return newest, ((note,) if len(steps) > 1 else ())
+    candidates = [file for file in files if _looks_like_generator(file)]
+    if len(candidates) == 1:
+        return candidates[0], ()
+    if not candidates:
+        raise ModelNotFound(
+            f"folder {str(folder)!r} holds no model: a file named g_NNNNNNNN, generator* or ending in "
+            f"{', '.join(_SUFFIXES)} is looked for"
+        )
+    raise ModelNotFound(
+        f"folder {str(folder)!r} holds {len(candidates)} model files, name one of them: "
+        + ", ".join(file.name for file in candidates)
+    )
+
+
+def _looks_like_generator(file: Path) -> bool:
+    if file.name.startswith("do_"):
+        return False  # discriminators and optimiser of the original
+    return file.name.startswith("generator") or file.suffix.lower() in _SUFFIXES
+
+
+def _not_found(text: str) -> str:
+    if text in PRESETS:
+        return f"model {text!r} is a config preset, not a model: name a checkpoint and give --config {text}"
+    near = difflib.get_close_matches(text, KNOWN_MODELS, n=1)
+    suggestion = f"; did you mean {near[0]!r}?" if near else ""
+    return f"model {text!r} is neither a file, nor a folder, nor one of {', '.join(KNOWN_MODELS)}{suggestion}"

@@ -74,12 +74,10 @@ def choose_engine(name: str) -> str:
 
 
 def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
-    """Load a model into an engine.
+    """Load a model into an engine that `choose_engine` returned.
 
     Raises:
-        EngineError, EngineUnavailable: see `choose_engine`; or the engine refuses the model or an option.
+        EngineError: the engine refuses the model or an option.
     """
-    chosen = choose_engine(name)
-    module = importlib.import_module(REGISTRY[chosen].module)
-    engine: Engine = module.create(model, options)
+    engine: Engine = importlib.import_module(REGISTRY[name].module).create(model, options)
     return engine

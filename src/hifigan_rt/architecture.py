@@ -1,0 +1,176 @@
+"""What the weights tell about the architecture: inferring a config from them, and checking a config against them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
+from hifigan_rt.errors import CheckpointError, ConfigError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_UPSAMPLE = re.compile(r"ups\.(\d{1,4})\.weight")
+_RESBLOCK = re.compile(r"resblocks\.(\d{1,4})\.(convs1|convs)\.(\d{1,4})\.weight")
+
+
+@dataclass(frozen=True)
+class DecidedArchitecture:
+    """All that parameter names and shapes decide. Rates and dilations leave no trace in them."""
+
+    num_mels: int
+    upsample_initial_channel: int
+    upsample_kernel_sizes: tuple[int, ...]
+    resblock: Literal["1", "2"]
+    resblock_kernel_sizes: tuple[int, ...]
+    dilations_per_resblock: tuple[int, ...]
+
+    @classmethod
+    def of_config(cls, config: GeneratorConfig) -> DecidedArchitecture:
+        """The same facts as a config states them."""
+        return cls(
+            config.num_mels,
+            config.upsample_initial_channel,
+            config.upsample_kernel_sizes,
+            config.resblock,
+            config.resblock_kernel_sizes,
+            tuple(len(dilations) for dilations in config.resblock_dilation_sizes),
+        )
+
+    @classmethod
+    def of_weights(cls, shapes: Shapes) -> DecidedArchitecture:
+        """Read the facts off the folded parameters.
+
+        Raises:
+            CheckpointError: these are not the parameters of a HiFi-GAN generator.
+        """
+        pre = shapes.get("conv_pre.weight")
+        ups = _indexed(shapes, _UPSAMPLE)
+        blocks: dict[int, dict[int, int]] = {}
+        kinds: set[str] = set()
+        for name, shape in shapes.items():
+            match = _RESBLOCK.fullmatch(name)
+            if match and len(shape) == 3:
+                blocks.setdefault(int(match[1]), {})[int(match[3])] = shape[2]
+                kinds.add(match[2])
+        if pre is None or len(pre) != 3 or not ups or not blocks:
+            names = ", ".join(list(shapes)[:5]) or "nothing"
+            raise CheckpointError(
+                "these are not the weights of a HiFi-GAN generator, which has conv_pre, ups.N, resblocks.N and "
+                f"conv_post; the file holds {len(shapes)} tensors, first {names}"
+            )
+        if len(kinds) > 1:
+            raise CheckpointError(
+                "the weights hold residual blocks of both types (convs1 and convs): one generator has only one type"
+            )
+        if len(blocks) % len(ups):
+            raise CheckpointError(
+                f"the weights hold {len(blocks)} residual blocks for {len(ups)} upsample stages: the first number "
+                "must be a multiple of the second; is the file complete?"
+            )
+        first_stage = [blocks.get(j, {}) for j in range(len(blocks) // len(ups))]
+        if not all(first_stage):
+            raise CheckpointError("the residual blocks in the weights are not numbered from 0 without a gap")
+        return cls(
+            num_mels=pre[1],
+            upsample_initial_channel=pre[0],
+            upsample_kernel_sizes=tuple(ups[i][2] for i in sorted(ups)),
+            resblock="1" if kinds == {"convs1"} else "2",
+            resblock_kernel_sizes=tuple(next(iter(units.values())) for units in first_stage),
+            dilations_per_resblock=tuple(len(units) for units in first_stage),
+        )
+
+
+def _indexed(shapes: Shapes, pattern: re.Pattern[str]) -> dict[int, tuple[int, ...]]:
+    found = {}
+    for name, shape in shapes.items():
+        match = pattern.fullmatch(name)
+        if match and len(shape) == 3:
+            found[int(match[1])] = shape
+    return found
+
+
+def infer_config(shapes: Shapes) -> tuple[ModelConfig, str]:
+    """Find the config of a checkpoint that came without one; returns it with a sentence on what was assumed.
+
+    The mel settings stay unknown: nothing in the weights tells them.
+
+    Raises:
+        CheckpointError: these are not a generator's weights.
+        ConfigError: the weights fit none of the published configs, so rates and dilations stay unknown.
+    """
+    decided = DecidedArchitecture.of_weights(shapes)
+    for name, preset in PRESETS.items():
+        # num_mels is free: forks train the published shapes on other mels.
+        if DecidedArchitecture.of_config(replace(preset.generator, num_mels=decided.num_mels)) == decided:
+            generator = replace(preset.generator, num_mels=decided.num_mels)
+            return ModelConfig(generator), (
+                f"no config was found; the weights have the shapes of preset {name}, so its upsample_rates "
+                f"{list(generator.upsample_rates)} and dilations are assumed; sample rate and mel settings are unknown"
+            )
+    raise ConfigError(
+        "no config was found, and the weights decide only part of it: "
+        f"num_mels={decided.num_mels}, upsample_initial_channel={decided.upsample_initial_channel}, "
+        f"upsample_kernel_sizes={list(decided.upsample_kernel_sizes)}, resblock={decided.resblock!r}, "
+        f"resblock_kernel_sizes={list(decided.resblock_kernel_sizes)}, dilations per residual block "
+        f"{list(decided.dilations_per_resblock)}; upsample_rates and resblock_dilation_sizes leave no trace in them: "
+        "put the model's config.json beside the file or give --config"
+    )
+
+
+def reconcile(config: ModelConfig, shapes: Shapes) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Check a config against the weights and follow the original where its reading of a config is peculiar.
+
+    Returns:
+        The config that fits the weights, and one sentence for each thing that was read differently.
+
+    Raises:
+        CheckpointError: these are not a generator's weights.
+        ConfigError: a field contradicts the weights; the text names the field and both values.
+    """
+    decided = DecidedArchitecture.of_weights(shapes)
+    generator = config.generator
+    notes: list[str] = []
+    if generator.resblock != decided.resblock:
+        if not config.resblock_was_integer:
+            raise _contradiction("resblock", repr(generator.resblock), repr(decided.resblock))
+        # models.py compares with the string "1", so the integer 1 builds type 2 there.
+        notes.append(
+            "the config says resblock 1 as an integer, which the original reads as type 2, and the weights are of "
+            f"type {decided.resblock}: type {decided.resblock} is used"
+        )
+        generator = replace(generator, resblock=decided.resblock)
+    for field in ("num_mels", "upsample_initial_channel", "upsample_kernel_sizes", "resblock_kernel_sizes"):
+        stated, found = getattr(generator, field), getattr(decided, field)
+        if stated != found:
+            raise _contradiction(field, _text(stated), _text(found))
+    stated_counts = tuple(len(dilations) for dilations in generator.resblock_dilation_sizes)
+    if stated_counts != decided.dilations_per_resblock:
+        # The original takes the first three (type 1) or two (type 2) dilations and ignores the rest.
+        taken = 3 if generator.resblock == "1" else 2
+        cut = tuple(dilations[:taken] for dilations in generator.resblock_dilation_sizes)
+        if tuple(len(dilations) for dilations in cut) != decided.dilations_per_resblock:
+            raise _contradiction(
+                "resblock_dilation_sizes",
+                f"{list(stated_counts)} dilations per residual block",
+                f"{list(decided.dilations_per_resblock)}",
+            )
+        notes.append(
+            f"the config lists {list(stated_counts)} dilations per residual block; the first {taken} of each are "
+            "used, as the original does and the weights confirm"
+        )
+        generator = replace(generator, resblock_dilation_sizes=cut)
+    return replace(config, generator=generator), tuple(notes)
+
+
+def _text(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _contradiction(field: str, stated: str, found: str) -> ConfigError:
+    return ConfigError(
+        f"{field}: the config says {stated}, the weights have {found}; config and checkpoint are not of one model: "
+        "give the right one with --config"
+    )

@@ -1,0 +1,19 @@
+"""Recordings in and out: decoded with limits, changed only as the user allows, written rounded, clipped and counted."""
+
+from hifigan_rt.audio.conversion import prepare, resample, to_mono
+from hifigan_rt.audio.decoding import DEFAULT_MAX_SECONDS, Recording, read_audio
+from hifigan_rt.audio.encoding import Container, Encoding, to_pcm16, to_pcm24, write_audio
+
+__all__ = [
+    "DEFAULT_MAX_SECONDS",
+    "Container",
+    "Encoding",
+    "Recording",
+    "prepare",
+    "read_audio",
+    "resample",
+    "to_mono",
+    "to_pcm16",
+    "to_pcm24",
+    "write_audio",
+]

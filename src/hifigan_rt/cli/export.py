@@ -1,0 +1,20 @@
+"""`hifigan export`: a group with one command per format."""
+
+from __future__ import annotations
+
+import click
+
+from hifigan_rt.cli.lazy import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    modules={"onnx": "hifigan_rt.cli.export_onnx", "safetensors": "hifigan_rt.cli.export_safetensors"},
+)
+def export() -> None:
+    """Convert a checkpoint to another format.
+
+    \b
+    Example:
+      hifigan export onnx g_02500000 -o generator.onnx
+    """

@@ -1,0 +1,89 @@
+"""`hifigan info`: what a model is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.cli.console import Console
+from hifigan_rt.cli.options import config_option, json_option, verbosity_options
+
+if TYPE_CHECKING:
+    from hifigan_rt.model import Model
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@config_option
+@json_option
+@verbosity_options
+@click.pass_obj
+def info(console: Console, model: str, config: str | None, as_json: bool) -> None:
+    """Show a model's architecture, cost, reach and mel settings.
+
+    \b
+    Example:
+      hifigan info ljspeech-v1
+    """
+    from hifigan_rt.model import resolve_model
+
+    facts = _facts(resolve_model(model, config))
+    if as_json:
+        console.result(facts)
+        return
+    for title, value in facts.items():
+        if isinstance(value, dict):
+            click.echo(f"{_words(title)}:")
+            for name, entry in value.items():
+                # In the mel settings null is a choice, elsewhere it is a gap.
+                text = "none" if entry is None and title == "mel" else _text(entry)
+                click.echo(f"  {_words(name):<26}{text}")
+        elif isinstance(value, list):
+            for text in value:
+                click.echo(f"note: {text}")
+        else:
+            click.echo(f"{_words(title):<28}{_text(value)}")
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    import dataclasses
+
+    facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
+    sample_rate = None if model.mel is None else model.mel.sample_rate
+    if model.generator is not None:
+        graph = model.generator.graph
+        field = graph.receptive_field
+        facts["architecture"] = dataclasses.asdict(graph.config)
+        facts["cost"] = {
+            "parameters": graph.parameter_count,
+            "macs_per_frame": graph.macs_per_frame,
+            "gmacs_per_audio_second": None
+            if sample_rate is None
+            else round(graph.macs_per_frame * sample_rate / graph.hop_length / 1e9, 3),
+        }
+        facts["reach_of_one_frame"] = {
+            "first_sample": field.first_sample,
+            "last_sample": field.last_sample,
+            "left_context_frames": field.left_frames,
+            "look_ahead_frames": field.right_frames,
+            "look_ahead_ms": None if sample_rate is None else round(-1000 * field.first_sample / sample_rate, 1),
+        }
+        facts["hop_length_samples"] = graph.hop_length
+    facts["mel"] = None if model.mel is None else dataclasses.asdict(model.mel)
+    facts["notes"] = list(model.notes)
+    return facts
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_text(entry) for entry in value) + "]"
+    return str(value)

@@ -1,0 +1,39 @@
+"""A group of commands that imports each when it is used."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are found by name: command `x` is the function `x` of the module given for it."""
+
+    def __init__(self, *, modules: dict[str, str], **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of a user's work, not of the alphabet."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in self._modules:
+            return None
+        command = getattr(importlib.import_module(self._modules[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - a slip in the table above, not a user's error
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest command for a misspelt one."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and name not in self._modules:
+            near = difflib.get_close_matches(name, self._modules, n=1)
+            suggestion = f"; did you mean {near[0]!r}?" if near else f": choose one of {', '.join(self._modules)}"
+            ctx.fail(f"there is no command {name!r}{suggestion}")
+        return super().resolve_command(ctx, args)

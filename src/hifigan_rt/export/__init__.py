@@ -1,0 +1,1 @@
+"""Turns a generator into files that other runtimes read, and tells what such a file holds."""

@@ -1,0 +1,197 @@
+"""The log-mel spectrogram that a HiFi-GAN was trained on, computed with NumPy alone.
+
+The recipe is the original's (jik876/hifi-gan, meldataset.py, function `mel_spectrogram`); where `MelConfig` departs
+from its defaults, other families' recipes are computed. Everything is float64 inside and rounded to float32 once.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError
+
+MAX_PEAK = 256.0
+"""Above any overshoot of a float recording and below what 16-bit numbers left unscaled would reach."""
+
+MAX_FILTERBANK_VALUES = 1 << 26
+"""256 MB of weights; published models need at most 128 x 1025."""
+
+_BLOCK_VALUES = 1 << 18
+"""Windowed samples handled at once: 2 MB of float64, which stays in a core's cache with its spectrum."""
+
+# Slaney's mel scale (M. Slaney, Auditory Toolbox, 1998): linear below 1 kHz, logarithmic above.
+_HZ_PER_MEL = 200.0 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def frame_count(samples: int, config: MelConfig) -> int:
+    """Mel frames T of a recording of `samples` samples; 0 or less if it is too short.
+
+    floor(N / hop) with reflect or zero padding, 1 + floor(N / hop) with centre padding. As in the original, an odd
+    n_fft - hop (or an odd n_fft with centre padding) pads one sample less, and N - 1 takes the place of N.
+    """
+    return 1 + (samples + 2 * _padding_samples(config) - config.n_fft) // config.hop_length
+
+
+def minimum_samples(config: MelConfig) -> int:
+    """Samples of the shortest recording that has a mel: 385 for the original's settings.
+
+    Reflection needs more samples than it adds on a side, and one whole frame must fit.
+    """
+    padding = _padding_samples(config)
+    reflection = 1 if config.padding == "zero" else padding + 1
+    return max(1, reflection, config.n_fft - 2 * padding)
+
+
+def compute_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
+    """Compute the log-mel spectrogram of a mono recording.
+
+    Works through blocks of frames, so that beyond audio and result it needs a few MB whatever the length.
+
+    Args:
+        audio: float `[N]` in [-1, 1].
+        config: the model's mel settings; the audio must have its sample rate.
+
+    Returns:
+        float32 `[M, T]`, T as `frame_count` says.
+
+    Raises:
+        AudioTooShort: fewer samples than `minimum_samples(config)`.
+        AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
+        ConfigError: the filterbank would exceed `MAX_FILTERBANK_VALUES`.
+    """
+    _check_audio(audio, config)
+    filterbank = mel_filterbank(config).astype(np.float64)
+    window = _window(config)
+    frames = frame_count(len(audio), config)
+    mel = np.empty((config.num_mels, frames), np.float32)
+    block_frames = max(1, _BLOCK_VALUES // config.n_fft)
+    for first in range(0, frames, block_frames):
+        last = min(first + block_frames, frames)
+        start = first * config.hop_length - _padding_samples(config)
+        stop = start + (last - first - 1) * config.hop_length + config.n_fft
+        samples = _padded_slice(audio, start, stop, config)
+        windows = np.lib.stride_tricks.sliding_window_view(samples, config.n_fft)[:: config.hop_length]
+        spectrum = np.fft.rfft(windows * window, axis=1)
+        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
+        mel[:, first:last] = _compress(filterbank @ magnitude.T, config)
+    return mel
+
+
+def silence_mel_value(config: MelConfig) -> np.ndarray:
+    """The mel of digital silence, float32 `[M]`: what padding must hold to be silent.
+
+    It is the logarithm of the floor, or of the epsilon under the square root where a band lifts that above the floor;
+    never 0, which is loud in a log-mel.
+    """
+    magnitude = mel_filterbank(config).astype(np.float64).sum(axis=1) * np.sqrt(config.magnitude_epsilon)
+    return np.asarray(_compress(magnitude[:, None], config)[:, 0], np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def mel_filterbank(config: MelConfig) -> np.ndarray:
+    """The triangular mel filters, float32 `[M, n_fft // 2 + 1]`, read-only and cached per `MelConfig`.
+
+    Rounded to float32 exactly as librosa does (weights first, then the area norm), because models were trained on
+    those numbers.
+
+    Raises:
+        ConfigError: more than `MAX_FILTERBANK_VALUES` weights.
+    """
+    bins = config.n_fft // 2 + 1
+    if config.num_mels * bins > MAX_FILTERBANK_VALUES:
+        raise ConfigError(
+            f"num_mels={config.num_mels} with n_fft={config.n_fft} needs {config.num_mels * bins} filter weights: "
+            f"at most {MAX_FILTERBANK_VALUES}"
+        )
+    bin_hz = np.fft.rfftfreq(config.n_fft, 1.0 / config.sample_rate)
+    mel_edges = np.linspace(_hz_to_mel(config.fmin), _hz_to_mel(config.effective_fmax), config.num_mels + 2)
+    edges_hz = _mel_to_hz(mel_edges)
+    widths_hz = np.diff(edges_hz)
+    filterbank = np.empty((config.num_mels, bins), np.float32)
+    for band in range(config.num_mels):
+        rising = -(edges_hz[band] - bin_hz) / widths_hz[band]
+        falling = (edges_hz[band + 2] - bin_hz) / widths_hz[band + 1]
+        filterbank[band] = np.maximum(0, np.minimum(rising, falling))
+    if config.norm == "slaney":
+        filterbank *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+    filterbank.flags.writeable = False
+    return filterbank
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _HZ_PER_MEL
+    return float(_BREAK_MEL + np.log(hz / _BREAK_HZ) / _LOG_STEP)
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    # The exponential of the linear part's mels is computed and thrown away; it cannot overflow there.
+    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (mel - _BREAK_MEL))
+    return np.where(mel >= _BREAK_MEL, logarithmic, _HZ_PER_MEL * mel)
+
+
+def _padding_samples(config: MelConfig) -> int:
+    if config.padding == "center":
+        return config.n_fft // 2
+    return (config.n_fft - config.hop_length) // 2
+
+
+def _window(config: MelConfig) -> np.ndarray:
+    """A periodic Hann window, float64 `[n_fft]`, centred between zeros if shorter, as torch.stft places it."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.win_length) / config.win_length)
+    left = (config.n_fft - config.win_length) // 2
+    return np.pad(hann, (left, config.n_fft - config.win_length - left))
+
+
+def _padded_slice(audio: np.ndarray, start: int, stop: int, config: MelConfig) -> np.ndarray:
+    """Samples [start, stop) as float64; those outside the recording are reflected at its ends, or 0."""
+    if start >= 0 and stop <= len(audio):
+        return audio[start:stop].astype(np.float64)
+    index = np.arange(start, stop)
+    inside = (index >= 0) & (index < len(audio))
+    if config.padding == "zero":
+        return np.where(inside, audio[np.where(inside, index, 0)], 0).astype(np.float64)
+    index = np.abs(index)
+    return audio[np.minimum(index, 2 * (len(audio) - 1) - index)].astype(np.float64)
+
+
+def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
+    """Logarithm of magnitudes `[M, T]`, with the floor before it and mean and scale after it."""
+    floored = np.maximum(mel, config.floor)
+    log_mel: np.ndarray = np.log(floored) if config.log == "ln" else np.log10(floored)
+    if config.mean is not None:
+        log_mel = log_mel - np.array(config.mean)[:, None]
+    if config.scale is not None:
+        log_mel = log_mel / np.array(config.scale)[:, None]
+    return log_mel
+
+
+def _check_audio(audio: np.ndarray, config: MelConfig) -> None:
+    if audio.ndim != 1:
+        raise AudioError(f"audio of shape {list(audio.shape)} is not mono: one row of samples [N] is needed")
+    if audio.dtype.kind != "f":
+        raise AudioError(
+            f"audio of dtype {audio.dtype} is not float in [-1, 1]: divide 16-bit integers by 32768 (as float32)"
+        )
+    needed = minimum_samples(config)
+    if len(audio) < needed:
+        raise AudioTooShort(
+            f"the recording has {len(audio)} samples and its mel needs at least {needed} "
+            f"(n_fft={config.n_fft}, hop_length={config.hop_length}, padding={config.padding!r}): pad it with silence"
+        )
+    # min and max pass NaN and infinity on and, unlike isfinite, need no array of their own.
+    peak = max(-float(audio.min()), float(audio.max()))
+    if not np.isfinite(peak):
+        wrong = ~np.isfinite(audio)
+        raise AudioError(
+            f"audio holds {int(wrong.sum())} values that are NaN or infinite, the first at sample "
+            f"{int(wrong.argmax())}: every sample must be finite"
+        )
+    if peak > MAX_PEAK:
+        raise AudioError(f"audio peaks at {peak:g}, and samples must be in [-1, 1]: divide 16-bit values by 32768")

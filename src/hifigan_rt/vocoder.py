@@ -1,0 +1,208 @@
+"""What most users need: `load` a model, call it with mels, get audio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+import numpy as np
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.engines import choose_engine, create_engine
+from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.graph import MAX_FRAMES, Graph
+from hifigan_rt.mel import compute_mel
+from hifigan_rt.mel_check import check_mel, warn_if_other_convention
+from hifigan_rt.model import Model, resolve_model
+
+
+class Vocoder:
+    """A loaded model: mels in, audio out. Made by `load`; safe to call from several threads."""
+
+    def __init__(self, model: Model, engine: Engine) -> None:
+        self._model = model
+        self._engine = engine
+
+    @property
+    def name(self) -> str:
+        """The model, as it was named to `load`."""
+        return self._model.name
+
+    @property
+    def path(self) -> Path:
+        """The file that the model was read from."""
+        return self._model.path
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed or corrected while loading, one sentence each."""
+        return self._model.notes
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """Which engine runs, its precision, threads and device."""
+        return self._engine.info
+
+    @property
+    def graph(self) -> Graph | None:
+        """The generator's layers; None for a foreign ONNX file."""
+        return None if self._model.generator is None else self._model.generator.graph
+
+    @property
+    def mel_config(self) -> MelConfig | None:
+        """The mel settings that the model was trained on; None if nothing tells them."""
+        return self._model.mel
+
+    @property
+    def num_mels(self) -> int | None:
+        """Mel bands that the model takes; None for a foreign ONNX file that leaves them open."""
+        if self._model.generator is not None:
+            return self._model.generator.graph.num_mels
+        return None if self._model.mel is None else self._model.mel.num_mels
+
+    @property
+    def hop_length(self) -> int | None:
+        """Samples per mel frame; None for a foreign ONNX file without metadata or config."""
+        if self._model.generator is not None:
+            return self._model.generator.graph.hop_length
+        return None if self._model.mel is None else self._model.mel.hop_length
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz.
+
+        Raises:
+            ConfigError: nothing tells it.
+        """
+        return self._known_mel_config("the sample rate").sample_rate
+
+    def output_length(self, frames: int) -> int:
+        """Samples that a mel of so many frames gives.
+
+        Raises:
+            MelError: frames is below 1 or absurd.
+            ConfigError: the model is a foreign ONNX file that does not tell its hop length.
+        """
+        if self.graph is not None:
+            return self.graph.output_length(frames)
+        if self.hop_length is None:
+            raise ConfigError(f"{self.name}: the hop length is not known: give its config.json with config=")
+        if not 1 <= frames <= MAX_FRAMES:
+            raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
+        return frames * self.hop_length
+
+    @overload
+    def __call__(self, mel: np.ndarray) -> np.ndarray: ...
+    @overload
+    def __call__(self, mel: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+    def __call__(self, mel: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+        """Synthesise audio from log-mels.
+
+        Args:
+            mel: float `[M, T]`, a batch `[B, M, T]`, or a list of `[M, T_i]` of any lengths. Nothing is padded: every
+                item of a list comes out as it would alone.
+
+        Returns:
+            float32 in [-1, 1]: `[N]`, `[B, N]`, or a list of `[N_i]`, with N = output_length(T).
+
+        Raises:
+            MelError: a shape, dtype or value that no mel of this model can have.
+            EngineError: the vocoder is closed, or its engine failed.
+
+        Warns:
+            MelConventionWarning: the range looks like another convention than the model's.
+        """
+        if isinstance(mel, (list, tuple)):
+            return [self._one(item) for item in mel]
+        checked = self._checked(mel)
+        if checked.ndim == 3:
+            return self._engine.run(checked)
+        audio: np.ndarray = self._engine.run(checked[None])[0]
+        return audio
+
+    def mel(self, audio: np.ndarray) -> np.ndarray:
+        """Compute the log-mel of a recording with the model's own settings.
+
+        Args:
+            audio: float `[N]` in [-1, 1] at `sample_rate`.
+
+        Returns:
+            float32 `[M, T]`.
+
+        Raises:
+            ConfigError: the mel settings are not known.
+            AudioTooShort, AudioError: see `hifigan_rt.mel.compute_mel`.
+        """
+        return compute_mel(audio, self._known_mel_config("the mel settings"))
+
+    def close(self) -> None:
+        """Free the engine; closing twice is allowed, calling afterwards raises EngineError."""
+        self._engine.close()
+
+    def __enter__(self) -> Vocoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
+
+    def _one(self, item: np.ndarray) -> np.ndarray:
+        checked = self._checked(item)
+        if checked.ndim != 2:
+            raise MelError(f"a list of mels holds one of shape {list(checked.shape)}: each must be [M, T]")
+        audio: np.ndarray = self._engine.run(checked[None])[0]
+        return audio
+
+    def _checked(self, mel: np.ndarray) -> np.ndarray:
+        checked = check_mel(mel, self.num_mels)
+        if checked.shape[-1] > MAX_FRAMES:
+            raise MelError(f"mel has T={checked.shape[-1]} frames: it must have from 1 to {MAX_FRAMES}")
+        if self._model.mel is not None:
+            warn_if_other_convention(checked, self._model.mel)
+        return checked
+
+    def _known_mel_config(self, what: str) -> MelConfig:
+        if self._model.mel is None:
+            raise ConfigError(
+                f"{self.name}: {what} must be known, and weights do not tell: put the model's config.json beside "
+                "the file, or give it with config= (--config on the command line)"
+            )
+        return self._model.mel
+
+
+def load(
+    model: str | Path,
+    *,
+    config: str | Path | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    precision: str = "float32",
+    execution_provider: str | None = None,
+) -> Vocoder:
+    """Load a model.
+
+    Args:
+        model: `ljspeech-v1`, `universal-v1`, a checkpoint (torch or safetensors), an ONNX file, or a folder with one.
+        config: its `config.json`, or a preset (v1, v2, v3); by default the one beside the file is used.
+        engine: `auto` takes the fastest that is installed; `hifigan engines` lists them.
+        threads: worker threads; by default the physical cores that this process may use.
+        precision: `float32`; whatever is less exact must be asked for by name.
+        execution_provider: one of ONNX Runtime's providers, by name; its CPU provider by default.
+
+    Raises:
+        ModelNotFound, ConfigError, CheckpointError: see `hifigan_rt.model.resolve_model`.
+        EngineError, EngineUnavailable: the engine is unknown, not installed, or refuses the model.
+    """
+    if threads is not None and threads < 1:
+        raise EngineError(f"threads={threads} must be at least 1")
+    # Before the weights are read, so that a misspelt engine is answered at once.
+    chosen = choose_engine(engine)
+    resolved = resolve_model(model, config)
+    return Vocoder(resolved, create_engine(chosen, resolved, EngineOptions(threads, precision, execution_provider)))

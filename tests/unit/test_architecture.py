@@ -1,0 +1,110 @@
+import dataclasses
+
+import pytest
+
+from hifigan_rt.architecture import infer_config, reconcile
+from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
+from hifigan_rt.config_file import config_to_dict, parse_config
+from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.graph import build_graph
+
+
+def shapes_of(generator: GeneratorConfig):
+    return build_graph(generator).weight_shapes()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_published_shapes_are_recognised(name):
+    config, note = infer_config(shapes_of(PRESETS[name].generator))
+    assert config == ModelConfig(PRESETS[name].generator, None)
+    assert f"preset {name}" in note
+    assert "sample rate and mel settings are unknown" in note
+
+
+def test_a_fork_with_other_mel_bands_is_recognised():
+    generator = dataclasses.replace(PRESETS["v1"].generator, num_mels=100)
+    assert infer_config(shapes_of(generator))[0].generator == generator
+
+
+def test_other_shapes_say_what_is_decided_and_what_is_not():
+    generator = GeneratorConfig(64, (5, 4), (10, 8), "1", (3, 5), ((1, 3), (1, 3, 5)), num_mels=40)
+    with pytest.raises(ConfigError) as caught:
+        infer_config(shapes_of(generator))
+    assert str(caught.value) == (
+        "no config was found, and the weights decide only part of it: num_mels=40, upsample_initial_channel=64, "
+        "upsample_kernel_sizes=[10, 8], resblock='1', resblock_kernel_sizes=[3, 5], dilations per residual block "
+        "[2, 3]; upsample_rates and resblock_dilation_sizes leave no trace in them: put the model's config.json "
+        "beside the file or give --config"
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_right_config_passes_unchanged(name):
+    assert reconcile(PRESETS[name], shapes_of(PRESETS[name].generator)) == (PRESETS[name], ())
+
+
+def test_an_integer_resblock_follows_the_weights_as_the_original_does():
+    fields = config_to_dict(PRESETS["v3"]) | {"resblock": 1}
+    config, notes = reconcile(parse_config(fields), shapes_of(PRESETS["v3"].generator))
+    assert config.generator == PRESETS["v3"].generator
+    assert "resblock 1 as an integer" in notes[0]
+
+
+def test_surplus_dilations_are_ignored_as_the_original_does():
+    fields = config_to_dict(PRESETS["v3"]) | {"resblock_dilation_sizes": [[1, 2, 9], [2, 6, 9], [3, 12, 9]]}
+    config, notes = reconcile(parse_config(fields), shapes_of(PRESETS["v3"].generator))
+    assert config.generator == PRESETS["v3"].generator
+    assert "the first 2 of each are used" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("v2", "upsample_initial_channel: the config says 128, the weights have 512; config and checkpoint are not of "
+               "one model: give the right one with --config"),
+        ("v3", "resblock: the config says '2', the weights have '1'; "),
+    ],
+)  # fmt: skip
+def test_a_config_of_another_model_is_refused(stated, message):
+    with pytest.raises(ConfigError) as caught:
+        reconcile(PRESETS[stated], shapes_of(PRESETS["v1"].generator))
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_mels", 100, "num_mels: the config says 100, the weights have 80"),
+        ("upsample_kernel_sizes", (16, 16, 4, 8), "upsample_kernel_sizes: the config says [16, 16, 4, 8], the weights"),
+        ("resblock_kernel_sizes", (3, 7, 9), "resblock_kernel_sizes: the config says [3, 7, 9], the weights have"),
+        ("resblock_dilation_sizes", ((1, 3),) * 3,
+         "resblock_dilation_sizes: the config says [2, 2, 2] dilations per residual block, the weights have [3, 3, 3]"),
+    ],
+)  # fmt: skip
+def test_each_contradiction_names_field_and_both_values(field, value, message):
+    generator = PRESETS["v1"].generator
+    config = ModelConfig(dataclasses.replace(generator, **{field: value}))
+    with pytest.raises(ConfigError) as caught:
+        reconcile(config, shapes_of(generator))
+    assert str(caught.value).startswith(message)
+
+
+def test_other_networks_are_refused():
+    with pytest.raises(
+        CheckpointError, match=r"not the weights of a HiFi-GAN generator.*holds 1 tensors, first encoder.w"
+    ):
+        infer_config({"encoder.w": (3, 3)})
+    with pytest.raises(CheckpointError, match=r"the file holds 0 tensors, first nothing"):
+        infer_config({})
+
+
+def test_both_types_of_residual_blocks_are_refused():
+    shapes = shapes_of(PRESETS["v1"].generator) | {"resblocks.0.convs.0.weight": (256, 256, 3)}
+    with pytest.raises(CheckpointError, match="residual blocks of both types"):
+        infer_config(shapes)
+
+
+def test_a_missing_residual_block_is_noticed():
+    shapes = {k: v for k, v in shapes_of(PRESETS["v1"].generator).items() if not k.startswith("resblocks.11.")}
+    with pytest.raises(CheckpointError, match="11 residual blocks for 4 upsample stages"):
+        infer_config(shapes)

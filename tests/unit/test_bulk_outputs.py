@@ -1,0 +1,140 @@
+"""Where results go, what is refused, and what an earlier run has finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from hifigan_rt.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
+from hifigan_rt.bulk.outputs import make_folder, plan_outputs, select_jobs
+from hifigan_rt.bulk.resume import identify, is_finished, settings_digest
+from hifigan_rt.datasets import find_inputs
+from hifigan_rt.errors import OutputError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "sub/c"):
+        path = tmp_path / "in" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path
+
+
+def plan(output, names=("in",), recursive=False):
+    return plan_outputs(find_inputs(list(names), {".wav"}, recursive=recursive), Path(output), ".flac")
+
+
+def test_outputs_keep_the_place_and_change_the_suffix(folder):
+    (folder / "in/v1.2.wav").touch()
+    jobs = plan("out", recursive=True)
+    assert [job.name for job in jobs] == ["a.flac", "b.flac", "sub/c.flac", "v1.2.flac"]
+    assert jobs[2].output == folder / "out/sub/c.flac"
+
+
+@pytest.mark.parametrize("output", ["in", "./in", "in/", "out/../in", "in/sub/..", "link"])
+def test_the_input_folder_as_output_is_refused_however_it_is_spelt(folder, output):
+    (folder / "link").symlink_to("in")
+    (folder / "out").mkdir()
+    with pytest.raises(OutputError, match=r"the output folder '.*' is the input folder '.*in'"):
+        plan(output)
+
+
+@pytest.mark.parametrize("output", ["in", "link", "in/sub/.."])
+def test_an_output_over_an_input_is_refused(folder, output):
+    (folder / "link").symlink_to("in")
+    inputs = find_inputs(["in/a.wav", "in/b.wav"], {".wav"})
+    with pytest.raises(OutputError, match=r"the output '.*a\.wav' would overwrite the input '.*a\.wav'"):
+        plan_outputs(inputs, Path(output), ".wav")
+
+
+def test_files_named_themselves_may_get_their_results_beside_them(folder):
+    assert [job.output for job in plan("in", ["in/a.wav"])] == [folder / "in/a.flac"]
+
+
+def test_a_file_in_the_folders_place(folder):
+    (folder / "out").touch()
+    with pytest.raises(OutputError, match="cannot be made: a file of that name is there"):
+        make_folder(folder / "out")
+    with pytest.raises(OutputError, match="cannot be made: Not a directory"):
+        make_folder(folder / "out/deeper")
+
+
+def finished_record(job, digest="d"):
+    identity = identify(job.source.path)
+    job.output.parent.mkdir(exist_ok=True)
+    job.output.write_bytes(b"result")
+    return ClipRecord(
+        str(job.source.path),
+        job.name,
+        "ok",
+        digest,
+        input_bytes=identity.size_bytes,
+        input_mtime_ns=identity.mtime_ns,
+        input_sha256=identity.sha256,
+        output_bytes=6,
+    )
+
+
+def test_a_finished_clip_is_known(folder):
+    job = plan("out")[0]
+    record = finished_record(job)
+    assert is_finished(record, job.source.path, job.output, "d")
+    assert not is_finished(None, job.source.path, job.output, "d")
+    assert not is_finished(record, job.source.path, job.output, "other settings")
+    assert not is_finished(dataclasses.replace(record, status="failed"), job.source.path, job.output, "d")
+
+
+def test_touched_or_moved_inputs_go_by_their_contents(folder):
+    job = plan("out")[0]
+    record = finished_record(job)
+    os.utime(job.source.path, ns=(1, 1))
+    assert is_finished(record, job.source.path, job.output, "d")
+    moved = job.source.path.rename(folder / "moved.wav")
+    assert is_finished(record, moved, job.output, "d")
+    moved.write_bytes(b"A")
+    assert not is_finished(record, moved, job.output, "d")
+
+
+def test_changed_inputs_and_outputs_are_noticed(folder):
+    job = plan("out")[0]
+    record = finished_record(job)
+    job.source.path.write_bytes(b"longer")
+    assert not is_finished(record, job.source.path, job.output, "d")
+    job.source.path.write_bytes(b"a")
+    assert is_finished(record, job.source.path, job.output, "d")
+    job.output.write_bytes(b"torn")
+    assert not is_finished(record, job.source.path, job.output, "d")
+    job.output.unlink()
+    assert not is_finished(record, job.source.path, job.output, "d")
+
+
+def test_existing_outputs_are_protected(folder):
+    jobs = plan("out")
+    (folder / "out").mkdir()
+    (folder / "out/b.flac").write_bytes(b"precious")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match=r"1 of 2 outputs exist already, the first is '.*b\.flac'.*--overwrite"):
+            select_jobs(jobs, folder / "out", "d", resume=resume, overwrite=False)
+    assert select_jobs(jobs, folder / "out", "d", resume=False, overwrite=True) == (jobs, 0)
+
+
+def test_resume_in_a_folder_of_ours(folder):
+    jobs = plan("out")
+    record = finished_record(jobs[0])
+    # Written just before a crash: the file is there and its line is not.
+    jobs[1].output.write_bytes(b"orphan")
+    with ManifestWriter(folder / "out" / MANIFEST_NAME) as manifest:
+        manifest.start_run("d", {})
+        manifest.append(record)
+    assert select_jobs(jobs, folder / "out", "d", resume=True, overwrite=False) == ([jobs[1]], 1)
+    assert select_jobs(jobs, folder / "out", "new", resume=True, overwrite=False) == (jobs, 0)
+
+
+def test_digest_depends_on_every_value_and_not_on_the_order():
+    assert settings_digest({"a": 1, "b": None}) == settings_digest({"b": None, "a": 1})
+    assert settings_digest({"a": 1, "b": None}) != settings_digest({"a": 1, "b": False})

@@ -1,0 +1,197 @@
+"""What a user names, resolved into inputs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hifigan_rt.datasets import InputFile, find_inputs
+from hifigan_rt.errors import DatasetError
+
+SUFFIXES = {".wav", ".npy"}
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def relatives(inputs: list[InputFile]) -> list[str]:
+    return [item.relative.as_posix() for item in inputs]
+
+
+def lj_speech(folder: str, **lists: str) -> None:
+    touch(*(f"{folder}/wavs/LJ00{i}.wav" for i in range(4)))
+    for name, text in lists.items():
+        Path(folder, {"metadata": "metadata.csv"}.get(name, f"{name}.txt")).write_text(text)
+
+
+def test_folder_is_sorted_and_keeps_to_the_suffixes():
+    touch("in/b.wav", "in/a.WAV", "in/c.npy", "in/notes.txt", "in/.hidden.wav", "in/sub/d.wav")
+    found = find_inputs(["in"], SUFFIXES)
+    assert relatives(found) == ["a.WAV", "b.wav", "c.npy"]
+    assert found[0].path == Path.cwd() / "in/a.WAV"
+    assert {item.folder for item in found} == {Path.cwd() / "in"}
+
+
+def test_recursive_keeps_the_structure():
+    touch("in/b.wav", "in/sub/a.wav", "in/sub/deep/a.wav", "in/.hidden/a.wav")
+    assert relatives(find_inputs(["in"], SUFFIXES, recursive=True)) == ["b.wav", "sub/a.wav", "sub/deep/a.wav"]
+
+
+def test_recursive_follows_links_but_no_circles():
+    touch("in/a.wav", "elsewhere/b.wav")
+    Path("in/linked").symlink_to(Path.cwd() / "elsewhere")
+    Path("in/circle").symlink_to(Path.cwd() / "in")
+    assert relatives(find_inputs(["in"], SUFFIXES, recursive=True)) == ["a.wav", "linked/b.wav"]
+
+
+def test_output_folder_inside_the_input_is_not_searched():
+    touch("in/a.wav", "in/out/a.wav")
+    assert relatives(find_inputs(["in"], SUFFIXES, recursive=True, exclude=Path("in/out"))) == ["a.wav"]
+    assert relatives(find_inputs(["in/**/*.wav"], SUFFIXES, exclude=Path("in/out"))) == ["a.wav"]
+
+
+def test_each_file_once_in_the_order_of_the_names():
+    touch("in/a.wav", "in/b.wav")
+    assert relatives(find_inputs(["in/b.wav", "in", "./in/../in/a.wav"], SUFFIXES)) == ["b.wav", "a.wav"]
+
+
+def test_links_to_one_file_are_several_inputs():
+    touch("in/a.wav")
+    Path("in/b.wav").symlink_to("a.wav")
+    assert relatives(find_inputs(["in"], SUFFIXES)) == ["a.wav", "b.wav"]
+
+
+def test_glob_keeps_what_lies_below_its_fixed_part():
+    touch("in/x/a.wav", "in/y/a.wav", "in/y/a.txt")
+    assert relatives(find_inputs(["in/*/a.*"], SUFFIXES)) == ["x/a.wav", "y/a.wav"]
+    assert relatives(find_inputs(["in/**/a.wav"], SUFFIXES)) == ["x/a.wav", "y/a.wav"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_taken_as_it_stands():
+    touch("take[1].wav", "take1.wav")
+    assert relatives(find_inputs(["take[1].wav"], SUFFIXES)) == ["take[1].wav"]
+
+
+def test_any_named_file_is_an_input_whatever_its_suffix():
+    touch("clip.raw")
+    assert relatives(find_inputs(["clip.raw"], SUFFIXES)) == ["clip.raw"]
+
+
+def test_equal_names_of_several_folders_stay_apart():
+    touch("one/x.wav", "two/x.wav", "two/y.wav")
+    assert relatives(find_inputs(["one", "two"], SUFFIXES)) == ["one/x.wav", "two/x.wav", "two/y.wav"]
+    assert relatives(find_inputs(["one/x.wav", "two/y.wav"], SUFFIXES)) == ["x.wav", "y.wav"]
+
+
+def test_names_that_differ_in_their_suffix_alone_are_refused():
+    touch("in/x.wav", "in/x.npy")
+    with pytest.raises(DatasetError, match=r"x\.npy' and '.*x\.wav' would have results of the same name"):
+        find_inputs(["in"], SUFFIXES)
+
+
+def test_a_missing_name_is_a_problem_of_its_own():
+    touch("a.wav")
+    found = find_inputs(["a.wav", "b.wav", "*.flac"], SUFFIXES)
+    assert [item.problem for item in found] == [
+        None,
+        "'b.wav' is neither a file nor a folder",
+        "pattern '*.flac' matches no file ending in .npy, .wav",
+    ]
+
+
+def test_nothing_found_at_all_is_an_error_with_every_reason():
+    Path("empty").mkdir()
+    message = "folder 'empty' has no file ending in .npy, .wav; --recursive looks into the folders below it as well"
+    with pytest.raises(DatasetError) as caught:
+        find_inputs(["empty", "absent"], SUFFIXES)
+    assert str(caught.value) == f"{message}; 'absent' is neither a file nor a folder"
+
+
+def test_a_folder_named_like_a_recording_is_reported():
+    touch("in/a.wav")
+    Path("in/x.wav").mkdir()
+    problems = {item.path.name: item.problem for item in find_inputs(["in"], SUFFIXES)}
+    assert problems["a.wav"] is None
+    assert "is a folder" in str(problems["x.wav"])
+
+
+@pytest.mark.parametrize("line", ["LJ002|text|normalised", "LJ002||", "LJ002", "LJ002|text\r", "\ufeffLJ002|x"])
+def test_lists_in_every_form(line):
+    lj_speech("LJ", training="LJ001|a|a\n", validation=f"{line}\n\n")
+    assert relatives(find_inputs(["LJ"], SUFFIXES, split="validation")) == ["LJ002.wav"]
+    assert relatives(find_inputs(["LJ"], SUFFIXES, split="training")) == ["LJ001.wav"]
+
+
+def test_lists_give_their_order_and_without_a_split_all_of_them():
+    lj_speech("LJ", training="LJ003|a|a\nLJ000|a|a\n", validation="LJ002|a|a")
+    found = find_inputs(["LJ"], SUFFIXES)
+    assert relatives(found) == ["LJ003.wav", "LJ000.wav", "LJ002.wav"]
+    assert found[0].path == Path.cwd() / "LJ/wavs/LJ003.wav"
+
+
+def test_plain_download_has_metadata_only_and_no_split():
+    lj_speech("LJ", metadata="LJ001|a|a\nLJ000|a|a\n")
+    assert relatives(find_inputs(["LJ"], SUFFIXES)) == ["LJ001.wav", "LJ000.wav"]
+    with pytest.raises(DatasetError, match=r"needs the list validation\.txt beside wavs/, and 'LJ' has metadata\.csv"):
+        find_inputs(["LJ"], SUFFIXES, split="validation")
+
+
+def test_wavs_folder_itself():
+    lj_speech("LJ", validation="LJ002|a|a\n")
+    assert len(find_inputs(["LJ/wavs"], SUFFIXES)) == 4
+    assert relatives(find_inputs(["LJ/wavs"], SUFFIXES, split="validation")) == ["LJ002.wav"]
+
+
+def test_split_of_something_else_is_an_error():
+    touch("in/a.wav")
+    with pytest.raises(DatasetError, match="'in' has no list"):
+        find_inputs(["in"], SUFFIXES, split="training")
+    with pytest.raises(DatasetError, match=r"needs an LJSpeech folder, and 'in/a\.wav' is none"):
+        find_inputs(["in/a.wav"], SUFFIXES, split="training")
+    with pytest.raises(DatasetError, match="split='test' must be one of"):
+        find_inputs(["in"], SUFFIXES, split="test")
+
+
+def test_listed_clips_that_are_missing_are_reported_one_by_one():
+    lj_speech("LJ", validation="LJ001|a|a\nLJ777|a|a\n" + "x" * 300 + "\n")
+    problems = [item.problem for item in find_inputs(["LJ"], SUFFIXES, split="validation")]
+    assert problems[0] is None
+    assert problems[1] is not None
+    assert problems[1].startswith("validation.txt line 2: ")
+    assert problems[2] is not None
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "../wavs/LJ001"])
+def test_listed_names_cannot_lead_out_of_the_folder(name):
+    lj_speech("LJ", validation=f"LJ001|a|a\n{name}|a|a\n")
+    found = find_inputs(["LJ"], SUFFIXES, split="validation")
+    assert [item.problem is None for item in found] == [True, False]
+    assert "leads out of wavs/" in str(found[1].problem)
+
+
+def test_names_that_are_not_utf8():
+    raw = b"in/caf\xe9.wav"
+    Path("in").mkdir()
+    os.close(os.open(raw, os.O_CREAT))
+    assert [os.fsencode(item.path.name) for item in find_inputs(["in"], SUFFIXES)] == [b"caf\xe9.wav"]
+    Path("LJ/wavs").mkdir(parents=True)
+    os.close(os.open(b"LJ/wavs/caf\xe9.wav", os.O_CREAT))
+    Path("LJ/validation.txt").write_bytes(b"caf\xe9|caf\xc3\xa9\n")
+    found = find_inputs(["LJ"], SUFFIXES, split="validation")
+    assert found[0].problem is None
+    assert os.fsencode(found[0].relative) == b"caf\xe9.wav"
+
+
+def test_name_too_long_for_any_file():
+    with pytest.raises(DatasetError, match="neither a file nor a folder"):
+        find_inputs(["x" * 5000], SUFFIXES)

@@ -1,0 +1,68 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from hifigan_rt.errors import OutputError
+from hifigan_rt.files import atomic_writer
+
+
+def test_the_file_appears_whole_at_the_end(tmp_path):
+    path = tmp_path / "a.bin"
+    with atomic_writer(path) as file:
+        file.write(b"abc")
+        assert not path.exists()
+    assert path.read_bytes() == b"abc"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_rights_are_those_of_an_ordinary_file(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    with atomic_writer(tmp_path / "atomic"):
+        pass
+    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_when_the_block_fails(tmp_path, error):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    with pytest.raises(error), atomic_writer(path) as file:
+        file.write(b"half")
+        raise error
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(OutputError) as caught, atomic_writer(tmp_path / "none/a.bin"):
+        pass
+    assert str(caught.value) == (
+        f"'{tmp_path}/none/a.bin' could not be written: No such file or directory; nothing stands at its place but "
+        "what was there before"
+    )
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    """The kernel's own limit on file size stands in for a full disk: the write fails half way."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    code = f"""
+import resource, signal
+from pathlib import Path
+from hifigan_rt.errors import OutputError
+from hifigan_rt.files import atomic_writer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with atomic_writer(Path({str(path)!r})) as file:
+        file.write(bytes(5000))
+except OutputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "could not be written: File too large" in done.stdout
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["a.bin"]

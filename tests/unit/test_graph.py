@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from golden.seeded import seeded_weights
+from hifigan_rt.config import PRESETS, GeneratorConfig
+from hifigan_rt.errors import CheckpointError, MelError, WeightMismatch
+from hifigan_rt.graph import MAX_FRAMES, bind, build_graph
+
+TINY = GeneratorConfig(4, (2,), (4,), "2", (3,), ((1,),), num_mels=2)
+
+
+# Parameters: the paper. Multiply-accumulates: VOCODE (26.41 G per second, V1). Reach: NaN runs of streaming_hifigan.
+@pytest.mark.parametrize(
+    ("preset", "parameters", "macs", "first_sample", "last_sample", "frames"),
+    [
+        ("v1", 13_926_017, 307_052_544, -3258, 3513, 13),
+        ("v2", 925_985, 19_255_296, -3258, 3513, 13),
+        ("v3", 1_462_273, 22_482_944, -2582, 2837, 11),
+    ],
+)
+def test_published_figures(preset, parameters, macs, first_sample, last_sample, frames):
+    graph = build_graph(PRESETS[preset].generator)
+    assert graph.parameter_count == parameters
+    assert graph.macs_per_frame == macs
+    field = graph.receptive_field
+    assert (field.first_sample, field.last_sample) == (first_sample, last_sample)
+    assert (field.left_frames, field.right_frames) == (frames, frames)
+
+
+# FORMATS of the family: rates, kernels, dilations and the reach that independent projects measured.
+@pytest.mark.parametrize(
+    ("rates", "kernels", "first_sample", "last_sample", "frames"),
+    [
+        ((4, 4, 4, 4), (8, 8, 8, 8), -6041, 6296, 24),
+        ((8, 8, 2, 2, 2), (16, 16, 4, 4, 4), -6574, 7085, 13),
+        ((8, 8, 4, 2), (16, 16, 4, 4), -6328, 6839, 13),
+    ],
+)
+def test_reach_of_other_published_configs(rates, kernels, first_sample, last_sample, frames):
+    field = build_graph(GeneratorConfig(512, rates, kernels, "1", (3, 7, 11), ((1, 3, 5),) * 3)).receptive_field
+    assert (field.first_sample, field.last_sample) == (first_sample, last_sample)
+    assert (field.left_frames, field.right_frames) == (frames, frames)
+
+
+def test_hand_worked_cost():
+    # conv_pre 2*4*7 per frame; ups 4*2*4 per frame; two rows per frame: resblock 2*2*3, conv_post 2*1*7.
+    assert build_graph(TINY).macs_per_frame == 56 + 32 + 2 * (12 + 14)
+
+
+@pytest.mark.parametrize(("frames", "samples"), [(1, 256), (2, 512), (831, 831 * 256)])
+def test_output_length_is_whole_hops_for_even_stages(frames, samples):
+    assert build_graph(PRESETS["v1"].generator).output_length(frames) == samples
+
+
+def test_output_length_gains_a_sample_at_each_odd_stage():
+    graph = build_graph(GeneratorConfig(8, (2, 3), (5, 6), "2", (3,), ((1,),)))
+    # (10 * 2 + 1) * 3 + 1: kernel - rate is 3 in both stages.
+    assert graph.output_length(10) == 64
+
+
+@pytest.mark.parametrize("frames", [0, -1, MAX_FRAMES + 1])
+def test_output_length_refuses_absurd_frames(frames):
+    with pytest.raises(MelError, match=rf"T={frames} frames: it must have from 1 to"):
+        build_graph(TINY).output_length(frames)
+
+
+def test_names_equal_the_originals_parameters():
+    names = list(build_graph(PRESETS["v3"].generator).weight_shapes())
+    assert names[:4] == ["conv_pre.weight", "conv_pre.bias", "ups.0.weight", "ups.0.bias"]
+    assert "resblocks.8.convs.1.weight" in names
+    assert "resblocks.11.convs1.2.bias" in build_graph(PRESETS["v1"].generator).weight_shapes()
+
+
+class TestBind:
+    def weights(self):
+        return seeded_weights(build_graph(TINY).weight_shapes(), 0)
+
+    def test_lists_every_difference_in_one_error(self):
+        weights = self.weights()
+        del weights["conv_post.bias"], weights["ups.0.weight"]
+        weights["speaker.weight"] = np.zeros(3)
+        weights["conv_pre.weight"] = np.zeros((4, 3, 7))
+        with pytest.raises(WeightMismatch) as caught:
+            bind(build_graph(TINY), weights)
+        assert caught.value.missing == ("ups.0.weight", "conv_post.bias")
+        assert caught.value.unexpected == ("speaker.weight",)
+        assert caught.value.misshapen == {"conv_pre.weight": ((4, 3, 7), (4, 2, 7))}
+        assert str(caught.value) == (
+            "the weights do not fit the architecture: 2 missing, 1 unexpected, 1 of another shape\n"
+            "  missing     ups.0.weight\n"
+            "  missing     conv_post.bias\n"
+            "  unexpected  speaker.weight\n"
+            "  shape       conv_pre.weight: found [4, 3, 7], needed [4, 2, 7]"
+        )
+
+    @pytest.mark.parametrize(
+        ("stored", "bound"), [("float16", "float32"), ("float32", "float32"), ("float64", "float64")]
+    )
+    def test_dtypes(self, stored, bound):
+        weights = {name: array.astype(stored) for name, array in self.weights().items()}
+        generator = bind(build_graph(TINY), weights)
+        for name, array in generator.weights.items():
+            assert array.dtype == bound
+            assert array.flags.c_contiguous
+            np.testing.assert_array_equal(array, weights[name])
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_refuses_values_that_are_not_finite(self, value):
+        weights = self.weights()
+        weights["conv_post.weight"][0, 1, 2] = value
+        with pytest.raises(CheckpointError, match=r"conv_post.weight holds 1 values that are NaN or infinite"):
+            bind(build_graph(TINY), weights)
+
+    @pytest.mark.parametrize("dtype", ["int32", "complex64", "bool"])
+    def test_refuses_other_dtypes(self, dtype):
+        weights = self.weights()
+        weights["conv_post.bias"] = weights["conv_post.bias"].astype(dtype)
+        with pytest.raises(CheckpointError, match=rf"conv_post.bias has dtype {dtype}: float16, float32 or float64"):
+            bind(build_graph(TINY), weights)

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+import hifigan_rt
+from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
+from hifigan_rt.engines import REGISTRY, choose_engine, why_unavailable
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError, EngineError, EngineUnavailable, MelError
+
+
+@pytest.fixture
+def vocoder(tmp_path):
+    with hifigan_rt.load(write_tiny(tmp_path), engine="reference") as loaded:
+        yield loaded
+
+
+def expected(mel):
+    return generate(tiny_generator(), mel).astype(np.float32)
+
+
+def test_one_mel(vocoder):
+    mel = tiny_mel(9)
+    audio = vocoder(mel)
+    assert (audio.shape, audio.dtype) == ((72,), np.float32)
+    np.testing.assert_array_equal(audio, expected(mel))
+
+
+def test_a_batch(vocoder):
+    mels = np.stack([tiny_mel(5, seed) for seed in range(3)])
+    audio = vocoder(mels)
+    assert audio.shape == (3, 40)
+    for item, mel in zip(audio, mels, strict=True):
+        np.testing.assert_array_equal(item, expected(mel))
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_unequal_mels_each_come_out_as_alone(vocoder, kind):
+    mels = kind([tiny_mel(7, 1), tiny_mel(1, 2), tiny_mel(20, 3)])
+    audios = vocoder(mels)
+    assert [len(audio) for audio in audios] == [56, 8, 160]
+    for audio, mel in zip(audios, mels, strict=True):
+        np.testing.assert_array_equal(audio, expected(mel))
+
+
+def test_an_empty_list_gives_an_empty_list(vocoder):
+    assert vocoder([]) == []
+
+
+def test_a_list_of_batches_is_refused(vocoder):
+    with pytest.raises(MelError, match=r"a list of mels holds one of shape \[1, 10, 3\]: each must be \[M, T\]"):
+        vocoder([tiny_mel(3)[None]])
+
+
+def test_what_it_says_of_itself(vocoder):
+    assert vocoder.sample_rate == 8000
+    assert vocoder.hop_length == 8
+    assert vocoder.num_mels == 10
+    assert vocoder.mel_config == TINY.mel
+    assert vocoder.output_length(3) == 24
+    assert vocoder.engine_info.name == "reference"
+    assert vocoder.graph.config == TINY.generator
+    assert repr(vocoder) == f"<Vocoder {vocoder.name!r} on reference>"
+
+
+def test_copy_synthesis(vocoder):
+    mel = vocoder.mel(np.sin(np.arange(801) / 5).astype(np.float32))
+    assert mel.shape == (10, 100)
+    assert vocoder(mel).shape == (800,)
+
+
+def test_audio_that_is_no_recording(vocoder):
+    with pytest.raises(AudioTooShort):
+        vocoder.mel(np.zeros(3, np.float32))
+    with pytest.raises(AudioError):
+        vocoder.mel(np.full(400, np.nan, np.float32))
+
+
+def test_no_frames(vocoder):
+    with pytest.raises(MelError, match="T=0"):
+        vocoder(np.zeros((10, 0), np.float32))
+
+
+def test_closing_twice_is_allowed_and_calling_then_is_not(tmp_path):
+    vocoder = hifigan_rt.load(write_tiny(tmp_path), engine="reference")
+    vocoder.close()
+    vocoder.close()
+    with pytest.raises(EngineError, match="engine 'reference' is closed: load the model again"):
+        vocoder(tiny_mel(3))
+
+
+def test_without_mel_settings_it_still_synthesises(tmp_path):
+    path = write_tiny(tmp_path)
+    fields = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(
+        fields.replace("sampling_rate", "x").replace("n_fft", "y").replace("win_size", "z").replace("hop_size", "w")
+        .replace("fmin", "v").replace("fmax", "u")
+    )  # fmt: skip
+    with hifigan_rt.load(path, engine="reference") as vocoder:
+        assert vocoder(tiny_mel(3)).shape == (24,)
+        with pytest.raises(ConfigError, match="the sample rate must be known, and weights do not tell"):
+            _ = vocoder.sample_rate
+        with pytest.raises(ConfigError, match="the mel settings must be known"):
+            vocoder.mel(np.zeros(1000, np.float32))
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_below_one(tmp_path, threads):
+    with pytest.raises(EngineError, match=f"threads={threads} must be at least 1"):
+        hifigan_rt.load(write_tiny(tmp_path), threads=threads)
+
+
+def test_a_misspelt_engine_is_answered_before_anything_is_read():
+    with pytest.raises(EngineError) as caught:
+        hifigan_rt.load("no such model", engine="onxruntime")
+    assert "did you mean 'onnxruntime'?" in str(caught.value)
+
+
+def test_an_engine_whose_package_is_absent_names_the_command(monkeypatch):
+    monkeypatch.setattr("hifigan_rt.engines.importlib.util.find_spec", lambda _name: None)
+    assert why_unavailable("reference") is None
+    with pytest.raises(EngineUnavailable) as caught:
+        choose_engine("onnxruntime")
+    assert "pip install 'hifigan-rt[onnx]' (from a clone: pip install '.[onnx]')" in str(caught.value)
+    if "native" not in REGISTRY:
+        with pytest.raises(EngineUnavailable, match="pip install"):
+            choose_engine("auto")
+
+
+def test_reference_is_never_chosen_by_itself():
+    assert choose_engine("auto") != "reference"
