@@ -24,13 +24,16 @@ struct LeftMatrix {
   int groups;
 };
 
-// B is [k][Vectors * kLanes]. With DenseRows, a.row_stride is kLanes, which the addresses then hold as constants.
+// One micro-kernel: c = (from ? from : 0) + a b, with B as [k][Vectors * kLanes]; `from` has the shape and stride of c.
+// DenseRows says that the row stride is kLanes, which the addresses then hold as constants.
 template <int Rows, int Vectors, bool DenseRows>
-void product_rows(const LeftMatrix& a, const float* b, float* c, Index c_stride) {
+void product_rows(const LeftMatrix& a, const float* b, const float* from, float* c, Index c_stride) {
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
   Vec sum[Rows][Vectors];
+#pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = from ? load(from + i * c_stride + j * kLanes) : zero();
   }
   for (int tap = 0; tap < a.taps; ++tap) {
     const float* left = a.data + tap * a.tap_stride;
@@ -51,35 +54,47 @@ void product_rows(const LeftMatrix& a, const float* b, float* c, Index c_stride)
       b += kLanes * Vectors * kLanes;
     }
   }
+#pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
     for (int j = 0; j < Vectors; ++j) store(c + i * c_stride + j * kLanes, sum[i][j]);
   }
 }
 
-template <int Rows, bool DenseRows>
-HIFIGAN_INLINE void product_rows_of(int rows, int vectors, const LeftMatrix& a, const float* b, float* c,
-                                    Index c_stride) {
-  if constexpr (Rows > 0) {
-    if (rows != Rows) {
-      product_rows_of<Rows - 1, DenseRows>(rows, vectors, a, b, c, c_stride);
-    } else if (vectors == kPanelVectors) {
-      product_rows<Rows, kPanelVectors, DenseRows>(a, b, c, c_stride);
-    } else {
-      // Narrower panels go vector by vector of a matrix that is packed for their width.
-      static_assert(kPanelVectors == 2, "a third width needs a third case");
-      product_rows<Rows, 1, DenseRows>(a, b, c, c_stride);
-    }
+using ProductRows = void (*)(const LeftMatrix& a, const float* b, const float* from, float* c, Index c_stride);
+
+template <bool DenseRows, int Rows = kMaxRows>
+ProductRows product_rows_for(int rows, int vectors) {
+  if constexpr (Rows == 0) {
+    return nullptr;
+  } else {
+    if (rows != Rows) return product_rows_for<DenseRows, Rows - 1>(rows, vectors);
+    static_assert(kPanelVectors == 2, "a third width needs a third case");
+    return vectors == 2 ? product_rows<Rows, 2, DenseRows> : product_rows<Rows, 1, DenseRows>;
   }
 }
 
-// All `rows` rows, cut into micro-kernels of nearly equal height.
+// `rows` rows cut into micro-kernels of nearly equal height.
 template <bool DenseRows>
-void product(int rows, int vectors, const LeftMatrix& a, const float* b, float* c, Index c_stride) {
-  const int parts = (rows + kMaxRows - 1) / kMaxRows;
-  for (int part = 0; part < parts; ++part) {
-    const int begin = rows * part / parts, end = rows * (part + 1) / parts;
-    LeftMatrix some = a;
-    some.data += begin * (DenseRows ? Index{kLanes} : a.row_stride);
-    product_rows_of<kMaxRows, DenseRows>(end - begin, vectors, some, b, c + begin * c_stride, c_stride);
+class Product {
+ public:
+  Product(int rows, int vectors) : parts_((rows + kMaxRows - 1) / kMaxRows), height_(rows / parts_), taller_(rows % parts_) {
+    low_ = product_rows_for<DenseRows>(height_, vectors);
+    tall_ = taller_ ? product_rows_for<DenseRows>(height_ + 1, vectors) : low_;
   }
-}
+
+  HIFIGAN_INLINE void run(LeftMatrix a, const float* b, const float* from, float* c, Index c_stride) const {
+    const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
+    for (int part = 0; part < parts_; ++part) {
+      const int height = part < taller_ ? height_ + 1 : height_;
+      (part < taller_ ? tall_ : low_)(a, b, from, c, c_stride);
+      a.data += height * row_stride;
+      c += height * c_stride;
+      if (from) from += height * c_stride;
+    }
+  }
+
+ private:
+  int parts_, height_, taller_;
+  ProductRows low_, tall_;
+};

@@ -40,10 +40,11 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
       stride = p.in_padded;
     }
     const LeftMatrix left = {x, stride * p.dilation, kLanes, stride, p.taps, p.in_padded / kLanes};
+    const Product<false> wide(rows, kPanelVectors), narrow(rows, 1);
     const float* weights = p.weights;
     for (int column = 0; column < p.columns; column += kPanel) {
       const int vectors = panel_vectors(column, p.columns);
-      product<false>(rows, vectors, left, weights, sums, kPanel);
+      (vectors == kPanelVectors ? wide : narrow).run(left, weights, nullptr, sums, kPanel);
       sink(first, rows, column, vectors, sums);
       weights += Index{p.taps} * p.in_padded * vectors * kLanes;
     }

@@ -7,10 +7,17 @@
 //   output 0      lacks weights[0] * (x[0] - x[N]),
 //   output m - 1  lacks weights[k - 1] * (x[N + 1] - x[1]).
 // The N / 2 - 1 complex bins cost three real products each (Gauss): with X = a + ib and conj(W) = c + id,
-//   k1 = (a + b) c,  k2 = a (d - c),  k3 = b (c + d):  re = k1 - k3,  im = k1 + k2.
+//   k1 = (a + b) c,  re = k1 - b (c + d),  im = k1 + a (d - c).
+// The last two products go on from the sums of the first, so that fewer planes of numbers pass through the caches.
 
+// Matrices: bin 0, bin N / 2, three for each of the bins between, then the two repairs. Planes of transformed input
+// correspond; a bin has a + b, a, b there, and c, d - c, -(c + d) among the weights.
 template <int N>
 constexpr int kSpectralProducts = 2 + 3 * (N / 2 - 1) + 2;
+
+// Planes of products: bin 0, bin N / 2, re and im of the bins between, then the two repairs.
+template <int N>
+constexpr int kSpectralPlanes = N + 2;
 
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
@@ -41,25 +48,26 @@ void forward_tile(const float* x, Index stride, float slope, float* a, Index pla
 template <int N>
 void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn& epilogue, int rows, float* y,
                   Index stride) {
-  constexpr int products = kSpectralProducts<N>;
   Vec re[N / 2 + 1], im[N / 2 + 1], out[N];
   re[0] = load(g);
   re[N / 2] = load(g + plane);
 #pragma GCC unroll 64
   for (int f = 1; f < N / 2; ++f) {
-    const Vec k1 = load(g + (3 * f - 1) * plane);
-    re[f] = sub(k1, load(g + (3 * f + 1) * plane));
-    im[f] = add(k1, load(g + (3 * f) * plane));
+    re[f] = load(g + (2 * f) * plane);
+    im[f] = load(g + (2 * f + 1) * plane);
   }
   RealInverseFft<N, 1>::run(re, im, out);
-  out[0] = add(out[0], load(g + (products - 2) * plane));
-  out[outputs - 1] = add(out[outputs - 1], load(g + (products - 1) * plane));
+  out[0] = add(out[0], load(g + N * plane));
+  out[outputs - 1] = add(out[outputs - 1], load(g + (N + 1) * plane));
   for (int r = 0; r < rows; ++r) store(y + r * stride, epilogue.apply(out[r], r));
 }
 
 // Tiles that go through the layer together: as many as keep the transformed block in the second cache.
+#ifndef BUDGET
+#define BUDGET 512
+#endif
 constexpr int spectral_block(int products, int in_padded) {
-  constexpr Index budget = 512 * 1024 / sizeof(float);
+  constexpr Index budget = BUDGET * 1024 / sizeof(float);
   const Index tiles = budget / (Index{products} * in_padded) / kMaxRows * kMaxRows;
   const Index most = 48 / kMaxRows * kMaxRows;
   return static_cast<int>(tiles < kMaxRows ? kMaxRows : tiles > most ? most : tiles);
@@ -67,6 +75,7 @@ constexpr int spectral_block(int products, int in_padded) {
 
 template <int N>
 struct Spectral {
+  static constexpr int kPlanes = kSpectralPlanes<N>;
   static constexpr int kProducts = kSpectralProducts<N>;
 
   static TransformShape shape(int kernel_size) {
@@ -82,8 +91,8 @@ struct Spectral {
   static std::size_t scratch_size(int in_channels) {
     const int padded = round_up_to_lanes(in_channels);
     const auto block = static_cast<std::size_t>(spectral_block(kProducts, padded));
-    return kProducts * (block * static_cast<std::size_t>(padded + kPanel) + 2 * kPlanePadding) +
-           static_cast<std::size_t>(padded) * (N + 2);
+    return kProducts * (block * static_cast<std::size_t>(padded) + kPlanePadding) +
+           kPlanes * (block * kPanel + kPlanePadding) + block * kPanel + static_cast<std::size_t>(padded) * (N + 2);
   }
 
   // Weights become [panel][product][input channel][column of the panel]; a unit is one vector of columns.
@@ -106,7 +115,8 @@ struct Spectral {
 
   static void conv(const TiledConvArgs& args) {
     const ConvArgs& c = args.conv;
-    const Index block = spectral_block(kProducts, round_up_to_lanes(c.in_channels));
+    const int in_padded = round_up_to_lanes(c.in_channels);
+    const Index block = spectral_block(kProducts, in_padded);
     const Index count = args.tile_end - args.tile_begin;
     const Index parts = (count + block - 1) / block;
     for (Index part = 0; part < parts; ++part) {
@@ -125,8 +135,9 @@ struct Spectral {
     store(out + plane, re[N / 2]);
     for (int f = 1; f < N / 2; ++f) {
       store(out + (3 * f - 1) * plane, re[f]);
+      // d = -im[f].
       store(out + (3 * f) * plane, sub(zero(), add(re[f], im[f])));
-      store(out + (3 * f + 1) * plane, sub(re[f], im[f]));
+      store(out + (3 * f + 1) * plane, sub(im[f], re[f]));
     }
     store(out + (kProducts - 2) * plane, load(taps[0]));
     store(out + (kProducts - 1) * plane, load(taps[kernel_size - 1]));
@@ -140,7 +151,8 @@ struct Spectral {
     const Index g_plane = block * kPanel + kPlanePadding;
     float* const a = c.scratch;
     float* const g = a + kProducts * a_plane;
-    float* const edge = g + kProducts * g_plane;
+    float* const shared = g + kPlanes * g_plane;  // the first product of a complex bin
+    float* const edge = shared + block * kPanel;
 
     for (int t = 0; t < tiles; ++t) {
       const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
@@ -161,10 +173,22 @@ struct Spectral {
     const float* weights = c.weights;
     for (int column = 0; column < out_padded; column += kPanel) {
       const int vectors = panel_vectors(column, out_padded);
-      for (int u = 0; u < kProducts; ++u) {
-        product<true>(tiles, vectors, {a + u * a_plane, 0, a_group, kLanes, 1, groups}, weights, g + u * g_plane, kPanel);
-        weights += Index{in_padded} * vectors * kLanes;
+      const Index matrix = Index{in_padded} * vectors * kLanes;
+      const Product<true> product(tiles, vectors);
+      const auto run = [&](int matrix_index, const float* from, float* to) {
+        product.run({a + matrix_index * a_plane, 0, a_group, kLanes, 1, groups}, weights + matrix_index * matrix, from, to,
+                    kPanel);
+      };
+      run(0, nullptr, g);
+      run(1, nullptr, g + g_plane);
+      for (int f = 1; f < N / 2; ++f) {
+        run(3 * f - 1, nullptr, shared);
+        run(3 * f, shared, g + (2 * f + 1) * g_plane);
+        run(3 * f + 1, shared, g + (2 * f) * g_plane);
       }
+      run(kProducts - 2, nullptr, g + N * g_plane);
+      run(kProducts - 1, nullptr, g + (N + 1) * g_plane);
+      weights += kProducts * matrix;
       for (int t = 0; t < tiles; ++t) {
         const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
         const Index rows = (c.rows - row + c.dilation - 1) / c.dilation;
