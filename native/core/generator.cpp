@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <new>
+#include <optional>
 
 #include <unistd.h>
 
@@ -68,18 +69,23 @@ Generator::Generator(Graph graph, std::vector<LayerWeights> sources, const Kerne
 }
 
 Generator::Local& Generator::local() {
-  if (process_ != getpid()) {
-    // In a child process. Its copy of the pool has no threads to end, so it is left where it is.
-    static_cast<void>(local_.release());
-    local_ = std::make_unique<Local>(threads_);
-    process_ = getpid();
+  const long process = getpid();
+  if (process_ != process) {
+    // In a child process, which comes here first with one thread; the lock is taken nowhere else.
+    const std::lock_guard lock(renewal_);
+    if (process_ != process) {
+      // The copy of the parent's pool has no threads to end, so it is left where it is.
+      static_cast<void>(local_.release());
+      local_ = std::make_unique<Local>(threads_);
+      process_ = process;
+    }
   }
   return *local_;
 }
 
 std::shared_ptr<const Program> Generator::program(int segment_frames) {
   Local& mine = local();
-  const auto turn = mine.pool.hold();
+  const ThreadPool::Turn turn(mine.pool);
   const std::lock_guard lock(mine.lock);
   auto& program = programs_[segment_frames];
   if (!program) {
@@ -97,15 +103,19 @@ void Generator::run_alone(const Program& program, const Item& item, Team team, W
   const Index segment = program.plan().segment_frames;
   float* audio = item.audio;
   Index frame = 0;
-  for (; frame + segment <= item.mel.frames; frame += segment) {
-    audio += walk.segment(frames_of(item.mel, frame, frame + segment), false, audio);
-  }
-  walk.segment(frames_of(item.mel, frame, item.mel.frames), true, audio);
+  // One turn per segment, so that a stream need not wait for the end of a long signal.
+  const auto run = [&](Index end, bool final) {
+    std::optional<ThreadPool::Turn> turn;
+    if (team.pool) turn.emplace(*team.pool, stop);
+    audio += walk.segment(frames_of(item.mel, frame, end), final, audio);
+    frame = end;
+  };
+  while (frame + segment <= item.mel.frames) run(frame + segment, false);
+  run(item.mel.frames, true);
 }
 
 void Generator::run(const std::vector<Item>& items, const StopRequest& stop) {
   Local& mine = local();
-  const auto turn = mine.pool.hold();
   const FlushDenormals mode;
   // As many as fill all threads go side by side: no waiting for each other. The rest get all threads each.
   const std::size_t abreast = threads_ > 1 ? items.size() / static_cast<std::size_t>(threads_) * static_cast<std::size_t>(threads_) : 0;
@@ -113,7 +123,7 @@ void Generator::run(const std::vector<Item>& items, const StopRequest& stop) {
   if (abreast == items.size()) return;
   Loan workspace(mine, *offline_, threads_);
   for (std::size_t i = abreast; i < items.size(); ++i) {
-    run_alone(*offline_, items[i], {threads_ > 1 ? &mine.pool : nullptr}, *workspace, stop, nullptr);
+    run_alone(*offline_, items[i], {&mine.pool}, *workspace, stop, nullptr);
   }
 }
 
@@ -121,6 +131,7 @@ void Generator::run_abreast(const std::vector<Item>& items, Local& mine, const S
   std::vector<std::unique_ptr<Loan>> workspaces;
   for (int i = 0; i < threads_; ++i) workspaces.push_back(std::make_unique<Loan>(mine, *offline_, 1));
   std::atomic<bool> stopped{false}, no_memory{false};
+  const ThreadPool::Turn turn(mine.pool, stop);
   mine.pool.loop(static_cast<Index>(items.size()), [&](Index i, int thread) {
     // Only the caller may ask the outer world whether to stop; the others look at what it found.
     const StopRequest ask = [&] {
@@ -143,11 +154,10 @@ void Generator::run_abreast(const std::vector<Item>& items, Local& mine, const S
 
 std::vector<double> Generator::measure(const Item& item) {
   Local& mine = local();
-  const auto turn = mine.pool.hold();
   const FlushDenormals mode;
   Loan workspace(mine, *offline_, threads_);
   std::vector<double> seconds(offline_->plan().layers.size());
-  run_alone(*offline_, item, {threads_ > 1 ? &mine.pool : nullptr}, *workspace, {}, seconds.data());
+  run_alone(*offline_, item, {&mine.pool}, *workspace, {}, seconds.data());
   return seconds;
 }
 
@@ -208,10 +218,10 @@ void Stream::finish(float* audio, const StopRequest& stop) {
 Index Stream::run(MelView mel, bool final, float* audio, const StopRequest& stop) {
   broken_ = true;
   Generator::Local& mine = generator_.local();
-  const auto turn = mine.pool.hold();
+  const ThreadPool::Turn turn(mine.pool, stop);
   const FlushDenormals mode;
   Generator::Loan workspace(mine, *program_, generator_.threads_);
-  Walk walk(*program_, state_, *workspace, {generator_.threads_ > 1 ? &mine.pool : nullptr}, stop);
+  Walk walk(*program_, state_, *workspace, {&mine.pool}, stop);
   const Index samples = walk.segment(mel, final, audio);
   frames_ += mel.frames;
   broken_ = false;

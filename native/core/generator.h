@@ -1,6 +1,7 @@
 // A loaded generator: runs batches and opens streams, on a pool of its own.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -96,7 +97,8 @@ class Generator {
   std::map<int, std::shared_ptr<const Program>> programs_;
   std::shared_ptr<const Program> offline_;
   std::unique_ptr<Local> local_;
-  long process_;
+  std::atomic<long> process_;  // that `local_` belongs to
+  std::mutex renewal_;
 };
 
 }  // namespace hifigan

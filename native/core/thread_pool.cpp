@@ -1,5 +1,7 @@
 #include "core/thread_pool.h"
 
+#include <chrono>
+
 #include "core/float_mode.h"
 
 namespace hifigan {
@@ -8,6 +10,9 @@ namespace {
 
 // About 50 microseconds: longer than what lies between two layers, shorter than what a user would notice.
 constexpr int kSpins = 2000;
+
+// How long a caller waits for its turn before it looks whether it should stop.
+constexpr std::chrono::milliseconds kPatience{50};
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -18,6 +23,31 @@ void pause_briefly() {
 }
 
 }  // namespace
+
+ThreadPool::Turn::Turn(ThreadPool& pool, const StopRequest& stop) : pool_(pool) {
+  std::unique_lock lock(pool_.queue_lock_);
+  place_ = pool_.queue_.insert(pool_.queue_.end(), this);
+  while (pool_.queue_.front() != this) {
+    if (!stop) {
+      pool_.queue_moved_.wait(lock);
+      continue;
+    }
+    pool_.queue_moved_.wait_for(lock, kPatience);
+    lock.unlock();
+    const bool stopped = stop();
+    lock.lock();
+    if (!stopped) continue;
+    pool_.queue_.erase(place_);
+    pool_.queue_moved_.notify_all();
+    throw Interrupted();
+  }
+}
+
+ThreadPool::Turn::~Turn() {
+  const std::lock_guard lock(pool_.queue_lock_);
+  pool_.queue_.erase(place_);
+  pool_.queue_moved_.notify_all();
+}
 
 ThreadPool::ThreadPool(int threads) : threads_(threads), shares_(new Share[static_cast<std::size_t>(threads)]) {}
 

@@ -3,19 +3,21 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
 
+#include "core/stop.h"
 #include "kernels/kernels.h"
 
 namespace hifigan {
 
 // A pool of `threads - 1` workers beside the caller. Workers start with the first loop, spin for some microseconds between
 // loops and sleep otherwise. A loop's pieces are claimed, each thread's own share first, then what others left: a thread that
-// the system put aside delays nobody. One caller at a time holds the pool (`hold`); others wait.
+// the system put aside delays nobody. One caller at a time has its turn; others wait.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -24,10 +26,23 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return threads_; }
-  std::unique_lock<std::mutex> hold() { return std::unique_lock(caller_); }
 
-  // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. The caller
-  // holds the pool. f must not throw.
+  // The right to run loops; given in the order in which callers came.
+  class Turn {
+   public:
+    // Waits; throws Interrupted if `stop` says so meanwhile.
+    explicit Turn(ThreadPool& pool, const StopRequest& stop = {});
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    ThreadPool& pool_;
+    std::list<const Turn*>::iterator place_;
+  };
+
+  // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. It is the
+  // caller's turn. f must not throw.
   template <class F>
   void loop(Index pieces, F&& f) {
     using Body = std::remove_reference_t<F>;
@@ -48,7 +63,9 @@ class ThreadPool {
   bool wait_for_loop(unsigned long seen);
 
   const int threads_;
-  std::mutex caller_;
+  std::mutex queue_lock_;
+  std::condition_variable queue_moved_;
+  std::list<const Turn*> queue_;  // the first has its turn
   std::vector<std::thread> workers_;
   std::unique_ptr<Share[]> shares_;
   Function function_ = nullptr;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <stdexcept>
 
 namespace hifigan {
 
@@ -15,7 +15,7 @@ Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 template <class F>
 void share(Team team, Index count, Index least, F&& f) {
   if (count <= 0) return;
-  if (!team.pool) return f(Index{0}, count, 0);
+  if (team.threads() == 1) return f(Index{0}, count, 0);
   const Index threads = team.threads();
   const Index pieces = std::clamp<Index>(count / least, std::min(threads, count), 4 * threads);
   team.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });

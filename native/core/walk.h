@@ -1,19 +1,11 @@
 // Takes the frames of one segment through all layers.
 #pragma once
 
-#include <functional>
-#include <stdexcept>
-#include <vector>
-
+#include "core/stop.h"
 #include "core/stream_state.h"
 #include "core/thread_pool.h"
 
 namespace hifigan {
-
-// Thrown out of a walk that was asked to stop; its stream cannot go on.
-struct Interrupted : std::runtime_error {
-  Interrupted() : std::runtime_error("interrupted") {}
-};
 
 // The threads that a walk may use: a pool that the caller holds, or the calling thread alone (`pool` null).
 struct Team {
@@ -27,9 +19,6 @@ struct MelView {
   Index band_stride;
   Index frames;
 };
-
-// Asked now and then; true stops the walk.
-using StopRequest = std::function<bool()>;
 
 class Walk {
  public:
