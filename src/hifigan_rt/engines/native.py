@@ -1,4 +1,4 @@
-"""The C++ engine behind the engines' door: chooses the instruction set, hands over graph and weights, words the errors."""
+"""The C++ engine behind the engines' door: chooses the instruction set, hands the weights over, words the errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def choose_isa() -> str:
     Raises:
         EngineUnavailable: the processor or the build does not have the one named.
     """
-    supported = _native.supported_isas()
+    supported: list[str] = _native.supported_isas()
     forced = os.environ.get(ISA_VARIABLE)
     if not forced:
         return supported[-1]
@@ -81,7 +81,8 @@ class NativeStream:
     @property
     def segment_frames(self) -> int:
         """Frames that are computed together."""
-        return self._open().segment_frames
+        frames: int = self._open().segment_frames
+        return frames
 
     def push(self, mel: np.ndarray) -> np.ndarray:
         """Take frames in.
@@ -102,16 +103,18 @@ class NativeStream:
                 f"frames are {mel.dtype} {list(mel.shape)}: a push takes float32 [M, F] with M={self._num_mels}"
             )
         try:
-            return stream.push(np.ascontiguousarray(mel))
+            audio: np.ndarray = stream.push(np.ascontiguousarray(mel))
         except RuntimeError as error:
             raise EngineError(str(error)) from error
+        return audio
 
     def finish(self) -> np.ndarray:
         """End the signal: float32 `[n]`, the samples that are left. The stream takes nothing more."""
         try:
-            return self._open().finish()
+            audio: np.ndarray = self._open().finish()
         except RuntimeError as error:
             raise EngineError(str(error)) from error
+        return audio
 
     def close(self) -> None:
         """Free the stream's memory; closing twice is allowed."""
@@ -157,7 +160,8 @@ class NativeEngine(Engine):
         generator = self._open()
         for mel in mels:
             self._check(mel[None])
-        return generator.run_many([np.ascontiguousarray(mel) for mel in mels])
+        audios: list[np.ndarray] = generator.run_many([np.ascontiguousarray(mel) for mel in mels])
+        return audios
 
     def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES) -> NativeStream:
         """Open a stream that computes in segments of so many frames.
@@ -191,7 +195,8 @@ class NativeEngine(Engine):
     @property
     def weight_bytes(self) -> int:
         """Memory of the packed weights, of all plans in use."""
-        return self._open().weight_bytes
+        size: int = self._open().weight_bytes
+        return size
 
     def _run(self, mel: np.ndarray) -> np.ndarray:
         generator = self._open()
@@ -202,7 +207,8 @@ class NativeEngine(Engine):
     def _check(self, mel: np.ndarray) -> None:
         if mel.ndim != 3 or mel.shape[1] != self._graph.num_mels or mel.dtype != np.float32:
             raise MelError(
-                f"mel is {mel.dtype} {list(mel.shape)}: the engine takes float32 [B, M, T] with M={self._graph.num_mels}"
+                f"mel is {mel.dtype} {list(mel.shape)}: the engine takes float32 [B, M, T] "
+                f"with M={self._graph.num_mels}"
             )
         size = 4 * mel.shape[0] * self._graph.output_length(mel.shape[2])
         memory = _physical_memory()
