@@ -43,7 +43,11 @@ struct RealFft {
       constexpr double angle = 2 * kPi * K / N;
       constexpr double c = const_cos(angle), s = const_sin(angle);
       Vec tr, ti, scale;
-      if constexpr (2 * K * 4 <= N) {
+      if constexpr (8 * K == N) {
+        tr = add(odd_i[K], odd_r[K]);
+        ti = sub(odd_i[K], odd_r[K]);
+        scale = broadcast(static_cast<float>(c));
+      } else if constexpr (8 * K < N) {
         const Vec tangent = broadcast(static_cast<float>(s / c));
         tr = fma(tangent, odd_i[K], odd_r[K]);
         ti = fnma(tangent, odd_r[K], odd_i[K]);

@@ -22,25 +22,29 @@ constexpr int kSpectralPlanes = N + 2;
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
 
-// Rows x[0 .. N + 1] of one vector of channels to one vector in each plane of `a`.
-template <int N>
+// Rows x[0 .. N + 1] of one vector of channels, with or without the leaky ReLU, to one vector in each plane of `a`.
+template <int N, bool Activate>
 void forward_tile(const float* x, Index stride, float slope, float* a, Index plane) {
   constexpr int products = kSpectralProducts<N>;
   const Vec s = broadcast(slope);
+  const auto row = [&](int i) __attribute__((always_inline)) {
+    const Vec v = load(x + i * stride);
+    return Activate ? leaky_relu(v, s) : v;
+  };
   Vec in[N], re[N / 2 + 1], im[N / 2 + 1];
-  in[0] = leaky_relu(load(x + N * stride), s);
+  in[0] = row(N);
 #pragma GCC unroll 64
-  for (int i = 1; i < N; ++i) in[i] = leaky_relu(load(x + i * stride), s);
-  store(a + (products - 2) * plane, sub(leaky_relu(load(x), s), in[0]));
-  store(a + (products - 1) * plane, sub(leaky_relu(load(x + (N + 1) * stride), s), in[1]));
+  for (int i = 1; i < N; ++i) in[i] = row(i);
+  store(a + (products - 2) * plane, sub(row(0), in[0]));
+  store(a + (products - 1) * plane, sub(row(N + 1), in[1]));
   RealFft<N, 1>::run(in, re, im);
   store(a, re[0]);
-  store(a + plane, re[N / 2]);
+  store(a += plane, re[N / 2]);
 #pragma GCC unroll 64
   for (int f = 1; f < N / 2; ++f) {
-    store(a + (3 * f - 1) * plane, add(re[f], im[f]));
-    store(a + (3 * f) * plane, re[f]);
-    store(a + (3 * f + 1) * plane, im[f]);
+    store(a += plane, add(re[f], im[f]));
+    store(a += plane, re[f]);
+    store(a += plane, im[f]);
   }
 }
 
@@ -58,8 +62,11 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
   }
   RealInverseFft<N, 1>::run(re, im, out);
   out[0] = add(out[0], load(g + N * plane));
-  out[outputs - 1] = add(out[outputs - 1], load(g + (N + 1) * plane));
-  for (int r = 0; r < rows; ++r) store(y + r * stride, epilogue.apply(out[r], r));
+#pragma GCC unroll 64
+  for (int r = 0; r < N; ++r) {
+    if (r == outputs - 1) out[r] = add(out[r], load(g + (N + 1) * plane));
+    if (r < rows) store(y + r * stride, epilogue.apply(out[r], r));
+  }
 }
 
 // Tiles that go through the layer together: as many as keep the transformed block in the second cache.
@@ -165,8 +172,9 @@ struct Spectral {
         stride = in_padded;
         slope = 1.0f;
       }
+      const auto forward = slope == 1.0f ? forward_tile<N, false> : forward_tile<N, true>;
       for (int group = 0; group < groups; ++group) {
-        forward_tile<N>(x + group * kLanes, stride, slope, a + group * a_group + t * kLanes, a_plane);
+        forward(x + group * kLanes, stride, slope, a + group * a_group + t * kLanes, a_plane);
       }
     }
 

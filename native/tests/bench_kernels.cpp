@@ -1,6 +1,6 @@
 // Speed of every kernel on one thread against the machine's measured ceiling of fused multiply-adds.
 //
-// bench_kernels ISA [C[:k[:d]] ...]: each line is one layer of a 64-frame segment by one algorithm. "done" counts the
+// bench_kernels ISA [C[:k[:d[:samples]]] ...]: each line is one layer of a 64-frame segment by one algorithm. "done" counts the
 // products that the algorithm does, "direct" those that direct convolution would do; both against the ceiling, which is
 // measured again beside each layer. Times are CPU time of the thread, the least of the rounds.
 #include <algorithm>
@@ -131,16 +131,16 @@ struct Bench {
     std::fflush(stdout);
   }
 
-  void run(int channels, int kernel_size, int dilation) const {
+  void run(int channels, int kernel_size, int dilation, int only_samples) const {
     // V1's rows per frame: 8 at 256 channels, 64 at 128, 128 at 64, 256 at 32 and below.
     const Index rows = kFrames * (channels >= 256 ? 8 : channels >= 128 ? 64 : channels >= 64 ? 128 : 256);
     Layer layer(kernels, channels, kernel_size, dilation, rows);
     layer.pack_direct();
-    line("direct", layer, kernel_size, least_seconds([&] { kernels.conv_direct(layer.args); }), 0);
+    if (only_samples == 0) line("direct", layer, kernel_size, least_seconds([&] { kernels.conv_direct(layer.args); }), 0);
     for (int t = 0; t < hifigan::kTransforms; ++t) {
       const auto transform = static_cast<hifigan::Transform>(t);
       const hifigan::TransformShape shape = kernels.transform_shape(transform, kernel_size);
-      if (shape.outputs == 0) continue;
+      if (shape.outputs == 0 || (only_samples != 0 && shape.samples != only_samples)) continue;
       const double pack_seconds = layer.pack_tiled(transform);
       const Index per_phase = (rows + dilation - 1) / dilation;
       const Index tiles = dilation * ((per_phase + shape.outputs - 1) / shape.outputs);
@@ -164,15 +164,15 @@ int main(int argc, char** argv) {
   std::printf("%s: ceiling of the micro-kernel %.0f GFLOPS on one thread\n", kernels->name, bench.ceiling_gflops());
   if (argc > 2) {
     for (int i = 2; i < argc; ++i) {
-      int channels = 0, kernel_size = 3, dilation = 1;
-      std::sscanf(argv[i], "%d:%d:%d", &channels, &kernel_size, &dilation);
-      if (channels > 0) bench.run(channels, kernel_size, dilation);
+      int channels = 0, kernel_size = 3, dilation = 1, samples = 0;
+      std::sscanf(argv[i], "%d:%d:%d:%d", &channels, &kernel_size, &dilation, &samples);
+      if (channels > 0) bench.run(channels, kernel_size, dilation, samples);
     }
     return 0;
   }
   for (const int channels : {256, 128, 64, 32, 16, 8}) {
     for (const int kernel_size : {3, 5, 7, 11}) {
-      for (const int dilation : {1, 3, 5}) bench.run(channels, kernel_size, dilation);
+      for (const int dilation : {1, 3, 5}) bench.run(channels, kernel_size, dilation, 0);
     }
   }
   return 0;
