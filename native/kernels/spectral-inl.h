@@ -69,16 +69,9 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
   }
 }
 
-// Tiles that go through the layer together: as many as keep the transformed block in the second cache.
-#ifndef BUDGET
-#define BUDGET 512
-#endif
-constexpr int spectral_block(int products, int in_padded) {
-  constexpr Index budget = BUDGET * 1024 / sizeof(float);
-  const Index tiles = budget / (Index{products} * in_padded) / kMaxRows * kMaxRows;
-  const Index most = 48 / kMaxRows * kMaxRows;
-  return static_cast<int>(tiles < kMaxRows ? kMaxRows : tiles > most ? most : tiles);
-}
+// Tiles that go through the layer together. Few, because what a block writes (planes of input, planes of products) should
+// be read again from the near caches; the weights come through in one stream per block, which costs less.
+constexpr int kTileBlock = 12;
 
 template <int N>
 struct Spectral {
@@ -97,7 +90,7 @@ struct Spectral {
 
   static std::size_t scratch_size(int in_channels) {
     const int padded = round_up_to_lanes(in_channels);
-    const auto block = static_cast<std::size_t>(spectral_block(kProducts, padded));
+    constexpr std::size_t block = kTileBlock;
     return kProducts * (block * static_cast<std::size_t>(padded) + kPlanePadding) +
            kPlanes * (block * kPanel + kPlanePadding) + block * kPanel + static_cast<std::size_t>(padded) * (N + 2);
   }
@@ -122,13 +115,11 @@ struct Spectral {
 
   static void conv(const TiledConvArgs& args) {
     const ConvArgs& c = args.conv;
-    const int in_padded = round_up_to_lanes(c.in_channels);
-    const Index block = spectral_block(kProducts, in_padded);
     const Index count = args.tile_end - args.tile_begin;
-    const Index parts = (count + block - 1) / block;
+    const Index parts = (count + kTileBlock - 1) / kTileBlock;
     for (Index part = 0; part < parts; ++part) {
       const Index begin = args.tile_begin + count * part / parts, end = args.tile_begin + count * (part + 1) / parts;
-      conv_block(c, begin, static_cast<int>(end - begin), block);
+      conv_block(c, begin, static_cast<int>(end - begin));
     }
   }
 
@@ -150,16 +141,17 @@ struct Spectral {
     store(out + (kProducts - 1) * plane, load(taps[kernel_size - 1]));
   }
 
-  static void conv_block(const ConvArgs& c, Index first_tile, int tiles, Index block) {
+  static void conv_block(const ConvArgs& c, Index first_tile, int tiles) {
     const int outputs = N - c.kernel_size + 3;
     const int in_padded = round_up_to_lanes(c.in_channels), out_padded = round_up_to_lanes(c.out_channels);
     const int groups = in_padded / kLanes;
-    const Index a_group = block * kLanes, a_plane = groups * a_group + kPlanePadding;
-    const Index g_plane = block * kPanel + kPlanePadding;
+    constexpr Index a_group = kTileBlock * kLanes;
+    const Index a_plane = groups * a_group + kPlanePadding;
+    constexpr Index g_plane = kTileBlock * kPanel + kPlanePadding;
     float* const a = c.scratch;
     float* const g = a + kProducts * a_plane;
     float* const shared = g + kPlanes * g_plane;  // the first product of a complex bin
-    float* const edge = shared + block * kPanel;
+    float* const edge = shared + kTileBlock * kPanel;
 
     for (int t = 0; t < tiles; ++t) {
       const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
