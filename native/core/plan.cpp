@@ -11,26 +11,34 @@ namespace {
 
 constexpr const char* kTransformNames[kTransforms] = {"winograd4", "winograd6", "fft8", "fft16", "fft32", "fft64"};
 
-// What the cost model knows of an ISA, for one thread; measured on the machine named in docs/engine-notes.md. Only ratios
-// matter for the choice, so other processors of the same ISA are served well enough.
+// What the cost model knows of an ISA, for one thread: measured, with the machine and the figures in docs/engine-notes.md. Only
+// ratios matter for the choice, so other processors of the same ISA are served well enough.
 struct Costs {
-  double macs_per_us;                  // multiply-accumulates of the products
-  double transform_ns[kTransforms];    // forward and inverse, per tile and vector of channels
-  double memory_bytes_per_us;          // weights that no cache holds
-  double cache_bytes_per_us;           // weights that the last cache holds
+  double macs_per_us;  // multiply-accumulates of a direct convolution
+  // Time of a tiled convolution over that of its products alone: transforms and what they do to the caches. It is
+  // `factor + thin * 32 / channels`, since few channels share less of a transform.
+  double factor[kTransforms];
+  double thin[kTransforms];
+  double memory_bytes_per_us;  // weights that no cache holds
+  double cache_bytes_per_us;   // weights that the last cache holds
 };
 
 Costs costs_of(const Kernels& kernels) {
-  if (std::strcmp(kernels.name, "avx512") == 0) return {110e3, {8, 12, 12, 30, 80, 200}, 12e3, 50e3};
-  if (std::strcmp(kernels.name, "avx2") == 0) return {55e3, {8, 12, 12, 30, 90, 230}, 12e3, 50e3};
-  return {12e3, {10, 16, 16, 40, 110, 280}, 12e3, 50e3};
+  if (std::strcmp(kernels.name, "avx512") == 0) {
+    return {108e3, {1.3, 1.3, 1.20, 1.22, 1.60, 2.10}, {0.4, 0.4, 0.40, 0.22, 0.15, 0.15}, 14e3, 100e3};
+  }
+  if (std::strcmp(kernels.name, "avx2") == 0) {
+    return {55e3, {1.3, 1.3, 1.15, 1.18, 1.45, 1.80}, {0.3, 0.3, 0.30, 0.20, 0.15, 0.15}, 14e3, 100e3};
+  }
+  return {12e3, {1.3, 1.3, 1.15, 1.18, 1.35, 1.50}, {0.3, 0.3, 0.30, 0.20, 0.15, 0.15}, 14e3, 100e3};
 }
 
 // Weights beyond this are taken to come from memory each time.
-constexpr double kCacheBytes = 16e6;
+constexpr double kCacheBytes = 32e6;
 
-// Bytes of one buffer of a block. A stage works on three, and both halves of two threads should fit in their L2 caches.
-constexpr double kBlockBytes = 1e6;
+// Bytes of one buffer of a block. Smaller ones would stay in the second cache but read the weights more often, which costs
+// more; larger ones gain nothing (docs/engine-notes.md).
+constexpr double kBlockBytes = 2e6;
 
 struct Size {
   double in, out;  // padded channels
@@ -47,16 +55,15 @@ double tiled_us(const Costs& costs, const Kernels& kernels, const Conv& conv, Tr
   const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
   const double phase_rows = std::ceil(size.block_rows / conv.dilation);
   const double tiles = conv.dilation * std::ceil(phase_rows / shape.outputs) * size.blocks;
-  const double vectors = (size.in + size.out) / 2 / kernels.lanes;
-  return tiles * shape.products * size.in * size.out / costs.macs_per_us +
-         tiles * vectors * costs.transform_ns[static_cast<int>(transform)] / 1e3;
+  const int i = static_cast<int>(transform);
+  const double factor = costs.factor[i] + costs.thin[i] * 32 / ((size.in + size.out) / 2);
+  return tiles * shape.products * size.in * size.out / costs.macs_per_us * factor;
 }
 
 Algorithm cheapest(const Costs& costs, const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
-  // The arithmetic of one layer overlaps with the reading of its weights only in part.
+  // Whether a cache holds the weights until the next block depends on the whole stage; V1's stages have 18 such layers.
   const auto total = [&](double arithmetic_us, double bytes) {
-    const double stage_bytes = bytes * 18;
-    return arithmetic_us + 0.7 * weights_us(costs, bytes, stage_bytes, size.blocks);
+    return arithmetic_us + weights_us(costs, bytes, bytes * 18, size.blocks);
   };
   Algorithm best;
   layer.weight_bytes = 4 * conv.kernel_size * size.in * size.out;
@@ -93,7 +100,9 @@ class Planner {
     for (const Stage& stage : graph_.stages) {
       const ConvTranspose& up = stage.upsample;
       const double row_bytes = 4.0 * kernels_.padded_channels(up.out_channels);
-      const double block = std::clamp(std::floor(kBlockBytes / row_bytes / up.rate), 1.0, rows);
+      // A stage whose weights come from memory reads them once per segment.
+      const bool whole = stage_bytes(stage) > kCacheBytes;
+      const double block = whole ? rows : std::clamp(std::floor(kBlockBytes / row_bytes / up.rate), 1.0, rows);
       plan_.block_rows.push_back(static_cast<Index>(block));
       add_transpose(up, size_of(up.in_channels, up.out_channels, rows, block));
       rows *= up.rate;
@@ -114,6 +123,19 @@ class Planner {
   Size size_of(int in, int out, double rows, double block) const {
     return {static_cast<double>(kernels_.padded_channels(in)), static_cast<double>(kernels_.padded_channels(out)), rows, block,
             std::ceil(rows / block)};
+  }
+
+  // Of the residual blocks' weights, if all of them were transformed in the middle size.
+  double stage_bytes(const Stage& stage) const {
+    double bytes = 0;
+    for (const Resblock& resblock : stage.resblocks) {
+      for (const auto& unit : resblock.units) {
+        for (const Conv& conv : unit) {
+          bytes += 4.0 * 25 * kernels_.padded_channels(conv.in_channels) * kernels_.padded_channels(conv.out_channels);
+        }
+      }
+    }
+    return bytes;
   }
 
   void add_conv(const Conv& conv, const Size& size) {
