@@ -26,13 +26,14 @@ class EngineEntry:
 
 
 REGISTRY: Mapping[str, EngineEntry] = {
+    "native": EngineEntry("the C++ engine of this package, float32", "hifigan_rt.engines.native"),
     "onnxruntime": EngineEntry(
         "ONNX Runtime, float32", "hifigan_rt.engines.onnxruntime", ("onnxruntime", "onnx"), "onnx"
     ),
     "reference": EngineEntry("NumPy float64: readable, slow, the truth", "hifigan_rt.engines.reference"),
 }
 
-AUTO_ORDER = ("onnxruntime",)
+AUTO_ORDER = ("native", "onnxruntime")
 """What engine="auto" tries, in turn. The reference engine is never chosen unless it is named."""
 
 

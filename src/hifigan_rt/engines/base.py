@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,10 @@ class EngineOptions:
     """Arithmetic asked for; the reference engine alone computes in float64 whatever is asked."""
     execution_provider: str | None = None
     """A name of ONNX Runtime's providers; None is its CPU provider."""
+    segment_frames: int | None = None
+    """Frames that the native engine computes together; None is its default."""
+    plan: Mapping[str, str] | None = None
+    """Algorithms of the native engine by layer name, "*" for all; None leaves the choice to its cost model."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+// The weights of a generator, laid out for the algorithms that its plans use; each layout is made once.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "core/plan.h"
+#include "core/thread_pool.h"
+
+namespace hifigan {
+
+// One layer's parameters as the checkpoint has them, float32: conv [C_out][C_in][K], transposed [C_in][C_out][K]; bias [C_out].
+struct LayerWeights {
+  const float* weight;
+  const float* bias;
+};
+
+class PackedWeights {
+ public:
+  // `sources` in the order of a plan's layers; what they point at must live as long as this object.
+  PackedWeights(const Graph& graph, const Kernels& kernels, std::vector<LayerWeights> sources);
+
+  // Lays out what the plan needs and is not there yet, on all threads of the pool, which the caller holds.
+  // Throws std::bad_alloc.
+  void prepare(const Plan& plan, ThreadPool& pool);
+
+  // A layer by its index in the plan; `prepare` must have seen it.
+  const float* weights(std::size_t layer, Algorithm algorithm) const { return packed_.at({layer, algorithm}).data(); }
+  const float* bias(std::size_t layer) const { return biases_.at(layer).data(); }
+  std::size_t bytes() const;
+
+ private:
+  struct Job {
+    void (*pack)(const PackArgs&);
+    PackArgs args;
+  };
+  enum class Kind { kConv, kTranspose, kPost };
+  struct Layer {
+    Kind kind;
+    int in_channels, out_channels, kernel_size, rate;
+  };
+
+  std::size_t size_of(const Layer& layer, Algorithm algorithm) const;
+  void add_jobs(const Layer& layer, const LayerWeights& source, Algorithm algorithm, float* out, std::vector<Job>& jobs) const;
+
+  const Kernels& kernels_;
+  std::vector<Layer> layers_;
+  std::vector<LayerWeights> sources_;
+  std::vector<AlignedBuffer> biases_;
+  std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> packed_;
+};
+
+}  // namespace hifigan

@@ -1,0 +1,118 @@
+// A graph with a plan, made ready to run: each layer with its function's arguments, each buffer with its size.
+#pragma once
+
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "core/packed_weights.h"
+#include "core/plan.h"
+
+namespace hifigan {
+
+// A convolution with its packed weights.
+struct ConvStep {
+  const Conv* conv;
+  std::size_t layer;  // index in the plan
+  Algorithm algorithm;
+  TransformShape shape;
+  const float* weights;
+  const float* bias;
+};
+
+// Rows of one activation that must outlive a block, because the next block's convolutions reach back to them.
+struct CarrySpec {
+  Index rows;      // at most
+  Index channels;  // padded
+  Index zeros;     // rows before the signal that are there from the start
+};
+
+struct UnitStep {
+  ConvStep first;
+  ConvStep second;            // type 1 only
+  bool has_second;
+  std::size_t input_carry;    // of the unit's input; unit 0 uses the stage's
+  std::size_t middle_carry;   // of what lies between the two convolutions
+};
+
+struct ResblockStep {
+  std::vector<UnitStep> units;
+  int lag;
+};
+
+struct StageStep {
+  const ConvTranspose* upsample;
+  std::size_t layer;
+  const float* weights;
+  const float* bias;
+  Index channels;        // padded
+  Index block;           // input rows per block
+  Index history;         // rows before the first new row that a block's buffers hold
+  Index capacity;        // rows of a block's buffers
+  std::size_t carry;     // of the upsampled rows
+  std::size_t sum_carry; // of the sum over the residual blocks
+  int consumer_taps;     // rows that the next layer reads for one of its own, less one
+  std::vector<ResblockStep> resblocks;  // by falling number of determined rows: see Walk::resblocks
+};
+
+// Immutable once made; shared by all streams of one plan.
+class Program {
+ public:
+  Program(const Graph& graph, const Kernels& kernels, Plan plan, const PackedWeights& weights);
+
+  const Graph& graph() const { return graph_; }
+  const Kernels& kernels() const { return kernels_; }
+  const Plan& plan() const { return plan_; }
+  const ConvStep& pre() const { return pre_; }
+  const ConvStep& post() const { return post_; }
+  const std::vector<StageStep>& stages() const { return stages_; }
+  const std::vector<CarrySpec>& carries() const { return carries_; }
+
+  Index mel_channels() const { return mel_channels_; }
+  std::size_t mel_carry() const { return 0; }
+  std::size_t pre_carry() const { return 1; }
+  Index mel_rows() const { return mel_rows_; }
+  Index pre_rows() const { return pre_rows_; }
+  std::size_t stage_floats() const { return stage_floats_; }      // of each of a block's work buffers
+  std::size_t scratch_floats() const { return scratch_floats_; }  // of each thread
+
+ private:
+  ConvStep conv_step(const Conv& conv, std::size_t& layer, const PackedWeights& weights);
+  StageStep stage_step(const Stage& stage, std::size_t index, std::size_t& layer, const PackedWeights& weights);
+  std::size_t add_carry(Index rows, Index channels, Index zeros);
+
+  const Graph& graph_;
+  const Kernels& kernels_;
+  Plan plan_;
+  ConvStep pre_{}, post_{};
+  std::vector<StageStep> stages_;
+  std::vector<CarrySpec> carries_;
+  Index mel_channels_, mel_rows_, pre_rows_;
+  std::size_t stage_floats_ = 0, scratch_floats_ = 0;
+};
+
+// The buffers that one walk through a program needs, in one piece; what they hold does not outlive a segment.
+// Throws std::bad_alloc.
+class Workspace {
+ public:
+  Workspace(const Program& program, int threads);
+
+  float* mel() const { return at(0); }
+  float* pre() const { return at(1); }
+  // Of the stage at work: the upsampled rows, and two for what residual units give.
+  float* upsampled() const { return at(2); }
+  float* work(int i) const { return at(3 + static_cast<std::size_t>(i)); }
+  // The sum over a stage's residual blocks, which the next stage reads while it works.
+  float* sum(std::size_t stage) const { return at(5 + stage); }
+  float* scratch(int thread) const { return at(first_scratch_ + static_cast<std::size_t>(thread)); }
+  std::size_t bytes() const { return arena_.bytes(); }
+
+ private:
+  float* at(std::size_t i) const { return start_ + offsets_[i]; }
+
+  std::size_t first_scratch_;
+  std::vector<std::size_t> offsets_;
+  AlignedBuffer arena_;
+  float* start_;
+};
+
+}  // namespace hifigan

@@ -1,0 +1,17 @@
+// How a long computation is asked to stop.
+#pragma once
+
+#include <functional>
+#include <stdexcept>
+
+namespace hifigan {
+
+// Asked now and then by the thread that called; true stops the computation.
+using StopRequest = std::function<bool()>;
+
+// Thrown out of a computation that was asked to stop; a stream that it belongs to cannot go on.
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+}  // namespace hifigan

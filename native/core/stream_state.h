@@ -1,0 +1,39 @@
+// What a generator remembers of one signal between segments.
+#pragma once
+
+#include <vector>
+
+#include "core/program.h"
+
+namespace hifigan {
+
+// Rows first .. end - 1 of an activation, counted from the start of the signal; `end` rows have been computed so far.
+struct Carry {
+  float* rows;
+  Index channels;
+  Index capacity;
+  Index first;
+  Index end;
+};
+
+// Throws std::bad_alloc.
+class StreamState {
+ public:
+  explicit StreamState(const Program& program);
+
+  Carry& carry(std::size_t i) { return carries_[i]; }
+  // Rows that a residual block has added to its stage's sum.
+  Index& summed(std::size_t stage, std::size_t resblock) { return summed_[stage][resblock]; }
+  // Input rows that a stage has worked through.
+  Index& consumed(std::size_t stage) { return consumed_[stage]; }
+
+  Index samples = 0;  // computed so far
+
+ private:
+  AlignedBuffer memory_;
+  std::vector<Carry> carries_;
+  std::vector<std::vector<Index>> summed_;
+  std::vector<Index> consumed_;
+};
+
+}  // namespace hifigan

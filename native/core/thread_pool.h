@@ -1,0 +1,83 @@
+// Threads that share the loops of one caller at a time.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "core/stop.h"
+#include "kernels/kernels.h"
+
+namespace hifigan {
+
+// A pool of `threads - 1` workers beside the caller. Workers start with the first loop, spin for some microseconds between
+// loops and sleep otherwise. A loop's pieces are claimed, each thread's own share first, then what others left: a thread that
+// the system put aside delays nobody. One caller at a time has its turn; others wait.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+
+  // The right to run loops; given in the order in which callers came.
+  class Turn {
+   public:
+    // Waits; throws Interrupted if `stop` says so meanwhile.
+    explicit Turn(ThreadPool& pool, const StopRequest& stop = {});
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    ThreadPool& pool_;
+    std::list<const Turn*>::iterator place_;
+  };
+
+  // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. It is the
+  // caller's turn. f must not throw.
+  template <class F>
+  void loop(Index pieces, F&& f) {
+    using Body = std::remove_reference_t<F>;
+    run(pieces, [](void* body, Index piece, int thread) { (*static_cast<Body*>(body))(piece, thread); }, &f);
+  }
+
+ private:
+  using Function = void (*)(void* body, Index piece, int thread);
+  struct alignas(64) Share {
+    std::atomic<Index> next{0};
+    Index end = 0;
+  };
+
+  void start();
+  void run(Index pieces, Function function, void* body);
+  void work(int thread);
+  void serve(int thread);
+  bool wait_for_loop(unsigned long seen);
+
+  const int threads_;
+  std::mutex queue_lock_;
+  std::condition_variable queue_moved_;
+  std::list<const Turn*> queue_;  // the first has its turn
+  std::vector<std::thread> workers_;
+  std::unique_ptr<Share[]> shares_;
+  Function function_ = nullptr;
+  void* body_ = nullptr;
+  // Odd while a loop is open; a new number for each loop. A worker counts itself in `inside_` before it looks, and the caller
+  // closes the loop and waits for `inside_` to be 0 before it touches anything that the loop used.
+  alignas(64) std::atomic<unsigned long> state_{0};
+  alignas(64) std::atomic<int> inside_{0};
+  std::atomic<int> asleep_{0};
+  std::atomic<bool> stopping_{false};
+  std::mutex sleep_;
+  std::condition_variable wake_;
+};
+
+}  // namespace hifigan

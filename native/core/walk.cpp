@@ -1,0 +1,276 @@
+#include "core/walk.h"
+
+#include <algorithm>
+#include <ctime>
+#include <stdexcept>
+
+namespace hifigan {
+
+namespace {
+
+Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+
+// Calls f(begin, end, thread) on pieces of [0, count) of at least `least`, some more than threads, so that a thread that is
+// late leaves some of its share to others.
+template <class F>
+void share(Team team, Index count, Index least, F&& f) {
+  if (count <= 0) return;
+  if (team.threads() == 1) return f(Index{0}, count, 0);
+  const Index threads = team.threads();
+  const Index pieces = std::clamp<Index>(count / least, std::min(threads, count), 4 * threads);
+  team.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
+}
+
+// Processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes on a quiet
+// machine, whatever else runs.
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* seconds) : seconds_(seconds), start_(seconds ? thread_seconds() : 0) {}
+  ~Stopwatch() {
+    if (seconds_) *seconds_ += thread_seconds() - start_;
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double* seconds_;
+  double start_;
+};
+
+// Pieces smaller than these cost more in calls than they give in balance.
+constexpr Index kLeastTiles = 24;
+constexpr Index kLeastRows = 48;
+constexpr Index kLeastSamples = 1024;
+
+}  // namespace
+
+Walk::Walk(const Program& program, StreamState& state, Workspace& workspace, Team team, StopRequest stop, double* layer_seconds)
+    : program_(program),
+      kernels_(program.kernels()),
+      state_(state),
+      workspace_(workspace),
+      team_(team),
+      stop_(std::move(stop)),
+      layer_seconds_(layer_seconds) {}
+
+Index Walk::segment(MelView mel, bool final, float* audio) {
+  const Index before = state_.samples;
+  const Conv& layer = *program_.pre().conv;
+  Carry& mel_carry = state_.carry(program_.mel_carry());
+  const Index frames = mel_carry.end + mel.frames;
+  Rows in{workspace_.mel(), mel_carry.first, mel_carry.channels, frames};
+  restore(program_.mel_carry(), in);
+  for (Index frame = 0; frame < mel.frames; ++frame) {
+    float* row = in.row(mel_carry.end + frame);
+    for (Index band = 0; band < layer.in_channels; ++band) row[band] = mel.data[band * mel.band_stride + frame];
+    std::fill(row + layer.in_channels, row + in.channels, 0.0f);
+  }
+
+  Carry& pre_carry = state_.carry(program_.pre_carry());
+  const Index begin = pre_carry.end;
+  const Index end = final ? layer.output_length(frames) : std::max(begin, layer.determined(frames));
+  Rows out{workspace_.pre(), pre_carry.first, pre_carry.channels, end};
+  restore(program_.pre_carry(), out);
+  conv(program_.pre(), in, 1.0f, {out, begin, end, nullptr, false, 1.0f, program_.graph().slope});
+  if (!final) save(program_.mel_carry(), in, end - layer.padding, frames);
+
+  feed(0, out, final, audio);
+  if (!final) save(program_.pre_carry(), out, consumer_need(0), end);
+  return state_.samples - before;
+}
+
+// A convolution on all threads: rows out.begin .. out.end - 1.
+void Walk::conv(const ConvStep& step, const Rows& in, float slope_in, const Out& out) {
+  const Index rows = out.end - out.begin;
+  if (rows <= 0) return;
+  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
+  const Conv& layer = *step.conv;
+  const Index first = out.begin - layer.padding;
+  float* const y = out.rows.row(out.begin);
+  const Index stride = out.rows.channels;
+  const float* residual = out.residual ? out.residual->row(out.begin) : nullptr;
+  const ConvArgs args{in.row(first), in.channels, in.end - first, slope_in, step.weights, layer.in_channels,
+                      layer.out_channels, layer.kernel_size, layer.dilation, y, stride, rows,
+                      {step.bias, residual, residual ? out.residual->channels : 0, out.add ? y : nullptr, stride, out.scale,
+                       out.slope},
+                      nullptr};
+  if (step.algorithm.tiled) {
+    const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
+    share(team_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
+      TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
+      tiled.conv.scratch = workspace_.scratch(thread);
+      kernels_.conv_tiled(tiled);
+    });
+    return;
+  }
+  share(team_, rows, kLeastRows, [&](Index begin, Index end, int thread) {
+    ConvArgs part = args;
+    part.x += begin * part.x_stride;
+    part.x_rows -= begin;
+    part.y += begin * part.y_stride;
+    part.rows = end - begin;
+    if (part.epilogue.residual) part.epilogue.residual += begin * part.epilogue.residual_stride;
+    if (part.epilogue.addend) part.epilogue.addend += begin * part.epilogue.addend_stride;
+    part.scratch = workspace_.scratch(thread);
+    kernels_.conv_direct(part);
+  });
+}
+
+// The stage's upsampling: rows begin .. out.end - 1.
+void Walk::transpose(const StageStep& step, const Rows& in, const Rows& out, Index begin) {
+  if (out.end <= begin) return;
+  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
+  const ConvTranspose& up = *step.upsample;
+  const Index first = (begin + up.padding) / up.rate, last = ceil_div(out.end + up.padding, up.rate);
+  const Index taps = up.taps();
+  share(team_, last - first, std::max<Index>(8, kLeastRows / up.rate), [&](Index piece_begin, Index piece_end, int thread) {
+    const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.rate - up.padding;
+    // The first super-row may begin before the rows that are asked for, even before the buffer: the pointer is not read there.
+    kernels_.conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels, up.kernel_size,
+                             up.rate, out.row(y), out.channels, piece_end - piece_begin, std::max<Index>(0, begin - y),
+                             std::min((piece_end - piece_begin) * up.rate, out.end - y), step.bias, workspace_.scratch(thread)});
+  });
+}
+
+void Walk::post(const Rows& in, bool final, float* audio) {
+  const ConvStep& step = program_.post();
+  const Conv& layer = *step.conv;
+  const Index begin = state_.samples;
+  const Index end = final ? layer.output_length(in.end) : std::max(begin, layer.determined(in.end));
+  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
+  share(team_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
+    const Index first = begin + piece_begin - layer.padding;
+    kernels_.conv_post({in.row(first), in.channels, in.end - first, step.weights, layer.in_channels, layer.kernel_size,
+                        *step.bias, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
+  });
+  state_.samples = end;
+}
+
+// Takes the rows that are new in `in` through a stage and all that follow, block by block.
+void Walk::feed(std::size_t stage, const Rows& in, bool final, float* audio) {
+  const Index old = state_.consumed(stage), fresh = in.end - old;
+  if (fresh <= 0 && !final) return;
+  const Index blocks = std::max<Index>(1, ceil_div(fresh, program_.stages()[stage].block));
+  const Index samples = state_.samples;
+  for (Index i = 1; i <= blocks; ++i) {
+    if (stop_ && stop_()) throw Interrupted();
+    block(stage, in, old + fresh * i / blocks, final && i == blocks, audio + (state_.samples - samples));
+  }
+}
+
+// Input rows up to in_end, through one stage.
+void Walk::block(std::size_t stage, const Rows& in, Index in_end, bool final, float* audio) {
+  const StageStep& step = program_.stages()[stage];
+  const ConvTranspose& up = *step.upsample;
+  Carry& carry = state_.carry(step.carry);
+  Rows source = in;
+  source.end = in_end;
+  const Index begin = carry.end;
+  const Index end = final ? up.output_length(in_end) : std::max(begin, up.determined(in_end));
+  const Rows upsampled{workspace_.upsampled(), begin - step.history, step.channels, end};
+  restore(step.carry, upsampled);
+  transpose(step, source, upsampled, begin);
+  state_.consumed(stage) = in_end;
+
+  Rows sum{workspace_.sum(stage), upsampled.origin, step.channels, 0};
+  restore(step.sum_carry, sum);
+  sum.end = resblocks(stage, upsampled, sum, final);
+  if (stage + 1 < program_.stages().size()) {
+    feed(stage + 1, sum, final, audio);
+  } else {
+    post(sum, final, audio);
+  }
+  if (!final) save(step.sum_carry, sum, consumer_need(stage + 1), state_.summed(stage, 0));
+}
+
+// All residual blocks of a stage; returns how many rows of the sum are complete.
+Index Walk::resblocks(std::size_t stage, const Rows& upsampled, const Rows& sum, bool final) {
+  const StageStep& step = program_.stages()[stage];
+  const std::size_t count = step.resblocks.size();
+  const float final_slope = stage + 1 == program_.stages().size() ? program_.graph().final_slope : program_.graph().slope;
+  Index needed = upsampled.end;
+  for (std::size_t j = 0; j < count; ++j) {
+    const std::vector<UnitStep>& units = step.resblocks[j].units;
+    Rows in = upsampled;
+    for (std::size_t u = 0; u < units.size(); ++u) {
+      const bool last = u + 1 == units.size();
+      Index& done = last ? state_.summed(stage, j) : state_.carry(units[u + 1].input_carry).end;
+      Out out{in, done, 0, &in, false, 1.0f, 1.0f};
+      // Type 1 works in place, since its second convolution reads another buffer; type 2 alternates between two.
+      out.rows.base = workspace_.work(units[u].has_second || in.base != workspace_.work(0) ? 0 : 1);
+      if (last) {
+        out.rows.base = sum.base;
+        out.add = j > 0;
+        if (j + 1 == count) {
+          out.scale = 1.0f / static_cast<float>(count);
+          out.slope = final_slope;
+        }
+      }
+      const Index need = unit(units[u], u > 0, in, out, final);
+      if (u == 0) needed = std::min(needed, need);
+      if (!last) restore(units[u + 1].input_carry, out.rows);
+      done = out.rows.end;
+      in = out.rows;
+    }
+  }
+  if (final) return state_.summed(stage, count - 1);
+  save(step.carry, upsampled, needed, upsampled.end);
+  return state_.summed(stage, count - 1);
+}
+
+// out += convolutions of `in`, for all rows that are determined; out.rows.end becomes their number. Returns the first row of
+// `in` that the next block needs; with `keep`, saves from there on.
+Index Walk::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, bool final) {
+  const float slope = program_.graph().slope;
+  const Conv& first = *step.first.conv;
+  Index computed = final ? in.end : std::max(out.begin, first.determined(in.end));
+  if (!step.has_second) {
+    out.end = out.rows.end = computed;
+    conv(step.first, in, slope, out);
+    if (keep && !final) save(step.input_carry, in, computed - first.padding, in.end);
+    return computed - first.padding;
+  }
+  const Conv& second = *step.second.conv;
+  Carry& carry = state_.carry(step.middle_carry);
+  computed = final ? in.end : std::max(carry.end, first.determined(in.end));
+  const Rows middle{workspace_.work(1), in.origin, in.channels, computed};
+  restore(step.middle_carry, middle);
+  // Its only reader is the second convolution, so the activation can go on while the rows are written.
+  conv(step.first, in, slope, {middle, carry.end, computed, nullptr, false, 1.0f, slope});
+  out.end = out.rows.end = final ? computed : std::max(out.begin, second.determined(computed));
+  const Index needed = std::min(computed - first.padding, out.end);
+  // Before the second convolution, which may write over these rows.
+  if (keep && !final) save(step.input_carry, in, needed, in.end);
+  conv(step.second, middle, 1.0f, out);
+  if (!final) save(step.middle_carry, middle, out.end - second.padding, computed);
+  return needed;
+}
+
+// The first row that the layer behind stage - 1 (or the first) still reads.
+Index Walk::consumer_need(std::size_t stage) const {
+  if (stage == program_.stages().size()) return state_.samples - program_.graph().post.padding;
+  const StageStep& step = program_.stages()[stage];
+  const ConvTranspose& up = *step.upsample;
+  return (state_.carry(step.carry).end + up.padding) / up.rate - (up.taps() - 1);
+}
+
+void Walk::restore(std::size_t carry, const Rows& rows) {
+  const Carry& kept = state_.carry(carry);
+  std::copy_n(kept.rows, (kept.end - kept.first) * kept.channels, rows.row(kept.first));
+}
+
+void Walk::save(std::size_t carry, const Rows& rows, Index first, Index end) {
+  Carry& kept = state_.carry(carry);
+  if (end - first > kept.capacity || first < kept.first) throw std::logic_error("a layer keeps more rows than planned");
+  std::copy_n(rows.row(first), (end - first) * kept.channels, kept.rows);
+  kept.first = first;
+  kept.end = end;
+}
+
+}  // namespace hifigan

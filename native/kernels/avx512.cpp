@@ -1,0 +1,22 @@
+// The bodies of every operation for one instruction set; the build passes the flags that it needs.
+#include "kernels/vec_avx512.h"
+#include "kernels/kernels.h"
+
+#define HIFIGAN_ISA_NAME "avx512"
+
+namespace hifigan {
+namespace avx512 {
+namespace {
+#include "kernels/epilogue-inl.h"
+#include "kernels/fft-inl.h"
+#include "kernels/product-inl.h"
+#include "kernels/post-inl.h"
+#include "kernels/rows-inl.h"
+#include "kernels/spectral-inl.h"
+#include "kernels/table-inl.h"
+}  // namespace
+
+const Kernels& kernels() { return kTable; }
+
+}  // namespace avx512
+}  // namespace hifigan

@@ -1,0 +1,60 @@
+// The table of one instruction set. Included last inside its namespace; HIFIGAN_ISA_NAME is the name as a string.
+
+// Calls body.template run<N>() for the FFT size of a transform; false for the transforms that have no body here.
+template <class Body>
+HIFIGAN_INLINE bool with_samples(Transform transform, const Body& body) {
+  switch (transform) {
+    case Transform::kFft8: body(Spectral<8>{}); return true;
+    case Transform::kFft16: body(Spectral<16>{}); return true;
+    case Transform::kFft32: body(Spectral<32>{}); return true;
+    case Transform::kFft64: body(Spectral<64>{}); return true;
+    case Transform::kWinograd4:
+    case Transform::kWinograd6: break;
+  }
+  return false;
+}
+
+TransformShape transform_shape(Transform transform, int kernel_size) {
+  TransformShape shape = {0, 0, 0};
+  with_samples(transform, [&](auto spectral) { shape = spectral.shape(kernel_size); });
+  return shape;
+}
+
+std::size_t tiled_weights_size(Transform transform, int in_channels, int out_channels) {
+  std::size_t size = 0;
+  with_samples(transform, [&](auto spectral) { size = spectral.weights_size(in_channels, out_channels); });
+  return size;
+}
+
+int tiled_pack_units(Transform, int, int out_channels) { return round_up_to_lanes(out_channels) / kLanes; }
+
+void pack_tiled(const PackArgs& args) {
+  with_samples(args.transform, [&](auto spectral) { spectral.pack(args); });
+}
+
+std::size_t tiled_scratch_size(Transform transform, int in_channels, int) {
+  std::size_t size = 0;
+  with_samples(transform, [&](auto spectral) { size = spectral.scratch_size(in_channels); });
+  return size;
+}
+
+void conv_tiled(const TiledConvArgs& args) {
+  with_samples(args.transform, [&](auto spectral) { spectral.conv(args); });
+}
+
+int padded_channels(int channels) { return round_up_to_lanes(channels); }
+
+const Kernels kTable = {
+    HIFIGAN_ISA_NAME,       kLanes,
+    padded_channels,        transform_shape,
+    tiled_weights_size,     tiled_pack_units,
+    pack_tiled,             tiled_scratch_size,
+    conv_tiled,             direct_weights_size,
+    direct_pack_units,      pack_direct,
+    direct_scratch_size,    conv_direct,
+    transpose_weights_size, transpose_pack_units,
+    pack_transpose,         transpose_scratch_size,
+    conv_transpose,         post_weights_size,
+    pack_post,              post_scratch_size,
+    conv_post,
+};

@@ -1,0 +1,36 @@
+// AVX2 and FMA: 8 float32 lanes, 16 registers.
+#pragma once
+
+#include <immintrin.h>
+
+namespace hifigan {
+namespace avx2 {
+namespace {
+
+constexpr int kLanes = 8;
+// Micro-kernel: kMaxRows x (kPanelVectors * kLanes) accumulators; 12 + 2 + 1 of the 16 registers.
+constexpr int kPanelVectors = 2;
+constexpr int kMaxRows = 6;
+
+using Vec = __m256;
+
+#define HIFIGAN_INLINE inline __attribute__((always_inline))
+
+HIFIGAN_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
+HIFIGAN_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+HIFIGAN_INLINE Vec broadcast(float f) { return _mm256_set1_ps(f); }
+HIFIGAN_INLINE Vec zero() { return _mm256_setzero_ps(); }
+HIFIGAN_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
+HIFIGAN_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+HIFIGAN_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+HIFIGAN_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+// a * b + c, a * b - c and c - a * b, rounded once.
+HIFIGAN_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+HIFIGAN_INLINE Vec fms(Vec a, Vec b, Vec c) { return _mm256_fmsub_ps(a, b, c); }
+HIFIGAN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }
+// The second operand if either is NaN.
+HIFIGAN_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+
+}  // namespace
+}  // namespace avx2
+}  // namespace hifigan

@@ -1,0 +1,38 @@
+// Four float32 lanes in the compiler's own vector type, for any processor that it knows (SSE2 on x86-64).
+#pragma once
+
+namespace hifigan {
+namespace generic {
+namespace {
+
+constexpr int kLanes = 4;
+// Micro-kernel: kMaxRows x (kPanelVectors * kLanes) accumulators; 12 + 2 + 1 of SSE2's 16 registers.
+constexpr int kPanelVectors = 2;
+constexpr int kMaxRows = 6;
+
+using Vec = float __attribute__((vector_size(16)));
+
+#define HIFIGAN_INLINE inline __attribute__((always_inline))
+
+HIFIGAN_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+HIFIGAN_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+HIFIGAN_INLINE Vec broadcast(float f) { return Vec{f, f, f, f}; }
+HIFIGAN_INLINE Vec zero() { return Vec{}; }
+HIFIGAN_INLINE Vec add(Vec a, Vec b) { return a + b; }
+HIFIGAN_INLINE Vec sub(Vec a, Vec b) { return a - b; }
+HIFIGAN_INLINE Vec mul(Vec a, Vec b) { return a * b; }
+HIFIGAN_INLINE Vec div(Vec a, Vec b) { return a / b; }
+// a * b + c, a * b - c and c - a * b; rounded twice, since the baseline has no fused operation.
+HIFIGAN_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+HIFIGAN_INLINE Vec fms(Vec a, Vec b, Vec c) { return a * b - c; }
+HIFIGAN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return c - a * b; }
+// The second operand if either is NaN.
+HIFIGAN_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+
+}  // namespace
+}  // namespace generic
+}  // namespace hifigan

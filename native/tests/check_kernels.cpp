@@ -1,0 +1,410 @@
+// Every operation of every instruction set that this machine runs, against plain loops in float64.
+//
+// check_kernels [ISA...]: exits 1 if a result is off, a byte outside the asked rows changes, or bits depend on how the
+// work is cut. Build with the address sanitizer to see reads outside the buffers, which end where the interface says.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu_features.h"
+#include "kernels/kernels.h"
+
+namespace {
+
+using hifigan::Index;
+
+// Direct float32 sums reach 130 dB at these sizes.
+constexpr double kFloorDb = 112.0;
+constexpr float kCanary = 12345.678f;
+
+int failures = 0;
+int checks = 0;
+double worst_db = 1e9;
+
+std::mt19937 generator(20240607);
+
+float random_value() { return std::uniform_real_distribution<float>(-1.0f, 1.0f)(generator); }
+
+struct Free {
+  void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
+};
+using Floats = std::unique_ptr<float[], Free>;
+
+// Exactly `size` floats, so that the address sanitizer sees a read behind them.
+Floats floats(std::size_t size, float value = 0.0f) {
+  Floats p(static_cast<float*>(::operator new[](std::max<std::size_t>(size, 1) * sizeof(float), std::align_val_t{64})));
+  std::fill_n(p.get(), size, value);
+  return p;
+}
+
+std::vector<float> random_weights(std::size_t size, int fan_in) {
+  std::vector<float> w(size);
+  for (float& v : w) v = random_value() / std::sqrt(static_cast<float>(fan_in));
+  return w;
+}
+
+Floats random_rows(Index rows, int channels, int padded) {
+  Floats x = floats(static_cast<std::size_t>(rows * padded));
+  for (Index r = 0; r < rows; ++r) {
+    for (int c = 0; c < channels; ++c) x[static_cast<std::size_t>(r * padded + c)] = random_value();
+  }
+  return x;
+}
+
+void report(bool good, const std::string& what, double value) {
+  ++checks;
+  if (good) return;
+  ++failures;
+  std::printf("FAIL %s: %g\n", what.c_str(), value);
+}
+
+class Compare {
+ public:
+  void add(double truth, double got) {
+    signal_ += truth * truth;
+    noise_ += (truth - got) * (truth - got);
+  }
+  void report_as(const std::string& what, double floor_db) const {
+    const double db = noise_ == 0.0 ? 400.0 : 10.0 * std::log10(signal_ / noise_);
+    worst_db = std::min(worst_db, db);
+    report(signal_ == 0.0 || db >= floor_db, what + " SNR in dB", db);
+  }
+
+ private:
+  double signal_ = 0.0, noise_ = 0.0;
+};
+
+double leaky(double v, double slope) { return v > 0.0 ? v : v * slope; }
+
+struct ConvCase {
+  int in_channels, out_channels, kernel_size, dilation;
+  Index rows;
+  Index x_rows_missing;  // rows at the end that the buffer does not have
+  float slope_in;
+  bool residual, addend;
+  float scale, slope;
+};
+
+std::string name_of(const char* isa, const char* algorithm, const ConvCase& c) {
+  char text[256];
+  std::snprintf(text, sizeof text, "%s %s in %d out %d k %d d %d rows %td missing %td slope_in %g%s%s scale %g slope %g", isa,
+                algorithm, c.in_channels, c.out_channels, c.kernel_size, c.dilation, c.rows, c.x_rows_missing,
+                static_cast<double>(c.slope_in), c.residual ? " residual" : "", c.addend ? " addend" : "",
+                static_cast<double>(c.scale), static_cast<double>(c.slope));
+  return text;
+}
+
+// `run(args, part, parts)` computes one of `parts` shares of the rows.
+template <class Run>
+void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, const ConvCase& c, const float* packed,
+                     const std::vector<float>& weights, std::size_t scratch_size, int parts, const Run& run) {
+  const std::string what = name_of(kernels.name, algorithm, c);
+  const int in_padded = kernels.padded_channels(c.in_channels), out_padded = kernels.padded_channels(c.out_channels);
+  const Index x_rows = std::max<Index>(0, c.rows + Index{c.kernel_size - 1} * c.dilation - c.x_rows_missing);
+  const Floats x = random_rows(x_rows, c.in_channels, in_padded);
+  const Floats addend = random_rows(c.rows, c.out_channels, out_padded);
+  const Floats before = random_rows(c.rows, c.out_channels, out_padded);
+  const Floats bias = random_rows(1, c.out_channels, out_padded);
+  const Floats scratch = floats(scratch_size);
+
+  const auto compute = [&](int shares) {
+    // A canary row on either side; with a residual the output is added in place.
+    Floats y = floats(static_cast<std::size_t>((c.rows + 2) * out_padded), kCanary);
+    if (c.residual) std::copy_n(before.get(), c.rows * out_padded, y.get() + out_padded);
+    hifigan::ConvArgs args{};
+    args.x = x.get();
+    args.x_stride = in_padded;
+    args.x_rows = x_rows;
+    args.slope_in = c.slope_in;
+    args.weights = packed;
+    args.in_channels = c.in_channels;
+    args.out_channels = c.out_channels;
+    args.kernel_size = c.kernel_size;
+    args.dilation = c.dilation;
+    args.y = y.get() + out_padded;
+    args.y_stride = out_padded;
+    args.rows = c.rows;
+    args.epilogue = {bias.get(), c.residual ? args.y : nullptr, out_padded, c.addend ? addend.get() : nullptr, out_padded,
+                     c.scale, c.slope};
+    args.scratch = scratch.get();
+    for (int share = shares - 1; share >= 0; --share) run(args, share, shares);
+    return y;
+  };
+
+  const Floats y = compute(1);
+  Compare compare;
+  for (Index r = 0; r < c.rows; ++r) {
+    for (int o = 0; o < c.out_channels; ++o) {
+      double sum = static_cast<double>(bias[static_cast<std::size_t>(o)]);
+      for (int j = 0; j < c.kernel_size; ++j) {
+        const Index row = r + Index{j} * c.dilation;
+        if (row >= x_rows) continue;
+        for (int i = 0; i < c.in_channels; ++i) {
+          sum += leaky(static_cast<double>(x[static_cast<std::size_t>(row * in_padded + i)]), static_cast<double>(c.slope_in)) *
+                 static_cast<double>(weights[static_cast<std::size_t>((Index{o} * c.in_channels + i) * c.kernel_size + j)]);
+        }
+      }
+      const auto at = static_cast<std::size_t>(r * out_padded + o);
+      if (c.residual) sum += static_cast<double>(before[at]);
+      if (c.addend) sum += static_cast<double>(addend[at]);
+      compare.add(leaky(sum * static_cast<double>(c.scale), static_cast<double>(c.slope)),
+                  static_cast<double>(y[at + static_cast<std::size_t>(out_padded)]));
+    }
+    for (int o = c.out_channels; o < out_padded; ++o) {
+      const float v = y[static_cast<std::size_t>((r + 1) * out_padded + o)];
+      if (v != 0.0f) report(false, what + " padding not zero", static_cast<double>(v));
+    }
+  }
+  compare.report_as(what, kFloorDb);
+  bool canaries = true;
+  for (int o = 0; o < out_padded; ++o) {
+    canaries = canaries && y[static_cast<std::size_t>(o)] == kCanary &&
+               y[static_cast<std::size_t>((c.rows + 1) * out_padded + o)] == kCanary;
+  }
+  report(canaries, what + " wrote outside its rows", 0);
+  const Floats cut = compute(parts);
+  report(std::memcmp(y.get(), cut.get(), static_cast<std::size_t>((c.rows + 2) * out_padded) * sizeof(float)) == 0,
+         what + " bits depend on the cut", parts);
+}
+
+void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
+  const auto count = static_cast<std::size_t>(c.in_channels) * static_cast<std::size_t>(c.out_channels) *
+                     static_cast<std::size_t>(c.kernel_size);
+  const std::vector<float> weights = random_weights(count, c.in_channels * c.kernel_size);
+  hifigan::PackArgs pack{};
+  pack.weights = weights.data();
+  pack.in_channels = c.in_channels;
+  pack.out_channels = c.out_channels;
+  pack.kernel_size = c.kernel_size;
+
+  {
+    const Floats packed = floats(kernels.direct_weights_size(c.in_channels, c.out_channels, c.kernel_size), kCanary);
+    pack.out = packed.get();
+    const int units = kernels.direct_pack_units(c.in_channels, c.out_channels, c.kernel_size);
+    for (int u = units - 1; u >= 0; --u) {
+      pack.unit_begin = u;
+      pack.unit_end = u + 1;
+      kernels.pack_direct(pack);
+    }
+    check_conv_with(kernels, "direct", c, packed.get(), weights,
+                    kernels.direct_scratch_size(c.in_channels, c.out_channels, c.kernel_size, c.dilation), 3,
+                    [&](hifigan::ConvArgs args, int share, int shares) {
+                      const Index begin = c.rows * share / shares, end = c.rows * (share + 1) / shares;
+                      args.x += begin * args.x_stride;
+                      args.x_rows -= begin;
+                      args.y += begin * args.y_stride;
+                      if (args.epilogue.residual) args.epilogue.residual += begin * args.epilogue.residual_stride;
+                      if (args.epilogue.addend) args.epilogue.addend += begin * args.epilogue.addend_stride;
+                      args.rows = end - begin;
+                      kernels.conv_direct(args);
+                    });
+  }
+  for (int t = 0; t < hifigan::kTransforms; ++t) {
+    const auto transform = static_cast<hifigan::Transform>(t);
+    const hifigan::TransformShape shape = kernels.transform_shape(transform, c.kernel_size);
+    if (shape.outputs == 0) continue;
+    const Floats packed = floats(kernels.tiled_weights_size(transform, c.in_channels, c.out_channels), kCanary);
+    pack.transform = transform;
+    pack.out = packed.get();
+    const int units = kernels.tiled_pack_units(transform, c.in_channels, c.out_channels);
+    for (int u = units - 1; u >= 0; --u) {
+      pack.unit_begin = u;
+      pack.unit_end = u + 1;
+      kernels.pack_tiled(pack);
+    }
+    const Index per_phase = (c.rows + c.dilation - 1) / c.dilation;
+    const Index tiles = c.dilation * ((per_phase + shape.outputs - 1) / shape.outputs);
+    const std::string name = "tiled " + std::to_string(shape.samples);
+    check_conv_with(kernels, name.c_str(), c, packed.get(), weights,
+                    kernels.tiled_scratch_size(transform, c.in_channels, c.out_channels), 5,
+                    [&](const hifigan::ConvArgs& args, int share, int shares) {
+                      kernels.conv_tiled({args, transform, tiles * share / shares, tiles * (share + 1) / shares});
+                    });
+  }
+}
+
+void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_channels, int kernel_size, int rate,
+                     Index super_rows, Index skip_before, Index skip_behind, Index x_missing) {
+  char what[200];
+  std::snprintf(what, sizeof what, "%s transpose in %d out %d k %d rate %d super-rows %td skip %td %td missing %td", kernels.name,
+                in_channels, out_channels, kernel_size, rate, super_rows, skip_before, skip_behind, x_missing);
+  const int taps = (kernel_size + rate - 1) / rate;
+  const auto count = static_cast<std::size_t>(in_channels) * static_cast<std::size_t>(out_channels) *
+                     static_cast<std::size_t>(kernel_size);
+  const std::vector<float> weights = random_weights(count, in_channels * taps);
+  const int in_padded = kernels.padded_channels(in_channels), out_padded = kernels.padded_channels(out_channels);
+  const Floats packed = floats(kernels.transpose_weights_size(in_channels, out_channels, kernel_size, rate), kCanary);
+  hifigan::PackArgs pack{};
+  pack.weights = weights.data();
+  pack.in_channels = in_channels;
+  pack.out_channels = out_channels;
+  pack.kernel_size = kernel_size;
+  pack.rate = rate;
+  pack.out = packed.get();
+  const int units = kernels.transpose_pack_units(in_channels, out_channels, kernel_size, rate);
+  for (int u = 0; u < units; ++u) {
+    pack.unit_begin = u;
+    pack.unit_end = u + 1;
+    kernels.pack_transpose(pack);
+  }
+  const Index x_rows = std::max<Index>(0, super_rows + taps - 1 - x_missing);
+  const Floats x = random_rows(x_rows, in_channels, in_padded);
+  const Floats bias = random_rows(1, out_channels, out_padded);
+  const Index y_begin = skip_before, y_end = super_rows * rate - skip_behind;
+  const Floats scratch = floats(kernels.transpose_scratch_size(in_channels, out_channels, kernel_size, rate));
+  const auto compute = [&](int shares) {
+    // Memory begins at row y_begin - 1 and ends with row y_end: both canaries.
+    Floats y = floats(static_cast<std::size_t>((y_end - y_begin + 2) * out_padded), kCanary);
+    for (int share = 0; share < shares; ++share) {
+      const Index begin = super_rows * share / shares, end = super_rows * (share + 1) / shares;
+      hifigan::ConvTransposeArgs args{};
+      args.x = x.get() + begin * in_padded;
+      args.x_stride = in_padded;
+      args.x_rows = x_rows - begin;
+      args.weights = packed.get();
+      args.in_channels = in_channels;
+      args.out_channels = out_channels;
+      args.kernel_size = kernel_size;
+      args.rate = rate;
+      args.y = y.get() + (begin * rate - y_begin + 1) * out_padded;
+      args.y_stride = out_padded;
+      args.super_rows = end - begin;
+      args.y_begin = y_begin - begin * rate;
+      args.y_end = y_end - begin * rate;
+      args.bias = bias.get();
+      args.scratch = scratch.get();
+      kernels.conv_transpose(args);
+    }
+    return y;
+  };
+  const Floats y = compute(1);
+  Compare compare;
+  for (Index row = y_begin; row < y_end; ++row) {
+    const Index q = row / rate, phase = row % rate;
+    for (int o = 0; o < out_channels; ++o) {
+      double sum = static_cast<double>(bias[static_cast<std::size_t>(o)]);
+      for (Index a = 0; a < taps; ++a) {
+        const Index from = q + taps - 1 - a, tap = phase + a * rate;
+        if (from >= x_rows || tap >= kernel_size) continue;
+        for (int i = 0; i < in_channels; ++i) {
+          sum += static_cast<double>(x[static_cast<std::size_t>(from * in_padded + i)]) *
+                 static_cast<double>(weights[static_cast<std::size_t>((Index{i} * out_channels + o) * kernel_size + tap)]);
+        }
+      }
+      compare.add(sum, static_cast<double>(y[static_cast<std::size_t>((row - y_begin + 1) * out_padded + o)]));
+    }
+  }
+  compare.report_as(what, kFloorDb);
+  bool canaries = true;
+  for (int o = 0; o < out_padded; ++o) {
+    canaries = canaries && y[static_cast<std::size_t>(o)] == kCanary &&
+               y[static_cast<std::size_t>((y_end - y_begin + 1) * out_padded + o)] == kCanary;
+  }
+  report(canaries, std::string(what) + " wrote outside its rows", 0);
+  const Floats cut = compute(3);
+  report(std::memcmp(y.get(), cut.get(), static_cast<std::size_t>((y_end - y_begin + 2) * out_padded) * sizeof(float)) == 0,
+         std::string(what) + " bits depend on the cut", 0);
+}
+
+void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_size, Index rows, Index x_missing, float gain) {
+  char what[160];
+  std::snprintf(what, sizeof what, "%s post in %d k %d rows %td missing %td gain %g", kernels.name, in_channels, kernel_size, rows,
+                x_missing, static_cast<double>(gain));
+  std::vector<float> weights = random_weights(static_cast<std::size_t>(in_channels * kernel_size), in_channels * kernel_size);
+  for (float& w : weights) w *= gain;
+  const Floats packed = floats(kernels.post_weights_size(in_channels, kernel_size));
+  hifigan::PackArgs pack{};
+  pack.weights = weights.data();
+  pack.in_channels = in_channels;
+  pack.out_channels = 1;
+  pack.kernel_size = kernel_size;
+  pack.out = packed.get();
+  kernels.pack_post(pack);
+  const int padded = kernels.padded_channels(in_channels);
+  const Index x_rows = std::max<Index>(0, rows + kernel_size - 1 - x_missing);
+  const Floats x = random_rows(x_rows, in_channels, padded);
+  const Floats audio = floats(static_cast<std::size_t>(rows + 2), kCanary);
+  const Floats scratch = floats(kernels.post_scratch_size(in_channels, kernel_size));
+  kernels.conv_post({x.get(), padded, x_rows, packed.get(), in_channels, kernel_size, 0.05f, audio.get() + 1, rows, scratch.get()});
+  Compare compare;
+  double worst_relative = 0.0;
+  for (Index r = 0; r < rows; ++r) {
+    double sum = static_cast<double>(0.05f);
+    for (int j = 0; j < kernel_size && r + j < x_rows; ++j) {
+      for (int i = 0; i < in_channels; ++i) {
+        sum += static_cast<double>(x[static_cast<std::size_t>((r + j) * padded + i)]) *
+               static_cast<double>(weights[static_cast<std::size_t>(i * kernel_size + j)]);
+      }
+    }
+    const double truth = std::tanh(sum), got = static_cast<double>(audio[static_cast<std::size_t>(r + 1)]);
+    compare.add(truth, got);
+    worst_relative = std::max(worst_relative, std::fabs(got) - 1.0);
+  }
+  // A single sum may lie near zero, where the SNR of one sample says little.
+  compare.report_as(what, rows == 1 ? kFloorDb - 20.0 : kFloorDb);
+  report(worst_relative <= 0.0, std::string(what) + " beyond 1", worst_relative);
+  report(audio[0] == kCanary && audio[static_cast<std::size_t>(rows + 1)] == kCanary, std::string(what) + " wrote outside", 0);
+}
+
+void check_isa(const hifigan::Kernels& kernels) {
+  const int channels[][2] = {{16, 16}, {32, 32}, {64, 64}, {8, 8}, {5, 7}, {48, 48}, {80, 96}, {1, 3}, {33, 17}};
+  int turn = 0;
+  for (const auto& pair : channels) {
+    for (const int kernel_size : {1, 2, 3, 5, 7, 11, 13}) {
+      for (const int dilation : {1, 3, 5, 12}) {
+        // Lengths around the tiles and the blocks take turns.
+        const Index lengths[] = {1, 2, 17, 64, 131, 500, 3, 23, 1000, 16};
+        const int i = turn++;
+        ConvCase c{pair[0], pair[1], kernel_size, dilation, lengths[i % 10], 0, i % 3 == 0 ? 1.0f : 0.1f, i % 2 == 1, i % 5 == 3,
+                   i % 4 == 2 ? 1.0f / 3.0f : 1.0f, i % 3 == 1 ? 0.1f : 1.0f};
+        if (i % 3 == 2) c.x_rows_missing = 1 + i % 40;
+        check_conv(kernels, c);
+      }
+    }
+  }
+  check_conv(kernels, {256, 256, 11, 5, 300, 0, 0.1f, true, false, 1.0f, 1.0f});
+  for (const int rate : {1, 2, 3, 4, 8}) {
+    for (const int extra : {0, 1, rate}) {
+      const int kernel_size = rate + extra;
+      for (const Index super_rows : {Index{1}, Index{5}, Index{70}}) {
+        check_transpose(kernels, 33, 17, kernel_size, rate, super_rows, 0, 0, 0);
+        check_transpose(kernels, 64, 32, kernel_size, rate, super_rows, rate / 2, (rate - 1) / 2, 1);
+        check_transpose(kernels, 16, 8, kernel_size, rate, super_rows, rate - 1, 0, 2);
+      }
+    }
+  }
+  for (const int in_channels : {1, 8, 16, 32, 40}) {
+    for (const Index rows : {Index{1}, Index{15}, Index{16}, Index{33}}) {
+      check_post(kernels, in_channels, 7, rows, 0, 1.0f);
+      check_post(kernels, in_channels, 7, rows, 4, 8.0f);
+      check_post(kernels, in_channels, 3, rows, 0, 0.001f);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> names = hifigan::supported_isas();
+  if (argc > 1) names.assign(argv + 1, argv + argc);
+  for (const std::string& name : names) {
+    const hifigan::Kernels* kernels = hifigan::find_kernels(name.c_str());
+    if (kernels == nullptr) {
+      std::printf("FAIL this build has no kernels for %s\n", name.c_str());
+      return 1;
+    }
+    checks = 0;
+    worst_db = 1e9;
+    const int failures_before = failures;
+    check_isa(*kernels);
+    std::printf("%-8s %d checks, %d failures, least SNR %.1f dB\n", name.c_str(), checks, failures - failures_before, worst_db);
+  }
+  return failures == 0 ? 0 : 1;
+}

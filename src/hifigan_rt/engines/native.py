@@ -1,0 +1,308 @@
+"""The C++ engine behind the engines' door: chooses the instruction set, hands the weights over, words the errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import TracebackType
+
+import numpy as np
+
+from hifigan_rt import _native
+from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
+from hifigan_rt.graph import FINAL_LEAKY_RELU_SLOPE, LEAKY_RELU_SLOPE, Conv, ConvTranspose, Generator, Graph
+from hifigan_rt.machine import usable_cores
+from hifigan_rt.model import Model
+
+ISA_VARIABLE = "HIFIGAN_RT_ISA"
+
+OFFLINE_SEGMENT_FRAMES = 256
+"""Whole mels are computed in segments of so many frames. The first stage's weights come from memory once per segment,
+so that a short segment waits for them; a longer one takes more memory and gains nothing (docs/engine-notes.md)."""
+
+STREAM_SEGMENT_FRAMES = 16
+"""Streams are computed in shorter ones: a segment is latency."""
+
+_Spec = tuple[str, int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How one layer is computed."""
+
+    layer: str
+    kind: str
+    """"conv", "conv_transpose" or "conv_post"."""
+    algorithm: str
+    """"direct", or the transform of a tiled convolution: "fft16" takes 16 samples at a time."""
+    rows: int
+    """Output rows per segment."""
+    block_rows: int
+    """Output rows that are taken through the layer at a time."""
+    weight_bytes: int
+    """As laid out for the algorithm."""
+    predicted_us: float
+    """Microseconds per segment on one thread, by the cost model."""
+    measured_us: float | None = None
+    """Microseconds per segment on all threads, if it was measured."""
+
+
+def choose_isa() -> str:
+    """The fastest instruction set of this processor, or the one that HIFIGAN_RT_ISA names.
+
+    Raises:
+        EngineUnavailable: the processor or the build does not have the one named.
+    """
+    supported: list[str] = _native.supported_isas()
+    forced = os.environ.get(ISA_VARIABLE)
+    if not forced:
+        return supported[-1]
+    if forced not in supported:
+        raise EngineUnavailable(
+            f"{ISA_VARIABLE}={forced!r} is not an instruction set that this processor runs: "
+            f"unset it or choose {', '.join(supported)}"
+        )
+    return forced
+
+
+class NativeStream:
+    """One signal, a few frames at a time; in sum equal to the whole signal computed with the same segment length.
+
+    Not for several threads at once. Made by `NativeEngine.stream`.
+    """
+
+    def __init__(self, stream: _native.Stream, num_mels: int) -> None:
+        self._stream: _native.Stream | None = stream
+        self._num_mels = num_mels
+
+    @property
+    def segment_frames(self) -> int:
+        """Frames that are computed together."""
+        frames: int = self._open().segment_frames
+        return frames
+
+    def push(self, mel: np.ndarray) -> np.ndarray:
+        """Take frames in.
+
+        Args:
+            mel: float32 `[M, F]`, F may be 0.
+
+        Returns:
+            float32 `[n]`: all samples that became determined with the segments that these frames completed; n may be 0.
+
+        Raises:
+            MelError: a wrong shape or dtype.
+            EngineError: the stream is closed, finished, interrupted or in use by another thread.
+        """
+        stream = self._open()
+        if mel.ndim != 2 or mel.shape[0] != self._num_mels or mel.dtype != np.float32:
+            raise MelError(
+                f"frames are {mel.dtype} {list(mel.shape)}: a push takes float32 [M, F] with M={self._num_mels}"
+            )
+        try:
+            audio: np.ndarray = stream.push(np.ascontiguousarray(mel))
+        except RuntimeError as error:
+            raise EngineError(str(error)) from error
+        return audio
+
+    def finish(self) -> np.ndarray:
+        """End the signal: float32 `[n]`, the samples that are left. The stream takes nothing more."""
+        try:
+            audio: np.ndarray = self._open().finish()
+        except RuntimeError as error:
+            raise EngineError(str(error)) from error
+        return audio
+
+    def close(self) -> None:
+        """Free the stream's memory; closing twice is allowed."""
+        self._stream = None
+
+    def __enter__(self) -> NativeStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> _native.Stream:
+        if self._stream is None:
+            raise EngineError("the stream is closed: open a new one")
+        return self._stream
+
+
+class NativeEngine(Engine):
+    """A generator with its weights packed for this processor."""
+
+    def __init__(self, generator: _native.Generator, graph: Graph) -> None:
+        super().__init__()
+        self._generator: _native.Generator | None = generator
+        self._graph = graph
+        self.isa: str = generator.isa
+        self.info = EngineInfo("native", version("hifigan-rt"), "float32", generator.threads, f"cpu ({generator.isa})")
+
+    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Synthesise mels of any lengths side by side.
+
+        Args:
+            mels: float32 `[M, T_i]` each, C-contiguous.
+
+        Returns:
+            float32 `[N_i]` each, equal bit for bit to what each gives alone.
+
+        Raises:
+            MelError: a wrong shape or dtype.
+            EngineError: the engine is closed.
+        """
+        generator = self._open()
+        for mel in mels:
+            self._check(mel[None])
+        audios: list[np.ndarray] = generator.run_many([np.ascontiguousarray(mel) for mel in mels])
+        return audios
+
+    def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES) -> NativeStream:
+        """Open a stream that computes in segments of so many frames.
+
+        Raises:
+            EngineError: the engine is closed, or segment_frames is below 1.
+        """
+        generator = self._open()
+        _check_segment(segment_frames)
+        return NativeStream(generator.stream(segment_frames), self._graph.num_mels)
+
+    def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
+        """How each layer is computed, for whole mels or for a stream's segment length."""
+        generator = self._open()
+        if segment_frames is None:
+            return [LayerPlan(**entry) for entry in generator.plan()]
+        _check_segment(segment_frames)
+        return [LayerPlan(**entry) for entry in generator.plan_for(segment_frames)]
+
+    def measured_plan(self, rounds: int = 5) -> list[LayerPlan]:
+        """The plan for whole mels with the time that each layer took: the smallest of some rounds, per segment."""
+        generator = self._open()
+        frames = generator.segment_frames
+        mel = np.random.default_rng(0).uniform(-11.5, 1, (self._graph.num_mels, frames)).astype(np.float32)
+        seconds = np.min([generator.measure(mel) for _ in range(rounds)], axis=0)
+        return [
+            LayerPlan(**entry, measured_us=float(layer) * 1e6)
+            for entry, layer in zip(generator.plan(), seconds, strict=True)
+        ]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the packed weights, of all plans in use."""
+        size: int = self._open().weight_bytes
+        return size
+
+    def _run(self, mel: np.ndarray) -> np.ndarray:
+        generator = self._open()
+        self._check(mel)
+        audio: np.ndarray = generator.run(np.ascontiguousarray(mel))
+        return audio
+
+    def _check(self, mel: np.ndarray) -> None:
+        if mel.ndim != 3 or mel.shape[1] != self._graph.num_mels or mel.dtype != np.float32:
+            raise MelError(
+                f"mel is {mel.dtype} {list(mel.shape)}: the engine takes float32 [B, M, T] "
+                f"with M={self._graph.num_mels}"
+            )
+        size = 4 * mel.shape[0] * self._graph.output_length(mel.shape[2])
+        memory = _physical_memory()
+        if size > memory:
+            raise MelError(
+                f"mel [B, M, T] = {list(mel.shape)} gives {size / 1e9:.1f} GB of audio, and this machine has "
+                f"{memory / 1e9:.1f} GB of memory: split it, or use a stream"
+            )
+
+    def _open(self) -> _native.Generator:
+        if self._generator is None:
+            raise EngineError("engine 'native' is closed: load the model again")
+        return self._generator
+
+    def _close(self) -> None:
+        self._generator = None
+
+
+def create(model: Model, options: EngineOptions) -> NativeEngine:
+    """Pack a model's weights.
+
+    Raises:
+        EngineError: the model is an ONNX file, or an option is not offered.
+        EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have.
+    """
+    if model.generator is None:
+        raise EngineError(
+            f"engine 'native' runs weights, and {model.name} is an ONNX file: name the checkpoint, "
+            "or use engine 'onnxruntime'"
+        )
+    if options.precision != "float32":
+        raise EngineError(f"precision={options.precision!r} is not offered by engine 'native': it runs float32")
+    if options.execution_provider is not None:
+        raise EngineError(
+            f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime', and this is 'native'"
+        )
+    threads = usable_cores() if options.threads is None else options.threads
+    if not 1 <= threads <= 1024:
+        raise EngineError(f"threads={threads} must be from 1 to 1024")
+    segment_frames = OFFLINE_SEGMENT_FRAMES if options.segment_frames is None else options.segment_frames
+    _check_segment(segment_frames)
+    return NativeEngine(
+        load_generator(model.generator, choose_isa(), segment_frames, threads, options.plan or {}),
+        model.generator.graph,
+    )
+
+
+def load_generator(
+    generator: Generator, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]
+) -> _native.Generator:
+    """Hand a generator over to the core.
+
+    Args:
+        generator: graph and weights.
+        isa: one of `_native.supported_isas()`.
+        segment_frames: frames that are computed together.
+        threads: of the pool, the caller's included.
+        plan: algorithms by layer name, "*" for all; what is not named is chosen by the cost model.
+
+    Raises:
+        EngineError: the core refuses something; the text says what.
+    """
+    graph = generator.graph
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in generator.weights.items()}
+    stages = [
+        (_spec(stage.upsample), [[[_spec(conv) for conv in unit] for unit in block.units] for block in stage.resblocks])
+        for stage in graph.stages
+    ]
+    try:
+        return _native.Generator(
+            _spec(graph.conv_pre),
+            stages,
+            _spec(graph.conv_post),
+            LEAKY_RELU_SLOPE,
+            FINAL_LEAKY_RELU_SLOPE,
+            weights,
+            isa,
+            segment_frames,
+            threads,
+            dict(plan),
+        )
+    except ValueError as error:
+        raise EngineError(f"engine 'native': {error}") from error
+
+
+def _spec(layer: Conv | ConvTranspose) -> _Spec:
+    step = layer.stride if isinstance(layer, ConvTranspose) else layer.dilation
+    return (layer.name, layer.in_channels, layer.out_channels, layer.kernel_size, step, layer.padding)
+
+
+def _check_segment(segment_frames: int) -> None:
+    if not 1 <= segment_frames <= 4096:
+        raise EngineError(f"segment_frames={segment_frames} must be from 1 to 4096")
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

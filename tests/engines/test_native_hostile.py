@@ -1,0 +1,327 @@
+"""What users and systems do to an engine: wrong arrays, absurd sizes, Ctrl-C, fork, many threads, no memory."""
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.tiny import tiny_generator
+from hifigan_rt import _native
+from hifigan_rt.engines import AUTO_ORDER, choose_engine
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.native import create, load_generator
+from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
+from hifigan_rt.model import Model
+from native_generators import V1_LIKE, make_case, stream_all
+
+CASE = make_case(V1_LIKE, 30)
+
+
+def model(generator=CASE.generator, onnx_path=None):
+    return Model("a test", Path("test"), "none", generator, onnx_path, None)
+
+
+@pytest.fixture
+def engine():
+    return create(model(), EngineOptions(threads=2))
+
+
+def test_is_the_first_choice():
+    assert AUTO_ORDER[0] == choose_engine("auto") == "native"
+
+
+def test_tells_what_runs(engine):
+    assert engine.info.name == "native"
+    assert engine.info.threads == 2
+    assert engine.info.device == f"cpu ({_native.supported_isas()[-1]})"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (EngineOptions(precision="bfloat16"), "precision='bfloat16'"),
+        (EngineOptions(execution_provider="CUDA"), "execution_provider='CUDA'"),
+        (EngineOptions(threads=0), "threads=0"),
+        (EngineOptions(threads=100_000), "threads=100000"),
+        (EngineOptions(segment_frames=0), "segment_frames=0"),
+        (EngineOptions(segment_frames=1 << 20), "segment_frames=1048576"),
+        (EngineOptions(plan={"*": "fft12"}), "no algorithm is named fft12"),
+        (EngineOptions(plan={"conv_post": "fft16"}), "names no convolution of this graph: conv_post"),
+        (EngineOptions(plan={"resblocks.0.convs1.0": "fft64", "nowhere": "direct"}), "nowhere"),
+    ],
+)
+def test_options_that_cannot_be(options, text):
+    with pytest.raises(EngineError, match=text.replace("*", r"\*")):
+        create(model(), options)
+
+
+def test_an_algorithm_that_a_kernel_size_rules_out():
+    with pytest.raises(EngineError, match="kernel 11 cannot be computed by winograd4"):
+        create(model(), EngineOptions(plan={"resblocks.2.convs1.0": "winograd4"}))
+
+
+def test_an_onnx_file_is_for_another_engine():
+    with pytest.raises(EngineError, match="is an ONNX file"):
+        create(model(None, Path("x.onnx")), EngineOptions())
+
+
+@pytest.mark.parametrize("isa", ["sse9", "AVX512", "neon" if "avx2" in _native.supported_isas() else "avx2"])
+def test_an_impossible_instruction_set_is_refused(monkeypatch, isa):
+    monkeypatch.setenv("HIFIGAN_RT_ISA", isa)
+    with pytest.raises(EngineUnavailable, match=f"HIFIGAN_RT_ISA='{isa}'"):
+        create(model(), EngineOptions())
+    with pytest.raises(EngineError, match="not supported by this processor"):
+        load_generator(CASE.generator, isa, 16, 1, {})
+
+
+@pytest.mark.parametrize("isa", _native.supported_isas())
+def test_an_instruction_set_can_be_forced(monkeypatch, isa):
+    monkeypatch.setenv("HIFIGAN_RT_ISA", isa)
+    assert create(model(), EngineOptions()).isa == isa
+
+
+@pytest.mark.parametrize(
+    "mel",
+    [
+        np.zeros((1, 80, 0), np.float32),
+        np.zeros((1, 79, 4), np.float32),
+        np.zeros((80, 4), np.float32),
+        np.zeros((1, 80, 4), np.float64),
+        np.zeros((1, 80, 4), np.int32),
+        np.broadcast_to(np.float32(0), (1, 80, 1 << 25)),
+        np.broadcast_to(np.float32(0), (1 << 20, 80, 1 << 24)),
+    ],
+    ids=["T=0", "bands", "2-D", "float64", "int32", "frames", "memory"],
+)
+def test_mels_that_cannot_be(engine, mel):
+    with pytest.raises(MelError):
+        engine.run(mel)
+
+
+def test_absurd_sizes_are_named_in_words(engine):
+    with pytest.raises(MelError, match=r"gives .* GB of audio, and this machine has .* GB of memory"):
+        engine.run(np.broadcast_to(np.float32(0), (1 << 20, 80, 1 << 20)))
+
+
+def test_strided_mels_are_copied(engine):
+    wide = np.repeat(CASE.mel[None], 2, axis=2)
+    np.testing.assert_array_equal(engine.run(wide[:, :, ::2]), engine.run(CASE.mel[None]))
+    reversed_rows = np.ascontiguousarray(CASE.mel[::-1])[::-1]
+    np.testing.assert_array_equal(engine.run(reversed_rows[None]), engine.run(CASE.mel[None]))
+
+
+def test_the_core_takes_only_what_it_can_read():
+    core = load_generator(CASE.generator, "generic", 16, 1, {})
+    for mel in (CASE.mel, CASE.mel[None].astype(np.float64), CASE.mel[None, :, ::2], [[[0.0]]], None):
+        with pytest.raises(TypeError):
+            core.run(mel)
+    with pytest.raises(ValueError, match="bands"):
+        core.run(np.zeros((1, 3, 4), np.float32))
+    with pytest.raises(ValueError, match="T=0"):
+        core.run(np.zeros((1, 80, 0), np.float32))
+    assert core.run(np.zeros((0, 80, 4), np.float32)).shape == (0, 4 * 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (lambda weights: weights.pop("conv_pre.bias"), ValueError, "lack conv_pre.bias"),
+        (
+            lambda weights: weights.update({"ups.0.weight": np.zeros((2, 2, 2), np.float32)}),
+            ValueError,
+            "another shape",
+        ),
+        (lambda weights: weights.update({"ups.0.bias": np.zeros(4, np.float64)}), TypeError, "float32"),
+    ],
+)
+def test_the_core_checks_weights(change, error, text):
+    weights = {name: array.copy() for name, array in tiny_generator().weights.items()}
+    change(weights)
+    spec = [("conv_pre", 10, 8, 7, 1, 3), [], ("conv_post", 2, 1, 7, 1, 3)]
+    spec[1] = [
+        (("ups.0", 8, 4, 8, 4, 2), [[[("resblocks.0.convs1.0", 4, 4, 3, 1, 1)]]]),
+        (("ups.1", 4, 2, 4, 2, 1), [[[("resblocks.2.convs1.0", 2, 2, 3, 1, 1)]]]),
+    ]
+    with pytest.raises(error, match=text):
+        _native.Generator(*spec, 0.1, 0.01, weights, "generic", 16, 1, {})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        [("pre", 10, 8, 7, 1, 3), [], ("post", 8, 1, 7, 1, 3)],
+        [("pre", 10, 8, 7, 1, 2), [(("up", 8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
+        [("pre", 10, 8, 7, 1, 3), [(("up", 9, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
+        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 1, 2, 0), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
+        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 0)]]])], ("post", 4, 1, 7, 1, 3)],
+        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 2, 7, 1, 3)],
+        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 4, 2, 1), [[]])], ("post", 4, 1, 7, 1, 3)],
+        [("pre", 10, -8, 7, 1, 3), [(("up", -8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
+    ],
+)
+def test_the_core_checks_graphs(spec):
+    with pytest.raises(ValueError, match="layer"):
+        _native.Generator(*spec, 0.1, 0.01, {}, "generic", 16, 1, {})
+
+
+def test_a_closed_engine_says_so(engine):
+    stream = engine.stream()
+    engine.close()
+    engine.close()
+    for call in (lambda: engine.run(CASE.mel[None]), engine.stream, engine.plan, lambda: engine.run_many([CASE.mel])):
+        with pytest.raises(EngineError, match="closed"):
+            call()
+    # A stream that is open goes on.
+    assert len(np.concatenate([stream.push(CASE.mel), stream.finish()])) == 30 * 256
+    stream.close()
+    with pytest.raises(EngineError, match="closed"):
+        stream.push(CASE.mel)
+
+
+def test_streams_word_their_errors(engine):
+    with engine.stream() as stream:
+        for frames in (CASE.mel[:3], CASE.mel.astype(np.float64), CASE.mel[0]):
+            with pytest.raises(MelError, match=r"a push takes float32 \[M, F\] with M=80"):
+                stream.push(frames)
+        stream.finish()
+        with pytest.raises(EngineError, match="finished"):
+            stream.finish()
+    with pytest.raises(EngineError, match="segment_frames=0"):
+        engine.stream(0)
+
+
+def test_the_plan_is_shown(engine):
+    plan = engine.measured_plan(rounds=1)
+    assert [layer.layer for layer in plan][:2] == ["conv_pre", "ups.0"]
+    assert plan[-1].kind == "conv_post"
+    assert all(layer.predicted_us > 0 and layer.measured_us > 0 for layer in plan)
+    assert [layer.layer for layer in engine.plan(16)] == [layer.layer for layer in plan]
+
+
+def test_callers_from_many_threads(engine):
+    expected = engine.run(CASE.mel[None])
+    streamed = stream_all(load_generator(CASE.generator, engine.isa, 16, 1, {}), CASE.mel, 16, [7])
+
+    def call(i):
+        if i % 3 == 0:
+            stream = engine.stream(16)
+            parts = [stream.push(np.ascontiguousarray(CASE.mel[:, at : at + 7])) for at in range(0, 30, 7)]
+            return np.array_equal(np.concatenate([*parts, stream.finish()]), streamed)
+        batch = engine.run(np.repeat(CASE.mel[None], 1 + i % 2 * 4, axis=0))
+        return all(np.array_equal(audio, expected[0]) for audio in batch)
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(call, range(48)))
+
+
+def test_a_stream_is_for_one_thread_at_a_time():
+    core = load_generator(make_case(V1_LIKE, 4000).generator, "generic", 64, 1, {})
+    stream = core.stream(64)
+    mel = np.zeros((80, 20_000), np.float32)
+    started = threading.Event()
+
+    def long_push():
+        started.set()
+        stream.push(mel)
+
+    worker = threading.Thread(target=long_push, daemon=True)
+    worker.start()
+    started.wait()
+    time.sleep(0.05)
+    with pytest.raises(RuntimeError, match="in use by another thread"):
+        stream.push(mel)
+    worker.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_in_the_middle(engine):
+    """A child process has no pool threads and may have been forked while they ran."""
+    expected = engine.run(CASE.mel[None])
+    stop = threading.Event()
+
+    def keep_busy():
+        while not stop.is_set():
+            engine.run(CASE.mel[None])
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                os._exit(0 if np.array_equal(engine.run(CASE.mel[None]), expected) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        busy.join()
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "call", ["engine.run(mel[None])", "engine.run(mel[None].repeat(4, 0))", "engine.stream(64).push(mel)"]
+)
+def test_ctrl_c_on_long_audio(call):
+    result = run_python(
+        f"""
+        import os, signal, threading, time
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=2))
+        mel = np.zeros((80, 200_000), np.float32)
+        sent = []
+        def interrupt():
+            time.sleep(0.5)
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=interrupt).start()
+        try:
+            {call}
+        except KeyboardInterrupt:
+            print(time.perf_counter() - sent[0])
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 0.3
+
+
+def test_no_memory_is_a_memory_error():
+    result = run_python(
+        """
+        import resource
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=1))
+        mel = np.zeros((1, 80, 400_000), np.float32)
+        size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
+        try:
+            engine.run(mel)
+        except MemoryError:
+            print("MemoryError")
+        print(engine.run(mel[:, :, :8]).shape)
+        """
+    )
+    assert result.stdout.split("\n")[:2] == ["MemoryError", "(1, 2048)"], result.stderr
