@@ -31,8 +31,7 @@ FLOAT16_OUTPUT_MAX_ABS = 5e-4
 # soxr HQ (20 bits, so 1e-6 of full scale) on a tone, with the passband ripple of its 0.4 amplitude
 RESAMPLED_TONE = 1e-5
 
-# native engine, small random generators: float32 rounding against float64, 123 dB at worst over 300 of them; also between
-# plans and instruction sets
+# native engine, small random generators, against float64 and between plans and instruction sets: 123 dB at worst of 300
 NATIVE_SMALL_SNR_DB = 112.0
 # native engine, real V1 weights and mels: what the product promises; 109 dB measured
 NATIVE_SNR_DB = 106.0

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import tolerances
 from cli.running import RATE, clip, error_of, hifigan, parse, synth
 from golden.tiny import tiny_mel
 from hifigan_rt.vocoder import load
@@ -134,7 +135,8 @@ def test_export_both_formats(place):
         hifigan("synth", "in", "--model", model, "-o", f"out-{model}", "--encoding", "float")
     one, other = (soundfile.read(f"out-{model}/a.wav")[0] for model in ("g.onnx", "g.safetensors"))
     assert len(one) == RATE // 4
-    assert np.array_equal(one, other)
+    # The ONNX file runs in ONNX Runtime, the other in the native engine.
+    assert snr_db(other, one) >= tolerances.FLOAT32_ENGINE_SNR_DB
 
 
 def test_export_protects_what_is_there(place):

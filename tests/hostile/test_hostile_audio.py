@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import resource
 import struct
 import subprocess
@@ -120,7 +121,8 @@ def test_what_is_no_file(tmp_path):
     pipe = tmp_path / "pipe.wav"
     os.mkfifo(pipe)
     assert refusal(pipe) == f"audio file {str(pipe)!r} is no regular file: name a wav, flac, ogg or mp3 file"
-    assert refusal(Path("a\0b")).startswith("audio file 'a\\x00b' cannot be read: embedded null")
+    # Python's own words, which differ between its versions.
+    assert re.fullmatch(r"audio file 'a\\x00b' cannot be read: .*embedded null.*", refusal(Path("a\0b")))
     for seconds in (0, -1, math.nan, math.inf):
         assert refusal(missing, max_seconds=seconds) == f"max_seconds={seconds} must be a finite number above 0"
 

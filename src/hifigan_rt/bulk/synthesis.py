@@ -97,6 +97,7 @@ class Synthesis(Work[MelClip, AudioClip]):
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,
+            "variant": info.variant,
             "precision": info.precision,
             "device": info.device,
             "encoding": self._writing.encoding,
