@@ -15,6 +15,7 @@ import soundfile
 import tolerances
 from cli.running import RATE, clip, error_of, hifigan, parse, synth
 from golden.tiny import tiny_mel
+from hifigan_rt.signal_metrics import snr_db
 from hifigan_rt.vocoder import load
 
 # Help, parsing and the words of errors
