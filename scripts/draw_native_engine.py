@@ -1,0 +1,338 @@
+"""Draws the figures of docs/native-engine.md: one tile's way through a layer, and what is determined after a segment.
+
+python scripts/draw_native_engine.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_rt.config import PRESETS
+from hifigan_rt.graph import Graph, Resblock, build_graph
+
+INK, PALE, ACCENT, DARK, LINE = "#1c2733", "#eef2f6", "#d8e8f5", "#5b8fb9", "#5b7083"
+PHASES = ("#ffffff", ACCENT, "#f6ead8")
+FIGURES = Path(__file__).parents[1] / "docs/figures"
+
+POINTS, TAPS, DILATION = 8, 3, 3
+OUTPUTS = POINTS - TAPS + 3
+
+
+class Drawing:
+    """Shapes and text of one SVG."""
+
+    def __init__(self, label: str, width: int, height: int) -> None:
+        self._parts: list[str] = []
+        self._label, self._width, self._height = label, width, height
+
+    def text(self, x: float, y: float, text: str, style: str = "d") -> None:
+        self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{text}</text>')
+
+    def bar(self, x: float, y: float, width: float, height: float, fill: str) -> None:
+        self._parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}" stroke="{LINE}"/>'
+        )
+
+    def cell(self, x: float, y: float, width: float, name: str, value: float | None, fill: str = PALE) -> None:
+        self.bar(x, y, width, 36, fill)
+        self.text(x + width / 2, y + (15 if value is not None else 22), name)
+        if value is not None:
+            self.text(x + width / 2, y + 30, signed(value), "v")
+
+    def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        self._parts.append(f'<path d="M{x1:.1f},{y1:.1f} L{x2:.1f},{y2:.1f}" class="a"/>')
+
+    def rule(self, x: float, y1: float, y2: float) -> None:
+        self._parts.append(f'<path d="M{x:.1f},{y1:.1f} L{x:.1f},{y2:.1f}" class="r"/>')
+
+    def write(self, path: Path) -> None:
+        style = (
+            f".d{{font:12px sans-serif;fill:{INK};text-anchor:middle}}"
+            f".v{{font:9px monospace;fill:{INK};text-anchor:middle}}"
+            f".h{{font:600 14px sans-serif;fill:{INK}}}.l{{font:12px sans-serif;fill:{INK}}}"
+            f".e{{font:12px sans-serif;fill:{INK};text-anchor:end}}"
+            f".a{{stroke:{LINE};stroke-width:1.3;marker-end:url(#m);fill:none}}"
+            f".r{{stroke:{LINE};stroke-dasharray:3 3;fill:none}}"
+        )
+        path.write_text(
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self._width} {self._height}" role="img" '
+            f'aria-label="{self._label}"><style>{style}</style>'
+            '<defs><marker id="m" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+            f'<path d="M0,0 L8,4 L0,8 z" fill="{LINE}"/></marker></defs>'
+            f'<rect width="{self._width}" height="{self._height}" fill="#ffffff"/>' + "".join(self._parts) + "</svg>\n",
+            encoding="utf-8",
+        )
+
+
+def signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def sub(name: str, index: int) -> str:
+    return f'{name}<tspan font-size="9" dy="3">{index}</tspan><tspan dy="-3"> </tspan>'
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The numbers of one tile of one channel."""
+
+    rows: np.ndarray
+    left: list[tuple[str, float]]
+    right: list[tuple[str, float]]
+    planes: list[tuple[str, float]]
+    outputs: np.ndarray
+
+
+def compute_tile(rows: np.ndarray, taps: np.ndarray) -> Tile:
+    n = POINTS
+    window = np.concatenate([rows[n : n + 1], rows[1:n]])
+    spectrum, conjugate = np.fft.rfft(window), np.conj(np.fft.rfft(taps, n)) / n
+    left, right, planes = [], [], []
+    for f in (0, n // 2):
+        left.append((sub("a", f), spectrum[f].real))
+        right.append((sub("c", f), conjugate[f].real))
+        planes.append((f"bin {f}", spectrum[f].real * conjugate[f].real))
+    for f in range(1, n // 2):
+        a, b, c, d = spectrum[f].real, spectrum[f].imag, conjugate[f].real, conjugate[f].imag
+        left += [("a + b", a + b), ("a", a), ("b", b)]
+        right += [("c", c), ("d − c", d - c), ("−(c + d)", -(c + d))]
+        planes += [(f"re {f}", (a + b) * c - b * (c + d)), (f"im {f}", (a + b) * c + a * (d - c))]
+    first, last = rows[0] - rows[n], rows[n + 1] - rows[1]
+    left += [(sub("x", 0) + "− " + sub("x", n), first), (sub("x", n + 1) + "− " + sub("x", 1), last)]
+    right += [(sub("w", 0), taps[0]), (sub("w", TAPS - 1), taps[-1])]
+    planes += [("first", first * taps[0]), ("last", last * taps[-1])]
+    product = np.zeros(n // 2 + 1, complex)
+    product[[0, n // 2]] = planes[0][1], planes[1][1]
+    product[1 : n // 2] = [planes[2 * f][1] + 1j * planes[2 * f + 1][1] for f in range(1, n // 2)]
+    outputs = np.fft.irfft(product * n)[:OUTPUTS]
+    outputs[0] += planes[-2][1]
+    outputs[-1] += planes[-1][1]
+    return Tile(rows, left, right, planes, outputs)
+
+
+def draw_tile() -> None:
+    rng = np.random.default_rng(6)
+    signal, taps = rng.standard_normal(33), rng.standard_normal(TAPS)
+    phase = 1
+    tile = compute_tile(signal[phase::DILATION][: POINTS + 2], taps)
+    np.testing.assert_allclose(tile.outputs, np.convolve(tile.rows, taps[::-1], "valid"), atol=1e-12)
+
+    drawing = Drawing("One tile's way: rows of one phase, transform, products, inverse transform, rows kept", 960, 610)
+    drawing.text(
+        18, 26, f"One tile of one channel: {POINTS} points, kernel {TAPS}, dilation {DILATION}, phase {phase}", "h"
+    )
+    width = 28
+    drawing.text(
+        18, 50, "Rows of the input in the order of time; each phase of the dilation is a convolution of its own.", "l"
+    )
+    for row, value in enumerate(signal):
+        mine = row % DILATION == phase and row // DILATION < POINTS + 2
+        drawing.cell(
+            18 + row * width,
+            58,
+            width,
+            sub("x", row // DILATION) if mine else "",
+            value if mine else None,
+            PHASES[row % DILATION],
+        )
+
+    drawing.text(
+        18,
+        122,
+        f"1. Read {POINTS + 2} rows at a stride of {DILATION}, apply the leaky ReLU (here none). "
+        f"The window of the transform begins with {sub('x', POINTS)}:",
+        "l",
+    )
+    order = [POINTS, *range(1, POINTS)]
+    for i, index in enumerate(order):
+        drawing.cell(18 + 56 * i, 132, 56, sub("x", index), tile.rows[index], ACCENT)
+    drawing.arrow(18 + 28 * POINTS, 170, 18 + 28 * POINTS, 192)
+
+    step = 70
+    drawing.text(
+        18,
+        210,
+        f"2. Real transform, a + ib: {len(tile.left)} planes. In each, the rows of many tiles and all "
+        "channels make the left matrix of a product.",
+        "l",
+    )
+    xs = [18 + step * i + 6 * (min(max(i - 2, 0) // 3, 3) + (i >= 2)) for i in range(len(tile.left))]
+    small = 62
+    for x, (name, value) in zip(xs, tile.left, strict=True):
+        drawing.cell(x, 220, small, name, value, ACCENT)
+    drawing.text(
+        18,
+        282,
+        "3. Times the prepared weights, conj(W) / 8 = c + id (here one number each, in a layer a matrix "
+        "[channels in, channels out]):",
+        "l",
+    )
+    for x, (name, value) in zip(xs, tile.right, strict=True):
+        drawing.cell(x, 292, small, name, value, PHASES[2])
+    drawing.text(
+        18,
+        366,
+        f"4. {len(tile.planes)} planes of products. In a complex bin the sums of (a + b) c go on: "
+        "− b (c + d) makes re, + a (d − c) makes im.",
+        "l",
+    )
+    where = [xs[0], xs[1]] + [xs[2 + 3 * (i // 2)] + small * 0.55 + (i % 2) * step for i in range(POINTS - 2)] + xs[-2:]
+    for x, (name, value) in zip(where, tile.planes, strict=True):
+        drawing.cell(x, 376, small, name, value, PALE)
+    drawing.arrow(18 + 28 * POINTS, 414, 18 + 28 * POINTS, 436)
+
+    drawing.text(
+        18,
+        454,
+        f"5. Inverse transform; “first” is added to {sub('y', 0)} and “last” to "
+        f"{sub('y', OUTPUTS - 1)}: {OUTPUTS} true outputs of the convolution.",
+        "l",
+    )
+    for i, value in enumerate(tile.outputs):
+        drawing.cell(18 + 56 * i, 464, 56, sub("y", i), value, ACCENT)
+    drawing.text(
+        18,
+        528,
+        "6. Bias, residual, sum over the residual blocks, scale and activation on the way to the rows "
+        "of the same phase.",
+        "l",
+    )
+    for row in range(33):
+        mine = row % DILATION == phase and row // DILATION < OUTPUTS
+        drawing.cell(
+            18 + row * width,
+            538,
+            width,
+            sub("y", row // DILATION) if mine else "",
+            tile.outputs[row // DILATION] if mine else None,
+            PHASES[row % DILATION] if mine else "#ffffff",
+        )
+    drawing.text(18, 596, f"The next tile of this phase begins at {sub('x', OUTPUTS)}.", "l")
+    drawing.write(FIGURES / "native-engine-tile.svg")
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Rows of one activation after F frames, counted from F frames on: all negative or zero."""
+
+    name: str
+    end: int
+    kept: int
+    samples_per_row: int
+    note: str = ""
+
+
+def rows_kept_inside(resblock: Resblock) -> int:
+    """Inputs of all units but the first, and what lies between two convolutions."""
+    kept = 0
+    for i, unit in enumerate(resblock.units):
+        first, last = unit[0].padding, unit[-1].padding
+        if i > 0:
+            kept += 2 * first if len(unit) == 1 else first + max(first, last)
+        if len(unit) == 2:
+            kept += 2 * last
+    return kept
+
+
+def activations(graph: Graph) -> list[Activation]:
+    """What a stream of this graph holds at the end of a segment, F frames after its start, for a large F."""
+    hop, pre = graph.hop_length, graph.conv_pre
+    result = [Activation("mel frames", 0, 2 * pre.padding, hop)]
+    end, rate = -pre.padding, 1
+    up = graph.stages[0].upsample
+    result.append(Activation("conv_pre", end, end - first_row_read(end, up.stride, up.kernel_size, up.padding), hop))
+    for i, stage in enumerate(graph.stages):
+        rate *= stage.upsample.stride
+        end = end * stage.upsample.stride - stage.upsample.padding
+        # The first unit reads the upsampled rows; its sum goes no further than its last convolution.
+        reach = max(
+            unit[0].padding + max(unit[0].padding, unit[-1].padding) for unit in (b.units[0] for b in stage.resblocks)
+        )
+        result.append(Activation(f"ups.{i}", end, reach, hop // rate))
+        lags = [sum(conv.padding for unit in block.units for conv in unit) for block in stage.resblocks]
+        following = graph.stages[i + 1].upsample if i + 1 < len(graph.stages) else None
+        common = end - max(lags)
+        if following is None:
+            read_again = 2 * graph.conv_post.padding
+        else:
+            read_again = common - first_row_read(common, following.stride, following.kernel_size, following.padding)
+        for block, lag in zip(stage.resblocks, lags, strict=True):
+            inside = f"{rows_kept_inside(block)} inside"
+            kept = read_again if lag == max(lags) else max(lags) - lag
+            name = f"stage {i}, kernel {block.units[0][0].kernel_size}"
+            result.append(Activation(name, end - lag, kept, hop // rate, inside))
+        end -= max(lags)
+    result.append(Activation("samples", end - graph.conv_post.padding, 0, 1))
+    assert result[-1].end == graph.receptive_field.first_sample
+    return result
+
+
+def first_row_read(end: int, rate: int, kernel: int, padding: int) -> int:
+    """The first input row that a transposed convolution reads for its next output row, given its input's end."""
+    taps = -(-kernel // rate)
+    return (end * rate - padding + padding) // rate - (taps - 1)
+
+
+def draw_stream() -> None:
+    graph = build_graph(PRESETS["v1"].generator)
+    rows = activations(graph)
+    height = 21
+    drawing = Drawing("Which rows are determined after F frames, and which are kept", 960, 118 + height * len(rows))
+    drawing.text(18, 26, "V1 after F frames: how far each activation is determined, and the rows that are kept", "h")
+    left, right, oldest = 160, 700, -3600
+    per_sample = (right - left) / -oldest
+
+    def at(sample: int) -> float:
+        return right + sample * per_sample
+
+    top = 66
+    bottom = top + height * len(rows)
+    for sample in range(-3500, 1, 500):
+        drawing.rule(at(sample), top - 8, bottom)
+        drawing.text(at(sample), top - 12, "end of F" if sample == 0 else f"−{-sample:,}", "v")
+    drawing.text(right + 40, top - 12, "rows determined: rows kept", "l")
+    for i, row in enumerate(rows):
+        y = top + height * i
+        end = row.end * row.samples_per_row
+        begin = end - row.kept * row.samples_per_row
+        drawing.text(left - 8, y + 13, row.name, "e")
+        drawing.bar(left, y + 2, at(end) - left, height - 6, ACCENT if "kernel" in row.name else PALE)
+        if row.kept:
+            drawing.bar(max(left, at(begin)), y + 2, at(end) - max(left, at(begin)), height - 6, DARK)
+        rate = graph.hop_length // row.samples_per_row
+        count = "F" if rate == 1 else f"{rate} F"
+        kept = f"{row.kept} kept" if row.kept else ""
+        note = "; ".join(part for part in (kept, row.note) if part)
+        drawing.text(
+            right + 14,
+            y + 13,
+            f"{count} − {-row.end}{': ' if note else ''}{note}" if row.end else f"{count}: {note}",
+            "l",
+        )
+    drawing.text(
+        18,
+        bottom + 24,
+        "Dark: rows kept, because later rows read them, or because the stage’s sum waits there for its slowest block. "
+        "“Inside”: rows that",
+        "l",
+    )
+    drawing.text(
+        18,
+        bottom + 42,
+        "the convolutions of a residual block read again. Across: samples before the end of frame F; "
+        "a row of stage 0 lasts 32 samples, of stage 3 one.",
+        "l",
+    )
+    drawing.write(FIGURES / "native-engine-stream.svg")
+
+
+def main() -> None:
+    draw_tile()
+    draw_stream()
+
+
+if __name__ == "__main__":
+    main()
