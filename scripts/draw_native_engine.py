@@ -159,7 +159,7 @@ def draw_tile() -> None:
         "channels make the left matrix of a product.",
         "l",
     )
-    xs = [18 + step * i + 6 * (min(max(i - 2, 0) // 3, 3) + (i >= 2)) for i in range(len(tile.left))]
+    xs: list[float] = [18.0 + step * i + 6 * (min(max(i - 2, 0) // 3, 3) + (i >= 2)) for i in range(len(tile.left))]
     small = 62
     for x, (name, value) in zip(xs, tile.left, strict=True):
         drawing.cell(x, 220, small, name, value, ACCENT)
