@@ -1,0 +1,143 @@
+"""Writes the tables of README and docs/figures.md from the recorded results, so that no figure is typed by hand.
+
+    python scripts/write_figures.py           # after benchmarks/ recorded new results
+    python scripts/write_figures.py --check   # exit status 1 if a document differs from the results
+
+A table stands between `<!-- figures: NAME -->` and `<!-- end of figures -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/figures.md")
+MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+LABELS = {
+    "native": "**hifigan-rt native**, float32",
+    "openvino-f32-2d": "OpenVINO, float32, 2-D graph",
+    "openvino-bf16-2d": "OpenVINO, bfloat16, 2-D graph",
+    "openvino-int8-2d": "OpenVINO, int8, 2-D graph",
+    "ort": "ONNX Runtime, float32",
+    "torch": "PyTorch, compiled, float32",
+    "torch-eager": "PyTorch, eager, float32",
+    "torch-bf16": "PyTorch, compiled, bfloat16",
+}
+
+CORE = [
+    ("reference engine against the original network in float64, largest error", "reference_golden_max_abs", "{:.1e}"),
+    ("ONNX Runtime engine, real weights and mel, SNR against float64", "onnxruntime_snr_db", "{:.1f} dB"),
+    ("loading `ljspeech-v1` from the original's file to a bound graph", "load_ljspeech_v1_seconds", "{:.2f} s"),
+    ("`import hifigan_rt` with its vocoder, beyond NumPy's own import", "import_beyond_numpy_seconds", "{:.3f} s"),
+    ("`hifigan --help`", "help_seconds", "{:.2f} s"),
+    ("core installation, growth of site-packages", "core_install_mb", "{:.0f} MB"),
+    ("exporting V1 to ONNX, without verification", "export_onnx_seconds", "{:.1f} s"),
+    ("exporting V1 to ONNX, with verification", "export_onnx_verified_seconds", "{:.1f} s"),
+]
+
+NATIVE = [
+    ("loading V1 from safetensors, weights prepared", "load_seconds", "{:.2f} s"),
+    ("peak memory of a fresh process, V1, 250 frames", "peak_mib_at_250_frames", "{:.0f} MiB"),
+    ("growth from 1,000 to 20,000 frames beyond input and output", "growth_beyond_input_and_output_mib", "{:.0f} MiB"),
+    ("Ctrl-C in a long mel, until it returns", "interrupted_after_seconds", "{:.2f} s"),
+    ("time with denormal activations over ordinary ones", "denormal_over_ordinary", "{:.2f}"),
+]
+
+
+def read(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return result
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|--:" * (len(header) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def speed(frames: int) -> str:
+    """V1 on real weights, 2 threads: the candidates of one case, the fastest first."""
+    result = read("headline.json")
+    case = next(case for case in result["cases"] if case["frames"] == frames)
+    measured = {name: facts for name, facts in case["candidates"].items() if "summary" in facts}
+    rows = []
+    for name in sorted(measured, key=lambda name: measured[name]["summary"]["median_ms"]):
+        facts, summary = measured[name], measured[name]["summary"]
+        ratio = summary["ratio_to_baseline"]["text"] if name != case["baseline"] else "1"
+        row = [
+            f"{summary['x_real_time']:.1f}",
+            ratio,
+            f"{facts['snr_db']:.0f} dB",
+            f"{facts['peak_memory_mib']:.0f} MiB",
+        ]
+        rows.append([LABELS[name], *row])
+    return table(["", "x real time", "time over native's", "SNR", "peak memory"], rows)
+
+
+def listed(result: str, section: str, entries: list[tuple[str, str, str]]) -> str:
+    values = read(result)[section]
+    return table(["figure", "value"], [[label, form.format(values[key])] for label, key, form in entries])
+
+
+def accuracy() -> str:
+    """The native engine's automatic plan on every instruction set."""
+    rows = [row for row in read("native.json")["accuracy_snr_db"] if row["algorithm"] == "auto"]
+    kinds = ("speech", "silence", "loud")
+    cells = [[f"{row['model'].upper()}, {row['isa']}", *(f"{row[kind]:.0f} dB" for kind in kinds)] for row in rows]
+    return table(["", *kinds], cells)
+
+
+def streaming() -> str:
+    rows = []
+    for case in read("streaming.json")["cases"]:
+        for segment, facts in case["segments"].items():
+            label = (
+                f"{case['model'].upper()}, {case['frames']} frames, threads {case['threads']}, segments of {segment}"
+            )
+            rows.append([label, facts["ratio_to_offline"]["text"], f"{facts['longest_push_ms']:.0f} ms"])
+    return table(["", "time over offline", "longest push"], rows)
+
+
+def machine() -> str:
+    result = read("headline.json")
+    facts = result["machine"]
+    return f"Measured on {facts['cpu']}, {facts['usable_cores']} cores, {result['date']}, commit {result['commit']}.\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "speed-250": lambda: speed(250),
+    "speed-1000": lambda: speed(1000),
+    "core": lambda: listed("core.json", "figures", CORE),
+    "native": lambda: listed("native.json", "costs", NATIVE),
+    "accuracy": accuracy,
+    "streaming": streaming,
+    "machine": machine,
+}
+
+
+def written(text: str) -> str:
+    return MARKED.sub(lambda match: match[1] + TABLES[match["name"]]() + match[3], text)
+
+
+def main(check: bool) -> None:
+    stale = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = written(before)
+        if after != before:
+            stale.append(name)
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    if check and stale:
+        sys.exit(f"not what benchmarks/results says: {', '.join(stale)}; run scripts/write_figures.py")
+
+
+if __name__ == "__main__":
+    main(check="--check" in sys.argv[1:])
