@@ -14,6 +14,9 @@ constexpr int panel_vectors(int column, int columns) {
   return columns - column >= kPanel ? kPanelVectors : (columns - column) / kLanes;
 }
 
+// How far ahead of the arithmetic weights are fetched, in floats.
+constexpr Index kWeightsAhead = 2048;
+
 // Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory.
 struct LeftMatrix {
   const float* data;
@@ -41,6 +44,12 @@ void product_rows(const LeftMatrix& a, const float* b, const float* from, float*
 #pragma GCC unroll 4
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
+        // The weights come by once per block of rows, from the last cache or from memory: fetched past the second cache,
+        // where they would drive out what the layer reads again.
+#pragma GCC unroll 4
+        for (int column = 0; column < Vectors * kLanes; column += 16) {
+          __builtin_prefetch(b + kWeightsAhead + k * Vectors * kLanes + column, 0, 0);
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < Vectors; ++j) right[j] = load(b + (k * Vectors + j) * kLanes);
 #pragma GCC unroll 16

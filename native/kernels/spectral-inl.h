@@ -73,6 +73,53 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
 // be read again from the near caches; the weights come through in one stream per block, which costs less.
 constexpr int kTileBlock = 12;
 
+// Fetches the rows that a panel of a block will write or add into the caches, a few at a time while the products run: the
+// processor does not foresee rows with these strides, and the inverse transforms would wait for each. With fewer channels
+// or shorter tiles the fetching costs more than it saves.
+template <bool Write>
+class RowFetcher {
+ public:
+  RowFetcher(const float* base, Index stride, int floats, const ConvArgs& c, int outputs, Index first_tile, int tiles,
+             int steps)
+      : base_(base),
+        stride_(stride),
+        floats_(floats),
+        dilation_(c.dilation),
+        outputs_(outputs),
+        tile_(first_tile),
+        end_(base ? first_tile + tiles : first_tile),
+        per_step_((tiles * outputs + steps - 1) / steps) {
+    begin_tile();
+  }
+
+  HIFIGAN_INLINE void step() {
+    for (int i = 0; i < per_step_ && tile_ < end_; ++i) {
+      for (int f = 0; f < floats_; f += kLine) __builtin_prefetch(at_ + f, Write ? 1 : 0);
+      at_ += dilation_ * stride_;
+      if (++row_ == outputs_) {
+        ++tile_;
+        begin_tile();
+      }
+    }
+  }
+
+ private:
+  static constexpr int kLine = 64 / sizeof(float);
+
+  void begin_tile() {
+    at_ = base_ + (tile_ % dilation_ + tile_ / dilation_ * outputs_ * dilation_) * stride_;
+    row_ = 0;
+  }
+
+  const float* base_;
+  const float* at_;
+  Index stride_;
+  int floats_;
+  Index dilation_, outputs_, tile_, end_;
+  int per_step_;
+  Index row_;
+};
+
 template <int N>
 struct Spectral {
   static constexpr int kPlanes = kSpectralPlanes<N>;
@@ -170,14 +217,25 @@ struct Spectral {
       }
     }
 
+    const bool fetch = N >= 32 && out_padded >= 96;
     const float* weights = c.weights;
     for (int column = 0; column < out_padded; column += kPanel) {
       const int vectors = panel_vectors(column, out_padded);
       const Index matrix = Index{in_padded} * vectors * kLanes;
       const Product<true> product(tiles, vectors);
+      const Epilogue& e = c.epilogue;
+      const auto fetched = [&](const float* rows) { return fetch && rows ? rows + column : nullptr; };
+      const auto other = [&](const float* rows) { return rows != c.y ? fetched(rows) : nullptr; };
+      const int floats = vectors * kLanes, steps = kProducts - 8;
+      RowFetcher<true> written(fetched(c.y), c.y_stride, floats, c, outputs, first_tile, tiles, steps);
+      RowFetcher<false> residual(other(e.residual), e.residual_stride, floats, c, outputs, first_tile, tiles, steps);
+      RowFetcher<false> addend(other(e.addend), e.addend_stride, floats, c, outputs, first_tile, tiles, steps);
       const auto run = [&](int matrix_index, const float* from, float* to) {
         product.run({a + matrix_index * a_plane, 0, a_group, kLanes, 1, groups}, weights + matrix_index * matrix, from, to,
                     kPanel);
+        written.step();
+        residual.step();
+        addend.step();
       };
       run(0, nullptr, g);
       run(1, nullptr, g + g_plane);
