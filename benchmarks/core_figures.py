@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.audio import read_audio
+from hifigan_rt.conversion import export_onnx
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model import resolve_model
 from hifigan_rt.signal_metrics import snr_db
@@ -82,6 +83,22 @@ def engine_figures(engine: str) -> dict[str, float]:
         }
 
 
+def export_figures() -> dict[str, float]:
+    """Seconds of exporting V1 to ONNX, without and with the comparison with the reference."""
+    model = resolve_model("ljspeech-v1")
+    assert model.generator is not None
+    with tempfile.TemporaryDirectory() as folder:
+
+        def export(verify: bool) -> None:
+            assert model.generator is not None
+            export_onnx(model.generator, model.mel, Path(folder) / "v1.onnx", verify=verify)
+
+        return {
+            "export_onnx_seconds": median_seconds(lambda: export(verify=False), 3),
+            "export_onnx_verified_seconds": median_seconds(lambda: export(verify=True), 3),
+        }
+
+
 def install_size_mb() -> float:
     """Growth of site-packages by the core, over an empty environment."""
 
@@ -121,6 +138,7 @@ def measure(with_install_size: bool) -> dict[str, float]:
         - start,
         "help_seconds": process_seconds(hifigan, "--help"),
         **engine_figures("onnxruntime"),
+        **export_figures(),
     }
     if with_install_size:
         figures["core_install_mb"] = install_size_mb()

@@ -19,9 +19,7 @@ def main(folder: Path) -> None:
         speed = f"{clip.audio_seconds / clip.compute_seconds:.1f}"
         row = f"{Path(output).stem:<16}{clip.audio_seconds:>9.2f}{clip.compute_seconds:>11.2f}"
         print(f"{row}{speed:>13}{clip.mel_l1:>14.3f}")
-    print(
-        "\nmel distance: mean |difference| of the log-mels of recording and result; 0 would be the same audio"
-    )
+    print("\nmel distance: mean |difference| of the log-mels of recording and result; 0 would be the same audio")
     print(f"the wavs are in {folder.resolve()}")
 
 

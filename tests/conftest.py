@@ -8,8 +8,13 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+from hypothesis import settings
 
 from hifigan_rt._native import supported_isas
+
+# No deadline: a busy machine is no failure.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 NEEDS = {
     "torch": ("torch", "PyTorch, the oracle of the checkpoint reader: pip install torch==2.13.0"),

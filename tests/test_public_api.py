@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,10 @@ def test_loading_a_model_brings_only_what_its_engine_needs(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_stub_of_the_native_module_is_the_generated_one(tmp_path):
+    stub = tmp_path / "_native.pyi"
+    subprocess.run([sys.executable, "-m", "nanobind.stubgen", "-q", "-m", "hifigan_rt._native", "-o", stub], check=True)
+    kept = Path(__file__).parents[1] / "src/hifigan_rt/_native.pyi"
+    assert stub.read_text() == kept.read_text(), "run scripts/stub"

@@ -84,7 +84,7 @@ class DecidedArchitecture:
 
 
 def _indexed(shapes: Shapes, pattern: re.Pattern[str]) -> dict[int, tuple[int, ...]]:
-    found = {}
+    found: dict[int, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         match = pattern.fullmatch(name)
         if match and len(shape) == 3:

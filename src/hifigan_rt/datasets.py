@@ -130,7 +130,7 @@ class _Search:
     def _scan(self, folder: Path, root: Path, above: frozenset[str] = frozenset()) -> Iterator[InputFile]:
         real = os.path.realpath(folder)
         # Linked folders are followed, so a link to a folder above would never end.
-        if real == self.exclude or real in above:
+        if real in above or (above and real == self.exclude):
             return
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))

@@ -36,12 +36,12 @@ _MINIMUM_VALUES = 1000
 _MINIMUM_FRAMES = 100
 
 
-def check_mel(mel: object, num_mels: int, config: MelConfig | None = None) -> np.ndarray:
+def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None) -> np.ndarray:
     """Check a mel and convert it to what an engine takes.
 
     Args:
         mel: array-like of floats, `[M, T]` or `[B, M, T]`.
-        num_mels: M of the model.
+        num_mels: M of the model; None if it is not known, as for some foreign ONNX files.
         config: the model's mel settings; if given, `warn_if_other_convention` is called with them.
 
     Returns:
@@ -99,7 +99,7 @@ def likely_other_convention(mel: np.ndarray, config: MelConfig) -> str | None:
     rules: list[Callable[[], str | None]] = [
         lambda: _never_negative(values, loudest, config),
         lambda: _too_loud(values, loudest, config),
-        lambda: _too_quiet(values, math.log(config.floor)),
+        lambda: _too_quiet(values, config),
     ]
     # Without the area norm every band is about 3 louder, and these levels and floors mean nothing.
     if config.log == "ln" and config.norm == "slaney" and config.mean is None and config.scale is None:
@@ -121,13 +121,14 @@ def _as_floats(mel: object) -> np.ndarray:
     return array
 
 
-def _check_shape(array: np.ndarray, num_mels: int) -> None:
+def _check_shape(array: np.ndarray, num_mels: int | None) -> None:
     shape = list(array.shape)
     if array.ndim not in (2, 3):
+        bands = "M" if num_mels is None else num_mels
         raise MelError(
-            f"the mel has shape {shape}, and [{num_mels}, T] or [B, {num_mels}, T] is needed (bands before frames)"
+            f"the mel has shape {shape}, and [{bands}, T] or [B, {bands}, T] is needed (bands before frames)"
         )
-    if array.shape[-2] != num_mels:
+    if num_mels is not None and array.shape[-2] != num_mels:
         if array.shape[-1] == num_mels:
             way_out = "mel.T" if array.ndim == 2 else "mel.transpose(0, 2, 1)"
             raise MelError(f"the mel has shape {shape}; this looks time-major: pass {way_out}")
@@ -173,13 +174,15 @@ def _too_loud(values: np.ndarray, loudest: float, config: MelConfig) -> str | No
     return "decibels or another scale"
 
 
-def _too_quiet(values: np.ndarray, ln_floor: float) -> str | None:
+def _too_quiet(values: np.ndarray, config: MelConfig) -> str | None:
     """Values far below the floor; where another recipe's floor shows, it is named."""
     lowest = float(values.min())
-    limit = ln_floor - _BELOW_FLOOR
+    limit = math.log(config.floor) - _BELOW_FLOOR
     # The quantile costs a sort: only where there is something to judge.
     if lowest >= limit or float(np.quantile(values, _OUTLIERS)) >= limit:
         return None
+    if config.log == "log10" and lowest >= -12.5 * _LN_10:
+        return "a natural logarithm instead of log10, or a lower floor"
     if lowest < _DB_BELOW:
         return "decibels (20 log10)"
     for floor in _LOWER_LN_FLOORS:
@@ -219,16 +222,20 @@ def _standardised(values: np.ndarray) -> str | None:
 def _log10_dynamics(values: np.ndarray) -> str | None:
     """Speech whose accents and pauses are 2.3 times too flat.
 
-    In ln, the loudest value of speech is 4 to 6 above the mean even in strong noise (3.7 at least); in log10 it is 2.2
-    to 2.9. Pulsed noise may lie there too, but is as loud at the upper bands as at the lower ones.
+    A valid ln mel is as flat as that only in noise, and then most values lie near the noise and few far above it: a
+    skewness of 0.97 at least, while log10 speech has 0.54 at most. Pulsed noise is not skewed, but is as loud in the
+    upper bands as in the lower ones.
     """
     if values.shape[-1] < _MINIMUM_FRAMES or values.min() < -6.5:
         return None
+    mean, deviation = float(values.mean()), float(values.std())
+    flat = 1.9 < float(values.max()) - mean < 3.5 and 0.6 < deviation < 1.45
+    if not flat or not 0.5 < values.std(axis=-1).mean() < 1.35:
+        return None
     quarter = max(1, values.shape[-2] // 4)
     tilt = values[..., :quarter, :].mean() - values[..., -quarter:, :].mean()
-    flat = 2.1 < values.max() - values.mean() < 3.2 and 0.6 < values.std() < 1.1
-    moving = 0.5 < values.std(axis=-1).mean() < 0.95
-    return "log10 instead of the natural logarithm" if flat and moving and tilt > 0.4 else None
+    skewness = np.mean(((values - mean) / deviation) ** 3)
+    return "log10 instead of the natural logarithm" if tilt > 0.35 and skewness < 0.75 else None
 
 
 def _described(config: MelConfig) -> str:

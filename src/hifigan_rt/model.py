@@ -33,6 +33,8 @@ class Model:
     onnx_path: Path | None
     mel: MelConfig | None
     """None if neither a config nor the file's metadata tells."""
+    num_mels: int | None = None
+    """Mel bands of the input; None if a foreign ONNX file leaves them open."""
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
 
@@ -62,10 +64,13 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
         return _from_checkpoint(text, path, read_config(config or "v1"), ())
     path = Path(name)
     notes: tuple[str, ...] = ()
-    if path.is_dir():
-        path, notes = _choose_in_folder(path)
-    if not path.exists():
-        raise ModelNotFound(_not_found(text))
+    try:
+        if path.is_dir():
+            path, notes = _choose_in_folder(path)
+        if not path.exists():
+            raise ModelNotFound(_not_found(text))
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
     stated = read_config(config) if config is not None else _config_beside(path)
     if path.suffix.lower() == ".onnx":
         return _from_onnx(text, path, stated, notes)
@@ -85,7 +90,7 @@ def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: t
         settings, corrections = reconcile(stated, shapes)
         notes += corrections
     generator = bind(build_graph(settings.generator), checkpoint.weights)
-    return Model(name, path, checkpoint.format, generator, None, settings.mel, notes)
+    return Model(name, path, checkpoint.format, generator, None, settings.mel, settings.generator.num_mels, notes)
 
 
 def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
@@ -98,7 +103,8 @@ def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[s
             f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {info.num_mels} "
             "bands: give the right config with --config"
         )
-    return Model(name, path, "onnx", None, path, None if config is None else config.mel, notes)
+    num_mels = info.num_mels if config is None else config.generator.num_mels
+    return Model(name, path, "onnx", None, path, None if config is None else config.mel, num_mels, notes)
 
 
 def _config_beside(path: Path) -> ModelConfig | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import overload
@@ -10,12 +10,13 @@ from typing import overload
 import numpy as np
 
 from hifigan_rt.config import MelConfig
-from hifigan_rt.engines import choose_engine, create_engine
+from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.errors import ConfigError, EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel import compute_mel
-from hifigan_rt.mel_check import check_mel, warn_if_other_convention
+from hifigan_rt.mel_check import check_mel
 from hifigan_rt.model import Model, resolve_model
 
 
@@ -59,9 +60,7 @@ class Vocoder:
     @property
     def num_mels(self) -> int | None:
         """Mel bands that the model takes; None for a foreign ONNX file that leaves them open."""
-        if self._model.generator is not None:
-            return self._model.generator.graph.num_mels
-        return None if self._model.mel is None else self._model.mel.num_mels
+        return self._model.num_mels
 
     @property
     def hop_length(self) -> int | None:
@@ -116,7 +115,7 @@ class Vocoder:
             MelConventionWarning: the range looks like another convention than the model's.
         """
         if isinstance(mel, (list, tuple)):
-            return [self._one(item) for item in mel]
+            return self._engine.run_many([self._item(item) for item in mel])
         checked = self._checked(mel)
         if checked.ndim == 3:
             return self._engine.run(checked)
@@ -153,19 +152,16 @@ class Vocoder:
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
 
-    def _one(self, item: np.ndarray) -> np.ndarray:
-        checked = self._checked(item)
+    def _item(self, mel: object) -> np.ndarray:
+        checked = self._checked(mel)
         if checked.ndim != 2:
             raise MelError(f"a list of mels holds one of shape {list(checked.shape)}: each must be [M, T]")
-        audio: np.ndarray = self._engine.run(checked[None])[0]
-        return audio
+        return checked
 
-    def _checked(self, mel: np.ndarray) -> np.ndarray:
-        checked = check_mel(mel, self.num_mels)
+    def _checked(self, mel: object) -> np.ndarray:
+        checked = check_mel(mel, self.num_mels, self._model.mel)
         if checked.shape[-1] > MAX_FRAMES:
             raise MelError(f"mel has T={checked.shape[-1]} frames: it must have from 1 to {MAX_FRAMES}")
-        if self._model.mel is not None:
-            warn_if_other_convention(checked, self._model.mel)
         return checked
 
     def _known_mel_config(self, what: str) -> MelConfig:
@@ -185,6 +181,8 @@ def load(
     threads: int | None = None,
     precision: str = "float32",
     execution_provider: str | None = None,
+    segment_frames: int | None = None,
+    plan: str | Path | Mapping[str, str] | None = None,
 ) -> Vocoder:
     """Load a model.
 
@@ -195,6 +193,8 @@ def load(
         threads: worker threads; by default the physical cores that this process may use.
         precision: `float32`; whatever is less exact must be asked for by name.
         execution_provider: one of ONNX Runtime's providers, by name; its CPU provider by default.
+        segment_frames: frames that the native engine computes together; its own choice by default.
+        plan: algorithms of the native engine, by layer name, or a file that `hifigan info --plan --json` wrote.
 
     Raises:
         ModelNotFound, ConfigError, CheckpointError: see `hifigan_rt.model.resolve_model`.
@@ -203,6 +203,9 @@ def load(
     if threads is not None and threads < 1:
         raise EngineError(f"threads={threads} must be at least 1")
     # Before the weights are read, so that a misspelt engine is answered at once.
-    chosen = choose_engine(engine)
+    check_engine(engine)
     resolved = resolve_model(model, config)
-    return Vocoder(resolved, create_engine(chosen, resolved, EngineOptions(threads, precision, execution_provider)))
+    chosen = choose_engine(engine, needs_onnx=resolved.generator is None or execution_provider is not None)
+    algorithms = None if plan is None else read_plan(plan)
+    options = EngineOptions(threads, precision, execution_provider, segment_frames, algorithms)
+    return Vocoder(resolved, create_engine(chosen, resolved, options))

@@ -40,5 +40,5 @@ def write_tiny(folder: Path, name: str = "generator.safetensors", seed: int = 0,
 
 
 def tiny_mel(frames: int, seed: int = 0) -> np.ndarray:
-    """A float32 log-mel `[10, T]` in the range of natural-log mels."""
-    return np.random.default_rng(seed).uniform(-11.5, 0.5, (10, frames)).astype(np.float32)
+    """A float32 log-mel `[10, T]` in the range that `TINY`'s own front-end gives."""
+    return np.random.default_rng(seed).uniform(-11.5, -2.0, (10, frames)).astype(np.float32)

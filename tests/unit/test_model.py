@@ -66,6 +66,13 @@ def test_an_unknown_model(name, message, tmp_path, monkeypatch):
     assert str(caught.value) == message
 
 
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(ModelNotFound, match="cannot be looked up: File name too long"):
+        resolve_model("x" * 5000)
+    with pytest.raises(ModelNotFound, match="is neither a file"):
+        resolve_model("a\0b")
+
+
 def test_a_stated_config_comes_before_the_one_beside(tmp_path):
     path = write_tiny(tmp_path)
     other = tmp_path / "other.json"

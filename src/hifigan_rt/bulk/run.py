@@ -213,8 +213,8 @@ def run_in_folder(
     """
     settings = work.settings()
     digest = settings_digest(settings)
-    todo, skipped = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
     make_folder(folder)
+    todo, skipped = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
     path = folder / MANIFEST_NAME
     summary = Summary(len(jobs), skipped, manifest=path)
     with ManifestWriter(path) as manifest:

@@ -86,6 +86,8 @@ class Synthesis(Work[MelClip, AudioClip]):
         self._reading = reading
         self._writing = writing
         self._sample_rate = vocoder.sample_rate
+        # Known whenever the sample rate is: both stand in the mel settings.
+        self._num_mels = vocoder.num_mels or 0
 
     def settings(self) -> dict[str, Any]:
         info = self._vocoder.engine_info
@@ -95,6 +97,7 @@ class Synthesis(Work[MelClip, AudioClip]):
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,
+            "variant": info.variant,
             "precision": info.precision,
             "device": info.device,
             "encoding": self._writing.encoding,
@@ -110,7 +113,7 @@ class Synthesis(Work[MelClip, AudioClip]):
             return MelClip(self._vocoder.mel(samples), len(samples), notes)
         if self._writing.match_length:
             raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
-        return MelClip(read_mel_file(source, self._vocoder.num_mels, time_major=self._reading.time_major))
+        return MelClip(read_mel_file(source, self._num_mels, time_major=self._reading.time_major))
 
     def compute(self, data: MelClip) -> AudioClip:
         return AudioClip(self._vocoder(data.mel), data)

@@ -70,7 +70,7 @@ def open_source(path: Path) -> Iterator[ByteSource]:
     """
     try:
         # A pipe would block in open(), so its kind is asked first.
-        mode = path.stat().st_mode
+        mode = _ask_mode(path)
         if stat.S_ISDIR(mode):
             raise CheckpointError("is a folder: name the checkpoint file in it")
         if not stat.S_ISREG(mode):
@@ -79,5 +79,10 @@ def open_source(path: Path) -> Iterator[ByteSource]:
             yield ByteSource(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _ask_mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
     except ValueError as error:
         raise CheckpointError(f"is no usable file name: {error}") from error

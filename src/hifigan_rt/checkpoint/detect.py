@@ -62,7 +62,7 @@ def _name_foreign(head: bytes) -> str | None:
         return "is compressed with gzip: unpack it first (.nemo and .tar.gz files hold the checkpoint inside)"
     if head.startswith(b"\x93NUMPY"):
         return "is one NumPy array (.npy), not a checkpoint"
-    if text.startswith((b"{", b"[")):
+    if re.match(rb"\{\s*[\"}]", text):
         return "is a JSON text, perhaps the config: name the checkpoint here and this file as the config"
     if _ONNX.match(head):
         return "is an ONNX model, not a checkpoint: give it where a model is run; weights are not read out of it"

@@ -35,19 +35,24 @@ MAX_HEADER_BYTES = 1 << 20
 """Header of a safetensors file, which grows up to 40 times as Python objects; a HiFi-GAN V1 file has 20 kB."""
 
 
+WORK_FACTOR = 4
+"""All arrays ever made, alive or not, may have this many times those bytes: a bfloat16 file needs 5 times its size."""
+
+
 class Budget:
-    """Counts the bytes of arrays that are alive, before they are allocated."""
+    """Counts the bytes of arrays that are alive, before they are allocated, and of all that were ever made."""
 
     def __init__(self, file_size: int) -> None:
         self._file_size = file_size
         self._limit = MEMORY_FACTOR * file_size + TENSOR_ALLOWANCE
         self._used = 0
+        self._made = 0
 
     def take(self, n_bytes: int) -> None:
         """Claim memory.
 
         Raises:
-            CheckpointError: more than the limit would be in use.
+            CheckpointError: more than the limit would be in use, or the file asks for endless work within it.
         """
         if self._used + n_bytes > self._limit:
             raise CheckpointError(
@@ -55,6 +60,12 @@ class Budget:
                 f"{MEMORY_FACTOR} x file size + {TENSOR_ALLOWANCE >> 20} MiB = {self._limit} bytes are given to a file"
             )
         self._used += n_bytes
+        self._made += n_bytes
+        if self._made > WORK_FACTOR * self._limit:
+            raise CheckpointError(
+                f"asks for {self._made} bytes of tensors one after another and has {self._file_size} bytes itself: at "
+                f"most {WORK_FACTOR * self._limit} bytes are given to a file"
+            )
 
     def give_back(self, n_bytes: int) -> None:
         """Say that memory claimed by `take` is free again."""

@@ -133,10 +133,12 @@ def _fold_all(tensors: dict[str, LazyTensor], loader: TensorLoader) -> dict[str,
     for name, origin in plan_folding(tensors).items():
         if isinstance(origin, NormedWeight):
             g, v = loader.load(tensors[origin.g]), loader.load(tensors[origin.v])
-            loader.claim(v.size * max(v.itemsize, 4))
+            if v.itemsize < np.float32().itemsize:
+                # Folding makes a float32 array of it and drops the other.
+                loader.claim(4 * v.size)
+                loader.release(v)
             weights[name] = fold(g, v, origin)
             loader.release(g)
-            loader.release(v)
         else:
             weights[name] = loader.load(tensors[origin])
     return weights

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-    status = _flush(status)
+    status = _flush(status, console)
     if any(thread.daemon and thread.name.startswith("hifigan-") for thread in threading.enumerate()):
         # An engine is still in native code: the interpreter's own end would pull its memory from under it.
         os._exit(status)
@@ -123,7 +123,7 @@ def _report_interruption(error: BaseException, console: Console, received: Seque
     return 128 + (received[0] if received else signal.SIGINT)
 
 
-def _flush(status: int) -> int:
+def _flush(status: int, console: Console) -> int:
     """Write out what is buffered now, so that a full disk or a closed pipe is noticed."""
     try:
         sys.stdout.flush()
@@ -131,10 +131,10 @@ def _flush(status: int) -> int:
         _discard_stdout()
         return status or STATUS_FAILED
     except OSError as error:
-        with contextlib.suppress(OSError):
-            click.echo(f"hifigan: error: standard output cannot be written: {error.strerror}", err=True)
         _discard_stdout()
-        return STATUS_FAILED
+        if status == 0:
+            console.error(f"standard output cannot be written: {error.strerror}")
+        return status or STATUS_FAILED
     return status
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.errors import OutputError
+
 if TYPE_CHECKING:
     from hifigan_rt.bulk.manifest import ClipRecord
     from hifigan_rt.bulk.summary import Summary
@@ -42,9 +44,22 @@ class Console:
         if self.verbosity > 0:
             click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
 
+    def line(self, text: str) -> None:
+        """A line of the result, on standard output.
+
+        Raises:
+            OutputError: standard output is full or closed by its device.
+        """
+        try:
+            click.echo(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
     def result(self, values: Mapping[str, Any] | list[Any]) -> None:
         """For machines: JSON on standard output."""
-        click.echo(json.dumps(values, indent=2, ensure_ascii=True))
+        self.line(json.dumps(values, indent=2, ensure_ascii=True))
 
     def vocoder(self, vocoder: Vocoder) -> None:
         """What was loaded, and what runs it."""
@@ -62,11 +77,12 @@ class Console:
         """What a run over many clips has come to; failures also with -q."""
         if self.verbosity >= 0:
             for line in _summary_lines(summary):
-                click.echo(line, err=to_stderr)
+                (self.note if to_stderr else self.line)(line)
             for text, count in list(summary.warnings.values())[:_SHOWN_AT_ONCE]:
                 click.echo(f"warning: {text} ({_clips(count)})", err=True)
         for name, reason in summary.failed[:_SHOWN_AT_ONCE]:
-            click.echo(f"failed: {name!r}: {reason}", err=True)
+            # Most reasons name the file already.
+            click.echo(f"failed: {reason if repr(name) in reason else f'{name!r}: {reason}'}", err=True)
         if len(summary.failed) > _SHOWN_AT_ONCE:
             more = len(summary.failed) - _SHOWN_AT_ONCE
             where = "" if summary.manifest is None else f", all are in {str(summary.manifest)!r}"
@@ -115,6 +131,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
             f"{summary.audio_seconds:.2f} s of audio in {summary.wall_seconds:.2f} s; "
             f"{summary.compute_seconds:.2f} s of them computing: {summary.x_real_time:.2f} x real time"
         )
+    if summary.manifest is not None:
+        yield f"results and {summary.manifest.name} are in {str(summary.manifest.parent)!r}"
     if summary.clipped_samples:
         yield f"clipped: {summary.clipped_samples} samples in {_clips(summary.clipped_clips)}"
     if summary.samples_dropped:

@@ -45,12 +45,12 @@ def engines(console: Console, as_json: bool) -> None:
         return
     for name, entry in REGISTRY.items():
         chosen = " (what --engine auto takes)" if name == automatic else ""
-        click.echo(f"{name}: {entry.summary}{chosen}")
+        console.line(f"{name}: {entry.summary}{chosen}")
         packages = ", ".join(f"{package} {number}" for package, number in _versions(entry.packages).items())
-        click.echo(f"  available  {'yes' if reasons[name] is None else f'no: {reasons[name]}'}")
+        console.line(f"  available  {'yes' if reasons[name] is None else f'no: {reasons[name]}'}")
         if packages:
-            click.echo(f"  versions   {packages}")
-    click.echo(f"instruction sets of this machine that the native code knows: {', '.join(isas)}")
+            console.line(f"  versions   {packages}")
+    console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas)}")
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:

@@ -63,4 +63,4 @@ def onnx(
         )
         return
     verdict = "not verified" if report.snr_db is None else f"SNR {report.snr_db:.1f} dB against the float64 reference"
-    click.echo(f"{str(path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}")
+    console.line(f"{str(path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}")

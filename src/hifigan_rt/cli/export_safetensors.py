@@ -38,4 +38,4 @@ def safetensors(
     if as_json:
         console.result({"path": str(path), "bytes": size_bytes})
         return
-    click.echo(f"{str(path)!r}: {size_bytes} bytes, {len(generator.weights)} tensors")
+    console.line(f"{str(path)!r}: {size_bytes} bytes, {len(generator.weights)} tensors")

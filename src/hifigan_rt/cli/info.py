@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hifigan_rt.cli.console import Console
+from hifigan_rt.cli.info_plan import plan_of, show_plan
 from hifigan_rt.cli.options import config_option, json_option, verbosity_options
 
 if TYPE_CHECKING:
@@ -16,34 +17,45 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", metavar="MODEL")
 @config_option
+@click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
+@click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
 @json_option
 @verbosity_options
 @click.pass_obj
-def info(console: Console, model: str, config: str | None, as_json: bool) -> None:
+def info(console: Console, model: str, config: str | None, with_plan: bool, measure: bool, as_json: bool) -> None:
     """Show a model's architecture, cost, reach and mel settings.
 
     \b
-    Example:
+    Examples:
       hifigan info ljspeech-v1
+      hifigan info ljspeech-v1 --plan --measure
     """
     from hifigan_rt.model import resolve_model
 
-    facts = _facts(resolve_model(model, config))
+    resolved = resolve_model(model, config)
+    facts = _facts(resolved)
+    plan = plan_of(resolved, measure) if with_plan or measure else None
     if as_json:
-        console.result(facts)
+        console.result(facts if plan is None else facts | plan)
         return
+    _show(console, facts)
+    if plan is not None:
+        show_plan(console, plan)
+
+
+def _show(console: Console, facts: dict[str, Any]) -> None:
     for title, value in facts.items():
         if isinstance(value, dict):
-            click.echo(f"{_words(title)}:")
+            console.line(f"{_words(title)}:")
             for name, entry in value.items():
                 # In the mel settings null is a choice, elsewhere it is a gap.
                 text = "none" if entry is None and title == "mel" else _text(entry)
-                click.echo(f"  {_words(name):<26}{text}")
+                console.line(f"  {_words(name):<26}{text}")
         elif isinstance(value, list):
             for text in value:
-                click.echo(f"note: {text}")
+                console.line(f"note: {text}")
         else:
-            click.echo(f"{_words(title):<28}{_text(value)}")
+            console.line(f"{_words(title):<28}{_text(value)}")
 
 
 def _facts(model: Model) -> dict[str, Any]:

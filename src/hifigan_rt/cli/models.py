@@ -38,6 +38,6 @@ def models(console: Console, as_json: bool) -> None:
         console.result(rows)
         return
     for row in rows:
-        click.echo(f"{row['name']}: {row['summary']}")
-        click.echo(f"  licence  {row['licence']}")
-        click.echo(f"  file     {row['path'] or row['missing']}")
+        console.line(f"{row['name']}: {row['summary']}")
+        console.line(f"  licence  {row['licence']}")
+        console.line(f"  file     {row['path'] or row['missing']}")

@@ -58,6 +58,12 @@ engine_options = _chain(
     click.option(
         "--execution-provider", metavar="NAME", help="One of ONNX Runtime's, for example CUDAExecutionProvider."
     ),
+    click.option(
+        "--segment-frames", type=click.IntRange(1, 4096), help="Frames that the native engine computes together."
+    ),
+    click.option(
+        "--plan", metavar="FILE", help="Algorithms for the native engine, from 'hifigan info MODEL --plan --json'."
+    ),
 )
 
 input_options = _chain(

@@ -23,12 +23,14 @@ class EngineEntry:
     """Import names that must be there."""
     extra: str = ""
     """The extra of hifigan-rt that installs them."""
+    runs_onnx: bool = False
+    """Takes ONNX files and ONNX Runtime's execution providers; the others take weights only."""
 
 
 REGISTRY: Mapping[str, EngineEntry] = {
     "native": EngineEntry("the C++ engine of this package, float32", "hifigan_rt.engines.native"),
     "onnxruntime": EngineEntry(
-        "ONNX Runtime, float32", "hifigan_rt.engines.onnxruntime", ("onnxruntime", "onnx"), "onnx"
+        "ONNX Runtime, float32", "hifigan_rt.engines.onnxruntime", ("onnxruntime", "onnx"), "onnx", runs_onnx=True
     ),
     "reference": EngineEntry("NumPy float64: readable, slow, the truth", "hifigan_rt.engines.reference"),
 }
@@ -49,21 +51,15 @@ def why_unavailable(name: str) -> str | None:
     )
 
 
-def choose_engine(name: str) -> str:
-    """Resolve "auto" and check a name.
+def check_engine(name: str) -> None:
+    """Check the name of an engine.
 
     Raises:
         EngineError: no engine of that name; the nearest is suggested.
         EngineUnavailable: its packages are not installed.
     """
     if name == "auto":
-        reasons = []
-        for candidate in AUTO_ORDER:
-            reason = why_unavailable(candidate)
-            if reason is None:
-                return candidate
-            reasons.append(reason)
-        raise EngineUnavailable("; ".join(reasons))
+        return
     if name not in REGISTRY:
         near = difflib.get_close_matches(name, [*REGISTRY, "auto"], n=1)
         suggestion = f"; did you mean {near[0]!r}?" if near else ""
@@ -71,7 +67,30 @@ def choose_engine(name: str) -> str:
     reason = why_unavailable(name)
     if reason is not None:
         raise EngineUnavailable(reason)
-    return name
+
+
+def choose_engine(name: str, *, needs_onnx: bool = False) -> str:
+    """Resolve "auto"; another name is returned as it is, checked.
+
+    Args:
+        name: of an engine, or "auto".
+        needs_onnx: the model is an ONNX file, or an execution provider was asked for.
+
+    Raises:
+        EngineError, EngineUnavailable: see `check_engine`; or no engine of the automatic choice is there.
+    """
+    check_engine(name)
+    if name != "auto":
+        return name
+    reasons = []
+    for candidate in AUTO_ORDER:
+        if needs_onnx and not REGISTRY[candidate].runs_onnx:
+            continue
+        reason = why_unavailable(candidate)
+        if reason is None:
+            return candidate
+        reasons.append(reason)
+    raise EngineUnavailable("; ".join(reasons))
 
 
 def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,8 @@ class EngineInfo:
     threads: int
     device: str
     """For example "cpu"."""
+    variant: str = ""
+    """What else decides the last bits of the result, for example the segment length and a plan given by hand."""
 
 
 class Engine(ABC):
@@ -63,6 +65,20 @@ class Engine(ABC):
         if self._closed:
             raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
         return self._run(mel)
+
+    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Synthesise mels of any lengths, each as it would come out alone.
+
+        Args:
+            mels: float32 `[M, T_i]` each, C-contiguous, checked by the caller.
+
+        Returns:
+            float32 `[N_i]` each.
+
+        Raises:
+            EngineError: the engine is closed or failed.
+        """
+        return [self.run(mel[None])[0] for mel in mels]
 
     def close(self) -> None:
         """Free what the engine holds; closing twice is allowed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
-from hifigan_rt import _native
+import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
 from hifigan_rt.graph import FINAL_LEAKY_RELU_SLOPE, LEAKY_RELU_SLOPE, Conv, ConvTranspose, Generator, Graph
@@ -137,12 +139,13 @@ class NativeStream:
 class NativeEngine(Engine):
     """A generator with its weights packed for this processor."""
 
-    def __init__(self, generator: _native.Generator, graph: Graph) -> None:
+    def __init__(self, generator: _native.Generator, graph: Graph, variant: str = "") -> None:
         super().__init__()
         self._generator: _native.Generator | None = generator
         self._graph = graph
         self.isa: str = generator.isa
-        self.info = EngineInfo("native", version("hifigan-rt"), "float32", generator.threads, f"cpu ({generator.isa})")
+        device = f"cpu ({generator.isa})"
+        self.info = EngineInfo("native", version("hifigan-rt"), "float32", generator.threads, device, variant)
 
     def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Synthesise mels of any lengths side by side.
@@ -250,10 +253,13 @@ def create(model: Model, options: EngineOptions) -> NativeEngine:
         raise EngineError(f"threads={threads} must be from 1 to 1024")
     segment_frames = OFFLINE_SEGMENT_FRAMES if options.segment_frames is None else options.segment_frames
     _check_segment(segment_frames)
-    return NativeEngine(
-        load_generator(model.generator, choose_isa(), segment_frames, threads, options.plan or {}),
-        model.generator.graph,
-    )
+    plan = options.plan or {}
+    generator = load_generator(model.generator, choose_isa(), segment_frames, threads, plan)
+    variant = f"segments of {segment_frames} frames"
+    if plan:
+        digest = hashlib.sha256(json.dumps(sorted(plan.items())).encode()).hexdigest()
+        variant += f", plan {digest[:12]}"
+    return NativeEngine(generator, model.generator.graph, variant)
 
 
 def load_generator(

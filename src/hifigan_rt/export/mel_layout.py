@@ -43,6 +43,8 @@ def find_mel_axes(shape: Shape, num_mels: int | None) -> tuple[MelAxis, ...] | N
 def _rate(shape: Shape, axes: tuple[MelAxis, ...], num_mels: int | None) -> int | None:
     """How much the shape speaks for a layout; None if it speaks against it."""
     rating = 0
+    if shape[axes.index("M")] is None and shape[axes.index("T")] is not None:
+        return None  # no exporter fixes the frames and leaves the bands open
     for size, axis in zip(shape, axes, strict=True):
         if axis == "T" and size is None:
             rating += 1

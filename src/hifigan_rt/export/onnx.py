@@ -6,11 +6,11 @@ Squeeze. Weights, biases and the nodes that use them carry the names of the orig
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import hifigan_rt
 from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import ExportError
 from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME, PRODUCER_NAME, build_metadata
@@ -93,7 +93,7 @@ def build_onnx(
         # The lowest that the opset needs, so that runtimes of its age read the file: 6 for opset 11, 8 for 17.
         ir_version=helper.find_min_ir_version_for([opset_id]),
         producer_name=PRODUCER_NAME,
-        producer_version=hifigan_rt.__version__,
+        producer_version=version("hifigan-rt"),
     )
     helper.set_model_props(model, build_metadata(config, source))
     # Filled in place: make_graph and make_model copy what they are given, and the weights are large.

@@ -65,10 +65,19 @@ def inspect_onnx(path: Path) -> OnnxInfo:
         with open_source(path) as source:
             _refuse_other_files(source)
             scan = OnnxScan(source)
-            scan.model(0, source.size)
+            _walk(scan, source.size)
             return _summarise(scan, path, source.size)
     except CheckpointError as error:
         raise CheckpointError(f"ONNX file {str(path)!r}: {error}") from error
+
+
+def _walk(scan: OnnxScan, size: int) -> None:
+    try:
+        scan.model(0, size)
+    except CheckpointError as error:
+        if scan.ir_version:  # stands first in what every exporter writes
+            raise
+        raise CheckpointError(f"is no ONNX model: read as one, it {error}") from error
 
 
 def _refuse_other_files(source: ByteSource) -> None:
@@ -100,10 +109,10 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     weight = scan.initializer_dims.get(scan.first_conv_weight)
     num_mels = stated or find_num_mels(shape, weight[1] if weight is not None and len(weight) > 2 else None)
     axes = None if shape is None else find_mel_axes(shape, num_mels)
-    if stated is not None and shape is not None and axes is not None and shape[axes.index("M")] not in (None, stated):
+    if stated is not None and axes is None:
         raise CheckpointError(
-            f"its metadata say num_mels={stated}, its input {inputs[0]} has {shape[axes.index('M')]} bands: "
-            "export the model again"
+            f"its metadata say num_mels={stated}, which its inputs do not take "
+            f"({'; '.join(str(value) for value in inputs[:8]) or 'none'}): export the model again"
         )
     return OnnxInfo(
         path=path,

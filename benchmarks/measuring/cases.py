@@ -1,0 +1,131 @@
+"""What is measured: models, mels from recordings, and the float64 truth of each case, all kept in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_rt.audio import prepare, read_audio
+from hifigan_rt.config import PRESETS, MelConfig
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.export.safetensors import write_safetensors
+from hifigan_rt.files import atomic_path
+from hifigan_rt.graph import Generator, bind, build_graph
+from hifigan_rt.mel import compute_mel
+from hifigan_rt.model import resolve_model
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / "out" / "benchmarks"
+MODELS = ("v1", "v2", "v3")
+_SEED = 1
+_RECORDINGS = (".wav", ".flac")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell of the tables."""
+
+    model: str
+    frames: int
+    batch: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.model} mel_len={self.frames} batch={self.batch} threads={self.threads}"
+
+
+class BenchmarkModel:
+    """One of `MODELS` as the files that the candidates load: safetensors, and ONNX of rank 3 and 4."""
+
+    def __init__(self, name: str, cache: Path = CACHE) -> None:
+        cache.mkdir(parents=True, exist_ok=True)
+        mel = PRESETS[name].mel
+        assert mel is not None
+        self.name, self.mel_config, self.cache = name, mel, cache
+        self.weights = "ljspeech-v1 (real)" if name == "v1" else f"random, seed {_SEED}"
+        self.generator = _generator(name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the weights, so that no cached file outlives them."""
+        total = hashlib.sha256()
+        for key in sorted(self.generator.weights):
+            total.update(self.generator.weights[key].tobytes())
+        return total.hexdigest()[:12]
+
+    def _path(self, suffix: str) -> Path:
+        return self.cache / f"{self.name}-{self.digest}{suffix}"
+
+    def safetensors(self) -> Path:
+        path = self._path(".safetensors")
+        if not path.exists():
+            write_safetensors(self.generator, self.mel_config, path, self.weights)
+        return path
+
+    def onnx(self, rank: int) -> Path:
+        """Always written anew: the exporter may have changed, the weights need not have."""
+        path = self._path(f"-rank{rank}.onnx")
+        serialised = build_onnx(self.generator, self.mel_config, rank=rank).SerializeToString()
+        with atomic_path(path) as part:
+            part.write_bytes(serialised)
+        return path
+
+    def truth(self, mel: np.ndarray) -> np.ndarray:
+        """Float64 `[B, N]` of the reference engine for `[B, M, T]`; each item is computed once and kept."""
+        return np.stack([self._truth_of(item) for item in mel])
+
+    def _truth_of(self, item: np.ndarray) -> np.ndarray:
+        digest = hashlib.sha256(np.ascontiguousarray(item).tobytes()).hexdigest()[:12]
+        path = self._path(f"-{item.shape[1]}-{digest}.npy")
+        if path.exists():
+            kept: np.ndarray = np.load(path)
+            return kept
+        audio = generate(self.generator, item)
+        with atomic_path(path) as part, part.open("wb") as file:
+            np.save(file, audio)
+        return audio
+
+
+def _generator(name: str) -> Generator:
+    if name == "v1":
+        generator = resolve_model("ljspeech-v1").generator
+        assert generator is not None
+        return generator
+    # The seeded weights of the golden tests keep the signal's variance through the layers, as trained ones do.
+    sys.path.insert(0, str(ROOT / "tests"))
+    from golden.seeded import seeded_weights
+
+    graph = build_graph(PRESETS[name].generator)
+    weights = seeded_weights(graph.weight_shapes(), _SEED)
+    return bind(graph, {key: array.astype(np.float32) for key, array in weights.items()})
+
+
+def recordings_mel(folder: Path, config: MelConfig, frames: int) -> np.ndarray:
+    """Log-mel `[M, T]` of the recordings of a folder, in the order of their names, one behind the other.
+
+    Stops when `frames` are there. Each recording's own mel is computed, so that no frame spans two of them.
+    """
+    mels: list[np.ndarray] = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in _RECORDINGS and sum(mel.shape[1] for mel in mels) < frames:
+            samples = prepare(read_audio(path), config.sample_rate, resample_allowed=True, mono_allowed=True)
+            mels.append(compute_mel(samples, config))
+    if not mels:
+        raise SystemExit(f"folder {str(folder)!r} holds no {' or '.join(_RECORDINGS)} file")
+    return np.concatenate(mels, axis=1)
+
+
+def crops(mel: np.ndarray, batch: int, frames: int) -> np.ndarray:
+    """A batch `[B, M, frames]` of different crops; the mel is repeated where it is too short.
+
+    The crops start evenly spread, so that they overlap as little as the recordings allow.
+    """
+    total = mel.shape[1]
+    columns = np.arange(frames)[None] + (np.arange(batch) * total // batch)[:, None]
+    return np.ascontiguousarray(mel[:, columns % total].transpose(1, 0, 2), dtype=np.float32)

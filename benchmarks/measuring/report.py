@@ -1,0 +1,121 @@
+"""From recorded rounds to the figures of a table, and to Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from measuring.intervals import paired_ratio
+from measuring.rotation import QUIET_BELOW
+
+LEAST_QUIET_ROUNDS = 3
+"""With fewer, all rounds are used, and the table says so."""
+
+_COLUMNS = ("candidate", "median ms", "min ms", "x real time", "GFLOPS eff.", "time / {baseline}", "SNR dB",
+            "peak MiB", "load s", "first s", "executed")  # fmt: skip
+
+
+def chosen_rounds(others: Sequence[float | None]) -> tuple[list[int], str]:
+    """The rounds that count, and what they are called."""
+    quiet = [index for index, share in enumerate(others) if share is not None and share < QUIET_BELOW]
+    if len(quiet) >= LEAST_QUIET_ROUNDS:
+        return quiet, "quiet"
+    return list(range(len(others))), "all"
+
+
+def summarise(case: dict[str, Any]) -> None:
+    """Add `rounds_used` to a case and `summary` to each of its candidates.
+
+    Needs of a case: others, audio_seconds, macs, baseline, candidates (name to facts with `seconds`).
+    """
+    used, kind = chosen_rounds(case["others"])
+    case["rounds_used"] = {"kind": kind, "count": len(used), "of": len(case["others"])}
+    baseline = case["candidates"].get(case["baseline"], {}).get("seconds")
+    for facts in case["candidates"].values():
+        if "seconds" not in facts or not used:
+            continue
+        seconds = [facts["seconds"][index] for index in used]
+        median = statistics.median(seconds)
+        facts["summary"] = {
+            "median_ms": 1000 * median,
+            "min_ms": 1000 * min(seconds),
+            "x_real_time": case["audio_seconds"] / median,
+            "effective_gflops": 2 * case["macs"] / median / 1e9,
+            "ratio_to_baseline": None if baseline is None else _as_json(seconds, [baseline[index] for index in used]),
+        }
+
+
+def _as_json(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
+    ratio = paired_ratio(seconds, baseline)
+    return asdict(ratio) | {"resolved": ratio.resolved, "text": str(ratio)}
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose columns but the first are right-aligned."""
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|--:" * (len(header) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def case_markdown(case: Mapping[str, Any]) -> str:
+    """One cell: a heading, how disturbed it was, and the candidates, the fastest first."""
+    used = case["rounds_used"]
+    shares = [share for share in case["others"] if share is not None]
+    others = f"; others used {statistics.median(shares):.0%} of the processors in the median round" if shares else ""
+    title = (
+        f"### {case['model'].upper()}, mel_len {case['frames']}, batch {case['batch']}, "
+        f"{case['threads']} thread{'s' if case['threads'] > 1 else ''}\n\n"
+        f"Weights: {case['weights']}. Figures from {used['kind']} rounds: {used['count']} of {used['of']}{others}.\n"
+    )
+    measured = {name: facts for name, facts in case["candidates"].items() if "summary" in facts}
+    rows = [
+        _row(name, measured[name]) for name in sorted(measured, key=lambda name: measured[name]["summary"]["median_ms"])
+    ]
+    header = [column.format(baseline=case["baseline"]) for column in _COLUMNS]
+    failures = [f"- {name}: {facts['failed']}" for name, facts in case["candidates"].items() if "failed" in facts]
+    return "\n".join([title, markdown_table(header, rows), "", *failures])
+
+
+def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
+    summary, executed = facts["summary"], facts["executed"]
+    ratio = summary["ratio_to_baseline"]
+    memory = facts["peak_memory_mib"]
+    return [
+        name,
+        f"{summary['median_ms']:.1f}",
+        f"{summary['min_ms']:.1f}",
+        f"{summary['x_real_time']:.2f}",
+        f"{summary['effective_gflops']:.0f}",
+        "" if ratio is None else ratio["text"],
+        "" if facts["snr_db"] is None else f"{facts['snr_db']:.1f}",
+        "" if memory is None else f"{memory:.0f}",
+        f"{facts['load_seconds']:.2f}",
+        f"{facts['first_seconds']:.2f}",
+        f"{executed['runtime']}, {executed['precision']}, {executed['threads']} thr.",
+    ]
+
+
+def result_markdown(result: Mapping[str, Any]) -> str:
+    """A whole result of run_engines.py."""
+    machine = result["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    head = (
+        f"# Engines side by side\n\n{machine['cpu']}, {machine['usable_cores']} cores, {machine['system']}; "
+        f"Python {machine['python']}; {packages}. {result['date']}, commit {result['commit']}"
+        f"{' with uncommitted changes' if result['uncommitted_changes'] else ''}.\n\n"
+        "x real time: audio seconds per compute second. GFLOPS eff.: operations of direct convolution per second, "
+        "whatever the engine really does. SNR: against the float64 reference. The ratio is the median over rounds with "
+        "its 95 % bootstrap interval. Load excludes importing; first is the first inference, compilation included.\n"
+    )
+    return "\n".join([head, *(case_markdown(case) for case in result["cases"])])
+
+
+def write_result(path: Path, result: Mapping[str, Any], markdown: str) -> None:
+    """Write PATH as JSON and the Markdown beside it."""
+    import json
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    path.with_suffix(".md").write_text(markdown.rstrip() + "\n")

@@ -1,0 +1,172 @@
+"""Measures our engines and their peers side by side, and writes a JSON record with a Markdown table beside it.
+
+    python benchmarks/run_engines.py -o benchmarks/results/engines.json
+    python benchmarks/run_engines.py --candidates native,ort --models v2 --frames 32 --batch 1 --threads 2 --rounds 3
+
+benchmarks/README.md says what the peers need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.signal_metrics import snr_db
+from measuring.candidates import Job, default_names, entries, numbered, plain_name
+from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, crops, recordings_mel
+from measuring.machine_record import result_header
+from measuring.report import case_markdown, result_markdown, summarise, write_result
+from measuring.rotation import CandidateFailed, WorkerProcess, rotate
+
+
+def integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def converted(model: BenchmarkModel, kinds: set[str], calibration: np.ndarray) -> dict[str, str]:
+    """The files that the peers load, made beforehand so that converting is not in their load time."""
+    files = {}
+    if "onnx3" in kinds:
+        files["onnx3"] = str(model.onnx(3))
+    if "onnx4" in kinds or "int8" in kinds:
+        files["onnx4"] = str(model.onnx(4))
+    if "int8" in kinds:
+        output = model.cache / f"{model.name}-{model.digest}-int8.xml"
+        mel_path = output.with_suffix(".mel.npy")
+        np.save(mel_path, calibration)
+        command = [sys.executable, "-m", "measuring.int8_calibration", files["onnx4"], str(mel_path), str(output)]
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            files["int8"] = str(output)
+        else:
+            print(f"no int8 model of {model.name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+    return files
+
+
+def start_worker(name: str, job: Job, log: Path, case_facts: dict[str, Any]) -> WorkerProcess | None:
+    """Load one candidate and note its facts, or why it could not be loaded."""
+    missing = [kind for kind in entries()[plain_name(name)].needs if kind not in job.files]
+    if missing:
+        case_facts[name] = {"failed": f"its model could not be converted: {', '.join(missing)}"}
+        return None
+    try:
+        worker = WorkerProcess(job, log)
+    except CandidateFailed as error:
+        case_facts[name] = {"failed": str(error)}
+        return None
+    case_facts[name] = {key: value for key, value in worker.facts.items() if key != "cpu_seconds"}
+    return worker
+
+
+def measure_case(
+    case: Case, model: BenchmarkModel, mel: np.ndarray, files: dict[str, str], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Load every candidate, rotate them, and collect what they did."""
+    graph = model.generator.graph
+    truth = None if arguments.without_snr else model.truth(mel)
+    candidates: dict[str, dict[str, Any]] = {}
+    workers: dict[str, WorkerProcess] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        mel_path = Path(folder) / "mel.npy"
+        np.save(mel_path, mel)
+        try:
+            for name in arguments.candidates:
+                job = Job(name, case.batch, case.frames, case.threads, str(model.safetensors()), str(mel_path), files)
+                worker = start_worker(name, job, model.cache / "workers.log", candidates)
+                if worker is not None:
+                    workers[name] = worker
+            rounds = rotate(workers, arguments.rounds, arguments.max_seconds)
+            for name, message in rounds.failures.items():
+                candidates[name] = {"failed": message}
+            for name, seconds in rounds.seconds.items():
+                candidates[name] |= {"seconds": seconds, **workers[name].ask(do="memory")}
+                candidates[name]["snr_db"] = None if truth is None else output_snr(workers[name], truth)
+        finally:
+            for worker in workers.values():
+                worker.close()
+    record: dict[str, Any] = {
+        "model": case.model, "weights": model.weights, "frames": case.frames, "batch": case.batch,
+        "threads": case.threads, "baseline": arguments.candidates[0], "others": rounds.others,
+        "audio_seconds": case.batch * graph.output_length(case.frames) / model.mel_config.sample_rate,
+        "macs": graph.macs_per_frame * case.frames * case.batch, "candidates": candidates,
+    }  # fmt: skip
+    summarise(record)
+    return record
+
+
+def output_snr(worker: WorkerProcess, truth: np.ndarray) -> float | None:
+    """SNR in dB; None if it is not finite, which JSON has no word for."""
+    path = worker.save_output()
+    try:
+        ratio = snr_db(truth, np.load(path).reshape(truth.shape))
+    finally:
+        path.unlink()
+    return ratio if np.isfinite(ratio) else None
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=names, default=default_names(), metavar="NAME,...",
+                        help="the first is what ratios are taken of; a name may come twice. default: "
+                        f"{','.join(default_names())}; all: {','.join(entries())}")  # fmt: skip
+    parser.add_argument("--models", type=names, default=list(MODELS), metavar="v1,v2,v3")
+    parser.add_argument("--frames", type=integers, default=[32, 100, 250, 500, 1000], metavar="T,...")
+    parser.add_argument("--batch", type=integers, default=[1, 8], metavar="B,...")
+    parser.add_argument("--threads", type=integers, default=[1, 2], metavar="N,...")
+    parser.add_argument("--rounds", type=int, default=15, help="quiet rounds that are wanted per case; default: 15")
+    parser.add_argument(
+        "--max-seconds", type=float, default=120, help="per case, after at least 3 rounds; default: 120"
+    )
+    parser.add_argument("--wavs", type=Path, default=ROOT / "samples", help="recordings whose mels are synthesised")
+    parser.add_argument("--calibration", type=Path, help="recordings for int8 calibration; default: those of --wavs")
+    parser.add_argument("--without-snr", action="store_true", help="do not compute the float64 truth")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("-o", "--output", type=Path, help="a .json; the table goes beside it as .md")
+    arguments = parser.parse_args()
+    arguments.candidates = numbered(arguments.candidates)
+    unknown = set(arguments.models) - set(MODELS)
+    if unknown:
+        parser.error(f"no model is called {', '.join(sorted(unknown))}: choose from {', '.join(MODELS)}")
+    if min(arguments.frames + arguments.batch + arguments.threads) < 1:
+        parser.error("--frames, --batch and --threads must be at least 1")
+    for folder in filter(None, (arguments.wavs, arguments.calibration)):
+        if not folder.is_dir():
+            parser.error(f"{str(folder)!r} is no folder")
+    return arguments
+
+
+def main() -> None:
+    arguments = read_arguments()
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+    result = result_header("run_engines.py", settings)
+    result["cases"] = []
+    kinds = {kind for name in arguments.candidates for kind in entries()[plain_name(name)].needs}
+    longest = max(arguments.frames) * max(arguments.batch)
+    for model_name in arguments.models:
+        model = BenchmarkModel(model_name, arguments.cache.resolve())
+        mel = recordings_mel(arguments.wavs, model.mel_config, longest)
+        calibration = recordings_mel(arguments.calibration or arguments.wavs, model.mel_config, 4000)
+        files = converted(model, kinds, calibration)
+        for threads, batch, frames in itertools.product(arguments.threads, arguments.batch, arguments.frames):
+            case = Case(model_name, frames, batch, threads)
+            record = measure_case(case, model, crops(mel, batch, frames), files, arguments)
+            result["cases"].append(record)
+            print(case_markdown(record), flush=True)
+            if arguments.output:
+                # After every case: a run of hours that is interrupted keeps what it has.
+                write_result(arguments.output, result, result_markdown(result))
+
+
+if __name__ == "__main__":
+    main()

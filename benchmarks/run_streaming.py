@@ -1,0 +1,144 @@
+"""Measures what streaming costs: the same mel through a stream, segment by segment, against one offline call.
+
+    python benchmarks/run_streaming.py -o benchmarks/results/streaming.json
+
+Both run on one loaded engine, in strict rotation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.engines import choose_engine, create_engine
+from hifigan_rt.engines.base import Engine, EngineOptions
+from hifigan_rt.model import resolve_model
+from hifigan_rt.signal_metrics import snr_db
+from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, crops, recordings_mel
+from measuring.intervals import paired_ratio
+from measuring.machine_record import result_header
+from measuring.report import chosen_rounds, markdown_table, write_result
+from measuring.rotation import rotate
+
+NO_PROCESS_OF_ITS_OWN = 0.0
+"""Processor seconds of a turn in this very process, which the rotation counts already."""
+
+
+class Offline:
+    """One call with the whole mel."""
+
+    def __init__(self, engine: Engine, mel: np.ndarray) -> None:
+        self._engine, self._mel = engine, mel
+        self.audio = np.empty(0, np.float32)
+
+    def run(self) -> tuple[float, float]:
+        start = time.perf_counter()
+        self.audio = self._engine.run(self._mel[None])[0]
+        return time.perf_counter() - start, NO_PROCESS_OF_ITS_OWN
+
+
+class Streamed:
+    """A fresh stream, given one segment of frames per push."""
+
+    def __init__(self, engine: Any, mel: np.ndarray, segment_frames: int) -> None:
+        self._engine, self._mel, self._segment_frames = engine, mel, segment_frames
+        self.audio = np.empty(0, np.float32)
+        self.longest_push_seconds: list[float] = []
+
+    def run(self) -> tuple[float, float]:
+        start = time.perf_counter()
+        stream = self._engine.stream(segment_frames=self._segment_frames)
+        pieces, pushes = [], []
+        for first in range(0, self._mel.shape[1], self._segment_frames):
+            pushed = time.perf_counter()
+            pieces.append(stream.push(self._mel[:, first : first + self._segment_frames]))
+            pushes.append(time.perf_counter() - pushed)
+        pieces.append(stream.finish())
+        seconds = time.perf_counter() - start
+        self.audio = np.concatenate(pieces)
+        self.longest_push_seconds.append(max(pushes))
+        return seconds, NO_PROCESS_OF_ITS_OWN
+
+
+def measure(model: BenchmarkModel, frames: int, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    mel = crops(recordings_mel(arguments.wavs, model.mel_config, frames), 1, frames)[0]
+    resolved = resolve_model(model.safetensors())
+    engine = create_engine(choose_engine(arguments.engine), resolved, EngineOptions(threads=threads))
+    offline = Offline(engine, mel)
+    streams = {segment: Streamed(engine, mel, segment) for segment in arguments.segments}
+    turns = {"offline": offline} | {f"segments of {segment}": turn for segment, turn in streams.items()}
+    rounds = rotate(turns, arguments.rounds, arguments.max_seconds, settle=lambda: None)
+    engine.close()
+    used, kind = chosen_rounds(rounds.others)
+    whole = [rounds.seconds["offline"][index] for index in used]
+    record: dict[str, Any] = {
+        "model": model.name, "weights": model.weights, "frames": frames, "threads": threads,
+        "engine": arguments.engine, "others": rounds.others, "seconds": rounds.seconds, "rounds_used": kind,
+        "offline_ms": 1000 * statistics.median(whole), "segments": {},
+    }  # fmt: skip
+    for segment, turn in streams.items():
+        ratio = paired_ratio([rounds.seconds[f"segments of {segment}"][index] for index in used], whole)
+        difference = snr_db(offline.audio, turn.audio)
+        record["segments"][segment] = {
+            "ratio_to_offline": asdict(ratio) | {"resolved": ratio.resolved, "text": str(ratio)},
+            "longest_push_ms": 1000 * statistics.median(turn.longest_push_seconds),
+            "snr_to_offline_db": difference if np.isfinite(difference) else None,
+        }
+    return record
+
+
+def markdown(result: dict[str, Any]) -> str:
+    table = [
+        [
+            f"{case['model']} ({case['weights']}), {case['frames']} frames",
+            str(case["threads"]),
+            f"{case['offline_ms']:.1f}",
+            str(segment),
+            facts["ratio_to_offline"]["text"],
+            f"{facts['longest_push_ms']:.1f}",
+            "equal" if facts["snr_to_offline_db"] is None else f"{facts['snr_to_offline_db']:.1f}",
+        ]
+        for case in result["cases"]
+        for segment, facts in case["segments"].items()
+    ]
+    header = ["case", "threads", "offline ms", "segment", "stream / offline", "longest push ms", "SNR to offline dB"]
+    return f"# Streaming\n\n{result['machine']['cpu']}; commit {result['commit']}.\n\n{markdown_table(header, table)}\n"
+
+
+def integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default="native", help="one that has streams")
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
+    parser.add_argument("--frames", type=integers, default=[250, 1000])
+    parser.add_argument("--threads", type=integers, default=[1, 2])
+    parser.add_argument("--segments", type=integers, default=[16, 32])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--max-seconds", type=float, default=60)
+    parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+    result = result_header("run_streaming.py", settings)
+    result["cases"] = []
+    for name in arguments.models:
+        model = BenchmarkModel(name, CACHE)
+        for frames in arguments.frames:
+            for threads in arguments.threads:
+                result["cases"].append(measure(model, frames, threads, arguments))
+                if arguments.output:
+                    write_result(arguments.output, result, markdown(result))
+    print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The C++ core of hifigan-rt; use it through the package's public names."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+
+def supported_isas() -> list[str]:
+    """
+    Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'neon'.
+    """
+
+class Stream:
+    """One signal, a few frames at a time."""
+
+    def push(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
+        """Take float32 [M, F]; give the samples that became determined."""
+
+    def finish(self) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
+        """End the signal; give the rest of the samples."""
+
+    @property
+    def segment_frames(self) -> int: ...
+
+class Generator:
+    """Packed weights, a plan and a pool of threads."""
+
+    def __init__(self, pre: tuple[str, int, int, int, int, int], stages: Sequence[tuple[tuple[str, int, int, int, int, int], Sequence[Sequence[Sequence[tuple[str, int, int, int, int, int]]]]]], post: tuple[str, int, int, int, int, int], slope: float, final_slope: float, weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]) -> None: ...
+
+    def run(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
+        """float32 [B, M, T] to float32 [B, N]."""
+
+    def run_many(self, mels: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]]) -> list:
+        """A list of float32 [M, T] of any lengths to a list of float32 [N]."""
+
+    def measure(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> list[float]:
+        """Seconds per layer of the plan for one float32 [M, T]."""
+
+    def stream(self, segment_frames: int) -> Stream:
+        """Open a stream."""
+
+    def plan(self) -> list:
+        """The plan of `run`, one dict per layer."""
+
+    def plan_for(self, segment_frames: int) -> list:
+        """The plan for another segment length."""
+
+    @property
+    def isa(self) -> str: ...
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def segment_frames(self) -> int: ...
+
+    @property
+    def weight_bytes(self) -> int: ...

@@ -1,0 +1,47 @@
+"""Reads a plan for the native engine: which algorithm computes which layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from hifigan_rt.errors import EngineError
+
+_MAX_PLAN_BYTES = 1 << 22
+
+
+def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
+    """Take a plan from a mapping, or from a file that `hifigan info MODEL --plan --json` wrote.
+
+    Args:
+        plan: algorithms by layer name ("*" for every layer that can), or the path of a JSON file: such a mapping, or an
+            object whose "plan" lists objects with "layer" and "algorithm".
+
+    Raises:
+        EngineError: the file cannot be read or is none of these.
+    """
+    if isinstance(plan, Mapping):
+        return dict(plan)
+    try:
+        with Path(plan).open("rb") as file:
+            raw = file.read(_MAX_PLAN_BYTES + 1)
+        if len(raw) > _MAX_PLAN_BYTES:
+            raise EngineError(f"plan {str(plan)!r} is larger than {_MAX_PLAN_BYTES} bytes: that is no plan")
+        values = json.loads(raw)
+    except OSError as error:
+        raise EngineError(f"plan {str(plan)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"plan {str(plan)!r} is not JSON: {error}") from error
+    listed = values.get("plan") if isinstance(values, dict) else None
+    if isinstance(listed, list) and all(isinstance(layer, dict) for layer in listed):
+        # Only convolutions have a choice; the plan lists every layer.
+        values = {layer.get("layer"): layer.get("algorithm") for layer in listed if layer.get("kind", "conv") == "conv"}
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(algorithm, str) for name, algorithm in values.items()
+    ):
+        raise EngineError(
+            f"plan {str(plan)!r} is no mapping of layer names to algorithms: write one with "
+            "hifigan info MODEL --plan --json"
+        )
+    return values

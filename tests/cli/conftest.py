@@ -1,0 +1,14 @@
+"""A place with a tiny model, where the tests of the command line run."""
+
+from __future__ import annotations
+
+import pytest
+
+from golden.tiny import write_tiny
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "model")
+    return tmp_path

@@ -1,0 +1,173 @@
+"""Help, parsing, the words of errors, and the commands beside synth."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import tolerances
+from cli.running import RATE, clip, error_of, hifigan, parse, synth
+from golden.tiny import tiny_mel
+from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.vocoder import load
+
+# Help, parsing and the words of errors
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        [],
+        ["synth"],
+        ["mel"],
+        ["export"],
+        ["export", "onnx"],
+        ["export", "safetensors"],
+        ["info"],
+        ["models"],
+        ["engines"],
+    ],
+)
+def test_every_command_has_help_with_an_example(name):
+    result = parse(*name, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"hifigan {' '.join(name)}".strip() in result.output
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom hifigan_rt.cli import main\nassert main(['--help']) == 0\n"
+        "print([name for name in ('numpy', 'soundfile', 'onnx', 'onnxruntime', 'safetensors') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_version():
+    import hifigan_rt
+
+    assert hifigan("--version").stdout == f"hifigan-rt {hifigan_rt.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["snyth"], "there is no command 'snyth'; did you mean 'synth'?"),
+        (["frobnicate"], "choose one of synth, mel, export, info, models, engines"),
+        (["export", "onx", "x"], "did you mean 'onnx'?"),
+        (["synth", "a.wav", "-o", "out", "--modle", "x"], "No such option"),
+        (["synth", "a.wav", "-o", "out"], "Missing option '--model'"),
+        (["synth", "--model", "x", "-o", "out"], "Missing argument"),
+        (["synth", "a", "--model", "x", "-o", "out", "--threads", "0"], "0 is not in the range"),
+        (["synth", "a", "--model", "x", "-o", "out", "--encoding", "mp3"], "'mp3' is not one of"),
+        (["synth", "a", "--model", "x", "-o", "out", "--split", "test"], "'test' is not one of"),
+        (["synth", "a", "--model", "x", "-o", "out", "--resume", "--overwrite"], "give one of them"),
+        (["synth", "-", "a", "--model", "x", "-o", "-"], "must be the only input"),
+        (["synth", "-", "--model", "x", "-o", "out"], "standard input gives its result no name"),
+        (["synth", "a", "--model", "x", "-o", "b.wav", "--resume"], "--resume goes by the manifest"),
+        (["synth", "a", "--model", "x", "-o", "-", "--json"], "both write to standard output"),
+        (["synth", "a", "--model", "x", "-o", "b.wav", "--format", "flac"], "--format flac contradicts -o b.wav"),
+        (["synth", "a", "--model", "x", "-o", "out", "--format", "flac", "--encoding", "float"], "no floats"),
+        (["mel", "a", "-o", "out"], "give --model or --config"),
+    ],
+)
+def test_wrong_command_lines_are_one_line_and_status_2(place, arguments, text):
+    assert text in error_of(hifigan(*arguments, status=2))
+
+
+@pytest.mark.parametrize("arguments", [[], ["export"]])
+def test_without_arguments_the_help_is_shown(arguments):
+    assert "Usage: hifigan" in hifigan(*arguments, status=2).stderr
+
+
+def test_errors_are_one_line_and_v_shows_the_trace(place):
+    done = hifigan("info", "ljspech-v1", status=1)
+    assert "did you mean 'ljspeech-v1'?" in error_of(done)
+    assert "Traceback" in hifigan("info", "ljspech-v1", "-v", status=1).stderr
+    assert "Traceback" in hifigan("-v", "info", "ljspech-v1", status=1).stderr
+
+
+def test_shell_completion_is_there():
+    done = hifigan(
+        env={**os.environ, "_HIFIGAN_COMPLETE": "bash_complete", "COMP_WORDS": "hifigan sy", "COMP_CWORD": "1"}
+    )
+    assert done.stdout.splitlines() == ["plain,synth"]
+
+
+# info, models, engines, export, mel
+
+
+def test_info(place):
+    facts = json.loads(hifigan("info", "model", "--json").stdout)
+    assert facts["cost"]["parameters"] == load("model", engine="reference").graph.parameter_count
+    assert facts["hop_length_samples"] == 8
+    assert facts["mel"]["sample_rate"] == RATE
+    assert facts["format"] == "safetensors"
+    assert set(facts["reach_of_one_frame"]) >= {"left_context_frames", "look_ahead_frames", "look_ahead_ms"}
+    text = hifigan("info", "model").stdout
+    assert "upsample rates            [4, 2]" in text
+
+
+def test_models_and_engines():
+    names = [model["name"] for model in json.loads(hifigan("models", "--json").stdout)]
+    assert names == ["ljspeech-v1", "universal-v1"]
+    facts = json.loads(hifigan("engines", "--json").stdout)
+    reference = next(engine for engine in facts["engines"] if engine["name"] == "reference")
+    assert reference["available"]
+    assert not reference["automatic"]
+    assert facts["isas"][0] == "generic"
+    assert "reference: " in hifigan("engines").stdout
+
+
+def test_export_both_formats(place):
+    report = json.loads(hifigan("export", "onnx", "model", "-o", "g.onnx", "--json").stdout)
+    assert report["snr_db"] >= 90
+    hifigan("export", "safetensors", "model", "-o", "g.safetensors")
+    clip("in/a.wav")
+    for model in ("g.onnx", "g.safetensors"):
+        hifigan("synth", "in", "--model", model, "-o", f"out-{model}", "--encoding", "float")
+    one, other = (soundfile.read(f"out-{model}/a.wav")[0] for model in ("g.onnx", "g.safetensors"))
+    assert len(one) == RATE // 4
+    # The ONNX file runs in ONNX Runtime, the other in the native engine.
+    assert snr_db(other, one) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_export_protects_what_is_there(place):
+    Path("g.safetensors").write_bytes(b"precious")
+    assert "exists already: --overwrite" in error_of(
+        hifigan("export", "safetensors", "model", "-o", "g.safetensors", status=1)
+    )
+    assert Path("g.safetensors").read_bytes() == b"precious"
+    model = "model/generator.safetensors"
+    same = hifigan("export", "safetensors", model, "-o", "model/../" + model, "--overwrite", status=1)
+    assert "is the model itself" in error_of(same)
+    assert "must end in .onnx" in error_of(hifigan("export", "onnx", "model", "-o", "g.bin", status=1))
+
+
+def test_mel_then_synth_equals_synth(place):
+    for i in range(3):
+        clip(f"in/{i}.wav", seed=i)
+    hifigan("mel", "in", "--model", "model", "-o", "mels")
+    synth("in", "-o", "direct")
+    synth("mels", "-o", "via")
+    for i in range(3):
+        assert np.load(f"mels/{i}.npy").shape == (10, RATE // 4 // 8)
+        assert Path(f"direct/{i}.wav").read_bytes() == Path(f"via/{i}.wav").read_bytes()
+
+
+def test_time_major_mels(place):
+    mel = np.maximum(tiny_mel(40) - 4, -11.5).astype(np.float32)  # as loud as speech, not louder
+    Path("in").mkdir()
+    np.save("in/a.npy", mel.T)
+    assert "--time-major" in synth("in", "-o", "out", status=1).stderr
+    synth("in", "-o", "out2", "--time-major", "--encoding", "float")
+    made = soundfile.read("out2/a.wav", dtype="float32")[0]
+    assert np.array_equal(made, load("model", engine="reference")(mel))

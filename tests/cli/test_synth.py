@@ -1,0 +1,149 @@
+"""What synth makes of recordings and mels, and what it must not destroy."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from cli.running import RATE, clip, error_of, records, synth
+from golden.tiny import write_tiny
+from hifigan_rt.bulk.manifest import MANIFEST_NAME
+
+# synth: lengths, encodings, what is recorded
+
+
+def test_lengths_encodings_and_the_manifest(place):
+    clip("in/a.wav", 0.2503)  # 2002 samples: 250 frames and 2 samples
+    done = synth("in", "-o", "out", "--json", "--mel-l1")
+    summary = json.loads(done.stdout)
+    assert (summary["clips"], summary["done"], summary["complete"]) == (1, 1, True)
+    record = records()["a.wav"]
+    assert (record.input_samples, record.frames, record.output_samples, record.samples_dropped) == (2002, 250, 2000, 2)
+    assert record.audio_seconds == 0.25
+    assert record.mel_l1 is not None
+    assert soundfile.info("out/a.wav").subtype == "PCM_16"
+    synth("in", "-o", "matched", "--match-length", "--encoding", "pcm24", "--format", "flac")
+    matched = soundfile.info("matched/a.flac")
+    assert (matched.frames, matched.subtype) == (2002, "PCM_24")
+    assert np.all(soundfile.read("matched/a.flac")[0][-2:] == 0)
+    synth("in", "-o", "one.wav", "--encoding", "float")
+    assert soundfile.info("one.wav").subtype == "FLOAT"
+    assert not Path(MANIFEST_NAME).exists()
+
+
+def test_sample_rate_and_channels_need_leave(place):
+    clip("in/fast.wav", rate=16000)
+    clip("in/wide.wav", channels=2)
+    done = synth("in", "-o", "out", status=1)
+    assert "--resample" in done.stderr
+    assert "--mono" in done.stderr
+    synth("in", "-o", "out", "--resume", "--resample", "--mono")
+    assert soundfile.info("out/fast.wav").frames == RATE // 4
+
+
+def test_one_bad_file_never_stops_the_rest(place):
+    for i in range(4):
+        clip(f"in/{i}.wav", seed=i)
+    Path("in/1.wav").write_bytes(b"RIFF")
+    Path("in/2.wav").write_bytes(b"")
+    np.save("in/nan.npy", np.full((10, 20), np.nan, np.float32))
+    done = synth("in", "no-such.wav", "-o", "out", "--json", status=1)
+    summary = json.loads(done.stdout)
+    assert summary["done"] == 2
+    assert sorted(Path(entry["input"]).name for entry in summary["failed"]) == [
+        "1.wav",
+        "2.wav",
+        "nan.npy",
+        "no-such.wav",
+    ]
+    assert all(entry["error"] for entry in summary["failed"])
+    assert {name: record.status for name, record in records().items()} == {
+        "0.wav": "ok",
+        "1.wav": "failed",
+        "2.wav": "failed",
+        "3.wav": "ok",
+        "nan.wav": "failed",
+        "no-such.wav": "failed",
+    }
+    text = synth("in", "-o", "out", "--resume", "-q", status=1)
+    assert text.stdout == ""
+    assert text.stderr.count("failed: ") == 3
+
+
+def test_ljspeech_folder(place):
+    for i in range(4):
+        clip(f"LJ/wavs/LJ{i}.wav", seed=i)
+    Path("LJ/training.txt").write_text("LJ0|a|a\nLJ1|a|a\n")
+    Path("LJ/validation.txt").write_text("LJ3||\nLJ9|a|a\n")
+    done = synth("LJ", "--split", "validation", "-o", "out", status=1)
+    assert "validation.txt line 2" in done.stderr
+    assert sorted(records()) == ["LJ3.wav", "LJ9.wav"]
+    synth("LJ", "--split", "training", "-o", "out")
+    assert "did you mean" not in error_of(synth("no-folder", "-o", "out", status=1))
+
+
+def test_warnings_about_conventions_are_shown_once(place):
+    Path("in").mkdir()
+    for i in range(3):
+        np.save(f"in/{i}.npy", np.random.default_rng(i).uniform(-90, 20, (10, 300)).astype(np.float32))
+    done = synth("in", "-o", "out")
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "(3 clips)" in warnings[0]
+    assert all(record.warnings for record in records().values())
+
+
+# What must not be destroyed
+
+
+@pytest.mark.parametrize("output", ["in", "./in/", "sub/../in", "link"])
+def test_the_input_folder_is_refused_as_output(place, output):
+    clip("in/a.wav")
+    Path("sub").mkdir()
+    Path("link").symlink_to("in")
+    before = Path("in/a.wav").read_bytes()
+    assert "is the input folder" in error_of(synth("in", "-o", output, status=1))
+    assert "would overwrite the input" in error_of(synth("in/a.wav", "-o", output, "--overwrite", status=1))
+    assert "would overwrite the input" in error_of(synth("in/a.wav", "-o", f"{output}/a.wav", "--overwrite", status=1))
+    assert os.listdir("in") == ["a.wav"]
+    assert Path("in/a.wav").read_bytes() == before
+
+
+def test_existing_outputs_need_leave(place):
+    clip("in/a.wav")
+    Path("out").mkdir()
+    Path("out/a.wav").write_bytes(b"precious")
+    Path("b.wav").write_bytes(b"precious")
+    for arguments in (["-o", "out"], ["-o", "out", "--resume"], ["-o", "b.wav"]):
+        assert "--overwrite" in error_of(synth("in", *arguments, status=1))
+    assert Path("out/a.wav").read_bytes() == Path("b.wav").read_bytes() == b"precious"
+    synth("in", "-o", "out", "--overwrite")
+    assert soundfile.info("out/a.wav").frames == RATE // 4
+
+
+def test_resume_notices_what_changed(place):
+    for i in range(3):
+        clip(f"in/{i}.wav", seed=i)
+
+    def done(*arguments: str) -> int:
+        return json.loads(synth("in", "-o", "out", "--resume", "--json", *arguments).stdout)["done"]
+
+    assert done() == 3
+    assert done() == 0
+    clip("in/1.wav", seed=9)
+    assert done() == 1
+    os.utime("in/2.wav", ns=(1, 1))
+    assert done() == 0
+    assert done("--encoding", "pcm24") == 3
+    assert done("--encoding", "pcm24", "--match-length") == 3
+    write_tiny(Path("model"), seed=5)
+    assert done("--encoding", "pcm24", "--match-length") == 3
+    Path("out/0.wav").unlink()
+    assert done("--encoding", "pcm24", "--match-length") == 1
+    clip("in/new.wav")
+    assert done("--encoding", "pcm24", "--match-length") == 1

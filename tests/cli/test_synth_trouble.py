@@ -1,0 +1,175 @@
+"""Interruptions, full disks, missing rights, odd names and streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from cli.running import clip, command, error_of, hifigan, records, synth
+from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
+from hifigan_rt.vocoder import load
+
+# Interruption, full disks, rights
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_keeps_what_is_finished_and_resume_completes(place, number, status):
+    for i in range(100):
+        clip(f"in/{i:03}.wav", 2.0, seed=i)
+    arguments = command("synth", "in", "-o", "out", "--model", "model", "--engine", "reference")
+    running = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    manifest = Path("out", MANIFEST_NAME)
+    wait_for(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") > 5)
+    sent = time.monotonic()
+    running.send_signal(number)
+    _, text = running.communicate(timeout=60)
+    assert time.monotonic() - sent < 5
+    assert running.returncode == status, text
+    assert "are finished, --resume goes on from there" in text
+    assert "Traceback" not in text
+    finished = records()
+    assert 5 <= len(finished) < 100
+    assert read_manifest(manifest).damaged_lines == 0
+    assert sorted(os.listdir("out")) == sorted([*finished, MANIFEST_NAME])
+    for name in finished:
+        assert soundfile.info(f"out/{name}").frames == 16000
+    summary = json.loads(synth("in", "-o", "out", "--resume", "--json").stdout)
+    assert (summary["done"], summary["skipped"]) == (100 - len(finished), len(finished))
+
+
+def test_a_file_size_limit_fails_its_clip_and_leaves_no_half_file(place):
+    clip("in/a.wav", 0.1)
+    clip("in/b.wav", 5.0)
+    clip("in/c.wav", 0.1)
+    limit = 20_000
+    done = synth(
+        "in", "-o", "out", status=1, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    )
+    assert "File too large" in done.stderr
+    assert sorted(os.listdir("out")) == ["a.wav", "c.wav", MANIFEST_NAME]
+    assert records()["b.wav"].status == "failed"
+
+
+def test_a_full_standard_output_is_an_error(place):
+    clip("a.wav")
+    with Path("/dev/full").open("w") as full:
+        for arguments in (["models"], ["synth", "a.wav", "-o", "-", "--model", "model", "--engine", "reference"]):
+            done = hifigan(*arguments, status=1, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+            assert error_of(done) == "standard output cannot be written: No space left on device"
+
+
+def test_a_closed_standard_output_is_silent(place):
+    clip("a.wav", 20)
+    for arguments in (["models"], ["synth", "a.wav", "-o", "-", "--model", "model", "--engine", "reference", "-q"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = hifigan(*arguments, status=1, capture_output=False, stdout=writing, stderr=subprocess.PIPE)
+        os.close(writing)
+        assert done.stderr == ""
+
+
+def unprivileged() -> list[str]:
+    """Root writes everywhere unless these capabilities are taken away."""
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def test_read_only_output_and_unreadable_input(place):
+    clip("in/a.wav")
+    clip("in/b.wav")
+    Path("in/b.wav").chmod(0)
+    Path("sealed").mkdir()
+    Path("sealed").chmod(0o555)
+    base = [*unprivileged(), *command("synth", "in", "--model", "model", "--engine", "reference", "-o")]
+    for output in ("sealed", "sealed/deeper"):
+        done = subprocess.run([*base, output], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "Permission denied" in error_of(done)
+    done = subprocess.run([*base, "out"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "b.wav' cannot be read: Permission denied" in done.stderr
+    assert records()["a.wav"].status == "ok"
+
+
+def test_a_file_in_the_output_folders_place(place):
+    clip("in/a.wav")
+    Path("out").touch()
+    assert "a file of that name is there" in error_of(synth("in", "-o", "out", status=1))
+
+
+# Names and streams
+
+
+@pytest.mark.parametrize("environment", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_names_that_are_not_utf8_survive(place, environment):
+    clip(b"in/caf\xe9.wav")
+    Path(os.fsdecode(b"in/bad\xff.wav")).write_bytes(b"nothing")
+    done = synth("in", "-o", "out", status=1, env={**os.environ, **environment})
+    assert b"caf\xe9.wav" in os.listdir(b"out")
+    assert "bad\\udcff.wav" in done.stderr
+    names = {os.fsencode(record.input).rsplit(b"/")[-1] for record in records().values()}
+    assert names == {b"caf\xe9.wav", b"bad\xff.wav"}
+    again = synth("in", "-o", "out", "--resume", "--json", status=1, env={**os.environ, **environment})
+    assert json.loads(again.stdout)["skipped"] == 1
+
+
+def test_standard_streams(place):
+    clip("in/a.wav", 0.2)
+    np.save("a.npy", load("model", engine="reference").mel(soundfile.read("in/a.wav", dtype="float32")[0]))
+    synth("in", "-o", "out")
+    expected = Path("out/a.wav").read_bytes()
+    for source in ("in/a.wav", "a.npy"):
+        done = synth("-", "-o", "-", input=Path(source).read_bytes(), text=False, errors=None)
+        assert done.stdout == expected
+        assert b"1 clip done" in done.stderr
+    piped = hifigan(
+        "mel", "-", "--model", "model", "-o", "-", input=Path("in/a.wav").read_bytes(), text=False, errors=None
+    )
+    assert piped.stdout == Path("a.npy").read_bytes()
+    synth("-", "-o", "piped.wav", input=Path("in/a.wav").read_bytes(), text=False, errors=None)
+    assert Path("piped.wav").read_bytes() == expected
+    assert "standard input is empty" in error_of(synth("-", "-o", "-", status=1, input=""))
+    assert "is not wav, flac" in synth("-", "-o", "-", status=1, input="no audio").stderr
+
+
+def test_forced_progress_tells_the_speed(place):
+    clip("in/a.wav")
+    assert "s of audio per s" in synth("in", "-o", "out", "--progress").stderr
+    assert "s of audio per s" not in synth("in", "-o", "out2").stderr
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_clips(place):
+    for i in range(60):
+        clip(f"in/{i:02}.wav", 3.0, seed=i)
+    code = (
+        "import resource, sys\nfrom hifigan_rt.cli import main\nstatus = main(sys.argv[1:])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\nsys.exit(status)"
+    )
+
+    def peak_kb(pattern: str, output: str) -> int:
+        arguments = ["synth", pattern, "-o", output, "--model", "model", "--engine", "reference", "-q"]
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout.split()[-1])
+
+    few, many = peak_kb("in/0*.wav", "few"), peak_kb("in/*.wav", "many")
+    assert len(records("many")) == 60
+    # 50 clips more hold 9.6 MB as float32 audio alone; the allocator's own ups and downs are smaller than this.
+    assert many - few < 4096, (few, many)

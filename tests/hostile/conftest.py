@@ -1,0 +1,55 @@
+"""How a checkpoint is refused: by its exact text, quickly, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+import tracemalloc
+
+import pytest
+
+from checkpoint_files import (
+    legacy_file,
+    zip_file,
+)
+from hifigan_rt.checkpoint import read_checkpoint, read_tensors
+from hifigan_rt.errors import CheckpointError
+
+
+@pytest.fixture
+def refuse(tmp_path):
+    def refuse(data, message, error=CheckpointError):
+        path = tmp_path / "checkpoint"
+        path.write_bytes(data)
+        for reader in (read_checkpoint, read_tensors):
+            with pytest.raises(CheckpointError) as caught:
+                reader(path)
+            assert type(caught.value) is error
+            assert str(caught.value) == f"{str(path)!r} {message}"
+        assert os.listdir(tmp_path) == ["checkpoint"]
+
+    return refuse
+
+
+@pytest.fixture(params=[zip_file, legacy_file], ids=["zip", "legacy"])
+def write(request):
+    return request.param
+
+
+@pytest.fixture
+def quickly():
+    """At most 64 MB beyond four times the file, and 20 s, whatever the file claims."""
+
+    def check(path):
+        tracemalloc.start()
+        start = time.perf_counter()
+        with pytest.raises(CheckpointError) as caught:
+            read_tensors(path)
+        seconds = time.perf_counter() - start
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= 4 * path.stat().st_size + (64 << 20)
+        assert seconds < 20
+        return str(caught.value).removeprefix(f"{str(path)!r} ")
+
+    return check

@@ -1,0 +1,148 @@
+"""A run as a whole: errors that end a clip, errors that end the run, warnings, the summary."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+
+from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
+from hifigan_rt.bulk.outputs import plan_outputs
+from hifigan_rt.bulk.run import ClipFacts, Interrupted, Work, run_in_folder
+from hifigan_rt.datasets import find_inputs
+from hifigan_rt.errors import AudioError, MelConventionWarning, OutputError
+
+
+class Copy(Work[bytes, bytes]):
+    """Copies bytes; `trouble` maps a file name to what happens in a stage."""
+
+    def __init__(self, **trouble):
+        self.trouble = trouble
+        self.done = []
+
+    def settings(self):
+        return {"command": "copy"}
+
+    def read(self, source):
+        self.source = source.stem
+        self._stage("read", source.stem)
+        return source.read_bytes()
+
+    def compute(self, data):
+        self._stage("compute", data.decode())
+        return data
+
+    def write(self, data, output):
+        self._stage("write", output.stem)
+        output.write_bytes(data)
+        self.done.append(output.stem)
+        return ClipFacts(audio_seconds=2.0, clipped_samples=3, samples_dropped=1)
+
+    def _stage(self, stage, name):
+        action = self.trouble.get(f"{stage}_{name}")
+        if isinstance(action, Warning):
+            warnings.warn(action, stacklevel=1)
+        elif action is not None:
+            raise action
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "abcdef":
+        (tmp_path / f"in/{name}.wav").write_text(name)
+    return tmp_path
+
+
+def run(work, folder, **options):
+    jobs = plan_outputs(find_inputs([str(folder / "in")], {".wav"}), folder / "out", ".bin")
+    return run_in_folder(work, jobs, folder / "out", **options)
+
+
+def full_disk(number=errno.ENOSPC):
+    error = OutputError("'x' could not be written: no space")
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+def test_summary_and_manifest_agree(folder):
+    summary = run(Copy(read_b=AudioError("not audio"), compute_d=ValueError("a slip")), folder)
+    assert (summary.clips, summary.done, summary.complete) == (6, 4, False)
+    assert [(Path(name).stem, reason) for name, reason in summary.failed] == [
+        ("b", "not audio"),
+        ("d", "ValueError: a slip"),
+    ]
+    assert (summary.audio_seconds, summary.clipped_samples, summary.clipped_clips) == (8.0, 12, 4)
+    assert summary.samples_dropped == 4
+    assert 0 < summary.compute_seconds < summary.wall_seconds
+    clips = read_manifest(folder / "out" / MANIFEST_NAME).clips
+    assert {name: clip.status for name, clip in clips.items()} == {
+        f"{name}.bin": "failed" if name in "bd" else "ok" for name in "abcdef"
+    }
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_ends_the_run_and_keeps_what_is_done(folder, number):
+    work = Copy(write_c=full_disk(number))
+    summary = run(work, folder)
+    assert work.done == ["a", "b"]
+    assert (summary.done, summary.complete) == (2, False)
+    assert summary.stopped == "'x' could not be written: no space"
+    assert [Path(name).stem for name, _ in summary.failed] == ["c"]
+    assert run(Copy(), folder, resume=True).skipped == 2
+
+
+def test_other_writing_errors_end_their_clip_only(folder):
+    summary = run(Copy(write_c=full_disk(errno.EFBIG)), folder)
+    assert (summary.done, summary.stopped) == (5, None)
+
+
+def test_a_manifest_that_cannot_be_written_ends_the_run(folder, monkeypatch):
+    from hifigan_rt.bulk.manifest import ManifestWriter
+
+    original = ManifestWriter.append
+
+    def append(self, record):
+        if record.output == "c.bin":
+            raise OutputError("manifest cannot be written: no space")
+        original(self, record)
+
+    monkeypatch.setattr(ManifestWriter, "append", append)
+    summary = run(Copy(), folder)
+    assert summary.stopped == "manifest cannot be written: no space"
+    assert not summary.complete
+
+
+def test_warnings_go_to_their_clip_and_are_counted_by_kind(folder):
+    odd = {
+        "compute_b": MelConventionWarning("values -90 to 3.5e-2 look like dB"),
+        "compute_c": MelConventionWarning("values -70 to 20 look like dB"),
+        "read_f": MelConventionWarning("looks linear"),
+    }
+    summary = run(Copy(**odd), folder)
+    assert list(summary.warnings.values()) == [("values -90 to 3.5e-2 look like dB", 2), ("looks linear", 1)]
+    clips = read_manifest(folder / "out" / MANIFEST_NAME).clips
+    assert {name[0] for name, clip in clips.items() if clip.warnings} == {"b", "c", "f"}
+    assert clips["c.bin"].warnings == ("values -70 to 20 look like dB",)
+
+
+def test_other_warnings_take_their_usual_way(folder):
+    with pytest.warns(UserWarning, match="something else"):
+        run(Copy(compute_b=UserWarning("something else")), folder)
+
+
+def test_an_interruption_carries_the_summary(folder):
+    def interrupt(record):
+        if record.output == "c.bin":
+            raise KeyboardInterrupt
+
+    work = Copy()
+    with pytest.raises(Interrupted) as caught:
+        run(work, folder, progress=interrupt)
+    assert caught.value.summary.done >= 3
+    assert len(read_manifest(folder / "out" / MANIFEST_NAME).clips) == len(work.done)
+    assert not any(thread.name.startswith("hifigan-") for thread in threading.enumerate())

@@ -1,0 +1,247 @@
+"""Reading and writing mel files, with the exact text of each refusal."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from hifigan_rt.errors import MelError, OutputError
+from hifigan_rt.mel_files import read_mel_file, write_mel_file
+
+MEL = np.random.default_rng(0).standard_normal((80, 7)).astype(np.float32)
+
+
+def npy_bytes(
+    descr: str, shape: str, payload: bytes = b"", *, order: str = "False", length: int | None = None
+) -> bytes:
+    header = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) if length is None else length) + header + payload
+
+
+def refusal(path: Path, **options) -> str:
+    with pytest.raises(MelError) as caught:
+        read_mel_file(path, 80, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
+@pytest.mark.parametrize("fortran", [False, True])
+@pytest.mark.parametrize("shape", [(80, 7), (1, 80, 7)])
+def test_npy(tmp_path, dtype, fortran, shape):
+    path = tmp_path / "a.npy"
+    stored = MEL.astype(dtype).reshape(shape)
+    np.save(path, np.asfortranarray(stored) if fortran else stored)
+    mel = read_mel_file(path, 80)
+    assert mel.dtype == np.float32
+    assert mel.flags.c_contiguous
+    assert np.array_equal(mel, MEL.astype(dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz(tmp_path, save):
+    path = tmp_path / "a.npz"
+    save(path, MEL)
+    assert np.array_equal(read_mel_file(path, 80), MEL)
+    save(path, mel=MEL, text=np.zeros(3))
+    assert np.array_equal(read_mel_file(path, 80), MEL)
+    save(path, a=MEL, b=MEL)
+    assert refusal(path) == f"mel file {str(path)!r} holds 2 arrays (a, b): one is needed, or one named 'mel'"
+
+
+def test_safetensors(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"anything": MEL}, path)
+    assert np.array_equal(read_mel_file(path, 80), MEL)
+    save_file({"mel": MEL, "other": MEL[:2]}, path)
+    assert np.array_equal(read_mel_file(path, 80), MEL)
+    save_file({"a": MEL, "other": MEL[:2]}, path)
+    assert refusal(path) == f"mel file {str(path)!r} holds 2 arrays (a, other): one is needed, or one named 'mel'"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"mel": t, "n": 3}, lambda t: [t], lambda t: {"x": t}])
+def test_torch(tmp_path, wrap):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pt"
+    torch.save(wrap(torch.from_numpy(MEL)[None]), path)
+    assert np.array_equal(read_mel_file(path, 80), MEL)
+
+
+def test_time_major(tmp_path):
+    path = tmp_path / "a.npy"
+    for shape in ((7, 80), (1, 7, 80)):
+        np.save(path, MEL.T.reshape(shape))
+        assert np.array_equal(read_mel_file(path, 80, time_major=True), MEL)
+        text = f"mel file {str(path)!r}: it has shape {list(shape)}"
+        assert refusal(path).startswith(text[: -len(str(list(shape)))])
+        assert refusal(path).endswith("this looks time-major: --time-major reads it so")
+    np.save(path, MEL)
+    assert refusal(path, time_major=True) == (
+        f"mel file {str(path)!r}: it has shape [80, 7], and [T, 80] is needed with --time-major"
+    )
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((2, 80, 7), np.float32), ": it holds 2 mels (shape [2, 80, 7]): one per file is read"),
+        (np.zeros(80, np.float32), ": it has shape [80], and [80, T] or [1, 80, T] is needed"),
+        (np.zeros((79, 7)), ": the mel has 79 bands (shape [79, 7]), and this model takes 80"),
+        (np.zeros((80, 0)), ": the mel has shape [80, 0]: it holds no frames"),
+        (
+            np.zeros((80, 7), np.int16),
+            ": the mel has dtype int16, and its values must be floats: pass mel.astype('float32')",
+        ),
+        (
+            np.zeros((80, 7), complex),
+            " holds values of dtype complex128, and floats are needed; objects are never unpickled",
+        ),
+        (np.full((80, 7), "x"), " holds values of dtype <U1, and floats are needed; objects are never unpickled"),
+        (np.full((80, 7), {}), " holds values of dtype object, and floats are needed; objects are never unpickled"),
+        (
+            np.full((80, 2), np.nan),
+            ": the mel holds 160 values that are NaN, infinite or beyond float32, the first at [0, 0] of shape [80, 2]"
+            ": every value must be finite",
+        ),
+        (np.zeros((80, 11)), ": it has 11 frames: at most 10 are read"),
+    ],
+)  # fmt: skip
+def test_refused_arrays(tmp_path, array, text):
+    path = tmp_path / "a.npy"
+    np.save(path, array, allow_pickle=True)
+    assert refusal(path, max_frames=10) == f"mel file {str(path)!r}{text}"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", " is no NumPy array: it starts with b''"),
+        (b"<html>", " is no NumPy array: it starts with b'<html>'"),
+        (b"\x93NUMPY\x01", " is no NumPy array: it starts with b'\\x93NUMPY\\x01'"),
+        (
+            b"\x93NUMPY\x03\x00" + bytes(20),
+            " has version 3 of the .npy format, which only structured arrays need: save floats",
+        ),
+        (npy_bytes("'<f4'", "(80, 7)", length=60000), " claims a header of 60000 bytes: at most 10000 are read"),
+        (
+            b"\x93NUMPY\x02\x00" + struct.pack("<I", 0xFFFFFFFF),
+            " claims a header of 4294967295 bytes: at most 10000 are read",
+        ),
+        (npy_bytes("'<f4'", "(80, 'x')"), " is damaged: its header is not that of an array"),
+        (npy_bytes("'<f4'", "(" * 3000), " is damaged: its header is not that of an array"),
+        (npy_bytes("'nonsense'", "(80, 7)"), " is damaged: its header is not that of an array"),
+        (npy_bytes("[('a', '<f4')]", "(80, 7)"), " holds values of dtype [('a', '<f4')], and floats are needed; "
+         "objects are never unpickled"),
+        (
+            npy_bytes("'<f4'", "(80, 1000000000000)", bytes(64)),
+            " claims shape [80, 1000000000000] of float32, 320000000000000 bytes: 147 are there or allowed",
+        ),
+        (
+            npy_bytes("'<f4'", "(80, 1)", bytes(319)),
+            " is cut short: shape [80, 1] of float32 takes 320 bytes, 319 are there",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")
+def test_hostile_npy(tmp_path, content, text):
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    assert refusal(path) == f"mel file {str(path)!r}{text}"
+
+
+def test_negative_shape(tmp_path):
+    path = tmp_path / "a.npy"
+    for shape in ("(-80, 7)", "(-80, -7)", "(80, True)"):
+        path.write_bytes(npy_bytes("'<f4'", shape, bytes(4 * 560)))
+        refusal(path)
+
+
+def test_npz_bomb_takes_no_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    header = npy_bytes("'<f4'", "(80, 2000000)")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("mel.npy", "w") as entry:
+        entry.write(header)
+        for _ in range(640):
+            entry.write(bytes(1_000_000))
+    assert path.stat().st_size < 1_000_000
+    tracemalloc.start()
+    text = refusal(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "claims shape [80, 2000000] of float32, 640000000 bytes" in text
+    assert peak < 4 * path.stat().st_size + (4 << 20)
+
+
+def test_files_that_are_none(tmp_path):
+    folder = tmp_path / "x.npy"
+    folder.mkdir()
+    assert refusal(folder) == f"mel file {str(folder)!r} is a folder: name the checkpoint file in it"
+    missing = tmp_path / "missing.npy"
+    assert refusal(missing) == f"mel file {str(missing)!r} cannot be read: No such file or directory"
+    other = tmp_path / "a.txt"
+    assert refusal(other) == (
+        f"mel file {str(other)!r} has the suffix '.txt', and mels are .npy, .npz, .pt, .pth or .safetensors"
+    )
+    html = tmp_path / "a.npz"
+    html.write_bytes(b"<html>" * 20)
+    assert refusal(html).startswith(f"mel file {str(html)!r} ")
+    pickled = tmp_path / "a.pt"
+    pickled.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    assert refusal(pickled).startswith(f"mel file {str(pickled)!r} ")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_write_and_read_back(tmp_path):
+    path = tmp_path / "out.npy"
+    write_mel_file(path, MEL.T.T[:, ::2])
+    assert np.array_equal(np.load(path, allow_pickle=False), MEL[:, ::2])
+    assert np.array_equal(read_mel_file(path, 80), MEL[:, ::2])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.npy"]
+    with pytest.raises(OutputError):
+        write_mel_file(tmp_path / "no" / "out.npy", MEL)
+
+
+def _container(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "npy":
+        np.save(buffer, MEL)
+    elif kind == "npz":
+        np.savez(buffer, mel=MEL)
+    else:
+        np.savez_compressed(buffer, mel=MEL)
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["npy", "npz", "deflated npz"])
+def test_mutated_files_raise_nothing_but_mel_errors(tmp_path, kind):
+    whole = _container(kind)
+    path = tmp_path / ("a.npy" if kind == "npy" else "a.npz")
+    head = min(len(whole), 200)
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        edits=st.lists(st.tuples(st.integers(-200, head - 1), st.integers(0, 255)), max_size=6),
+        keep=st.one_of(st.just(len(whole)), st.integers(0, len(whole))),
+    )
+    def run(edits, keep):
+        content = bytearray(whole)
+        for position, value in edits:
+            content[position] = value
+        path.write_bytes(content[:keep])
+        try:
+            mel = read_mel_file(path, 80)
+        except MelError:
+            return
+        assert mel.shape[0] == 80
+
+    run()
