@@ -74,8 +74,8 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
 constexpr int kTileBlock = 12;
 
 // Fetches the rows that a panel of a block will write or add into the caches, a few at a time while the products run: the
-// processor does not foresee rows with these strides, and the inverse transforms would wait for each. With fewer channels
-// or shorter tiles the fetching costs more than it saves.
+// processor does not foresee rows with these strides, and the inverse transforms would wait for each. With tiles of
+// 8 samples it costs more than it saves.
 template <bool Write>
 class RowFetcher {
  public:
@@ -217,7 +217,7 @@ struct Spectral {
       }
     }
 
-    const bool fetch = N >= 32 && out_padded >= 96;
+    const bool fetch = N >= 16;
     const float* weights = c.weights;
     for (int column = 0; column < out_padded; column += kPanel) {
       const int vectors = panel_vectors(column, out_padded);
