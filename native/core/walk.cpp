@@ -10,14 +10,14 @@ namespace {
 
 Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
-// Calls f(begin, end, thread) on pieces of [0, count) of at least `least`, some more than threads, so that a thread that is
-// late leaves some of its share to others.
+// Calls f(begin, end, thread) on pieces of [0, count): as many for each thread, and where each is of at least `least`, several,
+// so that a thread that is late leaves some of its share to others.
 template <class F>
 void share(Team team, Index count, Index least, F&& f) {
   if (count <= 0) return;
-  if (team.threads() == 1) return f(Index{0}, count, 0);
   const Index threads = team.threads();
-  const Index pieces = std::clamp<Index>(count / least, std::min(threads, count), 4 * threads);
+  if (threads == 1) return f(Index{0}, count, 0);
+  const Index pieces = std::min(count, threads * std::clamp<Index>(count / (least * threads), 1, 4));
   team.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
 }
 
