@@ -39,7 +39,7 @@ constexpr double kCacheBytes = 32e6;
 
 // Bytes of one buffer of a block. Smaller ones would stay in the second cache but read the weights more often, which costs
 // more; larger ones gain nothing (docs/engine-notes.md).
-constexpr double kBlockBytes = 1e6;
+constexpr double kBlockBytes = 1.5e6;
 
 struct Size {
   double in, out;  // padded channels
