@@ -130,10 +130,11 @@ void Walk::transpose(const StageStep& step, const Rows& in, const Rows& out, Ind
   const Index taps = up.taps();
   share(team_, last - first, std::max<Index>(8, kLeastRows / up.rate), [&](Index piece_begin, Index piece_end, int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.rate - up.padding;
-    // The first super-row may begin before the rows that are asked for, even before the buffer: the pointer is not read there.
-    step.kernels->conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels, up.kernel_size,
-                             up.rate, out.row(y), out.channels, piece_end - piece_begin, std::max<Index>(0, begin - y),
-                             std::min((piece_end - piece_begin) * up.rate, out.end - y), step.bias, workspace_.scratch(thread)});
+    const Index count = piece_end - piece_begin;
+    // The first super-row may begin before the rows that are asked for; it does not write there.
+    step.kernels->conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels,
+                                  up.kernel_size, up.rate, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
+                                  std::min(count * up.rate, out.end - y), step.bias, workspace_.scratch(thread)});
   });
 }
 
