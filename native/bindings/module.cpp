@@ -180,7 +180,8 @@ class PyGenerator {
     check(graph);
     std::vector<LayerWeights> sources;
     const auto take = [&](const std::string& name, std::vector<int> shape) {
-      sources.push_back({parameter(weights, name + ".weight", shape), parameter(weights, name + ".bias", {bias_size(shape, name, graph)})});
+      const int channels = bias_size(shape, name, graph);
+      sources.push_back({parameter(weights, name + ".weight", shape), parameter(weights, name + ".bias", {channels})});
     };
     take(graph.pre.name, {graph.pre.out_channels, graph.pre.in_channels, graph.pre.kernel_size});
     for (const Stage& stage : graph.stages) {

@@ -118,7 +118,8 @@ void Generator::run(const std::vector<Item>& items, const StopRequest& stop) {
   Local& mine = local();
   const FlushDenormals mode;
   // As many as fill all threads go side by side: no waiting for each other. The rest get all threads each.
-  const std::size_t abreast = threads_ > 1 ? items.size() / static_cast<std::size_t>(threads_) * static_cast<std::size_t>(threads_) : 0;
+  const auto threads = static_cast<std::size_t>(threads_);
+  const std::size_t abreast = threads > 1 ? items.size() / threads * threads : 0;
   if (abreast > 0) run_abreast({items.begin(), items.begin() + static_cast<Index>(abreast)}, mine, stop);
   if (abreast == items.size()) return;
   Loan workspace(mine, *offline_, threads_);

@@ -4,10 +4,11 @@
 
 namespace hifigan {
 
-PackedWeights::PackedWeights(const Graph& graph, const Kernels& kernels, std::vector<LayerWeights> sources)
-    : kernels_(kernels), sources_(std::move(sources)) {
+PackedWeights::PackedWeights(const Graph& graph, const Kernels& isa, std::vector<LayerWeights> sources)
+    : sources_(std::move(sources)) {
   const auto add = [&](Kind kind, const auto& layer, int rate) {
-    layers_.push_back({kind, layer.in_channels, layer.out_channels, layer.kernel_size, rate});
+    const Kernels& kernels = kernels_for(isa, kind == Kind::kPost ? layer.in_channels : layer.out_channels);
+    layers_.push_back({&kernels, kind, layer.in_channels, layer.out_channels, layer.kernel_size, rate});
     const auto channels = static_cast<std::size_t>(layer.out_channels);
     biases_.emplace_back(static_cast<std::size_t>(kernels.padded_channels(layer.out_channels)), true);
     std::copy_n(sources_.at(layers_.size() - 1).bias, channels, biases_.back().data());
@@ -25,27 +26,27 @@ PackedWeights::PackedWeights(const Graph& graph, const Kernels& kernels, std::ve
 }
 
 std::size_t PackedWeights::size_of(const Layer& layer, Algorithm algorithm) const {
-  const auto [kind, in, out, k, rate] = layer;
-  if (kind == Kind::kPost) return kernels_.post_weights_size(in, k);
-  if (kind == Kind::kTranspose) return kernels_.transpose_weights_size(in, out, k, rate);
-  if (algorithm.tiled) return kernels_.tiled_weights_size(algorithm.transform, in, out);
-  return kernels_.direct_weights_size(in, out, k);
+  const auto [kernels, kind, in, out, k, rate] = layer;
+  if (kind == Kind::kPost) return kernels->post_weights_size(in, k);
+  if (kind == Kind::kTranspose) return kernels->transpose_weights_size(in, out, k, rate);
+  if (algorithm.tiled) return kernels->tiled_weights_size(algorithm.transform, in, out);
+  return kernels->direct_weights_size(in, out, k);
 }
 
 void PackedWeights::add_jobs(const Layer& layer, const LayerWeights& source, Algorithm algorithm, float* out,
                              std::vector<Job>& jobs) const {
-  const auto [kind, in, n_out, k, rate] = layer;
+  const auto [kernels, kind, in, n_out, k, rate] = layer;
   int units = 1;
-  auto pack = kernels_.pack_post;
+  auto pack = kernels->pack_post;
   if (kind == Kind::kTranspose) {
-    units = kernels_.transpose_pack_units(in, n_out, k, rate);
-    pack = kernels_.pack_transpose;
+    units = kernels->transpose_pack_units(in, n_out, k, rate);
+    pack = kernels->pack_transpose;
   } else if (kind == Kind::kConv && algorithm.tiled) {
-    units = kernels_.tiled_pack_units(algorithm.transform, in, n_out);
-    pack = kernels_.pack_tiled;
+    units = kernels->tiled_pack_units(algorithm.transform, in, n_out);
+    pack = kernels->pack_tiled;
   } else if (kind == Kind::kConv) {
-    units = kernels_.direct_pack_units(in, n_out, k);
-    pack = kernels_.pack_direct;
+    units = kernels->direct_pack_units(in, n_out, k);
+    pack = kernels->pack_direct;
   }
   // A layer is cut in a few pieces: enough to share, few enough to be worth a call.
   const int pieces = std::min(units, 8);

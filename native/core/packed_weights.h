@@ -22,7 +22,7 @@ struct LayerWeights {
 class PackedWeights {
  public:
   // `sources` in the order of a plan's layers; what they point at must live as long as this object.
-  PackedWeights(const Graph& graph, const Kernels& kernels, std::vector<LayerWeights> sources);
+  PackedWeights(const Graph& graph, const Kernels& isa, std::vector<LayerWeights> sources);
 
   // Lays out what the plan needs and is not there yet, on all threads of the pool, which the caller holds.
   // Throws std::bad_alloc.
@@ -40,6 +40,7 @@ class PackedWeights {
   };
   enum class Kind { kConv, kTranspose, kPost };
   struct Layer {
+    const Kernels* kernels;
     Kind kind;
     int in_channels, out_channels, kernel_size, rate;
   };
@@ -47,7 +48,6 @@ class PackedWeights {
   std::size_t size_of(const Layer& layer, Algorithm algorithm) const;
   void add_jobs(const Layer& layer, const LayerWeights& source, Algorithm algorithm, float* out, std::vector<Job>& jobs) const;
 
-  const Kernels& kernels_;
   std::vector<Layer> layers_;
   std::vector<LayerWeights> sources_;
   std::vector<AlignedBuffer> biases_;

@@ -25,12 +25,13 @@ struct Costs {
 
 Costs costs_of(const Kernels& kernels) {
   if (std::strcmp(kernels.name, "avx512") == 0) {
-    return {108e3, {1.3, 1.3, 1.20, 1.22, 1.60, 2.10}, {0.4, 0.4, 0.40, 0.22, 0.15, 0.15}, 14e3, 100e3};
+    return {108e3, {1.1, 1.1, 1.00, 1.05, 1.08, 1.15}, {0.4, 0.4, 0.42, 0.30, 0.42, 1.00}, 16e3, 100e3};
   }
   if (std::strcmp(kernels.name, "avx2") == 0) {
-    return {55e3, {1.3, 1.3, 1.15, 1.18, 1.45, 1.80}, {0.3, 0.3, 0.30, 0.20, 0.15, 0.15}, 14e3, 100e3};
+    return {59e3, {1.1, 1.1, 1.02, 1.10, 1.05, 1.22}, {0.5, 0.5, 0.55, 0.45, 0.45, 0.60}, 16e3, 100e3};
   }
-  return {12e3, {1.3, 1.3, 1.15, 1.18, 1.35, 1.50}, {0.3, 0.3, 0.30, 0.20, 0.15, 0.15}, 14e3, 100e3};
+  // The x86-64 baseline, and NEON, whose vectors are as wide and whose speed was not measured.
+  return {17e3, {1.1, 1.1, 1.03, 1.05, 1.00, 1.14}, {0.3, 0.3, 0.20, 0.22, 0.40, 0.50}, 16e3, 100e3};
 }
 
 // Weights beyond this are taken to come from memory each time.
@@ -38,7 +39,7 @@ constexpr double kCacheBytes = 32e6;
 
 // Bytes of one buffer of a block. Smaller ones would stay in the second cache but read the weights more often, which costs
 // more; larger ones gain nothing (docs/engine-notes.md).
-constexpr double kBlockBytes = 2e6;
+constexpr double kBlockBytes = 1.5e6;
 
 struct Size {
   double in, out;  // padded channels
@@ -60,7 +61,8 @@ double tiled_us(const Costs& costs, const Kernels& kernels, const Conv& conv, Tr
   return tiles * shape.products * size.in * size.out / costs.macs_per_us * factor;
 }
 
-Algorithm cheapest(const Costs& costs, const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
+Algorithm cheapest(const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
+  const Costs costs = costs_of(kernels);
   // Whether a cache holds the weights until the next block depends on the whole stage; V1's stages have 18 such layers.
   const auto total = [&](double arithmetic_us, double bytes) {
     return arithmetic_us + weights_us(costs, bytes, bytes * 18, size.blocks);
@@ -90,8 +92,7 @@ bool possible(const Kernels& kernels, const Conv& conv, Algorithm algorithm) {
 
 class Planner {
  public:
-  Planner(const Graph& graph, const Kernels& kernels, const ForcedAlgorithms& forced)
-      : graph_(graph), kernels_(kernels), costs_(costs_of(kernels)), forced_(forced) {}
+  Planner(const Graph& graph, const Kernels& isa, const ForcedAlgorithms& forced) : graph_(graph), isa_(isa), forced_(forced) {}
 
   Plan run(int segment_frames) {
     plan_.segment_frames = segment_frames;
@@ -99,7 +100,7 @@ class Planner {
     add_conv(graph_.pre, size_of(graph_.pre.in_channels, graph_.pre.out_channels, rows, rows));
     for (const Stage& stage : graph_.stages) {
       const ConvTranspose& up = stage.upsample;
-      const double row_bytes = 4.0 * kernels_.padded_channels(up.out_channels);
+      const double row_bytes = 4.0 * padded(up.out_channels);
       // A stage whose weights come from memory reads them once per segment.
       const bool whole = stage_bytes(stage) > kCacheBytes;
       const double block = whole ? rows : std::clamp(std::floor(kBlockBytes / row_bytes / up.rate), 1.0, rows);
@@ -120,9 +121,12 @@ class Planner {
   }
 
  private:
+  double padded(int channels) const { return kernels_for(isa_, channels).padded_channels(channels); }
+
   Size size_of(int in, int out, double rows, double block) const {
-    return {static_cast<double>(kernels_.padded_channels(in)), static_cast<double>(kernels_.padded_channels(out)), rows, block,
-            std::ceil(rows / block)};
+    // A walk cuts a segment into equal blocks.
+    const double blocks = std::ceil(rows / block);
+    return {padded(in), padded(out), rows, rows / blocks, blocks};
   }
 
   // Of the residual blocks' weights, if all of them were transformed in the middle size.
@@ -131,7 +135,7 @@ class Planner {
     for (const Resblock& resblock : stage.resblocks) {
       for (const auto& unit : resblock.units) {
         for (const Conv& conv : unit) {
-          bytes += 4.0 * 25 * kernels_.padded_channels(conv.in_channels) * kernels_.padded_channels(conv.out_channels);
+          bytes += 4.0 * 25 * padded(conv.in_channels) * padded(conv.out_channels);
         }
       }
     }
@@ -140,48 +144,51 @@ class Planner {
 
   void add_conv(const Conv& conv, const Size& size) {
     LayerPlan layer = entry(conv.name, "conv", size);
-    layer.algorithm = cheapest(costs_, kernels_, conv, size, layer);
+    const Kernels& kernels = kernels_for(isa_, conv.out_channels);
+    layer.algorithm = cheapest(kernels, conv, size, layer);
     const auto named = forced_.find(conv.name), all = forced_.find("*");
     if (named != forced_.end()) {
       layer.algorithm = algorithm_named(named->second);
       used_[conv.name] = true;
-      if (!possible(kernels_, conv, layer.algorithm)) {
+      if (!possible(kernels, conv, layer.algorithm)) {
         throw std::invalid_argument("layer " + conv.name + " with kernel " + std::to_string(conv.kernel_size) +
-                                    " cannot be computed by " + named->second + " on " + kernels_.name);
+                                    " cannot be computed by " + named->second + " on " + kernels.name);
       }
     } else if (all != forced_.end()) {
       const Algorithm algorithm = algorithm_named(all->second);
-      layer.algorithm = possible(kernels_, conv, algorithm) ? algorithm : Algorithm{};
+      layer.algorithm = possible(kernels, conv, algorithm) ? algorithm : Algorithm{};
     }
-    if (named != forced_.end() || all != forced_.end()) predict_forced(conv, size, layer);
+    if (named != forced_.end() || all != forced_.end()) predict_forced(kernels, conv, size, layer);
     plan_.layers.push_back(layer);
   }
 
-  void predict_forced(const Conv& conv, const Size& size, LayerPlan& layer) const {
+  static void predict_forced(const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
+    const Costs costs = costs_of(kernels);
     const bool tiled = layer.algorithm.tiled;
     const double products =
-        tiled ? kernels_.transform_shape(layer.algorithm.transform, conv.kernel_size).products : conv.kernel_size;
+        tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).products : conv.kernel_size;
     layer.weight_bytes = 4 * products * size.in * size.out;
-    layer.predicted_us = tiled ? tiled_us(costs_, kernels_, conv, layer.algorithm.transform, size)
-                               : products * size.segment_rows * size.in * size.out / costs_.macs_per_us;
+    layer.predicted_us = tiled ? tiled_us(costs, kernels, conv, layer.algorithm.transform, size)
+                               : products * size.segment_rows * size.in * size.out / costs.macs_per_us;
   }
 
   void add_transpose(const ConvTranspose& up, const Size& size) {
     LayerPlan layer = entry(up.name, "conv_transpose", size);
     layer.rows *= up.rate;
     layer.block_rows *= up.rate;
+    const Costs costs = costs_of(kernels_for(isa_, up.out_channels));
     const double macs = up.taps() * up.rate * size.in * size.out;
     layer.weight_bytes = 4 * macs;
-    layer.predicted_us = size.segment_rows * macs / costs_.macs_per_us + weights_us(costs_, 4 * macs, 4 * macs, size.blocks);
+    layer.predicted_us = size.segment_rows * macs / costs.macs_per_us + weights_us(costs, 4 * macs, 4 * macs, size.blocks);
     plan_.layers.push_back(layer);
   }
 
   void add_post(const Conv& conv, double rows) {
     LayerPlan layer = entry(conv.name, "conv_post", size_of(conv.in_channels, 1, rows, rows));
-    const double macs = conv.kernel_size * kernels_.padded_channels(conv.in_channels);
+    const double macs = conv.kernel_size * padded(conv.in_channels);
     layer.weight_bytes = 4 * macs;
     // No product of matrices: the input is read once per tap, and half of the speed is lost in adding up lanes.
-    layer.predicted_us = 2 * rows * macs / costs_.macs_per_us;
+    layer.predicted_us = 2 * rows * macs / costs_of(kernels_for(isa_, conv.in_channels)).macs_per_us;
     plan_.layers.push_back(layer);
   }
 
@@ -190,8 +197,7 @@ class Planner {
   }
 
   const Graph& graph_;
-  const Kernels& kernels_;
-  const Costs costs_;
+  const Kernels& isa_;
   const ForcedAlgorithms& forced_;
   std::map<std::string, bool> used_;
   Plan plan_;
@@ -201,6 +207,12 @@ class Planner {
 
 std::string name_of(Algorithm algorithm) {
   return algorithm.tiled ? kTransformNames[static_cast<int>(algorithm.transform)] : "direct";
+}
+
+const Kernels& kernels_for(const Kernels& isa, int channels) {
+  if (std::strcmp(isa.name, "avx512") != 0) return isa;
+  const Kernels* narrower = find_kernels("avx2");
+  return narrower && channels <= narrower->lanes ? *narrower : isa;
 }
 
 Algorithm algorithm_named(const std::string& name) {

@@ -4,8 +4,12 @@
 
 namespace hifigan {
 
-Program::Program(const Graph& graph, const Kernels& kernels, Plan plan, const PackedWeights& weights)
-    : graph_(graph), kernels_(kernels), plan_(std::move(plan)), mel_channels_(kernels.padded_channels(graph.pre.in_channels)) {
+Program::Program(const Graph& graph, const Kernels& isa, Plan plan, const PackedWeights& weights)
+    : graph_(graph),
+      isa_(isa),
+      plan_(std::move(plan)),
+      mel_channels_(kernels_for(isa, graph.pre.out_channels).padded_channels(graph.pre.in_channels)),
+      pre_channels_(kernels_for(isa, graph.pre.out_channels).padded_channels(graph.pre.out_channels)) {
   std::size_t layer = 0;
   const Index segment = plan_.segment_frames;
   // A walk takes up to one segment at a time; what a layer keeps behind comes on top.
@@ -14,23 +18,25 @@ Program::Program(const Graph& graph, const Kernels& kernels, Plan plan, const Pa
   pre_ = conv_step(graph.pre, layer, weights);
   const int taps = graph.stages.front().upsample.taps();
   pre_rows_ = segment + graph.pre.span() + 2 * taps + 1;
-  add_carry(2 * taps + 1, kernels.padded_channels(graph.pre.out_channels), taps);
+  add_carry(2 * taps + 1, pre_channels_, taps);
   for (std::size_t i = 0; i < graph.stages.size(); ++i) {
     stages_.push_back(stage_step(graph.stages[i], i, layer, weights));
   }
-  post_ = {&graph.post, layer, {}, {}, weights.weights(layer, {}), weights.bias(layer)};
+  const Kernels& kernels = kernels_for(isa, graph.post.in_channels);
+  post_ = {&graph.post, &kernels, layer, {}, {}, weights.weights(layer, {}), weights.bias(layer)};
   scratch_floats_ = std::max(scratch_floats_, kernels.post_scratch_size(graph.post.in_channels, graph.post.kernel_size));
 }
 
 ConvStep Program::conv_step(const Conv& conv, std::size_t& layer, const PackedWeights& weights) {
   const Algorithm algorithm = plan_.layers.at(layer).algorithm;
-  ConvStep step{&conv, layer, algorithm, {}, weights.weights(layer, algorithm), weights.bias(layer)};
+  const Kernels& kernels = kernels_for(isa_, conv.out_channels);
+  ConvStep step{&conv, &kernels, layer, algorithm, {}, weights.weights(layer, algorithm), weights.bias(layer)};
   std::size_t scratch;
   if (algorithm.tiled) {
-    step.shape = kernels_.transform_shape(algorithm.transform, conv.kernel_size);
-    scratch = kernels_.tiled_scratch_size(algorithm.transform, conv.in_channels, conv.out_channels);
+    step.shape = kernels.transform_shape(algorithm.transform, conv.kernel_size);
+    scratch = kernels.tiled_scratch_size(algorithm.transform, conv.in_channels, conv.out_channels);
   } else {
-    scratch = kernels_.direct_scratch_size(conv.in_channels, conv.out_channels, conv.kernel_size, conv.dilation);
+    scratch = kernels.direct_scratch_size(conv.in_channels, conv.out_channels, conv.kernel_size, conv.dilation);
   }
   scratch_floats_ = std::max(scratch_floats_, scratch);
   ++layer;
@@ -39,15 +45,17 @@ ConvStep Program::conv_step(const Conv& conv, std::size_t& layer, const PackedWe
 
 StageStep Program::stage_step(const Stage& stage, std::size_t index, std::size_t& layer, const PackedWeights& weights) {
   const ConvTranspose& up = stage.upsample;
+  const Kernels& kernels = kernels_for(isa_, up.out_channels);
   StageStep step{};
+  step.kernels = &kernels;
   step.upsample = &up;
   step.layer = layer;
   step.weights = weights.weights(layer, {});
   step.bias = weights.bias(layer);
   ++layer;
   scratch_floats_ = std::max(
-      scratch_floats_, kernels_.transpose_scratch_size(up.in_channels, up.out_channels, up.kernel_size, up.rate));
-  step.channels = kernels_.padded_channels(up.out_channels);
+      scratch_floats_, kernels.transpose_scratch_size(up.in_channels, up.out_channels, up.kernel_size, up.rate));
+  step.channels = kernels.padded_channels(up.out_channels);
   step.block = plan_.block_rows.at(index);
   const bool last = index + 1 == graph_.stages.size();
   step.consumer_taps = last ? graph_.post.span() : graph_.stages[index + 1].upsample.taps();
@@ -94,7 +102,7 @@ Workspace::Workspace(const Program& program, int threads) {
   std::vector<std::size_t> sizes;
   const auto add = [&](Index rows, Index channels) { sizes.push_back(static_cast<std::size_t>(rows * channels)); };
   add(program.mel_rows(), program.mel_channels());
-  add(program.pre_rows(), program.kernels().padded_channels(program.graph().pre.out_channels));
+  add(program.pre_rows(), program.pre_channels());
   sizes.insert(sizes.end(), 3, program.stage_floats());
   for (const StageStep& stage : program.stages()) add(stage.capacity, stage.channels);
   first_scratch_ = sizes.size();

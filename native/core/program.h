@@ -12,6 +12,7 @@ namespace hifigan {
 // A convolution with its packed weights.
 struct ConvStep {
   const Conv* conv;
+  const Kernels* kernels;
   std::size_t layer;  // index in the plan
   Algorithm algorithm;
   TransformShape shape;
@@ -41,6 +42,7 @@ struct ResblockStep {
 
 struct StageStep {
   const ConvTranspose* upsample;
+  const Kernels* kernels;
   std::size_t layer;
   const float* weights;
   const float* bias;
@@ -57,10 +59,9 @@ struct StageStep {
 // Immutable once made; shared by all streams of one plan.
 class Program {
  public:
-  Program(const Graph& graph, const Kernels& kernels, Plan plan, const PackedWeights& weights);
+  Program(const Graph& graph, const Kernels& isa, Plan plan, const PackedWeights& weights);
 
   const Graph& graph() const { return graph_; }
-  const Kernels& kernels() const { return kernels_; }
   const Plan& plan() const { return plan_; }
   const ConvStep& pre() const { return pre_; }
   const ConvStep& post() const { return post_; }
@@ -68,6 +69,7 @@ class Program {
   const std::vector<CarrySpec>& carries() const { return carries_; }
 
   Index mel_channels() const { return mel_channels_; }
+  Index pre_channels() const { return pre_channels_; }
   std::size_t mel_carry() const { return 0; }
   std::size_t pre_carry() const { return 1; }
   Index mel_rows() const { return mel_rows_; }
@@ -81,12 +83,12 @@ class Program {
   std::size_t add_carry(Index rows, Index channels, Index zeros);
 
   const Graph& graph_;
-  const Kernels& kernels_;
+  const Kernels& isa_;
   Plan plan_;
   ConvStep pre_{}, post_{};
   std::vector<StageStep> stages_;
   std::vector<CarrySpec> carries_;
-  Index mel_channels_, mel_rows_, pre_rows_;
+  Index mel_channels_, pre_channels_, mel_rows_, pre_rows_;
   std::size_t stage_floats_ = 0, scratch_floats_ = 0;
 };
 

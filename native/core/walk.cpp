@@ -10,14 +10,14 @@ namespace {
 
 Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
-// Calls f(begin, end, thread) on pieces of [0, count) of at least `least`, some more than threads, so that a thread that is
-// late leaves some of its share to others.
+// Calls f(begin, end, thread) on pieces of [0, count): as many for each thread, and where each is of at least `least`, several,
+// so that a thread that is late leaves some of its share to others.
 template <class F>
 void share(Team team, Index count, Index least, F&& f) {
   if (count <= 0) return;
-  if (team.threads() == 1) return f(Index{0}, count, 0);
   const Index threads = team.threads();
-  const Index pieces = std::clamp<Index>(count / least, std::min(threads, count), 4 * threads);
+  if (threads == 1) return f(Index{0}, count, 0);
+  const Index pieces = std::min(count, threads * std::clamp<Index>(count / (least * threads), 1, 4));
   team.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
 }
 
@@ -52,7 +52,6 @@ constexpr Index kLeastSamples = 1024;
 
 Walk::Walk(const Program& program, StreamState& state, Workspace& workspace, Team team, StopRequest stop, double* layer_seconds)
     : program_(program),
-      kernels_(program.kernels()),
       state_(state),
       workspace_(workspace),
       team_(team),
@@ -105,7 +104,7 @@ void Walk::conv(const ConvStep& step, const Rows& in, float slope_in, const Out&
     share(team_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
       TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
       tiled.conv.scratch = workspace_.scratch(thread);
-      kernels_.conv_tiled(tiled);
+      step.kernels->conv_tiled(tiled);
     });
     return;
   }
@@ -118,7 +117,7 @@ void Walk::conv(const ConvStep& step, const Rows& in, float slope_in, const Out&
     if (part.epilogue.residual) part.epilogue.residual += begin * part.epilogue.residual_stride;
     if (part.epilogue.addend) part.epilogue.addend += begin * part.epilogue.addend_stride;
     part.scratch = workspace_.scratch(thread);
-    kernels_.conv_direct(part);
+    step.kernels->conv_direct(part);
   });
 }
 
@@ -131,10 +130,11 @@ void Walk::transpose(const StageStep& step, const Rows& in, const Rows& out, Ind
   const Index taps = up.taps();
   share(team_, last - first, std::max<Index>(8, kLeastRows / up.rate), [&](Index piece_begin, Index piece_end, int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.rate - up.padding;
-    // The first super-row may begin before the rows that are asked for, even before the buffer: the pointer is not read there.
-    kernels_.conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels, up.kernel_size,
-                             up.rate, out.row(y), out.channels, piece_end - piece_begin, std::max<Index>(0, begin - y),
-                             std::min((piece_end - piece_begin) * up.rate, out.end - y), step.bias, workspace_.scratch(thread)});
+    const Index count = piece_end - piece_begin;
+    // The first super-row may begin before the rows that are asked for; it does not write there.
+    step.kernels->conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels,
+                                  up.kernel_size, up.rate, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
+                                  std::min(count * up.rate, out.end - y), step.bias, workspace_.scratch(thread)});
   });
 }
 
@@ -146,7 +146,7 @@ void Walk::post(const Rows& in, bool final, float* audio) {
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
   share(team_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
     const Index first = begin + piece_begin - layer.padding;
-    kernels_.conv_post({in.row(first), in.channels, in.end - first, step.weights, layer.in_channels, layer.kernel_size,
+    step.kernels->conv_post({in.row(first), in.channels, in.end - first, step.weights, layer.in_channels, layer.kernel_size,
                         *step.bias, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
   });
   state_.samples = end;

@@ -59,7 +59,6 @@ class Walk {
   void save(std::size_t carry, const Rows& rows, Index first, Index end);
 
   const Program& program_;
-  const Kernels& kernels_;
   StreamState& state_;
   Workspace& workspace_;
   Team team_;

@@ -14,6 +14,9 @@ constexpr int panel_vectors(int column, int columns) {
   return columns - column >= kPanel ? kPanelVectors : (columns - column) / kLanes;
 }
 
+// How far ahead of the arithmetic weights are fetched, in floats.
+constexpr Index kWeightsAhead = 2048;
+
 // Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory.
 struct LeftMatrix {
   const float* data;
@@ -24,23 +27,23 @@ struct LeftMatrix {
   int groups;
 };
 
-// One micro-kernel: c = (from ? from : 0) + a b, with B as [k][Vectors * kLanes]; `from` has the shape and stride of c.
-// DenseRows says that the row stride is kLanes, which the addresses then hold as constants.
+// sum += a b, with B as [k][Vectors * kLanes]. DenseRows says that the row stride is kLanes, which the addresses then hold as
+// constants.
 template <int Rows, int Vectors, bool DenseRows>
-void product_rows(const LeftMatrix& a, const float* b, const float* from, float* c, Index c_stride) {
+HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Vec (&sum)[Rows][Vectors]) {
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
-  Vec sum[Rows][Vectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = from ? load(from + i * c_stride + j * kLanes) : zero();
-  }
   for (int tap = 0; tap < a.taps; ++tap) {
     const float* left = a.data + tap * a.tap_stride;
     for (int group = 0; group < a.groups; ++group) {
 #pragma GCC unroll 4
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
+        // The weights come by once per block of rows, from the last cache or from memory: fetched past the second cache,
+        // where they would drive out what the layer reads again.
+#pragma GCC unroll 4
+        for (int column = 0; column < Vectors * kLanes; column += 16) {
+          __builtin_prefetch(b + kWeightsAhead + k * Vectors * kLanes + column, 0, 0);
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < Vectors; ++j) right[j] = load(b + (k * Vectors + j) * kLanes);
 #pragma GCC unroll 16
@@ -54,6 +57,10 @@ void product_rows(const LeftMatrix& a, const float* b, const float* from, float*
       b += kLanes * Vectors * kLanes;
     }
   }
+}
+
+template <int Rows, int Vectors>
+HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index c_stride) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
@@ -61,40 +68,131 @@ void product_rows(const LeftMatrix& a, const float* b, const float* from, float*
   }
 }
 
-using ProductRows = void (*)(const LeftMatrix& a, const float* b, const float* from, float* c, Index c_stride);
+// One micro-kernel: c = a b.
+template <int Rows, int Vectors, bool DenseRows>
+void product_rows(const LeftMatrix& a, const float* b, float* c, Index c_stride) {
+  Vec sum[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
+  }
+  accumulate<Rows, Vectors, DenseRows>(a, b, sum);
+  store_sums(sum, c, c_stride);
+}
+
+// Three products that share the first: c1 = a0 b0 + a1 b1 and c2 = a0 b0 + a2 b2, where a1 and a2 lie one and two a_plane
+// behind a0, and b1 and b2 behind b0 without a gap.
+template <int Rows, int Vectors>
+void product_bin(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) {
+  const Index matrix = Index{a.groups} * kLanes * Vectors * kLanes;
+  LeftMatrix left = a;
+  Vec sum[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
+  }
+  accumulate<Rows, Vectors, true>(left, b, sum);
+  store_sums(sum, c2, c_stride);
+  left.data += a_plane;
+  accumulate<Rows, Vectors, true>(left, b + matrix, sum);
+  store_sums(sum, c1, c_stride);
+  left.data += a_plane;
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = load(c2 + i * c_stride + j * kLanes);
+  }
+  accumulate<Rows, Vectors, true>(left, b + 2 * matrix, sum);
+  store_sums(sum, c2, c_stride);
+}
+
+using ProductRows = void (*)(const LeftMatrix& a, const float* b, float* c, Index c_stride);
+using ProductBin = void (*)(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride);
 
 template <bool DenseRows, int Rows = kMaxRows>
 ProductRows product_rows_for(int rows, int vectors) {
+  static_assert(kPanelVectors == 2, "a third width needs a third case");
   if constexpr (Rows == 0) {
     return nullptr;
   } else {
     if (rows != Rows) return product_rows_for<DenseRows, Rows - 1>(rows, vectors);
-    static_assert(kPanelVectors == 2, "a third width needs a third case");
     return vectors == 2 ? product_rows<Rows, 2, DenseRows> : product_rows<Rows, 1, DenseRows>;
   }
 }
 
-// `rows` rows cut into micro-kernels of nearly equal height.
-template <bool DenseRows>
-class Product {
- public:
-  Product(int rows, int vectors) : parts_((rows + kMaxRows - 1) / kMaxRows), height_(rows / parts_), taller_(rows % parts_) {
-    low_ = product_rows_for<DenseRows>(height_, vectors);
-    tall_ = taller_ ? product_rows_for<DenseRows>(height_ + 1, vectors) : low_;
+template <int Rows = kMaxRows>
+ProductBin product_bin_for(int rows, int vectors) {
+  if constexpr (Rows == 0) {
+    return nullptr;
+  } else {
+    if (rows != Rows) return product_bin_for<Rows - 1>(rows, vectors);
+    return vectors == 2 ? product_bin<Rows, 2> : product_bin<Rows, 1>;
   }
+}
 
-  HIFIGAN_INLINE void run(LeftMatrix a, const float* b, const float* from, float* c, Index c_stride) const {
-    const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
+// `rows` rows cut into micro-kernels of nearly equal height.
+class RowParts {
+ public:
+  explicit RowParts(int rows)
+      : parts_((rows + kMaxRows - 1) / kMaxRows), height_(rows / parts_), taller_(rows % parts_) {}
+
+  int low() const { return height_; }
+  int tall() const { return taller_ ? height_ + 1 : height_; }
+
+  // Calls body(first row, whether the part is a tall one).
+  template <class Body>
+  HIFIGAN_INLINE void each(const Body& body) const {
+    int row = 0;
     for (int part = 0; part < parts_; ++part) {
-      const int height = part < taller_ ? height_ + 1 : height_;
-      (part < taller_ ? tall_ : low_)(a, b, from, c, c_stride);
-      a.data += height * row_stride;
-      c += height * c_stride;
-      if (from) from += height * c_stride;
+      const bool is_tall = part < taller_;
+      body(row, is_tall);
+      row += is_tall ? height_ + 1 : height_;
     }
   }
 
  private:
   int parts_, height_, taller_;
+};
+
+template <bool DenseRows>
+class Product {
+ public:
+  Product(int rows, int vectors)
+      : parts_(rows),
+        low_(product_rows_for<DenseRows>(parts_.low(), vectors)),
+        tall_(product_rows_for<DenseRows>(parts_.tall(), vectors)) {}
+
+  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, float* c, Index c_stride) const {
+    const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
+    parts_.each([&](int row, bool is_tall) {
+      LeftMatrix part = a;
+      part.data += row * row_stride;
+      (is_tall ? tall_ : low_)(part, b, c + row * c_stride, c_stride);
+    });
+  }
+
+ private:
+  RowParts parts_;
   ProductRows low_, tall_;
+};
+
+// Three products of a complex bin, with dense rows.
+class BinProduct {
+ public:
+  BinProduct(int rows, int vectors)
+      : parts_(rows), low_(product_bin_for(parts_.low(), vectors)), tall_(product_bin_for(parts_.tall(), vectors)) {}
+
+  HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) const {
+    parts_.each([&](int row, bool is_tall) {
+      LeftMatrix part = a;
+      part.data += row * kLanes;
+      (is_tall ? tall_ : low_)(part, a_plane, b, c1 + row * c_stride, c2 + row * c_stride, c_stride);
+    });
+  }
+
+ private:
+  RowParts parts_;
+  ProductBin low_, tall_;
 };

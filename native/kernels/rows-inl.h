@@ -44,7 +44,7 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     const float* weights = p.weights;
     for (int column = 0; column < p.columns; column += kPanel) {
       const int vectors = panel_vectors(column, p.columns);
-      (vectors == kPanelVectors ? wide : narrow).run(left, weights, nullptr, sums, kPanel);
+      (vectors == kPanelVectors ? wide : narrow).run(left, weights, sums, kPanel);
       sink(first, rows, column, vectors, sums);
       weights += Index{p.taps} * p.in_padded * vectors * kLanes;
     }

@@ -8,7 +8,7 @@
 //   output m - 1  lacks weights[k - 1] * (x[N + 1] - x[1]).
 // The N / 2 - 1 complex bins cost three real products each (Gauss): with X = a + ib and conj(W) = c + id,
 //   k1 = (a + b) c,  re = k1 - b (c + d),  im = k1 + a (d - c).
-// The last two products go on from the sums of the first, so that fewer planes of numbers pass through the caches.
+// The last two go on from the sums of the first in the micro-kernel, so that fewer planes pass through the caches.
 
 // Matrices: bin 0, bin N / 2, three for each of the bins between, then the two repairs. Planes of transformed input
 // correspond; a bin has a + b, a, b there, and c, d - c, -(c + d) among the weights.
@@ -73,6 +73,53 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
 // be read again from the near caches; the weights come through in one stream per block, which costs less.
 constexpr int kTileBlock = 12;
 
+// Fetches the rows that a panel of a block will write or add into the caches, a few at a time while the products run: the
+// processor does not foresee rows with these strides, and the inverse transforms would wait for each. With tiles of
+// 8 samples it costs more than it saves.
+template <bool Write>
+class RowFetcher {
+ public:
+  RowFetcher(const float* base, Index stride, int floats, const ConvArgs& c, int outputs, Index first_tile, int tiles,
+             int steps)
+      : base_(base),
+        stride_(stride),
+        floats_(floats),
+        dilation_(c.dilation),
+        outputs_(outputs),
+        tile_(first_tile),
+        end_(base ? first_tile + tiles : first_tile),
+        per_step_((tiles * outputs + steps - 1) / steps) {
+    begin_tile();
+  }
+
+  HIFIGAN_INLINE void step() {
+    for (int i = 0; i < per_step_ && tile_ < end_; ++i) {
+      for (int f = 0; f < floats_; f += kLine) __builtin_prefetch(at_ + f, Write ? 1 : 0);
+      at_ += dilation_ * stride_;
+      if (++row_ == outputs_) {
+        ++tile_;
+        begin_tile();
+      }
+    }
+  }
+
+ private:
+  static constexpr int kLine = 64 / sizeof(float);
+
+  void begin_tile() {
+    at_ = base_ + (tile_ % dilation_ + tile_ / dilation_ * outputs_ * dilation_) * stride_;
+    row_ = 0;
+  }
+
+  const float* base_;
+  const float* at_;
+  Index stride_;
+  int floats_;
+  Index dilation_, outputs_, tile_, end_;
+  int per_step_;
+  Index row_;
+};
+
 template <int N>
 struct Spectral {
   static constexpr int kPlanes = kSpectralPlanes<N>;
@@ -92,7 +139,7 @@ struct Spectral {
     const int padded = round_up_to_lanes(in_channels);
     constexpr std::size_t block = kTileBlock;
     return kProducts * (block * static_cast<std::size_t>(padded) + kPlanePadding) +
-           kPlanes * (block * kPanel + kPlanePadding) + block * kPanel + static_cast<std::size_t>(padded) * (N + 2);
+           kPlanes * (block * kPanel + kPlanePadding) + static_cast<std::size_t>(padded) * (N + 2);
   }
 
   // Weights become [panel][product][input channel][column of the panel]; a unit is one vector of columns.
@@ -150,8 +197,7 @@ struct Spectral {
     constexpr Index g_plane = kTileBlock * kPanel + kPlanePadding;
     float* const a = c.scratch;
     float* const g = a + kProducts * a_plane;
-    float* const shared = g + kPlanes * g_plane;  // the first product of a complex bin
-    float* const edge = shared + kTileBlock * kPanel;
+    float* const edge = g + kPlanes * g_plane;
 
     for (int t = 0; t < tiles; ++t) {
       const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
@@ -170,24 +216,35 @@ struct Spectral {
       }
     }
 
+    const bool fetch = N >= 16;
     const float* weights = c.weights;
     for (int column = 0; column < out_padded; column += kPanel) {
       const int vectors = panel_vectors(column, out_padded);
       const Index matrix = Index{in_padded} * vectors * kLanes;
       const Product<true> product(tiles, vectors);
-      const auto run = [&](int matrix_index, const float* from, float* to) {
-        product.run({a + matrix_index * a_plane, 0, a_group, kLanes, 1, groups}, weights + matrix_index * matrix, from, to,
-                    kPanel);
+      const BinProduct bin_product(tiles, vectors);
+      const Epilogue& e = c.epilogue;
+      const auto fetched = [&](const float* rows) { return fetch && rows ? rows + column : nullptr; };
+      const auto other = [&](const float* rows) { return rows != c.y ? fetched(rows) : nullptr; };
+      const int floats = vectors * kLanes, steps = N / 2 - 1;
+      RowFetcher<true> written(fetched(c.y), c.y_stride, floats, c, outputs, first_tile, tiles, steps);
+      RowFetcher<false> residual(other(e.residual), e.residual_stride, floats, c, outputs, first_tile, tiles, steps);
+      RowFetcher<false> addend(other(e.addend), e.addend_stride, floats, c, outputs, first_tile, tiles, steps);
+      const auto left = [&](int index) { return LeftMatrix{a + index * a_plane, 0, a_group, kLanes, 1, groups}; };
+      const auto real = [&](int index, int plane) {
+        product.run(left(index), weights + index * matrix, g + plane * g_plane, kPanel);
       };
-      run(0, nullptr, g);
-      run(1, nullptr, g + g_plane);
+      real(0, 0);
+      real(1, 1);
       for (int f = 1; f < N / 2; ++f) {
-        run(3 * f - 1, nullptr, shared);
-        run(3 * f, shared, g + (2 * f + 1) * g_plane);
-        run(3 * f + 1, shared, g + (2 * f) * g_plane);
+        float* const re = g + (2 * f) * g_plane;
+        bin_product.run(left(3 * f - 1), a_plane, weights + (3 * f - 1) * matrix, re + g_plane, re, kPanel);
+        written.step();
+        residual.step();
+        addend.step();
       }
-      run(kProducts - 2, nullptr, g + N * g_plane);
-      run(kProducts - 1, nullptr, g + (N + 1) * g_plane);
+      real(kProducts - 2, N);
+      real(kProducts - 1, N + 1);
       weights += kProducts * matrix;
       for (int t = 0; t < tiles; ++t) {
         const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;

@@ -56,8 +56,8 @@ int main(int count, char** arguments) {
   }
   for (const auto& [stage, seconds] : stages) std::printf("%-12s %8.2f ms\n", stage.c_str(), seconds * 1e3);
   const double rate = static_cast<double>(audio.size()) / 22050;
-  std::printf("%s %s T=%d S=%d threads=%d: layers %.1f ms, walk %.1f ms, wall %.1f ms; x real time %.2f (wall %.2f); packing %.2f s, "
-              "weights %.0f MB\n", name.c_str(), isa.c_str(), frames, segment, threads, sum * 1e3, best_total * 1e3,
+  std::printf("%s %s T=%d S=%d threads=%d: layers %.1f ms, walk %.1f ms, wall %.1f ms; x real time %.2f (wall %.2f); "
+              "packing %.2f s, weights %.0f MB\n", name.c_str(), isa.c_str(), frames, segment, threads, sum * 1e3, best_total * 1e3,
               best_wall * 1e3, rate / best_total, rate / best_wall, packing.count(),
               static_cast<double>(generator.weight_bytes()) / 1e6);
 }

@@ -15,14 +15,14 @@ unit (type 2) or two, each behind its own activation (type 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from hifigan_rt.config import GeneratorConfig
-from hifigan_rt.errors import CheckpointError, MelError, WeightMismatch
+from hifigan_rt.errors import CheckpointError, ConfigError, MelError, WeightMismatch
 
 LEAKY_RELU_SLOPE = 0.1
 """Slope of every activation but the last (models.py: LRELU_SLOPE)."""
@@ -126,6 +126,8 @@ class Graph:
     conv_pre: Conv
     stages: tuple[Stage, ...]
     conv_post: Conv
+    without_bias: frozenset[str] = frozenset()
+    """Names of layers that have none. The original gives every layer one; relatives of it leave some out."""
 
     @property
     def num_mels(self) -> int:
@@ -151,7 +153,8 @@ class Graph:
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers():
             shapes[f"{layer.name}.weight"] = layer.weight_shape
-            shapes[f"{layer.name}.bias"] = (layer.out_channels,)
+            if layer.name not in self.without_bias:
+                shapes[f"{layer.name}.bias"] = (layer.out_channels,)
         return shapes
 
     def output_length(self, frames: int) -> int:
@@ -218,9 +221,22 @@ class Generator:
     graph: Graph
     weights: Mapping[str, np.ndarray] = field(repr=False)
 
+    def bias_of(self, layer: Layer) -> np.ndarray:
+        """The layer's bias `[C_out]`; zeros if it has none."""
+        weight = self.weights[f"{layer.name}.weight"]
+        return self.weights.get(f"{layer.name}.bias", np.zeros(layer.out_channels, weight.dtype))
 
-def build_graph(config: GeneratorConfig) -> Graph:
-    """Lay out the layers of a generator (jik876/hifi-gan: models.py, class Generator)."""
+
+def build_graph(config: GeneratorConfig, without_bias: Iterable[str] = ()) -> Graph:
+    """Lay out the layers of a generator (jik876/hifi-gan: models.py, class Generator).
+
+    Args:
+        config: the architecture.
+        without_bias: names of layers that have no bias, for example "conv_post".
+
+    Raises:
+        ConfigError: without_bias names a layer that is not there.
+    """
     channels = config.upsample_initial_channel
     conv_pre = Conv("conv_pre", config.num_mels, channels, 7, 1, 3)
     stages = []
@@ -236,7 +252,11 @@ def build_graph(config: GeneratorConfig) -> Graph:
             )
         )
         stages.append(Stage(upsample, resblocks))
-    return Graph(config, conv_pre, tuple(stages), Conv("conv_post", channels, 1, 7, 1, 3))
+    graph = Graph(config, conv_pre, tuple(stages), Conv("conv_post", channels, 1, 7, 1, 3), frozenset(without_bias))
+    unknown = graph.without_bias - {layer.name for layer in graph.layers()}
+    if unknown:
+        raise ConfigError(f"without_bias names {', '.join(sorted(unknown))}: the generator has no such layer")
+    return graph
 
 
 def _build_resblock(name: str, channels: int, kind: str, kernel: int, dilations: tuple[int, ...]) -> Resblock:

@@ -8,7 +8,7 @@ import pytest
 
 import tolerances
 from golden.seeded import seeded_mel, seeded_weights
-from golden.tiny import TINY
+from golden.tiny import TINY, tiny_mel
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import REGISTRY, create_engine
 from hifigan_rt.engines.base import EngineOptions
@@ -126,3 +126,15 @@ def test_info_names_engine_version_and_threads(engine_name, case):
     assert info.threads >= 1
     assert info.device
     assert info.precision in ("float32", "float64")
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_layers_without_a_bias(name):
+    graph = build_graph(TINY.generator, without_bias=["conv_post", "ups.0", "resblocks.1.convs2.0"])
+    assert "conv_post.bias" not in graph.weight_shapes()
+    weights = {key: array.astype(np.float32) for key, array in seeded_weights(graph.weight_shapes(), 3).items()}
+    generator = bind(graph, weights)
+    mel = tiny_mel(9)[None]
+    engine = create_engine(name, Model("tiny", Path("tiny"), "test", generator, None, None), EngineOptions())
+    assert snr_db(generate(generator, mel[0]), engine.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    engine.close()

@@ -3,7 +3,7 @@ import pytest
 
 from golden.seeded import seeded_weights
 from hifigan_rt.config import PRESETS, GeneratorConfig
-from hifigan_rt.errors import CheckpointError, MelError, WeightMismatch
+from hifigan_rt.errors import CheckpointError, ConfigError, MelError, WeightMismatch
 from hifigan_rt.graph import MAX_FRAMES, bind, build_graph
 
 TINY = GeneratorConfig(4, (2,), (4,), "2", (3,), ((1,),), num_mels=2)
@@ -117,3 +117,8 @@ class TestBind:
         weights["conv_post.bias"] = weights["conv_post.bias"].astype(dtype)
         with pytest.raises(CheckpointError, match=rf"conv_post.bias has dtype {dtype}: float16, float32 or float64"):
             bind(build_graph(TINY), weights)
+
+
+def test_a_layer_without_bias_that_is_not_there():
+    with pytest.raises(ConfigError, match="without_bias names conv_mid: the generator has no such layer"):
+        build_graph(TINY, without_bias=["conv_mid", "conv_pre"])

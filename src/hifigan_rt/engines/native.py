@@ -278,7 +278,8 @@ def load_generator(
         EngineError: the core refuses something; the text says what.
     """
     graph = generator.graph
-    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in generator.weights.items()}
+    parameters = dict(generator.weights) | {f"{layer.name}.bias": generator.bias_of(layer) for layer in graph.layers()}
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in parameters.items()}
     stages = [
         (_spec(stage.upsample), [[[_spec(conv) for conv in unit] for unit in block.units] for block in stage.resblocks])
         for stage in graph.stages

@@ -53,7 +53,7 @@ def generate(generator: Generator, mel: np.ndarray) -> np.ndarray:
     weights = {name: array.astype(np.float64) for name, array in generator.weights.items()}
 
     def conv(x: np.ndarray, layer: Conv) -> np.ndarray:
-        return conv1d(x, weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"], layer)
+        return conv1d(x, weights[f"{layer.name}.weight"], generator.bias_of(layer).astype(np.float64), layer)
 
     def run_resblock(x: np.ndarray, resblock: Resblock) -> np.ndarray:
         for unit in resblock.units:
@@ -67,7 +67,7 @@ def generate(generator: Generator, mel: np.ndarray) -> np.ndarray:
     for stage in graph.stages:
         up = stage.upsample
         x = leaky_relu(x, LEAKY_RELU_SLOPE)
-        x = conv_transpose1d(x, weights[f"{up.name}.weight"], weights[f"{up.name}.bias"], up)
+        x = conv_transpose1d(x, weights[f"{up.name}.weight"], generator.bias_of(up).astype(np.float64), up)
         total = run_resblock(x, stage.resblocks[0])
         for resblock in stage.resblocks[1:]:
             total = total + run_resblock(x, resblock)

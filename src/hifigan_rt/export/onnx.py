@@ -151,9 +151,12 @@ class _GraphBuilder:
     def _conv(self, x: str, layer: Layer) -> str:
         ones, zeros = [1] * self._leading, [0] * self._leading
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+        inputs = [x, weight]
         first, second, taps = layer.weight_shape
         self._initializer(weight, self._float32(weight).reshape(first, second, *ones, taps))
-        self._initializer(bias, self._float32(bias))
+        if layer.name not in self._generator.graph.without_bias:
+            self._initializer(bias, self._float32(bias))
+            inputs.append(bias)
         attributes: dict[str, Any] = {
             # Optional in ONNX; the Ascend parser insists on it.
             "kernel_shape": [*ones, layer.kernel_size],
@@ -162,7 +165,7 @@ class _GraphBuilder:
             "strides": [*ones, layer.stride if isinstance(layer, ConvTranspose) else 1],
             "group": 1,
         }
-        return self._node(type(layer).__name__, [x, weight, bias], layer.name, **attributes)
+        return self._node(type(layer).__name__, inputs, layer.name, **attributes)
 
     def _float32(self, name: str) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -1,0 +1,124 @@
+// Tiny generators of V1's, V2's and V3's shape through the whole core, for the sanitizers and for emulated processors: streams
+// equal the whole bit for bit, threads and batches change nothing, callers may come at once, and nothing is read outside its
+// buffer even at length 1.
+// usage: check_generator [ISA | all]; prints one line per ISA and ends with 1 if anything is wrong.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "kernels/cpu_features.h"
+#include "networks.h"
+
+namespace hifigan {
+namespace {
+
+int failures = 0;
+
+void expect(bool condition, const char* isa, const std::string& what) {
+  if (condition) return;
+  std::printf("%s: WRONG: %s\n", isa, what.c_str());
+  ++failures;
+}
+
+using Samples = std::vector<float>;
+
+bool same(const Samples& a, const Samples& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
+// Exactly as long as it must be, so that a sanitizer sees every step beyond it.
+Samples random_mel(int bands, Index frames) {
+  Samples mel(static_cast<std::size_t>(bands * frames));
+  std::mt19937 random(static_cast<unsigned>(frames));
+  for (float& value : mel) value = std::uniform_real_distribution<float>(-11.5f, 1.0f)(random);
+  return mel;
+}
+
+Samples run(Generator& generator, const Samples& mel, Index frames) {
+  Samples audio(static_cast<std::size_t>(generator.graph().output_length(frames)));
+  generator.run({{{mel.data(), frames, frames}, audio.data()}}, {});
+  return audio;
+}
+
+Samples stream(Generator& generator, const Samples& mel, Index frames, Index step) {
+  const auto open = generator.stream(generator.plan().segment_frames);
+  Samples all;
+  for (Index at = 0; at < frames; at += step) {
+    const Index count = std::min(step, frames - at);
+    Samples part(static_cast<std::size_t>(open->samples_after_push(count)));
+    open->push({mel.data() + at, frames, count}, part.data(), {});
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  Samples rest(static_cast<std::size_t>(open->samples_at_finish()));
+  open->finish(rest.data(), {});
+  all.insert(all.end(), rest.begin(), rest.end());
+  return all;
+}
+
+void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm) {
+  const int bands = 10;
+  Network network = random_network(name, channels, bands, 3);
+  const ForcedAlgorithms forced = algorithm.empty() ? ForcedAlgorithms{} : ForcedAlgorithms{{"*", algorithm}};
+  const Kernels& kernels = *find_kernels(isa);
+  Generator one(network.graph, network.sources, kernels, 4, 1, forced);
+  Generator two(network.graph, network.sources, kernels, 4, 3, forced);
+  const std::string label = name + " " + std::to_string(channels) + " " + algorithm;
+  for (const Index frames : {1, 2, 9}) {
+    const Samples mel = random_mel(bands, frames);
+    const Samples whole = run(one, mel, frames);
+    for (const float sample : whole) expect(std::isfinite(sample), isa, label + ": not finite");
+    expect(same(run(two, mel, frames), whole), isa, label + ": threads change bits");
+    for (const Index step : {Index{1}, Index{3}, frames}) {
+      expect(same(stream(two, mel, frames, step), whole), isa, label + ": the stream is not the whole");
+    }
+    std::vector<Samples> audios(7, Samples(whole.size()));
+    std::vector<Item> items;
+    for (Samples& audio : audios) items.push_back({{mel.data(), frames, frames}, audio.data()});
+    two.run(items, {});
+    for (const Samples& audio : audios) expect(same(audio, whole), isa, label + ": the batch changes bits");
+  }
+}
+
+void check_callers(const char* isa) {
+  Network network = random_network("v1", 16, 10, 3);
+  Generator generator(network.graph, network.sources, *find_kernels(isa), 4, 2, {});
+  const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
+  std::vector<std::thread> callers;
+  std::atomic<int> wrong{0};
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&, i] {
+      for (int round = 0; round < 3; ++round) {
+        wrong += !same(i % 2 ? run(generator, mel, 9) : stream(generator, mel, 9, 2), expected);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  expect(wrong == 0, isa, "callers at once change bits");
+  bool interrupted = false;
+  try {
+    Samples audio(static_cast<std::size_t>(generator.graph().output_length(9)));
+    generator.run({{{mel.data(), 9, 9}, audio.data()}}, [] { return true; });
+  } catch (const Interrupted&) {
+    interrupted = true;
+  }
+  expect(interrupted, isa, "a stop request is not heard");
+  expect(same(run(generator, mel, 9), expected), isa, "an interruption leaves something behind");
+}
+
+}  // namespace
+}  // namespace hifigan
+
+int main(int count, char** arguments) {
+  using namespace hifigan;
+  const std::string wanted = count > 1 ? arguments[1] : "all";
+  for (const std::string& isa : supported_isas()) {
+    if ((wanted != "all" && wanted != isa) || !find_kernels(isa.c_str())) continue;
+    for (const char* algorithm : {"", "direct", "fft8", "fft16", "fft32", "fft64"}) {
+      for (const char* name : {"v1", "v2", "v3"}) check_network(isa.c_str(), name, name[1] == '2' ? 32 : 48, algorithm);
+    }
+    check_callers(isa.c_str());
+    std::printf("%s: checked\n", isa.c_str());
+  }
+  return failures ? 1 : 0;
+}
