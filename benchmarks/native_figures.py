@@ -33,7 +33,7 @@ from measuring.machine_record import result_header
 from measuring.report import markdown_table, write_result
 
 FRAMES = 60
-ALGORITHMS = ("auto", "direct", "winograd4", "winograd6", "fft8", "fft16", "fft32", "fft64")
+ALGORITHMS = ("auto", "direct", "fft8", "fft16", "fft32", "fft64")
 SILENCE, LOUD = -11.5, 2.5
 
 LOADING = """

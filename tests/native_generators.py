@@ -15,7 +15,7 @@ from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator, bind, build_graph
 from hifigan_rt.model import Model
 
-ALGORITHMS = ("direct", "winograd4", "winograd6", "fft8", "fft16", "fft32", "fft64")
+ALGORITHMS = ("direct", "fft8", "fft16", "fft32", "fft64")
 ISAS = tuple(_native.supported_isas())
 
 V1_LIKE = GeneratorConfig(64, (8, 8, 2, 2), (16, 16, 4, 4), "1", (3, 7, 11), ((1, 3, 5),) * 3, num_mels=80)

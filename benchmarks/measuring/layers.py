@@ -46,9 +46,6 @@ def products_per_row(algorithm: str, kernel_size: int) -> float | None:
     """
     if algorithm == "direct":
         return float(kernel_size)
-    if algorithm in ("winograd4", "winograd6"):
-        outputs = int(algorithm.removeprefix("winograd"))
-        return (outputs + 2) / outputs
     if match := re.fullmatch(r"fft(\d+)", algorithm):
         samples = int(match[1])
         return (3 * samples // 2 + 1) / (samples - kernel_size + 3)

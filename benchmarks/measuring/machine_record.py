@@ -67,8 +67,19 @@ def machine_record() -> dict[str, Any]:
     }
 
 
+_FOLDERS_OF_NO_INTEREST = ("cache", "output")
+
+
 def result_header(program: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The head of a result file: when, from which state of the project, with which settings, on what."""
+    """The head of a result file: when, from which state of the project, with which settings, on what.
+
+    Of folders only the last name is kept: the rest says something about a person's machine, not about the result.
+    """
+    settings = {
+        key: Path(value).name if isinstance(value, str) and os.sep in value else value
+        for key, value in settings.items()
+        if key not in _FOLDERS_OF_NO_INTEREST
+    }
     return {
         "format": 1,
         "program": program,

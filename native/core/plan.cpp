@@ -9,7 +9,7 @@ namespace hifigan {
 
 namespace {
 
-constexpr const char* kTransformNames[kTransforms] = {"winograd4", "winograd6", "fft8", "fft16", "fft32", "fft64"};
+constexpr const char* kTransformNames[kTransforms] = {"fft8", "fft16", "fft32", "fft64"};
 
 // What the cost model knows of an ISA, for one thread: measured, with the machine and the figures in docs/engine-notes.md. Only
 // ratios matter for the choice, so other processors of the same ISA are served well enough.
@@ -25,13 +25,13 @@ struct Costs {
 
 Costs costs_of(const Kernels& kernels) {
   if (std::strcmp(kernels.name, "avx512") == 0) {
-    return {108e3, {1.1, 1.1, 1.00, 1.05, 1.08, 1.15}, {0.4, 0.4, 0.42, 0.30, 0.42, 1.00}, 16e3, 100e3};
+    return {108e3, {1.00, 1.05, 1.08, 1.15}, {0.42, 0.30, 0.42, 1.00}, 16e3, 100e3};
   }
   if (std::strcmp(kernels.name, "avx2") == 0) {
-    return {59e3, {1.1, 1.1, 1.02, 1.10, 1.05, 1.22}, {0.5, 0.5, 0.55, 0.45, 0.45, 0.60}, 16e3, 100e3};
+    return {59e3, {1.02, 1.10, 1.05, 1.22}, {0.55, 0.45, 0.45, 0.60}, 16e3, 100e3};
   }
   // The x86-64 baseline, and NEON, whose vectors are as wide and whose speed was not measured.
-  return {17e3, {1.1, 1.1, 1.03, 1.05, 1.00, 1.14}, {0.3, 0.3, 0.20, 0.22, 0.40, 0.50}, 16e3, 100e3};
+  return {17e3, {1.03, 1.05, 1.00, 1.14}, {0.20, 0.22, 0.40, 0.50}, 16e3, 100e3};
 }
 
 // Weights beyond this are taken to come from memory each time.
@@ -221,7 +221,7 @@ Algorithm algorithm_named(const std::string& name) {
     if (name == kTransformNames[i]) return {true, static_cast<Transform>(i)};
   }
   throw std::invalid_argument("no algorithm is named " + name +
-                              ": choose direct, winograd4, winograd6, fft8, fft16, fft32 or fft64");
+                              ": choose direct, fft8, fft16, fft32 or fft64");
 }
 
 Plan make_plan(const Graph& graph, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {

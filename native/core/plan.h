@@ -18,7 +18,7 @@ struct Algorithm {
   }
 };
 
-// "direct", "winograd4", "winograd6", "fft8", "fft16", "fft32", "fft64".
+// "direct", "fft8", "fft16", "fft32", "fft64".
 std::string name_of(Algorithm algorithm);
 // Throws std::invalid_argument for a name that is none of those.
 Algorithm algorithm_named(const std::string& name);

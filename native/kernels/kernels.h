@@ -27,18 +27,16 @@ using Index = std::ptrdiff_t;
 // `transform_shape` says that the kernel size is possible. The FFTs repair the two outputs beside the cyclic ones with one
 // product each: kFft<N> reads N + 2 samples and gives m = N - k + 3 outputs.
 enum class Transform {
-  kWinograd4,  // F(4, 3): n = 6, for k = 3 only
-  kWinograd6,  // F(6, 3): n = 8, for k = 3 only
   kFft8,
   kFft16,
   kFft32,
   kFft64,
 };
-inline constexpr int kTransforms = 6;
+inline constexpr int kTransforms = 4;
 
 struct TransformShape {
   int samples;   // n: input samples of a tile
-  int outputs;   // m: output samples of a tile; 0 if this kernel size is impossible or this ISA has no body
+  int outputs;   // m: output samples of a tile; 0 if this kernel size is impossible
   int products;  // real products per tile and pair of channels: the number of matrices
 };
 

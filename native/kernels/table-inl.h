@@ -1,17 +1,14 @@
 // The table of one instruction set. Included last inside its namespace; HIFIGAN_ISA_NAME is the name as a string.
 
-// Calls body.template run<N>() for the FFT size of a transform; false for the transforms that have no body here.
+// Calls body with the Spectral<N> of a transform.
 template <class Body>
-HIFIGAN_INLINE bool with_samples(Transform transform, const Body& body) {
+HIFIGAN_INLINE void with_samples(Transform transform, const Body& body) {
   switch (transform) {
-    case Transform::kFft8: body(Spectral<8>{}); return true;
-    case Transform::kFft16: body(Spectral<16>{}); return true;
-    case Transform::kFft32: body(Spectral<32>{}); return true;
-    case Transform::kFft64: body(Spectral<64>{}); return true;
-    case Transform::kWinograd4:
-    case Transform::kWinograd6: break;
+    case Transform::kFft8: body(Spectral<8>{}); break;
+    case Transform::kFft16: body(Spectral<16>{}); break;
+    case Transform::kFft32: body(Spectral<32>{}); break;
+    case Transform::kFft64: body(Spectral<64>{}); break;
   }
-  return false;
 }
 
 TransformShape transform_shape(Transform transform, int kernel_size) {

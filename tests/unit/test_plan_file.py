@@ -73,7 +73,11 @@ def test_a_missing_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("plan", "message"),
-    [({"nowhere": "direct"}, "nowhere"), ({"conv_pre": "fft17"}, "fft17"), ({"conv_pre": "winograd4"}, "winograd4")],
+    [
+        ({"nowhere": "direct"}, "nowhere"),
+        ({"conv_pre": "fft17"}, "fft17"),
+        ({"conv_pre": "winograd4"}, "choose direct, fft8"),
+    ],
 )
 def test_a_plan_that_does_not_fit_is_refused(tmp_path, plan, message):
     with pytest.raises(EngineError, match=message):
