@@ -58,6 +58,8 @@ INTERRUPTION = """
 import os, signal, sys, threading, time
 import numpy as np
 import hifigan_rt
+# A shell that started this in the background made it ignore the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 vocoder = hifigan_rt.load(sys.argv[1], config="v1", engine="native")
 mel = np.full((80, 100000), -6, np.float32)
 def interrupt():

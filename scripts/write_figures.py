@@ -80,6 +80,27 @@ def speed(frames: int) -> str:
     return table(["", "x real time", "time over native's", "SNR", "peak memory"], rows)
 
 
+FLOAT32_PEERS = ("ort", "openvino-f32-2d", "torch", "torch-eager")
+
+
+def ratios() -> str:
+    """Time of the fastest float32 peer over native's, per model, batch and threads, by number of frames."""
+    cases = [case for name in ("engines-batch1.json", "engines-batch8.json") for case in read(name)["cases"]]
+    lengths = sorted({case["frames"] for case in cases})
+    rows: dict[str, dict[int, str]] = {}
+    for case in cases:
+        peers = [
+            facts["summary"]["ratio_to_baseline"]
+            for name, facts in case["candidates"].items()
+            if name in FLOAT32_PEERS and "summary" in facts
+        ]
+        label = f"{case['model'].upper()}, batch {case['batch']}, threads {case['threads']}"
+        fastest = min(peers, key=lambda ratio: ratio["median"])
+        rows.setdefault(label, {})[case["frames"]] = f"{fastest['median']:.2f}"
+    header = ["frames", *map(str, lengths)]
+    return table(header, [[label, *(cells.get(frames, "") for frames in lengths)] for label, cells in rows.items()])
+
+
 def listed(result: str, section: str, entries: list[tuple[str, str, str]]) -> str:
     values = read(result)[section]
     return table(["figure", "value"], [[label, form.format(values[key])] for label, key, form in entries])
@@ -117,6 +138,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "native": lambda: listed("native.json", "costs", NATIVE),
     "accuracy": accuracy,
     "streaming": streaming,
+    "ratios": ratios,
     "machine": machine,
 }
 
