@@ -66,7 +66,7 @@ def compute_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
         ConfigError: the filterbank would exceed `MAX_FILTERBANK_VALUES`.
     """
     _check_audio(audio, config)
-    filterbank = mel_filterbank(config).astype(np.float64)
+    filters = _nonzero_filters(config)
     window = _window(config)
     frames = frame_count(len(audio), config)
     mel = np.empty((config.num_mels, frames), np.float32)
@@ -79,7 +79,7 @@ def compute_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
         windows = np.lib.stride_tricks.sliding_window_view(samples, config.n_fft)[:: config.hop_length]
         spectrum = np.fft.rfft(windows * window, axis=1)
         magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
-        mel[:, first:last] = _compress(filterbank @ magnitude.T, config)
+        mel[:, first:last] = _compress(_apply(filters, magnitude), config)
     return mel
 
 
@@ -122,6 +122,26 @@ def mel_filterbank(config: MelConfig) -> np.ndarray:
         filterbank *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
     filterbank.flags.writeable = False
     return filterbank
+
+
+@functools.lru_cache(maxsize=8)
+def _nonzero_filters(config: MelConfig) -> tuple[tuple[slice, np.ndarray], ...]:
+    """Of each filter the bins that it covers and its float64 weights there: a few per cent of the filterbank."""
+    filters = []
+    for weights in mel_filterbank(config):
+        covered = np.flatnonzero(weights)
+        bins = slice(int(covered[0]), int(covered[-1]) + 1) if len(covered) else slice(0, 0)
+        filters.append((bins, weights[bins].astype(np.float64)))
+    return tuple(filters)
+
+
+def _apply(filters: tuple[tuple[slice, np.ndarray], ...], magnitude: np.ndarray) -> np.ndarray:
+    """Filter magnitudes `[T, bins]` to `[M, T]`.
+
+    Not as a matrix product: NumPy would hand that to a threaded BLAS, whose threads go on spinning afterwards and take
+    a core from the engine that runs beside (synth on short clips fell from 20 to 14 x real time on two cores).
+    """
+    return np.stack([np.einsum("tf,f->t", magnitude[:, bins], weights) for bins, weights in filters])
 
 
 def _hz_to_mel(hz: float) -> float:
