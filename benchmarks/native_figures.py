@@ -124,6 +124,23 @@ def denormals(generator: Generator) -> dict[str, float]:
     return {"denormal_over_ordinary": statistics.median(seconds[0]) / statistics.median(seconds[1])}
 
 
+def batch_gain(generator: Generator, frames: int) -> float:
+    """Throughput per item of a batch of 8 over items one by one, in turn: the ratio of medians."""
+    mels = np.random.default_rng(0).uniform(-9, -2, (8, 80, frames)).astype(np.float32)
+    engine = create(Model("benchmark", Path(), "", generator, None, None), EngineOptions())
+    together, alone = [], []
+    for _ in range(10):
+        start = time.perf_counter()
+        engine.run(mels)
+        middle = time.perf_counter()
+        for mel in mels:
+            engine.run(mel[None])
+        together.append(middle - start)
+        alone.append(time.perf_counter() - middle)
+    engine.close()
+    return statistics.median(alone[1:]) / statistics.median(together[1:])
+
+
 def costs() -> dict[str, Any]:
     model = BenchmarkModel("v1")
     path = str(model.safetensors())
@@ -136,6 +153,7 @@ def costs() -> dict[str, Any]:
         "growth_mib_1000_to_20000_frames": growth,
         "growth_beyond_input_and_output_mib": growth - (long["input_and_output_mib"][1]),
         "interrupted_after_seconds": float(in_process(INTERRUPTION, path)),
+        **{f"batch_8_gain_at_{frames}_frames": batch_gain(model.generator, frames) for frames in (100, 250)},
         **denormals(model.generator),
     }
 

@@ -47,6 +47,8 @@ NATIVE = [
     ("peak memory of a fresh process, V1, 250 frames", "peak_mib_at_250_frames", "{:.0f} MiB"),
     ("growth from 1,000 to 20,000 frames beyond input and output", "growth_beyond_input_and_output_mib", "{:.0f} MiB"),
     ("Ctrl-C in a long mel, until it returns", "interrupted_after_seconds", "{:.2f} s"),
+    ("V1, throughput per item in a batch of 8 over one by one, 100 frames", "batch_8_gain_at_100_frames", "{:.2f}"),
+    ("the same, 250 frames", "batch_8_gain_at_250_frames", "{:.2f}"),
     ("time with denormal activations over ordinary ones", "denormal_over_ordinary", "{:.2f}"),
 ]
 
