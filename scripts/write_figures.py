@@ -87,7 +87,8 @@ FLOAT32_PEERS = ("ort", "openvino-f32-2d", "torch", "torch-eager")
 
 def ratios() -> str:
     """Time of the fastest float32 peer over native's, per model, batch and threads, by number of frames."""
-    cases = [case for name in ("engines-batch1.json", "engines-batch8.json") for case in read(name)["cases"]]
+    results = ("engines-batch1.json", "engines-batch8.json", "engines-batch8-long.json")
+    cases = [case for name in results for case in read(name)["cases"]]
     lengths = sorted({case["frames"] for case in cases})
     rows: dict[str, dict[int, str]] = {}
     for case in cases:
