@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.audio import read_audio
-from hifigan_rt.conversion import export_onnx
+from hifigan_rt.conversion.onnx import export_onnx
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model import resolve_model
 from hifigan_rt.signal_metrics import snr_db

@@ -13,7 +13,9 @@
     +-- DatasetError                a file list, folder or glob leads to no clips
     +-- EngineError                 an engine failed or was used after close()
     |   +-- EngineUnavailable       its package or device is not there
+    |   +-- PrecisionUnavailable    the engine or the device does not execute the precision asked for
     +-- ExportError                 a converted model could not be written or verified
+    |   +-- ToolFailed              a vendor's converter is absent, failed or wrote nothing
     +-- OutputError                 a result could not be written
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
@@ -108,8 +110,26 @@ class EngineUnavailable(EngineError):
     """An engine's package or device is not on this machine; the text says how to get it."""
 
 
+class PrecisionUnavailable(EngineError):
+    """The engine does not offer a precision, or the device would execute another one in its place."""
+
+
 class ExportError(HifiganError):
     """A converted model could not be written, or does not compute what the reference computes."""
+
+
+class ToolFailed(ExportError):
+    """A vendor's converter is absent, failed, or wrote nothing.
+
+    Attributes:
+        codes: the vendor's error codes, in the order printed.
+        output: what the tool printed, whole.
+    """
+
+    def __init__(self, text: str, codes: Sequence[str] = (), output: str = "") -> None:
+        super().__init__(text)
+        self.codes = tuple(codes)
+        self.output = output
 
 
 class OutputError(HifiganError):

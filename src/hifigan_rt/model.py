@@ -6,6 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hifigan_rt.architecture import infer_config, reconcile
 from hifigan_rt.checkpoint import read_checkpoint
@@ -15,12 +16,19 @@ from hifigan_rt.errors import ConfigError, ModelNotFound
 from hifigan_rt.graph import Generator, bind, build_graph
 from hifigan_rt.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 
+ModelKind = Literal["weights", "onnx", "openvino", "om"]
+"""What an engine is given: weights bound to a graph, or a file that it reads itself."""
+
+KIND_NAMES: dict[ModelKind, str] = {
+    "weights": "checkpoints", "onnx": "ONNX files", "openvino": "OpenVINO IR", "om": "Ascend .om files",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready for an engine: weights bound to a graph, or a foreign ONNX file.
+    """A model ready for an engine: weights bound to a graph, or a converted file.
 
-    Exactly one of `generator` and `onnx_path` is set.
+    At most one of `generator`, `onnx_path`, `openvino_path` and `om_path` is set.
     """
 
     name: str
@@ -37,6 +45,18 @@ class Model:
     """Mel bands of the input; None if a foreign ONNX file leaves them open."""
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
+    openvino_path: Path | None = None
+    """The .xml of an OpenVINO IR, its .bin beside it."""
+    om_path: Path | None = None
+
+    @property
+    def kind(self) -> ModelKind:
+        """Which of the fields above holds the model."""
+        if self.onnx_path is not None:
+            return "onnx"
+        if self.openvino_path is not None:
+            return "openvino"
+        return "weights" if self.om_path is None else "om"
 
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)")

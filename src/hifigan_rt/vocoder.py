@@ -183,6 +183,8 @@ def load(
     execution_provider: str | None = None,
     segment_frames: int | None = None,
     plan: str | Path | Mapping[str, str] | None = None,
+    device: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Vocoder:
     """Load a model.
 
@@ -195,17 +197,22 @@ def load(
         execution_provider: one of ONNX Runtime's providers, by name; its CPU provider by default.
         segment_frames: frames that the native engine computes together; its own choice by default.
         plan: algorithms of the native engine, by layer name, or a file that `hifigan info --plan --json` wrote.
+        device: by the runtime's own name, for engines that know several; `hifigan engines` lists them.
+        settings: the engine's own, by name; `hifigan engines` lists them.
 
     Raises:
         ModelNotFound, ConfigError, CheckpointError: see `hifigan_rt.model.resolve_model`.
-        EngineError, EngineUnavailable: the engine is unknown, not installed, or refuses the model.
+        EngineError, EngineUnavailable: the engine is unknown, not installed, or refuses the model or a setting.
+        PrecisionUnavailable: the engine does not offer the precision, or the device does not execute it.
     """
     if threads is not None and threads < 1:
         raise EngineError(f"threads={threads} must be at least 1")
     # Before the weights are read, so that a misspelt engine is answered at once.
     check_engine(engine)
     resolved = resolve_model(model, config)
-    chosen = choose_engine(engine, needs_onnx=resolved.generator is None or execution_provider is not None)
+    chosen = choose_engine(engine, resolved.kind, execution_provider=execution_provider)
     algorithms = None if plan is None else read_plan(plan)
-    options = EngineOptions(threads, precision, execution_provider, segment_frames, algorithms)
+    options = EngineOptions(
+        threads, precision, execution_provider, segment_frames, algorithms, device, dict(settings or {})
+    )
     return Vocoder(resolved, create_engine(chosen, resolved, options))

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 import tolerances
 from engines.onnx_files import batch_of_mels, cast, foreign, squeeze, transpose, unsqueeze, write
 from golden.tiny import TINY, tiny_generator
+from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.onnxruntime import CPU_PROVIDER, create
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable
+from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.export.onnx import build_onnx
 from hifigan_rt.machine import usable_cores
 from hifigan_rt.model import Model, resolve_model
@@ -273,8 +274,8 @@ def test_thread_counts_below_one_are_refused(threads):
 
 
 def test_other_precisions_are_refused():
-    with pytest.raises(EngineError, match="precision='bfloat16' is not offered"):
-        create(own_model(), EngineOptions(precision="bfloat16"))
+    with pytest.raises(PrecisionUnavailable, match="precision='bfloat16' is not offered"):
+        create_engine("onnxruntime", own_model(), EngineOptions(precision="bfloat16"))
 
 
 @pytest.mark.parametrize("name", [CPU_PROVIDER, "cpu", "CPU"])

@@ -11,8 +11,9 @@ import pytest
 
 import tolerances
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt import conversion
-from hifigan_rt.conversion import LOWEST_SNR_DB, export_onnx
+from hifigan_rt.conversion import onnx as conversion
+from hifigan_rt.conversion.onnx import export_onnx
+from hifigan_rt.conversion.verification import LOWEST_SNR_DB
 from hifigan_rt.errors import EngineUnavailable, ExportError, OutputError
 from hifigan_rt.graph import Generator
 
@@ -107,7 +108,7 @@ MEMORY = """
 import json, resource, sys
 from pathlib import Path
 from hifigan_rt.model import resolve_model
-from hifigan_rt.conversion import export_onnx
+from hifigan_rt.conversion.onnx import export_onnx
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -123,12 +123,12 @@ def test_an_engine_whose_package_is_absent_names_the_command(monkeypatch):
     assert "pip install 'hifigan-rt[onnx]' (from a clone: pip install '.[onnx]')" in str(caught.value)
     assert choose_engine("auto") == "native"
     with pytest.raises(EngineUnavailable, match="pip install"):
-        choose_engine("auto", needs_onnx=True)
+        choose_engine("auto", "onnx")
 
 
 def test_the_automatic_choice_goes_by_what_the_model_is():
     assert choose_engine("auto") == "native"
-    assert choose_engine("auto", needs_onnx=True) == "onnxruntime"
+    assert choose_engine("auto", "onnx") == "onnxruntime"
 
 
 def test_reference_is_never_chosen_by_itself():

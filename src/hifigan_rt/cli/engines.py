@@ -25,6 +25,7 @@ def engines(console: Console, as_json: bool) -> None:
     """
     from hifigan_rt import _native
     from hifigan_rt.engines import AUTO_ORDER, REGISTRY, why_unavailable
+    from hifigan_rt.model import KIND_NAMES
 
     reasons = {name: why_unavailable(name) for name in REGISTRY}
     automatic = next((name for name in AUTO_ORDER if reasons[name] is None), None)
@@ -36,6 +37,10 @@ def engines(console: Console, as_json: bool) -> None:
             "reason": reasons[name],
             "versions": _versions(entry.packages),
             "automatic": name == automatic,
+            "runs": list(entry.runs),
+            "precisions": list(entry.precisions),
+            "devices": entry.devices,
+            "settings": {key: list(choices) for key, choices in entry.settings.items()},
         }
         for name, entry in REGISTRY.items()
     ]
@@ -50,6 +55,12 @@ def engines(console: Console, as_json: bool) -> None:
         console.line(f"  available  {'yes' if reasons[name] is None else f'no: {reasons[name]}'}")
         if packages:
             console.line(f"  versions   {packages}")
+        console.line(f"  runs       {', '.join(KIND_NAMES[kind] for kind in entry.runs)}")
+        console.line(f"  precision  {', '.join(entry.precisions)}")
+        if entry.devices:
+            console.line(f"  --device   {entry.devices}")
+        for key, choices in entry.settings.items():
+            console.line(f"  --engine-option {key}={'|'.join(choices) or 'VALUE'}")
     console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas)}")
 
 

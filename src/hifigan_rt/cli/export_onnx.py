@@ -42,7 +42,7 @@ def onnx(
     Example:
       hifigan export onnx g_02500000 -o generator.onnx
     """
-    from hifigan_rt.conversion import export_onnx
+    from hifigan_rt.conversion.onnx import export_onnx
 
     resolved, generator = load_generator(model, config)
     path = choose_output(resolved, output, ".onnx", overwrite)

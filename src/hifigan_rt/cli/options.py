@@ -51,12 +51,32 @@ model_option = click.option(
     help="A known model ('hifigan models'), a checkpoint, an ONNX file, or a folder with one.",
 )  # fmt: skip
 
+
+def _parse_settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for value in values:
+        key, equals, setting = value.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE; 'hifigan engines' lists what each engine knows")
+        settings[key] = setting
+    return settings
+
+
 engine_options = _chain(
     click.option("--engine", default="auto", show_default=True, metavar="NAME", help="One of 'hifigan engines'."),
     click.option("--threads", type=click.IntRange(min=1), help="By default the physical cores that may be used."),
     click.option("--precision", default="float32", show_default=True, metavar="NAME", help="The engine's arithmetic."),
     click.option(
         "--execution-provider", metavar="NAME", help="One of ONNX Runtime's, for example CUDAExecutionProvider."
+    ),
+    click.option("--device", metavar="NAME", help="The runtime's own name: cuda:0, GPU, or 0,1 for two NPUs."),
+    click.option(
+        "--engine-option",
+        "settings",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_parse_settings,
+        help="What only one engine knows ('hifigan engines'); may be given again.",
     ),
     click.option(
         "--segment-frames", type=click.IntRange(1, 4096), help="Frames that the native engine computes together."

@@ -90,6 +90,8 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         execution_provider=values["execution_provider"],
         segment_frames=values["segment_frames"],
         plan=values["plan"],
+        device=values["device"],
+        settings=values["settings"],
     )
     console.vocoder(vocoder)
     reading = ReadSettings(values["resample"], values["mono"], values["max_seconds"], values["time_major"])

@@ -6,11 +6,11 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hifigan_rt.engines.base import Engine, EngineOptions
-from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.model import Model
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.model import KIND_NAMES, Model, ModelKind
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,25 @@ class EngineEntry:
     packages: tuple[str, ...] = ()
     """Import names that must be there."""
     extra: str = ""
-    """The extra of hifigan-rt that installs them."""
-    runs_onnx: bool = False
-    """Takes ONNX files and ONNX Runtime's execution providers; the others take weights only."""
+    """The extra of hifigan-rt that installs them; empty if the user installs them."""
+    runs: tuple[ModelKind, ...] = ("weights",)
+    """Kinds of models that it takes."""
+    precisions: tuple[str, ...] = ("float32",)
+    """What may be asked for, the default first."""
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the engine's own settings, each with the values it may have, the default first; none: any value."""
+    devices: str = ""
+    """What `device` may be, for people; empty if the engine knows no devices."""
 
 
 REGISTRY: Mapping[str, EngineEntry] = {
     "native": EngineEntry("the C++ engine of this package, float32", "hifigan_rt.engines.native"),
     "onnxruntime": EngineEntry(
-        "ONNX Runtime, float32", "hifigan_rt.engines.onnxruntime", ("onnxruntime", "onnx"), "onnx", runs_onnx=True
+        "ONNX Runtime, float32",
+        "hifigan_rt.engines.onnxruntime",
+        ("onnxruntime", "onnx"),
+        "onnx",
+        runs=("weights", "onnx"),
     ),
     "reference": EngineEntry("NumPy float64: readable, slow, the truth", "hifigan_rt.engines.reference"),
 }
@@ -69,22 +79,45 @@ def check_engine(name: str) -> None:
         raise EngineUnavailable(reason)
 
 
-def choose_engine(name: str, *, needs_onnx: bool = False) -> str:
+def check_settings(name: str, settings: Mapping[str, str]) -> None:
+    """Check an engine's own settings by name and value.
+
+    Raises:
+        EngineError: the engine has no such setting, or the setting no such value.
+    """
+    known = REGISTRY[name].settings
+    for key, value in settings.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            suggestion = f"; did you mean {near[0]!r}?" if near else ""
+            raise EngineError(
+                f"engine {name!r} has no setting {key!r}: it has {', '.join(known) or 'none'}{suggestion}"
+            )
+        if known[key] and value not in known[key]:
+            raise EngineError(f"setting {key}={value!r} of engine {name!r}: choose {', '.join(known[key])}")
+
+
+def choose_engine(name: str, kind: ModelKind = "weights", *, execution_provider: str | None = None) -> str:
     """Resolve "auto"; another name is returned as it is, checked.
 
     Args:
         name: of an engine, or "auto".
-        needs_onnx: the model is an ONNX file, or an execution provider was asked for.
+        kind: what the model is.
+        execution_provider: asked for by name; only ONNX Runtime has them.
 
     Raises:
-        EngineError, EngineUnavailable: see `check_engine`; or no engine of the automatic choice is there.
+        EngineError, EngineUnavailable: see `check_engine`; or the engine does not take such a model, or no engine of
+            the automatic choice is there.
     """
     check_engine(name)
     if name != "auto":
+        if kind not in REGISTRY[name].runs:
+            able = ", ".join(candidate for candidate, entry in REGISTRY.items() if kind in entry.runs)
+            raise EngineError(f"engine {name!r} does not run {KIND_NAMES[kind]}: choose auto or {able or 'no engine'}")
         return name
     reasons = []
     for candidate in AUTO_ORDER:
-        if needs_onnx and not REGISTRY[candidate].runs_onnx:
+        if kind not in REGISTRY[candidate].runs or (execution_provider is not None and candidate != "onnxruntime"):
             continue
         reason = why_unavailable(candidate)
         if reason is None:
@@ -98,6 +131,16 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
 
     Raises:
         EngineError: the engine refuses the model or an option.
+        PrecisionUnavailable: the engine does not offer the precision.
     """
+    entry = REGISTRY[name]
+    check_settings(name, options.settings)
+    # The reference computes in float64 whatever is asked.
+    if options.precision not in entry.precisions and name != "reference":
+        raise PrecisionUnavailable(
+            f"precision={options.precision!r} is not offered by engine {name!r}: it has {', '.join(entry.precisions)}"
+        )
+    if options.device is not None and not entry.devices:
+        raise EngineError(f"device={options.device!r}: engine {name!r} runs on the CPU only and takes no device")
     engine: Engine = importlib.import_module(REGISTRY[name].module).create(model, options)
     return engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,11 @@ class EngineOptions:
     """Frames that the native engine computes together; None is its default."""
     plan: Mapping[str, str] | None = None
     """Algorithms of the native engine by layer name, "*" for all; None leaves the choice to its cost model."""
+    device: str | None = None
+    """A device by the runtime's own name: "cuda:0" for torch, "GPU" for OpenVINO, "0" or "0,1" for Ascend; None is the
+    engine's default."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What only one engine knows, checked by `engines.check_settings`; `hifigan engines` lists it."""
 
 
 @dataclass(frozen=True)

@@ -242,8 +242,6 @@ def create(model: Model, options: EngineOptions) -> NativeEngine:
             f"engine 'native' runs weights, and {model.name} is an ONNX file: name the checkpoint, "
             "or use engine 'onnxruntime'"
         )
-    if options.precision != "float32":
-        raise EngineError(f"precision={options.precision!r} is not offered by engine 'native': it runs float32")
     if options.execution_provider is not None:
         raise EngineError(
             f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime', and this is 'native'"

@@ -107,8 +107,6 @@ def create(model: Model, options: EngineOptions) -> OnnxRuntimeEngine:
         EngineUnavailable: the execution provider is not there.
         CheckpointError: the ONNX file is damaged or unsafe.
     """
-    if options.precision != "float32":
-        raise EngineError(f"precision={options.precision!r} is not offered by engine 'onnxruntime': it runs float32")
     threads = usable_cores() if options.threads is None else options.threads
     if threads < 1:
         raise EngineError(f"threads={threads} must be at least 1")

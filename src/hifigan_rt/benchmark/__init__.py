@@ -1,0 +1,1 @@
+"""Measures engines side by side: every candidate in a process of its own, in strict rotation."""
