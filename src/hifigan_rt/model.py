@@ -13,7 +13,7 @@ from hifigan_rt.checkpoint import read_checkpoint
 from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.config_file import parse_config, read_config
 from hifigan_rt.errors import ConfigError, ModelNotFound
-from hifigan_rt.graph import Generator, bind, build_graph
+from hifigan_rt.graph import Generator, Graph, bind, build_graph
 from hifigan_rt.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 
 ModelKind = Literal["weights", "onnx", "openvino", "om"]
@@ -48,6 +48,15 @@ class Model:
     openvino_path: Path | None = None
     """The .xml of an OpenVINO IR, its .bin beside it."""
     om_path: Path | None = None
+    config: ModelConfig | None = None
+    """Of a converted file, if it is known; of weights, the graph tells all there is."""
+
+    @property
+    def graph(self) -> Graph | None:
+        """The generator's layers; None for a converted file without metadata or config."""
+        if self.generator is not None:
+            return self.generator.graph
+        return None if self.config is None else build_graph(self.config.generator)
 
     @property
     def kind(self) -> ModelKind:
@@ -124,7 +133,8 @@ def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[s
             "bands: give the right config with --config"
         )
     num_mels = info.num_mels if config is None else config.generator.num_mels
-    return Model(name, path, "onnx", None, path, None if config is None else config.mel, num_mels, notes)
+    mel = None if config is None else config.mel
+    return Model(name, path, "onnx", None, path, mel, num_mels, notes, config=config)
 
 
 def _config_beside(path: Path) -> ModelConfig | None:

@@ -26,6 +26,7 @@ class Vocoder:
     def __init__(self, model: Model, engine: Engine) -> None:
         self._model = model
         self._engine = engine
+        self._graph = model.graph
 
     @property
     def name(self) -> str:
@@ -49,8 +50,8 @@ class Vocoder:
 
     @property
     def graph(self) -> Graph | None:
-        """The generator's layers; None for a foreign ONNX file."""
-        return None if self._model.generator is None else self._model.generator.graph
+        """The generator's layers; None for a converted file without metadata or config."""
+        return self._graph
 
     @property
     def mel_config(self) -> MelConfig | None:
@@ -65,8 +66,8 @@ class Vocoder:
     @property
     def hop_length(self) -> int | None:
         """Samples per mel frame; None for a foreign ONNX file without metadata or config."""
-        if self._model.generator is not None:
-            return self._model.generator.graph.hop_length
+        if self._graph is not None:
+            return self._graph.hop_length
         return None if self._model.mel is None else self._model.mel.hop_length
 
     @property
