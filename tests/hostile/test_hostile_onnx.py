@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from golden.tiny import TINY, tiny_generator
+from hifigan_rt.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.export.onnx import build_onnx
 from hifigan_rt.export.onnx_reading import inspect_onnx
-from hifigan_rt.export.protobuf_wire import MAX_FIELDS
 
 GOOD = build_onnx(tiny_generator(), TINY.mel).SerializeToString()
 

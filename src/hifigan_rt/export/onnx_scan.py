@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hifigan_rt.checkpoint.byte_source import ByteSource
+from hifigan_rt.checkpoint.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.export.onnx_external import ExternalData
-from hifigan_rt.export.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 
 _MAX_DEPTH = 16
 _MAX_RANK = 32
