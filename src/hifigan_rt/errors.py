@@ -16,6 +16,8 @@
     |   +-- PrecisionUnavailable    the engine or the device does not execute the precision asked for
     +-- ExportError                 a converted model could not be written or verified
     |   +-- ToolFailed              a vendor's converter is absent, failed or wrote nothing
+    +-- EvaluationError             a metric, a gate or a rating is not known or does not fit
+    |   +-- MetricUnavailable         a metric's package is not installed
     +-- OutputError                 a result could not be written
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
@@ -130,6 +132,14 @@ class ToolFailed(ExportError):
         super().__init__(text)
         self.codes = tuple(codes)
         self.output = output
+
+
+class EvaluationError(HifiganError):
+    """A metric, a gate or a rating is not known or does not fit."""
+
+
+class MetricUnavailable(EvaluationError):
+    """A metric's package is not installed; the text says how to get it."""
 
 
 class OutputError(HifiganError):

@@ -192,19 +192,20 @@ def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     return log_mel
 
 
-def _check_audio(audio: np.ndarray, config: MelConfig) -> None:
+def check_samples(audio: np.ndarray) -> None:
+    """Check that audio is what every analysis here takes.
+
+    Raises:
+        AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
+    """
     if audio.ndim != 1:
         raise AudioError(f"audio of shape {list(audio.shape)} is not mono: one row of samples [N] is needed")
     if audio.dtype.kind != "f":
         raise AudioError(
             f"audio of dtype {audio.dtype} is not float in [-1, 1]: divide 16-bit integers by 32768 (as float32)"
         )
-    needed = minimum_samples(config)
-    if len(audio) < needed:
-        raise AudioTooShort(
-            f"the recording has {len(audio)} samples and its mel needs at least {needed} "
-            f"(n_fft={config.n_fft}, hop_length={config.hop_length}, padding={config.padding!r}): pad it with silence"
-        )
+    if len(audio) == 0:
+        return
     # min and max pass NaN and infinity on and, unlike isfinite, need no array of their own.
     peak = max(-float(audio.min()), float(audio.max()))
     if not np.isfinite(peak):
@@ -215,3 +216,13 @@ def _check_audio(audio: np.ndarray, config: MelConfig) -> None:
         )
     if peak > MAX_PEAK:
         raise AudioError(f"audio peaks at {peak:g}, and samples must be in [-1, 1]: divide 16-bit values by 32768")
+
+
+def _check_audio(audio: np.ndarray, config: MelConfig) -> None:
+    check_samples(audio)
+    needed = minimum_samples(config)
+    if len(audio) < needed:
+        raise AudioTooShort(
+            f"the recording has {len(audio)} samples and its mel needs at least {needed} "
+            f"(n_fft={config.n_fft}, hop_length={config.hop_length}, padding={config.padding!r}): pad it with silence"
+        )

@@ -1,0 +1,1 @@
+"""How does it sound? Metrics and the statistics that compare systems."""
