@@ -139,7 +139,8 @@ METRICS: Mapping[str, MetricEntry] = {
     "distillmos": MetricEntry(
         "DistillMOS", "distillmos", "higher", "predicted naturalness of speech, at 16 kHz",
         "Stahl and Gamper 2025 through the package distillmos", unit="MOS", low=1.0, high=5.0, identity=None,
-        needs_reference=False, sample_rate=16000, packages=("torch", "distillmos"), extra="",
+        needs_reference=False, sample_rate=16000, packages=("torch", "torchaudio", "distillmos"),
+        extra="",
     ),
     "si_sdr": MetricEntry(
         "SI-SDR", "waveform", "higher",
