@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring.intervals import unpaired_ratio
-from measuring.report import chosen_rounds, markdown_table
+from hifigan_rt.benchmark.intervals import unpaired_ratio
+from hifigan_rt.benchmark.rotation import chosen_rounds
+from measuring.report import markdown_table
 
 Cell = tuple[str, int, int, int, str]
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from hifigan_rt.audio import read_audio
+from hifigan_rt.benchmark.machine_record import machine_record
 from hifigan_rt.conversion.onnx import export_onnx
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model import resolve_model
@@ -115,19 +114,6 @@ def install_size_mb() -> float:
         return (size_of(packages) - before) / 1e6
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    packages = ("hifigan-rt", "numpy", "onnx", "onnxruntime")
-    return {
-        "cpu": model[0].partition(":")[2].strip() if model else platform.processor(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
-    }
-
-
 def measure(with_install_size: bool) -> dict[str, float]:
     python, hifigan = sys.executable, str(Path(sys.executable).with_name("hifigan"))
     start = process_seconds(python, "-c", "import numpy")
@@ -155,7 +141,7 @@ def main() -> None:
         print(f"{name:<36}{value:.4g}")
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        record = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "figures": figures}
+        record = {"machine": machine_record(), "date": time.strftime("%Y-%m-%d"), "figures": figures}
         arguments.output.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -29,8 +29,8 @@ from hifigan_rt.graph import Generator
 from hifigan_rt.model import Model
 from hifigan_rt.signal_metrics import snr_db
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
-from measuring.machine_record import result_header
 from measuring.report import markdown_table, write_result
+from measuring.result_header import result_header
 
 FRAMES = 60
 ALGORITHMS = ("auto", "direct", "fft8", "fft16", "fft32", "fft64")

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.benchmark.rotation import CandidateFailed, rotate
+from hifigan_rt.benchmark.worker_process import WorkerProcess
 from hifigan_rt.signal_metrics import snr_db
 from measuring.candidates import Job, default_names, entries, numbered, plain_name
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, crops, recordings_mel
-from measuring.machine_record import result_header
 from measuring.report import case_markdown, result_markdown, summarise, write_result
-from measuring.rotation import CandidateFailed, WorkerProcess, rotate
+from measuring.result_header import result_header
 
 
 def integers(text: str) -> list[int]:
@@ -61,7 +62,7 @@ def start_worker(name: str, job: Job, log: Path, case_facts: dict[str, Any]) -> 
         case_facts[name] = {"failed": f"its model could not be converted: {', '.join(missing)}"}
         return None
     try:
-        worker = WorkerProcess(job, log)
+        worker = WorkerProcess("measuring.worker", job.to_json(), job.threads, log)
     except CandidateFailed as error:
         case_facts[name] = {"failed": str(error)}
         return None

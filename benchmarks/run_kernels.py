@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.benchmark.ceiling import measure_multiply_add_ceiling
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.model import resolve_model
 from measuring.candidates import Job
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, crops, recordings_mel
-from measuring.ceiling import measure_ceiling
 from measuring.layers import OTHER, PROFILED, LayerFigure, figures
-from measuring.machine_record import result_header
 from measuring.report import markdown_table, write_result
+from measuring.result_header import result_header
 
 NATIVE = "native"
 
@@ -49,6 +49,14 @@ def peer_layers(
     job = Job(name, 1, mel.shape[2], threads, str(model.safetensors()), "", files)
     seconds = PROFILED[name](job, mel, {layer.name for layer in graph.layers()}, rounds)
     return figures(graph, mel.shape[2], seconds, {}), seconds.get(OTHER, 0.0)
+
+
+def ceiling_record(threads: int) -> dict[str, Any]:
+    """The float32 ceiling as results keep it."""
+    ceiling = measure_multiply_add_ceiling(threads)
+    return {
+        "method": ceiling.method, "threads": threads, "median_gflops": ceiling.median, "best_gflops": ceiling.best,
+    }  # fmt: skip
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -97,7 +105,7 @@ def main() -> None:
     if arguments.threads == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_kernels.py", settings) | {"ceiling": measure_ceiling(arguments.threads).to_json()}
+    result = result_header("run_kernels.py", settings) | {"ceiling": ceiling_record(arguments.threads)}
     result["runs"] = runs = []
     for model_name in arguments.models.split(","):
         model = BenchmarkModel(model_name, CACHE)

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.benchmark.intervals import paired_ratio
+from hifigan_rt.benchmark.rotation import chosen_rounds, rotate
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.model import resolve_model
 from hifigan_rt.signal_metrics import snr_db
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, crops, recordings_mel
-from measuring.intervals import paired_ratio
-from measuring.machine_record import result_header
-from measuring.report import chosen_rounds, markdown_table, write_result
-from measuring.rotation import rotate
+from measuring.report import markdown_table, write_result
+from measuring.result_header import result_header
 
 NO_PROCESS_OF_ITS_OWN = 0.0
 """Processor seconds of a turn in this very process, which the rotation counts already."""
@@ -86,7 +86,7 @@ def measure(model: BenchmarkModel, frames: int, threads: int, arguments: argpars
         ratio = paired_ratio([rounds.seconds[f"segments of {segment}"][index] for index in used], whole)
         difference = snr_db(offline.audio, turn.audio)
         record["segments"][segment] = {
-            "ratio_to_offline": asdict(ratio) | {"resolved": ratio.resolved, "text": str(ratio)},
+            "ratio_to_offline": asdict(ratio) | {"text": str(ratio)},
             "longest_push_ms": 1000 * statistics.median(turn.longest_push_seconds),
             "snr_to_offline_db": difference if np.isfinite(difference) else None,
         }

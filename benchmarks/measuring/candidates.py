@@ -6,13 +6,10 @@ A candidate is a class that loads a model in its constructor and has `run`. It i
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
 
-import numpy as np
-
+from hifigan_rt.benchmark.worker import Candidate
 from hifigan_rt.engines import REGISTRY
 
 
@@ -36,24 +33,6 @@ class Job:
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Executed:
-    """What is really running, read back from the runtime."""
-
-    runtime: str
-    precision: str
-    threads: int
-
-
-class Candidate(Protocol):
-    """One loaded runtime."""
-
-    executed: Executed
-
-    def run(self, mel: np.ndarray) -> np.ndarray:
-        """Float32 `[B, M, T]` to `[B, N]`."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +107,3 @@ def load_candidate(job: Job) -> Candidate:
     entry = entries()[plain_name(job.candidate)]
     candidate: Candidate = importlib.import_module(f"measuring.{entry.module}").load(job)
     return candidate
-
-
-def worker_environment(threads: int) -> dict[str, str]:
-    """The environment of a worker: OpenMP runtimes read their thread count there, before any import."""
-    return os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

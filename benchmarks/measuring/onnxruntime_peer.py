@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 
-from measuring.candidates import Executed, Job
+from hifigan_rt.benchmark.worker import Executed
+from measuring.candidates import Job
 
 
 class OnnxRuntimePeer:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from hifigan_rt.benchmark.worker import Executed
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.model import resolve_model
-from measuring.candidates import Executed, Job, plain_name
+from measuring.candidates import Job, plain_name
 
 
 class OurEngine:
@@ -17,7 +18,7 @@ class OurEngine:
         name = choose_engine(plain_name(job.candidate))
         self._engine = create_engine(name, resolve_model(job.checkpoint), EngineOptions(threads=job.threads))
         info = self._engine.info
-        self.executed = Executed(f"{info.name} {info.version}, {info.device}", info.precision, info.threads)
+        self.executed = Executed(f"{info.name} {info.version}", info.precision, info.threads, info.device)
 
     def run(self, mel: np.ndarray) -> np.ndarray:
         return self._engine.run(mel)

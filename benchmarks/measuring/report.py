@@ -8,22 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from measuring.intervals import paired_ratio
-from measuring.rotation import QUIET_BELOW
-
-LEAST_QUIET_ROUNDS = 3
-"""With fewer, all rounds are used, and the table says so."""
+from hifigan_rt.benchmark.intervals import paired_ratio
+from hifigan_rt.benchmark.rotation import chosen_rounds
 
 _COLUMNS = ("candidate", "median ms", "min ms", "x real time", "GFLOPS eff.", "time / {baseline}", "SNR dB",
             "peak MiB", "load s", "first s", "executed")  # fmt: skip
-
-
-def chosen_rounds(others: Sequence[float | None]) -> tuple[list[int], str]:
-    """The rounds that count, and what they are called."""
-    quiet = [index for index, share in enumerate(others) if share is not None and share < QUIET_BELOW]
-    if len(quiet) >= LEAST_QUIET_ROUNDS:
-        return quiet, "quiet"
-    return list(range(len(others))), "all"
 
 
 def summarise(case: dict[str, Any]) -> None:
@@ -50,7 +39,7 @@ def summarise(case: dict[str, Any]) -> None:
 
 def _as_json(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
     ratio = paired_ratio(seconds, baseline)
-    return asdict(ratio) | {"resolved": ratio.resolved, "text": str(ratio)}
+    return asdict(ratio) | {"text": str(ratio)}
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

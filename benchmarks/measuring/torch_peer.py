@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch._inductor import config as inductor_config
 
+from hifigan_rt.benchmark.worker import Executed
 from hifigan_rt.model import resolve_model
-from measuring.candidates import Executed, Job, plain_name
+from measuring.candidates import Job, plain_name
 from measuring.torch_generator import TorchGenerator
 
 

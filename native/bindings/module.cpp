@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 
+#include "core/ceiling.h"
 #include "core/generator.h"
 #include "kernels/cpu_features.h"
 
@@ -172,6 +173,36 @@ class PyStream {
   const Graph& graph_;
 };
 
+const Kernels& kernels_named(const std::string& isa) {
+  for (const std::string& name : supported_isas()) {
+    const Kernels* kernels = find_kernels(name.c_str());
+    if (name == isa && kernels) return *kernels;
+  }
+  throw std::invalid_argument("instruction set " + isa + " is not supported by this processor");
+}
+
+// More threads than any machine has would only end in an error of the system.
+constexpr int kMostThreads = 1024;
+
+void check_ceiling(int threads, double seconds) {
+  if (threads < 1 || threads > kMostThreads) throw std::invalid_argument("threads must be from 1 to 1024");
+  if (!(seconds > 0 && seconds <= 10)) throw std::invalid_argument("seconds must be above 0, and at most 10");
+}
+
+double measure_multiply_adds(const std::string& isa, int threads, double seconds) {
+  check_ceiling(threads, seconds);
+  const Kernels& kernels = kernels_named(isa);
+  const nb::gil_scoped_release release;
+  return multiply_adds_per_second(kernels, threads, seconds);
+}
+
+std::tuple<double, double> measure_memory(int threads, std::size_t bytes, double seconds) {
+  check_ceiling(threads, seconds);
+  const nb::gil_scoped_release release;
+  const MemorySpeed speed = memory_speed(threads, bytes, seconds);
+  return {speed.read_bytes, speed.copy_bytes};
+}
+
 class PyGenerator {
  public:
   PyGenerator(const LayerSpec& pre, const std::vector<StageSpec>& stages, const LayerSpec& post, float slope, float final_slope,
@@ -281,14 +312,6 @@ class PyGenerator {
     return data;
   }
 
-  static const Kernels& kernels_named(const std::string& isa) {
-    for (const std::string& name : supported_isas()) {
-      const Kernels* kernels = find_kernels(name.c_str());
-      if (name == isa && kernels) return *kernels;
-    }
-    throw std::invalid_argument("instruction set " + isa + " is not supported by this processor");
-  }
-
   std::vector<Parameter> parameters_;  // keeps the arrays alive
   std::unique_ptr<Generator> generator_;
 };
@@ -303,6 +326,10 @@ NB_MODULE(_native, m) {
   m.doc() = "The C++ core of hifigan-rt; use it through the package's public names.";
   m.def("supported_isas", &hifigan::supported_isas,
         "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'neon'.");
+  m.def("measure_multiply_adds", &hifigan::measure_multiply_adds, "isa"_a, "threads"_a, "seconds"_a,
+        "Float32 multiply-adds in registers per second of processor time, of all threads together.");
+  m.def("measure_memory", &hifigan::measure_memory, "threads"_a, "bytes"_a, "seconds"_a,
+        "Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.");
 
   nb::class_<PyStream>(m, "Stream", "One signal, a few frames at a time.")
       .def("push", &PyStream::push, "mel"_a.noconvert(), "Take float32 [M, F]; give the samples that became determined.")

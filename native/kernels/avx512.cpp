@@ -7,6 +7,7 @@
 namespace hifigan {
 namespace avx512 {
 namespace {
+#include "kernels/ceiling-inl.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/fft-inl.h"
 #include "kernels/product-inl.h"

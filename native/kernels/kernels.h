@@ -135,6 +135,9 @@ struct PackArgs {
   int unit_end;
 };
 
+// Floats per vector of the widest instruction set.
+inline constexpr int kMostLanes = 16;
+
 // Sizes are in floats. Every pointer is set: an ISA has all operations.
 struct Kernels {
   const char* name;  // "generic", "avx2", "avx512", "neon"
@@ -167,6 +170,10 @@ struct Kernels {
   void (*pack_post)(const PackArgs& args);
   std::size_t (*post_scratch_size)(int in_channels, int kernel_size);
   void (*conv_post)(const ConvPostArgs& args);
+
+  // For the machine's ceiling: runs chains of multiply-adds in registers, gives their number. sink[0] is a factor below 1, and
+  // sink holds kMostLanes floats.
+  Index (*multiply_adds)(Index steps, float* sink);
 };
 
 // The table of an ISA by name; null if this build has none of that name. Does not ask the processor (cpu_features.h does).

@@ -53,5 +53,5 @@ const Kernels kTable = {
     pack_transpose,         transpose_scratch_size,
     conv_transpose,         post_weights_size,
     pack_post,              post_scratch_size,
-    conv_post,
+    conv_post,              multiply_adds,
 };

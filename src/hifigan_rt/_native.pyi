@@ -12,6 +12,16 @@ def supported_isas() -> list[str]:
     Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'neon'.
     """
 
+def measure_multiply_adds(isa: str, threads: int, seconds: float) -> float:
+    """
+    Float32 multiply-adds in registers per second of processor time, of all threads together.
+    """
+
+def measure_memory(threads: int, bytes: int, seconds: float) -> tuple[float, float]:
+    """
+    Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.
+    """
+
 class Stream:
     """One signal, a few frames at a time."""
 

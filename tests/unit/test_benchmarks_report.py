@@ -5,7 +5,7 @@ from hifigan_rt.config import PRESETS
 from hifigan_rt.graph import build_graph
 from measuring.cases import crops
 from measuring.layers import figures, products_per_row, work_of_layers
-from measuring.report import case_markdown, chosen_rounds, summarise
+from measuring.report import case_markdown, summarise
 
 
 def facts(seconds):
@@ -62,10 +62,6 @@ def test_with_too_few_quiet_rounds_all_count_and_the_table_says_so():
     summarise(record)
     assert record["rounds_used"]["kind"] == "all"
     assert "Figures from all rounds: 4 of 4; others used 48% of the processors" in case_markdown(record)
-
-
-def test_rounds_without_counters_are_all_used():
-    assert chosen_rounds([None, None]) == ([0, 1], "all")
 
 
 def test_the_table_lists_the_fastest_first_and_the_failures_last():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from math import nan
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -31,10 +33,14 @@ class Ratio:
     rounds: int
     resolved: bool
 
+    def __str__(self) -> str:
+        interval = f"[{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.median:.2f} {interval}" if self.resolved else f"not resolved {interval}"
+
 
 @dataclass(frozen=True)
 class Latency:
-    """Of one call on a whole batch, in ms."""
+    """Of one call on a whole batch, in ms; NaN where a foreign summary does not tell."""
 
     mean: float
     median: float
@@ -120,10 +126,17 @@ class Case:
     """Share of the processors that others used, per round; None where the system does not tell."""
     measurements: tuple[Measurement, ...] = ()
 
+    def __post_init__(self) -> None:
+        if min(self.batch, self.mel_len) < 1 or not self.audio_seconds > 0:
+            raise ValueError(
+                f"batch={self.batch}, mel_len={self.mel_len}, audio_seconds={self.audio_seconds}: "
+                "a case has one clip, one frame and some audio at least"
+            )
+
     def figures(self, measurement: Measurement) -> Figures | None:
         """Derive the table's figures from the mean latency; None if there is none."""
         latency = measurement.latency
-        if latency is None:
+        if latency is None or not latency.mean > 0:
             return None
         seconds = latency.mean / 1000
         return Figures(
@@ -197,37 +210,34 @@ def read_json(path: Path) -> BenchmarkResult:
     Raises:
         DatasetError: the file is not there, or is something else.
     """
+    text = f"{str(path)!r} is no result of 'hifigan bench' in format {FORMAT}: give the JSON that -o wrote"
     try:
         content = json.loads(path.read_bytes())
-        if content.pop("format") != FORMAT:
-            raise ValueError("another format")
-        cases = tuple(_case(entry) for entry in content.pop("cases"))
-        ceilings = tuple(Ceiling(**entry) for entry in content.pop("ceilings"))
-        notes = tuple(content.pop("notes"))
-        return BenchmarkResult(**content, cases=cases, ceilings=ceilings, notes=notes)
+        if content.pop("format") == FORMAT:
+            result: BenchmarkResult = _decoded(BenchmarkResult, content)
+            return result
     except OSError as error:
         raise DatasetError(f"benchmark result {str(path)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"{str(path)!r} is no result of 'hifigan bench' in format {FORMAT}: give the JSON that -o wrote"
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise DatasetError(text) from error
+    raise DatasetError(text)
 
 
-def _case(content: dict[str, Any]) -> Case:
-    measurements = tuple(_measurement(entry) for entry in content.pop("measurements"))
-    others = tuple(content.pop("others"))
-    return Case(**content, others=others, measurements=measurements)
-
-
-def _measurement(content: dict[str, Any]) -> Measurement:
-    ratio, latency = content.pop("ratio"), content.pop("latency_summary")
-    seconds: Sequence[float] = content.pop("seconds")
-    return Measurement(
-        **content,
-        seconds=tuple(seconds),
-        ratio=None if ratio is None else Ratio(**ratio),
-        latency_summary=None if latency is None else Latency(**latency),
-    )
+def _decoded(kind: Any, value: Any) -> Any:
+    """Build a value of the annotated type from JSON; a number that was not finite comes back as NaN."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _decoded(hints[name], entry) for name, entry in dict(value).items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return None if value is None else _decoded(arguments[0], value)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decoded(arguments[0], entry) for entry in value)
+    if kind is float and not isinstance(value, (str, bool)):
+        return nan if value is None else float(value)
+    if isinstance(value, origin or kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise TypeError(f"{value!r} is no {kind}")
 
 
 def _finite(value: Any) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+
+from hifigan_rt.benchmark.results import Ratio
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -18,28 +19,12 @@ LEAST_ROUNDS = 6
 """Even the smallest and the largest of five rounds enclose their true median in 94 % of cases only."""
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A median over so many rounds, with its interval."""
-
-    median: float
-    low: float
-    high: float
-    rounds: int
-
-    @property
-    def resolved(self) -> bool:
-        return self.rounds >= LEAST_ROUNDS and (self.high - self.low) / 2 <= RESOLVED_WITHIN * self.median
-
-    def __str__(self) -> str:
-        interval = f"[{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.median:.2f} {interval}" if self.resolved else f"not resolved {interval}"
-
-
-def _interval(medians: np.ndarray) -> tuple[float, float]:
+def _ratio(median: float, medians: np.ndarray, rounds: int) -> Ratio:
+    """A median with the percentile interval of its bootstrap."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(medians, [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = (float(end) for end in np.quantile(medians, [tail, 1 - tail]))
+    resolved = rounds >= LEAST_ROUNDS and (high - low) / 2 <= RESOLVED_WITHIN * median
+    return Ratio(median, low, high, rounds, resolved)
 
 
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed: int = 0) -> Ratio:
@@ -52,7 +37,7 @@ def paired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed:
     if ratios.ndim != 1 or not len(ratios):
         raise ValueError(f"{len(numerator)} and {len(denominator)} times: one of each per round is needed")
     draws = np.random.default_rng(seed).integers(0, len(ratios), (RESAMPLES, len(ratios)))
-    return Ratio(float(np.median(ratios)), *_interval(np.median(ratios[draws], axis=1)), len(ratios))
+    return _ratio(float(np.median(ratios)), np.median(ratios[draws], axis=1), len(ratios))
 
 
 def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed: int = 0) -> Ratio:
@@ -67,5 +52,5 @@ def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float], see
         medians: np.ndarray = np.median(values[rng.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
         return medians
 
-    low, high = _interval(drawn_medians(above) / drawn_medians(below))
-    return Ratio(float(np.median(above) / np.median(below)), low, high, min(len(above), len(below)))
+    median = float(np.median(above) / np.median(below))
+    return _ratio(median, drawn_medians(above) / drawn_medians(below), min(len(above), len(below)))

@@ -2,9 +2,9 @@ import itertools
 
 import pytest
 
+from hifigan_rt.benchmark.cpu_usage import MachineCpu, used_by_others
+from hifigan_rt.benchmark.rotation import CandidateFailed, chosen_rounds, rotate
 from measuring.candidates import numbered
-from measuring.cpu_usage import MachineCpu, used_by_others
-from measuring.rotation import CandidateFailed, rotate
 
 CPUS = 2
 
@@ -121,3 +121,7 @@ def test_turns_follow_each_other_in_every_round_though_some_are_slow():
     machine = Machine()
     run(machine, [FakeTurn(machine, "slow", 50.0), FakeTurn(machine, "quick", 0.001)], wanted=6)
     assert all(first != second for first, second in itertools.pairwise(machine.calls))
+
+
+def test_rounds_without_counters_are_all_used():
+    assert chosen_rounds([None, None]) == ([0, 1], "all")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from measuring.candidates import Job, worker_environment
-from measuring.cpu_usage import MachineCpu, machine_cpu, used_by_others
+from hifigan_rt.benchmark.cpu_usage import MachineCpu, machine_cpu, used_by_others
 
 QUIET_BELOW = 0.06
 """A round is quiet when others used less than this share of all processors."""
+
+LEAST_QUIET_ROUNDS = 3
+"""With fewer, all rounds are used, and the table says so."""
 
 SETTLE_SECONDS = 0.02
 """Between two candidates: the threads of the last one may still spin for work."""
@@ -34,70 +31,6 @@ class Turn(Protocol):
         """One inference: its seconds, and the processor seconds that the process has used so far."""
 
 
-class WorkerProcess:
-    """A candidate in its own process."""
-
-    def __init__(self, job: Job, log: Path) -> None:
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "measuring.worker", json.dumps(job.to_json())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd=Path(__file__).parents[1],
-                env=worker_environment(job.threads),
-                text=True,
-            )
-        self.pid = self._process.pid
-        self.facts = self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else self._ended()
-        if "error" in answer:
-            self.close()
-            raise CandidateFailed(answer["error"])
-        return answer
-
-    def _ended(self) -> dict[str, Any]:
-        return {"error": f"its process ended with code {self._process.wait()}"}
-
-    def ask(self, **request: str) -> dict[str, Any]:
-        """Send one request and wait for its answer.
-
-        Raises:
-            CandidateFailed: the worker answered with an error or is gone; it is closed then.
-        """
-        assert self._process.stdin is not None
-        # A worker that is gone shows when its answer is read.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        return self._read()
-
-    def run(self) -> tuple[float, float]:
-        answer = self.ask(do="run")
-        return answer["seconds"], answer["cpu_seconds"]
-
-    def save_output(self) -> Path:
-        """Write the last output to a temporary .npy, which the caller removes."""
-        with tempfile.NamedTemporaryFile(suffix=".npy", delete=False) as file:
-            path = Path(file.name)
-        self.ask(do="save", path=str(path))
-        return path
-
-    def close(self) -> None:
-        """End the process; closing twice is allowed."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            # What was never sent cannot be flushed any more.
-            with contextlib.suppress(BrokenPipeError):
-                if stream is not None:
-                    stream.close()
-
-
 @dataclass
 class Rounds:
     """What the rotation saw: times by candidate, all of one length, and the share of others in each round."""
@@ -109,6 +42,14 @@ class Rounds:
     def quiet(self) -> list[int]:
         """Indices of the quiet rounds; all of them where the system does not tell."""
         return [index for index, share in enumerate(self.others) if share is None or share < QUIET_BELOW]
+
+
+def chosen_rounds(others: Sequence[float | None]) -> tuple[list[int], str]:
+    """The rounds that count, and what they are called: "quiet" or "all"."""
+    quiet = [index for index, share in enumerate(others) if share is not None and share < QUIET_BELOW]
+    if len(quiet) >= LEAST_QUIET_ROUNDS:
+        return quiet, "quiet"
+    return list(range(len(others))), "all"
 
 
 def rotate(

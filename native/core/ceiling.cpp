@@ -1,0 +1,96 @@
+#include "core/ceiling.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "core/thread_pool.h"
+
+namespace hifigan {
+
+namespace {
+
+// About 20 us per call on a fast core, so that asking the clock costs nothing.
+constexpr Index kSteps = 4096;
+
+double thread_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+double multiply_adds_of_one_thread(const Kernels& kernels, double seconds) {
+  alignas(64) float sink[kMostLanes] = {};
+  double done = 0, elapsed = 0;
+  const double start = thread_seconds();
+  do {
+    sink[0] = 0.999f;
+    done += static_cast<double>(kernels.multiply_adds(kSteps, sink));
+    elapsed = thread_seconds() - start;
+  } while (elapsed < seconds);
+  return done / elapsed;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Runs pass(piece) on all threads again and again, for about so many seconds; gives the passes per second.
+template <class F>
+double passes_per_second(ThreadPool& pool, double seconds, const F& pass) {
+  const ThreadPool::Turn turn(pool);
+  const auto start = std::chrono::steady_clock::now();
+  int passes = 0;
+  do {
+    pool.loop(pool.threads(), [&](Index piece, int) { pass(static_cast<std::size_t>(piece)); });
+    ++passes;
+  } while (seconds_since(start) < seconds);
+  return passes / seconds_since(start);
+}
+
+}  // namespace
+
+double multiply_adds_per_second(const Kernels& kernels, int threads, double seconds) {
+  std::vector<double> speeds(static_cast<std::size_t>(threads));
+  std::vector<std::thread> others;
+  const auto measure = [&](std::size_t i) { speeds[i] = multiply_adds_of_one_thread(kernels, seconds); };
+  for (std::size_t i = 1; i < speeds.size(); ++i) others.emplace_back(measure, i);
+  measure(0);
+  for (std::thread& other : others) other.join();
+  return std::accumulate(speeds.begin(), speeds.end(), 0.0);
+}
+
+MemorySpeed memory_speed(int threads, std::size_t bytes, double seconds) {
+  ThreadPool pool(threads);
+  const std::size_t share = std::max<std::size_t>(whole_lines(bytes / sizeof(float) / static_cast<std::size_t>(threads)), 16);
+  const std::size_t shares = share * static_cast<std::size_t>(threads);
+  // Written to once, so that every page is there.
+  AlignedBuffer from(shares, true), to(shares, true);
+  std::vector<std::uint32_t> sums(static_cast<std::size_t>(threads) * 16);
+  const double reads = passes_per_second(pool, seconds / 2, [&](std::size_t i) {
+    const float* x = from.data() + i * share;
+    std::uint32_t sum = 0;
+    for (std::size_t j = 0; j < share; ++j) {
+      std::uint32_t bits;
+      std::memcpy(&bits, x + j, sizeof bits);
+      sum += bits;
+    }
+    sums[i * 16] += sum;
+  });
+  // The sums are used, or the compiler would not have to read anything.
+  to.data()[0] = static_cast<float>(std::accumulate(sums.begin(), sums.end(), std::uint32_t{0}));
+  const double copies = passes_per_second(pool, seconds / 2, [&](std::size_t i) {
+    std::memcpy(to.data() + i * share, from.data() + i * share, share * sizeof(float));
+  });
+  const auto whole = static_cast<double>(shares * sizeof(float));
+  return {reads * whole, 2 * copies * whole};
+}
+
+}  // namespace hifigan
