@@ -1,0 +1,139 @@
+"""What atc's error codes mean for a vocoder, and the way out of each.
+
+Texts changed between releases and codes did not, so the code decides and the text is shown as it was printed. (CANN:
+base/common/error_registry/error_registry.cc; metadef: error_manager/error_code.json.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_CODE = re.compile(r"(E[A-Z0-9]\d{4})(?![A-Za-z0-9])(.*)")
+_STAMP = re.compile(
+    r"^[:\s]*(?:\[PID:\s*\d+\]\s*)?(?:\d{4}-\d{2}-\d{2}-[\d:.]+\s*|<[^>]*>\s*)?(?:\(E[A-Z0-9]\d{4}\))?[:\s]*"
+)
+_SOLUTION = re.compile(r"\s+Solution:\s*(\S.*)")
+_MAX_MESSAGE_CHARACTERS = 600
+
+_MODEL_UNREADABLE = "atc could not read the ONNX file: check the rights of the folder, and that its disk is not full"
+_NO_KERNEL = (
+    "the operator package of this chip is not installed, or --soc names another chip: install the CANN kernels package "
+    "(Ascend-cann-kernels) for it, and compare --soc with 'npu-smi info'"
+)
+_COMPILE = (
+    "an operator did not compile for one of the gears: convert with fewer gears (--mel-len 500,1000), another --rank, "
+    "or a newer CANN"
+)
+_GEARS = "give --mel-len one length, or 2 to 100 different ones above 0"
+
+ADVICE: Mapping[str, str] = {
+    "E10001": "an option has a value that this atc does not take: the reason is in its text; see --precision-mode, "
+    "--soc and --atc-arg",
+    "E10002": "the input shape was not understood: this atc is of a release that hifigan does not know; try --dry-run "
+    "and change the command by hand",
+    "E10003": "each gear must have one value for each open dimension: leave dynamic_dims and input_shape to hifigan",
+    "E10004": "an option arrived empty: check the values of --atc-arg",
+    "E10006": "the option takes 0 or 1: check the values of --atc-arg",
+    "E10007": "a needed option is missing: this atc is of a release that hifigan does not know; try --dry-run",
+    "E10009": "only one way of dynamic shapes is possible: leave it to --mel-len, and take it out of --atc-arg",
+    "E10010": "--log takes debug, info, warning, error or null",
+    "E10011": "the input shape holds no positive whole number: check --batch and --mel-len",
+    "E10016": "the named input or operator is not in the model: check the names in --atc-arg",
+    "E10017": "the named operator is no input: check the names in --atc-arg",
+    "E10018": "only the batch may be open with dynamic_batch_size: use --mel-len",
+    "E10021": "the path is too long: write to a shorter one with -o",
+    "E10022": "the output has no file name: name a folder that exists with -o",
+    "E10035": _GEARS,
+    "E10036": _GEARS,
+    "E10038": _GEARS,
+    "E10039": _GEARS,
+    "E10040": "gears need an open dimension: leave input_shape to hifigan",
+    "E10045": "each gear must have one value for each open dimension: leave dynamic_dims and input_shape to hifigan",
+    "E10046": "each gear must have one value for each open dimension: leave dynamic_dims and input_shape to hifigan",
+    "E10054": "a needed option is empty, often because quotes were lost between shells: keep the quotes of --dry-run",
+    "E13000": _MODEL_UNREADABLE,
+    "E13001": _MODEL_UNREADABLE,
+    "E13026": _MODEL_UNREADABLE,
+    "E13025": "the runtime was given another size than the model has: convert again for the lengths that you use",
+    "E16001": "the ONNX file lacks a node that atc needs: convert the checkpoint again",
+    "E16002": "this atc has no parser for an operator of the file: use a newer CANN",
+    "E16004": "the ONNX file has no graph: convert the checkpoint again",
+    "E16005": "the ONNX file was not understood: use a newer CANN",
+    "E19000": _MODEL_UNREADABLE,
+    "E19001": _MODEL_UNREADABLE,
+    "E19010": "this atc has no parser for an operator of the file: use a newer CANN",
+    "E19999": "an internal error of atc: ASCEND_SLOG_PRINT_TO_STDOUT=1 with --log error shows more, and so do the files "
+    "in ~/ascend/log/debug/plog; often memory or disk ran out, or the driver, CANN and its kernels differ in release",
+    "E20001": _COMPILE,
+    "E50056": "the chip does not take this dilation of a convolution: try the other --rank, or a newer CANN",
+    "E50058": "the chip does not take this padding of a convolution: try the other --rank, or a newer CANN",
+    "E90000": _COMPILE,
+    "E90001": _COMPILE,
+    "E90002": _COMPILE,
+    "E90003": _COMPILE,
+    "EZ3002": "the chip does not run an operator in this form: convert with gears (--mel-len), not open shapes; " + _NO_KERNEL,
+    "EZ3003": _NO_KERNEL,
+}  # fmt: skip
+
+_REASONS = (
+    ("AIPP", "take insert_op_conf out of --atc-arg: gears do not work with image preprocessing"),
+    ("input_format must be ND", "take input_format out of --atc-arg"),
+    ("soc_version", "compare --soc with 'npu-smi info'; the toolkit may lack this chip's package"),
+    ("precision_mode", "choose another --precision-mode: not every chip has every one"),
+    ("auto_tune_mode", "take auto_tune_mode out of --atc-arg: newer releases removed it"),
+    ("positive integer", _GEARS),
+)
+"""What a text of E10001 names, and its way out: the code stands for every bad value."""
+
+
+@dataclass(frozen=True)
+class AtcError:
+    """One error that atc printed."""
+
+    code: str
+    message: str
+    """Without time and process; empty if nothing follows the code."""
+    solution: str
+    """What atc itself advises; often empty."""
+
+    @property
+    def way_out(self) -> str:
+        """Ours, else atc's own, else empty."""
+        if self.code == "E10001":
+            for part, advice in _REASONS:
+                if part in self.message:
+                    return advice
+        if self.code in ADVICE:
+            return ADVICE[self.code]
+        if self.code.startswith("E5005"):
+            return "the chip does not take a convolution in this form: try the other --rank, or a newer CANN"
+        return self.solution
+
+
+def parse_errors(output: str) -> tuple[AtcError, ...]:
+    """The errors in atc's output in the order printed, each code once with its first text."""
+    found: dict[str, AtcError] = {}
+    current = ""
+    for line in output.splitlines():
+        match = _CODE.match(line)
+        if match is not None:
+            current = match[1]
+            message = _STAMP.sub("", match[2]).strip()[:_MAX_MESSAGE_CHARACTERS]
+            known = found.get(current)
+            # E19999 prints a heading first, and what happened in the lines after it.
+            if known is None or known.message in ("", "Inner Error!", "Internal Error!"):
+                found[current] = AtcError(current, message, known.solution if known else "")
+        elif current and (advice := _SOLUTION.match(line)) and not found[current].solution:
+            found[current] = AtcError(current, found[current].message, advice[1].strip()[:_MAX_MESSAGE_CHARACTERS])
+    return tuple(found.values())
+
+
+def describe_errors(errors: Sequence[AtcError]) -> str:
+    """One text for all: code and message, and the way out of each that has one."""
+    parts = []
+    for error in errors:
+        text = f"{error.code}: {error.message}" if error.message else error.code
+        parts.append(f"{text} (way out: {error.way_out})" if error.way_out else text)
+    return "; ".join(parts)
