@@ -45,12 +45,16 @@ class EngineInfo:
     """For example "cpu"."""
     variant: str = ""
     """What else decides the last bits of the result, for example the segment length and a plan given by hand."""
+    simulated: bool = False
+    """Whether a simulator stands in for the device: its figures say nothing about the device's speed."""
 
 
 class Engine(ABC):
     """A loaded model that turns mels into audio. Safe to call from several threads."""
 
     info: EngineInfo
+    compute_seconds: float | None = None
+    """Of the last call by the device's own clock, for benchmarks; None where it has none."""
 
     def __init__(self) -> None:
         self._closed = False
