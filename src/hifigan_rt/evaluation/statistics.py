@@ -1,0 +1,177 @@
+"""What clips say together: means with 95 % confidence intervals, paired differences, and the p-value of an ABX test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from hifigan_rt.errors import EvaluationError
+
+CONFIDENCE = 0.95
+
+T_BELOW = 30
+"""With fewer values Student's t, which assumes them normal; from here on the bootstrap, which learns their shape."""
+
+RESAMPLES = 9999
+
+_BLOCK_VALUES = 1 << 20
+"""Resampled values held at once: 8 MB."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    """NaN at both ends if there is only one value, which tells nothing about the spread."""
+    count: int
+    method: Literal["t", "bca", "none"]
+    """Student's t, BCa bootstrap, or none: too few values."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside: of a paired difference, whether it is resolved."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The values of one metric over all clips."""
+
+    interval: Interval
+    """Of the finite values; if there are none but infinite ones, infinite throughout."""
+    median: float
+    standard_deviation: float
+    """With n - 1 below the fraction; NaN for a single value."""
+    minimum: float
+    maximum: float
+    infinite: int
+    """Clips of identical signals, which SNR and SI-SDR score as infinite; not in the mean."""
+    undefined: int
+    """Clips for which the metric has no value."""
+
+
+def summarize(values: Sequence[float], seed: int = 0) -> Summary:
+    """Summarise one metric over clips; NaN stands for "not defined".
+
+    Args:
+        values: one per clip.
+        seed: of the bootstrap; the same seed gives the same interval.
+    """
+    array = np.asarray(values, np.float64)
+    finite = array[np.isfinite(array)]
+    infinite = int(np.isinf(array).sum())
+    undefined = int(np.isnan(array).sum())
+    if len(finite) == 0:
+        value = float(array[np.isinf(array)].max()) if infinite else math.nan
+        interval = Interval(value, value, value, 0, "none")
+        return Summary(interval, value, math.nan, value, value, infinite, undefined)
+    deviation = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+    return Summary(
+        mean_interval(finite, seed), float(np.median(finite)), deviation, float(finite.min()), float(finite.max()),
+        infinite, undefined,
+    )  # fmt: skip
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """The mean of independent values with its 95 % confidence interval.
+
+    Args:
+        values: finite, at least one.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Raises:
+        EvaluationError: no value, or one that is not finite.
+    """
+    array = np.asarray(values, np.float64)
+    if len(array) == 0:
+        raise EvaluationError("a mean of 0 values is asked for: at least one is needed")
+    if not np.isfinite(array).all():
+        raise EvaluationError(
+            f"value {array[~np.isfinite(array)][0]} is not finite: leave such clips out and count them"
+        )
+    mean = float(array.mean())
+    if len(array) == 1:
+        return Interval(mean, math.nan, math.nan, 1, "none")
+    method: Literal["t", "bca"] = "t" if len(array) < T_BELOW else "bca"
+    if np.all(array == array[0]):
+        return Interval(float(array[0]), float(array[0]), float(array[0]), len(array), method)
+    low, high = _t_ends(array, mean) if method == "t" else _bca_ends(array, mean, seed, resamples)
+    return Interval(mean, low, high, len(array), method)
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Interval:
+    """The mean of `second - first` over clips that both have, with its 95 % confidence interval.
+
+    Clips where either has no value are left out (`count` says how many remain), and so is one where only one is
+    infinite; two equal infinities (both identical to the reference) differ by 0.
+
+    Args:
+        first: the baseline's values, one per clip, NaN where not defined.
+        second: the other system's, in the same order of clips.
+        seed: of the bootstrap.
+
+    Raises:
+        EvaluationError: not as many values in both.
+    """
+    if len(first) != len(second):
+        raise EvaluationError(f"{len(first)} values are paired with {len(second)}: one of each per clip is needed")
+    pairs = zip(first, second, strict=True)
+    differences = np.array([0.0 if a == b else b - a for a, b in pairs], np.float64)
+    differences = differences[np.isfinite(differences)]
+    if len(differences) == 0:
+        return Interval(math.nan, math.nan, math.nan, 0, "none")
+    return mean_interval(differences, seed)
+
+
+def binomial_p_value(correct: int, trials: int) -> float:
+    """How likely a listener who only guesses gets at least `correct` of `trials` ABX trials right; exact.
+
+    Raises:
+        EvaluationError: `correct` is not from 0 to `trials`.
+    """
+    if not 0 <= correct <= trials:
+        raise EvaluationError(f"{correct} correct of {trials} trials: from 0 to all of them can be correct")
+    # In whole numbers, so that no sum of small terms loses digits.
+    return sum(math.comb(trials, right) for right in range(correct, trials + 1)) / 2**trials
+
+
+def _t_ends(values: np.ndarray, mean: float) -> tuple[float, float]:
+    import scipy.special
+
+    quantile = float(scipy.special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    margin = quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return mean - margin, mean + margin
+
+
+def _bca_ends(values: np.ndarray, mean: float, seed: int, resamples: int) -> tuple[float, float]:
+    """Bias-corrected and accelerated percentiles (B. Efron: Better bootstrap confidence intervals, 1987)."""
+    generator = np.random.default_rng(seed)
+    block = max(1, _BLOCK_VALUES // len(values))
+    means = np.concatenate(
+        [
+            values[generator.integers(len(values), size=(min(block, resamples - first), len(values)))].mean(axis=1)
+            for first in range(0, resamples, block)
+        ]
+    )
+    normal = NormalDist()
+    # Ties count half, or a coarse scale such as ratings would look biased; one vote keeps the share off 0 and 1.
+    below = float(np.mean(means < mean) + np.mean(means == mean) / 2)
+    bias = normal.inv_cdf(min(max(below, 1 / resamples), 1 - 1 / resamples))
+    # For a mean, the jackknife's acceleration comes to the skewness over 6 sqrt(n).
+    centred = values - mean
+    acceleration = float(np.sum(centred**3) / (6 * np.sum(centred**2) ** 1.5))
+    shares = []
+    for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
+        shifted = bias + normal.inv_cdf(tail)
+        shares.append(normal.cdf(bias + shifted / (1 - acceleration * shifted)))
+    low, high = np.quantile(means, shares)
+    return float(low), float(high)
