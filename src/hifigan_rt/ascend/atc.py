@@ -150,7 +150,6 @@ def find_atc() -> str:
     program = shutil.which("atc")
     if program is not None:
         return program
-    dry = "--dry-run prints the command for another machine"
     script = find_set_env()
     if script is not None:
         raise ToolFailed(
@@ -158,7 +157,7 @@ def find_atc() -> str:
         )
     raise ToolFailed(
         "atc is not on the PATH: it is part of the CANN toolkit (Ascend-cann-toolkit, hiascend.com), which no package "
-        f"index has; {dry}"
+        "index has; --dry-run prints the command for a machine that has it"
     )
 
 

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _CODE = re.compile(r"(E[A-Z0-9]\d{4})(?![A-Za-z0-9])(.*)")
-_STAMP = re.compile(
-    r"^[:\s]*(?:\[PID:\s*\d+\]\s*)?(?:\d{4}-\d{2}-\d{2}-[\d:.]+\s*|<[^>]*>\s*)?(?:\(E[A-Z0-9]\d{4}\))?[:\s]*"
-)
+_STAMP = re.compile(r"[:\s]*(?:\[PID:\s*\d+\]\s*)?(?:\d{4}-\d{2}-\d{2}[- ][\d:.]+\s*)?(?:\(E[A-Z0-9]\d{4}\))?[:\s]*")
+"""Process and time, which some releases print between code and message, and the code once more."""
 _SOLUTION = re.compile(r"\s+Solution:\s*(\S.*)")
 _MAX_MESSAGE_CHARACTERS = 600
 
@@ -56,6 +55,8 @@ ADVICE: Mapping[str, str] = {
     "E13000": _MODEL_UNREADABLE,
     "E13001": _MODEL_UNREADABLE,
     "E13026": _MODEL_UNREADABLE,
+    "E10056": "only one of precision_mode and precision_mode_v2: leave one out",
+    "E13004": "the result could not be written: make room on the disk, or write elsewhere with -o",
     "E13025": "the runtime was given another size than the model has: convert again for the lengths that you use",
     "E16001": "the ONNX file lacks a node that atc needs: convert the checkpoint again",
     "E16002": "this atc has no parser for an operator of the file: use a newer CANN",
@@ -64,7 +65,7 @@ ADVICE: Mapping[str, str] = {
     "E19000": _MODEL_UNREADABLE,
     "E19001": _MODEL_UNREADABLE,
     "E19010": "this atc has no parser for an operator of the file: use a newer CANN",
-    "E19999": "an internal error of atc: ASCEND_SLOG_PRINT_TO_STDOUT=1 with --log error shows more, and so do the files "
+    "E19999": "an internal error of atc: ASCEND_SLOG_PRINT_TO_STDOUT=1 with --log error shows more, and so do files "
     "in ~/ascend/log/debug/plog; often memory or disk ran out, or the driver, CANN and its kernels differ in release",
     "E20001": _COMPILE,
     "E50056": "the chip does not take this dilation of a convolution: try the other --rank, or a newer CANN",
@@ -73,7 +74,7 @@ ADVICE: Mapping[str, str] = {
     "E90001": _COMPILE,
     "E90002": _COMPILE,
     "E90003": _COMPILE,
-    "EZ3002": "the chip does not run an operator in this form: convert with gears (--mel-len), not open shapes; " + _NO_KERNEL,
+    "EZ3002": "the chip does not run an operator in this form; for open shapes use --mel-len; or " + _NO_KERNEL,
     "EZ3003": _NO_KERNEL,
 }  # fmt: skip
 
@@ -120,7 +121,7 @@ def parse_errors(output: str) -> tuple[AtcError, ...]:
         match = _CODE.match(line)
         if match is not None:
             current = match[1]
-            message = _STAMP.sub("", match[2]).strip()[:_MAX_MESSAGE_CHARACTERS]
+            message = match[2][_stamp_length(match[2]) :].strip()[:_MAX_MESSAGE_CHARACTERS]
             known = found.get(current)
             # E19999 prints a heading first, and what happened in the lines after it.
             if known is None or known.message in ("", "Inner Error!", "Internal Error!"):
@@ -128,6 +129,11 @@ def parse_errors(output: str) -> tuple[AtcError, ...]:
         elif current and (advice := _SOLUTION.match(line)) and not found[current].solution:
             found[current] = AtcError(current, found[current].message, advice[1].strip()[:_MAX_MESSAGE_CHARACTERS])
     return tuple(found.values())
+
+
+def _stamp_length(text: str) -> int:
+    match = _STAMP.match(text)
+    return 0 if match is None else match.end()
 
 
 def describe_errors(errors: Sequence[AtcError]) -> str:

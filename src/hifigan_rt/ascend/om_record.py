@@ -91,7 +91,7 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
     record = _parse(values, path)
     if verify and sha256_of(om_path) != record.om_sha256:
         raise CheckpointError(
-            f"record {str(path)!r} is of another file than {om_path.name}: their sha256 differ; copy both from the same "
+            f"record {str(path)!r} is of another file than {om_path.name}: their sha256 differ; copy both from one "
             "conversion, or remove the record and give --config"
         )
     return record
@@ -129,11 +129,8 @@ def _parse(values: Mapping[str, Any], path: Path) -> OmRecord:
         if not isinstance(values.get(name), types) or (types is int and isinstance(values[name], bool)):
             raise CheckpointError(f"record {str(path)!r} is damaged: {name}={values.get(name)!r}; convert again")
     lengths = values["mel_lengths"]
-    if (
-        not lengths
-        or not all(type(frames) is int and frames > 0 for frames in lengths)
-        or lengths != sorted(set(lengths))
-    ):
+    whole = bool(lengths) and all(type(frames) is int and frames > 0 for frames in lengths)
+    if not whole or lengths != sorted(set(lengths)):
         raise CheckpointError(f"record {str(path)!r} is damaged: mel_lengths={lengths!r}; convert again")
     if values["rank"] not in (3, 4) or values["batch"] < 1:
         raise CheckpointError(
