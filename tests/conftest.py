@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 from hypothesis import settings
 
+from ascend_simulator.environment import simulator  # noqa: F401 - a fixture for the whole suite
 from hifigan_rt._native import supported_isas
 
 # No deadline: a busy machine is no failure.

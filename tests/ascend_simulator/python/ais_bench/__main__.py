@@ -1,0 +1,9 @@
+"""`python -m ais_bench`."""
+
+import sys
+
+from ais_bench.infer.arguments import read_arguments
+from ais_bench.infer.benchmark import run
+
+if __name__ == "__main__":
+    sys.exit(run(read_arguments()))

@@ -1,0 +1,1 @@
+"""The parts of the tool, under the names that scripts import."""
