@@ -31,6 +31,8 @@ class EngineEntry:
     """Names of the engine's own settings, each with the values it may have, the default first; none: any value."""
     devices: str = ""
     """What `device` may be, for people; empty if the engine knows no devices."""
+    probe: str = ""
+    """Module with a function `why_unavailable() -> str | None`, for an engine that needs more than packages."""
 
 
 REGISTRY: Mapping[str, EngineEntry] = {
@@ -42,23 +44,42 @@ REGISTRY: Mapping[str, EngineEntry] = {
         "onnx",
         runs=("weights", "onnx"),
     ),
+    "ascend": EngineEntry(
+        "Ascend NPUs: .om files through aclruntime, ONNX files through ONNX Runtime's CANN provider",
+        "hifigan_rt.engines.ascend",
+        runs=("om", "onnx"),
+        settings={"backend": ("auto", "aclruntime", "ais_bench", "cann"), "timeout": ()},
+        devices="device ids, for example 0 or 0,1",
+        probe="hifigan_rt.ascend.availability",
+    ),
+    "torch": EngineEntry(
+        "PyTorch, on any of its devices",
+        "hifigan_rt.engines.torch",
+        ("torch",),
+        precisions=("float32", "bfloat16", "float16"),
+        settings={"mode": ("eager", "compiled")},
+        devices="PyTorch's own names: cpu (the default), cuda:0, mps, xpu:0, npu:0",
+    ),
     "reference": EngineEntry("NumPy float64: readable, slow, the truth", "hifigan_rt.engines.reference"),
 }
 
 AUTO_ORDER = ("native", "onnxruntime")
-"""What engine="auto" tries, in turn. The reference engine is never chosen unless it is named."""
+"""What engine="auto" tries, in turn. torch, ascend and reference are never chosen unless they are named."""
 
 
 def why_unavailable(name: str) -> str | None:
     """Why an engine cannot run here, with the way out; None if it can."""
     entry = REGISTRY[name]
+    if entry.probe:
+        reason: str | None = importlib.import_module(entry.probe).why_unavailable()
+        return reason
     absent = [package for package in entry.packages if importlib.util.find_spec(package) is None]
     if not absent:
         return None
-    return (
-        f"engine {name!r} needs the package{'s' if len(absent) > 1 else ''} {', '.join(absent)}: "
-        f"pip install 'hifigan-rt[{entry.extra}]' (from a clone: pip install '.[{entry.extra}]')"
-    )
+    way_out = f"pip install {' '.join(absent)}"
+    if entry.extra:
+        way_out = f"pip install 'hifigan-rt[{entry.extra}]' (from a clone: pip install '.[{entry.extra}]')"
+    return f"engine {name!r} needs the package{'s' if len(absent) > 1 else ''} {', '.join(absent)}: {way_out}"
 
 
 def check_engine(name: str) -> None:
@@ -116,7 +137,7 @@ def choose_engine(name: str, kind: ModelKind = "weights", *, execution_provider:
             raise EngineError(f"engine {name!r} does not run {KIND_NAMES[kind]}: choose auto or {able or 'no engine'}")
         return name
     reasons = []
-    for candidate in AUTO_ORDER:
+    for candidate in ("ascend",) if kind == "om" else AUTO_ORDER:
         if kind not in REGISTRY[candidate].runs or (execution_provider is not None and candidate != "onnxruntime"):
             continue
         reason = why_unavailable(candidate)

@@ -89,6 +89,10 @@ class Engine(ABC):
         """
         return [self.run(mel[None])[0] for mel in mels]
 
+    def inexact_tail_frames(self, frames: int) -> int:  # noqa: ARG002 - most engines run any length
+        """Frames at the end of a mel of `frames` whose samples differ because the engine has to pad it; mostly 0."""
+        return 0
+
     def close(self) -> None:
         """Free what the engine holds; closing twice is allowed."""
         if not self._closed:

@@ -1,0 +1,267 @@
+"""Runs .om files on Ascend NPUs, and ONNX files through ONNX Runtime's CANN provider."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.ascend.failures import Situation
+from hifigan_rt.ascend.gears import Window, WindowPlan, plan_windows
+from hifigan_rt.ascend.om_file import OmInfo, read_om
+from hifigan_rt.ascend.worker_client import ascend_python
+from hifigan_rt.ascend.worker_pool import Request, Run, WorkerPool
+from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.errors import EngineError
+from hifigan_rt.export.mel_layout import MelAxis, find_mel_axes
+from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME
+from hifigan_rt.graph import Graph
+from hifigan_rt.mel import silence_mel_value
+from hifigan_rt.model import Model
+
+DEFAULT_TIMEOUT_S = 600.0
+"""For loading a model or for one inference: a large .om takes a minute to load, an inference milliseconds."""
+
+_MAX_DEVICE = 255
+
+_PRECISIONS: Mapping[str, str] = {
+    "": "float16", "force_fp16": "float16", "fp16": "float16", "must_keep_origin_dtype": "float32",
+    "origin": "float32", "force_fp32": "float32", "cube_fp16in_fp32out": "mixed",
+}  # fmt: skip
+"""The precision modes of atc, whose default is force_fp16; all others mix."""
+
+
+@dataclass(frozen=True)
+class OmShapes:
+    """The shapes that an .om can be run at."""
+
+    axes: tuple[MelAxis, ...]
+    batches: Mapping[int, tuple[int, ...]]
+    """For each gear in frames the batch sizes, ascending."""
+
+    @property
+    def gears(self) -> tuple[int, ...]:
+        """Frames, ascending."""
+        return tuple(sorted(self.batches))
+
+    def batch_for(self, gear: int, items: int) -> int:
+        """The smallest batch that takes so many mels, or the largest there is."""
+        sizes = self.batches[gear]
+        return next((size for size in sizes if size >= items), sizes[-1])
+
+    def lay_out(self, mels: np.ndarray) -> np.ndarray:
+        """Bring `[B, M, T]` into the model's order."""
+        ordered = mels.transpose([("B", "M", "T").index(axis) for axis in self.axes if axis != "1"])
+        return np.expand_dims(ordered, self.axes.index("1")) if "1" in self.axes else ordered
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A window of one of several mels."""
+
+    item: int
+    window: Window
+
+
+class AscendEngine(Engine):
+    """One .om on one or more devices."""
+
+    def __init__(self, pool: WorkerPool, info: EngineInfo, graph: Graph, shapes: OmShapes, silence: np.ndarray) -> None:
+        super().__init__()
+        self.info = info
+        self._pool = pool
+        self._graph = graph
+        self._shapes = shapes
+        self._silence = silence
+        # An engine that is dropped, or open at the interpreter's end, gives its devices back too.
+        self._finalizer = weakref.finalize(self, pool.close)
+
+    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if self._closed:
+            raise EngineError("engine 'ascend' is closed: load the model again")
+        return self._synthesise(mels)
+
+    def inexact_tail_frames(self, frames: int) -> int:
+        return self._plan(frames).inexact_tail_frames
+
+    def _run(self, mel: np.ndarray) -> np.ndarray:
+        return np.stack(self._synthesise(mel))
+
+    def _close(self) -> None:
+        self._finalizer()
+
+    def _plan(self, frames: int) -> WindowPlan:
+        return plan_windows(frames, self._shapes.gears, self._graph)
+
+    def _synthesise(self, mels: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+        """Compute the windows of all mels, those of one gear together in batches, on all devices."""
+        for mel in mels:
+            if mel.shape[0] != self._graph.num_mels:
+                raise EngineError(f"the model takes mels of {self._graph.num_mels} bands, this one has {mel.shape[0]}")
+        by_gear: dict[int, list[_Segment]] = {}
+        for item, mel in enumerate(mels):
+            for window in self._plan(mel.shape[1]).windows:
+                by_gear.setdefault(window.gear, []).append(_Segment(item, window))
+        runs = []
+        for gear, segments in by_gear.items():
+            start = 0
+            while start < len(segments):
+                batch = self._shapes.batch_for(gear, len(segments) - start)
+                chosen = segments[start : start + batch]
+                runs.append((chosen, self._pool.submit(self._gather(mels, chosen, batch, gear))))
+                start += batch
+        audio = [np.empty(self._graph.output_length(mel.shape[1]), np.float32) for mel in mels]
+        busy_ns: dict[int, int] = {}
+        for chosen, future in runs:
+            run = future.result()
+            busy_ns[run.device] = busy_ns.get(run.device, 0) + run.compute_ns
+            self._scatter(run, chosen, audio)
+        # Devices work side by side: the busiest decides.
+        self.compute_seconds = max(busy_ns.values(), default=0) * 1e-9
+        return audio
+
+    def _gather(
+        self, mels: Sequence[np.ndarray] | np.ndarray, segments: Sequence[_Segment], batch: int, gear: int
+    ) -> np.ndarray:
+        """The model's input: a full batch, in which silence stands wherever there is no mel."""
+        together = np.empty((batch, self._graph.num_mels, gear), np.float32)
+        together[:] = self._silence[:, None]
+        for row, segment in zip(together, segments, strict=False):
+            first = segment.window.start_frame
+            part = mels[segment.item][:, first : first + gear]
+            row[:, : part.shape[1]] = part
+        return np.ascontiguousarray(self._shapes.lay_out(together))
+
+    def _scatter(self, run: Run, segments: Sequence[_Segment], audio: list[np.ndarray]) -> None:
+        """Put the samples that each window gives where they belong."""
+        gear, batch = segments[0].window.gear, run.output.shape[0]
+        samples = self._graph.output_length(gear)
+        if run.output.size != batch * samples or batch < len(segments):
+            raise EngineError(
+                f"the model gave an output of shape {list(run.output.shape)} for {len(segments)} mels of {gear} "
+                f"frames, its config says {samples} samples each: give the right config with --config"
+            )
+        for row, segment in zip(run.output.reshape(batch, samples), segments, strict=False):
+            window = segment.window
+            offset = window.start_frame * self._graph.hop_length
+            kept = row[window.first_sample - offset : window.end_sample - offset]
+            audio[segment.item][window.first_sample : window.end_sample] = kept
+
+
+def create(model: Model, options: EngineOptions) -> Engine:
+    """Load an .om onto the devices that `options.device` names, "0" if none.
+
+    Raises:
+        EngineError: the model cannot be run, or an option makes no sense.
+        EngineUnavailable: aclruntime, the device or the CANN provider is not there.
+        CheckpointError: the .om file is damaged.
+    """
+    devices = parse_devices(options.device)
+    timeout_s = _parse_timeout(options.settings.get("timeout"))
+    backend = options.settings.get("backend", "auto")
+    if model.om_path is None:
+        raise EngineError(f"{model.name} is no .om file")
+    if backend == "cann":
+        raise EngineError(
+            f"backend=cann runs ONNX files, and {model.name} is an .om file: leave it out, or take aclruntime"
+        )
+    om = read_om(model.om_path)
+    graph = model.graph
+    if graph is None:
+        raise EngineError(
+            f"{model.name}: the layers of the model must be known to cut mels for its gears: keep the .json that "
+            "'hifigan export om' wrote beside it, or give its config.json with --config"
+        )
+    if om.dynamic_shape and not om.dynamic_dims:
+        raise EngineError(f"{model.name} has open shapes without gears: convert it with gears (--mel-len)")
+    request = Request(
+        Situation(ascend_python(), model.om_path, devices[0], om.soc_version),
+        backend="ais_bench" if backend == "ais_bench" else "aclruntime",
+        simulated=om.simulated,
+        dynamic=bool(om.dynamic_dims),
+        wanted_output=AUDIO_OUTPUT_NAME,
+        timeout_s=timeout_s,
+    )
+    pool = WorkerPool(request, devices)
+    try:
+        shapes = read_shapes(model.name, pool.model["inputs"], om.dynamic_dims, graph.num_mels)
+    except BaseException:
+        pool.close()
+        raise
+    silence = np.full(graph.num_mels, np.log(1e-5), np.float32) if model.mel is None else silence_mel_value(model.mel)
+    info = EngineInfo(
+        "ascend", pool.runtime.version, describe_precision(om), len(devices), _describe_devices(devices, om),
+        variant=pool.runtime.backend, simulated=pool.runtime.simulated,
+    )  # fmt: skip
+    return AscendEngine(pool, info, graph, shapes, silence)
+
+
+def parse_devices(text: str | None) -> tuple[int, ...]:
+    """The device ids of "0" or "0,1".
+
+    Raises:
+        EngineError: it is something else, or names a device twice.
+    """
+    words = ("0" if text is None else text).split(",")
+    devices = tuple(int(word) for word in words if word.strip().isdecimal() and int(word) <= _MAX_DEVICE)
+    if len(devices) != len(words) or len(set(devices)) != len(devices):
+        raise EngineError(
+            f"device={text!r}: engine 'ascend' takes ids from 0 to {_MAX_DEVICE}, each once, for example 0 or 0,1"
+        )
+    return devices
+
+
+def read_shapes(
+    name: str, inputs: Sequence[Mapping[str, Any]], dynamic_dims: Sequence[Sequence[int]], num_mels: int
+) -> OmShapes:
+    """What the inputs that the runtime tells, with the gears that the file tells, come to.
+
+    Raises:
+        EngineError: that is not one mel, or the gears do not fit it.
+    """
+    if len(inputs) != 1:
+        listed = ", ".join(str(tensor["name"]) for tensor in inputs) or "none"
+        raise EngineError(f"{name} has {len(inputs)} inputs ({listed}): one mel input is needed")
+    shape = [int(size) for size in inputs[0]["shape"]]
+    axes = find_mel_axes(tuple(None if size == -1 else size for size in shape), num_mels)
+    if axes is None or "B" not in axes:
+        raise EngineError(
+            f"{name} takes an input of shape {shape}, which is no mel of {num_mels} bands: [B, M, T] and [B, M, 1, T] "
+            "are"
+        )
+    if -1 in shape and not dynamic_dims:
+        raise EngineError(f"{name} does not tell its gears: convert it again with 'hifigan export om'")
+    batches: dict[int, set[int]] = {}
+    for gear in dynamic_dims or [()]:
+        if len(gear) != shape.count(-1):
+            raise EngineError(f"{name} has gears {list(gear)} for an input of shape {shape}: the file is damaged")
+        values = iter(gear)
+        dims = [next(values) if size == -1 else size for size in shape]
+        if dims[axes.index("M")] == num_mels:
+            batches.setdefault(dims[axes.index("T")], set()).add(dims[axes.index("B")])
+    return OmShapes(axes, {frames: tuple(sorted(sizes)) for frames, sizes in batches.items()})
+
+
+def describe_precision(om: OmInfo) -> str:
+    """For example "float32 (must_keep_origin_dtype)"; what the chip makes of it is the vendor's affair."""
+    mode = om.precision_mode
+    return f"{_PRECISIONS.get(mode, 'mixed')} ({mode or 'force_fp16, the default of atc'})"
+
+
+def _describe_devices(devices: Sequence[int], om: OmInfo) -> str:
+    about = [text for text in (om.soc_version, "simulated" if om.simulated else "") if text]
+    listed = f"npu:{','.join(map(str, devices))}"
+    return f"{listed} ({', '.join(about)})" if about else listed
+
+
+def _parse_timeout(text: str | None) -> float:
+    try:
+        seconds = DEFAULT_TIMEOUT_S if text is None else float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise EngineError(f"setting timeout={text!r} of engine 'ascend': give seconds above 0")
+    return seconds
