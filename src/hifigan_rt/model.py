@@ -1,4 +1,4 @@
-"""Finds what a user names as a model: a known name, a checkpoint, a folder or an ONNX file, with its config."""
+"""Finds what a user names as a model: a known name, a checkpoint, a folder or a converted file, with its config."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hifigan_rt.architecture import infer_config, reconcile
 from hifigan_rt.checkpoint import read_checkpoint
 from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.config_file import parse_config, read_config
-from hifigan_rt.errors import ConfigError, ModelNotFound
+from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound
 from hifigan_rt.graph import Generator, Graph, bind, build_graph
 from hifigan_rt.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 
@@ -69,16 +69,17 @@ class Model:
 
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)")
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".om")
 
 
 def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     """Read a model with its config.
 
     Args:
-        name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, or a folder that holds one of them.
-        config: a `config.json` or a preset (v1, v2, v3); None looks beside the file, then in its metadata, then infers
-            the architecture from the weights.
+        name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, an Ascend .om file, or a folder that holds
+            one of them.
+        config: a `config.json` or a preset (v1, v2, v3); None looks beside the file (for an .om file, at its record
+            first), then in its metadata, then infers the architecture from the weights.
 
     Raises:
         ModelNotFound: nothing of that name.
@@ -100,6 +101,8 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
             raise ModelNotFound(_not_found(text))
     except OSError as error:  # a name too long, a folder that may not be read
         raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
+    if _is_om(path):
+        return _from_om(text, path, config, notes)
     stated = read_config(config) if config is not None else _config_beside(path)
     if path.suffix.lower() == ".onnx":
         return _from_onnx(text, path, stated, notes)
@@ -135,6 +138,55 @@ def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[s
     num_mels = info.num_mels if config is None else config.generator.num_mels
     mel = None if config is None else config.mel
     return Model(name, path, "onnx", None, path, mel, num_mels, notes, config=config)
+
+
+def _is_om(path: Path) -> bool:
+    """By its content, or by its name, so that a damaged one is told as such."""
+    from hifigan_rt.ascend.om_file import is_om
+    from hifigan_rt.checkpoint.byte_source import open_source
+
+    if path.suffix.lower() == ".om":
+        return True
+    try:
+        with open_source(path) as source:
+            return is_om(source)
+    except CheckpointError:
+        return False  # told by the reader of checkpoints
+
+
+def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> Model:
+    from hifigan_rt.ascend.om_file import read_om
+    from hifigan_rt.ascend.om_record import read_record
+
+    info = read_om(path)
+    record = read_record(path)
+    if config is not None:
+        stated: ModelConfig | None = read_config(config)
+    else:
+        stated = record.config if record is not None else _config_beside(path)
+    shapes = [tensor.shape for tensor in info.inputs]
+    num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
+    if stated is not None and num_mels is not None and stated.generator.num_mels != num_mels:
+        raise ConfigError(
+            f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
+            "give the right config with --config"
+        )
+    if info.simulated:
+        notes += ("the simulator of the tests made this .om: no Ascend chip runs it, and its speed means nothing",)
+    if stated is None:
+        notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
+    return Model(
+        name=name,
+        path=path,
+        format="om (simulated)" if info.simulated else "om",
+        generator=None,
+        onnx_path=None,
+        mel=None if stated is None else stated.mel,
+        num_mels=num_mels if stated is None else stated.generator.num_mels,
+        notes=notes,
+        om_path=path,
+        config=stated,
+    )
 
 
 def _config_beside(path: Path) -> ModelConfig | None:

@@ -9,7 +9,11 @@ from hifigan_rt.cli.lazy import LazyGroup
 
 @click.group(
     cls=LazyGroup,
-    modules={"onnx": "hifigan_rt.cli.export_onnx", "safetensors": "hifigan_rt.cli.export_safetensors"},
+    modules={
+        "onnx": "hifigan_rt.cli.export_onnx",
+        "safetensors": "hifigan_rt.cli.export_safetensors",
+        "om": "hifigan_rt.cli.export_om",
+    },
 )
 def export() -> None:
     """Convert a checkpoint to another format.

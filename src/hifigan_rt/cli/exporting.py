@@ -16,13 +16,14 @@ def load_generator(name: str, config: str | None) -> tuple[Model, Generator]:
     """Read a model that has weights.
 
     Raises:
-        ExportError: it is an ONNX file.
+        ExportError: it is a converted file.
     """
     from hifigan_rt.model import resolve_model
 
     model = resolve_model(name, config)
     if model.generator is None:
-        raise ExportError(f"{name!r} is an ONNX file, and weights are not read out of it: name the checkpoint")
+        what = {"onnx": "an ONNX file", "openvino": "an OpenVINO IR", "om": "an Ascend .om file"}[model.kind]
+        raise ExportError(f"{name!r} is {what}, and weights are not read out of it: name the checkpoint")
     return model, model.generator
 
 

@@ -63,8 +63,8 @@ def _facts(model: Model) -> dict[str, Any]:
 
     facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
     sample_rate = None if model.mel is None else model.mel.sample_rate
-    if model.generator is not None:
-        graph = model.generator.graph
+    graph = model.graph
+    if graph is not None:
         field = graph.receptive_field
         facts["architecture"] = dataclasses.asdict(graph.config)
         facts["cost"] = {
@@ -83,6 +83,10 @@ def _facts(model: Model) -> dict[str, Any]:
         }
         facts["hop_length_samples"] = graph.hop_length
     facts["mel"] = None if model.mel is None else dataclasses.asdict(model.mel)
+    if model.om_path is not None:
+        from hifigan_rt.cli.info_om import facts_of_om
+
+        facts["om"] = facts_of_om(model.om_path)
     facts["notes"] = list(model.notes)
     return facts
 
@@ -96,6 +100,8 @@ def _text(value: object) -> str:
         return "unknown"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, dict):
+        return " ".join(_text(entry) for entry in value.values())
     if isinstance(value, tuple):
         return "[" + ", ".join(_text(entry) for entry in value) + "]"
     return str(value)

@@ -52,12 +52,14 @@ model_option = click.option(
 )  # fmt: skip
 
 
-def _parse_settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Options of the form KEY=VALUE."""
     settings = {}
     for value in values:
         key, equals, setting = value.partition("=")
         if not key or not equals:
-            raise click.BadParameter(f"{value!r} is not KEY=VALUE; 'hifigan engines' lists what each engine knows")
+            hint = "; 'hifigan engines' lists what each engine knows" if parameter.name == "settings" else ""
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE{hint}")
         settings[key] = setting
     return settings
 
@@ -75,7 +77,7 @@ engine_options = _chain(
         "settings",
         metavar="KEY=VALUE",
         multiple=True,
-        callback=_parse_settings,
+        callback=parse_settings,
         help="What only one engine knows ('hifigan engines'); may be given again.",
     ),
     click.option(
