@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
-    from hifigan_rt.errors import HifiganError, MelConventionWarning
+    from hifigan_rt.errors import HifiganError, MelConventionWarning, PaddedTailWarning
     from hifigan_rt.vocoder import Vocoder, load
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "MelConfig",
     "MelConventionWarning",
     "ModelConfig",
+    "PaddedTailWarning",
     "Vocoder",
     "load",
 ]
@@ -33,6 +34,7 @@ _HOME = {
     "MelConfig": "config",
     "MelConventionWarning": "errors",
     "ModelConfig": "config",
+    "PaddedTailWarning": "errors",
     "Vocoder": "vocoder",
     "load": "vocoder",
 }

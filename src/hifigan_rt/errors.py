@@ -21,6 +21,7 @@
     +-- OutputError                 a result could not be written
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
+    PaddedTailWarning (UserWarning)      a mel had to be padded, so its last samples are not exact
 
 Each text names the value received, the rule, and the way out.
 """
@@ -148,3 +149,8 @@ class OutputError(HifiganError):
 
 class MelConventionWarning(UserWarning):
     """A mel's range looks like another convention than the model's; the text names the likely one."""
+
+
+class PaddedTailWarning(UserWarning):
+    """A mel is shorter than the shortest that a converted model takes; it was padded with silence, which its last
+    samples hear."""

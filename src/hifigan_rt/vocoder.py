@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import overload
@@ -13,7 +14,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
-from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel import compute_mel
 from hifigan_rt.mel_check import check_mel
@@ -94,6 +95,14 @@ class Vocoder:
             raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
         return frames * self.hop_length
 
+    def inexact_tail_frames(self, frames: int) -> int:
+        """Frames at the end of a mel of `frames` whose samples differ from the exact ones.
+
+        0 but for converted models that take no mel as short as that, so that it is padded with silence: an Ascend .om
+        below its shortest gear.
+        """
+        return self._engine.inexact_tail_frames(frames)
+
     @overload
     def __call__(self, mel: np.ndarray) -> np.ndarray: ...
     @overload
@@ -114,10 +123,14 @@ class Vocoder:
 
         Warns:
             MelConventionWarning: the range looks like another convention than the model's.
+            PaddedTailWarning: a converted model takes no mel as short as that, see `inexact_tail_frames`.
         """
         if isinstance(mel, (list, tuple)):
-            return self._engine.run_many([self._item(item) for item in mel])
+            items = [self._item(item) for item in mel]
+            self._warn_of_padding({item.shape[-1] for item in items})
+            return self._engine.run_many(items)
         checked = self._checked(mel)
+        self._warn_of_padding({checked.shape[-1]})
         if checked.ndim == 3:
             return self._engine.run(checked)
         audio: np.ndarray = self._engine.run(checked[None])[0]
@@ -164,6 +177,18 @@ class Vocoder:
         if checked.shape[-1] > MAX_FRAMES:
             raise MelError(f"mel has T={checked.shape[-1]} frames: it must have from 1 to {MAX_FRAMES}")
         return checked
+
+    def _warn_of_padding(self, lengths: Iterable[int]) -> None:
+        for frames in sorted(lengths):
+            tail = self._engine.inexact_tail_frames(frames)
+            if tail:
+                warnings.warn(
+                    f"a mel of {frames} frames is shorter than the shortest gear of {self.name}: it is padded with "
+                    f"silence, and its last {tail} frames differ from the exact result; convert the model with a "
+                    "shorter gear (--mel-len) for exact ends",
+                    PaddedTailWarning,
+                    stacklevel=3,
+                )
 
     def _known_mel_config(self, what: str) -> MelConfig:
         if self._model.mel is None:

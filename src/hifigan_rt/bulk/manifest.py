@@ -50,8 +50,10 @@ class ClipRecord:
     compute_seconds: float | None = None
     mel_l1: float | None = None
     """Mean absolute difference of the log-mels of input and output, if it was asked for."""
+    inexact_tail_frames: int | None = None
+    """Frames at the end whose samples differ, because the engine had to pad the mel."""
     warnings: tuple[str, ...] = ()
-    """Mels that look like another convention than the model's."""
+    """Mels that look like another convention than the model's, or had to be padded."""
     notes: tuple[str, ...] = ()
     """What is odd about an input that could be read nevertheless."""
 

@@ -18,13 +18,17 @@ from hifigan_rt.bulk.pipeline import Pipeline, Stages
 from hifigan_rt.bulk.resume import FileIdentity, identify, settings_digest
 from hifigan_rt.bulk.summary import Summary
 from hifigan_rt.datasets import InputFile
-from hifigan_rt.errors import DatasetError, HifiganError, MelConventionWarning, OutputError
+from hifigan_rt.errors import DatasetError, HifiganError, MelConventionWarning, OutputError, PaddedTailWarning
 
 R = TypeVar("R")
 C = TypeVar("C")
 
 _HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """After these no further clip can be written, so going on would only burn time."""
+
+
+_COLLECTED = (MelConventionWarning, PaddedTailWarning)
+"""Warnings that are about one clip."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class ClipFacts:
     clipped_samples: int | None = None
     audio_seconds: float | None = None
     mel_l1: float | None = None
+    inexact_tail_frames: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -74,7 +79,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _WarningCollector:
-    """Keeps each thread's warnings about mel conventions apart, so that they can be told per clip."""
+    """Keeps each thread's warnings about mels apart, so that they can be told per clip."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -83,12 +88,13 @@ class _WarningCollector:
     def installed(self) -> Iterator[None]:
         # Once for the whole run: warnings.catch_warnings changes the process, not the thread.
         with warnings.catch_warnings():
-            warnings.simplefilter("always", MelConventionWarning)
+            for collected in _COLLECTED:
+                warnings.simplefilter("always", collected)
             passed_on = warnings.showwarning
 
             def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
                 texts = getattr(self._local, "texts", None)
-                if issubclass(category, MelConventionWarning) and texts is not None:
+                if issubclass(category, _COLLECTED) and texts is not None:
                     texts.append(str(message))
                 else:
                     passed_on(message, category, *rest, **named)

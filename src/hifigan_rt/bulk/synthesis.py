@@ -135,6 +135,7 @@ class Synthesis(Work[MelClip, AudioClip]):
             clipped_samples=clipped,
             audio_seconds=round(len(audio) / self._sample_rate, 6),
             mel_l1=distance,
+            inexact_tail_frames=self._vocoder.inexact_tail_frames(frames) or None,
             notes=source.notes,
         )
 
