@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_export, door_of_file, join_parts
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.export.mel_layout import MelAxis
 from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
 from hifigan_rt.export.onnx_reading import OnnxInfo, inspect_onnx
-from hifigan_rt.export.onnx_scan import OnnxValue
 from hifigan_rt.machine import usable_cores
 from hifigan_rt.model import Model
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
-_FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
-
 _SILENT = 4
 """ONNX Runtime's log level "fatal": what goes wrong is raised as an error and need not be printed as well."""
 
@@ -31,7 +27,7 @@ _SILENT = 4
 class OnnxRuntimeEngine(Engine):
     """One session, fed through the layout that its file has."""
 
-    def __init__(self, session: InferenceSession, info: EngineInfo, door: _Door) -> None:
+    def __init__(self, session: InferenceSession, info: EngineInfo, door: MelDoor) -> None:
         super().__init__()
         self._session: InferenceSession | None = session
         self.info = info
@@ -42,9 +38,7 @@ class OnnxRuntimeEngine(Engine):
         if session is None:  # closed by another thread since `run` looked
             raise EngineError("engine 'onnxruntime' was closed while it ran: load the model again")
         self._door.check(mel)
-        size = self._door.batch or len(mel)
-        audio = [self._run_part(session, mel[start : start + size]) for start in range(0, len(mel), size)]
-        return audio[0] if len(audio) == 1 else np.concatenate(audio)
+        return join_parts([self._run_part(session, part) for part in self._door.parts(mel)])
 
     def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
         try:
@@ -53,50 +47,10 @@ class OnnxRuntimeEngine(Engine):
             raise EngineError(
                 f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {_first_line(error)}"
             ) from error
-        return _as_batch(output, len(mel))
+        return as_batch(output, len(mel))
 
     def _close(self) -> None:
         self._session = None
-
-
-class _Door:
-    """How mels go into a graph: names, order of dimensions, dtype, and what is fixed."""
-
-    def __init__(self, source: str, mel: OnnxValue, output: OnnxValue, axes: tuple[MelAxis, ...]) -> None:
-        fixed = dict(zip(axes, mel.shape or (), strict=True))
-        self.input, self.output = mel.name, output.name
-        self._source = source
-        self._axes = axes
-        self._dtype = _FLOAT_DTYPES[mel.dtype]
-        self._num_mels, self._frames = fixed["M"], fixed["T"]
-        # A graph without a batch dimension, at either end, runs one mel at a time.
-        one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
-        self.batch = 1 if one_by_one else fixed.get("B")
-
-    def check(self, mel: np.ndarray) -> None:
-        batch, bands, frames = mel.shape
-        if self._num_mels not in (None, bands):
-            raise EngineError(f"{self._source} takes mels of {self._num_mels} bands, this one has {bands}")
-        if self._frames not in (None, frames):
-            raise EngineError(
-                f"{self._source} was exported for mels of exactly {self._frames} frames, this one has {frames}: "
-                "export the model with a dynamic length"
-            )
-        if self.batch is not None and batch % self.batch:
-            raise EngineError(
-                f"{self._source} was exported for batches of exactly {self.batch} mels, this one has {batch}: "
-                "export the model with a dynamic batch"
-            )
-
-    def lay_out(self, mel: np.ndarray) -> np.ndarray:
-        """Bring a batch `[B, M, T]` into the graph's order."""
-        if "B" not in self._axes:
-            mel = mel[0]
-        present = ["M", "T"] if mel.ndim == 2 else ["B", "M", "T"]
-        ordered = mel.transpose([present.index(axis) for axis in self._axes if axis != "1"])
-        if "1" in self._axes:
-            ordered = np.expand_dims(ordered, self._axes.index("1"))
-        return np.ascontiguousarray(ordered, dtype=self._dtype)
 
 
 def create(model: Model, options: EngineOptions) -> OnnxRuntimeEngine:
@@ -111,20 +65,16 @@ def create(model: Model, options: EngineOptions) -> OnnxRuntimeEngine:
     if threads < 1:
         raise EngineError(f"threads={threads} must be at least 1")
     if model.generator is not None:
-        door = _Door(
-            model.name,
-            OnnxValue(MEL_INPUT_NAME, "float32", (None, model.generator.graph.num_mels, None)),
-            OnnxValue(AUDIO_OUTPUT_NAME, "float32", (None, None)),
-            ("B", "M", "T"),
-        )
+        door = door_of_export(model.name, model.generator.graph.num_mels, rank=3)
         precision = "float32"
         serialised = build_onnx(model.generator, model.mel).SerializeToString()
         session = _open_session(model.name, serialised, threads, options.execution_provider)
     elif model.onnx_path is not None:
         info = inspect_onnx(model.onnx_path)
-        door = _open_door(info)
+        name = f"ONNX file {str(info.path)!r}"
+        door = door_of_file(name, info.inputs, info.outputs, info.mel_axes)
         precision = info.precision
-        session = _open_session(f"ONNX file {str(info.path)!r}", _as_source(info), threads, options.execution_provider)
+        session = _open_session(name, _as_source(info), threads, options.execution_provider)
     else:
         raise EngineError(f"{model.name} holds neither weights nor an ONNX file: nothing can be run")
     import onnxruntime
@@ -133,37 +83,6 @@ def create(model: Model, options: EngineOptions) -> OnnxRuntimeEngine:
     return OnnxRuntimeEngine(
         session, EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, provider), door
     )
-
-
-def _open_door(info: OnnxInfo) -> _Door:
-    """Check that a foreign graph is a vocoder: one mel in, one waveform out.
-
-    Raises:
-        EngineError: it is not.
-    """
-    name = f"ONNX file {str(info.path)!r}"
-    if len(info.inputs) != 1:
-        raise EngineError(f"{name} has {len(info.inputs)} inputs ({_listed(info.inputs)}): one mel input is needed")
-    if len(info.outputs) != 1:
-        raise EngineError(f"{name} has {len(info.outputs)} outputs ({_listed(info.outputs)}): one waveform is needed")
-    mel, output = info.inputs[0], info.outputs[0]
-    if mel.dtype not in _FLOAT_DTYPES:
-        raise EngineError(f"{name} takes {mel}: a mel is float32, float16 or float64")
-    if output.dtype not in _FLOAT_DTYPES:
-        raise EngineError(
-            f"{name} gives {output}: a waveform is float32, float16 or float64; integer samples may have wrapped "
-            "around where the signal clips, so export the model without its conversion to integers"
-        )
-    if info.mel_axes is None:
-        raise EngineError(
-            f"{name} takes {mel}, which is no mel that is known: [B, M, T], [B, T, M], [B, M, 1, T], [B, 1, M, T], "
-            "[M, T] or [T, M] are"
-        )
-    return _Door(name, mel, output, info.mel_axes)
-
-
-def _listed(values: tuple[OnnxValue, ...]) -> str:
-    return "; ".join(str(value) for value in values[:8]) or "none"
 
 
 def _as_source(info: OnnxInfo) -> str | bytes:
@@ -218,21 +137,6 @@ def _choose_provider(name: str | None, available: list[str]) -> str:
         f"execution_provider={name!r} is not in this build of ONNX Runtime: it has {', '.join(available)}; "
         "other packages, such as onnxruntime-gpu, bring others"
     )
-
-
-def _as_batch(output: Any, batch: int) -> np.ndarray:
-    """Bring the output, of whatever rank, to float32 `[B, N]`."""
-    array = np.asarray(output)
-    if sum(size != 1 for size in array.shape[1:]) <= 1 and array.ndim > 1 and array.shape[0] == batch:
-        flat = array.reshape(batch, -1)
-    elif batch == 1 and sum(size != 1 for size in array.shape) <= 1:
-        flat = array.reshape(1, -1)
-    else:
-        raise EngineError(
-            f"the model gave an output of shape {list(array.shape)} for {batch} mel(s): one waveform [N] per mel is "
-            "needed; is it a vocoder?"
-        )
-    return np.ascontiguousarray(flat, dtype=np.float32)
 
 
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from hifigan_rt.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.export.graph_value import GraphValue, listed
 from hifigan_rt.export.mel_layout import MelAxis, find_mel_axes, find_num_mels
 from hifigan_rt.export.onnx_external import check_external_data
 from hifigan_rt.export.onnx_metadata import read_config_from_metadata
-from hifigan_rt.export.onnx_scan import OnnxScan, OnnxValue
+from hifigan_rt.export.onnx_scan import OnnxScan
 
 MAX_FILE_BYTES = (1 << 31) - 1
 """Where protobuf ends; larger models keep their weights in external data."""
@@ -34,9 +35,9 @@ class OnnxInfo:
     """Of the default operator set."""
     producer: str
     """Name and version of the program that wrote it, as far as it tells."""
-    inputs: tuple[OnnxValue, ...]
+    inputs: tuple[GraphValue, ...]
     """Those that must be fed: not the ones with an initializer."""
-    outputs: tuple[OnnxValue, ...]
+    outputs: tuple[GraphValue, ...]
     metadata: Mapping[str, str]
     config: ModelConfig | None
     """From our own metadata; None for foreign files."""
@@ -112,7 +113,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     if stated is not None and axes is None:
         raise CheckpointError(
             f"its metadata say num_mels={stated}, which its inputs do not take "
-            f"({'; '.join(str(value) for value in inputs[:8]) or 'none'}): export the model again"
+            f"({listed(inputs)}): export the model again"
         )
     return OnnxInfo(
         path=path,

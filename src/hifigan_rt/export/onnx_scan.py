@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hifigan_rt.checkpoint.byte_source import ByteSource
 from hifigan_rt.checkpoint.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.export.graph_value import GraphValue
 from hifigan_rt.export.onnx_external import ExternalData
 
 _MAX_DEPTH = 16
@@ -23,20 +24,6 @@ _DTYPES: Mapping[int, tuple[str, int]] = {
     18: ("float8e4m3fnuz", 1), 19: ("float8e5m2", 1), 20: ("float8e5m2fnuz", 1),
 }  # fmt: skip
 """Name and bytes per element by the number in onnx.proto (TensorProto.DataType)."""
-
-
-@dataclass(frozen=True)
-class OnnxValue:
-    """An input or output of the graph."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...] | None
-    """None for a dimension that is dynamic; None as a whole if the file does not even tell the rank."""
-
-    def __str__(self) -> str:
-        shape = "?" if self.shape is None else ", ".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.name} {self.dtype} [{shape}]"
 
 
 @dataclass
@@ -61,8 +48,8 @@ class OnnxScan:
         self.has_graph = False
         self.ir_version = self.opset = 0
         self.producer_name = self.producer_version = ""
-        self.inputs: list[OnnxValue] = []
-        self.outputs: list[OnnxValue] = []
+        self.inputs: list[GraphValue] = []
+        self.outputs: list[GraphValue] = []
         self.metadata: dict[str, str] = {}
         self.initializer_dims: dict[str, tuple[int, ...]] = {}
         self.first_conv_weight = ""
@@ -210,7 +197,7 @@ class OnnxScan:
         if len(tensor.dims) > 1:  # weights; biases, axes and shapes are small and of any type
             self.elements_by_dtype[dtype or f"type {tensor.data_type}"] += elements
 
-    def _value(self, parent: Field) -> OnnxValue:
+    def _value(self, parent: Field) -> GraphValue:
         name, dtype = "", "unknown"
         shape: tuple[int | None, ...] | None = None
         for item in self._messages(parent, 1, 2):
@@ -223,7 +210,7 @@ class OnnxScan:
                         dtype = _DTYPES.get(part.value, (f"type {part.value}", 0))[0]
                     elif part.number == 2 and part.wire_type == LENGTH:
                         shape = tuple(self._dimension(size) for size in self._messages(part, 1))
-        return OnnxValue(name, dtype, shape)
+        return GraphValue(name, dtype, shape)
 
     def _dimension(self, parent: Field) -> int | None:
         for item in self._reader.fields(parent.start, parent.end):

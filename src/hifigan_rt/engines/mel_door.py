@@ -1,0 +1,129 @@
+"""How mels go into a converted graph and waveforms come out, for every engine that runs files of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.errors import EngineError
+from hifigan_rt.export.graph_value import GraphValue, listed
+from hifigan_rt.export.mel_layout import MelAxis
+from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
+
+_FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
+
+
+class MelDoor:
+    """Names, order of dimensions, dtype, and what of the shape is fixed."""
+
+    def __init__(self, source: str, mel: GraphValue, output: GraphValue, axes: tuple[MelAxis, ...]) -> None:
+        fixed = dict(zip(axes, mel.shape or (), strict=True))
+        self.input, self.output = mel.name, output.name
+        self._source = source
+        self._axes = axes
+        self._dtype = _FLOAT_DTYPES[mel.dtype]
+        self._num_mels, self._frames = fixed["M"], fixed["T"]
+        # A graph without a batch dimension, at either end, runs one mel at a time.
+        one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
+        self.batch = 1 if one_by_one else fixed.get("B")
+
+    def check(self, mel: np.ndarray) -> None:
+        """Check a batch `[B, M, T]` against what is fixed.
+
+        Raises:
+            EngineError: the graph does not take it.
+        """
+        batch, bands, frames = mel.shape
+        if self._num_mels not in (None, bands):
+            raise EngineError(f"{self._source} takes mels of {self._num_mels} bands, this one has {bands}")
+        if self._frames not in (None, frames):
+            raise EngineError(
+                f"{self._source} was exported for mels of exactly {self._frames} frames, this one has {frames}: "
+                "export the model with a dynamic length"
+            )
+        if self.batch is not None and batch % self.batch:
+            raise EngineError(
+                f"{self._source} was exported for batches of exactly {self.batch} mels, this one has {batch}: "
+                "export the model with a dynamic batch"
+            )
+
+    def parts(self, mel: np.ndarray) -> list[np.ndarray]:
+        """Cut a batch into those that the graph takes; one part where its batch is dynamic."""
+        size = self.batch or len(mel)
+        return [mel[start : start + size] for start in range(0, len(mel), size)]
+
+    def lay_out(self, mel: np.ndarray) -> np.ndarray:
+        """Bring a batch `[B, M, T]` into the graph's order."""
+        if "B" not in self._axes:
+            mel = mel[0]
+        present = ["M", "T"] if mel.ndim == 2 else ["B", "M", "T"]
+        ordered = mel.transpose([present.index(axis) for axis in self._axes if axis != "1"])
+        if "1" in self._axes:
+            ordered = np.expand_dims(ordered, self._axes.index("1"))
+        return np.ascontiguousarray(ordered, dtype=self._dtype)
+
+
+def door_of_export(source: str, num_mels: int, rank: int) -> MelDoor:
+    """The door of a graph that `export.onnx.build_onnx` made."""
+    axes: tuple[MelAxis, ...] = ("B", "M", "1", "T") if rank == 4 else ("B", "M", "T")
+    shape = (None, num_mels, 1, None) if rank == 4 else (None, num_mels, None)
+    mel = GraphValue(MEL_INPUT_NAME, "float32", shape)
+    return MelDoor(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), axes)
+
+
+def door_of_file(
+    source: str, inputs: tuple[GraphValue, ...], outputs: tuple[GraphValue, ...], axes: tuple[MelAxis, ...] | None
+) -> MelDoor:
+    """Check that a foreign graph is a vocoder: one mel in, one waveform out.
+
+    Args:
+        source: the file, for texts.
+        inputs, outputs: as the file declares them.
+        axes: what the dimensions of the one input are; None if no layout fits.
+
+    Raises:
+        EngineError: it is no vocoder.
+    """
+    if len(inputs) != 1:
+        raise EngineError(f"{source} has {len(inputs)} inputs ({listed(inputs)}): one mel input is needed")
+    if len(outputs) != 1:
+        raise EngineError(f"{source} has {len(outputs)} outputs ({listed(outputs)}): one waveform is needed")
+    mel, output = inputs[0], outputs[0]
+    if mel.dtype not in _FLOAT_DTYPES:
+        raise EngineError(f"{source} takes {mel}: a mel is float32, float16 or float64")
+    if output.dtype not in _FLOAT_DTYPES:
+        raise EngineError(
+            f"{source} gives {output}: a waveform is float32, float16 or float64; integer samples may have wrapped "
+            "around where the signal clips, so export the model without its conversion to integers"
+        )
+    if axes is None:
+        raise EngineError(
+            f"{source} takes {mel}, which is no mel that is known: [B, M, T], [B, T, M], [B, M, 1, T], [B, 1, M, T], "
+            "[M, T] or [T, M] are"
+        )
+    return MelDoor(source, mel, output, axes)
+
+
+def join_parts(parts: list[np.ndarray]) -> np.ndarray:
+    """Put together what the parts of a batch gave."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def as_batch(output: Any, batch: int) -> np.ndarray:
+    """Bring an output, of whatever rank, to float32 `[B, N]`.
+
+    Raises:
+        EngineError: it is no waveform for each mel.
+    """
+    array = np.asarray(output)
+    if sum(size != 1 for size in array.shape[1:]) <= 1 and array.ndim > 1 and array.shape[0] == batch:
+        flat = array.reshape(batch, -1)
+    elif batch == 1 and sum(size != 1 for size in array.shape) <= 1:
+        flat = array.reshape(1, -1)
+    else:
+        raise EngineError(
+            f"the model gave an output of shape {list(array.shape)} for {batch} mel(s): one waveform [N] per mel is "
+            "needed; is it a vocoder?"
+        )
+    return np.ascontiguousarray(flat, dtype=np.float32)
