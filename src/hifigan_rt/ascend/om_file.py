@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from hifigan_rt.ascend.om_inout_info import MAX_BYTES, InOutInfo, parse_inout_info
-from hifigan_rt.ascend.om_model_def import MAX_RANK, ModelDef, OmTensor, open_model_defs, printable, read_model_def
+from hifigan_rt.ascend.om_model_def import MAX_RANK, ModelDef, OmTensor, printable, read_model_def
 from hifigan_rt.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.checkpoint.protobuf_wire import ProtobufReader
 from hifigan_rt.errors import CheckpointError
 
 MAGIC = b"IMOD"
@@ -137,7 +138,7 @@ def option_of(command: str, name: str) -> str:
 def _read_container(source: ByteSource, path: Path) -> OmInfo:
     header = _read_header(source)
     partitions = _read_partitions(source, header)
-    definition, inout, reader = ModelDef(), InOutInfo(), open_model_defs(source)
+    definition, inout, reader = ModelDef(), InOutInfo(), ProtobufReader(source)
     for part in partitions:
         end = part.start + part.size
         if part.kind == _PARTITION_NAMES[_MODEL_DEF]:

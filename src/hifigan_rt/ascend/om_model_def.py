@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hifigan_rt.checkpoint.byte_source import ByteSource
 from hifigan_rt.checkpoint.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 from hifigan_rt.errors import CheckpointError
 
@@ -22,7 +21,6 @@ MAX_TENSORS = 256
 MAX_GEARS = 1024
 """atc takes 100 gears at most, 256 for the newest chips."""
 
-_MAX_FIELDS = 2_000_000
 _MAX_ATTRIBUTE_CHARACTERS = 1 << 16
 
 _DTYPES = {
@@ -68,13 +66,8 @@ class _Op:
     integers: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def open_model_defs(source: ByteSource) -> ProtobufReader:
-    """A reader for all sub-models of one file, which together may hold so many fields and no more."""
-    return ProtobufReader(source, _MAX_FIELDS)
-
-
 def read_model_def(reader: ProtobufReader, start: int, end: int) -> ModelDef:
-    """Walk the ModelDef in the bytes `start` to `end`.
+    """Walk the ModelDef in the bytes `start` to `end`; one reader for all of a file, whose fields it counts.
 
     Raises:
         CheckpointError: the bytes are no such message, or hold more than any model does.

@@ -44,12 +44,11 @@ class Field:
 class ProtobufReader:
     """Reads fields of nested messages out of a byte source."""
 
-    def __init__(self, source: ByteSource, max_fields: int = MAX_FIELDS) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._max_fields = max_fields
         self._window = b""
         self._window_start = 0
-        self._fields_left = max_fields
+        self._fields_left = MAX_FIELDS
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message in the bytes `start` to `end`.
@@ -61,7 +60,7 @@ class ProtobufReader:
         while position < end:
             self._fields_left -= 1
             if self._fields_left < 0:
-                raise CheckpointError(f"holds more than {self._max_fields} fields: no HiFi-GAN has so many")
+                raise CheckpointError(f"holds more than {MAX_FIELDS} fields: no HiFi-GAN has so many")
             tag, position = self._varint(position, end)
             number, wire_type = tag >> 3, tag & 7
             value, payload = 0, position

@@ -1,0 +1,104 @@
+"""The reader of .om files against containers built by hand, in both table layouts, and the simulator's format."""
+
+import pytest
+
+import om_files
+from hifigan_rt.ascend.om_file import OmTensor, option_of, read_om
+
+MEL = OmTensor("mel_spec", "float32", (1, 80, -1))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_model_with_gears(tmp_path, wide):
+    info = read_om(om_files.write(tmp_path, om_files.geared(wide=wide)))
+    assert not info.simulated
+    assert info.soc_version == "Ascend310P3"
+    assert info.atc_version == "1.82.22.1.220"
+    assert info.atc_cmdline == om_files.COMMAND
+    assert info.precision_mode == "must_keep_origin_dtype"
+    # The hidden input of the gear and the inputs of inner graphs are not the model's.
+    assert info.inputs == (MEL,)
+    assert info.outputs == (OmTensor("output_0", "float32", (1, 256000)),)
+    assert info.dynamic_dims == ((250,), (500,), (1000,))
+    assert info.input_dims_of_gears == ((1, 80, 250), (1, 80, 500), (1, 80, 1000))
+    assert info.weights_bytes == 1000
+    assert [part.size for part in info.partitions][1:] == [1000, 100, 0]
+    assert (info.sub_models, info.dynamic_shape) == (1, False)
+    content = (tmp_path / "model.om").read_bytes()
+    assert info.size_bytes == len(content)
+    weights = next(part for part in info.partitions if part.kind == "weights")
+    assert content[weights.start : weights.start + weights.size] == b"\x11" * 1000
+
+
+def test_the_list_of_inputs_comes_before_the_definition(tmp_path):
+    """Its numbers for dtypes are those of the C interface, not of the protobuf."""
+    info = read_om(om_files.write(tmp_path, om_files.geared(inout=True)))
+    assert info.inputs == (MEL,)
+    assert info.outputs == (OmTensor("squeeze:0:wavs", "float16", (1, -1)),)
+    assert info.dynamic_dims == ((300,), (600,))
+
+
+def test_gears_that_only_the_command_tells(tmp_path):
+    definition = om_files.model_def(om_files.ATTRIBUTES, [om_files.MEL, om_files.OUTPUT])
+    info = read_om(om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition)])))
+    assert info.dynamic_dims == ((250,), (500,), (1000,))
+
+
+def test_a_static_model(tmp_path):
+    mel = om_files.op("mel_spec", "Data", outputs=[om_files.tensor("", 1, [8, 80, 1, 500])])
+    definition = om_files.model_def({"soc_version": "Ascend910B4"}, [mel])
+    info = read_om(om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition)], wide=False)))
+    assert info.inputs == (OmTensor("mel_spec", "float32", (8, 80, 1, 500)),)
+    assert info.dynamic_dims == info.input_dims_of_gears == ()
+    assert info.precision_mode == info.atc_cmdline == ""
+
+
+def test_sub_models_follow_each_other(tmp_path):
+    """The inputs are those of the first; the chip may be told by any."""
+    root = om_files.model_def({}, [om_files.MEL, om_files.OUTPUT])
+    part = om_files.model_def({"soc_version": "Ascend310P3"}, [om_files.INNER])
+    content = om_files.container(
+        [(om_files.MODEL_DEF, root), (om_files.KERNELS, b"k" * 23)],
+        [(om_files.MODEL_DEF, part), (om_files.WEIGHTS, b"w" * 16)],
+        [(om_files.MODEL_DEF, part), (om_files.WEIGHTS, b"w" * 17)],
+        dynamic=1,
+    )
+    info = read_om(om_files.write(tmp_path, content))
+    assert (info.sub_models, info.dynamic_shape, info.weights_bytes) == (3, True, 33)
+    assert info.inputs == (MEL,)
+    assert info.soc_version == "Ascend310P3"
+
+
+def test_a_file_of_the_simulator(tmp_path):
+    info = read_om(om_files.write(tmp_path, om_files.simulated()))
+    assert info.simulated
+    assert info.soc_version == "Ascend310P3"
+    assert info.inputs == (OmTensor("mel_spec", "float32", (1, 10, -1)),)
+    assert info.dynamic_dims == ((250,), (500,))
+    assert info.input_dims_of_gears == ((1, 10, 250), (1, 10, 500))
+    assert (info.weights, info.precision_mode) == ("float32", "must_keep_origin_dtype")
+    assert info.weights_bytes is None
+    assert (tmp_path / "model.om").read_bytes()[info.onnx_start :] == b"ONNX"
+
+
+def test_text_from_a_file_cannot_steer_the_terminal(tmp_path):
+    definition = om_files.model_def({"soc_version": "Ascend\x1b[2J310"}, [om_files.MEL])
+    info = read_om(om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition)])))
+    assert info.soc_version == "Ascend?[2J310"
+
+
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [
+        ("atc --dynamic_dims=250;500 --log=error", "250;500"),
+        ("atc '--dynamic_dims=250;500'", "250;500"),
+        ('atc --dynamic_dims "250;500"', "250;500"),
+        ("atc -dynamic_dims 250", "250"),
+        ("atc --dynamic_dims", ""),
+        ("atc --dynamic_dims_x=1", ""),
+        ('atc --dynamic_dims="250;500', '"250;500'),
+        ("", ""),
+    ],
+)
+def test_options_in_a_command_line(command, value):
+    assert option_of(command, "dynamic_dims") == value
