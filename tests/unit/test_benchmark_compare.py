@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+
+from benchmark_records import case, measurement, result
+from hifigan_rt.benchmark.compare import compare
+from hifigan_rt.benchmark.results import Latency
+
+STEADY = (0.2,) * 9
+
+
+def test_twice_as_fast_is_a_half():
+    """Medians 200 ms then and 100 ms now; the means are 200 and 110."""
+    now = (0.1,) * 8 + (0.19,)
+    (change,) = compare(result(case(measurement(seconds=STEADY))), result(case(measurement(seconds=now)))).changes
+    assert (change.ratio.median, change.ratio.resolved) == (0.5, True)
+    assert change.mean_ratio == pytest.approx(0.55)
+    assert (change.batch, change.mel_len, change.threads, change.candidate) == (1, 250, 2, "native")
+
+
+def test_nothing_is_paired_with_another_case_or_name():
+    before = result(case(measurement()), case(measurement("torch"), batch=2), case(measurement("x"), threads=None))
+    after = result(
+        case(measurement(), mel_len=251), case(measurement("native#2"), batch=2), case(measurement(), threads=1)
+    )
+    found = compare(before, after)
+    assert found.changes == ()
+    assert found.only_earlier == (
+        "native (batch 1, mel_len 250, threads 2)",
+        "torch (batch 2, mel_len 250, threads 2)",
+        "x (batch 1, mel_len 250, threads –)",
+    )
+    assert len(found.only_later) == 3
+
+
+def test_failed_candidates_are_not_compared():
+    before = result(case(measurement(seconds=(), failed="no")))
+    found = compare(before, result(case(measurement())))
+    assert (found.changes, found.only_earlier) == ((), ())
+    assert found.only_later == ("native (batch 1, mel_len 250, threads 2)",)
+
+
+def test_summaries_have_a_ratio_of_means_without_an_interval():
+    foreign = measurement(seconds=(), latency_summary=Latency(50, 50, 50, 50, 50, 50, 9))
+    (change,) = compare(result(case(measurement())), result(case(foreign))).changes
+    assert change.ratio is None
+    assert change.mean_ratio == pytest.approx(0.25)
+
+
+def test_equal_circumstances_give_no_warning():
+    assert compare(result(case(measurement())), result(case(measurement()), date="later")).warnings == ()
+
+
+def test_every_difference_of_circumstances_is_named():
+    before = result(case(measurement()))
+    machine = {**before.machine, "cpu": "Other", "isas": ["generic"], "packages": {"numpy": "2.1", "torch": "2.13"}}
+    after = replace(before, machine=machine, model="v2.pt", weights="real", data_set="clips",
+                    cases=(case(measurement(simulated=True)),))  # fmt: skip
+    assert compare(before, after).warnings == (
+        "cpu differs: Test CPU then, Other now",
+        "isas differs: generic avx2 then, generic now",
+        "numpy differs: 2.0 then, 2.1 now",
+        "torch differs: unknown then, 2.13 now",
+        "model differs: v1.pt then, v2.pt now",
+        "weights differs: random then, real now",
+        "data set differs: samples/ then, clips now",
+        "one of the two holds figures of the simulator",
+    )
+
+
+def test_records_of_another_kind_of_machine_do_not_stop_it():
+    odd = result(case(measurement()), machine={"packages": ["a"]})
+    assert "cpu differs: unknown then, Test CPU now" in compare(odd, result(case(measurement()))).warnings
