@@ -1,0 +1,83 @@
+"""Small .om files of the simulator, each made once, and engines on them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ascend_simulator.models import convert
+from golden.tiny import TINY, tiny_generator
+from hifigan_rt.engines import create_engine
+from hifigan_rt.engines.ascend import AscendEngine
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.model import Model
+
+GENERATOR = tiny_generator()
+HOP = GENERATOR.graph.hop_length
+DEFAULT_GEARS = tuple(range(250, 2001, 250))
+SILENCE = np.float32(np.log(1e-5))
+
+
+class Place:
+    """Makes .om files, and engines that are closed at the test's end."""
+
+    def __init__(self, simulator, folder: Path) -> None:
+        self.simulator = simulator
+        self._folder = folder
+        self.engines: list[AscendEngine] = []
+
+    def om(self, gears=DEFAULT_GEARS, batch=1, rank=3, soc="Ascend310P3", precision="must_keep_origin_dtype") -> Path:
+        name = f"g{'_'.join(map(str, gears))}_bs{batch}_r{rank}_{soc}_{precision}_{self.simulator.generation}"
+        path = self._folder / f"{name}.om"
+        if not path.exists():
+            frames = -1 if len(gears) > 1 else gears[0]
+            dims = [batch, 10, frames] if rank == 3 else [batch, 10, 1, frames]
+            convert(
+                self.simulator,
+                self._folder,
+                name,
+                rank=rank,
+                soc_version=soc,
+                precision_mode=precision,
+                input_shape=f"mel_spec:{','.join(map(str, dims))}",
+                dynamic_dims=";".join(map(str, gears)) if len(gears) > 1 else None,
+            )
+        return path
+
+    def engine(self, om: Path, device: str | None = None, **settings: str) -> AscendEngine:
+        model = Model(om.name, om, "om", None, None, TINY.mel, 10, (), om_path=om, config=TINY)
+        engine = create_engine("ascend", model, EngineOptions(device=device, settings=settings))
+        assert isinstance(engine, AscendEngine)
+        self.engines.append(engine)
+        return engine
+
+
+def truth(mels: np.ndarray) -> np.ndarray:
+    return np.stack([generate(GENERATOR, mel) for mel in mels])
+
+
+def pids(engine: AscendEngine) -> list[int]:
+    return [worker.pid for worker in engine._pool._workers.values()]
+
+
+def stop(pid: int) -> None:
+    """Make a worker hang, as a device that does not answer makes it."""
+    os.kill(pid, signal.SIGSTOP)
+
+
+def gone(pid: int, within_s: float = 20.0) -> bool:
+    """Whether a process that may be somebody else's child ends."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
