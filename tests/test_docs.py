@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -30,6 +31,8 @@ class Block:
     code: str
     line: int
     not_run: str
+    needs: str
+    """A package that the test run may do without: `<!-- needs torch -->`; conftest.py tells when it is missing."""
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -38,8 +41,9 @@ def blocks_of(page: Path) -> list[Block]:
     for match in BLOCK.finditer(text):
         reason = (match["reason"] or "").strip()
         not_run = reason.removeprefix("not run:").strip() if reason.startswith("not run:") else ""
+        needs = reason.removeprefix("needs ") if reason.startswith("needs ") else ""
         line = text.count("\n", 0, match.start("language")) + 1
-        found.append(Block(match["language"], match["code"], line, not_run))
+        found.append(Block(match["language"], match["code"], line, not_run, needs))
     return found
 
 
@@ -65,7 +69,7 @@ def test_examples_run(page, workplace):
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks_of(page):
         where = f"{page.name}:{block.line}"
-        if block.not_run:
+        if block.not_run or (block.needs and importlib.util.find_spec(block.needs) is None):
             continue
         if block.language == "python":
             exec(compile(block.code, where, "exec"), names)  # noqa: S102 - running the examples is the point

@@ -67,15 +67,21 @@ _PEERS: Mapping[str, CandidateEntry] = {
     ),
 }
 
-NEVER_BY_DEFAULT = ("reference", "torch-eager", "onnxruntime")
+OURS = "our-"
+"""Before the name of an engine of ours that a peer has too."""
+
+NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime")
 """The truth itself takes minutes; the others are measured in a better form as `torch` and `ort`."""
 
 
 def entries() -> dict[str, CandidateEntry]:
     """All candidates by name, our engines first."""
     ours = {
-        name: CandidateEntry("our_engine", entry.summary, ("hifigan_rt", *entry.packages))
+        OURS + name if name in _PEERS else name: CandidateEntry(
+            "our_engine", entry.summary, ("hifigan_rt", *entry.packages)
+        )
         for name, entry in REGISTRY.items()
+        if "weights" in entry.runs
     }
     return ours | dict(_PEERS)
 

@@ -8,14 +8,14 @@ from hifigan_rt.benchmark.worker import Executed
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.model import resolve_model
-from measuring.candidates import Job, plain_name
+from measuring.candidates import OURS, Job, plain_name
 
 
 class OurEngine:
     """Loads the checkpoint as a user would, then calls the engine without the checks around it, as the peers are."""
 
     def __init__(self, job: Job) -> None:
-        name = choose_engine(plain_name(job.candidate))
+        name = choose_engine(plain_name(job.candidate).removeprefix(OURS))
         self._engine = create_engine(name, resolve_model(job.checkpoint), EngineOptions(threads=job.threads))
         info = self._engine.info
         self.executed = Executed(f"{info.name} {info.version}", info.precision, info.threads, info.device)

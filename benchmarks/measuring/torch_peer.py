@@ -9,9 +9,9 @@ import torch
 from torch._inductor import config as inductor_config
 
 from hifigan_rt.benchmark.worker import Executed
+from hifigan_rt.engines.torch_module import TorchGenerator
 from hifigan_rt.model import resolve_model
 from measuring.candidates import Job, plain_name
-from measuring.torch_generator import TorchGenerator
 
 
 class TorchPeer:

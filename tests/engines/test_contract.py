@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import tolerances
+from engines.weights_engines import WEIGHTS_ENGINES
 from golden.seeded import seeded_mel, seeded_weights
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.config import GeneratorConfig
-from hifigan_rt.engines import REGISTRY, create_engine
+from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError
@@ -39,9 +40,6 @@ class Case:
 
     def truth(self, mels: np.ndarray) -> np.ndarray:
         return np.stack([generate(self.generator, mel) for mel in mels])
-
-
-WEIGHTS_ENGINES = [name for name, entry in REGISTRY.items() if "weights" in entry.runs]
 
 
 @pytest.fixture(params=WEIGHTS_ENGINES)

@@ -1,4 +1,8 @@
-"""The generator as a PyTorch module of 2-D convolutions, built from the neutral graph."""
+"""The generator as a PyTorch module, built from the neutral graph.
+
+Its convolutions are 2-D, over images one row high: channels last, that is the fastest form that PyTorch has on a CPU
+(docs/torch.md).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ def _convolution(generator: Generator, layer: Layer) -> nn.Module:
         module = nn.Conv2d(*sizes, padding=(0, layer.padding), dilation=(1, layer.dilation))
     else:
         module = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, layer.padding))
-    weight, bias = (torch.tensor(generator.weights[f"{layer.name}.{part}"]) for part in ("weight", "bias"))
-    module.load_state_dict({"weight": weight[:, :, None], "bias": bias})
+    weight = torch.tensor(generator.weights[f"{layer.name}.weight"])
+    module.load_state_dict({"weight": weight[:, :, None], "bias": torch.tensor(generator.bias_of(layer))})
     return module
 
 
@@ -32,7 +36,7 @@ class _ResblockModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for unit in self.units:
             y = x
-            for convolution in unit:  # type: ignore[attr-defined]
+            for convolution in unit:
                 y = convolution(leaky_relu(y, LEAKY_RELU_SLOPE))
             x = y + x
         return x

@@ -1,0 +1,60 @@
+"""A module as compiled programs, one per shape of its input, of which there are never more than a few."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import torch
+
+from hifigan_rt.engines.torch_module import TorchGenerator
+
+MAX_PROGRAMS = 8
+"""Shapes that are compiled; the first ones to come. Each costs seconds and a copy of the weights."""
+
+
+class CompiledModule:
+    """Runs the first `MAX_PROGRAMS` shapes compiled and all others eagerly, which gives the same up to rounding.
+
+    A program for any length would be one for all, and is no faster than the eager module: weights are laid out for a
+    shape, and loops unrolled, only if the shape is known (docs/torch.md).
+    """
+
+    def __init__(self, module: TorchGenerator) -> None:
+        self.module = module
+        self._programs: dict[tuple[int, ...], Callable[[torch.Tensor], torch.Tensor]] = {}
+        self._compiling = threading.Lock()
+
+    @property
+    def programs(self) -> int:
+        """How many shapes are compiled."""
+        return len(self._programs)
+
+    def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+        shape = tuple(mel.shape)
+        program = self._programs.get(shape)
+        if program is not None:
+            return program(mel)
+        with self._compiling:
+            if shape not in self._programs and len(self._programs) < MAX_PROGRAMS:
+                from torch._inductor import config as inductor_config
+
+                compiled = torch.compile(self.module, dynamic=False)
+                # PyTorch compiles in the first call. Given as an option of torch.compile, freezing reaches only a part.
+                with inductor_config.patch(freezing=True):
+                    compiled(mel)
+                self._programs[shape] = compiled
+        return self._programs.get(shape, self.module)(mel)
+
+
+def try_compiler(device: torch.device) -> None:
+    """Compile next to nothing.
+
+    Raises:
+        RuntimeError: what the device's compiler lacks here.
+    """
+    torch.compile(_next_to_nothing)(torch.ones(64, device=device))
+
+
+def _next_to_nothing(x: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(x) + 1

@@ -1,0 +1,223 @@
+"""The PyTorch engine: devices, precisions, threads, compiling, and what it leaves of the process's settings."""
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tolerances
+from golden.tiny import tiny_generator, tiny_mel
+from hifigan_rt.audio import read_audio
+from hifigan_rt.engines import AUTO_ORDER, create_engine, why_unavailable
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.mel import compute_mel
+from hifigan_rt.model import Model, resolve_model
+from hifigan_rt.signal_metrics import snr_db
+from native_generators import V1_LIKE, make_case
+
+ROOT = Path(__file__).parents[2]
+MODEL = Model("tiny", Path("tiny.safetensors"), "test", tiny_generator(), None, None)
+COMPILED = {"mode": "compiled"}
+
+
+def load(model=MODEL, **options):
+    return create_engine("torch", model, EngineOptions(**options))
+
+
+def test_it_is_never_chosen_unless_named():
+    assert "torch" not in AUTO_ORDER
+
+
+def test_its_absence_names_the_package(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert why_unavailable("torch") == "engine 'torch' needs the package torch: pip install torch"
+
+
+def test_it_is_not_imported_until_it_is_named():
+    code = "import sys, hifigan_rt.engines as e; e.why_unavailable('torch'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:7", "mps", "npu:0", "xpu", "meta", "cpu:3", "gpu", "", "cuda:x"])
+def test_a_device_that_is_not_there(device):
+    torch = pytest.importorskip("torch")
+    if torch.accelerator.is_available():
+        pytest.fail("these tests are written for a machine with a CPU alone")
+    with pytest.raises(EngineUnavailable) as caught:
+        load(device=device)
+    text = str(caught.value)
+    assert text.startswith(f"device={device!r} ")
+    assert "torch_npu" in text if device == "npu:0" else text.endswith("it has cpu") or device == "cpu:3"
+    assert "\n" not in text
+
+
+@pytest.mark.torch
+def test_what_runs_is_told():
+    info = load(threads=1).info
+    assert (info.name, info.precision, info.threads, info.device, info.variant) == (
+        "torch",
+        "float32",
+        1,
+        "cpu",
+        "eager",
+    )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precisions_run_only_where_the_processor_has_them(monkeypatch, precision):
+    torch = pytest.importorskip("torch")
+    for supported in (True, False):
+        for name in ("_is_mkldnn_bf16_supported", "_is_mkldnn_fp16_supported"):
+            monkeypatch.setattr(torch.ops.mkldnn, name, lambda supported=supported: supported)
+        if not supported:
+            with pytest.raises(PrecisionUnavailable, match="is not executed by device 'cpu', which would emulate it"):
+                load(precision=precision)
+            continue
+        engine = load(precision=precision)
+        assert engine.info.precision == precision
+        audio = engine.run(tiny_mel(40)[None])
+        assert audio.dtype == np.float32
+        low, high = tolerances.TORCH_LOW_PRECISION_SNR_DB[precision]
+        assert low <= snr_db(generate(tiny_generator(), tiny_mel(40)), audio[0]) <= high
+
+
+@pytest.mark.torch
+def test_settings_and_precisions_are_checked_by_name():
+    with pytest.raises(EngineError, match="setting mode='fast' of engine 'torch': choose eager, compiled"):
+        load(settings={"mode": "fast"})
+    with pytest.raises(PrecisionUnavailable, match="float32, bfloat16, float16"):
+        load(precision="int8")
+    with pytest.raises(EngineError, match="threads=1025 must be from 1 to 1024"):
+        load(threads=1025)
+    converted = Model("a.onnx", Path("a.onnx"), "onnx", None, Path("a.onnx"), None)
+    with pytest.raises(EngineError, match=r"runs weights, and a\.onnx is a converted file"):
+        load(converted)
+
+
+@pytest.mark.torch
+def test_what_pytorch_refuses_is_worded():
+    engine = load()
+    with pytest.raises(EngineError, match=r"PyTorch failed on a mel \[B, M, T\] = \[1, 3, 5\]"):
+        engine.run(np.zeros((1, 3, 5), np.float32))
+
+
+@pytest.mark.torch
+def test_threads_are_those_of_the_engine_during_a_call_and_put_back_after_it(monkeypatch):
+    torch = pytest.importorskip("torch")
+    import hifigan_rt.engines.torch as module
+
+    seen = []
+    forward = module.TorchGenerator.forward
+
+    def spy(self, mel):
+        seen.append(torch.get_num_threads())
+        return forward(self, mel)
+
+    monkeypatch.setattr(module.TorchGenerator, "forward", spy)
+    engines = {count: load(threads=count) for count in (1, 2, 3)}
+    before = torch.get_num_threads()
+    seen.clear()
+    for count, engine in engines.items():
+        engine.run(tiny_mel(5)[None])
+        assert seen.pop() == count == engine.info.threads
+        assert torch.get_num_threads() == before
+    # PyTorch keeps the number per calling thread, so that engines side by side do not change one another's.
+    with ThreadPoolExecutor(3) as pool:
+        for engine in list(engines.values()) * 10:
+            pool.submit(engine.run, tiny_mel(5)[None])
+    assert sorted(seen) == sorted([*engines] * 10)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.torch
+def test_float32_is_never_tensorfloat32(monkeypatch):
+    torch = pytest.importorskip("torch")
+    import hifigan_rt.engines.torch as module
+
+    convolutions = (torch.backends.cudnn.conv, torch.backends.mkldnn.conv)
+    seen = []
+    forward = module.TorchGenerator.forward
+
+    def spy(self, mel):
+        seen.append([convolution.fp32_precision for convolution in convolutions])
+        return forward(self, mel)
+
+    monkeypatch.setattr(module.TorchGenerator, "forward", spy)
+    engine = load()
+    before = [convolution.fp32_precision for convolution in convolutions]
+    seen.clear()
+    engine.run(tiny_mel(5)[None])
+    assert seen == [["ieee", "ieee"]]
+    with pytest.raises(EngineError):
+        engine.run(np.zeros((1, 3, 5), np.float32))
+    assert [convolution.fp32_precision for convolution in convolutions] == before
+
+
+@pytest.mark.torch
+@pytest.mark.pretrained
+def test_real_weights_on_speech():
+    model = resolve_model("ljspeech-v1")
+    recording = read_audio(ROOT / "samples/harbour.flac").samples
+    mel = np.ascontiguousarray(compute_mel(recording, model.mel)[:, 40:104])
+    assert snr_db(generate(model.generator, mel), load(model).run(mel[None])[0]) >= tolerances.PRETRAINED_SNR_DB
+
+
+@pytest.mark.torch
+def test_closing_frees_the_weights():
+    engine = load()
+    weights = weakref.ref(engine._module.conv_pre.weight)
+    engine.close()
+    gc.collect()
+    assert weights() is None
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+# PyTorch's compiler uses what PyTorch calls deprecated.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_compiled_shapes_equal_the_reference_and_are_few(monkeypatch):
+    import hifigan_rt.engines.torch_compiled as module
+
+    monkeypatch.setattr(module, "MAX_PROGRAMS", 3)
+    case = make_case(V1_LIKE, 60)
+    engine = load(Model("small", Path("none"), "none", case.generator, None, None), settings=COMPILED, threads=2)
+    assert engine.info.variant == "compiled"
+    for batch, frames, programs in [(1, 60, 1), (1, 1, 2), (1, 60, 2), (2, 33, 3), (1, 34, 3), (3, 60, 3), (2, 33, 3)]:
+        mel = np.ascontiguousarray(case.mel[:, :frames])
+        audio = engine.run(np.repeat(mel[None], batch, axis=0))
+        assert engine._module.programs == programs
+        assert snr_db(generate(case.generator, mel), audio[-1]) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    engine.close()
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_compiling_without_a_compiler_says_what_is_needed(tmp_path):
+    code = """
+        from hifigan_rt.errors import EngineUnavailable
+        from engines.test_torch import COMPILED, load
+        try:
+            load(settings=COMPILED)
+        except EngineUnavailable as error:
+            print(error)
+    """
+    environment = os.environ | {
+        "CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "tests"),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("mode='compiled' does not work here (")
+    assert "a C++ compiler (g++ or clang++ on the PATH, or named by CXX)" in done.stdout
+    assert "mode=eager needs neither" in done.stdout
