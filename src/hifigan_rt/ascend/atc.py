@@ -92,13 +92,9 @@ def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
     for key, value in extra.items():
         name = key.lstrip("-").replace("-", "_")
         if not _OPTION_NAME.fullmatch(name):
-            raise ExportError(
-                f"--atc-arg {key!r}: an option of atc is written NAME=VALUE, for example op_debug_level=1"
-            )
+            raise ExportError(f"--atc-arg {key!r}: options of atc are written NAME=VALUE, as in op_debug_level=1")
         if name in _OWN_OPTIONS:
-            raise ExportError(
-                f"--atc-arg {key!r}: hifigan sets this option itself; what sets it is {_OWN_OPTIONS[name]}"
-            )
+            raise ExportError(f"--atc-arg {key!r}: hifigan sets this option itself, from {_OWN_OPTIONS[name]}")
         if not value.isprintable() or not value:
             raise ExportError(f"--atc-arg {key}={value!r}: the value must be one line of text")
         checked[name] = value
@@ -203,7 +199,9 @@ def run_atc(
     try:
         return made[0], read_om(made[0])
     except CheckpointError as error:
-        raise _failed(f"atc ended with status 0, and what it wrote {error}", run, errors, folder) from error
+        raise _failed(
+            f"atc ended with status 0 and wrote what cannot be read ({error})", run, errors, folder
+        ) from error
 
 
 def _candidates(folder: Path, stem: str) -> list[Path]:

@@ -1,0 +1,226 @@
+"""Arguments and texts of atc, and what becomes of each way in which it can fail."""
+
+import shlex
+import shutil
+from collections import namedtuple
+
+import pytest
+
+import om_files
+from fake_tools import printing, put_on_path
+from hifigan_rt.ascend import atc
+from hifigan_rt.ascend.atc import AtcJob, build_arguments, check_extra, check_soc, command_text, find_atc, run_atc
+from hifigan_rt.ascend.atc_errors import ADVICE, parse_errors
+from hifigan_rt.errors import ExportError, ToolFailed
+
+JOB = AtcJob("g.onnx", "g_bs1", "mel_spec", 1, 80, 3, (250, 500, 1000), "Ascend310P3")
+STARTED = "ATC start working now, please wait for a moment.\n"
+FAILED = "ATC run failed, Please check the detail log, Try 'atc --help' for more information\n"
+
+
+def test_arguments_of_a_model_with_gears():
+    assert build_arguments(JOB) == [
+        "--mode=0", "--framework=5", "--model=g.onnx", "--output=g_bs1", "--input_format=ND",
+        "--input_shape=mel_spec:1,80,-1", "--dynamic_dims=250;500;1000", "--soc_version=Ascend310P3",
+        "--precision_mode=must_keep_origin_dtype", "--log=error",
+    ]  # fmt: skip
+
+
+def test_arguments_of_a_static_model_of_rank_4():
+    job = AtcJob("g.onnx", "g", "mel_spec", 8, 80, 4, (500,), "Ascend910B4", None, "info", {"op_debug_level": "1"})
+    assert build_arguments(job)[4:] == [
+        "--input_format=ND", "--input_shape=mel_spec:8,80,1,500", "--soc_version=Ascend910B4", "--log=info",
+        "--op_debug_level=1",
+    ]  # fmt: skip
+
+
+def test_the_command_survives_a_shell():
+    arguments = [*build_arguments(JOB), "--x=a b'c;d"]
+    assert shlex.split(command_text(arguments)) == ["atc", *arguments]
+    assert "'--dynamic_dims=250;500;1000'" in command_text(arguments)
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        ({"soc_version": "x"}, "hifigan sets this option itself, from --soc"),
+        ({"--input-shape": "x"}, "hifigan sets this option itself, from --batch and --mel-len"),
+        ({"a b": "x"}, "are written NAME=VALUE"),
+        ({"x": "a\nb"}, "must be one line"),
+        ({"x": ""}, "must be one line"),
+    ],
+)
+def test_options_that_are_not_passed_through(extra, text):
+    with pytest.raises(ExportError, match=text):
+        check_extra(extra)
+
+
+def test_options_are_spelt_as_atc_spells_them():
+    assert check_extra({"--op-debug-level": "1"}) == {"op_debug_level": "1"}
+
+
+def test_the_form_of_a_chip():
+    assert check_soc("Ascend910_9362") == "Ascend910_9362"
+    with pytest.raises(ExportError, match="soc='Ascend310P3; rm' is no chip"):
+        check_soc("Ascend310P3; rm")
+
+
+# --- atc absent ----------------------------------------------------------------------------------------------------
+
+
+def test_without_atc(tmp_path, monkeypatch):
+    put_on_path(tmp_path / "bin", {}, monkeypatch)
+    monkeypatch.setattr(atc, "_TOOLKITS", ("${ASCEND_TOOLKIT_HOME}",))
+    with pytest.raises(ToolFailed, match=r"part of the CANN toolkit .*--dry-run"):
+        find_atc()
+
+
+@pytest.mark.parametrize("place", ["toolkit/set_env.sh", "toolkit/latest/set_env.sh"])
+def test_without_atc_but_with_the_toolkit(tmp_path, monkeypatch, place):
+    put_on_path(tmp_path / "bin", {}, monkeypatch)
+    monkeypatch.setattr(atc, "_TOOLKITS", ("${ASCEND_TOOLKIT_HOME}",))
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(tmp_path / "toolkit/latest"))
+    (tmp_path / "toolkit/latest").mkdir(parents=True)
+    (tmp_path / place).write_text("")
+    with pytest.raises(ToolFailed, match=f"run 'source {tmp_path / place}' first"):
+        find_atc()
+
+
+# --- atc runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder for atc to run in, and a way to say what atc does there."""
+    (tmp_path / "work").mkdir()
+    om_files.write(tmp_path, om_files.simulated(), "good")
+
+    def run(script: str, **options):
+        put_on_path(tmp_path / "bin", {"atc": script}, monkeypatch)
+        return run_atc(JOB, tmp_path / "work", **options)
+
+    run.good = tmp_path / "good"
+    run.work = tmp_path / "work"
+    run.texts = tmp_path / "texts"
+    return run
+
+
+@pytest.mark.parametrize("name", ["g_bs1.om", "g_bs1_linux_x86_64.om", "g_bs1_linux_aarch64.om"])
+def test_the_file_is_found_under_each_name(place, name):
+    lines = []
+    path, info = place(f'echo start; echo "$@"; cp {place.good} {name}', on_line=lines.append)
+    assert path == place.work / name
+    assert info.simulated
+    assert lines == ["start", " ".join(build_arguments(JOB))]
+
+
+def test_a_file_of_an_earlier_run_is_not_taken_for_the_result(place):
+    shutil.copy(place.good, place.work / "g_bs1_linux_x86_64.om")
+    with pytest.raises(ToolFailed, match=r"wrote no g_bs1\.om"):
+        place("exit 0")
+
+
+def test_status_0_and_no_file(place):
+    with pytest.raises(ToolFailed, match=r"status 0 and wrote no g_bs1\.om: .*last it printed: fine") as caught:
+        place("echo fine")
+    assert caught.value.output == "fine"
+
+
+def test_status_0_and_half_a_file(place):
+    with pytest.raises(
+        ToolFailed, match=r"wrote what cannot be read \(Ascend model .* is truncated: .*\): it printed nothing"
+    ):
+        place(f"head -c 50 {place.good} > g_bs1.om")
+
+
+def test_a_file_but_a_failure(place):
+    with pytest.raises(ToolFailed, match=r"atc failed \(status 255\): it printed nothing"):
+        place(f"cp {place.good} g_bs1.om; exit 255")
+
+
+def test_killed(place):
+    with pytest.raises(ToolFailed, match=r"atc failed \(killed, often because memory ran out: use fewer gears"):
+        place("echo working; kill -9 $$")
+
+
+def test_hanging(place):
+    with pytest.raises(ToolFailed, match=r"did not end within 0.4 s .* the last it printed: working"):
+        place("echo working; sleep 100", timeout_seconds=0.4)
+
+
+def test_words_that_are_not_utf8(place):
+    text = STARTED.encode() + b"\xbe\xaf\xb8\xe6\n" + FAILED.encode() + b"E10010: \xce\xde\xd0\xa7\n"
+    with pytest.raises(ToolFailed, match=r"E10010: .*--log takes debug") as caught:
+        place(printing(place.texts, "gbk", text) + "; exit 255")
+    assert caught.value.codes == ("E10010",)
+
+
+def test_a_full_disk_is_named(place, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 3 << 20))
+    with pytest.raises(ToolFailed, match=r"has 3 MiB left: make room, or write elsewhere with -o"):
+        place("exit 255")
+
+
+def test_a_full_disk_that_atc_tells(place):
+    with pytest.raises(ToolFailed, match="MiB left: make room"):
+        place("echo 'write failed: No space left on device'; exit 255")
+
+
+# --- error codes ---------------------------------------------------------------------------------------------------
+
+BLOCKS = {
+    "old": "{code}: Value [x] for [--something] is odd.\n        Solution: Try again.\n",
+    "with the process": "{code}: [PID: 200452] 2025-06-16-13:02:36.801.136 Value x for --something is odd.\n"
+    "        Possible Cause: None.\n        Solution: Try again.\n        TraceBack (most recent call last):\n",
+    "code twice": "{code}[PID: 7] 2026-01-02-03:04:05.006 ({code}): Value x for --something is odd.\n",
+}
+
+
+@pytest.mark.parametrize("generation", BLOCKS)
+@pytest.mark.parametrize("code", sorted(ADVICE))
+def test_every_code_has_a_way_out(place, code, generation):
+    block = STARTED + FAILED + BLOCKS[generation].format(code=code)
+    with pytest.raises(ToolFailed) as caught:
+        place(printing(place.texts, "block", block) + "; exit 255")
+    assert caught.value.codes == (code,)
+    text = str(caught.value)
+    assert f"atc failed (status 255): {code}: Value " in text
+    assert f"is odd. (way out: {ADVICE[code]})" in text
+    assert "PID" not in text
+    assert caught.value.output == block.rstrip("\n")
+
+
+def test_an_unknown_code_is_shown_with_the_vendors_own_advice():
+    (error,) = parse_errors("EZ9998: Something new.\n        Possible Cause: A.\n        Solution: Do B.\n")
+    assert (error.code, error.message, error.way_out) == ("EZ9998", "Something new.", "Do B.")
+
+
+def test_an_inner_error_is_told_by_the_line_below_its_heading():
+    text = "E19999: Inner Error!\nE19999  [PID: 1] 2025-01-01-00:00:00.0 Write file failed\n        TraceBack:\n"
+    (error,) = parse_errors(text)
+    assert error.message == "Write file failed"
+
+
+def test_several_codes_keep_their_order_and_come_once():
+    text = "E20001: a\nEZ3002: b\nE20001: c\nW11001: d\nxE10001: e\nE100012: f\nno code\n"
+    assert [(error.code, error.message) for error in parse_errors(text)] == [("E20001", "a"), ("EZ3002", "b")]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("Value x for parameter insert_op_conf is invalid. Reason: The dynamic dims function does not support AIPP.",
+         "take insert_op_conf out"),
+        ("Value [NCHW] for parameter [--input_format] is invalid. Reason: input_format must be ND when",
+         "take input_format out"),
+        ("Value Ascend000 for parameter soc_version is invalid. Reason: it is not supported", "compare --soc"),
+        ("Value z for parameter precision_mode is invalid. Reason: it must be one of", "another --precision-mode"),
+        ("Value 1 for parameter auto_tune_mode is invalid.", "take auto_tune_mode out"),
+        ("Value a for parameter --dynamic_dims is invalid. Reason: must be positive integer", "give --mel-len"),
+        ("Value a for parameter --other is invalid.", "the reason is in its text"),
+    ],
+)  # fmt: skip
+def test_the_code_of_every_bad_value_is_told_apart_by_its_reason(message, text):
+    (error,) = parse_errors(f"E10001: {message}\n")
+    assert text in error.way_out

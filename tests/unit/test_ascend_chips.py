@@ -1,0 +1,118 @@
+"""npu-smi in every known layout, and in trouble."""
+
+import pytest
+
+import npu_smi_outputs as outputs
+from fake_tools import printing, put_on_path
+from hifigan_rt.ascend.chips import Chip, choose_soc, find_chips, parse_board, parse_mapping, parse_table
+from hifigan_rt.errors import ToolFailed
+
+
+def chip(npu_id: int, chip_id: int, logic_id: int, name: str, health: str = "OK") -> Chip:
+    return Chip(npu_id, chip_id, logic_id, name, "" if name == "Ascend910" else name, health)
+
+
+TABLES = {
+    "310P, old": (outputs.OLD_310P, [chip(0, 0, 0, "Ascend310P3"), chip(1, 0, 1, "Ascend310P3", "Warning")]),
+    "310P, banner and processes": (
+        outputs.BANNER_310P, [chip(4, 0, 0, "Ascend310P3"), chip(4, 1, 1, "Ascend310P3", "Alarm")],
+    ),
+    "910B": (outputs.TABLE_910B, [chip(0, 0, 0, "Ascend910B4"), chip(3, 0, 1, "Ascend910B4")]),
+    "910A": (outputs.TABLE_910A, [chip(0, 0, 0, "Ascend910ProB"), chip(3, 0, 1, "Ascend910ProB")]),
+    "A3": (outputs.TABLE_A3, [chip(0, 0, 0, "Ascend910"), chip(0, 1, 1, "Ascend910")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", TABLES)
+def test_tables(family):
+    text, chips = TABLES[family]
+    assert list(parse_table(text)) == chips
+
+
+def test_one_chip_per_name_row_with_several_bus_rows():
+    """Some drivers name an NPU once for all its chips."""
+    text = outputs.OLD_310P.replace(
+        "| 1       310P3     | Warning         | 15.4         43                0    / 0              |\n", ""
+    )
+    assert [(chip.npu_id, chip.logic_id) for chip in parse_table(text)] == [(0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (outputs.MAPPING_310P, [(4, 0, 0, "Ascend310P3"), (4, 1, 1, "Ascend310P3")]),
+        (outputs.MAPPING_910B, [(0, 0, 0, "Ascend910B4"), (3, 0, 1, "Ascend910B4")]),
+        (outputs.MAPPING_A3, [(0, 0, 0, "Ascend910"), (0, 1, 1, "Ascend910")]),
+        (outputs.NO_PERMISSION, []),
+        (outputs.OLD_310P, []),
+    ],
+)
+def test_mapping(text, names):
+    assert [(chip.npu_id, chip.chip_id, chip.logic_id, chip.name) for chip in parse_mapping(text)] == names
+
+
+def test_board():
+    assert parse_board(outputs.BOARD_A3) == "Ascend910_9362"
+    assert parse_board(outputs.BOARD_310P) == ""
+
+
+def npu_smi(folder, monkeypatch, *, mapping="", table="", board="", status=0):
+    """A program that answers `info -m`, `info -t board ...` and `info`."""
+    lines = ['case "$2" in']
+    for pattern, name, text in (("-m", "mapping", mapping), ("-t", "board", board), ("*", "table", table)):
+        lines.append(f"{pattern}) {printing(folder / 'texts', name, text)} ;;")
+    put_on_path(folder / "bin", {"npu-smi": "\n".join([*lines, "esac", f"exit {status}"])}, monkeypatch)
+
+
+def test_mapping_and_health_are_joined(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_310P, table=outputs.BANNER_310P)
+    chips = find_chips()
+    assert chips == (chip(4, 0, 0, "Ascend310P3"), chip(4, 1, 1, "Ascend310P3", "Alarm"))
+    assert choose_soc(chips) == "Ascend310P3"
+
+
+def test_the_table_where_the_mapping_fails(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping="Error parameter of -m\n", table=outputs.OLD_310P, status=1)
+    assert [chip.soc_version for chip in find_chips()] == ["Ascend310P3", "Ascend310P3"]
+
+
+def test_the_board_completes_a3(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_A3, table=outputs.TABLE_A3, board=outputs.BOARD_A3)
+    assert [chip.soc_version for chip in find_chips()] == ["Ascend910_9362", "Ascend910_9362"]
+
+
+def test_a3_without_the_board_asks_for_soc(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_A3, table=outputs.TABLE_A3, board=outputs.BOARD_310P)
+    with pytest.raises(ToolFailed, match=r"calls the chip Ascend910, which several kinds share: .*--soc"):
+        choose_soc(find_chips())
+
+
+def test_chips_of_two_kinds_ask_for_soc():
+    chips = [chip(0, 0, 0, "Ascend310P3"), chip(1, 0, 1, "Ascend310P1")]
+    with pytest.raises(ToolFailed, match=r"Ascend310P1, Ascend310P3\): say with --soc"):
+        choose_soc(chips)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_without_permission(tmp_path, monkeypatch, status):
+    npu_smi(tmp_path, monkeypatch, mapping=outputs.NO_PERMISSION, table=outputs.NO_PERMISSION, status=status)
+    with pytest.raises(ToolFailed, match=r"cannot reach the driver \(DrvMng.*HwHiAiUser.*--soc Ascend310P3"):
+        find_chips()
+
+
+def test_absent(tmp_path, monkeypatch):
+    put_on_path(tmp_path / "bin", {}, monkeypatch)
+    with pytest.raises(ToolFailed, match=r"npu-smi is not on the PATH.*--soc Ascend310P3"):
+        find_chips()
+
+
+def test_hanging(tmp_path, monkeypatch):
+    put_on_path(tmp_path / "bin", {"npu-smi": "sleep 100"}, monkeypatch)
+    with pytest.raises(ToolFailed, match=r"did not end within 0.3 s .*driver may hang.*--soc"):
+        find_chips(timeout_seconds=0.3)
+
+
+def test_words_that_nobody_knows(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping=b"\xff\xfe hello\n", table="")
+    with pytest.raises(ToolFailed, match="shows no chip that is understood"):
+        find_chips()

@@ -1,0 +1,96 @@
+"""The JSON beside an .om file."""
+
+import dataclasses
+import json
+
+import pytest
+
+from golden.tiny import TINY
+from hifigan_rt.ascend.om_record import OmRecord, read_record, record_path, sha256_of, write_record
+from hifigan_rt.errors import CheckpointError
+
+CONTENT = b"an .om file"
+SHA256 = "8d1ab9d0c0c8bb4a7e9d2a3ad6d8b3d2ee7d1c0a5a1d6a0d5b4f3d0c9a8b7c6d"
+
+RECORD = OmRecord(
+    source="generator_v1", config=TINY, batch=2, mel_lengths=(250, 500), rank=3, input_name="mel_spec",
+    soc_version="Ascend310P3", precision_mode="must_keep_origin_dtype", command="atc --x", simulated=False,
+    om_sha256="", onnx_sha256=SHA256, onnx_snr_db=101.5, versions={"atc": "8.1.RC1"}, created="2026-01-01T00:00:00+00:00",
+)  # fmt: skip
+
+
+@pytest.fixture
+def om(tmp_path):
+    path = tmp_path / "g_bs2.om"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def write(om, **changes):
+    record = dataclasses.replace(RECORD, om_sha256=sha256_of(om))
+    write_record(record, record_path(om))
+    path = record_path(om)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return record
+
+
+def test_comes_back_as_it_was(om):
+    record = write(om)
+    assert record_path(om).name == "g_bs2.json"
+    assert read_record(om) == record
+
+
+def test_the_digest_is_that_of_sha256sum(om):
+    import subprocess
+
+    done = subprocess.run(["sha256sum", om], capture_output=True, text=True, check=True)
+    assert sha256_of(om) == done.stdout.split()[0]
+
+
+def test_no_record_and_a_json_of_something_else(om):
+    assert read_record(om) is None
+    for text in (
+        "[1]",
+        "{}",
+        '{"kind": "other"}',
+        '{"model": {"name": "from atc --mode=1"}}',
+        '"' + "x" * (1 << 21) + '"',
+    ):
+        record_path(om).write_text(text)
+        assert read_record(om) is None
+
+
+def test_a_record_of_another_file(om):
+    write(om)
+    om.write_bytes(b"another")
+    with pytest.raises(CheckpointError, match=r"is of another file than g_bs2\.om: their sha256 differ"):
+        read_record(om)
+    assert read_record(om, verify=False) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"format": 2}, "is of format 2, this hifigan-rt reads 1"),
+        ({"batch": True}, "batch=True"),
+        ({"batch": 0}, "batch=0"),
+        ({"rank": 5}, "rank=5"),
+        ({"mel_lengths": []}, r"mel_lengths=\[\]"),
+        ({"mel_lengths": [500, 250]}, r"mel_lengths=\[500, 250\]"),
+        ({"mel_lengths": ["x"]}, r"mel_lengths=\['x'\]"),
+        ({"config": {}}, "its config: upsample_initial_channel is missing"),
+        ({"config": None}, "config=None"),
+        ({"simulated": "no"}, "simulated='no'"),
+    ],
+)
+def test_a_damaged_record(om, changes, text):
+    write(om, **changes)
+    with pytest.raises(CheckpointError, match=text):
+        read_record(om)
+
+
+@pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
+def test_no_json(om, text):
+    record_path(om).write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match="is not JSON"):
+        read_record(om)
