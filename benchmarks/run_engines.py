@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.benchmark.mels import crops
 from hifigan_rt.benchmark.rotation import CandidateFailed, rotate
 from hifigan_rt.benchmark.worker_process import WorkerProcess
 from hifigan_rt.signal_metrics import snr_db
 from measuring.candidates import Job, default_names, entries, numbered, plain_name
-from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, crops, recordings_mel
+from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, recordings_mel
 from measuring.report import case_markdown, result_markdown, summarise, write_result
 from measuring.result_header import result_header
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.benchmark.ceiling import measure_multiply_add_ceiling
+from hifigan_rt.benchmark.mels import crops
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.model import resolve_model
 from measuring.candidates import Job
-from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, crops, recordings_mel
+from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
 from measuring.layers import OTHER, PROFILED, LayerFigure, figures
 from measuring.report import markdown_table, write_result
 from measuring.result_header import result_header

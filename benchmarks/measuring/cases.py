@@ -10,21 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.audio import prepare, read_audio
+from hifigan_rt.benchmark.mels import input_data
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import HifiganError
 from hifigan_rt.export.onnx import build_onnx
 from hifigan_rt.export.safetensors import write_safetensors
 from hifigan_rt.files import atomic_path
 from hifigan_rt.graph import Generator, bind, build_graph
-from hifigan_rt.mel import compute_mel
 from hifigan_rt.model import resolve_model
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "out" / "benchmarks"
 MODELS = ("v1", "v2", "v3")
 _SEED = 1
-_RECORDINGS = (".wav", ".flac")
 
 
 @dataclass(frozen=True)
@@ -107,25 +106,8 @@ def _generator(name: str) -> Generator:
 
 
 def recordings_mel(folder: Path, config: MelConfig, frames: int) -> np.ndarray:
-    """Log-mel `[M, T]` of the recordings of a folder, in the order of their names, one behind the other.
-
-    Stops when `frames` are there. Each recording's own mel is computed, so that no frame spans two of them.
-    """
-    mels: list[np.ndarray] = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _RECORDINGS and sum(mel.shape[1] for mel in mels) < frames:
-            samples = prepare(read_audio(path), config.sample_rate, resample_allowed=True, mono_allowed=True)
-            mels.append(compute_mel(samples, config))
-    if not mels:
-        raise SystemExit(f"folder {str(folder)!r} holds no {' or '.join(_RECORDINGS)} file")
-    return np.concatenate(mels, axis=1)
-
-
-def crops(mel: np.ndarray, batch: int, frames: int) -> np.ndarray:
-    """A batch `[B, M, frames]` of different crops; the mel is repeated where it is too short.
-
-    The crops start evenly spread, so that they overlap as little as the recordings allow.
-    """
-    total = mel.shape[1]
-    columns = np.arange(frames)[None] + (np.arange(batch) * total // batch)[:, None]
-    return np.ascontiguousarray(mel[:, columns % total].transpose(1, 0, 2), dtype=np.float32)
+    """Log-mel `[M, T]` of the recordings of a folder, as `hifigan bench` reads them, until `frames` are there."""
+    try:
+        return input_data([str(folder)], config, config.num_mels, frames).mel
+    except HifiganError as error:
+        raise SystemExit(str(error)) from error

@@ -1,9 +1,7 @@
-import numpy as np
 import pytest
 
 from hifigan_rt.config import PRESETS
 from hifigan_rt.graph import build_graph
-from measuring.cases import crops
 from measuring.layers import figures, products_per_row, work_of_layers
 from measuring.report import case_markdown, summarise
 
@@ -79,16 +77,6 @@ def test_a_failed_baseline_leaves_times_without_ratios():
     summarise(record)
     assert record["candidates"]["peer"]["summary"]["ratio_to_baseline"] is None
     assert "| peer | 1000.0 |" in case_markdown(record)
-
-
-def test_crops_are_different_and_wrap_around():
-    mel = np.arange(20, dtype=np.float32).reshape(2, 10)
-    batch = crops(mel, 4, 6)
-    assert batch.shape == (4, 2, 6)
-    assert batch.dtype == np.float32
-    assert batch[:, 0, 0].tolist() == [0, 2, 5, 7]
-    assert batch[3, 0].tolist() == [7, 8, 9, 0, 1, 2]
-    assert (batch[:, 1] == batch[:, 0] + 10).all()
 
 
 @pytest.mark.parametrize("name", ["v1", "v2", "v3"])

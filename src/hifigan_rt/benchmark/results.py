@@ -194,14 +194,20 @@ def median_others(case: Case) -> float | None:
     return statistics.median(known) if known else None
 
 
+def to_json(result: BenchmarkResult) -> dict[str, Any]:
+    """A result as JSON has it; a figure that is not finite stands as null."""
+    content: dict[str, Any] = _finite({"format": FORMAT} | asdict(result))
+    return content
+
+
 def write_json(result: BenchmarkResult, path: Path) -> None:
-    """Write a result; a figure that is not finite stands as null.
+    """Write a result as `to_json` gives it.
 
     Raises:
         OutputError: the file could not be written.
     """
     with atomic_writer(path) as file:
-        file.write(json.dumps(_finite({"format": FORMAT} | asdict(result)), indent=1, allow_nan=False).encode() + b"\n")
+        file.write(json.dumps(to_json(result), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def read_json(path: Path) -> BenchmarkResult:

@@ -24,6 +24,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "export": "hifigan_rt.cli.export",
         "info": "hifigan_rt.cli.info",
         "models": "hifigan_rt.cli.models",
+        "bench": "hifigan_rt.cli.bench",
         "engines": "hifigan_rt.cli.engines",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
