@@ -128,7 +128,7 @@ def test_status_0_and_no_file(place):
 
 def test_status_0_and_half_a_file(place):
     with pytest.raises(
-        ToolFailed, match=r"wrote what cannot be read \(Ascend model .* is truncated: .*\): it printed nothing"
+        ToolFailed, match=r"wrote a wrong file \(Ascend model .* is truncated: .*\): it printed nothing"
     ):
         place(f"head -c 50 {place.good} > g_bs1.om")
 

@@ -199,9 +199,7 @@ def run_atc(
     try:
         return made[0], read_om(made[0])
     except CheckpointError as error:
-        raise _failed(
-            f"atc ended with status 0 and wrote what cannot be read ({error})", run, errors, folder
-        ) from error
+        raise _failed(f"atc ended with status 0 and wrote a wrong file ({error})", run, errors, folder) from error
 
 
 def _candidates(folder: Path, stem: str) -> list[Path]:
