@@ -69,15 +69,15 @@ class Model:
 
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)")
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".om")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
 
 
 def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     """Read a model with its config.
 
     Args:
-        name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, an Ascend .om file, or a folder that holds
-            one of them.
+        name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, the .xml of an OpenVINO IR, an Ascend .om
+            file, or a folder that holds one of them.
         config: a `config.json` or a preset (v1, v2, v3); None looks beside the file (for an .om file, at its record
             first), then in its metadata, then infers the architecture from the weights.
 
@@ -106,6 +106,8 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     stated = read_config(config) if config is not None else _config_beside(path)
     if path.suffix.lower() == ".onnx":
         return _from_onnx(text, path, stated, notes)
+    if path.suffix.lower() == ".xml":
+        return _from_openvino(text, path, stated, notes)
     return _from_checkpoint(text, path, stated, notes)
 
 
@@ -129,15 +131,33 @@ def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[s
     from hifigan_rt.export.onnx_reading import inspect_onnx
 
     info = inspect_onnx(path)
-    config = stated or info.config
-    if stated is not None and info.num_mels is not None and stated.generator.num_mels != info.num_mels:
-        raise ConfigError(
-            f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {info.num_mels} "
-            "bands: give the right config with --config"
-        )
-    num_mels = info.num_mels if config is None else config.generator.num_mels
+    config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
     mel = None if config is None else config.mel
     return Model(name, path, "onnx", None, path, mel, num_mels, notes, config=config)
+
+
+def _from_openvino(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+    from hifigan_rt.export.openvino_reading import inspect_openvino
+
+    info = inspect_openvino(path)
+    config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
+    mel = None if config is None else config.mel
+    kind = f"openvino ({info.precision} weights)"
+    return Model(name, path, kind, None, None, mel, num_mels, notes, openvino_path=path, config=config)
+
+
+def _config_of_file(
+    path: Path, config: ModelConfig | None, num_mels: int | None
+) -> tuple[ModelConfig | None, int | None]:
+    """The config of a converted file, checked against its input, and its mel bands."""
+    if config is None:
+        return None, num_mels
+    if num_mels not in (None, config.generator.num_mels):
+        raise ConfigError(
+            f"num_mels: the config says {config.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
+            "give the right config with --config"
+        )
+    return config, config.generator.num_mels
 
 
 def _is_om(path: Path) -> bool:
@@ -166,11 +186,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
         stated = record.config if record is not None else _config_beside(path)
     shapes = [tensor.shape for tensor in info.inputs]
     num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
-    if stated is not None and num_mels is not None and stated.generator.num_mels != num_mels:
-        raise ConfigError(
-            f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
-            "give the right config with --config"
-        )
+    stated, num_mels = _config_of_file(path, stated, num_mels)
     if info.simulated:
         notes += ("the simulator of the tests made this .om: no Ascend chip runs it, and its speed means nothing",)
     if stated is None:
@@ -182,7 +198,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
         generator=None,
         onnx_path=None,
         mel=None if stated is None else stated.mel,
-        num_mels=num_mels if stated is None else stated.generator.num_mels,
+        num_mels=num_mels,
         notes=notes,
         om_path=path,
         config=stated,
@@ -202,7 +218,10 @@ def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
         _, newest = max(steps)
         note = f"{len(steps)} training steps are in the folder; the last, {newest.name}, is used"
         return newest, ((note,) if len(steps) > 1 else ())
-    candidates = [file for file in files if _looks_like_generator(file)]
+    irs = {file.stem for file in files if file.suffix.lower() == ".xml"}
+    # Of the two files of an IR the .xml is the one to name.
+    halves = {file for file in files if file.suffix.lower() == ".bin" and file.stem in irs}
+    candidates = [file for file in files if _looks_like_generator(file) and file not in halves]
     if len(candidates) == 1:
         return candidates[0], ()
     if not candidates:

@@ -44,6 +44,16 @@ REGISTRY: Mapping[str, EngineEntry] = {
         "onnx",
         runs=("weights", "onnx"),
     ),
+    "openvino": EngineEntry(
+        "OpenVINO; bfloat16 and float16 only when asked for",
+        "hifigan_rt.engines.openvino",
+        ("openvino", "onnx"),
+        "openvino",
+        runs=("weights", "onnx", "openvino"),
+        precisions=("float32", "bfloat16", "float16"),
+        settings={"hint": ("latency", "throughput"), "graph": ("2d", "1d")},
+        devices="OpenVINO's own names: CPU (the default), GPU, GPU.1, NPU",
+    ),
     "ascend": EngineEntry(
         "Ascend NPUs: .om files through aclruntime, ONNX files through ONNX Runtime's CANN provider",
         "hifigan_rt.engines.ascend",
@@ -63,7 +73,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
     "reference": EngineEntry("NumPy float64: readable, slow, the truth", "hifigan_rt.engines.reference"),
 }
 
-AUTO_ORDER = ("native", "onnxruntime")
+AUTO_ORDER = ("native", "onnxruntime", "openvino")
 """What engine="auto" tries, in turn. torch, ascend and reference are never chosen unless they are named."""
 
 

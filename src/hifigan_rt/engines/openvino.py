@@ -1,0 +1,205 @@
+"""Runs a generator, a foreign HiFi-GAN ONNX file or an OpenVINO IR in OpenVINO."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_export, door_of_file, join_parts
+from hifigan_rt.engines.openvino_shapes import CompiledShapes
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.export.onnx_reading import inspect_onnx
+from hifigan_rt.export.openvino_package import import_openvino, reason_of
+from hifigan_rt.export.openvino_reading import inspect_openvino
+from hifigan_rt.machine import usable_cores
+from hifigan_rt.model import Model
+
+if TYPE_CHECKING:
+    import openvino
+
+CPU = "CPU"
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_FLOATS = {hint: name for name, hint in _HINTS.items()}
+_QUANTISED = ("i8", "u8", "i4", "u4")
+
+_WEIGHTED = ("convolution", "deconvolution", "fullyconnected", "matmul", "gemm", "fully_connected")
+"""Types of layers in a runtime graph, of CPUs and GPUs, whose precision decides the result's."""
+
+
+class OpenVinoEngine(Engine):
+    """One model on one device, fed through the layout that it has."""
+
+    def __init__(self, shapes: CompiledShapes, info: EngineInfo, door: MelDoor) -> None:
+        super().__init__()
+        self._shapes: CompiledShapes | None = shapes
+        self.info = info
+        self._door = door
+
+    def _run(self, mel: np.ndarray) -> np.ndarray:
+        return self._run_until(mel, threading.Event())
+
+    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """See `Engine.run_many`; with hint=throughput several at once."""
+        shapes = self._shapes
+        if shapes is None or shapes.concurrency == 1 or len(mels) < 2:
+            return super().run_many(mels)
+        stopped = threading.Event()
+        with ThreadPoolExecutor(min(shapes.concurrency, len(mels))) as pool:
+            try:
+                return list(pool.map(lambda mel: self._run_until(mel[None], stopped)[0], mels))
+            except BaseException:
+                # Leaving the pool waits for its threads; after Ctrl-C they are not to finish what they began.
+                stopped.set()
+                raise
+
+    def _run_until(self, mel: np.ndarray, stopped: threading.Event) -> np.ndarray:
+        shapes = self._shapes
+        if shapes is None:  # closed by another thread since `run` looked
+            raise EngineError("engine 'openvino' is closed: load the model again")
+        self._door.check(mel)
+        return join_parts([self._run_part(shapes, part, stopped) for part in self._door.parts(mel)])
+
+    def _run_part(self, shapes: CompiledShapes, mel: np.ndarray, stopped: threading.Event) -> np.ndarray:
+        try:
+            output = shapes.run(self._door.lay_out(mel), stopped)
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"OpenVINO failed on a mel [B, M, T] = {list(mel.shape)}: {reason_of(error)}") from error
+        return as_batch(output, len(mel))
+
+    def _close(self) -> None:
+        self._shapes = None
+
+
+def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
+    """Load a model into OpenVINO.
+
+    Raises:
+        EngineError: the file is not a vocoder that can be fed, or an option is not offered.
+        EngineUnavailable: the device is not there.
+        PrecisionUnavailable: the device executes another precision than the one asked for.
+        CheckpointError: the file is damaged or unsafe.
+    """
+    threads = usable_cores() if options.threads is None else options.threads
+    if threads < 1:
+        raise EngineError(f"threads={threads} must be at least 1")
+    if options.execution_provider is not None:
+        raise EngineError(
+            f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime': name a device of OpenVINO "
+            "with device="
+        )
+    openvino = import_openvino()
+    device = _choose_device(options.device, openvino)
+    hint = options.settings.get("hint", "latency")
+    name, door, graph = _read(model, options, openvino)
+    try:
+        shapes = CompiledShapes(graph, device, _properties(device, hint, options.precision, threads))
+        executed = _executed_precision(shapes.compiled)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot load {name} on {device}: {reason_of(error)}") from error
+    if executed in _HINTS and executed != options.precision:
+        raise PrecisionUnavailable(
+            f"precision={options.precision!r} is not executed by OpenVINO's device {device} "
+            f"({shapes.compiled.get_property('FULL_DEVICE_NAME') if device == CPU else device}): it would compute in "
+            f"{executed}; ask for {executed}, or for float32"
+        )
+    used = int(shapes.compiled.get_property("INFERENCE_NUM_THREADS")) if device == CPU else threads
+    version = openvino.get_version().partition("-")[0]
+    variant = f"{hint}, {options.settings.get('graph', '2d')} graph" if model.generator is not None else hint
+    return OpenVinoEngine(shapes, EngineInfo("openvino", version, executed, used, device, variant), door)
+
+
+def _choose_device(name: str | None, openvino: Any) -> str:
+    # Asking for all devices loads the plugins of all of them.
+    if name is None or name.upper() == CPU:
+        return CPU
+    devices: list[str] = openvino.Core().available_devices
+    for device in devices:
+        if name.upper() in (device.upper(), device.upper().removesuffix(".0")):
+            return device
+    raise EngineUnavailable(
+        f"device={name!r} is not there for OpenVINO: it has {', '.join(devices)}; AUTO, MULTI and HETERO are not "
+        "offered, since they do not tell beforehand what is executed where"
+    )
+
+
+def _properties(device: str, hint: str, precision: str, threads: int) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "PERFORMANCE_HINT": hint.upper(),
+        # Without it processors with bfloat16 compute in bfloat16.
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+    }
+    if device == CPU:
+        properties |= {
+            "INFERENCE_NUM_THREADS": threads,
+            # Two processes that pin one thread each pin both to the first core.
+            "ENABLE_CPU_PINNING": False,
+            # By default kernels are kept for every length that ever came: 35 MB each.
+            "CPU_RUNTIME_CACHE_CAPACITY": 0,
+        }
+    return properties
+
+
+def _read(model: Model, options: EngineOptions, openvino: Any) -> tuple[str, MelDoor, openvino.Model]:
+    """The model's name for texts, how it is fed, and its graph."""
+    core = openvino.Core()
+    if model.generator is not None:
+        rank = 3 if options.settings.get("graph") == "1d" else 4
+        serialised = build_onnx(model.generator, model.mel, rank=rank).SerializeToString()
+        return model.name, door_of_export(model.name, model.generator.graph.num_mels, rank), core.read_model(serialised)
+    if "graph" in options.settings:
+        raise EngineError(
+            f"graph={options.settings['graph']!r} is for checkpoints: {model.name} is a converted file, and has the "
+            "graph that it has"
+        )
+    if model.onnx_path is not None:
+        name = f"ONNX file {str(model.onnx_path)!r}"
+        onnx = inspect_onnx(model.onnx_path)
+        door = door_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes)
+        return name, door, _read_files(core, name, model.onnx_path, None, bool(onnx.external_files))
+    if model.openvino_path is not None:
+        name = f"OpenVINO IR {str(model.openvino_path)!r}"
+        ir = inspect_openvino(model.openvino_path)
+        door = door_of_file(name, ir.inputs, ir.outputs, ir.mel_axes)
+        weights = ir.weights_path if ir.weights_path.exists() else None
+        return name, door, _read_files(core, name, ir.path, weights, in_parts=False)
+    raise EngineError(f"{model.name} holds neither weights, nor an ONNX file, nor an OpenVINO IR: nothing can be run")
+
+
+def _read_files(core: Any, name: str, path: Path, weights: Path | None, in_parts: bool) -> openvino.Model:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        if in_parts:
+            raise EngineError(
+                f"{name} has external data and a name that is not UTF-8: rename it or its folder"
+            ) from None
+        sources: tuple[Any, ...] = (path.read_bytes(), b"" if weights is None else weights.read_bytes())
+    else:
+        sources = (os.fspath(path),)
+    try:
+        return core.read_model(*sources)
+    except (RuntimeError, ValueError) as error:
+        raise EngineError(f"OpenVINO cannot load {name}: {reason_of(error)}") from error
+
+
+def _executed_precision(compiled: openvino.CompiledModel) -> str:
+    """The precision of most layers that have weights, as the device tells it of the graph that it runs."""
+    weighted: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for operation in compiled.get_runtime_model().get_ordered_ops():
+        facts = operation.get_rt_info()
+        kind = facts["layerType"].astype(str).lower()
+        precision = facts["runtimePrecision"].astype(str).lower()
+        (weighted if kind in _WEIGHTED else others)[precision] += 1
+    most = (weighted or others).most_common(1)[0][0]
+    return "int8" if most in _QUANTISED else _FLOATS.get(most, most)

@@ -1,0 +1,138 @@
+"""One model compiled by OpenVINO for any shape, and for the few shapes that come again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hifigan_rt.export.openvino_package import import_openvino
+
+if TYPE_CHECKING:
+    import openvino
+
+Shape = tuple[int, ...]
+
+FIXED_AFTER = 3
+"""Runs of a shape before it is compiled for itself: that takes as long as some ten runs gain."""
+
+MAX_FIXED = 2
+"""Each holds its own copy of the packed weights: some 170 MB for V1."""
+
+_MAX_COUNTED = 64
+_OUSTS_AT = 2
+"""A shape takes the place of a fixed one when it came so many times as often, so that several that are equally
+frequent do not take turns."""
+
+_POLL_MILLISECONDS = 100
+"""How long a run may go on after Ctrl-C before the interpreter notices it; the end of a run is noticed at once."""
+
+
+class CompiledShapes:
+    """Runs any shape; safe to call from several threads.
+
+    Any shape can run, but one that was not seen just before costs 0.1 s, for kernels made anew. A fixed shape costs
+    0.2 to 0.5 s once, and runs up to 14 % faster from then on. Both give the same bits.
+    """
+
+    def __init__(self, model: openvino.Model, device: str, properties: Mapping[str, Any]) -> None:
+        """Compile.
+
+        Raises:
+            RuntimeError: OpenVINO cannot.
+        """
+        openvino = import_openvino()
+        self._core = openvino.Core()
+        self._model, self._device, self._properties = model, device, dict(properties)
+        self.compiled: openvino.CompiledModel = self._core.compile_model(model, device, self._properties)
+        self._any = _Requests(self.compiled)
+        self._fixed: dict[Shape, _Requests] = {}
+        self._may_fix = bool(model.is_dynamic())
+        self._runs: OrderedDict[Shape, int] = OrderedDict()
+        self._lock = threading.Lock()
+        self.concurrency = int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        """Requests that OpenVINO wants to run at once: 1 with the latency hint."""
+        # Forms for different shapes know nothing of each other, and would crowd the cores.
+        self._slots = threading.BoundedSemaphore(self.concurrency)
+
+    def run(self, array: np.ndarray, stopped: threading.Event) -> np.ndarray:
+        """Infer once.
+
+        Args:
+            array: the model's input.
+            stopped: set by another thread to give up.
+
+        Returns:
+            A copy of the first output.
+
+        Raises:
+            RuntimeError, ValueError: OpenVINO failed, or `stopped` was set.
+        """
+        with self._slots:
+            requests = self._choose(array.shape)
+            request = requests.take()
+            try:
+                return _infer(request, array, stopped)
+            finally:
+                requests.give(request)
+
+    def _choose(self, shape: Shape) -> _Requests:
+        with self._lock:
+            runs = self._runs.pop(shape, 0) + 1
+            self._runs[shape] = runs
+            while len(self._runs) > _MAX_COUNTED:
+                oldest, _ = self._runs.popitem(last=False)
+                self._fixed.pop(oldest, None)
+            if shape not in self._fixed and self._may_fix and runs >= FIXED_AFTER:
+                self._fix(shape, runs)
+            return self._fixed.get(shape, self._any)
+
+    def _fix(self, shape: Shape, runs: int) -> None:
+        if len(self._fixed) == MAX_FIXED:
+            rarest = min(self._fixed, key=lambda known: self._runs[known])
+            if runs < _OUSTS_AT * self._runs[rarest]:
+                return
+            del self._fixed[rarest]
+        fixed = self._model.clone()
+        try:
+            fixed.reshape(list(shape))
+            self._fixed[shape] = _Requests(self._core.compile_model(fixed, self._device, self._properties))
+        except RuntimeError:  # a foreign graph that only runs as it is
+            self._may_fix = False
+
+
+class _Requests:
+    """The infer requests of one compiled model that are not in use."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._compiled = compiled
+        self._free: list[openvino.InferRequest] = []
+
+    def take(self) -> openvino.InferRequest:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
+
+    def give(self, request: openvino.InferRequest) -> None:
+        self._free.append(request)
+
+
+def _infer(request: openvino.InferRequest, array: np.ndarray, stopped: threading.Event) -> np.ndarray:
+    try:
+        request.start_async([array])
+        # `infer` and `wait` would not return to the interpreter, and so to Ctrl-C, before the end.
+        while not request.wait_for(_POLL_MILLISECONDS):
+            if stopped.is_set():
+                request.cancel()
+    except BaseException:
+        request.cancel()
+        with contextlib.suppress(RuntimeError):  # "was cancelled"
+            request.wait()
+        raise
+    # A copy: the next inference writes to the request's own buffer.
+    return np.array(request.get_output_tensor(0).data)
