@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 
 import numpy as np
 import onnx
@@ -369,3 +370,11 @@ def test_the_stamp_is_the_projects():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.SIMULATED_TEXT == SIMULATED
+
+
+def test_the_simulator_is_never_installed():
+    """The wheel's content itself is looked at by scripts/check-wheel."""
+    root = BIN.parents[2]
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["scikit-build"]
+    assert build["wheel"]["packages"] == ["src/hifigan_rt"]
+    assert not [path for name in ("aclruntime", "ais_bench", "cann_simulator") for path in (root / "src").rglob(name)]

@@ -72,6 +72,11 @@ def refuse_mode(options: dict[str, str]) -> None:
 
 def build(options: dict[str, str]) -> None:
     """ONNX to .om."""
+    wanted = fault("atc:error")
+    if wanted is not None:
+        if wanted not in KNOWN:
+            sys.exit(f"SIM_FAULT=atc:error={wanted}: no such code")
+        raise AtcError(wanted)
     # Loading onnx takes a while: the checks of the command line come without it.
     check(options)
     from cann_simulator.onnx_model import model_inputs, other_names, read_model
@@ -129,11 +134,6 @@ def _output_path(output: str, shapes: Shapes) -> Path:
 
 def _compile(shapes: Shapes, path: Path, content: bytes) -> None:
     """Where the operators would be compiled: the faults of that stage."""
-    wanted = fault("atc:error")
-    if wanted is not None:
-        if wanted not in KNOWN:
-            sys.exit(f"SIM_FAULT=atc:error={wanted}: no such code")
-        raise AtcError(wanted)
     most = fault("atc:gears")
     if most is not None and len(shapes.gears) > int(most):
         raise AtcError("E20001", f"conv_pre_ascend_mbatch_batch_{most}")
