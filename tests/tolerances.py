@@ -39,3 +39,38 @@ SIMULATED_FLOAT16_SNR_DB = 50.0
 
 # torch in lower precisions, tiny net, against float64: rounded to 8 and 11 bits; above the range it was not executed
 TORCH_LOW_PRECISION_SNR_DB = {"bfloat16": (25.0, 60.0), "float16": (45.0, 80.0)}
+
+# STOI and PESQ of a signal against itself: 1 and 4.644 but for the rounding of a sum
+STOI_IDENTITY = 1e-4
+# pystoi's ESTOI adds unseeded noise of 1e-16 before it normalises
+ESTOI_DITHER = 1e-9
+# a metric against an independent implementation, relative
+METRIC_AGAINST_OTHER = 1e-2
+# the same formula in the same arithmetic, summed in another order
+METRIC_AGAINST_SAME_FORMULA = 1e-9
+# a gain's effect on spectral distances: bins at the power floor do not follow it (4e-6 was seen)
+SPECTRAL_FLOOR_EFFECT = 1e-4
+# the cosine series over the warped axis, by a sum of 20,000 points
+NUMERIC_INTEGRATION = 1e-6
+# all-pass constants are published with three decimals
+ALL_PASS_DECIMALS = 1e-3
+# the P.808 mel in dB, float32 weights of the filters against float64 ones
+P808_MEL_DB = 1e-3
+# K-weighting coefficients at 48 kHz against the standard's table
+K_WEIGHTING_COEFFICIENTS = 1e-7
+# loudness of the EBU's test signals: what Tech 3341 allows
+LOUDNESS_LU = 0.1
+# share of simulated 95 % intervals that hold the true mean
+COVERAGE = (0.93, 0.97)
+# ends of two BCa bootstraps with different random numbers, as a part of the interval's width
+BOOTSTRAP_ENDS = 0.05
+# SNR from which a difference is taken for none: full scale over half a step of 16 bits
+INAUDIBLE_SNR_DB = 100.0
+# how far a degradation that can be heard must move a metric, and one that it misses may not: about a tenth of what
+# separates HiFi-GAN V1 from a recording in published figures, for DNSMOS its spread between takes
+HEARD = {
+    "mel_l1": 0.02, "mel_l1_full": 0.02, "mr_stft": 0.1, "lsd": 0.5, "mcd": 0.2, "f0_rmse_cents": 10.0, "vuv_f1": 0.01,
+    "vuv_error": 0.01, "periodicity_rmse": 0.02, "stoi": 0.005, "estoi": 0.01, "pesq_wb": 0.1, "dnsmos_sig": 0.1,
+    "dnsmos_bak": 0.1, "dnsmos_ovrl": 0.1, "dnsmos_p808": 0.1, "si_sdr": 10.0, "snr": 10.0, "loudness_difference": 0.1,
+    "peak": 0.1,
+}  # fmt: skip

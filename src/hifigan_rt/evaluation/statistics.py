@@ -141,7 +141,8 @@ def binomial_p_value(correct: int, trials: int) -> float:
     if not 0 <= correct <= trials:
         raise EvaluationError(f"{correct} correct of {trials} trials: from 0 to all of them can be correct")
     # In whole numbers, so that no sum of small terms loses digits.
-    return sum(math.comb(trials, right) for right in range(correct, trials + 1)) / 2**trials
+    guessed: float = sum(math.comb(trials, right) for right in range(correct, trials + 1)) / 2**trials
+    return guessed
 
 
 def _t_ends(values: np.ndarray, mean: float) -> tuple[float, float]:

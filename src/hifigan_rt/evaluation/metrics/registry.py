@@ -40,8 +40,8 @@ class MetricEntry:
     """The extra of hifigan-rt that installs them; empty if the user installs them."""
 
 
-_WORLD = "WORLD (Morise et al. 2016) through pyworld"
-_TRACKER = "DIO with StoneMask, 50 to 550 Hz, every 5 ms"
+_TRACKER = "normalised cross-correlation of 40 ms at 16 kHz with a best path, 50 to 550 Hz, every 5 ms"
+_TRACKER_SOURCE = "the measure of Morrison et al. 2022 (CARGAN), the tracker after Talkin 1995 and Boersma 1993"
 _DNSMOS = "Reddy et al. 2022 (DNSMOS P.835); model files of speechmos 0.0.1.1"
 _DNSMOS_NEEDS = ("onnxruntime", "speechmos")
 
@@ -71,32 +71,29 @@ METRICS: Mapping[str, MetricEntry] = {
     "mcd": MetricEntry(
         "mel-cepstral distortion", "cepstral", "lower",
         "10 / ln 10 * sqrt(2 * sum of squared differences) of mel-cepstral coefficients 1 to 24 (c0 left out) of "
-        "CheapTrick envelopes, frame by frame every 5 ms without time warping, mean over all frames; the all-pass "
-        "constant is the one nearest to the mel scale (0.455 at 22,050 Hz)",
-        f"Kubichek 1993; {_WORLD}", unit="dB", packages=("pyworld",),
+        "CheapTrick envelopes (F0 as below), frame by frame every 5 ms without time warping, mean over all frames; the "
+        "all-pass constant is the one nearest to the mel scale (0.455 at 22,050 Hz)",
+        "Kubichek 1993; WORLD (Morise et al. 2016) through pyworld", unit="dB", packages=("pyworld",),
     ),
     "f0_rmse_cents": MetricEntry(
         "F0 RMSE", "pitch", "lower",
         f"root mean square of 1200 log2 of the F0 ratio over frames voiced in both; {_TRACKER}",
-        _WORLD, unit="cents", packages=("pyworld",),
+        _TRACKER_SOURCE, unit="cents", sample_rate=16000,
     ),
     "vuv_f1": MetricEntry(
         "V/UV F1", "pitch", "higher",
         f"F1 score of the generated signal's voiced frames, the reference's being the truth; {_TRACKER}",
-        f"the measure of Morrison et al. 2022 (CARGAN), the tracker of {_WORLD}", high=1.0, identity=1.0,
-        packages=("pyworld",),
+        _TRACKER_SOURCE, high=1.0, identity=1.0, sample_rate=16000,
     ),
     "vuv_error": MetricEntry(
-        "V/UV error", "pitch", "lower",
-        f"share of frames voiced in one signal only; {_TRACKER}",
-        _WORLD, high=1.0, packages=("pyworld",),
+        "V/UV error", "pitch", "lower", f"share of frames voiced in one signal only; {_TRACKER}",
+        _TRACKER_SOURCE, high=1.0, sample_rate=16000,
     ),
     "periodicity_rmse": MetricEntry(
-        "periodicity RMSE", "periodicity", "lower",
-        "root mean square over frames of the difference in periodicity: the largest normalised cross-correlation of "
-        "40 ms with what follows 1/550 to 1/50 s later, at 16 kHz, every 10 ms; 0 below -60 dB of full scale",
-        "the measure of Morrison et al. 2022 (CARGAN), the correlation of Talkin 1995 (RAPT)", high=1.0,
-        sample_rate=16000,
+        "periodicity RMSE", "pitch", "lower",
+        "root mean square over frames of the difference in periodicity, the largest normalised cross-correlation of "
+        "40 ms with what follows 1/550 to 1/50 s later, at 16 kHz, every 5 ms; 0 below -60 dB of full scale",
+        _TRACKER_SOURCE, high=1.0, sample_rate=16000,
     ),
     "stoi": MetricEntry(
         "STOI", "intelligibility", "higher",
