@@ -1,0 +1,180 @@
+"""`hifigan export om` and `hifigan info x.om`, as a user types them."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+import om_files
+from cli.running import command, error_of, hifigan, parse
+from fake_tools import alive, put_on_path
+from hifigan_rt.cli.export_om import parse_numbers
+
+SOC = ("--soc", "Ascend310P3")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("250", (250,)),
+        ("250, 500", (250, 500)),
+        ("250,500,...,2000", tuple(range(250, 2001, 250))),
+        ("100,250,500,…,1000", (100, 250, 500, 750, 1000)),
+        ("500,250", (500, 250)),
+    ],
+)
+def test_numbers(text, numbers):
+    parameter = click.Option(["--mel-len"])
+    assert parse_numbers(click.Context(click.Command("x")), parameter, text) == numbers
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "1,,2", "-1", "1.5", "...,9", "1,...,9", "1,2,...", "1,4,...,9", "4,1,...,9", "1,2,...,x", "9" * 20],
+)
+def test_numbers_that_are_none(text):
+    result = parse("export", "om", "model", f"--mel-len={text}")
+    assert result.exit_code == 2
+    assert "give whole numbers with commas between" in result.output
+
+
+def test_help():
+    result = parse("export", "om", "--help")
+    assert result.exit_code == 0
+    assert "hifigan export om g_02500000" in result.output
+
+
+def test_a_dry_run_needs_no_tools_and_its_commands_survive_a_shell(place, monkeypatch):
+    put_on_path(place / "bin", {"atc": 'printf "%s\\n" "$@"'}, monkeypatch)
+    done = hifigan("export", "om", "model", *SOC, "--batch", "1,8", "--dry-run")
+    first, *rest = done.stdout.splitlines()
+    assert first == "hifigan export onnx model --opset 11 --rank 3 -o generator.onnx"
+    assert len(rest) == 2
+    ran = subprocess.run(["/bin/sh", "-c", rest[1]], capture_output=True, text=True, check=True)
+    assert "--dynamic_dims=250;500;750;1000;1250;1500;1750;2000" in ran.stdout.splitlines()
+    assert "--input_shape=mel_spec:8,10,-1" in ran.stdout.splitlines()
+    assert sorted(entry.name for entry in place.iterdir()) == ["bin", "model"]
+    as_json = json.loads(hifigan("export", "om", "model", *SOC, "--dry-run", "--json").stdout)
+    assert as_json["commands"] == [first, rest[0]]
+
+
+@pytest.mark.slow
+def test_the_dry_run_typed_by_hand_gives_the_same_model(place, simulator):
+    """The ONNX command and the atc command of another machine, one after the other."""
+    done = hifigan("export", "om", "model", *SOC, "--mel-len", "50,100", "--dry-run")
+    for line in done.stdout.splitlines():
+        words = shlex.split(line)
+        subprocess.run(command(*words[1:]) if words[0] == "hifigan" else words, check=True, capture_output=True)
+    hifigan("export", "om", "model", *SOC, "--mel-len", "50,100", "-o", "model", "-q")
+    by_hand, at_once = (
+        json.loads(hifigan("info", name, "--config", "model/config.json", "--json").stdout)["om"]
+        for name in ("generator_bs1.om", "model/generator_bs1.om")
+    )
+    assert by_hand["command"] == at_once["command"]
+    assert by_hand["gears"] == at_once["gears"] == [50, 100]
+    assert "onnx_sha256" not in by_hand
+
+
+def test_export_and_info(place, simulator):
+    done = hifigan("export", "om", "model", "--mel-len", "100,50", "--batch", "2")
+    assert "note: mel_len was sorted" in done.stderr
+    assert "note: chip Ascend310P3, as npu-smi tells" in done.stderr
+    assert "atc: ATC run success" in done.stderr
+    size = Path("generator_bs2.om").stat().st_size
+    assert f"'generator_bs2.om': {size} bytes" in done.stdout
+    assert "batch 2, gears 50, 100 frames, Ascend310P3, must_keep_origin_dtype" in done.stdout
+    assert "on the chip: simulated, no Ascend device runs it" in done.stdout
+    facts = json.loads(hifigan("info", "generator_bs2.om", "--json").stdout)
+    assert facts["om"]["simulated"] is True
+    assert facts["om"]["chip"] == "Ascend310P3"
+    assert facts["om"]["inputs"] == [{"name": "mel_spec", "dtype": "float32", "shape": [2, 10, -1]}]
+    assert facts["om"]["gears"] == [50, 100]
+    assert facts["om"]["size_bytes"] == size
+    assert facts["hop_length_samples"] == 8
+    text = hifigan("info", "generator_bs2.om").stdout
+    assert "gears                     [50, 100]" in text
+    assert "inputs                    [mel_spec float32 [2, 10, -1]]" in text
+
+
+def test_json(place, simulator):
+    (report,) = json.loads(hifigan("export", "om", "model", *SOC, "--mel-len", "40", "--json").stdout)
+    assert report["snr_db"] is None
+    assert report["onnx_snr_db"] >= 90
+    assert report["simulated"] is True
+    assert report["mel_lengths"] == [40]
+
+
+def test_info_of_the_vendors_container(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    om_files.write(tmp_path, om_files.geared(inout=True))
+    text = hifigan("info", "model.om").stdout
+    assert "simulated                 False" in text
+    assert "chip                      Ascend310P3" in text
+    assert "gears                     [300, 600]" in text
+    assert "inputs and outputs" in text
+    assert om_files.COMMAND in text
+    om_files.write(tmp_path, om_files.geared()[:1000])
+    assert "is truncated" in error_of(hifigan("info", "model.om", status=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--mel-len", "250,0"], "mel_len=0 must be from 1"),
+        (["--mel-len", "1,2,...,101"], "at most 100 gears"),
+        (["--precision-mode", "force_fp61"], "did you mean 'force_fp16'?"),
+        (["--log", "loud"], "log='loud' is not offered: choose null, error, warning, info, debug"),
+        (["--atc-arg", "input_shape=x"], "hifigan sets this option itself"),
+        (["--timeout", "-1"], "timeout=-1 must be above 0 s"),
+        (["-o", "nowhere"], "folder 'nowhere' is not there"),
+    ],
+)
+def test_wrong_values(place, simulator, arguments, text):
+    assert text in error_of(hifigan("export", "om", "model", *SOC, *arguments, status=1))
+
+
+def test_wrong_words(place):
+    assert "is not KEY=VALUE" in error_of(hifigan("export", "om", "model", "--atc-arg", "x", status=2))
+
+
+def test_weights_are_not_read_out_of_an_om(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    om_files.write(tmp_path, om_files.simulated())
+    done = hifigan("export", "om", "model.om", *SOC, status=1)
+    assert "'model.om' is an Ascend .om file, and weights are not read out of it" in error_of(done)
+
+
+def test_an_error_of_atc_is_one_line_with_the_way_out(place, simulator):
+    simulator.set(FAULT="atc:error=E20001")
+    text = error_of(hifigan("export", "om", "model", *SOC, status=1))
+    assert "atc failed (status 255): E20001: " in text
+    assert "way out: an operator did not compile for one of the gears" in text
+
+
+def test_ctrl_c_ends_atc_and_leaves_nothing(place, monkeypatch):
+    put_on_path(place / "bin", {"atc": f"echo $$ > {place}/pid; echo working; sleep 100"}, monkeypatch)
+    Path("out").mkdir()
+    process = subprocess.Popen(
+        command("export", "om", "model", *SOC, "-o", "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (Path("pid").exists() and Path("pid").read_text().strip()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+    assert list(Path("out").iterdir()) == []
+    pid = int(Path("pid").read_text())
+    while alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
