@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hifigan_rt.benchmark.intervals import paired_ratio
 from hifigan_rt.benchmark.rotation import chosen_rounds
+from hifigan_rt.benchmark.table_text import table as markdown_table
 
 _COLUMNS = ("candidate", "median ms", "min ms", "x real time", "GFLOPS eff.", "time / {baseline}", "SNR dB",
             "peak MiB", "load s", "first s", "executed")  # fmt: skip
@@ -40,12 +41,6 @@ def summarise(case: dict[str, Any]) -> None:
 def _as_json(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
     ratio = paired_ratio(seconds, baseline)
     return asdict(ratio) | {"text": str(ratio)}
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose columns but the first are right-aligned."""
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|--:" * (len(header) - 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def case_markdown(case: Mapping[str, Any]) -> str:

@@ -96,6 +96,14 @@ def test_those_without_an_snr_are_named_where_others_have_one(tmp_path):
     assert "Without an SNR: reference." in texts(accuracy)
 
 
+def test_a_disturbed_machine_is_told_in_every_picture(tmp_path):
+    record = result(case(measurement(), others=(0.8, 0.7, 0.9)), case(measurement(), mel_len=500, others=(0.0,)))
+    for path in draw(record, tmp_path / "disturbed")[::2]:
+        assert "Disturbed: others used up to 80% of the processors" in rows_of(path)
+    for path in draw(result(case(measurement(), others=(0.05,))), tmp_path / "quiet")[::2]:
+        assert "Disturbed" not in rows_of(path)
+
+
 def test_without_figures_nothing_is_drawn(tmp_path):
     assert draw(result(case(measurement(seconds=(), failed="no"))), tmp_path / "x") == []
     assert draw(result(), tmp_path / "x") == []

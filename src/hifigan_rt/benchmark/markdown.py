@@ -84,8 +84,9 @@ def _guide_table(result: BenchmarkResult) -> str:
         for entry, figures, _ in _measured(case):
             own_threads = case.threads is not None and entry.source == "measured"
             name = f"{label(entry)}, {threads_text(case.threads)}" if own_threads else label(entry)
+            data_set = result.data_set if entry.source == "measured" else UNKNOWN
             rows.append(
-                [_device(entry), name, str(case.batch), str(case.mel_len), result.data_set, _accuracy(result, entry),
+                [_device(entry), name, str(case.batch), str(case.mel_len), data_set, _accuracy(result, entry),
                  number(figures.fps, 2)]
             )  # fmt: skip
     header = ["device", "candidate", "batch size", "mel_len", "data set", "accuracy", "fps"]

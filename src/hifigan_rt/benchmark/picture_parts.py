@@ -169,7 +169,8 @@ def sheet(
 def _subtitle(result: BenchmarkResult) -> str:
     machine = result.machine.get("cpu") or "machine unknown"
     cores = result.machine.get("usable_cores")
-    parts = [result.model, result.weights, f"{machine}{f', {cores} cores' if cores else ''}", result.date]
+    model = [] if result.weights.startswith(result.model) else [result.model]
+    parts = [*model, result.weights, f"{machine}{f', {cores} cores' if cores else ''}", result.date]
     return " · ".join(str(part) for part in parts) + (f" · dashed: {SIMULATED}" if result.simulated else "")
 
 

@@ -24,7 +24,7 @@ from hifigan_rt.benchmark.picture_parts import (
     style,
     text_width,
 )
-from hifigan_rt.benchmark.results import BenchmarkResult, Case, Measurement
+from hifigan_rt.benchmark.results import BenchmarkResult, Case, Measurement, median_others
 from hifigan_rt.benchmark.table_text import threads_text
 from hifigan_rt.errors import OutputError
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+_DISTURBED = 0.1
+"""Share of the processors in other hands from which a picture says so."""
 
 _CALLS_LEGEND = (
     "Dots: single calls, upwards in the order of the rounds; upright line: median; cross: mean; bar: from the fastest "
@@ -78,14 +81,24 @@ def _measured(case: Case) -> list[Measurement]:
     return [entry for entry in case.measurements if case.figures(entry) is not None]
 
 
-def _failures(result: BenchmarkResult) -> str:
+def _foot(result: BenchmarkResult, *remarks: str) -> str:
+    """What a reader must know before believing the picture."""
     names = dict.fromkeys(
         f"{entry.candidate} (batch {case.batch}, mel_len {case.mel_len})"
         for case in result.cases
         for entry in case.measurements
         if case.figures(entry) is None
     )
-    return f"No figures: {', '.join(names)}." if names else ""
+    disturbed = max((median_others(case) or 0.0 for case in result.cases), default=0.0)
+    remarks += (f"No figures: {', '.join(names)}.",) if names else ()
+    if disturbed >= _DISTURBED:
+        remarks += (f"Disturbed: others used up to {disturbed:.0%} of the processors in the median round of a case.",)
+    return " ".join(remarks)
+
+
+def _row_height(look_of: dict[str, Look]) -> float:
+    """Inches from one candidate to the next where each has a row."""
+    return max(0.36, 0.06 + LINE * max(look.name.count("\n") + 1 for look in look_of.values()))
 
 
 def _room(count: int) -> float:
@@ -109,10 +122,10 @@ def _speed_by_mel_len(result: BenchmarkResult) -> Figure:
     size = (3.4, max(2.4, _room(names) * 0.75))
     bars = all(len({case.mel_len for case in cases}) == 1 for cases in groups.values())
     widest = text_width(look.name for look in look_of.values())
-    margins = (widest + 0.25, 0.75) if bars else (0.65, widest + 0.45)
+    margins = (widest + 0.25, 0.75) if bars else (0.75, widest + 0.45)
     page = sheet(
-        result, "Speed by length of the mel", _failures(result), count=len(groups), columns=2 if len(groups) < 5 else 3,
-        size=(size[0], 0.35 + 0.34 * names) if bars else size, margins=margins,
+        result, "Speed by length of the mel", _foot(result), count=len(groups), columns=2 if len(groups) < 5 else 3,
+        size=(size[0], 0.35 + _row_height(look_of) * names) if bars else size, margins=margins,
     )  # fmt: skip
     for axes, ((batch, threads), cases) in zip(page.panels, groups.items(), strict=True):
         lengths = sorted({case.mel_len for case in cases})
@@ -175,9 +188,10 @@ def _latency(result: BenchmarkResult) -> Figure:
     look_of = looks(result)
     rows = list(look_of)
     cases = [case for case in result.cases if case.measurements]
-    size = (3.6, 0.3 + 0.36 * len(rows))
+    foot = _foot(result, _CALLS_LEGEND)
+    size = (3.6, 0.3 + _row_height(look_of) * len(rows))
     page = sheet(
-        result, "Time of every call", _CALLS_LEGEND, count=len(cases), columns=_columns(cases), size=size,
+        result, "Time of every call", foot, count=len(cases), columns=_columns(cases), size=size,
         margins=(text_width(look.name for look in look_of.values()) + 0.25, 0.3),
     )  # fmt: skip
     for axes, case in zip(page.panels, cases, strict=True):
@@ -225,10 +239,11 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
     speeds = _speeds(cases)
     size = (3.4, max(2.4, _room(most) * 0.75))
     without = dict.fromkeys(entry.candidate for case in cases for entry in _measured(case) if not _has_accuracy(entry))
+    foot = _foot(result, *([f"Without an SNR: {', '.join(without)}."] if without else []))
     page = sheet(
-        result, "Speed against accuracy", f"Without an SNR: {', '.join(without)}." if without else "", count=len(cases),
+        result, "Speed against accuracy", foot, count=len(cases),
         columns=_columns(cases), size=size,
-        margins=(0.65, text_width(look.name for look in look_of.values()) + 0.45),
+        margins=(0.75, text_width(look.name for look in look_of.values()) + 0.45),
     )  # fmt: skip
     for axes, case in zip(page.panels, cases, strict=True):
         points = [

@@ -20,7 +20,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text == UNKNOWN or text.lstrip("-")[:1].isdigit()
+    return text in ("", UNKNOWN) or text.lstrip("-")[:1].isdigit()
 
 
 def _cell(text: str) -> str:
