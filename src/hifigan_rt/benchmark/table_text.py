@@ -16,7 +16,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = [[_cell(text) for text in row] for row in rows]
     columns = zip(*cells, strict=True)
     rules = ["--:" if all(map(_is_number, column)) else "---" for column in columns] or ["---"] * len(header)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [map(_cell, header), rules, *cells])
+    lines = ["| " + " | ".join(line) + " |" for line in [map(_cell, header), *cells]]
+    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]])
 
 
 def _is_number(text: str) -> bool:
