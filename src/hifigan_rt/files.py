@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,3 +57,39 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """
     with atomic_path(path) as temporary, temporary.open("w+b") as file:
         yield file
+
+
+@contextlib.contextmanager
+def atomic_paths(paths: Sequence[Path]) -> Iterator[Path]:
+    """Name an empty folder; what is written there under the names of `paths` takes its places together.
+
+    For formats of several files that mean nothing alone. All paths are in one folder. When the block raises, or a file
+    cannot be moved, whatever stood at any of them is there again.
+
+    Raises:
+        OutputError: the folder is missing or read-only, or the disk is full.
+    """
+    try:
+        workplace = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=paths[0].parent))
+        try:
+            yield workplace
+            _replace_together(workplace, paths)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"{str(paths[0])!r} could not be written: {error.strerror or error}; nothing stands at its place "
+            "but what was there before"
+        ) from error
+
+
+def _replace_together(workplace: Path, paths: Sequence[Path]) -> None:
+    kept = Path(tempfile.mkdtemp(dir=workplace))
+    with contextlib.ExitStack() as restoring:
+        for path in paths:
+            if path.exists():
+                path.replace(kept / path.name)
+                restoring.callback((kept / path.name).replace, path)
+            (workplace / path.name).replace(path)
+            restoring.callback(path.unlink, missing_ok=True)
+        restoring.pop_all()

@@ -11,6 +11,7 @@ from hifigan_rt.cli.lazy import LazyGroup
     cls=LazyGroup,
     modules={
         "onnx": "hifigan_rt.cli.export_onnx",
+        "openvino": "hifigan_rt.cli.export_openvino",
         "safetensors": "hifigan_rt.cli.export_safetensors",
         "om": "hifigan_rt.cli.export_om",
     },

@@ -107,10 +107,11 @@ def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot load {name} on {device}: {reason_of(error)}") from error
     if executed in _HINTS and executed != options.precision:
+        full_name = openvino.Core().get_property(device, "FULL_DEVICE_NAME")
+        choice = " or ".join(dict.fromkeys((executed, "float32")))
         raise PrecisionUnavailable(
-            f"precision={options.precision!r} is not executed by OpenVINO's device {device} "
-            f"({shapes.compiled.get_property('FULL_DEVICE_NAME') if device == CPU else device}): it would compute in "
-            f"{executed}; ask for {executed}, or for float32"
+            f"precision={options.precision!r} is not executed by OpenVINO's device {device} ({full_name}): it would "
+            f"compute in {executed} in its place; ask for {choice}"
         )
     used = int(shapes.compiled.get_property("INFERENCE_NUM_THREADS")) if device == CPU else threads
     version = openvino.get_version().partition("-")[0]
@@ -198,8 +199,12 @@ def _executed_precision(compiled: openvino.CompiledModel) -> str:
     others: Counter[str] = Counter()
     for operation in compiled.get_runtime_model().get_ordered_ops():
         facts = operation.get_rt_info()
-        kind = facts["layerType"].astype(str).lower()
-        precision = facts["runtimePrecision"].astype(str).lower()
+        kind, stated, kernel = (
+            facts[key].astype(str).lower() for key in ("layerType", "runtimePrecision", "primitiveType")
+        )
+        # Weights in float16 make the stated precision f16, even where the kernel, say brgconv_avx512_f32, widens them.
+        word = kernel.rpartition("_")[2]
+        precision = word if word in _FLOATS or word in _QUANTISED else stated
         (weighted if kind in _WEIGHTED else others)[precision] += 1
     most = (weighted or others).most_common(1)[0][0]
     return "int8" if most in _QUANTISED else _FLOATS.get(most, most)
