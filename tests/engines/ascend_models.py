@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,16 +67,3 @@ def pids(engine: AscendEngine) -> list[int]:
 def stop(pid: int) -> None:
     """Make a worker hang, as a device that does not answer makes it."""
     os.kill(pid, signal.SIGSTOP)
-
-
-def gone(pid: int, within_s: float = 20.0) -> bool:
-    """Whether a process that may be somebody else's child ends."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False

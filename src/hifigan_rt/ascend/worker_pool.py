@@ -16,7 +16,7 @@ from hifigan_rt.ascend.failures import Situation
 from hifigan_rt.ascend.worker_client import RuntimeInfo, Worker
 from hifigan_rt.errors import EngineError
 
-_CLOSE_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 3.0
 """How long a run may go on after close() before its process is ended."""
 
 

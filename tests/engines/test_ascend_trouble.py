@@ -1,0 +1,445 @@
+"""Engine `ascend` when something goes wrong: dying and hanging workers, devices, files, packages, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tolerances
+from engines.ascend_models import pids, stop, truth
+from golden.tiny import TINY, tiny_mel
+from hifigan_rt.ascend import worker_client
+from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable
+from hifigan_rt.signal_metrics import snr_db
+
+GEARS = (100, 150)
+MEL = tiny_mel(120)[None]
+
+
+@pytest.fixture
+def load(place):
+    return lambda *device, **settings: place.engine(place.om(gears=GEARS), *device, **settings)
+
+
+def works(engine) -> None:
+    assert snr_db(truth(MEL), engine.run(MEL)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def failures(engine, runs: int) -> list[str]:
+    """What went wrong in so many runs."""
+    texts = []
+    for _ in range(runs):
+        try:
+            works(engine)
+        except EngineError as error:
+            texts.append(str(error))
+    return texts
+
+
+def in_background(engine, mel=MEL):
+    """A run in a thread, with the error that it ends with."""
+    caught = []
+
+    def run():
+        try:
+            engine.run(mel)
+        except EngineError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, caught
+
+
+def gone(pid: int, within_s: float = 20.0) -> bool:
+    """Whether a process ends; a zombie has."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_worker_that_dies_half_way_fails_one_mel_and_is_replaced(load):
+    engine = load()
+    (pid,) = pids(engine)
+    stop(pid)
+    thread, caught = in_background(engine)
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGKILL)
+    thread.join(30)
+    (text,) = caught
+    assert text.startswith("the Ascend worker on device 0 was ended by signal 9 (Killed) while computing a mel [1, 10")
+    works(engine)
+    assert pids(engine) != [pid]
+
+
+def test_a_worker_that_died_between_runs_is_replaced_after_one_failure(load):
+    engine = load("0,1")
+    for pid in pids(engine):
+        os.kill(pid, signal.SIGKILL)
+    texts = failures(engine, 10)
+    assert 1 <= len(texts) <= 2
+    assert all("was ended by signal 9" in text for text in texts)
+    works(engine)
+
+
+def test_a_device_that_is_lost_leaves_its_work_to_the_other(load, place):
+    engine = load("0,1")
+    os.kill(pids(engine)[0], signal.SIGKILL)
+    place.simulator.set(FAULT="acl:busy=0")
+    assert all("was ended by signal 9" in text for text in failures(engine, 5))
+    for _ in range(5):
+        works(engine)
+
+
+def test_a_worker_that_hangs_is_stopped_and_replaced(load):
+    engine = load(timeout="5")
+    (pid,) = pids(engine)
+    stop(pid)
+    engine._pool._workers[0]._timeout_s = 0.5
+    with pytest.raises(EngineError) as caught:
+        engine.run(MEL)
+    assert str(caught.value) == (
+        "the Ascend worker on device 0 did not answer within 0.5 s while computing a mel [1, 10, 100], and was "
+        "stopped: the device may hang ('npu-smi info'); --engine-option timeout=SECONDS allows more"
+    )
+    assert gone(pid)
+    works(engine)
+
+
+def test_closing_while_a_worker_hangs_does_not_hang(load, monkeypatch):
+    monkeypatch.setattr("hifigan_rt.ascend.worker_pool._CLOSE_TIMEOUT_S", 0.5)
+    engine = load()
+    (pid,) = pids(engine)
+    stop(pid)
+    thread, caught = in_background(engine)
+    time.sleep(0.2)
+    engine.close()
+    thread.join(30)
+    assert len(caught) == 1
+    assert gone(pid)
+
+
+def test_closed_engines_say_so_and_free_their_processes(load):
+    engine = load("0,1")
+    processes = pids(engine)
+    works(engine)
+    engine.close()
+    engine.close()
+    assert all(gone(pid) for pid in processes)
+    for call in (lambda: engine.run(MEL), lambda: engine.run_many([MEL[0]])):
+        with pytest.raises(EngineError, match=r"^engine 'ascend' is closed: load the model again$"):
+            call()
+
+
+def test_an_engine_that_is_dropped_frees_its_processes(load, place):
+    (pid,) = pids(load())
+    place.engines.clear()
+    assert gone(pid)
+
+
+def test_ctrl_c_while_waiting_leaves_the_engine_usable(load):
+    engine = load()
+    (pid,) = pids(engine)
+    stop(pid)
+    timer = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(MEL)
+    timer.join()
+    os.kill(pid, signal.SIGCONT)
+    works(engine)
+    assert pids(engine) == [pid]
+
+
+SCRIPT = """
+import sys, numpy
+from engines.ascend_models import Place, pids
+from pathlib import Path
+from hifigan_rt.engines import create_engine
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.model import Model
+from golden.tiny import TINY
+om = Path(sys.argv[1])
+model = Model("m", om, "om", None, None, TINY.mel, 10, (), om_path=om, config=TINY)
+engine = create_engine("ascend", model, EngineOptions())
+print(*pids(engine), flush=True)
+engine.run(numpy.zeros((1, 10, 100), numpy.float32))
+"""
+
+
+@pytest.fixture
+def started(place, request):
+    """A process of its own that loads an engine and runs it; its first line tells the worker."""
+    processes = []
+
+    def start(om, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(om)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | {"PYTHONPATH": f"{os.environ['PYTHONPATH']}:{request.config.rootpath / 'tests'}"}
+            | environment,
+        )
+        processes.append(process)
+        return process, int(process.stdout.readline())
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+STAND_IN = """
+import ctypes
+class session_options: pass
+class Tensor:
+    def __init__(self, array): pass
+    def to_device(self, device): pass
+class Description:
+    name, shape, datatype = "mel_spec", [1, 10, 100], 0
+class InferenceSession:
+    def __init__(self, model, device, options): pass
+    def get_inputs(self): return [Description()]
+    get_outputs = get_inputs
+    def set_staticbatch(self): pass
+    def run(self, names, feeds):
+        print("busy", flush=True)
+        ctypes.PyDLL(None).sleep(600)  # holds Python's lock
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """An aclruntime that is not the simulator's."""
+
+    def write(code=STAND_IN, name="aclruntime.py"):
+        path = tmp_path / "modules" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(code))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+
+    return write
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_worker_dies_with_its_parent_even_deep_in_the_vendor_s_code(place, stand_in, started, number):
+    om = place.om(gears=(100,))
+    stand_in(STAND_IN + "SIMULATED = True")
+    process, worker = started(om)
+    time.sleep(1)
+    assert not gone(worker, 0.1)
+    process.send_signal(number)
+    assert gone(worker)
+    process.wait(20)
+
+
+def test_a_simulator_file_on_a_real_runtime_is_refused(place, stand_in):
+    om = place.om(gears=GEARS)
+    stand_in()
+    with pytest.raises(EngineError, match=r"was made by the simulator and runs on no Ascend chip: convert .*atc"):
+        place.engine(om)
+
+
+def test_a_real_file_on_the_simulator_is_refused(place, monkeypatch):
+    om = place.om(gears=GEARS)
+    real = worker_request(monkeypatch, simulated=False)
+    with pytest.raises(EngineError, match=r"was made for an Ascend chip, and the aclruntime of .* is the simulator's"):
+        place.engine(om)
+    assert real
+
+
+def worker_request(monkeypatch, **changes):
+    """Let the engine think that an .om tells something else."""
+    import dataclasses
+
+    from hifigan_rt.engines import ascend
+
+    read = ascend.read_om
+    monkeypatch.setattr(ascend, "read_om", lambda path: dataclasses.replace(read(path), **changes))
+    return True
+
+
+def test_an_interpreter_without_the_packages(place, stand_in, monkeypatch):
+    om = place.om(gears=GEARS)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(
+        EngineUnavailable, match=r"needs aclruntime, which .*python.* does not have: install the wheels"
+    ):
+        place.engine(om)
+    stand_in()
+    with pytest.raises(EngineUnavailable, match=r"needs ais_bench, which"):
+        place.engine(om, backend="ais_bench")
+    stand_in("", "ais_bench/__init__.py")
+    with pytest.raises(EngineUnavailable, match=r"it is another tool of the same name \(AISBench for language models"):
+        place.engine(om, backend="ais_bench")
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"),
+    [
+        (
+            "raise ImportError('libascendcl.so: cannot open shared object file')",
+            r"libraries were not found: source set_env",
+        ),
+        (
+            "raise ImportError('undefined symbol: PyUnicode_AsWhat')",
+            "the wheel may be of another Python or CANN version",
+        ),
+    ],
+)
+def test_packages_that_do_not_import(place, stand_in, code, way_out):
+    om = place.om(gears=GEARS)
+    stand_in(code)
+    with pytest.raises(EngineUnavailable, match=way_out):
+        place.engine(om)
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (
+            "#!/bin/sh\necho no python; exit 7",
+            "ended with status 7 while importing aclruntime; the last it printed: no",
+        ),
+        ("#!/bin/sh\nsleep 600", "did not answer within 0.5 s while importing aclruntime, and was stopped"),
+        ("no program", "cannot be started"),
+    ],
+)
+def test_an_interpreter_that_is_none(place, tmp_path, monkeypatch, script, text):
+    om = place.om(gears=GEARS)
+    path = tmp_path / "python"
+    path.write_text(script)
+    path.chmod(0o700)
+    monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
+    monkeypatch.setattr(worker_client, "START_TIMEOUT_S", 0.5 if "sleep" in script else 60)
+    with pytest.raises(EngineError, match=text):
+        place.engine(om)
+
+
+def test_an_interpreter_behind_a_shell_script_that_sets_the_environment(place, tmp_path, monkeypatch):
+    path = tmp_path / "ascend-python"
+    path.write_text(f'#!/bin/sh\necho "environment set"\n"{sys.executable}" "$@"\n')
+    path.chmod(0o700)
+    monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
+    works(place.engine(place.om(gears=GEARS)))
+
+
+def test_devices_that_are_missing_or_busy(place):
+    om = place.om(gears=GEARS)
+    with pytest.raises(
+        EngineUnavailable, match=r"^Ascend device 7 cannot be opened: .*npu-smi shows Ascend310P3 \(device 0"
+    ):
+        place.engine(om, device="0,7")
+    place.simulator.set(FAULT="acl:busy=0")
+    with pytest.raises(EngineUnavailable, match=r"^Ascend device 0 cannot be opened: .*another process has it.*507033"):
+        place.engine(om)
+    place.simulator.set(FAULT="acl:busy=0,npu-smi:no-permission=255")
+    with pytest.raises(EngineUnavailable, match=r"'npu-smi info -m' lists what is there"):
+        place.engine(om)
+
+
+@pytest.mark.parametrize("backend", ["aclruntime", "ais_bench"])
+def test_a_model_for_another_chip(place, backend):
+    om = place.om(gears=GEARS)
+    place.simulator.set(SOC="Ascend310B1")
+    with pytest.raises(EngineError) as caught:
+        place.engine(om, backend=backend)
+    text = str(caught.value)
+    assert text.startswith(f"{str(om)!r} was converted for Ascend310P3, and npu-smi shows Ascend310B1 (device 0)")
+    assert "--soc" in text
+
+
+def test_an_error_on_the_chip_while_it_runs(place):
+    place.simulator.set(FAULT="acl:execute")
+    engine = place.engine(place.om(gears=GEARS))
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"507011"):
+            engine.run(MEL)
+
+
+def test_gears_that_the_file_does_not_have(place, monkeypatch):
+    worker_request(monkeypatch, dynamic_dims=((99,), (150,)))
+    engine = place.engine(place.om(gears=GEARS))
+    with pytest.raises(EngineError, match=r"the gears that .* was compiled with are not those that its file tells"):
+        engine.run(tiny_mel(99)[None])
+
+
+@pytest.mark.parametrize("bytes_kept", [0, 3, 40, 3000])
+def test_truncated_and_damaged_files(place, tmp_path, bytes_kept):
+    damaged = tmp_path / "damaged.om"
+    damaged.write_bytes(place.om(gears=GEARS).read_bytes()[:bytes_kept])
+    with pytest.raises((CheckpointError, EngineError), match=r"damaged\.om"):
+        place.engine(damaged)
+
+
+def test_paths_that_ais_bench_refuses(place, tmp_path):
+    if place.simulator.generation == 6:
+        return  # the older one checks no paths
+    om = place.om(gears=GEARS)
+    (tmp_path / "link.om").symlink_to(om)
+    open_to_all = tmp_path / "open.om"
+    open_to_all.write_bytes(om.read_bytes())
+    open_to_all.chmod(0o666)
+    named = tmp_path / "modèle.om"
+    named.write_bytes(om.read_bytes())
+    named.chmod(0o640)
+    for path, reason in (
+        (tmp_path / "link.om", "it is a soft link: name "),
+        (open_to_all, r"others than its owner may write to it \(mode 0666\): chmod 640 "),
+        (named, "its name holds 'è': only A-Z"),
+    ):
+        with pytest.raises(EngineError, match=f"^ais_bench does not accept the path .*: {reason}"):
+            place.engine(path, backend="ais_bench")
+        works(place.engine(path))
+
+
+def test_a_model_whose_layers_are_not_known(place):
+    from hifigan_rt.engines import create_engine
+    from hifigan_rt.engines.base import EngineOptions
+    from hifigan_rt.model import Model
+
+    om = place.om(gears=GEARS)
+    with pytest.raises(EngineError, match=r"the layers of the model must be known .* config\.json with --config$"):
+        create_engine("ascend", Model("m", om, "om", None, None, None, om_path=om), EngineOptions())
+
+
+def test_a_config_of_another_model(place):
+    from dataclasses import replace
+
+    from hifigan_rt.config import GeneratorConfig, ModelConfig
+    from hifigan_rt.engines import create_engine
+    from hifigan_rt.engines.base import EngineOptions
+    from hifigan_rt.model import Model
+
+    om = place.om(gears=GEARS)
+    other = ModelConfig(GeneratorConfig(8, (4, 4), (8, 8), "1", (3, 5), ((1, 3), (1, 2)), num_mels=10))
+    model = Model("m", om, "om", None, None, None, om_path=om, config=other)
+    engine = create_engine("ascend", model, EngineOptions())
+    place.engines.append(engine)
+    with pytest.raises(EngineError, match=r"its config says 1600 samples each: give the right config with --config"):
+        engine.run(tiny_mel(100)[None])
+    five = replace(TINY.generator, num_mels=5)
+    with pytest.raises(EngineError, match=r"which is no mel of 5 bands"):
+        create_engine("ascend", replace(model, config=ModelConfig(five)), EngineOptions())
+
+
+def test_bands_that_the_model_does_not_take(load):
+    with pytest.raises(EngineError, match="the model takes mels of 10 bands, this one has 9"):
+        load().run(np.zeros((1, 9, 100), np.float32))
