@@ -81,6 +81,12 @@ def test_a_file_of_the_simulator(tmp_path):
     assert (tmp_path / "model.om").read_bytes()[info.onnx_start :] == b"ONNX"
 
 
+def test_an_attribute_that_holds_a_whole_file_is_passed_over(tmp_path):
+    definition = om_files.model_def({"kernels": "k" * (2 << 20), "soc_version": "Ascend310P3"}, [om_files.MEL])
+    info = read_om(om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition)])))
+    assert dict(info.attributes) == {"soc_version": "Ascend310P3"}
+
+
 def test_text_from_a_file_cannot_steer_the_terminal(tmp_path):
     definition = om_files.model_def({"soc_version": "Ascend\x1b[2J310"}, [om_files.MEL])
     info = read_om(om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition)])))

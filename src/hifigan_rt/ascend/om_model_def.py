@@ -21,7 +21,7 @@ MAX_TENSORS = 256
 MAX_GEARS = 1024
 """atc takes 100 gears at most, 256 for the newest chips."""
 
-_MAX_ATTRIBUTE_CHARACTERS = 1 << 16
+_MAX_ATTRIBUTE_BYTES = 1 << 16
 
 _DTYPES = {
     1: "float32", 2: "float16", 3: "int8", 4: "uint8", 5: "int16", 6: "uint16", 7: "int32", 8: "int64", 9: "uint32",
@@ -105,7 +105,7 @@ class _Walk:
         return (item for item in self._reader.fields(start, end) if item.wire_type == LENGTH)
 
     def _text(self, item: Field) -> str:
-        return printable(self._reader.text(item)[:_MAX_ATTRIBUTE_CHARACTERS])
+        return printable(self._reader.text(item))
 
     def _entry(self, parent: Field) -> tuple[str, Field | None]:
         """Key and value of one pair of a map."""
@@ -119,7 +119,8 @@ class _Walk:
 
     def _string(self, attribute: Field) -> str | None:
         for item in self._messages(attribute.start, attribute.end):
-            if item.number == 2:
+            # Some attributes hold whole files; no setting is that long.
+            if item.number == 2 and item.length <= _MAX_ATTRIBUTE_BYTES:
                 return self._text(item)
         return None
 
