@@ -160,7 +160,8 @@ def find_atc() -> str:
 def find_set_env() -> str | None:
     """The toolkit's set_env.sh, None if no toolkit is at the usual places."""
     for place in _TOOLKITS:
-        folder = Path(os.path.expandvars(place)).expanduser()
+        # Path.expanduser raises where a container gives the user no home.
+        folder = Path(os.path.expanduser(os.path.expandvars(place)))  # noqa: PTH111
         for candidate in (folder / "set_env.sh", folder.parent / "set_env.sh"):
             if folder.is_absolute() and candidate.is_file():
                 return str(candidate)
