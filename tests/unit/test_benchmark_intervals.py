@@ -1,20 +1,64 @@
 import numpy as np
 import pytest
 
-from hifigan_rt.benchmark.intervals import paired_ratio, unpaired_ratio
+from hifigan_rt.benchmark.intervals import PROCESS_SPREAD, between_processes, paired_ratio, unpaired_ratio
 from hifigan_rt.benchmark.results import Ratio
+
+ROUNDS = 100
 
 
 def noisy(rng, seconds, rounds):
     return seconds * (1 + 0.05 * rng.random(rounds))
 
 
-def test_the_same_engine_entered_twice_contains_one():
-    """Of 200 null comparisons about 190 intervals contain 1: fewer would claim differences that are not there."""
+def lasting(rng, correlation, spread):
+    """Factors that change from round to round by a first-order process: what disturbs lasts for some rounds."""
+    values = [rng.standard_normal()]
+    for _ in range(ROUNDS - 1):
+        values.append(correlation * values[-1] + np.sqrt(1 - correlation**2) * rng.standard_normal())
+    return np.exp(spread * np.array(values))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3])
+def test_the_same_engine_entered_twice_contains_one(correlation):
+    """Of 200 null comparisons about 190 intervals contain 1: fewer would claim differences that are not there.
+
+    Bursts that hit both alike, noise of each one's own, and processes that differ by where their memory lies.
+    """
     rng = np.random.default_rng(3)
-    drift = [1 + rng.random(15) for _ in range(200)]
-    ratios = [paired_ratio(noisy(rng, 1.0, 15) * slow, noisy(rng, 1.0, 15) * slow) for slow in drift]
+    ratios = []
+    for _ in range(200):
+        bursts = lasting(rng, 0.8, 0.3)
+        first, second = (
+            bursts * lasting(rng, correlation, 0.05) * np.exp(PROCESS_SPREAD * rng.standard_normal()) for _ in range(2)
+        )
+        ratios.append(between_processes(paired_ratio(first, second), 0.1))
     assert sum(ratio.low <= 1.0 <= ratio.high for ratio in ratios) >= 180
+    assert sum(ratio.resolved for ratio in ratios) >= 190, "and they are narrow enough to be told"
+
+
+def test_a_difference_of_a_tenth_is_found():
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        bursts = lasting(rng, 0.8, 0.3)
+        first, second = (bursts * lasting(rng, 0.3, 0.05) for _ in range(2))
+        ratio = between_processes(paired_ratio(1.1 * first, second), 0.0)
+        assert ratio.resolved
+        assert 1.0 < ratio.low < 1.1 < ratio.high < 1.2
+
+
+def test_processes_widen_an_interval():
+    """Both errors in quadrature: 1.96 * sqrt(2) * 0.006 = 0.0166 for rounds without any."""
+    ratio = between_processes(paired_ratio([2.0] * 9, [1.0] * 9), None)
+    assert ratio.median == 2.0
+    assert (ratio.low, ratio.high) == pytest.approx((2 - 0.03326, 2 + 0.03326), abs=1e-4)
+    assert ratio.resolved
+
+
+def test_with_others_on_the_processors_nothing_is_resolved():
+    ratio = paired_ratio([2.0] * 9, [1.0] * 9)
+    assert between_processes(ratio, 0.25).resolved
+    assert not between_processes(ratio, 0.26).resolved
 
 
 def test_noise_that_both_share_cancels():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,10 @@ import numpy as np
 from hifigan_rt.benchmark.candidates import Candidate
 from hifigan_rt.benchmark.ceiling import measure_ceilings
 from hifigan_rt.benchmark.engine_worker import MODULE, EngineJob
-from hifigan_rt.benchmark.intervals import LEAST_ROUNDS, paired_ratio
+from hifigan_rt.benchmark.intervals import LEAST_ROUNDS, between_processes, paired_ratio
 from hifigan_rt.benchmark.machine_record import machine_record
 from hifigan_rt.benchmark.mels import MelData, crops
-from hifigan_rt.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement
+from hifigan_rt.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
 from hifigan_rt.benchmark.rotation import CandidateFailed, Rounds, chosen_rounds, rotate
 from hifigan_rt.benchmark.subject import Subject
 from hifigan_rt.benchmark.worker_process import DEFAULT_TIMEOUT_SECONDS, WorkerProcess
@@ -245,10 +246,14 @@ def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _ratio(seconds: Sequence[float], baseline: Sequence[float], others: Sequence[float | None]) -> Any:
+def _ratio(seconds: Sequence[float], baseline: Sequence[float], others: Sequence[float | None]) -> Ratio:
     """Over the quiet rounds where they are enough to resolve anything, else over all."""
     used, _ = chosen_rounds(others, LEAST_ROUNDS)
-    return paired_ratio([seconds[index] for index in used], [baseline[index] for index in used])
+    ratio = paired_ratio([seconds[index] for index in used], [baseline[index] for index in used])
+    if seconds is baseline:
+        return ratio
+    shares = [share for index in used if (share := others[index]) is not None]
+    return between_processes(ratio, statistics.median(shares) if shares else None)
 
 
 def cells(batches: Sequence[int], mel_lens: Sequence[int], threads: Sequence[int]) -> list[Cell]:

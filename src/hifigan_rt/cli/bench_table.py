@@ -53,6 +53,7 @@ class LiveTable(Watcher):
         self._states: dict[str, str] = {}
         self._height = 0
         self._drawn = 0.0
+        self._ratios: dict[str, str] = {}
 
     def case_started(self, cell: Cell, names: Sequence[str]) -> None:
         self._number += 1
@@ -60,6 +61,7 @@ class LiveTable(Watcher):
         self._cell = cell
         self._states = dict.fromkeys(names, "waiting")
         self._height = 0
+        self._ratios = {}
         self._states[names[0]] = "loading"
         self._draw(f"{self._title}: loading", {})
 
@@ -79,6 +81,7 @@ class LiveTable(Watcher):
 
     def case_done(self, case: Case) -> None:
         seconds = {row.candidate: list(row.seconds) for row in case.measurements if row.seconds}
+        self._ratios = {row.candidate: str(row.ratio) for row in case.measurements if row.ratio is not None}
         for row in case.measurements:
             if row.failed is not None:
                 self._states[row.candidate] = f"failed: {' '.join(row.failed.split())}"
@@ -102,12 +105,14 @@ class LiveTable(Watcher):
         )
         for name, state in self._states.items():
             times = measured.get(name)
-            rows.append(f"  {name:<{room}}  {state if times is None else self._figures(times, measured[baseline])}")
+            # While it runs, the interval of the rounds alone.
+            ratio = "1" if times is None or name == baseline else str(paired_ratio(times, measured[baseline]))
+            text = state if times is None else self._figures(times, self._ratios.get(name, ratio))
+            rows.append(f"  {name:<{room}}  {text}")
         return rows
 
-    def _figures(self, times: Sequence[float], baseline: Sequence[float]) -> str:
+    def _figures(self, times: Sequence[float], ratio: str) -> str:
         median = statistics.median(times)
         subject = self._plan.subject
         audio_seconds = self._cell.batch * self._cell.mel_len * subject.hop_length / subject.sample_rate
-        ratio = "1" if times is baseline else str(paired_ratio(times, baseline))
         return f"{1000 * median:>10.2f}  {audio_seconds / median:>11.2f}  {ratio}"
