@@ -1,10 +1,10 @@
 """What each metric hears and misses: known degradations of the samples, and how far they move every metric.
 
-    python benchmarks/degradations.py                        # the table, as Markdown
-    python benchmarks/degradations.py --write docs/metrics.md  # into the page, between its markers
+    python benchmarks/degradations.py                          # the tables, as Markdown
+    python benchmarks/degradations.py --write docs/metrics.md  # into the page, with the definitions of the metrics
 
-The mean over the clips is shown; `-` where a metric is not defined. tests/unit/test_evaluation_degradations.py holds
-the order and the size of what must be heard.
+The mean over the clips is shown. tests/unit/test_evaluation_degradations.py holds the order and the size of what must
+be heard.
 """
 
 from __future__ import annotations
@@ -26,7 +26,17 @@ from hifigan_rt.files import atomic_writer
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_RATE = 22050
-MARKED = re.compile(r"(<!-- degradations -->\n).*?(<!-- end of degradations -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (?P<name>definitions|degradations) -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
+
+GROUPS = {
+    "Spectrum and waveform": ("mel_l1", "mel_l1_full", "mr_stft", "lsd", "mcd", "si_sdr", "snr"),
+    "Pitch and level": (
+        "f0_rmse_cents", "vuv_f1", "vuv_error", "periodicity_rmse", "loudness_difference", "peak", "clipped_samples",
+    ),
+    "Perception": (
+        "stoi", "estoi", "pesq_wb", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808", "distillmos",
+    ),
+}  # fmt: skip
 
 Degradation = Callable[[np.ndarray], np.ndarray]
 
@@ -146,14 +156,38 @@ def measure(degradation: Degradation, clips: Sequence[np.ndarray], keys: Sequenc
     return {key: summarize([score[key].value for score in scores]).interval.mean for key in keys}
 
 
-def table(keys: Sequence[str]) -> str:
-    """All degradations by all metrics, as Markdown, the metrics in columns."""
+def degradation_tables() -> str:
+    """All degradations by all metrics that are here, as Markdown, one table per group."""
     clips = sample_clips()
-    lines = ["|  | " + " | ".join(METRICS[key].title for key in keys) + " |", "|---|" + "--:|" * len(keys)]
-    for name, degradation in DEGRADATIONS.items():
-        values = measure(degradation, clips, keys)
-        lines.append(f"| {name} | " + " | ".join(_shown(values[key]) for key in keys) + " |")
+    here = set(available_metrics())
+    keys = [key for group in GROUPS.values() for key in group if key in here]
+    values = {name: measure(degradation, clips, keys) for name, degradation in DEGRADATIONS.items()}
+    text = ""
+    for title, members in GROUPS.items():
+        shown = [key for key in members if key in here]
+        text += f"\n| {title} | " + " | ".join(f"`{key}`" for key in shown) + " |\n|---|" + "--:|" * len(shown) + "\n"
+        for name, row in values.items():
+            text += f"| {name} | " + " | ".join(_shown(row[key]) for key in shown) + " |\n"
+    return text + "\n"
+
+
+def definition_table() -> str:
+    """The registry, as Markdown."""
+    lines = [
+        "| key | metric | better | unit | range | definition | source | needs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for key, entry in METRICS.items():
+        reach = f"{_limit(entry.low)} to {_limit(entry.high)}"
+        needs = ", ".join(entry.packages) or "nothing"
+        better = entry.direction if entry.direction != "neither" else "-"
+        cells = (f"`{key}`", entry.title, better, entry.unit, reach, entry.definition, entry.source, needs)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _limit(value: float) -> str:
+    return f"{value:g}".replace("inf", "∞")
 
 
 def _shown(value: float) -> str:
@@ -166,18 +200,17 @@ def _shown(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, help="page to write the table into")
+    parser.add_argument("--write", type=Path, help="page to write the tables into")
     arguments = parser.parse_args()
-    keys = [key for key in available_metrics() if key != "loudness_lufs"]
-    text = table(keys)
+    tables = {"definitions": definition_table(), "degradations": degradation_tables()}
     if arguments.write is None:
-        print(text, end="")
+        print(tables["degradations"], end="")
         return
-    page = arguments.write.read_text(encoding="utf-8")
-    if not MARKED.search(page):
-        raise SystemExit(f"{arguments.write} has no <!-- degradations --> to write between")
+    page = MARKED.sub(
+        lambda match: match[1] + tables[match["name"]] + match[3], arguments.write.read_text(encoding="utf-8")
+    )
     with atomic_writer(arguments.write) as file:
-        file.write(MARKED.sub(rf"\g<1>{text}\g<2>", page).encode())
+        file.write(page.encode())
 
 
 if __name__ == "__main__":

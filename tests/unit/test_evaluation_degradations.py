@@ -6,7 +6,7 @@ import importlib.util
 import math
 
 import pytest
-from degradations import DEGRADATIONS, measure, sample_clips
+from degradations import DEGRADATIONS, GROUPS, ROOT, definition_table, measure, sample_clips
 
 import tolerances
 from hifigan_rt.evaluation.metrics import METRICS, available_metrics
@@ -95,3 +95,12 @@ def test_stronger_is_worse(table, names, keys):
         # The first step may be too small to hear (STOI and a low-pass at 7 kHz), but never the wrong way round.
         assert values == worse, key
         assert values[-1] != values[0], key
+
+
+def test_the_page_holds_the_registry():
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert definition_table() in page, "python benchmarks/degradations.py --write docs/metrics.md"
+
+
+def test_every_metric_is_in_a_group_of_the_page():
+    assert {key for group in GROUPS.values() for key in group} == set(METRICS) - {"loudness_lufs"}
