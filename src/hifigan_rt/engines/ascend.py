@@ -14,6 +14,7 @@ from hifigan_rt.ascend.gears import Window, WindowPlan, plan_windows
 from hifigan_rt.ascend.om_file import OmInfo, read_om
 from hifigan_rt.ascend.worker_client import ascend_python
 from hifigan_rt.ascend.worker_pool import Request, Run, WorkerPool
+from hifigan_rt.engines.ascend_cann import open_cann
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import EngineError
 from hifigan_rt.export.mel_layout import MelAxis, find_mel_axes
@@ -162,12 +163,12 @@ def create(model: Model, options: EngineOptions) -> Engine:
     devices = parse_devices(options.device)
     timeout_s = _parse_timeout(options.settings.get("timeout"))
     backend = options.settings.get("backend", "auto")
-    if model.om_path is None:
-        raise EngineError(f"{model.name} is no .om file")
-    if backend == "cann":
-        raise EngineError(
-            f"backend=cann runs ONNX files, and {model.name} is an .om file: leave it out, or take aclruntime"
-        )
+    if backend == "cann" or model.om_path is None:
+        if backend in ("aclruntime", "ais_bench"):
+            raise EngineError(
+                f"backend={backend} runs .om files, and {model.name} is none: 'hifigan export om' makes one"
+            )
+        return open_cann(model, devices)
     om = read_om(model.om_path)
     graph = model.graph
     if graph is None:

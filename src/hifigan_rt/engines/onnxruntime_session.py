@@ -1,0 +1,138 @@
+"""Models in ONNX Runtime, for every engine that runs on one of its providers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hifigan_rt.engines.base import Engine, EngineInfo
+from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_file, join_parts
+from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.export.onnx_reading import OnnxInfo, inspect_onnx
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+CPU_PROVIDER = "CPUExecutionProvider"
+
+_SILENT = 4
+"""ONNX Runtime's log level "fatal": what goes wrong is raised as an error and need not be printed as well."""
+
+
+class SessionEngine(Engine):
+    """One session, fed through the layout that its file has."""
+
+    def __init__(self, session: InferenceSession, info: EngineInfo, door: MelDoor) -> None:
+        super().__init__()
+        self._session: InferenceSession | None = session
+        self.info = info
+        self._door = door
+
+    def _run(self, mel: np.ndarray) -> np.ndarray:
+        session = self._session
+        if session is None:  # closed by another thread since `run` looked
+            raise EngineError(f"engine {self.info.name!r} was closed while it ran: load the model again")
+        self._door.check(mel)
+        return join_parts([self._run_part(session, part) for part in self._door.parts(mel)])
+
+    def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
+        try:
+            (output,) = session.run([self._door.output], {self._door.input: self._door.lay_out(mel)})
+        except _onnxruntime_errors() as error:
+            raise EngineError(
+                f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {_first_line(error)}"
+            ) from error
+        return as_batch(output, len(mel))
+
+    def _close(self) -> None:
+        self._session = None
+
+
+def open_file(
+    path: Path, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
+) -> tuple[InferenceSession, MelDoor, str]:
+    """Open an ONNX file: its session, how mels go into it, and the precision of its weights.
+
+    Raises:
+        EngineError: it is no vocoder that can be fed, or cannot be loaded.
+        EngineUnavailable: the provider did not start.
+        CheckpointError: it is damaged or unsafe.
+    """
+    info = inspect_onnx(path)
+    name = f"ONNX file {str(info.path)!r}"
+    door = door_of_file(name, info.inputs, info.outputs, info.mel_axes)
+    return open_session(name, _as_source(info), threads, provider, provider_options), door, info.precision
+
+
+def open_session(
+    name: str, source: str | bytes, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
+) -> InferenceSession:
+    """Start a session on one of ONNX Runtime's providers, with the CPU for what that does not know.
+
+    Args:
+        name: of the model, for texts.
+        source: a path, or the serialised model.
+        threads: of the CPU.
+        provider: its full name; `onnxruntime.get_available_providers` has it.
+        provider_options: its own.
+
+    Raises:
+        EngineError: the model cannot be loaded.
+        EngineUnavailable: the provider did not start.
+    """
+    import onnxruntime
+
+    chosen = (provider, dict(provider_options)) if provider_options else provider
+    providers = [chosen] if provider == CPU_PROVIDER else [chosen, CPU_PROVIDER]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _SILENT
+    # A memory plan is kept for every length that ever came, and never dropped.
+    options.enable_mem_pattern = False
+    # Spinning between operators makes V2 and V3 a quarter faster; between runs it would only burn what others need.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        session = onnxruntime.InferenceSession(source, options, providers=providers)
+    except _onnxruntime_errors() as error:
+        raise EngineError(f"ONNX Runtime cannot load {name}: {_first_line(error)}") from error
+    # A provider that fails to start is replaced by the CPU with no more than a warning.
+    if provider not in session.get_providers():
+        short = provider.removesuffix("ExecutionProvider").lower()
+        raise EngineUnavailable(
+            f"execution_provider={short!r} is installed, and did not start here: its device or driver is missing; "
+            f"ONNX Runtime runs {', '.join(session.get_providers())} instead"
+        )
+    return session
+
+
+def _as_source(info: OnnxInfo) -> str | bytes:
+    """What a session is opened from: the path, which costs less memory and lets external data be found."""
+    path = os.fspath(info.path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        if info.external_files:
+            raise EngineError(
+                f"ONNX file {path!r} has external data and a name that is not UTF-8: rename it or its folder"
+            ) from None
+        return info.path.read_bytes()
+    return path
+
+
+def _onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """Everything that ONNX Runtime raises: its own classes have no common base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__
