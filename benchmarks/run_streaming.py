@@ -21,6 +21,7 @@ from hifigan_rt.benchmark.mels import crops
 from hifigan_rt.benchmark.rotation import chosen_rounds, rotate
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineOptions
+from hifigan_rt.graph import Graph
 from hifigan_rt.model import resolve_model
 from hifigan_rt.signal_metrics import snr_db
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
@@ -47,14 +48,14 @@ class Offline:
 class Streamed:
     """A fresh stream, given one segment of frames per push."""
 
-    def __init__(self, engine: Any, mel: np.ndarray, segment_frames: int) -> None:
-        self._engine, self._mel, self._segment_frames = engine, mel, segment_frames
+    def __init__(self, engine: Engine, graph: Graph, mel: np.ndarray, segment_frames: int) -> None:
+        self._engine, self._graph, self._mel, self._segment_frames = engine, graph, mel, segment_frames
         self.audio = np.empty(0, np.float32)
         self.longest_push_seconds: list[float] = []
 
     def run(self) -> tuple[float, float]:
         start = time.perf_counter()
-        stream = self._engine.stream(segment_frames=self._segment_frames)
+        stream = self._engine.stream(self._segment_frames, self._graph)
         pieces, pushes = [], []
         for first in range(0, self._mel.shape[1], self._segment_frames):
             pushed = time.perf_counter()
@@ -71,8 +72,10 @@ def measure(model: BenchmarkModel, frames: int, threads: int, arguments: argpars
     mel = crops(recordings_mel(arguments.wavs, model.mel_config, frames), 1, frames)[0]
     resolved = resolve_model(model.safetensors())
     engine = create_engine(choose_engine(arguments.engine), resolved, EngineOptions(threads=threads))
+    graph = resolved.graph
+    assert graph is not None
     offline = Offline(engine, mel)
-    streams = {segment: Streamed(engine, mel, segment) for segment in arguments.segments}
+    streams = {segment: Streamed(engine, graph, mel, segment) for segment in arguments.segments}
     turns = {"offline": offline} | {f"segments of {segment}": turn for segment, turn in streams.items()}
     rounds = rotate(turns, arguments.rounds, arguments.max_seconds, settle=lambda: None)
     engine.close()
@@ -118,7 +121,7 @@ def integers(text: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="native", help="one that has streams")
+    parser.add_argument("--engine", default="native", help="any that runs weights")
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
     parser.add_argument("--frames", type=integers, default=[250, 1000])
     parser.add_argument("--threads", type=integers, default=[1, 2])

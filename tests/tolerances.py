@@ -74,3 +74,6 @@ HEARD = {
     "dnsmos_bak": 0.1, "dnsmos_ovrl": 0.1, "dnsmos_p808": 0.1, "si_sdr": 10.0, "snr": 10.0, "loudness_difference": 0.1,
     "peak": 0.1,
 }  # fmt: skip
+
+# a stream by overlap against the whole mel, float32: windows of other lengths, other order of sums (2e-7 was seen)
+STREAM_MAX_ABS = 2e-6

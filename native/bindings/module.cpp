@@ -150,6 +150,7 @@ class PyStream {
   }
 
   int segment_frames() const { return stream_->segment_frames(); }
+  std::size_t state_bytes() const { return stream_->state_bytes(); }
 
  private:
   template <class F>
@@ -334,7 +335,8 @@ NB_MODULE(_native, m) {
   nb::class_<PyStream>(m, "Stream", "One signal, a few frames at a time.")
       .def("push", &PyStream::push, "mel"_a.noconvert(), "Take float32 [M, F]; give the samples that became determined.")
       .def("finish", &PyStream::finish, "End the signal; give the rest of the samples.")
-      .def_prop_ro("segment_frames", &PyStream::segment_frames);
+      .def_prop_ro("segment_frames", &PyStream::segment_frames)
+      .def_prop_ro("state_bytes", &PyStream::state_bytes);
 
   nb::class_<PyGenerator>(m, "Generator", "Packed weights, a plan and a pool of threads.")
       .def(nb::init<const hifigan::LayerSpec&, const std::vector<hifigan::StageSpec>&, const hifigan::LayerSpec&, float, float,

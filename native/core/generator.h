@@ -33,6 +33,8 @@ class Stream {
   void finish(float* audio, const StopRequest& stop);
 
   int segment_frames() const { return program_->plan().segment_frames; }
+  // Of the rows kept between segments and of the frames that wait; all that a stream has for itself.
+  std::size_t state_bytes() const { return state_.bytes() + pending_.capacity() * sizeof(float); }
   bool finished() const { return finished_; }
   bool broken() const { return broken_; }
 

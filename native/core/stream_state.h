@@ -27,6 +27,8 @@ class StreamState {
   // Input rows that a stage has worked through.
   Index& consumed(std::size_t stage) { return consumed_[stage]; }
 
+  std::size_t bytes() const { return memory_.bytes(); }
+
   Index samples = 0;  // computed so far
 
  private:

@@ -34,6 +34,9 @@ class Stream:
     @property
     def segment_frames(self) -> int: ...
 
+    @property
+    def state_bytes(self) -> int: ...
+
 class Generator:
     """Packed weights, a plan and a pool of threads."""
 

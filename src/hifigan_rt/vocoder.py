@@ -19,6 +19,7 @@ from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel import compute_mel
 from hifigan_rt.mel_check import check_mel
 from hifigan_rt.model import Model, resolve_model
+from hifigan_rt.streaming import Stream
 
 
 class Vocoder:
@@ -104,15 +105,19 @@ class Vocoder:
         return self._engine.inexact_tail_frames(frames)
 
     @overload
-    def __call__(self, mel: np.ndarray) -> np.ndarray: ...
+    def __call__(self, mel: np.ndarray, *, segment_frames: int | None = None) -> np.ndarray: ...
     @overload
-    def __call__(self, mel: Sequence[np.ndarray]) -> list[np.ndarray]: ...
-    def __call__(self, mel: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    def __call__(self, mel: Sequence[np.ndarray], *, segment_frames: int | None = None) -> list[np.ndarray]: ...
+    def __call__(
+        self, mel: np.ndarray | Sequence[np.ndarray], *, segment_frames: int | None = None
+    ) -> np.ndarray | list[np.ndarray]:
         """Synthesise audio from log-mels.
 
         Args:
             mel: float `[M, T]`, a batch `[B, M, T]`, or a list of `[M, T_i]` of any lengths. Nothing is padded: every
                 item of a list comes out as it would alone.
+            segment_frames: compute in segments of so many frames, as a stream with them would; None computes in the
+                way that is fastest for whole mels.
 
         Returns:
             float32 in [-1, 1]: `[N]`, `[B, N]`, or a list of `[N_i]`, with N = output_length(T).
@@ -128,13 +133,32 @@ class Vocoder:
         if isinstance(mel, (list, tuple)):
             items = [self._item(item) for item in mel]
             self._warn_of_padding({item.shape[-1] for item in items})
+            if segment_frames is not None:
+                return [self._in_segments(item, segment_frames) for item in items]
             return self._engine.run_many(items)
         checked = self._checked(mel)
         self._warn_of_padding({checked.shape[-1]})
+        if segment_frames is not None:
+            segmented = [self._in_segments(item, segment_frames) for item in checked.reshape(-1, *checked.shape[-2:])]
+            return np.stack(segmented) if checked.ndim == 3 else segmented[0]
         if checked.ndim == 3:
             return self._engine.run(checked)
         audio: np.ndarray = self._engine.run(checked[None])[0]
         return audio
+
+    def stream(self, segment_frames: int | None = None) -> Stream:
+        """Open a stream: frames in, audio out as soon as it is determined.
+
+        Args:
+            segment_frames: frames that are computed together, 1 to 4096; 16 by default. Fewer come out sooner and cost
+                more.
+
+        Raises:
+            ConfigError: the model is a converted file whose layers are not known, so that nobody can tell which samples
+                are determined.
+            EngineError: the vocoder is closed, or segment_frames is out of range.
+        """
+        return Stream(self._engine, self._known_graph(), self._model.mel, segment_frames)
 
     def mel(self, audio: np.ndarray) -> np.ndarray:
         """Compute the log-mel of a recording with the model's own settings.
@@ -189,6 +213,18 @@ class Vocoder:
                     PaddedTailWarning,
                     stacklevel=3,
                 )
+
+    def _in_segments(self, mel: np.ndarray, segment_frames: int) -> np.ndarray:
+        stream = self._engine.stream(segment_frames, self._known_graph())
+        return np.concatenate([stream.push(mel), stream.finish()])
+
+    def _known_graph(self) -> Graph:
+        if self._graph is None:
+            raise ConfigError(
+                f"{self.name}: segments and streams need the model's layers, which tell how far a frame reaches: give "
+                "its config.json with config= (--config on the command line)"
+            )
+        return self._graph
 
     def _known_mel_config(self, what: str) -> MelConfig:
         if self._model.mel is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, OverlapStream
 from hifigan_rt.errors import EngineError
+from hifigan_rt.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,27 @@ class Engine(ABC):
     def inexact_tail_frames(self, frames: int) -> int:  # noqa: ARG002 - most engines run any length
         """Frames at the end of a mel of `frames` whose samples differ because the engine has to pad it; mostly 0."""
         return 0
+
+    def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
+        """Open a stream; several may be open at once, and share the loaded model.
+
+        Args:
+            segment_frames: frames that are computed together, 1 to 4096.
+            graph: the generator's layers.
+
+        Raises:
+            EngineError: the engine is closed, or segment_frames is out of range.
+        """
+        if self._closed:
+            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+        lengths = range(1, MAX_SEGMENT_FRAMES)
+        least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
+        return OverlapStream(self.run, graph, segment_frames, least_frames)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     def close(self) -> None:
         """Free what the engine holds; closing twice is allowed."""

@@ -14,6 +14,7 @@ import numpy as np
 
 import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
 from hifigan_rt.graph import FINAL_LEAKY_RELU_SLOPE, LEAKY_RELU_SLOPE, Conv, ConvTranspose, Generator, Graph
 from hifigan_rt.machine import usable_cores
@@ -24,9 +25,6 @@ ISA_VARIABLE = "HIFIGAN_RT_ISA"
 OFFLINE_SEGMENT_FRAMES = 256
 """Whole mels are computed in segments of so many frames. The first stage's weights come from memory once per segment,
 so that a short segment waits for them; a longer one takes more memory and gains nothing (docs/engine-notes.md)."""
-
-STREAM_SEGMENT_FRAMES = 16
-"""Streams are computed in shorter ones: a segment is latency."""
 
 _Spec = tuple[str, int, int, int, int, int]
 
@@ -70,30 +68,29 @@ def choose_isa() -> str:
     return forced
 
 
-class NativeStream:
-    """One signal, a few frames at a time; in sum equal to the whole signal computed with the same segment length.
+class NativeStream(EngineStream):
+    """A stream with a state: in sum equal, bit for bit, to the whole signal computed with the same segment length.
 
-    Not for several threads at once. Made by `NativeEngine.stream`.
+    Made by `NativeEngine.stream`.
     """
 
-    def __init__(self, stream: _native.Stream, num_mels: int) -> None:
-        self._stream: _native.Stream | None = stream
+    def __init__(self, generator: _native.Generator, segment_frames: int, num_mels: int) -> None:
+        self._generator = generator
+        self._stream: _native.Stream | None = generator.stream(segment_frames)
         self._num_mels = num_mels
 
     @property
     def segment_frames(self) -> int:
-        """Frames that are computed together."""
         frames: int = self._open().segment_frames
         return frames
 
+    @property
+    def state_bytes(self) -> int:
+        size: int = self._open().state_bytes
+        return size
+
     def push(self, mel: np.ndarray) -> np.ndarray:
-        """Take frames in.
-
-        Args:
-            mel: float32 `[M, F]`, F may be 0.
-
-        Returns:
-            float32 `[n]`: all samples that became determined with the segments that these frames completed; n may be 0.
+        """Take frames in, as `EngineStream.push` has it.
 
         Raises:
             MelError: a wrong shape or dtype.
@@ -111,15 +108,16 @@ class NativeStream:
         return audio
 
     def finish(self) -> np.ndarray:
-        """End the signal: float32 `[n]`, the samples that are left. The stream takes nothing more."""
         try:
             audio: np.ndarray = self._open().finish()
         except RuntimeError as error:
             raise EngineError(str(error)) from error
         return audio
 
+    def reset(self) -> None:
+        self._stream = self._generator.stream(self._open().segment_frames)
+
     def close(self) -> None:
-        """Free the stream's memory; closing twice is allowed."""
         self._stream = None
 
     def __enter__(self) -> NativeStream:
@@ -166,22 +164,23 @@ class NativeEngine(Engine):
         audios: list[np.ndarray] = generator.run_many([np.ascontiguousarray(mel) for mel in mels])
         return audios
 
-    def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES) -> NativeStream:
+    # The graph is the engine's own.
+    def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES, graph: Graph | None = None) -> NativeStream:  # noqa: ARG002
         """Open a stream that computes in segments of so many frames.
 
         Raises:
-            EngineError: the engine is closed, or segment_frames is below 1.
+            EngineError: the engine is closed, or segment_frames is out of range.
         """
         generator = self._open()
-        _check_segment(segment_frames)
-        return NativeStream(generator.stream(segment_frames), self._graph.num_mels)
+        check_segment(segment_frames)
+        return NativeStream(generator, segment_frames, self._graph.num_mels)
 
     def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
         """How each layer is computed, for whole mels or for a stream's segment length."""
         generator = self._open()
         if segment_frames is None:
             return [LayerPlan(**entry) for entry in generator.plan()]
-        _check_segment(segment_frames)
+        check_segment(segment_frames)
         return [LayerPlan(**entry) for entry in generator.plan_for(segment_frames)]
 
     def measured_plan(self, rounds: int = 5) -> list[LayerPlan]:
@@ -250,7 +249,7 @@ def create(model: Model, options: EngineOptions) -> NativeEngine:
     if not 1 <= threads <= 1024:
         raise EngineError(f"threads={threads} must be from 1 to 1024")
     segment_frames = OFFLINE_SEGMENT_FRAMES if options.segment_frames is None else options.segment_frames
-    _check_segment(segment_frames)
+    check_segment(segment_frames)
     plan = options.plan or {}
     generator = load_generator(model.generator, choose_isa(), segment_frames, threads, plan)
     variant = f"segments of {segment_frames} frames"
@@ -302,11 +301,6 @@ def load_generator(
 def _spec(layer: Conv | ConvTranspose) -> _Spec:
     step = layer.stride if isinstance(layer, ConvTranspose) else layer.dilation
     return (layer.name, layer.in_channels, layer.out_channels, layer.kernel_size, step, layer.padding)
-
-
-def _check_segment(segment_frames: int) -> None:
-    if not 1 <= segment_frames <= 4096:
-        raise EngineError(f"segment_frames={segment_frames} must be from 1 to 4096")
 
 
 def _physical_memory() -> int:

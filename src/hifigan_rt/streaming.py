@@ -1,0 +1,206 @@
+"""The stream that users get: checks what comes in, tells its latency, and guards against misuse."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import numpy as np
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.engines.base import Engine
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream
+from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.graph import MAX_FRAMES, Graph
+from hifigan_rt.mel_check import check_mel, warn_if_other_convention
+
+_CONVENTION_FRAMES = 200
+"""The beginning of a signal that is looked at for another convention than the model's."""
+
+
+class Stream:
+    """One signal, a few frames at a time: `push` frames, get audio, `finish`. Made by `Vocoder.stream`.
+
+    The samples are those of the whole mel: bit for bit those of `vocoder(mel, segment_frames=...)`, whatever the sizes
+    of the pushes, on the native engine; to rounding on the others. Many streams may be open on one vocoder, in as many
+    threads; each is for one thread at a time.
+    """
+
+    def __init__(self, engine: Engine, graph: Graph, mel: MelConfig | None, segment_frames: int | None = None) -> None:
+        """Open a stream on a loaded engine; see `Vocoder.stream`."""
+        self._engine = engine
+        self._graph = graph
+        self._mel = mel
+        self._segment_frames = STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames
+        self._stream: EngineStream | None = engine.stream(self._segment_frames, graph)
+        self._busy = threading.Lock()
+        self._state = "open"
+        self._frames = 0  # pushed
+        self._samples = 0  # given
+
+    def push(self, mel: object) -> np.ndarray:
+        """Take frames in.
+
+        Args:
+            mel: float `[M, F]`; F may be anything, 0 as well.
+
+        Returns:
+            float32 `[n]` in [-1, 1]: all samples that no frame to come can change, of the segments that are complete;
+            n may be 0.
+
+        Raises:
+            MelError: a shape, dtype or value that no mel of this model can have; the stream goes on as if nothing came.
+            EngineError: the stream is finished, closed or in use by another thread, its vocoder is closed, or the
+                engine failed, after which only `reset` helps.
+
+        Warns:
+            MelConventionWarning: the beginning of the signal looks like another convention than the model's.
+        """
+        with self._turn() as stream:
+            checked = self._checked(mel)
+            audio = self._computed(lambda: stream.push(checked))
+            self._frames += checked.shape[1]
+            self._samples += len(audio)
+            return audio
+
+    def finish(self) -> np.ndarray:
+        """End the signal.
+
+        Returns:
+            float32 `[n]`: the samples that are left, `output_length(F)` in sum after F frames, none after none.
+
+        Raises:
+            EngineError: as for `push`.
+        """
+        with self._turn() as stream:
+            audio = self._computed(stream.finish)
+            self._state = "is finished"
+            self._samples += len(audio)
+            return audio
+
+    def reset(self) -> None:
+        """Begin another signal, with nothing left of the one before, be it finished, unfinished or failed.
+
+        Raises:
+            EngineError: the stream or its vocoder is closed, or another thread is using the stream.
+        """
+        with self._turn(anew=True) as stream:
+            stream.reset()
+            self._state = "open"
+            self._frames = self._samples = 0
+
+    def close(self) -> None:
+        """Free the stream's memory; the vocoder stays. Closing twice is allowed."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    @property
+    def segment_frames(self) -> int:
+        """Frames that are computed together, the first segment from the first frame."""
+        return self._segment_frames
+
+    @property
+    def pending_samples(self) -> int:
+        """Samples of the frames pushed so far that are not given yet: what `finish` would give now."""
+        if self._state != "open" or self._frames == 0:
+            return 0
+        return self._graph.output_length(self._frames) - self._samples
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory that this stream has for itself; weights and working memory are the vocoder's.
+
+        Raises:
+            EngineError: the stream is closed.
+        """
+        return self._open().state_bytes
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz.
+
+        Raises:
+            ConfigError: nothing tells it.
+        """
+        if self._mel is None:
+            raise ConfigError("the sample rate must be known, and weights do not tell: give the model's config.json")
+        return self._mel.sample_rate
+
+    @property
+    def look_ahead_ms(self) -> float:
+        """How far the network looks into the future: a sample is determined by what comes up to so much later.
+
+        Raises:
+            ConfigError: the sample rate is not known.
+        """
+        return -1000 * self._graph.receptive_field.first_sample / self.sample_rate
+
+    @property
+    def segment_ms(self) -> float:
+        """How long a segment lasts: at most so long a determined sample waits for its segment to be complete.
+
+        Raises:
+            ConfigError: the sample rate is not known.
+        """
+        return 1000 * self._segment_frames * self._graph.hop_length / self.sample_rate
+
+    @property
+    def algorithmic_latency_ms(self) -> float:
+        """The longest time from a sample's own moment to the frame that brings it out: `look_ahead_ms + segment_ms`.
+
+        Computing comes on top.
+
+        Raises:
+            ConfigError: the sample rate is not known.
+        """
+        return self.look_ahead_ms + self.segment_ms
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _turn(self, *, anew: bool = False) -> Iterator[EngineStream]:
+        if not self._busy.acquire(blocking=False):
+            raise EngineError("the stream is in use by another thread: give each signal its own stream")
+        try:
+            stream = self._open()
+            if self._engine.closed:
+                raise EngineError(f"engine {self._engine.info.name!r} is closed: load the model again")
+            if self._state != "open" and not anew:
+                raise EngineError(f"the stream {self._state}: reset it, or open a new one")
+            yield stream
+        finally:
+            self._busy.release()
+
+    def _computed(self, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        # An engine that was interrupted has taken some of the frames in, and nobody knows which.
+        self._state = "was interrupted"
+        audio = compute()
+        self._state = "open"
+        return audio
+
+    def _checked(self, mel: object) -> np.ndarray:
+        bands = self._graph.num_mels
+        if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
+            return np.empty(mel.shape, np.float32)
+        checked = check_mel(mel, bands)
+        if checked.ndim != 2:
+            raise MelError(f"frames are of shape {list(checked.shape)}: a push takes [M, F] with M={bands}")
+        if self._frames + checked.shape[1] > MAX_FRAMES:
+            raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
+        if self._mel is not None and self._frames < _CONVENTION_FRAMES:
+            warn_if_other_convention(checked, self._mel)
+        return checked
+
+    def _open(self) -> EngineStream:
+        if self._stream is None:
+            raise EngineError("the stream is closed: open a new one")
+        return self._stream

@@ -1,0 +1,222 @@
+"""Streams of every engine: equal to the whole, whatever the pushes; nothing given that a later frame could change."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tolerances
+from engines.weights_engines import WEIGHTS_ENGINES
+from golden.seeded import seeded_mel, seeded_weights
+from hifigan_rt.config import GeneratorConfig
+from hifigan_rt.engines import create_engine
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.engines.streams import OverlapStream
+from hifigan_rt.graph import bind, build_graph
+from hifigan_rt.model import Model
+from hifigan_rt.signal_metrics import snr_db
+
+CONFIGS = {
+    "type 1": GeneratorConfig(16, (4, 2), (8, 4), "1", (3, 5), ((1, 3), (1, 2)), num_mels=10),
+    "type 2": GeneratorConfig(16, (4, 2), (8, 4), "2", (3, 5, 7), ((1, 2), (2, 6), (3, 12)), num_mels=7),
+    "odd kernel - rate": GeneratorConfig(8, (3, 2), (8, 5), "1", (3,), ((1, 3, 5),), num_mels=5),
+    "kernel = rate": GeneratorConfig(8, (5, 3), (5, 3), "2", (3,), ((1, 2),), num_mels=5),
+    "one sample per frame": GeneratorConfig(8, (1,), (3,), "1", (3,), ((1, 1),), num_mels=5),
+}
+GENERATORS = {
+    name: bind(build_graph(config), seeded_weights(build_graph(config).weight_shapes(), seed=5))
+    for name, config in CONFIGS.items()
+}
+PUSHES = ([1], [2], [7], [16], [32], [1000], [3, 1, 20, 5, 0, 11])
+
+
+def mel_for(generator, frames, seed=0):
+    return seeded_mel(1, generator.graph.num_mels, frames, seed)[0].astype(np.float32)
+
+
+def feed(stream, mel, pushes):
+    """Push a mel in these sizes, over and over, and finish."""
+    parts, start, turn = [], 0, 0
+    while start < mel.shape[1]:
+        size = pushes[turn % len(pushes)]
+        parts.append(stream.push(np.ascontiguousarray(mel[:, start : start + size])))
+        start, turn = start + size, turn + 1
+    return np.concatenate([*parts, stream.finish()])
+
+
+def exact_stream(generator, segment):
+    """A stream by overlap in float64, which shows what float32 would hide."""
+    return OverlapStream(lambda mel: generate(generator, mel[0])[None], generator.graph, segment)
+
+
+@pytest.fixture(params=WEIGHTS_ENGINES)
+def engine_name(request):
+    return request.param
+
+
+def load(engine_name, generator, **options):
+    model = Model("small", Path("none"), "none", generator, None, None)
+    return create_engine(engine_name, model, EngineOptions(threads=2, **options))
+
+
+def assert_equal(engine_name, expected, audio):
+    assert audio.shape == expected.shape
+    if engine_name == "native":
+        np.testing.assert_array_equal(audio, expected)
+    else:
+        np.testing.assert_allclose(audio, expected, rtol=0, atol=tolerances.STREAM_MAX_ABS)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_any_pushes_give_the_whole(engine_name, config):
+    generator = GENERATORS[config]
+    mel = mel_for(generator, 61)
+    for segment in (4, 16):
+        whole = load(engine_name, generator, segment_frames=segment).run(mel[None])[0]
+        assert snr_db(generate(generator, mel), whole) >= tolerances.FLOAT32_ENGINE_SNR_DB
+        engine = load(engine_name, generator)
+        first = None
+        for pushes in PUSHES:
+            audio = feed(engine.stream(segment, generator.graph), mel, pushes)
+            assert_equal(engine_name, whole, audio)
+            # Which frames are computed together does not depend on the pushes, so that no bit does.
+            first = audio if first is None else first
+            if engine_name != "reference":  # whose BLAS gives other bits in other places of memory
+                np.testing.assert_array_equal(audio, first)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("segment", [1, 3, 16, 64])
+def test_overlap_is_exact_in_float64(config, segment):
+    generator = GENERATORS[config]
+    for frames in (1, 2, segment - 1, segment, segment + 1, 3 * segment, 47):
+        if frames < 1:
+            continue
+        mel = mel_for(generator, frames)
+        for pushes in ([1], [frames], [5, 0, 2]):
+            audio = feed(exact_stream(generator, segment), mel, pushes)
+            np.testing.assert_allclose(audio, generate(generator, mel), rtol=0, atol=tolerances.REFERENCE_MAX_ABS)
+
+
+@given(st.sampled_from(sorted(CONFIGS)), st.integers(1, 20), st.lists(st.integers(0, 30), min_size=1, max_size=12))
+@settings(max_examples=40)
+def test_overlap_takes_any_pushes_in_float64(config, segment, sizes):
+    generator = GENERATORS[config]
+    mel = mel_for(generator, max(1, sum(sizes)))
+    audio = feed(exact_stream(generator, segment), mel, [*sizes, 1])
+    np.testing.assert_allclose(audio, generate(generator, mel), rtol=0, atol=tolerances.REFERENCE_MAX_ABS)
+
+
+@given(st.integers(1, 20), st.lists(st.integers(0, 30), min_size=1, max_size=12))
+@settings(max_examples=40)
+def test_native_takes_any_pushes_bit_for_bit(segment, sizes):
+    generator = GENERATORS["type 2"]
+    mel = mel_for(generator, max(1, sum(sizes)))
+    whole = load("native", generator, segment_frames=segment).run(mel[None])[0]
+    engine = load("native", generator)
+    np.testing.assert_array_equal(feed(engine.stream(segment, generator.graph), mel, [*sizes, 1]), whole)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_all_determined_samples_are_given_after_each_segment(engine_name, config):
+    generator = GENERATORS[config]
+    graph, given_samples = generator.graph, 0
+    stream = load(engine_name, generator).stream(8, graph)
+    mel = mel_for(generator, 60)
+    for frame in range(60):
+        given_samples += len(stream.push(np.ascontiguousarray(mel[:, frame : frame + 1])))
+        computed = (frame + 1) // 8 * 8
+        assert given_samples == (max(0, computed * graph.hop_length + graph.receptive_field.first_sample))
+    assert given_samples + len(stream.finish()) == graph.output_length(60)
+
+
+def test_frames_beyond_the_look_ahead_change_nothing_already_given(engine_name):
+    generator = GENERATORS["type 2"]
+    engine = load(engine_name, generator)
+    mel = mel_for(generator, 48)
+    for known in (16, 24, 40):
+        other = mel.copy()
+        other[:, known:] = 5 - other[:, known:]
+        streams = [engine.stream(8, generator.graph) for _ in range(2)]
+        given_parts = [
+            stream.push(np.ascontiguousarray(one[:, :known])) for stream, one in zip(streams, (mel, other), strict=True)
+        ]
+        np.testing.assert_array_equal(*given_parts)
+        ends = [
+            np.concatenate([stream.push(np.ascontiguousarray(one[:, known:])), stream.finish()])
+            for stream, one in zip(streams, (mel, other), strict=True)
+        ]
+        assert not np.array_equal(*ends)
+
+
+def test_what_is_given_does_not_depend_on_later_frames_at_all():
+    """NaN spreads to everything that it could ever change; only the reference has no tiles that carry it further."""
+    for generator in GENERATORS.values():
+        mel = mel_for(generator, 40)
+        for known in (8, 16, 32):
+            poisoned = mel.copy()
+            poisoned[:, known:] = np.nan
+            determined = known * generator.graph.hop_length + generator.graph.receptive_field.first_sample
+            assert np.isfinite(generate(generator, poisoned)[: max(0, determined)]).all()
+            assert np.isnan(generate(generator, poisoned)[max(0, determined)])
+            stream = exact_stream(generator, 8)
+            parts = [stream.push(poisoned[:, :known]), stream.push(poisoned[:, known:]), stream.finish()]
+            assert np.isfinite(np.concatenate(parts)[: max(0, determined)]).all()
+            assert len(parts[0]) == max(0, determined)
+
+
+def test_streams_side_by_side_share_a_model_and_nothing_else(engine_name):
+    generator = GENERATORS["type 1"]
+    engine = load(engine_name, generator)
+    mels = [mel_for(generator, 40, seed) for seed in range(3)]
+    streams = [engine.stream(8, generator.graph) for _ in mels]
+    parts = [[] for _ in mels]
+    for start in range(0, 40, 5):
+        for stream, mel, part in zip(streams, mels, parts, strict=True):
+            part.append(stream.push(np.ascontiguousarray(mel[:, start : start + 5])))
+        engine.run(mels[0][None, :, :9].copy())
+    for stream, mel, part in zip(streams, mels, parts, strict=True):
+        alone = feed(engine.stream(8, generator.graph), mel, [5])
+        assert_equal(engine_name, alone, np.concatenate([*part, stream.finish()]))
+
+
+def test_reset_leaves_nothing_behind(engine_name):
+    generator = GENERATORS["type 1"]
+    stream = load(engine_name, generator).stream(8, generator.graph)
+    mel = mel_for(generator, 30)
+    expected = feed(stream, mel, [7])
+    for frames in (0, 3, 8, 29):
+        stream.reset()
+        stream.push(np.full((10, frames), 3, np.float32))
+        stream.reset()
+        np.testing.assert_array_equal(feed(stream, mel, [7]), expected)
+
+
+def test_the_state_is_small_and_does_not_grow(engine_name):
+    generator = GENERATORS["type 1"]
+    stream = load(engine_name, generator).stream(8, generator.graph)
+    size = stream.state_bytes
+    for _ in range(20):
+        stream.push(mel_for(generator, 50))
+        assert stream.state_bytes == size
+    assert 0 < size < 20_000
+
+
+@pytest.mark.parametrize("least", [1, 20, 50])
+def test_windows_are_as_long_as_an_engine_wants_them_as_soon_as_they_can_be(least):
+    generator, lengths = GENERATORS["type 1"], []
+
+    def run(mel):
+        lengths.append(mel.shape[2])
+        return generate(generator, mel[0])[None]
+
+    mel = mel_for(generator, 100)
+    audio = feed(OverlapStream(run, generator.graph, 8, least), mel, [3])
+    np.testing.assert_allclose(audio, generate(generator, mel), rtol=0, atol=tolerances.REFERENCE_MAX_ABS)
+    assert all(length >= min(least, 8 * (index + 1)) for index, length in enumerate(lengths[:-1]))
+    assert lengths[-1] >= least
+    field = generator.graph.receptive_field
+    assert max(lengths) <= max(least, field.left_frames + field.right_frames + 2) + 8
