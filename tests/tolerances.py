@@ -38,7 +38,7 @@ NATIVE_SMALL_SNR_DB = 112.0
 SIMULATED_FLOAT16_SNR_DB = 50.0
 
 # torch in lower precisions, tiny net, against float64: rounded to 8 and 11 bits; above the range it was not executed
-TORCH_LOW_PRECISION_SNR_DB = {"bfloat16": (25.0, 60.0), "float16": (45.0, 80.0)}
+LOW_PRECISION_SNR_DB = {"bfloat16": (25.0, 60.0), "float16": (45.0, 80.0)}
 
 # STOI and PESQ of a signal against itself: 1 and 4.644 but for the rounding of a sum
 STOI_IDENTITY = 1e-4

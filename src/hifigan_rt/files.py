@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -87,6 +88,8 @@ def _replace_together(workplace: Path, paths: Sequence[Path]) -> None:
     kept = Path(tempfile.mkdtemp(dir=workplace))
     with contextlib.ExitStack() as restoring:
         for path in paths:
+            if path.is_dir():  # would be moved, and deleted at the end
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             if path.exists():
                 path.replace(kept / path.name)
                 restoring.callback((kept / path.name).replace, path)

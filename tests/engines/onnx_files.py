@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, save
 
-from golden.tiny import tiny_generator
+from golden.tiny import TINY, tiny_generator
+from hifigan_rt.engines.reference import generate
 from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.model import Model
 
 Dims = list[int | str | None]
 
@@ -76,3 +78,12 @@ def write(model: ModelProto, path: Path) -> Path:
 
 def batch_of_mels(batch: int, frames: int) -> np.ndarray:
     return np.random.default_rng(frames).uniform(-11.5, 0.5, (batch, 10, frames)).astype(np.float32)
+
+
+def own_model() -> Model:
+    return Model("tiny", Path("tiny.safetensors"), "test", tiny_generator(), None, TINY.mel)
+
+
+def truth(mels: np.ndarray) -> np.ndarray:
+    """Of the tiny generator, float64 `[B, N]`."""
+    return np.stack([generate(tiny_generator(), mel) for mel in mels])

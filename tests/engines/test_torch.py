@@ -88,7 +88,7 @@ def test_lower_precisions_run_only_where_the_processor_has_them(monkeypatch, pre
         assert engine.info.precision == precision
         audio = engine.run(tiny_mel(40)[None])
         assert audio.dtype == np.float32
-        low, high = tolerances.TORCH_LOW_PRECISION_SNR_DB[precision]
+        low, high = tolerances.LOW_PRECISION_SNR_DB[precision]
         assert low <= snr_db(generate(tiny_generator(), tiny_mel(40)), audio[0]) <= high
 
 

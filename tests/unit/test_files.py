@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.files import atomic_writer
+from hifigan_rt.files import atomic_paths, atomic_writer
 
 
 def test_the_file_appears_whole_at_the_end(tmp_path):
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
 import resource, signal
 from pathlib import Path
 from hifigan_rt.errors import OutputError
-from hifigan_rt.files import atomic_writer
+from hifigan_rt.files import atomic_paths, atomic_writer
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -66,3 +66,30 @@ except OutputError as error:
     assert "could not be written: File too large" in done.stdout
     assert path.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_files_of_one_result_appear_together(tmp_path):
+    paths = [tmp_path / "a.bin", tmp_path / "a.xml"]
+    paths[0].write_bytes(b"before")
+    with atomic_paths(paths) as folder:
+        for path in paths:
+            (folder / path.name).write_bytes(path.name.encode())
+        (folder / "scratch").write_bytes(b"")
+        assert paths[0].read_bytes() == b"before"
+    assert [path.read_bytes() for path in paths] == [b"a.bin", b"a.xml"]
+    assert sorted(os.listdir(tmp_path)) == ["a.bin", "a.xml"]
+
+
+@pytest.mark.parametrize("obstacle", ["second missing", "second is a folder", "the block fails"])
+def test_of_several_files_none_is_replaced_alone(tmp_path, obstacle):
+    paths = [tmp_path / "a.bin", tmp_path / "a.xml"]
+    paths[0].write_bytes(b"before")
+    with pytest.raises((OutputError, KeyboardInterrupt)), atomic_paths(paths) as folder:
+        (folder / "a.bin").write_bytes(b"after")
+        if obstacle == "the block fails":
+            raise KeyboardInterrupt
+        if obstacle == "second is a folder":
+            (folder / "a.xml").write_bytes(b"after")
+            (tmp_path / "a.xml").mkdir()
+    assert paths[0].read_bytes() == b"before"
+    assert sorted(os.listdir(tmp_path)) == (["a.bin", "a.xml"] if obstacle == "second is a folder" else ["a.bin"])

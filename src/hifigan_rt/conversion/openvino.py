@@ -24,8 +24,8 @@ from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model import Model
 
 LOWEST_SNR_DB_OF = {"float32": LOWEST_SNR_DB, "float16": 45.0}
-"""By the precision of the weights. float16 keeps 11 bits of each: 58.5 dB on the weights of ljspeech-v1; what is wrong
-otherwise, or beyond float16's range, stays far below 45."""
+"""By the precision of the weights. float16 keeps 11 bits of each: 58.5 dB on the weights of ljspeech-v1; a wrong
+slope or a shifted tap stays far below 45."""
 
 MAX_BATCH = 1024
 

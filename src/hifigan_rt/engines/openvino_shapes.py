@@ -48,16 +48,21 @@ class CompiledShapes:
         openvino = import_openvino()
         self._core = openvino.Core()
         self._model, self._device, self._properties = model, device, dict(properties)
-        self.compiled: openvino.CompiledModel = self._core.compile_model(model, device, self._properties)
-        self._any = _Requests(self.compiled)
+        self._any: _Requests | None = self._compile(model)
         self._fixed: dict[Shape, _Requests] = {}
         self._may_fix = bool(model.is_dynamic())
         self._runs: OrderedDict[Shape, int] = OrderedDict()
         self._lock = threading.Lock()
-        self.concurrency = int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.concurrency = int(self._any.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         """Requests that OpenVINO wants to run at once: 1 with the latency hint."""
         # Forms for different shapes know nothing of each other, and would crowd the cores.
         self._slots = threading.BoundedSemaphore(self.concurrency)
+
+    @property
+    def compiled(self) -> openvino.CompiledModel:
+        """The form for any shape, to be asked what it is."""
+        with self._lock:
+            return self._for_any().compiled
 
     def run(self, array: np.ndarray, stopped: threading.Event) -> np.ndarray:
         """Infer once.
@@ -76,9 +81,28 @@ class CompiledShapes:
             requests = self._choose(array.shape)
             request = requests.take()
             try:
-                return _infer(request, array, stopped)
-            finally:
-                requests.give(request)
+                output = _infer(request, array, stopped)
+            except BaseException:
+                self._discard(requests)
+                raise
+            requests.give(request)
+            return output
+
+    def _discard(self, requests: _Requests) -> None:
+        """Forget a form that did not finish: its layers hold shapes of two inputs, which the next one would meet."""
+        with self._lock:
+            if requests is self._any:
+                self._any = None
+            for shape in [shape for shape, fixed in self._fixed.items() if fixed is requests]:
+                del self._fixed[shape]
+
+    def _compile(self, model: openvino.Model) -> _Requests:
+        return _Requests(self._core.compile_model(model, self._device, self._properties))
+
+    def _for_any(self) -> _Requests:
+        if self._any is None:
+            self._any = self._compile(self._model)
+        return self._any
 
     def _choose(self, shape: Shape) -> _Requests:
         with self._lock:
@@ -89,7 +113,7 @@ class CompiledShapes:
                 self._fixed.pop(oldest, None)
             if shape not in self._fixed and self._may_fix and runs >= FIXED_AFTER:
                 self._fix(shape, runs)
-            return self._fixed.get(shape, self._any)
+            return self._fixed[shape] if shape in self._fixed else self._for_any()
 
     def _fix(self, shape: Shape, runs: int) -> None:
         if len(self._fixed) == MAX_FIXED:
@@ -100,7 +124,7 @@ class CompiledShapes:
         fixed = self._model.clone()
         try:
             fixed.reshape(list(shape))
-            self._fixed[shape] = _Requests(self._core.compile_model(fixed, self._device, self._properties))
+            self._fixed[shape] = self._compile(fixed)
         except RuntimeError:  # a foreign graph that only runs as it is
             self._may_fix = False
 
@@ -109,14 +133,14 @@ class _Requests:
     """The infer requests of one compiled model that are not in use."""
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
-        self._compiled = compiled
+        self.compiled = compiled
         self._free: list[openvino.InferRequest] = []
 
     def take(self) -> openvino.InferRequest:
         try:
             return self._free.pop()
         except IndexError:
-            return self._compiled.create_infer_request()
+            return self.compiled.create_infer_request()
 
     def give(self, request: openvino.InferRequest) -> None:
         self._free.append(request)

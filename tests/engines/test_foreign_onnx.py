@@ -1,0 +1,178 @@
+"""Foreign ONNX files of every layout, and what is no vocoder, on every engine that runs ONNX files on any machine."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tolerances
+from engines.onnx_files import batch_of_mels, cast, foreign, own_model, squeeze, transpose, truth, unsqueeze, write
+from golden.tiny import TINY, tiny_generator
+from hifigan_rt.engines import create_engine
+from hifigan_rt.engines.base import Engine, EngineOptions
+from hifigan_rt.errors import EngineError
+from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.model import Model, resolve_model
+from hifigan_rt.signal_metrics import snr_db
+
+
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def engine_name(request):
+    return request.param
+
+
+def open_file(engine_name: str, path: Path) -> Engine:
+    return create_engine(engine_name, Model(path.name, path, "onnx", None, path, None), EngineOptions())
+
+
+def open_model(engine_name: str, model: onnx.ModelProto, folder: Path) -> Engine:
+    return open_file(engine_name, write(model, folder / "foreign.onnx"))
+
+
+LAYOUTS = {
+    "other names": (["b", 10, "t"], [], [], ["b", "n"]),
+    "all dynamic": (["b", "m", "t"], [], [], ["b", "n"]),
+    "nothing declared but the rank": ([None, None, None], [], [], [None, None]),
+    "time-major": (["b", "t", 10], [transpose(0, 2, 1)], [], ["b", "n"]),
+    "time-major, fixed batch": ([1, "t", 10], [transpose(0, 2, 1)], [], [1, "n"]),
+    "2-D [B, M, 1, T]": (["b", 10, 1, "t"], [squeeze(2)], [], ["b", "n"]),
+    "2-D [B, 1, M, T]": (["b", 1, 10, "t"], [squeeze(1)], [], ["b", "n"]),
+    "2-D [B, 1, T, M]": (["b", 1, "t", 10], [squeeze(1), transpose(0, 2, 1)], [], ["b", "n"]),
+    "no batch [M, T]": ([10, "t"], [unsqueeze(0)], [squeeze(0)], ["n"]),
+    "no batch [T, M], output [N, 1]": (["t", 10], [transpose(1, 0), unsqueeze(0)], [transpose(1, 0)], ["n", 1]),
+    "fixed batch of 1": ([1, 10, "t"], [], [], [1, "n"]),
+    "output of rank 1": ([1, 10, "t"], [], [squeeze(0)], ["n"]),
+    "output of rank 1, dynamic batch": (["b", 10, "t"], [], [("Flatten", {"axis": 0}), squeeze(0)], ["n"]),
+    "output of rank 3": (["b", 10, "t"], [], [unsqueeze(1)], ["b", 1, "n"]),
+    "output of rank 3, channel last": (["b", 10, "t"], [], [unsqueeze(2)], ["b", "n", 1]),
+    "output of rank 4": (["b", 10, "t"], [], [unsqueeze(1, 2)], ["b", 1, 1, "n"]),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_foreign_layouts(engine_name, tmp_path, name):
+    mel_shape, before, after, audio_shape = LAYOUTS[name]
+    engine = open_model(engine_name, foreign(mel_shape, before, after, audio_shape), tmp_path)
+    for batch, frames in ((1, 1), (1, 10), (3, 7), (2, 1)):
+        mels = batch_of_mels(batch, frames)
+        audio = engine.run(mels)
+        assert (audio.shape, audio.dtype) == ((batch, 8 * frames), np.float32)
+        assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_a_fixed_length_is_named_and_not_padded(engine_name, tmp_path):
+    engine = open_model(engine_name, foreign([1, 10, 25], [], [], [1, 200]), tmp_path)
+    assert engine.run(batch_of_mels(2, 25)).shape == (2, 200)
+    with pytest.raises(EngineError, match="exported for mels of exactly 25 frames, this one has 24: export the model"):
+        engine.run(batch_of_mels(1, 24))
+
+
+def test_a_fixed_batch_runs_in_groups_and_is_not_padded(engine_name, tmp_path):
+    engine = open_model(engine_name, foreign([2, 10, "t"], [], [], [2, "n"]), tmp_path)
+    mels = batch_of_mels(4, 6)
+    assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    with pytest.raises(EngineError, match="batches of exactly 2 mels, this one has 3"):
+        engine.run(batch_of_mels(3, 6))
+
+
+def test_mels_of_other_bands_are_refused(engine_name, tmp_path):
+    engine = open_model(engine_name, foreign(["b", 10, "t"], [], [], ["b", "n"]), tmp_path)
+    with pytest.raises(EngineError, match="takes mels of 10 bands, this one has 80"):
+        engine.run(np.zeros((1, 80, 5), np.float32))
+
+
+def test_float16_and_float64_ends(engine_name, tmp_path):
+    mels = batch_of_mels(2, 9)
+    double = foreign(["b", 10, "t"], [cast(TensorProto.FLOAT)], [cast(TensorProto.DOUBLE)], ["b", "n"],
+                     mel_type=TensorProto.DOUBLE, audio_type=TensorProto.DOUBLE)  # fmt: skip
+    audio = open_model(engine_name, double, tmp_path).run(mels)
+    assert audio.dtype == np.float32
+    assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    half = foreign(["b", 10, "t"], [cast(TensorProto.FLOAT)], [cast(TensorProto.FLOAT16)], ["b", "n"],
+                   mel_type=TensorProto.FLOAT16, audio_type=TensorProto.FLOAT16)  # fmt: skip
+    audio = open_model(engine_name, half, tmp_path).run(mels)
+    assert audio.dtype == np.float32
+    exact = truth(mels.astype(np.float16).astype(np.float32)).astype(np.float16).astype(np.float32)
+    np.testing.assert_allclose(audio, exact, rtol=0, atol=tolerances.FLOAT16_OUTPUT_MAX_ABS)
+
+
+def test_integer_audio_is_refused(engine_name, tmp_path):
+    model = foreign(["b", 10, "t"], [], [cast(TensorProto.INT16)], ["b", "n"], audio_type=TensorProto.INT16)
+    with pytest.raises(EngineError, match=r"gives some.output int16 .* may have wrapped around"):
+        open_model(engine_name, model, tmp_path)
+
+
+def test_integer_mels_are_refused(engine_name, tmp_path):
+    model = foreign(["b", 10, "t"], [cast(TensorProto.FLOAT)], [], ["b", "n"], mel_type=TensorProto.INT32)
+    with pytest.raises(EngineError, match=r"takes some.input int32 .*: a mel is float32"):
+        open_model(engine_name, model, tmp_path)
+
+
+def test_a_second_input_is_refused_unless_it_has_a_value(engine_name, tmp_path):
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    model.graph.input.append(helper.make_tensor_value_info("speaker", TensorProto.INT64, [1]))
+    with pytest.raises(EngineError, match=r"has 2 inputs \(some.input float32 \[\?, 10, \?\]; speaker int64 \[1\]\)"):
+        open_model(engine_name, model, tmp_path)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), "speaker"))
+    assert open_model(engine_name, model, tmp_path).run(batch_of_mels(1, 3)).shape == (1, 24)
+
+
+def test_initializers_listed_as_inputs_as_old_exporters_do(engine_name, tmp_path):
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    assert open_model(engine_name, model, tmp_path).run(batch_of_mels(1, 3)).shape == (1, 24)
+
+
+def test_several_outputs_are_refused(engine_name, tmp_path):
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    model.graph.output.append(helper.make_tensor_value_info("conv_pre", TensorProto.FLOAT, ["b", 8, "t"]))
+    with pytest.raises(EngineError, match=r"has 2 outputs .*: one waveform is needed"):
+        open_model(engine_name, model, tmp_path)
+
+
+def test_an_output_that_is_no_waveform_is_refused(engine_name, tmp_path):
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("conv_pre", TensorProto.FLOAT, ["b", 8, "t"]))
+    engine = open_model(engine_name, model, tmp_path)
+    with pytest.raises(EngineError, match=r"gave an output of shape \[1, 8, 5\] for 1 mel\(s\).*is it a vocoder"):
+        engine.run(batch_of_mels(1, 5))
+
+
+def test_an_input_that_is_no_mel_is_refused(engine_name, tmp_path):
+    model = foreign([10], [unsqueeze(0, 2)], [], ["b", "n"])
+    with pytest.raises(EngineError, match=r"takes some.input float32 \[10\], which is no mel that is known"):
+        open_model(engine_name, model, tmp_path)
+
+
+def test_our_own_file_through_the_resolver(engine_name, tmp_path):
+    path = write(build_onnx(tiny_generator(), TINY.mel, rank=4, keep_channel=True), tmp_path / "tiny.onnx")
+    model = resolve_model(path)
+    assert model.mel == TINY.mel
+    mels = batch_of_mels(2, 11)
+    assert (
+        snr_db(truth(mels), create_engine(engine_name, model, EngineOptions()).run(mels))
+        >= tolerances.FLOAT32_ENGINE_SNR_DB
+    )
+
+
+def test_external_data_beside_the_file(engine_name, tmp_path):
+    path = tmp_path / "big.onnx"
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    onnx.save(model, path, save_as_external_data=True, location="big.bin", size_threshold=0)
+    mels = batch_of_mels(1, 5)
+    assert snr_db(truth(mels), open_file(engine_name, path).run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_a_name_that_is_not_utf8(engine_name, tmp_path):
+    path = tmp_path / b"mod\xe8le.onnx".decode("utf-8", "surrogateescape")
+    engine = open_file(engine_name, write(foreign(["b", 10, "t"], [], [], ["b", "n"]), path))
+    assert engine.run(batch_of_mels(1, 2)).shape == (1, 16)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_thread_counts_below_one_are_refused(engine_name, threads):
+    with pytest.raises(EngineError, match=f"threads={threads} must be at least 1"):
+        create_engine(engine_name, own_model(), EngineOptions(threads=threads))

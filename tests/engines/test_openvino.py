@@ -1,0 +1,350 @@
+"""The OpenVINO engine: precisions as executed, shapes, requests, IR, and what it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+import tolerances
+from engines.onnx_files import batch_of_mels, foreign, own_model, truth, write
+from golden.tiny import TINY, tiny_generator
+from hifigan_rt.conversion.openvino import OpenVinoSettings, export_openvino
+from hifigan_rt.engines import create_engine, openvino_shapes
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.openvino import create
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.export.openvino_package import import_openvino
+from hifigan_rt.machine import usable_cores
+from hifigan_rt.model import resolve_model
+from hifigan_rt.signal_metrics import snr_db
+
+openvino = import_openvino()
+
+
+def options(**settings: str) -> EngineOptions:
+    return EngineOptions(threads=2, settings=settings)
+
+
+def executes(precision: str) -> bool:
+    """Whether this processor computes in a precision, by what OpenVINO says of it and not by what our engine says."""
+    names = {"bfloat16": "BF16", "float16": "FP16"}
+    return names[precision] in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_info():
+    info = create(own_model(), EngineOptions(threads=1)).info
+    assert (info.name, info.precision, info.threads, info.device) == ("openvino", "float32", 1, "CPU")
+    assert openvino.get_version().startswith(info.version)
+    assert info.variant == "latency, 2d graph"
+    assert create(own_model(), EngineOptions()).info.threads == usable_cores()
+
+
+# --- precision ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_precision_is_executed_or_refused_by_name(precision):
+    if executes(precision):
+        engine = create(own_model(), EngineOptions(precision=precision))
+        assert engine.info.precision == precision
+        mels = batch_of_mels(1, 30)
+        low, high = tolerances.LOW_PRECISION_SNR_DB[precision]
+        assert low <= snr_db(truth(mels), engine.run(mels)) <= high
+    else:
+        with pytest.raises(PrecisionUnavailable, match=rf"^precision='{precision}' is not executed by OpenVINO's .*"
+                           r"it would compute in \w+ in its place; ask for"):  # fmt: skip
+            create(own_model(), EngineOptions(precision=precision))
+
+
+def test_what_the_runtime_graph_says_decides(monkeypatch):
+    """As on a processor that executes bfloat16 where float16 was asked for."""
+    monkeypatch.setattr("hifigan_rt.engines.openvino._executed_precision", lambda _: "bfloat16")
+    with pytest.raises(
+        PrecisionUnavailable,
+        match=r"precision='float16' is not executed by OpenVINO's device CPU \(.+\): it would compute in bfloat16 in "
+        r"its place; ask for bfloat16 or float32$",
+    ):
+        create(own_model(), EngineOptions(precision="float16"))
+
+
+def test_float32_is_asked_for_and_never_left_to_the_device(monkeypatch):
+    seen = []
+    real = openvino.Core.compile_model
+
+    def spy(self, model, device, properties):
+        seen.append(properties)
+        return real(self, model, device, properties)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", spy)
+    engine = create(own_model(), EngineOptions(threads=1))
+    for _ in range(openvino_shapes.FIXED_AFTER):
+        engine.run(batch_of_mels(1, 5))
+    assert len(seen) == 2  # for any shape, and for this one
+    for properties in seen:
+        assert properties["INFERENCE_PRECISION_HINT"] == "f32"
+        assert properties["INFERENCE_NUM_THREADS"] == 1
+        assert properties["ENABLE_CPU_PINNING"] is False
+        assert properties["CPU_RUNTIME_CACHE_CAPACITY"] == 0
+
+
+# --- shapes ------------------------------------------------------------------------------------------------------
+
+
+def fixed_shapes(engine) -> set:
+    return set(engine._shapes._fixed)
+
+
+def test_a_shape_that_comes_again_is_compiled_for_itself_with_the_same_bits():
+    engine = create(own_model(), options())
+    mels = batch_of_mels(2, 21)
+    first = engine.run(mels)
+    assert fixed_shapes(engine) == set()
+    for _ in range(openvino_shapes.FIXED_AFTER):
+        np.testing.assert_array_equal(engine.run(mels), first)
+    assert fixed_shapes(engine) == {(2, 10, 1, 21)}
+
+
+def test_no_more_than_a_few_shapes_are_kept_however_many_come():
+    engine = create(own_model(), options())
+    for frames in range(2, 8):
+        for _ in range(openvino_shapes.FIXED_AFTER):
+            engine.run(batch_of_mels(1, frames))
+    assert fixed_shapes(engine) == {(1, 10, 1, 2), (1, 10, 1, 3)}  # the others came no more often
+    for _ in range(3 * openvino_shapes.FIXED_AFTER):
+        engine.run(batch_of_mels(1, 7))
+    assert (1, 10, 1, 7) in fixed_shapes(engine)
+    assert len(fixed_shapes(engine)) == openvino_shapes.MAX_FIXED
+
+
+def test_lengths_are_forgotten():
+    engine = create(own_model(), options())
+    for frames in range(1, 70):
+        engine.run(batch_of_mels(1, frames))
+    assert len(engine._shapes._runs) == 64
+
+
+def test_a_graph_that_cannot_be_given_a_shape_runs_as_it_is(monkeypatch):
+    engine = create(own_model(), options())
+
+    class Stubborn:
+        def __init__(self, model):
+            self._model = model
+
+        def clone(self):
+            return self
+
+        def reshape(self, shape):
+            raise RuntimeError("no")
+
+    engine._shapes._model = Stubborn(engine._shapes._model)
+    mels = batch_of_mels(1, 6)
+    for _ in range(openvino_shapes.FIXED_AFTER + 1):
+        assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    assert fixed_shapes(engine) == set()
+
+
+def test_after_a_length_that_fails_the_others_are_as_before(tmp_path):
+    model = foreign(["b", 10, "t"], [], [("Reshape", {})], ["b", "n"])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 24], np.int64), "shape"))
+    model.graph.node[-1].input.append("shape")
+    engine = create(resolve_model(write(model, tmp_path / "foreign.onnx")), options())
+    before = engine.run(batch_of_mels(1, 3))
+    with pytest.raises(EngineError, match=r"^OpenVINO failed on a mel \[B, M, T\] = \[1, 10, 4\]: .*"):
+        engine.run(batch_of_mels(1, 4))
+    np.testing.assert_array_equal(engine.run(batch_of_mels(1, 3)), before)
+
+
+# --- settings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("graph", ["2d", "1d"])
+@pytest.mark.parametrize("hint", ["latency", "throughput"])
+def test_every_setting_computes_the_same(graph, hint):
+    engine = create(own_model(), options(graph=graph, hint=hint))
+    assert engine.info.variant == f"{hint}, {graph} graph"
+    mels = [batch_of_mels(1, frames)[0] for frames in (1, 12, 30, 7, 12, 12)]
+    for mel, audio in zip(mels, engine.run_many(mels), strict=True):
+        assert snr_db(generate(tiny_generator(), mel), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+        np.testing.assert_array_equal(audio, engine.run(mel[None])[0])
+
+
+def test_throughput_runs_several_mels_at_once(monkeypatch):
+    engine = create(own_model(), options(hint="throughput"))
+    monkeypatch.setattr(engine._shapes, "concurrency", 2)
+    together = threading.Barrier(2, timeout=20)
+
+    def run(array, stopped):
+        together.wait()
+        return np.zeros((1, 8 * array.shape[-1]), np.float32)
+
+    monkeypatch.setattr(engine._shapes, "run", run)
+    assert [audio.shape for audio in engine.run_many([batch_of_mels(1, t)[0] for t in (3, 4)])] == [(24,), (32,)]
+
+
+def test_one_failure_ends_the_others(monkeypatch):
+    engine = create(own_model(), options(hint="throughput"))
+    monkeypatch.setattr(engine._shapes, "concurrency", 2)
+
+    def run(array, stopped):
+        if array.shape[-1] == 3:
+            raise RuntimeError("Exception from src/a.cpp:1:\nout of luck")
+        assert stopped.wait(20)
+        raise RuntimeError("cancelled")
+
+    monkeypatch.setattr(engine._shapes, "run", run)
+    with pytest.raises(EngineError, match=r"^OpenVINO failed on a mel \[B, M, T\] = \[1, 10, 3\]: out of luck$"):
+        engine.run_many([batch_of_mels(1, t)[0] for t in (3, 4)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hint": "fast"}, "setting hint='fast' of engine 'openvino': choose latency, throughput"),
+        ({"hnt": "latency"}, "engine 'openvino' has no setting 'hnt': it has hint, graph; did you mean 'hint'?"),
+    ],
+)
+def test_unknown_settings(settings, message):
+    with pytest.raises(EngineError) as caught:
+        create_engine("openvino", own_model(), EngineOptions(settings=settings))
+    assert str(caught.value) == message
+
+
+def test_the_graph_of_a_file_cannot_be_chosen(tmp_path):
+    path = write(build_onnx(tiny_generator(), TINY.mel), tmp_path / "tiny.onnx")
+    with pytest.raises(EngineError, match="graph='1d' is for checkpoints"):
+        create(resolve_model(path), options(graph="1d"))
+
+
+@pytest.mark.parametrize("name", ["GPU.7", "AUTO", "banana"])
+def test_a_device_that_is_not_there_lists_what_is(name):
+    with pytest.raises(EngineUnavailable, match=rf"^device='{name}' is not there for OpenVINO: it has CPU"):
+        create(own_model(), EngineOptions(device=name))
+
+
+def test_the_cpu_by_name():
+    assert create(own_model(), EngineOptions(device="cpu")).info.device == "CPU"
+
+
+def test_execution_providers_are_of_another_engine():
+    with pytest.raises(EngineError, match="execution_provider='cpu' is for engine 'onnxruntime'"):
+        create(own_model(), EngineOptions(execution_provider="cpu"))
+
+
+# --- IR ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [OpenVinoSettings(), OpenVinoSettings(rank=3), OpenVinoSettings(batch=2)])
+def test_ir(tmp_path, settings):
+    export_openvino(tiny_generator(), TINY.mel, tmp_path / "tiny.xml", settings, verify=False)
+    engine = create(resolve_model(tmp_path), EngineOptions())
+    mels = batch_of_mels(2, 17)
+    assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    assert engine.info.variant == "latency"
+
+
+def test_ir_with_float16_weights_is_computed_in_float32(tmp_path):
+    """Its kernels say f16, after the weights; the numbers tell that the arithmetic is not."""
+    settings = OpenVinoSettings(precision="float16")
+    export_openvino(tiny_generator(), TINY.mel, tmp_path / "tiny.xml", settings, verify=False)
+    engine = create(resolve_model(tmp_path / "tiny.xml"), EngineOptions())
+    assert engine.info.precision == "float32"
+    rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in tiny_generator().weights.items()}
+    mel = batch_of_mels(1, 20)
+    exact = generate(type(tiny_generator())(tiny_generator().graph, rounded), mel[0])
+    assert snr_db(exact, engine.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_ir_under_a_name_that_is_not_utf8(tmp_path):
+    export_openvino(tiny_generator(), TINY.mel, tmp_path / "tiny.xml", verify=False)
+    folder = tmp_path / b"mod\xe8le".decode("utf-8", "surrogateescape")
+    folder.mkdir()
+    for name in ("tiny.xml", "tiny.bin"):
+        (tmp_path / name).rename(folder / name)
+    mels = batch_of_mels(1, 4)
+    engine = create(resolve_model(folder), EngineOptions())
+    assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+# --- manners -----------------------------------------------------------------------------------------------------
+
+
+def test_importing_sends_nothing_says_nothing_and_leaves_openvino_whole(tmp_path):
+    """In a fresh process without opt-out, with every connection and child process barred."""
+    program = (
+        "import sys, socket, subprocess, os, multiprocessing.process\n"
+        "def no(*_, **__): os.write(1, b'SENT'); os._exit(1)\n"
+        "socket.socket.connect = socket.create_connection = multiprocessing.process.BaseProcess.start = no\n"
+        "import numpy; from hifigan_rt.engines import create_engine\n"
+        "from hifigan_rt.engines.base import EngineOptions; from hifigan_rt.model import resolve_model\n"
+        "engine = create_engine('openvino', resolve_model(sys.argv[1]), EngineOptions(threads=3))\n"
+        "engine.run(numpy.zeros((2, 10, 30), numpy.float32))\n"
+        "import openvino; openvino.convert_model\n"
+        "assert not [name for name in sys.modules if 'openvino_telemetry' in name], 'telemetry was imported'\n"
+    )
+    path = write(build_onnx(tiny_generator(), TINY.mel), tmp_path / "tiny.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True,
+        text=True,
+        env=environment | {"HOME": str(home)},
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert list(home.iterdir()) == []
+
+
+def test_ctrl_c_ends_a_long_run_at_once_and_the_engine_goes_on(tmp_path):
+    program = (
+        "import sys, time, numpy; from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from golden.tiny import TINY; from engines.onnx_files import own_model\n"
+        "from native_generators import V1_MODEL\n"
+        "from hifigan_rt.engines import create_engine; from hifigan_rt.engines.base import EngineOptions\n"
+        "engine = create_engine('openvino', V1_MODEL, EngineOptions(threads=1))\n"
+        "mel = numpy.zeros((40, 80, 2000), numpy.float32)\n"
+        "before = engine.run(mel[:1, :, :9])\n"
+        "print('ready', flush=True)\n"
+        "try:\n    engine.run(mel)\nexcept KeyboardInterrupt:\n"
+        "    print('interrupted', numpy.array_equal(engine.run(mel[:1, :, :9]), before))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(Path(__file__).parents[1])], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "interrupted True\n"
+
+
+def test_closing_while_other_threads_run():
+    """Runs either finish or say that the engine is closed; nothing else."""
+    engine = create(own_model(), EngineOptions(threads=1))
+    mel = batch_of_mels(2, 40)
+    outcomes: list[str] = []
+
+    def work():
+        try:
+            while True:
+                engine.run(mel)
+        except EngineError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    engine.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert outcomes == ["engine 'openvino' is closed: load the model again"] * 3
