@@ -1,0 +1,225 @@
+"""`hifigan bench` as a user runs it, on a network that takes a millisecond."""
+
+import csv
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.running import clip, command, hifigan
+from golden.tiny import tiny_mel
+from hifigan_rt.benchmark.results import read_json
+from hifigan_rt.cli import main
+
+QUICK = ("--loop", "3", "--mel-len", "20", "--no-ceilings")
+
+
+def bench(*arguments, status=0, **options):
+    return hifigan("bench", "--model", "model", *arguments, status=status, **options)
+
+
+def test_candidates_in_every_case_and_all_files(place):
+    done = bench(
+        "--engines", "native,reference,native", "--batch", "1,2", "--mel-len", "20,30", "--threads", "1", "--loop", "3",
+        "-o", "out/results",
+    )  # fmt: skip
+    result = read_json(Path("out/results/bench.json"))
+    assert [(case.batch, case.mel_len, case.threads) for case in result.cases] == [
+        (1, 20, 1), (1, 30, 1), (2, 20, 1), (2, 30, 1),
+    ]  # fmt: skip
+    for case in result.cases:
+        assert [row.candidate for row in case.measurements] == ["native", "reference", "native#2"]
+        assert case.baseline == "native"
+        assert case.audio_seconds == case.batch * case.mel_len * 8 / 8000
+        for row in case.measurements:
+            assert row.failed is None
+            assert len(row.seconds) == 3
+            assert row.load_seconds > 0
+            assert row.first_seconds > 0
+            assert row.peak_memory_mib > 10
+            assert row.snr_db > 100
+            assert row.executed_threads == 1
+    assert [row.precision for row in result.cases[0].measurements] == ["float32", "float64", "float32"]
+    assert {ceiling.name for ceiling in result.ceilings} == {"multiply-adds", "memory"}
+    assert len(list(csv.reader(Path("out/results/bench.csv").read_text().splitlines()))) == 1 + 4 * 3
+    assert Path("out/results/bench.md").read_text().startswith("# Benchmark of model\n")
+    assert "# Benchmark of model\n" in done.stdout
+    assert done.stderr.count("] batch ") == 4, "one line for each case"
+    assert str(place) not in Path("out/results/bench.json").read_text(), "nothing tells whose machine it was"
+
+
+def test_json_is_what_the_file_holds(place):
+    done = bench("--engines", "native", *QUICK, "--json", "-q", "-o", "out")
+    assert json.loads(done.stdout)["cases"] == json.loads(Path("out/bench.json").read_text())["cases"]
+    assert done.stderr == ""
+
+
+def test_a_candidate_that_cannot_run_leaves_the_others(place):
+    done = bench("--engines", "native:precision=bfloat16,native", *QUICK, "-o", "out", status=1)
+    failed, native = read_json(Path("out/bench.json")).cases[0].measurements
+    assert failed.failed == "precision='bfloat16' is not offered by engine 'native': it has float32"
+    assert native.ratio.median == 1.0, "the first that has figures is the baseline"
+    assert "native:precision=bfloat16 failed" in done.stdout
+
+
+def test_recordings_and_mels_are_taken_and_repeated(place):
+    clip("clips/a.wav", seconds=0.1)
+    np.save("mel.npy", tiny_mel(7))
+    done = bench("--engines", "native", *QUICK, "--input", "mel.npy", "-o", "out")
+    assert "the data have 7 frames: they are repeated for mel_len 20" in done.stderr
+    assert read_json(Path("out/bench.json")).data_set == "mel.npy (1 clip, 7 frames)"
+    bench("--engines", "native", *QUICK, "--input", "clips", "-o", "out", "--overwrite")
+    assert read_json(Path("out/bench.json")).data_set == "clips (1 clip, 100 frames)"
+
+
+def test_an_earlier_result_and_figures_of_another_machine_join_the_tables(place):
+    bench("--engines", "native", *QUICK, "-o", "before")
+    Path("summary.json").write_text(json.dumps({"NPU_compute_time": {"mean": 2.0, "count": 10}, "throughput": 500.0}))
+    Path("eval.json").write_text(json.dumps({"accuracy": "PESQ 3.9"}))
+    done = bench(
+        "--engines", "native", *QUICK, "--from", "before/bench.json", "--eval", "eval.json",
+        "--ais-bench", "summary.json:mel_len=20:batch=1:device=Ascend 310P3",
+    )  # fmt: skip
+    assert "Against the result of " in done.stdout
+    assert "| Ascend 310P3 | " in done.stdout
+    assert "PESQ 3.9" in done.stdout
+
+
+def test_a_converted_model_takes_its_truth_from_the_checkpoint(place):
+    hifigan("export", "onnx", "model", "-o", "tiny.onnx")
+    done = bench("--model", "tiny.onnx", "--engines", "onnxruntime", *QUICK, "-o", "out")
+    assert "no SNR: the model is one of ONNX files" in done.stderr
+    bench("--model", "tiny.onnx", "--reference", "model", "--engines", "all", *QUICK, "-o", "out", "--overwrite")
+    rows = read_json(Path("out/bench.json")).cases[0].measurements
+    assert "native" not in [row.engine for row in rows], "it does not run ONNX files"
+    assert all(row.snr_db > 100 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--engines", "natve"], 1, "did you mean 'native'?"),
+        (["--engines", "native,"], 2, "names nothing at one place"),
+        (["--engines", "native:mode"], 1, "'mode' is not KEY=VALUE"),
+        (["--engines", "native:mode=x"], 1, "has no setting 'mode'"),
+        (["--engines", "all:mode=x"], 1, "settings belong to one engine"),
+        (["--engines", "all", "--precision", "int3"], 1, "no engine can run checkpoints in int3"),
+        (["--engines", "native", "--device", "GPU"], 1, "take no device"),
+        (["--engines", "native", "--engine-option", "a=b"], 1, "none of native has such a setting"),
+        (["--batch", "0"], 2, "'0' is no whole number from 1"),
+        (["--mel-len", "0"], 2, "'0' is no whole number from 1"),
+        (["--mel-len", "1e3"], 2, "'1e3' is no whole number"),
+        (["--threads", "1,,2"], 2, "'' is no whole number"),
+        (["--loop", "0"], 2, "--loop"),
+        (["--input", "nowhere"], 1, "neither a file nor a folder"),
+        (["--from", "nowhere.json"], 1, "cannot be read"),
+        (["--ais-bench", "nowhere.json"], 1, "cannot be read"),
+        (["--ais-bench", "x.json:batch=none"], 2, "no whole number"),
+        (["--eval", "nowhere.json"], 1, "cannot be read"),
+        (["--reference", "nowhere"], 1, "neither a file"),
+        (["-o", "model/config.json/x"], 1, "cannot be made"),
+        (["-o", "full"], 1, "holds bench.json already"),
+    ],
+)
+def test_wrong_inputs_are_refused_before_anything_is_measured(place, capsys, arguments, status, text):
+    Path("full").mkdir()
+    Path("full/bench.json").write_text("{}")
+    assert main(["bench", "--model", "model", *arguments]) == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("hifigan: error: ")
+    assert text in shown.err
+
+
+def test_a_full_disk_is_told(place):
+    with Path("/dev/full").open("w") as full:
+        done = bench("--engines", "native", *QUICK, status=1, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert "standard output cannot be written" in done.stderr
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def workers_of(pid):
+    return [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/stat")
+        if path.exists() and path.read_text().rpartition(")")[2].split()[1] == str(pid)
+    ]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_ends_all_workers_and_keeps_what_was_measured(place, number, status):
+    process = subprocess.Popen(
+        command("bench", "--model", "model", "--engines", "native,reference", "--mel-len", "20,200", "--loop", "100000",
+                "--max-seconds", "2", "--no-ceilings", "-o", "out"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # As if a shell had not started it in the background, which makes it ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    try:
+        # The first case is written when it is finished; the second has two workers.
+        wait_until(lambda: Path("out/bench.json").exists() and len(workers_of(process.pid)) == 2)
+        workers = workers_of(process.pid)
+        time.sleep(0.3)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == status
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    result = read_json(Path("out/bench.json"))
+    assert len(result.cases) == 2
+    assert any(note.startswith("interrupted in the case of batch 1, mel_len 200") for note in result.notes)
+    lengths = {len(row.seconds) for row in result.cases[1].measurements}
+    assert len(lengths) == 1, "rounds that all finished"
+    assert Path("out/bench.md").exists()
+
+
+def test_modules_in_the_working_folder_are_not_imported(place):
+    Path("json.py").write_text("raise SystemExit('the wrong json')")
+    Path("numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    script = str(Path(sys.executable).with_name("hifigan"))
+    done = subprocess.run(
+        [script, "bench", "--model", "model", "--engines", "native", *QUICK], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_terminal_gets_a_table_that_changes_in_place(place):
+    parent, child = pty.openpty()
+    arguments = command("bench", "--model", "model", "--engines", "native,native", *QUICK)
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=child, env=os.environ | {"COLUMNS": "60"})
+    os.close(child)
+    seen = b""
+    while True:
+        try:
+            part = os.read(parent, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    os.close(parent)
+    assert process.wait(timeout=60) == 0
+    text = seen.decode()
+    assert "[1/1] batch 1, mel_len 20" in text
+    assert "\x1b[3A" in text, "drawn over what was there"
+    assert all(len(line.replace("\x1b[2K", "").lstrip("\r")) < 70 for line in text.split("\r\n"))
+    last = text.rpartition("\x1b[3A")[2]
+    assert "3 rounds" in last
+    assert textwrap.dedent(last).count("native") == 3
