@@ -13,7 +13,17 @@ import pytest
 import tolerances
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import AudioError, EvaluationError, MetricUnavailable
-from hifigan_rt.evaluation.metrics import METRICS, available_metrics, check_metrics, compute, registry, why_unavailable
+from hifigan_rt.evaluation.metrics import (
+    METRICS,
+    available_metrics,
+    cepstral,
+    check_metrics,
+    compute,
+    correlation,
+    registry,
+    spectral,
+    why_unavailable,
+)
 
 SAMPLE_RATE = 22050
 MEL = PRESETS["v1"].mel
@@ -189,6 +199,16 @@ def test_offset_and_overshoot_have_values(clip):
     assert all(result.defined for result in results.values())
     assert results["clipped_samples"].value == np.count_nonzero(np.abs(3 * clip) >= 32767 / 32768) > 0
     assert results["peak"].value == pytest.approx(20 * math.log10(np.abs(3 * clip).max()))
+
+
+@pytest.mark.parametrize(("module", "block"), [(spectral, "_BLOCK_VALUES"), (correlation, "_BLOCK_FRAMES"),
+                                               (cepstral, "_BLOCK_FRAMES")])  # fmt: skip
+def test_blocks_change_nothing(clip, monkeypatch, module, block):
+    keys = ("mr_stft", "lsd", "mcd", "f0_rmse_cents", "vuv_f1", "periodicity_rmse")
+    whole = compute(keys, clip, noisy(clip), SAMPLE_RATE).results
+    monkeypatch.setattr(module, block, 77)
+    for key, result in compute(keys, clip, noisy(clip), SAMPLE_RATE).results.items():
+        assert result.value == pytest.approx(whole[key].value, rel=tolerances.METRIC_AGAINST_SAME_FORMULA), key
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000, 24000, 48000])

@@ -18,31 +18,44 @@ from hifigan_rt.evaluation.metrics.results import MetricResult, undefined
 
 ORDER = 24
 
+_BLOCK_FRAMES = 1000
+"""Frames analysed at once: 20 MB of envelopes and their transforms, whatever the length of the clip."""
+
 
 def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
     """`mcd`."""
     for role, samples in zip(("reference", "generated signal"), clips.pair, strict=True):
         if not samples.any():
             return undefined(keys, f"the {role} is digital silence, which has no spectral envelope")
-    cepstra = [
-        mel_cepstrum(envelope(samples, track, clips.sample_rate), ORDER, all_pass_constant(clips.sample_rate))
-        for samples, track in zip(clips.pair, track_pair(clips), strict=True)
-    ]
-    return dict.fromkeys(keys, MetricResult(mel_cepstral_distortion_db(*cepstra)))
+    tracks = track_pair(clips)
+    distances = []
+    for first in range(0, len(tracks[0].f0_hz), _BLOCK_FRAMES):
+        frames = slice(first, first + _BLOCK_FRAMES)
+        cepstra = [
+            mel_cepstrum(
+                envelope(samples, track, frames, clips.sample_rate), ORDER, all_pass_constant(clips.sample_rate)
+            )
+            for samples, track in zip(clips.pair, tracks, strict=True)
+        ]
+        distances.append(mel_cepstral_distances_db(*cepstra))
+    return dict.fromkeys(keys, MetricResult(float(np.mean(np.concatenate(distances)))))
 
 
-def envelope(samples: np.ndarray, track: PitchTrack, sample_rate: int) -> np.ndarray:
+def envelope(samples: np.ndarray, track: PitchTrack, frames: slice, sample_rate: int) -> np.ndarray:
     """CheapTrick's spectral envelope with its default transform (1,024 at 22,050 Hz), power `[T, bins]`."""
     import pyworld
 
-    power: np.ndarray = pyworld.cheaptrick(np.ascontiguousarray(samples), track.f0_hz, track.seconds, sample_rate)
+    power: np.ndarray = pyworld.cheaptrick(
+        np.ascontiguousarray(samples), track.f0_hz[frames], track.seconds[frames], sample_rate
+    )
     return power
 
 
-def mel_cepstral_distortion_db(reference: np.ndarray, generated: np.ndarray) -> float:
-    """Mean over frames of the distance of mel-cepstra `[T, order + 1]` in dB, c0 left out."""
+def mel_cepstral_distances_db(reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """The distance of mel-cepstra `[T, order + 1]` in dB, frame by frame, c0 left out: float64 `[T]`."""
     difference = reference[:, 1:] - generated[:, 1:]
-    return float(10 / math.log(10) * np.mean(np.sqrt(2 * np.sum(difference**2, axis=1))))
+    distances: np.ndarray = 10 / math.log(10) * np.sqrt(2 * np.sum(difference**2, axis=1))
+    return distances
 
 
 def mel_cepstrum(power: np.ndarray, order: int, alpha: float) -> np.ndarray:

@@ -86,7 +86,8 @@ class Clips:
 
         # soxr takes what lies beyond the ends for 0, and at the step to it an offset would ring.
         offset = samples.mean()
-        return np.asarray(soxr.resample(samples - offset, self.sample_rate, sample_rate, quality="HQ")) + offset
+        resampled: np.ndarray = soxr.resample(samples - offset, self.sample_rate, sample_rate, quality="HQ") + offset
+        return resampled
 
 
 def _check(role: str, samples: np.ndarray) -> None:

@@ -5,6 +5,7 @@ The classical ground of pitch trackers (D. Talkin: A robust algorithm for pitch 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ _CENTRE = (WINDOW + HOP_LENGTH) // 2
 
 @dataclass(frozen=True)
 class Correlation:
-    """Of one signal, frame by frame every 5 ms."""
+    """Of a stretch of a signal, frame by frame every 5 ms."""
 
     values: np.ndarray
     """float64 `[T, lags]` in [-1, 1], lags from `SHORTEST_LAG` to `LONGEST_LAG` samples."""
@@ -36,19 +37,19 @@ class Correlation:
     """float64 `[T]`, of the frame's window without its mean."""
 
 
-def correlate(samples: np.ndarray) -> Correlation:
-    """Correlate float64 `[N]` at `SAMPLE_RATE`; T is 1 + N // `HOP_LENGTH`.
+def correlate(samples: np.ndarray) -> Iterator[Correlation]:
+    """Correlate float64 `[N]` at `SAMPLE_RATE`, a block of frames at a time; 1 + N // `HOP_LENGTH` frames in all.
 
     Beyond the ends the first and the last sample go on: zeros would make a step of an offset, and a step correlates.
     """
     count = 1 + len(samples) // HOP_LENGTH
     padded = np.pad(samples, (_CENTRE, _SPAN), mode="edge")
     frames = np.lib.stride_tricks.sliding_window_view(padded, _SPAN)[::HOP_LENGTH][:count]
-    blocks = [_correlate_frames(frames[first : first + _BLOCK_FRAMES]) for first in range(0, count, _BLOCK_FRAMES)]
-    return Correlation(np.concatenate([values for values, _ in blocks]), np.concatenate([rms for _, rms in blocks]))
+    for first in range(0, count, _BLOCK_FRAMES):
+        yield _correlate_frames(frames[first : first + _BLOCK_FRAMES])
 
 
-def _correlate_frames(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _correlate_frames(frames: np.ndarray) -> Correlation:
     frames = frames - frames.mean(axis=1, keepdims=True)
     spectrum = np.fft.rfft(frames, _N_FFT, axis=1)
     window_spectrum = np.fft.rfft(frames[:, :WINDOW], _N_FFT, axis=1)
@@ -57,4 +58,4 @@ def _correlate_frames(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     energies = running[:, WINDOW:] - running[:, : LONGEST_LAG + 1]
     # The floor keeps lags that lead into digital silence from dividing by 0; the rounding of the sums lies below it.
     scale = np.sqrt(np.maximum(energies[:, :1] * energies[:, SHORTEST_LAG:], 1e-12))
-    return np.clip(products / scale, -1.0, 1.0), np.sqrt(energies[:, 0] / WINDOW)
+    return Correlation(np.clip(products / scale, -1.0, 1.0), np.sqrt(energies[:, 0] / WINDOW))

@@ -60,12 +60,15 @@ class PitchTrack:
 
 def track_pitch(samples: np.ndarray) -> PitchTrack:
     """Track float64 `[N]` at `SAMPLE_RATE`."""
-    correlation = correlate(samples)
-    loud = correlation.rms >= SILENCE_RMS
-    periodicity = np.where(loud, correlation.values.max(axis=1).clip(0.0), 0.0)
-    f0_hz, strength = _candidates(correlation)
-    strength[~loud] = -np.inf
-    return PitchTrack(_best_path(f0_hz, strength), periodicity)
+    periodicities, frequencies, strengths = [], [], []
+    for correlation in correlate(samples):
+        loud = correlation.rms >= SILENCE_RMS
+        f0_hz, strength = _candidates(correlation)
+        frequencies.append(f0_hz)
+        strengths.append(np.where(loud[:, None], strength, -np.inf))
+        periodicities.append(np.where(loud, correlation.values.max(axis=1).clip(0.0), 0.0))
+    path = _best_path(np.concatenate(frequencies), np.concatenate(strengths))
+    return PitchTrack(path, np.concatenate(periodicities))
 
 
 def track_pair(clips: Clips) -> tuple[PitchTrack, PitchTrack]:
