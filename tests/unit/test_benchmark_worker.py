@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,4 +63,100 @@ def test_a_worker_that_dies_is_told_apart_from_an_error(tmp_path):
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(CandidateFailed, match="its process was ended by SIGKILL"):
         worker.run()
+    worker.close()
+
+
+STUBBORN = """
+import os, signal, subprocess, sys, time
+import numpy as np
+from hifigan_rt.benchmark.worker import Executed, Load, serve
+
+class Candidate:
+    executed = Executed("stub", "float32", 1)
+    compute_seconds = None
+
+    def __init__(self, job):
+        self.job, self.calls = job, 0
+        if job["fault"] == "hangs while loading":
+            time.sleep(600)
+        if job["fault"] == "prints":
+            print("not an answer")
+            os.write(1, b"nor is this")
+        if job["fault"] == "leaves a child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            open(job["note"], "w").write(str(child.pid))
+
+    def run(self, mel):
+        self.calls += 1
+        if self.calls == 2 and self.job["fault"] == "hangs":
+            time.sleep(600)
+        if self.calls == 2 and self.job["fault"] == "dies":
+            os._exit(7)
+        if self.job["fault"] == "has a clock":
+            self.compute_seconds = 0.125
+        return mel[:, 0]
+
+def main():
+    serve(lambda job: Load(lambda: Candidate(job), job["mel"], 1))
+"""
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    (tmp_path / "stubborn_candidate.py").write_text(STUBBORN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    np.save(tmp_path / "mel.npy", np.zeros((1, 2, 3), np.float32))
+
+    def start_stub(fault):
+        job = {"fault": fault, "mel": str(tmp_path / "mel.npy"), "note": str(tmp_path / "note")}
+        return WorkerProcess("stubborn_candidate", job, 1, tmp_path / "log", timeout_seconds=8)
+
+    return start_stub
+
+
+def test_a_worker_that_hangs_is_ended(stub):
+    worker = stub("hangs")
+    with pytest.raises(CandidateFailed, match="it gave no answer within 8 s and was ended"):
+        worker.run()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
+
+
+def test_a_worker_that_ends_tells_its_status(stub):
+    with pytest.raises(CandidateFailed, match="its process ended with status 7"):
+        stub("dies").run()
+
+
+def test_what_a_runtime_prints_is_no_answer(stub, tmp_path):
+    worker = stub("prints")
+    assert worker.run()[0] >= 0
+    worker.close()
+    worker.close()
+    assert "not an answer" in (tmp_path / "log").read_text()
+
+
+def test_what_a_worker_started_ends_with_it(stub, tmp_path):
+    worker = stub("leaves a child")
+    child = int((tmp_path / "note").read_text())
+    worker.close()
+    deadline = time.monotonic() + 10
+    # The orphan's new parent takes a moment to collect it.
+    while time.monotonic() < deadline and "State:\tZ" not in status_of(child):
+        time.sleep(0.02)
+        if not status_of(child):
+            break
+    assert status_of(child) == "" or "State:\tZ" in status_of(child)
+
+
+def status_of(pid):
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+
+
+def test_a_device_clock_is_taken_where_there_is_one(stub):
+    worker = stub("has a clock")
+    assert worker.facts["device_clock"]
+    assert worker.run()[0] == 0.125
     worker.close()
