@@ -157,6 +157,10 @@ def test_auto_takes_it_for_om_files_only(place, tmp_path):
         choose_engine("ascend", "weights")
     with pytest.raises(EngineError, match=r"engine 'native' does not run Ascend \.om files: choose auto or ascend"):
         choose_engine("native", "om")
+    with pytest.raises(
+        EngineError, match=r"^execution_provider='cann': only engine 'onnxruntime' has them, and it does"
+    ):
+        choose_engine("auto", "om", execution_provider="cann")
 
 
 @pytest.mark.parametrize("device", ["", "a", "0,", "0,0", "256", "-1", "0;1", "1.0"])

@@ -154,6 +154,11 @@ def choose_engine(name: str, kind: ModelKind = "weights", *, execution_provider:
         if reason is None:
             return candidate
         reasons.append(reason)
+    if not reasons:
+        raise EngineError(
+            f"execution_provider={execution_provider!r}: only engine 'onnxruntime' has them, and it does not run "
+            f"{KIND_NAMES[kind]}"
+        )
     raise EngineUnavailable("; ".join(reasons))
 
 
