@@ -51,6 +51,11 @@ class Vocoder:
         return self._engine.info
 
     @property
+    def engine(self) -> Engine:
+        """What computes, for those who check mels and share out the processor themselves."""
+        return self._engine
+
+    @property
     def graph(self) -> Graph | None:
         """The generator's layers; None for a converted file without metadata or config."""
         return self._graph

@@ -56,6 +56,8 @@ class Engine(ABC):
     """A loaded model that turns mels into audio. Safe to call from several threads."""
 
     info: EngineInfo
+    offline_segment_frames: int | None = None
+    """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
     compute_seconds: float | None = None
     """Of the last call by the device's own clock, for benchmarks; None where it has none."""
 

@@ -141,6 +141,7 @@ class NativeEngine(Engine):
         super().__init__()
         self._generator: _native.Generator | None = generator
         self._graph = graph
+        self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
         device = f"cpu ({generator.isa})"
         self.info = EngineInfo("native", version("hifigan-rt"), "float32", generator.threads, device, variant)

@@ -1,0 +1,1 @@
+"""Serves loaded models over HTTP and WebSocket: limits, models, scheduling, routes, metrics."""
