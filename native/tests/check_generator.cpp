@@ -1,12 +1,13 @@
 // Tiny generators of V1's, V2's and V3's shape through the whole core, for the sanitizers and for emulated processors: streams
-// equal the whole bit for bit, threads and batches change nothing, callers may come at once, and nothing is read outside its
-// buffer even at length 1.
+// equal the whole bit for bit, threads and batches change nothing, callers may come at once, nothing is read outside its buffer
+// even at length 1, and the machine's ceilings are measured.
 // usage: check_generator [ISA | all]; prints one line per ISA and ends with 1 if anything is wrong.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <thread>
 
+#include "core/ceiling.h"
 #include "kernels/cpu_features.h"
 #include "networks.h"
 
@@ -106,6 +107,18 @@ void check_callers(const char* isa) {
   expect(same(run(generator, mel, 9), expected), isa, "an interruption leaves something behind");
 }
 
+void check_ceilings(const char* isa) {
+  for (const int threads : {1, 3}) {
+    const double speed = multiply_adds_per_second(*find_kernels(isa), threads, 0.002);
+    expect(speed > 0 && std::isfinite(speed), isa, "no speed of multiply-adds");
+    // Fewer bytes than threads have vectors, and a size that they do not share evenly.
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{100001}}) {
+      const MemorySpeed memory = memory_speed(threads, bytes, 0.002);
+      expect(memory.read_bytes > 0 && memory.copy_bytes > 0, isa, "no speed of memory");
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hifigan
 
@@ -118,6 +131,7 @@ int main(int count, char** arguments) {
       for (const char* name : {"v1", "v2", "v3"}) check_network(isa.c_str(), name, name[1] == '2' ? 32 : 48, algorithm);
     }
     check_callers(isa.c_str());
+    check_ceilings(isa.c_str());
     std::printf("%s: checked\n", isa.c_str());
   }
   return failures ? 1 : 0;

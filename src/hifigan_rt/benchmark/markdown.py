@@ -36,7 +36,8 @@ _DEFINITIONS = (
     "without importing; first: the first inference, compilation included.",
     "GFLOPS eff.: two operations per multiply-add of direct convolution, whatever the engine really does, so more than "
     "100 % of the measured ceiling is possible. The ratio is the median of time / the baseline's time in the same "
-    'rounds with its 95 % bootstrap interval; "not resolved": wider than 5 % to either side, or under six rounds.',
+    'rounds with its 95 % interval; "not resolved": wider than 5 % to either side, under six rounds, or others used '
+    "more than a quarter of the processors.",
 )
 
 

@@ -1,0 +1,47 @@
+"""`hifigan bench` on .om files of the simulator."""
+
+import json
+
+import pytest
+
+from engines.ascend_models import Place
+from golden.tiny import write_tiny
+from hifigan_rt.cli import main
+
+
+@pytest.fixture
+def bench(place: Place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "tiny")
+
+    def run(om, *arguments, status=0):
+        options = ["--config", "tiny/config.json", "--loop", "3", "--no-ceilings", *arguments]
+        assert main(["bench", "--model", str(om), *options]) == status
+        return capsys.readouterr()
+
+    return run
+
+
+def test_an_om_file_is_measured_at_its_gears_and_marked_as_simulated(place, bench):
+    shown = bench(place.om((250, 500)), "--reference", "tiny", "--json")
+    result = json.loads(shown.out)
+    assert [(case["batch"], case["mel_len"]) for case in result["cases"]] == [(1, 250), (1, 500)]
+    for case in result["cases"]:
+        (row,) = case["measurements"]
+        assert row["failed"] is None
+        assert row["engine"] == "ascend"
+        assert row["simulated"]
+        assert row["snr_db"] > 100
+    assert "ascend: times are the device's own, as ais_bench counts them" in result["notes"]
+
+
+def test_what_would_be_padded_is_refused(place, bench):
+    shown = bench(place.om((250, 500), batch=2), "--mel-len", "250,300", "--batch", "2", status=2)
+    assert "was compiled for batch x mel_len of 2x250, 2x500: 2x300 would be measured with padding" in shown.err
+    assert bench(place.om((250, 500), batch=2), "--batch", "1", status=2).out == ""
+
+
+def test_the_tables_say_simulated(place, bench):
+    shown = bench(place.om((250,)))
+    assert "simulated on CPU; not Ascend performance" in shown.out
+    assert "no SNR: the model is one of Ascend .om files" in shown.err
