@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from math import nan
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 
-from hifigan_rt.errors import DatasetError
-from hifigan_rt.files import atomic_writer
+from hifigan_rt import records
 
 FORMAT = 1
 
@@ -196,8 +192,7 @@ def median_others(case: Case) -> float | None:
 
 def to_json(result: BenchmarkResult) -> dict[str, Any]:
     """A result as JSON has it; a figure that is not finite stands as null."""
-    content: dict[str, Any] = _finite({"format": FORMAT} | asdict(result))
-    return content
+    return records.to_json(result, FORMAT)
 
 
 def write_json(result: BenchmarkResult, path: Path) -> None:
@@ -206,8 +201,7 @@ def write_json(result: BenchmarkResult, path: Path) -> None:
     Raises:
         OutputError: the file could not be written.
     """
-    with atomic_writer(path) as file:
-        file.write(json.dumps(to_json(result), indent=1, allow_nan=False).encode() + b"\n")
+    records.write_json(to_json(result), path)
 
 
 def read_json(path: Path) -> BenchmarkResult:
@@ -216,41 +210,4 @@ def read_json(path: Path) -> BenchmarkResult:
     Raises:
         DatasetError: the file is not there, or is something else.
     """
-    text = f"{str(path)!r} is no result of 'hifigan bench' in format {FORMAT}: give the JSON that -o wrote"
-    try:
-        content = json.loads(path.read_bytes())
-        if content.pop("format") == FORMAT:
-            result: BenchmarkResult = _decoded(BenchmarkResult, content)
-            return result
-    except OSError as error:
-        raise DatasetError(f"benchmark result {str(path)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise DatasetError(text) from error
-    raise DatasetError(text)
-
-
-def _decoded(kind: Any, value: Any) -> Any:
-    """Build a value of the annotated type from JSON; a number that was not finite comes back as NaN."""
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(**{name: _decoded(hints[name], entry) for name, entry in dict(value).items()})
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return None if value is None else _decoded(arguments[0], value)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decoded(arguments[0], entry) for entry in value)
-    if kind is float and not isinstance(value, (str, bool)):
-        return nan if value is None else float(value)
-    if isinstance(value, origin or kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise TypeError(f"{value!r} is no {kind}")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return value
+    return records.read_json(BenchmarkResult, path, FORMAT, title="benchmark result", command="hifigan bench")

@@ -1,0 +1,99 @@
+"""The record of an evaluation, to JSON and back."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from evaluation_records import result
+from hifigan_rt.errors import DatasetError
+from hifigan_rt.evaluation.results import Clip, ClipScores, Score, read_json, to_json, write_json
+
+
+def test_a_result_survives_its_json(tmp_path):
+    made = result()
+    write_json(made, tmp_path / "report.json")
+    again = read_json(tmp_path / "report.json")
+    # NaN differs from itself: compared as JSON has them.
+    assert to_json(again) == to_json(made)
+    assert again.mel == made.mel
+    assert again.systems == made.systems
+    assert again.comparisons == made.comparisons
+    first, undefined = again.scores[0].scores["snr"], again.scores[2].scores["snr"]
+    assert first == Score(math.inf, "identical")
+    assert math.isnan(undefined.value)
+    assert undefined.reason == "the reference is digital silence"
+
+
+def test_json_has_no_number_that_json_does_not_know(tmp_path):
+    write_json(result(), tmp_path / "report.json")
+
+    def refuse(text):
+        raise AssertionError(text)
+
+    content = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert content["format"] == 1
+    assert content["accuracy"] == "STOI 0.970"
+    assert content["scores"][0]["scores"]["snr"] == {"value": "Infinity", "reason": "identical"}
+    assert content["scores"][2]["scores"]["snr"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"sample_rate": 22050.5},
+        {"sample_rate": True},
+        {"metrics": {}},
+        {"systems": [{"name": "a", "kind": "rumour"}]},
+        {"systems": [{"name": "a", "kind": "model", "settings": {"mode": 1}}]},
+        {"left_out": ["stoi"]},
+        {"scores": [{"system": "a", "clip": "b", "scores": {"stoi": {"value": "high"}}}]},
+        {"unknown": 1},
+        {"mel": {"sample_rate": 0}},
+        {"clips": None},
+    ],
+    ids=str,
+)
+def test_what_is_not_such_a_result_is_refused(tmp_path, change):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(to_json(result()) | change))
+    with pytest.raises(DatasetError, match=r"is no result of 'hifigan eval' in format 1: give the JSON that -o wrote"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"null", b"[" * 100_000])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "report.json"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="is no result"):
+        read_json(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DatasetError, match=r"evaluation report '.*absent\.json' cannot be read: No such file"):
+        read_json(tmp_path / "absent.json")
+
+
+def test_rows_are_found_by_system_and_metric():
+    made = result()
+    assert [row.clip for row in made.scores_of("bfloat16")] == ["a", "b", "sub/c"]
+    assert made.summary_of("bfloat16", "stoi").summary.interval.mean == pytest.approx(0.96)
+    assert made.summary_of("bfloat16", "pesq_wb") is None
+
+
+def test_complete_means_every_clip_of_every_system():
+    made = result()
+    assert not made.complete
+    scores = tuple(row for row in made.scores if row.failed is None)
+    assert dataclasses.replace(made, scores=scores).complete
+    assert not dataclasses.replace(made, scores=scores, clips=(Clip("a", problem="damaged"),)).complete
+    assert ClipScores("a", "b").failed is None
+
+
+def test_a_result_without_gates_passes():
+    made = result()
+    assert made.passed
+    assert dataclasses.replace(made, gates=()).passed
+    assert not dataclasses.replace(made, gates=(dataclasses.replace(made.gates[0], passed=False),)).passed
