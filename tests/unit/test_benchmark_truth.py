@@ -14,6 +14,10 @@ ODD = GeneratorConfig(8, (3, 2), (8, 5), "1", (3,), ((1, 3, 5),), num_mels=10)
 """Its output has samples beyond T * hop."""
 
 
+LOUD = 20
+"""First of the loudest frames of the first clip."""
+
+
 @pytest.fixture(params=["even", "odd"])
 def generator(request, monkeypatch):
     # So little that the tiny network is compared at its ends.
@@ -25,7 +29,9 @@ def generator(request, monkeypatch):
 
 
 def batch(frames, items=3):
-    return np.stack([tiny_mel(frames, seed=seed) for seed in range(items)])
+    mel = np.stack([tiny_mel(frames, seed=seed) for seed in range(items)])
+    mel[0, :, LOUD : LOUD + 16] += 3.0
+    return mel
 
 
 @pytest.mark.parametrize("frames", [1, 16, 32, 33, 40, 100])
@@ -38,6 +44,8 @@ def test_pieces_are_exactly_what_the_whole_clips_hold(generator, frames):
     hop = generator.graph.hop_length
     for piece, audio in computed:
         np.testing.assert_allclose(audio, whole[piece.item, piece.start * hop :][: len(audio)], rtol=0, atol=1e-13)
+    if frames > 40:
+        assert [(piece.item, piece.start) for piece, _ in computed] == [(0, LOUD), (2, frames - 16)]
     assert sum(piece.end - piece.start for piece, _ in computed) == (32 if frames > 32 else 2 * frames)
     end = [(piece, audio) for piece, audio in computed if piece.end == frames and piece.item == 2]
     assert len(end) == 1, "the end of the last clip is compared"
@@ -53,12 +61,12 @@ def test_the_ratio_is_that_of_the_pieces(generator):
     assert ratio == pytest.approx(snr_db(whole, noisy), abs=1.5)
 
 
-@pytest.mark.parametrize("where", [(0, 0), (2, -1)])
-def test_a_fault_at_either_end_is_seen(generator, where):
+@pytest.mark.parametrize(("item", "frame"), [(0, LOUD + 8), (2, 99)])
+def test_a_fault_in_either_piece_is_seen(generator, item, frame):
     mel = batch(100)
     truth = Truth(generator)
     audio = np.stack([generate(generator, item) for item in mel])
-    audio[where] += 1.0
+    audio[item, frame * generator.graph.hop_length] += 1.0
     assert truth.snr_db(truth.compute(mel), audio) < 40
 
 
@@ -75,7 +83,7 @@ def test_a_piece_that_cases_share_is_computed_once(generator, monkeypatch):
     long = batch(200)
     for frames in (100, 150, 200):
         truth.compute(long[:, :, :frames])
-    assert len(calls) == 1 + 3, "one beginning, three ends"
+    assert len(calls) == 1 + 3, "one that all have, three ends"
 
 
 def test_small_networks_are_compared_whole():
