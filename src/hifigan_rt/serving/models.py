@@ -16,6 +16,7 @@ import numpy as np
 from hifigan_rt.errors import ConfigError, HifiganError, MelError
 from hifigan_rt.mel_check import check_mel, likely_other_convention
 from hifigan_rt.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.serving.settings import ServerSettings
 from hifigan_rt.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
 
@@ -131,7 +132,12 @@ class ModelPool:
     """
 
     def __init__(
-        self, sources: Mapping[str, Callable[[], Vocoder]], telemetry: Telemetry, *, default: str | None = None
+        self,
+        sources: Mapping[str, Callable[[], Vocoder]],
+        telemetry: Telemetry,
+        *,
+        default: str | None = None,
+        segments: Sequence[int] = (ServerSettings.live_segment_frames, ServerSettings.streamed_segment_frames),
     ) -> None:
         """Name the models; nothing is loaded yet.
 
@@ -139,6 +145,8 @@ class ModelPool:
             sources: what loads each model, called in a thread of its own, anew at every reload.
             telemetry: where loads are counted.
             default: the model of requests that name none; the first by default.
+            segments: lengths of streams' segments that are prepared while a model is loaded; others are prepared when
+                the first stream asks for them, which takes its time.
 
         Raises:
             ConfigError: there is no model, or the default is none of them.
@@ -149,6 +157,7 @@ class ModelPool:
         if self.default not in sources:
             raise ConfigError(f"the default model {self.default!r} is none of {', '.join(sources)}")
         self._telemetry = telemetry
+        self._segments = tuple(segments)
         self._slots = {name: _Slot(name, load) for name, load in sources.items()}
         self._closed = False
 
@@ -258,7 +267,7 @@ class ModelPool:
     async def _loading(self, slot: _Slot) -> None:
         slot.state = "loading"
         try:
-            loaded = await asyncio.to_thread(_loaded, slot.name, slot.load)
+            loaded = await asyncio.to_thread(_loaded, slot.name, slot.load, self._segments)
         except Exception as error:
             slot.state, slot.error = "failed", str(error)
             slot.retry_at = time.monotonic() + _SECONDS_BETWEEN_FAILURES
@@ -315,11 +324,11 @@ class _Slot:
             before.let_go()
 
 
-def _loaded(name: str, load: Callable[[], Vocoder]) -> _Loaded:
+def _loaded(name: str, load: Callable[[], Vocoder], segments: Sequence[int]) -> _Loaded:
     vocoder = load()
     try:
         hop_length = _served_hop_length(vocoder)
-        _warm_up(vocoder)
+        _warm_up(vocoder, segments)
     except BaseException:
         vocoder.close()
         raise
@@ -335,10 +344,19 @@ def _served_hop_length(vocoder: Vocoder) -> int:
     return hop_length
 
 
-def _warm_up(vocoder: Vocoder) -> None:
-    """The first inference loads caches, and in some engines compiles: no client shall wait for that."""
-    if vocoder.num_mels is not None:
-        vocoder.engine.run(np.full((1, vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32))
+def _warm_up(vocoder: Vocoder, segments: Sequence[int]) -> None:
+    """The first inference loads caches, and packs weights or compiles: no client shall wait for that."""
+    if vocoder.num_mels is None:
+        return
+    mel = np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32)
+    vocoder.engine.run(mel[None])
+    if vocoder.graph is None:
+        return
+    for segment_frames in segments:
+        stream = vocoder.engine.stream(segment_frames, vocoder.graph)
+        stream.push(mel)
+        stream.finish()
+        stream.close()
 
 
 def _text_of_failure(name: str) -> str:

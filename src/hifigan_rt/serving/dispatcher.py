@@ -1,0 +1,221 @@
+"""Computes the blocks of all works, one after the other, each on all cores."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from hifigan_rt.serving.failures import (
+    DeadlineExceeded,
+    InternalFailure,
+    QueueFull,
+    ServingError,
+    ShuttingDown,
+    TooManyRequests,
+    as_serving_error,
+)
+from hifigan_rt.serving.ordering import Ordering
+from hifigan_rt.serving.settings import ServerSettings
+from hifigan_rt.serving.speed import Speed
+from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.serving.work import Work
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """The works, and one thread that computes their blocks.
+
+    Whatever clients call takes the lock for microseconds: the engine runs without it.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, telemetry: Telemetry, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Start with no works, and without the thread: see `start`."""
+        self.lock = threading.Condition()
+        self._settings = settings
+        self._telemetry = telemetry
+        self._clock = clock
+        self._speed = Speed()
+        self._ordering = Ordering(settings, self._compute_seconds)
+        self._works: list[Work] = []
+        self._draining = self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="hifigan-dispatcher", daemon=True)
+        self._thread.start()
+
+    def check_room(self, model: str, audio_seconds: float) -> None:
+        """Refuse at once what would have to wait too long.
+
+        Args:
+            model: its name.
+            audio_seconds: that the request would have computed.
+
+        Raises:
+            QueueFull: too many requests wait, or too much audio, or so much is to be computed before this request that
+                it would wait too long.
+            ShuttingDown: the server takes no new work.
+        """
+        settings = self._settings
+        with self.lock:
+            self._check_open()
+            queued = [work for work in self._works if work.counts_as_queued and not work.cancelled]
+            audio = sum(work.remaining_seconds for work in queued)
+            rank = self._speed.seconds(model, audio_seconds) + settings.ageing * self._clock()
+            before = [work for work in queued if self._ordering.score(work) <= rank]
+            wait = self._speed.wait(sum(self._compute_seconds(work) for work in before), settings.bulk_share)
+            full = len(queued) >= settings.max_queued_requests
+            too_much = bool(queued) and audio + audio_seconds > settings.max_queued_audio_seconds
+            if not (full or too_much or wait > settings.max_queue_wait_seconds):
+                return
+            backlog = self._speed.wait(sum(self._compute_seconds(work) for work in queued), settings.bulk_share)
+        # Half the backlog is gone by then.
+        retry_after = float(math.ceil(max(1.0, (wait if wait > settings.max_queue_wait_seconds else backlog) / 2)))
+        raise QueueFull(
+            f"the server is busy: {len(queued)} requests wait with {audio:.0f} s of audio; try again later", retry_after
+        )
+
+    def check_room_for_stream(self) -> None:
+        """Refuse one live stream too many.
+
+        Raises:
+            TooManyRequests: as many are open as may be.
+            ShuttingDown: the server takes no new work.
+        """
+        with self.lock:
+            self._check_open()
+            live = sum(1 for work in self._works if not work.counts_as_queued and not work.cancelled)
+        if live >= self._settings.max_live_streams:
+            raise TooManyRequests(f"{live} live streams are open, and no more may be: try again later", 1.0)
+
+    def add(self, work: Work) -> None:
+        """Take a work in."""
+        with self.lock:
+            self._works.append(work)
+            self._show_queue()
+            self.lock.notify_all()
+
+    def cancel(self, work: Work) -> None:
+        """Forget a work at the end of its present block."""
+        with self.lock:
+            work.cancelled = True
+            self.lock.notify_all()
+
+    def step(self) -> bool:
+        """Compute one block; False if there is none to be computed now."""
+        with self.lock:
+            now = self._clock()
+            self._sweep(now)
+            work = self._ordering.choose(self._works, now)
+            if work is None:
+                return False
+            urgent = work.urgency(now, self._settings.urgent_lead_seconds) < 2
+            frames = work.take()
+        failure = self._computed(work)
+        with self.lock:
+            end = self._clock()
+            self._book(work, frames, end - now, end, urgent=urgent)
+            if failure is not None:
+                self._end(work, failure)
+            elif not work.cancelled:
+                work.give(end)
+                if work.finished:
+                    self._end(work, None)
+            self._sweep(end)
+            self._show_queue()
+        return True
+
+    def drain(self) -> None:
+        """Take no new work from now on."""
+        with self.lock:
+            self._draining = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether no work is left."""
+        with self.lock:
+            return not self._works
+
+    def stop(self) -> None:
+        """End the thread after its present block, and every work that is left."""
+        with self.lock:
+            self._draining = self._stopped = True
+            self.lock.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self.lock:
+            for work in list(self._works):
+                self._end(work, ShuttingDown("the server is shutting down"))
+            self._show_queue()
+
+    def _run(self) -> None:
+        while True:
+            worked = self.step()
+            with self.lock:
+                if self._stopped:
+                    return
+                # What came between is seen here, since whoever brings it takes the lock.
+                if not worked and not self._anything_to_do():
+                    self.lock.wait(self._seconds_to_deadline())
+
+    def _anything_to_do(self) -> bool:
+        return any(work.cancelled or work.ready() for work in self._works)
+
+    def _seconds_to_deadline(self) -> float | None:
+        deadlines = [work.deadline for work in self._works if work.deadline is not None]
+        return max(0.0, min(deadlines) - self._clock()) if deadlines else None
+
+    def _computed(self, work: Work) -> ServingError | None:
+        try:
+            work.compute()
+        except Exception as error:
+            logger.exception("computing for model %r failed", work.lease.name)
+            return as_serving_error(error) if not isinstance(error, MemoryError) else _out_of_memory()
+        return None
+
+    def _book(self, work: Work, frames: int, seconds: float, now: float, *, urgent: bool) -> None:
+        audio_seconds = work.lease.audio_seconds(frames)
+        work.busy_seconds += seconds
+        work.served_at = now
+        self._ordering.served(urgent=urgent, seconds=seconds)
+        self._speed.book(work.lease.name, audio_seconds, seconds, now, live=not work.counts_as_queued)
+        speed = self._speed.x_real_time(work.lease.name)
+        self._telemetry.block(work.lease.name, audio_seconds, seconds, speed or 0.0)
+
+    def _sweep(self, now: float) -> None:
+        for work in list(self._works):
+            if work.cancelled:
+                self._telemetry.cancelled()
+                self._end(work, None)
+            elif work.deadline is not None and now >= work.deadline:
+                self._end(work, DeadlineExceeded("the request was not finished in the time it had"))
+
+    def _end(self, work: Work, error: ServingError | None) -> None:
+        self._works.remove(work)
+        work.free()
+        work.lease.release()
+        work.on_end(error)
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise ShuttingDown("the server is shutting down")
+
+    def _compute_seconds(self, work: Work) -> float:
+        return self._speed.seconds(work.lease.name, work.remaining_seconds)
+
+    def _show_queue(self) -> None:
+        queued = [work for work in self._works if work.counts_as_queued]
+        audio = sum(work.remaining_seconds for work in queued)
+        self._telemetry.queue(len(queued), audio, len(self._works) - len(queued))
+
+
+def _out_of_memory() -> ServingError:
+    return InternalFailure("the server has no memory left for this request")

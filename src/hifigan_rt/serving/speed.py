@@ -1,0 +1,51 @@
+"""How fast this server computes, learnt from the blocks it has computed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+_MEMORY_BLOCKS = 50
+_LOAD_SECONDS = 5.0
+
+
+@dataclass
+class _Account:
+    audio_seconds: float = 0.0
+    busy_seconds: float = 0.0
+
+
+class Speed:
+    """Audio seconds per second of computing, per model; and what share of the processor live streams take."""
+
+    def __init__(self) -> None:
+        """Start with nothing known: what is not known is taken for infinitely fast."""
+        self._accounts: dict[str, _Account] = {}
+        self._live_seconds = 0.0  # of the last _LOAD_SECONDS, fading
+        self._booked_at = -math.inf
+
+    def book(self, model: str, audio_seconds: float, busy_seconds: float, now: float, *, live: bool) -> None:
+        """Note what a block gave and took."""
+        account = self._accounts.setdefault(model, _Account())
+        fading = 1 - 1 / _MEMORY_BLOCKS
+        account.audio_seconds = account.audio_seconds * fading + audio_seconds
+        account.busy_seconds = account.busy_seconds * fading + busy_seconds
+        self._live_seconds *= math.exp(-(now - self._booked_at) / _LOAD_SECONDS)
+        self._live_seconds += busy_seconds if live else 0.0
+        self._booked_at = now
+
+    def x_real_time(self, model: str) -> float | None:
+        """Lately; None before the first block."""
+        account = self._accounts.get(model)
+        if account is None or account.busy_seconds <= 0 or account.audio_seconds <= 0:
+            return None
+        return account.audio_seconds / account.busy_seconds
+
+    def seconds(self, model: str, audio_seconds: float) -> float:
+        """To compute so much audio; 0 before the first block."""
+        speed = self.x_real_time(model)
+        return 0.0 if speed is None else audio_seconds / speed
+
+    def wait(self, compute_seconds: float, least_share: float) -> float:
+        """Seconds until so much is computed beside the live streams, as they are now."""
+        return compute_seconds / max(least_share, 1 - self._live_seconds / _LOAD_SECONDS)
