@@ -8,7 +8,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -16,17 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from hifigan_rt.benchmark.rotation import CandidateFailed
+from hifigan_rt.child_python import describe_ending, python_command
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 """For loading, and for one inference; compiling a large model for a large batch takes minutes."""
-
-# The parent's own search path, so that a worker imports what the parent would: neither the folder that it happens to be
-# started in (-P) nor the module `json` of somebody's project gets a say.
-_START = """
-import importlib, json, sys
-sys.path[:] = json.loads(sys.argv[2])
-importlib.import_module(sys.argv[1]).main()
-"""
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -50,10 +42,9 @@ class WorkerProcess:
         Raises:
             CandidateFailed: it could not be loaded, or not in time; nothing is left running.
         """
-        path = [entry for entry in sys.path if Path(entry).is_absolute()]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, module, json.dumps(path)],
+                python_command(module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -91,7 +82,7 @@ class WorkerProcess:
         except queue.Empty:
             answer = {"error": f"it gave no answer within {self._timeout_seconds:g} s and was ended"}
         else:
-            answer = json.loads(line) if line else {"error": _ending(self._process.wait())}
+            answer = json.loads(line) if line else {"error": describe_ending(self._process.wait())}
         if "error" in answer:
             self.close()
             raise CandidateFailed(answer["error"])
@@ -142,11 +133,3 @@ def _forward(stream: IO[str], answers: queue.SimpleQueue[str]) -> None:
         for line in stream:
             answers.put(line)
     answers.put("")
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"its process ended with status {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = ": was the memory full?" if name == "SIGKILL" else ""
-    return f"its process was ended by {name}{hint}"

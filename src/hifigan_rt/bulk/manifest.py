@@ -10,17 +10,16 @@ and `os.fsencode(json.loads(line)["input"])` gives the exact bytes of the name b
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
-from hifigan_rt.errors import OutputError
+from hifigan_rt.bulk.json_lines import JsonLinesWriter, read_objects
 
 MANIFEST_NAME = "manifest.jsonl"
+
+_TITLE = "manifest"
 
 
 @dataclass(frozen=True)
@@ -61,59 +60,24 @@ class ClipRecord:
 _FIELDS = {field.name for field in dataclasses.fields(ClipRecord)}
 
 
-class ManifestWriter:
-    """Appends to a manifest; every line reaches the file before `append` returns.
+class ManifestWriter(JsonLinesWriter):
+    """Appends to a manifest.
 
     Raises:
         OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            # "a" so that two runs in one folder cannot tear each other's lines, "+" to see how the file ends.
-            self._file = path.open("a+b", buffering=0)
-            if self._file.seek(0, os.SEEK_END) > 0:
-                self._file.seek(-1, os.SEEK_END)
-                if self._file.read(1) != b"\n":
-                    self._write(b"\n")
-        except OSError as error:
-            raise self._failure(error) from error
+        super().__init__(path, _TITLE)
 
     def start_run(self, digest: str, settings: Mapping[str, Any]) -> None:
         """Record the settings of the run whose clips follow."""
-        self._append({"kind": "run", "settings": digest, "values": dict(settings)})
+        self.append_object({"kind": "run", "settings": digest, "values": dict(settings)})
 
     def append(self, record: ClipRecord) -> None:
         """Record one clip."""
         fields = {name: value for name, value in dataclasses.asdict(record).items() if value not in (None, ())}
-        self._append({"kind": "clip", **fields})
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> ManifestWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _append(self, values: Mapping[str, Any]) -> None:
-        try:
-            self._write(json.dumps(values, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _write(self, line: bytes) -> None:
-        view = memoryview(line)
-        while view:
-            view = view[self._file.write(view) :]
-
-    def _failure(self, error: OSError) -> OutputError:
-        return OutputError(f"manifest {str(self._path)!r} cannot be written: {error.strerror or error}")
+        self.append_object({"kind": "clip", **fields})
 
 
 @dataclass(frozen=True)
@@ -135,31 +99,16 @@ def read_manifest(path: Path) -> ManifestContents:
     """
     clips: dict[str, ClipRecord] = {}
     runs = damaged = 0
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                values = _parse_line(line)
-                if values is None:
-                    damaged += bool(line.strip())
-                elif values.get("kind") == "run":
-                    runs += 1
-                elif (record := _parse_record(values)) is not None:
-                    clips[record.output] = record
-                else:
-                    damaged += 1
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise OutputError(f"manifest {str(path)!r} cannot be read: {error.strerror}") from error
+    for values in read_objects(path, _TITLE):
+        if values is None:
+            damaged += 1
+        elif values.get("kind") == "run":
+            runs += 1
+        elif (record := _parse_record(values)) is not None:
+            clips[record.output] = record
+        else:
+            damaged += 1
     return ManifestContents(clips, runs, damaged)
-
-
-def _parse_line(line: bytes) -> dict[str, Any] | None:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
 
 
 def _parse_record(values: Mapping[str, Any]) -> ClipRecord | None:

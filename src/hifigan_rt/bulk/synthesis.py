@@ -110,7 +110,7 @@ class Synthesis(Work[MelClip, AudioClip]):
 
     def read(self, source: Path) -> MelClip:
         if source.suffix.lower() not in MEL_SUFFIXES:
-            samples, notes = _read_recording(source, self._sample_rate, self._reading)
+            samples, notes = read_recording(source, self._sample_rate, self._reading)
             return MelClip(self._vocoder.mel(samples), len(samples), notes)
         if self._writing.match_length:
             raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
@@ -152,7 +152,7 @@ class MelExtraction(Work[tuple[np.ndarray, tuple[str, ...]], MelClip]):
         return {"command": "mel", "mel": _mel_settings(self._config), **_reading_settings(self._reading)}
 
     def read(self, source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-        return _read_recording(source, self._config.sample_rate, self._reading)
+        return read_recording(source, self._config.sample_rate, self._reading)
 
     def compute(self, data: tuple[np.ndarray, tuple[str, ...]]) -> MelClip:
         samples, notes = data
@@ -169,7 +169,8 @@ class MelExtraction(Work[tuple[np.ndarray, tuple[str, ...]], MelClip]):
         )
 
 
-def _read_recording(source: Path, sample_rate: int, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_recording(source: Path, sample_rate: int, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read a recording as a model takes it: float32 `[N]`, with what is odd about the file."""
     recording = read_audio(source, settings.max_seconds)
     samples = prepare(recording, sample_rate, settings.resample, settings.mono)
     return samples, () if recording.note is None else (recording.note,)
