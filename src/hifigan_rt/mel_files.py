@@ -65,6 +65,28 @@ def read_mel_file(
         raise MelError(f"{name}: {error}") from error
 
 
+def parse_npy(content: bytes) -> np.ndarray:
+    """Read the array of a .npy file that is in memory; no pickle is ever run.
+
+    Returns:
+        Any shape, any dtype of numbers or booleans, read-only.
+
+    Raises:
+        MelError: it is no .npy file of numbers, cut short, or longer than its header says.
+    """
+    stream = io.BytesIO(content)
+    try:
+        array = _parse_npy(stream, len(content))
+    except MelError as error:
+        raise MelError(f"the .npy {error}") from error
+    if stream.tell() < len(content):
+        raise MelError(
+            f"the .npy goes on after its array: shape {list(array.shape)} of {array.dtype} ends at byte "
+            f"{stream.tell()} of {len(content)}"
+        )
+    return array
+
+
 def write_mel_file(path: str | Path, mel: np.ndarray) -> None:
     """Write a mel, float32 `[M, T]`, as a .npy file, whole or not at all.
 

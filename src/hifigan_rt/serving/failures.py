@@ -5,10 +5,12 @@ ServingError
 +-- MelInvalid              mel_invalid             400
 +-- AudioInvalid            audio_invalid           400
 +-- Unauthorized            unauthorized            401
++-- Forbidden               forbidden               403   another site's page, or not the operator
 +-- NotFound                not_found               404
 |   +-- UnknownModel        model_not_found         404
 +-- MethodNotAllowed        method_not_allowed      405
 +-- RequestTimeout          request_timeout         408   the client was too slow
++-- LengthRequired          length_required         411
 +-- PayloadTooLarge         payload_too_large       413
 +-- UnsupportedMediaType    unsupported_media       415
 +-- TooManyRequests         too_many_requests       429
@@ -68,6 +70,12 @@ class Unauthorized(ServingError):
     code, status = "unauthorized", 401
 
 
+class Forbidden(ServingError):
+    """The page of another site asks, or somebody who is not the operator."""
+
+    code, status = "forbidden", 403
+
+
 class NotFound(ServingError):
     """A path that leads nowhere."""
 
@@ -90,6 +98,12 @@ class RequestTimeout(ServingError):
     """The client was too slow."""
 
     code, status = "request_timeout", 408
+
+
+class LengthRequired(ServingError):
+    """A request that must have a body, and does not say how it is delimited."""
+
+    code, status = "length_required", 411
 
 
 class PayloadTooLarge(ServingError):

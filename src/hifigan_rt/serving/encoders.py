@@ -1,0 +1,286 @@
+"""Audio out: whole or a piece at a time, as wav, flac, Ogg Opus or bare samples.
+
+Integers are rounded, clipped and counted as in the files that `hifigan synth` writes. Opus is coded at 8, 12, 16, 24 or
+48 kHz alone, so other rates are resampled to the next higher of these (to 48 kHz from above): 22.05 kHz to 24 kHz.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.audio import resample, to_pcm16, write_audio
+from hifigan_rt.audio.encoding import MAX_WAV_BYTES
+from hifigan_rt.errors import AudioError, OutputError
+
+OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
+
+OPUS_PAGE_LATENCY_MS = 50.0
+"""A page of a streamed Ogg is sent when it holds so much audio; libsndfile's default keeps a second back."""
+
+# libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS, which soundfile does not name.
+_SET_OGG_PAGE_LATENCY_MS = 0x1302
+
+_UNKNOWN_BYTES = 0xFFFFFFFF
+_WAV_HEADER_BYTES = 44
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """A format that audio is sent in."""
+
+    name: str
+    """As requests name it."""
+    media_type: str
+    """Of the answer; `{rate}` stands for the sample rate in Hz."""
+    description: str
+
+
+FORMATS = {
+    audio_format.name: audio_format
+    for audio_format in (
+        AudioFormat("wav", "audio/wav", "16-bit PCM; streamed, with the length 0xFFFFFFFF if it is unknown"),
+        AudioFormat("flac", "audio/flac", "16-bit, lossless; streamed in blocks of 4096 samples"),
+        AudioFormat(
+            "pcm16", "application/vnd.hifigan.pcm16;rate={rate};channels=1", "bare 16-bit integers, little-endian"
+        ),
+        AudioFormat(
+            "float32", "application/vnd.hifigan.float32;rate={rate};channels=1", "bare floats, little-endian, unclipped"
+        ),
+        AudioFormat("opus", "audio/ogg;codecs=opus", "Ogg Opus, lossy, resampled to 24 kHz from 22.05 kHz"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class EncodedAudio:
+    """Audio as it is sent."""
+
+    content: bytes
+    sample_rate: int
+    """Of what a decoder gives, in Hz."""
+    clipped: int
+    """Samples beyond the range of 16 bits."""
+
+
+def encoded_rate(name: str, sample_rate: int) -> int:
+    """The sample rate in Hz that audio of `sample_rate` has in the format of that name."""
+    return sample_rate if name != "opus" else next((r for r in OPUS_RATES_HZ if r >= sample_rate), OPUS_RATES_HZ[-1])
+
+
+def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio:
+    """Encode audio at once.
+
+    Args:
+        name: a key of `FORMATS`.
+        audio: float32 `[N]`, nominally in [-1, 1].
+        sample_rate: in Hz.
+
+    Raises:
+        AudioError: the audio is not finite.
+        OutputError: it does not fit into the format.
+    """
+    if name in ("wav", "flac"):
+        buffer = io.BytesIO()
+        clipped = write_audio(buffer, audio, sample_rate, "pcm16", "wav" if name == "wav" else "flac")
+        return EncodedAudio(buffer.getvalue(), sample_rate, clipped)
+    if name == "opus":
+        # The clip is what the decoder of any lossless format would play; Opus itself takes floats of any size.
+        _, clipped = to_pcm16(audio)
+        rate = encoded_rate(name, sample_rate)
+        return EncodedAudio(_ogg(resample(np.clip(audio, -1, 1), sample_rate, rate), rate), rate, clipped)
+    encoder = stream_encoder(name, sample_rate)
+    return EncodedAudio(encoder.encode(audio), sample_rate, encoder.clipped)
+
+
+class StreamEncoder(ABC):
+    """Encodes one signal a piece at a time: `start`, any number of `encode`, `finish`."""
+
+    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+        self.sample_rate = sample_rate
+        """Of what a decoder gives, in Hz."""
+        self.samples = samples
+        """How many there will be, if that is known at the start."""
+        self.clipped = 0
+        """Samples so far that were beyond the range of 16 bits."""
+
+    def start(self) -> bytes:
+        """What precedes the audio."""
+        return b""
+
+    @abstractmethod
+    def encode(self, audio: np.ndarray) -> bytes:
+        """Encode more audio, float32 `[n]`; what comes out may be of earlier pieces, or nothing yet."""
+
+    def finish(self) -> bytes:
+        """What is left."""
+        return b""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to free
+        """Free what a stream that was not finished has."""
+
+
+class _Pcm16(StreamEncoder):
+    def encode(self, audio: np.ndarray) -> bytes:
+        samples, clipped = to_pcm16(audio)
+        self.clipped += clipped
+        return samples.astype("<i2", copy=False).tobytes()
+
+
+class _Float32(StreamEncoder):
+    def encode(self, audio: np.ndarray) -> bytes:
+        if not np.isfinite(audio).all():
+            raise AudioError("the audio holds values that are NaN or infinite: nothing of this piece was sent")
+        return audio.astype("<f4", copy=False).tobytes()
+
+
+class _Wav(_Pcm16):
+    def start(self) -> bytes:
+        rate, data_bytes = self.sample_rate, 2 * (self.samples or 0)
+        riff_bytes = data_bytes + _WAV_HEADER_BYTES - 8
+        if self.samples is None or riff_bytes > MAX_WAV_BYTES:
+            riff_bytes = data_bytes = _UNKNOWN_BYTES
+        return struct.pack(
+            "<4sI4s4sIHHIIHH4sI",
+            b"RIFF", riff_bytes, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", data_bytes,
+        )  # fmt: skip
+
+
+class _Sink:
+    """Where libsndfile writes to: what is appended can be taken at once."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._size = 0
+        self._new = bytearray()
+
+    def write(self, data: Any) -> int:
+        """Append; at its close libsndfile rewrites a FLAC header, which has been sent long since."""
+        content = bytes(data)
+        if self._position == self._size:
+            self._new += content
+            self._size += len(content)
+        self._position += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        """There is nothing between here and the network."""
+
+    def take(self) -> bytes:
+        """What was appended since the last time."""
+        content = bytes(self._new)
+        self._new.clear()
+        return content
+
+
+class _Flac(StreamEncoder):
+    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+        super().__init__(sample_rate, samples)
+        self._sink = _Sink()
+        self._file = _open(self._sink, sample_rate, "FLAC", "PCM_16")
+        self._header_due = True
+
+    def encode(self, audio: np.ndarray) -> bytes:
+        samples, clipped = to_pcm16(audio)
+        self.clipped += clipped
+        self._file.write(samples)
+        return self._taken()
+
+    def finish(self) -> bytes:
+        self._file.close()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        content = self._sink.take()
+        if not (self._header_due and content):
+            return content
+        self._header_due = False
+        if self.samples is None or self.samples >> 36:
+            return content
+        # RFC 9639, 8.2: the number of samples is the 36 bits that end at byte 25; libsndfile sets them at its close.
+        before = int.from_bytes(content[18:26]) >> 36
+        return content[:18] + (before << 36 | self.samples).to_bytes(8) + content[26:]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Opus(StreamEncoder):
+    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+        import soxr
+
+        rate = encoded_rate("opus", sample_rate)
+        super().__init__(rate, samples)
+        self._resampler = None if rate == sample_rate else soxr.ResampleStream(sample_rate, rate, 1, dtype="float32")
+        self._sink = _Sink()
+        self._file = _open(self._sink, rate, "OGG", "OPUS")
+        _flush_pages_after(self._file, OPUS_PAGE_LATENCY_MS)
+
+    def encode(self, audio: np.ndarray) -> bytes:
+        self.clipped += to_pcm16(audio)[1]
+        self._write(np.clip(audio, -1, 1), last=False)
+        return self._sink.take()
+
+    def finish(self) -> bytes:
+        self._write(np.zeros(0, np.float32), last=True)
+        self._file.close()
+        return self._sink.take()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, audio: np.ndarray, *, last: bool) -> None:
+        if self._resampler is not None:
+            audio = self._resampler.resample_chunk(audio, last=last)
+        self._file.write(audio)
+
+
+def stream_encoder(name: str, sample_rate: int, samples: int | None = None) -> StreamEncoder:
+    """An encoder for a signal that is sent while it is computed.
+
+    Args:
+        name: a key of `FORMATS`.
+        sample_rate: in Hz.
+        samples: how many there will be, for the header of a wav or flac; None if nobody knows yet.
+
+    Raises:
+        OutputError: the format does not hold that sample rate.
+    """
+    encoders: dict[str, type[StreamEncoder]] = {
+        "wav": _Wav, "flac": _Flac, "pcm16": _Pcm16, "float32": _Float32, "opus": _Opus,
+    }  # fmt: skip
+    return encoders[name](sample_rate, samples)
+
+
+def _open(sink: Any, sample_rate: int, container: str, subtype: str) -> Any:
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=container)
+    except soundfile.SoundFileError as error:
+        raise OutputError(f"{container.lower()} cannot hold {sample_rate} Hz: {error}") from error
+
+
+def _flush_pages_after(file: Any, latency_ms: float) -> None:
+    from soundfile import _ffi, _snd
+
+    _snd.sf_command(file._file, _SET_OGG_PAGE_LATENCY_MS, _ffi.new("double*", latency_ms), 8)
+
+
+def _ogg(audio: np.ndarray, sample_rate: int) -> bytes:
+    buffer = io.BytesIO()
+    with _open(buffer, sample_rate, "OGG", "OPUS") as file:
+        file.write(audio)
+    return buffer.getvalue()
