@@ -41,7 +41,7 @@ class Dispatcher:
         self._telemetry = telemetry
         self._clock = clock
         self._speed = Speed()
-        self._ordering = Ordering(settings, self._compute_seconds)
+        self._ordering = Ordering(settings, self._claimed_seconds)
         self._works: list[Work] = []
         self._draining = self._stopped = False
         self._thread: threading.Thread | None = None
@@ -210,6 +210,9 @@ class Dispatcher:
 
     def _compute_seconds(self, work: Work) -> float:
         return self._speed.seconds(work.lease.name, work.remaining_seconds)
+
+    def _claimed_seconds(self, work: Work) -> float:
+        return self._speed.seconds(work.lease.name, work.claimed_seconds)
 
     def _show_queue(self) -> None:
         queued = [work for work in self._works if work.counts_as_queued]

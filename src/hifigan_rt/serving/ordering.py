@@ -21,15 +21,15 @@ _FIRST_BLOCK_SECONDS = 0.1
 class Ordering:
     """The order of works, and the account of the time that urgent ones have taken from the others."""
 
-    def __init__(self, settings: ServerSettings, compute_seconds: Callable[[Work], float]) -> None:
+    def __init__(self, settings: ServerSettings, claimed_seconds: Callable[[Work], float]) -> None:
         """Start with nothing owed.
 
         Args:
             settings: the share, the lead and the ageing.
-            compute_seconds: how long what is left of a work is expected to take.
+            claimed_seconds: how long what counts for a work's rank is expected to take.
         """
         self._settings = settings
-        self._compute_seconds = compute_seconds
+        self._claimed_seconds = claimed_seconds
         self._credit = 0.0
         self._bulk_block_seconds = _FIRST_BLOCK_SECONDS
         self._bulk_waits = False
@@ -52,7 +52,7 @@ class Ordering:
 
     def score(self, work: Work) -> float:
         """The rank among what can wait, the lowest first. Its differences do not change as time goes by."""
-        return self._compute_seconds(work) + self._settings.ageing * work.waiting_since
+        return self._claimed_seconds(work) + self._settings.ageing * work.waiting_since
 
     def served(self, *, urgent: bool, seconds: float) -> None:
         """Book the time that a block took."""

@@ -47,6 +47,12 @@ class Work(ABC):
         return self.lease.audio_seconds(self.remaining_frames)
 
     @property
+    def claimed_seconds(self) -> float:
+        """Audio seconds that count for its rank: all that is left, or a stream's next block only, so that streams take
+        turns."""
+        return self.remaining_seconds
+
+    @property
     @abstractmethod
     def finished(self) -> bool:
         """Whether all of its audio is computed."""
@@ -230,6 +236,10 @@ class StreamWork(Work):
     @property
     def remaining_frames(self) -> int:
         return self._frames.count
+
+    @property
+    def claimed_seconds(self) -> float:
+        return self.lease.audio_seconds(min(self._segment_frames, self._frames.count))
 
     @property
     def finished(self) -> bool:

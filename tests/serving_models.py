@@ -1,0 +1,99 @@
+"""Models for the tests of the server: a tiny real network, and an engine that only pretends to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.engines import create_engine
+from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.streams import EngineStream
+from hifigan_rt.graph import Graph
+from hifigan_rt.model import Model
+from hifigan_rt.serving.models import ModelPool
+from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.vocoder import Vocoder
+from native_generators import V1_LIKE, make_case
+
+MEL = MelConfig(sample_rate=22050, n_fft=1024, hop_length=256, win_length=1024, num_mels=80, fmin=0.0, fmax=8000.0)
+SECONDS_PER_FRAME = MEL.hop_length / MEL.sample_rate
+TINY_MODEL = Model("tiny", Path("none"), "none", make_case(V1_LIKE, 1).generator, None, MEL, 80)
+
+
+def tiny_vocoder(engine: str = "native") -> Vocoder:
+    """V1's layers with an eighth of its channels, random weights."""
+    return Vocoder(TINY_MODEL, create_engine(engine, TINY_MODEL, EngineOptions(threads=1)))
+
+
+def tiny_pool(**others: Callable[[], Vocoder]) -> ModelPool:
+    return ModelPool({"tiny": tiny_vocoder, **others}, Telemetry())
+
+
+class Clock:
+    """Time that passes when an engine pretends to compute, and when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class PretendedStream(EngineStream):
+    def __init__(self, engine: PretendedEngine, segment_frames: int) -> None:
+        self._engine, self._segment_frames = engine, segment_frames
+        self.closed = False
+        engine.streams.append(self)
+
+    @property
+    def segment_frames(self) -> int:
+        return self._segment_frames
+
+    @property
+    def state_bytes(self) -> int:
+        return 0
+
+    def push(self, mel: np.ndarray) -> np.ndarray:
+        assert not self.closed
+        return self._engine.pretend(mel)
+
+    def finish(self) -> np.ndarray:
+        return np.empty(0, np.float32)
+
+    def reset(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class PretendedEngine(Engine):
+    """Each frame takes the same time, and gives its first band's value `hop_length` times."""
+
+    info = EngineInfo("pretended", "0", "float32", 1, "none")
+    offline_segment_frames = 256
+
+    def __init__(self, clock: Clock, x_real_time: float) -> None:
+        super().__init__()
+        self.clock, self.x_real_time = clock, x_real_time
+        self.streams: list[PretendedStream] = []
+        self.failure: Exception | None = None
+
+    def pretend(self, mel: np.ndarray) -> np.ndarray:
+        if self.failure is not None:
+            raise self.failure
+        self.clock.now += mel.shape[1] * SECONDS_PER_FRAME / self.x_real_time
+        return np.repeat(mel[0], MEL.hop_length)
+
+    def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
+        return PretendedStream(self, segment_frames)
+
+    def _run(self, mel: np.ndarray) -> np.ndarray:
+        return self.pretend(mel[0])[None]
+
+
+def pretended_vocoder(clock: Clock, x_real_time: float) -> Vocoder:
+    return Vocoder(TINY_MODEL, PretendedEngine(clock, x_real_time))
