@@ -26,7 +26,7 @@ def to_json(record: Any, format_number: int, *, keep_infinite: bool = False) -> 
         format_number: goes first, so that later readers know what they have.
         keep_infinite: infinity becomes the text "Infinity"; otherwise null as well.
     """
-    content: dict[str, Any] = _encoded({"format": format_number} | asdict(record), keep_infinite)
+    content: dict[str, Any] = encoded({"format": format_number} | asdict(record), keep_infinite=keep_infinite)
     return content
 
 
@@ -93,13 +93,14 @@ def decoded(kind: Any, value: Any) -> Any:
     raise TypeError(f"{value!r} is no {kind}")
 
 
-def _encoded(value: Any, keep_infinite: bool) -> Any:
+def encoded(value: Any, *, keep_infinite: bool = False) -> Any:
+    """Mappings, lists and tuples, texts and numbers as JSON has them; see `to_json`."""
     if isinstance(value, float):
         if math.isinf(value) and keep_infinite:
             return "Infinity" if value > 0 else "-Infinity"
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _encoded(entry, keep_infinite) for key, entry in value.items()}
+        return {key: encoded(entry, keep_infinite=keep_infinite) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encoded(entry, keep_infinite) for entry in value]
+        return [encoded(entry, keep_infinite=keep_infinite) for entry in value]
     return value

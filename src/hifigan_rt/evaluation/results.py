@@ -142,7 +142,9 @@ class Comparison:
     identical: int
     """Clips whose audio is the same sample by sample."""
     snr_db: float
-    """Median over the clips that differ of the SNR of one system's audio against the other's; NaN if not known."""
+    """Of the system's audio against the baseline's, median over the clips that differ; NaN if not known."""
+    si_sdr_db: float
+    """The same whatever the level."""
     differences: tuple[Difference, ...]
     sentence: str
     """All of it in plain words."""
