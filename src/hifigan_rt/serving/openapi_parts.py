@@ -52,6 +52,12 @@ COMPONENTS: Mapping[str, Any] = {
                 }
             },
         },
+        "InferenceError": {
+            "type": "object",
+            "required": ["error"],
+            "additionalProperties": False,
+            "properties": {"error": {"type": "string", "description": "the code, a colon, and a text for people"}},
+        },
     },
     "headers": {
         "RequestId": {"schema": {"type": "string"}, "description": "the request's, or a new one"},
