@@ -1,0 +1,1 @@
+"""Blind listening tests: MOS, MUSHRA and ABX; the page, the answers, and what they tell."""
