@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/figures.md")
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/deploying.md", "docs/figures.md")
 MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 LABELS = {

@@ -132,11 +132,18 @@ def test_info_of_the_vendors_container(tmp_path, monkeypatch):
         (["--log", "loud"], "log='loud' is not offered: choose null, error, warning, info, debug"),
         (["--atc-arg", "input_shape=x"], "hifigan sets this option itself"),
         (["--timeout", "-1"], "timeout=-1 must be above 0 s"),
-        (["-o", "nowhere"], "folder 'nowhere' is not there"),
+        (["-o", "model/config.json"], "'model/config.json' is a file"),
     ],
 )
 def test_wrong_values(place, simulator, arguments, text):
     assert text in error_of(hifigan("export", "om", "model", *SOC, *arguments, status=1))
+
+
+def test_the_folder_is_made_and_leaves_with_a_failure(place, simulator):
+    hifigan("export", "om", "model", *SOC, "-o", "new/om")
+    assert (place / "new/om/generator_bs1.om").is_file()
+    hifigan("export", "om", "model", "--soc", "Ascend1", "-o", "other", status=1)
+    assert not (place / "other").exists()
 
 
 def test_wrong_words(place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import shutil
 import tempfile
@@ -183,8 +184,8 @@ def _check_made(job: AtcJob, info: OmInfo) -> None:
 
 
 def _check_free(folder: Path, names: Sequence[str], overwrite: bool) -> None:
-    if not folder.is_dir():
-        raise OutputError(f"folder {str(folder)!r} is not there: make it first, or name another with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"output {str(folder)!r} is a file: name a folder with -o")
     for name in names:
         path = folder / name
         if path.is_dir():
@@ -196,7 +197,9 @@ def _check_free(folder: Path, names: Sequence[str], overwrite: bool) -> None:
 @contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
     """A folder beside the results, so that they are moved and not copied; atc leaves files of its own in it."""
+    made = not folder.exists()
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(prefix=".hifigan-om-", dir=folder))
     except OSError as error:
         raise OutputError(f"folder {str(folder)!r} cannot be written to: {error.strerror}") from error
@@ -204,6 +207,9 @@ def _workplace(folder: Path) -> Iterator[Path]:
         yield workplace
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # it holds the results
+                folder.rmdir()
 
 
 def _move(source: Path, target: Path) -> None:
