@@ -19,6 +19,7 @@
     +-- EvaluationError             a metric, a gate or a rating is not known or does not fit
     |   +-- MetricUnavailable         a metric's package is not installed
     +-- OutputError                 a result could not be written
+    +-- ServerError                 the server could not start
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
     PaddedTailWarning (UserWarning)      a mel had to be padded, so its last samples are not exact
@@ -145,6 +146,10 @@ class MetricUnavailable(EvaluationError):
 
 class OutputError(HifiganError):
     """A result could not be written; whatever stood at its place before is untouched."""
+
+
+class ServerError(HifiganError):
+    """The server could not start: its address, token or packages."""
 
 
 class MelConventionWarning(UserWarning):

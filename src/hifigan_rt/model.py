@@ -69,7 +69,7 @@ class Model:
 
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)")
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
 
 
 def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
@@ -227,7 +227,7 @@ def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
     if not candidates:
         raise ModelNotFound(
             f"folder {str(folder)!r} holds no model: a file named g_NNNNNNNN, generator* or ending in "
-            f"{', '.join(_SUFFIXES)} is looked for"
+            f"{', '.join(MODEL_SUFFIXES)} is looked for"
         )
     raise ModelNotFound(
         f"folder {str(folder)!r} holds {len(candidates)} model files, name one of them: "
@@ -238,7 +238,7 @@ def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
 def _looks_like_generator(file: Path) -> bool:
     if file.name.startswith("do_"):
         return False  # discriminators and optimiser of the original
-    return file.name.startswith("generator") or file.suffix.lower() in _SUFFIXES
+    return file.name.startswith("generator") or file.suffix.lower() in MODEL_SUFFIXES
 
 
 def _not_found(text: str) -> str:

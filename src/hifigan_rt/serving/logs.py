@@ -1,0 +1,50 @@
+"""The log: one line of JSON per event, on standard error. No mel, audio, token or query ever gets into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class JsonFormatter(logging.Formatter):
+    """One line per record: time, level, logger, message, and the record's `facts`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Make the line; a trace, if there is one, is its last field."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        facts = getattr(record, "facts", None)
+        if isinstance(facts, dict):
+            line |= {name: value for name, value in facts.items() if value is not None}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def configure_logs(verbosity: int = 0) -> None:
+    """Send the whole process's log to standard error as JSON.
+
+    Args:
+        verbosity: above 0 shows what is for debugging, and requests for health; below 0 only warnings and errors.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    level = logging.INFO if verbosity == 0 else logging.DEBUG if verbosity > 0 else logging.WARNING
+    logging.getLogger("hifigan_rt").setLevel(level)
+    # Writes to a client that has gone are no event, and what uvicorn says of our cut-off answers is said by ours.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_not_cut_off)
+    logging.captureWarnings(capture=True)
+
+
+def _not_cut_off(record: logging.LogRecord) -> bool:
+    return "without completing response" not in record.getMessage()
