@@ -80,6 +80,10 @@ class ServerSettings:
             value = getattr(self, name)
             if not value > 0:
                 raise ConfigError(f"{name}={value!r} must be above 0")
+        for name in ("grace_seconds", "urgent_lead_seconds"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise ConfigError(f"{name}={value!r} must not be negative")
         for name in ("live_segment_frames", "streamed_segment_frames", "max_live_segment_frames", "block_frames"):
             value = getattr(self, name)
             if value > MAX_SEGMENT_FRAMES:
@@ -90,8 +94,6 @@ class ServerSettings:
             raise ConfigError("the bearer token is empty: give one, or none at all")
         if not 0 < self.bulk_share < 1:
             raise ConfigError(f"bulk_share={self.bulk_share} must lie between 0 and 1")
-        if self.grace_seconds < 0 or self.urgent_lead_seconds < 0:
-            raise ConfigError("grace_seconds and urgent_lead_seconds must not be negative")
 
 
 _POSITIVE = (

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hifigan_rt.errors import ConfigError, ModelNotFound
+from hifigan_rt.model import Model
+from hifigan_rt.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.serving.models import ModelPool
+from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.vocoder import Vocoder
+from serving_models import TINY_MODEL, Clock, PretendedEngine, pretended_vocoder
+
+
+class Loader:
+    """Loads pretended models, counts them, fails and waits when told to."""
+
+    def __init__(self) -> None:
+        self.loaded: list[Vocoder] = []
+        self.failure: Exception | None = None
+        self.may_load = threading.Event()
+        self.may_load.set()
+
+    def __call__(self) -> Vocoder:
+        assert self.may_load.wait(30)
+        if self.failure is not None:
+            raise self.failure
+        self.loaded.append(pretended_vocoder(Clock(), 1e6))
+        return self.loaded[-1]
+
+    @property
+    def closed(self) -> list[bool]:
+        return [vocoder.engine.closed for vocoder in self.loaded]
+
+
+def pool_of(**sources: Callable[[], Vocoder]) -> ModelPool:
+    return ModelPool(sources, Telemetry())
+
+
+def test_models_are_loaded_once_when_first_asked_for() -> None:
+    a, b = Loader(), Loader()
+
+    async def scenario() -> None:
+        pool = pool_of(a=a, b=b)
+        assert [status.state for status in pool.statuses()] == ["unloaded", "unloaded"]
+        leases = await asyncio.gather(*[pool.lease() for _ in range(5)], pool.lease("a"))
+        assert (len(a.loaded), len(b.loaded)) == (1, 0)
+        status = pool.status("a")
+        assert (status.state, status.engine, status.sample_rate, status.hop_length, status.num_mels) == (
+            ("ready", "pretended", 22050, 256, 80)
+        )
+        await pool.load()
+        assert (len(a.loaded), len(b.loaded)) == (1, 1)
+        await pool.close()
+        assert (a.closed, b.closed) == ([False], [True])
+        for lease in leases:
+            lease.release()
+            lease.release()
+        assert a.closed == [True]
+        with pytest.raises(ShuttingDown):
+            await pool.lease()
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["", "../a", "/etc/passwd", "A", "a\0", "a" * 10_000, "ljspeech-v1"])
+def test_a_name_is_looked_up_and_never_followed(name: str) -> None:
+    async def scenario() -> None:
+        pool = pool_of(a=Loader())
+        for attempt in (pool.lease(name), pool.reload(name)):
+            with pytest.raises(UnknownModel, match="choose a") as refused:
+                await attempt
+            assert len(str(refused.value)) < 400
+        with pytest.raises(UnknownModel):
+            pool.status(name)
+
+    asyncio.run(scenario())
+
+
+def test_a_reloaded_model_stays_until_its_last_lease() -> None:
+    loader = Loader()
+
+    async def scenario() -> None:
+        pool = pool_of(a=loader)
+        with await pool.lease() as old:
+            copy = old.another()
+            await pool.reload()
+            with await pool.lease() as new:
+                assert (old.vocoder, new.vocoder) == tuple(loader.loaded)
+            assert loader.closed == [False, False]
+        assert loader.closed == [False, False]
+        copy.release()
+        assert loader.closed == [True, False]
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_reload_waits_for_a_load_that_may_have_read_the_file_from_before() -> None:
+    loader = Loader()
+    loader.may_load.clear()
+
+    async def scenario() -> None:
+        pool = pool_of(a=loader)
+        first = asyncio.create_task(pool.lease())
+        await asyncio.sleep(0.01)
+        assert pool.status().state == "loading"
+        again = asyncio.create_task(pool.reload())
+        await asyncio.sleep(0.01)
+        loader.may_load.set()
+        (await first).release()
+        await again
+        assert pool.status().loads == 2
+        assert loader.closed == [True, False]
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_goes_while_a_model_loads_does_not_end_the_load() -> None:
+    loader = Loader()
+    loader.may_load.clear()
+
+    async def scenario() -> None:
+        pool = pool_of(a=loader)
+        gone, stays = asyncio.create_task(pool.lease()), asyncio.create_task(pool.lease())
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        loader.may_load.set()
+        (await stays).release()
+        assert len(loader.loaded) == 1
+        await pool.close()
+        assert loader.closed == [True]
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_cannot_be_loaded_says_so_without_its_path_and_is_not_tried_for_everyone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = Loader()
+    loader.failure = ModelNotFound("/secret/generator_v1 is not there")
+
+    async def scenario() -> None:
+        pool = pool_of(a=loader)
+        for _ in range(3):
+            with pytest.raises(ModelUnavailable) as refused:
+                await pool.lease()
+            assert "secret" not in str(refused.value)
+            assert 0 < (refused.value.retry_after_seconds or 0) <= 5
+        assert caplog.text.count("/secret/generator_v1") == 1
+        assert pool.status().state == "failed"
+        assert "secret" in (pool.status().error or "")
+        loader.failure = None
+        await pool.reload()
+        assert (pool.status().state, pool.status().error) == ("ready", None)
+        loader.failure = RuntimeError("odd")
+        with pytest.raises(ModelUnavailable):
+            await pool.reload()
+        assert (pool.status().state, pool.status().error) == ("ready", "odd")
+        (await pool.lease()).release()
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_served_is_refused_when_it_is_loaded() -> None:
+    async def scenario() -> None:
+        unknown = Model("m", TINY_MODEL.path, "none", TINY_MODEL.generator, None, None, 80)
+        vocoder = Vocoder(unknown, PretendedEngine(Clock(), 1.0))
+        pool = pool_of(a=lambda: vocoder)
+        with pytest.raises(ModelUnavailable):
+            await pool.lease()
+        assert "config.json" in (pool.status().error or "")
+        assert vocoder.engine.closed
+
+    asyncio.run(scenario())
+    with pytest.raises(ConfigError, match="at least one"):
+        pool_of()
+    with pytest.raises(ConfigError, match="none of a"):
+        ModelPool({"a": Loader()}, Telemetry(), default="b")
+
+
+def test_a_lease_checks_mels_and_names_other_conventions() -> None:
+    async def scenario() -> None:
+        with await pool_of(a=Loader()).lease() as lease:
+            for wrong in (np.zeros((79, 5), np.float32), np.zeros((1, 80, 5), np.float32), np.zeros((80, 0)), "mel"):
+                with pytest.raises(MelInvalid):
+                    lease.check_mel(wrong)
+            checked = lease.check_mel(np.full((80, 5), -3.0))
+            assert checked.dtype == np.float32
+            assert lease.likely_other_convention(checked) is None
+            assert "decibels" in (lease.likely_other_convention(np.full((80, 5), -80, np.float32)) or "")
+            assert lease.audio_seconds(22050) == 256
+
+    asyncio.run(scenario())
+
+
+def test_loads_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = Telemetry()
+    loader = Loader()
+
+    async def scenario() -> None:
+        pool = ModelPool({"a": loader}, telemetry)
+        await pool.load(["a"])
+        loader.failure = ModelNotFound("gone")
+        with caplog.at_level(logging.CRITICAL), pytest.raises(ModelUnavailable):
+            await pool.reload()
+        await pool.close()
+
+    asyncio.run(scenario())
+    assert b'hifigan_model_loads_total{model="a",result="ok"} 1.0' in telemetry.exposition()
+    assert b'hifigan_model_loads_total{model="a",result="failed"} 1.0' in telemetry.exposition()
