@@ -140,9 +140,18 @@ def _bare(body: bytes, shape: str) -> np.ndarray:
             f"{SHAPE_HEADER} says {bands} x {frames} float32, {4 * bands * frames} bytes: the body has {len(body)}"
         )
     mel = np.frombuffer(body, "<f4").reshape(bands, frames)
-    if mel.size and not _plausible(mel) and _plausible(mel.byteswap()):
-        raise MelInvalid("the values make sense with their bytes swapped alone: send little-endian float32")
+    check_byte_order(mel)
     return mel
+
+
+def check_byte_order(values: np.ndarray) -> None:
+    """Refuse bare floats whose sender did not know which byte comes first.
+
+    Raises:
+        MelInvalid: they make sense with their bytes swapped alone.
+    """
+    if not _plausible(values) and _plausible(values.byteswap()):
+        raise MelInvalid("the values make sense with their bytes swapped alone: send little-endian float32")
 
 
 def _plausible(values: np.ndarray) -> bool:

@@ -20,7 +20,7 @@ from hifigan_rt.serving.audio_answers import while_connected
 from hifigan_rt.serving.context import Context, context_of, exchange_of
 from hifigan_rt.serving.failures import BadRequest, EngineFailed, MelInvalid, ModelUnavailable, UnknownModel
 from hifigan_rt.serving.health import is_ready
-from hifigan_rt.serving.mel_bodies import check_length
+from hifigan_rt.serving.mel_bodies import check_byte_order, check_length
 from hifigan_rt.serving.models import ModelLease
 from hifigan_rt.serving.open_inference_description import describe_open_inference
 from hifigan_rt.serving.open_inference_tensors import (
@@ -199,6 +199,7 @@ def _decoded(
     check_length(lease, frames, settings.max_mel_seconds)
     if AUDIO in request.wants and not request.wants[AUDIO]:
         check_json_output(items * lease.vocoder.output_length(frames), settings.max_json_bytes)
+    check_byte_order(batch)
     lengths = _lengths(request.tensors.get(LENGTHS.name), items, frames)
     mels = []
     for index, (mel, length) in enumerate(zip(batch, lengths, strict=True)):

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -205,7 +205,7 @@ class AudioStream:
         self._audios.clear()
         self._news.set()
 
-    def __enter__(self) -> AudioStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
