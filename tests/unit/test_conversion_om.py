@@ -199,8 +199,9 @@ def test_what_is_there_is_protected(tmp_path, simulator):
     (tmp_path / "generator_bs1.om").mkdir()
     with pytest.raises(OutputError, match="is a folder: move it away"):
         export(tmp_path, overwrite=True)
-    with pytest.raises(OutputError, match="is not there: make it first"):
-        export(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file: name a folder"):
+        export(tmp_path / "file")
 
 
 # --- as a model ----------------------------------------------------------------------------------------------------
