@@ -1,4 +1,7 @@
-"""What the pages of the report and of the listening test share; each page carries it inline, as one file."""
+"""JavaScript that several pages share: the report, the listening tests and the server's page.
+
+Classic scripts, without modules: reports and tests are single files that carry them inline.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,20 @@ from typing import Any
 @cache
 def player_script() -> str:
     """JavaScript that defines `SwitchPlayer`: several recordings in step, one of them heard."""
-    return files(__package__).joinpath("player.js").read_text(encoding="utf-8")
+    return _text("player.js")
+
+
+@cache
+def spectrogram_script() -> str:
+    """JavaScript from samples to pictures: `spectrogram`, `difference`, `paint` and their palettes."""
+    return _text("spectrogram.js")
 
 
 def json_for_script(content: Any) -> str:
     """JSON that may stand inside a script element: nothing in it ends the element or begins a comment."""
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

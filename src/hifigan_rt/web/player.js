@@ -25,11 +25,11 @@ class SwitchPlayer {
     return this.loop ? run % this.duration : Math.min(run, this.duration);
   }
 
-  /* Begin with recording `id`, at `offset` seconds. */
-  play(id, offset = 0) {
+  /* Begin with recording `id`, at `offset` seconds; `at` says when on the context's clock. */
+  play(id, offset = 0, at = this.context.currentTime + 0.02) {
     this.stop();
     this.context.resume();
-    this.started = this.context.currentTime + 0.02;
+    this.started = at;
     this.offset = offset;
     this.credited = this.started;
     for (const [name, buffer] of Object.entries(this.buffers)) {
