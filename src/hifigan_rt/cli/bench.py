@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import click
 
 from hifigan_rt.cli.console import Console
 from hifigan_rt.cli.options import config_option, json_option, model_option, parse_settings, verbosity_options
+from hifigan_rt.cli.recorded import RecordedCommand, recorded_command
 
 if TYPE_CHECKING:
     from hifigan_rt.benchmark.ais_bench_summary import ForeignFigures
@@ -24,7 +23,6 @@ MEL_LENS = (250, 500, 750, 1000)
 """The lengths of the original guide's table."""
 _MOST = 1 << 20
 """Of any number in a list; a typing error beyond it would only fill the memory."""
-_ARGUMENTS = "hifigan_rt.bench.arguments"
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -44,15 +42,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     return tuple(map(int, parts))
 
 
-class _BenchCommand(click.Command):
-    """Keeps the arguments as they were typed, for the record."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_ARGUMENTS] = list(args)
-        return super().parse_args(ctx, args)
-
-
-@click.command(cls=_BenchCommand)
+@click.command(cls=RecordedCommand)
 @model_option
 @click.option(
     "--engines", default="all", show_default=True, callback=_names, metavar="NAME,...",
@@ -135,7 +125,7 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
     folder = None if values["output"] is None else Path(values["output"])
     if folder is not None:
         prepare_folder(folder, overwrite=values["overwrite"])
-    plan = _plan(values, _command(ctx.meta[_ARGUMENTS]), accuracy)
+    plan = _plan(values, recorded_command(ctx), accuracy)
     console.notes(plan.notes)
     benchmark = Benchmark(plan)
     report = _Report(console, benchmark, folder, earlier, foreign)
@@ -219,16 +209,6 @@ def _read_summary(text: str) -> ForeignFigures:
         batch=int(told["batch"]) if "batch" in told else None,
         device=told.get("device", "Ascend"),
     )
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """The command line for the record; of paths only the last name, which is all that others could use."""
-
-    def shortened(argument: str) -> str:
-        key, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        return key + equals + (Path(value).name if os.sep in value else value)
-
-    return shlex.join(["hifigan", "bench", *map(shortened, arguments)])
 
 
 def _measure(console: Console, benchmark: Benchmark, report: _Report, progress: bool | None) -> None:

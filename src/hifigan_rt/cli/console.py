@@ -15,6 +15,8 @@ import click
 from hifigan_rt.errors import OutputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hifigan_rt.bulk.manifest import ClipRecord
     from hifigan_rt.bulk.summary import Summary
     from hifigan_rt.vocoder import Vocoder
@@ -90,13 +92,17 @@ class Console:
         if summary.stopped is not None:
             self.error(f"stopped after {summary.done + summary.skipped} of {summary.clips} clips: {summary.stopped}")
 
+    def failures(self, failed: Sequence[tuple[str, str]], record: Path | None) -> None:
+        """What could not be done, each with its name and reason; shown with -q too."""
+        for name, reason in failed[:_SHOWN_AT_ONCE]:
+            click.echo(f"failed: {reason if repr(name) in reason else f'{name!r}: {reason}'}", err=True)
+        if len(failed) > _SHOWN_AT_ONCE:
+            where = "" if record is None else f", all are in {str(record)!r}"
+            click.echo(f"and {len(failed) - _SHOWN_AT_ONCE} more failed{where}", err=True)
+
     @contextmanager
     def progress(self, clips: int, forced: bool | None) -> Iterator[Callable[[ClipRecord], None]]:
         """A bar on standard error that tells audio seconds per second; on a terminal only, unless forced."""
-        shown = sys.stderr.isatty() if forced is None else forced
-        if not shown or self.verbosity < 0 or clips == 0:
-            yield lambda _: None
-            return
         started, audio_seconds = time.perf_counter(), 0.0
 
         def speed(record: ClipRecord | None) -> str | None:
@@ -104,19 +110,34 @@ class Console:
                 return None
             return f"{audio_seconds / (time.perf_counter() - started):.1f} s of audio per s"
 
-        with click.progressbar(
-            length=clips, label="clips", show_pos=True, item_show_func=speed, file=sys.stderr
-        ) as bar:
+        with self._bar("clips", clips, forced, speed) as advance:
+
+            def count(record: ClipRecord) -> None:
+                nonlocal audio_seconds
+                audio_seconds += record.audio_seconds or 0.0
+                advance(record)
+
+            yield count
+
+    @contextmanager
+    def steps(self, label: str, count: int, forced: bool | None) -> Iterator[Callable[[], None]]:
+        """A bar on standard error for one stage of several; shown as `progress` is."""
+        with self._bar(label, count, forced, lambda _: None) as advance:
+            yield lambda: advance(None)
+
+    @contextmanager
+    def _bar(
+        self, label: str, length: int, forced: bool | None, show: Callable[[Any], str | None]
+    ) -> Iterator[Callable[[Any], None]]:
+        shown = sys.stderr.isatty() if forced is None else forced
+        if not shown or self.verbosity < 0 or length == 0:
+            yield lambda _: None
+            return
+        with click.progressbar(length=length, label=label, show_pos=True, item_show_func=show, file=sys.stderr) as bar:
             if forced:
                 # click decides by the stream whether to draw, and has no public switch for it.
                 bar._is_atty = True
-
-            def advance(record: ClipRecord) -> None:
-                nonlocal audio_seconds
-                audio_seconds += record.audio_seconds or 0.0
-                bar.update(1, record)
-
-            yield advance
+            yield lambda item: bar.update(1, item)
 
 
 def _summary_lines(summary: Summary) -> Iterator[str]:

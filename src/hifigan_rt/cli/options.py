@@ -64,7 +64,7 @@ def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[s
     return settings
 
 
-engine_options = _chain(
+engine_choice = _chain(
     click.option("--engine", default="auto", show_default=True, metavar="NAME", help="One of 'hifigan engines'."),
     click.option("--threads", type=click.IntRange(min=1), help="By default the physical cores that may be used."),
     click.option("--precision", default="float32", show_default=True, metavar="NAME", help="The engine's arithmetic."),
@@ -80,6 +80,10 @@ engine_options = _chain(
         callback=parse_settings,
         help="What only one engine knows ('hifigan engines'); may be given again.",
     ),
+)
+
+engine_options = _chain(
+    engine_choice,
     click.option(
         "--segment-frames", type=click.IntRange(1, 4096), help="Frames that the native engine computes together."
     ),

@@ -44,6 +44,7 @@ def find_clips(
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    exclude: Path | None = None,
 ) -> ClipSet:
     """Find the clips of a data set, all or a random choice.
 
@@ -54,11 +55,12 @@ def find_clips(
         split: `training` or `validation` of an LJSpeech folder.
         limit: at most so many clips, drawn at random, in the order of the data set; None takes all.
         seed: of the draw; the same seed draws the same clips.
+        exclude: a folder that is not searched: that of the results.
 
     Raises:
         DatasetError: see `hifigan_rt.datasets.find_inputs`.
     """
-    inputs = find_inputs(names, suffixes, recursive=recursive, split=split)
+    inputs = find_inputs(names, suffixes, recursive=recursive, split=split, exclude=exclude)
     # Only last names: the rest says something about a person's machine, not about the result.
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
     described = named if split is None else f"{named}, {split}"
