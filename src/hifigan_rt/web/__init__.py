@@ -23,6 +23,12 @@ def spectrogram_script() -> str:
     return _text("spectrogram.js")
 
 
+@cache
+def transport_script() -> str:
+    """JavaScript that defines `Transport`: one clip with a place in it, over a `SwitchPlayer` made at the first play."""
+    return _text("transport.js")
+
+
 def json_for_script(content: Any) -> str:
     """JSON that may stand inside a script element: nothing in it ends the element or begins a comment."""
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

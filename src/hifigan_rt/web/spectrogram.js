@@ -101,3 +101,16 @@ function paint(canvas, decibels, columns, low, high, colours) {
 function difference(first, second, floor) {
   return first.map((value, i) => Math.max(second[i], floor) - Math.max(value, floor));
 }
+
+/** Where to write what along the frequencies: [share of the height, text]. */
+function frequencyMarks(sampleRate) {
+  const top = melOf(sampleRate / 2), marked = [500, 1000, 2000, 4000, 8000, 16000].filter(hz => hz < sampleRate / 2 * 0.95);
+  return marked.map(hz => [melOf(hz) / top, hz < 1000 ? '0.5' : `${hz / 1000} kHz`]);
+}
+
+/** Where to write what along `duration` seconds: [share of the width, text]. */
+function timeMarks(duration) {
+  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120].find(value => duration / value <= 8) || 300, marks = [];
+  for (let place = 0; place * step <= duration * 0.97; place++) marks.push([place * step / duration, `${Number((place * step).toFixed(2))}${place ? '' : ' s'}`]);
+  return marks;
+}

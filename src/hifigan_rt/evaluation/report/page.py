@@ -15,9 +15,9 @@ from hifigan_rt.evaluation.report.payloads import F0_FRAME_SECONDS
 from hifigan_rt.evaluation.report.published import ROWS
 from hifigan_rt.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
 from hifigan_rt.evaluation.results import EvaluationResult
-from hifigan_rt.web import json_for_script, player_script, spectrogram_script
+from hifigan_rt.web import json_for_script, player_script, spectrogram_script, transport_script
 
-_SCRIPTS = ("table.js", "transport.js", "viewer.js")
+_SCRIPTS = ("table.js", "viewer.js")
 
 
 def render(result: EvaluationResult, embedded: Mapping[int, Mapping[str, Any]], linked: Mapping[int, str]) -> str:
@@ -34,7 +34,15 @@ def render(result: EvaluationResult, embedded: Mapping[int, Mapping[str, Any]], 
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
-    script = "\n".join(["", player_script(), spectrogram_script(), *(_part(name) for name in _SCRIPTS)])
+    script = "\n".join(
+        [
+            "",
+            player_script(),
+            spectrogram_script(),
+            transport_script(),
+            *(_part(name) for name in _SCRIPTS),
+        ]
+    )
     metrics = {metric.key: metric for metric in result.metrics}
     return environment.from_string(_part("report.html.j2")).render(
         result=result,

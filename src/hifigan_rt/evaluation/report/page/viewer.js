@@ -130,8 +130,7 @@ function showPictures(buffers, entries) {
   place.querySelectorAll('.picture, .times').forEach(old => old.remove());
   if (!found.length) return;
   const length = Math.round(duration * DATA.sampleRate), columns = Math.max(16, Math.min(MAX_COLUMNS, Math.ceil(length / 64)));
-  const top = melOf(DATA.sampleRate / 2);
-  const marks = [500, 1000, 2000, 4000, 8000, 16000].filter(hz => hz < DATA.sampleRate / 2 * 0.95).map(hz => [melOf(hz) / top, hz < 1000 ? '0.5' : `${hz / 1000} kHz`]);
+  const marks = frequencyMarks(DATA.sampleRate);
   const decibels = buffers.map(buffer => buffer && spectrogram(buffer.getChannelData(0), length, columns, DATA.sampleRate));
   const loudest = decibels[found[0]].reduce((a, b) => Math.max(a, b), -Infinity), floor = loudest - RANGE_DB;
   const parts = [], area = (title, label, track, values, low, high, colours) => {
@@ -185,11 +184,8 @@ function pitchPicture(found, entries, duration) {
 }
 
 function timeAxis(duration) {
-  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120].find(value => duration / value <= 8) || 300, axis = element('div', { className: 'times', ariaHidden: 'true' });
-  for (let place = 0; place * step <= duration * 0.97; place++) {
-    axis.append(element('span', { textContent: `${Number((place * step).toFixed(2))}${place ? '' : ' s'}`, style: `left:${100 * place * step / duration}%` }));
-  }
-  return axis;
+  const marks = timeMarks(duration).map(([share, text]) => element('span', { textContent: text, style: `left:${100 * share}%` }));
+  return element('div', { className: 'times', ariaHidden: 'true' }, ...marks);
 }
 
 /** The clip after or before this one, in the order that the table shows. */

@@ -35,9 +35,14 @@ class Transport {
     return whole;
   }
 
-  play(from = this.offset) {
+  /** The audio clock, from the first time that anything plays. */
+  get context() {
+    return this.clock ||= new AudioContext({ sampleRate: this.sampleRate });
+  }
+
+  /** @param at when, on the audio clock; as soon as possible if it is not given. */
+  play(from = this.offset, at = undefined) {
     if (!this.duration) return;
-    this.context ||= new AudioContext({ sampleRate: this.sampleRate });
     this.player ||= new SwitchPlayer(this.context, Object.fromEntries([...this.buffers.entries()].filter(([, buffer]) => buffer)), {
       onchange: () => {
         if (this.player && !this.player.playing) this.offset = this.player.offset;
@@ -45,7 +50,7 @@ class Transport {
       },
     });
     this.player.loop = this.loop;
-    this.player.play(String(this.audible), from < this.duration - 0.01 ? from : 0);
+    this.player.play(String(this.audible), from < this.duration - 0.01 ? from : 0, at);
   }
 
   toggle() {
