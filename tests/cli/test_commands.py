@@ -29,9 +29,12 @@ from hifigan_rt.vocoder import load
         ["mel"],
         ["export"],
         ["export", "onnx"],
+        ["export", "openvino"],
         ["export", "safetensors"],
         ["info"],
         ["models"],
+        ["bench"],
+        ["eval"],
         ["engines"],
     ],
 )
@@ -61,7 +64,7 @@ def test_version():
     ("arguments", "text"),
     [
         (["snyth"], "there is no command 'snyth'; did you mean 'synth'?"),
-        (["frobnicate"], "choose one of synth, mel, export, info, models, engines"),
+        (["frobnicate"], "choose one of synth, mel, export, info, models, bench"),
         (["export", "onx", "x"], "did you mean 'onnx'?"),
         (["synth", "a.wav", "-o", "out", "--modle", "x"], "No such option"),
         (["synth", "a.wav", "-o", "out"], "Missing option '--model'"),

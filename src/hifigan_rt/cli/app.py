@@ -25,6 +25,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "info": "hifigan_rt.cli.info",
         "models": "hifigan_rt.cli.models",
         "bench": "hifigan_rt.cli.bench",
+        "eval": "hifigan_rt.cli.eval",
         "serve": "hifigan_rt.cli.serve",
         "engines": "hifigan_rt.cli.engines",
     },
