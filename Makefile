@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test quick check docs bench clean help
+.PHONY: demo test quick check soak docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -22,6 +22,9 @@ quick: $(VENV)/installed ## the tests that take less than about five seconds eac
 
 check: $(VENV)/installed ## linters, types and the import contract
 	scripts/check $(VENV)
+
+soak: $(VENV)/installed ## half an hour of mixed load on the server; SOAK_MINUTES=2 for less
+	$(VENV)/bin/python benchmarks/soak.py --minutes $(or $(SOAK_MINUTES),30) $(if $(SOAK_OUTPUT),-o $(SOAK_OUTPUT))
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache

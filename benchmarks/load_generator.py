@@ -137,6 +137,22 @@ async def live(
     return await _all(clients, seconds, client)
 
 
+async def first_samples(url: str, utterance: Utterance, segment_frames: int) -> float:
+    """Seconds from sending the frames that complete a stream's first segment to its first samples, the server idle."""
+    frames = np.ascontiguousarray(utterance.mel.T)
+    async with connect(_websocket_url(url), compression=None, max_size=None) as connection:
+        await connection.send(json.dumps({"segment_frames": segment_frames, "output": "float32"}))
+        await connection.recv()
+        await connection.send(frames[: segment_frames - 1].tobytes())
+        await asyncio.sleep(0.05)
+        began = time.perf_counter()
+        await connection.send(frames[segment_frames - 1 : segment_frames].tobytes())
+        await connection.recv()
+        seconds = time.perf_counter() - began
+    await asyncio.sleep(0.05)
+    return seconds
+
+
 async def vanishing(url: str, work: Sequence[Utterance], clients: int, seconds: float, seed: int = 0) -> Tally:
     """Clients that go at any moment: while they send, wait, or are sent audio, over HTTP and WebSocket."""
 
