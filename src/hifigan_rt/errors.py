@@ -20,6 +20,8 @@
     |   +-- MetricUnavailable         a metric's package is not installed
     +-- OutputError                 a result could not be written
     +-- ServerError                 the server could not start
+    +-- RequestFailed               a server refused a request of the client, or failed
+    |   +-- ServerUnreachable       nothing answers there, or the connection broke
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
     PaddedTailWarning (UserWarning)      a mel had to be padded, so its last samples are not exact
@@ -150,6 +152,36 @@ class OutputError(HifiganError):
 
 class ServerError(HifiganError):
     """The server could not start: its address, token or packages."""
+
+
+class RequestFailed(HifiganError):
+    """A server refused a request of the client, or failed.
+
+    Attributes:
+        status: of HTTP; None for what happened on a stream or on this side.
+        code: the server's word for it, such as "queue_full".
+        request_id: under which the server's log has it.
+        retry_after_seconds: when to try again, if the server said so.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        request_id: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ServerUnreachable(RequestFailed):
+    """Nothing answers at the server's address, the connection broke, or a package of the client is absent."""
 
 
 class MelConventionWarning(UserWarning):
