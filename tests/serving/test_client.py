@@ -1,0 +1,259 @@
+"""The clients against real servers: what comes back, and what refusals, silence and nonsense become."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from golden.tiny import TINY, tiny_mel
+from hifigan_rt import AsyncClient, Client
+from hifigan_rt.client import protocol
+from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
+from running_server import running
+
+M = TINY.generator.num_mels
+RATE = TINY.mel.sample_rate
+ROOT = Path(__file__).parents[2]
+
+
+def recording(samples: int = 4000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, 0.1 * np.sin(np.arange(samples) / 9), RATE, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.url) as made:
+        yield made
+
+
+def test_audio_is_the_vocoders(client, vocoder):
+    mel = tiny_mel(50)
+    audio = client.synthesize(mel)
+    np.testing.assert_array_equal(audio.samples, vocoder(mel))
+    assert (audio.sample_rate, audio.model, audio.warning) == (RATE, "tiny", None)
+    assert audio.request_id
+
+
+def test_another_model_by_name(client, vocoder):
+    mel = tiny_mel(20)
+    other = client.synthesize(mel.astype(np.float64), "other")
+    assert other.model == "other"
+    assert not np.array_equal(other.samples, vocoder(mel))
+    assert [model["name"] for model in client.models()] == ["tiny", "other"]
+
+
+def test_streamed_audio_in_pieces(client, vocoder):
+    mel = tiny_mel(600)
+    np.testing.assert_array_equal(
+        np.concatenate(list(client.synthesize_streamed(mel))),
+        np.concatenate(list(client.synthesize_streamed(np.asfortranarray(mel)))),
+    )
+    assert sum(map(len, client.synthesize_streamed(mel))) == vocoder.output_length(600)
+
+
+def test_copy_synthesis_of_bytes_and_files(client, vocoder, tmp_path):
+    (tmp_path / "a.wav").write_bytes(recording())
+    of_bytes, of_file = client.copy_synthesis(recording()), client.copy_synthesis(tmp_path / "a.wav")
+    np.testing.assert_array_equal(of_bytes.samples, of_file.samples)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    np.testing.assert_array_equal(of_file.samples, vocoder(vocoder.mel(samples)))
+
+
+@pytest.mark.parametrize("size", [1, 7, 32, 300])
+def test_a_live_stream_is_the_offline_call(client, vocoder, size):
+    mel = tiny_mel(300)
+    with client.stream(segment_frames=16) as live:
+        assert (live.sample_rate, live.num_mels, live.segment_frames) == (RATE, M, 16)
+        pieces = []
+        for start in range(0, 300, size):
+            live.push(mel[:, start : start + size])
+            pieces.append(live.available())
+        live.finish()
+        pieces.extend(live)
+    np.testing.assert_array_equal(np.concatenate(pieces), vocoder(mel, segment_frames=16))
+
+
+def test_pushing_everything_before_reading_anything(client, vocoder):
+    mel = tiny_mel(20_000)
+    with client.stream() as live:
+        for start in range(0, mel.shape[1], 100):
+            live.push(mel[:, start : start + 100])
+        live.finish()
+        assert sum(map(len, live)) == vocoder.output_length(20_000)
+
+
+def test_one_thread_pushes_and_another_reads(client, vocoder):
+    mel = tiny_mel(400)
+    with client.stream(segment_frames=32) as live:
+
+        def push():
+            for start in range(0, 400, 10):
+                live.push(mel[:, start : start + 10])
+            live.finish()
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        audio = np.concatenate(list(live))
+        thread.join()
+    np.testing.assert_array_equal(audio, vocoder(mel, segment_frames=32))
+
+
+def test_everything_asynchronously(server, vocoder):
+    mel = tiny_mel(200)
+
+    async def run():
+        async with AsyncClient(server.url) as client:
+            whole, copied, models = await asyncio.gather(
+                client.synthesize(mel), client.copy_synthesis(recording()), client.models()
+            )
+            streamed = [piece async for piece in client.synthesize_streamed(mel)]
+            async with client.stream(segment_frames=16) as live:
+                await live.push(mel)
+                await live.finish()
+                lived = [piece async for piece in live]
+                assert (live.sample_rate, live.num_mels, live.segment_frames) == (RATE, M, 16)
+            with pytest.raises(RequestFailed, match="nobody"):
+                async with client.stream("nobody"):
+                    pass
+        return whole, copied, models, np.concatenate(streamed), np.concatenate(lived)
+
+    whole, copied, models, streamed, lived = asyncio.run(run())
+    np.testing.assert_array_equal(whole.samples, vocoder(mel))
+    np.testing.assert_array_equal(lived, vocoder(mel, segment_frames=16))
+    assert len(streamed) == len(whole.samples)
+    assert copied.model == models[0]["name"]
+
+
+@pytest.mark.parametrize(
+    ("mel", "text"),
+    [
+        (np.zeros((2, M, 5), np.float32), r"\[2, 10, 5\]"),
+        (np.zeros((M, 0), np.float32), r"must be float \[M, T\]"),
+        (np.zeros((M, 5), int), "int64"),
+    ],
+)
+def test_a_mel_that_is_none_is_not_sent(client, mel, text):
+    with pytest.raises(MelError, match=text):
+        client.synthesize(mel)
+
+
+def test_refusals_tell_code_status_and_request(client):
+    with pytest.raises(RequestFailed, match="the server answered 4") as caught:
+        client.synthesize(np.zeros((M + 1, 5), np.float32))
+    assert (caught.value.status, caught.value.code) == (400, "mel_invalid")
+    assert caught.value.request_id
+    with pytest.raises(RequestFailed) as caught:
+        client.synthesize(tiny_mel(5), "nobody")
+    assert (caught.value.status, caught.value.code) == (404, "model_not_found")
+    with pytest.raises(RequestFailed):
+        list(client.synthesize_streamed(tiny_mel(5), "nobody"))
+    with pytest.raises(RequestFailed):
+        client.copy_synthesis(b"no recording")
+
+
+def test_a_stream_that_is_refused_or_ended(client):
+    with pytest.raises(RequestFailed) as caught, client.stream("nobody"):
+        pass
+    assert caught.value.code == "model_not_found"
+    with client.stream() as live:
+        with pytest.raises(MelError, match=f"M={M}"):
+            live.push(np.zeros((M + 1, 4), np.float32))
+        live.push(np.full((M, 40), np.nan, np.float32))
+        live.finish()
+        with pytest.raises(RequestFailed) as caught:
+            list(live)
+    assert caught.value.code == "mel_invalid"
+
+
+def test_the_callers_own_errors_pass_through_an_open_stream(client):
+    with pytest.raises(OSError, match="disk"), client.stream():
+        raise OSError("disk")
+
+
+TOKEN = "open sesame, please, now"  # noqa: S105 - of a server that lives as long as the test
+
+
+def test_tokens(sources):
+    with running(sources, bearer_token=TOKEN) as served:
+        with Client(served.url) as client, pytest.raises(RequestFailed) as caught:
+            client.synthesize(tiny_mel(5))
+        assert (caught.value.status, caught.value.code) == (401, "unauthorized")
+        with Client(served.url) as client, pytest.raises(RequestFailed) as caught, client.stream():
+            pass
+        assert caught.value.status in (401, 403)
+        with Client(served.url, token=TOKEN) as client:
+            assert client.synthesize(tiny_mel(5)).samples.size
+            with client.stream() as live:
+                live.finish()
+                assert sum(map(len, live)) == 0
+
+
+def test_a_server_that_is_not_there():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        with pytest.raises(ServerUnreachable, match="does not answer"):
+            client.synthesize(tiny_mel(5))
+        with pytest.raises(ServerUnreachable), client.stream():
+            pass
+
+
+def test_a_server_that_is_silent():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with Client(url, timeout_seconds=0.2) as client, pytest.raises(ServerUnreachable):
+            client.models()
+
+
+@pytest.mark.parametrize("url", ["localhost:8004", "ftp://host", "http://", ""])
+def test_an_address_that_is_none(url):
+    with pytest.raises(ServerUnreachable, match="is no address"):
+        Client(url)
+
+
+def test_a_recording_that_is_not_there(client):
+    with pytest.raises(AudioError, match=r"none\.wav"):
+        client.copy_synthesis("none.wav")
+
+
+def test_an_absent_package_names_the_extra(monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(protocol.importlib, "import_module", absent)
+    with pytest.raises(ServerUnreachable, match=r"pip install 'hifigan-rt\[client\]'"):
+        Client()
+
+
+def test_an_answer_cut_short_is_told():
+    with pytest.raises(RequestFailed, match="announced 10 samples and sent 12 bytes"):
+        protocol.read_audio({"x-samples": "10", "x-sample-rate": "22050"}, bytes(12))
+
+
+def test_pieces_give_whole_samples():
+    values = np.arange(5, dtype="<f4")
+    pieces, content = protocol.Pieces(), values.tobytes()
+    np.testing.assert_array_equal(np.concatenate([pieces.add(content[i : i + 3]) for i in range(0, 20, 3)]), values)
+
+
+@pytest.mark.parametrize("name", ["stream_player.py", "feed_a_generator.py"])
+def test_examples(server, tmp_path, name):
+    """The examples run as they are, on a mel file, and write what the server gives."""
+    np.save(tmp_path / "mel.npy", tiny_mel(120))
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / name, server.url, "mel.npy", "out.wav"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert soundfile.info(tmp_path / "out.wav").frames == 120 * TINY.mel.hop_length
