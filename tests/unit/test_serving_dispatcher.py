@@ -319,6 +319,48 @@ def test_live_streams_are_limited_by_number() -> None:
     simulation.dispatcher.check_room_for_stream()
 
 
+def test_no_live_stream_is_opened_when_the_others_need_the_whole_processor() -> None:
+    def feed(simulation: Simulation, streams: list[StreamWork]) -> None:
+        begun = simulation.clock()
+        for turn in range(60):
+            for stream in streams:
+                stream.push(np.full((80, 32), -1.0, np.float32), simulation.clock())
+                stream.read(simulation.given(stream))
+                simulation.audio[stream] = []
+            simulation.run_until(begun + (turn + 1) * 32 * SECONDS_PER_FRAME)
+
+    simulation = Simulation()
+    feed(simulation, [simulation.stream(live=True) for _ in range(17)])  # 85 %
+    simulation.dispatcher.check_room_for_stream()
+    feed(simulation, [simulation.stream(live=True) for _ in range(22)])
+    with pytest.raises(TooManyRequests, match="of the processor"):
+        simulation.dispatcher.check_room_for_stream()
+    simulation.clock.now += 1
+    simulation.dispatcher.check_room_for_stream()
+
+
+def test_streams_computed_ahead_of_their_listeners_keep_nobody_out() -> None:
+    simulation = Simulation(max_unread_seconds=1e6)
+    for _ in range(4):
+        simulation.stream(20_000, live=True)
+    simulation.run_until(simulation.clock() + 20)
+    simulation.dispatcher.check_room_for_stream()
+
+
+def test_a_client_whose_callback_fails_ends_its_own_work_only(caplog: pytest.LogCaptureFixture) -> None:
+    simulation = Simulation()
+    broken, well = simulation.stream(100, live=False), simulation.stream(100, live=False)
+
+    def fail(_: np.ndarray) -> None:
+        raise RuntimeError("odd")
+
+    broken.on_audio = fail
+    simulation.run_dry()
+    assert "odd" in caplog.text
+    assert simulation.ended[broken] is not None
+    assert simulation.ended[well] is None
+
+
 def test_a_drained_dispatcher_finishes_what_it_has_and_takes_no_more() -> None:
     simulation = Simulation()
     work = simulation.whole(600)

@@ -68,14 +68,16 @@ class Dispatcher:
             self._check_open()
             queued = [work for work in self._works if work.counts_as_queued and not work.cancelled]
             audio = sum(work.remaining_seconds for work in queued)
-            rank = self._speed.seconds(model, audio_seconds) + settings.ageing * self._clock()
+            now = self._clock()
+            rank = self._speed.seconds(model, audio_seconds) + settings.ageing * now
             before = [work for work in queued if self._ordering.score(work) <= rank]
-            wait = self._speed.wait(sum(self._compute_seconds(work) for work in before), settings.bulk_share)
+            share = max(settings.bulk_share, 1 - self._speed.urgent_share(now))
+            wait = sum(self._compute_seconds(work) for work in before) / share
             full = len(queued) >= settings.max_queued_requests
             too_much = bool(queued) and audio + audio_seconds > settings.max_queued_audio_seconds
             if not (full or too_much or wait > settings.max_queue_wait_seconds):
                 return
-            backlog = self._speed.wait(sum(self._compute_seconds(work) for work in queued), settings.bulk_share)
+            backlog = sum(self._compute_seconds(work) for work in queued) / share
         # Half the backlog is gone by then.
         retry_after = float(math.ceil(max(1.0, (wait if wait > settings.max_queue_wait_seconds else backlog) / 2)))
         raise QueueFull(
@@ -86,14 +88,19 @@ class Dispatcher:
         """Refuse one live stream too many.
 
         Raises:
-            TooManyRequests: as many are open as may be.
+            TooManyRequests: as many are open as may be, or streams that are played as they come take nearly the whole
+                processor: one more would make all of them stutter.
             ShuttingDown: the server takes no new work.
         """
+        settings = self._settings
         with self.lock:
             self._check_open()
             live = sum(1 for work in self._works if not work.counts_as_queued and not work.cancelled)
-        if live >= self._settings.max_live_streams:
+            share = self._speed.urgent_share(self._clock())
+        if live >= settings.max_live_streams:
             raise TooManyRequests(f"{live} live streams are open, and no more may be: try again later", 1.0)
+        if share > settings.max_urgent_share:
+            raise TooManyRequests(f"{live} live streams take {share:.0%} of the processor: try again later", 1.0)
 
     def add(self, work: Work) -> None:
         """Take a work in."""
@@ -115,19 +122,18 @@ class Dispatcher:
             self._sweep(now)
             work = self._ordering.choose(self._works, now)
             if work is None:
+                self._show_queue()
                 return False
             urgent = work.urgency(now, self._settings.urgent_lead_seconds) < 2
             frames = work.take()
-        failure = self._computed(work)
+        failure = self._attempted(work, work.compute)
         with self.lock:
             end = self._clock()
             self._book(work, frames, end - now, end, urgent=urgent)
-            if failure is not None:
+            if failure is None and not work.cancelled:
+                failure = self._attempted(work, lambda: work.give(end))
+            if failure is not None or work.finished:
                 self._end(work, failure)
-            elif not work.cancelled:
-                work.give(end)
-                if work.finished:
-                    self._end(work, None)
             self._sweep(end)
             self._show_queue()
         return True
@@ -173,9 +179,10 @@ class Dispatcher:
         deadlines = [work.deadline for work in self._works if work.deadline is not None]
         return max(0.0, min(deadlines) - self._clock()) if deadlines else None
 
-    def _computed(self, work: Work) -> ServingError | None:
+    def _attempted(self, work: Work, action: Callable[[], None]) -> ServingError | None:
+        # Whatever goes wrong with one work, the thread has others to compute.
         try:
-            work.compute()
+            action()
         except Exception as error:
             logger.exception("computing for model %r failed", work.lease.name)
             return as_serving_error(error) if not isinstance(error, MemoryError) else _out_of_memory()
@@ -186,7 +193,7 @@ class Dispatcher:
         work.busy_seconds += seconds
         work.served_at = now
         self._ordering.served(urgent=urgent, seconds=seconds)
-        self._speed.book(work.lease.name, audio_seconds, seconds, now, live=not work.counts_as_queued)
+        self._speed.book(work.lease.name, audio_seconds, seconds, now, urgent=urgent)
         speed = self._speed.x_real_time(work.lease.name)
         self._telemetry.block(work.lease.name, audio_seconds, seconds, speed or 0.0)
 

@@ -8,6 +8,7 @@ anew whose is next (`ordering`). Blocks are not batched: on the native engine a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -126,7 +127,7 @@ class Scheduler:
             segment_frames: frames that are computed together; the settings' `live_segment_frames` by default.
 
         Raises:
-            TooManyRequests: as many are open as may be.
+            TooManyRequests: as many are open as may be, or as the processor can keep fed.
             ShuttingDown: the server takes no new work.
             BadRequest: the model cannot stream, or not in such segments.
         """
@@ -293,8 +294,8 @@ class LiveStream(AudioStream):
 
 
 def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any) -> None:
-    # Nobody is left to hear it when the loop is closed.
-    if not loop.is_closed():
+    # A closed loop has nobody left to hear it.
+    with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, *arguments)
 
 

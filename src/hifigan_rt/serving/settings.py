@@ -55,6 +55,8 @@ class ServerSettings:
     """Expected time to compute all that waits, by the measured speed; beyond it requests are refused."""
     max_live_streams: int = 64
     """WebSocket streams that are open at the same time."""
+    max_urgent_share: float = 0.95
+    """Of the processor, taken by streams that are played as they come; beyond it no live stream is opened."""
 
     live_segment_frames: int = 16
     """Frames that a live stream computes together unless its client asks otherwise."""
@@ -111,6 +113,7 @@ _POSITIVE = (
     "max_queued_audio_seconds",
     "max_queue_wait_seconds",
     "max_live_streams",
+    "max_urgent_share",
     "live_segment_frames",
     "max_live_segment_frames",
     "streamed_segment_frames",

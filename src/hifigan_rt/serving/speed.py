@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 _MEMORY_BLOCKS = 50
-_LOAD_SECONDS = 5.0
+_SHARE_SECONDS = 5.0
+"""A share is that of about so many seconds."""
 
 
 @dataclass
@@ -16,23 +17,26 @@ class _Account:
 
 
 class Speed:
-    """Audio seconds per second of computing, per model; and what share of the processor live streams take."""
+    """Audio seconds per second of computing, per model; and what share of the processor urgent work takes."""
 
     def __init__(self) -> None:
         """Start with nothing known: what is not known is taken for infinitely fast."""
         self._accounts: dict[str, _Account] = {}
-        self._live_seconds = 0.0  # of the last _LOAD_SECONDS, fading
+        self._urgent_seconds = 0.0  # fading
         self._booked_at = -math.inf
 
-    def book(self, model: str, audio_seconds: float, busy_seconds: float, now: float, *, live: bool) -> None:
+    def book(self, model: str, audio_seconds: float, busy_seconds: float, now: float, *, urgent: bool) -> None:
         """Note what a block gave and took."""
         account = self._accounts.setdefault(model, _Account())
         fading = 1 - 1 / _MEMORY_BLOCKS
         account.audio_seconds = account.audio_seconds * fading + audio_seconds
         account.busy_seconds = account.busy_seconds * fading + busy_seconds
-        self._live_seconds *= math.exp(-(now - self._booked_at) / _LOAD_SECONDS)
-        self._live_seconds += busy_seconds if live else 0.0
+        self._urgent_seconds = self.urgent_share(now) * _SHARE_SECONDS + (busy_seconds if urgent else 0.0)
         self._booked_at = now
+
+    def urgent_share(self, now: float) -> float:
+        """What urgent work has taken of the processor lately, 0 to about 1."""
+        return self._urgent_seconds * math.exp((self._booked_at - now) / _SHARE_SECONDS) / _SHARE_SECONDS
 
     def x_real_time(self, model: str) -> float | None:
         """Lately; None before the first block."""
@@ -45,7 +49,3 @@ class Speed:
         """To compute so much audio; 0 before the first block."""
         speed = self.x_real_time(model)
         return 0.0 if speed is None else audio_seconds / speed
-
-    def wait(self, compute_seconds: float, least_share: float) -> float:
-        """Seconds until so much is computed beside the live streams, as they are now."""
-        return compute_seconds / max(least_share, 1 - self._live_seconds / _LOAD_SECONDS)
