@@ -1,10 +1,12 @@
-"""What this process may use of the machine it runs on."""
+"""What this process may use of the machine it runs on, and which names lead to this machine alone."""
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
@@ -22,6 +24,24 @@ def usable_cores() -> int:
     cores = len({_core_of(cpu) for cpu in allowed})
     quota = _cgroup_quota()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's loopback."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_name(header: str) -> str:
+    """The name in a Host header, without the port and the brackets of IPv6; empty if it cannot be read."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _core_of(cpu: int) -> str:

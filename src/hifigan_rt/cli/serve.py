@@ -126,7 +126,7 @@ def _limits(values: dict[str, Any]) -> dict[str, Any]:
 
 def _token(host: str, path: str | None, *, insecure: bool) -> str | None:
     from hifigan_rt.errors import ServerError
-    from hifigan_rt.serving.middleware import is_loopback
+    from hifigan_rt.machine import is_loopback
 
     if path is None:
         if is_loopback(host) or insecure:
