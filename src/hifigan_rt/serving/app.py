@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hifigan_rt.serving import copy_synthesis, health, model_routes, open_inference, synthesize, websocket
+from hifigan_rt.serving import copy_synthesis, health, model_routes, open_inference, page, synthesize, websocket
 from hifigan_rt.serving.audio_answers import AUDIO_HEADERS
 from hifigan_rt.serving.context import Context, exchange_of
 from hifigan_rt.serving.error_answers import error_answer, from_router
@@ -80,7 +80,7 @@ def make_app(
 
 
 def _routes(context: Context) -> list[BaseRoute]:
-    rooms = (synthesize, copy_synthesis, model_routes, open_inference, health)
+    rooms = (synthesize, copy_synthesis, model_routes, open_inference, health, page)
     routes = [route for room in rooms for route in room.routes(context)]
     with_token = context.settings.bearer_token is not None
     # OpenAPI has no words for a WebSocket; docs/serving.md describes it.

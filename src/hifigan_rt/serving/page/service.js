@@ -1,0 +1,99 @@
+// Talks to the server that this page came from.
+
+/** What was not done, by the server or on the way to it; the message is for people. */
+class Refusal extends Error {
+  /** @param retryAfter seconds, or null. */
+  constructor(code, message, { retryAfter = null, requestId = '' } = {}) {
+    super(message);
+    Object.assign(this, { code, retryAfter, requestId });
+  }
+
+  get busy() {
+    return ['queue_full', 'too_many_requests', 'shutting_down'].includes(this.code);
+  }
+}
+
+class Service {
+  constructor() {
+    this.token = '';
+  }
+
+  /** {default, models}: see GET /v1/models. */
+  async models() {
+    return (await this.ask('v1/models', {})).json();
+  }
+
+  /**
+   * What a model makes of a recording.
+   * @param onstart called with {sampleRate, samples, model, warning} as soon as the answer begins.
+   * @param onsamples called with each Float32Array of samples as it comes.
+   * @returns {samples, firstMs, allMs, stages}: times in this page from the request on, those of the server by name.
+   */
+  async resynthesise(recording, { model, streamed, signal, onstart, onsamples }) {
+    const query = new URLSearchParams({ model, format: 'float32', stream: streamed ? '1' : '0', resample: '1', mono: '1' });
+    const began = performance.now();
+    const response = await this.ask(`v1/copy-synthesis?${query}`, { method: 'POST', body: recording, signal });
+    const header = name => response.headers.get(name), expected = Number(header('X-Samples'));
+    await onstart({ sampleRate: Number(header('X-Sample-Rate')), samples: expected, model: header('X-Model'), warning: header('X-Mel-Warning') });
+    const samples = new Float32Array(expected), floats = new FloatJoiner(), reader = response.body.getReader();
+    let placed = 0, firstMs = null;
+    for (;;) {
+      const { done, value } = await reader.read().catch(error => { throw interrupted(error, `after ${placed} of ${expected} samples`); });
+      if (done) break;
+      const piece = floats.join(value);
+      if (!piece.length) continue;
+      firstMs ??= performance.now() - began;
+      samples.set(piece.subarray(0, Math.max(0, expected - placed)), placed);
+      placed += piece.length;
+      onsamples(piece);
+    }
+    if (placed !== expected) throw new Refusal('cut_off', `The answer has ${placed} samples and should have ${expected}.`);
+    return { samples, firstMs, allMs: performance.now() - began, stages: stagesOf(header('Server-Timing') ?? '') };
+  }
+
+  async ask(path, options) {
+    const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
+    let response;
+    try {
+      response = await fetch(path, { ...options, headers, cache: 'no-store', redirect: 'error' });
+    } catch (error) {
+      throw interrupted(error, 'before it answered');
+    }
+    if (!response.ok) throw await refusalOf(response);
+    return response;
+  }
+}
+
+/** Floats of bytes that come in pieces of any length. */
+class FloatJoiner {
+  constructor() {
+    this.rest = new Uint8Array(0);
+  }
+
+  join(bytes) {
+    const all = new Uint8Array(this.rest.length + bytes.length);
+    all.set(this.rest);
+    all.set(bytes, this.rest.length);
+    const whole = all.length - all.length % 4;
+    this.rest = all.slice(whole);
+    // The server's floats are little-endian, as every machine is that runs a browser.
+    return new Float32Array(all.buffer, 0, whole / 4);
+  }
+}
+
+function interrupted(error, when) {
+  if (error.name === 'AbortError') return error;
+  return new Refusal('unreachable', `The server cannot be reached; the connection ended ${when}. Is it still running?`);
+}
+
+async function refusalOf(response) {
+  const told = (await response.json().catch(() => null))?.error;
+  const retryAfter = Number(response.headers.get('Retry-After')) || null;
+  const message = told?.message ?? `The server answered with status ${response.status}.`;
+  return new Refusal(told?.code ?? 'unknown', message, { retryAfter, requestId: told?.request_id ?? '' });
+}
+
+/** {name: milliseconds} of a Server-Timing header. */
+function stagesOf(header) {
+  return Object.fromEntries([...header.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, milliseconds]) => [name, Number(milliseconds)]));
+}
