@@ -74,7 +74,7 @@ def evaluate(
     if importlib.util.find_spec("scipy") is None:
         # The intervals need it, and would be asked for last of all.
         raise EvaluationError(
-            "an evaluation needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
+            "evaluation needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
         )
     clips = _find(plan, folder)
     mel = _mel_settings(plan)

@@ -1,0 +1,76 @@
+"""Summaries, worst clips and limits."""
+
+import math
+
+from evaluation_records import metric
+from hifigan_rt.evaluation.results import ClipScores, Score
+from hifigan_rt.evaluation.summary import accuracy, check_gates, describe_gate, summarize_system
+
+STOI = metric("stoi", title="STOI")
+MCD = metric("mcd", title="MCD", unit="dB", direction="lower", identity=0.0)
+DIFFERENCE = metric("loudness_difference", unit="LU", direction="neither", identity=0.0)
+PEAK = metric("peak", unit="dBFS", direction="neither", identity=None)
+
+
+def rows(**columns):
+    count = len(next(iter(columns.values())))
+    return [
+        ClipScores("s", f"c{index}", scores={key: Score(values[index]) for key, values in columns.items()})
+        for index in range(count)
+    ]
+
+
+def summarized(metric, *values):
+    return summarize_system(rows(**{metric.key: values}), [metric], 0)[0]
+
+
+def worst(metric, *values):
+    return [(entry.clip, entry.value) for entry in summarized(metric, *values).worst]
+
+
+def test_the_worst_clips_are_on_the_bad_side():
+    assert worst(STOI, 0.9, 0.7, 0.8, 0.95) == [("c1", 0.7), ("c2", 0.8), ("c0", 0.9)]
+    assert worst(MCD, 4.0, 6.0, 5.0, 3.0) == [("c1", 6.0), ("c2", 5.0), ("c0", 4.0)]
+    assert worst(DIFFERENCE, 0.5, -2.0, 1.0) == [("c1", -2.0), ("c2", 1.0), ("c0", 0.5)]
+    assert worst(PEAK, -1.0, -2.0) == [], "a description has no bad side"
+    assert worst(MCD, 0.0, 0.0, 0.0) == [], "all alike"
+    assert worst(STOI, math.nan, 0.9, 0.8) == [("c2", 0.8), ("c1", 0.9)]
+    assert worst(STOI, math.inf, 5.0) == [("c1", 5.0), ("c0", math.inf)]
+
+
+def test_clips_that_failed_count_as_undefined():
+    made = summarize_system([*rows(stoi=(0.9, 0.8)), ClipScores("s", "c2", failed="gone")], [STOI], 0)[0]
+    assert made.summary.undefined == 1
+    assert made.summary.interval.count == 2
+
+
+def test_limits_hold_the_mean():
+    summaries = [summarized(STOI, 0.9, 0.8), summarized(MCD, 4.0, 6.0)]
+    gates = check_gates(summaries, {"stoi": 0.85, "mcd": 1.0}, {"mcd": 4.9})
+    assert [(gate.metric, gate.kind, gate.passed) for gate in gates] == [
+        ("stoi", "min", True), ("mcd", "min", True), ("mcd", "max", False),
+    ]  # fmt: skip
+    assert describe_gate(gates[2], MCD) == "s: mcd is 5.00, must be at most 4.9: too high"
+
+
+def test_a_mean_at_the_limit_passes_and_one_that_is_not_there_fails():
+    at = check_gates([summarized(STOI, 0.5, 0.5)], {"stoi": 0.5}, {"stoi": 0.5})
+    assert all(gate.passed for gate in at)
+    none = check_gates([summarized(STOI, math.nan)], {"stoi": 0.0}, {"stoi": 1.0})
+    assert not any(gate.passed for gate in none)
+    assert describe_gate(none[0], STOI) == "s: stoi has no value on any clip, and must be at least 0"
+    identical = check_gates([summarized(metric("snr"), math.inf, math.inf)], {"snr": 100.0}, {})
+    assert identical[0].passed
+
+
+def test_a_value_just_beyond_the_limit_is_shown_with_digits_that_tell():
+    gate = check_gates([summarized(STOI, 0.94996, 0.94996)], {"stoi": 0.95}, {})[0]
+    assert describe_gate(gate, STOI) == "s: stoi is 0.94996, must be at least 0.95: too low"
+
+
+def test_accuracy_is_one_line():
+    full = metric("mel_l1_full", title="mel L1, full band", direction="lower")
+    summaries = [summarized(STOI, 0.9, 0.8), summarized(full, 0.2, 0.3)]
+    assert accuracy(summaries, [full, STOI], "s") == "STOI 0.850; mel L1, full band 0.250"
+    assert accuracy([summarized(MCD, 4.0, 6.0)], [MCD], "s") == "MCD 5.00"
+    assert accuracy([], [], "s") == "no metric"

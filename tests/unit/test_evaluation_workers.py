@@ -1,0 +1,145 @@
+"""Worker processes: what they answer, and that neither their death nor a bad clip ends a run."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from hifigan_rt.config import PRESETS
+from hifigan_rt.evaluation import measuring
+from hifigan_rt.evaluation.measuring import Measured, Task, encode, measure
+from hifigan_rt.evaluation.results import Score
+from hifigan_rt.evaluation.score_file import ScoreWriter, identify, merged, read_scores
+from hifigan_rt.evaluation.workers import WorkerPool
+
+RATE = 22050
+KEYS = ("mel_l1", "mr_stft", "peak")
+
+
+def tone(path, hz=220.0, seconds=0.3, rate=RATE):
+    time_s = np.arange(int(seconds * rate)) / rate
+    samples = 0.5 * np.sin(2 * np.pi * hz * time_s)
+    soundfile.write(path, samples, rate, "PCM_24", format="FLAC")
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return {hz: tone(tmp_path / f"{hz}.flac", hz) for hz in (220, 330)}
+
+
+def task(files, generated=330, reference=220, baseline=None, metrics=KEYS):
+    return Task(files[generated], files[reference], baseline and files[baseline], metrics, PRESETS["v1"].mel)
+
+
+def test_a_clip_against_itself_is_at_no_distance(files):
+    found = measure(task(files, 220, baseline=220))
+    assert found.scores["mel_l1"] == found.scores["mr_stft"] == Score(0.0)
+    assert found.identical is True
+    assert np.isnan(found.snr_db)
+
+
+def test_audio_is_compared_with_the_baseline(files, tmp_path):
+    half = soundfile.read(files[220])[0] / 2
+    soundfile.write(tmp_path / "half.flac", half, RATE, "PCM_24", format="FLAC")
+    found = measure(task(files | {"half": str(tmp_path / "half.flac")}, "half", baseline=220))
+    assert found.identical is False
+    assert found.snr_db == pytest.approx(20 * np.log10(2), abs=1e-3), "the error is half the signal"
+    assert found.si_sdr_db > 100
+
+
+def test_a_metric_that_fails_does_not_take_the_others_along(files, monkeypatch):
+    true = measuring.compute
+
+    def failing(keys, *arguments):
+        if "mr_stft" in keys:
+            raise RuntimeError("its package broke")
+        return true(keys, *arguments)
+
+    monkeypatch.setattr(measuring, "compute", failing)
+    found = measure(task(files))
+    assert found.failed is None
+    assert found.scores["mel_l1"].value > 0
+    assert np.isnan(found.scores["mr_stft"].value)
+    assert found.scores["mr_stft"].reason == "its computation failed: RuntimeError: its package broke"
+
+
+def test_unreadable_audio_fails_that_clip(files, tmp_path):
+    broken = tmp_path / "broken.flac"
+    broken.write_bytes(b"fLaC and no more")
+    found = measure(task(files | {"broken": str(broken)}, "broken"))
+    assert "broken.flac" in found.failed
+    assert found.scores == {}
+
+
+def test_workers_answer_what_this_process_would(files):
+    tasks = [task(files), task(files, 220, baseline=330), task(files, metrics=())]
+    with WorkerPool(2) as pool:
+        answers = dict(pool.measure(tasks))
+    for index, expected in enumerate(map(measure, tasks)):
+        assert encode(answers[index]) == encode(expected)
+
+
+def test_a_worker_that_dies_takes_one_clip_with_it(files):
+    with WorkerPool(1) as pool:
+        answers = pool.measure([task(files)] * 4)
+        index, first = next(answers)
+        assert (index, first.failed) == (0, None)
+        os.kill(pool._processes[0].pid, signal.SIGKILL)
+        rest = [entry.failed for _, entry in answers]
+    assert rest.count(None) >= 2
+    assert all(reason is None or "while it was measured its process was ended by SIGKILL" in reason for reason in rest)
+
+
+def test_closing_ends_all_processes_whatever_they_do(files):
+    pool = WorkerPool(2)
+    answers = pool.measure([task(files)] * 20)
+    next(answers)
+    processes = [process for process in pool._processes if process is not None]
+    started = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started < 30
+    assert all(process.poll() is not None for process in processes)
+    pool.close()
+
+
+def test_more_workers_than_clips_are_not_started(files):
+    with WorkerPool(50) as pool:
+        list(pool.measure([task(files)]))
+        assert sum(process is not None for process in pool._processes) == 1
+
+
+def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp_path):
+    path = tmp_path / "scores.jsonl"
+    first = Measured(
+        {"stoi": Score(0.9), "snr": Score(np.inf, "identical")},
+        ("cropped",),
+        identical=False,
+        snr_db=12.0,
+        si_sdr_db=13.0,
+    )
+    identity = identify(task(files), "1")
+    with ScoreWriter(path) as writer:
+        writer.append(identity, first)
+    with path.open("ab") as file:
+        file.write(b'{"identity": "x", "measured": {"scores": 1}}\n[]\n{"torn')
+    assert read_scores(path) == {identity: first}
+    assert identify(task(files, metrics=("stoi",)), "1") == identity, "whichever metrics are asked for"
+    for other in (
+        identify(task(files), "2"),
+        identify(task(files, 220), "1"),
+        identify(task(files, baseline=220), "1"),
+    ):
+        assert other != identity
+
+
+def test_later_runs_add_metrics(files, tmp_path):
+    path = tmp_path / "scores.jsonl"
+    with ScoreWriter(path) as writer:
+        writer.append("a", Measured({"stoi": Score(0.9), "mcd": Score(4.0)}))
+        writer.append("a", Measured({"mcd": Score(5.0), "lsd": Score(8.0)}))
+    assert read_scores(path)["a"].scores == {"stoi": Score(0.9), "mcd": Score(5.0), "lsd": Score(8.0)}
+    assert merged(None, Measured({"stoi": Score(0.5)})).scores == {"stoi": Score(0.5)}
