@@ -26,6 +26,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "models": "hifigan_rt.cli.models",
         "bench": "hifigan_rt.cli.bench",
         "eval": "hifigan_rt.cli.eval",
+        "listen": "hifigan_rt.cli.listen",
         "serve": "hifigan_rt.cli.serve",
         "engines": "hifigan_rt.cli.engines",
     },

@@ -1,10 +1,10 @@
-"""What clips say together: means with 95 % confidence intervals, paired differences, and the p-value of an ABX test."""
+"""What clips or listeners say together: means with 95 % confidence intervals, paired differences and tests, shares."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -106,6 +106,74 @@ def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0, resamples
         return Interval(float(array[0]), float(array[0]), float(array[0]), len(array), method)
     low, high = _t_ends(array, mean) if method == "t" else _bca_ends(array, mean, seed, resamples)
     return Interval(mean, low, high, len(array), method)
+
+
+def t_interval(values: Sequence[float] | np.ndarray) -> Interval:
+    """The same by Student's t whatever their number: for means of listeners, which are means themselves.
+
+    Args:
+        values: finite, at least one.
+
+    Raises:
+        EvaluationError: no value.
+    """
+    array = np.asarray(values, np.float64)
+    if len(array) < T_BELOW or np.all(array == array[0]):
+        interval = mean_interval(array)
+        return interval if interval.method == "none" else replace(interval, method="t")
+    mean = float(array.mean())
+    return Interval(mean, *_t_ends(array, mean), len(array), "t")
+
+
+def paired_t_p_value(differences: Sequence[float] | np.ndarray) -> float:
+    """How likely differences like these, or further from 0, are if their mean is 0; two-sided, Student's t.
+
+    Returns:
+        NaN for fewer than two; 0 and 1 where they do not vary, being all one other value or all 0.
+    """
+    import scipy.special
+
+    array = np.asarray(differences, np.float64)
+    if len(array) < 2:
+        return math.nan
+    if np.all(array == array[0]):
+        return float(array[0] == 0)
+    t = abs(float(array.mean())) / (float(array.std(ddof=1)) / math.sqrt(len(array)))
+    return 2 * float(scipy.special.stdtr(len(array) - 1, -t))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Correct p-values of several tests for their number (S. Holm: A simple sequentially rejective procedure, 1979).
+
+    Args:
+        p_values: NaN for a test that could not be made, which does not count.
+
+    Returns:
+        As many, in the same order.
+    """
+    order = sorted((index for index, p in enumerate(p_values) if not math.isnan(p)), key=p_values.__getitem__)
+    corrected = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[index]))
+        corrected[index] = largest
+    return tuple(corrected)
+
+
+def binomial_interval(correct: int, trials: int) -> tuple[float, float]:
+    """95 % confidence interval of a share; exact (C. J. Clopper and E. S. Pearson, 1934), so never too short.
+
+    Raises:
+        EvaluationError: `correct` is not from 0 to `trials`, or there is no trial.
+    """
+    import scipy.special
+
+    if not (0 <= correct <= trials and trials):
+        raise EvaluationError(f"{correct} correct of {trials} trials: from 0 to all of them can be correct")
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if correct == 0 else float(scipy.special.betaincinv(correct, trials - correct + 1, tail))
+    high = 1.0 if correct == trials else float(scipy.special.betaincinv(correct + 1, trials - correct, 1 - tail))
+    return low, high
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Interval:
