@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import logging
 import re
 import time
@@ -17,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hifigan_rt.machine import host_name, is_loopback
 from hifigan_rt.serving.context import Context, Exchange
 from hifigan_rt.serving.error_answers import error_answer
 from hifigan_rt.serving.failures import (
@@ -49,7 +49,6 @@ _COUNTED_WHERE_RAISED = (QueueFull.code, TooManyRequests.code, ShuttingDown.code
 
 _HEALTH_PATHS = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,127}")
-_LOOPBACK_NAMES = ("localhost",)
 
 
 class Recorder:
@@ -78,7 +77,6 @@ class Recorder:
     ) -> None:
         if isinstance(error, ClientDisconnect):
             exchange.code, exchange.status = "client_gone", exchange.status or CLIENT_GONE
-            self._context.telemetry.cancelled()
             return
         if isinstance(error, asyncio.CancelledError):
             failure: ServingError = ShuttingDown("the server is shutting down and could not finish this request")
@@ -171,7 +169,8 @@ class Gate:
 
     def _check_names(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
-        if self._only_loopback_names and not is_loopback(_host_name(host)):
+        # Browsers always name a host; probes that speak HTTP/1.0 do not.
+        if self._only_loopback_names and host and not is_loopback(host_name(host)):
             raise Forbidden(
                 f"host {host[:80]!r} is not this machine's loopback: a server without a token answers to 127.0.0.1, "
                 "[::1] and localhost alone; start it with --token-file to use other names"
@@ -182,16 +181,6 @@ class Gate:
             return
         if urlsplit(origin).netloc != host and origin not in self._origins and "*" not in self._origins:
             raise Forbidden(f"pages of {origin[:80]!r} may not use this server: --cors-origin lets them")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's loopback."""
-    if host.lower() in _LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_operator(scope: Scope, context: Context) -> None:
@@ -242,11 +231,3 @@ def _given_tokens(scope: Scope, headers: Headers) -> Iterable[str]:
     for name in scope.get("subprotocols", ()):
         if name.startswith(TOKEN_SUBPROTOCOL):
             yield name.removeprefix(TOKEN_SUBPROTOCOL)
-
-
-def _host_name(host: str) -> str:
-    """Without the port, and without the brackets of IPv6."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""

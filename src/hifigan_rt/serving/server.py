@@ -34,7 +34,6 @@ KEEP_ALIVE_SECONDS = 15
 MAX_MESSAGE_BYTES = 4 << 20
 """Of one WebSocket message: 13,000 frames of 80 bands; uvicorn closes with 1009 beyond."""
 
-_PING_SECONDS = 20.0
 _BACKLOG = 512
 
 
@@ -101,11 +100,8 @@ class Server(uvicorn.Server):
     def begin_shutdown(self) -> None:
         """Take no new requests, finish those that have begun; called again, cut them off."""
         self.context.draining = True
-        if self._cut_off_at is not None:
-            self._cut_off_at = 0.0
-            self.force_exit = True
-            return
-        self._cut_off_at = time.monotonic() + self._settings.grace_seconds
+        grace = self._settings.grace_seconds if self._cut_off_at is None else 0.0
+        self._cut_off_at = time.monotonic() + grace
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """On a signal. uvicorn's own would raise it again at the end, and make a clean stop look like a failure."""
@@ -163,8 +159,9 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         http=http,
         ws=websocket,
         ws_max_size=MAX_MESSAGE_BYTES,
-        ws_ping_interval=_PING_SECONDS,
-        ws_ping_timeout=_PING_SECONDS,
+        # A client whose frames wait for the computer is not read from, and its pong waits behind them: TCP's keepalive and
+        # the idle timeout find those who are gone.
+        ws_ping_interval=None,
         # Mels and PCM hardly shrink, and a compressed message is a bomb.
         ws_per_message_deflate=False,
         lifespan="on",

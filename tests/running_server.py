@@ -1,0 +1,139 @@
+"""Servers as users run them, on free ports of loopback, in threads of the test process; and a slow engine for them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import httpx2
+import numpy as np
+
+from hifigan_rt.engines.base import Engine, EngineInfo
+from hifigan_rt.engines.streams import EngineStream
+from hifigan_rt.graph import Graph
+from hifigan_rt.serving.server import Server
+from hifigan_rt.serving.settings import ServerSettings
+from hifigan_rt.vocoder import Vocoder
+
+
+def npy(mel: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, mel)
+    return buffer.getvalue()
+
+
+class Running:
+    """A server that takes requests."""
+
+    def __init__(self, server: Server, listening: socket.socket, thread: threading.Thread) -> None:
+        self.server, self.listening, self.thread = server, listening, thread
+        self.port: int = listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.context = server.context
+
+    def client(self, **options) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, timeout=30, **options)
+
+    def begin(self, path: str, content: bytes) -> tuple[threading.Thread, list[httpx2.Response]]:
+        """Send a request from a thread; its answer will be in the list."""
+        answers: list[httpx2.Response] = []
+
+        def post() -> None:
+            with self.client() as client:
+                answers.append(client.post(path, content=content))
+
+        thread = threading.Thread(target=post)
+        thread.start()
+        return thread, answers
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of /metrics, 0 if it is not there yet."""
+        registry = self.context.telemetry._registry
+        return registry.get_sample_value(name, labels) or 0.0
+
+
+@contextmanager
+def running(
+    sources: Mapping[str, Callable[[], Vocoder]], *, preload: Sequence[str] | None = None, **settings
+) -> Iterator[Running]:
+    server = Server(replace(ServerSettings(port=0), **settings), sources, preload=preload)
+    listening = server.listen()
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+    thread.start()
+    try:
+        wait_for(lambda: server.started or not thread.is_alive())
+        yield Running(server, listening, thread)
+    finally:
+        server.begin_shutdown()
+        server.begin_shutdown()
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not end"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+class SlowEngine(Engine):
+    """Computes silence of TINY's lengths, each block as slowly as the test wants; counts what it computed."""
+
+    info = EngineInfo("slow", "0", "float32", 1, "none")
+    offline_segment_frames = 256
+    WARM_UP_FRAMES = 64
+    """That the pool computes when it loads a model."""
+
+    def __init__(self, seconds_per_block: float) -> None:
+        super().__init__()
+        self.seconds_per_block = seconds_per_block
+        self.frames = 0
+        self.failure: Exception | None = None
+
+    def pretend(self, frames: int) -> np.ndarray:
+        time.sleep(self.seconds_per_block)
+        if self.failure is not None:
+            raise self.failure
+        self.frames += frames
+        return np.zeros(8 * frames, np.float32)
+
+    def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
+        return _SlowStream(self, segment_frames)
+
+    def _run(self, mel: np.ndarray) -> np.ndarray:
+        return self.pretend(mel.shape[2])[None]
+
+
+class _SlowStream(EngineStream):
+    def __init__(self, engine: SlowEngine, segment_frames: int) -> None:
+        self._engine, self._segment_frames = engine, segment_frames
+
+    @property
+    def segment_frames(self) -> int:
+        return self._segment_frames
+
+    @property
+    def state_bytes(self) -> int:
+        return 0
+
+    def push(self, mel: np.ndarray) -> np.ndarray:
+        return self._engine.pretend(mel.shape[1])
+
+    def finish(self) -> np.ndarray:
+        return np.empty(0, np.float32)
+
+    def reset(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,52 @@
+"""Models and servers that the tests of the server share."""
+
+from __future__ import annotations
+
+import pytest
+
+from golden.tiny import write_tiny
+from hifigan_rt import load
+from hifigan_rt.model import resolve_model
+from hifigan_rt.vocoder import Vocoder
+from running_server import SlowEngine, running
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def other_file(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("other"), seed=1)
+
+
+@pytest.fixture(scope="session")
+def vocoder(tiny_file):
+    with load(tiny_file) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="session")
+def sources(tiny_file, other_file):
+    return {"tiny": lambda: load(tiny_file), "other": lambda: load(other_file)}
+
+
+@pytest.fixture(scope="module")
+def server(sources):
+    with running(sources) as served:
+        yield served
+
+
+@pytest.fixture
+def client(server):
+    with server.client() as opened:
+        yield opened
+
+
+@pytest.fixture
+def slow(tiny_file):
+    """An engine, and what serves it as model "slow"."""
+    engine = SlowEngine(0.01)
+    model = resolve_model(tiny_file)
+    return engine, {"slow": lambda: Vocoder(model, engine)}

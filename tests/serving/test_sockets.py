@@ -1,0 +1,248 @@
+"""Clients that are slow, silent, gone or no clients at all: the server goes on, and their work and sockets end."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+
+import pytest
+
+from golden.tiny import tiny_mel
+from running_server import SlowEngine, npy, running, wait_for
+
+REQUEST = b"POST /v1/synthesize%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s\r\n"
+
+
+def request(content: bytes, query: bytes = b"", headers: bytes = b"") -> bytes:
+    return REQUEST % (query, len(content), headers) + content
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Until the server closes."""
+    received = b""
+    while True:
+        try:
+            piece = connection.recv(1 << 16)
+        except ConnectionResetError:
+            return received
+        if not piece:
+            return received
+        received += piece
+
+
+def status_and_code(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["error"]["code"]
+
+
+def vanish(connection: socket.socket) -> None:
+    """Go without a farewell: what a killed process or a pulled cable's reset looks like."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("streamed", [0, 1])
+@pytest.mark.parametrize("leave", [socket.socket.close, vanish])
+def test_a_client_that_goes_stops_the_work(slow, streamed, leave):
+    engine, sources = slow
+    engine.seconds_per_block = 0.05
+    frames = 256 * 400
+    with running(sources) as server:
+        connection = server.connect()
+        connection.sendall(request(npy(tiny_mel(frames)), b"?stream=%d" % streamed))
+        wait_for(lambda: engine.frames > SlowEngine.WARM_UP_FRAMES)
+        leave(connection)
+        wait_for(lambda: server.context.active == 0, 3)
+        wait_for(lambda: server.metric("hifigan_queued_requests") == 0, 3)
+        computed = engine.frames
+        time.sleep(0.3)
+        assert engine.frames <= computed + 256
+        assert engine.frames < frames / 2
+        labels = {"route": "/v1/synthesize", "model": "slow"}
+        # A streamed answer may have begun or not.
+        counts = [server.metric("hifigan_requests_total", status=status, **labels) for status in ("200", "499")]
+        assert counts in ([[1, 0], [0, 1]] if streamed else [[0, 1]])
+        assert server.metric("hifigan_cancelled_requests_total") == 1
+
+
+def test_a_client_that_goes_while_it_sends_is_no_failure(server, caplog):
+    connection = server.connect()
+    connection.sendall(request(npy(tiny_mel(1000)))[:5000])
+    wait_for(lambda: server.context.active == 1)
+    connection.close()
+    wait_for(lambda: server.context.active == 0)
+    assert server.context._held_bytes == 0
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_client_that_never_reads_loses_its_connection(slow):
+    engine, sources = slow
+    engine.seconds_per_block = 0.0
+    with running(sources, write_timeout_seconds=0.5, max_unread_seconds=5.0) as server:
+        connection = server.connect()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        frames = 1_500_000
+        connection.sendall(
+            b"POST /v1/synthesize?stream=1&format=float32 HTTP/1.1\r\nHost: localhost\r\nX-Mel-Shape: 10,%d\r\n"
+            b"Content-Length: %d\r\n\r\n" % (frames, 40 * frames)
+        )
+        for _ in range(40):
+            connection.sendall(bytes(frames))
+        wait_for(lambda: engine.frames > SlowEngine.WARM_UP_FRAMES)
+        wait_for(lambda: server.context.active == 0, 20)
+        # Computed were what the sockets' buffers hold and the scheduler's bound on what is not read.
+        assert engine.frames < frames
+        connection.close()
+
+
+def test_a_client_that_reads_slowly_gets_everything(slow):
+    engine, sources = slow
+    engine.seconds_per_block = 0.0
+    with running(sources, write_timeout_seconds=0.8) as server:
+        # Accepted sockets inherit it: the answer waits in the server, not in the kernel.
+        server.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+        with server.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            connection.sendall(request(npy(tiny_mel(20_000)), b"?format=pcm16", b"Connection: close\r\n"))
+            began, received = time.monotonic(), 0
+            while piece := connection.recv(30_000):
+                received += len(piece)
+                time.sleep(len(piece) / 120_000)
+    assert received > 2 * 8 * 20_000
+    assert time.monotonic() - began > 2 * 0.8
+
+
+def test_headers_that_do_not_come_end_the_connection(sources):
+    with running(sources, header_timeout_seconds=0.3) as server:
+        for beginning in (b"", b"POST /v1/synth", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"):
+            with server.connect() as connection:
+                connection.sendall(beginning)
+                began = time.monotonic()
+                assert read_all(connection) == b""
+                assert time.monotonic() - began < 10
+        # The next request on a connection has as long.
+        with server.connect() as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
+            assert read_all(connection).count(b"HTTP/1.1 200") == 1
+
+
+def test_headers_a_byte_at_a_time_end_too(sources):
+    with running(sources, header_timeout_seconds=0.4) as server, server.connect() as connection:
+        began = time.monotonic()
+        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as the timing falls
+            for byte in b"GET /healthz HTTP/1.1\r\nX: " + b"y" * 5000:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.02)
+        assert time.monotonic() - began < 10
+
+
+def test_a_body_that_does_not_come_is_answered(sources):
+    with running(sources, body_timeout_seconds=0.3) as server:
+        content = npy(tiny_mel(100))
+        with server.connect() as connection:
+            connection.sendall(request(content)[:-1])
+            assert status_and_code(read_all(connection)) == (408, "request_timeout")
+        with server.connect() as connection:
+            connection.sendall(
+                b"POST /v1/synthesize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n"
+            )
+            assert status_and_code(read_all(connection)) == (408, "request_timeout")
+        with server.client() as client:
+            assert client.post("/v1/synthesize", content=content).status_code == 200
+
+
+def test_a_half_closed_client_counts_as_gone(slow):
+    engine, sources = slow
+    with running(sources) as server, server.connect() as connection:
+        connection.sendall(request(npy(tiny_mel(256 * 400))))
+        wait_for(lambda: engine.frames > SlowEngine.WARM_UP_FRAMES)
+        connection.shutdown(socket.SHUT_WR)
+        wait_for(lambda: server.context.active == 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), 400),
+        (b"hello\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"POST /v1/synthesize HTTP/1.1\r\nHost: localhost\r\nContent-Length: -4\r\n\r\n", 400),
+        (b"POST /v1/synthesize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", 400),
+        (b"POST /v1/synthesize HTTP/1.1\r\nHost: localhost\r\nContent-Length: four\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 200_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"y" * 200_000, 431),
+    ],
+)
+def test_what_is_no_http_is_answered_in_json(server, sent, status):
+    with server.connect() as connection:
+        connection.sendall(sent)
+        answer = read_all(connection)
+    code = "bad_request" if status == 400 else "headers_too_large"
+    assert status_and_code(answer) == (status, code)
+
+
+def test_a_chunk_that_is_none_ends_the_connection(server):
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /v1/synthesize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n"
+        )
+        assert status_and_code(read_all(connection)) == (400, "bad_request")
+    wait_for(lambda: server.context.active == 0)
+
+
+def test_more_bytes_than_declared_are_the_next_request(server):
+    content = npy(tiny_mel(20))
+    with server.connect() as connection:
+        connection.sendall(request(content) + b"more\r\n\r\n")
+        answer = read_all(connection)
+    first, second = answer.index(b"HTTP/1.1 200 OK"), answer.index(b"HTTP/1.1 400 ")
+    assert first < second
+
+
+def test_requests_one_after_the_other_on_one_connection(server):
+    content = npy(tiny_mel(20))
+    with server.connect() as connection:
+        connection.sendall(request(content, b"?format=wav") * 3 + request(content, b"", b"Connection: close\r\n"))
+        assert read_all(connection).count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_who_asks_for_leave_is_refused_before_the_body(server):
+    head = REQUEST % (b"", 1 << 40, b"Expect: 100-continue\r\n")
+    with server.connect() as connection:
+        connection.sendall(head)
+        answer = read_all(connection)
+    assert b"100 Continue" not in answer
+    assert status_and_code(answer) == (413, "payload_too_large")
+
+
+def test_who_asks_for_leave_gets_it(server):
+    content = npy(tiny_mel(20))
+    with server.connect() as connection:
+        connection.sendall(REQUEST % (b"", len(content), b"Expect: 100-continue\r\nConnection: close\r\n"))
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(content)
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_refused_body_that_goes_on_without_end_ends_the_connection(server, monkeypatch):
+    monkeypatch.setattr("hifigan_rt.serving.connections._LINGER_SECONDS", 0.3)
+    with server.connect() as connection:
+        connection.sendall(REQUEST % (b"", 1 << 40, b""))
+        answer = b""
+        while not answer.endswith(b"}}"):
+            answer += connection.recv(1 << 16)
+        assert status_and_code(answer) == (413, "payload_too_large")
+        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as the timing falls
+            for _ in range(2000):
+                connection.sendall(bytes(1 << 14))
+                time.sleep(0.005)
+
+
+def test_many_silent_connections_leave_room_for_others(server):
+    silent = [server.connect() for _ in range(300)]
+    with server.client() as client:
+        assert client.post("/v1/synthesize", content=npy(tiny_mel(20))).status_code == 200
+    for connection in silent:
+        connection.close()
