@@ -70,8 +70,8 @@ _PEERS: Mapping[str, CandidateEntry] = {
 OURS = "our-"
 """Before the name of an engine of ours that a peer has too."""
 
-NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime")
-"""The truth itself takes minutes; the others are measured in a better form as `torch` and `ort`."""
+NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime", "openvino")
+"""The truth itself takes minutes; the others are measured in a better form as `torch`, `ort` and `openvino-f32-2d`."""
 
 
 def entries() -> dict[str, CandidateEntry]:
