@@ -32,7 +32,7 @@ def _absent() -> dict[str, str]:
 
 def pytest_report_header() -> list[str]:
     versions = []
-    for package in ("numpy", "soundfile", "soxr", "safetensors", "onnx", "onnxruntime", "torch"):
+    for package in ("numpy", "soundfile", "soxr", "safetensors", "onnx", "onnxruntime", "openvino", "torch"):
         try:
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
