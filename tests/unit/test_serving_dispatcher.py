@@ -139,15 +139,18 @@ def test_a_long_request_ends_though_short_ones_never_cease() -> None:
         assert simulation.clock() < begun + 10 * simulation.seconds(20_000)
 
 
-def test_live_streams_are_never_silent_beside_long_requests() -> None:
+@pytest.mark.parametrize("frames", [200_000, 100])
+def test_live_streams_are_never_silent_beside_whole_requests(frames: int) -> None:
     simulation = Simulation()
-    simulation.whole(200_000)
     streams = [simulation.stream(live=True) for _ in range(12)]  # 60 % of what can be computed
     played_until: dict[StreamWork, float] = {}
     begun = simulation.clock()
     heard = dict.fromkeys(streams, 0)
+    whole: list[Work] = []
     for turn in range(60):
         for index, stream in enumerate(streams):
+            # The other requests would take everything.
+            whole += [simulation.whole(frames) for _ in range(40 - len(set(whole) - set(simulation.ended)))]
             simulation.run_until(begun + (turn + index / len(streams)) * 32 * SECONDS_PER_FRAME)
             with simulation.dispatcher.lock:
                 stream.push(np.full((80, 32), -1.0, np.float32), simulation.clock())
@@ -161,6 +164,7 @@ def test_live_streams_are_never_silent_beside_long_requests() -> None:
         for stream, start in played_until.items():
             assert start + heard[stream] / MEL.sample_rate > simulation.clock() - 32 * SECONDS_PER_FRAME
     assert len(played_until) == len(streams)
+    assert any(work.busy_seconds for work in whole)
 
 
 def test_whole_requests_keep_their_share_beside_live_streams_that_want_everything() -> None:
