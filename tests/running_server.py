@@ -91,8 +91,6 @@ class SlowEngine(Engine):
 
     info = EngineInfo("slow", "0", "float32", 1, "none")
     offline_segment_frames = 256
-    WARM_UP_FRAMES = 64
-    """That the pool computes when it loads a model."""
 
     def __init__(self, seconds_per_block: float) -> None:
         super().__init__()
