@@ -97,7 +97,9 @@ class Connection:
     async def _send(
         self, method: str, target: str, body: bytes, headers: dict[str, str], length: int
     ) -> asyncio.StreamReader:
-        if self._streams is None or self._streams[1].is_closing():
+        # A server closes connections that were idle for long.
+        if self._streams is None or self._streams[1].is_closing() or self._streams[0].at_eof():
+            self.vanish()
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {length}"]
