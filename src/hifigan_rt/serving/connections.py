@@ -7,6 +7,7 @@ it goes on sending a body long after the answer. Requests that are no HTTP get a
 from __future__ import annotations
 
 import asyncio
+import http
 import json
 import logging
 import socket
@@ -16,6 +17,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from hifigan_rt.serving.failures import BadRequest, HeadersTooLarge, ServingError
 from hifigan_rt.serving.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -101,11 +103,10 @@ class HttpConnection(_WriteGuard, H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Tell of a request that cannot be understood, if an answer is still possible, and close."""
-        status, code = 400, "bad_request"
+        failure: ServingError = BadRequest(msg)
         if self.conn.our_state is h11.IDLE and len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES:
-            status, code = 431, "headers_too_large"
-            msg = f"The headers have more than {MAX_HEADER_BYTES} bytes."
-        error = {"code": code, "message": msg, "request_id": ""}
+            failure = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
+        error = {"code": failure.code, "message": failure.message, "request_id": ""}
         body = json.dumps({"error": error}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
         # uvicorn declares it never to be None, and begins with None.
@@ -113,11 +114,12 @@ class HttpConnection(_WriteGuard, H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            reason = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}[status]
-            events = (h11.Response(status_code=status, headers=headers, reason=reason), h11.Data(body))
+            reason = http.HTTPStatus(failure.status).phrase.encode()
+            events = (h11.Response(status_code=failure.status, headers=headers, reason=reason), h11.Data(body))
             for event in (*events, h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        logger.info("request refused: %s", msg, extra={"facts": {"event": "refused", "status": status, "code": code}})
+        facts = {"event": "refused", "status": failure.status, "code": failure.code}
+        logger.info("request refused: %s", failure.message, extra={"facts": facts})
         self.transport.close()
 
     def _expect_headers(self) -> None:

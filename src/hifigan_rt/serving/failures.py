@@ -14,6 +14,7 @@ ServingError
 +-- PayloadTooLarge         payload_too_large       413
 +-- UnsupportedMediaType    unsupported_media       415
 +-- TooManyRequests         too_many_requests       429
++-- HeadersTooLarge         headers_too_large       431
 +-- InternalFailure         internal                500
 |   +-- EngineFailed        engine_failed           500
 +-- QueueFull               queue_full              503
@@ -122,6 +123,12 @@ class TooManyRequests(ServingError):
     """As many clients or streams are there as may be."""
 
     code, status = "too_many_requests", 429
+
+
+class HeadersTooLarge(ServingError):
+    """Headers of more bytes than the server reads."""
+
+    code, status = "headers_too_large", 431
 
 
 class InternalFailure(ServingError):

@@ -1,0 +1,97 @@
+"""`hifigan serve` before it serves: what it refuses, and with which words. tests/serving has the rest."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from golden.tiny import write_tiny
+from hifigan_rt.cli.app import hifigan
+from hifigan_rt.cli.console import Console
+from hifigan_rt.errors import HifiganError
+from hifigan_rt.serving.settings import ServerSettings
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "model")
+    (tmp_path / "token").write_text("abc\n")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "words").write_text("two words\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    return tmp_path
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(hifigan, ["serve", *arguments], obj=Console())
+    if isinstance(result.exception, HifiganError):
+        return str(result.exception)
+    assert result.exit_code == 2, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "Missing option '--model'"),
+        (["--model", "nothing"], "neither a file, nor a folder"),
+        (["--model", "model", "--engine", "nope"], "engine 'nope' is not known"),
+        (["--model", "model", "--model", "model"], "two models are called 'model'"),
+        (["--model", "../x/=model"], "clients could not ask for"),
+        (["--model", "a="], "clients could not ask for"),
+        (["--model", "model", "--model", "b=model", "--config", "v1"], "--config is for a single model"),
+        (["--model", "model", "--host", "0.0.0.0"], "without a token whoever reaches the port"),
+        (["--model", "model", "--host", "::"], "--insecure-no-token"),
+        (["--model", "model", "--token-file", "absent"], "cannot be read: No such file"),
+        (["--model", "model", "--token-file", "."], "cannot be read: Is a directory"),
+        (["--model", "model", "--token-file", "empty"], "must hold one token"),
+        (["--model", "model", "--token-file", "words"], "must hold one token"),
+        (["--model", "model", "--token-file", "binary"], "more than ASCII"),
+        (["--model", "model", "--token-file", "token", "--insecure-no-token"], "give one of them"),
+        (["--model", "model", "--host", "192.0.2.1", "--insecure-no-token"], "is no address of this machine"),
+        (["--model", "model", "--cors-origin", "example.org"], "is no origin"),
+        (["--model", "model", "--cors-origin", "https://example.org/"], "is no origin"),
+        (["--model", "model", "--port", "65536"], "--port"),
+        (["--model", "model", "--max-body-mib", "0"], "--max-body-mib"),
+        (["--model", "model", "--grace-seconds", "-1"], "--grace-seconds"),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_refusals(arguments, text):
+    assert text in refused(*arguments)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_port_in_use():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = refused("--model", "model", "--port", str(port))
+    assert text.startswith(f"port {port} of 127.0.0.1 is in use")
+
+
+@pytest.mark.usefixtures("place")
+def test_without_its_packages_it_says_which(monkeypatch):
+    monkeypatch.setattr("hifigan_rt.cli.serve._PACKAGES", ("starlette", "no_such_package"))
+    assert refused("--model", "model") == "the server needs no_such_package: pip install 'hifigan-rt[serve]'"
+
+
+def test_the_defaults_in_the_help_are_those_of_the_settings():
+    text = " ".join(CliRunner().invoke(hifigan, ["serve", "--help"], obj=Console()).output.split())
+    settings = ServerSettings()
+    said = dict(re.findall(r"(--[a-z-]+) (?:INTEGER|FLOAT) RANGE [^\[]*\[default: ([0-9]+)\]", text))
+    assert said == {
+        "--max-body-mib": str(settings.max_body_bytes >> 20),
+        "--max-mel-seconds": f"{settings.max_mel_seconds:g}",
+        "--max-concurrent-requests": str(settings.max_concurrent_requests),
+        "--max-queued-requests": str(settings.max_queued_requests),
+        "--max-queue-wait": f"{settings.max_queue_wait_seconds:g}",
+        "--max-streams": str(settings.max_live_streams),
+        "--request-timeout": f"{settings.request_timeout_seconds:g}",
+        "--body-timeout": f"{settings.body_timeout_seconds:g}",
+        "--write-timeout": f"{settings.write_timeout_seconds:g}",
+        "--grace-seconds": f"{settings.grace_seconds:g}",
+    }
