@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 from hifigan_rt.evaluation.report import write_report
@@ -27,13 +27,13 @@ def write_results(result: EvaluationResult, folder: Path) -> list[Path]:
     write_json(result, folder / JSON_NAME)
     with atomic_writer(folder / CSV_NAME) as file:
         file.write(to_csv(result).encode())
-    page = [write_report(result, folder)] if find_spec("jinja2") is not None else []
+    page = [write_report(result, folder)] if importlib.util.find_spec("jinja2") is not None else []
     return [folder / JSON_NAME, folder / CSV_NAME, *page]
 
 
 def no_page() -> str | None:
     """Why there is no page; None if there can be."""
-    if find_spec("jinja2") is not None:
+    if importlib.util.find_spec("jinja2") is not None:
         return None
     return "no page without jinja2: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
 

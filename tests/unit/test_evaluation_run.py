@@ -1,0 +1,69 @@
+"""An evaluation where packages are missing, from Python instead of the command line."""
+
+import contextlib
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from golden.tiny import TINY, write_tiny
+from hifigan_rt.errors import EvaluationError
+from hifigan_rt.evaluation.output import no_page, write_results
+from hifigan_rt.evaluation.run import Plan, evaluate
+from hifigan_rt.evaluation.systems import folder_system, model_system
+
+RATE = TINY.mel.sample_rate
+
+
+@contextlib.contextmanager
+def silent(label, steps):
+    yield lambda: None
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "model")
+    Path("in").mkdir()
+    for index in range(2):
+        noise = np.random.default_rng(index).uniform(-0.3, 0.3, RATE // 2)
+        soundfile.write(f"in/c{index}.wav", noise, RATE, "PCM_16")
+    return tmp_path
+
+
+def without(monkeypatch, package):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == package else find(name, *rest))
+
+
+def test_without_scipy_nothing_starts(place, monkeypatch):
+    without(monkeypatch, "scipy")
+    plan = Plan((model_system("model"),), ("in",))
+    with pytest.raises(EvaluationError, match=r"needs the package scipy: pip install 'hifigan-rt\[eval\]'"):
+        evaluate(plan, place / "out", progress=silent)
+    assert not (place / "out").exists()
+
+
+def test_without_jinja2_there_is_all_but_the_page(place, monkeypatch):
+    result = evaluate(Plan((model_system("model"),), ("in",), metrics=("peak",)), place / "out", progress=silent)
+    without(monkeypatch, "jinja2")
+    assert [path.name for path in write_results(result, place / "out")] == ["report.json", "clips.csv"]
+    assert "pip install 'hifigan-rt[eval]'" in no_page()
+
+
+def test_a_folder_alone_is_measured_without_reference(place):
+    plan = Plan((folder_system(Path("in")),), metrics=("peak", "clipped_samples"))
+    result = evaluate(plan, place / "out", progress=silent)
+    assert result.sample_rate == RATE
+    assert result.complete
+    for index, row in enumerate(result.scores):
+        recording, _ = soundfile.read(f"in/c{index}.wav")
+        assert row.scores["peak"].value == pytest.approx(20 * np.log10(np.abs(recording).max()))
+
+
+def test_the_seed_decides_the_clips(place):
+    plans = [Plan((folder_system(Path("in")),), limit=1, seed=seed, metrics=("peak",)) for seed in range(8)]
+    chosen = [evaluate(plan, place / str(plan.seed), progress=silent).clips[0].name for plan in plans]
+    assert set(chosen) == {"c0", "c1"}
