@@ -52,6 +52,7 @@ def test_every_way_of_sending_a_mel_is_the_same_mel(client, vocoder):
         (npy(mel), {"Content-Type": "application/x-npy"}),
         (npy(mel), {"Content-Type": "application/octet-stream"}),
         (npy(mel), {}),
+        (npy(mel), {"Content-Type": "application/x-www-form-urlencoded"}),
         (npy(mel[None]), {}),
         (npy(np.asfortranarray(mel)), {}),
         (npy(mel.astype(">f4")), {}),

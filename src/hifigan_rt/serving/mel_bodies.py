@@ -27,6 +27,9 @@ NPY_TYPES = ("application/x-npy", "application/npy")
 BARE_TYPE = "application/octet-stream"
 SHAPE_HEADER = "X-Mel-Shape"
 
+_CURL_TYPE = "application/x-www-form-urlencoded"
+"""What curl says of any file, unless it is told: as good as nothing said."""
+
 MEL_BODY: Mapping[str, Any] = {
     "required": True,
     "description": "a log-mel [M, T] as the model was trained on: GET /v1/models tells M",
@@ -81,7 +84,7 @@ async def read_mel(request: Request, lease: ModelLease) -> np.ndarray:
     """
     settings = context_of(request).settings
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", JSON_TYPE, BARE_TYPE, *NPY_TYPES):
+    if kind not in ("", _CURL_TYPE, JSON_TYPE, BARE_TYPE, *NPY_TYPES):
         raise UnsupportedMediaType(
             f"Content-Type {kind[:80]!r} is no mel: send {NPY_TYPES[0]}, {BARE_TYPE} (.npy, or bare float32 with "
             f"{SHAPE_HEADER}: M,T) or {JSON_TYPE}"
