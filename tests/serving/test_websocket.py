@@ -1,0 +1,439 @@
+"""Live streams: the samples are the vocoder's, whoever floods, sleeps or vanishes beside them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from golden.tiny import tiny_mel
+from hifigan_rt.audio import to_pcm16
+from hifigan_rt.serving.failures import ServingError
+from hifigan_rt.serving.websocket import close_code
+from running_server import Running, running, wait_for
+
+BANDS, HOP = 10, 8
+
+
+def connected(server: Running, **options: object) -> ClientConnection:
+    """A connection, which is a context manager itself; `connect` insists on being one."""
+    return connect(f"ws://127.0.0.1:{server.port}/v1/stream", compression=None, **options).__enter__()
+
+
+def open_stream(server: Running, **header: object) -> ClientConnection:
+    opened = connected(server)
+    opened.send(json.dumps(header))
+    return opened
+
+
+def ready(opened: ClientConnection) -> dict[str, object]:
+    told = json.loads(opened.recv(20))
+    assert told["type"] == "ready", told
+    return told
+
+
+def send(opened: ClientConnection, mel: np.ndarray, pushes: list[int]) -> None:
+    """All frames of a mel [M, T], in messages of these sizes over and over, and the end."""
+    start, turn = 0, 0
+    while start < mel.shape[1]:
+        size = pushes[turn % len(pushes)]
+        opened.send(np.ascontiguousarray(mel[:, start : start + size].T, "<f4").tobytes())
+        start, turn = start + size, turn + 1
+    opened.send('{"type": "finish"}')
+
+
+def rest(opened: ClientConnection) -> tuple[bytes, list[dict[str, object]]]:
+    """All PCM and all texts until the server closes."""
+    pcm, texts = bytearray(), []
+    with suppress(ConnectionClosedError):
+        for message in opened:
+            if isinstance(message, str):
+                texts.append(json.loads(message))
+            else:
+                pcm += message
+    return bytes(pcm), texts
+
+
+def failure(opened: ClientConnection) -> tuple[str, str, int]:
+    """Code and message of the error that must come, and the code of the close."""
+    with opened:
+        _, texts = rest(opened)
+        assert texts[-1]["type"] == "error", texts
+        assert set(texts[-1]) == {"type", "code", "message"}
+        return texts[-1]["code"], texts[-1]["message"], opened.protocol.close_code
+
+
+def vanish(opened: ClientConnection) -> None:
+    """As a killed process does: no goodbye, and a reset for whatever still comes."""
+    opened.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    opened.socket.shutdown(socket.SHUT_RD)
+    opened.socket.close()
+
+
+def streams(server: Running) -> float:
+    return server.metric("hifigan_active_streams")
+
+
+@pytest.mark.parametrize("segment_frames", [1, 16, 33])
+@pytest.mark.parametrize("pushes", [[1], [7, 0, 40], [1000]])
+def test_the_sum_is_the_offline_call_bit_for_bit(server, vocoder, segment_frames, pushes):
+    mel = tiny_mel(345)
+    with open_stream(server, model="tiny", segment_frames=segment_frames, output="float32") as opened:
+        told = ready(opened)
+        assert {name: told[name] for name in ("model", "sample_rate", "hop_length", "num_mels", "output")} == {
+            "model": "tiny", "sample_rate": 8000, "hop_length": HOP, "num_mels": BANDS, "output": "float32",
+        }  # fmt: skip
+        assert told["segment_frames"] == segment_frames
+        assert told["look_ahead_samples"] == -vocoder.graph.receptive_field.first_sample
+        send(opened, mel, pushes)
+        pcm, texts = rest(opened)
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<f4"), vocoder(mel, segment_frames=segment_frames))
+    assert texts == [{"type": "end", "frames": 345, "samples": 345 * HOP, "audio_seconds": 0.345, "clipped_samples": 0}]
+    assert opened.protocol.close_code == 1000
+
+
+def test_the_defaults_are_the_first_model_and_integers(server, vocoder):
+    mel = tiny_mel(50)
+    with open_stream(server) as opened:
+        told = ready(opened)
+        assert (told["model"], told["segment_frames"], told["output"]) == ("tiny", 16, "pcm16")
+        send(opened, mel, [20])
+        pcm, _ = rest(opened)
+    wanted, _ = to_pcm16(vocoder(mel, segment_frames=16))
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<i2"), wanted)
+
+
+def test_a_stream_of_nothing_ends_with_nothing(server):
+    with open_stream(server) as opened:
+        ready(opened)
+        opened.send(b"")
+        opened.send('{"type": "finish"}')
+        pcm, texts = rest(opened)
+    assert pcm == b""
+    assert [(text["type"], text["frames"], text["samples"]) for text in texts] == [("end", 0, 0)]
+
+
+def test_audio_comes_while_frames_are_still_to_come(server, vocoder):
+    mel = tiny_mel(64)
+    frames = np.ascontiguousarray(mel.T, "<f4")
+    with open_stream(server, segment_frames=16, output="float32") as opened:
+        ready(opened)
+        opened.send(frames[:48].tobytes())
+        samples = 48 * HOP + vocoder.graph.receptive_field.first_sample
+        first = b""
+        while len(first) < 4 * samples:
+            first += opened.recv(20)
+        assert len(first) == 4 * samples
+        opened.send(frames[48:].tobytes())
+        opened.send('{"type": "finish"}')
+        pcm, _ = rest(opened)
+    np.testing.assert_array_equal(np.frombuffer(first + pcm, "<f4"), vocoder(mel, segment_frames=16))
+
+
+def test_a_mel_of_another_convention_is_told_once(server):
+    mel = 20 / np.log(10) * tiny_mel(400)
+    with open_stream(server) as opened:
+        ready(opened)
+        send(opened, mel, [30])
+        _, texts = rest(opened)
+    assert [(text["type"], text.get("code")) for text in texts] == [("warning", "mel_convention"), ("end", None)]
+    assert "decibels" in texts[0]["message"]
+
+
+def test_ten_thousand_tiny_messages(server, vocoder):
+    mel = tiny_mel(10_000)
+    with open_stream(server, segment_frames=32, output="float32") as opened:
+        ready(opened)
+        sender = threading.Thread(target=send, args=(opened, mel, [1]))
+        sender.start()
+        pcm, _ = rest(opened)
+        sender.join()
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<f4"), vocoder(mel, segment_frames=32))
+
+
+def test_many_streams_at_once_get_their_own_audio(server, sources):
+    wrong: list[str] = []
+    loaded = {name: sources[name]() for name in ("tiny", "other")}
+
+    def one(seed: int) -> None:
+        model = ("tiny", "other")[seed % 2]
+        mel, segment = tiny_mel(200 + 11 * seed, seed), (8, 16, 32)[seed % 3]
+        with open_stream(server, model=model, segment_frames=segment, output="float32") as opened:
+            ready(opened)
+            send(opened, mel, [1 + seed, 50])
+            pcm, _ = rest(opened)
+        if not np.array_equal(np.frombuffer(pcm, "<f4"), loaded[model](mel, segment_frames=segment)):
+            wrong.append(f"stream {seed}")
+
+    threads = [threading.Thread(target=one, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    wait_for(lambda: streams(server) == 0)
+
+
+HEADERS = {
+    "no JSON": ("{", "no JSON"),
+    "a list": ("[]", "JSON object"),
+    "deep": ("[" * 4000, "no JSON"),
+    "long": ('{"model": "' + "x" * 10_000 + '"}', "at most 4096"),
+    "a name that is none": ('{"model": 7}', "must be a name"),
+    "frames as a text": ('{"segment_frames": "16"}', "whole number"),
+    "frames true": ('{"segment_frames": true}', "whole number"),
+    "no frames": ('{"segment_frames": 0}', "from 1 to 256"),
+    "too many frames": ('{"segment_frames": 257}', "from 1 to 256"),
+    "absurd frames": ('{"segment_frames": 1' + "0" * 100 + "}", "from 1 to 256"),
+    "mp3": ('{"output": "mp3"}', "pcm16, float32"),
+    "output no text": ('{"output": ["pcm16"]}', "pcm16, float32"),
+    "a misspelt key": ('{"segment_frame": 16}', "'segment_frame'"),
+    "bytes": (b"{}", "must be a JSON text"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_headers_that_are_none_are_refused(server, kind):
+    header, reason = HEADERS[kind]
+    opened = connected(server)
+    opened.send(header)
+    code, message, closed = failure(opened)
+    assert (code, closed) == ("bad_request", 1007)
+    assert reason in message
+
+
+@pytest.mark.parametrize("name", ["absent", "", "../tiny", "/etc/passwd", "tiny\x00", "x" * 3000])
+def test_unknown_models_are_refused(server, name):
+    code, message, closed = failure(open_stream(server, model=name))
+    assert (code, closed) == ("model_not_found", 1008)
+    assert len(message) < 200
+
+
+FRAME = np.ascontiguousarray(tiny_mel(20).T, "<f4")
+MESSAGES = {
+    "a byte too many": (FRAME.tobytes() + b"\0", "mel_invalid", "a frame has 40"),
+    "half a frame": (FRAME.tobytes()[:60], "mel_invalid", "a frame has 40"),
+    "NaN": (np.full((2, BANDS), np.nan, "<f4").tobytes(), "mel_invalid", "NaN"),
+    "infinite": (np.full((2, BANDS), np.inf, "<f4").tobytes(), "mel_invalid", "infinite"),
+    "big-endian": (FRAME.byteswap().tobytes(), "mel_invalid", "little-endian"),
+    "a text that is no JSON": ("finish", "bad_request", "no JSON"),
+    "another type": ('{"type": "stop"}', "bad_request", '{"type": "finish"}'),
+    "a second header": ('{"model": "tiny"}', "bad_request", "'model'"),
+}
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_messages_that_are_none_end_the_stream(server, kind):
+    content, code, reason = MESSAGES[kind]
+    opened = open_stream(server)
+    ready(opened)
+    opened.send(FRAME.tobytes())
+    opened.send(content)
+    got, message, closed = failure(opened)
+    assert (got, closed) == (code, 1007)
+    assert reason in message
+    wait_for(lambda: streams(server) == 0)
+
+
+def test_nothing_may_follow_the_finish(slow):
+    _, sources = slow
+    with running(sources) as server:
+        opened = open_stream(server)
+        ready(opened)
+        opened.send(np.tile(FRAME, (20, 1)).tobytes())
+        opened.send('{"type": "finish"}')
+        opened.send(FRAME.tobytes())
+        assert failure(opened)[::2] == ("bad_request", 1007)
+
+
+def test_messages_beyond_the_limit_close_the_connection(server):
+    with open_stream(server) as opened:
+        ready(opened)
+        with suppress(ConnectionClosed):
+            opened.send(bytes(40 * 200_000))
+        rest(opened)
+        assert opened.protocol.close_code == 1009
+    wait_for(lambda: streams(server) == 0)
+
+
+def test_one_stream_too_many_is_refused(sources):
+    with running(sources, max_live_streams=2) as server:
+        first, second = open_stream(server), open_stream(server)
+        ready(first)
+        ready(second)
+        assert failure(open_stream(server))[::2] == ("too_many_requests", 1013)
+        first.close()
+        wait_for(lambda: streams(server) == 1)
+        third = open_stream(server)
+        ready(third)
+        second.close()
+        third.close()
+
+
+def test_idle_clients_are_told_and_closed(sources):
+    with running(sources, idle_timeout_seconds=0.2, header_timeout_seconds=0.2) as server:
+        silent = connected(server)
+        idle = open_stream(server)
+        ready(idle)
+        idle.send(FRAME.tobytes())
+        for opened, reason in ((silent, "no header"), (idle, "nothing came")):
+            code, message, closed = failure(opened)
+            assert (code, closed) == ("request_timeout", 1008)
+            assert reason in message
+        wait_for(lambda: streams(server) == 0)
+
+
+def test_waiting_for_the_computer_is_not_idle(slow):
+    engine, sources = slow
+    engine.seconds_per_block = 0.1
+    with running(sources, idle_timeout_seconds=0.15) as server, open_stream(server, segment_frames=16) as opened:
+        ready(opened)
+        opened.send(np.tile(FRAME, (8, 1)).tobytes())
+        time.sleep(0.5)
+        opened.send('{"type": "finish"}')
+        _, texts = rest(opened)
+    assert texts[-1]["type"] == "end"
+    assert texts[-1]["samples"] == 160 * HOP
+
+
+def test_vanished_clients_free_their_streams(server):
+    for way in ("close", "abort"):
+        opened = open_stream(server)
+        ready(opened)
+        opened.send(FRAME.tobytes())
+        wait_for(lambda: streams(server) == 1)
+        if way == "abort":
+            vanish(opened)
+        else:
+            opened.close()
+        wait_for(lambda: streams(server) == 0)
+
+
+def test_a_client_that_floods_has_to_wait(slow):
+    """What the server holds for it stays below what it may; the rest waits in the client's own socket."""
+    engine, sources = slow
+    engine.seconds_per_block = 0.02
+    with running(sources, max_pending_seconds=0.5) as server, open_stream(server, segment_frames=16) as opened:
+        ready(opened)
+        message = np.tile(FRAME, (50, 1)).tobytes()  # a second of audio
+        sent = 0
+
+        def flood() -> None:
+            nonlocal sent
+            try:
+                while sent < 2000:
+                    opened.send(message)
+                    sent += 1
+            except ConnectionClosed:
+                pass
+
+        sender = threading.Thread(target=flood)
+        sender.start()
+        opened.recv(20)
+        time.sleep(1.0)
+        dispatcher = server.context.scheduler._dispatcher
+        assert max(work.remaining_frames for work in dispatcher._works) <= 500 + 256
+        assert sent < 1000
+        vanish(opened)
+        sender.join()
+        wait_for(lambda: streams(server) == 0)
+
+
+def test_a_client_that_never_reads_holds_up_nobody(sources, vocoder):
+    with running(sources, max_unread_seconds=2.0, write_timeout_seconds=1.0) as server:
+        deaf = server.connect()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.sendall(
+            b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert deaf.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
+        deaf.sendall(masked(1, b'{"output": "float32", "segment_frames": 256}'))
+        stop = threading.Event()
+
+        def flood() -> None:
+            try:
+                while not stop.is_set():
+                    deaf.sendall(masked(2, np.tile(FRAME, (50, 1)).tobytes()))
+            except OSError:
+                pass
+
+        sender = threading.Thread(target=flood)
+        sender.start()
+        wait_for(lambda: streams(server) == 1)
+        mel = tiny_mel(300)
+        with open_stream(server, segment_frames=16, output="float32") as opened:
+            ready(opened)
+            send(opened, mel, [16])
+            pcm, _ = rest(opened)
+        np.testing.assert_array_equal(np.frombuffer(pcm, "<f4"), vocoder(mel, segment_frames=16))
+        dispatcher = server.context.scheduler._dispatcher
+        assert all(work._unread <= (2.0 + 1.0) * 8000 for work in dispatcher._works)
+        wait_for(lambda: streams(server) == 0)
+        wait_for(lambda: server.context.active == 0)
+        sender.join(20)
+        stop.set()
+        assert not sender.is_alive(), "the connection was not closed"
+        deaf.close()
+
+
+def masked(opcode: int, content: bytes) -> bytes:
+    """A frame of a client, its mask all zeros."""
+    size = bytes([128 | 126]) + struct.pack(">H", len(content)) if len(content) > 125 else bytes([128 | len(content)])
+    return bytes([128 | opcode]) + size + bytes(4) + content
+
+
+def test_an_engine_that_fails_is_told(slow):
+    engine, sources = slow
+    with running(sources) as server:
+        opened = open_stream(server)
+        ready(opened)
+        engine.failure = RuntimeError("a secret of the engine")
+        opened.send(FRAME.tobytes())
+        code, message, closed = failure(opened)
+        assert (code, closed) == ("internal", 1011)
+        assert "secret" not in message
+        wait_for(lambda: streams(server) == 0)
+
+
+def test_tokens_are_asked_for_before_the_stream_opens(sources):
+    with running(sources, bearer_token="right") as server:  # noqa: S106 - made up
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            with pytest.raises(InvalidStatus) as caught:
+                connected(server, additional_headers=headers)
+            assert caught.value.response.status_code == 401
+            assert json.loads(caught.value.response.body)["error"]["code"] == "unauthorized"
+        with connected(server, additional_headers={"Authorization": "Bearer right"}) as opened:
+            opened.send("{}")
+            ready(opened)
+        with connected(server, subprotocols=["hifigan.v1", "bearer.right"]) as opened:
+            assert opened.subprotocol == "hifigan.v1"
+
+
+def test_a_stream_that_has_begun_is_finished_at_shutdown(sources, vocoder):
+    mel = tiny_mel(40)
+    with running(sources) as server, open_stream(server, output="float32") as opened:
+        ready(opened)
+        server.server.begin_shutdown()
+        with pytest.raises(InvalidStatus) as caught:
+            connected(server)
+        assert caught.value.response.status_code == 503
+        send(opened, mel, [10])
+        pcm, texts = rest(opened)
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<f4"), vocoder(mel, segment_frames=16))
+    assert texts[-1]["type"] == "end"
+
+
+def test_every_failure_has_a_code_to_close_with():
+    classes = [ServingError]
+    for failure_class in classes:
+        classes += failure_class.__subclasses__()
+        assert close_code(failure_class("")) in (1007, 1008, 1009, 1011, 1012, 1013)
