@@ -133,6 +133,8 @@ async def answer_audio(
         "X-Audio-Seconds": f"{seconds:.6f}",
         **headers,
     }
+    # A refusal must not wait for a thread; what comes between now and the computing is asked again there.
+    context_of(request).scheduler.admit(lease, frames)
     convention = await asyncio.to_thread(lease.likely_other_convention, mel)
     if convention is not None:
         facts["X-Mel-Warning"] = exchange.facts["mel_warning"] = f"the mel looks like {convention}"
