@@ -323,6 +323,17 @@ def test_models_of_different_rates_are_not_compared(data):
     assert f"makes {2 * RATE} Hz and model {RATE} Hz" in error_of(done)
 
 
+def test_results_never_go_into_an_input_folder(data):
+    Path("link").symlink_to("in")
+    Path("made").mkdir()
+    for folder, arguments in (
+        ("link", ("--model", "model", "--dataset", "in")), ("made/../made", ("--reference", "in", "--generated", "made"))
+    ):  # fmt: skip
+        done = hifigan("eval", *arguments, "-o", folder, status=1)
+        assert "is an input folder: name another one" in error_of(done)
+    assert sorted(path.name for path in Path("in").iterdir()) == ["c0.wav", "c1.wav", "c2.wav"]
+
+
 # Going on
 
 
@@ -364,6 +375,7 @@ def test_resume_adds_metrics_and_notices_changed_recordings(data):
     assert after["c1"].scores["mel_l1"] != before["c1"].scores["mel_l1"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(place):
     for index in range(40):
         clip(f"in/c{index:02}.wav", 2.0, seed=index)

@@ -52,6 +52,10 @@ def test_without_recordings_or_mel_settings():
     assert not {"mel_l1", "mel_l1_full"} & set(made.keys)
     assert "--config" in made.left_out["mel_l1"]
     assert "stoi" in made.keys
+    with pytest.raises(MetricUnavailable, match="metric 'mel_l1': the mel settings are not known"):
+        choose([], ["mel_l1"], with_mel=False)
+    with pytest.raises(MetricUnavailable, match="metric 'stoi': there are no recordings"):
+        choose(["stoi"], with_reference=False)
 
 
 def test_the_versions_of_packages_are_known():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from hifigan_rt.errors import MetricUnavailable
 from hifigan_rt.evaluation.metrics import METRICS, check_metrics, why_unavailable
 from hifigan_rt.evaluation.results import Metric
 
@@ -54,7 +55,8 @@ def choose_columns(named: Sequence[str], gated: Sequence[str], *, with_reference
         with_mel: whether the mel settings are known.
 
     Raises:
-        EvaluationError, MetricUnavailable: a metric is not known, or its package is not here.
+        EvaluationError: a metric is not known.
+        MetricUnavailable: one that was named is not possible.
     """
     explicit = dict.fromkeys([key for key in named if key != ALL] + list(gated))
     check_metrics(explicit)
@@ -70,6 +72,8 @@ def choose_columns(named: Sequence[str], gated: Sequence[str], *, with_reference
             reason = "the mel settings are not known: give the config.json, or a preset, with --config"
         if reason is None:
             chosen.append(key)
+        elif key in explicit:
+            raise MetricUnavailable(f"metric {key!r}: {reason}")
         else:
             left_out[key] = reason
     return Columns(tuple(_metric(key) for key in chosen), left_out)

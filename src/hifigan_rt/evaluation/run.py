@@ -111,6 +111,10 @@ def _find(plan: Plan, folder: Path) -> ClipSet:
         names, suffixes = [str(first.folder)], AUDIO_SUFFIXES
     else:
         raise EvaluationError(f"nothing tells which clips {first.name!r} is to make: give --dataset or --mels")
+    inputs = [*names, *(str(path) for spec in plan.systems for path in (spec.folder, spec.mels) if path is not None)]
+    for name in inputs:
+        if Path(name).resolve() == folder.resolve():
+            raise OutputError(f"the output folder {str(folder)!r} is an input folder: name another one")
     clips = find_clips(
         names, suffixes, recursive=plan.recursive, split=plan.split, limit=plan.limit, seed=plan.seed, exclude=folder
     )
