@@ -254,13 +254,21 @@ def test_nothing_may_follow_the_finish(slow):
         assert failure(opened)[::2] == ("bad_request", 1007)
 
 
-def test_messages_beyond_the_limit_close_the_connection(server):
+def test_messages_beyond_the_limit_are_refused(server):
+    opened = open_stream(server)
+    ready(opened)
+    opened.send(bytes(3 << 20))
+    code, message, closed = failure(opened)
+    assert (code, closed) == ("payload_too_large", 1009)
+    assert "fewer frames" in message
+
+
+def test_messages_far_beyond_the_limit_end_the_connection(server):
     with open_stream(server) as opened:
         ready(opened)
         with suppress(ConnectionClosed):
-            opened.send(bytes(40 * 200_000))
-        rest(opened)
-        assert opened.protocol.close_code == 1009
+            opened.send(bytes(8 << 20))
+        assert rest(opened) == (b"", [])
     wait_for(lambda: streams(server) == 0)
 
 

@@ -159,7 +159,7 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         http=http,
         ws=websocket,
         ws_max_size=MAX_MESSAGE_BYTES,
-        # A client whose frames wait for the computer is not read from, and its pong waits behind them: TCP's keepalive and
+        # A client whose frames wait for the computer is not read from, and so its pong waits too. TCP's keepalive and
         # the idle timeout find those who are gone.
         ws_ping_interval=None,
         # Mels and PCM hardly shrink, and a compressed message is a bomb.

@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL = "hifigan.v1"
 """Chosen if it is offered: a browser that offers its token needs a second name, one that can be chosen."""
 
+MAX_MESSAGE_BYTES = 2 << 20
+"""6,553 frames of 80 bands. The connection itself takes twice as much, and cuts off what is longer without a word."""
+
 _PUSHED_AT_ONCE_FRAMES = 256
 """A longer message is pushed in pieces, so that its client waits for room as any other does."""
 _JUDGED_FRAMES = 200
@@ -209,7 +212,10 @@ class _Session:
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
-        return message.get("text"), message.get("bytes") or b""
+        text, content = message.get("text"), message.get("bytes") or b""
+        if max(len(text or ""), len(content)) > MAX_MESSAGE_BYTES:
+            raise PayloadTooLarge(f"a message has more than {MAX_MESSAGE_BYTES} bytes: send fewer frames at once")
+        return text, content
 
     def _decoded(self, content: bytes, lease: ModelLease) -> np.ndarray:
         bands = lease.num_mels
