@@ -66,22 +66,26 @@ class Dispatcher:
         settings = self._settings
         with self.lock:
             self._check_open()
-            queued = [work for work in self._works if work.counts_as_queued and not work.cancelled]
-            audio = sum(work.remaining_seconds for work in queued)
             now = self._clock()
             rank = self._speed.seconds(model, audio_seconds) + settings.ageing * now
-            before = [work for work in queued if self._ordering.score(work) <= rank]
+            requests, audio, before, backlog = 0, 0.0, 0.0, 0.0
+            # One pass, since a server that refuses two hundred requests a second comes here for each.
+            for work in self._works:
+                if work.counts_as_queued and not work.cancelled:
+                    seconds = self._compute_seconds(work)
+                    requests += 1
+                    audio += work.remaining_seconds
+                    backlog += seconds
+                    before += seconds if self._ordering.score(work) <= rank else 0.0
             share = max(settings.bulk_share, 1 - self._speed.urgent_share(now))
-            wait = sum(self._compute_seconds(work) for work in before) / share
-            full = len(queued) >= settings.max_queued_requests
-            too_much = bool(queued) and audio + audio_seconds > settings.max_queued_audio_seconds
-            if not (full or too_much or wait > settings.max_queue_wait_seconds):
+            too_late = before / share > settings.max_queue_wait_seconds
+            too_much = requests > 0 and audio + audio_seconds > settings.max_queued_audio_seconds
+            if not (too_late or too_much or requests >= settings.max_queued_requests):
                 return
-            backlog = sum(self._compute_seconds(work) for work in queued) / share
         # Half the backlog is gone by then.
-        retry_after = float(math.ceil(max(1.0, (wait if wait > settings.max_queue_wait_seconds else backlog) / 2)))
+        retry_after = float(math.ceil(max(1.0, (before if too_late else backlog) / share / 2)))
         raise QueueFull(
-            f"the server is busy: {len(queued)} requests wait with {audio:.0f} s of audio; try again later", retry_after
+            f"the server is busy: {requests} requests wait with {audio:.0f} s of audio; try again later", retry_after
         )
 
     def check_room_for_stream(self) -> None:
@@ -184,18 +188,18 @@ class Dispatcher:
         try:
             action()
         except Exception as error:
-            logger.exception("computing for model %r failed", work.lease.name)
+            logger.exception("computing for model %r failed", work.model)
             return as_serving_error(error) if not isinstance(error, MemoryError) else _out_of_memory()
         return None
 
     def _book(self, work: Work, frames: int, seconds: float, now: float, *, urgent: bool) -> None:
-        audio_seconds = work.lease.audio_seconds(frames)
+        audio_seconds = frames * work.seconds_per_frame
         work.busy_seconds += seconds
         work.served_at = now
         self._ordering.served(urgent=urgent, seconds=seconds)
-        self._speed.book(work.lease.name, audio_seconds, seconds, now, urgent=urgent)
-        speed = self._speed.x_real_time(work.lease.name)
-        self._telemetry.block(work.lease.name, audio_seconds, seconds, speed or 0.0)
+        self._speed.book(work.model, audio_seconds, seconds, now, urgent=urgent)
+        speed = self._speed.x_real_time(work.model)
+        self._telemetry.block(work.model, audio_seconds, seconds, speed or 0.0)
 
     def _sweep(self, now: float) -> None:
         for work in list(self._works):
@@ -216,10 +220,10 @@ class Dispatcher:
             raise ShuttingDown("the server is shutting down")
 
     def _compute_seconds(self, work: Work) -> float:
-        return self._speed.seconds(work.lease.name, work.remaining_seconds)
+        return self._speed.seconds(work.model, work.remaining_seconds)
 
     def _claimed_seconds(self, work: Work) -> float:
-        return self._speed.seconds(work.lease.name, work.claimed_seconds)
+        return self._speed.seconds(work.model, work.claimed_seconds)
 
     def _show_queue(self) -> None:
         queued = [work for work in self._works if work.counts_as_queued]

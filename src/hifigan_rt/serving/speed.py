@@ -22,6 +22,7 @@ class Speed:
     def __init__(self) -> None:
         """Start with nothing known: what is not known is taken for infinitely fast."""
         self._accounts: dict[str, _Account] = {}
+        self._paces: dict[str, float] = {}  # computing seconds per audio second
         self._urgent_seconds = 0.0  # fading
         self._booked_at = -math.inf
 
@@ -31,6 +32,8 @@ class Speed:
         fading = 1 - 1 / _MEMORY_BLOCKS
         account.audio_seconds = account.audio_seconds * fading + audio_seconds
         account.busy_seconds = account.busy_seconds * fading + busy_seconds
+        if account.audio_seconds > 0:
+            self._paces[model] = account.busy_seconds / account.audio_seconds
         self._urgent_seconds = self.urgent_share(now) * _SHARE_SECONDS + (busy_seconds if urgent else 0.0)
         self._booked_at = now
 
@@ -40,12 +43,9 @@ class Speed:
 
     def x_real_time(self, model: str) -> float | None:
         """Lately; None before the first block."""
-        account = self._accounts.get(model)
-        if account is None or account.busy_seconds <= 0 or account.audio_seconds <= 0:
-            return None
-        return account.audio_seconds / account.busy_seconds
+        pace = self._paces.get(model, 0.0)
+        return 1 / pace if pace > 0 else None
 
     def seconds(self, model: str, audio_seconds: float) -> float:
         """To compute so much audio; 0 before the first block."""
-        speed = self.x_real_time(model)
-        return 0.0 if speed is None else audio_seconds / speed
+        return audio_seconds * self._paces.get(model, 0.0)

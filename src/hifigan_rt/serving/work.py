@@ -28,6 +28,8 @@ class Work(ABC):
 
     def __init__(self, lease: ModelLease, now: float, deadline: float | None) -> None:
         self.lease = lease.another()
+        self.model = lease.name
+        self.seconds_per_frame = lease.audio_seconds(1)
         self.deadline = deadline
         self.cancelled = False
         self.waiting_since = now
@@ -44,7 +46,7 @@ class Work(ABC):
     @property
     def remaining_seconds(self) -> float:
         """Audio seconds still to be computed."""
-        return self.lease.audio_seconds(self.remaining_frames)
+        return self.remaining_frames * self.seconds_per_frame
 
     @property
     def claimed_seconds(self) -> float:
@@ -239,7 +241,7 @@ class StreamWork(Work):
 
     @property
     def claimed_seconds(self) -> float:
-        return self.lease.audio_seconds(min(self._segment_frames, self._frames.count))
+        return min(self._segment_frames, self._frames.count) * self.seconds_per_frame
 
     @property
     def finished(self) -> bool:
