@@ -40,6 +40,8 @@ SIMULATED_FLOAT16_SNR_DB = 50.0
 # torch in lower precisions, tiny net, against float64: rounded to 8 and 11 bits; above the range it was not executed
 LOW_PRECISION_SNR_DB = {"bfloat16": (25.0, 60.0), "float16": (45.0, 80.0)}
 
+# mel distance of an evaluation against one of whole float32 clips: sums in another order
+EVALUATION_MEL_L1 = 1e-4
 # STOI and PESQ of a signal against itself: 1 and 4.644 but for the rounding of a sum
 STOI_IDENTITY = 1e-4
 # pystoi's ESTOI adds unseeded noise of 1e-16 before it normalises
@@ -60,6 +62,8 @@ P808_MEL_DB = 1e-3
 K_WEIGHTING_COEFFICIENTS = 1e-7
 # loudness of the EBU's test signals: what Tech 3341 allows
 LOUDNESS_LU = 0.1
+# printed tables of four decimals
+FOUR_DECIMALS = 6e-5
 # share of simulated 95 % intervals that hold the true mean
 COVERAGE = (0.93, 0.97)
 # ends of two BCa bootstraps with different random numbers, as a part of the interval's width
