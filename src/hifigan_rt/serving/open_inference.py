@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from hifigan_rt import __version__
 from hifigan_rt.serving.audio_answers import while_connected
 from hifigan_rt.serving.context import Context, context_of, exchange_of
 from hifigan_rt.serving.failures import BadRequest, EngineFailed, MelInvalid, ModelUnavailable, UnknownModel
@@ -74,7 +74,7 @@ def describe() -> PathItems:
 
 async def server_metadata(_: Request) -> Response:
     """Name, version, and what beyond the protocol's core is spoken."""
-    return JSONResponse({"name": "hifigan-rt", "version": __version__, "extensions": ["binary_tensor_data"]})
+    return JSONResponse({"name": "hifigan-rt", "version": version("hifigan-rt"), "extensions": ["binary_tensor_data"]})
 
 
 async def server_live(_: Request) -> Response:
