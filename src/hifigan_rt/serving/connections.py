@@ -27,6 +27,9 @@ MAX_HEADER_BYTES = 32 << 10
 _LINGER_SECONDS = 5.0
 """For the rest of a body after its answer: closing sooner would make some clients lose the answer."""
 
+_READ_AT_ONCE_BYTES = 16 << 10
+"""Of a WebSocket."""
+
 _LEAST_TAKEN_BYTES = 4096
 """What a client must take in per `write_timeout_seconds`."""
 
@@ -81,7 +84,7 @@ class HttpConnection(_WriteGuard, H11Protocol):
         super().connection_made(transport)
         # Whatever the kernel did not take counts as unread.
         transport.set_write_buffer_limits(high=0)
-        _keep_alive(transport)
+        _set_up(transport)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,6 +145,17 @@ class HttpConnection(_WriteGuard, H11Protocol):
 class WebSocketConnection(_WriteGuard, WebSocketsSansIOProtocol):
     """WebSocket, closed when its client takes in nothing."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.close_timeout = _LINGER_SECONDS
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # asyncio reads 256 KiB at once: 40,000 of the smallest messages or pings, parsed for more than a second while
+        # everybody else waits.
+        if hasattr(transport, "max_size"):
+            transport.max_size = _READ_AT_ONCE_BYTES
+
 
 def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], type[WebSocketConnection]]:
     """The protocols for uvicorn's `http` and `ws`, with the limits of these settings."""
@@ -151,10 +165,13 @@ def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], 
     )
 
 
-def _keep_alive(transport: asyncio.Transport) -> None:
+def _set_up(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
+    # asyncio does so only where the listening socket was made with a protocol number; without it, an answer in two
+    # writes waits for the client's delayed acknowledgement: 40 ms.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE:
         option = getattr(socket, name, None)  # not every system has them
