@@ -35,8 +35,6 @@ LEVEL = 0.05
 LEAST_LISTENERS = 15
 """With fewer, intervals are too wide to tell vocoders of one generation apart (docs/listening-tests.md)."""
 
-SAME_PERSON = "of one listener: it says nothing of others"
-
 
 def score(
     submissions: Sequence[Submission],
@@ -188,7 +186,7 @@ def _notes(
     if screened and keep_screened:
         yield f"{len(screened)} listeners count although the screening would leave them out"
     if len(counted) == 1:
-        yield f"the answers are {SAME_PERSON}"
+        yield "these are one listener's answers: they say nothing of others"
     elif len(counted) < LEAST_LISTENERS:
         yield f"{len(counted)} listeners are few: {LEAST_LISTENERS} or more are usual"
     loudspeakers = sum(entry.output == "loudspeakers" for entry in counted)

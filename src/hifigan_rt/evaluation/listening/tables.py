@@ -18,7 +18,11 @@ _MODES = {"mos": "MOS, 1 to 5", "mushra": "MUSHRA, 0 to 100", "abx": "ABX"}
 
 def to_text(result: ListeningResult) -> str:
     """Tables for a terminal, then what they mean."""
-    lines = [f"{result.title}: {_MODES[result.mode]}, {result.listeners} listeners, {result.clips} clips", ""]
+    lines = [
+        f"{result.title}: {_MODES[result.mode]}, {_count(result.listeners, 'listener')}, "
+        f"{_count(result.clips, 'clip')}",
+        "",
+    ]
     if result.ratings:
         lines += _aligned(
             ["system", "mean", "95 % interval", "median", "quartiles", "ratings"],
@@ -86,6 +90,10 @@ def to_csv(submissions: Sequence[Submission], key: Key) -> str:
             for identifier, value in answer.ratings.items():
                 writer.writerow([*start, key.stimuli[identifier].system, value, "", "", "", "", answer.seconds])
     return text.getvalue()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _ends(interval: Interval, form: str) -> str:

@@ -78,7 +78,7 @@ function welcome() {
     make("p", {}, INSTRUCTIONS[definition.mode]),
     make("p", {}, `There are ${count} trials after a short practice. Sit somewhere quiet; headphones are best. You may pause at any time: close the page, and open it again in this browser to go on.`),
     make("p", {}, make("label", { for: "listener" }, "Code that you were given, if any"), name,
-      make("span", { class: "hint", id: "listener-hint" }, "Letters, digits, dot, dash. Leave it empty to get a random one. Nothing else about you is recorded.")),
+      make("span", { class: "hint", id: "listener-hint" }, "Letters, digits, dot, dash. Leave it empty to get a random one.")),
     group,
     mainButton("Begin"),
   ], () => {
@@ -116,7 +116,7 @@ async function volume() {
   showProgress(0, 0, "");
   const stimulus = definition.training[0][0];
   const buffers = await buffersOf([stimulus]);
-  const check = new TrialView(context, buffers, { [stimulus]: "Play" }, {}, true, () => {});
+  const check = new TrialView(context, buffers, { [stimulus]: "Play" }, {}, true, () => { alertLine.textContent = ""; });
   check.answer = () => ({});
   check.key = () => false;
   show("Set the volume", [
@@ -125,7 +125,7 @@ async function volume() {
     make("p", { class: "hint" }, "Keys: ", make("kbd", {}, "P"), " or ", make("kbd", {}, "Space"), " plays and stops, ", make("kbd", {}, "Enter"), " goes on."),
     mainButton("The volume is right"),
   ], () => {
-    if (check.unheard.length) return complain("Play the recording first, at least for a second.", check.buttons[stimulus]);
+    if (check.unheard.length) return complain("Play the recording first, at least for a second.");
     keep({ phase: "training", index: 0, draft: {} });
     nextTrial();
   });
@@ -133,7 +133,10 @@ async function volume() {
 }
 
 function makeView(trial, buffers, reference) {
-  const save = (draft) => keep({ draft });
+  const save = (draft) => {
+    alertLine.textContent = "";
+    keep({ draft });
+  };
   if (definition.mode === "mos") return new MosView(context, buffers, trial, state.draft, save);
   if (definition.mode === "abx") return new AbxView(context, buffers, trial, state.draft, save);
   return new MushraView(context, buffers, trial, state.draft, save, reference);
@@ -208,7 +211,7 @@ function done() {
   const again = make("button", { type: "button", onclick: another }, "Another listener");
   show("Thank you", [
     make("p", {}, `All ${state.answers.length} trials are done.`), sent, make("p", {}, link),
-    make("p", { class: "hint" }, "The file holds your answers and nothing else about you."), make("p", {}, again),
+    make("p", { class: "hint" }, "The result holds the code, your answers with their times, and whether you used headphones; nothing else about you."), make("p", {}, again),
   ], () => {});
   if (location.protocol.startsWith("http")) send(text, sent);
   else sent.textContent = "Download the file and give it to the person who runs the test.";
