@@ -131,7 +131,9 @@ async def live(
         period = utterance.seconds / frames * segment_frames
         # Clients do not begin in step.
         await asyncio.sleep(period * index / clients)
-        while time.monotonic() < end:
+        await _live_once(url, utterance, segment_frames, period, tally, end)
+        # One that would be cut soon would only be a beginning more.
+        while time.monotonic() < end - utterance.seconds / 2:
             await _live_once(url, utterance, segment_frames, period, tally, end)
 
     return await _all(clients, seconds, client)

@@ -128,6 +128,56 @@ def streaming() -> str:
     return table(["", "time over offline", "longest push"], rows)
 
 
+def serving() -> str:
+    """V1 on real weights, server and clients on the same machine."""
+    result = read("serving.json")
+    parts = ("overhead", "first_audio", "sustained", "overload", "overload_short_wait")
+    over, first, held, flood, brief = (result[part] for part in parts)
+    plan = result["plan"]
+    answers, latency, memory = flood["answers"], flood["latency_ms"], flood["memory_mib"]
+    flooded = f"{flood['arrivals_per_second']:.0f} requests/s for {flood['seconds']:.0f} s"
+    rows = [
+        ("first audio over WebSocket, segments of 16, median", f"{first['websocket_ms']['median']:.0f} ms"),
+        ("first audio of a streamed answer, segments of 32, median", f"{first['http_ms']['median']:.0f} ms"),
+        ("real-time streams without an underrun, segments of 32", str(held["streams"])),
+        ("their share of the offline x real time", f"{held['share_of_offline']:.0%}"),
+        (f"throughput with {plan['clients']} clients over the bare engine's", over["served_over_bare"]["text"]),
+        (f"{flooded}: accepted, refused", f"{answers['200']:,}, {answers['503']:,}"),
+        ("how long a refusal took, median", f"{flood['refusal_ms']['median']:.0f} ms"),
+        ("how long the accepted took, median", f"{latency['median'] / 1000:.1f} s"),
+        ("the slowest of them", f"{latency['max'] / 1000:.1f} s"),
+        ("how long they took with --max-queue-wait 1, median", f"{brief['latency_ms']['median'] / 1000:.1f} s"),
+        ("memory after a quarter of that time", f"{memory['after_a_quarter']:.0f} MiB"),
+        ("memory at its end", f"{memory['last']:.0f} MiB"),
+        ("until a request was as quick as before", f"{flood['recovery_seconds']:.1f} s"),
+        ("answers with a wrong sample", str(sum(result[part]["wrong"] for part in parts))),
+    ]
+    return table(["figure", "value"], rows)
+
+
+def soak() -> str:
+    result = read("soak.json")
+    before, after = result["idle_before"], result["idle_after"]
+    answers = result["answers"]
+    vanished = sum(count for answer, count in answers.items() if answer.startswith("left"))
+    rows = [
+        ("minutes of mixed load", f"{result['minutes']:g}"),
+        ("hours of audio computed", f"{result['audio_seconds'] / 3600:.1f}"),
+        ("answers, refusals, clients that vanished", f"{answers['200']:,}, {answers.get('503', 0):,}, {vanished:,}"),
+        ("answers with a wrong sample", str(result["wrong"])),
+        ("growth of memory under load", f"{result['memory_growth_mib']:.0f} MiB"),
+        ("threads idle, before and after", f"{before['threads']}, {after['threads']}"),
+        ("open files idle, before and after", f"{before['files']}, {after['files']}"),
+    ]
+    return table(["figure", "value"], rows)
+
+
+def quiet(name: str) -> str:
+    """How disturbed a result is that knows."""
+    shares = [share for share in read(name)["others"].values() if share is not None]
+    return f"Others used up to {max(shares):.0%} of the processors meanwhile.\n" if shares else ""
+
+
 def machine() -> str:
     result = read("headline.json")
     facts = result["machine"]
@@ -142,6 +192,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "streaming": streaming,
     "ratios": ratios,
+    "serving": serving,
+    "serving-others": lambda: quiet("serving.json"),
+    "soak": soak,
     "machine": machine,
 }
 
