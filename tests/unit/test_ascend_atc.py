@@ -63,6 +63,8 @@ def test_the_form_of_a_chip():
     assert check_soc("Ascend910_9362") == "Ascend910_9362"
     with pytest.raises(ExportError, match="soc='Ascend310P3; rm' is no chip"):
         check_soc("Ascend310P3; rm")
+    with pytest.raises(ExportError, match="how npu-smi shows the chip; atc knows it as 'Ascend310P3'"):
+        check_soc("310P3")
 
 
 # --- atc absent ----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def chips(monkeypatch):
          "[ERROR] load model from file failed, model file is /models/m.om", EngineError,
          "'/models/m.om' was converted for Ascend310P3: convert it with"),
         (GENERAL, "EZ9999: AI Core exception, code 507011\n[ERROR] execute model failed, modelId is 1", EngineError,
-         "was converted for Ascend310P3"),
+         "device 3 failed while it ran '/models/m.om' (error 507011, an exception in the AI core): if the chip is no "),
         (GENERAL, "E19999 The opp version of the model does not match the current opp version", EngineError,
          "was converted with a newer CANN than this machine has"),
         ("aclruntime version:None is lower please update aclruntime follow any one method", "", EngineUnavailable,
@@ -79,6 +79,13 @@ def test_what_npu_smi_shows_is_told(chips):
     assert "was converted for Ascend310P3, and npu-smi shows Ascend310B1 (device 0)" in text
     text = str(runtime_failure("[507033][Error code unknown] ", "", HERE))
     assert "npu-smi shows Ascend310B1 (device 0)" in text
+
+
+def test_a_failure_while_running_does_not_blame_the_chip_that_the_model_is_for(chips):
+    chips.append(Chip(0, 0, 3, "Ascend310P3", "Ascend310P3"))
+    text = str(runtime_failure("[507011][Error code unknown] ", "", HERE))
+    assert "was converted for" not in text
+    assert "with fewer gears, another --precision-mode or --rank" in text
 
 
 def test_a_long_log_is_cut_to_what_was_marked():

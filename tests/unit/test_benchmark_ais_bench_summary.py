@@ -79,6 +79,20 @@ def test_the_text_of_every_generation(tmp_path, text):
     assert len(figures.notes) == 1
 
 
+@pytest.mark.parametrize(
+    ("counted", "batch"), [("batchsize.mean(8)", 8), ("batchsize(8.0)", 8), ("batchsize.mean(2.5)", None)]
+)
+def test_a_text_without_a_command_line_tells_the_batch_it_counted_with(tmp_path, counted, batch):
+    text = TEXT_2024.replace("batchsize.mean(1)", counted).replace("): 378.3579265985622", "): 3026.86")
+    path = saved(tmp_path, text, "bench.log")
+    if batch is None:
+        with pytest.raises(DatasetError, match="does not tell batch"):
+            read_summary(path, mel_len=250)
+    else:
+        assert read_summary(path, mel_len=250).batch == batch
+    assert read_summary(path, mel_len=250, batch=4).batch == 4, "--batchsize may have been forgotten"
+
+
 def test_the_command_line_in_a_captured_text_tells_the_size(tmp_path):
     command = '$ python3 -m ais_bench --model v1_bs8.om --loop 20 --batchsize 8 --dymDims "mel_spec:8,80,500"\n'
     text = command + TEXT_2024.replace("): 378.3579265985622", "): 3026.86")
@@ -103,7 +117,7 @@ def test_the_size_as_the_arguments_tell_it(tmp_path, arguments, size):
 
 def test_a_static_model_tells_its_batch_only(tmp_path):
     path = saved(tmp_path, of_2024(args=["--model", "v1.om", "--batchsize", "4"], throughput=None))
-    with pytest.raises(DatasetError, match="does not tell mel_len: give it"):
+    with pytest.raises(DatasetError, match="does not tell mel_len: give it with --ais-bench FILE:mel_len=T:batch=B, for"):
         read_summary(path)
     assert read_summary(path, mel_len=700).batch == 4
 

@@ -105,10 +105,13 @@ def check_soc(soc_version: str) -> str:
     """Check the form of a chip's name; which chips there are only atc knows.
 
     Raises:
-        ExportError: it has other characters than letters, digits and underscores.
+        ExportError: it has other characters than letters, digits and underscores, or is npu-smi's short form.
     """
     if not _SOC_VERSION.fullmatch(soc_version):
         raise ExportError(f"soc={soc_version!r} is no chip: a name like Ascend310P3, or auto")
+    # npu-smi shows 310P3; no name that atc takes starts with a digit.
+    if soc_version[0].isdigit():
+        raise ExportError(f"soc={soc_version!r} is how npu-smi shows the chip; atc knows it as 'Ascend{soc_version}'")
     return soc_version
 
 

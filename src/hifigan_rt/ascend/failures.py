@@ -126,6 +126,19 @@ def _another_chip(_: re.Match[str], situation: Situation, detail: str) -> Engine
     )
 
 
+def _execution(match: re.Match[str], situation: Situation, detail: str) -> EngineError:
+    """An exception in the AI core: what a model for another chip ends in, but not that alone."""
+    here = _chips_here()
+    if not situation.soc_version or (here and situation.soc_version not in here):
+        return _another_chip(match, situation, detail)
+    return EngineError(
+        f"device {situation.device} failed while it ran {str(situation.model)!r} (error 507011, an exception in the AI "
+        f"core): if the chip is no {situation.soc_version} ('npu-smi info' shows it), convert the model for it; else "
+        "with fewer gears, another --precision-mode or --rank, or a CANN that fits the driver; the vendor's log is in "
+        f"~/ascend/log ({detail})"
+    )
+
+
 def _device(_: re.Match[str], situation: Situation, detail: str) -> EngineError:
     here = _chips_here()
     found = f"npu-smi shows {here}" if here else "'npu-smi info -m' lists what is there"
@@ -201,6 +214,6 @@ _EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], Situation, str], Engine
             "chip; convert it again on this machine with 'hifigan export om'",
         ),
     ),
-    (r"\b507011\b", _another_chip),
+    (r"\b507011\b", _execution),
 )
 """What is printed, with the error that it becomes; the first that fits counts, the most telling come first."""

@@ -58,6 +58,8 @@ class _Summary:
     throughput: float | None
     arguments: Sequence[str]
     simulated: bool
+    counted_batch: int | None = None
+    """Clips per call that the text's throughput was computed with; None if it does not tell, or no whole number."""
 
 
 def read_summary(
@@ -84,6 +86,9 @@ def read_summary(
         raise DatasetError(f"ais_bench summary {str(path)!r} cannot be read: {error.strerror}") from error
     summary = _of_json(text, path) if text.lstrip().startswith("{") else _of_text(text, path)
     told_batch, told_mel_len = _shape(summary.arguments)
+    if batch is None and told_batch is None:
+        # What the tool counted with; --batchsize may have been forgotten, so a batch that is given stands above it.
+        told_batch = summary.counted_batch
     batch = _agreed("batch", batch, told_batch, path)
     mel_len = _agreed("mel_len", mel_len, told_mel_len, path)
     measurement = Measurement(
@@ -186,9 +191,15 @@ def _of_text(text: str, path: Path) -> _Summary:
             throughput=None if throughput is None else _float(throughput[2]),
             arguments=arguments,
             simulated=_STAMP in text,
+            counted_batch=None if throughput is None else _whole(throughput[1]),
         ),
         path,
     )
+
+
+def _whole(text: str | None) -> int | None:
+    value = _float(text or "")
+    return int(value) if value >= 1 and value.is_integer() else None
 
 
 def _float(text: str) -> float:
@@ -230,7 +241,8 @@ def _shape(arguments: Sequence[str]) -> tuple[int | None, int | None]:
 def _agreed(name: str, given: int | None, told: int | None, path: Path) -> int:
     if given is None and told is None:
         raise DatasetError(
-            f"{str(path)!r} does not tell {name}: give it, for example {name}={1 if name == 'batch' else 250}"
+            f"{str(path)!r} does not tell {name}: give it with --ais-bench FILE:mel_len=T:batch=B, for example "
+            f"{path.name}:{name}={1 if name == 'batch' else 250}"
         )
     if given is not None and told is not None and given != told:
         raise DatasetError(f"{name}={given} was given, but {str(path)!r} was taken with {told}: leave it out")
