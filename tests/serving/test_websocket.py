@@ -74,7 +74,7 @@ def failure(opened: ClientConnection) -> tuple[str, str, int]:
 def vanish(opened: ClientConnection) -> None:
     """As a killed process does: no goodbye, and a reset for whatever still comes."""
     opened.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    opened.socket.shutdown(socket.SHUT_RD)
+    opened.socket.shutdown(socket.SHUT_RDWR)  # wakes a sender that is blocked, which a close does not
     opened.socket.close()
 
 
@@ -325,57 +325,77 @@ def test_vanished_clients_free_their_streams(server):
         wait_for(lambda: streams(server) == 0)
 
 
+def masked(opcode: int, content: bytes) -> bytes:
+    """A frame of a client, its mask all zeros."""
+    size = bytes([128 | 126]) + struct.pack(">H", len(content)) if len(content) > 125 else bytes([128 | len(content)])
+    return bytes([128 | opcode]) + size + bytes(4) + content
+
+
+class Flood:
+    """A client that sends a second of audio after the other as fast as it can, and reads only if it is told to.
+
+    Without a library: those read while they write only as well as their locks let them.
+    """
+
+    def __init__(self, server: Running, header: bytes, *, reads: bool) -> None:
+        self.sent = 0
+        self._socket = server.connect()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.sendall(
+            b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert self._socket.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
+        self._socket.sendall(masked(1, header))
+        self._threads = [threading.Thread(target=self._send)]
+        if reads:
+            self._threads.append(threading.Thread(target=self._read))
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self) -> None:
+        message = masked(2, np.tile(FRAME, (50, 1)).tobytes())
+        with suppress(OSError):
+            while True:
+                self._socket.sendall(message)
+                self.sent += 1
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while self._socket.recv(1 << 16):
+                pass
+
+    def ended(self) -> bool:
+        return not self._threads[0].is_alive()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(20)
+        self._socket.close()
+        assert self.ended()
+
+
 def test_a_client_that_floods_has_to_wait(slow):
     """What the server holds for it stays below what it may; the rest waits in the client's own socket."""
     engine, sources = slow
     engine.seconds_per_block = 0.02
-    with running(sources, max_pending_seconds=0.5) as server, open_stream(server, segment_frames=16) as opened:
-        ready(opened)
-        message = np.tile(FRAME, (50, 1)).tobytes()  # a second of audio
-        sent = 0
-
-        def flood() -> None:
-            nonlocal sent
-            try:
-                while sent < 2000:
-                    opened.send(message)
-                    sent += 1
-            except ConnectionClosed:
-                pass
-
-        sender = threading.Thread(target=flood)
-        sender.start()
-        opened.recv(20)
-        time.sleep(1.0)
+    with running(sources, max_pending_seconds=0.5) as server:
+        flood = Flood(server, b'{"segment_frames": 16}', reads=True)
+        wait_for(lambda: engine.frames > 1000)
         dispatcher = server.context.scheduler._dispatcher
-        assert max(work.remaining_frames for work in dispatcher._works) <= 500 + 256
-        assert sent < 1000
-        vanish(opened)
-        sender.join()
+        for _ in range(50):
+            assert max(work.remaining_frames for work in dispatcher._works) <= 500 + 256
+            time.sleep(0.01)
+        assert flood.sent < 1000, "kernels hold some megabytes, and the client never had to wait"
+        flood.close()
         wait_for(lambda: streams(server) == 0)
 
 
 def test_a_client_that_never_reads_holds_up_nobody(sources, vocoder):
     with running(sources, max_unread_seconds=2.0, write_timeout_seconds=1.0) as server:
-        deaf = server.connect()
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.sendall(
-            b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        assert deaf.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
-        deaf.sendall(masked(1, b'{"output": "float32", "segment_frames": 256}'))
-        stop = threading.Event()
-
-        def flood() -> None:
-            try:
-                while not stop.is_set():
-                    deaf.sendall(masked(2, np.tile(FRAME, (50, 1)).tobytes()))
-            except OSError:
-                pass
-
-        sender = threading.Thread(target=flood)
-        sender.start()
+        deaf = Flood(server, b'{"output": "float32", "segment_frames": 256}', reads=False)
         wait_for(lambda: streams(server) == 1)
         mel = tiny_mel(300)
         with open_stream(server, segment_frames=16, output="float32") as opened:
@@ -387,16 +407,8 @@ def test_a_client_that_never_reads_holds_up_nobody(sources, vocoder):
         assert all(work._unread <= (2.0 + 1.0) * 8000 for work in dispatcher._works)
         wait_for(lambda: streams(server) == 0)
         wait_for(lambda: server.context.active == 0)
-        sender.join(20)
-        stop.set()
-        assert not sender.is_alive(), "the connection was not closed"
+        wait_for(deaf.ended)
         deaf.close()
-
-
-def masked(opcode: int, content: bytes) -> bytes:
-    """A frame of a client, its mask all zeros."""
-    size = bytes([128 | 126]) + struct.pack(">H", len(content)) if len(content) > 125 else bytes([128 | len(content)])
-    return bytes([128 | opcode]) + size + bytes(4) + content
 
 
 def test_an_engine_that_fails_is_told(slow):
