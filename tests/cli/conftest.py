@@ -12,3 +12,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tiny(tmp_path / "model")
     return tmp_path
+
+
+@pytest.fixture
+def chain(place, simulator):
+    """A folder with a tiny checkpoint, in an environment of simulated tools."""
+    return simulator

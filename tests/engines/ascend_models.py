@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import tolerances
 from ascend_simulator.models import convert
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.engines import create_engine
@@ -15,6 +16,7 @@ from hifigan_rt.engines.ascend import AscendEngine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model import Model
+from hifigan_rt.signal_metrics import snr_db
 
 GENERATOR = tiny_generator()
 HOP = GENERATOR.graph.hop_length
@@ -67,3 +69,27 @@ def pids(engine: AscendEngine) -> list[int]:
 def stop(pid: int) -> None:
     """Make a worker hang, as a device that does not answer makes it."""
     os.kill(pid, signal.SIGSTOP)
+
+
+def works(engine, mel: np.ndarray) -> None:
+    assert snr_db(truth(mel), engine.run(mel)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+STAND_IN = """
+import ctypes
+class session_options: pass
+class Tensor:
+    def __init__(self, array): pass
+    def to_device(self, device): pass
+class Description:
+    name, shape, datatype = "mel_spec", [1, 10, 100], 0
+class InferenceSession:
+    def __init__(self, model, device, options): pass
+    def get_inputs(self): return [Description()]
+    get_outputs = get_inputs
+    def set_staticbatch(self): pass
+    def run(self, names, feeds):
+        print("busy", flush=True)
+        ctypes.PyDLL(None).sleep(600)  # holds Python's lock
+"""
+"""An aclruntime that is not the simulator's, and runs for ever."""

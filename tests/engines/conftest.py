@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
-from engines.ascend_models import Place
+from engines.ascend_models import STAND_IN, Place
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,16 @@ def place(simulator, om_folder):
     yield made
     for engine in made.engines:
         engine.close()
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """An aclruntime that is not the simulator's."""
+
+    def write(code=STAND_IN, name="aclruntime.py"):
+        path = tmp_path / "modules" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(code))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+
+    return write

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from engines.ascend_models import Place
@@ -45,3 +46,33 @@ def test_the_tables_say_simulated(place, bench):
     shown = bench(place.om((250,)))
     assert "simulated on CPU; not Ascend performance" in shown.out
     assert "no SNR: the model is one of Ascend .om files" in shown.err
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_ais_bench_leaves_is_read_as_json_and_as_text(place, bench, tmp_path, batch):
+    om = place.om((250, 500), batch=batch)
+    options = ("--model", om, "--loop", "4", "--batchsize", batch, "--dymDims", f"mel_spec:{batch},10,500")
+    text = place.simulator.ais_bench(*options, "--output", "theirs").stdout
+    (tmp_path / "captured.txt").write_text(text)
+    (summary,) = (tmp_path / "theirs").rglob("*_summary.json")
+    shown = bench(
+        om, "--mel-len", "250", "--batch", str(batch), "--no-snr", "--json",
+        "--ais-bench", str(summary), "--ais-bench", "captured.txt:mel_len=500",
+    )  # fmt: skip
+    ours, theirs = json.loads(shown.out)["cases"]
+    assert (ours["mel_len"], theirs["batch"], theirs["mel_len"]) == (250, batch, 500)
+    as_json, as_text = theirs["measurements"]
+    assert len(as_json["seconds"]) == 4
+    assert as_text["latency_summary"]["mean"] == pytest.approx(1000 * np.mean(as_json["seconds"]))
+    for row in (as_json, as_text):
+        assert row["source"] == "ais_bench"
+        assert row["simulated"]
+
+
+def test_a_text_without_its_size_says_how_to_give_it(place, bench, tmp_path):
+    om = place.om((250, 500))
+    done = place.simulator.ais_bench("--model", om, "--dymDims", "mel_spec:1,10,250")
+    (tmp_path / "captured.txt").write_text(done.stdout)
+    shown = bench(om, "--ais-bench", "captured.txt", status=1)
+    assert "does not tell mel_len: give it with --ais-bench FILE:mel_len=T:batch=B" in shown.err
+    assert shown.out == ""

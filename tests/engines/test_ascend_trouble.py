@@ -1,25 +1,18 @@
-"""Engine `ascend` when something goes wrong: dying and hanging workers, devices, files, packages, Ctrl-C."""
+"""Engine `ascend` when devices, files or packages are missing, do not fit or are damaged."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import dataclasses
 import sys
-import textwrap
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import tolerances
-from engines.ascend_models import pids, stop, truth
+from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.ascend import worker_client
+from hifigan_rt.engines import ascend
 from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable
-from hifigan_rt.signal_metrics import snr_db
 
 GEARS = (100, 150)
 MEL = tiny_mel(120)[None]
@@ -28,226 +21,6 @@ MEL = tiny_mel(120)[None]
 @pytest.fixture
 def load(place):
     return lambda *device, **settings: place.engine(place.om(gears=GEARS), *device, **settings)
-
-
-def works(engine) -> None:
-    assert snr_db(truth(MEL), engine.run(MEL)) >= tolerances.FLOAT32_ENGINE_SNR_DB
-
-
-def failures(engine, runs: int) -> list[str]:
-    """What went wrong in so many runs."""
-    texts = []
-    for _ in range(runs):
-        try:
-            works(engine)
-        except EngineError as error:
-            texts.append(str(error))
-    return texts
-
-
-def in_background(engine, mel=MEL):
-    """A run in a thread, with the error that it ends with."""
-    caught = []
-
-    def run():
-        try:
-            engine.run(mel)
-        except EngineError as error:
-            caught.append(str(error))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, caught
-
-
-def gone(pid: int, within_s: float = 20.0) -> bool:
-    """Whether a process ends; a zombie has."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def test_a_worker_that_dies_half_way_fails_one_mel_and_is_replaced(load):
-    engine = load()
-    (pid,) = pids(engine)
-    stop(pid)
-    thread, caught = in_background(engine)
-    time.sleep(0.2)
-    os.kill(pid, signal.SIGKILL)
-    thread.join(30)
-    (text,) = caught
-    assert text.startswith("the Ascend worker on device 0 was ended by signal 9 (Killed) while computing a mel [1, 10")
-    works(engine)
-    assert pids(engine) != [pid]
-
-
-def test_a_worker_that_died_between_runs_is_replaced_after_one_failure(load):
-    engine = load("0,1")
-    for pid in pids(engine):
-        os.kill(pid, signal.SIGKILL)
-    texts = failures(engine, 10)
-    assert 1 <= len(texts) <= 2
-    assert all("was ended by signal 9" in text for text in texts)
-    works(engine)
-
-
-def test_a_device_that_is_lost_leaves_its_work_to_the_other(load, place):
-    engine = load("0,1")
-    os.kill(pids(engine)[0], signal.SIGKILL)
-    place.simulator.set(FAULT="acl:busy=0")
-    assert all("was ended by signal 9" in text for text in failures(engine, 5))
-    for _ in range(5):
-        works(engine)
-
-
-def test_a_worker_that_hangs_is_stopped_and_replaced(load):
-    engine = load(timeout="5")
-    (pid,) = pids(engine)
-    stop(pid)
-    engine._pool._workers[0]._timeout_s = 0.5
-    with pytest.raises(EngineError) as caught:
-        engine.run(MEL)
-    assert str(caught.value) == (
-        "the Ascend worker on device 0 did not answer within 0.5 s while computing a mel [1, 10, 100], and was "
-        "stopped: the device may hang ('npu-smi info'); --engine-option timeout=SECONDS allows more"
-    )
-    assert gone(pid)
-    works(engine)
-
-
-def test_closing_while_a_worker_hangs_does_not_hang(load, monkeypatch):
-    monkeypatch.setattr("hifigan_rt.ascend.worker_pool._CLOSE_TIMEOUT_S", 0.5)
-    engine = load()
-    (pid,) = pids(engine)
-    stop(pid)
-    thread, caught = in_background(engine)
-    time.sleep(0.2)
-    engine.close()
-    thread.join(30)
-    assert len(caught) == 1
-    assert gone(pid)
-
-
-def test_closed_engines_say_so_and_free_their_processes(load):
-    engine = load("0,1")
-    processes = pids(engine)
-    works(engine)
-    engine.close()
-    engine.close()
-    assert all(gone(pid) for pid in processes)
-    for call in (lambda: engine.run(MEL), lambda: engine.run_many([MEL[0]])):
-        with pytest.raises(EngineError, match=r"^engine 'ascend' is closed: load the model again$"):
-            call()
-
-
-def test_an_engine_that_is_dropped_frees_its_processes(load, place):
-    (pid,) = pids(load())
-    place.engines.clear()
-    assert gone(pid)
-
-
-def test_ctrl_c_while_waiting_leaves_the_engine_usable(load):
-    engine = load()
-    (pid,) = pids(engine)
-    stop(pid)
-    timer = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        engine.run(MEL)
-    timer.join()
-    os.kill(pid, signal.SIGCONT)
-    works(engine)
-    assert pids(engine) == [pid]
-
-
-SCRIPT = """
-import sys, numpy
-from engines.ascend_models import Place, pids
-from pathlib import Path
-from hifigan_rt.engines import create_engine
-from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model import Model
-from golden.tiny import TINY
-om = Path(sys.argv[1])
-model = Model("m", om, "om", None, None, TINY.mel, 10, (), om_path=om, config=TINY)
-engine = create_engine("ascend", model, EngineOptions())
-print(*pids(engine), flush=True)
-engine.run(numpy.zeros((1, 10, 100), numpy.float32))
-"""
-
-
-@pytest.fixture
-def started(place, request):
-    """A process of its own that loads an engine and runs it; its first line tells the worker."""
-    processes = []
-
-    def start(om, **environment):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(om)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ
-            | {"PYTHONPATH": f"{os.environ['PYTHONPATH']}:{request.config.rootpath / 'tests'}"}
-            | environment,
-        )
-        processes.append(process)
-        return process, int(process.stdout.readline())
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-STAND_IN = """
-import ctypes
-class session_options: pass
-class Tensor:
-    def __init__(self, array): pass
-    def to_device(self, device): pass
-class Description:
-    name, shape, datatype = "mel_spec", [1, 10, 100], 0
-class InferenceSession:
-    def __init__(self, model, device, options): pass
-    def get_inputs(self): return [Description()]
-    get_outputs = get_inputs
-    def set_staticbatch(self): pass
-    def run(self, names, feeds):
-        print("busy", flush=True)
-        ctypes.PyDLL(None).sleep(600)  # holds Python's lock
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """An aclruntime that is not the simulator's."""
-
-    def write(code=STAND_IN, name="aclruntime.py"):
-        path = tmp_path / "modules" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(code))
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
-
-    return write
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_the_worker_dies_with_its_parent_even_deep_in_the_vendor_s_code(place, stand_in, started, number):
-    om = place.om(gears=(100,))
-    stand_in(STAND_IN + "SIMULATED = True")
-    process, worker = started(om)
-    time.sleep(1)
-    assert not gone(worker, 0.1)
-    process.send_signal(number)
-    assert gone(worker)
-    process.wait(20)
 
 
 def test_a_simulator_file_on_a_real_runtime_is_refused(place, stand_in):
@@ -259,21 +32,15 @@ def test_a_simulator_file_on_a_real_runtime_is_refused(place, stand_in):
 
 def test_a_real_file_on_the_simulator_is_refused(place, monkeypatch):
     om = place.om(gears=GEARS)
-    real = worker_request(monkeypatch, simulated=False)
+    tell(monkeypatch, simulated=False)
     with pytest.raises(EngineError, match=r"was made for an Ascend chip, and the aclruntime of .* is the simulator's"):
         place.engine(om)
-    assert real
 
 
-def worker_request(monkeypatch, **changes):
+def tell(monkeypatch, **changes):
     """Let the engine think that an .om tells something else."""
-    import dataclasses
-
-    from hifigan_rt.engines import ascend
-
     read = ascend.read_om
     monkeypatch.setattr(ascend, "read_om", lambda path: dataclasses.replace(read(path), **changes))
-    return True
 
 
 def test_an_interpreter_without_the_packages(place, stand_in, monkeypatch):
@@ -338,7 +105,7 @@ def test_an_interpreter_behind_a_shell_script_that_sets_the_environment(place, t
     path.write_text(f'#!/bin/sh\necho "environment set"\n"{sys.executable}" "$@"\n')
     path.chmod(0o700)
     monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
-    works(place.engine(place.om(gears=GEARS)))
+    works(place.engine(place.om(gears=GEARS)), MEL)
 
 
 def test_devices_that_are_missing_or_busy(place):
@@ -375,7 +142,7 @@ def test_an_error_on_the_chip_while_it_runs(place):
 
 
 def test_gears_that_the_file_does_not_have(place, monkeypatch):
-    worker_request(monkeypatch, dynamic_dims=((99,), (150,)))
+    tell(monkeypatch, dynamic_dims=((99,), (150,)))
     engine = place.engine(place.om(gears=GEARS))
     with pytest.raises(EngineError, match=r"the gears that .* was compiled with are not those that its file tells"):
         engine.run(tiny_mel(99)[None])
@@ -407,7 +174,7 @@ def test_paths_that_ais_bench_refuses(place, tmp_path):
     ):
         with pytest.raises(EngineError, match=f"^ais_bench does not accept the path .*: {reason}"):
             place.engine(path, backend="ais_bench")
-        works(place.engine(path))
+        works(place.engine(path), MEL)
 
 
 def test_a_model_whose_layers_are_not_known(place):
