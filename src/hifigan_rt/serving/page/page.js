@@ -12,7 +12,7 @@ let recording = null;
 /** {samples, sampleRate, model} of what came back, whole. */
 let resynthesis = null;
 let sound = new Transport(FALLBACK_RATE, show);
-let streaming = null, job = null, retrying = null, recordingTimer = null;
+let streaming = null, job = null, retrying = null, recordingTimer = null, adoptions = 0;
 
 function say(text) {
   byId('status').textContent = text;
@@ -29,7 +29,7 @@ const bufferOf = (samples, sampleRate) => {
 function show() {
   const live = streaming && !streaming.stopped, playing = live || sound.playing;
   const duration = live ? pictures.seconds : sound.duration, position = live && streaming.first !== null ? streaming.position : sound.position;
-  byId('play').textContent = playing ? 'Stop' : 'Play';
+  byId('play').textContent = live ? 'Stop' : playing ? 'Pause' : 'Play';
   byId('play').disabled = !duration;
   byId('position').disabled = live || !duration;
   byId('position').max = duration || 1;
@@ -58,7 +58,6 @@ function working(text, { share = null } = {}) {
 }
 
 function fail(error) {
-  if (error.name === 'AbortError') return;
   say('');
   if (error.code === 'unauthorized') {
     askForToken(error);
@@ -66,25 +65,25 @@ function fail(error) {
   }
   const lead = error.busy ? 'The server is busy. ' : error.code === 'payload_too_large' ? 'This recording is too large for the server. ' : '';
   const told = error.message.charAt(0).toUpperCase() + error.message.slice(1);
-  byId('failure-text').textContent = `${lead}${told}${error.requestId ? ` (request ${error.requestId})` : ''}`;
+  byId('failure').textContent = `${lead}${told}${error.requestId ? ` (request ${error.requestId})` : ''}`;
   byId('failure').hidden = false;
-  const again = error instanceof Refusal && (error.busy || ['unreachable', 'cut_off', 'model_unavailable', 'engine_failed', 'deadline_exceeded'].includes(error.code));
-  byId('retry').hidden = !again;
-  if (again) countDown(error.retryAfter ?? 0);
+  const again = error instanceof Refusal && (error.busy || ['unreachable', 'cut_off', 'model_unavailable', 'engine_failed', 'internal', 'deadline_exceeded'].includes(error.code));
+  if (again) offerAgain(error.retryAfter ?? 0);
 }
 
-/** Let the user try again when the server said that it is worth it. */
-function countDown(seconds) {
+/** Let the user try again when the server says that it is worth it. */
+function offerAgain(seconds) {
   clearTimeout(retrying);
+  byId('retry').hidden = false;
   byId('retry').disabled = seconds > 0;
   byId('retry').textContent = seconds > 0 ? `Try again in ${seconds} s` : 'Try again';
-  if (seconds > 0) retrying = setTimeout(() => countDown(seconds - 1), 1000);
+  if (seconds > 0) retrying = setTimeout(() => offerAgain(seconds - 1), 1000);
 }
 
 function clearFailure() {
   clearTimeout(retrying);
-  byId('failure').hidden = true;
-  byId('failure-text').textContent = '';
+  byId('failure').hidden = byId('retry').hidden = true;
+  byId('failure').textContent = '';
 }
 
 /* Models and token --------------------------------------------------------------------------------------------------- */
@@ -137,13 +136,14 @@ async function take(blob, name) {
     fail(error);
     return;
   }
-  if (models.length) await resynthesise({ streamed: false });
-  else await retry();
+  if (recording?.blob === blob) await retry();
 }
 
 /** Decode at a model's rate, and show; the player's clock goes at that rate too. */
 async function adopt(blob, name, sampleRate) {
-  const samples = await decodeRecording(blob, sampleRate), peak = peakOf(samples);
+  const mine = ++adoptions, samples = await decodeRecording(blob, sampleRate), peak = peakOf(samples);
+  // Another recording was chosen meanwhile.
+  if (mine !== adoptions) return;
   if (sampleRate !== sound.sampleRate) {
     sound.clock?.close();
     sound = new Transport(sampleRate, show);
@@ -213,8 +213,10 @@ async function resynthesise({ streamed }) {
     if (mine !== job) return;
     job = null;
     endStreaming();
-    fail(error.name === 'AbortError' ? { name: 'AbortError' } : error);
-    if (error.name === 'AbortError') say('Cancelled.');
+    if (error.name === 'AbortError') {
+      say('Cancelled.');
+      offerAgain(0);
+    } else fail(error);
   } finally {
     if (job === null) working(null);
     show();
@@ -252,6 +254,7 @@ function begin(player) {
 
 function finish(result, streamed) {
   resynthesis = result;
+  streaming?.end();
   const seconds = result.samples.length / result.sampleRate;
   sound.load([bufferOf(recording.samples, result.sampleRate), bufferOf(result.samples, result.sampleRate)]);
   pictures.showResynthesis(result.samples);
@@ -266,7 +269,6 @@ function finish(result, streamed) {
 function handOver() {
   const player = streaming;
   if (!player || player.stopped) return;
-  player.end();
   const { at, place } = player.meeting();
   showBuffering(player);
   // What is left is too short to switch in; it ends by itself.
@@ -300,7 +302,7 @@ async function retry() {
 function switchHeard() {
   if (byId('listen').hidden || !resynthesis || streaming) return;
   sound.hear(1 - sound.audible);
-  say(sound.audible ? 'Resynthesis' : 'Original');
+  byId('spoken').textContent = sound.audible ? 'Resynthesis' : 'Original';
 }
 
 async function start() {
