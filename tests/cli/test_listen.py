@@ -15,6 +15,7 @@ import pytest
 import evaluation_records
 from cli.running import command, error_of, hifigan, parse
 from hifigan_rt.evaluation.listening.definition import read_key
+from hifigan_rt.evaluation.listening.results import from_json
 from hifigan_rt.evaluation.results import read_json, write_json
 from listening_tests import record_of, voiced, write_folders
 
@@ -181,6 +182,9 @@ def test_from_a_report_and_back_into_it(place):
     assert "report.json" in done.stderr
     listening = read_json(place / "report" / "report.json").listening
     assert listening["mos"]["listeners"] == 3
+    page = (place / "report" / "report.html").read_text()
+    assert 'id="listening"' in page
+    assert f"{from_json(listening['mos']).ratings[0].interval.mean:.2f}" in page
     assert "Traceback" not in done.stderr
     hifigan("listen", "score", "answers", "--key", "test/key.json", "--report", "nowhere", status=1)
 

@@ -69,6 +69,34 @@ def test_intervals_cover_the_truth(draw, count):
     assert tolerances.COVERAGE[0] <= held / rounds <= tolerances.COVERAGE[1]
 
 
+def draw_exponential(rng, count):
+    return rng.exponential(1, count) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("draw", "count", "told"),
+    [
+        (draw_exponential, 5, 0.88),
+        (draw_exponential, 12, 0.91),
+        (draw_exponential, 29, 0.92),
+        (draw_exponential, 30, 0.92),
+        (draw_exponential, 100, 0.935),
+        (draw_skewed, 30, 0.93),
+        (draw_normal, 30, 0.93),
+    ],
+)
+def test_where_intervals_fall_short(draw, count, told):
+    """The figures of docs/metrics.md."""
+    rng = np.random.default_rng(77)
+    rounds = 4000
+    held = 0
+    for seed in range(rounds):
+        interval = mean_interval(draw(rng, count), seed, resamples=999)
+        held += interval.low <= 0 <= interval.high
+    assert held / rounds == pytest.approx(told, abs=tolerances.COVERAGE_FIGURE)
+
+
 def test_seed_decides():
     values = np.random.default_rng(0).standard_normal(50)
     assert mean_interval(values, seed=3) == mean_interval(values, seed=3)

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 import tolerances
-from hifigan_rt.errors import EvaluationError
+from hifigan_rt.errors import DatasetError, EvaluationError
 from hifigan_rt.evaluation.listening import results
 from hifigan_rt.evaluation.listening.scoring import score
 from hifigan_rt.evaluation.listening.screening import screen
@@ -213,6 +213,13 @@ def test_table_csv_and_json_tell_the_same():
     assert sum(int(row.split(",")[4]) for row in rows[1:] if ",v1," in row) == 23
     content = results.to_json(result)
     assert json.loads(json.dumps(content, allow_nan=False))["rejected"][0]["name"] == "x.json"
+    assert results.from_json(content) == result
+
+
+@pytest.mark.parametrize("content", [{}, {"format": 2}, {"format": 1}, {"format": 1, "mode": "rank"}])
+def test_other_records_in_a_report(content):
+    with pytest.raises(DatasetError, match="the report's listening test is not"):
+        results.from_json(content)
 
 
 def test_csv_and_table_of_abx():

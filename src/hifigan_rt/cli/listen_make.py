@@ -137,7 +137,7 @@ def _tell(console: Console, made: Made, folder: Path, *, as_json: bool) -> None:
     elif console.verbosity >= 0:
         console.line(
             f"{definition.mode} of {', '.join(key.systems)}: {len(definition.clips)} clips, {trials} trials for each "
-            f"listener, all at {key.loudness_lufs:g} LUFS"
+            f"listener, all at {key.loudness_lufs:.1f} LUFS"
         )
         console.line(f"{folder / PAGE_NAME} ({len(made.page) / 1e6:.1f} MB): give it to listeners")
         console.line(f"{folder / KEY_NAME}: keep it, it tells which system is which")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hifigan_rt import records
+from hifigan_rt.errors import DatasetError
 from hifigan_rt.evaluation.statistics import Interval
 
 FORMAT = 1
@@ -107,3 +109,19 @@ class ListeningResult:
 def to_json(result: ListeningResult) -> dict[str, Any]:
     """A result as JSON has it; NaN stands as null."""
     return records.to_json(result, FORMAT)
+
+
+def from_json(content: Mapping[str, Any]) -> ListeningResult:
+    """The inverse of `to_json`.
+
+    Raises:
+        DatasetError: it is something else.
+    """
+    try:
+        fields = dict(content)
+        if fields.pop("format") == FORMAT:
+            result: ListeningResult = records.decoded(ListeningResult, fields)
+            return result
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"the report's listening test is not what 'hifigan listen score' writes: {error}") from error
+    raise DatasetError(f"the report's listening test is not in format {FORMAT}: score it again")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from hifigan_rt.evaluation.listening.results import from_json
+from hifigan_rt.evaluation.listening.scoring import p_text
 from hifigan_rt.evaluation.metrics.pitch import F0_CEIL_HZ, F0_FLOOR_HZ
 from hifigan_rt.evaluation.report.drawings import MARGIN, ROW_HEIGHT, WIDTH, distributions
 from hifigan_rt.evaluation.report.numbers import number
@@ -34,6 +36,7 @@ def render(result: EvaluationResult, embedded: Mapping[int, Mapping[str, Any]], 
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
+    environment.filters["p_text"] = p_text
     script = "\n".join(
         [
             "",
@@ -55,6 +58,7 @@ def render(result: EvaluationResult, embedded: Mapping[int, Mapping[str, Any]], 
         summary=summary_rows(result),
         differences=difference_rows(result),
         distributions=distributions(result),
+        listening=[from_json(entry) for entry in (result.listening or {}).values()],
         rows=clip_rows(result),
         first_columns=first_columns(result),
         published=[row for row in ROWS if row.values.keys() & metrics.keys()],
