@@ -9,8 +9,8 @@ compared on copy-synthesis of three LJSpeech clips by HiFi-GAN V1:
     this one                  0.96 to 0.98     21 to 96
 
 WORLD's place octave errors and gaps at random. This one is a path after P. Boersma (Accurate short-term analysis of the
-fundamental frequency, 1993) over the correlation of RAPT; its voicing threshold was chosen on a grid that included these
-clips. Figures of different trackers do not compare.
+fundamental frequency, 1993) over the correlation of RAPT; its voicing threshold was chosen on a grid that included the
+clips above. Figures of different trackers do not compare.
 """
 
 from __future__ import annotations
