@@ -201,6 +201,16 @@ def test_guessing_is_not_resolved_and_knowing_is():
     assert other.p_value == binomial_p_value(other.correct, 160)
 
 
+def test_sentences_name_the_better_one_with_its_interval():
+    key = key_of("mos", ("v1", "v3"), 4)
+    rng = np.random.default_rng(1)
+    quality = {"v1": 4.5, "v3": 2}
+    submissions = [submission_of(key, f"L{index}", agreeing(key, rng, quality)) for index in range(20)]
+    (sentence,) = score(submissions, [], key).sentences
+    assert sentence.startswith("v1 is rated higher than v3, by 2.")
+    assert sentence.endswith("p < 0.0001)")
+
+
 def test_table_csv_and_json_tell_the_same():
     key, submissions = hand_worked()
     result = score(submissions, [results.Exclusion("x.json", "it is no file")], key)

@@ -158,25 +158,30 @@ def _sentences(tests: Sequence[PairedTest], abx: Sequence[AbxScore]) -> Iterator
             low, high = sorted((abs(difference.low), abs(difference.high)))
             yield (
                 f"{better} is rated higher than {worse}, by {abs(difference.mean):.2f} "
-                f"(95 % interval {low:.2f} to {high:.2f}, p = {p_text(test.p_holm)})"
+                f"(95 % interval {low:.2f} to {high:.2f}, {_p_phrase(test.p_holm)})"
             )
         else:
             yield (
                 f"{test.first} and {test.second} are not told apart by these ratings (difference "
                 f"{difference.mean:+.2f}, 95 % interval {difference.low:+.2f} to {difference.high:+.2f}, "
-                f"p = {p_text(test.p_holm)})"
+                f"{_p_phrase(test.p_holm)})"
             )
     for score_ in abx:
         verdict = "were told apart" if score_.resolved else "were not told apart"
         yield (
             f"{score_.first} and {score_.second} {verdict}: {score_.correct} of {score_.trials} right "
-            f"({score_.correct / score_.trials:.0%}, p = {p_text(score_.p_holm)})"
+            f"({score_.correct / score_.trials:.0%}, {_p_phrase(score_.p_holm)})"
         )
 
 
 def p_text(p_value: float) -> str:
     """Three digits are enough of a p-value."""
     return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}" if p_value < 0.1 else f"{p_value:.2f}"
+
+
+def _p_phrase(p_value: float) -> str:
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _notes(
