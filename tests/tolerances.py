@@ -34,8 +34,8 @@ RESAMPLED_TONE = 1e-5
 # native engine, small random generators, against float64 and between plans and instruction sets: 123 dB at worst of 300
 NATIVE_SMALL_SNR_DB = 112.0
 
-# tiny generator with weights rounded to float16 (11 bits) by the Ascend simulator: 62 dB was seen
-SIMULATED_FLOAT16_SNR_DB = 50.0
+# tiny generator with weights rounded to float16 (11 bits) by the Ascend simulator: 63.1 to 63.3 dB over 20 mels
+SIMULATED_FLOAT16_SNR_DB = 60.0
 
 # torch in lower precisions, tiny net, against float64: rounded to 8 and 11 bits; above the range it was not executed
 LOW_PRECISION_SNR_DB = {"bfloat16": (25.0, 60.0), "float16": (45.0, 80.0)}

@@ -31,7 +31,8 @@ Each text names the value received, the rule, and the way out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class HifiganError(Exception):
@@ -191,3 +192,9 @@ class MelConventionWarning(UserWarning):
 class PaddedTailWarning(UserWarning):
     """A mel is shorter than the shortest that a converted model takes; it was padded with silence, which its last
     samples hear."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" with the nearest of the known names, an empty text if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from hifigan_rt.architecture import infer_config, reconcile
 from hifigan_rt.checkpoint import read_checkpoint
 from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.config_file import parse_config, read_config
-from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound
+from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, did_you_mean
 from hifigan_rt.graph import Generator, Graph, bind, build_graph
 from hifigan_rt.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 
@@ -244,6 +243,5 @@ def _looks_like_generator(file: Path) -> bool:
 def _not_found(text: str) -> str:
     if text in PRESETS:
         return f"model {text!r} is a config preset, not a model: name a checkpoint and give --config {text}"
-    near = difflib.get_close_matches(text, KNOWN_MODELS, n=1)
-    suggestion = f"; did you mean {near[0]!r}?" if near else ""
-    return f"model {text!r} is neither a file, nor a folder, nor one of {', '.join(KNOWN_MODELS)}{suggestion}"
+    known = ", ".join(KNOWN_MODELS)
+    return f"model {text!r} is neither a file, nor a folder, nor one of {known}{did_you_mean(text, KNOWN_MODELS)}"

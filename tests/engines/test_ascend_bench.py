@@ -31,6 +31,8 @@ def test_an_om_file_is_measured_at_its_gears_and_marked_as_simulated(place, benc
         (row,) = case["measurements"]
         assert row["failed"] is None
         assert row["engine"] == "ascend"
+        assert row["precision"] == "float32 (must_keep_origin_dtype)"
+        assert row["requested_precision"] == "", "it was settled when the file was converted"
         assert row["simulated"]
         assert row["snr_db"] > 100
     assert "ascend: times are the device's own, as ais_bench counts them" in result["notes"]

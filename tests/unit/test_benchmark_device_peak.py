@@ -1,7 +1,9 @@
 import pytest
 
 from benchmark_records import case, guide_case, measurement
+from hifigan_rt.ascend.om_file import OmInfo
 from hifigan_rt.benchmark.device_peak import NOT_BELIEVABLE, achieved
+from hifigan_rt.engines.ascend import describe_devices, describe_precision
 
 # Every row of the original guide's table: batch, mel_len, fps, and the TFLOPS that V1 would need for it.
 GUIDE = [
@@ -23,6 +25,16 @@ def test_int8_has_twice_the_peak():
     row = guide_case(1, 500, 3.862)
     entry = measurement("ascend", (0.003862,), device="Ascend310P3", precision="int8")
     assert achieved(row, entry).peak_tflops == 140
+    assert achieved(row, entry).verdict == "below the device's peak"
+
+
+def test_the_chip_is_known_by_what_engine_ascend_says_of_its_device(tmp_path):
+    om = OmInfo(tmp_path / "a.om", 0, simulated=False, soc_version="Ascend310P3")
+    device, precision = describe_devices((0,), om), describe_precision(om)
+    row = guide_case(1, 250, 2.643)
+    entry = measurement("ascend", (0.002643,), device=device, precision=precision)
+    assert device == "npu:0 (Ascend310P3)"
+    assert achieved(row, entry).peak_tflops == 70
     assert achieved(row, entry).verdict == "below the device's peak"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hifigan_rt.engines import AUTO_ORDER, REGISTRY, check_engine, check_settings, why_unavailable
-from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable, did_you_mean
 from hifigan_rt.model import KIND_NAMES, ModelKind
 
 ALL = "all"
@@ -63,11 +63,12 @@ def plan_candidates(
         settings: for the engines that know them and do not name their own.
 
     Raises:
-        EngineError: an engine or a setting is misspelt, or knows no such value; the nearest is suggested.
+        EngineError: an engine, a precision or a setting is misspelt, or knows no such value; the nearest is suggested.
         EngineUnavailable: no engine is left.
     """
     shared = dict(settings or {})
     wishes = [wish for text in engines for wish in _wishes(text, kind)]
+    _check_precisions([*precisions, *(wish.settings["precision"] for wish in wishes if "precision" in wish.settings)])
     for wish in wishes:
         check_settings(wish.engine, {key: value for key, value in wish.settings.items() if key not in _OWN_KEYS})
     _check_shared(shared, device, wishes)
@@ -147,6 +148,14 @@ def _why_not(engine: str, kind: ModelKind) -> str | None:
         able = ", ".join(name for name, entry in REGISTRY.items() if kind in entry.runs)
         return f"engine {engine!r} does not run {KIND_NAMES[kind]}: {able or 'no engine'} would"
     return why_unavailable(engine)
+
+
+def _check_precisions(precisions: Sequence[str]) -> None:
+    """What one engine lacks is told in its row; what no engine has is a slip of the pen."""
+    known = list(dict.fromkeys(name for entry in REGISTRY.values() for name in entry.precisions))
+    for name in precisions:
+        if name not in known:
+            raise EngineError(f"precision {name!r} is not known: choose {', '.join(known)}{did_you_mean(name, known)}")
 
 
 def _check_shared(shared: Mapping[str, str], device: str | None, wishes: Sequence[_Wish]) -> None:

@@ -55,6 +55,7 @@ class Measurement:
     """Unique within a case: "openvino", "openvino bfloat16", "native#2", "torch:mode=compiled"."""
     engine: str
     requested_precision: str
+    """Empty where nothing was asked for: it was settled when the file was converted, or is foreign."""
     failed: str | None = None
     """Why there are no figures, the way out included; None if there are."""
     runtime: str = ""

@@ -23,6 +23,7 @@ from hifigan_rt.benchmark.results import BenchmarkResult, Case, Ceiling, Measure
 from hifigan_rt.benchmark.rotation import CandidateFailed, Rounds, chosen_rounds, rotate
 from hifigan_rt.benchmark.subject import Subject
 from hifigan_rt.benchmark.worker_process import DEFAULT_TIMEOUT_SECONDS, WorkerProcess
+from hifigan_rt.engines import REGISTRY
 
 LEAST_ROUNDS_OF_A_CASE = 3
 """Are run however long they take."""
@@ -132,7 +133,11 @@ class _CaseRun:
         self._plan, self._cell, self._watcher = plan, cell, watcher
         self._workers: dict[str, WorkerProcess] = {}
         self._rows = {
-            candidate.name: Measurement(candidate.name, candidate.engine, candidate.precision)
+            candidate.name: Measurement(
+                candidate.name,
+                candidate.engine,
+                "" if REGISTRY[candidate.engine].precision_of_file else candidate.precision,
+            )
             for candidate in plan.candidates
         }
         self.rounds = Rounds({})

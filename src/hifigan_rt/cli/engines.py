@@ -56,7 +56,7 @@ def engines(console: Console, as_json: bool) -> None:
         if packages:
             console.line(f"  versions   {packages}")
         console.line(f"  runs       {', '.join(KIND_NAMES[kind] for kind in entry.runs)}")
-        console.line(f"  precision  {', '.join(entry.precisions)}")
+        console.line(f"  precision  {entry.precision_of_file or ', '.join(entry.precisions)}")
         if entry.devices:
             console.line(f"  --device   {entry.devices}")
         for key, choices in entry.settings.items():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
 import click
+
+from hifigan_rt.errors import did_you_mean
 
 
 class LazyGroup(click.Group):
@@ -33,7 +34,6 @@ class LazyGroup(click.Group):
         """Suggest the nearest command for a misspelt one."""
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and name not in self._modules:
-            near = difflib.get_close_matches(name, self._modules, n=1)
-            suggestion = f"; did you mean {near[0]!r}?" if near else f": choose one of {', '.join(self._modules)}"
-            ctx.fail(f"there is no command {name!r}{suggestion}")
+            way_out = did_you_mean(name, self._modules) or f": choose one of {', '.join(self._modules)}"
+            ctx.fail(f"there is no command {name!r}{way_out}")
         return super().resolve_command(ctx, args)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from hifigan_rt.ascend.atc import (
     check_soc,
 )
 from hifigan_rt.ascend.gears import needed_overlap
-from hifigan_rt.errors import ExportError
+from hifigan_rt.errors import ExportError, did_you_mean
 from hifigan_rt.export.onnx_metadata import MEL_INPUT_NAME
 from hifigan_rt.graph import MAX_FRAMES, Graph
 
@@ -151,6 +150,4 @@ def _ordered(name: str, values: Iterable[int], highest: int) -> tuple[tuple[int,
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        near = difflib.get_close_matches(value, choices, n=1)
-        suggestion = f"; did you mean {near[0]!r}?" if near else ""
-        raise ExportError(f"{name}={value!r} is not offered: choose {', '.join(choices)}{suggestion}")
+        raise ExportError(f"{name}={value!r} is not offered: choose {', '.join(choices)}{did_you_mean(value, choices)}")

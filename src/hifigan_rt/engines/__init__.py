@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hifigan_rt.engines.base import Engine, EngineOptions
-from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable, did_you_mean
 from hifigan_rt.model import KIND_NAMES, Model, ModelKind
 
 
@@ -27,6 +26,8 @@ class EngineEntry:
     """Kinds of models that it takes."""
     precisions: tuple[str, ...] = ("float32",)
     """What may be asked for, the default first."""
+    precision_of_file: str = ""
+    """For an engine whose precision is settled when a file is converted: how, for people; nothing can be asked for."""
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the engine's own settings, each with the values it may have, the default first; none: any value."""
     devices: str = ""
@@ -58,6 +59,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         "Ascend NPUs: .om files through aclruntime, ONNX files through ONNX Runtime's CANN provider",
         "hifigan_rt.engines.ascend",
         runs=("om", "onnx"),
+        precision_of_file="as the file was converted: hifigan export om --precision-mode",
         settings={"backend": ("auto", "aclruntime", "ais_bench", "cann"), "timeout": ()},
         devices="device ids, for example 0 or 0,1",
         probe="hifigan_rt.ascend.availability",
@@ -102,9 +104,8 @@ def check_engine(name: str) -> None:
     if name == "auto":
         return
     if name not in REGISTRY:
-        near = difflib.get_close_matches(name, [*REGISTRY, "auto"], n=1)
-        suggestion = f"; did you mean {near[0]!r}?" if near else ""
-        raise EngineError(f"engine {name!r} is not known: choose auto, {', '.join(REGISTRY)}{suggestion}")
+        names = ["auto", *REGISTRY]
+        raise EngineError(f"engine {name!r} is not known: choose {', '.join(names)}{did_you_mean(name, names)}")
     reason = why_unavailable(name)
     if reason is not None:
         raise EngineUnavailable(reason)
@@ -119,10 +120,8 @@ def check_settings(name: str, settings: Mapping[str, str]) -> None:
     known = REGISTRY[name].settings
     for key, value in settings.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            suggestion = f"; did you mean {near[0]!r}?" if near else ""
             raise EngineError(
-                f"engine {name!r} has no setting {key!r}: it has {', '.join(known) or 'none'}{suggestion}"
+                f"engine {name!r} has no setting {key!r}: it has {', '.join(known) or 'none'}{did_you_mean(key, known)}"
             )
         if known[key] and value not in known[key]:
             raise EngineError(f"setting {key}={value!r} of engine {name!r}: choose {', '.join(known[key])}")
@@ -173,9 +172,8 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
     check_settings(name, options.settings)
     # The reference computes in float64 whatever is asked.
     if options.precision not in entry.precisions and name != "reference":
-        raise PrecisionUnavailable(
-            f"precision={options.precision!r} is not offered by engine {name!r}: it has {', '.join(entry.precisions)}"
-        )
+        offered = entry.precision_of_file or f"it has {', '.join(entry.precisions)}"
+        raise PrecisionUnavailable(f"precision={options.precision!r} is not offered by engine {name!r}: {offered}")
     if options.device is not None and not entry.devices:
         raise EngineError(f"device={options.device!r}: engine {name!r} runs on the CPU only and takes no device")
     engine: Engine = importlib.import_module(REGISTRY[name].module).create(model, options)

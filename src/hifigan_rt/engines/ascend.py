@@ -194,7 +194,7 @@ def create(model: Model, options: EngineOptions) -> Engine:
         raise
     silence = np.full(graph.num_mels, np.log(1e-5), np.float32) if model.mel is None else silence_mel_value(model.mel)
     info = EngineInfo(
-        "ascend", pool.runtime.version, describe_precision(om), len(devices), _describe_devices(devices, om),
+        "ascend", pool.runtime.version, describe_precision(om), len(devices), describe_devices(devices, om),
         variant=pool.runtime.backend, simulated=pool.runtime.simulated,
     )  # fmt: skip
     return AscendEngine(pool, info, graph, shapes, silence)
@@ -252,7 +252,8 @@ def describe_precision(om: OmInfo) -> str:
     return f"{_PRECISIONS.get(mode, 'mixed')} ({mode or 'force_fp16, the default of atc'})"
 
 
-def _describe_devices(devices: Sequence[int], om: OmInfo) -> str:
+def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
+    """For example "npu:0 (Ascend310P3)"; the benchmark knows the chip's peak by this name."""
     about = [text for text in (om.soc_version, "simulated" if om.simulated else "") if text]
     listed = f"npu:{','.join(map(str, devices))}"
     return f"{listed} ({', '.join(about)})" if about else listed
