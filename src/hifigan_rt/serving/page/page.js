@@ -40,7 +40,7 @@ function show() {
   radios[1].disabled = !resynthesis && !live;
   radios[sound.audible].checked = true;
   byId('download').disabled = !resynthesis;
-  byId('stream').disabled = Boolean(job) || !recording;
+  byId('stream').disabled = !recording;
   pictures.follow(duration ? position / duration : 0, sound.audible);
   byId('buffered').hidden = !live;
   if (live) byId('buffered').textContent = `Playing while it is computed: ${streaming.buffered.toFixed(2)} s buffered, ${streaming.gaps || 'no'} gaps`;
@@ -50,6 +50,7 @@ function show() {
 
 function working(text, { share = null } = {}) {
   const busy = text !== null;
+  if (!busy) letGoOf(byId('cancel'));
   byId('progress').hidden = byId('cancel').hidden = !busy;
   if (!busy) return;
   say(text);
@@ -80,7 +81,13 @@ function offerAgain(seconds) {
   if (seconds > 0) retrying = setTimeout(() => offerAgain(seconds - 1), 1000);
 }
 
+/** A button is about to go: keyboards go on from a place near by. */
+function letGoOf(button) {
+  if (document.activeElement === button) (byId('listen').hidden ? byId('source-title') : byId('play')).focus();
+}
+
 function clearFailure() {
+  letGoOf(byId('retry'));
   clearTimeout(retrying);
   byId('failure').hidden = byId('retry').hidden = true;
   byId('failure').textContent = '';
@@ -186,7 +193,7 @@ async function toggleRecording() {
 
 function showRecording(on) {
   byId('record').textContent = on ? 'Stop recording' : 'Record';
-  byId('record').setAttribute('aria-pressed', on);
+  byId('record').classList.toggle('recording', on);
   byId('record-time').hidden = !on;
   byId('record-time').textContent = '0.0 s';
   if (on) say('Recording. Press the button again to end it.');
@@ -354,7 +361,6 @@ document.addEventListener('drop', event => {
   const [file] = event.dataTransfer.files;
   if (file) take(file, file.name);
 });
-window.addEventListener('resize', show);
 window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   if (!recording) return;
   pictures.wave(0, recording.samples, 'Waveform of the original');

@@ -104,8 +104,7 @@ class Pictures {
 
   /** Mark a place, and the track that is heard. */
   follow(share, track) {
-    const plot = this.figures[0].querySelector('.plot');
-    document.getElementById('playhead').style.transform = `translateX(${(plot.offsetLeft + share * plot.clientWidth).toFixed(1)}px)`;
+    this.root.style.setProperty('--share', share.toFixed(5));
     for (const [name, figure] of Object.entries(this.figures)) figure.classList.toggle('audible', name === String(track));
   }
 }
