@@ -25,7 +25,7 @@ def spectrogram_script() -> str:
 
 @cache
 def transport_script() -> str:
-    """JavaScript that defines `Transport`: one clip with a place in it, over a `SwitchPlayer` made at the first play."""
+    """JavaScript that defines `Transport`: one clip with a place in it, over a `SwitchPlayer`."""
     return _text("transport.js")
 
 
