@@ -9,13 +9,15 @@ import pytest
 import soundfile
 
 from hifigan_rt.config import PRESETS
-from hifigan_rt.evaluation import measuring
+from hifigan_rt.evaluation import measuring, workers
 from hifigan_rt.evaluation.measuring import Measured, Task, encode, measure
 from hifigan_rt.evaluation.results import Score
 from hifigan_rt.evaluation.score_file import ScoreWriter, identify, merged, read_scores
+from hifigan_rt.evaluation.scoring import limit_seconds
 from hifigan_rt.evaluation.workers import WorkerPool
 
 RATE = 22050
+LIMIT_SECONDS = 300
 KEYS = ("mel_l1", "mr_stft", "peak")
 
 
@@ -77,14 +79,14 @@ def test_unreadable_audio_fails_that_clip(files, tmp_path):
 
 def test_workers_answer_what_this_process_would(files):
     tasks = [task(files), task(files, 220, baseline=330), task(files, metrics=())]
-    with WorkerPool(2) as pool:
+    with WorkerPool(2, LIMIT_SECONDS) as pool:
         answers = dict(pool.measure(tasks))
     for index, expected in enumerate(map(measure, tasks)):
         assert encode(answers[index]) == encode(expected)
 
 
 def test_a_worker_that_dies_takes_one_clip_with_it(files):
-    with WorkerPool(1) as pool:
+    with WorkerPool(1, LIMIT_SECONDS) as pool:
         answers = pool.measure([task(files)] * 4)
         index, first = next(answers)
         assert (index, first.failed) == (0, None)
@@ -94,8 +96,35 @@ def test_a_worker_that_dies_takes_one_clip_with_it(files):
     assert all(reason is None or "while it was measured its process was ended by SIGKILL" in reason for reason in rest)
 
 
+def test_a_worker_that_hangs_is_ended_and_takes_one_clip_with_it(files, monkeypatch):
+    true, commands = workers.python_command, [["sleep", "1000"]]
+    monkeypatch.setattr(workers, "python_command", lambda module: commands.pop() if commands else true(module))
+    with WorkerPool(1, LIMIT_SECONDS) as pool:
+        pool._limit_seconds = 0.2
+        assert dict(pool.measure([task(files)]))[0].failed == "it was not measured within 0.2 s, and was given up"
+        pool._limit_seconds = LIMIT_SECONDS
+        assert dict(pool.measure([task(files)]))[0].failed is None, "the next clip gets a new process"
+
+
+def test_a_worker_that_cannot_be_started_is_told(files, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no memory for another process")
+
+    monkeypatch.setattr(workers.subprocess, "Popen", refuse)
+    with WorkerPool(2, LIMIT_SECONDS) as pool:
+        answers = dict(pool.measure([task(files)] * 3))
+    assert {entry.failed for entry in answers.values()} == {
+        "it could not be measured: OSError: no memory for another process"
+    }
+
+
+def test_a_long_clip_may_take_longer():
+    assert limit_seconds(6) < limit_seconds(3600)
+    assert limit_seconds(0) >= 60
+
+
 def test_closing_ends_all_processes_whatever_they_do(files):
-    pool = WorkerPool(2)
+    pool = WorkerPool(2, LIMIT_SECONDS)
     answers = pool.measure([task(files)] * 20)
     next(answers)
     processes = [process for process in pool._processes if process is not None]
@@ -107,7 +136,7 @@ def test_closing_ends_all_processes_whatever_they_do(files):
 
 
 def test_more_workers_than_clips_are_not_started(files):
-    with WorkerPool(50) as pool:
+    with WorkerPool(50, LIMIT_SECONDS) as pool:
         list(pool.measure([task(files)]))
         assert sum(process is not None for process in pool._processes) == 1
 

@@ -68,7 +68,8 @@ def measure_all(
     keys = list(todo)
     summary = Summary(len(tasks), len(tasks) - len(todo))
     with ScoreWriter(path) as scores, place.progress("metrics", len(todo)) as advance:
-        for index, found in _in_workers(jobs, list(todo.values()), summary):
+        longest = max((audio[system][name].seconds or 0.0 for system, name in keys), default=0.0)
+        for index, found in _in_workers(jobs, list(todo.values()), limit_seconds(longest), summary):
             key = keys[index]
             if found.failed is None:
                 scores.append(identities[key], found)
@@ -78,9 +79,16 @@ def measure_all(
     return measured
 
 
-def _in_workers(jobs: int | None, tasks: Sequence[Task], summary: Summary) -> Iterator[tuple[int, Measured]]:
+def limit_seconds(clip_seconds: float) -> float:
+    """How long a clip may take before its process counts as hanging: a hundred times what all metrics take."""
+    return 300 + 30 * clip_seconds
+
+
+def _in_workers(
+    jobs: int | None, tasks: Sequence[Task], limit: float, summary: Summary
+) -> Iterator[tuple[int, Measured]]:
     try:
-        with WorkerPool(jobs or usable_cores()) as pool:
+        with WorkerPool(jobs or usable_cores(), limit) as pool:
             yield from pool.measure(tasks)
     except KeyboardInterrupt as error:
         raise Interrupted(summary) from error

@@ -22,10 +22,16 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 
 class WorkerPool:
-    """Processes that are started when they get their first task, and again when they died."""
+    """Processes that are started when they get their first task, and again when they died.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        count: of processes, at most.
+        limit_seconds: after so long without an answer a process is ended, and its task has failed.
+    """
+
+    def __init__(self, count: int, limit_seconds: float) -> None:
         self._count = count
+        self._limit_seconds = limit_seconds
         self._processes: list[subprocess.Popen[str] | None] = [None] * count
         self._threads: list[threading.Thread] = []
         self._guard = threading.Lock()
@@ -52,21 +58,38 @@ class WorkerPool:
                 index, task = waiting.get_nowait()
             except queue.Empty:
                 return
-            finished.put((index, self._ask(slot, task)))
+            try:
+                measured = self._ask(slot, task)
+            except Exception as error:  # noqa: BLE001 - whoever waits for this answer would wait for ever
+                self._end(slot)
+                measured = Measured({}, failed=f"it could not be measured: {type(error).__name__}: {error}")
+            finished.put((index, measured))
 
     def _ask(self, slot: int, task: Task) -> Measured:
         process = self._process(slot)
         if process is None:
             return Measured({}, failed="interrupted")
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            _kill(process)
+
+        timer = threading.Timer(self._limit_seconds, give_up)
+        timer.daemon = True
+        timer.start()
         # A process that is gone shows when its answer is read.
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(encode(task)) + "\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
         line = process.stdout.readline()  # type: ignore[union-attr]
+        timer.cancel()
         if line.endswith("\n"):
             measured: Measured = records.decoded(Measured, json.loads(line))
             return measured
         self._end(slot)
+        if late.is_set():
+            return Measured({}, failed=f"it was not measured within {self._limit_seconds:g} s, and was given up")
         return Measured({}, failed=f"while it was measured {describe_ending(process.returncode)}")
 
     def _process(self, slot: int) -> subprocess.Popen[str] | None:
@@ -91,8 +114,7 @@ class WorkerPool:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # One that died by itself keeps its own status.
             process.wait(timeout=1)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(BrokenPipeError):
@@ -104,8 +126,7 @@ class WorkerPool:
             self._closed = True
             running = [process for process in self._processes if process is not None]
         for process in running:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
         for thread in self._threads:
             thread.join()
         for slot in range(self._count):
@@ -118,3 +139,9 @@ class WorkerPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a process with all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
