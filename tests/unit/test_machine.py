@@ -48,3 +48,22 @@ def test_the_older_cgroup_files_are_read(monkeypatch, tmp_path, quota, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
     monkeypatch.setattr(machine, "_core_of", str)
     assert machine.usable_cores() == cores
+
+
+def test_freed_memory_goes_back_to_the_system():
+    code = """
+from hifigan_rt.machine import give_back_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+pieces = [bytearray(100_000) for _ in range(1000)]
+held = resident()
+last = pieces[-1]  # keeps the heap from shrinking by itself
+del pieces
+kept = resident()
+give_back_memory()
+print(held - kept, kept - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    freed_by_itself, given_back = map(int, done.stdout.split())
+    # Which of them it is, depends on the C library: glibc keeps it all.
+    assert freed_by_itself + given_back > 80e6

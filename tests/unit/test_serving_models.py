@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import queue
 import threading
 from collections.abc import Callable
 
@@ -97,6 +98,22 @@ def test_a_reloaded_model_stays_until_its_last_lease() -> None:
         assert loader.closed == [False, False]
         copy.release()
         assert loader.closed == [True, False]
+        await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_closed_model_held_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = Loader()
+    given_back: queue.Queue[list[bool]] = queue.Queue()
+    monkeypatch.setattr("hifigan_rt.serving.models.give_back_memory", lambda: given_back.put(list(loader.closed)))
+
+    async def scenario() -> None:
+        pool = pool_of(a=loader)
+        (await pool.lease()).release()
+        assert given_back.empty()
+        await pool.reload()
+        assert await asyncio.to_thread(given_back.get, timeout=10) == [True, False]
         await pool.close()
 
     asyncio.run(scenario())

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hifigan_rt.errors import ConfigError, HifiganError, MelError
+from hifigan_rt.machine import give_back_memory
 from hifigan_rt.mel_check import check_mel, likely_other_convention
 from hifigan_rt.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
 from hifigan_rt.serving.settings import ServerSettings
@@ -304,6 +305,8 @@ class _Loaded:
             last = self._users == 0
         if last:
             self.vocoder.close()
+            # In a thread, because this one may be the dispatcher's.
+            threading.Thread(target=give_back_memory, daemon=True).start()
 
 
 class _Slot:
