@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import io
 import json
 import struct
@@ -236,6 +237,50 @@ def test_more_bodies_than_memory_allows_are_refused(server, sources):
         small.context._held_bytes = 0
         assert client.post(SYNTHESIZE, content=npy(MEL)).status_code == 200
         assert small.context._held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        (SYNTHESIZE, {}),
+        (SYNTHESIZE, {"X-Mel-Shape": "10,20"}),
+        (SYNTHESIZE, JSON),
+        ("/v1/copy-synthesis", {}),
+        ("/v2/models/slow/infer", {}),
+    ],
+)
+def test_a_full_server_refuses_without_reading_the_body(slow, path, headers):
+    engine, sources = slow
+    with running(sources, max_queued_requests=1) as server:
+        engine.seconds_per_block = 0.05
+        thread, answers = server.begin(SYNTHESIZE, npy(tiny_mel(256 * 20)))
+        wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
+        with server.connect() as connection:
+            lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000000"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            connection.sendall("\r\n".join([*lines, "", "only the beginning"]).encode())
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == 503
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert b"queue_full" in answer.read()
+        assert server.metric("hifigan_rejected_requests_total", reason="queue_full") == 1
+        thread.join()
+        assert answers[0].status_code == 200
+
+
+def test_what_is_too_long_to_wait_for_is_refused_by_its_length(slow):
+    engine, sources = slow
+    with running(sources, max_queued_audio_seconds=60.0) as server, server.client() as client:
+        engine.seconds_per_block = 0.05
+        thread, answers = server.begin(SYNTHESIZE, npy(tiny_mel(50_000)))  # 50 s
+        wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
+        body = npy(tiny_mel(40_000).astype(np.float64))
+        refused = client.post(SYNTHESIZE, content=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
+        assert client.post(SYNTHESIZE, content=npy(tiny_mel(300))).status_code == 200
+        thread.join()
+        assert answers[0].status_code == 200
 
 
 def recording(rate: int = 8000, channels: int = 1, seconds: float = 0.5) -> bytes:

@@ -19,6 +19,7 @@ from hifigan_rt.serving.encoders import FORMATS, StreamEncoder, encode_whole, en
 from hifigan_rt.serving.failures import BadRequest, EngineFailed
 from hifigan_rt.serving.models import ModelLease
 from hifigan_rt.serving.openapi_parts import answer, flag_query, query
+from hifigan_rt.serving.request_bodies import decoded
 from hifigan_rt.serving.scheduler import AudioStream
 
 T = TypeVar("T")
@@ -133,9 +134,9 @@ async def answer_audio(
         "X-Audio-Seconds": f"{seconds:.6f}",
         **headers,
     }
-    # A refusal must not wait for a thread; what comes between now and the computing is asked again there.
+    # Before more is done for it, now that its length is known; the computing asks again.
     context_of(request).scheduler.admit(lease, frames)
-    convention = await asyncio.to_thread(lease.likely_other_convention, mel)
+    convention = await decoded(lambda: lease.likely_other_convention(mel), mel.nbytes)
     if convention is not None:
         facts["X-Mel-Warning"] = exchange.facts["mel_warning"] = f"the mel looks like {convention}"
     compute = _streamed if wish.streamed else _whole

@@ -44,8 +44,9 @@ async def read_recording(
         AudioInvalid: it cannot be read, or is not what the model takes and may not be converted.
         ServingError: see `hifigan_rt.serving.request_bodies.read_body`.
     """
-    body = await read_body(request)
-    max_seconds = context_of(request).settings.max_mel_seconds
+    context = context_of(request)
+    body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
+    max_seconds = context.settings.max_mel_seconds
     return await asyncio.to_thread(_analysed, body, lease, max_seconds, resample_allowed, mono_allowed)
 
 

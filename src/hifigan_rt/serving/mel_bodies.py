@@ -6,7 +6,6 @@ bands times T frames, band after band; application/json is `{"mel": [[...], ...]
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from hifigan_rt.mel_files import parse_npy
 from hifigan_rt.serving.context import context_of
 from hifigan_rt.serving.failures import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.serving.models import ModelLease
-from hifigan_rt.serving.request_bodies import read_body
+from hifigan_rt.serving.request_bodies import decoded, read_body
 
 JSON_TYPE = "application/json"
 NPY_TYPES = ("application/x-npy", "application/npy")
@@ -64,6 +63,7 @@ SHAPE_PARAMETER: Mapping[str, Any] = {
 }
 
 _NPY_MAGIC = b"\x93NUMPY"
+_MAX_NPY_WIDTH = 8
 _SHAPE = re.compile(r" *(\d{1,9}) *, *(\d{1,9}) *")
 _PLAUSIBLE = 1e4
 """No log-mel of any convention, decibels included, has values beyond."""
@@ -80,9 +80,11 @@ async def read_mel(request: Request, lease: ModelLease) -> np.ndarray:
         BadRequest: the JSON or the shape header cannot be understood.
         MelInvalid: no mel that this model takes; NaN, a wrong shape or dtype, more or fewer bytes than declared.
         PayloadTooLarge: the mel is longer than `max_mel_seconds`.
+        QueueFull, ShuttingDown: the body was not read, since even the shortest mel of its size would wait too long.
         ServingError: see `hifigan_rt.serving.request_bodies.read_body`.
     """
-    settings = context_of(request).settings
+    context = context_of(request)
+    settings = context.settings
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("", _CURL_TYPE, JSON_TYPE, BARE_TYPE, *NPY_TYPES):
         raise UnsupportedMediaType(
@@ -90,9 +92,10 @@ async def read_mel(request: Request, lease: ModelLease) -> np.ndarray:
             f"{SHAPE_HEADER}: M,T) or {JSON_TYPE}"
         )
     most = min(settings.max_json_bytes, settings.max_body_bytes) if kind == JSON_TYPE else settings.max_body_bytes
-    body = await read_body(request, most)
     shape = request.headers.get(SHAPE_HEADER)
-    return await asyncio.to_thread(_decoded, body, kind, shape, lease, settings.max_mel_seconds)
+    least_frames = _least_frames(request, kind, lease)
+    body = await read_body(request, most, admit=lambda: context.scheduler.admit(lease, least_frames))
+    return await decoded(lambda: _decoded(body, kind, shape, lease, settings.max_mel_seconds), len(body))
 
 
 def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
@@ -106,6 +109,15 @@ def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
         raise PayloadTooLarge(
             f"the mel has {frames} frames, {seconds:.1f} s of audio: at most {max_seconds:g} s are taken"
         )
+
+
+def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
+    """What the headers tell of a mel's length: no mel of such a body is much shorter."""
+    packed = request.headers.get("content-encoding", "identity").strip().lower() != "identity"
+    if packed or kind == JSON_TYPE or lease.num_mels is None:
+        return 0
+    bytes_per_value = 4 if SHAPE_HEADER in request.headers else _MAX_NPY_WIDTH
+    return int(request.headers.get("content-length", "0")) // (bytes_per_value * lease.num_mels)
 
 
 def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_seconds: float) -> np.ndarray:

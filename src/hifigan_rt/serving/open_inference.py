@@ -32,7 +32,7 @@ from hifigan_rt.serving.open_inference_tensors import (
     encode_answer,
 )
 from hifigan_rt.serving.openapi_parts import PathItems
-from hifigan_rt.serving.request_bodies import read_body
+from hifigan_rt.serving.request_bodies import decoded, read_body
 from hifigan_rt.serving.settings import ServerSettings
 
 MEL = TensorSpec("mel_spec", "FP32", 3, "[B, M, T]: log-mels")
@@ -136,10 +136,7 @@ async def infer(request: Request) -> Response:
     context, exchange = context_of(request), exchange_of(request)
     with await context.models.lease(_model_name(request)) as lease:
         exchange.model = lease.name
-        body = await read_body(request)
-        header_length = request.headers.get(HEADER_LENGTH)
-        decoded, mels, frames = await asyncio.to_thread(_decoded, body, header_length, lease, context.settings)
-        del body
+        asked, mels, frames = await _read(request, lease)
         total_frames = sum(mel.shape[1] for mel in mels)
         exchange.facts.update(
             items=len(mels), frames=total_frames, audio_seconds=round(lease.audio_seconds(total_frames), 3)
@@ -148,7 +145,7 @@ async def infer(request: Request) -> Response:
         work = context.scheduler.synthesize(lease, mels, deadline=deadline)
         audios = await while_connected(request.receive, work)
         samples = lease.vocoder.output_length(frames)
-    answer = await asyncio.to_thread(_encoded, lease.name, decoded, audios, samples)
+    answer = await asyncio.to_thread(_encoded, lease.name, asked, audios, samples)
     headers = {
         **_NO_STORE,
         "Content-Type": "application/json" if answer.header_length is None else "application/octet-stream",
@@ -181,6 +178,14 @@ def _only_ready(body: bytes) -> bool:
     if not isinstance(only_ready, bool):
         raise BadRequest('the body must be empty, or {"ready": true} or {"ready": false}')
     return only_ready
+
+
+async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[np.ndarray], int]:
+    """What `_decoded` makes of the body, which is not kept."""
+    context = context_of(request)
+    body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
+    header_length = request.headers.get(HEADER_LENGTH)
+    return await decoded(lambda: _decoded(body, header_length, lease, context.settings), len(body))
 
 
 def _decoded(

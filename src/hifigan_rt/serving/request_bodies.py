@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -16,15 +18,23 @@ from hifigan_rt.serving.failures import (
     UnsupportedMediaType,
 )
 
+T = TypeVar("T")
+
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
+_QUICK_BYTES = 128 << 10
+"""To decode so much, JSON even, takes 3 ms at most; a thread may have to wait longer for a core on a busy machine."""
 
-async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
+
+async def read_body(
+    request: Request, max_bytes: int | None = None, *, admit: Callable[[], None] | None = None
+) -> bytes:
     """Read and unpack a body; refuses it as early as it can, and counts its memory until the answer has been sent.
 
     Args:
         request: whose Content-Encoding may be gzip, deflate or identity.
         max_bytes: of the body, packed and unpacked; None takes `max_body_bytes` of the settings.
+        admit: called before anything is read, once the headers are found in order; may raise to refuse the request.
 
     Raises:
         LengthRequired: neither Content-Length nor a chunked body.
@@ -45,6 +55,8 @@ async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
         raise LengthRequired("a body is needed: send Content-Length, or Transfer-Encoding: chunked")
     if declared is not None and int(declared) > most:
         raise _too_large(int(declared), most)
+    if admit is not None:
+        admit()
     chunks: list[bytes] = []
     size = 0
     seconds = context.settings.body_timeout_seconds
@@ -66,6 +78,11 @@ async def read_body(request: Request, max_bytes: int | None = None) -> bytes:
         body = await asyncio.to_thread(_unpack, body, encoding, most)
         context.hold(exchange, len(body))
     return body
+
+
+async def decoded(decode: Callable[[], T], size: int) -> T:
+    """Decode `size` bytes, in a thread unless that is quick."""
+    return decode() if size <= _QUICK_BYTES else await asyncio.to_thread(decode)
 
 
 def _unpack(packed: bytes, encoding: str, most: int) -> bytes:
