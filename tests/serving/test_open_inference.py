@@ -259,6 +259,9 @@ def test_a_model_is_loaded_by_the_first_request(tiny_file):
         return load(tiny_file)
 
     with running({"late": late, "broken": broken}, preload=()) as server, server.client() as client:
+        # Who waits for the server to be ready would otherwise never send the request that loads the model.
+        assert client.get("/v2/health/ready").json() == {"ready": True}
+        assert client.get("/readyz").json() == {"status": "ready", "models": {"late": "unloaded", "broken": "unloaded"}}
         assert client.get("/v2/models/late/ready").status_code == 503
         assert client.post("/v2/repository/index", json={"ready": True}).json() == []
         assert client.post("/v2/models/late/infer", json=request_of(batch_of(2))).status_code == 200

@@ -152,6 +152,10 @@ class ShuttingDown(ServingError):
 
     code, status = "shutting_down", 503
 
+    def __init__(self, message: str, retry_after_seconds: float | None = 5.0) -> None:
+        """By default, a client may find another server, or this one started again, after some seconds."""
+        super().__init__(message, retry_after_seconds)
+
 
 class ModelUnavailable(ServingError):
     """The model could not be loaded; the details are in the server's log."""

@@ -37,9 +37,12 @@ def describe() -> PathItems:
 
 
 def is_ready(context: Context) -> bool:
-    """Whether new requests are taken: it is not shutting down, and no model is being loaded or failed to load."""
-    states = {status.state for status in context.models.statuses()}
-    return not context.draining and "failed" not in states and "ready" in states
+    """Whether new requests are taken: it is not shutting down, and no model failed to load.
+
+    Models that are loaded at the start are there before any request is taken; the others are loaded by the first
+    request for them, which would never come if they counted as missing.
+    """
+    return not context.draining and all(status.state != "failed" for status in context.models.statuses())
 
 
 async def healthz(_: Request) -> Response:

@@ -150,7 +150,7 @@ class Gate:
         most = self._context.settings.max_concurrent_requests
         refusal: ServingError | None = None
         if self._context.draining:
-            refusal = ShuttingDown("the server is shutting down: it takes no new requests", 5.0)
+            refusal = ShuttingDown("the server is shutting down: it takes no new requests")
         elif self._context.active >= most:
             refusal = TooManyRequests(f"{most} requests are being answered, as many as may be: try again later", 1.0)
         if refusal is not None:
