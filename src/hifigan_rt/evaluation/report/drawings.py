@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from hifigan_rt.evaluation.report.numbers import number
 from hifigan_rt.evaluation.report.published import band
-from hifigan_rt.evaluation.results import EvaluationResult, Metric
+from hifigan_rt.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.evaluation.statistics import Interval
 
 WIDTH = 320
 MARGIN = 12
-ROW_HEIGHT = 30
+ROW_HEIGHT = 38
+DOTS_HEIGHT = 24
+"""Of a row; the mean lies below."""
 _DOT = 4
 """Units of the axis within which dots are stacked."""
-_STACK = 20
+_STACK = 16
 """Units that a stack may take upwards and downwards together."""
 
 
@@ -38,12 +40,13 @@ class Axis:
 
     @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Positions and texts of two to five round values."""
-        raw = (self.high - self.low) / 3
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+        """Positions and texts of three to six round values."""
+        power = 10.0 ** math.ceil(math.log10(self.high - self.low))
+        for step in (power * factor for factor in (1, 0.5, 0.2, 0.1, 0.05, 0.02)):
+            first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+            if last - first >= 2:
+                break
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = [index * step for index in range(first, last + 1)]
         return tuple((self.position(value), f"{value:,.{digits}f}".replace("-", "−")) for value in values)
 
@@ -101,7 +104,9 @@ def difference_axis(intervals: Sequence[Interval]) -> Axis:
 def _distribution(result: EvaluationResult, metric: Metric, values: Sequence[Sequence[float]]) -> Distribution:
     published = band(metric.key)
     ends = [value for row in values for value in row] + ([published.low, published.high] if published else [])
-    low, high = min(ends), max(ends)
+    low, high = _widened(
+        min(ends), max(ends), [result.summary_of(system.name, metric.key) for system in result.systems]
+    )
     # All equal: the axis still needs a width, and the value the middle of it.
     slack = 0.03 * (high - low) or max(abs(low) * 0.1, 0.1)
     axis = Axis(low - slack, high + slack)
@@ -109,6 +114,16 @@ def _distribution(result: EvaluationResult, metric: Metric, values: Sequence[Seq
     left = axis.position(published.low) if published else 0.0
     stripe = (left, round(axis.position(published.high) - left, 1)) if published else None
     return Distribution(metric, strips, axis.ticks, stripe)
+
+
+def _widened(low: float, high: float, summaries: Sequence[MetricSummary | None]) -> tuple[float, float]:
+    """Make room for intervals, but not for all of one that few clips make far wider than they lie: it runs out."""
+    intervals = [entry.summary.interval for entry in summaries if entry]
+    ends = [value for entry in intervals for value in (entry.low, entry.high) if math.isfinite(value)]
+    room = (high - low) / 2
+    return min([low, *(max(value, low - room) for value in ends)]), max(
+        [high, *(min(value, high + room) for value in ends)]
+    )
 
 
 def _strip(result: EvaluationResult, metric: Metric, index: int, values: Sequence[float], axis: Axis) -> Strip:
@@ -135,5 +150,5 @@ def _dots(values: Sequence[float], axis: Axis, top: int) -> str:
     for stack in columns.values():
         for place, position in enumerate(stack):
             offset = (place + 1) // 2 * step * (-1 if place % 2 else 1)
-            parts.append(f"M{position:g} {top + ROW_HEIGHT / 2 + offset:g}h0")
+            parts.append(f"M{position:g} {top + DOTS_HEIGHT / 2 + offset:g}h0")
     return "".join(parts)

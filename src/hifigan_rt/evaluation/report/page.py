@@ -11,7 +11,7 @@ from typing import Any
 from hifigan_rt.evaluation.listening.results import from_json
 from hifigan_rt.evaluation.listening.scoring import p_text
 from hifigan_rt.evaluation.metrics.pitch import F0_CEIL_HZ, F0_FLOOR_HZ
-from hifigan_rt.evaluation.report.drawings import MARGIN, ROW_HEIGHT, WIDTH, distributions
+from hifigan_rt.evaluation.report.drawings import DOTS_HEIGHT, ROW_HEIGHT, WIDTH, distributions
 from hifigan_rt.evaluation.report.numbers import number
 from hifigan_rt.evaluation.report.payloads import F0_FRAME_SECONDS
 from hifigan_rt.evaluation.report.published import ROWS
@@ -54,7 +54,7 @@ def render(result: EvaluationResult, embedded: Mapping[int, Mapping[str, Any]], 
         script=script,
         # The page's policy lets this script run, and scripts beside it on disk; nothing from elsewhere.
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        drawing={"width": WIDTH, "row": ROW_HEIGHT, "margin": MARGIN},
+        drawing={"width": WIDTH, "row": ROW_HEIGHT, "dots": DOTS_HEIGHT},
         summary=summary_rows(result),
         differences=difference_rows(result),
         distributions=distributions(result),

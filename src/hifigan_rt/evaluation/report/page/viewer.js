@@ -12,6 +12,8 @@ const svgElement = (name, attributes) => {
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 };
+// Of the brightest colour at least: 48 dB below a sine of full scale, so that silence looks silent.
+const LEAST_LOUD_DB = 0;
 const DASHES = ['', '7 4', '2 4', '9 3 2 3'];
 let current = -1, radios = [], opening = 0;
 const waiting = new Map();
@@ -92,7 +94,7 @@ function showState() {
   slider.setAttribute('aria-valuetext', `${position.toFixed(1)} of ${duration.toFixed(1)} seconds`);
   byId('time').textContent = `${position.toFixed(2)} / ${duration.toFixed(2)} s`;
   const plot = document.querySelector('.plot'), playhead = byId('playhead');
-  playhead.style.display = plot && duration ? 'block' : 'none';
+  playhead.style.display = plot && position ? 'block' : 'none';
   if (plot) playhead.style.left = `${plot.offsetLeft + position / (duration || 1) * plot.clientWidth}px`;
   for (const picture of document.querySelectorAll('.picture')) picture.classList.toggle('audible', Number(picture.dataset.track) === sound.audible);
   if (sound.playing) requestAnimationFrame(showState);
@@ -132,7 +134,7 @@ function showPictures(buffers, entries) {
   const length = Math.round(duration * DATA.sampleRate), columns = Math.max(16, Math.min(MAX_COLUMNS, Math.ceil(length / 64)));
   const marks = frequencyMarks(DATA.sampleRate);
   const decibels = buffers.map(buffer => buffer && spectrogram(buffer.getChannelData(0), length, columns, DATA.sampleRate));
-  const loudest = decibels[found[0]].reduce((a, b) => Math.max(a, b), -Infinity), floor = loudest - RANGE_DB;
+  const loudest = decibels[found[0]].reduce((a, b) => Math.max(a, b), LEAST_LOUD_DB), floor = loudest - RANGE_DB;
   const parts = [], area = (title, label, track, values, low, high, colours) => {
     const [whole, plot] = picture(title, label, track, marks), canvas = element('canvas');
     paint(canvas, values, columns, low, high, colours);
