@@ -61,7 +61,7 @@ def npz_file():
         (b"", "is empty (0 bytes): the download or copy failed; fetch it again"),
         (
             HTML,
-            "is an HTML page, not a checkpoint: the download saved the web page (a login, a warning or a preview); "
+            "is an HTML page: the download saved the web page (a login, a warning or a preview); "
             "use the direct link of the file",
         ),
         (

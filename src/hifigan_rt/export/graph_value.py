@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -20,6 +21,6 @@ class GraphValue:
         return f"{self.name} {self.dtype} [{shape}]"
 
 
-def listed(values: tuple[GraphValue, ...]) -> str:
+def listed(values: Sequence[GraphValue]) -> str:
     """Values for a text, the first eight of them."""
     return "; ".join(str(value) for value in values[:8]) or "none"

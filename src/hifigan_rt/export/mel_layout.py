@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
+
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.export.graph_value import GraphValue, listed
 
 MelAxis = Literal["B", "M", "1", "T"]
 """Batch, mel bands, a dimension of size 1, frames."""
@@ -15,6 +19,30 @@ _CANDIDATES: dict[int, tuple[tuple[MelAxis, ...], ...]] = {
     4: (("B", "M", "1", "T"), ("B", "1", "M", "T"), ("B", "1", "T", "M"), ("B", "T", "1", "M")),
 }
 """The layouts that exporters of vocoders use, by rank, the likeliest first: it wins where the shape leaves it open."""
+
+
+def settle_mel_input(
+    inputs: Sequence[GraphValue], stated: int | None, conv_channels: int | None
+) -> tuple[int | None, tuple[MelAxis, ...] | None]:
+    """The mel bands of a model, and what each dimension of its input is; None for what is not known.
+
+    Args:
+        inputs: those that must be fed.
+        stated: the bands that the file's metadata name.
+        conv_channels: see `find_num_mels`.
+
+    Raises:
+        CheckpointError: the metadata contradict the inputs.
+    """
+    shape = inputs[0].shape if len(inputs) == 1 else None
+    num_mels = stated or find_num_mels(shape, conv_channels)
+    axes = None if shape is None else find_mel_axes(shape, num_mels)
+    if stated is not None and axes is None:
+        raise CheckpointError(
+            f"its metadata say num_mels={stated}, which its inputs do not take ({listed(inputs)}): export the model "
+            "again"
+        )
+    return num_mels, axes
 
 
 def find_num_mels(shape: Shape | None, conv_channels: int | None) -> int | None:

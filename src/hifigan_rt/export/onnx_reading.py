@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.checkpoint.detect import read_head
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.export.graph_value import GraphValue, listed
-from hifigan_rt.export.mel_layout import MelAxis, find_mel_axes, find_num_mels
+from hifigan_rt.export.graph_value import GraphValue
+from hifigan_rt.export.mel_layout import MelAxis, settle_mel_input
 from hifigan_rt.export.onnx_external import check_external_data
 from hifigan_rt.export.onnx_metadata import read_config_from_metadata
 from hifigan_rt.export.onnx_scan import OnnxScan
@@ -82,18 +83,12 @@ def _walk(scan: OnnxScan, size: int) -> None:
 
 
 def _refuse_other_files(source: ByteSource) -> None:
-    if source.size == 0:
-        raise CheckpointError("is empty (0 bytes): the download or copy failed; fetch it again")
+    head = read_head(source)
     if source.size > MAX_FILE_BYTES:
         raise CheckpointError(
             f"has {source.size} bytes: no ONNX file is larger than {MAX_FILE_BYTES}; larger models keep their weights "
             "in external data"
         )
-    head = source.read(0, min(source.size, 256), "the beginning")
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
-        raise CheckpointError("is an HTML page: the download saved the web page; use the direct link of the file")
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError("is a git-LFS pointer, not the file itself: run 'git lfs pull'")
     if head.startswith(b"PK\x03\x04"):
         raise CheckpointError("is a zip archive, as torch.save writes them: a checkpoint must not be named .onnx")
     if head[4:8] == b"ORTM":
@@ -105,16 +100,12 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
         raise CheckpointError("is no ONNX model: it holds no graph with an output")
     config = read_config_from_metadata(scan.metadata, scan.producer_name)
     inputs = tuple(value for value in scan.inputs if value.name not in scan.initializer_dims)
-    shape = inputs[0].shape if len(inputs) == 1 else None
-    stated = config.generator.num_mels if config is not None else None
     weight = scan.initializer_dims.get(scan.first_conv_weight)
-    num_mels = stated or find_num_mels(shape, weight[1] if weight is not None and len(weight) > 2 else None)
-    axes = None if shape is None else find_mel_axes(shape, num_mels)
-    if stated is not None and axes is None:
-        raise CheckpointError(
-            f"its metadata say num_mels={stated}, which its inputs do not take "
-            f"({listed(inputs)}): export the model again"
-        )
+    num_mels, axes = settle_mel_input(
+        inputs,
+        None if config is None else config.generator.num_mels,
+        weight[1] if weight is not None and len(weight) > 2 else None,
+    )
     return OnnxInfo(
         path=path,
         size_bytes=size,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.checkpoint.detect import read_head
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.export.graph_value import GraphValue, listed
-from hifigan_rt.export.mel_layout import MelAxis, find_mel_axes, find_num_mels
+from hifigan_rt.export.graph_value import GraphValue
+from hifigan_rt.export.mel_layout import MelAxis, settle_mel_input
 from hifigan_rt.export.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
 from hifigan_rt.export.openvino_scan import MAX_XML_BYTES, OpenVinoScan
 
@@ -47,7 +48,8 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
     """
     try:
         with open_source(path) as source:
-            _refuse_other_files(source)
+            read_head(source, markup=True)
+            _check_size(source)
             scan = OpenVinoScan()
             scan.read(source)
             xml_bytes = source.size
@@ -57,16 +59,9 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
         raise CheckpointError(f"OpenVINO IR {str(path)!r}: {error}") from error
 
 
-def _refuse_other_files(source: ByteSource) -> None:
-    if source.size == 0:
-        raise CheckpointError("is empty (0 bytes): the download or copy failed; fetch it again")
+def _check_size(source: ByteSource) -> None:
     if source.size > MAX_XML_BYTES:
         raise CheckpointError(f"has {source.size} bytes: no .xml of a vocoder is larger than {MAX_XML_BYTES}")
-    head = source.read(0, min(source.size, 256), "the beginning").lstrip().lower()
-    if head.startswith((b"<!doctype html", b"<html", b"<head")):
-        raise CheckpointError("is an HTML page: the download saved the web page; use the direct link of the file")
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError("is a git-LFS pointer, not the file itself: run 'git lfs pull'")
 
 
 def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
@@ -97,14 +92,8 @@ def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: i
     ours = PRODUCER_NAME if scan.producer else ""
     config = read_config_from_metadata(scan.metadata, ours)
     inputs = tuple(scan.inputs)
-    shape = inputs[0].shape if len(inputs) == 1 else None
     stated = None if config is None else config.generator.num_mels
-    num_mels = stated or find_num_mels(shape, scan.conv_channels)
-    axes = None if shape is None else find_mel_axes(shape, num_mels)
-    if stated is not None and axes is None:
-        raise CheckpointError(
-            f"its metadata say num_mels={stated}, which its inputs do not take ({listed(inputs)}): export it again"
-        )
+    num_mels, axes = settle_mel_input(inputs, stated, scan.conv_channels)
     return OpenVinoInfo(
         path=path,
         weights_path=weights_path,
