@@ -15,7 +15,9 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import ClientConnection, connect
 
 from golden.tiny import tiny_mel
+from hifigan_rt import Client
 from hifigan_rt.audio import to_pcm16
+from hifigan_rt.errors import RequestFailed
 from hifigan_rt.serving.failures import ServingError
 from hifigan_rt.serving.websocket import close_code
 from running_server import Running, running, wait_for
@@ -67,7 +69,7 @@ def failure(opened: ClientConnection) -> tuple[str, str, int]:
     with opened:
         _, texts = rest(opened)
         assert texts[-1]["type"] == "error", texts
-        assert set(texts[-1]) == {"type", "code", "message"}
+        assert set(texts[-1]) - {"retry_after_seconds"} == {"type", "code", "message"}
         return texts[-1]["code"], texts[-1]["message"], opened.protocol.close_code
 
 
@@ -278,6 +280,9 @@ def test_one_stream_too_many_is_refused(sources):
         ready(first)
         ready(second)
         assert failure(open_stream(server))[::2] == ("too_many_requests", 1013)
+        with Client(server.url) as client, pytest.raises(RequestFailed) as refused, client.stream():
+            pass
+        assert (refused.value.code, refused.value.retry_after_seconds) == ("too_many_requests", 1.0)
         first.close()
         wait_for(lambda: streams(server) == 1)
         third = open_stream(server)

@@ -229,5 +229,9 @@ def understand(message: str | bytes, facts: StreamFacts) -> np.ndarray | None:
 def _told(message: str | bytes) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(message)
     if told.get("type") == "error":
-        raise RequestFailed(f"the server ended the stream: {told['message']}", code=told["code"])
+        raise RequestFailed(
+            f"the server ended the stream: {told['message']}",
+            code=told["code"],
+            retry_after_seconds=told.get("retry_after_seconds"),
+        )
     return told

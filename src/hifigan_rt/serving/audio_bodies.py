@@ -11,10 +11,14 @@ from starlette.requests import Request
 
 from hifigan_rt.audio import Recording, prepare, read_audio
 from hifigan_rt.errors import AudioError
+from hifigan_rt.serving.audio_answers import while_connected
 from hifigan_rt.serving.context import context_of
 from hifigan_rt.serving.failures import AudioInvalid
 from hifigan_rt.serving.models import ModelLease
 from hifigan_rt.serving.request_bodies import read_body
+
+_SHORT_BYTES = 2 << 20
+"""A wav of 48 s; longer ones wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,17 @@ async def read_recording(
 
     Raises:
         AudioInvalid: it cannot be read, or is not what the model takes and may not be converted.
+        ClientDisconnect: the client went.
         ServingError: see `hifigan_rt.serving.request_bodies.read_body`.
     """
     context = context_of(request)
     body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
     max_seconds = context.settings.max_mel_seconds
-    return await asyncio.to_thread(_analysed, body, lease, max_seconds, resample_allowed, mono_allowed)
+    threads = context.long_recordings if len(body) > _SHORT_BYTES else None
+    analysing = asyncio.get_running_loop().run_in_executor(
+        threads, _analysed, body, lease, max_seconds, resample_allowed, mono_allowed
+    )
+    return await while_connected(request.receive, analysing)
 
 
 def _analysed(

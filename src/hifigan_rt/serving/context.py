@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -17,6 +18,8 @@ from hifigan_rt.serving.telemetry import Telemetry
 
 MAX_ALL_BODIES_FACTOR = 8
 """All bodies that are held at one time may have so many times `max_body_bytes`."""
+
+_LONG_RECORDINGS_AT_ONCE = 2
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Context:
         """The server is shutting down: what has begun goes on, nothing else begins."""
         self.active = 0
         """Requests and WebSockets that are being answered, those for health not counted."""
+        self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
+        """Analyses them; elsewhere they would keep short requests from a thread, and take much memory together."""
         self._scheduler: Scheduler | None = None
         self._held_bytes = 0
 
@@ -71,6 +76,7 @@ class Context:
         if self._scheduler is not None:
             await self._scheduler.close(0.0)
         await self.models.close()
+        self.long_recordings.shutdown(wait=False, cancel_futures=True)
 
     def hold(self, exchange: Exchange, body_bytes: int) -> None:
         """Make room for so many more bytes of a request's body.

@@ -72,7 +72,7 @@ async def stream(websocket: WebSocket) -> None:
             if isinstance(failure, InternalFailure):
                 logger.exception("stream %s failed", exchange.request_id)
             exchange.code, exchange.status = failure.code, failure.status
-            await session.tell({"type": "error", "code": failure.code, "message": failure.message})
+            await session.tell(_told(failure))
             await session.close(close_code(failure), failure.code)
         else:
             await session.close(1000, "")
@@ -91,6 +91,12 @@ def close_code(failure: ServingError) -> int:
     if failure.status in (429, 503):
         return 1013
     return 1008 if failure.status < 500 else 1011
+
+
+def _told(failure: ServingError) -> dict[str, object]:
+    told: dict[str, object] = {"type": "error", "code": failure.code, "message": failure.message}
+    # A WebSocket that is open has no header left to tell it in.
+    return told if failure.retry_after_seconds is None else {**told, "retry_after_seconds": failure.retry_after_seconds}
 
 
 class _Session:

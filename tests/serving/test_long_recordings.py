@@ -1,0 +1,51 @@
+"""Recordings whose analysis takes long: no more than two at a time, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import numpy as np
+import soundfile
+
+from golden.tiny import tiny_mel
+from hifigan_rt.serving import audio_bodies
+from running_server import npy, running, wait_for
+
+COPY = "/v1/copy-synthesis"
+
+
+def recording(samples: int) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(samples, np.float32), 8000, "PCM_16", format="WAV")
+    return buffer.getvalue()
+
+
+def test_long_recordings_wait_for_each_other_and_not_others_for_them(sources, monkeypatch):
+    read_audio, begun, may_end = audio_bodies.read_audio, [], threading.Event()
+
+    def slow_for_long_ones(source: io.BytesIO, max_seconds: float):
+        if source.getbuffer().nbytes > 2 << 20:
+            begun.append(1)
+            assert may_end.wait(30)
+        return read_audio(source, max_seconds)
+
+    monkeypatch.setattr(audio_bodies, "read_audio", slow_for_long_ones)
+    long = recording((1 << 20) + 1000)
+    with running(sources) as server, server.client() as client:
+        asked = [server.begin(COPY, long) for _ in range(8)]
+        wait_for(lambda: server.context.active == 8 and len(begun) == 2)
+        with server.connect() as gone:
+            gone.sendall(
+                f"POST {COPY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(long)}\r\n\r\n".encode() + long
+            )
+            wait_for(lambda: server.context.active == 9)
+        wait_for(lambda: server.context.active == 8)
+        assert client.post("/v1/synthesize?format=flac", content=npy(tiny_mel(20))).status_code == 200
+        assert client.post(COPY, content=recording(4000)).status_code == 200
+        assert len(begun) == 2
+        may_end.set()
+        for thread, answers in asked:
+            thread.join()
+            assert answers[0].status_code == 200
+    assert len(begun) == 8
