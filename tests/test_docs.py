@@ -21,7 +21,9 @@ from hifigan_rt.pretrained import locate_pretrained
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-BLOCK = re.compile(r"(<!--(?P<reason>.*?)-->\s*\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"(<!--(?P<reason>(?:(?!-->).)*)-->\s*\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
+)
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 
@@ -81,6 +83,13 @@ def test_examples_run(page, workplace):
             assert done.returncode == 0, f"{where}\n{block.code}\n{done.stdout}\n{done.stderr}"
         else:
             assert block.language == "text", f"{where}: a block is python, bash or text"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_mark_stands_before_a_block(page):
+    """Else the block runs for all that is said of it."""
+    marks = page.read_text(encoding="utf-8").count("<!-- not run:")
+    assert len([block for block in blocks_of(page) if block.not_run]) == marks
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

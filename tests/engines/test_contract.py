@@ -1,5 +1,6 @@
 """What every engine promises, for every engine in the registry."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,6 +112,27 @@ def test_two_engines_of_one_model_do_not_disturb_each_other(engine_name, case):
     audio = case.engine.run(mel)
     other.close()
     np.testing.assert_array_equal(case.engine.run(mel), audio)
+
+
+def test_closing_while_other_threads_run(engine_name, case):
+    """Runs either finish or say that the engine is closed; nothing else."""
+    mel = case.mel(2, 40)
+    outcomes = []
+
+    def work():
+        try:
+            while True:
+                case.engine.run(mel)
+        except EngineError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    case.engine.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert outcomes == [f"engine '{engine_name}' is closed: load the model again"] * 3
 
 
 def test_a_closed_engine_says_so(engine_name, case):

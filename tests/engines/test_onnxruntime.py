@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -163,26 +162,3 @@ def test_a_provider_that_is_in_the_session_is_the_device(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CANNExecutionProvider", CPU_PROVIDER])
     engine = create(own_model(), EngineOptions(execution_provider="CANNExecutionProvider"))
     assert engine.info.device == "CANNExecutionProvider"
-
-
-def test_closing_while_another_thread_runs():
-    """Runs either finish or say that the engine is closed; nothing else."""
-    engine = create(own_model(), EngineOptions(threads=1))
-    mel = batch_of_mels(2, 40)
-    outcomes: list[str] = []
-
-    def work():
-        try:
-            while True:
-                engine.run(mel)
-        except EngineError as error:
-            outcomes.append(str(error))
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    engine.close()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert len(outcomes) == 3
-    assert all("closed" in outcome for outcome in outcomes)

@@ -326,25 +326,3 @@ def test_ctrl_c_ends_a_long_run_at_once_and_the_engine_goes_on(tmp_path):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "interrupted True\n"
-
-
-def test_closing_while_other_threads_run():
-    """Runs either finish or say that the engine is closed; nothing else."""
-    engine = create(own_model(), EngineOptions(threads=1))
-    mel = batch_of_mels(2, 40)
-    outcomes: list[str] = []
-
-    def work():
-        try:
-            while True:
-                engine.run(mel)
-        except EngineError as error:
-            outcomes.append(str(error))
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    engine.close()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert outcomes == ["engine 'openvino' is closed: load the model again"] * 3

@@ -30,7 +30,7 @@ class Achieved:
     def verdict(self) -> str:
         """Whether it can be true, in words."""
         if self.share is None:
-            return "peak not known: name the chip, for example 310P3"
+            return "peak not known: the chip is not named (as in 310P3), or not in our list"
         return NOT_BELIEVABLE if self.share > 1 else "below the device's peak"
 
 
