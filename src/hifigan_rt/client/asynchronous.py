@@ -14,6 +14,7 @@ import numpy as np
 from hifigan_rt.client.protocol import (
     DEFAULT_URL,
     FINISH,
+    OpenedStream,
     Pieces,
     RemoteAudio,
     Request,
@@ -123,31 +124,12 @@ class AsyncClient:
         return read_audio(answer.headers, answer.content)
 
 
-class AsyncLiveStream:
+class AsyncLiveStream(OpenedStream):
     """An open stream; one task may push while another reads."""
 
     def __init__(self, socket: Any, facts: StreamFacts, url: str, timeout_seconds: float) -> None:
-        self._socket, self._facts, self._url, self._timeout = socket, facts, url, timeout_seconds
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-        return self._facts.sample_rate
-
-    @property
-    def num_mels(self) -> int:
-        """Bands of the frames."""
-        return self._facts.num_mels
-
-    @property
-    def segment_frames(self) -> int:
-        """Frames that the server computes together."""
-        return self._facts.segment_frames
-
-    @property
-    def warning(self) -> str | None:
-        """What the server said about the mel, so far."""
-        return self._facts.warning
+        super().__init__(facts)
+        self._socket, self._url, self._timeout = socket, url, timeout_seconds
 
     async def push(self, frames: np.ndarray) -> None:
         """See `LiveStream.push`."""

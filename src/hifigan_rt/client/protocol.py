@@ -179,6 +179,33 @@ class StreamFacts:
     warning: str | None = None
 
 
+class OpenedStream:
+    """What both kinds of live streams tell of themselves."""
+
+    def __init__(self, facts: StreamFacts) -> None:
+        self._facts = facts
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self._facts.sample_rate
+
+    @property
+    def num_mels(self) -> int:
+        """Bands of the frames."""
+        return self._facts.num_mels
+
+    @property
+    def segment_frames(self) -> int:
+        """Frames that the server computes together."""
+        return self._facts.segment_frames
+
+    @property
+    def warning(self) -> str | None:
+        """What the server said about the mel, so far."""
+        return self._facts.warning
+
+
 def stream_header(model: str | None, segment_frames: int | None) -> str:
     """The first message."""
     return json.dumps({"model": model, "segment_frames": segment_frames, "output": _FORMAT})
