@@ -73,13 +73,13 @@ def test_against_itself_every_distance_is_0_and_every_score_at_its_maximum(clip)
     for key, result in scores.results.items():
         identity = METRICS[key].identity
         assert result.defined, f"{key}: {result.reason}"
-        assert METRICS[key].low <= result.value <= METRICS[key].high + tolerances.STOI_IDENTITY, key
+        assert METRICS[key].low <= result.value <= METRICS[key].high + tolerances.SCORE_IDENTITY, key
         if identity is not None and math.isinf(identity):
             assert (result.value, result.reason) == (math.inf, "identical"), key
         elif identity == 0:
             assert result.value == 0, key
         elif identity is not None:
-            assert result.value == pytest.approx(identity, abs=tolerances.STOI_IDENTITY), key
+            assert result.value == pytest.approx(identity, abs=tolerances.SCORE_IDENTITY), key
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,22 @@
-"""PESQ and DistillMOS with stand-ins for the packages that no extra installs, and DNSMOS without its model files."""
+"""PESQ and DistillMOS with stand-ins for the packages that no extra installs, and DNSMOS without its model files.
+
+PESQ is tried with the true package as well.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+import tolerances
 from hifigan_rt.errors import MetricUnavailable
-from hifigan_rt.evaluation.metrics import compute, distillmos, dnsmos, why_unavailable
+from hifigan_rt.evaluation.metrics import METRICS, compute, distillmos, dnsmos, why_unavailable
+
+SAMPLES = Path(__file__).parents[2] / "samples"
 
 PESQ = """
 class PesqError(RuntimeError):
@@ -48,6 +56,12 @@ def packages(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.fixture(params=["stand-in", pytest.param("installed", marks=pytest.mark.pesq)])
+def any_pesq(request):
+    if request.param == "stand-in":
+        request.getfixturevalue("packages")
+
+
 def tone(seconds: float) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * 200 * np.arange(round(seconds * 22050)) / 22050)
 
@@ -58,14 +72,25 @@ def test_pesq_is_given_both_signals_at_16_khz(packages):
     assert result.value == pytest.approx(3)
 
 
-def test_what_pesq_refuses_has_no_value(packages):
+@pytest.mark.pesq
+def test_pesq_of_speech_is_at_its_maximum_for_itself_and_falls_with_noise():
+    speech, rate = soundfile.read(SAMPLES / "question.flac")
+    noise = np.random.default_rng(0).standard_normal(len(speech))
+    signals = [speech, *(speech + level * noise for level in (0.001, 0.01, 0.1))]
+    values = [compute(["pesq_wb"], speech, signal, rate).results["pesq_wb"].value for signal in signals]
+    assert values[0] == pytest.approx(METRICS["pesq_wb"].identity, abs=tolerances.SCORE_IDENTITY)
+    assert values == sorted(values, reverse=True)
+    assert values[-1] == pytest.approx(1.0, abs=0.2), "the bottom of the scale"
+
+
+def test_what_pesq_refuses_has_no_value(any_pesq):
     result = compute(["pesq_wb"], tone(0.2), tone(0.2), 22050).results["pesq_wb"]
     assert not result.defined
     assert result.reason == "PESQ refuses the clip: Buffer needs to be at least 1/4 of a second long"
 
 
 @pytest.mark.parametrize(("role", "text"), [(0, "the reference"), (1, "the generated signal")])
-def test_pesq_is_not_asked_about_silence(packages, role, text):
+def test_pesq_is_not_asked_about_silence(any_pesq, role, text):
     pair = [tone(2), tone(2)]
     pair[role] = np.zeros_like(pair[role])
     assert compute(["pesq_wb"], *pair, 22050).results["pesq_wb"].reason == f"{text} is digital silence"

@@ -34,6 +34,7 @@ def test_the_worst_clips_are_on_the_bad_side():
     assert worst(DIFFERENCE, 0.5, -2.0, 1.0) == [("c1", -2.0), ("c2", 1.0), ("c0", 0.5)]
     assert worst(PEAK, -1.0, -2.0) == [], "a description has no bad side"
     assert worst(MCD, 0.0, 0.0, 0.0) == [], "all alike"
+    assert worst(STOI, 1.0, 1.0 - 1e-15) == [], "alike but for rounding"
     assert worst(STOI, math.nan, 0.9, 0.8) == [("c2", 0.8), ("c1", 0.9)]
     assert worst(STOI, math.inf, 5.0) == [("c1", 5.0), ("c0", math.inf)]
 

@@ -41,11 +41,18 @@ def test_identical_and_missing_values_have_words():
 def test_what_is_odd_is_told_once():
     notes = ("digital silence",)
     clips = (Clip("a", notes=notes), Clip("b", notes=notes), Clip("sub/c"))
-    told = list(remarks(dataclasses.replace(result(), clips=clips)))
+    made = result()
+    odd = dataclasses.replace(made.scores[3], notes=("clipped: 9 samples", "cropped to 9 samples"))
+    scores = (*made.scores[:3], odd)
+    why = "there are no recordings"
+    left_out = {"stoi": why, "mcd": why, **made.left_out}
+    told = list(remarks(dataclasses.replace(made, clips=clips, scores=scores, left_out=left_out)))
     assert told == [
+        "left out stoi, mcd: there are no recordings",
         "metric 'pesq_wb' needs the package pesq",
         "bfloat16: 1 file more than clips",
         "recording 'a' and 1 more: digital silence",
+        "bfloat16 'a': clipped: 9 samples",
         "float32 'sub/c': no snr: the reference is digital silence",
     ]
 

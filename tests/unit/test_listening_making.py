@@ -143,7 +143,7 @@ def test_material_tells_what_it_leaves_out(tmp_path):
         "clip 'clip5' is left out: audio file",
         "1 recordings were resampled from 16000 to 22050 Hz",
         "1 recordings had 2 channels",
-        "glowing: 1 files belong to no clip, the first is 'extra'",
+        "glowing: 1 file belongs to no clip, the first is 'extra'",
         "clip 'clip1' is left out: reference is shorter than 0.4 s or below -70 LUFS",
     ):
         assert text in notes

@@ -150,7 +150,8 @@ def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         return ()
     shown = ", ".join(names[:_EXTRA_SHOWN]) + (", ..." if len(names) > _EXTRA_SHOWN else "")
-    return (f"{len(names)} file{'s' if len(names) != 1 else ''} that belong to no clip: {shown}",)
+    count = "1 file belongs" if len(names) == 1 else f"{len(names)} files belong"
+    return (f"{count} to no clip: {shown}",)
 
 
 def _last(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from hifigan_rt.evaluation.metrics.clips import CROPPED
 from hifigan_rt.evaluation.report.numbers import MISSING, number
 from hifigan_rt.evaluation.report.published import OTHER_TRACKER, band
 from hifigan_rt.evaluation.results import EvaluationResult, Metric, MetricSummary
@@ -94,11 +95,18 @@ def _findings(result: EvaluationResult) -> Iterator[str]:
 
 def remarks(result: EvaluationResult) -> Iterator[str]:
     """What is odd, for standard error: what was left out, what failed, what the metrics did not expect."""
-    yield from result.left_out.values()
+    left_out: dict[str, list[str]] = {}
+    for key, reason in result.left_out.items():
+        left_out.setdefault(reason, []).append(key)
+    for reason, keys in left_out.items():
+        yield reason if repr(keys[0]) in reason else f"left out {', '.join(keys)}: {reason}"
     for system in result.systems:
         yield from (f"{system.name}: {note}" for note in system.notes)
     yield from result.notes
     yield from _gathered([("recording", clip.name, note) for clip in result.clips for note in clip.notes])
+    # The ends that a frame or an encoder leaves over are no news; whole lengths that differ are among the notes above.
+    odd = [(row.system, row.clip, note) for row in result.scores for note in row.notes if not note.startswith(CROPPED)]
+    yield from _gathered(odd)
     reasons = [
         (row.system, row.clip, f"no {key}: {score.reason}")
         for row in result.scores

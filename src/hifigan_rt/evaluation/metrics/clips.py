@@ -13,6 +13,9 @@ from hifigan_rt.mel import check_samples
 
 Analysis = TypeVar("Analysis")
 
+CROPPED = "cropped"
+"""How the note of a cropped pair begins."""
+
 
 class Clips:
     """A generated signal with its reference, of one length, and whatever several metrics need of them.
@@ -42,7 +45,7 @@ class Clips:
                 longer = "reference" if len(reference) > common else "generated"
                 dropped = max(len(reference), len(generated)) - common
                 self.notes = (
-                    f"cropped to {common} samples: the {longer} signal has {dropped} more "
+                    f"{CROPPED} to {common} samples: the {longer} signal has {dropped} more "
                     f"({1000 * dropped / sample_rate:.1f} ms) at its end",
                 )
                 reference, generated = reference[:common], generated[:common]
