@@ -89,8 +89,8 @@ def from_folders(systems: Mapping[str, Path], reference: Path | None, count: int
         for clip, item in pairing.files.items():
             files[clip][name] = item.problem or item.path
         if pairing.extra:
-            count = "1 file belongs" if len(pairing.extra) == 1 else f"{len(pairing.extra)} files belong"
-            notes.append(f"{name}: {count} to no clip, the first is {pairing.extra[0]!r}")
+            files_belong = "1 file belongs" if len(pairing.extra) == 1 else f"{len(pairing.extra)} files belong"
+            notes.append(f"{name}: {files_belong} to no clip, the first is {pairing.extra[0]!r}")
     return _read(tuple(systems), reference is not None, files, notes)
 
 
