@@ -7,15 +7,15 @@ Needs the extras serve, pretrained and plot (for Pillow), the group test, and Ch
 
 from __future__ import annotations
 
-import io
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import expect, sync_playwright
+
+from page_pictures import save_picture
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
@@ -24,8 +24,6 @@ from browser import ARGUMENTS, executable  # noqa: E402 - of the tests
 
 PORT = 8709
 WIDTH = 820
-COLOURS = 256
-"""Of the picture: half of the bytes, and hardly a difference to the eye."""
 
 
 def draw() -> None:
@@ -65,13 +63,9 @@ def _shoot(browser) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     end = page.evaluate("byId('speed-title').getBoundingClientRect().top + scrollY")
-    picture = page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": end - 20}, full_page=True)
-    path = ROOT / "docs" / "figures" / "page.png"
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(
-        path, optimize=True
-    )
+    area = {"x": 0, "y": 0, "width": WIDTH, "height": end - 20}
+    save_picture(page.screenshot(clip=area, full_page=True), "page.png")
     browser.close()
-    print(f"{path}: {path.stat().st_size / 1024:.0f} KB")
 
 
 if __name__ == "__main__":

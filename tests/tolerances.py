@@ -83,3 +83,6 @@ HEARD = {
 
 # a stream by overlap against the whole mel, float32: windows of other lengths, other order of sums (2e-7 was seen)
 STREAM_MAX_ABS = 2e-6
+
+# what the report plays against what was measured: 16 bits, rounded once
+SWITCHED_MAX_ABS = 2 / 65536

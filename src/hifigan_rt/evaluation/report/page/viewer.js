@@ -194,7 +194,7 @@ function timeAxis(duration) {
 function step(by) {
   const order = [...new Set([...body.rows].filter(row => !row.hidden).map(row => Number(row.dataset.clip)))];
   const clips = order.length ? order : DATA.clips.map((_, index) => index), place = clips.indexOf(current);
-  open(clips[(place + by + clips.length) % clips.length]);
+  if (clips.length) open(clips[(place + by + clips.length) % clips.length]);
 }
 
 function onKey(event) {
