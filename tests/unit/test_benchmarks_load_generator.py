@@ -102,7 +102,7 @@ def test_a_tally_counts_only_accepted_requests_as_latency() -> None:
 def soaked(**changes: object) -> dict[str, object]:
     idle = {"memory_mib": 400.0, "threads": 10, "files": 20}
     result: dict[str, object] = {
-        "wrong": 0, "idle_before": idle, "idle_after": idle, "memory_growth_mib": 3.0, "answers": {"200": 5, "503": 2},
+        "minutes": 30.0, "wrong": 0, "idle_before": idle, "idle_after": idle, "memory_growth_mib": 3.0, "answers": {"200": 5, "503": 2},
         "readings": [{"threads": 9}, {"threads": 12}, {"threads": 12}, {"threads": 12}],
     }  # fmt: skip
     return result | changes
@@ -115,11 +115,13 @@ def test_a_soak_complains_of_leaks_failures_and_wrong_samples() -> None:
         ({"idle_after": {"memory_mib": 400.0, "threads": 13, "files": 20}}, "threads grew from 12 to 13"),
         ({"idle_after": {"memory_mib": 400.0, "threads": 10, "files": 21}}, "files grew"),
         ({"memory_growth_mib": 50.0}, "memory grew by 50 MiB"),
+        ({"memory_growth_mib": 80.0, "minutes": 2.0}, "memory grew by 80 MiB"),
         ({"answers": {"200": 1, "500": 1}}, "the server failed"),
         ({"answers": {"503": 1}}, "no request was answered"),
     ]
     for change, complaint in leaks:
         assert [text for text in soak.complaints(soaked(**change)) if complaint in text]
+    assert soak.complaints(soaked(memory_growth_mib=50.0, minutes=2.0)) == []
     # A leak that goes on is found, arenas that fill at the beginning are not.
     assert soak.growth([400.0 + minute for minute in range(100)]) > 70
     assert soak.growth([300.0] * 5 + [430.0] * 95) == 0
