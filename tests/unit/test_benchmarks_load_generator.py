@@ -102,7 +102,8 @@ def test_a_tally_counts_only_accepted_requests_as_latency() -> None:
 def soaked(**changes: object) -> dict[str, object]:
     idle = {"memory_mib": 400.0, "threads": 10, "files": 20}
     result: dict[str, object] = {
-        "minutes": 30.0, "wrong": 0, "idle_before": idle, "idle_after": idle, "memory_growth_mib": 3.0, "answers": {"200": 5, "503": 2},
+        "minutes": 30.0, "wrong": 0,
+        "idle_before": idle, "idle_after": idle, "memory_growth_mib": 3.0, "answers": {"200": 5, "503": 2},
         "readings": [{"threads": 9}, {"threads": 12}, {"threads": 12}, {"threads": 12}],
     }  # fmt: skip
     return result | changes
