@@ -41,7 +41,7 @@ SHORT_MINUTES = 10.0
 SHORT_MEMORY_GROWTH_MIB = 64.0
 """In a short soak arenas are still being filled at the end: 17 MiB were seen after two minutes.
 
-With some 3,000 requests in that time, it still finds 22 KB that each of them would leave behind; a mel has 22 to 224 KB."""
+With some 3,000 requests in that time, it still finds 22 KB that each of them leaves behind; a mel has 22 to 224 KB."""
 SETTLING_SECONDS = 10.0
 NONSENSE = (
     ("/v1/synthesize", b"not a mel", {"Content-Type": "application/octet-stream", "X-Mel-Shape": "80,10"}),
