@@ -14,7 +14,7 @@ import resource
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -260,13 +260,15 @@ def main() -> None:
     parser.add_argument("--model", default="ljspeech-v1")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="everything for a moment: its figures mean nothing")
-    parser.add_argument("--overload-seconds", type=float)
+    for field in fields(Plan):
+        kind = type(field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help=f"default: {field.default}")
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else Plan()
-    if arguments.overload_seconds is not None:
-        plan = replace(plan, overload_seconds=arguments.overload_seconds)
+    asked = {name: value for name, value in vars(arguments).items() if name in asdict(plan) and value is not None}
+    plan = replace(plan, **asked)
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
     result = result_header("run_serving.py", settings) | {"plan": asdict(plan)}
     result |= asyncio.run(measure(arguments, plan))
