@@ -50,7 +50,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--max-concurrent-requests", type=_COUNT, help="Requests answered at one time [default: 512].")
 @click.option("--max-queued-requests", type=_COUNT, help="Requests that wait or are computed [default: 256].")
 @click.option(
-    "--max-queue-wait", type=_POSITIVE, help="Expected wait beyond which requests are refused, s [default: 2]."
+    "--max-queue-wait", type=_POSITIVE, help="Expected wait beyond which requests are refused, s [default: 5]."
 )
 @click.option("--max-streams", type=_COUNT, help="WebSocket streams open at one time [default: 64].")
 @click.option("--request-timeout", type=_POSITIVE, help="For a whole request, in s [default: 300].")

@@ -51,7 +51,7 @@ class ServerSettings:
     """Requests waiting or being computed; more are refused."""
     max_queued_audio_seconds: float = 7200.0
     """Audio that is still to be computed for them. A single request within `max_mel_seconds` is let in nevertheless."""
-    max_queue_wait_seconds: float = 2.0
+    max_queue_wait_seconds: float = 5.0
     """Expected time to compute all that waits, by the measured speed; beyond it requests are refused."""
     max_live_streams: int = 64
     """WebSocket streams that are open at the same time."""
