@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -93,3 +94,13 @@ def _contrast(*colours: str) -> float:
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
     return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def until(page: Any, script: str) -> None:
+    """Wait for a script to be true; polled from outside: the pages' policy forbids what playwright waits with."""
+    for _ in range(400):
+        if page.evaluate(script):
+            return
+        time.sleep(0.025)
+    told = page.locator("h1, #message, #alert").all_inner_texts()
+    raise AssertionError(f"{script} never became true; the page says {told}")

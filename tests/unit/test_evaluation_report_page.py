@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import evaluation_records
-from browser import WIDTHS, assert_no_overflow
+from browser import WIDTHS, assert_no_overflow, until
 from hifigan_rt.audio import write_audio
 from hifigan_rt.evaluation.report import write_report
 from report_files import result_of, tone, write_sound
@@ -33,15 +33,6 @@ def shown(tmp_path, open_page):
         return page
 
     return show
-
-
-def until(page, script):
-    """Polled from outside: the page's own policy forbids what playwright would wait with."""
-    for _ in range(400):
-        if page.evaluate(script):
-            return
-        time.sleep(0.025)
-    raise AssertionError(f"{script} never became true; message: {page.inner_text('#message')}")
 
 
 def names(page):

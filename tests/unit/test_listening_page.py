@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 
 import numpy as np
 import pytest
 
-from browser import WIDTHS, assert_no_overflow, contrast
+from browser import WIDTHS, assert_no_overflow, contrast, until
 from hifigan_rt.evaluation.listening.collecting import Collector
 from hifigan_rt.evaluation.listening.making import Request, make
 from hifigan_rt.evaluation.listening.material import from_folders
@@ -32,15 +31,6 @@ def made(place, mode, **changes):
     result = make(from_folders(folders, place / "ref", None, 0), Request(mode, "A test", 3, **changes))
     (place / "test.html").write_bytes(result.page)
     return result.key
-
-
-def until(page, script):
-    """Polled from outside: the page's own policy forbids what playwright would wait with."""
-    for _ in range(400):
-        if page.evaluate(script):
-            return
-        time.sleep(0.025)
-    raise AssertionError(f"{script} never became true; {page.inner_text('h1')}: {page.inner_text('#alert')}")
 
 
 def heading(page):
