@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli.running import clip
 from golden.tiny import write_tiny
 
 
@@ -18,3 +19,11 @@ def place(tmp_path, monkeypatch):
 def chain(place, simulator):
     """A folder with a tiny checkpoint, in an environment of simulated tools."""
     return simulator
+
+
+@pytest.fixture
+def data(place):
+    """The place with three recordings in the folder `in`."""
+    for index in range(3):
+        clip(f"in/c{index}.wav", 0.5, seed=index)
+    return place

@@ -8,6 +8,7 @@ from golden.tiny import write_tiny
 from hifigan_rt import load
 from hifigan_rt.model import resolve_model
 from hifigan_rt.vocoder import Vocoder
+from page_actions import expect, write_speechlike
 from running_server import SlowEngine, running
 
 
@@ -50,3 +51,16 @@ def slow(tiny_file):
     engine = SlowEngine(0.01)
     model = resolve_model(tiny_file)
     return engine, {"slow": lambda: Vocoder(model, engine)}
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip of mine.wav"
+    return path, write_speechlike(path)
+
+
+@pytest.fixture
+def page(open_page, server):
+    opened = open_page(server.url)
+    expect(opened.locator("#model")).to_be_enabled()
+    return opened

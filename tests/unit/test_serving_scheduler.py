@@ -7,8 +7,6 @@ import gc
 import os
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,8 @@ from hifigan_rt.serving.failures import (
     ShuttingDown,
     TooManyRequests,
 )
-from hifigan_rt.serving.models import ModelLease, ModelPool
-from hifigan_rt.serving.scheduler import AudioStream, Scheduler
-from hifigan_rt.serving.settings import ServerSettings
-from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.serving.models import ModelLease
+from running_scheduler import Server, collect, play, serving, until
 from serving_models import tiny_pool, tiny_vocoder
 from tolerances import STREAM_MAX_ABS
 
@@ -36,44 +32,6 @@ VOCODER = tiny_vocoder()
 
 def mel(frames: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-8, 0, (80, frames)).astype(np.float32)
-
-
-class Server:
-    """A pool, a scheduler, and a lease on the tiny model."""
-
-    def __init__(self, pool: ModelPool, scheduler: Scheduler, lease: ModelLease, telemetry: Telemetry) -> None:
-        self.pool, self.scheduler, self.lease, self.telemetry = pool, scheduler, lease, telemetry
-
-
-@asynccontextmanager
-async def serving(pool: ModelPool | None = None, **limits: Any) -> AsyncIterator[Server]:
-    pool = pool or tiny_pool()
-    telemetry = Telemetry()
-    scheduler = Scheduler(ServerSettings(**limits), telemetry)
-    try:
-        with await pool.lease("tiny") as lease:
-            yield Server(pool, scheduler, lease, telemetry)
-    finally:
-        await scheduler.close(0)
-        await pool.close()
-
-
-def play(scenario: Callable[..., Coroutine[Any, Any, None]], **limits: Any) -> None:
-    async def run() -> None:
-        async with serving(**limits) as server:
-            await scenario(server)
-
-    asyncio.run(run())
-
-
-async def collect(stream: AudioStream) -> np.ndarray:
-    return np.concatenate([np.empty(0, np.float32), *[audio async for audio in stream]])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def test_whole_requests_are_bit_for_bit_the_vocoders_own_beside_long_ones_and_streams() -> None:

@@ -1,0 +1,135 @@
+"""`hifigan eval` on recordings that are not as they should be: each is named, and the others go on."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from cli.evaluating import folders, model, noise, result, rows, write
+from cli.running import RATE, clip, error_of, hifigan
+
+
+def test_lengths_that_differ_are_cropped_and_told(data):
+    for index in range(3):
+        samples, _ = soundfile.read(f"in/c{index}.wav")
+        write(f"made/c{index}.wav", samples[: len(samples) - 100 * 10 ** (index - 1)] if index else samples)
+    done = folders()
+    found = rows("made")
+    assert found["c0"].notes == ()
+    assert "cropped to 3900 samples: the reference signal has 100 more (12.5 ms) at its end" in found["c1"].notes
+    assert found["c2"].scores["mel_l1"].value == 0, "what is there is the same"
+    assert "made: 1 clip differs in length from the recording by more than 0.1 s, the first is 'c2'" in done.stderr
+
+
+def test_silence_has_reasons_instead_of_values(data):
+    write("in/c1.wav", np.zeros(RATE // 2))
+    done = hifigan("eval", "--model", "model", "--dataset", "in", "--metrics", "all", "-o", "out")
+    made = result()
+    assert made.complete, "silence is a result, not a failure"
+    assert made.clips[1].notes == ("digital silence",)
+    silent = rows("model")["c1"].scores
+    assert math.isnan(silent["snr"].value)
+    assert "silence" in silent["snr"].reason
+    assert made.summary_of("model", "snr").summary.undefined == 1
+    assert "recording 'c1': digital silence" in done.stderr
+
+
+def test_clips_of_50_ms(data):
+    write("in/short.wav", noise(0.05))
+    done = hifigan("eval", "--model", "model", "--dataset", "in", "--metrics", "all", "-o", "out")
+    short = rows("model")["short"]
+    assert short.failed is None
+    undefined = {key: score.reason for key, score in short.scores.items() if math.isnan(score.value)}
+    assert all(undefined.values()), "each says why"
+    assert "stoi" in undefined
+    assert not math.isnan(short.scores["mel_l1"].value)
+    assert "no stoi:" in done.stderr
+
+
+def test_a_clip_too_short_for_one_frame_fails_alone(data):
+    write("in/tiny.wav", noise(0.0005))
+    done = model(status=1)
+    assert "tiny" in done.stderr
+    assert rows("model")["tiny"].failed is not None
+    assert rows("model")["c0"].failed is None
+    assert not result().complete
+
+
+def test_another_sample_rate_needs_leave(data):
+    clip("in/fast.wav", 0.5, rate=2 * RATE)
+    done = model(status=1)
+    assert "--resample converts it" in done.stderr
+    assert "the recording cannot be used" in rows("model")["fast"].failed
+    model("--resample", "--resume")
+    assert result().complete
+    assert soundfile.info("out/audio/reference/fast.flac").samplerate == RATE
+
+
+def test_rates_of_folders_that_differ(data):
+    for index in range(3):
+        clip(f"made/c{index}.wav", 0.5, seed=index, rate=2 * RATE)
+    done = folders(status=1)
+    assert f"the recording has {2 * RATE} Hz" in done.stderr
+    folders("--resample", "--overwrite")
+
+
+def test_stereo_needs_leave(data):
+    clip("in/c1.wav", 0.5, channels=2)
+    done = model(status=1)
+    assert "2 channels" in done.stderr
+    model("--mono", "--resume")
+    assert result().complete
+
+
+def test_missing_and_extra_files(data):
+    for name in ("c0", "c2", "other", "another"):
+        clip(f"made/{name}.wav", 0.5)
+    done = folders("--compare", "model=model", status=1)
+    made = result()
+    assert rows("made")["c1"].failed == "no file for clip 'c1' in 'made'"
+    assert made.systems[0].notes == ("2 files belong to no clip: another, other",)
+    assert made.summary_of("made", "mel_l1").summary.interval.count == 2
+    assert made.comparisons[0].clips == 2
+    assert "failed: 'made, c1': no file for clip" in done.stderr or "no file for clip 'c1'" in done.stderr
+    assert "note: made: 2 files belong to no clip" in done.stderr
+
+
+def test_clipped_and_offset_audio_is_named(data):
+    write("made/c0.wav", np.clip(noise() * 8, -1, 1))
+    write("made/c1.wav", noise() - noise().mean() + 0.1)
+    write("made/c2.wav", 1.5 * noise() / 0.3, encoding="FLOAT")
+    folders()
+    notes = {name: " ".join(row.notes) for name, row in rows("made").items()}
+    assert "samples at full scale, 3 or more of them in a row" in notes["c0"]
+    assert "has a constant offset of +0.100" in notes["c1"]
+    assert "clipped" in notes["c2"]
+    assert rows("made")["c0"].scores["clipped_samples"].value > 100
+
+
+def test_unreadable_files_fail_alone(data):
+    Path("in/bad.wav").write_bytes(b"RIFF????WAVEnonsense")
+    done = model(status=1)
+    assert "bad.wav" in done.stderr
+    assert result().clips[0].problem is not None
+    assert len([row for row in result().scores if row.failed is None]) == 3
+
+
+def test_models_of_different_rates_are_not_compared(data):
+    config = json.loads(Path("model/config.json").read_text()) | {"sampling_rate": 2 * RATE}
+    Path("other.json").write_text(json.dumps(config))
+    done = model("--compare", "model=model,config=other.json", status=1)
+    assert f"makes {2 * RATE} Hz and model {RATE} Hz" in error_of(done)
+
+
+def test_results_never_go_into_an_input_folder(data):
+    Path("link").symlink_to("in")
+    Path("made").mkdir()
+    for folder, arguments in (
+        ("link", ("--model", "model", "--dataset", "in")),
+        ("made/../made", ("--reference", "in", "--generated", "made")),
+    ):  # fmt: skip
+        done = hifigan("eval", *arguments, "-o", folder, status=1)
+        assert "is an input folder: name another one" in error_of(done)
+    assert sorted(path.name for path in Path("in").iterdir()) == ["c0.wav", "c1.wav", "c2.wav"]

@@ -1,0 +1,54 @@
+"""A scheduler at work, for scenarios that are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.serving.models import ModelLease, ModelPool
+from hifigan_rt.serving.scheduler import AudioStream, Scheduler
+from hifigan_rt.serving.settings import ServerSettings
+from hifigan_rt.serving.telemetry import Telemetry
+from serving_models import tiny_pool
+
+
+class Server:
+    """A pool, a scheduler, and a lease on the tiny model."""
+
+    def __init__(self, pool: ModelPool, scheduler: Scheduler, lease: ModelLease, telemetry: Telemetry) -> None:
+        self.pool, self.scheduler, self.lease, self.telemetry = pool, scheduler, lease, telemetry
+
+
+@asynccontextmanager
+async def serving(pool: ModelPool | None = None, **limits: Any) -> AsyncIterator[Server]:
+    pool = pool or tiny_pool()
+    telemetry = Telemetry()
+    scheduler = Scheduler(ServerSettings(**limits), telemetry)
+    try:
+        with await pool.lease("tiny") as lease:
+            yield Server(pool, scheduler, lease, telemetry)
+    finally:
+        await scheduler.close(0)
+        await pool.close()
+
+
+def play(scenario: Callable[..., Coroutine[Any, Any, None]], **limits: Any) -> None:
+    async def run() -> None:
+        async with serving(**limits) as server:
+            await scenario(server)
+
+    asyncio.run(run())
+
+
+async def collect(stream: AudioStream) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.float32), *[audio async for audio in stream]])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.005)
