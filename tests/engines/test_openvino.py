@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import tolerances
 from engines.onnx_files import batch_of_mels, foreign, own_model, truth, write
-from golden.tiny import TINY, tiny_generator
+from golden.tiny import TINY, tiny_generator, write_tiny
 from hifigan_rt.conversion.openvino import OpenVinoSettings, export_openvino
 from hifigan_rt.engines import create_engine, openvino_shapes
 from hifigan_rt.engines.base import EngineOptions
@@ -326,3 +326,20 @@ def test_ctrl_c_ends_a_long_run_at_once_and_the_engine_goes_on(tmp_path):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "interrupted True\n"
+
+
+def test_ctrl_c_after_another_thread_freed_the_engine(tmp_path):
+    program = (
+        "import os, signal, sys, threading, time, hifigan_rt\n"
+        "held = [hifigan_rt.load(sys.argv[1], engine='openvino')]\n"
+        "thread = threading.Thread(target=held.clear)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(20)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    # With its handler of faults Python has a stack for signals of its own.
+    for options in ([], ["-X", "faulthandler"]):
+        command = [sys.executable, *options, "-c", program, str(write_tiny(tmp_path))]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        assert (done.stdout, done.returncode) == ("interrupted\n", 0)

@@ -18,7 +18,7 @@ from hifigan_rt.conversion.verification import (
 from hifigan_rt.engines import check_engine
 from hifigan_rt.errors import ExportError
 from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.export.openvino_package import import_openvino, reason_of
+from hifigan_rt.export.openvino_package import import_openvino, openvino_core, reason_of
 from hifigan_rt.files import atomic_paths
 from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model import Model
@@ -115,7 +115,7 @@ def _write(generator: Generator, mel: MelConfig | None, path: Path, settings: Op
     serialised = build_onnx(generator, mel, rank=settings.rank, source=source).SerializeToString()
     try:
         # The metadata of the ONNX model become the IR's, under `framework`.
-        model = openvino.Core().read_model(serialised)
+        model = openvino_core().read_model(serialised)
         del serialised  # as large as the file; verifying needs the room
         model.set_friendly_name("hifigan")
         model.set_rt_info(version("hifigan-rt"), ["hifigan_rt", "version"])

@@ -18,7 +18,7 @@ from hifigan_rt.engines.openvino_shapes import CompiledShapes
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.export.onnx import build_onnx
 from hifigan_rt.export.onnx_reading import inspect_onnx
-from hifigan_rt.export.openvino_package import import_openvino, reason_of
+from hifigan_rt.export.openvino_package import import_openvino, openvino_core, reason_of
 from hifigan_rt.export.openvino_reading import inspect_openvino
 from hifigan_rt.machine import usable_cores
 from hifigan_rt.model import Model
@@ -98,16 +98,16 @@ def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
             "with device="
         )
     openvino = import_openvino()
-    device = _choose_device(options.device, openvino)
+    device = _choose_device(options.device)
     hint = options.settings.get("hint", "latency")
-    name, door, graph = _read(model, options, openvino)
+    name, door, graph = _read(model, options)
     try:
         shapes = CompiledShapes(graph, device, _properties(device, hint, options.precision, threads))
         executed = _executed_precision(shapes.compiled)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot load {name} on {device}: {reason_of(error)}") from error
     if executed in _HINTS and executed != options.precision:
-        full_name = openvino.Core().get_property(device, "FULL_DEVICE_NAME")
+        full_name = openvino_core().get_property(device, "FULL_DEVICE_NAME")
         choice = " or ".join(dict.fromkeys((executed, "float32")))
         raise PrecisionUnavailable(
             f"precision={options.precision!r} is not executed by OpenVINO's device {device} ({full_name}): it would "
@@ -119,11 +119,11 @@ def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
     return OpenVinoEngine(shapes, EngineInfo("openvino", version, executed, used, device, variant), door)
 
 
-def _choose_device(name: str | None, openvino: Any) -> str:
+def _choose_device(name: str | None) -> str:
     # Asking for all devices loads the plugins of all of them.
     if name is None or name.upper() == CPU:
         return CPU
-    devices: list[str] = openvino.Core().available_devices
+    devices: list[str] = openvino_core().available_devices
     for device in devices:
         if name.upper() in (device.upper(), device.upper().removesuffix(".0")):
             return device
@@ -150,9 +150,9 @@ def _properties(device: str, hint: str, precision: str, threads: int) -> dict[st
     return properties
 
 
-def _read(model: Model, options: EngineOptions, openvino: Any) -> tuple[str, MelDoor, openvino.Model]:
+def _read(model: Model, options: EngineOptions) -> tuple[str, MelDoor, openvino.Model]:
     """The model's name for texts, how it is fed, and its graph."""
-    core = openvino.Core()
+    core = openvino_core()
     if model.generator is not None:
         rank = 3 if options.settings.get("graph") == "1d" else 4
         serialised = build_onnx(model.generator, model.mel, rank=rank).SerializeToString()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hifigan_rt.export.openvino_package import import_openvino
+from hifigan_rt.export.openvino_package import openvino_core
 
 if TYPE_CHECKING:
     import openvino
@@ -45,8 +45,7 @@ class CompiledShapes:
         Raises:
             RuntimeError: OpenVINO cannot.
         """
-        openvino = import_openvino()
-        self._core = openvino.Core()
+        self._core = openvino_core()
         self._model, self._device, self._properties = model, device, dict(properties)
         self._any: _Requests | None = self._compile(model)
         self._fixed: dict[Shape, _Requests] = {}

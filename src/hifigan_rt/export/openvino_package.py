@@ -1,17 +1,25 @@
-"""Imports OpenVINO without its telemetry, and reads its errors."""
+"""Imports OpenVINO without its telemetry, keeps its one core, and reads its errors."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import threading
+from concurrent.futures import Future
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from hifigan_rt.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    import openvino
 
 _TELEMETRY = "openvino_telemetry"
 
 _importing = threading.Lock()
+_starting = threading.Lock()
+_core: openvino.Core | None = None
 
 
 def import_openvino() -> ModuleType:
@@ -41,6 +49,40 @@ def import_openvino() -> ModuleType:
                 del sys.modules[_TELEMETRY]
             else:
                 sys.modules[_TELEMETRY] = before
+
+
+def openvino_core() -> openvino.Core:
+    """The core that all of this process use.
+
+    OpenVINO's plug-in for CPUs (2026.4) gives the thread that first needs it another stack for signals, and unmaps that
+    stack when the last core and model are freed, in whichever thread. The next signal to the first thread, Ctrl-C
+    in the main one, then ends the process with a segmentation fault. So the plug-in is brought up in a thread that
+    ends, and kept.
+
+    Raises:
+        EngineUnavailable: OpenVINO is not installed, or its libraries do not load.
+    """
+    global _core
+    package = import_openvino()
+    with _starting:
+        if _core is None:
+            started: Future[openvino.Core] = Future()
+            thread = threading.Thread(target=_start, args=(package, started), name="hifigan-openvino-start")
+            thread.start()
+            thread.join()
+            _core = started.result()
+        return _core
+
+
+def _start(package: ModuleType, started: Future[openvino.Core]) -> None:
+    try:
+        core = package.Core()
+        with contextlib.suppress(RuntimeError):  # a build for other devices alone
+            core.get_versions("CPU")
+    except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+        started.set_exception(error)
+    else:
+        started.set_result(core)
 
 
 def reason_of(error: Exception) -> str:
