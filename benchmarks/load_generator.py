@@ -55,12 +55,19 @@ async def whole(url: str, work: Sequence[Utterance], clients: int, seconds: floa
 
 
 async def open_loop(
-    url: str, work: Sequence[Utterance], rate: float, seconds: float, clients: int = MAX_CLIENTS, seed: int = 0
+    url: str,
+    work: Sequence[Utterance],
+    rate: float,
+    seconds: float,
+    clients: int = MAX_CLIENTS,
+    seed: int = 0,
+    settling_seconds: float = 10.0,
 ) -> Tally:
     """Requests come at random moments, so many a second, whatever becomes of those before.
 
-    A latency counts from the moment at which a request should have been sent. When `clients` requests are on their way,
-    the next is not sent and counted as "not sent".
+    A latency counts from the moment at which a request should have been sent; those of requests that came after
+    `settling_seconds` are kept apart too. When `clients` requests are on their way, the next is not sent and counted as
+    "not sent".
     """
     rng = random.Random(seed)
     tally = Tally()
@@ -80,6 +87,8 @@ async def open_loop(
             Answer(answer.status, answer.headers, answer.body, answer.first_byte_seconds, late),
             utterance, utterance.whole,
         )  # fmt: skip
+        if answer.status == 200 and due > began + settling_seconds:
+            tally.settled_latencies.append(late)
         idle.append(connection)
 
     began = due = time.perf_counter()

@@ -49,6 +49,8 @@ class Tally:
     audio_seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     """Of accepted requests, to the last byte, in seconds."""
+    settled_latencies: list[float] = field(default_factory=list)
+    """Of those that came when an open loop had gone on for a while."""
     first_audio: list[float] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)
     """How long a refusal took."""
@@ -78,6 +80,7 @@ class Tally:
             "audio_seconds": self.audio_seconds,
             "x_real_time": self.audio_seconds / self.seconds if self.seconds else None,
             "latency_ms": percentiles(self.latencies),
+            "settled_latency_ms": percentiles(self.settled_latencies),
             "first_audio_ms": percentiles(self.first_audio),
             "refusal_ms": percentiles(self.refusals),
             "refusals_without_retry_after": self.without_retry_after,

@@ -82,13 +82,14 @@ def test_without_its_packages_it_says_which(monkeypatch):
 def test_the_defaults_in_the_help_are_those_of_the_settings():
     text = " ".join(CliRunner().invoke(hifigan, ["serve", "--help"], obj=Console()).output.split())
     settings = ServerSettings()
-    said = dict(re.findall(r"(--[a-z-]+) (?:INTEGER|FLOAT) RANGE [^\[]*\[default: ([0-9]+)\]", text))
+    said = dict(re.findall(r"(--[a-z-]+) (?:INTEGER|FLOAT) RANGE [^\[]*\[default: ([0-9.]+)\]", text))
     assert said == {
         "--max-body-mib": str(settings.max_body_bytes >> 20),
         "--max-mel-seconds": f"{settings.max_mel_seconds:g}",
         "--max-concurrent-requests": str(settings.max_concurrent_requests),
         "--max-queued-requests": str(settings.max_queued_requests),
         "--max-queue-wait": f"{settings.max_queue_wait_seconds:g}",
+        "--overload-queue-wait": f"{settings.overload_queue_wait_seconds:g}",
         "--max-streams": str(settings.max_live_streams),
         "--request-timeout": f"{settings.request_timeout_seconds:g}",
         "--body-timeout": f"{settings.body_timeout_seconds:g}",

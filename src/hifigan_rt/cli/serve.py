@@ -52,6 +52,7 @@ _COUNT = click.IntRange(min=1)
 @click.option(
     "--max-queue-wait", type=_POSITIVE, help="Expected wait beyond which requests are refused, s [default: 5]."
 )
+@click.option("--overload-queue-wait", type=_POSITIVE, help="The same while some have to be refused [default: 0.25].")
 @click.option("--max-streams", type=_COUNT, help="WebSocket streams open at one time [default: 64].")
 @click.option("--request-timeout", type=_POSITIVE, help="For a whole request, in s [default: 300].")
 @click.option("--body-timeout", type=_POSITIVE, help="For a client to send its body, in s [default: 60].")
@@ -112,6 +113,7 @@ def _limits(values: dict[str, Any]) -> dict[str, Any]:
         "max_concurrent_requests": "max_concurrent_requests",
         "max_queued_requests": "max_queued_requests",
         "max_queue_wait": "max_queue_wait_seconds",
+        "overload_queue_wait": "overload_queue_wait_seconds",
         "max_streams": "max_live_streams",
         "request_timeout": "request_timeout_seconds",
         "body_timeout": "body_timeout_seconds",

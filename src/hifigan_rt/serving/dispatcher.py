@@ -18,6 +18,7 @@ from hifigan_rt.serving.failures import (
     as_serving_error,
 )
 from hifigan_rt.serving.ordering import Ordering
+from hifigan_rt.serving.patience import Patience
 from hifigan_rt.serving.settings import ServerSettings
 from hifigan_rt.serving.speed import Speed
 from hifigan_rt.serving.telemetry import Telemetry
@@ -42,6 +43,7 @@ class Dispatcher:
         self._clock = clock
         self._speed = Speed()
         self._ordering = Ordering(settings, self._claimed_seconds)
+        self._patience = Patience(settings)
         self._works: list[Work] = []
         self._draining = self._stopped = False
         self._thread: threading.Thread | None = None
@@ -78,9 +80,12 @@ class Dispatcher:
                     backlog += seconds
                     before += seconds if self._ordering.score(work) <= rank else 0.0
             share = max(settings.bulk_share, 1 - self._speed.urgent_share(now))
-            too_late = before / share > settings.max_queue_wait_seconds
+            too_late = before / share > self._patience.seconds(now)
+            too_many = requests >= settings.max_queued_requests
             too_much = requests > 0 and audio + audio_seconds > settings.max_queued_audio_seconds
-            if not (too_late or too_much or requests >= settings.max_queued_requests):
+            if too_late or too_many:
+                self._patience.refused(now)
+            elif not too_much:
                 return
         # Half the backlog is gone by then.
         retry_after = float(math.ceil(max(1.0, (before if too_late else backlog) / share / 2)))

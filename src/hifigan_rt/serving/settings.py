@@ -53,6 +53,8 @@ class ServerSettings:
     """Audio that is still to be computed for them. A single request within `max_mel_seconds` is let in nevertheless."""
     max_queue_wait_seconds: float = 5.0
     """Expected time to compute all that waits, by the measured speed; beyond it requests are refused."""
+    overload_queue_wait_seconds: float = 0.25
+    """The same while requests have to be refused; see `patience`."""
     max_live_streams: int = 64
     """WebSocket streams that are open at the same time."""
     max_urgent_share: float = 0.95
@@ -112,6 +114,7 @@ _POSITIVE = (
     "max_queued_requests",
     "max_queued_audio_seconds",
     "max_queue_wait_seconds",
+    "overload_queue_wait_seconds",
     "max_live_streams",
     "max_urgent_share",
     "live_segment_frames",
