@@ -8,6 +8,7 @@ import socket
 import pytest
 from click.testing import CliRunner
 
+import hifigan_rt.cli.serve as serve_command
 from golden.tiny import write_tiny
 from hifigan_rt.cli.app import hifigan
 from hifigan_rt.cli.console import Console
@@ -96,3 +97,19 @@ def test_the_defaults_in_the_help_are_those_of_the_settings():
         "--write-timeout": f"{settings.write_timeout_seconds:g}",
         "--grace-seconds": f"{settings.grace_seconds:g}",
     }
+
+
+def test_each_limit_that_is_given_reaches_the_settings():
+    given = {
+        "--max-body-mib": ("max_body_bytes", 3 << 20), "--max-mel-seconds": ("max_mel_seconds", 3),
+        "--max-concurrent-requests": ("max_concurrent_requests", 3),
+        "--max-queued-requests": ("max_queued_requests", 3),
+        "--max-queue-wait": ("max_queue_wait_seconds", 3), "--max-streams": ("max_live_streams", 3),
+        "--overload-queue-wait": ("overload_queue_wait_seconds", 3),
+        "--request-timeout": ("request_timeout_seconds", 3), "--body-timeout": ("body_timeout_seconds", 3),
+        "--write-timeout": ("write_timeout_seconds", 3), "--grace-seconds": ("grace_seconds", 3),
+    }  # fmt: skip
+    arguments = ["--model", "m", *(part for option in given for part in (option, "3"))]
+    limits = serve_command._limits(serve_command.serve.make_context("serve", arguments, obj=Console()).params)
+    assert limits == dict(given.values())
+    ServerSettings(**limits)
