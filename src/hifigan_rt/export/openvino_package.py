@@ -52,7 +52,7 @@ def import_openvino() -> ModuleType:
 
 
 def openvino_core() -> openvino.Core:
-    """The core that all of this process use.
+    """The one core of this process.
 
     OpenVINO's plug-in for CPUs (2026.4) gives the thread that first needs it another stack for signals, and unmaps that
     stack when the last core and model are freed, in whichever thread. The next signal to the first thread, Ctrl-C
