@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hifigan_rt.benchmark.intervals import unpaired_ratio
-from hifigan_rt.benchmark.rotation import chosen_rounds
+from hifigan_rt.tools.benchmark.intervals import unpaired_ratio
+from hifigan_rt.tools.benchmark.rotation import chosen_rounds
 from measuring.report import markdown_table
 
 Cell = tuple[str, int, int, int, str]

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.audio import read_audio
-from hifigan_rt.benchmark.machine_record import machine_record
-from hifigan_rt.conversion.onnx import export_onnx
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.model import resolve_model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.export.onnx import export_onnx
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.machine_record import machine_record
 from hifigan_rt.vocoder import load
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +50,7 @@ def golden_error() -> float:
     """Largest difference of the reference engine from the original network's float64 outputs."""
     sys.path.insert(0, str(ROOT / "tests"))
     from golden.seeded import seeded_mel, seeded_weights
-    from hifigan_rt.config_file import parse_config
+    from hifigan_rt.formats.config_json import parse_config
     from hifigan_rt.graph import bind, build_graph
 
     golden = np.load(ROOT / "tests/golden/generator.npz")

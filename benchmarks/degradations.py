@@ -19,10 +19,10 @@ import numpy as np
 
 from hifigan_rt.audio import read_audio, resample
 from hifigan_rt.config import PRESETS
-from hifigan_rt.evaluation.metrics import METRICS, available_metrics, compute
-from hifigan_rt.evaluation.metrics.pitch import track_pitch
-from hifigan_rt.evaluation.statistics import summarize
-from hifigan_rt.files import atomic_writer
+from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.tools.evaluation.metrics import METRICS, available_metrics, compute
+from hifigan_rt.tools.evaluation.metrics.pitch import track_pitch
+from hifigan_rt.tools.evaluation.statistics import summarize
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_RATE = 22050

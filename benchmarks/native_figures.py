@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt._native import supported_isas
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import ISA_VARIABLE, create
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator
-from hifigan_rt.model import Model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.model.resolve import Model
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
 from measuring.report import markdown_table, write_result
 from measuring.result_header import result_header

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.benchmark.mels import crops
-from hifigan_rt.benchmark.rotation import CandidateFailed, rotate
-from hifigan_rt.benchmark.worker_process import WorkerProcess
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.tools.benchmark.mels import crops
+from hifigan_rt.tools.benchmark.rotation import CandidateFailed, rotate
+from hifigan_rt.tools.benchmark.worker_process import WorkerProcess
 from measuring.candidates import Job, default_names, entries, numbered, plain_name
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, recordings_mel
 from measuring.report import case_markdown, result_markdown, summarise, write_result

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.benchmark.ceiling import measure_multiply_add_ceiling
-from hifigan_rt.benchmark.mels import crops
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model import resolve_model
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.ceiling import measure_multiply_add_ceiling
+from hifigan_rt.tools.benchmark.mels import crops
 from measuring.candidates import Job
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
 from measuring.layers import OTHER, PROFILED, LayerFigure, figures

@@ -13,7 +13,7 @@ import numpy as np
 
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 from measuring.cases import MODELS, ROOT, BenchmarkModel, recordings_mel
 
 SHORTEST = 20

@@ -21,8 +21,8 @@ from typing import Any
 
 import load_generator
 
-from hifigan_rt.benchmark.cpu_usage import machine_cpu, used_by_others
-from hifigan_rt.benchmark.intervals import paired_ratio
+from hifigan_rt.tools.benchmark.cpu_usage import machine_cpu, used_by_others
+from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.vocoder import Vocoder, load
 from measuring.cases import CACHE, ROOT
 from measuring.load import STREAMED_SEGMENT_FRAMES, Tally, Utterance, percentiles, utterances

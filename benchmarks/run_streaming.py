@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.benchmark.intervals import paired_ratio
-from hifigan_rt.benchmark.mels import crops
-from hifigan_rt.benchmark.rotation import chosen_rounds, rotate
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.graph import Graph
-from hifigan_rt.model import resolve_model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.intervals import paired_ratio
+from hifigan_rt.tools.benchmark.mels import crops
+from hifigan_rt.tools.benchmark.rotation import chosen_rounds, rotate
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
 from measuring.report import markdown_table, write_result
 from measuring.result_header import result_header

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 
 
 def main(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hifigan_rt.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
+from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
 
 MACS_PER_FRAME = 307_050_000
 """Of V1, from its layers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hifigan_rt.config import PRESETS
-from hifigan_rt.evaluation.results import (
+from hifigan_rt.tools.evaluation.results import (
     Clip,
     ClipScores,
     Comparison,
@@ -18,7 +18,7 @@ from hifigan_rt.evaluation.results import (
     System,
     WorstClip,
 )
-from hifigan_rt.evaluation.statistics import paired_difference, summarize
+from hifigan_rt.tools.evaluation.statistics import paired_difference, summarize
 
 VALUES = {
     "float32": {"stoi": (0.97, 0.96, 0.98), "snr": (math.inf, 20.0, math.nan)},

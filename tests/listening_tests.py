@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from hifigan_rt.evaluation.listening.definition import REFERENCE, Definition, Key, PageClip, Stimulus
-from hifigan_rt.evaluation.listening.schedule import Trial, schedule, seed_of
-from hifigan_rt.evaluation.listening.submissions import Submission, parse
+from hifigan_rt.tools.listening.definition import REFERENCE, Definition, Key, PageClip, Stimulus
+from hifigan_rt.tools.listening.schedule import Trial, schedule, seed_of
+from hifigan_rt.tools.listening.submissions import Submission, parse
 
 RATE = 22050
 

@@ -13,7 +13,7 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines.native import load_generator
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator, bind, build_graph
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 
 ALGORITHMS = ("direct", "fft8", "fft16", "fft32", "fft64")
 ISAS = tuple(_native.supported_isas())

@@ -11,8 +11,16 @@ import numpy as np
 
 import evaluation_records
 from hifigan_rt.audio import write_audio
-from hifigan_rt.evaluation.results import Clip, ClipScores, EvaluationResult, MetricSummary, Score, System, WorstClip
-from hifigan_rt.evaluation.statistics import summarize
+from hifigan_rt.tools.evaluation.results import (
+    Clip,
+    ClipScores,
+    EvaluationResult,
+    MetricSummary,
+    Score,
+    System,
+    WorstClip,
+)
+from hifigan_rt.tools.evaluation.statistics import summarize
 
 SECONDS = 1.0
 FIRST_HZ = 200.0

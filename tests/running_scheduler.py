@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.serving.models import ModelLease, ModelPool
-from hifigan_rt.serving.scheduler import AudioStream, Scheduler
-from hifigan_rt.serving.settings import ServerSettings
-from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.tools.serving.models import ModelLease, ModelPool
+from hifigan_rt.tools.serving.scheduler import AudioStream, Scheduler
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
 from serving_models import tiny_pool
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from hifigan_rt.engines.base import Engine, EngineInfo
 from hifigan_rt.engines.streams import EngineStream
 from hifigan_rt.graph import Graph
-from hifigan_rt.serving.server import Server
-from hifigan_rt.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.server import Server
+from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.vocoder import Vocoder
 
 

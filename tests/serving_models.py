@@ -12,9 +12,9 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.streams import EngineStream
 from hifigan_rt.graph import Graph
-from hifigan_rt.model import Model
-from hifigan_rt.serving.models import ModelPool
-from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.tools.serving.models import ModelPool
+from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case
 

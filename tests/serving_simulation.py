@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from hifigan_rt.serving.dispatcher import Dispatcher
-from hifigan_rt.serving.failures import (
+from hifigan_rt.tools.serving.dispatcher import Dispatcher
+from hifigan_rt.tools.serving.failures import (
     ServingError,
 )
-from hifigan_rt.serving.models import ModelLease, ModelPool
-from hifigan_rt.serving.settings import ServerSettings
-from hifigan_rt.serving.telemetry import Telemetry
-from hifigan_rt.serving.work import StreamWork, WholeWork, Work
+from hifigan_rt.tools.serving.models import ModelLease, ModelPool
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
+from hifigan_rt.tools.serving.work import StreamWork, WholeWork, Work
 from serving_models import SECONDS_PER_FRAME, Clock, PretendedEngine, pretended_vocoder
 
 W = TypeVar("W", bound=Work)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.config import PRESETS
-from hifigan_rt.config_file import config_to_dict
-from hifigan_rt.pretrained import locate_pretrained
+from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.model.pretrained import locate_pretrained
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -9,8 +9,8 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from hifigan_rt.benchmark.worker import Candidate
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.tools.benchmark.worker import Candidate
 
 
 class PrecisionUnavailable(Exception):

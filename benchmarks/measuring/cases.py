@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.benchmark.mels import input_data
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import HifiganError
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.export.safetensors import write_safetensors
-from hifigan_rt.files import atomic_path
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.graph import Generator, bind, build_graph
-from hifigan_rt.model import resolve_model
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.system.files import atomic_path
+from hifigan_rt.tools.benchmark.mels import input_data
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "out" / "benchmarks"

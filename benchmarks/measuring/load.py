@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.benchmark.mels import crops
+from hifigan_rt.tools.benchmark.mels import crops
 from hifigan_rt.vocoder import Vocoder
 from measuring.cases import recordings_mel
 from measuring.loopback import Answer

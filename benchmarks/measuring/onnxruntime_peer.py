@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 
-from hifigan_rt.benchmark.worker import Executed
+from hifigan_rt.tools.benchmark.worker import Executed
 from measuring.candidates import Job
 
 

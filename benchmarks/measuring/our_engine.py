@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifigan_rt.benchmark.worker import Executed
 from hifigan_rt.engines import choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model import resolve_model
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.worker import Executed
 from measuring.candidates import OURS, Job, plain_name
 
 

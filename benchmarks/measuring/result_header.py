@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hifigan_rt.benchmark.machine_record import machine_record
+from hifigan_rt.tools.benchmark.machine_record import machine_record
 
 ROOT = Path(__file__).parents[2]
 _FOLDERS_OF_NO_INTEREST = ("cache", "output")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch._inductor import config as inductor_config
 
-from hifigan_rt.benchmark.worker import Executed
 from hifigan_rt.engines.torch_module import TorchGenerator
-from hifigan_rt.model import resolve_model
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.worker import Executed
 from measuring.candidates import Job, plain_name
 
 

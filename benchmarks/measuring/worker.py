@@ -1,10 +1,10 @@
-"""The process that holds one candidate of run_engines.py; `hifigan_rt.benchmark.worker` says how it is asked."""
+"""The process that holds one candidate of run_engines.py; `hifigan_rt.tools.benchmark.worker` says how it is asked."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hifigan_rt.benchmark.worker import Load, serve
+from hifigan_rt.tools.benchmark.worker import Load, serve
 from measuring.candidates import Job, entries, load_candidate, plain_name
 
 

@@ -13,9 +13,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hifigan_rt.client import AsyncClient, Client
     from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
     from hifigan_rt.errors import HifiganError, MelConventionWarning, PaddedTailWarning
+    from hifigan_rt.tools.client import AsyncClient, Client
     from hifigan_rt.vocoder import Vocoder, load
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "AsyncClient": "client",
-    "Client": "client",
+    "AsyncClient": "tools.client",
+    "Client": "tools.client",
     "GeneratorConfig": "config",
     "HifiganError": "errors",
     "MelConfig": "config",

@@ -14,7 +14,7 @@ from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream
 from hifigan_rt.errors import ConfigError, EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
-from hifigan_rt.mel_check import check_mel, warn_if_other_convention
+from hifigan_rt.mel.check import check_mel, warn_if_other_convention
 
 _CONVENTION_FRAMES = 200
 """The beginning of a signal that is looked at for another convention than the model's."""

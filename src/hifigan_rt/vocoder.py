@@ -16,9 +16,9 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import MAX_FRAMES, Graph
-from hifigan_rt.mel import compute_mel
-from hifigan_rt.mel_check import check_mel
-from hifigan_rt.model import Model, resolve_model
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.check import check_mel
+from hifigan_rt.model.resolve import Model, resolve_model
 from hifigan_rt.streaming import Stream
 
 
@@ -176,7 +176,7 @@ class Vocoder:
 
         Raises:
             ConfigError: the mel settings are not known.
-            AudioTooShort, AudioError: see `hifigan_rt.mel.compute_mel`.
+            AudioTooShort, AudioError: see `hifigan_rt.mel.analysis.compute_mel`.
         """
         return compute_mel(audio, self._known_mel_config("the mel settings"))
 
@@ -268,7 +268,7 @@ def load(
         settings: the engine's own, by name; `hifigan engines` lists them.
 
     Raises:
-        ModelNotFound, ConfigError, CheckpointError: see `hifigan_rt.model.resolve_model`.
+        ModelNotFound, ConfigError, CheckpointError: see `hifigan_rt.model.resolve.resolve_model`.
         EngineError, EngineUnavailable: the engine is unknown, not installed, or refuses the model or a setting.
         PrecisionUnavailable: the engine does not offer the precision, or the device does not execute it.
     """

@@ -9,7 +9,7 @@ import onnx
 
 from ascend_simulator.environment import Simulator
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.formats.onnx_graph import build_onnx
 
 MEL = "mel_spec"
 GEARS = "250;500;750"

@@ -10,8 +10,8 @@ import pytest
 import tolerances
 from ascend_simulator.models import convert, log_mel
 from golden.tiny import tiny_generator
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.signal_metrics import snr_db
 
 PREAMBLE = """
 import sys

@@ -363,7 +363,7 @@ def test_refuses_to_run_beside_real_cann(simulator, model, tmp_path, monkeypatch
 def test_the_stamp_is_the_projects():
     import importlib.util
 
-    from hifigan_rt.benchmark.results import SIMULATED
+    from hifigan_rt.tools.benchmark.results import SIMULATED
 
     spec = importlib.util.spec_from_file_location("stamp", PYTHON / "cann_simulator" / "__init__.py")
     assert spec is not None

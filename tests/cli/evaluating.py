@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from cli.running import RATE, hifigan
-from hifigan_rt.evaluation.results import read_json
+from hifigan_rt.tools.evaluation.results import read_json
 
 QUICK = ("--metrics", "mel_l1,mr_stft,peak,clipped_samples", "--jobs", "1")
 

@@ -12,9 +12,9 @@ import soundfile
 from click.testing import CliRunner
 
 from golden.tiny import TINY
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
-from hifigan_rt.cli.app import hifigan as app
-from hifigan_rt.cli.console import Console
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
+from hifigan_rt.tools.cli.app import hifigan as app
+from hifigan_rt.tools.cli.console import Console
 
 assert TINY.mel is not None
 RATE = TINY.mel.sample_rate

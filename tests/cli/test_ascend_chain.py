@@ -18,9 +18,9 @@ from cli.ascend_chain import OM, export, mels, synth
 from cli.running import hifigan
 from golden.tiny import TINY
 from hifigan_rt.audio import write_audio
-from hifigan_rt.benchmark.results import SIMULATED, read_json
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.tools.benchmark.results import SIMULATED, read_json
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 
 LENGTHS = (1, 249, 250, 251, 2000, 2001, 6000)
 HOP = 8

@@ -11,9 +11,9 @@ import pytest
 
 from cli.ascend_chain import OM, export, mels, synth
 from cli.running import clip, error_of, hifigan
-from hifigan_rt.ascend.atc import AtcJob, run_atc
-from hifigan_rt.ascend.atc_errors import parse_errors
 from hifigan_rt.errors import ToolFailed
+from hifigan_rt.tools.ascend.atc import AtcJob, run_atc
+from hifigan_rt.tools.ascend.atc_errors import parse_errors
 
 
 def known_codes() -> list[str]:

@@ -16,8 +16,8 @@ import pytest
 
 from cli.running import clip, command, hifigan
 from golden.tiny import tiny_mel
-from hifigan_rt.benchmark.results import read_json
-from hifigan_rt.cli import main
+from hifigan_rt.tools.benchmark.results import read_json
+from hifigan_rt.tools.cli import main
 
 QUICK = ("--loop", "3", "--mel-len", "20", "--no-ceilings")
 

@@ -15,7 +15,7 @@ import soundfile
 import tolerances
 from cli.running import RATE, clip, error_of, hifigan, parse, synth
 from golden.tiny import tiny_mel
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.vocoder import load
 
 # Help, parsing and the words of errors
@@ -47,7 +47,7 @@ def test_every_command_has_help_with_an_example(name):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nfrom hifigan_rt.cli import main\nassert main(['--help']) == 0\n"
+        "import sys\nfrom hifigan_rt.tools.cli import main\nassert main(['--help']) == 0\n"
         "print([name for name in ('numpy', 'soundfile', 'onnx', 'onnxruntime', 'safetensors') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -15,8 +15,8 @@ import soundfile
 
 from cli.evaluating import QUICK, model, result, rows
 from cli.running import RATE, clip, command, error_of, hifigan
-from hifigan_rt.benchmark.accuracy import read_accuracy
-from hifigan_rt.signal_metrics import mel_l1
+from hifigan_rt.audio.signal_metrics import mel_l1
+from hifigan_rt.tools.benchmark.accuracy import read_accuracy
 from hifigan_rt.vocoder import load
 from tolerances import EVALUATION_MEL_L1, INAUDIBLE_SNR_DB, SCORE_IDENTITY
 

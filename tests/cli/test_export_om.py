@@ -14,7 +14,7 @@ import pytest
 import om_files
 from cli.running import command, error_of, hifigan, parse
 from fake_tools import alive, put_on_path
-from hifigan_rt.cli.export_om import parse_numbers
+from hifigan_rt.tools.cli.export_om import parse_numbers
 
 SOC = ("--soc", "Ascend310P3")
 

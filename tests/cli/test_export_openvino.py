@@ -11,7 +11,7 @@ import soundfile
 
 import tolerances
 from cli.running import clip, error_of, hifigan
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.audio.signal_metrics import snr_db
 
 
 def test_export_then_synth(place):

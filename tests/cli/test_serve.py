@@ -8,12 +8,12 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-import hifigan_rt.cli.serve as serve_command
+import hifigan_rt.tools.cli.serve as serve_command
 from golden.tiny import write_tiny
-from hifigan_rt.cli.app import hifigan
-from hifigan_rt.cli.console import Console
 from hifigan_rt.errors import HifiganError
-from hifigan_rt.serving.settings import ServerSettings
+from hifigan_rt.tools.cli.app import hifigan
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.serving.settings import ServerSettings
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_port_in_use():
 
 @pytest.mark.usefixtures("place")
 def test_without_its_packages_it_says_which(monkeypatch):
-    monkeypatch.setattr("hifigan_rt.cli.serve._PACKAGES", ("starlette", "no_such_package"))
+    monkeypatch.setattr("hifigan_rt.tools.cli.serve._PACKAGES", ("starlette", "no_such_package"))
     assert refused("--model", "model") == "the server needs no_such_package: pip install 'hifigan-rt[serve]'"
 
 

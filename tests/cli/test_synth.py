@@ -12,7 +12,7 @@ import soundfile
 
 from cli.running import RATE, clip, error_of, records, synth
 from golden.tiny import write_tiny
-from hifigan_rt.bulk.manifest import MANIFEST_NAME
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME
 
 # synth: lengths, encodings, what is recorded
 

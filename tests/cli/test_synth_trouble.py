@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from cli.running import clip, command, error_of, hifigan, records, synth
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 from hifigan_rt.vocoder import load
 
 # Interruption, full disks, rights
@@ -159,7 +159,7 @@ def test_memory_does_not_grow_with_the_number_of_clips(place):
     for i in range(60):
         clip(f"in/{i:02}.wav", 3.0, seed=i)
     code = (
-        "import resource, sys\nfrom hifigan_rt.cli import main\nstatus = main(sys.argv[1:])\n"
+        "import resource, sys\nfrom hifigan_rt.tools.cli import main\nstatus = main(sys.argv[1:])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\nsys.exit(status)"
     )
 

@@ -11,12 +11,12 @@ import numpy as np
 import tolerances
 from ascend_simulator.models import convert
 from golden.tiny import TINY, tiny_generator
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.ascend import AscendEngine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.model import Model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.model.resolve import Model
 
 GENERATOR = tiny_generator()
 HOP = GENERATOR.graph.hop_length

@@ -7,8 +7,8 @@ from onnx import ModelProto, TensorProto, helper, save
 
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.model import Model
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.model.resolve import Model
 
 Dims = list[int | str | None]
 

@@ -14,11 +14,11 @@ from cli.running import clip, hifigan
 from engines.ascend_models import HOP, SILENCE, pids, truth
 from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_mel
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
-from hifigan_rt.config_file import config_to_dict
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import choose_engine, why_unavailable
 from hifigan_rt.errors import EngineError, EngineUnavailable, PaddedTailWarning, PrecisionUnavailable
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 
 BACKENDS = ("aclruntime", "ais_bench")
 

@@ -7,7 +7,7 @@ import pytest
 
 from engines.ascend_models import Place
 from golden.tiny import write_tiny
-from hifigan_rt.cli import main
+from hifigan_rt.tools.cli import main
 
 
 @pytest.fixture

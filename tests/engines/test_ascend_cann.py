@@ -8,12 +8,12 @@ import pytest
 import tolerances
 from engines.ascend_models import GENERATOR, truth
 from golden.tiny import TINY, tiny_mel
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.model import Model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.model.resolve import Model
 
 CANN, CPU = "CANNExecutionProvider", "CPUExecutionProvider"
 MEL = tiny_mel(37)[None]

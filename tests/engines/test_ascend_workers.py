@@ -113,7 +113,7 @@ def test_a_worker_that_hangs_is_stopped_and_replaced(load):
 
 
 def test_closing_while_a_worker_hangs_does_not_hang(load, monkeypatch):
-    monkeypatch.setattr("hifigan_rt.ascend.worker_pool._CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("hifigan_rt.engines.ascend_runtime.worker_pool._CLOSE_TIMEOUT_S", 0.5)
     engine = load()
     (pid,) = pids(engine)
     stop(pid)
@@ -163,7 +163,7 @@ from engines.ascend_models import Place, pids
 from pathlib import Path
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 from golden.tiny import TINY
 om = Path(sys.argv[1])
 model = Model("m", om, "om", None, None, TINY.mel, 10, (), om_path=om, config=TINY)

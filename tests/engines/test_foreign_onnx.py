@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 import tolerances
 from engines.onnx_files import batch_of_mels, cast, foreign, own_model, squeeze, transpose, truth, unsqueeze, write
 from golden.tiny import TINY, tiny_generator
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.errors import EngineError
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.model import Model, resolve_model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.model.resolve import Model, resolve_model
 
 
 @pytest.fixture(params=["onnxruntime", "openvino"])

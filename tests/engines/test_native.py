@@ -7,7 +7,7 @@ import pytest
 
 import tolerances
 from hifigan_rt import _native
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.audio.signal_metrics import snr_db
 from native_generators import ALGORITHMS, ISAS, V1_LIKE, V3_LIKE, make_case, random_case
 
 

@@ -19,7 +19,7 @@ from hifigan_rt.engines import AUTO_ORDER, choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import create, load_generator
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 from native_generators import V1_LIKE, make_case, stream_all
 
 CASE = make_case(V1_LIKE, 30)

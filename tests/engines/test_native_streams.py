@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tolerances
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.audio.signal_metrics import snr_db
 from native_generators import ISAS, V1_LIKE, V3_LIKE, make_case, random_case, stream_all
 
 PUSHES = ([1], [2], [7], [16], [32], [1000], [3, 1, 20, 5, 0, 11])

@@ -16,9 +16,9 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.onnxruntime import CPU_PROVIDER, create
 from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable, PrecisionUnavailable
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.machine import usable_cores
-from hifigan_rt.model import Model
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.machine import usable_cores
 
 
 def open_file(path: Path, options: EngineOptions = EngineOptions()):  # noqa: B008 - frozen
@@ -70,7 +70,7 @@ def test_loading_and_running_prints_nothing(tmp_path):
     path = write(build_onnx(tiny_generator(), TINY.mel), tmp_path / "tiny.onnx")
     program = (
         "import sys, numpy, hifigan_rt; from hifigan_rt.engines import create_engine\n"
-        "from hifigan_rt.engines.base import EngineOptions; from hifigan_rt.model import resolve_model\n"
+        "from hifigan_rt.engines.base import EngineOptions; from hifigan_rt.model.resolve import resolve_model\n"
         "engine = create_engine('onnxruntime', resolve_model(sys.argv[1]), EngineOptions(threads=3))\n"
         "engine.run(numpy.zeros((2, 10, 30), numpy.float32))"
     )

@@ -15,17 +15,17 @@ from onnx import numpy_helper
 import tolerances
 from engines.onnx_files import batch_of_mels, foreign, own_model, truth, write
 from golden.tiny import TINY, tiny_generator, write_tiny
-from hifigan_rt.conversion.openvino import OpenVinoSettings, export_openvino
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine, openvino_shapes
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.openvino import create
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.export.openvino_package import import_openvino
-from hifigan_rt.machine import usable_cores
-from hifigan_rt.model import resolve_model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.export.openvino import OpenVinoSettings, export_openvino
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.openvino_package import import_openvino
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.system.machine import usable_cores
 
 openvino = import_openvino()
 
@@ -284,7 +284,7 @@ def test_importing_sends_nothing_says_nothing_and_leaves_openvino_whole(tmp_path
         "def no(*_, **__): os.write(1, b'SENT'); os._exit(1)\n"
         "socket.socket.connect = socket.create_connection = multiprocessing.process.BaseProcess.start = no\n"
         "import numpy; from hifigan_rt.engines import create_engine\n"
-        "from hifigan_rt.engines.base import EngineOptions; from hifigan_rt.model import resolve_model\n"
+        "from hifigan_rt.engines.base import EngineOptions; from hifigan_rt.model.resolve import resolve_model\n"
         "engine = create_engine('openvino', resolve_model(sys.argv[1]), EngineOptions(threads=3))\n"
         "engine.run(numpy.zeros((2, 10, 30), numpy.float32))\n"
         "import openvino; openvino.convert_model\n"

@@ -7,12 +7,12 @@ import pytest
 
 import tolerances
 from hifigan_rt.audio import read_audio
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.mel import compute_mel
-from hifigan_rt.model import resolve_model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.model.resolve import resolve_model
 
 SAMPLE = Path(__file__).parents[2] / "samples/harbour.flac"
 

@@ -8,8 +8,8 @@ import pytest
 
 import tolerances
 from golden.seeded import seeded_mel, seeded_weights
-from hifigan_rt.config_file import parse_config
 from hifigan_rt.engines.reference import generate
+from hifigan_rt.formats.config_json import parse_config
 from hifigan_rt.graph import bind, build_graph
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden/generator.npz")

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 import tolerances
 from engines.weights_engines import WEIGHTS_ENGINES
 from golden.seeded import seeded_mel, seeded_weights
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.engines.streams import OverlapStream
 from hifigan_rt.graph import bind, build_graph
-from hifigan_rt.model import Model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.model.resolve import Model
 
 CONFIGS = {
     "type 1": GeneratorConfig(16, (4, 2), (8, 4), "1", (3, 5), ((1, 3), (1, 2)), num_mels=10),

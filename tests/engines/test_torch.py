@@ -15,13 +15,13 @@ import pytest
 import tolerances
 from golden.tiny import tiny_generator, tiny_mel
 from hifigan_rt.audio import read_audio
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import AUTO_ORDER, create_engine, why_unavailable
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
-from hifigan_rt.mel import compute_mel
-from hifigan_rt.model import Model, resolve_model
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.model.resolve import Model, resolve_model
 from native_generators import V1_LIKE, make_case
 
 ROOT = Path(__file__).parents[2]

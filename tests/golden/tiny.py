@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from golden.seeded import seeded_weights
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
-from hifigan_rt.config_file import config_to_dict
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import Generator, bind, build_graph
 
 TINY = ModelConfig(

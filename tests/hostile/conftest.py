@@ -12,8 +12,8 @@ from checkpoint_files import (
     legacy_file,
     zip_file,
 )
-from hifigan_rt.checkpoint import read_checkpoint, read_tensors
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from checkpoint_mutations import mutate, seeds
-from hifigan_rt.checkpoint import read_checkpoint, read_tensors
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
 
 SECONDS_PER_INPUT = 10
 

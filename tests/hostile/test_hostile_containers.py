@@ -17,8 +17,8 @@ from checkpoint_files import (
     safetensors_file,
     zip_file,
 )
-from hifigan_rt.checkpoint import read_tensors
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint import read_tensors
 
 ADVICE = (
     ", which is not on the allow-list of tensor rebuilders; nothing was run. If you trust the file, load it in PyTorch "

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.errors import EvaluationError
-from hifigan_rt.evaluation.listening.submissions import MAX_BYTES, parse, read_all
+from hifigan_rt.tools.listening.submissions import MAX_BYTES, parse, read_all
 from listening_tests import key_of, record_of
 
 MOS = key_of("mos", ("v1", "v3"), 3)

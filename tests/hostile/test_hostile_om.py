@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import om_files
-from hifigan_rt.ascend.om_file import read_om
-from hifigan_rt.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
+from hifigan_rt.formats.om_file import read_om
 
 GOOD = {
     "wide": om_files.geared(inout=True),

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.export.onnx_reading import inspect_onnx
+from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.onnx_reading import inspect_onnx
 
 GOOD = build_onnx(tiny_generator(), TINY.mel).SerializeToString()
 
@@ -332,7 +332,7 @@ def test_a_good_file_with_changed_bytes_is_read_or_refused(tmp_path, position, p
 PEAK = """
 import resource, sys
 from pathlib import Path
-from hifigan_rt.export.onnx_reading import inspect_onnx
+from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.errors import CheckpointError
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt.conversion.openvino import export_openvino
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import CheckpointError, ConfigError, EngineError, HifiganError, ModelNotFound
-from hifigan_rt.export.openvino_reading import inspect_openvino
-from hifigan_rt.export.openvino_scan import MAX_XML_BYTES
-from hifigan_rt.model import resolve_model
+from hifigan_rt.export.openvino import export_openvino
+from hifigan_rt.formats.openvino_reading import inspect_openvino
+from hifigan_rt.formats.openvino_scan import MAX_XML_BYTES
+from hifigan_rt.model.resolve import resolve_model
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from golden.tiny import write_tiny
 from hifigan_rt import load
-from hifigan_rt.model import resolve_model
+from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.vocoder import Vocoder
 from page_actions import expect, write_speechlike
 from running_server import SlowEngine, running

@@ -13,7 +13,7 @@ import pytest
 
 from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt import load
-from hifigan_rt.serving.logs import JsonFormatter
+from hifigan_rt.tools.serving.logs import JsonFormatter
 from running_server import npy, running, wait_for
 
 SYNTHESIZE = "/v1/synthesize"

@@ -16,8 +16,8 @@ import soundfile
 
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt import AsyncClient, Client
-from hifigan_rt.client import protocol
 from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
+from hifigan_rt.tools.client import protocol
 from running_server import running
 
 M = TINY.generator.num_mels

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from golden.tiny import tiny_mel
-from hifigan_rt.serving import audio_bodies
+from hifigan_rt.tools.serving import audio_bodies
 from running_server import npy, running, wait_for
 
 COPY = "/v1/copy-synthesis"

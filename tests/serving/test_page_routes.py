@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from hifigan_rt.serving import page as page_module
+from hifigan_rt.tools.serving import page as page_module
 
 
 def test_the_policy_lets_nothing_else_in(client):
@@ -19,7 +19,7 @@ def test_the_policy_lets_nothing_else_in(client):
 
 
 def test_files_are_the_packages_own_and_asked_for_again(client):
-    folder = files("hifigan_rt.serving") / "page"
+    folder = files("hifigan_rt.tools.serving") / "page"
     names = {entry.name for entry in folder.iterdir()}
     assert names == set(page_module._OWN)
     asked = set(re.findall(r'(?:src|href)="page/([^"]+)"', client.get("/").text))

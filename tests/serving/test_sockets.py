@@ -230,7 +230,7 @@ def test_who_asks_for_leave_gets_it(server):
 
 
 def test_a_refused_body_that_goes_on_without_end_ends_the_connection(server, monkeypatch):
-    monkeypatch.setattr("hifigan_rt.serving.connections._LINGER_SECONDS", 0.3)
+    monkeypatch.setattr("hifigan_rt.tools.serving.connections._LINGER_SECONDS", 0.3)
     with server.connect() as connection:
         connection.sendall(REQUEST % (b"", 1 << 40, b""))
         answer = b""

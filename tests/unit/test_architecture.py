@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from hifigan_rt.architecture import infer_config, reconcile
 from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
-from hifigan_rt.config_file import config_to_dict, parse_config
 from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.families.architecture import infer_config, reconcile
+from hifigan_rt.formats.config_json import config_to_dict, parse_config
 from hifigan_rt.graph import build_graph
 
 

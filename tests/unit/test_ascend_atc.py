@@ -9,9 +9,9 @@ import pytest
 import om_files
 from fake_tools import printing, put_on_path
 from hifigan_rt.ascend import atc
-from hifigan_rt.ascend.atc import AtcJob, build_arguments, check_extra, check_soc, command_text, find_atc, run_atc
-from hifigan_rt.ascend.atc_errors import ADVICE, parse_errors
 from hifigan_rt.errors import ExportError, ToolFailed
+from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_extra, check_soc, command_text, find_atc, run_atc
+from hifigan_rt.tools.ascend.atc_errors import ADVICE, parse_errors
 
 JOB = AtcJob("g.onnx", "g_bs1", "mel_spec", 1, 80, 3, (250, 500, 1000), "Ascend310P3")
 STARTED = "ATC start working now, please wait for a moment.\n"

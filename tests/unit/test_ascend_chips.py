@@ -4,7 +4,14 @@ import pytest
 
 import npu_smi_outputs as outputs
 from fake_tools import printing, put_on_path
-from hifigan_rt.ascend.chips import Chip, choose_soc, find_chips, parse_board, parse_mapping, parse_table
+from hifigan_rt.engines.ascend_runtime.chips import (
+    Chip,
+    choose_soc,
+    find_chips,
+    parse_board,
+    parse_mapping,
+    parse_table,
+)
 from hifigan_rt.errors import ToolFailed
 
 

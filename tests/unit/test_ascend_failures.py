@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.ascend import failures
-from hifigan_rt.ascend.chips import Chip
-from hifigan_rt.ascend.failures import Situation, import_failure, missing_package, runtime_failure
+from hifigan_rt.engines.ascend_runtime.chips import Chip
+from hifigan_rt.engines.ascend_runtime.failures import Situation, import_failure, missing_package, runtime_failure
 from hifigan_rt.errors import EngineError, EngineUnavailable, ToolFailed
 
 HERE = Situation("/opt/python3.7", Path("/models/m.om"), 3, "Ascend310P3")

@@ -10,8 +10,8 @@ import pytest
 import tolerances
 from golden.seeded import seeded_mel, seeded_weights
 from golden.tiny import TINY
-from hifigan_rt.ascend.gears import Window, WindowPlan, needed_overlap, plan_windows
 from hifigan_rt.config import PRESETS, GeneratorConfig
+from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, needed_overlap, plan_windows
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import bind, build_graph

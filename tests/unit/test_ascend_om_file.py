@@ -3,7 +3,7 @@
 import pytest
 
 import om_files
-from hifigan_rt.ascend.om_file import OmTensor, option_of, read_om
+from hifigan_rt.formats.om_file import OmTensor, option_of, read_om
 
 MEL = OmTensor("mel_spec", "float32", (1, 80, -1))
 

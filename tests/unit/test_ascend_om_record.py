@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from golden.tiny import TINY
-from hifigan_rt.ascend.om_record import OmRecord, read_record, record_path, sha256_of, write_record
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.om_record import OmRecord, read_record, record_path, sha256_of, write_record
 
 CONTENT = b"an .om file"
 

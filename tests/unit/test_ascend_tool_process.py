@@ -11,7 +11,7 @@ import pytest
 
 from fake_tools import alive
 from hifigan_rt.ascend import tool_process
-from hifigan_rt.ascend.tool_process import run_tool
+from hifigan_rt.engines.ascend_runtime.tool_process import run_tool
 from hifigan_rt.errors import ToolFailed
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_started(tmp_path):
 def test_ctrl_c_ends_the_group(tmp_path):
     """In a process of its own, as the signal goes to the whole of it."""
     code = (
-        "from hifigan_rt.ascend.tool_process import run_tool\n"
+        "from hifigan_rt.engines.ascend_runtime.tool_process import run_tool\n"
         f"run_tool(['/bin/sh', '-c', 'sleep 100 & echo $! > {tmp_path}/pid; wait'], timeout_seconds=60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)

@@ -1,7 +1,7 @@
 import pytest
 
-from hifigan_rt.benchmark.accuracy import read_accuracy
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.benchmark.accuracy import read_accuracy
 
 
 def test_the_text_is_taken_as_one_line(tmp_path):

@@ -4,9 +4,9 @@ import math
 import pytest
 
 from benchmark_records import case, guide_case, measurement, result
-from hifigan_rt.benchmark.ais_bench_summary import merge, read_summary
-from hifigan_rt.benchmark.results import SIMULATED
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.benchmark.ais_bench_summary import merge, read_summary
+from hifigan_rt.tools.benchmark.results import SIMULATED
 
 ARGUMENTS = ["/x/ais_bench/__main__.py", "--model", "v1_bs1.om", "--loop", "3", "--dymDims", "mel_spec:1,80,1,250",
              "--batchsize", "1", "--output", "out"]  # fmt: skip

@@ -1,9 +1,9 @@
 import pytest
 
 from hifigan_rt import engines
-from hifigan_rt.benchmark.candidates import check_names, plan_candidates
 from hifigan_rt.engines import EngineEntry
 from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.tools.benchmark.candidates import check_names, plan_candidates
 
 REGISTRY = {
     "slow": EngineEntry("the last that auto takes", "m", runs=("weights", "onnx")),
@@ -19,7 +19,7 @@ REGISTRY = {
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
-    from hifigan_rt.benchmark import candidates
+    from hifigan_rt.tools.benchmark import candidates
 
     for module in (engines, candidates):
         monkeypatch.setattr(module, "REGISTRY", REGISTRY)

@@ -1,8 +1,8 @@
 import pytest
 
 from hifigan_rt._native import measure_memory, measure_multiply_adds, supported_isas
-from hifigan_rt.benchmark.ceiling import measure_ceilings
 from hifigan_rt.engines.native import ISA_VARIABLE
+from hifigan_rt.tools.benchmark.ceiling import measure_ceilings
 
 
 @pytest.mark.parametrize("isa", supported_isas())

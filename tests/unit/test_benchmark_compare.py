@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from benchmark_records import case, measurement, result
-from hifigan_rt.benchmark.compare import compare
-from hifigan_rt.benchmark.results import Latency
+from hifigan_rt.tools.benchmark.compare import compare
+from hifigan_rt.tools.benchmark.results import Latency
 
 STEADY = (0.2,) * 9
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from benchmark_records import case, guide_case, measurement, ratio, result
-from hifigan_rt.benchmark.csv_table import to_csv
-from hifigan_rt.benchmark.results import SIMULATED, Latency
+from hifigan_rt.tools.benchmark.csv_table import to_csv
+from hifigan_rt.tools.benchmark.results import SIMULATED, Latency
 
 
 def rows_of(record):

@@ -1,9 +1,9 @@
 import pytest
 
 from benchmark_records import case, guide_case, measurement
-from hifigan_rt.ascend.om_file import OmInfo
-from hifigan_rt.benchmark.device_peak import NOT_BELIEVABLE, achieved
 from hifigan_rt.engines.ascend import describe_devices, describe_precision
+from hifigan_rt.formats.om_file import OmInfo
+from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
 
 # Every row of the original guide's table: batch, mel_len, fps, and the TFLOPS that V1 would need for it.
 GUIDE = [

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hifigan_rt.benchmark.intervals import PROCESS_SPREAD, between_processes, paired_ratio, unpaired_ratio
-from hifigan_rt.benchmark.results import Ratio
+from hifigan_rt.tools.benchmark.intervals import PROCESS_SPREAD, between_processes, paired_ratio, unpaired_ratio
+from hifigan_rt.tools.benchmark.results import Ratio
 
 ROUNDS = 100
 

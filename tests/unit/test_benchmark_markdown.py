@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from benchmark_records import case, guide_case, measurement, ratio, result
-from hifigan_rt.benchmark.ais_bench_summary import merge, read_summary
-from hifigan_rt.benchmark.device_peak import NOT_BELIEVABLE
-from hifigan_rt.benchmark.markdown import to_markdown
-from hifigan_rt.benchmark.results import SIMULATED, Latency
+from hifigan_rt.tools.benchmark.ais_bench_summary import merge, read_summary
+from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE
+from hifigan_rt.tools.benchmark.markdown import to_markdown
+from hifigan_rt.tools.benchmark.results import SIMULATED, Latency
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark.md"
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from golden.tiny import TINY, tiny_mel
-from hifigan_rt.benchmark.mels import SAMPLE_NAME, crops, input_data, sample_data, sample_mel
 from hifigan_rt.errors import ConfigError, DatasetError, MelError
-from hifigan_rt.mel import compute_mel
-from hifigan_rt.mel_check import check_mel
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.check import check_mel
+from hifigan_rt.tools.benchmark.mels import SAMPLE_NAME, crops, input_data, sample_data, sample_mel
 
 
 def test_crops_are_different_and_wrap_around():

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark_records import case, guide_case, measurement, result
-from hifigan_rt.benchmark import pictures
-from hifigan_rt.benchmark.picture_parts import looks, spread
-from hifigan_rt.benchmark.pictures import draw
-from hifigan_rt.benchmark.results import SIMULATED, Latency
 from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.benchmark import pictures
+from hifigan_rt.tools.benchmark.picture_parts import looks, spread
+from hifigan_rt.tools.benchmark.pictures import draw
+from hifigan_rt.tools.benchmark.results import SIMULATED, Latency
 
 pytestmark = pytest.mark.plot
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark_records import case, guide_case, measurement, ratio, result
-from hifigan_rt.benchmark.results import (
+from hifigan_rt.errors import DatasetError, OutputError
+from hifigan_rt.tools.benchmark.results import (
     BenchmarkResult,
     Case,
     Ceiling,
@@ -19,7 +20,6 @@ from hifigan_rt.benchmark.results import (
     read_json,
     write_json,
 )
-from hifigan_rt.errors import DatasetError, OutputError
 
 
 def test_latency_of_ten_calls_by_hand():

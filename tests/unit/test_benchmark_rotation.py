@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from hifigan_rt.benchmark.cpu_usage import MachineCpu, used_by_others
-from hifigan_rt.benchmark.rotation import CandidateFailed, chosen_rounds, rotate
+from hifigan_rt.tools.benchmark.cpu_usage import MachineCpu, used_by_others
+from hifigan_rt.tools.benchmark.rotation import CandidateFailed, chosen_rounds, rotate
 from measuring.candidates import numbered
 
 CPUS = 2

@@ -3,12 +3,12 @@ import pytest
 
 from golden.seeded import seeded_weights
 from golden.tiny import TINY, tiny_generator, tiny_mel
-from hifigan_rt.benchmark import truth as module
-from hifigan_rt.benchmark.truth import Truth
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import bind, build_graph
-from hifigan_rt.signal_metrics import snr_db
+from hifigan_rt.tools.benchmark import truth as module
+from hifigan_rt.tools.benchmark.truth import Truth
 
 ODD = GeneratorConfig(8, (3, 2), (8, 5), "1", (3,), ((1, 3, 5),), num_mels=10)
 """Its output has samples beyond T * hop."""

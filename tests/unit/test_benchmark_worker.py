@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from golden.tiny import tiny_generator, tiny_mel, write_tiny
-from hifigan_rt.benchmark.rotation import CandidateFailed
-from hifigan_rt.benchmark.worker_process import WorkerProcess
 from hifigan_rt.engines.reference import generate
+from hifigan_rt.tools.benchmark.rotation import CandidateFailed
+from hifigan_rt.tools.benchmark.worker_process import WorkerProcess
 from measuring.candidates import Job
 
 
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_is_told_apart_from_an_error(tmp_path):
 STUBBORN = """
 import os, signal, subprocess, sys, time
 import numpy as np
-from hifigan_rt.benchmark.worker import Executed, Load, serve
+from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
 
 class Candidate:
     executed = Executed("stub", "float32", 1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifigan_rt.bulk.manifest import ClipRecord, ManifestWriter, read_manifest
 from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.bulk.manifest import ClipRecord, ManifestWriter, read_manifest
 
 RECORD = ClipRecord("/in/a.wav", "a.wav", "ok", "d1", input_bytes=10, output_bytes=20, audio_seconds=0.5, frames=0)
 

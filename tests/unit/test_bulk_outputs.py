@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
-from hifigan_rt.bulk.outputs import make_folder, plan_outputs, select_jobs
-from hifigan_rt.bulk.resume import identify, is_finished, settings_digest
-from hifigan_rt.datasets import find_inputs
 from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
+from hifigan_rt.tools.bulk.outputs import make_folder, plan_outputs, select_jobs
+from hifigan_rt.tools.bulk.resume import identify, is_finished, settings_digest
+from hifigan_rt.tools.datasets import find_inputs
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hifigan_rt.bulk.pipeline import Pipeline, Stages
+from hifigan_rt.tools.bulk.pipeline import Pipeline, Stages
 
 
 def run(jobs, *, read=lambda job: job, compute=lambda job, value: value, write=lambda job, value, seconds: value):

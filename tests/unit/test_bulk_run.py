@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hifigan_rt.bulk.manifest import MANIFEST_NAME, read_manifest
-from hifigan_rt.bulk.outputs import plan_outputs
-from hifigan_rt.bulk.run import ClipFacts, Interrupted, Work, run_in_folder
-from hifigan_rt.datasets import find_inputs
 from hifigan_rt.errors import AudioError, MelConventionWarning, OutputError
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
+from hifigan_rt.tools.bulk.outputs import plan_outputs
+from hifigan_rt.tools.bulk.run import ClipFacts, Interrupted, Work, run_in_folder
+from hifigan_rt.tools.datasets import find_inputs
 
 
 class Copy(Work[bytes, bytes]):
@@ -102,7 +102,7 @@ def test_other_writing_errors_end_their_clip_only(folder):
 
 
 def test_a_manifest_that_cannot_be_written_ends_the_run(folder, monkeypatch):
-    from hifigan_rt.bulk.manifest import ManifestWriter
+    from hifigan_rt.tools.bulk.manifest import ManifestWriter
 
     original = ManifestWriter.append
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig
-from hifigan_rt.config_file import MAX_CONFIG_BYTES, config_to_dict, parse_config, read_config
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.config_json import MAX_CONFIG_BYTES, config_to_dict, parse_config, read_config
 
 # The generator and mel fields of config_v1.json, and some of its training fields.
 V1 = {

@@ -12,9 +12,9 @@ import pytest
 import tolerances
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.conversion import onnx as conversion
-from hifigan_rt.conversion.onnx import export_onnx
-from hifigan_rt.conversion.verification import LOWEST_SNR_DB
 from hifigan_rt.errors import EngineUnavailable, ExportError, OutputError
+from hifigan_rt.export.onnx import export_onnx
+from hifigan_rt.export.verification import LOWEST_SNR_DB
 from hifigan_rt.graph import Generator
 
 
@@ -39,7 +39,7 @@ def test_a_wrong_graph_never_takes_the_name(tmp_path, monkeypatch):
     """The exporter is made to use a wrong slope; the file that stood there before must stay."""
     path = tmp_path / "out.onnx"
     path.write_bytes(b"what was there")
-    monkeypatch.setattr("hifigan_rt.export.onnx.FINAL_LEAKY_RELU_SLOPE", 0.1)
+    monkeypatch.setattr("hifigan_rt.formats.onnx_graph.FINAL_LEAKY_RELU_SLOPE", 0.1)
     with pytest.raises(ExportError, match=r"is \d+\.\d dB from the reference, at least 90 dB are needed"):
         export_onnx(tiny_generator(), None, path)
     assert path.read_bytes() == b"what was there"
@@ -107,8 +107,8 @@ def test_the_limit_is_above_what_float16_reaches(tmp_path, monkeypatch):
 MEMORY = """
 import json, resource, sys
 from pathlib import Path
-from hifigan_rt.model import resolve_model
-from hifigan_rt.conversion.onnx import export_onnx
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.export.onnx import export_onnx
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

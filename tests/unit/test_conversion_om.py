@@ -10,13 +10,13 @@ import om_files
 import tolerances
 from fake_tools import printing, put_on_path
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt.ascend.om_record import read_record, sha256_of
 from hifigan_rt.config import PRESETS
-from hifigan_rt.config_file import config_to_dict
-from hifigan_rt.conversion.om import export_om, plan_om
-from hifigan_rt.conversion.om_settings import OmSettings, checked, folder_notes, safe_stem
 from hifigan_rt.errors import CheckpointError, ConfigError, ExportError, OutputError, ToolFailed
-from hifigan_rt.model import resolve_model
+from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.formats.om_record import read_record, sha256_of
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.ascend.om_export import export_om, plan_om
+from hifigan_rt.tools.ascend.om_settings import OmSettings, checked, folder_notes, safe_stem
 
 GENERATOR = tiny_generator()
 SETTINGS = OmSettings(mel_lengths=(50, 100), soc="Ascend310P3")
@@ -182,7 +182,7 @@ def test_a_result_that_was_not_asked_for(tmp_path, monkeypatch, made, text):
 
 def test_without_atc_no_onnx_is_made_first(tmp_path, monkeypatch):
     put_on_path(tmp_path / "bin", {}, monkeypatch)
-    monkeypatch.setattr("hifigan_rt.conversion.om.export_onnx", None)
+    monkeypatch.setattr("hifigan_rt.tools.ascend.om_export.export_onnx", None)
     (tmp_path / "out").mkdir()
     with pytest.raises(ToolFailed, match="atc is not on the PATH"):
         export(tmp_path / "out")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hifigan_rt.datasets import InputFile, find_inputs
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.datasets import InputFile, find_inputs
 
 SUFFIXES = {".wav", ".npy"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.evaluation.clips import find_clips, pair
+from hifigan_rt.tools.evaluation.clips import find_clips, pair
 
 WAV = frozenset({".wav", ".flac"})
 

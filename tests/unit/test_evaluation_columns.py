@@ -3,9 +3,9 @@
 import pytest
 
 from hifigan_rt.errors import EvaluationError, MetricUnavailable
-from hifigan_rt.evaluation import columns
-from hifigan_rt.evaluation.columns import choose_columns
-from hifigan_rt.evaluation.metrics import METRICS, registry
+from hifigan_rt.tools.evaluation import columns
+from hifigan_rt.tools.evaluation.columns import choose_columns
+from hifigan_rt.tools.evaluation.metrics import METRICS, registry
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from evaluation_records import metric
-from hifigan_rt.evaluation.comparison import compare
-from hifigan_rt.evaluation.measuring import Measured
-from hifigan_rt.evaluation.results import ClipScores, Score
+from hifigan_rt.tools.evaluation.comparison import compare
+from hifigan_rt.tools.evaluation.measuring import Measured
+from hifigan_rt.tools.evaluation.results import ClipScores, Score
 
 CLIPS = tuple("abcd")
 METRICS = (

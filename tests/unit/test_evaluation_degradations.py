@@ -9,7 +9,7 @@ import pytest
 from degradations import DEGRADATIONS, GROUPS, ROOT, definition_table, measure, sample_clips
 
 import tolerances
-from hifigan_rt.evaluation.metrics import METRICS, available_metrics
+from hifigan_rt.tools.evaluation.metrics import METRICS, available_metrics
 
 KEYS = tuple(key for key in available_metrics() if METRICS[key].family != "distillmos")
 

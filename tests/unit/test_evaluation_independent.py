@@ -11,7 +11,7 @@ import scipy.signal
 import scipy.special
 
 import tolerances
-from hifigan_rt.evaluation.metrics import cepstral, compute, dnsmos, pitch, spectral, waveform
+from hifigan_rt.tools.evaluation.metrics import cepstral, compute, dnsmos, pitch, spectral, waveform
 
 SAMPLE_RATE = 22050
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tolerances
-from hifigan_rt.evaluation.metrics.loudness import integrated_loudness_lufs, k_weighting
+from hifigan_rt.tools.evaluation.metrics.loudness import integrated_loudness_lufs, k_weighting
 
 
 def tone(sample_rate: int, *parts: tuple[float, float], hz: float = 1000.0) -> np.ndarray:

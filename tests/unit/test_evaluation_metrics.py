@@ -13,7 +13,7 @@ import pytest
 import tolerances
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import AudioError, EvaluationError, MetricUnavailable
-from hifigan_rt.evaluation.metrics import (
+from hifigan_rt.tools.evaluation.metrics import (
     METRICS,
     available_metrics,
     cepstral,
@@ -57,7 +57,7 @@ def test_the_table_is_whole():
         assert entry.source, key
         assert entry.low < entry.high, key
         assert entry.identity is None or entry.low <= entry.identity <= entry.high, key
-        assert importlib.util.find_spec(f"hifigan_rt.evaluation.metrics.{entry.family}"), key
+        assert importlib.util.find_spec(f"hifigan_rt.tools.evaluation.metrics.{entry.family}"), key
         assert entry.extra == "eval" or entry.packages, key
 
 
@@ -242,7 +242,7 @@ def test_absent_packages_are_named_with_the_way_out(monkeypatch, key, way_out):
 
 def test_the_registry_imports_no_metric_package():
     code = (
-        "import sys, hifigan_rt.evaluation.metrics as metrics\n"
+        "import sys, hifigan_rt.tools.evaluation.metrics as metrics\n"
         "list(map(metrics.why_unavailable, metrics.METRICS))\n"
         "print([name for name in ('scipy', 'pystoi', 'pyworld', 'onnxruntime', 'speechmos', 'torch') "
         "if name in sys.modules])"

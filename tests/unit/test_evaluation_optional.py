@@ -14,7 +14,7 @@ import soundfile
 
 import tolerances
 from hifigan_rt.errors import MetricUnavailable
-from hifigan_rt.evaluation.metrics import METRICS, compute, distillmos, dnsmos, why_unavailable
+from hifigan_rt.tools.evaluation.metrics import METRICS, compute, distillmos, dnsmos, why_unavailable
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hifigan_rt.evaluation.preparation import oddities
+from hifigan_rt.tools.evaluation.preparation import oddities
 
 VOICE = np.random.default_rng(0).uniform(-0.5, 0.5, 8000).astype(np.float32)
 VOICE -= VOICE.mean()

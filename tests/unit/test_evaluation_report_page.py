@@ -12,7 +12,7 @@ import pytest
 import evaluation_records
 from browser import WIDTHS, assert_no_overflow, until
 from hifigan_rt.audio import write_audio
-from hifigan_rt.evaluation.report import write_report
+from hifigan_rt.tools.evaluation.report import write_report
 from report_files import result_of, tone, write_sound
 from tolerances import SWITCHED_MAX_ABS
 

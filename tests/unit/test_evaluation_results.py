@@ -8,7 +8,7 @@ import pytest
 
 from evaluation_records import result
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.evaluation.results import Clip, ClipScores, Score, read_json, to_json, write_json
+from hifigan_rt.tools.evaluation.results import Clip, ClipScores, Score, read_json, to_json, write_json
 
 
 def test_a_result_survives_its_json(tmp_path):

@@ -10,9 +10,9 @@ import soundfile
 
 from golden.tiny import TINY, write_tiny
 from hifigan_rt.errors import EvaluationError
-from hifigan_rt.evaluation.output import no_page, write_results
-from hifigan_rt.evaluation.run import Plan, evaluate
-from hifigan_rt.evaluation.systems import folder_system, model_system
+from hifigan_rt.tools.evaluation.output import no_page, write_results
+from hifigan_rt.tools.evaluation.run import Plan, evaluate
+from hifigan_rt.tools.evaluation.systems import folder_system, model_system
 
 RATE = TINY.mel.sample_rate
 

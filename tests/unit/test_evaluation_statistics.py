@@ -11,7 +11,7 @@ import scipy.stats
 
 import tolerances
 from hifigan_rt.errors import EvaluationError
-from hifigan_rt.evaluation.statistics import binomial_p_value, mean_interval, paired_difference, summarize
+from hifigan_rt.tools.evaluation.statistics import binomial_p_value, mean_interval, paired_difference, summarize
 
 
 def test_t_interval_by_hand():

@@ -3,8 +3,8 @@
 import math
 
 from evaluation_records import metric
-from hifigan_rt.evaluation.results import ClipScores, Score
-from hifigan_rt.evaluation.summary import accuracy, check_gates, describe_gate, summarize_system
+from hifigan_rt.tools.evaluation.results import ClipScores, Score
+from hifigan_rt.tools.evaluation.summary import accuracy, check_gates, describe_gate, summarize_system
 
 STOI = metric("stoi", title="STOI")
 MCD = metric("mcd", title="MCD", unit="dB", direction="lower", identity=0.0)

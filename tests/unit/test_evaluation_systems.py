@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.errors import EngineError, EvaluationError
-from hifigan_rt.evaluation.systems import SystemSpec, distinct, folder_names, folder_system, model_system, parse_system
+from hifigan_rt.tools.evaluation.systems import (
+    SystemSpec,
+    distinct,
+    folder_names,
+    folder_system,
+    model_system,
+    parse_system,
+)
 
 FIRST = model_system(
     "models/g_02500000", config="own.json", engine="openvino", threads=2, precision="bfloat16", device="CPU",

@@ -5,10 +5,10 @@ import dataclasses
 import math
 
 from evaluation_records import metric, result
-from hifigan_rt.evaluation.output import to_csv
-from hifigan_rt.evaluation.results import Clip, MetricSummary
-from hifigan_rt.evaluation.statistics import summarize
-from hifigan_rt.evaluation.table import failures, remarks, to_text
+from hifigan_rt.tools.evaluation.output import to_csv
+from hifigan_rt.tools.evaluation.results import Clip, MetricSummary
+from hifigan_rt.tools.evaluation.statistics import summarize
+from hifigan_rt.tools.evaluation.table import failures, remarks, to_text
 
 
 def test_means_stand_beside_what_is_published():

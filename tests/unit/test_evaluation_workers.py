@@ -9,12 +9,12 @@ import pytest
 import soundfile
 
 from hifigan_rt.config import PRESETS
-from hifigan_rt.evaluation import measuring, workers
-from hifigan_rt.evaluation.measuring import Measured, Task, encode, measure
-from hifigan_rt.evaluation.results import Score
-from hifigan_rt.evaluation.score_file import ScoreWriter, identify, merged, read_scores
-from hifigan_rt.evaluation.scoring import limit_seconds
-from hifigan_rt.evaluation.workers import WorkerPool
+from hifigan_rt.tools.evaluation import measuring, workers
+from hifigan_rt.tools.evaluation.measuring import Measured, Task, encode, measure
+from hifigan_rt.tools.evaluation.results import Score
+from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
+from hifigan_rt.tools.evaluation.scoring import limit_seconds
+from hifigan_rt.tools.evaluation.workers import WorkerPool
 
 RATE = 22050
 LIMIT_SECONDS = 300

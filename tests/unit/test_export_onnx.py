@@ -12,13 +12,13 @@ from onnx.reference import ReferenceEvaluator
 import tolerances
 from golden.seeded import seeded_mel, seeded_weights
 from golden.tiny import TINY, tiny_generator
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
-from hifigan_rt.config_file import parse_config
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import ConfigError, ExportError
-from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.formats.config_json import parse_config
+from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import Generator, bind, build_graph
-from hifigan_rt.signal_metrics import snr_db
 
 CONFIGS = {
     "type 1": TINY.generator,

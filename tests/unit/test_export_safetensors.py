@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from hifigan_rt.checkpoint import read_checkpoint
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
-from hifigan_rt.config_file import parse_config
 from hifigan_rt.errors import ConfigError, OutputError
-from hifigan_rt.export.safetensors import write_safetensors
+from hifigan_rt.formats.checkpoint import read_checkpoint
+from hifigan_rt.formats.config_json import parse_config
+from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.graph import Generator, bind, build_graph
 
 CONFIG = GeneratorConfig(8, (4, 2), (8, 4), "2", (3,), ((1, 2),), num_mels=5)

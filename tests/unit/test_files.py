@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.files import atomic_paths, atomic_writer
+from hifigan_rt.system.files import atomic_paths, atomic_writer
 
 
 def test_the_file_appears_whole_at_the_end(tmp_path):
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
 import resource, signal
 from pathlib import Path
 from hifigan_rt.errors import OutputError
-from hifigan_rt.files import atomic_paths, atomic_writer
+from hifigan_rt.system.files import atomic_paths, atomic_writer
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from hifigan_rt.errors import DatasetError, OutputError, ServerError
-from hifigan_rt.evaluation.listening import collecting
-from hifigan_rt.evaluation.listening.collecting import Collector
-from hifigan_rt.evaluation.listening.definition import write_key
-from hifigan_rt.evaluation.listening.making import Request, make
-from hifigan_rt.evaluation.listening.material import from_folders
+from hifigan_rt.tools.listening import collecting
+from hifigan_rt.tools.listening.collecting import Collector
+from hifigan_rt.tools.listening.definition import write_key
+from hifigan_rt.tools.listening.making import Request, make
+from hifigan_rt.tools.listening.material import from_folders
 from listening_tests import record_of, write_folders
 
 

@@ -18,12 +18,12 @@ import soundfile
 
 import tolerances
 from hifigan_rt.errors import DatasetError, EvaluationError
-from hifigan_rt.evaluation.listening.definition import NO_HASH, read_key, read_page, write_key
-from hifigan_rt.evaluation.listening.making import Request, make
-from hifigan_rt.evaluation.listening.material import from_folders
-from hifigan_rt.evaluation.listening.schedule import RandomNumbers, schedule, seed_of
-from hifigan_rt.evaluation.listening.stimuli import anchors, low_pass
-from hifigan_rt.evaluation.metrics.loudness import integrated_loudness_lufs
+from hifigan_rt.tools.evaluation.metrics.loudness import integrated_loudness_lufs
+from hifigan_rt.tools.listening.definition import NO_HASH, read_key, read_page, write_key
+from hifigan_rt.tools.listening.making import Request, make
+from hifigan_rt.tools.listening.material import from_folders
+from hifigan_rt.tools.listening.schedule import RandomNumbers, schedule, seed_of
+from hifigan_rt.tools.listening.stimuli import anchors, low_pass
 from listening_tests import RATE, key_of, voiced, write_folders
 
 SYSTEMS = ("glowing", "droning")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from browser import WIDTHS, assert_no_overflow, contrast, until
-from hifigan_rt.evaluation.listening.collecting import Collector
-from hifigan_rt.evaluation.listening.making import Request, make
-from hifigan_rt.evaluation.listening.material import from_folders
-from hifigan_rt.evaluation.listening.schedule import schedule, seed_of
-from hifigan_rt.evaluation.listening.scoring import score
-from hifigan_rt.evaluation.listening.submissions import read_all
+from hifigan_rt.tools.listening.collecting import Collector
+from hifigan_rt.tools.listening.making import Request, make
+from hifigan_rt.tools.listening.material import from_folders
+from hifigan_rt.tools.listening.schedule import schedule, seed_of
+from hifigan_rt.tools.listening.scoring import score
+from hifigan_rt.tools.listening.submissions import read_all
 from listening_tests import write_folders
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -11,17 +11,17 @@ import scipy.stats
 
 import tolerances
 from hifigan_rt.errors import DatasetError, EvaluationError
-from hifigan_rt.evaluation.listening import results
-from hifigan_rt.evaluation.listening.scoring import score
-from hifigan_rt.evaluation.listening.screening import screen
-from hifigan_rt.evaluation.listening.tables import to_csv, to_text
-from hifigan_rt.evaluation.statistics import (
+from hifigan_rt.tools.evaluation.statistics import (
     binomial_interval,
     binomial_p_value,
     holm,
     paired_t_p_value,
     t_interval,
 )
+from hifigan_rt.tools.listening import results
+from hifigan_rt.tools.listening.scoring import score
+from hifigan_rt.tools.listening.screening import screen
+from hifigan_rt.tools.listening.tables import to_csv, to_text
 from listening_tests import key_of, submission_of
 
 

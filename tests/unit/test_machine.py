@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from hifigan_rt import machine
+from hifigan_rt.system import machine
 
 
 def test_at_least_one_and_no_more_than_the_mask():
@@ -14,7 +14,7 @@ def test_at_least_one_and_no_more_than_the_mask():
 def test_the_affinity_mask_counts():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-        "from hifigan_rt.machine import usable_cores; print(usable_cores())"
+        "from hifigan_rt.system.machine import usable_cores; print(usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "1"
@@ -52,7 +52,7 @@ def test_the_older_cgroup_files_are_read(monkeypatch, tmp_path, quota, cores):
 
 def test_freed_memory_goes_back_to_the_system():
     code = """
-from hifigan_rt.machine import give_back_memory
+from hifigan_rt.system.machine import give_back_memory
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 pieces = [bytearray(100_000) for _ in range(1000)]

@@ -13,8 +13,8 @@ import pytest
 from hifigan_rt.audio import read_audio
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
-from hifigan_rt.mel import compute_mel
-from hifigan_rt.mel_check import check_mel, likely_other_convention, warn_if_other_convention
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.check import check_mel, likely_other_convention, warn_if_other_convention
 
 ORIGINAL = PRESETS["v1"].mel
 assert ORIGINAL is not None

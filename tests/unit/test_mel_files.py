@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from hifigan_rt.errors import MelError, OutputError
-from hifigan_rt.mel_files import read_mel_file, write_mel_file
+from hifigan_rt.mel.files import read_mel_file, write_mel_file
 
 MEL = np.random.default_rng(0).standard_normal((80, 7)).astype(np.float32)
 

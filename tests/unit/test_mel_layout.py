@@ -1,6 +1,6 @@
 import pytest
 
-from hifigan_rt.export.mel_layout import find_mel_axes, find_num_mels
+from hifigan_rt.formats.mel_layout import find_mel_axes, find_num_mels
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from safetensors.numpy import save_file
 
 from golden.tiny import TINY, tiny_weights, write_tiny
 from hifigan_rt.config import PRESETS
-from hifigan_rt.config_file import config_to_dict
 from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, WeightMismatch
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import build_graph
-from hifigan_rt.model import resolve_model
+from hifigan_rt.model.resolve import resolve_model
 
 
 def test_a_file_with_its_config_beside_it(tmp_path):
@@ -132,13 +132,13 @@ def test_the_real_weights(name):
 def test_an_altered_file_of_a_known_model_is_noticed(tmp_path, monkeypatch):
     path = tmp_path / "generator_LJSpeech.pth.tar"
     path.write_bytes(b"altered")
-    monkeypatch.setattr("hifigan_rt.model.locate_pretrained", lambda _name: path)
+    monkeypatch.setattr("hifigan_rt.model.resolve.locate_pretrained", lambda _name: path)
     with pytest.raises(CheckpointError, match=r"has SHA-256 [0-9a-f]{64}, the published file has bb4b0cb7"):
         resolve_model("ljspeech-v1")
 
 
 def test_a_known_model_without_its_package(monkeypatch):
-    monkeypatch.setattr("hifigan_rt.pretrained._DISTRIBUTION", "not-installed-anywhere")
+    monkeypatch.setattr("hifigan_rt.model.pretrained._DISTRIBUTION", "not-installed-anywhere")
     with pytest.raises(ModelNotFound) as caught:
         resolve_model("universal-v1")
     assert str(caught.value) == (

@@ -5,9 +5,9 @@ import pytest
 
 import hifigan_rt
 from golden.tiny import tiny_mel, write_tiny
-from hifigan_rt.cli import main
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.errors import EngineError
+from hifigan_rt.tools.cli import main
 
 
 def test_a_mapping_is_taken_as_it_is():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.errors import EngineError
-from hifigan_rt.serving.failures import (
+from hifigan_rt.tools.serving.failures import (
     BadRequest,
     DeadlineExceeded,
     EngineFailed,
@@ -19,7 +19,7 @@ from hifigan_rt.serving.failures import (
     ShuttingDown,
     TooManyRequests,
 )
-from hifigan_rt.serving.work import StreamWork, Work
+from hifigan_rt.tools.serving.work import StreamWork, Work
 from serving_models import MEL, SECONDS_PER_FRAME
 from serving_simulation import Simulation
 

@@ -10,7 +10,7 @@ import soundfile
 
 from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.errors import AudioError, OutputError
-from hifigan_rt.serving.encoders import FORMATS, encode_whole, encoded_rate, stream_encoder
+from hifigan_rt.tools.serving.encoders import FORMATS, encode_whole, encoded_rate, stream_encoder
 
 RATE = 22050
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hifigan_rt.errors import ConfigError, ModelNotFound
-from hifigan_rt.model import Model
-from hifigan_rt.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
-from hifigan_rt.serving.models import ModelPool
-from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.tools.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.tools.serving.models import ModelPool
+from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
 from serving_models import TINY_MODEL, Clock, PretendedEngine, pretended_vocoder
 
@@ -106,7 +106,7 @@ def test_a_reloaded_model_stays_until_its_last_lease() -> None:
 def test_what_a_closed_model_held_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = Loader()
     given_back: queue.Queue[list[bool]] = queue.Queue()
-    monkeypatch.setattr("hifigan_rt.serving.models.give_back_memory", lambda: given_back.put(list(loader.closed)))
+    monkeypatch.setattr("hifigan_rt.tools.serving.models.give_back_memory", lambda: given_back.put(list(loader.closed)))
 
     async def scenario() -> None:
         pool = pool_of(a=loader)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hifigan_rt.serving.failures import BadRequest, PayloadTooLarge, ServingError
-from hifigan_rt.serving.open_inference_tensors import (
+from hifigan_rt.tools.serving.failures import BadRequest, PayloadTooLarge, ServingError
+from hifigan_rt.tools.serving.open_inference_tensors import (
     TensorRequest,
     TensorSpec,
     check_json_output,

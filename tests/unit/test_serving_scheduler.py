@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hifigan_rt.serving.failures import (
+from hifigan_rt.tools.serving.failures import (
     BadRequest,
     DeadlineExceeded,
     MelInvalid,
@@ -22,7 +22,7 @@ from hifigan_rt.serving.failures import (
     ShuttingDown,
     TooManyRequests,
 )
-from hifigan_rt.serving.models import ModelLease
+from hifigan_rt.tools.serving.models import ModelLease
 from running_scheduler import Server, collect, play, serving, until
 from serving_models import tiny_pool, tiny_vocoder
 from tolerances import STREAM_MAX_ABS

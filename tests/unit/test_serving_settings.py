@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from hifigan_rt.errors import AudioError, ConfigError, EngineError, MelError
-from hifigan_rt.serving.failures import QueueFull, as_serving_error
-from hifigan_rt.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.failures import QueueFull, as_serving_error
+from hifigan_rt.tools.serving.settings import ServerSettings
 
 
 def test_the_defaults_are_loopback_and_allow_an_hour() -> None:

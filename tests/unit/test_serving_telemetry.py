@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from hifigan_rt.serving.telemetry import Telemetry
+from hifigan_rt.tools.serving.telemetry import Telemetry
 
 
 def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

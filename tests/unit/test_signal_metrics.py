@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hifigan_rt.signal_metrics import mel_l1, snr_db
+from hifigan_rt.audio.signal_metrics import mel_l1, snr_db
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])

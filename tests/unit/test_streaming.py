@@ -13,9 +13,9 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import ConfigError, EngineError, MelConventionWarning, MelError
-from hifigan_rt.export.onnx import build_onnx
+from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import MAX_FRAMES
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 from hifigan_rt.streaming import Stream
 
 GRAPH = tiny_generator().graph

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from hifigan_rt.errors import AudioError, OutputError
-from hifigan_rt.files import atomic_writer
+from hifigan_rt.system.files import atomic_writer
 
 Encoding = Literal["pcm16", "pcm24", "float"]
 Container = Literal["wav", "flac"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable, did_you_mean
-from hifigan_rt.model import KIND_NAMES, Model, ModelKind
+from hifigan_rt.model.resolve import KIND_NAMES, Model, ModelKind
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         precision_of_file="as the file was converted: hifigan export om --precision-mode",
         settings={"backend": ("auto", "aclruntime", "ais_bench", "cann"), "timeout": ()},
         devices="device ids, for example 0 or 0,1",
-        probe="hifigan_rt.ascend.availability",
+        probe="hifigan_rt.engines.ascend_runtime.availability",
     ),
     "torch": EngineEntry(
         "PyTorch, on any of its devices",

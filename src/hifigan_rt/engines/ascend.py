@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.ascend.failures import Situation
-from hifigan_rt.ascend.gears import Window, WindowPlan, plan_windows
-from hifigan_rt.ascend.om_file import OmInfo, read_om
-from hifigan_rt.ascend.worker_client import ascend_python
-from hifigan_rt.ascend.worker_pool import Request, Run, WorkerPool
 from hifigan_rt.engines.ascend_cann import open_cann
+from hifigan_rt.engines.ascend_runtime.failures import Situation
+from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, plan_windows
+from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
+from hifigan_rt.engines.ascend_runtime.worker_pool import Request, Run, WorkerPool
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import EngineError
-from hifigan_rt.export.mel_layout import MelAxis, find_mel_axes
-from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME
+from hifigan_rt.formats.mel_layout import MelAxis, find_mel_axes
+from hifigan_rt.formats.om_file import OmInfo, read_om
+from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME
 from hifigan_rt.graph import Graph
-from hifigan_rt.mel import silence_mel_value
-from hifigan_rt.model import Model
+from hifigan_rt.mel.analysis import silence_mel_value
+from hifigan_rt.model.resolve import Model
 
 DEFAULT_TIMEOUT_S = 600.0
 """For loading a model or for one inference: a large .om takes a minute to load, an inference milliseconds."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.engines.onnxruntime_session import SessionEngine, open_file
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 
 CANN_PROVIDER = "CANNExecutionProvider"
 

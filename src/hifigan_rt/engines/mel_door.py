@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.errors import EngineError
-from hifigan_rt.export.graph_value import GraphValue, listed
-from hifigan_rt.export.mel_layout import MelAxis
-from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
+from hifigan_rt.formats.graph_value import GraphValue, listed
+from hifigan_rt.formats.mel_layout import MelAxis
+from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
 
 _FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 

@@ -17,8 +17,8 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
 from hifigan_rt.graph import FINAL_LEAKY_RELU_SLOPE, LEAKY_RELU_SLOPE, Conv, ConvTranspose, Generator, Graph
-from hifigan_rt.machine import usable_cores
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.machine import usable_cores
 
 ISA_VARIABLE = "HIFIGAN_RT_ISA"
 

@@ -6,9 +6,9 @@ from hifigan_rt.engines.base import EngineInfo, EngineOptions
 from hifigan_rt.engines.mel_door import door_of_export
 from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.machine import usable_cores
-from hifigan_rt.model import Model
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.machine import usable_cores
 
 
 def create(model: Model, options: EngineOptions) -> SessionEngine:

@@ -12,7 +12,7 @@ import numpy as np
 from hifigan_rt.engines.base import Engine, EngineInfo
 from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_file, join_parts
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.export.onnx_reading import OnnxInfo, inspect_onnx
+from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

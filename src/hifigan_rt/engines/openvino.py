@@ -16,12 +16,12 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_export, door_of_file, join_parts
 from hifigan_rt.engines.openvino_shapes import CompiledShapes
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
-from hifigan_rt.export.onnx import build_onnx
-from hifigan_rt.export.onnx_reading import inspect_onnx
-from hifigan_rt.export.openvino_package import import_openvino, openvino_core, reason_of
-from hifigan_rt.export.openvino_reading import inspect_openvino
-from hifigan_rt.machine import usable_cores
-from hifigan_rt.model import Model
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.onnx_reading import inspect_onnx
+from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, reason_of
+from hifigan_rt.formats.openvino_reading import inspect_openvino
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.machine import usable_cores
 
 if TYPE_CHECKING:
     import openvino

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hifigan_rt.export.openvino_package import openvino_core
+from hifigan_rt.formats.openvino_package import openvino_core
 
 if TYPE_CHECKING:
     import openvino

@@ -18,7 +18,7 @@ from hifigan_rt.graph import (
     Generator,
     Resblock,
 )
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
 
 
 def leaky_relu(x: np.ndarray, slope: float) -> np.ndarray:

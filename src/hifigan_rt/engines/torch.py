@@ -15,8 +15,8 @@ from hifigan_rt.engines.torch_module import TorchGenerator
 from hifigan_rt.engines.torch_settings import exact_float32, worker_threads
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator
-from hifigan_rt.machine import usable_cores
-from hifigan_rt.model import Model
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.machine import usable_cores
 
 EAGER, COMPILED = "eager", "compiled"
 

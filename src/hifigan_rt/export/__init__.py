@@ -1,1 +1,1 @@
-"""Turns a generator into files that other runtimes read, and tells what such a file holds."""
+"""Exports, each compared with the reference engine before it gets its name."""

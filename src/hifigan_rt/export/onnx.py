@@ -1,190 +1,67 @@
-"""Writes the generator as an ONNX graph, node by node, from the neutral graph and its weights; no PyTorch.
-
-Only operators that every runtime and the Ascend compiler have: Conv, ConvTranspose, LeakyRelu, Add, Div, Tanh and one
-Squeeze. Weights, biases and the nodes that use them carry the names of the original's parameters and modules.
-"""
+"""Writes a generator as an ONNX file that was run and compared before it got its name."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+import os
+import time
+from pathlib import Path
 
-import numpy as np
-
-from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.config import MelConfig
+from hifigan_rt.engines import choose_engine
 from hifigan_rt.errors import ExportError
-from hifigan_rt.export.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME, PRODUCER_NAME, build_metadata
-from hifigan_rt.graph import (
-    FINAL_LEAKY_RELU_SLOPE,
-    LEAKY_RELU_SLOPE,
-    Conv,
-    ConvTranspose,
-    Generator,
-    Layer,
-    Resblock,
-    Stage,
-)
-
-if TYPE_CHECKING:
-    import onnx
-
-LOWEST_OPSET, HIGHEST_OPSET = 11, 17
-"""The opsets that the tests cover. 11 reads widest on the Ascend toolchain; later ones add no operator we need."""
-
-DEFAULT_OPSET = 17
-
-_SQUEEZE_AXES_BECAME_INPUT = 13
-_MAX_WEIGHT_BYTES = (1 << 31) - (1 << 20)
-"""A protobuf message ends at 2 GiB; the last MiB is for everything that is not weights."""
+from hifigan_rt.export.verification import ExportReport, verify_export
+from hifigan_rt.formats.onnx_graph import DEFAULT_OPSET, build_onnx
+from hifigan_rt.graph import Generator
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.files import atomic_path
 
 
-def build_onnx(
+def export_onnx(
     generator: Generator,
     mel: MelConfig | None,
+    path: Path,
     *,
     opset: int = DEFAULT_OPSET,
     rank: int = 3,
     keep_channel: bool = False,
     source: str = "",
-) -> onnx.ModelProto:
-    """Build the ONNX model of a generator, with dynamic batch and length.
+    verify: bool = True,
+) -> ExportReport:
+    """Write a generator as ONNX, check it and compare it with the reference.
 
     Args:
-        generator: graph and weights; float64 weights are rounded to float32.
-        mel: the mel settings for the metadata, None if unknown.
-        opset: from 11 to 17.
-        rank: 3 takes `mel_spec` float32 `[B, M, T]`; 4 takes `[B, M, 1, T]` and computes with 2-D convolutions of
-            kernel (1, k), as NPU toolchains like it.
-        keep_channel: give `wavs` as `[B, 1, N]` (`[B, 1, 1, N]` at rank 4) instead of `[B, N]`.
-        source: where the weights came from, for the metadata.
+        generator, mel, opset, rank, keep_channel, source: see `hifigan_rt.formats.onnx_graph.build_onnx`.
+        path: the file to write; its name must end in .onnx, by which it is recognised later.
+        verify: run the written file in ONNX Runtime and compare it with the float64 reference.
 
     Raises:
-        ExportError: opset or rank is not offered, the weights do not fit into float32 or a protobuf, or the package
-            onnx is missing.
-        ConfigError: the mel settings do not fit the generator.
+        ExportError: an argument is not offered, or the file does not compute what the reference computes.
+        EngineUnavailable: ONNX Runtime, which verifies, is not installed.
+        OutputError: the file could not be written.
     """
-    if not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
-        raise ExportError(f"opset={opset} is not offered: choose one from {LOWEST_OPSET} to {HIGHEST_OPSET}")
-    if rank not in (3, 4):
-        raise ExportError(f"rank={rank} is not offered: 3 takes mels as [B, M, T], 4 as [B, M, 1, T]")
-    size = sum(4 * array.size for array in generator.weights.values())
-    if size > _MAX_WEIGHT_BYTES:
-        raise ExportError(f"the weights take {size} bytes in float32: one ONNX file holds at most {_MAX_WEIGHT_BYTES}")
-    config = ModelConfig(generator.graph.config, mel)
+    started = time.perf_counter()
+    if path.suffix.lower() != ".onnx":
+        raise ExportError(f"output {str(path)!r} must end in .onnx: the model is recognised by it when it is loaded")
+    if verify:
+        choose_engine("onnxruntime")
+    model = build_onnx(generator, mel, opset=opset, rank=rank, keep_channel=keep_channel, source=source)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+        del model  # as large as the file; verifying needs the room
+        _check(temporary)
+        snr = verify_export("onnxruntime", _subject(temporary), generator) if verify else None
+        size = temporary.stat().st_size
+    return ExportReport(path, snr, size, time.perf_counter() - started)
+
+
+def _subject(path: Path) -> Model:
+    return Model(path.name, path, "onnx", None, path, None)
+
+
+def _check(path: Path) -> None:
+    import onnx
+
     try:
-        from onnx import TensorProto, helper
-    except ImportError as error:
-        raise ExportError(
-            "ONNX export needs the package onnx: pip install 'hifigan-rt[onnx]' (from a clone: pip install '.[onnx]')"
-        ) from error
-    one = [1] if rank == 4 else []
-    channel = [1, *one] if keep_channel else []
-    mel_shape: list[str | int | None] = ["batch", generator.graph.num_mels, *one, "frames"]
-    audio_shape: list[str | int | None] = ["batch", *channel, "samples"]
-    opset_id = helper.make_opsetid("", opset)
-    model = helper.make_model(
-        helper.make_graph(
-            [],
-            "hifigan",
-            [helper.make_tensor_value_info(MEL_INPUT_NAME, TensorProto.FLOAT, mel_shape)],
-            [helper.make_tensor_value_info(AUDIO_OUTPUT_NAME, TensorProto.FLOAT, audio_shape)],
-        ),
-        opset_imports=[opset_id],
-        # The lowest that the opset needs, so that runtimes of its age read the file: 6 for opset 11, 8 for 17.
-        ir_version=helper.find_min_ir_version_for([opset_id]),
-        producer_name=PRODUCER_NAME,
-        producer_version=version("hifigan-rt"),
-    )
-    helper.set_model_props(model, build_metadata(config, source))
-    # Filled in place: make_graph and make_model copy what they are given, and the weights are large.
-    _GraphBuilder(model.graph, generator, opset, rank).add_generator(keep_channel=keep_channel)
-    return model
-
-
-class _GraphBuilder:
-    """Adds nodes and initializers to a graph; every method takes and returns names of values."""
-
-    def __init__(self, graph: onnx.GraphProto, generator: Generator, opset: int, rank: int) -> None:
-        self._graph = graph
-        self._generator = generator
-        self._opset = opset
-        self._leading = rank - 3  # dimensions of size 1 before time, in every kernel and tensor
-
-    def add_generator(self, *, keep_channel: bool) -> None:
-        graph = self._generator.graph
-        x = self._conv(MEL_INPUT_NAME, graph.conv_pre)
-        for index, stage in enumerate(graph.stages):
-            x = self._stage(x, stage, f"stages.{index}")
-        x = self._leaky_relu(x, FINAL_LEAKY_RELU_SLOPE, graph.conv_post)
-        x = self._conv(x, graph.conv_post)
-        if keep_channel:
-            self._node("Tanh", [x], "tanh", output=AUDIO_OUTPUT_NAME)
-            return
-        x = self._node("Tanh", [x], "tanh")
-        axes = [1, 2][: 1 + self._leading]
-        if self._opset < _SQUEEZE_AXES_BECAME_INPUT:
-            self._node("Squeeze", [x], "squeeze", output=AUDIO_OUTPUT_NAME, axes=axes)
-        else:
-            self._initializer("squeeze.axes", np.array(axes, dtype="<i8"))
-            self._node("Squeeze", [x, "squeeze.axes"], "squeeze", output=AUDIO_OUTPUT_NAME)
-
-    def _stage(self, x: str, stage: Stage, name: str) -> str:
-        x = self._conv(self._leaky_relu(x, LEAKY_RELU_SLOPE, stage.upsample), stage.upsample)
-        total = self._resblock(x, stage.resblocks[0])
-        for resblock in stage.resblocks[1:]:
-            total = self._node("Add", [total, self._resblock(x, resblock)], f"{resblock.name}.sum")
-        # The original sums first and divides then; multiplying by a rounded 1/3 would not be the same number.
-        self._initializer(f"{name}.num_kernels", np.array(len(stage.resblocks), dtype="<f4"))
-        return self._node("Div", [total, f"{name}.num_kernels"], f"{name}.mean")
-
-    def _resblock(self, x: str, resblock: Resblock) -> str:
-        for index, unit in enumerate(resblock.units):
-            y = x
-            for layer in unit:
-                y = self._conv(self._leaky_relu(y, LEAKY_RELU_SLOPE, layer), layer)
-            x = self._node("Add", [y, x], f"{resblock.name}.add.{index}")
-        return x
-
-    def _leaky_relu(self, x: str, slope: float, before: Layer) -> str:
-        return self._node("LeakyRelu", [x], f"{before.name}.leaky_relu", alpha=slope)
-
-    def _conv(self, x: str, layer: Layer) -> str:
-        ones, zeros = [1] * self._leading, [0] * self._leading
-        weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        inputs = [x, weight]
-        first, second, taps = layer.weight_shape
-        self._initializer(weight, self._float32(weight).reshape(first, second, *ones, taps))
-        if layer.name not in self._generator.graph.without_bias:
-            self._initializer(bias, self._float32(bias))
-            inputs.append(bias)
-        attributes: dict[str, Any] = {
-            # Optional in ONNX; the Ascend parser insists on it.
-            "kernel_shape": [*ones, layer.kernel_size],
-            "pads": [*zeros, layer.padding] * 2,
-            "dilations": [*ones, layer.dilation if isinstance(layer, Conv) else 1],
-            "strides": [*ones, layer.stride if isinstance(layer, ConvTranspose) else 1],
-            "group": 1,
-        }
-        return self._node(type(layer).__name__, inputs, layer.name, **attributes)
-
-    def _float32(self, name: str) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            array = self._generator.weights[name].astype("<f4")
-        if not np.isfinite(array).all():
-            raise ExportError(f"{name} holds values beyond float32 (3.4e38), the arithmetic of an exported model")
-        return array
-
-    def _initializer(self, name: str, array: np.ndarray) -> None:
-        from onnx import helper
-
-        tensor = self._graph.initializer.add()
-        tensor.name = name
-        tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
-        tensor.dims.extend(array.shape)
-        tensor.raw_data = array.tobytes()  # little-endian, as every array here is
-
-    def _node(self, op_type: str, inputs: list[str], name: str, *, output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        self._graph.node.append(helper.make_node(op_type, inputs, [output or name], name=name, **attributes))
-        return output or name
+        onnx.checker.check_model(os.fspath(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported model is not valid ONNX: {error}") from error

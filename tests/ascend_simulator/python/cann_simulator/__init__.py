@@ -3,4 +3,4 @@
 SIMULATED = True
 
 SIMULATED_TEXT = "simulated on CPU; not Ascend performance"
-"""Stands beside every figure; a test holds it to `hifigan_rt.benchmark.results.SIMULATED`."""
+"""Stands beside every figure; a test holds it to `hifigan_rt.tools.benchmark.results.SIMULATED`."""

@@ -1,0 +1,159 @@
+"""Finds the Ascend chips of this machine with the vendor's npu-smi, whose layouts differ by family and by release."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hifigan_rt.engines.ascend_runtime.tool_process import run_tool
+from hifigan_rt.errors import ToolFailed
+
+DEFAULT_TIMEOUT_SECONDS = 30.0
+"""npu-smi answers within a second or two; with a driver that hangs it never does."""
+
+WAY_OUT = "name the chip yourself, for example --soc Ascend310P3 ('npu-smi info' shows it without 'Ascend' before it)"
+
+_INCOMPLETE = "Ascend910"
+"""The name that 910_93 chips (A3) show for all their kinds; the board tells the rest."""
+
+_MAPPING_ROW = re.compile(r"\s*(\d+)\s+(\d+)\s+(\d+|-)\s+(\S.*?)\s*")
+_NAME_CELL = re.compile(r"\s*(\d+)\s+((?:Ascend\s?)?\d{3}[A-Za-z0-9_]*)\s*")
+_PCI_CELL = re.compile(r"\s*[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]\s*")
+_HEALTH_CELL = re.compile(r"\s*([A-Za-z]+)\s*")
+_BOARD_FIELD = re.compile(r"\s*(Chip Name|NPU Name)\s*:\s*(\S.*?)\s*")
+_DRIVER_TROUBLE = re.compile(r"dcmi module initialize failed|DrvMng\w* failed|ret is -8005|[Pp]ermission denied")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One chip, as the runtime numbers it."""
+
+    npu_id: int
+    """Of the board or module, as npu-smi takes it with -i."""
+    chip_id: int
+    logic_id: int
+    """The device id of the runtime (aclruntime, ais_bench)."""
+    name: str
+    """As npu-smi shows it, with "Ascend" before it."""
+    soc_version: str
+    """For atc's --soc_version; empty if npu-smi does not tell it whole."""
+    health: str = "unknown"
+    """OK, Warning, Alarm, Critical or UNKNOWN; "unknown" if the table was not readable."""
+
+
+def find_chips(timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[Chip, ...]:
+    """Ask npu-smi for the chips: its mapping first, then its table, and for incomplete names the board.
+
+    Raises:
+        ToolFailed: npu-smi is absent, hangs, has no access to the driver, or prints what is not understood. A model can
+            still be converted with `--soc`, and often still run.
+    """
+    program = shutil.which("npu-smi")
+    if program is None:
+        raise ToolFailed(f"npu-smi is not on the PATH, so the chip is not known: {WAY_OUT}")
+    mapping = _ask(program, ["-m"], timeout_seconds)
+    table = _ask(program, [], timeout_seconds)
+    shown = parse_table(table)
+    chips = parse_mapping(mapping)
+    health = {(chip.npu_id, chip.chip_id): chip.health for chip in shown}
+    chips = tuple(replace(chip, health=health.get((chip.npu_id, chip.chip_id), chip.health)) for chip in chips) or shown
+    if not chips:
+        raise ToolFailed(_explain(mapping + "\n" + table), output=mapping + "\n" + table)
+    return tuple(_complete(chip, program, timeout_seconds) for chip in chips)
+
+
+def choose_soc(chips: Sequence[Chip]) -> str:
+    """The one `soc_version` of these chips.
+
+    Raises:
+        ToolFailed: they differ, or npu-smi does not tell it.
+    """
+    versions = sorted({chip.soc_version for chip in chips})
+    if len(versions) == 1 and versions[0]:
+        return versions[0]
+    if "" in versions:
+        names = ", ".join(sorted({chip.name for chip in chips}))
+        raise ToolFailed(f"npu-smi calls the chip {names}, which several kinds share: {WAY_OUT}")
+    raise ToolFailed(f"chips of several kinds are here ({', '.join(versions)}): say with --soc which one is meant")
+
+
+def parse_mapping(text: str) -> tuple[Chip, ...]:
+    """Read `npu-smi info -m`: NPU ID, Chip ID, Chip Logic ID, Chip Name; controllers (Mcu) have no logic id."""
+    chips = []
+    for line in text.splitlines():
+        match = _MAPPING_ROW.fullmatch(line)
+        if match is not None and match[3] != "-":
+            chips.append(_chip(int(match[1]), int(match[2]), int(match[3]), match[4]))
+    return tuple(chips)
+
+
+def parse_table(text: str) -> tuple[Chip, ...]:
+    """Read the table of `npu-smi info`, which gives each chip two rows: name and health, then bus and load.
+
+    Column widths differ between releases; cells are told by what they hold. The rows of the process table below have a
+    process id where health stands.
+    """
+    chips: list[Chip] = []
+    pending: tuple[int, str, str] | None = None
+    for line in text.splitlines():
+        cells = line.strip().strip("|").split("|")
+        if not line.lstrip().startswith("|") or len(cells) < 3:
+            continue
+        name, health = _NAME_CELL.fullmatch(cells[0]), _HEALTH_CELL.fullmatch(cells[1])
+        if name is not None and health is not None:
+            pending = (int(name[1]), name[2], health[1])
+        elif pending is not None and _PCI_CELL.fullmatch(cells[1]):
+            npu_id, label, state = pending
+            numbers = [int(number) for number in cells[0].split() if number.isdecimal()]
+            # The second number is the device id where there is one; 910A and 910B leave the cell blank.
+            logic_id = numbers[1] if len(numbers) > 1 else len(chips)
+            chip = _chip(npu_id, numbers[0] if numbers else 0, logic_id, label)
+            chips.append(replace(chip, health=state))
+    return tuple(chips)
+
+
+def parse_board(text: str) -> str:
+    """The `soc_version` from `npu-smi info -t board`: chip name and NPU name joined; empty if one is not there."""
+    fields = {match[1]: match[2] for line in text.splitlines() if (match := _BOARD_FIELD.fullmatch(line))}
+    if not all(re.fullmatch(r"[A-Za-z0-9_ ]+", fields.get(name, "")) for name in ("Chip Name", "NPU Name")):
+        return ""
+    return f"{_with_ascend(fields['Chip Name'])}_{fields['NPU Name'].replace(' ', '')}"
+
+
+def _ask(program: str, arguments: Sequence[str], timeout_seconds: float) -> str:
+    """The output of `npu-smi info`, whatever the exit status: some releases fail and print the answer all the same."""
+    try:
+        return run_tool([program, "info", *arguments], timeout_seconds=timeout_seconds).output
+    except ToolFailed as error:
+        raise ToolFailed(f"{error}; the driver may hang: {WAY_OUT}", output=error.output) from error
+
+
+def _complete(chip: Chip, program: str, timeout_seconds: float) -> Chip:
+    if chip.soc_version:
+        return chip
+    for selection in (["-i", str(chip.npu_id), "-c", str(chip.chip_id)], ["-i", str(chip.npu_id)]):
+        soc_version = parse_board(_ask(program, ["-t", "board", *selection], timeout_seconds))
+        if soc_version:
+            return replace(chip, soc_version=soc_version)
+    return chip
+
+
+def _chip(npu_id: int, chip_id: int, logic_id: int, label: str) -> Chip:
+    name = _with_ascend(label)
+    return Chip(npu_id, chip_id, logic_id, name, "" if name == _INCOMPLETE else name)
+
+
+def _with_ascend(label: str) -> str:
+    return "Ascend" + label.replace(" ", "").removeprefix("Ascend")
+
+
+def _explain(output: str) -> str:
+    first = next((line.strip() for line in output.splitlines() if line.strip()), "nothing")
+    if _DRIVER_TROUBLE.search(output):
+        return (
+            f"npu-smi cannot reach the driver ({first}): the user may lack the right (group HwHiAiUser), or the "
+            f"container the devices (/dev/davinci*); {WAY_OUT}"
+        )
+    return f"npu-smi shows no chip that is understood; its first line is {first[:200]!r}: {WAY_OUT}"

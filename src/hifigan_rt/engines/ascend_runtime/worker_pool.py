@@ -1,0 +1,179 @@
+"""One worker per Ascend device, all fed from one queue."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.engines.ascend_runtime.failures import Situation
+from hifigan_rt.engines.ascend_runtime.worker_client import RuntimeInfo, Worker
+from hifigan_rt.errors import EngineError
+
+_CLOSE_TIMEOUT_S = 3.0
+"""How long a run may go on after close() before its process is ended."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one inference gave."""
+
+    output: np.ndarray
+    """float32, of the model's shape at that gear."""
+    compute_ns: int
+    """On the device, without the copies to it and back."""
+    device: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    mel: np.ndarray
+    done: Future[Run]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every worker of a pool is started with."""
+
+    situation: Situation
+    """Its device is replaced by each of the pool's."""
+    backend: str
+    """aclruntime or ais_bench."""
+    simulated: bool
+    """The .om is the simulator's; the runtime must be too."""
+    dynamic: bool
+    """The .om has gears."""
+    wanted_output: str
+    timeout_s: float
+
+
+class WorkerPool:
+    """Devices that take the next mel as soon as they are free. A worker that dies fails its mel and is replaced."""
+
+    def __init__(self, request: Request, devices: Sequence[int]) -> None:
+        """
+        Raises:
+            EngineError, EngineUnavailable: a worker could not be started, or its runtime refuses model or device.
+        """
+        self._request = request
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._serving = len(devices)
+        self._workers: dict[int, Worker] = {}
+        # Futures, not an executor: its threads would be waited for at the interpreter's end, whatever hangs.
+        started: list[Future[tuple[RuntimeInfo, dict[str, Any]]]] = [Future() for _ in devices]
+        self._threads = [
+            threading.Thread(target=self._serve, args=pair, name=f"hifigan-npu-{pair[0]}", daemon=True)
+            for pair in zip(devices, started, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+        try:
+            loaded = [future.result() for future in started]
+        except BaseException:
+            self.close()
+            raise
+        self.runtime, self.model = loaded[0]
+        """What runs below, and what it tells of the model: "inputs", each with name, shape and dtype, and "output"."""
+
+    def submit(self, mel: np.ndarray) -> Future[Run]:
+        """Have a batch of mels computed, float32 in the layout of the model's input and at a gear.
+
+        Raises:
+            EngineError: the pool is closed.
+        """
+        job = _Job(mel, Future())
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            self._jobs.put(job)
+        return job.done
+
+    def close(self) -> None:
+        """Let what runs come to its end, for a while, and free the devices; closing twice is allowed."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            if first:
+                for _ in self._threads:
+                    self._jobs.put(None)
+        deadline = time.monotonic() + _CLOSE_TIMEOUT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for worker in list(self._workers.values()):
+            worker.kill()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, device: int, started: Future[tuple[RuntimeInfo, dict[str, Any]]]) -> None:
+        try:
+            started.set_result(self._start(device))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            started.set_exception(error)
+            return
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._revive(device)
+            except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+                if self._leave(job):
+                    return
+                job.done.set_exception(error)
+                continue
+            try:
+                output, compute_ns = self._workers[device].run(job.mel, dynamic=self._request.dynamic)
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                job.done.set_exception(error)
+            else:
+                job.done.set_result(Run(output, compute_ns, device))
+            del job
+        self._workers[device].close()
+
+    def _revive(self, device: int) -> None:
+        if not self._workers[device].alive:
+            if self._closed:
+                raise _closed()
+            self._start(device)
+
+    def _leave(self, job: _Job) -> bool:
+        """Give up a device that no worker starts on, and its job to the others; False for the last device."""
+        with self._lock:
+            if self._serving == 1 or self._closed:
+                return False
+            self._serving -= 1
+            self._jobs.put(job)
+            return True
+
+    def _start(self, device: int) -> tuple[RuntimeInfo, dict[str, Any]]:
+        request = self._request
+        worker = Worker(replace(request.situation, device=device), request.timeout_s)
+        self._workers[device] = worker
+        try:
+            runtime = worker.open(request.backend)
+            self._check_simulated(runtime)
+            return runtime, worker.load(request.wanted_output)
+        except BaseException:
+            worker.close()
+            raise
+
+    def _check_simulated(self, runtime: RuntimeInfo) -> None:
+        model = str(self._request.situation.model)
+        if runtime.simulated and not self._request.simulated:
+            raise EngineError(
+                f"{model!r} was made for an Ascend chip, and the aclruntime of {self._request.situation.python!r} is "
+                "the simulator's: take the simulator off PYTHONPATH, or convert with its atc"
+            )
+        if self._request.simulated and not runtime.simulated:
+            raise EngineError(
+                f"{model!r} was made by the simulator and runs on no Ascend chip: convert the model again with the "
+                "vendor's atc ('hifigan export om')"
+            )
+
+
+def _closed() -> EngineError:
+    return EngineError("engine 'ascend' was closed while it ran: load the model again")

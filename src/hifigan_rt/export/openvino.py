@@ -1,0 +1,127 @@
+"""Writes a generator as OpenVINO IR, an .xml with its .bin, that was run and compared before it got its names."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.engines import check_engine
+from hifigan_rt.errors import ExportError
+from hifigan_rt.export.verification import (
+    LOWEST_SNR_DB,
+    VERIFICATION_FRAMES,
+    ExportReport,
+    verify_export,
+)
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, reason_of
+from hifigan_rt.graph import MAX_FRAMES, Generator
+from hifigan_rt.model.resolve import Model
+from hifigan_rt.system.files import atomic_paths
+
+LOWEST_SNR_DB_OF = {"float32": LOWEST_SNR_DB, "float16": 45.0}
+"""By the precision of the weights. float16 keeps 11 bits of each: 58.5 dB on the weights of ljspeech-v1; a wrong
+slope or a shifted tap stays far below 45."""
+
+MAX_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class OpenVinoSettings:
+    """How a generator is written."""
+
+    precision: str = "float32"
+    """Of the weights in the file; what a device computes in is chosen when the file is loaded."""
+    rank: int = 4
+    """4 takes mels as [B, M, 1, T], which is faster on CPUs; 3 as [B, M, T]."""
+    batch: int | None = None
+    """None leaves it open."""
+    frames: int | None = None
+    """None leaves it open."""
+
+    def check(self) -> None:
+        """Refuse what is not offered.
+
+        Raises:
+            ExportError: the text says what.
+        """
+        if self.precision not in LOWEST_SNR_DB_OF:
+            raise ExportError(
+                f"precision={self.precision!r} is not offered for weights: choose {', '.join(LOWEST_SNR_DB_OF)}; "
+                "bfloat16 arithmetic is chosen when the file is loaded"
+            )
+        for name, value, most in (("batch", self.batch, MAX_BATCH), ("frames", self.frames, MAX_FRAMES)):
+            if value is not None and not 1 <= value <= most:
+                raise ExportError(f"{name}={value} must be from 1 to {most}")
+
+
+def export_openvino(
+    generator: Generator,
+    mel: MelConfig | None,
+    path: Path,
+    settings: OpenVinoSettings | None = None,
+    *,
+    source: str = "",
+    verify: bool = True,
+) -> ExportReport:
+    """Write a generator as IR, and compare it with the reference.
+
+    Args:
+        generator: graph and weights.
+        mel: the mel settings for the metadata, None if unknown.
+        path: the .xml to write; the .bin goes beside it.
+        settings: see `OpenVinoSettings`.
+        source: where the weights came from, for the metadata.
+        verify: run the written files in OpenVINO and compare them with the float64 reference.
+
+    Returns:
+        The report; its size is that of both files.
+
+    Raises:
+        ExportError: a setting is not offered, or the files do not compute what the reference computes.
+        EngineUnavailable: OpenVINO is not installed.
+        OutputError: the files could not be written; what stood there before does so still.
+    """
+    started = time.perf_counter()
+    settings = settings or OpenVinoSettings()
+    settings.check()
+    if path.suffix.lower() != ".xml":
+        raise ExportError(f"output {str(path)!r} must end in .xml: the model is recognised by it when it is loaded")
+    check_engine("openvino")
+    weights_path = path.with_suffix(".bin")
+    with atomic_paths([weights_path, path]) as workplace:
+        written = workplace / path.name
+        _write(generator, mel, written, settings, source)
+        snr = None
+        if verify:
+            snr = verify_export(
+                "openvino",
+                Model(path.name, written, "openvino", None, None, None, openvino_path=written),
+                generator,
+                batch=settings.batch or 1,
+                frames=settings.frames or VERIFICATION_FRAMES,
+                lowest_snr_db=LOWEST_SNR_DB_OF[settings.precision],
+            )
+        size = sum(file.stat().st_size for file in (written, written.with_suffix(".bin")))
+    return ExportReport(path, snr, size, time.perf_counter() - started)
+
+
+def _write(generator: Generator, mel: MelConfig | None, path: Path, settings: OpenVinoSettings, source: str) -> None:
+    openvino = import_openvino()
+    serialised = build_onnx(generator, mel, rank=settings.rank, source=source).SerializeToString()
+    try:
+        # The metadata of the ONNX model become the IR's, under `framework`.
+        model = openvino_core().read_model(serialised)
+        del serialised  # as large as the file; verifying needs the room
+        model.set_friendly_name("hifigan")
+        model.set_rt_info(version("hifigan-rt"), ["hifigan_rt", "version"])
+        if settings.batch is not None or settings.frames is not None:
+            open_shape = (settings.batch or -1, generator.graph.num_mels, 1, settings.frames or -1)
+            model.reshape([size for axis, size in enumerate(open_shape) if settings.rank == 4 or axis != 2])
+        openvino.save_model(model, os.fspath(path), compress_to_fp16=settings.precision == "float16")
+    except (RuntimeError, ValueError) as error:
+        raise ExportError(f"OpenVINO could not write {path.name!r}: {reason_of(error)}") from error

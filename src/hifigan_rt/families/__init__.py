@@ -1,0 +1,1 @@
+"""Families of checkpoints: how each names its tensors and states its settings."""

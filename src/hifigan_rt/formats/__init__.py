@@ -1,0 +1,1 @@
+"""File formats of models, read and written; nothing in a file is executed."""

@@ -1,0 +1,14 @@
+"""Reads checkpoints without PyTorch and without running anything that they hold.
+
+    bytes --detect--> torch_files or safetensors_file --Tree--> reader --weight_norm--> {name: array}
+
+Both of PyTorch's serialisations are pickles; they are read by `pickle_machine`, which knows the few opcodes that
+torch.save writes and resolves no name outside `torch_objects`. Tensors stay descriptions (`tensors.LazyTensor`) until
+somebody needs their values, so that an optimiser's state beside the weights costs nothing.
+"""
+
+from __future__ import annotations
+
+from hifigan_rt.formats.checkpoint.reader import Checkpoint, read_checkpoint, read_tensors
+
+__all__ = ["Checkpoint", "read_checkpoint", "read_tensors"]

@@ -1,0 +1,330 @@
+"""A pickle interpreter for what torch.save writes, and nothing else.
+
+Python's own unpickler with a restricted `find_class` would leave it the choice of what to call, to allocate and to
+recurse into. This machine has no opcode that makes an object of a class: it builds containers, numbers and texts, and
+hands names, calls and persistent ids to `torch_objects`. Every length is checked against the bytes at hand before it
+is used, every step is counted, nothing recurses.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
+from hifigan_rt.formats.checkpoint.limits import MAX_INTEGER_BYTES, MAX_OPCODES
+
+
+class Objects(Protocol):
+    """What the machine asks of its owner."""
+
+    def find_global(self, module: str, name: str) -> object:
+        """Resolve a name or raise UnsafeCheckpoint."""
+
+    def call(self, function: object, arguments: object) -> object:
+        """Apply one of the objects that `find_global` gave."""
+
+    def persistent_load(self, key: object) -> object:
+        """Resolve a persistent id."""
+
+
+_BUILDERS = {0x6F: "OBJ", 0x81: "NEWOBJ", 0x92: "NEWOBJ_EX"}
+_EXTENSIONS = {0x82: ("EXT1", 1), 0x83: ("EXT2", 2), 0x84: ("EXT4", 4)}
+_INST = 0x69
+_STOP = 0x2E
+
+_KEY_TYPES = (str, int, float, bool, type(None))
+"""Tuples are no keys here: hashing a deeply nested one recurses in C without a limit."""
+
+_MAX_NAME_BYTES = 1024
+
+
+def unsafe(what: str) -> UnsafeCheckpoint:
+    """The refusal, with the name of what the file asked for."""
+    return UnsafeCheckpoint(
+        f"asks for {what}, which is not on the allow-list of tensor rebuilders; nothing was run. If you trust the "
+        "file, load it in PyTorch and save its state dict alone: torch.save({'generator': model.state_dict()}, path)"
+    )
+
+
+def describe(value: object) -> str:
+    """A short text for a value out of a file: never its whole repr, which the file could make endless."""
+    if isinstance(value, (str, bytes)):
+        return repr(value) if len(value) <= 80 else f"{value[:77]!r}..."
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    return getattr(type(value), "NOUN", f"a {type(value).__name__}")
+
+
+class PickleMachine:
+    """Runs the pickles of one buffer, one after another.
+
+    Args:
+        data: the bytes.
+        objects: resolves names, calls and persistent ids.
+        cut: the file goes on behind `data`, which holds as much of it as one pickle may take.
+    """
+
+    def __init__(self, data: bytes, objects: Objects, *, cut: bool = False) -> None:
+        self._data = data
+        self._objects = objects
+        self._cut = cut
+        self.position = 0
+        """Where the next pickle starts."""
+        self._steps = 0
+
+    def load(self) -> object:
+        """Run one pickle, up to its STOP.
+
+        Raises:
+            CheckpointError: truncated, damaged, over a limit, or with an opcode that torch.save does not write.
+            UnsafeCheckpoint: it asks for something that is not on the allow-list.
+        """
+        self._stack: list[Any] = []
+        self._marks: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+        data, end = self._data, len(self._data)
+        while True:
+            if self.position >= end:
+                self._take(1)
+            opcode = data[self.position]
+            self.position += 1
+            self._steps += 1
+            if self._steps > MAX_OPCODES:
+                raise CheckpointError(
+                    f"has a pickle of more than {MAX_OPCODES} steps: a HiFi-GAN checkpoint takes 8000"
+                )
+            if opcode == _STOP:
+                value = self._pop()
+                if self._stack or self._marks:
+                    raise CheckpointError(
+                        f"is damaged: its pickle stops at byte {self.position} with objects left over"
+                    )
+                return value
+            handler = _HANDLERS.get(opcode)
+            if handler is None:
+                raise self._refuse(opcode)
+            handler(self)
+
+    def _refuse(self, opcode: int) -> CheckpointError:
+        if opcode in _BUILDERS:
+            return unsafe(f"an object made by the opcode {_BUILDERS[opcode]}")
+        if opcode in _EXTENSIONS:
+            name, width = _EXTENSIONS[opcode]
+            return unsafe(f"the extension code {int.from_bytes(self._take(width), 'little')} (opcode {name})")
+        if opcode == _INST:
+            return unsafe(f"{self._line()}.{self._line()} (opcode INST)")
+        return CheckpointError(
+            f"is damaged, or not written by torch.save with pickle protocol 2 to 5: opcode 0x{opcode:02x} "
+            f"at byte {self.position - 1} of its pickle"
+        )
+
+    def _take(self, length: int) -> bytes:
+        end = self.position + length
+        left = len(self._data) - self.position
+        if length > left:
+            if self._cut:
+                raise CheckpointError(f"has a pickle of more than {len(self._data)} bytes, tensors not counted")
+            raise CheckpointError(
+                f"is truncated: its pickle asks for {length} bytes at byte {self.position}, and {left} are left"
+            )
+        taken = self._data[self.position : end]
+        self.position = end
+        return taken
+
+    def _line(self) -> str:
+        end = self._data.find(b"\n", self.position, self.position + _MAX_NAME_BYTES)
+        if end < 0:
+            raise CheckpointError(f"is damaged: no name at byte {self.position} of its pickle")
+        line = self._data[self.position : end]
+        self.position = end + 1
+        return self._decode(line)
+
+    def _decode(self, raw: bytes) -> str:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"is damaged: text at byte {self.position} of its pickle is not UTF-8") from error
+
+    def _pop(self) -> Any:
+        if not self._stack:
+            raise CheckpointError(f"is damaged: its pickle takes from an empty stack at byte {self.position}")
+        return self._stack.pop()
+
+    def _top(self, kind: type, what: str) -> Any:
+        if not self._stack or type(self._stack[-1]) is not kind:
+            raise CheckpointError(f"is damaged: its pickle adds {what} at byte {self.position} to something else")
+        return self._stack[-1]
+
+    def _pop_mark(self) -> list[Any]:
+        if not self._marks:
+            raise CheckpointError(f"is damaged: its pickle has no mark to return to at byte {self.position}")
+        items = self._stack
+        self._stack = self._marks.pop()
+        return items
+
+    def _unsigned(self, width: int) -> int:
+        return int.from_bytes(self._take(width), "little")
+
+    # One method per opcode from here on; the names are those of Python's pickletools.
+
+    def _proto(self) -> None:
+        version = self._unsigned(1)
+        if not 2 <= version <= 5:
+            raise CheckpointError(f"is damaged, or written with pickle protocol {version}: 2 to 5 are read")
+
+    def _frame(self) -> None:
+        length = self._unsigned(8)
+        if length > len(self._data) - self.position:
+            # The frame tells nothing that the opcodes do not; only the claim is checked.
+            self._take(length)
+
+    def _mark(self) -> None:
+        self._marks.append(self._stack)
+        self._stack = []
+
+    def _long1(self) -> None:
+        self._integer(self._unsigned(1))
+
+    def _long4(self) -> None:
+        self._integer(self._unsigned(4))
+
+    def _integer(self, width: int) -> None:
+        if width > MAX_INTEGER_BYTES:
+            raise CheckpointError(f"holds an integer of {width} bytes: at most {MAX_INTEGER_BYTES}")
+        self._stack.append(int.from_bytes(self._take(width), "little", signed=True))
+
+    def _binint(self) -> None:
+        self._stack.append(int.from_bytes(self._take(4), "little", signed=True))
+
+    def _binfloat(self) -> None:
+        self._stack.append(struct.unpack(">d", self._take(8))[0])
+
+    def _stack_global(self) -> None:
+        name, module = self._pop(), self._pop()
+        if type(name) is not str or type(module) is not str:
+            raise unsafe(f"the global {describe(module)}.{describe(name)}, whose names are no texts")
+        self._stack.append(self._objects.find_global(module, name))
+
+    def _global(self) -> None:
+        module, name = self._line(), self._line()
+        self._stack.append(self._objects.find_global(module, name))
+
+    def _reduce(self) -> None:
+        arguments, function = self._pop(), self._pop()
+        self._stack.append(self._objects.call(function, arguments))
+
+    def _build(self) -> None:
+        # Only OrderedDict has a state (a module's _metadata: versions of its layers); it is of no use here.
+        state = self._pop()
+        target = self._top(dict, "a state")
+        if type(state) is not dict:
+            raise CheckpointError(
+                f"is damaged: its pickle sets the state of a {type(target).__name__} to {describe(state)}"
+            )
+
+    def _binpersid(self) -> None:
+        self._stack.append(self._objects.persistent_load(self._pop()))
+
+    def _append(self) -> None:
+        value = self._pop()
+        self._top(list, "an item").append(value)
+
+    def _appends(self) -> None:
+        items = self._pop_mark()
+        self._top(list, "items").extend(items)
+
+    def _setitem(self) -> None:
+        value, key = self._pop(), self._pop()
+        self._set(self._top(dict, "an entry"), key, value)
+
+    def _setitems(self) -> None:
+        items = self._pop_mark()
+        if len(items) % 2:
+            raise CheckpointError(f"is damaged: its pickle has a key without a value at byte {self.position}")
+        target = self._top(dict, "entries")
+        for i in range(0, len(items), 2):
+            self._set(target, items[i], items[i + 1])
+
+    def _set(self, target: dict[Any, Any], key: object, value: object) -> None:
+        if type(key) not in _KEY_TYPES or (type(key) is int and key.bit_length() > 63):
+            # Larger integers can be chosen so that all their hashes collide.
+            raise CheckpointError(f"has {describe(key)} as the key of a dictionary")
+        target[key] = value
+
+    def _tuple_of(self, length: int) -> None:
+        items = [self._pop() for _ in range(length)]
+        self._stack.append(tuple(reversed(items)))
+
+    def _tuple(self) -> None:
+        items = self._pop_mark()
+        self._stack.append(tuple(items))
+
+    def _memoize(self, index: int) -> None:
+        if not self._stack:
+            raise CheckpointError(f"is damaged: its pickle remembers nothing at byte {self.position}")
+        self._memo[index] = self._stack[-1]
+
+    def _recall(self, index: int) -> None:
+        if index not in self._memo:
+            raise CheckpointError(f"is damaged: its pickle recalls object {index}, which it never remembered")
+        self._stack.append(self._memo[index])
+
+
+def _constant(value: object) -> Callable[[PickleMachine], None]:
+    return lambda machine: machine._stack.append(value)
+
+
+def _text(width: int) -> Callable[[PickleMachine], None]:
+    return lambda machine: machine._stack.append(machine._decode(machine._take(machine._unsigned(width))))
+
+
+def _bytes(width: int) -> Callable[[PickleMachine], None]:
+    return lambda machine: machine._stack.append(machine._take(machine._unsigned(width)))
+
+
+_HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
+    0x80: PickleMachine._proto,
+    0x95: PickleMachine._frame,
+    0x28: PickleMachine._mark,
+    0x4E: _constant(None),
+    0x88: _constant(True),  # noqa: FBT003
+    0x89: _constant(False),  # noqa: FBT003
+    0x4A: PickleMachine._binint,
+    0x4B: lambda machine: machine._stack.append(machine._unsigned(1)),
+    0x4D: lambda machine: machine._stack.append(machine._unsigned(2)),
+    0x8A: PickleMachine._long1,
+    0x8B: PickleMachine._long4,
+    0x47: PickleMachine._binfloat,
+    0x8C: _text(1),
+    0x58: _text(4),
+    0x8D: _text(8),
+    # Python 2 wrote its texts so, and PyTorch reads them as UTF-8 too.
+    0x55: _text(1),
+    0x54: _text(4),
+    0x43: _bytes(1),
+    0x42: _bytes(4),
+    0x8E: _bytes(8),
+    0x5D: lambda machine: machine._stack.append([]),
+    0x7D: lambda machine: machine._stack.append({}),
+    0x29: _constant(()),
+    0x61: PickleMachine._append,
+    0x65: PickleMachine._appends,
+    0x73: PickleMachine._setitem,
+    0x75: PickleMachine._setitems,
+    0x74: PickleMachine._tuple,
+    0x85: lambda machine: machine._tuple_of(1),
+    0x86: lambda machine: machine._tuple_of(2),
+    0x87: lambda machine: machine._tuple_of(3),
+    0x71: lambda machine: machine._memoize(machine._unsigned(1)),
+    0x72: lambda machine: machine._memoize(machine._unsigned(4)),
+    0x94: lambda machine: machine._memoize(len(machine._memo)),
+    0x68: lambda machine: machine._recall(machine._unsigned(1)),
+    0x6A: lambda machine: machine._recall(machine._unsigned(4)),
+    0x63: PickleMachine._global,
+    0x93: PickleMachine._stack_global,
+    0x52: PickleMachine._reduce,
+    0x62: PickleMachine._build,
+    0x51: PickleMachine._binpersid,
+}

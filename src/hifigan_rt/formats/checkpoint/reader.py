@@ -1,0 +1,190 @@
+"""The two doors of this room: a checkpoint's folded weights, and any file's tree of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
+from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.formats.checkpoint.detect import detect_format
+from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH, MAX_NODES
+from hifigan_rt.formats.checkpoint.pickle_machine import describe
+from hifigan_rt.formats.checkpoint.safetensors_file import read_safetensors
+from hifigan_rt.formats.checkpoint.tensors import LazyTensor, TensorLoader
+from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zip
+from hifigan_rt.formats.checkpoint.torch_objects import Dtype
+from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold, plan_folding
+
+_TRAINING_KEYS = {"mpd", "msd", "optim_g", "optim_d"}
+"""Of the original's do_* files (jik876/hifi-gan: train.py)."""
+
+_PREFIX = "module."
+"""torch.nn.parallel.DistributedDataParallel puts it before every name."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator's parameters with weight norm folded, under the original's names."""
+
+    weights: dict[str, np.ndarray] = field(repr=False)
+    """Names such as `conv_pre.weight` and `resblocks.3.convs1.0.bias`."""
+    config: dict[str, object] | None
+    """The config.json in a safetensors file's metadata; None if there is none."""
+    format: str
+    """torch-zip, torch-legacy or safetensors."""
+    notes: tuple[str, ...]
+    """What was assumed or left out, one sentence each."""
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the generator of a checkpoint, in any of the three formats; PyTorch is not needed and nothing is run.
+
+    Raises:
+        CheckpointError: not a checkpoint, not one of a generator, damaged, or over the limits.
+        UnsafeCheckpoint: it asks for something outside the allow-list.
+    """
+    with _named(path), open_source(path) as source:
+        tree = _read_tree(source)
+        tensors, notes = _select_generator(tree.root)
+        weights = _fold_all(tensors, tree.loader)
+        return Checkpoint(weights, tree.config, tree.format, tree.notes + notes)
+
+
+def read_tensors(path: Path) -> object:
+    """Read everything that a PyTorch or safetensors file holds, as torch.load gives it.
+
+    Returns:
+        Dictionaries, lists, tuples, numbers and texts, with an array in place of each tensor: C-contiguous, bfloat16
+        widened to float32. A torch.Size is a tuple, a torch.device and a torch.dtype are texts.
+
+    Raises:
+        CheckpointError, UnsafeCheckpoint: as for `read_checkpoint`.
+    """
+    with _named(path), open_source(path) as source:
+        tree = _read_tree(source)
+        return _TreeBuilder(tree.loader).build(tree.root)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnsafeCheckpoint as error:
+        raise UnsafeCheckpoint(f"{str(path)!r} {error}") from error.__cause__
+    except CheckpointError as error:
+        raise CheckpointError(f"{str(path)!r} {error}") from error.__cause__
+    except MemoryError as error:
+        raise CheckpointError(f"{str(path)!r} needs more memory than this process may have") from error
+
+
+def _read_tree(source: ByteSource) -> Tree:
+    kind = detect_format(source)
+    if kind == "torch-zip":
+        return read_zip(source)
+    return read_safetensors(source) if kind == "safetensors" else read_legacy(source)
+
+
+def _select_generator(root: object) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
+    if not isinstance(root, dict):
+        raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
+    state: object = root
+    if "generator" in root:
+        state = root["generator"]
+    elif not any(isinstance(value, LazyTensor) for value in root.values()):
+        if root.keys() & _TRAINING_KEYS:
+            raise CheckpointError(
+                f"is the discriminators and optimisers of a training run (a do_* file), with the keys "
+                f"{_list_keys(root)}: the generator is in the g_* file beside it"
+            )
+        raise CheckpointError(
+            f"holds no generator: a key 'generator' or bare weights are needed, its keys are {_list_keys(root)}"
+        )
+    if not isinstance(state, dict) or not any(isinstance(value, LazyTensor) for value in state.values()):
+        found = _list_keys(state) if isinstance(state, dict) else describe(state)
+        raise CheckpointError(f"holds no weights under its key 'generator', but {found}")
+    tensors: dict[str, LazyTensor] = {}
+    notes = []
+    for name, value in state.items():
+        if not isinstance(value, LazyTensor):
+            notes.append(f"left out entry {describe(name)}, which is {describe(value)} and no tensor")
+        elif not isinstance(name, str):
+            notes.append(f"left out the tensor of entry {describe(name)}, whose name is no text")
+        else:
+            tensors[name] = value
+    if all(name.startswith(_PREFIX) for name in tensors):
+        tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
+        notes.append(f"removed the prefix {_PREFIX!r} from all {len(tensors)} names")
+    return tensors, tuple(notes)
+
+
+def _list_keys(mapping: dict[object, object]) -> str:
+    keys = [describe(key) for key in list(mapping)[:10]]
+    return ", ".join(keys) + (f" and {len(mapping) - 10} more" if len(mapping) > 10 else "") if keys else "nothing"
+
+
+def _fold_all(tensors: dict[str, LazyTensor], loader: TensorLoader) -> dict[str, np.ndarray]:
+    # Layer by layer, so that no more than one layer is held in both forms.
+    weights: dict[str, np.ndarray] = {}
+    for name, origin in plan_folding(tensors).items():
+        if isinstance(origin, NormedWeight):
+            g, v = loader.load(tensors[origin.g]), loader.load(tensors[origin.v])
+            if v.itemsize < np.float32().itemsize:
+                # Folding makes a float32 array of it and drops the other.
+                loader.claim(4 * v.size)
+                loader.release(v)
+            weights[name] = fold(g, v, origin)
+            loader.release(g)
+        else:
+            weights[name] = loader.load(tensors[origin])
+    return weights
+
+
+class _TreeBuilder:
+    """Replaces lazy tensors by arrays, each once however often it is reached."""
+
+    def __init__(self, loader: TensorLoader) -> None:
+        self._loader = loader
+        self._done: dict[int, tuple[object, int]] = {}
+        """By identity: the finished object, and how many objects a walk through it meets."""
+        self._open: set[int] = set()
+
+    def build(self, root: object) -> object:
+        return self._build(root, 0)[0]
+
+    def _build(self, value: object, depth: int) -> tuple[object, int]:
+        if value is None or isinstance(value, (bool, int, float, str, bytes)):
+            return value, 1
+        key = id(value)
+        if key in self._done:
+            return self._done[key]
+        if key in self._open:
+            raise CheckpointError(f"holds {describe(value)} that contains itself")
+        if depth > MAX_DEPTH:
+            raise CheckpointError(f"holds more than {MAX_DEPTH} containers within each other")
+        self._open.add(key)
+        result = self._build_new(value, depth + 1)
+        self._open.remove(key)
+        if result[1] > MAX_NODES:
+            raise CheckpointError(f"holds more than {MAX_NODES} objects, counted as often as they are reached")
+        self._done[key] = result
+        return result
+
+    def _build_new(self, value: object, depth: int) -> tuple[object, int]:
+        if isinstance(value, LazyTensor):
+            return self._loader.load(value), 1
+        if isinstance(value, dict):
+            entries = {name: self._build(item, depth) for name, item in value.items()}
+            return {name: item for name, (item, _) in entries.items()}, 1 + sum(n for _, n in entries.values())
+        if isinstance(value, (list, tuple)):
+            items = [self._build(item, depth) for item in value]
+            finished: list[object] = [item for item, _ in items]
+            count = 1 + sum(n for _, n in items)
+            return (finished if isinstance(value, list) else tuple(finished)), count
+        if isinstance(value, Dtype):
+            return f"torch.{value.name}", 1
+        raise CheckpointError(f"holds {describe(value)} of PyTorch's where a tensor, a number or a text is expected")

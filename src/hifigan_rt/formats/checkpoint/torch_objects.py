@@ -1,0 +1,251 @@
+"""The allow-list: every name that a checkpoint may use, and what is done instead of what it names.
+
+None of PyTorch's functions are called, since PyTorch is not here: a tensor becomes a `LazyTensor`, an OrderedDict a
+dict, a device its text. The forms are those of torch/_utils.py and torch/serialization.py, versions 0.4 to 2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint.limits import MAX_DIMENSIONS, MAX_TENSORS
+from hifigan_rt.formats.checkpoint.pickle_machine import describe, unsafe
+from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Storage
+
+_MAX_COUNT = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Dtype:
+    """torch.float32 and the like."""
+
+    NOUN: ClassVar[str] = "a torch.dtype"
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageType:
+    """torch.FloatStorage and the like."""
+
+    NOUN: ClassVar[str] = "a storage type"
+
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilder:
+    """A name on the allow-list that may be called."""
+
+    NOUN: ClassVar[str] = "a function"
+
+    name: str
+    smallest: int
+    largest: int
+    """Number of arguments."""
+    run: Callable[..., object]
+
+
+def _count(value: object, what: str) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_COUNT:
+        raise CheckpointError(f"is damaged: {what} of a tensor is {describe(value)}")
+    return value
+
+
+def _counts(values: object, what: str) -> tuple[int, ...]:
+    if type(values) not in (tuple, list):
+        raise CheckpointError(f"is damaged: {what} of a tensor is {describe(values)}")
+    items: tuple[object, ...] = tuple(values)  # type: ignore[arg-type] # a tuple or a list, by the check above
+    if len(items) > MAX_DIMENSIONS:
+        raise CheckpointError(f"is damaged: a tensor has {len(items)} dimensions: at most {MAX_DIMENSIONS}")
+    return tuple(_count(item, what) for item in items)
+
+
+def make_tensor(storage: object, offset: object, shape: object, strides: object, dtype: str | None) -> LazyTensor:
+    """Describe a view into a storage, checked to lie in it.
+
+    Raises:
+        CheckpointError: an argument has the wrong type, or the view reaches out of its storage.
+    """
+    if type(storage) is not Storage:
+        raise CheckpointError(f"is damaged: a tensor looks into {describe(storage)} instead of a storage")
+    first, lengths, steps = _count(offset, "the offset"), _counts(shape, "the shape"), _counts(strides, "the stride")
+    if len(lengths) != len(steps):
+        raise CheckpointError(f"is damaged: a tensor has shape {list(lengths)} and stride {list(steps)}")
+    tensor = LazyTensor(storage, dtype or storage.dtype, first, lengths, steps)
+    size = tensor.size
+    if size:
+        itemsize = DTYPES[tensor.dtype].itemsize
+        last = first + sum((length - 1) * step for length, step in zip(lengths, steps, strict=True))
+        available = storage.usable * DTYPES[storage.dtype].itemsize
+        if (last + 1) * itemsize > available or size > _MAX_COUNT:
+            raise CheckpointError(
+                f"is damaged: a tensor of shape {list(lengths)}, stride {list(steps)} and offset {first} reaches out "
+                f"of its storage {describe(storage.key)}, which has {available // itemsize} elements"
+            )
+    return tensor
+
+
+def _rebuild_tensor(storage: object, offset: object, shape: object, strides: object) -> LazyTensor:
+    return make_tensor(storage, offset, shape, strides, None)
+
+
+def _rebuild_tensor_v2(
+    storage: object, offset: object, shape: object, strides: object, _grad: object, _hooks: object,
+    metadata: object = None,
+) -> LazyTensor:  # fmt: skip
+    _check_metadata(metadata)
+    return make_tensor(storage, offset, shape, strides, None)
+
+
+def _rebuild_tensor_v3(
+    storage: object, offset: object, shape: object, strides: object, _grad: object, _hooks: object, dtype: object,
+    metadata: object = None,
+) -> LazyTensor:  # fmt: skip
+    _check_metadata(metadata)
+    if type(dtype) is not Dtype or dtype.name not in DTYPES:
+        name = f"torch.{dtype.name}" if type(dtype) is Dtype else describe(dtype)
+        raise CheckpointError(f"holds a tensor of {name}, which NumPy has no type for: convert it to torch.float32")
+    return make_tensor(storage, offset, shape, strides, dtype.name)
+
+
+def _check_metadata(metadata: object) -> None:
+    # The conj and neg bits of a lazily conjugated tensor: its bytes are not its values.
+    if metadata:
+        raise CheckpointError("holds a tensor with a conj or neg bit: save tensor.resolve_conj().resolve_neg()")
+
+
+def _rebuild_parameter(tensor: object, _grad: object, _hooks: object, _state: object = None) -> LazyTensor:
+    if type(tensor) is not LazyTensor:
+        raise CheckpointError(f"is damaged: a parameter is made of {describe(tensor)}")
+    return tensor
+
+
+def _rebuild_ordered_dict() -> dict[Any, Any]:
+    return {}
+
+
+def _rebuild_size(lengths: object = ()) -> tuple[int, ...]:
+    return _counts(lengths, "torch.Size")
+
+
+def _rebuild_device(kind: object, index: object = None) -> str:
+    if type(kind) is not str or (index is not None and type(index) is not int):
+        raise CheckpointError(f"is damaged: a torch.device is made of {describe(kind)} and {describe(index)}")
+    return kind if index is None else f"{kind}:{index}"
+
+
+_STORAGE_TYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "UntypedStorage": "uint8",
+}
+
+_OTHER_DTYPES = ("float8_e4m3fn", "float8_e5m2", "complex32")
+"""Resolved, so that the error names the tensor's type and not a refused name."""
+
+ALLOWED: Mapping[tuple[str, str], object] = {
+    ("collections", "OrderedDict"): Rebuilder("collections.OrderedDict", 0, 0, _rebuild_ordered_dict),
+    ("torch._utils", "_rebuild_tensor"): Rebuilder("torch._utils._rebuild_tensor", 4, 4, _rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): Rebuilder("torch._utils._rebuild_tensor_v2", 6, 7, _rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_tensor_v3"): Rebuilder("torch._utils._rebuild_tensor_v3", 7, 8, _rebuild_tensor_v3),
+    ("torch._utils", "_rebuild_parameter"): Rebuilder("torch._utils._rebuild_parameter", 3, 3, _rebuild_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): Rebuilder(
+        "torch._utils._rebuild_parameter_with_state", 4, 4, _rebuild_parameter
+    ),
+    ("torch", "Size"): Rebuilder("torch.Size", 0, 1, _rebuild_size),
+    ("torch", "device"): Rebuilder("torch.device", 1, 2, _rebuild_device),
+    ("torch.storage", "UntypedStorage"): StorageType("uint8"),
+    **{("torch", name): StorageType(dtype) for name, dtype in _STORAGE_TYPES.items()},
+    **{("torch", name): Dtype(name) for name in (*DTYPES, *_OTHER_DTYPES)},
+}
+"""Everything that resolves, by module and name exactly as the pickle spells them."""
+
+
+class TorchObjects:
+    """Resolves a checkpoint's names, calls and persistent ids; keeps the storages that it mentions."""
+
+    def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
+        """Root storages by key."""
+        self._tensors = 0
+
+    def find_global(self, module: str, name: str) -> object:
+        """Resolve a name.
+
+        Raises:
+            UnsafeCheckpoint: it is not on the allow-list.
+        """
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            full = f"{module}.{name}"
+            raise unsafe(full if full.isprintable() and len(full) <= 200 else describe(full)) from None
+
+    def call(self, function: object, arguments: object) -> object:
+        """Run a rebuilder.
+
+        Raises:
+            CheckpointError: not a rebuilder, the wrong arguments, or too many tensors.
+        """
+        if type(function) is not Rebuilder:
+            raise unsafe(f"a call of {describe(function)}")
+        if type(arguments) is not tuple or not function.smallest <= len(arguments) <= function.largest:
+            raise CheckpointError(f"is damaged: {function.name} is called with {_describe_arguments(arguments)}")
+        value = function.run(*arguments)
+        if type(value) is LazyTensor:
+            self._tensors += 1
+            if self._tensors > MAX_TENSORS:
+                raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: a HiFi-GAN checkpoint has about 234")
+        return value
+
+    def persistent_load(self, key: object) -> Storage:
+        """Resolve ('storage', type, key, location, number of elements), and a sixth entry in the older format.
+
+        Raises:
+            CheckpointError: it is something else, or contradicts an earlier one of the same key.
+        """
+        if type(key) is not tuple or len(key) not in (5, 6) or key[0] != "storage":
+            kind = describe(key[0]) if type(key) is tuple and key else describe(key)
+            raise CheckpointError(f"refers to {kind} instead of a storage: save the state dict, not the whole model")
+        _, kind, name, location, size = key[:5]
+        if type(kind) is not StorageType or type(name) is not str or type(location) is not str:
+            raise CheckpointError("is damaged: its pickle describes a storage by values of the wrong type")
+        root = Storage(name, kind.dtype, _count(size, "the storage size"))
+        known = self.storages.setdefault(name, root)
+        if known != root:
+            raise CheckpointError(
+                f"is damaged: storage {describe(name)} is {known.size} x {known.dtype} in one place and "
+                f"{root.size} x {root.dtype} in another"
+            )
+        view = key[5] if len(key) == 6 else None
+        return root if view is None else _view_of(root, view)
+
+
+def _view_of(root: Storage, view: object) -> Storage:
+    if type(view) is not tuple or len(view) != 3:
+        raise CheckpointError(f"is damaged: a view of storage {describe(root.key)} is {describe(view)}")
+    first, size = _count(view[1], "the storage offset"), _count(view[2], "the storage size")
+    if first + size > root.size:
+        raise CheckpointError(
+            f"is damaged: a view of storage {describe(root.key)} takes the elements {first} to {first + size} "
+            f"and it has {root.size}"
+        )
+    return Storage(root.key, root.dtype, root.size, first, size)
+
+
+def _describe_arguments(arguments: object) -> str:
+    return f"{len(arguments)} arguments" if type(arguments) is tuple else describe(arguments)

@@ -1,0 +1,87 @@
+"""Finds out what the dimensions of a foreign model's mel input are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.graph_value import GraphValue, listed
+
+MelAxis = Literal["B", "M", "1", "T"]
+"""Batch, mel bands, a dimension of size 1, frames."""
+
+Shape = tuple[int | None, ...]
+
+_CANDIDATES: dict[int, tuple[tuple[MelAxis, ...], ...]] = {
+    2: (("M", "T"), ("T", "M")),
+    3: (("B", "M", "T"), ("B", "T", "M")),
+    4: (("B", "M", "1", "T"), ("B", "1", "M", "T"), ("B", "1", "T", "M"), ("B", "T", "1", "M")),
+}
+"""The layouts that exporters of vocoders use, by rank, the likeliest first: it wins where the shape leaves it open."""
+
+
+def settle_mel_input(
+    inputs: Sequence[GraphValue], stated: int | None, conv_channels: int | None
+) -> tuple[int | None, tuple[MelAxis, ...] | None]:
+    """The mel bands of a model, and what each dimension of its input is; None for what is not known.
+
+    Args:
+        inputs: those that must be fed.
+        stated: the bands that the file's metadata name.
+        conv_channels: see `find_num_mels`.
+
+    Raises:
+        CheckpointError: the metadata contradict the inputs.
+    """
+    shape = inputs[0].shape if len(inputs) == 1 else None
+    num_mels = stated or find_num_mels(shape, conv_channels)
+    axes = None if shape is None else find_mel_axes(shape, num_mels)
+    if stated is not None and axes is None:
+        raise CheckpointError(
+            f"its metadata say num_mels={stated}, which its inputs do not take ({listed(inputs)}): export the model "
+            "again"
+        )
+    return num_mels, axes
+
+
+def find_num_mels(shape: Shape | None, conv_channels: int | None) -> int | None:
+    """The mel bands of an input.
+
+    Args:
+        shape: of the input, None for dynamic dimensions.
+        conv_channels: input channels of the first convolution, which takes the mel in every HiFi-GAN.
+    """
+    inner = () if shape is None else shape[1:] if len(shape) > 2 else shape
+    if conv_channels is not None and conv_channels > 1 and (conv_channels in inner or None in inner):
+        return conv_channels
+    fixed = [size for size in inner if size is not None and size > 1]
+    # With two fixed dimensions one is the number of frames, and nothing tells which.
+    return fixed[0] if len(fixed) == 1 else None
+
+
+def find_mel_axes(shape: Shape, num_mels: int | None) -> tuple[MelAxis, ...] | None:
+    """What each dimension is, or None if no layout fits."""
+    ratings = [(_rate(shape, axes, num_mels), axes) for axes in _CANDIDATES.get(len(shape), ())]
+    possible = [rating for rating in ratings if rating[0] is not None]
+    # max keeps the first of equals, which is the likeliest layout.
+    return max(possible, key=lambda rating: rating[0] or 0)[1] if possible else None
+
+
+def _rate(shape: Shape, axes: tuple[MelAxis, ...], num_mels: int | None) -> int | None:
+    """How much the shape speaks for a layout; None if it speaks against it."""
+    rating = 0
+    if shape[axes.index("M")] is None and shape[axes.index("T")] is not None:
+        return None  # no exporter fixes the frames and leaves the bands open
+    for size, axis in zip(shape, axes, strict=True):
+        if axis == "T" and size is None:
+            rating += 1
+        elif axis == "1" and size is not None:
+            if size != 1:
+                return None
+            rating += 1
+        elif axis == "M" and size is not None:
+            if num_mels is not None and size != num_mels:
+                return None
+            rating += 2
+    return rating

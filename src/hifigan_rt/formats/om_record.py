@@ -1,0 +1,144 @@
+"""The JSON beside an .om file: where it came from, and the config, which the container itself does not carry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hifigan_rt.config import ModelConfig
+from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.formats.config_json import config_to_dict, parse_config
+from hifigan_rt.system.files import atomic_writer
+
+FORMAT = 1
+_KIND = "hifigan-rt om"
+_MAX_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class OmRecord:
+    """What is known of one .om file."""
+
+    source: str
+    """The model that it was made from: a known name or a file name."""
+    config: ModelConfig
+    batch: int
+    mel_lengths: tuple[int, ...]
+    """The gears in frames, ascending; one for a static model."""
+    rank: int
+    """3 takes mels as [B, M, T], 4 as [B, M, 1, T]."""
+    input_name: str
+    soc_version: str
+    precision_mode: str
+    """As given to atc; empty if atc's default was left."""
+    command: str
+    """Of atc, as it was run in the folder of the ONNX file."""
+    simulated: bool
+    om_sha256: str
+    onnx_sha256: str
+    onnx_snr_db: float | None
+    """Of the ONNX file against the float64 reference; on the chip it is unknown until a benchmark ran there."""
+    versions: Mapping[str, str]
+    """Of the programs that took part, by name: hifigan-rt, onnx, atc."""
+    created: str
+    """UTC, ISO 8601."""
+
+
+def record_path(om_path: Path) -> Path:
+    """Where the record of an .om file is: `x.json` beside `x.om`."""
+    return om_path.with_suffix(".json")
+
+
+def write_record(record: OmRecord, path: Path) -> None:
+    """Write a record as JSON.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    values = {"kind": _KIND, "format": FORMAT} | asdict(record) | {"config": config_to_dict(record.config)}
+    with atomic_writer(path) as file:
+        file.write((json.dumps(values, indent=2, ensure_ascii=True) + "\n").encode())
+
+
+def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
+    """Read the record beside an .om file; None if there is none, or a JSON file of another kind.
+
+    Args:
+        om_path: the .om file.
+        verify: compare its sha256 with the record's, which takes about a second per gigabyte.
+
+    Raises:
+        CheckpointError: the record is damaged, or it is another file's.
+    """
+    path = record_path(om_path)
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+        values = json.loads(raw) if len(raw) <= _MAX_BYTES else None
+    except OSError as error:
+        raise CheckpointError(f"record {str(path)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"record {str(path)!r} is not JSON ({error}): remove it, or convert again") from error
+    if not isinstance(values, dict) or values.get("kind") != _KIND:
+        return None
+    record = _parse(values, path)
+    if verify and sha256_of(om_path) != record.om_sha256:
+        raise CheckpointError(
+            f"record {str(path)!r} is of another file than {om_path.name}: their sha256 differ; copy both from one "
+            "conversion, or remove the record and give --config"
+        )
+    return record
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "source": str, "batch": int, "mel_lengths": list, "rank": int, "input_name": str, "soc_version": str,
+    "precision_mode": str, "command": str, "simulated": bool, "om_sha256": str, "onnx_sha256": str,
+    "onnx_snr_db": (int, float, type(None)), "versions": dict, "created": str, "config": dict,
+}  # fmt: skip
+
+
+def _parse(values: Mapping[str, Any], path: Path) -> OmRecord:
+    if values.get("format") != FORMAT:
+        raise CheckpointError(
+            f"record {str(path)!r} is of format {values.get('format')!r}, this hifigan-rt reads {FORMAT}: convert again"
+        )
+    for name, types in _TYPES.items():
+        if not isinstance(values.get(name), types) or (types is int and isinstance(values[name], bool)):
+            raise CheckpointError(f"record {str(path)!r} is damaged: {name}={values.get(name)!r}; convert again")
+    lengths = values["mel_lengths"]
+    whole = bool(lengths) and all(type(frames) is int and frames > 0 for frames in lengths)
+    if not whole or lengths != sorted(set(lengths)):
+        raise CheckpointError(f"record {str(path)!r} is damaged: mel_lengths={lengths!r}; convert again")
+    if values["rank"] not in (3, 4) or values["batch"] < 1:
+        raise CheckpointError(
+            f"record {str(path)!r} is damaged: rank={values['rank']}, batch={values['batch']}; convert again"
+        )
+    try:
+        config = parse_config(values["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"record {str(path)!r} is damaged: its config: {error}") from error
+    chosen = {item.name: values[item.name] for item in fields(OmRecord)}
+    return OmRecord(**(chosen | {"config": config, "mel_lengths": tuple(lengths)}))

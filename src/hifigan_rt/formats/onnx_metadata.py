@@ -1,0 +1,67 @@
+"""What an exported ONNX file says about itself: written by the builder, read back by the inspector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hifigan_rt.config import ModelConfig
+from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.formats.config_json import config_to_dict, parse_config
+
+PRODUCER_NAME = "hifigan-rt"
+
+MODEL_TYPE = "hifigan"
+"""sherpa-onnx chooses its vocoder by this value of `model_type` (sherpa-onnx: csrc/vocoder.cc)."""
+
+MEL_INPUT_NAME = "mel_spec"
+AUDIO_OUTPUT_NAME = "wavs"
+
+
+def build_metadata(config: ModelConfig, source: str) -> dict[str, str]:
+    """The entries of `metadata_props`: single settings for other programs, and the whole config for ours.
+
+    Args:
+        config: the architecture, and the mel settings if they are known.
+        source: where the weights came from; left out if empty.
+    """
+    entries: dict[str, object] = {
+        "model_type": MODEL_TYPE,
+        "version": 1,
+        "hop_length": config.generator.hop_length,
+        "num_mels": config.generator.num_mels,
+    }
+    if source:
+        entries["source"] = source
+    mel = config.mel
+    if mel is not None:
+        entries |= {
+            "sample_rate": mel.sample_rate,
+            "n_fft": mel.n_fft,
+            "win_length": mel.win_length,
+            "fmin": mel.fmin,
+            "fmax": mel.effective_fmax,
+            "mel_log": mel.log,
+            "mel_floor": mel.floor,
+            "mel_norm": mel.norm or "none",
+        }
+    entries["config"] = json.dumps(config_to_dict(config))
+    return {key: str(value) for key, value in entries.items()}
+
+
+def read_config_from_metadata(metadata: Mapping[str, str], producer_name: str) -> ModelConfig | None:
+    """The config that `build_metadata` wrote, or None if the file carries none.
+
+    Raises:
+        CheckpointError: the file is ours, and its config is damaged. Another program's "config" may hold anything
+            and is passed over.
+    """
+    text = metadata.get("config")
+    if text is None:
+        return None
+    try:
+        return parse_config(json.loads(text))
+    except (ValueError, RecursionError, ConfigError) as error:
+        if producer_name != PRODUCER_NAME:
+            return None
+        raise CheckpointError(f"the metadata entry 'config' is damaged ({error}): export the model again") from error

@@ -1,0 +1,123 @@
+"""Tells what an ONNX file holds, before any runtime is pointed at it.
+
+Nothing is loaded: the file is walked field by field (`protobuf_wire`), weights are stepped over. What a hostile file
+could do to a runtime is refused here: external data outside the file's folder, and tensors that claim to be larger than
+their data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hifigan_rt.config import ModelConfig
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.formats.checkpoint.detect import read_head
+from hifigan_rt.formats.graph_value import GraphValue
+from hifigan_rt.formats.mel_layout import MelAxis, settle_mel_input
+from hifigan_rt.formats.onnx_external import check_external_data
+from hifigan_rt.formats.onnx_metadata import read_config_from_metadata
+from hifigan_rt.formats.onnx_scan import OnnxScan
+
+MAX_FILE_BYTES = (1 << 31) - 1
+"""Where protobuf ends; larger models keep their weights in external data."""
+
+
+@dataclass(frozen=True)
+class OnnxInfo:
+    """What an ONNX file says about itself."""
+
+    path: Path
+    size_bytes: int
+    ir_version: int
+    opset: int
+    """Of the default operator set."""
+    producer: str
+    """Name and version of the program that wrote it, as far as it tells."""
+    inputs: tuple[GraphValue, ...]
+    """Those that must be fed: not the ones with an initializer."""
+    outputs: tuple[GraphValue, ...]
+    metadata: Mapping[str, str]
+    config: ModelConfig | None
+    """From our own metadata; None for foreign files."""
+    num_mels: int | None
+    """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
+    mel_axes: tuple[MelAxis, ...] | None
+    """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""
+    precision: str
+    """Dtype of most weights, by their number."""
+    external_files: tuple[Path, ...]
+
+    @property
+    def rank(self) -> int | None:
+        """Dimensions of the mel input."""
+        return None if len(self.inputs) != 1 or self.inputs[0].shape is None else len(self.inputs[0].shape)
+
+
+def inspect_onnx(path: Path) -> OnnxInfo:
+    """Walk an ONNX file; costs a few MB of memory whatever its size.
+
+    Raises:
+        CheckpointError: no ONNX file, damaged or truncated, larger than 2 GiB, it claims tensors larger than its data,
+            or its external data are missing or outside its folder.
+    """
+    try:
+        with open_source(path) as source:
+            _refuse_other_files(source)
+            scan = OnnxScan(source)
+            _walk(scan, source.size)
+            return _summarise(scan, path, source.size)
+    except CheckpointError as error:
+        raise CheckpointError(f"ONNX file {str(path)!r}: {error}") from error
+
+
+def _walk(scan: OnnxScan, size: int) -> None:
+    try:
+        scan.model(0, size)
+    except CheckpointError as error:
+        if scan.ir_version:  # stands first in what every exporter writes
+            raise
+        raise CheckpointError(f"is no ONNX model: read as one, it {error}") from error
+
+
+def _refuse_other_files(source: ByteSource) -> None:
+    head = read_head(source)
+    if source.size > MAX_FILE_BYTES:
+        raise CheckpointError(
+            f"has {source.size} bytes: no ONNX file is larger than {MAX_FILE_BYTES}; larger models keep their weights "
+            "in external data"
+        )
+    if head.startswith(b"PK\x03\x04"):
+        raise CheckpointError("is a zip archive, as torch.save writes them: a checkpoint must not be named .onnx")
+    if head[4:8] == b"ORTM":
+        raise CheckpointError("is in ONNX Runtime's own format (.ort): give the ONNX file that it was made from")
+
+
+def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
+    if not scan.has_graph or not scan.outputs:
+        raise CheckpointError("is no ONNX model: it holds no graph with an output")
+    config = read_config_from_metadata(scan.metadata, scan.producer_name)
+    inputs = tuple(value for value in scan.inputs if value.name not in scan.initializer_dims)
+    weight = scan.initializer_dims.get(scan.first_conv_weight)
+    num_mels, axes = settle_mel_input(
+        inputs,
+        None if config is None else config.generator.num_mels,
+        weight[1] if weight is not None and len(weight) > 2 else None,
+    )
+    return OnnxInfo(
+        path=path,
+        size_bytes=size,
+        ir_version=scan.ir_version,
+        opset=scan.opset,
+        producer=f"{scan.producer_name} {scan.producer_version}".strip(),
+        inputs=inputs,
+        outputs=tuple(scan.outputs),
+        metadata=scan.metadata,
+        config=config,
+        num_mels=num_mels,
+        mel_axes=axes,
+        precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",
+        external_files=check_external_data(scan.external, path),
+    )

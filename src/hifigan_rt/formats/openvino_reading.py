@@ -1,0 +1,109 @@
+"""Tells what an OpenVINO IR holds, before OpenVINO is pointed at it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hifigan_rt.config import ModelConfig
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.formats.checkpoint.detect import read_head
+from hifigan_rt.formats.graph_value import GraphValue
+from hifigan_rt.formats.mel_layout import MelAxis, settle_mel_input
+from hifigan_rt.formats.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
+from hifigan_rt.formats.openvino_scan import MAX_XML_BYTES, OpenVinoScan
+
+
+@dataclass(frozen=True)
+class OpenVinoInfo:
+    """What an IR says about itself."""
+
+    path: Path
+    weights_path: Path
+    """The .bin beside the .xml; there only if the IR has constants."""
+    size_bytes: int
+    """Of both files."""
+    producer: str
+    """The program that wrote it, and its OpenVINO, as far as they tell."""
+    inputs: tuple[GraphValue, ...]
+    outputs: tuple[GraphValue, ...]
+    metadata: Mapping[str, str]
+    config: ModelConfig | None
+    """From our own metadata, also through an ONNX file of ours; None for foreign files."""
+    num_mels: int | None
+    mel_axes: tuple[MelAxis, ...] | None
+    """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""
+    precision: str
+    """Dtype of most weights, by their number; what a device executes is another matter."""
+
+
+def inspect_openvino(path: Path) -> OpenVinoInfo:
+    """Walk the .xml, and hold its claims against the .bin.
+
+    Raises:
+        CheckpointError: no IR, damaged or truncated, larger than 64 MiB, or its .bin is missing or too short.
+    """
+    try:
+        with open_source(path) as source:
+            read_head(source, markup=True)
+            _check_size(source)
+            scan = OpenVinoScan()
+            scan.read(source)
+            xml_bytes = source.size
+        weights_path = path.with_suffix(".bin")
+        return _summarise(scan, path, weights_path, xml_bytes + _check_weights(scan, weights_path))
+    except CheckpointError as error:
+        raise CheckpointError(f"OpenVINO IR {str(path)!r}: {error}") from error
+
+
+def _check_size(source: ByteSource) -> None:
+    if source.size > MAX_XML_BYTES:
+        raise CheckpointError(f"has {source.size} bytes: no .xml of a vocoder is larger than {MAX_XML_BYTES}")
+
+
+def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
+    """The size of the .bin."""
+    try:
+        status = weights_path.stat()
+    except (OSError, ValueError) as error:
+        if scan.weights_end == 0:
+            return 0
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"its weights should lie beside it in {weights_path.name!r}, which cannot be read ({reason}): an IR is two "
+            "files, copy both"
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"its weights {weights_path.name!r} are no regular file")
+    if status.st_size < scan.weights_end:
+        raise CheckpointError(
+            f"its weights end at byte {scan.weights_end} of {weights_path.name!r}, which has {status.st_size}: it "
+            "is truncated or belongs to another model"
+        )
+    return status.st_size
+
+
+def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: int) -> OpenVinoInfo:
+    if not scan.inputs or not scan.outputs:
+        raise CheckpointError("is no model: it has no inputs or no outputs")
+    ours = PRODUCER_NAME if scan.producer else ""
+    config = read_config_from_metadata(scan.metadata, ours)
+    inputs = tuple(scan.inputs)
+    stated = None if config is None else config.generator.num_mels
+    num_mels, axes = settle_mel_input(inputs, stated, scan.conv_channels)
+    return OpenVinoInfo(
+        path=path,
+        weights_path=weights_path,
+        size_bytes=size_bytes,
+        producer=", ".join(filter(None, (scan.producer, scan.runtime and f"OpenVINO {scan.runtime}"))),
+        inputs=inputs,
+        outputs=tuple(scan.outputs),
+        metadata=scan.metadata,
+        config=config,
+        num_mels=num_mels,
+        mel_axes=axes,
+        precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",
+    )

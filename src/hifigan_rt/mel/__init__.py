@@ -1,0 +1,1 @@
+"""Log-mels: computed from recordings, checked, read from files."""

@@ -1,0 +1,230 @@
+"""Reads a mel from .npy, .npz, .pt, .pth and .safetensors, and writes .npy.
+
+No pickle is ever run, and nothing is allocated on the word of a header: sizes are compared with the file first.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import tokenize
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.errors import CheckpointError, MelError
+from hifigan_rt.formats.checkpoint import read_tensors
+from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.formats.checkpoint.tensors import Span
+from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
+from hifigan_rt.mel.check import check_mel
+from hifigan_rt.system.files import atomic_writer
+
+DEFAULT_MAX_FRAMES = 1 << 19
+"""An hour and a half at 86 frames per second; with 80 bands 168 MB of float32."""
+
+MEL_KEY = "mel"
+
+_MAX_NPY_HEADER_BYTES = 10_000
+_MAX_WIDTH = 8
+_NPY_PREFIX = struct.Struct("<6sBB")
+
+
+def read_mel_file(
+    path: str | Path, num_mels: int, *, time_major: bool = False, max_frames: int = DEFAULT_MAX_FRAMES
+) -> np.ndarray:
+    """Read one mel.
+
+    Files of several arrays must have one named "mel".
+
+    Args:
+        path: a .npy, .npz, .pt, .pth or .safetensors file of `[M, T]` or `[1, M, T]` floats.
+        num_mels: M of the model.
+        time_major: the file holds `[T, M]` or `[1, T, M]` instead.
+        max_frames: longest mel accepted; it also bounds what a compressed file may unpack to.
+
+    Returns:
+        float32 `[M, T]`, C-contiguous.
+
+    Raises:
+        MelError: the file cannot be read, holds no mel, or one that does not fit.
+    """
+    path = Path(path)
+    name = f"mel file {str(path)!r}"
+    try:
+        array = _read_array(path, max_frames * num_mels * _MAX_WIDTH)
+    except (CheckpointError, MelError) as error:
+        # The checkpoint reader's texts start with the file name, those of its parts and ours with a verb.
+        text = str(error).removeprefix(f"{str(path)!r} ")
+        raise MelError(f"{name} {text}") from error
+    try:
+        return _as_mel(array, num_mels, time_major, max_frames)
+    except MelError as error:
+        raise MelError(f"{name}: {error}") from error
+
+
+def parse_npy(content: bytes) -> np.ndarray:
+    """Read the array of a .npy file that is in memory; no pickle is ever run.
+
+    Returns:
+        Any shape, any dtype of numbers or booleans, read-only.
+
+    Raises:
+        MelError: it is no .npy file of numbers, cut short, or longer than its header says.
+    """
+    stream = io.BytesIO(content)
+    try:
+        array = _parse_npy(stream, len(content))
+    except MelError as error:
+        raise MelError(f"the .npy {error}") from error
+    if stream.tell() < len(content):
+        raise MelError(
+            f"the .npy goes on after its array: shape {list(array.shape)} of {array.dtype} ends at byte "
+            f"{stream.tell()} of {len(content)}"
+        )
+    return array
+
+
+def write_mel_file(path: str | Path, mel: np.ndarray) -> None:
+    """Write a mel, float32 `[M, T]`, as a .npy file, whole or not at all.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    with atomic_writer(Path(path)) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(mel, np.float32), allow_pickle=False)
+
+
+def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int) -> np.ndarray:
+    shape = list(array.shape)
+    if array.ndim == 3:
+        if shape[0] != 1:
+            raise MelError(f"it holds {shape[0]} mels (shape {shape}): one per file is read")
+        array = array[0]
+    if array.ndim != 2:
+        raise MelError(f"it has shape {shape}, and [{num_mels}, T] or [1, {num_mels}, T] is needed")
+    rows, columns = array.shape
+    if time_major:
+        if columns != num_mels:
+            raise MelError(f"it has shape {shape}, and [T, {num_mels}] is needed with --time-major")
+        array = array.T
+    elif rows != num_mels and columns == num_mels:
+        raise MelError(f"it has shape {shape}; this looks time-major: --time-major reads it so")
+    if array.shape[1] > max_frames:
+        raise MelError(f"it has {array.shape[1]} frames: at most {max_frames} are read")
+    return check_mel(array, num_mels)
+
+
+def _read_array(path: Path, max_bytes: int) -> np.ndarray:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        with open_source(path) as source:
+            return _parse_npy(_Plain(source), min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES))
+    if suffix == ".npz":
+        with open_source(path) as source:
+            return _read_npz(source, max_bytes)
+    if suffix in (".pt", ".pth", ".safetensors"):
+        return _pick(read_tensors(path))
+    raise MelError(f"has the suffix {suffix!r}, and mels are .npy, .npz, .pt, .pth or .safetensors")
+
+
+def _pick(tree: object) -> np.ndarray:
+    """The array itself, the one under "mel", or the only one of a container."""
+    if isinstance(tree, np.ndarray):
+        return tree
+    if isinstance(tree, dict) and isinstance(tree.get(MEL_KEY), np.ndarray):
+        return np.asarray(tree[MEL_KEY])
+    items: dict[Any, Any] = tree if isinstance(tree, dict) else {}
+    if isinstance(tree, (list, tuple)):
+        items = dict(enumerate(tree))
+    arrays = {key: value for key, value in items.items() if isinstance(value, np.ndarray)}
+    if len(arrays) != 1:
+        raise MelError(_ambiguous(list(map(str, arrays))))
+    return np.asarray(next(iter(arrays.values())))
+
+
+def _ambiguous(names: list[str]) -> str:
+    if not names:
+        return "holds no array"
+    listed = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+    return f"holds {len(names)} arrays ({listed}): one is needed, or one named {MEL_KEY!r}"
+
+
+class _Plain:
+    """The bytes of a file from front to back."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._position = 0
+
+    def read(self, length: int) -> bytes:
+        length = min(length, self._source.size - self._position)
+        data = self._source.read(self._position, length, "the array")
+        self._position += length
+        return data
+
+
+class _Inflated:
+    """The bytes of a zip entry, unpacked no further than they are asked for."""
+
+    def __init__(self, source: ByteSource, span: Span) -> None:
+        self._packed = source.read(span.start, span.length, "the zip entry")
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def read(self, length: int) -> bytes:
+        if length == 0:
+            return b""
+        try:
+            data = self._inflater.decompress(self._packed, length)
+        except zlib.error as error:
+            raise MelError(f"is damaged: its zip entry cannot be unpacked ({error})") from error
+        self._packed = self._inflater.unconsumed_tail
+        return data
+
+
+def _read_npz(source: ByteSource, max_bytes: int) -> np.ndarray:
+    spans = {name.removesuffix(".npy"): span for name, span in read_zip_directory(source).items()}
+    if MEL_KEY not in spans and len(spans) != 1:
+        raise MelError(_ambiguous(list(spans)))
+    span = spans.get(MEL_KEY) or next(iter(spans.values()))
+    if span.inflated is None:
+        entry = source.read(span.start, span.length, "the array")
+        return _parse_npy(io.BytesIO(entry), span.length)
+    return _parse_npy(_Inflated(source, span), min(max_bytes + _MAX_NPY_HEADER_BYTES, span.inflated))
+
+
+def _parse_npy(stream: _Plain | _Inflated | io.BytesIO, available: int) -> np.ndarray:
+    """Parse the .npy format of which at most `available` bytes may be believed in."""
+    prefix = stream.read(_NPY_PREFIX.size)
+    if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):
+        raise MelError(f"is no NumPy array: it starts with {prefix!r}")
+    major = prefix[6]
+    if major not in (1, 2):
+        raise MelError(f"has version {major} of the .npy format, which only structured arrays need: save floats")
+    raw_length = stream.read(2 if major == 1 else 4)
+    header_length = int.from_bytes(raw_length, "little")
+    if header_length > _MAX_NPY_HEADER_BYTES:
+        raise MelError(f"claims a header of {header_length} bytes: at most {_MAX_NPY_HEADER_BYTES} are read")
+    header = io.BytesIO(raw_length + stream.read(header_length))
+    read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran_order, dtype = read_header(header)
+    except (ValueError, TypeError, SyntaxError, RecursionError, OverflowError, tokenize.TokenError) as error:
+        raise MelError("is damaged: its header is not that of an array") from error
+    if dtype.kind not in "fiub":
+        raise MelError(f"holds values of dtype {dtype}, and floats are needed; objects are never unpickled")
+    n_bytes = dtype.itemsize
+    for size in shape:
+        n_bytes *= size
+    if n_bytes < 0 or n_bytes > available:
+        raise MelError(f"claims shape {list(shape)} of {dtype}, {n_bytes} bytes: {available} are there or allowed")
+    data = stream.read(n_bytes)
+    if len(data) < n_bytes:
+        raise MelError(f"is cut short: shape {list(shape)} of {dtype} takes {n_bytes} bytes, {len(data)} are there")
+    array: np.ndarray = np.frombuffer(data, dtype)
+    try:
+        return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
+    except (ValueError, TypeError) as error:
+        raise MelError(f"is damaged: it claims the shape {list(shape)}") from error

@@ -1,0 +1,1 @@
+"""Models: finds what a user names."""

@@ -1,0 +1,247 @@
+"""Finds what a user names as a model: a known name, a checkpoint, a folder or a converted file, with its config."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
+from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, did_you_mean
+from hifigan_rt.families.architecture import infer_config, reconcile
+from hifigan_rt.formats.checkpoint import read_checkpoint
+from hifigan_rt.formats.config_json import parse_config, read_config
+from hifigan_rt.graph import Generator, Graph, bind, build_graph
+from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
+
+ModelKind = Literal["weights", "onnx", "openvino", "om"]
+"""What an engine is given: weights bound to a graph, or a file that it reads itself."""
+
+KIND_NAMES: dict[ModelKind, str] = {
+    "weights": "checkpoints", "onnx": "ONNX files", "openvino": "OpenVINO IR", "om": "Ascend .om files",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model ready for an engine: weights bound to a graph, or a converted file.
+
+    At most one of `generator`, `onnx_path`, `openvino_path` and `om_path` is set.
+    """
+
+    name: str
+    """As the user named it, for texts."""
+    path: Path
+    """The file that was read."""
+    format: str
+    """What that file is, for example "torch (stacked pickle)"."""
+    generator: Generator | None
+    onnx_path: Path | None
+    mel: MelConfig | None
+    """None if neither a config nor the file's metadata tells."""
+    num_mels: int | None = None
+    """Mel bands of the input; None if a foreign ONNX file leaves them open."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or corrected on the way, one sentence each, for the user to see."""
+    openvino_path: Path | None = None
+    """The .xml of an OpenVINO IR, its .bin beside it."""
+    om_path: Path | None = None
+    config: ModelConfig | None = None
+    """Of a converted file, if it is known; of weights, the graph tells all there is."""
+
+    @property
+    def graph(self) -> Graph | None:
+        """The generator's layers; None for a converted file without metadata or config."""
+        if self.generator is not None:
+            return self.generator.graph
+        return None if self.config is None else build_graph(self.config.generator)
+
+    @property
+    def kind(self) -> ModelKind:
+        """Which of the fields above holds the model."""
+        if self.onnx_path is not None:
+            return "onnx"
+        if self.openvino_path is not None:
+            return "openvino"
+        return "weights" if self.om_path is None else "om"
+
+
+_GENERATOR_STEP = re.compile(r"g_(\d+)")
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
+
+
+def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
+    """Read a model with its config.
+
+    Args:
+        name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, the .xml of an OpenVINO IR, an Ascend .om
+            file, or a folder that holds one of them.
+        config: a `config.json` or a preset (v1, v2, v3); None looks beside the file (for an .om file, at its record
+            first), then in its metadata, then infers the architecture from the weights.
+
+    Raises:
+        ModelNotFound: nothing of that name.
+        CheckpointError: the file cannot be read or does not fit its config.
+        ConfigError: the config cannot be read, contradicts itself or the weights.
+    """
+    text = str(name)
+    if text in KNOWN_MODELS:
+        path = locate_pretrained(text)
+        verify_pretrained(text, path)
+        # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
+        return _from_checkpoint(text, path, read_config(config or "v1"), ())
+    path = Path(name)
+    notes: tuple[str, ...] = ()
+    try:
+        if path.is_dir():
+            path, notes = _choose_in_folder(path)
+        if not path.exists():
+            raise ModelNotFound(_not_found(text))
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
+    if _is_om(path):
+        return _from_om(text, path, config, notes)
+    stated = read_config(config) if config is not None else _config_beside(path)
+    if path.suffix.lower() == ".onnx":
+        return _from_onnx(text, path, stated, notes)
+    if path.suffix.lower() == ".xml":
+        return _from_openvino(text, path, stated, notes)
+    return _from_checkpoint(text, path, stated, notes)
+
+
+def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+    checkpoint = read_checkpoint(path)
+    notes += checkpoint.notes
+    shapes = {key: tuple(array.shape) for key, array in checkpoint.weights.items()}
+    if stated is None and checkpoint.config is not None:
+        stated = parse_config(checkpoint.config)
+    if stated is None:
+        settings, note = infer_config(shapes)
+        notes += (note,)
+    else:
+        settings, corrections = reconcile(stated, shapes)
+        notes += corrections
+    generator = bind(build_graph(settings.generator), checkpoint.weights)
+    return Model(name, path, checkpoint.format, generator, None, settings.mel, settings.generator.num_mels, notes)
+
+
+def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+    from hifigan_rt.formats.onnx_reading import inspect_onnx
+
+    info = inspect_onnx(path)
+    config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
+    mel = None if config is None else config.mel
+    return Model(name, path, "onnx", None, path, mel, num_mels, notes, config=config)
+
+
+def _from_openvino(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+    from hifigan_rt.formats.openvino_reading import inspect_openvino
+
+    info = inspect_openvino(path)
+    config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
+    mel = None if config is None else config.mel
+    kind = f"openvino ({info.precision} weights)"
+    return Model(name, path, kind, None, None, mel, num_mels, notes, openvino_path=path, config=config)
+
+
+def _config_of_file(
+    path: Path, config: ModelConfig | None, num_mels: int | None
+) -> tuple[ModelConfig | None, int | None]:
+    """The config of a converted file, checked against its input, and its mel bands."""
+    if config is None:
+        return None, num_mels
+    if num_mels not in (None, config.generator.num_mels):
+        raise ConfigError(
+            f"num_mels: the config says {config.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
+            "give the right config with --config"
+        )
+    return config, config.generator.num_mels
+
+
+def _is_om(path: Path) -> bool:
+    """By its content, or by its name, so that a damaged one is told as such."""
+    from hifigan_rt.formats.checkpoint.byte_source import open_source
+    from hifigan_rt.formats.om_file import is_om
+
+    if path.suffix.lower() == ".om":
+        return True
+    try:
+        with open_source(path) as source:
+            return is_om(source)
+    except CheckpointError:
+        return False  # told by the reader of checkpoints
+
+
+def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> Model:
+    from hifigan_rt.formats.om_file import read_om
+    from hifigan_rt.formats.om_record import read_record
+
+    info = read_om(path)
+    record = read_record(path)
+    if config is not None:
+        stated: ModelConfig | None = read_config(config)
+    else:
+        stated = record.config if record is not None else _config_beside(path)
+    shapes = [tensor.shape for tensor in info.inputs]
+    num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
+    stated, num_mels = _config_of_file(path, stated, num_mels)
+    if info.simulated:
+        notes += ("the simulator of the tests made this .om: no Ascend chip runs it, and its speed means nothing",)
+    if stated is None:
+        notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
+    return Model(
+        name=name,
+        path=path,
+        format="om (simulated)" if info.simulated else "om",
+        generator=None,
+        onnx_path=None,
+        mel=None if stated is None else stated.mel,
+        num_mels=num_mels,
+        notes=notes,
+        om_path=path,
+        config=stated,
+    )
+
+
+def _config_beside(path: Path) -> ModelConfig | None:
+    beside = path.parent / "config.json"
+    return read_config(beside) if beside.is_file() else None
+
+
+def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """The one model file of a folder; of several training steps `g_NNNNNNNN` the last."""
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+    steps = [(int(match[1]), file) for file in files if (match := _GENERATOR_STEP.fullmatch(file.name))]
+    if steps:
+        _, newest = max(steps)
+        note = f"{len(steps)} training steps are in the folder; the last, {newest.name}, is used"
+        return newest, ((note,) if len(steps) > 1 else ())
+    irs = {file.stem for file in files if file.suffix.lower() == ".xml"}
+    # Of the two files of an IR the .xml is the one to name.
+    halves = {file for file in files if file.suffix.lower() == ".bin" and file.stem in irs}
+    candidates = [file for file in files if _looks_like_generator(file) and file not in halves]
+    if len(candidates) == 1:
+        return candidates[0], ()
+    if not candidates:
+        raise ModelNotFound(
+            f"folder {str(folder)!r} holds no model: a file named g_NNNNNNNN, generator* or ending in "
+            f"{', '.join(MODEL_SUFFIXES)} is looked for"
+        )
+    raise ModelNotFound(
+        f"folder {str(folder)!r} holds {len(candidates)} model files, name one of them: "
+        + ", ".join(file.name for file in candidates)
+    )
+
+
+def _looks_like_generator(file: Path) -> bool:
+    if file.name.startswith("do_"):
+        return False  # discriminators and optimiser of the original
+    return file.name.startswith("generator") or file.suffix.lower() in MODEL_SUFFIXES
+
+
+def _not_found(text: str) -> str:
+    if text in PRESETS:
+        return f"model {text!r} is a config preset, not a model: name a checkpoint and give --config {text}"
+    known = ", ".join(KNOWN_MODELS)
+    return f"model {text!r} is neither a file, nor a folder, nor one of {known}{did_you_mean(text, KNOWN_MODELS)}"

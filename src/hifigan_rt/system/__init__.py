@@ -1,0 +1,1 @@
+"""What the operating system gives: files written whole or not at all, processors, processes."""

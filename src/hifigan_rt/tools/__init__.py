@@ -1,0 +1,1 @@
+"""Tools around the vocoder; the core imports none of them."""

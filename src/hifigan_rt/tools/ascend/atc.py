@@ -1,0 +1,233 @@
+"""Calls the vendor's converter `atc`: its arguments, its output, and the file that it made.
+
+Options and their rules: ATC's command-line reference (CANN, docs/zh/user_guides/atc_tools/CLI_options).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hifigan_rt.engines.ascend_runtime.tool_process import ToolRun, run_tool
+from hifigan_rt.errors import CheckpointError, ExportError, ToolFailed
+from hifigan_rt.formats.om_file import OmInfo, read_om
+from hifigan_rt.tools.ascend.atc_errors import AtcError, describe_errors, parse_errors
+
+LOWEST_GEARS, HIGHEST_GEARS = 2, 100
+"""What --dynamic_dims takes; one length alone is converted without it."""
+
+DEFAULT_MEL_LENGTHS = tuple(range(250, 2001, 250))
+"""Frames: 2.9 to 23.2 s at 22,050 Hz with a hop of 256."""
+
+DEFAULT_PRECISION_MODE = "must_keep_origin_dtype"
+"""float32 stays float32; atc's own default computes in float16, which was seen to ruin transposed convolutions."""
+
+PRECISION_MODES = (
+    "must_keep_origin_dtype", "force_fp32", "cube_fp16in_fp32out", "allow_fp32_to_fp16", "allow_mix_precision",
+    "allow_mix_precision_fp16", "allow_mix_precision_bf16", "allow_fp32_to_bf16", "force_fp16",
+)  # fmt: skip
+
+LOG_LEVELS = ("null", "error", "warning", "info", "debug")
+
+DEFAULT_TIMEOUT_SECONDS = 7200.0
+
+_OWN_OPTIONS: Mapping[str, str] = {
+    "model": "MODEL", "framework": "nothing: it is always 5, ONNX", "output": "-o", "soc_version": "--soc",
+    "input_shape": "--batch and --mel-len", "dynamic_dims": "--mel-len", "input_format": "nothing: it is always ND",
+    "precision_mode": "--precision-mode", "log": "--log", "mode": "nothing: it is always 0",
+}  # fmt: skip
+"""Options that we set, each with what sets it."""
+
+_OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_SOC_VERSION = re.compile(r"[A-Za-z0-9_]+")
+_FULL_DISK_BYTES = 64 << 20
+
+_TOOLKITS = (
+    "${ASCEND_TOOLKIT_HOME}", "${ASCEND_HOME_PATH}", "/usr/local/Ascend/ascend-toolkit", "/usr/local/Ascend/cann",
+    "~/Ascend/ascend-toolkit", "~/Ascend/cann", "/opt/Ascend/ascend-toolkit",
+)  # fmt: skip
+"""Where installers put set_env.sh, in it or one folder above."""
+
+
+@dataclass(frozen=True)
+class AtcJob:
+    """One conversion: an ONNX file to one .om."""
+
+    onnx_name: str
+    """File name in the folder where atc runs."""
+    stem: str
+    """Of the result, without ".om"."""
+    input_name: str
+    batch: int
+    num_mels: int
+    rank: int
+    mel_lengths: tuple[int, ...]
+    """Frames, ascending; one gives a static model."""
+    soc_version: str
+    precision_mode: str | None = DEFAULT_PRECISION_MODE
+    """None leaves it out."""
+    log: str = "error"
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """More options of atc, by name."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of the mel; -1 for frames that a gear decides."""
+        frames = self.mel_lengths[0] if len(self.mel_lengths) == 1 else -1
+        return (self.batch, self.num_mels, *([1] if self.rank == 4 else []), frames)
+
+
+def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
+    """Check options that are passed through to atc; dashes before and within their names are taken as atc takes them.
+
+    Raises:
+        ExportError: a name that is none, one that hifigan sets itself, or a value of several lines.
+    """
+    checked = {}
+    for key, value in extra.items():
+        name = key.lstrip("-").replace("-", "_")
+        if not _OPTION_NAME.fullmatch(name):
+            raise ExportError(f"--atc-arg {key!r}: options of atc are written NAME=VALUE, as in op_debug_level=1")
+        if name in _OWN_OPTIONS:
+            raise ExportError(f"--atc-arg {key!r}: hifigan sets this option itself, from {_OWN_OPTIONS[name]}")
+        if not value.isprintable() or not value:
+            raise ExportError(f"--atc-arg {key}={value!r}: the value must be one line of text")
+        checked[name] = value
+    return checked
+
+
+def check_soc(soc_version: str) -> str:
+    """Check the form of a chip's name; which chips there are only atc knows.
+
+    Raises:
+        ExportError: it has other characters than letters, digits and underscores, or is npu-smi's short form.
+    """
+    if not _SOC_VERSION.fullmatch(soc_version):
+        raise ExportError(f"soc={soc_version!r} is no chip: a name like Ascend310P3, or auto")
+    # npu-smi shows 310P3; no name that atc takes starts with a digit.
+    if soc_version[0].isdigit():
+        raise ExportError(f"soc={soc_version!r} is how npu-smi shows the chip; atc knows it as 'Ascend{soc_version}'")
+    return soc_version
+
+
+def build_arguments(job: AtcJob) -> list[str]:
+    """The arguments of atc, without the program; no quoting, since no shell sees them."""
+    shape = ",".join(str(size) for size in job.input_shape)
+    arguments = [
+        "--mode=0",
+        "--framework=5",
+        f"--model={job.onnx_name}",
+        f"--output={job.stem}",
+        "--input_format=ND",
+        f"--input_shape={job.input_name}:{shape}",
+    ]
+    if len(job.mel_lengths) > 1:
+        arguments.append(f"--dynamic_dims={';'.join(str(frames) for frames in job.mel_lengths)}")
+    arguments.append(f"--soc_version={job.soc_version}")
+    if job.precision_mode is not None:
+        arguments.append(f"--precision_mode={job.precision_mode}")
+    arguments.append(f"--log={job.log}")
+    return arguments + [f"--{name}={value}" for name, value in job.extra.items()]
+
+
+def command_text(arguments: Sequence[str]) -> str:
+    """The command as it is typed into a shell: without its quotes the semicolons would end it."""
+    return shlex.join(["atc", *arguments])
+
+
+def find_atc() -> str:
+    """The path of atc.
+
+    Raises:
+        ToolFailed: it is not on the PATH; the text says what to source or install.
+    """
+    program = shutil.which("atc")
+    if program is not None:
+        return program
+    script = find_set_env()
+    if script is not None:
+        raise ToolFailed(
+            f"atc is not on the PATH, but the CANN toolkit is here: run 'source {shlex.quote(script)}' first"
+        )
+    raise ToolFailed(
+        "atc is not on the PATH: it is part of the CANN toolkit (Ascend-cann-toolkit, hiascend.com), which no package "
+        "index has; --dry-run prints the command for a machine that has it"
+    )
+
+
+def find_set_env() -> str | None:
+    """The toolkit's set_env.sh, None if no toolkit is at the usual places."""
+    for place in _TOOLKITS:
+        # Path.expanduser raises where a container gives the user no home.
+        folder = Path(os.path.expanduser(os.path.expandvars(place)))  # noqa: PTH111
+        for candidate in (folder / "set_env.sh", folder.parent / "set_env.sh"):
+            if folder.is_absolute() and candidate.is_file():
+                return str(candidate)
+    return None
+
+
+def run_atc(
+    job: AtcJob,
+    folder: Path,
+    *,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    on_line: Callable[[str], None] | None = None,
+) -> tuple[Path, OmInfo]:
+    """Convert, and find what was made.
+
+    Args:
+        job: what to convert; its ONNX file lies in `folder`.
+        folder: where atc runs; it leaves other files there as well.
+        on_line: is given atc's output line by line.
+
+    Returns:
+        The .om file under the name that atc gave it, and what it holds.
+
+    Raises:
+        ToolFailed: atc is absent, failed, hung, or wrote nothing that can be read.
+    """
+    program = find_atc()
+    before = {path: path.stat().st_mtime_ns for path in _candidates(folder, job.stem)}
+    run = run_tool([program, *build_arguments(job)], timeout_seconds=timeout_seconds, folder=folder, on_line=on_line)
+    errors = parse_errors(run.output)
+    if run.status != 0:
+        raise _failed(f"atc failed ({_status_text(run.status)})", run, errors, folder)
+    made = [path for path in _candidates(folder, job.stem) if before.get(path) != path.stat().st_mtime_ns]
+    if not made:
+        raise _failed(f"atc ended with status 0 and wrote no {job.stem}.om", run, errors, folder)
+    try:
+        return made[0], read_om(made[0])
+    except CheckpointError as error:
+        raise _failed(f"atc ended with status 0 and wrote a wrong file ({error})", run, errors, folder) from error
+
+
+def _candidates(folder: Path, stem: str) -> list[Path]:
+    """The result under its plain name, else under that with the operating system and processor of the host."""
+    plain = folder / f"{stem}.om"
+    return [path for path in (plain, *sorted(folder.glob(f"{stem}_linux_*.om"))) if path.is_file()]
+
+
+def _status_text(status: int) -> str:
+    if status in (-9, 137):
+        return "killed, often because memory ran out: use fewer gears, or set MAX_COMPILE_CORE_NUMBER=1"
+    return f"signal {-status}" if status < 0 else f"status {status}"
+
+
+def _failed(what: str, run: ToolRun, errors: Sequence[AtcError], folder: Path) -> ToolFailed:
+    told = [line.strip() for line in run.output.splitlines() if line.strip()]
+    if errors:
+        reason = describe_errors(errors)
+    elif told:
+        reason = "no error code; the last it printed: " + " | ".join(line[:300] for line in told[-3:])
+    else:
+        reason = "it printed nothing"
+    text = f"{what}: {reason}"
+    free = shutil.disk_usage(folder).free
+    if free < _FULL_DISK_BYTES or "No space left on device" in run.output:
+        text += f"; the disk of {str(folder.parent)!r} has {free >> 20} MiB left: make room, or write elsewhere with -o"
+    return ToolFailed(text, codes=[error.code for error in errors], output=run.output)

@@ -1,0 +1,63 @@
+"""The worker process of `hifigan bench`, for any engine; `hifigan_rt.tools.benchmark.worker` says how it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.engines import REGISTRY, choose_engine, create_engine
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
+
+MODULE = __name__
+
+
+@dataclass(frozen=True)
+class EngineJob:
+    """What a worker is to load; goes to it as JSON."""
+
+    engine: str
+    model: str
+    config: str | None
+    precision: str
+    threads: int
+    mel: str
+    """A .npy of float32 `[B, M, T]`."""
+    device: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class EngineCandidate:
+    """Loads the model as a user would, then calls the engine without the checks around it: pure inference."""
+
+    def __init__(self, job: EngineJob) -> None:
+        model = resolve_model(job.model, job.config)
+        name = choose_engine(job.engine, model.kind)
+        options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
+        self._engine = create_engine(name, model, options)
+        info = self._engine.info
+        self.executed = Executed(
+            f"{info.name} {info.version}", info.precision, info.threads, info.device, info.simulated
+        )
+
+    def run(self, mel: np.ndarray) -> np.ndarray:
+        return self._engine.run(mel)
+
+    @property
+    def compute_seconds(self) -> float | None:
+        return self._engine.compute_seconds
+
+
+def _prepare(content: dict[str, Any]) -> Load:
+    job = EngineJob(**content)
+    return Load(lambda: EngineCandidate(job), job.mel, job.threads, REGISTRY[job.engine].packages)
+
+
+def main() -> None:
+    serve(_prepare)

@@ -1,0 +1,66 @@
+"""The files of a benchmark: the record as JSON, the tables as CSV and Markdown, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from hifigan_rt.errors import OutputError
+from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures, merge
+from hifigan_rt.tools.benchmark.csv_table import to_csv
+from hifigan_rt.tools.benchmark.markdown import to_markdown
+from hifigan_rt.tools.benchmark.pictures import draw
+from hifigan_rt.tools.benchmark.results import BenchmarkResult, write_json
+from hifigan_rt.tools.bulk.outputs import make_folder
+
+JSON_NAME, CSV_NAME, MARKDOWN_NAME = "bench.json", "bench.csv", "bench.md"
+NAMES = (JSON_NAME, CSV_NAME, MARKDOWN_NAME)
+
+
+def prepare_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make the folder and see that it can be written to, before hours go into measuring.
+
+    Raises:
+        OutputError: it cannot be, or holds results that were not to be replaced.
+    """
+    make_folder(folder)
+    there = [name for name in NAMES if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputError(f"{str(folder)!r} holds {', '.join(there)} already: name another folder, or give --overwrite")
+    probe = folder / ".writable"
+    with atomic_writer(probe):
+        pass
+    probe.unlink()
+
+
+def with_foreign(result: BenchmarkResult, foreign: Sequence[ForeignFigures]) -> BenchmarkResult:
+    """Put the figures of other machines beside those measured here."""
+    for figures in foreign:
+        result = merge(result, figures)
+    return result
+
+
+def write_results(result: BenchmarkResult, folder: Path, earlier: BenchmarkResult | None = None) -> list[Path]:
+    """Write the tables and, where matplotlib is there, the pictures.
+
+    Returns:
+        The files, the record first.
+
+    Raises:
+        OutputError: one could not be written; those before it are whole.
+    """
+    write_json(result, folder / JSON_NAME)
+    for name, text in ((CSV_NAME, to_csv(result)), (MARKDOWN_NAME, to_markdown(result, earlier))):
+        with atomic_writer(folder / name) as file:
+            file.write(text.encode())
+    pictures = draw(result, folder) if find_spec("matplotlib") is not None else []
+    return [*(folder / name for name in NAMES), *pictures]
+
+
+def no_pictures() -> str | None:
+    """Why there are no pictures; None if there can be."""
+    if find_spec("matplotlib") is not None:
+        return None
+    return "no pictures without matplotlib: pip install 'hifigan-rt[plot]' (from a clone: pip install '.[plot]')"

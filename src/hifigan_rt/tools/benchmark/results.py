@@ -1,0 +1,214 @@
+"""What a benchmark found, as plain records that go to JSON and back; every table and picture is made from these."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.tools import records
+
+FORMAT = 1
+
+SIMULATED = "simulated on CPU; not Ascend performance"
+"""Stands wherever a figure of the simulator is printed or saved."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Time of a candidate over the time of the baseline, taken in the same rounds; below 1 is faster."""
+
+    median: float
+    low: float
+    """Lower end of the 95 % bootstrap interval."""
+    high: float
+    rounds: int
+    resolved: bool
+
+    def __str__(self) -> str:
+        interval = f"[{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.median:.2f} {interval}" if self.resolved else f"not resolved {interval}"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Of one call on a whole batch, in ms; NaN where a foreign summary does not tell."""
+
+    mean: float
+    median: float
+    p90: float
+    p99: float
+    min: float
+    max: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One candidate in one case."""
+
+    candidate: str
+    """Unique within a case: "openvino", "openvino bfloat16", "native#2", "torch:mode=compiled"."""
+    engine: str
+    requested_precision: str
+    """Empty where nothing was asked for: it was settled when the file was converted, or is foreign."""
+    failed: str | None = None
+    """Why there are no figures, the way out included; None if there are."""
+    runtime: str = ""
+    """For example "openvino 2026.4.1"."""
+    device: str = ""
+    precision: str = ""
+    """As executed, read back from the runtime."""
+    executed_threads: int | None = None
+    simulated: bool = False
+    source: str = "measured"
+    """"measured" here, or "ais_bench": read from a summary of another machine."""
+    load_seconds: float | None = None
+    first_seconds: float | None = None
+    """The first inference, compilation included."""
+    peak_memory_mib: float | None = None
+    snr_db: float | None = None
+    """Against the float64 reference; None if it was not computed."""
+    seconds: tuple[float, ...] = ()
+    """Of every measured call, warm-up excluded, in the order of the rounds."""
+    latency_summary: Latency | None = None
+    """For figures whose single calls are not known, as in a summary of ais_bench; None where `seconds` is there."""
+    ratio: Ratio | None = None
+    """To the baseline of the case; None for a failed candidate and for foreign figures."""
+
+    @property
+    def latency(self) -> Latency | None:
+        """From the single calls where they are known."""
+        if not self.seconds:
+            return self.latency_summary
+        ms = 1000 * np.asarray(self.seconds)
+        return Latency(
+            float(ms.mean()), float(np.median(ms)), float(np.percentile(ms, 90)), float(np.percentile(ms, 99)),
+            float(ms.min()), float(ms.max()), len(ms),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a row of the table shows beside the latency."""
+
+    fps: float
+    """Clips of mel_len frames per second, as ais_bench defines throughput: 1000 * batch / mean ms."""
+    x_real_time: float
+    """Audio seconds per second."""
+    rtf: float
+    """Seconds per audio second."""
+    mel_frames_per_second: float
+    effective_gflops: float | None
+    """Two operations per multiply-add of direct convolution, whatever the engine really does; None if unknown."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell: all candidates on the same mels, interleaved in one run."""
+
+    batch: int
+    mel_len: int
+    threads: int | None
+    audio_seconds: float
+    """Of the whole batch."""
+    macs: int | None
+    """Of the whole batch, counted as direct convolution."""
+    baseline: str
+    others: tuple[float | None, ...] = ()
+    """Share of the processors that others used, per round; None where the system does not tell."""
+    measurements: tuple[Measurement, ...] = ()
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.mel_len) < 1 or not self.audio_seconds > 0:
+            raise ValueError(
+                f"batch={self.batch}, mel_len={self.mel_len}, audio_seconds={self.audio_seconds}: "
+                "a case has one clip, one frame and some audio at least"
+            )
+
+    def figures(self, measurement: Measurement) -> Figures | None:
+        """Derive the table's figures from the mean latency; None if there is none."""
+        latency = measurement.latency
+        if latency is None or not latency.mean > 0:
+            return None
+        seconds = latency.mean / 1000
+        return Figures(
+            self.batch / seconds,
+            self.audio_seconds / seconds,
+            seconds / self.audio_seconds,
+            self.batch * self.mel_len / seconds,
+            None if self.macs is None else 2 * self.macs / seconds / 1e9,
+        )
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """A limit of the machine, measured in the same session."""
+
+    name: str
+    """"multiply-adds" or "memory"."""
+    method: str
+    threads: int
+    median: float
+    best: float
+    unit: str
+    """"GFLOPS" or "GB/s"."""
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """A whole run of `hifigan bench`."""
+
+    date: str
+    command: str
+    model: str
+    weights: str
+    """What they are, for example "ljspeech-v1 (real)"; random weights are labelled so."""
+    data_set: str
+    """Where the mels come from."""
+    sample_rate: int
+    hop_length: int
+    machine: Mapping[str, Any]
+    ceilings: tuple[Ceiling, ...] = ()
+    accuracy: str | None = None
+    """From an evaluation report, for the column of that name; None leaves the SNR there."""
+    cases: tuple[Case, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any figure comes from the Ascend simulator."""
+        return any(entry.simulated for case in self.cases for entry in case.measurements)
+
+
+def median_others(case: Case) -> float | None:
+    """Share of the processors that others used in the median round; None where unknown."""
+    known = [share for share in case.others if share is not None]
+    return statistics.median(known) if known else None
+
+
+def to_json(result: BenchmarkResult) -> dict[str, Any]:
+    """A result as JSON has it; a figure that is not finite stands as null."""
+    return records.to_json(result, FORMAT)
+
+
+def write_json(result: BenchmarkResult, path: Path) -> None:
+    """Write a result as `to_json` gives it.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    records.write_json(to_json(result), path)
+
+
+def read_json(path: Path) -> BenchmarkResult:
+    """Read what `write_json` wrote.
+
+    Raises:
+        DatasetError: the file is not there, or is something else.
+    """
+    return records.read_json(BenchmarkResult, path, FORMAT, title="benchmark result", command="hifigan bench")

@@ -1,0 +1,112 @@
+"""The model that is measured: what the workers are to load, and what a result says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.om_file import read_om
+from hifigan_rt.model.pretrained import KNOWN_MODELS
+from hifigan_rt.model.resolve import KIND_NAMES, Model, ModelKind, resolve_model
+from hifigan_rt.tools.benchmark.truth import Truth
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with what the figures need of it."""
+
+    argument: str
+    """What the user named, for the workers."""
+    config: str | None
+    name: str
+    """For the result: nothing of it tells where the file lies."""
+    weights: str
+    kind: ModelKind
+    num_mels: int
+    mel: MelConfig | None
+    sample_rate: int
+    hop_length: int
+    macs_per_frame: int | None
+    truth: Truth | None
+    """None where the weights are not known, or nobody wants the SNR."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Batch and mel_len of each gear, of a model that runs no others; empty if it runs any."""
+    notes: tuple[str, ...] = ()
+
+
+def read_subject(name: str, config: str | None, *, reference: str | None = None, with_truth: bool = True) -> Subject:
+    """Read a model.
+
+    Args:
+        name, config: see `hifigan_rt.model.resolve.resolve_model`.
+        reference: the checkpoint that a converted file was made from, for the SNR.
+        with_truth: prepare the float64 reference.
+
+    Raises:
+        ModelNotFound, CheckpointError: see `hifigan_rt.model.resolve.resolve_model`.
+        ConfigError: likewise; or the sample rate or mel bands are not known, or the reference is another network.
+    """
+    model = resolve_model(name, config)
+    source = model if reference is None else resolve_model(reference)
+    graph = model.graph or source.graph
+    mel = model.mel or source.mel
+    num_mels = model.num_mels or source.num_mels
+    if mel is None or num_mels is None:
+        raise ConfigError(
+            f"{Path(name).name}: the sample rate and mel bands must be known, and the file does not tell: give the "
+            "model's config.json with --config"
+        )
+    hop_length = mel.hop_length if graph is None else graph.hop_length
+    _check_same(model, source)
+    notes = list(model.notes)
+    if source.generator is None and with_truth:
+        notes.append(
+            f"no SNR: the model is one of {KIND_NAMES[model.kind]}, which do not hold weights for the reference; "
+            "--reference names the checkpoint that it was made from"
+        )
+    return Subject(
+        argument=name,
+        config=config,
+        name=name if name in KNOWN_MODELS else Path(name).name,
+        weights=_weights(name, model),
+        kind=model.kind,
+        num_mels=num_mels,
+        mel=mel,
+        sample_rate=mel.sample_rate,
+        hop_length=hop_length,
+        macs_per_frame=None if graph is None else graph.macs_per_frame,
+        truth=Truth(source.generator) if with_truth and source.generator is not None else None,
+        sizes=() if model.om_path is None else _sizes(model.om_path, num_mels),
+        notes=tuple(notes),
+    )
+
+
+def _weights(name: str, model: Model) -> str:
+    return f"{name} (real)" if name in KNOWN_MODELS else f"{model.path.name} ({model.format})"
+
+
+def _check_same(model: Model, source: Model) -> None:
+    if source is model:
+        return
+    if source.generator is None:
+        raise ConfigError(f"--reference {source.path.name} holds no weights: name the checkpoint, not a converted file")
+    graph = model.graph
+    ours = (model.num_mels, None if graph is None else graph.hop_length)
+    theirs = (source.num_mels, source.generator.graph.hop_length)
+    for what, value, other in zip(("mel bands", "a hop length"), ours, theirs, strict=True):
+        if value is not None and value != other:
+            raise ConfigError(
+                f"--reference {source.path.name} has {what} of {other}, the model of {value}: name the checkpoint that "
+                "it was made from"
+            )
+
+
+def _sizes(path: Path, num_mels: int) -> tuple[tuple[int, int], ...]:
+    """Batch and frames of every gear of an .om: dimensions [B, M, T] or [B, M, 1, T]."""
+    info = read_om(path)
+    shapes = info.input_dims_of_gears or tuple(tensor.shape for tensor in info.inputs[:1])
+    return tuple(
+        (shape[0], shape[-1]) for shape in shapes if len(shape) >= 3 and shape[1] == num_mels and min(shape) > 0
+    )

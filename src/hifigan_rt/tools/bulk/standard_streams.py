@@ -1,0 +1,53 @@
+"""Standard input and output as files: what comes through a pipe is kept on disk, so that memory stays bounded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+from hifigan_rt.errors import DatasetError, OutputError
+from hifigan_rt.tools.datasets import InputFile
+
+_BLOCK_BYTES = 1 << 20
+
+
+def spool_input(stream: BinaryIO, folder: Path) -> InputFile:
+    """Copy a stream into a file of `folder`: a .npy mel if it starts like one, else a recording.
+
+    Raises:
+        DatasetError: the stream is empty or cannot be read.
+        OutputError: there is no room for the copy.
+    """
+    try:
+        head = stream.read(_BLOCK_BYTES)
+    except OSError as error:
+        raise DatasetError(f"standard input cannot be read: {error.strerror}") from error
+    if not head:
+        raise DatasetError("standard input is empty: pipe a recording or a .npy mel into it")
+    suffix = ".npy" if head.startswith(b"\x93NUMPY") else ".wav"
+    path = folder / f"standard-input{suffix}"
+    try:
+        with path.open("wb") as file:
+            file.write(head)
+            shutil.copyfileobj(stream, file, _BLOCK_BYTES)
+    except OSError as error:
+        raise OutputError(f"standard input cannot be kept in {str(folder)!r}: {error.strerror}") from error
+    return InputFile(path, Path(path.name))
+
+
+def deliver(path: Path, stream: BinaryIO) -> None:
+    """Copy a finished file to a stream.
+
+    Raises:
+        BrokenPipeError: nobody reads the stream any more.
+        OutputError: it cannot be written.
+    """
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, stream, _BLOCK_BYTES)
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error

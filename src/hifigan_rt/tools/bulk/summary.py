@@ -1,0 +1,94 @@
+"""What a run over many clips has come to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hifigan_rt.tools.bulk.manifest import ClipRecord
+
+_NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?")
+
+
+@dataclass
+class Summary:
+    """Counts, sums and everything that a user must be told, without one entry per finished clip."""
+
+    clips: int
+    """All that were asked for."""
+    skipped: int = 0
+    """Finished by an earlier run."""
+    done: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Input and reason of each."""
+    audio_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    """In the engine."""
+    wall_seconds: float = 0.0
+    """From the first read to the last write; loading the model is not in it."""
+    clipped_samples: int = 0
+    clipped_clips: int = 0
+    samples_dropped: int = 0
+    """Input samples after the last whole frame of each recording, all together."""
+    warnings: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """The first text of each kind, and how many clips it came up for; texts of a kind differ only in numbers."""
+    stopped: str | None = None
+    """Why the run ended before its last clip, if it did."""
+    manifest: Path | None = None
+    simulated: bool = False
+    """Whether the engine was a simulator, so that its times mean nothing."""
+
+    def add(self, record: ClipRecord) -> None:
+        """Count one clip."""
+        for text in (*record.warnings, *record.notes):
+            kind = _NUMBER.sub("#", text)
+            first, count = self.warnings.get(kind, (text, 0))
+            self.warnings[kind] = first, count + 1
+        if record.status == "failed":
+            self.failed.append((record.input, record.error or "unknown"))
+            return
+        self.done += 1
+        self.audio_seconds += record.audio_seconds or 0.0
+        self.compute_seconds += record.compute_seconds or 0.0
+        self.clipped_samples += record.clipped_samples or 0
+        self.clipped_clips += bool(record.clipped_samples)
+        self.samples_dropped += record.samples_dropped or 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for is there."""
+        return self.done + self.skipped == self.clips and self.stopped is None
+
+    @property
+    def x_real_time(self) -> float | None:
+        """Audio seconds per second in the engine; None if nothing was computed."""
+        return self.audio_seconds / self.compute_seconds if self.compute_seconds else None
+
+    @property
+    def engine_busy_share(self) -> float | None:
+        """Share of the wall time in which the engine ran; None if nothing was computed."""
+        return self.compute_seconds / self.wall_seconds if self.done and self.wall_seconds else None
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "clips": self.clips,
+            "done": self.done,
+            "skipped": self.skipped,
+            "failed": [{"input": name, "error": error} for name, error in self.failed],
+            "complete": self.complete,
+            "stopped": self.stopped,
+            "audio_seconds": round(self.audio_seconds, 6),
+            "compute_seconds": round(self.compute_seconds, 6),
+            "wall_seconds": round(self.wall_seconds, 6),
+            "x_real_time": None if self.x_real_time is None else round(self.x_real_time, 3),
+            "simulated": self.simulated,
+            "engine_busy_share": None if self.engine_busy_share is None else round(self.engine_busy_share, 4),
+            "clipped_samples": self.clipped_samples,
+            "clipped_clips": self.clipped_clips,
+            "samples_dropped": self.samples_dropped,
+            "warnings": [{"text": text, "clips": count} for text, count in self.warnings.values()],
+            "manifest": None if self.manifest is None else str(self.manifest),
+        }

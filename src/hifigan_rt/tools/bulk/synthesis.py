@@ -1,0 +1,201 @@
+"""The work of `hifigan synth`, recording or mel to audio, and of `hifigan mel`, recording to mel."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.audio import Container, Encoding, prepare, read_audio, write_audio
+from hifigan_rt.audio.signal_metrics import mel_l1
+from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import MelError, OutputError
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.files import read_mel_file, write_mel_file
+from hifigan_rt.tools.bulk.run import ClipFacts, Work
+from hifigan_rt.vocoder import Vocoder
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3"})
+MEL_SUFFIXES = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """What may be done to an input on the way to the model."""
+
+    resample: bool = False
+    mono: bool = False
+    max_seconds: float | None = None
+    """Longest recording accepted; None is `audio.DEFAULT_MAX_SECONDS`."""
+    time_major: bool = False
+    """Mel files hold `[T, M]`."""
+
+
+@dataclass(frozen=True)
+class WriteSettings:
+    """How audio is written.
+
+    Raises:
+        OutputError: flac cannot hold floats.
+    """
+
+    encoding: Encoding = "pcm16"
+    container: Container = "wav"
+    match_length: bool = False
+    """Trim or zero-pad to the length of the input recording."""
+    mel_l1: bool = False
+    """Compute the mel distance between input and output for the manifest."""
+
+    def __post_init__(self) -> None:
+        if self.container == "flac" and self.encoding == "float":
+            raise OutputError("flac holds no floats: take wav, or the encoding pcm16 or pcm24")
+
+
+@dataclass(frozen=True)
+class MelClip:
+    """A mel with what is known about the recording that it came from."""
+
+    mel: np.ndarray
+    """float32 `[M, T]`."""
+    input_samples: int | None = None
+    """At the model's sample rate; None if the input was a mel."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AudioClip:
+    """Synthesised audio, float32 `[N]`, with the mel that it came from."""
+
+    audio: np.ndarray
+    source: MelClip
+
+
+class Synthesis(Work[MelClip, AudioClip]):
+    """Recording or mel to audio.
+
+    Raises:
+        ConfigError: the model's sample rate is not known.
+    """
+
+    def __init__(self, vocoder: Vocoder, reading: ReadSettings, writing: WriteSettings) -> None:
+        self._vocoder = vocoder
+        self._reading = reading
+        self._writing = writing
+        self._sample_rate = vocoder.sample_rate
+        # Known whenever the sample rate is: both stand in the mel settings.
+        self._num_mels = vocoder.num_mels or 0
+        self.simulated = vocoder.engine_info.simulated
+
+    def settings(self) -> dict[str, Any]:
+        info = self._vocoder.engine_info
+        return {
+            "command": "synth",
+            "model_sha256": _file_digest(self._vocoder.path),
+            "mel": _mel_settings(self._vocoder.mel_config),
+            # Neither threads nor the runtime's version: they change no more than the last bits of a result.
+            "engine": info.name,
+            "variant": info.variant,
+            "precision": info.precision,
+            "device": info.device,
+            "encoding": self._writing.encoding,
+            "container": self._writing.container,
+            "match_length": self._writing.match_length,
+            **_reading_settings(self._reading),
+            "time_major": self._reading.time_major,
+        }
+
+    def read(self, source: Path) -> MelClip:
+        if source.suffix.lower() not in MEL_SUFFIXES:
+            samples, notes = read_recording(source, self._sample_rate, self._reading)
+            return MelClip(self._vocoder.mel(samples), len(samples), notes)
+        if self._writing.match_length:
+            raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
+        return MelClip(read_mel_file(source, self._num_mels, time_major=self._reading.time_major))
+
+    def compute(self, data: MelClip) -> AudioClip:
+        return AudioClip(self._vocoder(data.mel), data)
+
+    def write(self, data: AudioClip, output: Path) -> ClipFacts:
+        audio, source, hop_length = data.audio, data.source, self._vocoder.hop_length
+        frames = source.mel.shape[1]
+        if self._writing.match_length and source.input_samples is not None:
+            audio = _fit(audio, source.input_samples)
+        clipped = write_audio(output, audio, self._sample_rate, self._writing.encoding, self._writing.container)
+        distance = None
+        if self._writing.mel_l1:
+            distance = round(mel_l1(source.mel, self._vocoder.mel(data.audio)), 6)
+        return ClipFacts(
+            input_samples=source.input_samples,
+            frames=frames,
+            output_samples=len(audio),
+            samples_dropped=_dropped(source, hop_length),
+            clipped_samples=clipped,
+            audio_seconds=round(len(audio) / self._sample_rate, 6),
+            mel_l1=distance,
+            inexact_tail_frames=self._vocoder.inexact_tail_frames(frames) or None,
+            notes=source.notes,
+        )
+
+
+class MelExtraction(Work[tuple[np.ndarray, tuple[str, ...]], MelClip]):
+    """Recording to mel."""
+
+    def __init__(self, config: MelConfig, reading: ReadSettings) -> None:
+        self._config = config
+        self._reading = reading
+
+    def settings(self) -> dict[str, Any]:
+        return {"command": "mel", "mel": _mel_settings(self._config), **_reading_settings(self._reading)}
+
+    def read(self, source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+        return read_recording(source, self._config.sample_rate, self._reading)
+
+    def compute(self, data: tuple[np.ndarray, tuple[str, ...]]) -> MelClip:
+        samples, notes = data
+        return MelClip(compute_mel(samples, self._config), len(samples), notes)
+
+    def write(self, data: MelClip, output: Path) -> ClipFacts:
+        write_mel_file(output, data.mel)
+        return ClipFacts(
+            input_samples=data.input_samples,
+            frames=data.mel.shape[1],
+            samples_dropped=_dropped(data, self._config.hop_length),
+            audio_seconds=round((data.input_samples or 0) / self._config.sample_rate, 6),
+            notes=data.notes,
+        )
+
+
+def read_recording(source: Path, sample_rate: int, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read a recording as a model takes it: float32 `[N]`, with what is odd about the file."""
+    recording = read_audio(source, settings.max_seconds)
+    samples = prepare(recording, sample_rate, settings.resample, settings.mono)
+    return samples, () if recording.note is None else (recording.note,)
+
+
+def _dropped(clip: MelClip, hop_length: int | None) -> int | None:
+    """Input samples after the last whole frame."""
+    if clip.input_samples is None or hop_length is None:
+        return None
+    return max(0, clip.input_samples - int(clip.mel.shape[1]) * hop_length)
+
+
+def _fit(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Trim or zero-pad `[N]` at the end."""
+    return np.pad(audio[:samples], (0, max(0, samples - len(audio))))
+
+
+def _reading_settings(settings: ReadSettings) -> dict[str, Any]:
+    return {"resample": settings.resample, "mono": settings.mono}
+
+
+def _mel_settings(config: MelConfig | None) -> dict[str, Any] | None:
+    return None if config is None else dataclasses.asdict(config)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,278 @@
+"""`hifigan bench`: engines against each other, on this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import config_option, json_option, model_option, parse_settings, verbosity_options
+from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures
+    from hifigan_rt.tools.benchmark.results import BenchmarkResult
+    from hifigan_rt.tools.benchmark.run import Benchmark, Cell, Plan
+    from hifigan_rt.tools.benchmark.subject import Subject
+
+MEL_LENS = (250, 500, 750, 1000)
+"""The lengths of the original guide's table."""
+_MOST = 1 << 20
+"""Of any number in a list; a typing error beyond it would only fill the memory."""
+
+
+def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    """NAME,NAME,..."""
+    names = tuple(part.strip() for part in value.split(","))
+    if not all(names):
+        raise click.BadParameter(f"{value!r} names nothing at one place: give NAME or NAME,NAME")
+    return names
+
+
+def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """N,N,..., none given as an empty tuple."""
+    parts = [] if value is None else [part.strip() for part in value.split(",")]
+    for part in parts:
+        if not re.fullmatch(r"\d{1,9}", part) or not 1 <= int(part) <= _MOST:
+            raise click.BadParameter(f"{part!r} is no whole number from 1 to {_MOST}")
+    return tuple(map(int, parts))
+
+
+@click.command(cls=RecordedCommand)
+@model_option
+@click.option(
+    "--engines", default="all", show_default=True, callback=_names, metavar="NAME,...",
+    help="Each with settings of its own, as in torch:mode=compiled; a name may come twice. all: every engine that can "
+    "run the model here, but the reference.",
+)  # fmt: skip
+@click.option(
+    "--precision", "precisions", default="float32", show_default=True, callback=_names, metavar="NAME,...",
+    help="Arithmetic, for each engine.",
+)  # fmt: skip
+@click.option("--batch", "batches", callback=_numbers, metavar="N,...", help="Clips per call [default: 1].")
+@click.option(
+    "--mel-len", "mel_lens", callback=_numbers, metavar="T,...",
+    help="Frames of each clip [default: 250,500,750,1000].",
+)  # fmt: skip
+@click.option("--threads", callback=_numbers, metavar="N,...", help="[default: the physical cores that may be used].")
+@click.option("--loop", type=click.IntRange(min=1), default=100, show_default=True, help="Rounds that count.")
+@click.option("--warmup", type=click.IntRange(min=0), default=1, show_default=True, help="Rounds before them.")
+@click.option(
+    "--max-seconds", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True,
+    help="For the rounds of one case; three are run in any event.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True,
+    help="Seconds for loading, and for one inference.",
+)  # fmt: skip
+@click.option(
+    "--input", "inputs", multiple=True, metavar="PATH",
+    help="A folder or file of recordings or mels; may be given again [default: a built-in sample].",
+)  # fmt: skip
+@click.option("--reference", metavar="NAME|PATH", help="The checkpoint of a converted model, for its SNR.")
+@click.option("--snr/--no-snr", default=True, help="Compare with the float64 reference [default: yes].")
+@click.option("--ceilings/--no-ceilings", default=True, help="Measure the machine's limits [default: yes].")
+@click.option("--device", metavar="NAME", help="The runtime's own name: cuda:0, GPU, or 0,1 for two NPUs.")
+@click.option(
+    "--engine-option", "settings", metavar="KEY=VALUE", multiple=True, callback=parse_settings,
+    help="For every engine that knows it ('hifigan engines'); may be given again.",
+)  # fmt: skip
+@click.option("-o", "--output", metavar="FOLDER", help="Gets bench.json, bench.csv, bench.md and pictures.")
+@click.option("--overwrite", is_flag=True, help="Replace the results in FOLDER.")
+@click.option(
+    "--from", "earlier", type=click.Path(path_type=Path), metavar="FILE",
+    help="An earlier bench.json to compare with.",
+)  # fmt: skip
+@click.option(
+    "--ais-bench", "summaries", multiple=True, metavar="FILE",
+    help="A summary of ais_bench to put into the tables; FILE:mel_len=T:batch=N:device=NAME says what it does not.",
+)  # fmt: skip
+@click.option(
+    "--eval", "evaluation", type=click.Path(path_type=Path), metavar="FILE",
+    help="A report of 'hifigan eval', for the column of accuracy.",
+)  # fmt: skip
+@config_option
+@click.option("--progress/--no-progress", default=None, help="What is going on, on standard error [default: yes].")
+@json_option
+@verbosity_options
+@click.pass_context
+def bench(ctx: click.Context, /, **values: Any) -> int:
+    """Measure engines against each other on this machine.
+
+    Each candidate runs in a process of its own, one inference at a time, in strict rotation, so that what disturbs
+    the machine disturbs all of them alike; ratios to the first candidate carry their 95 % interval.
+
+    \b
+    Examples:
+      hifigan bench --model ljspeech-v1
+      hifigan bench --model ljspeech-v1 --engines native,native --mel-len 250 --loop 100
+      hifigan bench --model g_02500000 --engines native,openvino --precision float32,bfloat16 -o results/
+    """
+    from hifigan_rt.tools.benchmark.accuracy import read_accuracy
+    from hifigan_rt.tools.benchmark.output import prepare_folder
+    from hifigan_rt.tools.benchmark.results import read_json
+    from hifigan_rt.tools.benchmark.run import Benchmark
+
+    console: Console = ctx.obj
+    # What can be refused quickly is refused before a model is read.
+    earlier = None if values["earlier"] is None else read_json(values["earlier"])
+    accuracy = None if values["evaluation"] is None else read_accuracy(values["evaluation"])
+    foreign = [_read_summary(text) for text in values["summaries"]]
+    folder = None if values["output"] is None else Path(values["output"])
+    if folder is not None:
+        prepare_folder(folder, overwrite=values["overwrite"])
+    plan = _plan(values, recorded_command(ctx), accuracy)
+    console.notes(plan.notes)
+    benchmark = Benchmark(plan)
+    report = _Report(console, benchmark, folder, earlier, foreign)
+    try:
+        _measure(console, benchmark, report, values["progress"])
+    except KeyboardInterrupt:
+        report.interrupted()
+        raise
+    report.finish(as_json=values["as_json"])
+    return _status(benchmark)
+
+
+def _status(benchmark: Benchmark) -> int:
+    """0 if something was measured, and everything that was named."""
+    rows = [row for case in benchmark.cases for row in case.measurements]
+    named = {candidate.name for candidate in benchmark.plan.candidates if candidate.named}
+    succeeded = any(row.failed is None for row in rows)
+    return 0 if succeeded and not any(row.failed is not None and row.candidate in named for row in rows) else 1
+
+
+def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Plan:
+    from hifigan_rt.tools.benchmark.candidates import check_names, plan_candidates
+    from hifigan_rt.tools.benchmark.mels import input_data, sample_data
+    from hifigan_rt.tools.benchmark.run import Plan
+    from hifigan_rt.tools.benchmark.subject import read_subject
+
+    check_names(values["engines"])
+    subject = read_subject(values["model"], values["config"], reference=values["reference"], with_truth=values["snr"])
+    candidates = plan_candidates(
+        values["engines"], values["precisions"], subject.kind, device=values["device"], settings=values["settings"]
+    )
+    cells = _cells(values, subject)
+    longest = max(cell.mel_len for cell in cells)
+    frames = longest * max(cell.batch for cell in cells)
+    data = (
+        input_data(values["inputs"], subject.mel, subject.num_mels, frames)
+        if values["inputs"]
+        else sample_data(subject.num_mels, frames)
+    )
+    notes = list(subject.notes)
+    if data.mel.shape[1] < longest:
+        notes.append(f"the data have {data.mel.shape[1]} frames: they are repeated for mel_len {longest}")
+    return Plan(
+        subject, candidates, cells, data, command, loop=values["loop"], warmup=values["warmup"],
+        max_seconds=values["max_seconds"], timeout_seconds=values["timeout"], accuracy=accuracy,
+        ceilings=values["ceilings"], notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _cells(values: dict[str, Any], subject: Subject) -> list[Cell]:
+    from hifigan_rt.system.machine import usable_cores
+    from hifigan_rt.tools.benchmark.run import Cell, cells
+
+    threads = values["threads"] or (usable_cores(),)
+    if not subject.sizes:
+        return cells(values["batches"] or (1,), values["mel_lens"] or MEL_LENS, threads)
+    batches = values["batches"] or sorted({batch for batch, _ in subject.sizes})
+    mel_lens = values["mel_lens"] or sorted({frames for _, frames in subject.sizes})
+    asked = [Cell(batch, frames, count) for count in threads for batch in batches for frames in mel_lens]
+    refused = [cell for cell in asked if (cell.batch, cell.mel_len) not in subject.sizes]
+    if refused and (values["batches"] or values["mel_lens"]):
+        has = ", ".join(f"{batch}x{frames}" for batch, frames in subject.sizes)
+        raise click.UsageError(
+            f"{subject.name} was compiled for batch x mel_len of {has}: {refused[0].batch}x{refused[0].mel_len} would "
+            "be measured with padding"
+        )
+    return [cell for cell in asked if cell not in refused]
+
+
+def _read_summary(text: str) -> ForeignFigures:
+    from hifigan_rt.tools.benchmark.ais_bench_summary import read_summary
+
+    path, *parts = re.split(r":(mel_len|batch|device)=", text)
+    told = dict(zip(parts[::2], parts[1::2], strict=True))
+    for key in ("mel_len", "batch"):
+        if key in told and not re.fullmatch(r"[1-9]\d{0,8}", told[key]):
+            raise click.UsageError(f"--ais-bench {text!r}: {key}={told[key]!r} is no whole number from 1 on")
+    return read_summary(
+        Path(path),
+        mel_len=int(told["mel_len"]) if "mel_len" in told else None,
+        batch=int(told["batch"]) if "batch" in told else None,
+        device=told.get("device", "Ascend"),
+    )
+
+
+def _measure(console: Console, benchmark: Benchmark, report: _Report, progress: bool | None) -> None:
+    from hifigan_rt.tools.benchmark.run import Watcher
+    from hifigan_rt.tools.cli.bench_table import watcher_for
+
+    shown = console.verbosity >= 0 if progress is None else progress
+    benchmark.run(watcher_for(benchmark.plan) if shown else Watcher(), after_case=report.save)
+
+
+class _Report:
+    """Where the result goes: to files after every case, to standard output at the end."""
+
+    def __init__(
+        self,
+        console: Console,
+        benchmark: Benchmark,
+        folder: Path | None,
+        earlier: BenchmarkResult | None,
+        foreign: Sequence[ForeignFigures],
+    ) -> None:
+        self._console, self._benchmark, self._folder = console, benchmark, folder
+        self._earlier, self._foreign = earlier, foreign
+
+    def _result(self) -> BenchmarkResult:
+        from hifigan_rt.tools.benchmark.output import with_foreign
+
+        return with_foreign(self._benchmark.result(), self._foreign)
+
+    def save(self) -> None:
+        """Keep what is known, in case that the rest never comes."""
+        from hifigan_rt.tools.benchmark.output import JSON_NAME
+        from hifigan_rt.tools.benchmark.results import write_json
+
+        if self._folder is not None:
+            write_json(self._result(), self._folder / JSON_NAME)
+
+    def interrupted(self) -> None:
+        """Keep what was measured so far."""
+        from hifigan_rt.tools.benchmark.markdown import to_markdown
+        from hifigan_rt.tools.benchmark.output import write_results
+
+        if not self._benchmark.cases:
+            return
+        if self._folder is None:
+            self._console.line(to_markdown(self._result(), self._earlier).rstrip())
+        else:
+            write_results(self._result(), self._folder, self._earlier)
+            self._console.note(f"what was measured so far is in {str(self._folder)!r}")
+
+    def finish(self, *, as_json: bool) -> None:
+        """Write everything."""
+        from hifigan_rt.tools.benchmark.markdown import to_markdown
+        from hifigan_rt.tools.benchmark.output import no_pictures, write_results
+        from hifigan_rt.tools.benchmark.results import to_json
+
+        result = self._result()
+        if as_json:
+            self._console.result(to_json(result))
+        else:
+            self._console.line(to_markdown(result, self._earlier).rstrip())
+        if self._folder is not None:
+            names = [path.name for path in write_results(result, self._folder, self._earlier)]
+            self._console.note(f"in {str(self._folder)!r}: {', '.join(names)}")
+            reason = no_pictures()
+            if reason is not None:
+                self._console.note(f"note: {reason}")

@@ -1,0 +1,74 @@
+"""`hifigan engines`: what can run a model here."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import json_option, verbosity_options
+
+
+@click.command()
+@json_option
+@verbosity_options
+@click.pass_obj
+def engines(console: Console, as_json: bool) -> None:
+    """List what can run a model here.
+
+    And why the other engines cannot.
+
+    \b
+    Example:
+      hifigan engines
+    """
+    from hifigan_rt import _native
+    from hifigan_rt.engines import AUTO_ORDER, REGISTRY, why_unavailable
+    from hifigan_rt.model.resolve import KIND_NAMES
+
+    reasons = {name: why_unavailable(name) for name in REGISTRY}
+    automatic = next((name for name in AUTO_ORDER if reasons[name] is None), None)
+    rows = [
+        {
+            "name": name,
+            "summary": entry.summary,
+            "available": reasons[name] is None,
+            "reason": reasons[name],
+            "versions": _versions(entry.packages),
+            "automatic": name == automatic,
+            "runs": list(entry.runs),
+            "precisions": list(entry.precisions),
+            "devices": entry.devices,
+            "settings": {key: list(choices) for key, choices in entry.settings.items()},
+        }
+        for name, entry in REGISTRY.items()
+    ]
+    isas = list(_native.supported_isas())
+    if as_json:
+        console.result({"engines": rows, "isas": isas})
+        return
+    for name, entry in REGISTRY.items():
+        chosen = " (what --engine auto takes)" if name == automatic else ""
+        console.line(f"{name}: {entry.summary}{chosen}")
+        packages = ", ".join(f"{package} {number}" for package, number in _versions(entry.packages).items())
+        console.line(f"  available  {'yes' if reasons[name] is None else f'no: {reasons[name]}'}")
+        if packages:
+            console.line(f"  versions   {packages}")
+        console.line(f"  runs       {', '.join(KIND_NAMES[kind] for kind in entry.runs)}")
+        console.line(f"  precision  {entry.precision_of_file or ', '.join(entry.precisions)}")
+        if entry.devices:
+            console.line(f"  --device   {entry.devices}")
+        for key, choices in entry.settings.items():
+            console.line(f"  --engine-option {key}={'|'.join(choices) or 'VALUE'}")
+    console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas)}")
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,180 @@
+"""`hifigan eval`: how good does it sound, in figures that compare with published ones?"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import (
+    config_option,
+    engine_choice,
+    input_options,
+    json_option,
+    parse_settings,
+    run_options,
+    verbosity_options,
+)
+from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.evaluation.results import EvaluationResult
+    from hifigan_rt.tools.evaluation.run import Plan
+    from hifigan_rt.tools.evaluation.systems import SystemSpec
+
+
+def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """METRIC=VALUE, each metric once."""
+    keys = [value.partition("=")[0] for value in values]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise click.BadParameter(f"{key!r} has a limit already: give one")
+    limits = {}
+    for key, text in parse_settings(ctx, parameter, values).items():
+        try:
+            limits[key] = float(text)
+        except ValueError:
+            limits[key] = math.nan
+        if not math.isfinite(limits[key]):
+            raise click.BadParameter(f"{key}={text!r}: the limit must be a number, as in stoi=0.95")
+    return limits
+
+
+def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """NAME,NAME,..., none given as an empty tuple."""
+    names = () if value is None else tuple(part.strip() for part in value.split(","))
+    if not all(names):
+        raise click.BadParameter(f"{value!r} names nothing at one place: give NAME or NAME,NAME")
+    return names
+
+
+@click.command(cls=RecordedCommand)
+@click.option(
+    "--model", metavar="NAME|PATH",
+    help="What is evaluated: a known model, a checkpoint, a converted model, or a folder with one.",
+)  # fmt: skip
+@click.option(
+    "--generated", type=click.Path(path_type=Path), metavar="FOLDER", help="Or: audio that any other system made."
+)
+@click.option(
+    "--dataset", "--reference", "data", multiple=True, metavar="PATH",
+    help="The recordings: an LJSpeech folder, a folder, files; may be given again.",
+)  # fmt: skip
+@click.option(
+    "--mels", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Predicted mels, named like the clips, to start from instead of the recordings' own.",
+)  # fmt: skip
+@click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
+@click.option(
+    "--compare", "compared", multiple=True, metavar="SYSTEM",
+    help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, config, engine, "
+    "precision, device, threads, mels, folder, or a setting of the engine; may be given again.",
+)  # fmt: skip
+@click.option(
+    "--metrics", callback=_keys, metavar="NAME,...",
+    help="Or all [default: all that can be computed here but SI-SDR and SNR].",
+)  # fmt: skip
+@click.option(
+    "--min", "minima", multiple=True, callback=_limits, metavar="METRIC=VALUE",
+    help="Exit with 1 if the mean of any system is below; may be given again.",
+)  # fmt: skip
+@click.option(
+    "--max", "maxima", multiple=True, callback=_limits, metavar="METRIC=VALUE", help="The same if it is above."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only N clips, drawn at random.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw and of the bootstrap."
+)
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes [default: the physical cores].")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Gets report.html, report.json, clips.csv and all audio.",
+)  # fmt: skip
+@config_option
+@engine_choice
+@input_options
+@run_options
+@json_option
+@verbosity_options
+@click.pass_context
+def eval(ctx: click.Context, /, **values: Any) -> int:
+    """Measure how close generated speech is to recordings, and how good by itself.
+
+    A model makes each recording anew from its mel, as synth does; every clip is measured, and systems are compared on
+    the same clips. The exit status is 1 if a limit of --min or --max is broken, or a clip could not be evaluated.
+
+    \b
+    Examples:
+      hifigan eval --model ljspeech-v1 --dataset LJSpeech-1.1 --split validation --limit 150 -o report
+      hifigan eval --model g_02500000 --dataset recordings --compare openvino,precision=bfloat16 -o report
+      hifigan eval --reference recordings --generated made --config v1 --min stoi=0.95 --max mel_l1=0.25 -o report
+    """
+    from hifigan_rt.tools.evaluation.run import evaluate
+
+    console: Console = ctx.obj
+    if values["resume"] and values["overwrite"]:
+        raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
+    plan = _plan(values, recorded_command(ctx))
+    result = evaluate(
+        plan, values["output"], resume=values["resume"], overwrite=values["overwrite"],
+        progress=lambda label, steps: console.steps(label, steps, values["progress"]),
+    )  # fmt: skip
+    _report(console, result, values["output"], as_json=values["as_json"])
+    return 0 if result.complete and result.passed else 1
+
+
+def _plan(values: dict[str, Any], command: str) -> Plan:
+    from hifigan_rt.tools.bulk.synthesis import ReadSettings
+    from hifigan_rt.tools.evaluation.run import Plan
+    from hifigan_rt.tools.evaluation.systems import distinct, parse_system
+
+    first = _first_system(values)
+    return Plan(
+        systems=distinct([first, *(parse_system(text, first) for text in values["compared"])]),
+        data=values["data"],
+        split=values["split"],
+        recursive=values["recursive"],
+        limit=values["limit"],
+        seed=values["seed"],
+        reading=ReadSettings(values["resample"], values["mono"], values["max_seconds"], values["time_major"]),
+        config=values["config"],
+        metrics=values["metrics"],
+        minima=values["minima"],
+        maxima=values["maxima"],
+        jobs=values["jobs"],
+        command=command,
+    )
+
+
+def _first_system(values: dict[str, Any]) -> SystemSpec:
+    from hifigan_rt.tools.evaluation.systems import folder_system, model_system
+
+    if (values["model"] is None) == (values["generated"] is None):
+        raise click.UsageError("give either --model, or --generated with audio that is made already")
+    if values["model"] is None:
+        if values["mels"] is not None:
+            raise click.UsageError("--mels is what a model starts from, and --generated is made already: leave one out")
+        return folder_system(values["generated"])
+    keys = ("config", "engine", "threads", "precision", "execution_provider", "device", "settings", "mels")
+    return model_system(values["model"], **{key: values[key] for key in keys})
+
+
+def _report(console: Console, result: EvaluationResult, folder: Path, *, as_json: bool) -> None:
+    from hifigan_rt.tools.evaluation.output import no_page, write_results
+    from hifigan_rt.tools.evaluation.results import JSON_NAME, to_json
+    from hifigan_rt.tools.evaluation.table import failures, remarks, to_text
+
+    names = [path.name for path in write_results(result, folder)]
+    if as_json:
+        console.result(to_json(result))
+    elif console.verbosity >= 0:
+        console.line(to_text(result).rstrip())
+    console.notes(list(remarks(result)))
+    reason = no_page()
+    if reason is not None:
+        console.note(f"note: {reason}")
+    console.note(f"in {str(folder)!r}: {', '.join(names)}")
+    console.failures(failures(result), folder / JSON_NAME)

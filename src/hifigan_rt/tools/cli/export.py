@@ -1,0 +1,25 @@
+"""`hifigan export`: a group with one command per format."""
+
+from __future__ import annotations
+
+import click
+
+from hifigan_rt.tools.cli.lazy import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    modules={
+        "onnx": "hifigan_rt.tools.cli.export_onnx",
+        "openvino": "hifigan_rt.tools.cli.export_openvino",
+        "safetensors": "hifigan_rt.tools.cli.export_safetensors",
+        "om": "hifigan_rt.tools.cli.export_om",
+    },
+)
+def export() -> None:
+    """Convert a checkpoint to another format.
+
+    \b
+    Example:
+      hifigan export onnx g_02500000 -o generator.onnx
+    """

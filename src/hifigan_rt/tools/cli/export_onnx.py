@@ -1,0 +1,66 @@
+"""`hifigan export onnx`."""
+
+from __future__ import annotations
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("-o", "--output", metavar="FILE", help="[default: the model's name with .onnx, in the current folder]")
+@config_option
+@click.option("--opset", type=int, default=17, show_default=True, help="From 11 to 17.")
+@click.option(
+    "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
+    help="3 takes mels as [B, M, T]; 4 as [B, M, 1, T], which NPU toolchains like.",
+)  # fmt: skip
+@click.option("--keep-channel", is_flag=True, help="Give audio as [B, 1, N] instead of [B, N].")
+@click.option("--verify/--no-verify", default=True, help="Compare with the float64 reference [default: yes].")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@json_option
+@verbosity_options
+@click.pass_obj
+def onnx(
+    console: Console,
+    model: str,
+    output: str | None,
+    config: str | None,
+    opset: int,
+    rank: str,
+    keep_channel: bool,
+    verify: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write a checkpoint as ONNX with dynamic batch and length, verified before it gets its name.
+
+    \b
+    Example:
+      hifigan export onnx g_02500000 -o generator.onnx
+    """
+    from hifigan_rt.export.onnx import export_onnx
+
+    resolved, generator = load_generator(model, config)
+    path = choose_output(resolved, output, ".onnx", overwrite)
+    console.notes(resolved.notes)
+    report = export_onnx(
+        generator,
+        resolved.mel,
+        path,
+        opset=opset,
+        rank=int(rank),
+        keep_channel=keep_channel,
+        source=source_name(resolved),
+        verify=verify,
+    )
+    if as_json:
+        console.result(
+            {"path": str(path), "snr_db": report.snr_db, "bytes": report.size_bytes, "seconds": report.seconds}
+        )
+        return
+    verdict = "not verified" if report.snr_db is None else f"SNR {report.snr_db:.1f} dB against the float64 reference"
+    console.line(f"{str(path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}")

@@ -1,0 +1,41 @@
+"""`hifigan export safetensors`."""
+
+from __future__ import annotations
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "-o", "--output", metavar="FILE", help="[default: the model's name with .safetensors, in the current folder]"
+)
+@config_option
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@json_option
+@verbosity_options
+@click.pass_obj
+def safetensors(
+    console: Console, model: str, output: str | None, config: str | None, overwrite: bool, as_json: bool
+) -> None:
+    """Write a checkpoint as safetensors: folded weights in float32, the config in the metadata.
+
+    \b
+    Example:
+      hifigan export safetensors g_02500000 -o generator.safetensors
+    """
+    from hifigan_rt.formats.safetensors_writing import write_safetensors
+
+    resolved, generator = load_generator(model, config)
+    path = choose_output(resolved, output, ".safetensors", overwrite)
+    console.notes(resolved.notes)
+    write_safetensors(generator, resolved.mel, path, source_name(resolved))
+    size_bytes = path.stat().st_size
+    if as_json:
+        console.result({"path": str(path), "bytes": size_bytes})
+        return
+    console.line(f"{str(path)!r}: {size_bytes} bytes, {len(generator.weights)} tensors")

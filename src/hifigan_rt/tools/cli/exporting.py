@@ -1,0 +1,48 @@
+"""What the export commands have in common: which model, where to, and what must not be overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hifigan_rt.errors import ExportError, OutputError
+
+if TYPE_CHECKING:
+    from hifigan_rt.graph import Generator
+    from hifigan_rt.model.resolve import Model
+
+
+def load_generator(name: str, config: str | None) -> tuple[Model, Generator]:
+    """Read a model that has weights.
+
+    Raises:
+        ExportError: it is a converted file.
+    """
+    from hifigan_rt.model.resolve import resolve_model
+
+    model = resolve_model(name, config)
+    if model.generator is None:
+        what = {"onnx": "an ONNX file", "openvino": "an OpenVINO IR", "om": "an Ascend .om file"}[model.kind]
+        raise ExportError(f"{name!r} is {what}, and weights are not read out of it: name the checkpoint")
+    return model, model.generator
+
+
+def choose_output(model: Model, named: str | None, suffix: str, overwrite: bool) -> Path:
+    """Where the result goes: the named file, else the model's name in the current folder.
+
+    Raises:
+        OutputError: a file is there and may not be replaced, or it is the model itself.
+    """
+    path = Path(named) if named is not None else Path(source_name(model)).with_suffix(suffix)
+    if path.exists() and path.samefile(model.path):
+        raise OutputError(f"output {str(path)!r} is the model itself: name another file with -o")
+    if path.exists() and not overwrite:
+        raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
+    return path
+
+
+def source_name(model: Model) -> str:
+    """The model as the metadata of the result tells it: a known name or a file name, never a whole path."""
+    from hifigan_rt.model.pretrained import KNOWN_MODELS
+
+    return model.name if model.name in KNOWN_MODELS else model.path.name

@@ -1,0 +1,107 @@
+"""`hifigan info`: what a model is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+
+if TYPE_CHECKING:
+    from hifigan_rt.model.resolve import Model
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@config_option
+@click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
+@click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
+@json_option
+@verbosity_options
+@click.pass_obj
+def info(console: Console, model: str, config: str | None, with_plan: bool, measure: bool, as_json: bool) -> None:
+    """Show a model's architecture, cost, reach and mel settings.
+
+    \b
+    Examples:
+      hifigan info ljspeech-v1
+      hifigan info ljspeech-v1 --plan --measure
+    """
+    from hifigan_rt.model.resolve import resolve_model
+
+    resolved = resolve_model(model, config)
+    facts = _facts(resolved)
+    plan = plan_of(resolved, measure) if with_plan or measure else None
+    if as_json:
+        console.result(facts if plan is None else facts | plan)
+        return
+    _show(console, facts)
+    if plan is not None:
+        show_plan(console, plan)
+
+
+def _show(console: Console, facts: dict[str, Any]) -> None:
+    for title, value in facts.items():
+        if isinstance(value, dict):
+            console.line(f"{_words(title)}:")
+            for name, entry in value.items():
+                # In the mel settings null is a choice, elsewhere it is a gap.
+                text = "none" if entry is None and title == "mel" else _text(entry)
+                console.line(f"  {_words(name):<26}{text}")
+        elif isinstance(value, list):
+            for text in value:
+                console.line(f"note: {text}")
+        else:
+            console.line(f"{_words(title):<28}{_text(value)}")
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    import dataclasses
+
+    facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
+    sample_rate = None if model.mel is None else model.mel.sample_rate
+    graph = model.graph
+    if graph is not None:
+        field = graph.receptive_field
+        facts["architecture"] = dataclasses.asdict(graph.config)
+        facts["cost"] = {
+            "parameters": graph.parameter_count,
+            "macs_per_frame": graph.macs_per_frame,
+            "gmacs_per_audio_second": None
+            if sample_rate is None
+            else round(graph.macs_per_frame * sample_rate / graph.hop_length / 1e9, 3),
+        }
+        facts["reach_of_one_frame"] = {
+            "first_sample": field.first_sample,
+            "last_sample": field.last_sample,
+            "left_context_frames": field.left_frames,
+            "look_ahead_frames": field.right_frames,
+            "look_ahead_ms": None if sample_rate is None else round(-1000 * field.first_sample / sample_rate, 1),
+        }
+        facts["hop_length_samples"] = graph.hop_length
+    facts["mel"] = None if model.mel is None else dataclasses.asdict(model.mel)
+    if model.om_path is not None:
+        from hifigan_rt.tools.cli.info_om import facts_of_om
+
+        facts["om"] = facts_of_om(model.om_path)
+    facts["notes"] = list(model.notes)
+    return facts
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, dict):
+        return " ".join(_text(entry) for entry in value.values())
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_text(entry) for entry in value) + "]"
+    return str(value)

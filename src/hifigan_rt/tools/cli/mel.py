@@ -1,0 +1,64 @@
+"""`hifigan mel`: recordings to mels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import config_option, input_options, json_option, run_options, verbosity_options
+from hifigan_rt.tools.cli.running import RunOptions, run
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.bulk.synthesis import MelExtraction
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--model", metavar="NAME|PATH", help="The model whose mel settings are used; or give --config alone.")
+@click.option(
+    "-o", "--output", required=True, metavar="FOLDER|FILE|-",
+    help="A folder; for a single input also a .npy file, or - for standard output.",
+)  # fmt: skip
+@config_option
+@input_options
+@run_options
+@json_option
+@verbosity_options
+@click.pass_obj
+def mel(console: Console, /, model: str | None, config: str | None, **values: Any) -> int:
+    """Compute the log-mels of recordings as .npy files.
+
+    They are float32 [M, T], computed with the settings of a model.
+
+    INPUTS are wav, flac, ogg or mp3 files, folders, patterns, LJSpeech folders, or - for standard input.
+
+    \b
+    Example:
+      hifigan mel recordings/ --model ljspeech-v1 -o mels/
+    """
+    if model is None and config is None:
+        raise click.UsageError("the mel settings must come from somewhere: give --model or --config")
+    names = RunOptions.__dataclass_fields__
+    options = RunOptions(**{name: value for name, value in values.items() if name in names})
+    options.check(".npy")
+
+    from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES
+
+    return run(console, options, lambda: _make_work(model, config, values), AUDIO_SUFFIXES, ".npy")
+
+
+def _make_work(model: str | None, config: str | None, values: dict[str, Any]) -> MelExtraction:
+    from hifigan_rt.errors import ConfigError
+    from hifigan_rt.formats.config_json import read_config
+    from hifigan_rt.model.resolve import resolve_model
+    from hifigan_rt.tools.bulk.synthesis import MelExtraction, ReadSettings
+
+    settings = resolve_model(model, config).mel if model is not None else read_config(str(config)).mel
+    if settings is None:
+        raise ConfigError(
+            f"{model or config}: the mel settings are not known, and weights do not tell: give the model's "
+            "config.json with --config"
+        )
+    return MelExtraction(settings, ReadSettings(values["resample"], values["mono"], values["max_seconds"]))

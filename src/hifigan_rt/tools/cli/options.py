@@ -1,0 +1,115 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.cli.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _chain(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Apply options so that --help lists them in the order given."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def _change_verbosity(ctx: click.Context, parameter: click.Parameter, value: int) -> None:
+    console: Console = ctx.find_root().obj
+    if value:
+        console.verbosity = value if parameter.name == "verbose" else -1
+
+
+verbosity_options = _chain(
+    click.option(
+        "-v", "--verbose", count=True, expose_value=False, callback=_change_verbosity,
+        help="Say more; show the trace of an error.",
+    ),
+    click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_change_verbosity,
+        help="Say nothing but errors.",
+    ),
+)  # fmt: skip
+
+config_option = click.option(
+    "--config", metavar="PATH|v1|v2|v3",
+    help="The model's config.json, or a preset. By default the config.json beside the model, else its metadata.",
+)  # fmt: skip
+
+model_option = click.option(
+    "--model", required=True, metavar="NAME|PATH",
+    help="A known model ('hifigan models'), a checkpoint, an ONNX file, or a folder with one.",
+)  # fmt: skip
+
+
+def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Options of the form KEY=VALUE."""
+    settings = {}
+    for value in values:
+        key, equals, setting = value.partition("=")
+        if not key or not equals:
+            hint = "; 'hifigan engines' lists what each engine knows" if parameter.name == "settings" else ""
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE{hint}")
+        settings[key] = setting
+    return settings
+
+
+engine_choice = _chain(
+    click.option("--engine", default="auto", show_default=True, metavar="NAME", help="One of 'hifigan engines'."),
+    click.option("--threads", type=click.IntRange(min=1), help="By default the physical cores that may be used."),
+    click.option("--precision", default="float32", show_default=True, metavar="NAME", help="The engine's arithmetic."),
+    click.option(
+        "--execution-provider", metavar="NAME", help="One of ONNX Runtime's, for example CUDAExecutionProvider."
+    ),
+    click.option("--device", metavar="NAME", help="The runtime's own name: cuda:0, GPU, or 0,1 for two NPUs."),
+    click.option(
+        "--engine-option",
+        "settings",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=parse_settings,
+        help="What only one engine knows ('hifigan engines'); may be given again.",
+    ),
+)
+
+engine_options = _chain(
+    engine_choice,
+    click.option(
+        "--segment-frames", type=click.IntRange(1, 4096), help="Frames that the native engine computes together."
+    ),
+    click.option(
+        "--plan", metavar="FILE", help="Algorithms for the native engine, from 'hifigan info MODEL --plan --json'."
+    ),
+)
+
+input_options = _chain(
+    click.option("--recursive", is_flag=True, help="Look into the folders below the named ones as well."),
+    click.option(
+        "--split", type=click.Choice(["training", "validation"]), help="Only these clips of an LJSpeech folder."
+    ),
+    click.option("--resample", is_flag=True, help="Convert recordings of another sample rate than the model's."),
+    click.option("--mono", is_flag=True, help="Average the channels of recordings that have several."),
+    click.option(
+        "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Longest recording accepted [default: 3600]."
+    ),
+)
+
+run_options = _chain(
+    click.option(
+        "--resume", is_flag=True, help="Leave out what an earlier run finished with the same inputs and settings."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace outputs that are there."),
+    click.option("--progress/--no-progress", default=None, help="The progress bar [default: on a terminal]."),
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")

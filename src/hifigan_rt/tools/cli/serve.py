@@ -1,0 +1,207 @@
+"""`hifigan serve`: models over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import config_option, engine_options, verbosity_options
+
+if TYPE_CHECKING:
+    from hifigan_rt.vocoder import Vocoder
+
+_PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MIB = 1 << 20
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_COUNT = click.IntRange(min=1)
+
+
+@click.command()
+@click.option(
+    "--model", "models", required=True, multiple=True, metavar="[NAME=]MODEL",
+    help="A known model ('hifigan models'), file or folder, and what clients call it; may be given again. The first "
+    "is the default.",
+)  # fmt: skip
+@click.option("--on-demand", is_flag=True, help="Load models when they are first asked for, not at the start.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8004, show_default=True, help="0 takes a free one.")
+@click.option("--token-file", metavar="FILE", help="Ask every client for the bearer token in this file.")
+@click.option(
+    "--insecure-no-token", is_flag=True, help="Let anybody who reaches a host other than loopback use the server."
+)
+@click.option(
+    "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN",
+    help="Let pages of this origin (https://example.org) use the server; may be given again.",
+)  # fmt: skip
+@config_option
+@engine_options
+@click.option("--max-body-mib", type=_POSITIVE, help="Largest request body, unpacked too [default: 64].")
+@click.option("--max-mel-seconds", type=_POSITIVE, help="Longest mel or recording, in s of audio [default: 3600].")
+@click.option("--max-concurrent-requests", type=_COUNT, help="Requests answered at one time [default: 512].")
+@click.option("--max-queued-requests", type=_COUNT, help="Requests that wait or are computed [default: 256].")
+@click.option(
+    "--max-queue-wait", type=_POSITIVE, help="Expected wait beyond which requests are refused, s [default: 5]."
+)
+@click.option("--overload-queue-wait", type=_POSITIVE, help="The same while some have to be refused [default: 0.25].")
+@click.option("--max-streams", type=_COUNT, help="WebSocket streams open at one time [default: 64].")
+@click.option("--request-timeout", type=_POSITIVE, help="For a whole request, in s [default: 300].")
+@click.option("--body-timeout", type=_POSITIVE, help="For a client to send its body, in s [default: 60].")
+@click.option("--write-timeout", type=_POSITIVE, help="For a client to take in what is sent, in s [default: 30].")
+@click.option(
+    "--grace-seconds", type=click.FloatRange(min=0), help="To finish what has begun at the end, in s [default: 30]."
+)
+@verbosity_options
+@click.pass_obj
+def serve(console: Console, /, models: tuple[str, ...], on_demand: bool, config: str | None, **values: Any) -> int:
+    """Serve models over HTTP and WebSocket, with a page at / to hear them.
+
+    Without --token-file only this machine is served. SIGTERM ends the server after it has finished what it began,
+    SIGHUP loads the models anew. The log is JSON, one line per request, on standard error.
+
+    \b
+    Examples:
+      hifigan serve --model ljspeech-v1
+      hifigan serve --model anna=runs/anna --model ben=runs/ben --host 0.0.0.0 --token-file token.txt
+    """
+    _check_packages()
+    from hifigan_rt.engines import check_engine
+    from hifigan_rt.tools.serving.logs import configure_logs
+    from hifigan_rt.tools.serving.server import Server
+    from hifigan_rt.tools.serving.server import serve as run
+    from hifigan_rt.tools.serving.settings import ServerSettings
+
+    check_engine(values["engine"])
+    if config is not None and len(models) > 1:
+        raise click.UsageError("--config is for a single model: put each model's config.json beside its file")
+    token = _token(values["host"], values["token_file"], insecure=values["insecure_no_token"])
+    limits = _limits(values)
+    settings = ServerSettings(
+        host=values["host"],
+        port=values["port"],
+        bearer_token=token,
+        cors_origins=_origins(values["cors_origins"]),
+        **limits,
+    )
+    server = Server(settings, _sources(models, config, values), preload=() if on_demand else None)
+    configure_logs(console.verbosity)
+    run(server)
+    return 0
+
+
+def _check_packages() -> None:
+    from hifigan_rt.errors import ServerError
+
+    absent = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    if absent:
+        raise ServerError(f"the server needs {', '.join(absent)}: pip install 'hifigan-rt[serve]'")
+
+
+def _limits(values: dict[str, Any]) -> dict[str, Any]:
+    """What was given, by the names of `ServerSettings`, whose defaults are the others'."""
+    names = {
+        "max_mel_seconds": "max_mel_seconds",
+        "max_concurrent_requests": "max_concurrent_requests",
+        "max_queued_requests": "max_queued_requests",
+        "max_queue_wait": "max_queue_wait_seconds",
+        "overload_queue_wait": "overload_queue_wait_seconds",
+        "max_streams": "max_live_streams",
+        "request_timeout": "request_timeout_seconds",
+        "body_timeout": "body_timeout_seconds",
+        "write_timeout": "write_timeout_seconds",
+        "grace_seconds": "grace_seconds",
+    }
+    limits = {name: values[option] for option, name in names.items() if values[option] is not None}
+    if values["max_body_mib"] is not None:
+        limits["max_body_bytes"] = max(1, int(values["max_body_mib"] * _MIB))
+    return limits
+
+
+def _token(host: str, path: str | None, *, insecure: bool) -> str | None:
+    from hifigan_rt.errors import ServerError
+    from hifigan_rt.system.machine import is_loopback
+
+    if path is None:
+        if is_loopback(host) or insecure:
+            return None
+        raise ServerError(
+            f"--host {host} lets other machines in, and without a token whoever reaches the port can use this "
+            "processor and reload its models: give --token-file FILE, or --insecure-no-token if something else keeps "
+            "strangers out"
+        )
+    if insecure:
+        raise click.UsageError("--token-file asks for a token and --insecure-no-token for none: give one of them")
+    try:
+        mode = Path(path).stat().st_mode
+        token = Path(path).read_text("ascii").strip()
+    except OSError as error:
+        raise ServerError(f"token file {path!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ServerError(
+            f"token file {path!r} holds more than ASCII: a header could not carry such a token"
+        ) from error
+    if not token or any(character.isspace() for character in token):
+        raise ServerError(
+            f"token file {path!r} must hold one token without spaces in it, for example from: openssl rand -hex 32"
+        )
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        click.echo(f"note: other users of this machine can read {path!r}: chmod 600 keeps them out", err=True)
+    return token
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s?#]+", origin):
+            raise click.UsageError(f"--cors-origin {origin!r} is no origin: https://example.org, without a path")
+    return origins
+
+
+def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]) -> dict[str, Callable[[], Vocoder]]:
+    from hifigan_rt.vocoder import load
+
+    options = {
+        name: values[name]
+        for name in (
+            "engine",
+            "threads",
+            "precision",
+            "execution_provider",
+            "segment_frames",
+            "plan",
+            "device",
+            "settings",
+        )
+    }
+    sources: dict[str, Callable[[], Vocoder]] = {}
+    for text in models:
+        name, path = _named(text)
+        if name in sources:
+            raise click.UsageError(f"two models are called {name!r}: give NAME=MODEL")
+        sources[name] = functools.partial(load, path, config=config, **options)
+    return sources
+
+
+def _named(text: str) -> tuple[str, str]:
+    """What clients call a model, and what it is; a file without a name is called as it is without its suffix."""
+    from hifigan_rt.model.resolve import MODEL_SUFFIXES
+
+    name, equals, path = text.partition("=")
+    if not equals:
+        name, path = Path(text).resolve().name if text in (".", "..") else Path(text).name, text
+        for suffix in MODEL_SUFFIXES:
+            name = name.removesuffix(suffix)
+    if not path or not _NAME.fullmatch(name):
+        raise click.UsageError(
+            f"--model {text!r}: clients could not ask for {name!r}: give NAME=MODEL, the name of letters, digits, '.', "
+            "'_' and '-'"
+        )
+    return name, path

@@ -1,0 +1,99 @@
+"""`hifigan synth`: recordings or mels to audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import (
+    config_option,
+    engine_options,
+    input_options,
+    json_option,
+    model_option,
+    run_options,
+    verbosity_options,
+)
+from hifigan_rt.tools.cli.running import RunOptions, run
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.bulk.synthesis import Synthesis
+
+CONTAINERS = ("wav", "flac")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@model_option
+@click.option(
+    "-o", "--output", required=True, metavar="FOLDER|FILE|-",
+    help="A folder; for a single input also a .wav or .flac file, or - for standard output.",
+)  # fmt: skip
+@config_option
+@engine_options
+@input_options
+@click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
+@click.option("--match-length", is_flag=True, help="Trim or zero-pad each result to its recording's length.")
+@click.option(
+    "--encoding", type=click.Choice(["pcm16", "pcm24", "float"]), default="pcm16", show_default=True,
+    help="How samples are stored; float in wav only.",
+)  # fmt: skip
+@click.option("--format", "container", type=click.Choice(CONTAINERS), help="Of the results [default: wav].")
+@click.option("--mel-l1", is_flag=True, help="Put the mel distance between input and result into the manifest.")
+@run_options
+@json_option
+@verbosity_options
+@click.pass_obj
+def synth(console: Console, /, container: str | None, **values: Any) -> int:
+    """Make audio from recordings (through their mel) or from mel files.
+
+    INPUTS are files (wav, flac, ogg, mp3; mels as npy, npz, pt, safetensors), folders, patterns, LJSpeech folders,
+    or - for one recording or .npy mel on standard input. The output folder gets a manifest.jsonl with a line per
+    clip. One bad file never stops the rest; the exit status is 1 then.
+
+    \b
+    Examples:
+      hifigan synth recordings/ --model ljspeech-v1 -o out/
+      hifigan synth LJSpeech-1.1 --split validation --model g_02500000 -o out/ --resume
+      acoustic-model | hifigan synth - --model ljspeech-v1 -o - > speech.wav
+    """
+    named = Path(values["output"]).suffix.lower().removeprefix(".")
+    is_file = named in CONTAINERS and not Path(values["output"]).is_dir()
+    if is_file and container not in (None, named):
+        raise click.UsageError(f"--format {container} contradicts -o {values['output']}")
+    container = container or (named if is_file else "wav")
+    if container == "flac" and values["encoding"] == "float":
+        raise click.UsageError("flac holds no floats: give --format wav, or --encoding pcm24")
+    names = RunOptions.__dataclass_fields__
+    options = RunOptions(**{name: value for name, value in values.items() if name in names})
+    suffix = f".{container}"
+    options.check(suffix)
+
+    from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES
+
+    return run(console, options, lambda: _make_work(console, container, values), AUDIO_SUFFIXES | MEL_SUFFIXES, suffix)
+
+
+def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synthesis:
+    from hifigan_rt.tools.bulk.synthesis import ReadSettings, Synthesis, WriteSettings
+    from hifigan_rt.vocoder import load
+
+    vocoder = load(
+        values["model"],
+        config=values["config"],
+        engine=values["engine"],
+        threads=values["threads"],
+        precision=values["precision"],
+        execution_provider=values["execution_provider"],
+        segment_frames=values["segment_frames"],
+        plan=values["plan"],
+        device=values["device"],
+        settings=values["settings"],
+    )
+    console.vocoder(vocoder)
+    reading = ReadSettings(values["resample"], values["mono"], values["max_seconds"], values["time_major"])
+    writing = WriteSettings(values["encoding"], container, values["match_length"], values["mel_l1"])  # type: ignore[arg-type]
+    return Synthesis(vocoder, reading, writing)

@@ -1,0 +1,159 @@
+"""Makes the audio that is measured: recordings and foreign audio prepared, models run, each in a folder of its own.
+
+Each folder has the manifest of `hifigan synth`, by which a run is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
+from hifigan_rt.tools.bulk.outputs import plan_outputs
+from hifigan_rt.tools.bulk.run import Work, run_in_folder
+from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings, Synthesis
+from hifigan_rt.tools.datasets import InputFile
+from hifigan_rt.tools.evaluation.clips import ClipSet, pair, renamed
+from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_settings
+from hifigan_rt.tools.evaluation.results import System
+from hifigan_rt.tools.evaluation.systems import SystemSpec
+from hifigan_rt.vocoder import Vocoder, load
+
+AUDIO_FOLDER = "audio"
+REFERENCE_FOLDER = "reference"
+
+_EXTRA_SHOWN = 3
+
+
+class Progress(Protocol):
+    """Tells a person how far a stage is: a context that gives the function to call after each step."""
+
+    def __call__(self, label: str, steps: int) -> AbstractContextManager[Callable[[], None]]: ...
+
+
+@dataclass(frozen=True)
+class Made:
+    """One clip's audio, or why there is none."""
+
+    path: str | None
+    """Relative to the folder of the evaluation, with `/`."""
+    seconds: float | None = None
+    failed: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where audio goes, and what may happen to what is there."""
+
+    folder: Path
+    """Of the evaluation."""
+    resume: bool
+    overwrite: bool
+    progress: Progress
+
+    def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, Made]:
+        """Work through files, by clip.
+
+        Raises:
+            OutputError: the folder cannot be written to, or holds what may not be replaced.
+            Interrupted: Ctrl-C; what was finished stays.
+        """
+        folder = self.folder / AUDIO_FOLDER / name
+        jobs = plan_outputs([renamed(item, clip) for clip, item in files.items()], folder, SUFFIX)
+        with self.progress(label, len(jobs)) as advance:
+            summary = run_in_folder(
+                work, jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=lambda _: advance()
+            )
+        if summary.stopped is not None:
+            raise OutputError(summary.stopped)
+        records = read_manifest(folder / MANIFEST_NAME).clips
+        prefix = f"{AUDIO_FOLDER}/{name}/"
+        return {clip: _made(records[job.name], prefix) for clip, job in zip(files, jobs, strict=True)}
+
+
+def prepare_reference(place: Place, clips: ClipSet, sample_rate: int, reading: ReadSettings) -> dict[str, Made]:
+    """The recordings, mono and at one rate."""
+    work = Preparation(sample_rate, reading)
+    return place.run(work, clips.files, REFERENCE_FOLDER, "recordings")
+
+
+def make_audio(
+    place: Place,
+    spec: SystemSpec,
+    name: str,
+    clips: Mapping[str, InputFile],
+    sample_rate: int,
+    reading: ReadSettings,
+    *,
+    recursive: bool,
+    complete: bool,
+) -> tuple[System, dict[str, Made]]:
+    """The audio of one system.
+
+    Args:
+        place: where it goes.
+        spec: the system.
+        name: of its folder.
+        clips: recordings, or mels where there are none.
+        sample_rate: of all audio, in Hz.
+        reading: what may be done to inputs.
+        recursive: look for files of a folder in those below as well.
+        complete: whether the clips are the whole data set.
+
+    Raises:
+        DatasetError: a folder has no file for any clip.
+        HifiganError: the model cannot be loaded.
+    """
+    notes: tuple[str, ...] = ()
+    if spec.folder is not None:
+        pairing = pair(clips, spec.folder, AUDIO_SUFFIXES, recursive=recursive, complete=complete)
+        made = place.run(Preparation(sample_rate, reading), pairing.files, name, spec.name)
+        return System(spec.name, "folder", _last(spec.folder), notes=_extra(pairing.extra)), made
+    files: Mapping[str, InputFile] = clips
+    if spec.mels is not None:
+        pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
+        files, notes = pairing.files, _extra(pairing.extra)
+    with _load(spec) as vocoder:
+        work = Synthesis(vocoder, reading, write_settings())
+        made = place.run(work, files, name, spec.name)
+        return _model_system(spec, vocoder, str(work.settings()["model_sha256"]), notes), made
+
+
+def _load(spec: SystemSpec) -> Vocoder:
+    return load(
+        spec.model or "", config=spec.config, engine=spec.engine, threads=spec.threads, precision=spec.precision,
+        execution_provider=spec.execution_provider, device=spec.device, settings=spec.settings,
+    )  # fmt: skip
+
+
+def _model_system(spec: SystemSpec, vocoder: Vocoder, digest: str, notes: tuple[str, ...]) -> System:
+    info = vocoder.engine_info
+    mels = "" if spec.mels is None else _last(spec.mels)
+    return System(
+        spec.name, "model", _last(Path(spec.model or "")), digest, info.name, f"{info.name} {info.version}",
+        info.device, info.precision, dict(spec.settings), mels, info.simulated, (*vocoder.notes, *notes),
+    )  # fmt: skip
+
+
+def _made(record: ClipRecord, prefix: str) -> Made:
+    if record.status == "failed":
+        return Made(None, failed=record.error or "unknown")
+    return Made(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
+
+
+def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    shown = ", ".join(names[:_EXTRA_SHOWN]) + (", ..." if len(names) > _EXTRA_SHOWN else "")
+    count = "1 file belongs" if len(names) == 1 else f"{len(names)} files belong"
+    return (f"{count} to no clip: {shown}",)
+
+
+def _last(path: Path) -> str:
+    """Only the last name: the rest says something about a person's machine."""
+    return path.name or str(path)

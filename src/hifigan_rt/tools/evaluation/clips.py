@@ -1,0 +1,119 @@
+"""Which clips are evaluated, and which file of another folder belongs to each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.datasets import InputFile, find_inputs
+
+GENERATED_SUFFIXES = ("", "_generated", "_generated_e2e")
+"""What is appended to a clip's name: nothing, or as inference.py and inference_e2e.py of jik876/hifi-gan do."""
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """The clips of an evaluation, in order; the name of each is its place below the data set, without suffix."""
+
+    files: dict[str, InputFile]
+    """By name."""
+    description: str
+    """Which clips these are, in words."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The files of a folder beside the clips."""
+
+    files: dict[str, InputFile]
+    """By the clip's name; of a clip that has no file, one with a `problem`."""
+    extra: tuple[str, ...]
+    """Files that belong to no clip."""
+
+
+def find_clips(
+    names: Sequence[str],
+    suffixes: Collection[str],
+    *,
+    recursive: bool = False,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    exclude: Path | None = None,
+) -> ClipSet:
+    """Find the clips of a data set, all or a random choice.
+
+    Args:
+        names: folders, files, patterns, LJSpeech folders.
+        suffixes: of the files to look for.
+        recursive: look into folders below as well.
+        split: `training` or `validation` of an LJSpeech folder.
+        limit: at most so many clips, drawn at random, in the order of the data set; None takes all.
+        seed: of the draw; the same seed draws the same clips.
+        exclude: a folder that is not searched: that of the results.
+
+    Raises:
+        DatasetError: see `hifigan_rt.tools.datasets.find_inputs`.
+    """
+    inputs = find_inputs(names, suffixes, recursive=recursive, split=split, exclude=exclude)
+    # Only last names: the rest says something about a person's machine, not about the result.
+    named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
+    described = named if split is None else f"{named}, {split}"
+    count = f"{len(inputs)} clip{'s' if len(inputs) != 1 else ''}"
+    if limit is not None and limit < len(inputs):
+        chosen = np.random.default_rng(seed).choice(len(inputs), limit, replace=False)
+        inputs = [inputs[index] for index in sorted(chosen)]
+        count = f"{limit} of {count}, seed {seed}"
+    return ClipSet({clip_name(item): item for item in inputs}, f"{described} ({count})")
+
+
+def clip_name(item: InputFile) -> str:
+    return item.relative.with_suffix("").as_posix()
+
+
+def pair(
+    clips: Collection[str], folder: Path, suffixes: Collection[str], *, recursive: bool = False, complete: bool = True
+) -> Pairing:
+    """Find the file of each clip in another folder: of the same name, or with one of `GENERATED_SUFFIXES`.
+
+    Args:
+        clips: their names.
+        folder: where the files are; one laid out like LJSpeech is read with its lists.
+        suffixes: of the files to look for.
+        recursive: look into folders below as well.
+        complete: whether `clips` are all of the data set; after a random choice, files of the others are not extra.
+
+    Raises:
+        DatasetError: the folder is missing, holds nothing of the kind, or nothing that belongs to a clip.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{str(folder)!r} is no folder: name one with a file for each clip")
+    found = {clip_name(item): item for item in find_inputs([str(folder)], suffixes, recursive=recursive)}
+    files: dict[str, InputFile] = {}
+    used = set()
+    for clip in clips:
+        place = next((clip + ending for ending in GENERATED_SUFFIXES if clip + ending in found), None)
+        if place is None:
+            missing = f"no file for clip {clip!r} in {folder.name!r}"
+            files[clip] = InputFile(folder / clip, Path(clip), folder, missing)
+        else:
+            used.add(place)
+            files[clip] = found[place]
+    if not used:
+        raise DatasetError(
+            f"none of the {len(found)} files in {str(folder)!r} belongs to one of the {len(files)} clips: the first is "
+            f"{next(iter(found))!r}, the first clip {next(iter(files))!r}, and names must be the same but for the "
+            "suffix" + ("" if recursive else "; --recursive looks into the folders below as well")
+        )
+    extra = tuple(name for name in found if name not in used) if complete else ()
+    return Pairing(files, extra)
+
+
+def renamed(item: InputFile, clip: str) -> InputFile:
+    """The same file, so that its result gets the clip's name."""
+    return dataclasses.replace(item, relative=Path(clip + item.path.suffix), folder=None)

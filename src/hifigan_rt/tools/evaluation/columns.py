@@ -1,0 +1,87 @@
+"""Which metrics an evaluation has, and why others are not there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from hifigan_rt.errors import MetricUnavailable
+from hifigan_rt.tools.evaluation.metrics import METRICS, check_metrics, why_unavailable
+from hifigan_rt.tools.evaluation.results import Metric
+
+ALL = "all"
+
+WAVEFORM = ("si_sdr", "snr")
+"""Not among the columns unless they are named: against a recording they only say that a vocoder makes its own phase.
+Between systems they are always taken."""
+
+_DISTRIBUTIONS = {"pyworld": "pyworld-prebuilt"}
+"""Of packages that are imported under another name than they are installed under."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is computed."""
+
+    metrics: tuple[Metric, ...]
+    left_out: dict[str, str]
+    """Metric to reason."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(metric.key for metric in self.metrics)
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions of what computes them."""
+        names = dict.fromkeys(name for key in self.keys for name in METRICS[key].packages)
+        versions = {}
+        for name in names:
+            with contextlib.suppress(PackageNotFoundError):
+                versions[name] = version(_DISTRIBUTIONS.get(name, name))
+        return versions
+
+
+def choose_columns(named: Sequence[str], gated: Sequence[str], *, with_reference: bool, with_mel: bool) -> Columns:
+    """Decide which metrics are computed.
+
+    Args:
+        named: keys that the user asked for, each of which must be possible; "all" stands for every metric and none for
+            those that say something of vocoders, both as far as they are possible.
+        gated: keys that a limit was set for, which must be possible.
+        with_reference: whether there are recordings to compare with.
+        with_mel: whether the mel settings are known.
+
+    Raises:
+        EvaluationError: a metric is not known.
+        MetricUnavailable: one that was named is not possible.
+    """
+    explicit = dict.fromkeys([key for key in named if key != ALL] + list(gated))
+    check_metrics(explicit)
+    wished = set(METRICS) if ALL in named else set(METRICS) - set(WAVEFORM) if not named else set()
+    chosen, left_out = [], {}
+    for key in METRICS:
+        if key not in wished and key not in explicit:
+            continue
+        reason = why_unavailable(key)
+        if METRICS[key].needs_reference and not with_reference:
+            reason = "there are no recordings to compare with: give --dataset"
+        elif METRICS[key].family == "mel_distance" and not with_mel:
+            reason = "the mel settings are not known: give the config.json, or a preset, with --config"
+        if reason is None:
+            chosen.append(key)
+        elif key in explicit:
+            raise MetricUnavailable(f"metric {key!r}: {reason}")
+        else:
+            left_out[key] = reason
+    return Columns(tuple(_metric(key) for key in chosen), left_out)
+
+
+def _metric(key: str) -> Metric:
+    entry = METRICS[key]
+    return Metric(
+        key, entry.title, entry.unit, entry.direction, entry.definition, entry.source, entry.identity,
+        entry.needs_reference,
+    )  # fmt: skip

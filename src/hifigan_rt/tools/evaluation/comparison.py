@@ -1,0 +1,121 @@
+"""Two systems on the same clips: paired differences, and what they mean in plain words."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from hifigan_rt.tools.evaluation.measuring import Measured
+from hifigan_rt.tools.evaluation.report.numbers import decimals, number
+from hifigan_rt.tools.evaluation.results import ClipScores, Comparison, Difference, Metric
+from hifigan_rt.tools.evaluation.statistics import Interval, paired_difference
+from hifigan_rt.tools.evaluation.summary import column
+
+Verdict = Literal["better", "worse", "changed", "same", "unknown"]
+
+_VERBS: Mapping[Verdict, str] = {"worse": "costs", "better": "gains", "changed": "changes"}
+_MOST_EXTRA_DECIMALS = 3
+
+_SAME_WAVE_DB = 10.0
+"""Below it two systems made their own phases, and how far the waves are apart says nothing."""
+
+
+def compare(
+    baseline: Sequence[ClipScores],
+    system: Sequence[ClipScores],
+    measured: Mapping[str, Measured],
+    metrics: Sequence[Metric],
+    seed: int,
+) -> Comparison:
+    """Compare a system with the baseline.
+
+    Args:
+        baseline: its rows, one per clip.
+        system: the other's, of the same clips in the same order.
+        measured: by clip, what was found of the system's audio against the baseline's.
+        metrics: the columns.
+        seed: of the bootstrap.
+    """
+    both = [
+        (first, second)
+        for first, second in zip(baseline, system, strict=True)
+        if first.failed is None and second.failed is None
+    ]
+    differences = tuple(_difference([a for a, _ in both], [b for _, b in both], metric, seed) for metric in metrics)
+    against = [measured[second.clip] for _, second in both]
+    identical = sum(entry.identical is True for entry in against)
+    snr, si_sdr = (_median(values) for values in ([e.snr_db for e in against], [e.si_sdr_db for e in against]))
+    names = baseline[0].system, system[0].system
+    text = _sentence(names, len(both), identical, snr, differences, metrics)
+    return Comparison(*names, len(both), identical, snr, si_sdr, differences, text)
+
+
+def _difference(first: Sequence[ClipScores], second: Sequence[ClipScores], metric: Metric, seed: int) -> Difference:
+    interval = paired_difference(column(first, metric.key), column(second, metric.key), seed)
+    verdict = _verdict(interval, metric)
+    return Difference(metric.key, interval, verdict not in ("same", "unknown"), verdict)
+
+
+def _verdict(interval: Interval, metric: Metric) -> Verdict:
+    if interval.count < 2:
+        return "unknown"
+    # With many clips a difference is resolved long before anybody could care; what is not seen is not said.
+    if not interval.excludes_zero or round(interval.mean, decimals(metric)) == 0:
+        return "same"
+    if metric.direction == "neither":
+        return "changed"
+    return "better" if (interval.mean > 0) == (metric.direction == "higher") else "worse"
+
+
+def _sentence(
+    names: tuple[str, str],
+    clips: int,
+    identical: int,
+    snr: float,
+    differences: Sequence[Difference],
+    metrics: Sequence[Metric],
+) -> str:
+    head = f"{names[1]} against {names[0]} ({clips} clip{'s' if clips != 1 else ''})"
+    if clips == 0:
+        return f"{head}: they have no clip in common."
+    if identical == clips:
+        return f"{head}: the audio is the same, sample by sample."
+    parts = [
+        f"{_VERBS[verdict]} " + ", ".join(
+            _amount(entry, metric)
+            for entry, metric in zip(differences, metrics, strict=True)
+            if entry.verdict == verdict
+        )
+        for verdict in _VERBS
+        if any(entry.verdict == verdict for entry in differences)
+    ]  # fmt: skip
+    told = [entry for entry in differences if entry.verdict != "unknown"]
+    still = sum(not entry.moved for entry in told)
+    if clips < 2 or not told:
+        rest = "one clip tells no differences" if clips < 2 else "no metric has values to compare"
+    elif not parts:
+        rest = f"no metric moved (of {len(told)})"
+    else:
+        rest = f"nothing else moved (of {len(told)} metrics)" if still else f"all of {len(told)} metrics moved"
+    closeness = f" Waveforms agree to {snr:.1f} dB SNR (median)." if snr >= _SAME_WAVE_DB else ""
+    return f"{head}: {'; '.join([*parts, rest])}.{closeness}"
+
+
+def _amount(entry: Difference, metric: Metric) -> str:
+    """Size and margin, with digits enough that the margin is not 0."""
+    low, high, mean = entry.interval.low, entry.interval.high, entry.interval.mean
+    margin = (high - low) / 2
+    extra = 0
+    while margin > 0 and round(margin, decimals(metric) + extra) == 0 and extra < _MOST_EXTRA_DECIMALS:
+        extra += 1
+    size = mean if metric.direction == "neither" else abs(mean)
+    shown = number(size, metric, signed=metric.direction == "neither", extra=extra)
+    unit = f" {metric.unit}" if metric.unit in ("dB", "cents", "LU", "LUFS", "dBFS") else ""
+    return f"{shown} ± {number(margin, metric, extra=extra)}{unit} {metric.title}"
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.median(known) if known else math.nan

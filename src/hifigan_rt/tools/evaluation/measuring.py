@@ -1,0 +1,123 @@
+"""Measures one clip of one system: reads the audio, computes the metrics, compares with the baseline's audio.
+
+`main` is a worker: each line of standard input is a task, each line of standard output its answer, both JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.audio import read_audio
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import AudioError, HifiganError
+from hifigan_rt.tools import records
+from hifigan_rt.tools.evaluation.metrics import MetricResult, compute
+from hifigan_rt.tools.evaluation.metrics.waveform import si_sdr_db
+from hifigan_rt.tools.evaluation.results import Score
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured; paths of mono audio of one sample rate."""
+
+    generated: str
+    reference: str | None
+    baseline: str | None
+    """The same clip by the first system; None for that system itself."""
+    metrics: tuple[str, ...]
+    mel: MelConfig | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out."""
+
+    scores: Mapping[str, Score]
+    notes: tuple[str, ...] = ()
+    identical: bool | None = None
+    """Whether the audio is the baseline's; None if there is none to compare with."""
+    snr_db: float = math.nan
+    """Of the audio against the baseline's; NaN if identical or unknown."""
+    si_sdr_db: float = math.nan
+    failed: str | None = None
+
+
+def measure(task: Task) -> Measured:
+    """Compute the metrics of one clip.
+
+    A metric that fails where it should not has no value, and its error for a reason; the others stand.
+    """
+    try:
+        recording = read_audio(task.generated)
+        generated = recording.samples
+        reference = None if task.reference is None else read_audio(task.reference).samples
+        results, notes = _scores(task, reference, generated, recording.sample_rate)
+        against = {} if task.baseline is None else _against(read_audio(task.baseline).samples, generated)
+    except HifiganError as error:
+        return Measured({}, failed=str(error))
+    return Measured({key: Score(entry.value, entry.reason) for key, entry in results.items()}, notes, **against)
+
+
+def _scores(
+    task: Task, reference: np.ndarray | None, generated: np.ndarray, sample_rate: int
+) -> tuple[dict[str, MetricResult], tuple[str, ...]]:
+    try:
+        scores = compute(task.metrics, reference, generated, sample_rate, task.mel)
+    except AudioError:
+        raise
+    except Exception:  # noqa: BLE001 - one by one, to find which it was
+        return _one_by_one(task.metrics, reference, generated, sample_rate, task.mel)
+    return scores.results, scores.notes
+
+
+def _one_by_one(
+    keys: Sequence[str], reference: np.ndarray | None, generated: np.ndarray, sample_rate: int, mel: MelConfig | None
+) -> tuple[dict[str, MetricResult], tuple[str, ...]]:
+    results: dict[str, MetricResult] = {}
+    notes: tuple[str, ...] = ()
+    for key in keys:
+        try:
+            scores = compute([key], reference, generated, sample_rate, mel)
+            results[key], notes = scores.results[key], scores.notes
+        except Exception as error:  # noqa: BLE001 - its package's business
+            results[key] = MetricResult(math.nan, f"its computation failed: {type(error).__name__}: {error}")
+    return results, notes
+
+
+def _against(baseline: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
+    if np.array_equal(baseline, generated):
+        return {"identical": True}
+    common = min(len(baseline), len(generated))
+    first, second = baseline[:common].astype(np.float64), generated[:common].astype(np.float64)
+    if not first.any():
+        return {"identical": False}
+    return {"identical": False, "snr_db": snr_db(first, second), "si_sdr_db": si_sdr_db(first, second)}
+
+
+def main() -> None:
+    """Answer tasks until standard input ends."""
+    # Ctrl-C is the parent's business, and what packages print must not get between the answers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        measured = measure(records.decoded(Task, json.loads(line)))
+        answers.write(json.dumps(encode(measured)) + "\n")
+        answers.flush()
+
+
+def encode(value: Task | Measured) -> dict[str, Any]:
+    """As JSON carries it between the processes."""
+    encoded: dict[str, Any] = records.encoded(dataclasses.asdict(value), keep_infinite=True)
+    return encoded

@@ -1,0 +1,28 @@
+"""Peak and clipping of the generated signal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+
+from hifigan_rt.tools.evaluation.metrics.clips import Clips
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+
+FULL_SCALE = 32767 / 32768
+"""The largest positive 16-bit sample; whatever is louder was clipped on its way to a file, or will be."""
+
+
+def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+    """`peak` in dB of full scale and `clipped_samples`."""
+    magnitude = np.abs(clips.generated)
+    results = {}
+    if "peak" in keys:
+        peak = float(magnitude.max())
+        results["peak"] = (
+            MetricResult(20 * math.log10(peak)) if peak > 0 else MetricResult(math.nan, "digital silence has no peak")
+        )
+    if "clipped_samples" in keys:
+        results["clipped_samples"] = MetricResult(float(np.count_nonzero(magnitude >= FULL_SCALE)))
+    return results

@@ -1,0 +1,33 @@
+"""PESQ-WB, if the user has installed the package `pesq`: its licence bars it from our extras."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from hifigan_rt.tools.evaluation.metrics.clips import Clips
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+
+SAMPLE_RATE = 16000
+
+
+def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+    """`pesq_wb`."""
+    import pesq
+
+    reference, generated = (samples.astype(np.float32) for samples in clips.pair_at(SAMPLE_RATE))
+    for role, samples in (("reference", reference), ("generated signal", generated)):
+        if not samples.any():
+            return undefined(keys, f"the {role} is digital silence")
+    try:
+        value = pesq.pesq(SAMPLE_RATE, reference, generated, "wb")
+    except pesq.PesqError as error:
+        return undefined(keys, f"PESQ refuses the clip: {_text(error)}")
+    return dict.fromkeys(keys, MetricResult(float(value)))
+
+
+def _text(error: Exception) -> str:
+    """The message; the C library's are bytes."""
+    message = error.args[0] if error.args else type(error).__name__
+    return message.decode(errors="replace") if isinstance(message, bytes) else str(message)

@@ -1,0 +1,56 @@
+"""The files of an evaluation: the record as JSON, a row per clip as CSV, the page."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import math
+from pathlib import Path
+
+from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.tools.evaluation.report import write_report
+from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, write_json
+
+CSV_NAME = "clips.csv"
+
+
+def write_results(result: EvaluationResult, folder: Path) -> list[Path]:
+    """Write everything that can be written here.
+
+    Returns:
+        The files, the record first.
+
+    Raises:
+        OutputError: one could not be written; those before it are whole.
+    """
+    write_json(result, folder / JSON_NAME)
+    with atomic_writer(folder / CSV_NAME) as file:
+        file.write(to_csv(result).encode())
+    page = [write_report(result, folder)] if importlib.util.find_spec("jinja2") is not None else []
+    return [folder / JSON_NAME, folder / CSV_NAME, *page]
+
+
+def no_page() -> str | None:
+    """Why there is no page; None if there can be."""
+    if importlib.util.find_spec("jinja2") is not None:
+        return None
+    return "no page without jinja2: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
+
+
+def to_csv(result: EvaluationResult) -> str:
+    """One row per system and clip, failed ones too.
+
+    Returns:
+        A header and rows, lines ended by a line feed; unrounded numbers, empty where there is none, inf for identical
+        signals.
+    """
+    keys = [metric.key for metric in result.metrics]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["clip", "system", "seconds", "audio", "failed", *keys, "notes"])
+    for row in result.scores:
+        values = [row.scores[key].value if key in row.scores else math.nan for key in keys]
+        shown = [None if math.isnan(value) else value for value in values]
+        writer.writerow([row.clip, row.system, row.seconds, row.audio, row.failed, *shown, "; ".join(row.notes)])
+    return text.getvalue()

@@ -1,0 +1,79 @@
+"""Recordings and foreign audio as they are measured: mono, at one sample rate, FLAC; what is odd about them is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.audio import Container, Encoding, write_audio
+from hifigan_rt.tools.bulk.run import ClipFacts, Work
+from hifigan_rt.tools.bulk.synthesis import ReadSettings, WriteSettings, read_recording
+
+ENCODING: Encoding = "pcm24"
+"""Exact for recordings of 16 bits, and 48 dB finer than what `synth` writes, so that engines can be told apart."""
+
+CONTAINER: Container = "flac"
+SUFFIX = ".flac"
+
+OFFSET_FLOOR = 0.01
+"""A constant part of -40 dB of full scale; that of ordinary sound cards is below -60 dB."""
+
+CLIPPED_RUN = 3
+"""Samples in a row at full scale: one alone is what a normalised recording has."""
+
+_FULL_SCALE = 32767 / 32768
+
+
+class Preparation(Work[tuple[np.ndarray, tuple[str, ...]], tuple[np.ndarray, tuple[str, ...]]]):
+    """Audio to measurable audio."""
+
+    def __init__(self, sample_rate: int, reading: ReadSettings) -> None:
+        self._sample_rate = sample_rate
+        self._reading = reading
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "command": "eval",
+            "sample_rate": self._sample_rate,
+            "resample": self._reading.resample,
+            "mono": self._reading.mono,
+            "encoding": ENCODING,
+        }
+
+    def read(self, source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+        samples, notes = read_recording(source, self._sample_rate, self._reading)
+        return samples, (*notes, *oddities(samples))
+
+    def compute(self, data: tuple[np.ndarray, tuple[str, ...]]) -> tuple[np.ndarray, tuple[str, ...]]:
+        return data
+
+    def write(self, data: tuple[np.ndarray, tuple[str, ...]], output: Path) -> ClipFacts:
+        samples, notes = data
+        clipped = write_audio(output, samples, self._sample_rate, ENCODING, CONTAINER)
+        return ClipFacts(
+            output_samples=len(samples),
+            clipped_samples=clipped,
+            audio_seconds=round(len(samples) / self._sample_rate, 6),
+            notes=notes,
+        )
+
+
+def write_settings() -> WriteSettings:
+    """How the audio of a model is written."""
+    return WriteSettings(ENCODING, CONTAINER)
+
+
+def oddities(samples: np.ndarray) -> tuple[str, ...]:
+    """What makes float `[N]` in [-1, 1] doubtful as a recording of speech."""
+    if not samples.any():
+        return ("digital silence",)
+    notes = []
+    full = np.abs(samples) >= _FULL_SCALE
+    if len(full) >= CLIPPED_RUN and np.convolve(full, np.ones(CLIPPED_RUN), "valid").max() >= CLIPPED_RUN:
+        notes.append(f"clipped: {int(full.sum())} samples at full scale, {CLIPPED_RUN} or more of them in a row")
+    offset = float(samples.mean(dtype=np.float64))
+    if abs(offset) >= OFFSET_FLOOR:
+        notes.append(f"has a constant offset of {offset:+.3f}")
+    return tuple(notes)

@@ -1,0 +1,39 @@
+"""Numbers as the report shows them."""
+
+from __future__ import annotations
+
+import math
+
+from hifigan_rt.tools.evaluation.results import Metric, Score
+
+MISSING = "–"
+_DECIMALS = {"dB": 2, "cents": 1, "MOS": 2, "MOS-LQO": 2, "LUFS": 1, "LU": 2, "dBFS": 1, "samples": 0}
+_DEFAULT_DECIMALS = 3
+
+
+def decimals(metric: Metric) -> int:
+    """Digits after the point."""
+    return _DECIMALS.get(metric.unit, _DEFAULT_DECIMALS)
+
+
+def number(value: float, metric: Metric, *, signed: bool = False, extra: int = 0) -> str:
+    """A value of a metric with a true minus sign; infinity as its sign, NaN as a dash.
+
+    Args:
+        value: to show.
+        metric: tells the digits.
+        signed: whether a plus is written too.
+        extra: more digits than usual.
+    """
+    if math.isnan(value):
+        return MISSING
+    text = "∞" if math.isinf(value) else f"{abs(value):,.{decimals(metric) + extra}f}"
+    # What rounds to 0 has no sign: "-0.000" would claim a direction.
+    if not any(digit in text for digit in "123456789∞"):
+        return text
+    return ("−" if value < 0 else "+" if signed else "") + text
+
+
+def score(entry: Score, metric: Metric) -> str:
+    """A value, or the word that it stands for."""
+    return entry.reason if math.isinf(entry.value) and entry.reason else number(entry.value, metric)

@@ -1,0 +1,209 @@
+"""A whole evaluation: clips, audio of every system, metrics in worker processes, and what they say together."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hifigan_rt.audio import read_audio
+from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import AudioError, ConfigError, DatasetError, EvaluationError, OutputError
+from hifigan_rt.formats.config_json import read_config
+from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.bulk.outputs import make_folder
+from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings
+from hifigan_rt.tools.evaluation.audio_files import Made, Place, Progress, make_audio, prepare_reference
+from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
+from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
+from hifigan_rt.tools.evaluation.comparison import compare
+from hifigan_rt.tools.evaluation.measuring import Measured
+from hifigan_rt.tools.evaluation.results import JSON_NAME, ClipScores, EvaluationResult, System
+from hifigan_rt.tools.evaluation.rows import clip_record, length_notes, score_row
+from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
+from hifigan_rt.tools.evaluation.scoring import measure_all
+from hifigan_rt.tools.evaluation.summary import accuracy, check_gates, summarize_system
+from hifigan_rt.tools.evaluation.systems import SystemSpec, folder_names
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be evaluated."""
+
+    systems: tuple[SystemSpec, ...]
+    """The first is the baseline; names are distinct."""
+    data: tuple[str, ...] = ()
+    """The recordings: folders, files, patterns, LJSpeech folders; none where there are only mels or generated audio."""
+    split: str | None = None
+    recursive: bool = False
+    limit: int | None = None
+    seed: int = 0
+    """Of the choice of clips and of the bootstrap."""
+    reading: ReadSettings = field(default_factory=ReadSettings)
+    config: str | None = None
+    """Tells the mel settings where no system is a model."""
+    metrics: tuple[str, ...] = ()
+    minima: Mapping[str, float] = field(default_factory=dict)
+    maxima: Mapping[str, float] = field(default_factory=dict)
+    jobs: int | None = None
+    """Worker processes; None is what `machine.usable_cores` says."""
+    command: str = ""
+
+
+def evaluate(
+    plan: Plan, folder: Path, *, progress: Progress, resume: bool = False, overwrite: bool = False
+) -> EvaluationResult:
+    """Evaluate.
+
+    One clip that fails never stops the rest. The audio of every system and all scores stay in `folder`.
+
+    Args:
+        plan: what.
+        folder: made if it is missing.
+        progress: told about every stage.
+        resume: keep what an earlier run finished of the same inputs with the same settings.
+        overwrite: replace what is there.
+
+    Raises:
+        HifiganError: nothing can be evaluated; the text says why.
+        Interrupted: Ctrl-C; what was finished stays.
+    """
+    if importlib.util.find_spec("scipy") is None:
+        # The intervals need it, and would be asked for last of all.
+        raise EvaluationError(
+            "evaluation needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
+        )
+    clips = _find(plan, folder)
+    mel = _mel_settings(plan)
+    columns = choose_columns(
+        plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
+    )
+    sample_rate = mel.sample_rate if mel is not None else _first_rate(clips)
+    place = _place(folder, progress, resume=resume, overwrite=overwrite)
+    reference = prepare_reference(place, clips, sample_rate, plan.reading) if plan.data else {}
+    usable = {name: item for name, item in clips.files.items() if not plan.data or reference[name].failed is None}
+    if not usable:
+        raise DatasetError(f"none of the clips can be used; the first: {next(iter(reference.values())).failed}")
+    systems, audio = [], {}
+    for spec, name in zip(plan.systems, folder_names(plan.systems, taken="reference"), strict=True):
+        system, audio[spec.name] = make_audio(
+            place, spec, name, usable, sample_rate, plan.reading, recursive=plan.recursive, complete=plan.limit is None
+        )
+        systems.append(system)
+    measured = measure_all(place, plan.jobs, columns, mel, reference, audio)
+    rows = {
+        system.name: tuple(score_row(system.name, name, reference, audio, measured) for name in clips.files)
+        for system in systems
+    }
+    return _result(plan, columns, clips, systems, reference, rows, measured, mel, sample_rate)
+
+
+def _find(plan: Plan, folder: Path) -> ClipSet:
+    first = plan.systems[0]
+    if plan.data:
+        names, suffixes = list(plan.data), AUDIO_SUFFIXES
+    elif first.mels is not None:
+        names, suffixes = [str(first.mels)], MEL_SUFFIXES
+    elif first.folder is not None:
+        names, suffixes = [str(first.folder)], AUDIO_SUFFIXES
+    else:
+        raise EvaluationError(f"nothing tells which clips {first.name!r} is to make: give --dataset or --mels")
+    inputs = [*names, *(str(path) for spec in plan.systems for path in (spec.folder, spec.mels) if path is not None)]
+    for name in inputs:
+        if Path(name).resolve() == folder.resolve():
+            raise OutputError(f"the output folder {str(folder)!r} is an input folder: name another one")
+    clips = find_clips(
+        names, suffixes, recursive=plan.recursive, split=plan.split, limit=plan.limit, seed=plan.seed, exclude=folder
+    )
+    for spec in plan.systems:
+        if not plan.data and spec.model is not None and spec.mels is None:
+            raise EvaluationError(f"system {spec.name!r} has nothing to start from: give --dataset or mels=FOLDER")
+    return clips
+
+
+def _mel_settings(plan: Plan) -> MelConfig | None:
+    """Those of the first model; of all models the sample rate must agree."""
+    found: MelConfig | None = None
+    first = ""
+    for spec in plan.systems:
+        if spec.model is None:
+            continue
+        mel = resolve_model(spec.model, spec.config).mel
+        if mel is None:
+            raise ConfigError(
+                f"{spec.name}: the mel settings are not known: give the model's config.json with --config"
+            )
+        if found is not None and mel.sample_rate != found.sample_rate:
+            raise EvaluationError(
+                f"{spec.name} makes {mel.sample_rate} Hz and {first} {found.sample_rate} Hz: metrics of both cannot be "
+                "compared; evaluate each by itself, or give one's audio as a folder with --resample"
+            )
+        if found is None:
+            found, first = mel, spec.name
+    if found is None and plan.config is not None:
+        found = read_config(plan.config).mel
+    return found
+
+
+def _first_rate(clips: ClipSet) -> int:
+    for item in clips.files.values():
+        with contextlib.suppress(AudioError):
+            return read_audio(item.path).sample_rate
+    raise DatasetError("none of the clips can be read, so their sample rate is not known")
+
+
+def _place(folder: Path, progress: Progress, *, resume: bool, overwrite: bool) -> Place:
+    make_folder(folder)
+    if (folder / JSON_NAME).exists() and not (resume or overwrite):
+        raise OutputError(
+            f"{str(folder)!r} holds an evaluation already: --resume keeps what is finished, --overwrite replaces it"
+        )
+    if overwrite:
+        (folder / SCORES_NAME).unlink(missing_ok=True)
+    return Place(folder.absolute(), resume, overwrite, progress)
+
+
+def _result(
+    plan: Plan,
+    columns: Columns,
+    clips: ClipSet,
+    systems: Sequence[System],
+    reference: Mapping[str, Made],
+    rows: Mapping[str, tuple[ClipScores, ...]],
+    measured: Mapping[tuple[str, str], Measured],
+    mel: MelConfig | None,
+    sample_rate: int,
+) -> EvaluationResult:
+    summaries = tuple(
+        entry for system in systems for entry in summarize_system(rows[system.name], columns.metrics, plan.seed)
+    )
+    baseline = systems[0].name
+    comparisons = tuple(
+        compare(
+            rows[baseline], rows[other.name],
+            {name: found for (system, name), found in measured.items() if system == other.name},
+            columns.metrics, plan.seed,
+        )
+        for other in systems[1:]
+    )  # fmt: skip
+    return EvaluationResult(
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=plan.command,
+        data_set=clips.description,
+        sample_rate=sample_rate,
+        mel=mel,
+        metrics=columns.metrics,
+        left_out=columns.left_out,
+        systems=tuple(systems),
+        clips=tuple(clip_record(name, item, reference.get(name)) for name, item in clips.files.items()),
+        scores=tuple(row for system in systems for row in rows[system.name]),
+        summaries=summaries,
+        comparisons=comparisons,
+        gates=check_gates(summaries, plan.minima, plan.maxima),
+        accuracy=accuracy(summaries, columns.metrics, baseline),
+        packages=columns.packages,
+        notes=tuple(length_notes(rows, reference)),
+    )

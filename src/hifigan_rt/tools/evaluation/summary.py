@@ -1,0 +1,81 @@
+"""What the scores of all clips say together: summaries with the worst clips, limits, and one line for other tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from hifigan_rt.tools.evaluation.report.numbers import decimals, number
+from hifigan_rt.tools.evaluation.results import ClipScores, Gate, Metric, MetricSummary, WorstClip
+from hifigan_rt.tools.evaluation.statistics import summarize
+
+WORST_CLIPS = 3
+
+_ACCURACY = ("pesq_wb", "stoi", "mel_l1_full")
+"""What a line about accuracy tells, of these as many as there are."""
+
+
+def summarize_system(rows: Sequence[ClipScores], metrics: Sequence[Metric], seed: int) -> tuple[MetricSummary, ...]:
+    """Summarise every metric of one system; clips that failed count as undefined."""
+    summaries = []
+    for metric in metrics:
+        values = column(rows, metric.key)
+        worst = _worst({row.clip: value for row, value in zip(rows, values, strict=True)}, metric)
+        summaries.append(MetricSummary(rows[0].system, metric.key, summarize(values, seed), worst))
+    return tuple(summaries)
+
+
+def column(rows: Sequence[ClipScores], key: str) -> list[float]:
+    """One metric over clips, NaN where there is no value."""
+    return [row.scores[key].value if key in row.scores else math.nan for row in rows]
+
+
+def _worst(values: Mapping[str, float], metric: Metric) -> tuple[WorstClip, ...]:
+    known = {clip: value for clip, value in values.items() if not math.isnan(value)}
+    # What looks alike is alike: of identical signals STOI differs in its last bits.
+    if len({value if math.isinf(value) else round(value, decimals(metric)) for value in known.values()}) < 2:
+        return ()
+    if metric.direction == "neither":
+        if metric.identity is None:
+            return ()
+        ideal = metric.identity
+        ranked = sorted(known, key=lambda clip: -abs(known[clip] - ideal))
+    else:
+        ranked = sorted(known, key=lambda clip: known[clip], reverse=metric.direction == "lower")
+    return tuple(WorstClip(clip, known[clip]) for clip in ranked[:WORST_CLIPS])
+
+
+def check_gates(
+    summaries: Sequence[MetricSummary], minima: Mapping[str, float], maxima: Mapping[str, float]
+) -> tuple[Gate, ...]:
+    """Hold the mean of every system against the limits; a mean that is not there fails."""
+    gates = []
+    for kind, limits in (("min", minima), ("max", maxima)):
+        for key, limit in limits.items():
+            for entry in summaries:
+                if entry.metric == key:
+                    value = entry.summary.interval.mean
+                    passed = value >= limit if kind == "min" else value <= limit
+                    gates.append(Gate(entry.system, key, kind, limit, value, passed))  # type: ignore[arg-type]
+    return tuple(gates)
+
+
+def describe_gate(gate: Gate, metric: Metric) -> str:
+    """A limit in words."""
+    sign = "at least" if gate.kind == "min" else "at most"
+    if math.isnan(gate.value):
+        return f"{gate.system}: {gate.metric} has no value on any clip, and must be {sign} {gate.limit:g}"
+    # Enough digits that a value just beyond the limit does not look like the limit.
+    digits = decimals(metric)
+    extra = next((more for more in range(6) if round(gate.value, digits + more) != round(gate.limit, digits + more)), 0)
+    verdict = "kept" if gate.passed else "too low" if gate.kind == "min" else "too high"
+    value = number(gate.value, metric, extra=extra)
+    return f"{gate.system}: {gate.metric} is {value}, must be {sign} {gate.limit:g}: {verdict}"
+
+
+def accuracy(summaries: Sequence[MetricSummary], metrics: Sequence[Metric], system: str) -> str:
+    """The mean of a few metrics of one system, in one line."""
+    by_key = {metric.key: metric for metric in metrics}
+    means = {entry.metric: entry.summary.interval.mean for entry in summaries if entry.system == system}
+    keys = [key for key in _ACCURACY if key in means] or list(means)[: len(_ACCURACY)]
+    return "; ".join(f"{by_key[key].title} {number(means[key], by_key[key])}" for key in keys) or "no metric"

@@ -1,0 +1,199 @@
+"""What the answers of a listening test say: MOS, MUSHRA and ABX."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from hifigan_rt.errors import EvaluationError
+from hifigan_rt.tools.evaluation.statistics import (
+    binomial_interval,
+    binomial_p_value,
+    holm,
+    paired_t_p_value,
+    t_interval,
+)
+from hifigan_rt.tools.listening.definition import Key
+from hifigan_rt.tools.listening.results import (
+    AbxCount,
+    AbxScore,
+    Exclusion,
+    ListeningResult,
+    PairedTest,
+    SystemRating,
+)
+from hifigan_rt.tools.listening.screening import screen
+from hifigan_rt.tools.listening.submissions import Submission
+
+LEVEL = 0.05
+"""A difference is resolved below it, after Holm's correction."""
+
+LEAST_LISTENERS = 15
+"""With fewer, intervals are too wide to tell vocoders of one generation apart (docs/listening-tests.md)."""
+
+
+def score(
+    submissions: Sequence[Submission],
+    rejected: Sequence[Exclusion],
+    key: Key,
+    *,
+    keep_screened: bool = False,
+) -> ListeningResult:
+    """Score a test.
+
+    Args:
+        submissions: one per listener.
+        rejected: files that could not be used, for the record.
+        key: of the test.
+        keep_screened: count listeners that the screening would leave out; they are named nevertheless.
+
+    Raises:
+        EvaluationError: nobody's answers are left.
+    """
+    screened = screen(submissions, key)
+    dropped = set() if keep_screened else {entry.name for entry in screened}
+    counted = [entry for entry in submissions if entry.listener not in dropped]
+    if not counted:
+        reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in [*rejected, *screened][:3])
+        raise EvaluationError(f"no listener's answers can be used: {reasons or 'no result was given'}")
+    ratings, tests, abx = _abx_or_ratings(counted, key)
+    result_clips = {key.stimuli[stimulus].clip for stimulus in key.definition.stimuli}
+    return ListeningResult(
+        mode=key.definition.mode,
+        title=key.definition.title,
+        test_id=key.definition.test_id,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        listeners=len(counted),
+        clips=len(result_clips),
+        ratings=ratings,
+        tests=tests,
+        abx=abx,
+        screened=tuple(screened),
+        rejected=tuple(rejected),
+        sentences=tuple(_sentences(tests, abx)),
+        notes=tuple(_notes(counted, screened, key, keep_screened=keep_screened)),
+    )
+
+
+def _abx_or_ratings(
+    counted: Sequence[Submission], key: Key
+) -> tuple[tuple[SystemRating, ...], tuple[PairedTest, ...], tuple[AbxScore, ...]]:
+    if key.definition.mode == "abx":
+        return (), (), _abx_scores(counted, key)
+    by_system = _ratings_of(counted, key)
+    return _system_ratings(by_system, key), _paired_tests(by_system, key), ()
+
+
+def _ratings_of(counted: Sequence[Submission], key: Key) -> dict[str, dict[str, list[int]]]:
+    """System to listener to ratings."""
+    found: dict[str, dict[str, list[int]]] = {system: defaultdict(list) for system in key.systems}
+    for submission in counted:
+        for answer in submission.answers:
+            for stimulus, value in answer.ratings.items():
+                found[key.stimuli[stimulus].system][submission.listener].append(value)
+    return found
+
+
+def _system_ratings(by_system: dict[str, dict[str, list[int]]], key: Key) -> tuple[SystemRating, ...]:
+    roles = {stimulus.system: stimulus.role for stimulus in key.stimuli.values()}
+    rows = []
+    for system, by_listener in by_system.items():
+        values = [value for ratings in by_listener.values() for value in ratings]
+        lower, median, upper = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
+        means = [float(np.mean(ratings)) for ratings in by_listener.values()]
+        rows.append(SystemRating(system, roles[system], t_interval(means), median, lower, upper, len(values)))
+    return tuple(rows)
+
+
+def _paired_tests(by_system: dict[str, dict[str, list[int]]], key: Key) -> tuple[PairedTest, ...]:
+    anchors = {stimulus.system for stimulus in key.stimuli.values() if stimulus.role == "anchor"}
+    pairs = list(combinations([system for system in by_system if system not in anchors], 2))
+    differences = [
+        [
+            float(np.mean(by_system[second][listener]) - np.mean(by_system[first][listener]))
+            for listener in by_system[first]
+        ]
+        for first, second in pairs
+    ]
+    p_values = [paired_t_p_value(values) for values in differences]
+    return tuple(
+        PairedTest(first, second, t_interval(values), p, corrected, resolved=corrected < LEVEL)
+        for (first, second), values, p, corrected in zip(pairs, differences, p_values, holm(p_values), strict=True)
+    )
+
+
+def _abx_scores(counted: Sequence[Submission], key: Key) -> tuple[AbxScore, ...]:
+    counts: dict[tuple[str, str], dict[str, list[bool]]] = {}
+    for submission in counted:
+        for answer in submission.answers:
+            systems = {key.stimuli[stimulus].system for stimulus in answer.trial.order}
+            first, second = sorted(systems, key=key.systems.index)
+            counts.setdefault((first, second), defaultdict(list))[submission.listener].append(answer.correct)
+    ordered = sorted(counts, key=lambda pair: [key.systems.index(system) for system in pair])
+    totals = [(sum(map(sum, counts[pair].values())), sum(map(len, counts[pair].values()))) for pair in ordered]
+    p_values = [binomial_p_value(correct, trials) for correct, trials in totals]
+    return tuple(
+        AbxScore(
+            *pair, correct, trials, *binomial_interval(correct, trials), p, corrected, corrected < LEVEL,
+            tuple(
+                AbxCount(listener, sum(right), len(right), binomial_p_value(sum(right), len(right)))
+                for listener, right in counts[pair].items()
+            ),
+        )
+        for pair, (correct, trials), p, corrected in zip(ordered, totals, p_values, holm(p_values), strict=True)
+    )  # fmt: skip
+
+
+def _sentences(tests: Sequence[PairedTest], abx: Sequence[AbxScore]) -> Iterator[str]:
+    for test in tests:
+        difference = test.difference
+        if difference.count < 2:
+            continue
+        better, worse = (test.second, test.first) if difference.mean > 0 else (test.first, test.second)
+        if test.resolved:
+            low, high = sorted((abs(difference.low), abs(difference.high)))
+            yield (
+                f"{better} is rated higher than {worse}, by {abs(difference.mean):.2f} "
+                f"(95 % interval {low:.2f} to {high:.2f}, {_p_phrase(test.p_holm)})"
+            )
+        else:
+            yield (
+                f"{test.first} and {test.second} are not told apart by these ratings (difference "
+                f"{difference.mean:+.2f}, 95 % interval {difference.low:+.2f} to {difference.high:+.2f}, "
+                f"{_p_phrase(test.p_holm)})"
+            )
+    for score_ in abx:
+        verdict = "were told apart" if score_.resolved else "were not told apart"
+        yield (
+            f"{score_.first} and {score_.second} {verdict}: {score_.correct} of {score_.trials} right "
+            f"({score_.correct / score_.trials:.0%}, {_p_phrase(score_.p_holm)})"
+        )
+
+
+def p_text(p_value: float) -> str:
+    """Three digits are enough of a p-value."""
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}" if p_value < 0.1 else f"{p_value:.2f}"
+
+
+def _p_phrase(p_value: float) -> str:
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _notes(
+    counted: Sequence[Submission], screened: Sequence[Exclusion], key: Key, *, keep_screened: bool
+) -> Iterator[str]:
+    yield from key.notes
+    if screened and keep_screened:
+        yield f"{len(screened)} listeners count although the screening would leave them out"
+    if len(counted) == 1:
+        yield "these are one listener's answers: they say nothing of others"
+    elif len(counted) < LEAST_LISTENERS:
+        yield f"{len(counted)} listeners are few: {LEAST_LISTENERS} or more are usual"
+    loudspeakers = sum(entry.output == "loudspeakers" for entry in counted)
+    if loudspeakers:
+        yield f"{loudspeakers} of {len(counted)} listened with loudspeakers"

@@ -1,0 +1,179 @@
+"""Sockets whose other end is slow, silent or gone: what uvicorn's protocols lack.
+
+A connection ends when its request's headers do not come in time, when it does not take in what was sent to it, or when
+it goes on sending a body long after the answer. Requests that are no HTTP get an answer in JSON, as all others do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import json
+import logging
+import socket
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from hifigan_rt.tools.serving.failures import BadRequest, HeadersTooLarge, ServingError
+from hifigan_rt.tools.serving.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+MAX_HEADER_BYTES = 32 << 10
+
+_LINGER_SECONDS = 5.0
+"""For the rest of a body after its answer: closing sooner would make some clients lose the answer."""
+
+_READ_AT_ONCE_BYTES = 16 << 10
+"""Of a WebSocket."""
+
+_LEAST_TAKEN_BYTES = 4096
+"""What a client must take in per `write_timeout_seconds`."""
+
+# A client whose machine vanished while its audio is computed: noticed after a minute.
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+
+
+class _WriteGuard:
+    """Ends a connection that takes in nothing; goes before one of uvicorn's protocols."""
+
+    limits: ServerSettings
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    _guard: asyncio.TimerHandle | None = None
+    _unsent = 0
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._unwatch()
+        super().resume_writing()  # type: ignore[misc]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def _watch(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._guard = self.loop.call_later(self.limits.write_timeout_seconds, self._look)
+
+    def _unwatch(self) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+
+    def _look(self) -> None:
+        if self.transport.get_write_buffer_size() > self._unsent - _LEAST_TAKEN_BYTES:
+            logger.info("a client does not read: its connection is closed")
+            self.transport.abort()
+        else:
+            self._watch()
+
+
+class HttpConnection(_WriteGuard, H11Protocol):
+    """HTTP/1.1, with an end to waiting."""
+
+    _headers_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # Whatever the kernel did not take counts as unread.
+        transport.set_write_buffer_limits(high=0)
+        _set_up(transport)
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_headers()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        waits = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if not waits:
+            self._forget_headers()
+        elif self._headers_due is None:
+            self._expect_headers()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.conn.their_state is h11.SEND_BODY:
+            self.loop.call_later(_LINGER_SECONDS, self._end_body_of, self.cycle)
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell of a request that cannot be understood, if an answer is still possible, and close."""
+        failure: ServingError = BadRequest(msg)
+        if self.conn.our_state is h11.IDLE and len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES:
+            failure = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
+        error = {"code": failure.code, "message": failure.message, "request_id": ""}
+        body = json.dumps({"error": error}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        # uvicorn declares it never to be None, and begins with None.
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            reason = http.HTTPStatus(failure.status).phrase.encode()
+            events = (h11.Response(status_code=failure.status, headers=headers, reason=reason), h11.Data(body))
+            for event in (*events, h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        facts = {"event": "refused", "status": failure.status, "code": failure.code}
+        logger.info("request refused: %s", failure.message, extra={"facts": facts})
+        self.transport.close()
+
+    def _expect_headers(self) -> None:
+        self._headers_due = self.loop.call_later(self.limits.header_timeout_seconds, self._give_up_headers)
+
+    def _forget_headers(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _give_up_headers(self) -> None:
+        self._headers_due = None
+        self.transport.abort()
+
+    def _end_body_of(self, cycle: object) -> None:
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
+
+
+class WebSocketConnection(_WriteGuard, WebSocketsSansIOProtocol):
+    """WebSocket, closed when its client takes in nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.close_timeout = _LINGER_SECONDS
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # asyncio reads 256 KiB at once: 40,000 of the smallest messages or pings, parsed for more than a second while
+        # everybody else waits.
+        if hasattr(transport, "max_size"):
+            transport.max_size = _READ_AT_ONCE_BYTES
+
+
+def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], type[WebSocketConnection]]:
+    """The protocols for uvicorn's `http` and `ws`, with the limits of these settings."""
+    limits: dict[str, Any] = {"limits": settings}
+    return type("HttpConnection", (HttpConnection,), limits), type(
+        "WebSocketConnection", (WebSocketConnection,), limits
+    )
+
+
+def _set_up(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    # asyncio does so only where the listening socket was made with a protocol number; without it, an answer in two
+    # writes waits for the client's delayed acknowledgement: 40 ms.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        option = getattr(socket, name, None)  # not every system has them
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,215 @@
+"""Mels in request bodies: .npy, bare floats with a shape header, or JSON.
+
+A body of .npy starts with its magic whatever its Content-Type; `X-Mel-Shape: M,T` marks bare little-endian float32 of M
+bands times T frames, band after band; application/json is `{"mel": [[...], ...]}`, M lists of T numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from starlette.requests import Request
+
+from hifigan_rt.errors import MelError
+from hifigan_rt.mel.files import parse_npy
+from hifigan_rt.tools.serving.context import context_of
+from hifigan_rt.tools.serving.failures import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.request_bodies import decoded, read_body
+
+JSON_TYPE = "application/json"
+NPY_TYPES = ("application/x-npy", "application/npy")
+BARE_TYPE = "application/octet-stream"
+SHAPE_HEADER = "X-Mel-Shape"
+
+_CURL_TYPE = "application/x-www-form-urlencoded"
+"""What curl says of any file, unless it is told: as good as nothing said."""
+
+MEL_BODY: Mapping[str, Any] = {
+    "required": True,
+    "description": "a log-mel [M, T] as the model was trained on: GET /v1/models tells M",
+    "content": {
+        NPY_TYPES[0]: {"schema": {"type": "string", "contentMediaType": NPY_TYPES[0]}},
+        BARE_TYPE: {"schema": {"type": "string", "contentMediaType": BARE_TYPE}},
+        JSON_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["mel"],
+                "additionalProperties": False,
+                "properties": {
+                    "mel": {
+                        "type": "array",
+                        "minItems": 1,
+                        "description": "M bands of T numbers each",
+                        "items": {"type": "array", "minItems": 1, "items": {"type": "number"}},
+                    }
+                },
+            }
+        },
+    },
+}
+"""The request body for the OpenAPI document."""
+
+SHAPE_PARAMETER: Mapping[str, Any] = {
+    "name": SHAPE_HEADER,
+    "in": "header",
+    "description": "M,T of bare float32; not needed for .npy and JSON",
+    "schema": {"type": "string", "pattern": r"^ *\d{1,9} *, *\d{1,9} *$"},
+    "example": "80,430",
+}
+
+_NPY_MAGIC = b"\x93NUMPY"
+_MAX_NPY_WIDTH = 8
+_SHAPE = re.compile(r" *(\d{1,9}) *, *(\d{1,9}) *")
+_PLAUSIBLE = 1e4
+"""No log-mel of any convention, decibels included, has values beyond."""
+
+
+async def read_mel(request: Request, lease: ModelLease) -> np.ndarray:
+    """Read the mel of a request for a model.
+
+    Returns:
+        float32 `[M, T]`, checked.
+
+    Raises:
+        UnsupportedMediaType: the Content-Type is none of those above.
+        BadRequest: the JSON or the shape header cannot be understood.
+        MelInvalid: no mel that this model takes; NaN, a wrong shape or dtype, more or fewer bytes than declared.
+        PayloadTooLarge: the mel is longer than `max_mel_seconds`.
+        QueueFull, ShuttingDown: the body was not read, since even the shortest mel of its size would wait too long.
+        ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
+    """
+    context = context_of(request)
+    settings = context.settings
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("", _CURL_TYPE, JSON_TYPE, BARE_TYPE, *NPY_TYPES):
+        raise UnsupportedMediaType(
+            f"Content-Type {kind[:80]!r} is no mel: send {NPY_TYPES[0]}, {BARE_TYPE} (.npy, or bare float32 with "
+            f"{SHAPE_HEADER}: M,T) or {JSON_TYPE}"
+        )
+    most = min(settings.max_json_bytes, settings.max_body_bytes) if kind == JSON_TYPE else settings.max_body_bytes
+    shape = request.headers.get(SHAPE_HEADER)
+    least_frames = _least_frames(request, kind, lease)
+    body = await read_body(request, most, admit=lambda: context.scheduler.admit(lease, least_frames))
+    return await decoded(lambda: _decoded(body, kind, shape, lease, settings.max_mel_seconds), len(body))
+
+
+def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
+    """Refuse a mel of more audio than `max_seconds`.
+
+    Raises:
+        PayloadTooLarge: it has.
+    """
+    seconds = lease.audio_seconds(frames)
+    if seconds > max_seconds:
+        raise PayloadTooLarge(
+            f"the mel has {frames} frames, {seconds:.1f} s of audio: at most {max_seconds:g} s are taken"
+        )
+
+
+def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
+    """What the headers tell of a mel's length: no mel of such a body is much shorter."""
+    packed = request.headers.get("content-encoding", "identity").strip().lower() != "identity"
+    if packed or kind == JSON_TYPE or lease.num_mels is None:
+        return 0
+    bytes_per_value = 4 if SHAPE_HEADER in request.headers else _MAX_NPY_WIDTH
+    return int(request.headers.get("content-length", "0")) // (bytes_per_value * lease.num_mels)
+
+
+def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_seconds: float) -> np.ndarray:
+    array = _array(body, kind, shape)
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 2:
+        check_length(lease, min(array.shape[1], array.size), max_seconds)
+    return lease.check_mel(array)
+
+
+def _array(body: bytes, kind: str, shape: str | None) -> np.ndarray:
+    if kind == JSON_TYPE:
+        return _from_json(body)
+    if body.startswith(_NPY_MAGIC) or kind in NPY_TYPES:
+        try:
+            return parse_npy(body)
+        except MelError as error:
+            raise MelInvalid(str(error)) from error
+    if shape is None:
+        raise BadRequest(
+            f"the body is no .npy, and bare float32 needs the header {SHAPE_HEADER}: M,T (bands, frames); for JSON "
+            f"send Content-Type: {JSON_TYPE}"
+        )
+    return _bare(body, shape)
+
+
+def _bare(body: bytes, shape: str) -> np.ndarray:
+    match = _SHAPE.fullmatch(shape)
+    if match is None:
+        raise BadRequest(f"{SHAPE_HEADER} {shape[:40]!r} is not M,T: two whole numbers, bands and frames")
+    bands, frames = int(match[1]), int(match[2])
+    if len(body) != 4 * bands * frames:
+        raise MelInvalid(
+            f"{SHAPE_HEADER} says {bands} x {frames} float32, {4 * bands * frames} bytes: the body has {len(body)}"
+        )
+    mel = np.frombuffer(body, "<f4").reshape(bands, frames)
+    check_byte_order(mel)
+    return mel
+
+
+def check_byte_order(values: np.ndarray) -> None:
+    """Refuse bare floats whose sender did not know which byte comes first.
+
+    Raises:
+        MelInvalid: they make sense with their bytes swapped alone.
+    """
+    # NaN and infinities are left to the check of the mel, which names them.
+    huge = np.isfinite(values) & (np.abs(values) >= _PLAUSIBLE)
+    if huge.any() and _plausible(values.byteswap()):
+        raise MelInvalid("the values make sense with their bytes swapped alone: send little-endian float32")
+
+
+def _plausible(values: np.ndarray) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(values) < _PLAUSIBLE).all())
+
+
+def _from_json(body: bytes) -> np.ndarray:
+    try:
+        content = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
+    if not isinstance(content, dict) or set(content) != {"mel"}:
+        raise BadRequest('the JSON body must be {"mel": [[...], ...]}, and nothing else')
+    return json_array(content["mel"])
+
+
+def json_array(rows: object) -> np.ndarray:
+    """Make an array of a JSON list of lists of numbers.
+
+    Raises:
+        MelInvalid: it is something else.
+    """
+    if not _is_matrix(rows):
+        raise MelInvalid("mel must be M lists (bands) of equally many numbers each (frames)")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(rows, np.float64)
+    except (ValueError, OverflowError) as error:
+        raise MelInvalid("mel holds a number beyond the range of floats") from error
+
+
+def _is_matrix(rows: Any) -> bool:
+    return (
+        isinstance(rows, list)
+        and len(rows) > 0
+        and all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows)
+        # bool is an int to isinstance, and NumPy would take strings of digits.
+        and all(type(value) in (int, float) for row in rows for value in row)
+    )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,366 @@
+"""The models that the server has, by name: loaded at start or on demand, reloaded beside what still runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+
+from hifigan_rt.errors import ConfigError, HifiganError, MelError
+from hifigan_rt.mel.check import check_mel, likely_other_convention
+from hifigan_rt.system.machine import give_back_memory
+from hifigan_rt.tools.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
+from hifigan_rt.vocoder import Vocoder
+
+logger = logging.getLogger(__name__)
+
+ModelState = Literal["unloaded", "loading", "ready", "failed"]
+
+_WARM_UP_FRAMES = 64
+_SECONDS_BETWEEN_FAILURES = 5.0
+"""A model that cannot be loaded is not tried again for every request that asks for it."""
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model, for /readyz, lists of models and the page."""
+
+    name: str
+    state: ModelState
+    engine: str | None = None
+    """None until it is loaded, as all that follows."""
+    precision: str | None = None
+    sample_rate: int | None = None
+    hop_length: int | None = None
+    num_mels: int | None = None
+    loads: int = 0
+    """How often it was loaded."""
+    error: str | None = None
+    """Why the last load failed, for the operator: it may name files."""
+
+
+class ModelLease:
+    """A loaded model that stays loaded until `release`; also a context manager. Made by `ModelPool.lease`."""
+
+    def __init__(self, loaded: _Loaded) -> None:
+        self._loaded = loaded
+        self._released = False
+        loaded.hold()
+
+    @property
+    def name(self) -> str:
+        """The model, as the server knows it."""
+        return self._loaded.name
+
+    @property
+    def vocoder(self) -> Vocoder:
+        """Do not compute with it: that is the scheduler's."""
+        return self._loaded.vocoder
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self.vocoder.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame."""
+        return self._loaded.hop_length
+
+    @property
+    def num_mels(self) -> int | None:
+        """Bands that a mel must have; None for a foreign file that leaves them open."""
+        return self.vocoder.num_mels
+
+    def audio_seconds(self, frames: int) -> float:
+        """Audio seconds that so many frames give."""
+        return frames * self.hop_length / self.sample_rate
+
+    def check_mel(self, mel: object) -> np.ndarray:
+        """Check one mel and convert it.
+
+        Returns:
+            float32 `[M, T]`, C-contiguous.
+
+        Raises:
+            MelInvalid: it is no mel `[M, T]` that this model takes.
+        """
+        try:
+            checked = check_mel(mel, self.num_mels)
+        except MelError as error:
+            raise MelInvalid(str(error)) from error
+        if checked.ndim != 2:
+            raise MelInvalid(f"the mel has shape {list(checked.shape)}, and [M, T] is needed")
+        return checked
+
+    def likely_other_convention(self, mel: np.ndarray) -> str | None:
+        """Name the convention that a checked mel looks like; None if it may well be the model's own."""
+        config = self.vocoder.mel_config
+        return None if config is None else likely_other_convention(mel, config)
+
+    def another(self) -> ModelLease:
+        """A second lease on the very same loaded model, whatever was reloaded since."""
+        return ModelLease(self._loaded)
+
+    def release(self) -> None:
+        """Give it back; twice is allowed."""
+        if not self._released:
+            self._released = True
+            self._loaded.let_go()
+
+    def __enter__(self) -> ModelLease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class ModelPool:
+    """Named models. Names are the keys of a mapping: what a client sends is looked up there and nowhere else.
+
+    All methods but `status` belong to the event loop.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Callable[[], Vocoder]],
+        telemetry: Telemetry,
+        *,
+        default: str | None = None,
+        segments: Sequence[int] = (ServerSettings.live_segment_frames, ServerSettings.streamed_segment_frames),
+    ) -> None:
+        """Name the models; nothing is loaded yet.
+
+        Args:
+            sources: what loads each model, called in a thread of its own, anew at every reload.
+            telemetry: where loads are counted.
+            default: the model of requests that name none; the first by default.
+            segments: lengths of streams' segments that are prepared while a model is loaded; others are prepared when
+                the first stream asks for them, which takes its time.
+
+        Raises:
+            ConfigError: there is no model, or the default is none of them.
+        """
+        if not sources:
+            raise ConfigError("a server needs at least one model")
+        self.default = next(iter(sources)) if default is None else default
+        if self.default not in sources:
+            raise ConfigError(f"the default model {self.default!r} is none of {', '.join(sources)}")
+        self._telemetry = telemetry
+        self._segments = tuple(segments)
+        self._slots = {name: _Slot(name, load) for name, load in sources.items()}
+        self._closed = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order given."""
+        return tuple(self._slots)
+
+    async def load(self, names: Sequence[str] | None = None) -> None:
+        """Load models that are not loaded yet, one after the other; all of them by default.
+
+        Raises:
+            UnknownModel: there is none of such a name.
+            ModelUnavailable: one could not be loaded.
+        """
+        for name in self.names if names is None else names:
+            (await self.lease(name)).release()
+
+    async def lease(self, name: str | None = None) -> ModelLease:
+        """Take a model into use; loads it if it is not loaded.
+
+        Args:
+            name: of the model; None is the default one.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            ModelUnavailable: it could not be loaded.
+            ShuttingDown: the pool is closed.
+        """
+        slot = self._slot(name)
+        if slot.loaded is None:
+            await self._load(slot)
+        if self._closed or slot.loaded is None:
+            raise ShuttingDown("the server is shutting down")
+        return ModelLease(slot.loaded)
+
+    async def reload(self, name: str | None = None) -> None:
+        """Load a model anew; requests that run finish on the old one, which is closed after the last of them.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            ModelUnavailable: it could not be loaded; the old one stays in use.
+            ShuttingDown: the pool is closed.
+        """
+        slot = self._slot(name)
+        # A load that has begun may have read the file from before.
+        while slot.task is not None:
+            await asyncio.wait([slot.task])
+        await self._load(slot, anew=True)
+
+    def status(self, name: str | None = None) -> ModelStatus:
+        """Tell how a model is.
+
+        Raises:
+            UnknownModel: there is none of that name.
+        """
+        slot = self._slots[self._known(name)]
+        if slot.loaded is None:
+            return ModelStatus(slot.name, slot.state, loads=slot.loads, error=slot.error)
+        vocoder = slot.loaded.vocoder
+        info = vocoder.engine_info
+        return ModelStatus(
+            slot.name,
+            "ready",
+            info.name,
+            info.precision,
+            vocoder.sample_rate,
+            slot.loaded.hop_length,
+            vocoder.num_mels,
+            slot.loads,
+            slot.error,
+        )
+
+    def statuses(self) -> list[ModelStatus]:
+        """Of all models, in the order given."""
+        return [self.status(name) for name in self._slots]
+
+    async def close(self) -> None:
+        """Close every model as soon as its last lease is released; closing twice is allowed."""
+        self._closed = True
+        for slot in self._slots.values():
+            if slot.task is not None:
+                await asyncio.wait([slot.task])
+            slot.put(None)
+
+    def _known(self, name: str | None) -> str:
+        name = self.default if name is None else name
+        if name not in self._slots:
+            shown = name if len(name) <= 80 else name[:80] + "..."
+            raise UnknownModel(f"model {shown!r} is not known here: choose {', '.join(self._slots)}")
+        return name
+
+    def _slot(self, name: str | None) -> _Slot:
+        slot = self._slots[self._known(name)]
+        if self._closed:
+            raise ShuttingDown("the server is shutting down")
+        return slot
+
+    async def _load(self, slot: _Slot, *, anew: bool = False) -> None:
+        if slot.task is None:
+            if not anew and time.monotonic() < slot.retry_at:
+                raise ModelUnavailable(_text_of_failure(slot.name), slot.retry_at - time.monotonic())
+            slot.task = asyncio.create_task(self._loading(slot))
+        # Others may wait for the same load, so a client that goes must not end it.
+        await asyncio.shield(slot.task)
+
+    async def _loading(self, slot: _Slot) -> None:
+        slot.state = "loading"
+        try:
+            loaded = await asyncio.to_thread(_loaded, slot.name, slot.load, self._segments)
+        except Exception as error:
+            slot.state, slot.error = "failed", str(error)
+            slot.retry_at = time.monotonic() + _SECONDS_BETWEEN_FAILURES
+            self._telemetry.model_loaded(slot.name, "failed")
+            if isinstance(error, HifiganError):
+                logger.error("model %r could not be loaded: %s", slot.name, error)  # noqa: TRY400 - the text says it all
+            else:
+                logger.exception("model %r could not be loaded", slot.name)
+            raise ModelUnavailable(_text_of_failure(slot.name), _SECONDS_BETWEEN_FAILURES) from error
+        else:
+            slot.state, slot.error = "ready", None
+            slot.loads += 1
+            self._telemetry.model_loaded(slot.name, "ok")
+            slot.put(loaded)
+        finally:
+            slot.task = None
+
+
+class _Loaded:
+    """A vocoder and the number of those who use it, the pool included; the last one closes it."""
+
+    def __init__(self, name: str, vocoder: Vocoder, hop_length: int) -> None:
+        self.name, self.vocoder, self.hop_length = name, vocoder, hop_length
+        self._users = 1
+        self._lock = threading.Lock()
+
+    def hold(self) -> None:
+        with self._lock:
+            self._users += 1
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self.vocoder.close()
+            # In a thread, because this one may be the dispatcher's.
+            threading.Thread(target=give_back_memory, daemon=True).start()
+
+
+class _Slot:
+    """One name: how it is loaded, and what is loaded now."""
+
+    def __init__(self, name: str, load: Callable[[], Vocoder]) -> None:
+        self.name, self.load = name, load
+        self.loaded: _Loaded | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.retry_at = 0.0
+        self.state: ModelState = "unloaded"
+        self.error: str | None = None
+        self.loads = 0
+
+    def put(self, loaded: _Loaded | None) -> None:
+        before, self.loaded = self.loaded, loaded
+        if before is not None:
+            before.let_go()
+
+
+def _loaded(name: str, load: Callable[[], Vocoder], segments: Sequence[int]) -> _Loaded:
+    vocoder = load()
+    try:
+        hop_length = _served_hop_length(vocoder)
+        _warm_up(vocoder, segments)
+    except BaseException:
+        vocoder.close()
+        raise
+    return _Loaded(name, vocoder, hop_length)
+
+
+def _served_hop_length(vocoder: Vocoder) -> int:
+    hop_length = vocoder.hop_length
+    if vocoder.mel_config is None or hop_length is None:
+        raise ConfigError(
+            f"{vocoder.name}: a server must know the sample rate and the hop length: give the model's config.json"
+        )
+    return hop_length
+
+
+def _warm_up(vocoder: Vocoder, segments: Sequence[int]) -> None:
+    """The first inference loads caches, and packs weights or compiles: no client shall wait for that."""
+    if vocoder.num_mels is None:
+        return
+    mel = np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32)
+    vocoder.engine.run(mel[None])
+    if vocoder.graph is None:
+        return
+    for segment_frames in segments:
+        stream = vocoder.engine.stream(segment_frames, vocoder.graph)
+        stream.push(mel)
+        stream.finish()
+        stream.close()
+
+
+def _text_of_failure(name: str) -> str:
+    return f"model {name!r} could not be loaded: the server's log tells why"

@@ -1,0 +1,106 @@
+"""Reads a request's body within limits of size, time and memory, and unpacks it."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from hifigan_rt.tools.serving.context import context_of, exchange_of
+from hifigan_rt.tools.serving.failures import (
+    BadRequest,
+    LengthRequired,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+
+T = TypeVar("T")
+
+_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+_QUICK_BYTES = 128 << 10
+"""To decode so much, JSON even, takes 3 ms at most; a thread may have to wait longer for a core on a busy machine."""
+
+
+async def read_body(
+    request: Request, max_bytes: int | None = None, *, admit: Callable[[], None] | None = None
+) -> bytes:
+    """Read and unpack a body; refuses it as early as it can, and counts its memory until the answer has been sent.
+
+    Args:
+        request: whose Content-Encoding may be gzip, deflate or identity.
+        max_bytes: of the body, packed and unpacked; None takes `max_body_bytes` of the settings.
+        admit: called before anything is read, once the headers are found in order; may raise to refuse the request.
+
+    Raises:
+        LengthRequired: neither Content-Length nor a chunked body.
+        PayloadTooLarge: more than `max_bytes`.
+        UnsupportedMediaType: another Content-Encoding.
+        BadRequest: it cannot be unpacked.
+        RequestTimeout: it did not come in time.
+        QueueFull: all bodies together would take too much memory.
+        starlette.requests.ClientDisconnect: the client went before its end.
+    """
+    context, exchange = context_of(request), exchange_of(request)
+    most = context.settings.max_body_bytes if max_bytes is None else max_bytes
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "", *_WINDOW_BITS):
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not known: gzip, deflate and identity are")
+    declared = request.headers.get("content-length")
+    if declared is None and "transfer-encoding" not in request.headers:
+        raise LengthRequired("a body is needed: send Content-Length, or Transfer-Encoding: chunked")
+    if declared is not None and int(declared) > most:
+        raise _too_large(int(declared), most)
+    if admit is not None:
+        admit()
+    chunks: list[bytes] = []
+    size = 0
+    seconds = context.settings.body_timeout_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > most:
+                    raise _too_large(size, most)
+                context.hold(exchange, len(chunk))
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise RequestTimeout(
+            f"{size} bytes of the body came within {seconds:g} s, and no end: send it faster"
+        ) from error
+    exchange.facts["body_bytes"] = size
+    body = b"".join(chunks)
+    if encoding in _WINDOW_BITS:
+        body = await asyncio.to_thread(_unpack, body, encoding, most)
+        context.hold(exchange, len(body))
+    return body
+
+
+async def decoded(decode: Callable[[], T], size: int) -> T:
+    """Decode `size` bytes, in a thread unless that is quick."""
+    return decode() if size <= _QUICK_BYTES else await asyncio.to_thread(decode)
+
+
+def _unpack(packed: bytes, encoding: str, most: int) -> bytes:
+    """Unpack no further than `most` bytes, whatever the body would become."""
+    unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        # One byte more than allowed tells a body that is too long from one that just fits.
+        content = unpacker.decompress(packed, most + 1)
+    except zlib.error as error:
+        raise BadRequest(f"the body says it is {encoding}, and it cannot be unpacked: {error}") from error
+    if len(content) > most:
+        raise PayloadTooLarge(f"unpacked, the body has more than {most} bytes, which is the most that is taken")
+    if not unpacker.eof:
+        raise BadRequest(f"the {encoding} body is cut short: it ends after {len(content)} bytes unpacked")
+    if unpacker.unused_data:
+        raise BadRequest(f"the {encoding} body is followed by {len(unpacker.unused_data)} bytes more")
+    return content
+
+
+def _too_large(size: int, most: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body has {size} bytes or more: at most {most} are taken")

@@ -1,0 +1,193 @@
+"""Runs the application: the listening socket, signals, and an end that finishes what has begun.
+
+SIGTERM and SIGINT: `/readyz` says no at once, new requests get 503, what has begun is finished within `grace_seconds`,
+and the rest is cut off; a second signal cuts it off at once. SIGHUP loads the models anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+import uvicorn
+
+from hifigan_rt.errors import HifiganError, ServerError
+from hifigan_rt.tools.serving.app import make_app
+from hifigan_rt.tools.serving.connections import MAX_HEADER_BYTES, connection_classes
+from hifigan_rt.tools.serving.context import Context
+from hifigan_rt.tools.serving.failures import ServingError
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.vocoder import Vocoder
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15
+"""An idle connection is kept for the next request."""
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""Of one WebSocket message: 13,000 frames of 80 bands; uvicorn closes with 1009 beyond."""
+
+_BACKLOG = 512
+
+
+class Server(uvicorn.Server):
+    """One process, one event loop, one application."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        sources: Mapping[str, Callable[[], Vocoder]],
+        *,
+        default: str | None = None,
+        preload: Sequence[str] | None = None,
+    ) -> None:
+        """Make the application; see `hifigan_rt.tools.serving.app.make_app` for the parameters."""
+        app = make_app(settings, sources, default=default, preload=preload)
+        self.context: Context = app.state.context
+        self._settings = settings
+        self._preload = preload
+        self._cut_off_at: float | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
+        super().__init__(_config(app, settings))
+
+    def listen(self) -> socket.socket:
+        """Bind the settings' host and port.
+
+        Raises:
+            ServerError: the port is taken, or the host is not this machine's.
+        """
+        host, port = self._settings.host, self._settings.port
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+                0
+            ]
+            return socket.create_server(address[:2], family=family, backlog=_BACKLOG, reuse_port=False)
+        except OSError as error:
+            raise ServerError(_text_of(error, host, port)) from error
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the models, then take requests until a signal comes.
+
+        Args:
+            sockets: that listen; by default `listen` makes one.
+
+        Raises:
+            ServerError: see `listen`.
+            HifiganError: a model could not be loaded.
+        """
+        sockets = [self.listen()] if sockets is None else sockets
+        try:
+            await self._load()
+            self._reload_on_hangup()
+            for listening in sockets:
+                url = _url(listening)
+                names = ", ".join(self.context.models.names)
+                facts = {"event": "listening", "url": url, "models": names}
+                logger.info("listening on %s", url, extra={"facts": facts})
+            await super().serve(sockets)
+        finally:
+            for listening in sockets:
+                listening.close()
+            await self.context.close()
+
+    def begin_shutdown(self) -> None:
+        """Take no new requests, finish those that have begun; called again, cut them off."""
+        self.context.draining = True
+        grace = self._settings.grace_seconds if self._cut_off_at is None else 0.0
+        self._cut_off_at = time.monotonic() + grace
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """On a signal. uvicorn's own would raise it again at the end, and make a clean stop look like a failure."""
+        self.begin_shutdown()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether it is time to end."""
+        if self._cut_off_at is not None and (self.context.active == 0 or time.monotonic() >= self._cut_off_at):
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def _load(self) -> None:
+        try:
+            await self.context.models.load(self._preload)
+        except ServingError as error:
+            # The operator is told what clients are not.
+            if isinstance(error.__cause__, HifiganError):
+                raise error.__cause__ from None
+            raise
+
+    def _reload_on_hangup(self) -> None:
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        task = asyncio.ensure_future(self._reload_all())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _reload_all(self) -> None:
+        for status in self.context.models.statuses():
+            if status.state not in ("ready", "failed"):
+                continue
+            try:
+                await self.context.models.reload(status.name)
+            except ServingError as error:
+                logger.error("%s", error.message)  # noqa: TRY400 - the pool has logged why
+            else:
+                logger.info("model %r was loaded anew", status.name)
+
+
+def serve(server: Server) -> None:
+    """Run until a signal ends it.
+
+    Raises:
+        HifiganError: the port is taken, or a model could not be loaded.
+    """
+    asyncio.run(server.serve())
+
+
+def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
+    http, websocket = connection_classes(settings)
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=http,
+        ws=websocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        # A client whose frames wait for the computer is not read from, and so its pong waits too. TCP's keepalive and
+        # the idle timeout find those who are gone.
+        ws_ping_interval=None,
+        # Mels and PCM hardly shrink, and a compressed message is a bomb.
+        ws_per_message_deflate=False,
+        lifespan="on",
+        # Ours are set up by whoever starts the process.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Who is the operator is told by the address; a header must not change it.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        # What had not ended by then had its grace.
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+    )
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _text_of(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use: stop what listens there, or choose another with --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} may not be opened by this user: choose one from 1024 on with --port"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"host {host!r} is no address of this machine: choose 127.0.0.1, or 0.0.0.0 for all of its addresses"
+    return f"{host}:{port} cannot be listened on: {error.strerror}"

@@ -1,0 +1,273 @@
+"""`WS /v1/stream`: frames in, audio out while it is computed.
+
+The client begins with one JSON text, `{"model", "segment_frames", "output"}`, all of them optional; the server answers
+`{"type": "ready", ...}`. Then come binary messages of little-endian float32 [F, M], frame after frame, F may be
+anything, and `{"type": "finish"}`. The server sends bare PCM, then `{"type": "end", ...}`, and closes. A failure is
+`{"type": "error", "code", "message"}`, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Mapping
+
+import numpy as np
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from hifigan_rt.errors import AudioError
+from hifigan_rt.tools.serving.context import Context, context_of, exchange_of
+from hifigan_rt.tools.serving.encoders import stream_encoder
+from hifigan_rt.tools.serving.failures import (
+    BadRequest,
+    EngineFailed,
+    InternalFailure,
+    MelInvalid,
+    PayloadTooLarge,
+    RequestTimeout,
+    ServingError,
+    ShuttingDown,
+    as_serving_error,
+)
+from hifigan_rt.tools.serving.mel_bodies import check_byte_order
+from hifigan_rt.tools.serving.middleware import CLIENT_GONE
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.scheduler import LiveStream
+from hifigan_rt.tools.serving.stream_texts import StreamHeader, check_finish, parse_header
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL = "hifigan.v1"
+"""Chosen if it is offered: a browser that offers its token needs a second name, one that can be chosen."""
+
+MAX_MESSAGE_BYTES = 2 << 20
+"""6,553 frames of 80 bands. The connection itself takes twice as much, and cuts off what is longer without a word."""
+
+_PUSHED_AT_ONCE_FRAMES = 256
+"""A longer message is pushed in pieces, so that its client waits for room as any other does."""
+_JUDGED_FRAMES = 200
+"""The beginning of a signal that is looked at for another convention than the model's."""
+
+
+def routes(_: Context) -> list[BaseRoute]:
+    """`WS /v1/stream`."""
+    return [WebSocketRoute("/v1/stream", stream)]
+
+
+async def stream(websocket: WebSocket) -> None:
+    """Serve one stream."""
+    exchange = exchange_of(websocket)
+    offered = websocket.scope.get("subprotocols", ())
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    session = _Session(websocket)
+    try:
+        try:
+            await session.run()
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:
+            failure = as_serving_error(error)
+            if isinstance(failure, InternalFailure):
+                logger.exception("stream %s failed", exchange.request_id)
+            exchange.code, exchange.status = failure.code, failure.status
+            await session.tell(_told(failure))
+            await session.close(close_code(failure), failure.code)
+        else:
+            await session.close(1000, "")
+    except WebSocketDisconnect:
+        exchange.code, exchange.status = "client_gone", CLIENT_GONE
+
+
+def close_code(failure: ServingError) -> int:
+    """The code of RFC 6455 and its registry that a WebSocket closes with after a failure."""
+    if isinstance(failure, (BadRequest, MelInvalid)):
+        return 1007
+    if isinstance(failure, PayloadTooLarge):
+        return 1009
+    if isinstance(failure, ShuttingDown):
+        return 1012
+    if failure.status in (429, 503):
+        return 1013
+    return 1008 if failure.status < 500 else 1011
+
+
+def _told(failure: ServingError) -> dict[str, object]:
+    told: dict[str, object] = {"type": "error", "code": failure.code, "message": failure.message}
+    # A WebSocket that is open has no header left to tell it in.
+    return told if failure.retry_after_seconds is None else {**told, "retry_after_seconds": failure.retry_after_seconds}
+
+
+class _Session:
+    """One client: two tasks, one that takes its frames and one that gives it audio."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._context, self._exchange = context_of(websocket), exchange_of(websocket)
+        self._settings = self._context.settings
+        self._frames = 0
+        self._finished = False
+        self._judged = False
+        self._beginning: list[np.ndarray] = []
+
+    async def run(self) -> None:
+        """Serve the stream to its end.
+
+        Raises:
+            ServingError: of which the client is to be told.
+            WebSocketDisconnect: the client went, or takes nothing.
+        """
+        header = await self._header()
+        with await self._context.models.lease(header.model) as lease:
+            self._exchange.model = lease.name
+            with self._context.scheduler.open_stream(lease, segment_frames=header.segment_frames) as live:
+                segment_frames = header.segment_frames or self._settings.live_segment_frames
+                await self.tell(self._ready(lease, header, segment_frames))
+                await self._serve(
+                    self._take_frames(lease, live, segment_frames), self._give_audio(lease, live, header.output)
+                )
+
+    async def tell(self, content: Mapping[str, object]) -> None:
+        """Send a text."""
+        await self._in_time(self._websocket.send_text(json.dumps(content)))
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye."""
+        await self._in_time(self._websocket.close(code, reason))
+
+    async def _in_time(self, sending: Awaitable[None]) -> None:
+        # Sending waits while the client does not read, so that what it does not read is never kept here.
+        try:
+            async with asyncio.timeout(self._settings.write_timeout_seconds):
+                await sending
+        except TimeoutError as error:
+            raise WebSocketDisconnect(1006, "the client takes nothing") from error
+
+    async def _header(self) -> StreamHeader:
+        seconds = self._settings.header_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                text, _ = await self._message()
+        except TimeoutError as error:
+            raise RequestTimeout(f"no header came within {seconds:g} s") from error
+        if text is None:
+            raise BadRequest('the first message must be a JSON text: {"model", "segment_frames", "output"}, or {}')
+        return parse_header(text)
+
+    def _ready(self, lease: ModelLease, header: StreamHeader, segment_frames: int) -> dict[str, object]:
+        graph = lease.vocoder.graph
+        return {
+            "type": "ready",
+            "model": lease.name,
+            "sample_rate": lease.sample_rate,
+            "hop_length": lease.hop_length,
+            "num_mels": lease.num_mels,
+            "segment_frames": segment_frames,
+            "look_ahead_samples": None if graph is None else -graph.receptive_field.first_sample,
+            "output": header.output,
+            "request_id": self._exchange.request_id,
+        }
+
+    async def _serve(self, taking: Awaitable[None], giving: Awaitable[None]) -> None:
+        tasks = [asyncio.ensure_future(taking), asyncio.ensure_future(giving)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take_frames(self, lease: ModelLease, live: LiveStream, segment_frames: int) -> None:
+        """Never returns: the stream is over when its audio is."""
+        while True:
+            text, content = await self._next(live, segment_frames)
+            if self._finished:
+                raise BadRequest("nothing may follow finish: open another stream for more frames")
+            if text is None:
+                frames = self._decoded(content, lease)
+                for start in range(0, len(frames), _PUSHED_AT_ONCE_FRAMES):
+                    await live.push(frames[start : start + _PUSHED_AT_ONCE_FRAMES].T)
+                self._frames += len(frames)
+                await self._judge(lease, frames, last=False)
+            else:
+                check_finish(text)
+                await self._judge(lease, np.empty((0, 0), np.float32), last=True)
+                live.finish()
+                self._finished = True
+            # Messages that are here already are taken without waiting, and a flood of them would hold up everybody.
+            await asyncio.sleep(0)
+
+    async def _next(self, live: LiveStream, segment_frames: int) -> tuple[str | None, bytes]:
+        seconds = self._settings.idle_timeout_seconds
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._message()
+            except TimeoutError as error:
+                if not self._finished and live.pending_frames < segment_frames:
+                    raise RequestTimeout(
+                        f"nothing came within {seconds:g} s, and nothing is left to compute"
+                    ) from error
+
+    async def _message(self) -> tuple[str | None, bytes]:
+        """The next text, or None and the next bytes."""
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1006))
+        text, content = message.get("text"), message.get("bytes") or b""
+        if max(len(text or ""), len(content)) > MAX_MESSAGE_BYTES:
+            raise PayloadTooLarge(f"a message has more than {MAX_MESSAGE_BYTES} bytes: send fewer frames at once")
+        return text, content
+
+    def _decoded(self, content: bytes, lease: ModelLease) -> np.ndarray:
+        bands = lease.num_mels
+        assert bands is not None  # noqa: S101 - else the stream could not have been opened
+        if len(content) % (4 * bands):
+            raise MelInvalid(
+                f"a message has {len(content)} bytes, and a frame has {4 * bands}: send little-endian float32 [F, M] "
+                f"with M={bands}"
+            )
+        frames = np.frombuffer(content, "<f4").reshape(-1, bands)
+        check_byte_order(frames)
+        return frames
+
+    async def _judge(self, lease: ModelLease, frames: np.ndarray, *, last: bool) -> None:
+        """Tell the client once if its mels, frames [F, M], look wrong."""
+        if self._judged:
+            return
+        if len(frames):
+            self._beginning.append(frames)
+        if not self._beginning or (self._frames < _JUDGED_FRAMES and not last):
+            return
+        beginning = np.concatenate(self._beginning)[:_JUDGED_FRAMES]
+        self._judged, self._beginning = True, []
+        convention = lease.likely_other_convention(np.ascontiguousarray(beginning.T))
+        if convention is not None:
+            self._exchange.facts["mel_warning"] = warning = f"the mel looks like {convention}"
+            await self.tell({"type": "warning", "code": "mel_convention", "message": warning})
+
+    async def _give_audio(self, lease: ModelLease, live: LiveStream, output: str) -> None:
+        encoder = stream_encoder(output, lease.sample_rate)
+        samples = 0
+        try:
+            async for audio in live:
+                try:
+                    content = encoder.encode(audio)
+                except AudioError as error:
+                    raise EngineFailed("the model gave values that are no audio: the server's log tells why") from error
+                samples += len(audio)
+                await self._in_time(self._websocket.send_bytes(content))
+        finally:
+            self._context.telemetry.clipped(lease.name, encoder.clipped)
+            totals = {
+                "frames": self._frames,
+                "samples": samples,
+                "audio_seconds": round(samples / lease.sample_rate, 6),
+                "clipped_samples": encoder.clipped,
+            }
+            self._exchange.facts.update(totals, output=output)
+        await self.tell({"type": "end", **totals})
