@@ -10,8 +10,8 @@ import pytest
 
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
-from hifigan_rt.ascend import worker_client
 from hifigan_rt.engines import ascend
+from hifigan_rt.engines.ascend_runtime import worker_client
 from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable
 
 GEARS = (100, 150)

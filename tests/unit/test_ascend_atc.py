@@ -8,8 +8,8 @@ import pytest
 
 import om_files
 from fake_tools import printing, put_on_path
-from hifigan_rt.ascend import atc
 from hifigan_rt.errors import ExportError, ToolFailed
+from hifigan_rt.tools.ascend import atc
 from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_extra, check_soc, command_text, find_atc, run_atc
 from hifigan_rt.tools.ascend.atc_errors import ADVICE, parse_errors
 

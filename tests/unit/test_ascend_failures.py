@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hifigan_rt.ascend import failures
+from hifigan_rt.engines.ascend_runtime import failures
 from hifigan_rt.engines.ascend_runtime.chips import Chip
 from hifigan_rt.engines.ascend_runtime.failures import Situation, import_failure, missing_package, runtime_failure
 from hifigan_rt.errors import EngineError, EngineUnavailable, ToolFailed

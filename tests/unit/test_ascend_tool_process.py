@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_tools import alive
-from hifigan_rt.ascend import tool_process
+from hifigan_rt.engines.ascend_runtime import tool_process
 from hifigan_rt.engines.ascend_runtime.tool_process import run_tool
 from hifigan_rt.errors import ToolFailed
 

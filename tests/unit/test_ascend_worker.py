@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hifigan_rt.ascend import worker
+from hifigan_rt.engines.ascend_runtime import worker
 
 
 def test_it_is_python_3_7_and_needs_nothing_but_numpy():

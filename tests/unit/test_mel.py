@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tolerances
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError
-from hifigan_rt.mel.analysis import analysis as mel_module
+from hifigan_rt.mel import analysis as mel_module
 from hifigan_rt.mel.analysis import compute_mel, frame_count, mel_filterbank, minimum_samples, silence_mel_value
 
 ORIGINAL = PRESETS["v1"].mel

@@ -11,8 +11,8 @@ import pytest
 
 import tolerances
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt.conversion import onnx as conversion
 from hifigan_rt.errors import EngineUnavailable, ExportError, OutputError
+from hifigan_rt.export import onnx as conversion
 from hifigan_rt.export.onnx import export_onnx
 from hifigan_rt.export.verification import LOWEST_SNR_DB
 from hifigan_rt.graph import Generator
