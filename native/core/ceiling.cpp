@@ -1,7 +1,5 @@
 #include "core/ceiling.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +10,7 @@
 
 #include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
+#include "core/thread_seconds.h"
 
 namespace hifigan {
 
@@ -20,14 +19,7 @@ namespace {
 // About 20 us per call on a fast core, so that asking the clock costs nothing.
 constexpr Index kSteps = 4096;
 
-double thread_seconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-double multiply_adds_of_one_thread(const Kernels& kernels, double seconds) {
-  alignas(64) float sink[kMostLanes] = {};
+double multiply_adds_of_one_thread(const Kernels& kernels, double seconds, float* sink) {
   double done = 0, elapsed = 0;
   const double start = thread_seconds();
   do {
@@ -59,8 +51,12 @@ double passes_per_second(ThreadPool& pool, double seconds, const F& pass) {
 
 double multiply_adds_per_second(const Kernels& kernels, int threads, double seconds) {
   std::vector<double> speeds(static_cast<std::size_t>(threads));
+  const std::size_t line = whole_lines(static_cast<std::size_t>(kernels.lanes));
+  AlignedBuffer sinks(line * speeds.size(), true);
   std::vector<std::thread> others;
-  const auto measure = [&](std::size_t i) { speeds[i] = multiply_adds_of_one_thread(kernels, seconds); };
+  const auto measure = [&](std::size_t i) {
+    speeds[i] = multiply_adds_of_one_thread(kernels, seconds, sinks.data() + i * line);
+  };
   for (std::size_t i = 1; i < speeds.size(); ++i) others.emplace_back(measure, i);
   measure(0);
   for (std::thread& other : others) other.join();

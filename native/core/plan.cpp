@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <stdexcept>
 
 namespace hifigan {
@@ -11,72 +10,45 @@ namespace {
 
 constexpr const char* kTransformNames[kTransforms] = {"fft8", "fft16", "fft32", "fft64"};
 
-// What the cost model knows of an ISA, for one thread: measured, with the machine and the figures in docs/engine-notes.md. Only
-// ratios matter for the choice, so other processors of the same ISA are served well enough.
-struct Costs {
-  double macs_per_us;  // multiply-accumulates of a direct convolution
-  // Time of a tiled convolution over that of its products alone: transforms and what they do to the caches. It is
-  // `factor + thin * 32 / channels`, since few channels share less of a transform.
-  double factor[kTransforms];
-  double thin[kTransforms];
-  double memory_bytes_per_us;  // weights that no cache holds
-  double cache_bytes_per_us;   // weights that the last cache holds
-};
-
-Costs costs_of(const Kernels& kernels) {
-  if (std::strcmp(kernels.name, "avx512") == 0) {
-    return {108e3, {1.00, 1.05, 1.08, 1.15}, {0.42, 0.30, 0.42, 1.00}, 16e3, 100e3};
-  }
-  if (std::strcmp(kernels.name, "avx2") == 0) {
-    return {59e3, {1.02, 1.10, 1.05, 1.22}, {0.55, 0.45, 0.45, 0.60}, 16e3, 100e3};
-  }
-  // The x86-64 baseline, and NEON, whose vectors are as wide and whose speed was not measured.
-  return {17e3, {1.03, 1.05, 1.00, 1.14}, {0.20, 0.22, 0.40, 0.50}, 16e3, 100e3};
-}
-
-// Weights beyond this are taken to come from memory each time.
-constexpr double kCacheBytes = 32e6;
-
-// Bytes of one buffer of a block. Smaller ones would stay in the second cache but read the weights more often, which costs
-// more; larger ones gain nothing (docs/engine-notes.md).
-constexpr double kBlockBytes = 1.5e6;
-
 struct Size {
   double in, out;  // padded channels
   double segment_rows, block_rows;
   double blocks;
 };
 
-double weights_us(const Costs& costs, double bytes, double stage_bytes, double blocks) {
-  const double first = stage_bytes > kCacheBytes ? costs.memory_bytes_per_us : costs.cache_bytes_per_us;
-  return bytes / first + bytes * (blocks - 1) / costs.cache_bytes_per_us;
+// Time to fetch a layer's weights, once per block; those of its stage are `stage_bytes` together.
+double weights_us(const Caches& caches, double bytes, double stage_bytes, double blocks) {
+  const double first = stage_bytes > caches.last_bytes ? caches.memory_bytes_per_us : caches.cache_bytes_per_us;
+  return bytes / first + bytes * (blocks - 1) / caches.cache_bytes_per_us;
 }
 
-double tiled_us(const Costs& costs, const Kernels& kernels, const Conv& conv, Transform transform, const Size& size) {
+double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.weights) * weights; }
+
+double tiled_us(const Kernels& kernels, const Conv& conv, Transform transform, const Size& size) {
   const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
   const double phase_rows = std::ceil(size.block_rows / conv.dilation);
   const double tiles = conv.dilation * std::ceil(phase_rows / shape.outputs) * size.blocks;
   const int i = static_cast<int>(transform);
+  const Costs& costs = kernels.costs;
   const double factor = costs.factor[i] + costs.thin[i] * 32 / ((size.in + size.out) / 2);
   return tiles * shape.products * size.in * size.out / costs.macs_per_us * factor;
 }
 
 Algorithm cheapest(const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
-  const Costs costs = costs_of(kernels);
   // Whether a cache holds the weights until the next block depends on the whole stage; V1's stages have 18 such layers.
   const auto total = [&](double arithmetic_us, double bytes) {
-    return arithmetic_us + weights_us(costs, bytes, bytes * 18, size.blocks);
+    return arithmetic_us + weights_us(kernels.caches, bytes, bytes * 18, size.blocks);
   };
   Algorithm best;
-  layer.weight_bytes = 4 * conv.kernel_size * size.in * size.out;
+  layer.weight_bytes = weight_bytes(kernels, conv.kernel_size * size.in * size.out);
   layer.predicted_us =
-      total(conv.kernel_size * size.segment_rows * size.in * size.out / costs.macs_per_us, layer.weight_bytes);
+      total(conv.kernel_size * size.segment_rows * size.in * size.out / kernels.costs.macs_per_us, layer.weight_bytes);
   for (int i = 0; i < kTransforms; ++i) {
     const auto transform = static_cast<Transform>(i);
     const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
     if (shape.outputs == 0) continue;
-    const double bytes = 4.0 * shape.products * size.in * size.out;
-    const double us = total(tiled_us(costs, kernels, conv, transform, size), bytes);
+    const double bytes = weight_bytes(kernels, shape.products * size.in * size.out);
+    const double us = total(tiled_us(kernels, conv, transform, size), bytes);
     if (us < layer.predicted_us) {
       layer.predicted_us = us;
       layer.weight_bytes = bytes;
@@ -100,10 +72,11 @@ class Planner {
     add_conv(graph_.pre, size_of(graph_.pre.in_channels, graph_.pre.out_channels, rows, rows));
     for (const Stage& stage : graph_.stages) {
       const ConvTranspose& up = stage.upsample;
-      const double row_bytes = 4.0 * padded(up.out_channels);
+      const Caches& caches = kernels_for(isa_, up.out_channels).caches;
+      const double row_bytes = sizeof(float) * padded(up.out_channels);
       // A stage whose weights come from memory reads them once per segment.
-      const bool whole = stage_bytes(stage) > kCacheBytes;
-      const double block = whole ? rows : std::clamp(std::floor(kBlockBytes / row_bytes / up.rate), 1.0, rows);
+      const bool whole = stage_bytes(stage) > caches.last_bytes;
+      const double block = whole ? rows : std::clamp(std::floor(caches.block_bytes / row_bytes / up.rate), 1.0, rows);
       plan_.block_rows.push_back(static_cast<Index>(block));
       add_transpose(up, size_of(up.in_channels, up.out_channels, rows, block));
       rows *= up.rate;
@@ -135,7 +108,7 @@ class Planner {
     for (const Resblock& resblock : stage.resblocks) {
       for (const auto& unit : resblock.units) {
         for (const Conv& conv : unit) {
-          bytes += 4.0 * 25 * padded(conv.in_channels) * padded(conv.out_channels);
+          bytes += weight_bytes(kernels_for(isa_, conv.out_channels), 25 * padded(conv.in_channels) * padded(conv.out_channels));
         }
       }
     }
@@ -163,32 +136,33 @@ class Planner {
   }
 
   static void predict_forced(const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
-    const Costs costs = costs_of(kernels);
     const bool tiled = layer.algorithm.tiled;
     const double products =
         tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).products : conv.kernel_size;
-    layer.weight_bytes = 4 * products * size.in * size.out;
-    layer.predicted_us = tiled ? tiled_us(costs, kernels, conv, layer.algorithm.transform, size)
-                               : products * size.segment_rows * size.in * size.out / costs.macs_per_us;
+    layer.weight_bytes = weight_bytes(kernels, products * size.in * size.out);
+    layer.predicted_us = tiled ? tiled_us(kernels, conv, layer.algorithm.transform, size)
+                               : products * size.segment_rows * size.in * size.out / kernels.costs.macs_per_us;
   }
 
   void add_transpose(const ConvTranspose& up, const Size& size) {
     LayerPlan layer = entry(up.name, "conv_transpose", size);
     layer.rows *= up.rate;
     layer.block_rows *= up.rate;
-    const Costs costs = costs_of(kernels_for(isa_, up.out_channels));
+    const Kernels& kernels = kernels_for(isa_, up.out_channels);
     const double macs = up.taps() * up.rate * size.in * size.out;
-    layer.weight_bytes = 4 * macs;
-    layer.predicted_us = size.segment_rows * macs / costs.macs_per_us + weights_us(costs, 4 * macs, 4 * macs, size.blocks);
+    layer.weight_bytes = weight_bytes(kernels, macs);
+    layer.predicted_us = size.segment_rows * macs / kernels.costs.macs_per_us +
+                         weights_us(kernels.caches, layer.weight_bytes, layer.weight_bytes, size.blocks);
     plan_.layers.push_back(layer);
   }
 
   void add_post(const Conv& conv, double rows) {
     LayerPlan layer = entry(conv.name, "conv_post", size_of(conv.in_channels, 1, rows, rows));
+    const Kernels& kernels = kernels_for(isa_, conv.in_channels);
     const double macs = conv.kernel_size * padded(conv.in_channels);
-    layer.weight_bytes = 4 * macs;
+    layer.weight_bytes = weight_bytes(kernels, macs);
     // No product of matrices: the input is read once per tap, and half of the speed is lost in adding up lanes.
-    layer.predicted_us = 2 * rows * macs / costs_of(kernels_for(isa_, conv.in_channels)).macs_per_us;
+    layer.predicted_us = 2 * rows * macs / kernels.costs.macs_per_us;
     plan_.layers.push_back(layer);
   }
 
@@ -207,12 +181,6 @@ class Planner {
 
 std::string name_of(Algorithm algorithm) {
   return algorithm.tiled ? kTransformNames[static_cast<int>(algorithm.transform)] : "direct";
-}
-
-const Kernels& kernels_for(const Kernels& isa, int channels) {
-  if (std::strcmp(isa.name, "avx512") != 0) return isa;
-  const Kernels* narrower = find_kernels("avx2");
-  return narrower && channels <= narrower->lanes ? *narrower : isa;
 }
 
 Algorithm algorithm_named(const std::string& name) {

@@ -23,10 +23,6 @@ std::string name_of(Algorithm algorithm);
 // Throws std::invalid_argument for a name that is none of those.
 Algorithm algorithm_named(const std::string& name);
 
-// The functions for a layer with so many output channels (the last layer: input channels): those of the ISA, but where half of
-// each of its vectors would be padding those of the next narrower one.
-const Kernels& kernels_for(const Kernels& isa, int channels);
-
 struct LayerPlan {
   std::string name;
   std::string kind;  // "conv", "conv_transpose" or "conv_post"

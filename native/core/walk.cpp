@@ -1,8 +1,9 @@
 #include "core/walk.h"
 
 #include <algorithm>
-#include <ctime>
 #include <stdexcept>
+
+#include "core/thread_seconds.h"
 
 namespace hifigan {
 
@@ -21,14 +22,8 @@ void share(Team team, Index count, Index least, F&& f) {
   team.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
 }
 
-// Processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes on a quiet
-// machine, whatever else runs.
-double thread_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
+// Adds the processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes on a
+// quiet machine, whatever else runs.
 class Stopwatch {
  public:
   explicit Stopwatch(double* seconds) : seconds_(seconds), start_(seconds ? thread_seconds() : 0) {}

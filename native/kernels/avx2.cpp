@@ -1,23 +1,19 @@
-// The bodies of every operation for one instruction set; the build passes the flags that it needs.
+// AVX2 and FMA: the bodies of its operations, and what they cost. The build passes the flags that it needs.
 #include "kernels/vec_avx2.h"
 #include "kernels/kernels.h"
-
-#define HIFIGAN_ISA_NAME "avx2"
 
 namespace hifigan {
 namespace avx2 {
 namespace {
-#include "kernels/ceiling-inl.h"
-#include "kernels/epilogue-inl.h"
-#include "kernels/fft-inl.h"
-#include "kernels/product-inl.h"
-#include "kernels/post-inl.h"
-#include "kernels/rows-inl.h"
-#include "kernels/spectral-inl.h"
-#include "kernels/table-inl.h"
+
+constexpr Costs kCosts = {59e3, {1.02, 1.10, 1.05, 1.22}, {0.55, 0.45, 0.45, 0.60}};
+constexpr Caches kCaches = kUsualCaches;
+constexpr const Kernels* kNarrower = nullptr;
+constexpr int kNarrowerChannels = 0;
+
 }  // namespace
-
-const Kernels& kernels() { return kTable; }
-
 }  // namespace avx2
 }  // namespace hifigan
+
+#define HIFIGAN_ISA avx2
+#include "kernels/bodies-inl.h"

@@ -1,23 +1,24 @@
-// The bodies of every operation for one instruction set; the build passes the flags that it needs.
+// AVX-512: the bodies of its operations, and what they cost. The build passes the flags that it needs.
 #include "kernels/vec_avx512.h"
 #include "kernels/kernels.h"
 
-#define HIFIGAN_ISA_NAME "avx512"
-
 namespace hifigan {
+
+namespace avx2 {
+extern const Kernels kKernels;
+}
+
 namespace avx512 {
 namespace {
-#include "kernels/ceiling-inl.h"
-#include "kernels/epilogue-inl.h"
-#include "kernels/fft-inl.h"
-#include "kernels/product-inl.h"
-#include "kernels/post-inl.h"
-#include "kernels/rows-inl.h"
-#include "kernels/spectral-inl.h"
-#include "kernels/table-inl.h"
+
+constexpr Costs kCosts = {108e3, {1.00, 1.05, 1.08, 1.15}, {0.42, 0.30, 0.42, 1.00}};
+constexpr Caches kCaches = kUsualCaches;
+constexpr const Kernels* kNarrower = &avx2::kKernels;
+constexpr int kNarrowerChannels = 8;
+
 }  // namespace
-
-const Kernels& kernels() { return kTable; }
-
 }  // namespace avx512
 }  // namespace hifigan
+
+#define HIFIGAN_ISA avx512
+#include "kernels/bodies-inl.h"

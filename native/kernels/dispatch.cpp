@@ -6,35 +6,35 @@
 namespace hifigan {
 
 namespace generic {
-const Kernels& kernels();
+extern const Kernels kKernels;
 }
 #ifdef HIFIGAN_HAVE_AVX2
 namespace avx2 {
-const Kernels& kernels();
+extern const Kernels kKernels;
 }
 #endif
 #ifdef HIFIGAN_HAVE_AVX512
 namespace avx512 {
-const Kernels& kernels();
+extern const Kernels kKernels;
 }
 #endif
 #ifdef HIFIGAN_HAVE_NEON
 namespace neon {
-const Kernels& kernels();
+extern const Kernels kKernels;
 }
 #endif
 
 const Kernels* find_kernels(const char* name) {
   const Kernels* const all[] = {
-      &generic::kernels(),
+      &generic::kKernels,
 #ifdef HIFIGAN_HAVE_AVX2
-      &avx2::kernels(),
+      &avx2::kKernels,
 #endif
 #ifdef HIFIGAN_HAVE_AVX512
-      &avx512::kernels(),
+      &avx512::kKernels,
 #endif
 #ifdef HIFIGAN_HAVE_NEON
-      &neon::kernels(),
+      &neon::kKernels,
 #endif
   };
   for (const Kernels* kernels : all) {

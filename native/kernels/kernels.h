@@ -1,4 +1,4 @@
-// The door between the core and the instruction sets: one struct of function pointers per ISA, with plain argument structs.
+// The interface between the core and the instruction sets: one struct per ISA, of data and function pointers.
 //
 // Rows and channels. An activation is an array of rows [time][channel]: channels are contiguous, one row is a moment.
 // The channels of every row are padded to `padded_channels(c)`; the padding holds zeros, and kernels keep it so (packed
@@ -15,6 +15,17 @@
 // Threads. All functions are pure but for what they write; calls on different ranges may run at the same time. `scratch`
 // belongs to the calling thread, is aligned to 64 bytes and holds what the matching `*_scratch_size` says, in floats.
 // Functions neither allocate nor throw.
+//
+// Memory of the ISA's own. What lies in packed weights and in scratch only the ISA knows: the core gets their sizes from it,
+// in floats, and hands the memory over. So a unit that multiplies tiles and has no vectors to write the bodies with (AMX, SME)
+// is another `Kernels` with functions of its own instead of those that kernels/bodies-inl.h makes from a `Vec`. It gives
+//   - pack functions and sizes for its own layout and its own `weights` element (bfloat16, for example); rows stay float32,
+//     so it converts what it reads into its scratch;
+//   - all convolutions, or for those that it is no good at the functions of a vector ISA: entries of a table may be shared, as
+//     long as pack, size and convolution of one operation come from the same ISA and `padded_channels` suits both;
+//   - `transform_shape` with outputs 0 for every transform, if it has only direct convolution;
+//   - its costs, its caches, and in `narrower` the ISA for layers that would leave its tiles empty.
+// The core asks nothing else of it, and never its name.
 #pragma once
 
 #include <cstddef>
@@ -135,13 +146,52 @@ struct PackArgs {
   int unit_end;
 };
 
-// Floats per vector of the widest instruction set.
-inline constexpr int kMostLanes = 16;
+// What a weight is packed as.
+enum class Element { kFloat32 };
 
-// Sizes are in floats. Every pointer is set: an ISA has all operations.
+constexpr int bytes_of(Element element) {
+  switch (element) {
+    case Element::kFloat32: return 4;
+  }
+  return 0;
+}
+
+// What an ISA's arithmetic costs on one thread, for the choice of algorithms: measured, with the machine and the figures in
+// docs/engine-notes.md. Only ratios matter for the choice, so other processors of the same ISA are served well enough.
+struct Costs {
+  double macs_per_us;  // multiply-accumulates of a direct convolution
+  // Time of a tiled convolution over that of its products alone: transforms and what they do to the caches. It is
+  // `factor + thin * 32 / channels`, since few channels share less of a transform.
+  double factor[kTransforms];
+  double thin[kTransforms];
+};
+
+// Of the x86-64 baseline, and taken for vectors that are as wide and were not measured.
+inline constexpr Costs kFourLaneCosts{17e3, {1.03, 1.05, 1.00, 1.14}, {0.20, 0.22, 0.40, 0.50}};
+
+// What an ISA wants of the caches.
+struct Caches {
+  // Bytes of one buffer of a block. Smaller ones would stay in the second cache but read the weights more often, which costs
+  // more; larger ones gain nothing (docs/engine-notes.md).
+  double block_bytes;
+  double last_bytes;           // weights beyond this are taken to come from memory each time
+  double memory_bytes_per_us;  // weights that no cache holds
+  double cache_bytes_per_us;   // weights that the last cache holds
+};
+
+inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3};
+
+// Sizes are in floats. Every function pointer is set: an ISA has all operations.
 struct Kernels {
-  const char* name;  // "generic", "avx2", "avx512", "neon"
+  const char* name;  // for people and for HIFIGAN_RT_ISA: "generic", "avx2", "avx512", "neon"
   int lanes;         // floats per vector
+  Element weights;   // what pack functions write
+  Costs costs;
+  Caches caches;
+  // The ISA for layers of at most so many output channels (the last layer: input channels), where most of each of this one's
+  // vectors would be padding; null and 0 if there is none.
+  const Kernels* narrower;
+  int narrower_channels;
   // Floats of a row of c channels: a multiple of the vector that this ISA uses for so few channels.
   int (*padded_channels)(int c);
 
@@ -172,9 +222,14 @@ struct Kernels {
   void (*conv_post)(const ConvPostArgs& args);
 
   // For the machine's ceiling: runs chains of multiply-adds in registers, gives their number. sink[0] is a factor below 1, and
-  // sink holds kMostLanes floats.
+  // sink holds a vector.
   Index (*multiply_adds)(Index steps, float* sink);
 };
+
+// The ISA's functions for a layer with so many output channels (the last layer: input channels).
+inline const Kernels& kernels_for(const Kernels& isa, int channels) {
+  return channels <= isa.narrower_channels ? *isa.narrower : isa;
+}
 
 // The table of an ISA by name; null if this build has none of that name. Does not ask the processor (cpu_features.h does).
 const Kernels* find_kernels(const char* name);

@@ -1,23 +1,19 @@
-// The bodies of every operation for one instruction set; the build passes the flags that it needs.
+// NEON: the bodies of its operations, and what they cost. The build passes the flags that it needs.
 #include "kernels/vec_neon.h"
 #include "kernels/kernels.h"
-
-#define HIFIGAN_ISA_NAME "neon"
 
 namespace hifigan {
 namespace neon {
 namespace {
-#include "kernels/ceiling-inl.h"
-#include "kernels/epilogue-inl.h"
-#include "kernels/fft-inl.h"
-#include "kernels/product-inl.h"
-#include "kernels/post-inl.h"
-#include "kernels/rows-inl.h"
-#include "kernels/spectral-inl.h"
-#include "kernels/table-inl.h"
+
+constexpr Costs kCosts = kFourLaneCosts;
+constexpr Caches kCaches = kUsualCaches;
+constexpr const Kernels* kNarrower = nullptr;
+constexpr int kNarrowerChannels = 0;
+
 }  // namespace
-
-const Kernels& kernels() { return kTable; }
-
 }  // namespace neon
 }  // namespace hifigan
+
+#define HIFIGAN_ISA neon
+#include "kernels/bodies-inl.h"

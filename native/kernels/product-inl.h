@@ -60,6 +60,24 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Vec (&sum)[R
 }
 
 template <int Rows, int Vectors>
+HIFIGAN_INLINE void clear_sums(Vec (&sum)[Rows][Vectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
+  }
+}
+
+template <int Rows, int Vectors>
+HIFIGAN_INLINE void load_sums(const float* c, Index c_stride, Vec (&sum)[Rows][Vectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = load(c + i * c_stride + j * kLanes);
+  }
+}
+
+template <int Rows, int Vectors>
 HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index c_stride) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
@@ -68,131 +86,112 @@ HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index 
   }
 }
 
-// One micro-kernel: c = a b.
-template <int Rows, int Vectors, bool DenseRows>
-void product_rows(const LeftMatrix& a, const float* b, float* c, Index c_stride) {
-  Vec sum[Rows][Vectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
-  }
-  accumulate<Rows, Vectors, DenseRows>(a, b, sum);
-  store_sums(sum, c, c_stride);
-}
+// The micro-kernel of one product: c = a b.
+template <bool DenseRows>
+struct OneProduct {
+  using Function = void (*)(const LeftMatrix& a, const float* b, float* c, Index c_stride);
 
-// Three products that share the first: c1 = a0 b0 + a1 b1 and c2 = a0 b0 + a2 b2, where a1 and a2 lie one and two a_plane
-// behind a0, and b1 and b2 behind b0 without a gap.
-template <int Rows, int Vectors>
-void product_bin(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) {
-  const Index matrix = Index{a.groups} * kLanes * Vectors * kLanes;
-  LeftMatrix left = a;
-  Vec sum[Rows][Vectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
+  template <int Rows, int Vectors>
+  static void run(const LeftMatrix& a, const float* b, float* c, Index c_stride) {
+    Vec sum[Rows][Vectors];
+    clear_sums(sum);
+    accumulate<Rows, Vectors, DenseRows>(a, b, sum);
+    store_sums(sum, c, c_stride);
   }
-  accumulate<Rows, Vectors, true>(left, b, sum);
-  store_sums(sum, c2, c_stride);
-  left.data += a_plane;
-  accumulate<Rows, Vectors, true>(left, b + matrix, sum);
-  store_sums(sum, c1, c_stride);
-  left.data += a_plane;
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = load(c2 + i * c_stride + j * kLanes);
+};
+
+// The micro-kernel of three products that share the first, with dense rows: c1 = a0 b0 + a1 b1 and c2 = a0 b0 + a2 b2, where a1
+// and a2 lie one and two a_plane behind a0, and b1 and b2 behind b0 without a gap.
+struct ThreeProducts {
+  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride);
+
+  template <int Rows, int Vectors>
+  static void run(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) {
+    const Index matrix = Index{a.groups} * kLanes * Vectors * kLanes;
+    LeftMatrix left = a;
+    Vec sum[Rows][Vectors];
+    clear_sums(sum);
+    accumulate<Rows, Vectors, true>(left, b, sum);
+    store_sums(sum, c2, c_stride);
+    left.data += a_plane;
+    accumulate<Rows, Vectors, true>(left, b + matrix, sum);
+    store_sums(sum, c1, c_stride);
+    left.data += a_plane;
+    load_sums(c2, c_stride, sum);
+    accumulate<Rows, Vectors, true>(left, b + 2 * matrix, sum);
+    store_sums(sum, c2, c_stride);
   }
-  accumulate<Rows, Vectors, true>(left, b + 2 * matrix, sum);
-  store_sums(sum, c2, c_stride);
-}
+};
 
-using ProductRows = void (*)(const LeftMatrix& a, const float* b, float* c, Index c_stride);
-using ProductBin = void (*)(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride);
-
-template <bool DenseRows, int Rows = kMaxRows>
-ProductRows product_rows_for(int rows, int vectors) {
+template <class MicroKernel, int Rows = kMaxRows>
+typename MicroKernel::Function micro_kernel_for(int rows, int vectors) {
   static_assert(kPanelVectors == 2, "a third width needs a third case");
   if constexpr (Rows == 0) {
     return nullptr;
   } else {
-    if (rows != Rows) return product_rows_for<DenseRows, Rows - 1>(rows, vectors);
-    return vectors == 2 ? product_rows<Rows, 2, DenseRows> : product_rows<Rows, 1, DenseRows>;
+    if (rows != Rows) return micro_kernel_for<MicroKernel, Rows - 1>(rows, vectors);
+    return vectors == 2 ? MicroKernel::template run<Rows, 2> : MicroKernel::template run<Rows, 1>;
   }
 }
 
-template <int Rows = kMaxRows>
-ProductBin product_bin_for(int rows, int vectors) {
-  if constexpr (Rows == 0) {
-    return nullptr;
-  } else {
-    if (rows != Rows) return product_bin_for<Rows - 1>(rows, vectors);
-    return vectors == 2 ? product_bin<Rows, 2> : product_bin<Rows, 1>;
-  }
-}
-
-// `rows` rows cut into micro-kernels of nearly equal height.
+// `rows` rows cut into parts of nearly equal height, each with its micro-kernel.
+template <class MicroKernel>
 class RowParts {
  public:
-  explicit RowParts(int rows)
-      : parts_((rows + kMaxRows - 1) / kMaxRows), height_(rows / parts_), taller_(rows % parts_) {}
+  RowParts(int rows, int vectors)
+      : parts_((rows + kMaxRows - 1) / kMaxRows),
+        height_(rows / parts_),
+        taller_(rows % parts_),
+        low_(micro_kernel_for<MicroKernel>(height_, vectors)),
+        tall_(taller_ ? micro_kernel_for<MicroKernel>(height_ + 1, vectors) : low_) {}
 
-  int low() const { return height_; }
-  int tall() const { return taller_ ? height_ + 1 : height_; }
-
-  // Calls body(first row, whether the part is a tall one).
+  // Calls body(first row, micro-kernel) for each part.
   template <class Body>
   HIFIGAN_INLINE void each(const Body& body) const {
     int row = 0;
     for (int part = 0; part < parts_; ++part) {
       const bool is_tall = part < taller_;
-      body(row, is_tall);
+      body(row, is_tall ? tall_ : low_);
       row += is_tall ? height_ + 1 : height_;
     }
   }
 
  private:
   int parts_, height_, taller_;
+  typename MicroKernel::Function low_, tall_;
 };
 
 template <bool DenseRows>
 class Product {
  public:
-  Product(int rows, int vectors)
-      : parts_(rows),
-        low_(product_rows_for<DenseRows>(parts_.low(), vectors)),
-        tall_(product_rows_for<DenseRows>(parts_.tall(), vectors)) {}
+  Product(int rows, int vectors) : parts_(rows, vectors) {}
 
   HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, float* c, Index c_stride) const {
     const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
-    parts_.each([&](int row, bool is_tall) {
+    parts_.each([&](int row, auto micro_kernel) {
       LeftMatrix part = a;
       part.data += row * row_stride;
-      (is_tall ? tall_ : low_)(part, b, c + row * c_stride, c_stride);
+      micro_kernel(part, b, c + row * c_stride, c_stride);
     });
   }
 
  private:
-  RowParts parts_;
-  ProductRows low_, tall_;
+  RowParts<OneProduct<DenseRows>> parts_;
 };
 
-// Three products of a complex bin, with dense rows.
+// The three products of a complex bin.
 class BinProduct {
  public:
-  BinProduct(int rows, int vectors)
-      : parts_(rows), low_(product_bin_for(parts_.low(), vectors)), tall_(product_bin_for(parts_.tall(), vectors)) {}
+  BinProduct(int rows, int vectors) : parts_(rows, vectors) {}
 
   HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) const {
-    parts_.each([&](int row, bool is_tall) {
+    parts_.each([&](int row, auto micro_kernel) {
       LeftMatrix part = a;
       part.data += row * kLanes;
-      (is_tall ? tall_ : low_)(part, a_plane, b, c1 + row * c_stride, c2 + row * c_stride, c_stride);
+      micro_kernel(part, a_plane, b, c1 + row * c_stride, c2 + row * c_stride, c_stride);
     });
   }
 
  private:
-  RowParts parts_;
-  ProductBin low_, tall_;
+  RowParts<ThreeProducts> parts_;
 };

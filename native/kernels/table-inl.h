@@ -1,4 +1,6 @@
-// The table of one instruction set. Included last inside its namespace; HIFIGAN_ISA_NAME is the name as a string.
+// The table of one instruction set. Included last inside its namespace; HIFIGAN_ISA is its name as a word.
+
+namespace {
 
 // Calls body with the Spectral<N> of a transform.
 template <class Body>
@@ -41,17 +43,26 @@ void conv_tiled(const TiledConvArgs& args) {
 
 int padded_channels(int channels) { return round_up_to_lanes(channels); }
 
-const Kernels kTable = {
-    HIFIGAN_ISA_NAME,       kLanes,
-    padded_channels,        transform_shape,
-    tiled_weights_size,     tiled_pack_units,
-    pack_tiled,             tiled_scratch_size,
-    conv_tiled,             direct_weights_size,
-    direct_pack_units,      pack_direct,
-    direct_scratch_size,    conv_direct,
-    transpose_weights_size, transpose_pack_units,
-    pack_transpose,         transpose_scratch_size,
-    conv_transpose,         post_weights_size,
-    pack_post,              post_scratch_size,
-    conv_post,              multiply_adds,
+}  // namespace
+
+#define HIFIGAN_TEXT_OF(word) #word
+#define HIFIGAN_TEXT(word) HIFIGAN_TEXT_OF(word)
+
+extern const Kernels kKernels;
+const Kernels kKernels = {
+    HIFIGAN_TEXT(HIFIGAN_ISA), kLanes,
+    Element::kFloat32,         kCosts,
+    kCaches,                   kNarrower,
+    kNarrowerChannels,         padded_channels,
+    transform_shape,           tiled_weights_size,
+    tiled_pack_units,          pack_tiled,
+    tiled_scratch_size,        conv_tiled,
+    direct_weights_size,       direct_pack_units,
+    pack_direct,               direct_scratch_size,
+    conv_direct,               transpose_weights_size,
+    transpose_pack_units,      pack_transpose,
+    transpose_scratch_size,    conv_transpose,
+    post_weights_size,         pack_post,
+    post_scratch_size,         conv_post,
+    multiply_adds,
 };

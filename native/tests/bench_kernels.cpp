@@ -8,12 +8,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "core/thread_seconds.h"
 #include "kernels/cpu_features.h"
 #include "kernels/kernels.h"
 
@@ -22,12 +22,6 @@ namespace {
 using hifigan::Index;
 
 constexpr int kFrames = 64;
-
-double cpu_seconds() {
-  timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 struct Free {
   void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
@@ -43,11 +37,11 @@ Floats floats(std::size_t size) {
 template <class Body>
 double least_seconds(const Body& body) {
   double best = 1e9;
-  const double begin = cpu_seconds();
-  for (int round = 0; round < 5 || cpu_seconds() - begin < 0.12; ++round) {
-    const double start = cpu_seconds();
+  const double begin = hifigan::thread_seconds();
+  for (int round = 0; round < 5 || hifigan::thread_seconds() - begin < 0.12; ++round) {
+    const double start = hifigan::thread_seconds();
     body();
-    best = std::min(best, cpu_seconds() - start);
+    best = std::min(best, hifigan::thread_seconds() - start);
   }
   return best;
 }
@@ -107,11 +101,11 @@ struct Bench {
       pack.transform = transform;
       pack.unit_end = kernels.tiled_pack_units(transform, c, c);
       pack.out = packed.get();
-      const double start = cpu_seconds();
+      const double start = hifigan::thread_seconds();
       kernels.pack_tiled(pack);
       args.weights = packed.get();
       args.scratch = scratch.get();
-      return cpu_seconds() - start;
+      return hifigan::thread_seconds() - start;
     }
     const hifigan::Kernels& kernels;
     Index padded;
