@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import math
 from pathlib import Path
 
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.tools.evaluation.report import write_report
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, write_json
+from hifigan_rt.tools.tables import comma_separated
 
 CSV_NAME = "clips.csv"
 
@@ -46,11 +45,8 @@ def to_csv(result: EvaluationResult) -> str:
         signals.
     """
     keys = [metric.key for metric in result.metrics]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["clip", "system", "seconds", "audio", "failed", *keys, "notes"])
+    rows = []
     for row in result.scores:
         values = [row.scores[key].value if key in row.scores else math.nan for key in keys]
-        shown = [None if math.isnan(value) else value for value in values]
-        writer.writerow([row.clip, row.system, row.seconds, row.audio, row.failed, *shown, "; ".join(row.notes)])
-    return text.getvalue()
+        rows.append([row.clip, row.system, row.seconds, row.audio, row.failed, *values, "; ".join(row.notes)])
+    return comma_separated(["clip", "system", "seconds", "audio", "failed", *keys, "notes"], rows)

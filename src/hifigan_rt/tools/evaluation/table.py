@@ -10,6 +10,7 @@ from hifigan_rt.tools.evaluation.report.numbers import MISSING, number
 from hifigan_rt.tools.evaluation.report.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.evaluation.summary import describe_gate
+from hifigan_rt.tools.tables import aligned
 
 _WORST_OF = 4
 """Metrics whose worst clips are named; the files have all."""
@@ -35,14 +36,11 @@ def _head(result: EvaluationResult) -> Iterator[str]:
 
 def _table(result: EvaluationResult) -> Iterator[str]:
     """Mean and half the interval's width; only the mean where there is no interval."""
-    rows = [["metric", *(system.name for system in result.systems), "published"]]
+    rows = []
     for metric in result.metrics:
         cells = [_mean(result.summary_of(system.name, metric.key), metric) for system in result.systems]
         rows.append([_title(metric), *cells, _published(metric)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        first = row[0].ljust(widths[0])
-        yield "  ".join([first, *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+    yield from aligned(["metric", *(system.name for system in result.systems), "published"], rows)
     yield "mean ± half of its 95 % confidence interval; published: HiFi-GAN V1, from the least to the greatest figure"
     if any(metric.key in OTHER_TRACKER for metric in result.metrics):
         yield "* published with another F0 tracker: near, not equal"

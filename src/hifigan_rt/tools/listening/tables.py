@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hifigan_rt.tools.evaluation.statistics import Interval
 from hifigan_rt.tools.listening.definition import Key
 from hifigan_rt.tools.listening.results import ListeningResult
 from hifigan_rt.tools.listening.scoring import p_text
 from hifigan_rt.tools.listening.submissions import Submission
+from hifigan_rt.tools.tables import aligned, comma_separated, counted
 
 _MODES = {"mos": "MOS, 1 to 5", "mushra": "MUSHRA, 0 to 100", "abx": "ABX"}
 
@@ -19,12 +19,12 @@ _MODES = {"mos": "MOS, 1 to 5", "mushra": "MUSHRA, 0 to 100", "abx": "ABX"}
 def to_text(result: ListeningResult) -> str:
     """Tables for a terminal, then what they mean."""
     lines = [
-        f"{result.title}: {_MODES[result.mode]}, {_count(result.listeners, 'listener')}, "
-        f"{_count(result.clips, 'clip')}",
+        f"{result.title}: {_MODES[result.mode]}, {counted(result.listeners, 'listener')}, "
+        f"{counted(result.clips, 'clip')}",
         "",
     ]
     if result.ratings:
-        lines += _aligned(
+        lines += aligned(
             ["system", "mean", "95 % interval", "median", "quartiles", "ratings"],
             [
                 [
@@ -40,7 +40,7 @@ def to_text(result: ListeningResult) -> str:
         )
     if result.tests:
         lines += ["", "differences, by the same listeners (paired t test; p after Holm's correction)"]
-        lines += _aligned(
+        lines += aligned(
             ["", "difference", "95 % interval", "p"],
             [
                 [
@@ -53,7 +53,7 @@ def to_text(result: ListeningResult) -> str:
             ],
         )
     if result.abx:
-        lines += _aligned(
+        lines += aligned(
             ["pair", "right", "share", "95 % interval", "p"],
             [
                 [
@@ -75,9 +75,11 @@ def to_csv(submissions: Sequence[Submission], key: Key) -> str:
     Returns:
         A header and rows, lines ended by a line feed.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["listener", "trial", "clip", "system", "rating", "a", "b", "x", "correct", "seconds"])
+    header = ["listener", "trial", "clip", "system", "rating", "a", "b", "x", "correct", "seconds"]
+    return comma_separated(header, _answers(submissions, key))
+
+
+def _answers(submissions: Sequence[Submission], key: Key) -> Iterator[Sequence[Any]]:
     for submission in submissions:
         for number, answer in enumerate(submission.answers, start=1):
             stimuli = [key.stimuli[stimulus] for stimulus in answer.trial.order]
@@ -85,28 +87,13 @@ def to_csv(submissions: Sequence[Submission], key: Key) -> str:
             if key.definition.mode == "abx":
                 x = key.stimuli[answer.trial.x].system
                 names = [stimulus.system for stimulus in stimuli]
-                writer.writerow([*start, "", "", *names, x, int(answer.correct), answer.seconds])
+                yield [*start, "", "", *names, x, int(answer.correct), answer.seconds]
                 continue
             for identifier, value in answer.ratings.items():
-                writer.writerow([*start, key.stimuli[identifier].system, value, "", "", "", "", answer.seconds])
-    return text.getvalue()
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
+                yield [*start, key.stimuli[identifier].system, value, "", "", "", "", answer.seconds]
 
 
 def _ends(interval: Interval, form: str) -> str:
     if math.isnan(interval.low):
         return "-"
     return f"{form.format(interval.low)} to {form.format(interval.high)}"
-
-
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
-    for row in [header, *rows]:
-        first, *others = (
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join([first, *others]).rstrip()
