@@ -13,8 +13,9 @@ from golden.tiny import TINY, tiny_generator
 from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import CheckpointError, ConfigError, ExportError, OutputError, ToolFailed
 from hifigan_rt.formats.config_json import config_to_dict
-from hifigan_rt.formats.om_record import read_record, sha256_of
+from hifigan_rt.formats.om_record import read_record
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.ascend.om_export import export_om, plan_om
 from hifigan_rt.tools.ascend.om_settings import OmSettings, checked, folder_notes, safe_stem
 
@@ -129,7 +130,7 @@ def test_files_records_and_what_they_tell(tmp_path, simulator, rank):
         assert record.config == TINY
         assert record.simulated
         assert record.source == "generator.pth"
-        assert record.onnx_sha256 == sha256_of(tmp_path / "generator.onnx")
+        assert record.onnx_sha256 == file_sha256(tmp_path / "generator.onnx")
         assert record.onnx_snr_db >= tolerances.FLOAT32_ENGINE_SNR_DB
         assert set(record.versions) == {"hifigan-rt", "onnx", "atc"}
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_paths, atomic_writer
+from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256
 
 
 def test_the_file_appears_whole_at_the_end(tmp_path):
@@ -93,3 +93,12 @@ def test_of_several_files_none_is_replaced_alone(tmp_path, obstacle):
             (tmp_path / "a.xml").mkdir()
     assert paths[0].read_bytes() == b"before"
     assert sorted(os.listdir(tmp_path)) == (["a.bin", "a.xml"] if obstacle == "second is a folder" else ["a.bin"])
+
+
+def test_the_digest_is_that_of_sha256sum(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(range(256)) * 10_000)
+    done = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True)
+    assert file_sha256(path) == done.stdout.split()[0]
+    with pytest.raises(FileNotFoundError):
+        file_sha256(tmp_path / "none")

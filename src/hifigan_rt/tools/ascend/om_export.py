@@ -19,8 +19,9 @@ from hifigan_rt.errors import OutputError, ToolFailed
 from hifigan_rt.export.onnx import export_onnx
 from hifigan_rt.export.verification import ExportReport
 from hifigan_rt.formats.om_file import OmInfo
-from hifigan_rt.formats.om_record import OmRecord, record_path, sha256_of, write_record
+from hifigan_rt.formats.om_record import OmRecord, record_path, write_record
 from hifigan_rt.graph import Generator, Graph
+from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_soc, command_text, find_atc, run_atc
 from hifigan_rt.tools.ascend.om_settings import (
     AUTO_SOC,
@@ -163,8 +164,8 @@ def _convert(
         precision_mode=job.precision_mode or job.extra.get("precision_mode_v2", ""),
         command=command_text(build_arguments(job)),
         simulated=info.simulated,
-        om_sha256=sha256_of(path),
-        onnx_sha256=sha256_of(onnx_report.path),
+        om_sha256=file_sha256(path),
+        onnx_sha256=file_sha256(onnx_report.path),
         onnx_snr_db=onnx_report.snr_db,
         versions={"hifigan-rt": version("hifigan-rt"), "onnx": version("onnx"), "atc": info.atc_version},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.manifest import ClipRecord
 
 
@@ -27,11 +28,9 @@ def identify(path: Path) -> FileIdentity:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        # The time before the contents: a change while hashing is then noticed by the next run.
-        mtime_ns = path.stat().st_mtime_ns
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileIdentity(file.tell(), mtime_ns, digest)
+    # Size and time before the contents: a change while hashing is then noticed by the next run.
+    status = path.stat()
+    return FileIdentity(status.st_size, status.st_mtime_ns, file_sha256(path))
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:

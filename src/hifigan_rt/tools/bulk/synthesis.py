@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.files import read_mel_file, write_mel_file
+from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.run import ClipFacts, Work
 from hifigan_rt.vocoder import Vocoder
 
@@ -94,7 +94,7 @@ class Synthesis(Work[MelClip, AudioClip]):
         info = self._vocoder.engine_info
         return {
             "command": "synth",
-            "model_sha256": _file_digest(self._vocoder.path),
+            "model_sha256": file_sha256(self._vocoder.path),
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,
@@ -194,8 +194,3 @@ def _reading_settings(settings: ReadSettings) -> dict[str, Any]:
 
 def _mel_settings(config: MelConfig | None) -> dict[str, Any] | None:
     return None if config is None else dataclasses.asdict(config)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools import records
 from hifigan_rt.tools.bulk.json_lines import JsonLinesWriter, read_objects
 from hifigan_rt.tools.evaluation.measuring import Measured, Task, encode
@@ -19,7 +20,7 @@ _TITLE = "score file"
 
 def identify(task: Task, version: str) -> str:
     """A digest of all that scores depend on, but not of which metrics are asked for."""
-    digests = [_file_digest(path) for path in (task.generated, task.reference, task.baseline)]
+    digests = [path and file_sha256(Path(path)) for path in (task.generated, task.reference, task.baseline)]
     mel = None if task.mel is None else dataclasses.asdict(task.mel)
     return hashlib.sha256(json.dumps([digests, mel, version]).encode()).hexdigest()[:32]
 
@@ -66,10 +67,3 @@ def _parse(values: dict[str, Any] | None) -> tuple[str, Measured] | None:
     except (KeyError, TypeError, ValueError):
         return None
     return (identity, measured) if isinstance(identity, str) else None
-
-
-def _file_digest(path: str | None) -> str | None:
-    if path is None:
-        return None
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
