@@ -35,7 +35,7 @@ def native_layers(model: BenchmarkModel, threads: int, rounds: int) -> tuple[lis
     plan = engine.measured_plan(rounds)
     graph = model.generator.graph
     # Rows per segment of the first layer are the frames of a segment: its stride is 1.
-    frames = next(entry.rows for entry in plan if entry.layer == graph.conv_pre.name)
+    frames = next(entry.rows for entry in plan if entry.layer == graph.layers[0].name)
     seconds = {entry.layer: entry.measured_us / 1e6 for entry in plan}
     algorithms = {entry.layer: entry.algorithm for entry in plan}
     engine.close()
@@ -48,7 +48,7 @@ def peer_layers(
     graph = model.generator.graph
     files = {"onnx3": str(model.onnx(3)), "onnx4": str(model.onnx(4))}
     job = Job(name, 1, mel.shape[2], threads, str(model.safetensors()), "", files)
-    seconds = PROFILED[name](job, mel, {layer.name for layer in graph.layers()}, rounds)
+    seconds = PROFILED[name](job, mel, {layer.name for layer in graph.layers}, rounds)
     return figures(graph, mel.shape[2], seconds, {}), seconds.get(OTHER, 0.0)
 
 

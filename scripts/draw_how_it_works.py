@@ -57,16 +57,15 @@ def draw_generator() -> None:
     field = graph.receptive_field
     heading(232, "Inside the generator (V1): each box with its rows per mel frame and its channels")
     x, rate, width, gap = 20, 1, 108, 14
-    box(x, 250, width, "conv_pre", f"1 x {graph.conv_pre.out_channels}")
-    for i, stage in enumerate(graph.stages):
+    box(x, 250, width, "conv_pre", f"1 x {graph.layers[0].out_channels}")
+    for i, upsample in enumerate(layer for layer in graph.layers if layer.kind == "conv_transpose"):
         arrow(x + width, 273, x + width + gap, 273)
         x += width + gap
-        rate *= stage.upsample.stride
-        box(x, 250, width, f"ups.{i}  (x {stage.upsample.stride})", f"{rate} x {stage.upsample.out_channels}")
-        for j, resblock in enumerate(stage.resblocks):
-            kernel = resblock.units[0][0].kernel_size
-            dilations = ",".join(str(unit[0].dilation) for unit in resblock.units)
-            box(x, 306 + 34 * j, width, f"k {kernel}  d {dilations}", "", ACCENT, 28)
+        rate *= upsample.stride
+        box(x, 250, width, f"ups.{i}  (x {upsample.stride})", f"{rate} x {upsample.out_channels}")
+        sizes = zip(graph.config.resblock_kernel_sizes, graph.config.resblock_dilation_sizes, strict=True)
+        for j, (kernel, dilations) in enumerate(sizes):
+            box(x, 306 + 34 * j, width, f"k {kernel}  d {','.join(map(str, dilations))}", "", ACCENT, 28)
     arrow(x + width, 273, x + width + gap, 273)
     x += width + gap
     box(x, 250, width, "conv_post", f"{rate} x 1")

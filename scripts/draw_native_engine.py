@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.config import PRESETS
-from hifigan_rt.graph import Graph, Resblock, build_graph
+from hifigan_rt.graph import MEL, Graph, Layer, build_graph
 
 INK, PALE, ACCENT, DARK, LINE = "#1c2733", "#eef2f6", "#d8e8f5", "#5b8fb9", "#5b7083"
 PHASES = ("#ffffff", ACCENT, "#f6ead8")
@@ -225,55 +225,50 @@ class Activation:
     note: str = ""
 
 
-def rows_kept_inside(resblock: Resblock) -> int:
-    """Inputs of all units but the first, and what lies between two convolutions."""
-    kept = 0
-    for i, unit in enumerate(resblock.units):
-        first, last = unit[0].padding, unit[-1].padding
-        if i > 0:
-            kept += 2 * first if len(unit) == 1 else first + max(first, last)
-        if len(unit) == 2:
-            kept += 2 * last
-    return kept
-
-
 def activations(graph: Graph) -> list[Activation]:
     """What a stream of this graph holds at the end of a segment, F frames after its start, for a large F."""
-    hop, pre = graph.hop_length, graph.conv_pre
-    result = [Activation("mel frames", 0, 2 * pre.padding, hop)]
-    end, rate = -pre.padding, 1
-    up = graph.stages[0].upsample
-    result.append(Activation("conv_pre", end, end - first_row_read(end, up.stride, up.kernel_size, up.padding), hop))
-    for i, stage in enumerate(graph.stages):
-        rate *= stage.upsample.stride
-        end = end * stage.upsample.stride - stage.upsample.padding
-        # The first unit reads the upsampled rows; its sum goes no further than its last convolution.
-        reach = max(
-            unit[0].padding + max(unit[0].padding, unit[-1].padding) for unit in (b.units[0] for b in stage.resblocks)
-        )
-        result.append(Activation(f"ups.{i}", end, reach, hop // rate))
-        lags = [sum(conv.padding for unit in block.units for conv in unit) for block in stage.resblocks]
-        following = graph.stages[i + 1].upsample if i + 1 < len(graph.stages) else None
-        common = end - max(lags)
-        if following is None:
-            read_again = 2 * graph.conv_post.padding
+    ends, rates = {MEL: 0}, {MEL: 1}
+    for layer in graph.layers:
+        end = min(ends[name] for name in layer.inputs)
+        ends[layer.name] = end * layer.stride - layer.padding[1]
+        rates[layer.name] = rates[layer.inputs[0]] * layer.stride
+    kept = dict.fromkeys(ends, 0)
+    for layer in graph.layers:
+        common = min(ends[name] for name in layer.inputs)
+        for name in layer.inputs:
+            # Of several, what came further waits to be added to the slowest; only their sum is read again.
+            first = first_row_read(layer, ends[layer.name]) if ends[name] == common else common
+            kept[name] = max(kept[name], ends[name] - first)
+        if layer.residual is not None:
+            kept[layer.residual] = max(kept[layer.residual], ends[layer.residual] - ends[layer.name])
+
+    def row(value: str, name: str, note: str = "") -> Activation:
+        return Activation(name, ends[value], kept[value], graph.hop_length // rates[value], note)
+
+    result = [row(MEL, "mel frames")]
+    stage, inside = -1, 0
+    summed = {name for layer in graph.layers if len(layer.inputs) > 1 for name in layer.inputs}
+    for layer in graph.layers[:-1]:
+        stage += layer.kind == "conv_transpose"
+        if layer.name in summed:
+            result.append(row(layer.name, f"stage {stage}, kernel {layer.kernel_size}", f"{inside} inside"))
+            inside = 0
+        elif layer.name.startswith("resblocks."):
+            inside += kept[layer.name]
         else:
-            read_again = common - first_row_read(common, following.stride, following.kernel_size, following.padding)
-        for block, lag in zip(stage.resblocks, lags, strict=True):
-            inside = f"{rows_kept_inside(block)} inside"
-            kept = read_again if lag == max(lags) else max(lags) - lag
-            name = f"stage {i}, kernel {block.units[0][0].kernel_size}"
-            result.append(Activation(name, end - lag, kept, hop // rate, inside))
-        end -= max(lags)
-    result.append(Activation("samples", end - graph.conv_post.padding, 0, 1))
+            result.append(row(layer.name, layer.name))
+    result.append(row(graph.layers[-1].name, "samples"))
     assert result[-1].end == graph.receptive_field.first_sample
     return result
 
 
-def first_row_read(end: int, rate: int, kernel: int, padding: int) -> int:
-    """The first input row that a transposed convolution reads for its next output row, given its input's end."""
-    taps = -(-kernel // rate)
-    return (end * rate - padding + padding) // rate - (taps - 1)
+def first_row_read(layer: Layer, row: int) -> int:
+    """The first input row that a layer reads for one of its output rows."""
+    left, _ = layer.padding
+    if layer.kind == "conv":
+        return row - left
+    taps = -(-layer.kernel_size // layer.stride)
+    return (row + left) // layer.stride - (taps - 1)
 
 
 def draw_stream() -> None:

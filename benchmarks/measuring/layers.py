@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.graph import Conv, ConvTranspose, Graph, Layer
+from hifigan_rt.graph import Graph, Layer
 from measuring.candidates import Job
 
 OTHER = "other"
@@ -54,12 +54,12 @@ def products_per_row(algorithm: str, kernel_size: int) -> float | None:
 
 def work_of_layers(graph: Graph, frames: int) -> Iterator[tuple[Layer, str, int]]:
     """Every layer with its stage and its direct multiply-accumulates over so many frames."""
-    rate, stage = 1, 0
-    for layer in graph.layers():
-        macs = frames * rate * int(np.prod(layer.weight_shape))
-        if isinstance(layer, ConvTranspose):
-            rate, stage = rate * layer.stride, stage + 1
-        yield layer, layer.name if layer in (graph.conv_pre, graph.conv_post) else f"stage {stage}", macs
+    stage = 0
+    ends = (graph.layers[0], graph.layers[-1])
+    for layer, macs in graph.macs_of_layers():
+        if layer.kind == "conv_transpose":
+            stage += 1
+        yield layer, layer.name if layer in ends else f"stage {stage}", frames * macs
 
 
 def figures(
@@ -71,7 +71,7 @@ def figures(
         if layer.name not in seconds:
             continue
         algorithm = algorithms.get(layer.name, "direct")
-        products = products_per_row(algorithm, layer.kernel_size) if isinstance(layer, Conv) else layer.kernel_size
+        products = products_per_row(algorithm, layer.kernel_size) if layer.kind == "conv" else layer.kernel_size
         executed = None if products is None else round(macs * products / layer.kernel_size)
         rows.append(LayerFigure(layer.name, stage, algorithm, seconds[layer.name], macs, executed))
     return rows

@@ -1,104 +1,105 @@
 """The HiFi-GAN generator as plain data: layers, shapes, lengths, cost and reach; no framework, no arithmetic.
 
 Layers carry the names of the original's parameters (jik876/hifi-gan: models.py), so that errors match checkpoints.
-One forward pass is
+The network is the list of its layers in order. One forward pass is
 
-    x = conv_pre(mel)
-    for stage in stages:
-        x = stage.upsample(leaky_relu(x, 0.1))
-        x = mean of resblock(x) over stage.resblocks
-    audio = tanh(conv_post(leaky_relu(x, 0.01)))
-
-and a residual block repeats `x = x + conv(leaky_relu(x, 0.1))` for each of its units, with one convolution per
-unit (type 2) or two, each behind its own activation (type 1).
+    values = {"mel": mel}
+    for layer in graph.layers:
+        x = mean of values[name] over layer.inputs
+        y = convolution(activation(x))
+        values[layer.name] = y + values[layer.residual] if the layer has a residual, else y
+    audio = tanh(values of the last layer)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import CheckpointError, ConfigError, MelError, WeightMismatch
 
-LEAKY_RELU_SLOPE = 0.1
-"""Slope of every activation but the last (models.py: LRELU_SLOPE)."""
-
-FINAL_LEAKY_RELU_SLOPE = 0.01
-"""Slope before conv_post. models.py calls leaky_relu there without a slope, so PyTorch's default of 0.01 applies;
-every published checkpoint was trained that way."""
-
 MAX_FRAMES = 1 << 24
 """Frames of one mel that are accepted (54 hours at 22,050 Hz and a hop of 256)."""
 
-
-@dataclass(frozen=True)
-class Conv:
-    """A stride-1 convolution with zero padding; weight `[C_out, C_in, K]`, bias `[C_out]`."""
-
-    name: str
-    in_channels: int
-    out_channels: int
-    kernel_size: int
-    dilation: int
-    padding: int
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int]:
-        return (self.out_channels, self.in_channels, self.kernel_size)
-
-    def output_length(self, length: int) -> int:
-        return length + 2 * self.padding - self.dilation * (self.kernel_size - 1)
-
-    def reach(self, low: int, high: int) -> tuple[int, int]:
-        """First and last output row that input rows low to high can change."""
-        return low + self.padding - self.dilation * (self.kernel_size - 1), high + self.padding
+MEL = "mel"
+"""Name of the value that the first layer reads."""
 
 
 @dataclass(frozen=True)
-class ConvTranspose:
-    """A transposed convolution without output padding; weight `[C_in, C_out, K]`, bias `[C_out]`."""
+class LeakyRelu:
+    """The activation `x` where x is positive, `slope * x` elsewhere."""
+
+    slope: float
+
+
+Activation = LeakyRelu | None
+"""An activation as a value; None is none."""
+
+LayerKind = Literal["conv", "conv_transpose"]
+
+INNER_ACTIVATION = LeakyRelu(0.1)
+"""Activation in front of every layer but the first and the last (models.py: LRELU_SLOPE)."""
+
+FINAL_ACTIVATION = LeakyRelu(0.01)
+"""Activation in front of conv_post. models.py calls leaky_relu there without a slope, so PyTorch's default of 0.01
+applies; every published checkpoint was trained that way."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of stride 1 with zero padding, or a transposed one without output padding."""
 
     name: str
+    """The original's parameter name, for example "resblocks.3.convs1.2"; also the name of the layer's value."""
+    kind: LayerKind
     in_channels: int
     out_channels: int
     kernel_size: int
     stride: int
-    padding: int
+    """Output rows per input row of a transposed convolution; 1 for a convolution."""
+    dilation: int
+    """Input rows from tap to tap of a convolution; 1 for a transposed one."""
+    padding: tuple[int, int]
+    """Rows at the left and right end: added as zeros by a convolution, cut off by a transposed one."""
+    activation: Activation
+    """What the input passes first."""
+    bias: bool
+    """Whether the layer has one."""
+    inputs: tuple[str, ...]
+    """Names of the values it reads: their mean, if they are several."""
+    residual: str | None
+    """Name of the value that is added to its result."""
 
     @property
     def weight_shape(self) -> tuple[int, int, int]:
+        """`[C_out, C_in, K]` of a convolution, `[C_in, C_out, K]` of a transposed one."""
+        if self.kind == "conv":
+            return (self.out_channels, self.in_channels, self.kernel_size)
         return (self.in_channels, self.out_channels, self.kernel_size)
 
+    @property
+    def span(self) -> int:
+        """Rows from a kernel's first tap to its last."""
+        return self.dilation * (self.kernel_size - 1)
+
     def output_length(self, length: int) -> int:
+        """Rows that so many input rows give."""
+        if self.kind == "conv":
+            return length + sum(self.padding) - self.span
         # One more than length * stride when kernel_size - stride is odd, as the original has it.
-        return (length - 1) * self.stride - 2 * self.padding + self.kernel_size
+        return (length - 1) * self.stride + self.kernel_size - sum(self.padding)
 
     def reach(self, low: int, high: int) -> tuple[int, int]:
         """First and last output row that input rows low to high can change."""
-        return low * self.stride - self.padding, high * self.stride - self.padding + self.kernel_size - 1
-
-
-Layer = Conv | ConvTranspose
-
-
-@dataclass(frozen=True)
-class Resblock:
-    """One residual block: units of one (type 2) or two (type 1) convolutions, each unit added to its input."""
-
-    name: str
-    units: tuple[tuple[Conv, ...], ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One upsampling with the parallel residual blocks whose mean follows it."""
-
-    upsample: ConvTranspose
-    resblocks: tuple[Resblock, ...]
+        left, _ = self.padding
+        if self.kind == "conv":
+            return low + left - self.span, high + left
+        return low * self.stride - left, high * self.stride - left + self.span
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,10 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class Graph:
-    """A generator's layers, built from its config by `build_graph`."""
+    """A generator's layers in order, built from its config by `build_graph`."""
 
     config: GeneratorConfig
-    conv_pre: Conv
-    stages: tuple[Stage, ...]
-    conv_post: Conv
-    without_bias: frozenset[str] = frozenset()
-    """Names of layers that have none. The original gives every layer one; relatives of it leave some out."""
+    layers: tuple[Layer, ...]
 
     @property
     def num_mels(self) -> int:
@@ -138,22 +135,12 @@ class Graph:
         """Samples per mel frame."""
         return self.config.hop_length
 
-    def layers(self) -> Iterator[Layer]:
-        """Every layer with weights, in the order of the original's modules within each stage."""
-        yield self.conv_pre
-        for stage in self.stages:
-            yield stage.upsample
-            for resblock in stage.resblocks:
-                for unit in resblock.units:
-                    yield from unit
-        yield self.conv_post
-
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, weight norm folded."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in self.layers():
+        for layer in self.layers:
             shapes[f"{layer.name}.weight"] = layer.weight_shape
-            if layer.name not in self.without_bias:
+            if layer.bias:
                 shapes[f"{layer.name}.bias"] = (layer.out_channels,)
         return shapes
 
@@ -165,10 +152,10 @@ class Graph:
         """
         if not 1 <= frames <= MAX_FRAMES:
             raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
-        length = self.conv_pre.output_length(frames)
-        for stage in self.stages:
-            length = stage.upsample.output_length(length)
-        return self.conv_post.output_length(length)
+        lengths = {MEL: frames}
+        for layer in self.layers:
+            lengths[layer.name] = layer.output_length(lengths[layer.inputs[0]])
+        return lengths[self.layers[-1].name]
 
     @property
     def parameter_count(self) -> int:
@@ -178,37 +165,46 @@ class Graph:
     @property
     def macs_per_frame(self) -> int:
         """Multiply-accumulates of direct convolution per mel frame, far from the ends (V1: 307,052,544)."""
-        total, rate = 0, 1
-        for layer in self.layers():
-            # A transposed convolution does its kernel once per input row, all others once per output row.
-            total += rate * int(np.prod(layer.weight_shape))
-            if isinstance(layer, ConvTranspose):
-                rate *= layer.stride
-        return total
+        return sum(macs for _, macs in self.macs_of_layers())
+
+    def macs_of_layers(self) -> Iterator[tuple[Layer, int]]:
+        """Each layer with its multiply-accumulates per mel frame."""
+        rows = {MEL: 1}
+        for layer in self.layers:
+            # A transposed convolution does its kernel once per input row, all others once per output row: as many.
+            read = rows[layer.inputs[0]]
+            yield layer, read * int(np.prod(layer.weight_shape))
+            rows[layer.name] = read * layer.stride
 
     @cached_property
     def receptive_field(self) -> ReceptiveField:
         """The exact reach of one frame, by following an interval of rows through every layer."""
-        interval = self.conv_pre.reach(0, 0)
-        for stage in self.stages:
-            interval = stage.upsample.reach(*interval)
-            ends = [_reach_of_resblock(resblock, interval) for resblock in stage.resblocks]
-            interval = min(low for low, _ in ends), max(high for _, high in ends)
-        first, last = self.conv_post.reach(*interval)
+        reach = {MEL: (0, 0)}
+        for layer in self.layers:
+            low = min(reach[name][0] for name in layer.inputs)
+            high = max(reach[name][1] for name in layer.inputs)
+            low, high = layer.reach(low, high)
+            if layer.residual is not None:
+                low, high = min(low, reach[layer.residual][0]), max(high, reach[layer.residual][1])
+            reach[layer.name] = low, high
+        first, last = reach[self.layers[-1].name]
         hop = self.hop_length
         # Frame f reaches the samples t*hop ... t*hop + hop - 1 of frame t if f*hop + first <= t*hop + hop - 1
         # and f*hop + last >= t*hop.
         return ReceptiveField(first, last, left_frames=last // hop, right_frames=(hop - 1 - first) // hop)
 
-
-def _reach_of_resblock(resblock: Resblock, interval: tuple[int, int]) -> tuple[int, int]:
-    low, high = interval
-    for unit in resblock.units:
-        inner = (low, high)
-        for conv in unit:
-            inner = conv.reach(*inner)
-        low, high = min(low, inner[0]), max(high, inner[1])
-    return low, high
+    @cached_property
+    def last_reads(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the values that no later layer reads, by the name of the layer after which they can be freed."""
+        last_reader: dict[str, str] = {}
+        for layer in self.layers:
+            last_reader.update(dict.fromkeys(layer.inputs, layer.name))
+            if layer.residual is not None:
+                last_reader[layer.residual] = layer.name
+        freed: dict[str, list[str]] = {layer.name: [] for layer in self.layers}
+        for name, reader in last_reader.items():
+            freed[reader].append(name)
+        return {name: tuple(values) for name, values in freed.items()}
 
 
 @dataclass(frozen=True)
@@ -232,42 +228,90 @@ def build_graph(config: GeneratorConfig, without_bias: Iterable[str] = ()) -> Gr
 
     Args:
         config: the architecture.
-        without_bias: names of layers that have no bias, for example "conv_post".
+        without_bias: names of layers that have no bias, for example "conv_post". The original gives every layer one;
+            relatives of it leave some out.
 
     Raises:
         ConfigError: without_bias names a layer that is not there.
     """
-    channels = config.upsample_initial_channel
-    conv_pre = Conv("conv_pre", config.num_mels, channels, 7, 1, 3)
-    stages = []
-    n_resblocks = len(config.resblock_kernel_sizes)
-    for i, (rate, kernel) in enumerate(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True)):
-        out_channels = config.upsample_initial_channel >> (i + 1)
-        upsample = ConvTranspose(f"ups.{i}", channels, out_channels, kernel, rate, (kernel - rate) // 2)
-        channels = out_channels
-        resblocks = tuple(
-            _build_resblock(f"resblocks.{i * n_resblocks + j}", channels, config.resblock, kernel, dilations)
-            for j, (kernel, dilations) in enumerate(
-                zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
-            )
-        )
-        stages.append(Stage(upsample, resblocks))
-    graph = Graph(config, conv_pre, tuple(stages), Conv("conv_post", channels, 1, 7, 1, 3), frozenset(without_bias))
-    unknown = graph.without_bias - {layer.name for layer in graph.layers()}
+    absent = frozenset(without_bias)
+    layers = tuple(replace(layer, bias=layer.name not in absent) for layer in _layers(config))
+    unknown = absent - {layer.name for layer in layers}
     if unknown:
         raise ConfigError(f"without_bias names {', '.join(sorted(unknown))}: the generator has no such layer")
-    return graph
+    return Graph(config, layers)
 
 
-def _build_resblock(name: str, channels: int, kind: str, kernel: int, dilations: tuple[int, ...]) -> Resblock:
-    def conv(list_name: str, m: int, dilation: int) -> Conv:
-        padding = (kernel - 1) * dilation // 2
-        return Conv(f"{name}.{list_name}.{m}", channels, channels, kernel, dilation, padding)
+def _layers(config: GeneratorConfig) -> Iterator[Layer]:
+    channels = config.upsample_initial_channel
+    yield _conv("conv_pre", config.num_mels, channels, 7, 1, None, (MEL,))
+    values: tuple[str, ...] = ("conv_pre",)
+    n_resblocks = len(config.resblock_kernel_sizes)
+    for i, (rate, kernel) in enumerate(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True)):
+        in_channels, channels = channels, config.upsample_initial_channel >> (i + 1)
+        upsample = f"ups.{i}"
+        yield Layer(
+            upsample,
+            "conv_transpose",
+            in_channels,
+            channels,
+            kernel,
+            stride=rate,
+            dilation=1,
+            padding=((kernel - rate) // 2, (kernel - rate) // 2),
+            activation=INNER_ACTIVATION,
+            bias=True,
+            inputs=values,
+            residual=None,
+        )
+        values = ()
+        for j in range(n_resblocks):
+            resblock = list(_resblock(f"resblocks.{i * n_resblocks + j}", upsample, channels, config, j))
+            yield from resblock
+            values = (*values, resblock[-1].name)
+    yield _conv("conv_post", channels, 1, 7, 1, FINAL_ACTIVATION, values)
 
-    if kind == "1":
-        units = [(conv("convs1", m, dilation), conv("convs2", m, 1)) for m, dilation in enumerate(dilations)]
-        return Resblock(name, tuple(units))
-    return Resblock(name, tuple((conv("convs", m, dilation),) for m, dilation in enumerate(dilations)))
+
+def _resblock(name: str, x: str, channels: int, config: GeneratorConfig, j: int) -> Iterator[Layer]:
+    """The j-th residual block of a stage: per dilation one convolution (type 2) or two (type 1), and a sum."""
+    kernel = config.resblock_kernel_sizes[j]
+    for m, dilation in enumerate(config.resblock_dilation_sizes[j]):
+        if config.resblock == "1":
+            first, last = f"{name}.convs1.{m}", f"{name}.convs2.{m}"
+            yield _conv(first, channels, channels, kernel, dilation, INNER_ACTIVATION, (x,))
+            yield _conv(last, channels, channels, kernel, 1, INNER_ACTIVATION, (first,), residual=x)
+        else:
+            last = f"{name}.convs.{m}"
+            yield _conv(last, channels, channels, kernel, dilation, INNER_ACTIVATION, (x,), residual=x)
+        x = last
+
+
+def _conv(
+    name: str,
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    dilation: int,
+    activation: Activation,
+    inputs: tuple[str, ...],
+    residual: str | None = None,
+) -> Layer:
+    """A convolution that keeps the length."""
+    padding = (kernel - 1) * dilation // 2
+    return Layer(
+        name,
+        "conv",
+        in_channels,
+        out_channels,
+        kernel,
+        stride=1,
+        dilation=dilation,
+        padding=(padding, padding),
+        activation=activation,
+        bias=True,
+        inputs=inputs,
+        residual=residual,
+    )
 
 
 def bind(graph: Graph, weights: Mapping[str, np.ndarray], hint: str = "") -> Generator:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -11,7 +13,11 @@ from safetensors.numpy import save_file
 from golden.seeded import seeded_weights
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
 from hifigan_rt.formats.config_json import config_to_dict
-from hifigan_rt.graph import Generator, bind, build_graph
+from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.graph import Generator, LeakyRelu, bind, build_graph
+
+if TYPE_CHECKING:
+    import onnx
 
 TINY = ModelConfig(
     GeneratorConfig(8, (4, 2), (8, 4), "1", (3, 5), ((1, 3), (1, 2)), num_mels=10),
@@ -28,6 +34,13 @@ def tiny_weights(config: ModelConfig = TINY, seed: int = 0) -> dict[str, np.ndar
 
 def tiny_generator(config: ModelConfig = TINY, seed: int = 0) -> Generator:
     return bind(build_graph(config.generator), tiny_weights(config, seed))
+
+
+def build_another_network(generator: Generator, *arguments: Any, **options: Any) -> onnx.ModelProto:
+    """`build_onnx` gone wrong: the slope in front of conv_post is not the generator's."""
+    *layers, last = generator.graph.layers
+    graph = replace(generator.graph, layers=(*layers, replace(last, activation=LeakyRelu(0.1))))
+    return build_onnx(replace(generator, graph=graph), *arguments, **options)
 
 
 def write_tiny(folder: Path, name: str = "generator.safetensors", seed: int = 0, *, config: bool = True) -> Path:

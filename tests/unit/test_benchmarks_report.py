@@ -86,7 +86,7 @@ def test_the_layers_work_is_the_graphs(name):
     stages = [stage for _, stage, _ in work_of_layers(graph, 1)]
     assert list(dict.fromkeys(stages)) == [
         "conv_pre",
-        *(f"stage {i + 1}" for i in range(len(graph.stages))),
+        *(f"stage {i + 1}" for i in range(len(graph.config.upsample_rates))),
         "conv_post",
     ]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tolerances
-from golden.tiny import TINY, tiny_generator
+from golden.tiny import TINY, build_another_network, tiny_generator
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import ExportError, OutputError
@@ -67,7 +67,7 @@ def test_a_fixed_shape_runs_that_shape_only(tmp_path):
 def test_a_wrong_graph_never_takes_the_names(tmp_path, monkeypatch):
     for name in ("out.xml", "out.bin"):
         (tmp_path / name).write_bytes(b"what was there")
-    monkeypatch.setattr("hifigan_rt.formats.onnx_graph.FINAL_LEAKY_RELU_SLOPE", 0.1)
+    monkeypatch.setattr("hifigan_rt.export.openvino.build_onnx", build_another_network)
     with pytest.raises(ExportError, match=r"is \d+\.\d dB from the reference, at least 90 dB are needed"):
         export_openvino(tiny_generator(), None, tmp_path / "out.xml")
     assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"what was there"] * 2
@@ -75,7 +75,7 @@ def test_a_wrong_graph_never_takes_the_names(tmp_path, monkeypatch):
 
 def test_a_wrong_graph_of_a_long_fixed_shape_is_told(tmp_path, monkeypatch):
     """Of which only the beginning is compared."""
-    monkeypatch.setattr("hifigan_rt.formats.onnx_graph.FINAL_LEAKY_RELU_SLOPE", 0.1)
+    monkeypatch.setattr("hifigan_rt.export.openvino.build_onnx", build_another_network)
     with pytest.raises(ExportError, match="dB from the reference"):
         export_openvino(tiny_generator(), None, tmp_path / "out.xml", OpenVinoSettings(frames=200))
     assert names(tmp_path) == []

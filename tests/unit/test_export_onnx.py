@@ -107,7 +107,7 @@ def test_names_are_the_originals_and_the_weights_are_bit_equal():
     for name, array in generator.weights.items():
         np.testing.assert_array_equal(stored[name], array)
     nodes = {node.name for node in model.graph.node}
-    assert {layer.name for layer in generator.graph.layers()} <= nodes
+    assert {layer.name for layer in generator.graph.layers} <= nodes
     assert len(nodes) == len(model.graph.node)
 
 

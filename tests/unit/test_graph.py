@@ -4,7 +4,7 @@ import pytest
 from golden.seeded import seeded_weights
 from hifigan_rt.config import PRESETS, GeneratorConfig
 from hifigan_rt.errors import CheckpointError, ConfigError, MelError, WeightMismatch
-from hifigan_rt.graph import MAX_FRAMES, bind, build_graph
+from hifigan_rt.graph import MAX_FRAMES, Layer, LeakyRelu, bind, build_graph
 
 TINY = GeneratorConfig(4, (2,), (4,), "2", (3,), ((1,),), num_mels=2)
 
@@ -69,6 +69,56 @@ def test_names_equal_the_originals_parameters():
     assert names[:4] == ["conv_pre.weight", "conv_pre.bias", "ups.0.weight", "ups.0.bias"]
     assert "resblocks.8.convs.1.weight" in names
     assert "resblocks.11.convs1.2.bias" in build_graph(PRESETS["v1"].generator).weight_shapes()
+
+
+def test_the_layers_are_the_network():
+    """Two stages of two blocks of type 1, layer by layer."""
+    graph = build_graph(GeneratorConfig(8, (4, 3), (8, 6), "1", (3, 5), ((1, 3), (2,)), num_mels=2), ["conv_post"])
+    inner = LeakyRelu(0.1)
+    assert [(layer.name, layer.inputs, layer.residual) for layer in graph.layers[:9]] == [
+        ("conv_pre", ("mel",), None),
+        ("ups.0", ("conv_pre",), None),
+        ("resblocks.0.convs1.0", ("ups.0",), None),
+        ("resblocks.0.convs2.0", ("resblocks.0.convs1.0",), "ups.0"),
+        ("resblocks.0.convs1.1", ("resblocks.0.convs2.0",), None),
+        ("resblocks.0.convs2.1", ("resblocks.0.convs1.1",), "resblocks.0.convs2.0"),
+        ("resblocks.1.convs1.0", ("ups.0",), None),
+        ("resblocks.1.convs2.0", ("resblocks.1.convs1.0",), "ups.0"),
+        ("ups.1", ("resblocks.0.convs2.1", "resblocks.1.convs2.0"), None),
+    ]
+    assert [layer.activation for layer in graph.layers] == [None, *[inner] * (len(graph.layers) - 2), LeakyRelu(0.01)]
+    assert [layer.name for layer in graph.layers if not layer.bias] == ["conv_post"]
+    assert graph.layers[4] == Layer(
+        "resblocks.0.convs1.1",
+        "conv",
+        4,
+        4,
+        3,
+        1,
+        3,
+        (3, 3),
+        inner,
+        bias=True,
+        inputs=("resblocks.0.convs2.0",),
+        residual=None,
+    )
+    assert graph.layers[8] == Layer(
+        "ups.1", "conv_transpose", 4, 2, 6, 3, 1, (1, 1), inner, bias=True, inputs=graph.layers[8].inputs, residual=None
+    )
+
+
+def test_every_value_is_freed_once_after_its_last_reader():
+    graph = build_graph(PRESETS["v1"].generator)
+    there = {"mel"}
+    for layer in graph.layers:
+        assert there.issuperset(layer.inputs)
+        assert layer.residual is None or layer.residual in there
+        there.add(layer.name)
+        freed = graph.last_reads[layer.name]
+        assert there.issuperset(freed)
+        there.difference_update(freed)
+        assert len(there) <= 5  # the upsampled rows, the results of two blocks, and two inside the third
+    assert there == {"conv_post"}
 
 
 class TestBind:

@@ -16,7 +16,7 @@ import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
-from hifigan_rt.graph import FINAL_LEAKY_RELU_SLOPE, LEAKY_RELU_SLOPE, Conv, ConvTranspose, Generator, Graph
+from hifigan_rt.graph import Generator, Graph, Layer
 from hifigan_rt.model.resolve import Model
 from hifigan_rt.system.machine import usable_cores
 
@@ -276,19 +276,17 @@ def load_generator(
         EngineError: the core refuses something; the text says what.
     """
     graph = generator.graph
-    parameters = dict(generator.weights) | {f"{layer.name}.bias": generator.bias_of(layer) for layer in graph.layers()}
+    parameters = dict(generator.weights) | {f"{layer.name}.bias": generator.bias_of(layer) for layer in graph.layers}
     weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in parameters.items()}
-    stages = [
-        (_spec(stage.upsample), [[[_spec(conv) for conv in unit] for unit in block.units] for block in stage.resblocks])
-        for stage in graph.stages
-    ]
+    pre, *inner, post = graph.layers
+    slope, final_slope = (0.0 if layer.activation is None else layer.activation.slope for layer in (inner[0], post))
     try:
         return _native.Generator(
-            _spec(graph.conv_pre),
-            stages,
-            _spec(graph.conv_post),
-            LEAKY_RELU_SLOPE,
-            FINAL_LEAKY_RELU_SLOPE,
+            _spec(pre),
+            _stages(inner),
+            _spec(post),
+            slope,
+            final_slope,
             weights,
             isa,
             segment_frames,
@@ -299,9 +297,27 @@ def load_generator(
         raise EngineError(f"engine 'native': {error}") from error
 
 
-def _spec(layer: Conv | ConvTranspose) -> _Spec:
-    step = layer.stride if isinstance(layer, ConvTranspose) else layer.dilation
-    return (layer.name, layer.in_channels, layer.out_channels, layer.kernel_size, step, layer.padding)
+def _stages(layers: Sequence[Layer]) -> list[tuple[_Spec, list[list[list[_Spec]]]]]:
+    """Upsamplings with their residual blocks with their units, as the core takes them."""
+    stages: list[tuple[_Spec, list[list[list[_Spec]]]]] = []
+    upsample, unit = "", list[_Spec]()
+    for layer in layers:
+        if layer.kind == "conv_transpose":
+            stages.append((_spec(layer), []))
+            upsample = layer.name
+            continue
+        if layer.inputs == (upsample,):
+            stages[-1][1].append([])
+        unit.append(_spec(layer))
+        if layer.residual is not None:
+            stages[-1][1][-1].append(unit)
+            unit = []
+    return stages
+
+
+def _spec(layer: Layer) -> _Spec:
+    step = layer.stride if layer.kind == "conv_transpose" else layer.dilation
+    return (layer.name, layer.in_channels, layer.out_channels, layer.kernel_size, step, layer.padding[0])
 
 
 def _physical_memory() -> int:

@@ -6,29 +6,26 @@ Every other engine is compared with this one. It is itself judged by golden outp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import EngineError
-from hifigan_rt.graph import (
-    FINAL_LEAKY_RELU_SLOPE,
-    LEAKY_RELU_SLOPE,
-    Conv,
-    ConvTranspose,
-    Generator,
-    Resblock,
-)
+from hifigan_rt.graph import MEL, Activation, Generator, Layer
 from hifigan_rt.model.resolve import Model
 
 
-def leaky_relu(x: np.ndarray, slope: float) -> np.ndarray:
-    """x where positive, slope * x elsewhere."""
-    return np.where(x > 0, x, slope * x)
+def activate(x: np.ndarray, activation: Activation) -> np.ndarray:
+    """Apply an activation to every element."""
+    if activation is None:
+        return x
+    return np.where(x > 0, x, activation.slope * x)
 
 
-def conv1d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Conv) -> np.ndarray:
+def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Layer) -> np.ndarray:
     """Correlate `[C_in, T]` with `[C_out, C_in, K]`: one matrix product per tap, shifted by the dilation."""
-    padded = np.pad(x, ((0, 0), (layer.padding, layer.padding)))
+    padded = np.pad(x, ((0, 0), layer.padding))
     length = layer.output_length(x.shape[1])
     y = np.repeat(bias[:, None], length, axis=1)
     for tap in range(layer.kernel_size):
@@ -37,43 +34,38 @@ def conv1d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Conv) -> 
     return y
 
 
-def conv_transpose1d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: ConvTranspose) -> np.ndarray:
-    """Spread `[C_in, T]` by the stride: input row t adds its tap j to output row t * stride + j - padding."""
+def convolve_transposed(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Layer) -> np.ndarray:
+    """Spread `[C_in, T]` by the stride: input row t adds its tap j to output row t * stride + j - left padding."""
     length = x.shape[1]
     whole = np.zeros((layer.out_channels, (length - 1) * layer.stride + layer.kernel_size))
     for tap in range(layer.kernel_size):
         whole[:, tap : tap + (length - 1) * layer.stride + 1 : layer.stride] += weight[:, :, tap].T @ x
-    y: np.ndarray = whole[:, layer.padding : layer.padding + layer.output_length(length)] + bias[:, None]
+    left, _ = layer.padding
+    y: np.ndarray = whole[:, left : left + layer.output_length(length)] + bias[:, None]
     return y
+
+
+def mean(values: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean, summed in order; a single value as it is."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total if len(values) == 1 else total / len(values)
 
 
 def generate(generator: Generator, mel: np.ndarray) -> np.ndarray:
     """Run one mel `[M, T]` through the network; returns float64 `[N]`."""
     graph = generator.graph
-    weights = {name: array.astype(np.float64) for name, array in generator.weights.items()}
-
-    def conv(x: np.ndarray, layer: Conv) -> np.ndarray:
-        return conv1d(x, weights[f"{layer.name}.weight"], generator.bias_of(layer).astype(np.float64), layer)
-
-    def run_resblock(x: np.ndarray, resblock: Resblock) -> np.ndarray:
-        for unit in resblock.units:
-            y = x
-            for layer in unit:
-                y = conv(leaky_relu(y, LEAKY_RELU_SLOPE), layer)
-            x = y + x
-        return x
-
-    x = conv(np.asarray(mel, dtype=np.float64), graph.conv_pre)
-    for stage in graph.stages:
-        up = stage.upsample
-        x = leaky_relu(x, LEAKY_RELU_SLOPE)
-        x = conv_transpose1d(x, weights[f"{up.name}.weight"], generator.bias_of(up).astype(np.float64), up)
-        total = run_resblock(x, stage.resblocks[0])
-        for resblock in stage.resblocks[1:]:
-            total = total + run_resblock(x, resblock)
-        x = total / len(stage.resblocks)
-    x = leaky_relu(x, FINAL_LEAKY_RELU_SLOPE)
-    audio: np.ndarray = np.tanh(conv(x, graph.conv_post))[0]
+    values = {MEL: np.asarray(mel, dtype=np.float64)}
+    for layer in graph.layers:
+        weight = generator.weights[f"{layer.name}.weight"].astype(np.float64)
+        bias = generator.bias_of(layer).astype(np.float64)
+        x = activate(mean([values[name] for name in layer.inputs]), layer.activation)
+        y = (convolve if layer.kind == "conv" else convolve_transposed)(x, weight, bias, layer)
+        values[layer.name] = y if layer.residual is None else y + values[layer.residual]
+        for name in graph.last_reads[layer.name]:
+            del values[name]
+    audio: np.ndarray = np.tanh(values[graph.layers[-1].name])[0]
     return audio
 
 

@@ -10,50 +10,21 @@ import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
-from hifigan_rt.graph import FINAL_LEAKY_RELU_SLOPE, LEAKY_RELU_SLOPE, Conv, Generator, Layer, Resblock, Stage
+from hifigan_rt.graph import MEL, Generator, Layer
 
 
 def _convolution(generator: Generator, layer: Layer) -> nn.Module:
     """A layer over `[B, C, 1, T]`, with kernel (1, K)."""
     sizes = (layer.in_channels, layer.out_channels, (1, layer.kernel_size))
     module: nn.Conv2d | nn.ConvTranspose2d
-    if isinstance(layer, Conv):
-        module = nn.Conv2d(*sizes, padding=(0, layer.padding), dilation=(1, layer.dilation))
+    left, _ = layer.padding
+    if layer.kind == "conv":
+        module = nn.Conv2d(*sizes, padding=(0, left), dilation=(1, layer.dilation))
     else:
-        module = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, layer.padding))
+        module = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, left))
     weight = torch.tensor(generator.weights[f"{layer.name}.weight"])
     module.load_state_dict({"weight": weight[:, :, None], "bias": torch.tensor(generator.bias_of(layer))})
     return module
-
-
-class _ResblockModule(nn.Module):
-    def __init__(self, generator: Generator, resblock: Resblock) -> None:
-        super().__init__()
-        self.units = nn.ModuleList(
-            nn.ModuleList(_convolution(generator, layer) for layer in unit) for unit in resblock.units
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for unit in self.units:
-            y = x
-            for convolution in unit:
-                y = convolution(leaky_relu(y, LEAKY_RELU_SLOPE))
-            x = y + x
-        return x
-
-
-class _StageModule(nn.Module):
-    def __init__(self, generator: Generator, stage: Stage) -> None:
-        super().__init__()
-        self.upsample = _convolution(generator, stage.upsample)
-        self.resblocks = nn.ModuleList(_ResblockModule(generator, resblock) for resblock in stage.resblocks)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.upsample(leaky_relu(x, LEAKY_RELU_SLOPE))
-        total: torch.Tensor = self.resblocks[0](x)
-        for resblock in self.resblocks[1:]:
-            total = total + resblock(x)
-        return total / len(self.resblocks)
 
 
 class TorchGenerator(nn.Module):
@@ -61,13 +32,23 @@ class TorchGenerator(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.conv_pre = _convolution(generator, generator.graph.conv_pre)
-        self.stages = nn.ModuleList(_StageModule(generator, stage) for stage in generator.graph.stages)
-        self.conv_post = _convolution(generator, generator.graph.conv_post)
+        self._graph = generator.graph
+        self.convolutions = nn.ModuleList(_convolution(generator, layer) for layer in generator.graph.layers)
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        x = self.conv_pre(mel)
-        for stage in self.stages:
-            x = stage(x)
-        audio: torch.Tensor = torch.tanh(self.conv_post(leaky_relu(x, FINAL_LEAKY_RELU_SLOPE)))
+        graph = self._graph
+        values = {MEL: mel}
+        for layer, convolution in zip(graph.layers, self.convolutions, strict=True):
+            x = values[layer.inputs[0]]
+            for name in layer.inputs[1:]:
+                x = x + values[name]
+            if len(layer.inputs) > 1:
+                x = x / len(layer.inputs)
+            if layer.activation is not None:
+                x = leaky_relu(x, layer.activation.slope)
+            y = convolution(x)
+            values[layer.name] = y if layer.residual is None else y + values[layer.residual]
+            for name in graph.last_reads[layer.name]:
+                del values[name]
+        audio: torch.Tensor = torch.tanh(values[graph.layers[-1].name])
         return audio[:, 0, 0]

@@ -7,6 +7,7 @@ Squeeze. Weights, biases and the nodes that use them carry the names of the orig
 from __future__ import annotations
 
 from importlib.metadata import version
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,7 @@ import numpy as np
 from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import ExportError
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME, PRODUCER_NAME, build_metadata
-from hifigan_rt.graph import (
-    FINAL_LEAKY_RELU_SLOPE,
-    LEAKY_RELU_SLOPE,
-    Conv,
-    ConvTranspose,
-    Generator,
-    Layer,
-    Resblock,
-    Stage,
-)
+from hifigan_rt.graph import MEL, Generator, Layer, LeakyRelu
 
 if TYPE_CHECKING:
     import onnx
@@ -32,6 +24,8 @@ LOWEST_OPSET, HIGHEST_OPSET = 11, 17
 """The opsets that the tests cover. 11 reads widest on the Ascend toolchain; later ones add no operator we need."""
 
 DEFAULT_OPSET = 17
+
+_OPERATORS = {"conv": "Conv", "conv_transpose": "ConvTranspose"}
 
 _SQUEEZE_AXES_BECAME_INPUT = 13
 _MAX_WEIGHT_BYTES = (1 << 31) - (1 << 20)
@@ -112,11 +106,25 @@ class _GraphBuilder:
 
     def add_generator(self, *, keep_channel: bool) -> None:
         graph = self._generator.graph
-        x = self._conv(MEL_INPUT_NAME, graph.conv_pre)
-        for index, stage in enumerate(graph.stages):
-            x = self._stage(x, stage, f"stages.{index}")
-        x = self._leaky_relu(x, FINAL_LEAKY_RELU_SLOPE, graph.conv_post)
-        x = self._conv(x, graph.conv_post)
+        means = [layer.inputs for layer in graph.layers if len(layer.inputs) > 1]
+        previous = {name: earlier for inputs in means for earlier, name in pairwise(inputs)}
+        values, sums = {MEL: MEL_INPUT_NAME}, dict[str, str]()
+        for layer in graph.layers:
+            x = values[layer.inputs[-1]]
+            if layer.inputs in means:
+                x = self._mean(sums[layer.inputs[-1]], len(layer.inputs), f"stages.{means.index(layer.inputs)}")
+            if layer.activation is not None:
+                x = self._activate(x, layer.activation, f"{layer.name}.leaky_relu")
+            x = self._conv(x, layer)
+            block = layer.name.rsplit(".", 2)[0]
+            if layer.residual is not None:
+                unit = layer.name.rpartition(".")[2]
+                x = self._node("Add", [x, values[layer.residual]], f"{block}.add.{unit}")
+            if layer.name in previous:
+                # Right behind the summand, so that a runtime need not keep all of them.
+                total = sums.get(previous[layer.name], values[previous[layer.name]])
+                sums[layer.name] = self._node("Add", [total, x], f"{block}.sum")
+            values[layer.name] = x
         if keep_channel:
             self._node("Tanh", [x], "tanh", output=AUDIO_OUTPUT_NAME)
             return
@@ -128,25 +136,13 @@ class _GraphBuilder:
             self._initializer("squeeze.axes", np.array(axes, dtype="<i8"))
             self._node("Squeeze", [x, "squeeze.axes"], "squeeze", output=AUDIO_OUTPUT_NAME)
 
-    def _stage(self, x: str, stage: Stage, name: str) -> str:
-        x = self._conv(self._leaky_relu(x, LEAKY_RELU_SLOPE, stage.upsample), stage.upsample)
-        total = self._resblock(x, stage.resblocks[0])
-        for resblock in stage.resblocks[1:]:
-            total = self._node("Add", [total, self._resblock(x, resblock)], f"{resblock.name}.sum")
+    def _mean(self, total: str, count: int, name: str) -> str:
         # The original sums first and divides then; multiplying by a rounded 1/3 would not be the same number.
-        self._initializer(f"{name}.num_kernels", np.array(len(stage.resblocks), dtype="<f4"))
+        self._initializer(f"{name}.num_kernels", np.array(count, dtype="<f4"))
         return self._node("Div", [total, f"{name}.num_kernels"], f"{name}.mean")
 
-    def _resblock(self, x: str, resblock: Resblock) -> str:
-        for index, unit in enumerate(resblock.units):
-            y = x
-            for layer in unit:
-                y = self._conv(self._leaky_relu(y, LEAKY_RELU_SLOPE, layer), layer)
-            x = self._node("Add", [y, x], f"{resblock.name}.add.{index}")
-        return x
-
-    def _leaky_relu(self, x: str, slope: float, before: Layer) -> str:
-        return self._node("LeakyRelu", [x], f"{before.name}.leaky_relu", alpha=slope)
+    def _activate(self, x: str, activation: LeakyRelu, name: str) -> str:
+        return self._node("LeakyRelu", [x], name, alpha=activation.slope)
 
     def _conv(self, x: str, layer: Layer) -> str:
         ones, zeros = [1] * self._leading, [0] * self._leading
@@ -154,18 +150,19 @@ class _GraphBuilder:
         inputs = [x, weight]
         first, second, taps = layer.weight_shape
         self._initializer(weight, self._float32(weight).reshape(first, second, *ones, taps))
-        if layer.name not in self._generator.graph.without_bias:
+        if layer.bias:
             self._initializer(bias, self._float32(bias))
             inputs.append(bias)
+        left, right = layer.padding
         attributes: dict[str, Any] = {
             # Optional in ONNX; the Ascend parser insists on it.
             "kernel_shape": [*ones, layer.kernel_size],
-            "pads": [*zeros, layer.padding] * 2,
-            "dilations": [*ones, layer.dilation if isinstance(layer, Conv) else 1],
-            "strides": [*ones, layer.stride if isinstance(layer, ConvTranspose) else 1],
+            "pads": [*zeros, left, *zeros, right],
+            "dilations": [*ones, layer.dilation],
+            "strides": [*ones, layer.stride],
             "group": 1,
         }
-        return self._node(type(layer).__name__, inputs, layer.name, **attributes)
+        return self._node(_OPERATORS[layer.kind], inputs, layer.name, **attributes)
 
     def _float32(self, name: str) -> np.ndarray:
         with np.errstate(over="ignore"):
