@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hifigan_rt.tools.evaluation.measuring import Measured, Task, encode, measur
 from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
 from hifigan_rt.tools.evaluation.scoring import limit_seconds
-from hifigan_rt.tools.evaluation.workers import WorkerPool
+from hifigan_rt.tools.evaluation.workers import MeasuringPool
 
 RATE = 22050
 LIMIT_SECONDS = 300
@@ -79,18 +80,18 @@ def test_unreadable_audio_fails_that_clip(files, tmp_path):
 
 def test_workers_answer_what_this_process_would(files):
     tasks = [task(files), task(files, 220, baseline=330), task(files, metrics=())]
-    with WorkerPool(2, LIMIT_SECONDS) as pool:
+    with MeasuringPool(2, LIMIT_SECONDS) as pool:
         answers = dict(pool.measure(tasks))
     for index, expected in enumerate(map(measure, tasks)):
         assert encode(answers[index]) == encode(expected)
 
 
 def test_a_worker_that_dies_takes_one_clip_with_it(files):
-    with WorkerPool(1, LIMIT_SECONDS) as pool:
+    with MeasuringPool(1, LIMIT_SECONDS) as pool:
         answers = pool.measure([task(files)] * 4)
         index, first = next(answers)
         assert (index, first.failed) == (0, None)
-        os.kill(pool._processes[0].pid, signal.SIGKILL)
+        os.kill(pool._workers[0].pid, signal.SIGKILL)
         rest = [entry.failed for _, entry in answers]
     assert rest.count(None) >= 2
     assert all(reason is None or "while it was measured its process was ended by SIGKILL" in reason for reason in rest)
@@ -99,7 +100,7 @@ def test_a_worker_that_dies_takes_one_clip_with_it(files):
 def test_a_worker_that_hangs_is_ended_and_takes_one_clip_with_it(files, monkeypatch):
     true, commands = workers.python_command, [["sleep", "1000"]]
     monkeypatch.setattr(workers, "python_command", lambda module: commands.pop() if commands else true(module))
-    with WorkerPool(1, LIMIT_SECONDS) as pool:
+    with MeasuringPool(1, LIMIT_SECONDS) as pool:
         pool._limit_seconds = 0.2
         assert dict(pool.measure([task(files)]))[0].failed == "it was not measured within 0.2 s, and was given up"
         pool._limit_seconds = LIMIT_SECONDS
@@ -110,8 +111,8 @@ def test_a_worker_that_cannot_be_started_is_told(files, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no memory for another process")
 
-    monkeypatch.setattr(workers.subprocess, "Popen", refuse)
-    with WorkerPool(2, LIMIT_SECONDS) as pool:
+    monkeypatch.setattr(workers, "WorkerProcess", refuse)
+    with MeasuringPool(2, LIMIT_SECONDS) as pool:
         answers = dict(pool.measure([task(files)] * 3))
     assert {entry.failed for entry in answers.values()} == {
         "it could not be measured: OSError: no memory for another process"
@@ -124,21 +125,21 @@ def test_a_long_clip_may_take_longer():
 
 
 def test_closing_ends_all_processes_whatever_they_do(files):
-    pool = WorkerPool(2, LIMIT_SECONDS)
+    pool = MeasuringPool(2, LIMIT_SECONDS)
     answers = pool.measure([task(files)] * 20)
     next(answers)
-    processes = [process for process in pool._processes if process is not None]
+    workers_ = list(pool._workers)
     started = time.monotonic()
     pool.close()
     assert time.monotonic() - started < 30
-    assert all(process.poll() is not None for process in processes)
+    assert all(not Path(f"/proc/{worker.pid}").exists() for worker in workers_)
     pool.close()
 
 
 def test_more_workers_than_clips_are_not_started(files):
-    with WorkerPool(50, LIMIT_SECONDS) as pool:
+    with MeasuringPool(50, LIMIT_SECONDS) as pool:
         list(pool.measure([task(files)]))
-        assert sum(process is not None for process in pool._processes) == 1
+        assert len(pool._workers) == 1
 
 
 def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp_path):

@@ -1,16 +1,9 @@
-"""Measures one clip of one system: reads the audio, computes the metrics, compares with the baseline's audio.
-
-`main` is a worker: each line of standard input is a task, each line of standard output its answer, both JSON.
-"""
+"""Measures one clip of one system: reads the audio, computes the metrics, compares with the baseline's audio."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,19 +98,7 @@ def _against(baseline: np.ndarray, generated: np.ndarray) -> dict[str, Any]:
     return {"identical": False, "snr_db": snr_db(first, second), "si_sdr_db": si_sdr_db(first, second)}
 
 
-def main() -> None:
-    """Answer tasks until standard input ends."""
-    # Ctrl-C is the parent's business, and what packages print must not get between the answers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        measured = measure(records.decoded(Task, json.loads(line)))
-        answers.write(json.dumps(encode(measured)) + "\n")
-        answers.flush()
-
-
 def encode(value: Task | Measured) -> dict[str, Any]:
-    """As JSON carries it between the processes."""
+    """What JSON can carry between processes and into the score file."""
     encoded: dict[str, Any] = records.encoded(dataclasses.asdict(value), keep_infinite=True)
     return encoded

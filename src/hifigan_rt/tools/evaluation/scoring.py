@@ -15,7 +15,7 @@ from hifigan_rt.tools.evaluation.columns import Columns
 from hifigan_rt.tools.evaluation.measuring import Measured, Task
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
-from hifigan_rt.tools.evaluation.workers import WorkerPool
+from hifigan_rt.tools.evaluation.workers import MeasuringPool
 
 
 def measure_all(
@@ -88,7 +88,7 @@ def _in_workers(
     jobs: int | None, tasks: Sequence[Task], limit: float, summary: Summary
 ) -> Iterator[tuple[int, Measured]]:
     try:
-        with WorkerPool(jobs or usable_cores(), limit) as pool:
+        with MeasuringPool(jobs or usable_cores(), limit) as pool:
             yield from pool.measure(tasks)
     except KeyboardInterrupt as error:
         raise Interrupted(summary) from error
