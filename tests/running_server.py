@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import socket
 import threading
 import time
@@ -38,7 +39,7 @@ class Running:
         self.context = server.context
 
     def client(self, **options) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, timeout=30, **options)
+        return httpx2.Client(base_url=self.url, timeout=60, **options)
 
     def begin(self, path: str, content: bytes) -> tuple[threading.Thread, list[httpx2.Response]]:
         """Send a request from a thread; its answer will be in the list."""
@@ -53,7 +54,7 @@ class Running:
         return thread, answers
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample of /metrics, 0 if it is not there yet."""
@@ -65,7 +66,9 @@ class Running:
 def running(
     sources: Mapping[str, Callable[[], Vocoder]], *, preload: Sequence[str] | None = None, **settings
 ) -> Iterator[Running]:
-    server = Server(replace(ServerSettings(port=0), **settings), sources, preload=preload)
+    # What a machine can compute in time is not for a test to know: none is refused unless a test asks for it.
+    defaults = ServerSettings(port=0, max_queue_wait_seconds=1e6)
+    server = Server(replace(defaults, **settings), sources, preload=preload)
     listening = server.listen()
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
     thread.start()
@@ -75,30 +78,52 @@ def running(
     finally:
         server.begin_shutdown()
         server.begin_shutdown()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the server did not end"
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for what must happen; the minute only ends tests of a server that is wrong."""
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)
 
 
 class SlowEngine(Engine):
-    """Computes silence of TINY's lengths, each block as slowly as the test wants; counts what it computed."""
+    """Computes silence of TINY's lengths, each block as slowly as the test wants or when it says; counts the frames."""
 
     info = EngineInfo("slow", "0", "float32", 1, "none")
     offline_segment_frames = 256
 
-    def __init__(self, seconds_per_block: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.seconds_per_block = seconds_per_block
+        self.seconds_per_block = 0.0
         self.frames = 0
         self.failure: Exception | None = None
+        self._allowed = math.inf  # blocks
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def held(self, after_blocks: int = 0) -> Iterator[None]:
+        """Let so many blocks more be computed, and no other before the end or `release`."""
+        with self._changed:
+            self._allowed = after_blocks
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let every block be computed again."""
+        with self._changed:
+            self._allowed = math.inf
+            self._changed.notify_all()
 
     def pretend(self, frames: int) -> np.ndarray:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._allowed > 0, 60)
+            self._allowed -= 1
         time.sleep(self.seconds_per_block)
         if self.failure is not None:
             raise self.failure

@@ -48,7 +48,7 @@ def client(server):
 @pytest.fixture
 def slow(tiny_file):
     """An engine, and what serves it as model "slow"."""
-    engine = SlowEngine(0.01)
+    engine = SlowEngine()
     model = resolve_model(tiny_file)
     return engine, {"slow": lambda: Vocoder(model, engine)}
 

@@ -126,7 +126,7 @@ LIES = {
 
 @pytest.fixture(scope="module")
 def impatient(sources):
-    with running(sources, header_timeout_seconds=0.5, body_timeout_seconds=0.5, write_timeout_seconds=0.5) as server:
+    with running(sources, header_timeout_seconds=1.0, body_timeout_seconds=1.0, write_timeout_seconds=1.0) as server:
         yield server
 
 
@@ -170,7 +170,7 @@ def test_half_open_sockets_cost_nothing_for_long(impatient, vocoder):
         answer = client.post("/v1/synthesize?format=float32", content=MEL)
         np.testing.assert_array_equal(np.frombuffer(answer.content, "<f4"), vocoder(tiny_mel(20)))
     # The server's ends are closed by the server, while the clients keep theirs.
-    wait_for(lambda: descriptors() <= before + len(opened) + 2, 20)
+    wait_for(lambda: descriptors() <= before + len(opened) + 2)
     wait_for(lambda: impatient.context.active == 0)
     for connection in opened:
         connection.close()

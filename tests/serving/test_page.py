@@ -100,35 +100,34 @@ def test_playing_pausing_seeking_and_switching(page, tmp_path):
 
 
 def test_streaming_plays_while_it_is_computed_and_hands_over(page, tmp_path, vocoder):
-    samples = write_speechlike(tmp_path / "stream.wav", 4.0)
+    samples = write_speechlike(tmp_path / "stream.wav", 8.0)
     upload(page, tmp_path / "stream.wav")
     page.get_by_role("button", name="Stream").click()
     expect(page.locator("[data-figure=streamed-buffered]")).to_contain_text("no gaps")
-    streamed = array(page, "resynthesis.samples")
-    np.testing.assert_array_equal(streamed, vocoder(vocoder.mel(samples), segment_frames=32))
     assert page.evaluate("sound.playing && sound.audible") == 1
     page.keyboard.press("x")
     assert page.evaluate("sound.playing && sound.audible") == 0
+    streamed = array(page, "resynthesis.samples")
+    np.testing.assert_array_equal(streamed, vocoder(vocoder.mel(samples), segment_frames=32))
     assert re.fullmatch(r"\d+ ms|\d+\.\d\d s", page.locator("[data-figure=streamed-first]").inner_text())
     assert page.locator("[data-figure=whole-first]").inner_text() != "–"
 
 
 def test_a_stream_is_heard_before_it_is_computed(open_page, slow, tmp_path):
     engine, sources = slow
-    engine.seconds_per_block = 0.02
-    write_speechlike(tmp_path / "slow.wav", 2.0)
+    write_speechlike(tmp_path / "slow.wav", 8.0)
     with running(sources) as served:
         page = open_page(served.url)
         upload(page, tmp_path / "slow.wav")
-        # 32 frames of 8 samples are 32 ms of audio: this server is a little faster than real time.
-        page.get_by_role("button", name="Stream").click()
-        expect(page.locator("#buffered")).to_contain_text("s buffered")
-        hold_still(page)
-        heard, there = page.evaluate("[streaming?.position, streaming?.placed / 8000]")
-        assert 0 <= heard <= there < 2
-        expect(page.get_by_role("radio", name="Original")).to_be_disabled()
-        assert page.evaluate("resynthesis") is None
-        page.locator("#play").click()  # stops what is heard, not what is computed
+        with engine.held(after_blocks=240):  # of 250, each of 32 frames
+            page.get_by_role("button", name="Stream").click()
+            expect(page.locator("#buffered")).to_contain_text("s buffered")
+            hold_still(page)
+            heard, there = page.evaluate("[streaming?.position, streaming?.placed / 8000]")
+            assert 0 <= heard <= there < 8
+            expect(page.get_by_role("radio", name="Original")).to_be_disabled()
+            assert page.evaluate("resynthesis") is None
+            page.locator("#play").click()  # stops what is heard, not what is computed
         expect(page.locator("#status")).to_contain_text("Done")
         assert not page.evaluate("sound.playing")
 
@@ -212,7 +211,7 @@ def test_the_microphone_is_recorded(open_page, server):
     expect(page.locator("#model")).to_be_enabled()
     record = page.get_by_role("button", name="Record")
     record.click()
-    expect(page.locator("#record-time")).to_have_text(re.compile(r"0\.[3-9] s"))
+    expect(page.locator("#record-time")).to_have_text(re.compile(r"(?!0\.[0-2])\d+\.\d s"))
     page.wait_for_timeout(900)
     page.get_by_role("button", name="Stop recording").click()
     expect(page.locator("#source-facts")).to_contain_text("Your recording")

@@ -10,7 +10,7 @@ import soundfile
 
 from hifigan_rt.errors import EngineError
 from page_actions import RATE, REFUSED, TOKEN, array, expect, upload, write_speechlike
-from running_server import running
+from running_server import running, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -48,7 +48,7 @@ def test_a_busy_server_says_when_to_try_again(open_page, sources, clip):
         expect(page.locator("#model")).to_be_enabled()
         with served.connect() as other:
             other.sendall(b"POST /v1/synthesize HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
-            page.wait_for_timeout(100)
+            wait_for(lambda: served.context.active == 1)
             page.set_input_files("#file", clip[0])
             expect(page.locator("#failure")).to_contain_text("The server is busy. 1 requests are being answered")
             assert page.get_by_role("alert").filter(has_text="busy").count() == 1
@@ -87,7 +87,7 @@ def test_a_server_that_goes_while_it_answers(open_page, slow, tmp_path):
     with running(sources, grace_seconds=0.0) as served:
         page = open_page(served.url, expected=REFUSED)
         upload(page, tmp_path / "slow.wav")
-        engine.seconds_per_block = 0.05
+        engine.seconds_per_block = 0.2
         page.get_by_role("button", name="Stream").click()
         expect(page.locator("#buffered")).to_be_visible()
     expect(page.locator("#failure")).to_contain_text("the connection ended after")
@@ -110,20 +110,20 @@ def test_an_engine_that_fails(open_page, slow, clip):
 def test_cancelling_ends_the_servers_work(open_page, slow, tmp_path):
     engine, sources = slow
     write_speechlike(tmp_path / "slow.wav", 20.0)
-    engine.seconds_per_block = 0.2
     with running(sources) as served:
         page = open_page(served.url)
         expect(page.locator("#model")).to_be_enabled()
-        page.set_input_files("#file", tmp_path / "slow.wav")
-        expect(page.get_by_role("progressbar", name="Resynthesis")).to_be_visible()
-        page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#status")).to_have_text("Cancelled.")
-        expect(page.locator("#play")).to_be_focused()
-        page.wait_for_timeout(500)
-        frames = engine.frames
-        page.wait_for_timeout(500)
-        assert engine.frames == frames
-        engine.seconds_per_block = 0.0
+        warm_up = engine.frames
+        with engine.held():
+            page.set_input_files("#file", tmp_path / "slow.wav")
+            expect(page.get_by_role("progressbar", name="Resynthesis")).to_be_visible()
+            wait_for(lambda: served.metric("hifigan_queued_requests") == 1)
+            page.get_by_role("button", name="Cancel").click()
+            expect(page.locator("#status")).to_have_text("Cancelled.")
+            expect(page.locator("#play")).to_be_focused()
+            wait_for(lambda: served.context.active == 0)
+        wait_for(lambda: served.metric("hifigan_queued_requests") == 0)
+        assert engine.frames <= warm_up + 256
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("#status")).to_contain_text("Done")
 

@@ -252,35 +252,37 @@ def test_more_bodies_than_memory_allows_are_refused(server, sources):
 def test_a_full_server_refuses_without_reading_the_body(slow, path, headers):
     engine, sources = slow
     with running(sources, max_queued_requests=1) as server:
-        engine.seconds_per_block = 0.05
-        thread, answers = server.begin(SYNTHESIZE, npy(tiny_mel(256 * 20)))
-        wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
-        with server.connect() as connection:
-            lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000000"]
-            lines += [f"{name}: {value}" for name, value in headers.items()]
-            connection.sendall("\r\n".join([*lines, "", "only the beginning"]).encode())
-            answer = http.client.HTTPResponse(connection)
-            answer.begin()
-            assert answer.status == 503
-            assert int(answer.headers["Retry-After"]) >= 1
-            assert b"queue_full" in answer.read()
-        assert server.metric("hifigan_rejected_requests_total", reason="queue_full") == 1
+        with engine.held():
+            thread, answers = server.begin(SYNTHESIZE, npy(MEL))
+            wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
+            with server.connect() as connection:
+                lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000000"]
+                lines += [f"{name}: {value}" for name, value in headers.items()]
+                connection.sendall("\r\n".join([*lines, "", "only the beginning"]).encode())
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                assert answer.status == 503
+                assert int(answer.headers["Retry-After"]) >= 1
+                assert b"queue_full" in answer.read()
+            assert server.metric("hifigan_rejected_requests_total", reason="queue_full") == 1
         thread.join()
         assert answers[0].status_code == 200
 
 
 def test_what_is_too_long_to_wait_for_is_refused_by_its_length(slow):
     engine, sources = slow
-    with running(sources, max_queued_audio_seconds=60.0) as server, server.client() as client:
-        engine.seconds_per_block = 0.05
-        thread, answers = server.begin(SYNTHESIZE, npy(tiny_mel(50_000)))  # 50 s
-        wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
-        body = npy(tiny_mel(40_000).astype(np.float64))
-        refused = client.post(SYNTHESIZE, content=body)
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
-        assert client.post(SYNTHESIZE, content=npy(tiny_mel(300))).status_code == 200
-        thread.join()
-        assert answers[0].status_code == 200
+    with running(sources, max_queued_audio_seconds=6.0) as server, server.client() as client:
+        with engine.held():
+            asked = [server.begin(SYNTHESIZE, npy(tiny_mel(5000)))]  # 5 s
+            wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
+            body = npy(tiny_mel(4000).astype(np.float64))
+            refused = client.post(SYNTHESIZE, content=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
+            asked.append(server.begin(SYNTHESIZE, npy(tiny_mel(300))))
+            wait_for(lambda: server.metric("hifigan_queued_requests") == 2)
+        for thread, answers in asked:
+            thread.join()
+            assert answers[0].status_code == 200
 
 
 def recording(rate: int = 8000, channels: int = 1, seconds: float = 0.5) -> bytes:
@@ -319,29 +321,29 @@ def test_a_recording_beyond_the_longest(sources):
 
 def test_a_full_queue_is_told_at_once(slow):
     engine, sources = slow
-    engine.seconds_per_block = 0.2
-    with running(sources, max_queued_requests=1) as server, server.client() as client:
-        thread, _ = server.begin(SYNTHESIZE, npy(tiny_mel(2000)))
+    with running(sources, max_queued_requests=1) as server, server.client() as client, engine.held():
+        thread, _ = server.begin(SYNTHESIZE, npy(MEL))
         wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
         for streamed in (0, 1):
             answer = client.post(f"{SYNTHESIZE}?stream={streamed}", content=npy(MEL))
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_full")
             assert int(answer.headers["retry-after"]) >= 1
         assert server.metric("hifigan_rejected_requests_total", reason="queue_full") == 2
+        engine.release()
         thread.join()
 
 
 def test_more_requests_than_may_be_are_refused(slow):
     engine, sources = slow
-    engine.seconds_per_block = 0.2
-    with running(sources, max_concurrent_requests=1) as server, server.client() as client:
-        thread, _ = server.begin(SYNTHESIZE, npy(tiny_mel(1000)))
+    with running(sources, max_concurrent_requests=1) as server, server.client() as client, engine.held():
+        thread, _ = server.begin(SYNTHESIZE, npy(MEL))
         wait_for(lambda: server.context.active == 1)
         answer = client.post(SYNTHESIZE, content=npy(MEL))
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_many_requests")
         assert answer.headers["retry-after"] == "1"
         assert client.get("/healthz").status_code == 200
         assert client.get("/metrics").status_code == 200
+        engine.release()
         thread.join()
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import httpx2
 import numpy as np
@@ -24,9 +23,8 @@ SYNTHESIZE = "/v1/synthesize"
 @pytest.mark.parametrize("streamed", [0, 1])
 def test_what_has_begun_is_finished_and_nothing_else_begins(slow, streamed):
     engine, sources = slow
-    with running(sources) as server, server.client() as client:
+    with running(sources) as server, server.client() as client, engine.held():
         assert client.get("/readyz").status_code == 200
-        engine.seconds_per_block = 0.05
         frames = 32 * 20 if streamed else 256 * 20
         thread, answers = server.begin(f"{SYNTHESIZE}?format=pcm16&stream={streamed}", npy(tiny_mel(frames)))
         wait_for(lambda: server.context.active == 1)
@@ -37,9 +35,10 @@ def test_what_has_begun_is_finished_and_nothing_else_begins(slow, streamed):
         refused = client.post(SYNTHESIZE, content=npy(tiny_mel(10)))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
         assert int(refused.headers["retry-after"]) >= 1
+        engine.release()
         thread.join()
         assert (answers[0].status_code, len(answers[0].content)) == (200, 2 * 8 * frames)
-        server.thread.join(10)
+        server.thread.join(60)
         assert not server.thread.is_alive()
 
 
@@ -59,10 +58,9 @@ def test_what_takes_longer_than_the_grace_is_cut_off(slow):
         thread = threading.Thread(target=ask)
         thread.start()
         wait_for(lambda: server.context.active == 1)
-        began = time.monotonic()
         server.server.begin_shutdown()
-        server.thread.join(10)
-        assert time.monotonic() - began < 8
+        server.thread.join(15)  # all of it would take 20 s
+        assert not server.thread.is_alive()
         thread.join()
         assert failures == []
 
@@ -78,7 +76,7 @@ def start(*arguments: str, **options) -> tuple[subprocess.Popen, str]:
 
 
 def end(process: subprocess.Popen) -> tuple[int, list[dict]]:
-    _, rest = process.communicate(timeout=30)
+    _, rest = process.communicate(timeout=60)
     return process.returncode, [json.loads(line) for line in rest.splitlines()]
 
 

@@ -86,8 +86,8 @@ def test_messages_that_are_none_end_the_stream(server, kind):
 
 
 def test_nothing_may_follow_the_finish(slow):
-    _, sources = slow
-    with running(sources) as server:
+    engine, sources = slow
+    with running(sources) as server, engine.held():
         opened = open_stream(server)
         ready(opened)
         opened.send(np.tile(FRAME, (20, 1)).tobytes())
@@ -132,7 +132,7 @@ def test_one_stream_too_many_is_refused(sources):
 
 
 def test_idle_clients_are_told_and_closed(sources):
-    with running(sources, idle_timeout_seconds=0.2, header_timeout_seconds=0.2) as server:
+    with running(sources, idle_timeout_seconds=1.0, header_timeout_seconds=1.0) as server:
         silent = connected(server)
         idle = open_stream(server)
         ready(idle)
@@ -146,13 +146,15 @@ def test_idle_clients_are_told_and_closed(sources):
 
 def test_waiting_for_the_computer_is_not_idle(slow):
     engine, sources = slow
-    engine.seconds_per_block = 0.1
-    with running(sources, idle_timeout_seconds=0.15) as server, open_stream(server, segment_frames=16) as opened:
+    with running(sources, idle_timeout_seconds=0.6) as server, engine.held():
+        opened = open_stream(server, segment_frames=16)
         ready(opened)
         opened.send(np.tile(FRAME, (8, 1)).tobytes())
-        time.sleep(0.5)
+        time.sleep(1.5)
         opened.send('{"type": "finish"}')
-        _, texts = rest(opened)
+        engine.release()
+        with opened:
+            _, texts = rest(opened)
     assert texts[-1]["type"] == "end"
     assert texts[-1]["samples"] == 160 * HOP
 
