@@ -31,6 +31,11 @@ class Vocoder:
         self._graph = model.graph
 
     @property
+    def model(self) -> Model:
+        """What was read: `load` takes it again, for another engine or other settings."""
+        return self._model
+
+    @property
     def name(self) -> str:
         """The model, as it was named to `load`."""
         return self._model.name
@@ -241,7 +246,7 @@ class Vocoder:
 
 
 def load(
-    model: str | Path,
+    model: str | Path | Model,
     *,
     config: str | Path | None = None,
     engine: str = "auto",
@@ -256,8 +261,10 @@ def load(
     """Load a model.
 
     Args:
-        model: `ljspeech-v1`, `universal-v1`, a checkpoint (torch or safetensors), an ONNX file, or a folder with one.
-        config: its `config.json`, or a preset (v1, v2, v3); by default the one beside the file is used.
+        model: `ljspeech-v1`, `universal-v1`, a checkpoint (torch or safetensors), an ONNX file, or a folder with one;
+            or what `hifigan_rt.model.resolve.resolve_model` returned, which is not read again.
+        config: its `config.json`, or a preset (v1, v2, v3); by default the one beside the file is used. A resolved
+            model has its own.
         engine: `auto` takes the fastest that is installed; `hifigan engines` lists them.
         threads: worker threads; by default the physical cores that this process may use.
         precision: `float32`; whatever is less exact must be asked for by name.
@@ -276,7 +283,12 @@ def load(
         raise EngineError(f"threads={threads} must be at least 1")
     # Before the weights are read, so that a misspelt engine is answered at once.
     check_engine(engine)
-    resolved = resolve_model(model, config)
+    if isinstance(model, Model):
+        if config is not None:
+            raise ConfigError(f"config={str(config)!r}: {model.name} is read already, with the config that it has")
+        resolved = model
+    else:
+        resolved = resolve_model(model, config)
     chosen = choose_engine(engine, resolved.kind, execution_provider=execution_provider)
     algorithms = None if plan is None else read_plan(plan)
     options = EngineOptions(

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
 from hifigan_rt.engines import choose_engine, why_unavailable
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError, EngineError, EngineUnavailable, MelError
+from hifigan_rt.model.resolve import resolve_model
 
 
 @pytest.fixture
@@ -86,6 +89,21 @@ def test_closing_twice_is_allowed_and_calling_then_is_not(tmp_path):
     vocoder.close()
     with pytest.raises(EngineError, match="engine 'reference' is closed: load the model again"):
         vocoder(tiny_mel(3))
+
+
+def test_a_model_is_read_and_digested_once(tmp_path):
+    path = write_tiny(tmp_path)
+    model = resolve_model(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert model.sha256 == digest
+    path.unlink()
+    with hifigan_rt.load(model, engine="reference") as vocoder:
+        assert vocoder.model is model
+        np.testing.assert_array_equal(vocoder(tiny_mel(4)), expected(tiny_mel(4)))
+    with hifigan_rt.load(vocoder.model, engine="native") as vocoder:
+        assert vocoder.model.sha256 == digest
+    with pytest.raises(ConfigError, match=r"config='v1': .* is read already, with the config that it has"):
+        hifigan_rt.load(model, config="v1")
 
 
 def test_without_mel_settings_it_still_synthesises(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from hifigan_rt.formats.checkpoint import read_checkpoint
 from hifigan_rt.formats.config_json import parse_config, read_config
 from hifigan_rt.graph import Generator, Graph, bind, build_graph
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
+from hifigan_rt.system.files import file_sha256
 
 ModelKind = Literal["weights", "onnx", "openvino", "om"]
 """What an engine is given: weights bound to a graph, or a file that it reads itself."""
@@ -56,6 +58,15 @@ class Model:
         if self.generator is not None:
             return self.generator.graph
         return None if self.config is None else build_graph(self.config.generator)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the file at `path` when it is first asked for, 64 hexadecimal digits.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return file_sha256(self.path)
 
     @property
     def kind(self) -> ModelKind:
