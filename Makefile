@@ -9,9 +9,12 @@ help:
 	@grep -E '^# `|^[a-z]+:.*##' Makefile | sed -E 's/:.*## /: /'
 
 $(VENV)/installed: $(NATIVE)
-	scripts/setup $(VENV) $(PYTHON)
+	@scripts/setup $(VENV) $(PYTHON) all
 
-demo: $(VENV)/installed ## synthesise samples/ with the real LJSpeech V1 weights
+$(VENV)/installed-demo: $(NATIVE)
+	@scripts/setup $(VENV) $(PYTHON) demo
+
+demo: $(VENV)/installed-demo ## synthesise samples/ with the real LJSpeech V1 weights
 	scripts/demo $(VENV)
 
 test: $(VENV)/installed ## the whole test suite
