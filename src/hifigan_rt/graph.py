@@ -26,6 +26,17 @@ from hifigan_rt.errors import CheckpointError, ConfigError, MelError, WeightMism
 MAX_FRAMES = 1 << 24
 """Frames of one mel that are accepted (54 hours at 22,050 Hz and a hop of 256)."""
 
+
+def check_frames(frames: int) -> None:
+    """Check a mel's length.
+
+    Raises:
+        MelError: it is below 1 or absurd.
+    """
+    if not 1 <= frames <= MAX_FRAMES:
+        raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
+
+
 MEL = "mel"
 """Name of the value that the first layer reads."""
 
@@ -150,9 +161,13 @@ class Graph:
         Raises:
             MelError: frames is below 1 or absurd.
         """
-        if not 1 <= frames <= MAX_FRAMES:
-            raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
-        lengths = {MEL: frames}
+        check_frames(frames)
+        # Each layer's length is linear in its input's, with the stride as the factor.
+        return (frames - 1) * self.hop_length + self._samples_of_one_frame
+
+    @cached_property
+    def _samples_of_one_frame(self) -> int:
+        lengths = {MEL: 1}
         for layer in self.layers:
             lengths[layer.name] = layer.output_length(lengths[layer.inputs[0]])
         return lengths[self.layers[-1].name]

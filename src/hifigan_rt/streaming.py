@@ -14,7 +14,7 @@ from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream
 from hifigan_rt.errors import ConfigError, EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
-from hifigan_rt.mel.check import check_mel, warn_if_other_convention
+from hifigan_rt.mel.check import CheckedMel, check_mel, warn_if_other_convention
 
 _CONVENTION_FRAMES = 200
 """The beginning of a signal that is looked at for another convention than the model's."""
@@ -187,10 +187,10 @@ class Stream:
         self._state = "open"
         return audio
 
-    def _checked(self, mel: object) -> np.ndarray:
+    def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels
         if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
-            return np.empty(mel.shape, np.float32)
+            return CheckedMel(np.empty(mel.shape, np.float32))
         checked = check_mel(mel, bands)
         if checked.ndim != 2:
             raise MelError(f"frames are of shape {list(checked.shape)}: a push takes [M, F] with M={bands}")

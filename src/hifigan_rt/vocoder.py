@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import overload
@@ -14,12 +14,13 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
-from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
-from hifigan_rt.graph import MAX_FRAMES, Graph
+from hifigan_rt.errors import ConfigError, MelError, PaddedTailWarning
+from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.mel.check import check_mel
+from hifigan_rt.mel.check import CheckedMel, check_mel
 from hifigan_rt.model.resolve import Model, resolve_model
 from hifigan_rt.streaming import Stream
+from hifigan_rt.system.machine import physical_memory
 
 
 class Vocoder:
@@ -102,8 +103,7 @@ class Vocoder:
             return self.graph.output_length(frames)
         if self.hop_length is None:
             raise ConfigError(f"{self.name}: the hop length is not known: give its config.json with config=")
-        if not 1 <= frames <= MAX_FRAMES:
-            raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
+        check_frames(frames)
         return frames * self.hop_length
 
     def inexact_tail_frames(self, frames: int) -> int:
@@ -142,19 +142,18 @@ class Vocoder:
         """
         if isinstance(mel, (list, tuple)):
             items = [self._item(item) for item in mel]
-            self._warn_of_padding({item.shape[-1] for item in items})
+            self._expect([(1, item.shape[1]) for item in items])
             if segment_frames is not None:
                 return [self._in_segments(item, segment_frames) for item in items]
             return self._engine.run_many(items)
-        checked = self._checked(mel)
-        self._warn_of_padding({checked.shape[-1]})
-        if segment_frames is not None:
-            segmented = [self._in_segments(item, segment_frames) for item in checked.reshape(-1, *checked.shape[-2:])]
-            return np.stack(segmented) if checked.ndim == 3 else segmented[0]
-        if checked.ndim == 3:
-            return self._engine.run(checked)
-        audio: np.ndarray = self._engine.run(checked[None])[0]
-        return audio
+        checked = check_mel(mel, self.num_mels, self._model.mel)
+        batch = CheckedMel(checked.reshape(-1, *checked.shape[-2:]))
+        self._expect([(len(batch), batch.shape[2])])
+        if segment_frames is None:
+            audio = self._engine.run(batch)
+        else:
+            audio = np.stack([self._in_segments(CheckedMel(item), segment_frames) for item in batch])
+        return audio if checked.ndim == 3 else audio[0]
 
     def stream(self, segment_frames: int | None = None) -> Stream:
         """Open a stream: frames in, audio out as soon as it is determined.
@@ -170,7 +169,7 @@ class Vocoder:
         """
         return Stream(self._engine, self._known_graph(), self._model.mel, segment_frames)
 
-    def mel(self, audio: np.ndarray) -> np.ndarray:
+    def mel(self, audio: np.ndarray) -> CheckedMel:
         """Compute the log-mel of a recording with the model's own settings.
 
         Args:
@@ -183,7 +182,7 @@ class Vocoder:
             ConfigError: the mel settings are not known.
             AudioTooShort, AudioError: see `hifigan_rt.mel.analysis.compute_mel`.
         """
-        return compute_mel(audio, self._known_mel_config("the mel settings"))
+        return CheckedMel(compute_mel(audio, self._known_mel_config("the mel settings")))
 
     def close(self) -> None:
         """Free the engine; closing twice is allowed, calling afterwards raises EngineError."""
@@ -200,31 +199,33 @@ class Vocoder:
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
 
-    def _item(self, mel: object) -> np.ndarray:
-        checked = self._checked(mel)
+    def _item(self, mel: object) -> CheckedMel:
+        checked = check_mel(mel, self.num_mels, self._model.mel)
         if checked.ndim != 2:
             raise MelError(f"a list of mels holds one of shape {list(checked.shape)}: each must be [M, T]")
         return checked
 
-    def _checked(self, mel: object) -> np.ndarray:
-        checked = check_mel(mel, self.num_mels, self._model.mel)
-        if checked.shape[-1] > MAX_FRAMES:
-            raise MelError(f"mel has T={checked.shape[-1]} frames: it must have from 1 to {MAX_FRAMES}")
-        return checked
+    def _expect(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Refuse audio that cannot fit into memory, and warn of ends that will not be exact.
 
-    def _warn_of_padding(self, lengths: Iterable[int]) -> None:
-        for frames in sorted(lengths):
-            tail = self._engine.inexact_tail_frames(frames)
-            if tail:
-                warnings.warn(
-                    f"a mel of {frames} frames is shorter than the shortest gear of {self.name}: it is padded with "
-                    f"silence, and its last {tail} frames differ from the exact result; convert the model with a "
-                    "shorter gear (--mel-len) for exact ends",
-                    PaddedTailWarning,
-                    stacklevel=3,
+        Args:
+            sizes: items and frames of each batch.
+        """
+        memory = physical_memory()
+        if memory is not None and self.hop_length is not None:
+            size = sum(4 * items * self.output_length(frames) for items, frames in sizes)
+            if size > memory:
+                total = sum(items * frames for items, frames in sizes)
+                raise MelError(
+                    f"mels of {total} frames in all give {size / 1e9:.1f} GB of audio, and this machine has "
+                    f"{memory / 1e9:.1f} GB of memory: split them, or use a stream"
                 )
+        for frames in sorted({frames for _, frames in sizes}):
+            tail = self._engine.describe_inexact_tail(frames)
+            if tail is not None:
+                warnings.warn(tail, PaddedTailWarning, stacklevel=3)
 
-    def _in_segments(self, mel: np.ndarray, segment_frames: int) -> np.ndarray:
+    def _in_segments(self, mel: CheckedMel, segment_frames: int) -> np.ndarray:
         stream = self._engine.stream(segment_frames, self._known_graph())
         return np.concatenate([stream.push(mel), stream.finish()])
 
@@ -279,10 +280,12 @@ def load(
         EngineError, EngineUnavailable: the engine is unknown, not installed, or refuses the model or a setting.
         PrecisionUnavailable: the engine does not offer the precision, or the device does not execute it.
     """
-    if threads is not None and threads < 1:
-        raise EngineError(f"threads={threads} must be at least 1")
     # Before the weights are read, so that a misspelt engine is answered at once.
     check_engine(engine)
+    algorithms = None if plan is None else read_plan(plan)
+    options = EngineOptions(
+        threads, precision, execution_provider, segment_frames, algorithms, device, dict(settings or {})
+    )
     if isinstance(model, Model):
         if config is not None:
             raise ConfigError(f"config={str(config)!r}: {model.name} is read already, with the config that it has")
@@ -290,8 +293,4 @@ def load(
     else:
         resolved = resolve_model(model, config)
     chosen = choose_engine(engine, resolved.kind, execution_provider=execution_provider)
-    algorithms = None if plan is None else read_plan(plan)
-    options = EngineOptions(
-        threads, precision, execution_provider, segment_frames, algorithms, device, dict(settings or {})
-    )
     return Vocoder(resolved, create_engine(chosen, resolved, options))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 
 import numpy as np
 import pytest
 
+import hifigan_rt
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.engines import ascend
 from hifigan_rt.engines.ascend_runtime import worker_client
-from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable
+from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable, MelError
+from hifigan_rt.formats.config_json import config_to_dict
 
 GEARS = (100, 150)
 MEL = tiny_mel(120)[None]
@@ -207,6 +210,11 @@ def test_a_config_of_another_model(place):
         create_engine("ascend", replace(model, config=ModelConfig(five)), EngineOptions())
 
 
-def test_bands_that_the_model_does_not_take(load):
-    with pytest.raises(EngineError, match="the model takes mels of 10 bands, this one has 9"):
-        load().run(np.zeros((1, 9, 100), np.float32))
+def test_bands_that_the_model_does_not_take(place, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(config_to_dict(TINY)))
+    with (
+        hifigan_rt.load(place.om(gears=GEARS), config=config) as vocoder,
+        pytest.raises(MelError, match=r"the mel has 9 bands \(shape \[9, 100\]\), and this model takes 10"),
+    ):
+        vocoder(np.zeros((9, 100), np.float32))

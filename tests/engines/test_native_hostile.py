@@ -20,13 +20,14 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import create, load_generator
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
 from hifigan_rt.model.resolve import Model
+from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case, stream_all
 
 CASE = make_case(V1_LIKE, 30)
 
 
 def model(generator=CASE.generator, onnx_path=None):
-    return Model("a test", Path("test"), "none", generator, onnx_path, None)
+    return Model("a test", Path("test"), "none", generator, onnx_path, None, 80)
 
 
 @pytest.fixture
@@ -47,20 +48,20 @@ def test_tells_what_runs(engine):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (EngineOptions(precision="bfloat16"), "precision='bfloat16'"),
-        (EngineOptions(execution_provider="CUDA"), "execution_provider='CUDA'"),
-        (EngineOptions(threads=0), "threads=0"),
-        (EngineOptions(threads=100_000), "threads=100000"),
-        (EngineOptions(segment_frames=0), "segment_frames=0"),
-        (EngineOptions(segment_frames=1 << 20), "segment_frames=1048576"),
-        (EngineOptions(plan={"*": "fft12"}), "no algorithm is named fft12"),
-        (EngineOptions(plan={"conv_post": "fft16"}), "names no convolution of this graph: conv_post"),
-        (EngineOptions(plan={"resblocks.0.convs1.0": "fft64", "nowhere": "direct"}), "nowhere"),
+        ({"precision": "bfloat16"}, "precision='bfloat16'"),
+        ({"execution_provider": "CUDA"}, "execution_provider='CUDA'"),
+        ({"threads": 0}, "threads=0"),
+        ({"threads": 100_000}, "threads=100000"),
+        ({"segment_frames": 0}, "segment_frames=0"),
+        ({"segment_frames": 1 << 20}, "segment_frames=1048576"),
+        ({"plan": {"*": "fft12"}}, "no algorithm is named fft12"),
+        ({"plan": {"conv_post": "fft16"}}, "names no convolution of this graph: conv_post"),
+        ({"plan": {"resblocks.0.convs1.0": "fft64", "nowhere": "direct"}}, "nowhere"),
     ],
 )
 def test_options_that_cannot_be(options, text):
     with pytest.raises(EngineError, match=text.replace("*", r"\*")):
-        create_engine("native", model(), options)
+        create_engine("native", model(), EngineOptions(**options))
 
 
 def test_an_algorithm_that_a_kernel_size_rules_out():
@@ -93,29 +94,25 @@ def test_an_instruction_set_can_be_forced(monkeypatch, isa):
     [
         np.zeros((1, 80, 0), np.float32),
         np.zeros((1, 79, 4), np.float32),
-        np.zeros((80, 4), np.float32),
-        np.zeros((1, 80, 4), np.float64),
+        np.zeros((1, 1, 80, 4), np.float32),
+        np.zeros((1, 80, 4), np.complex64),
         np.zeros((1, 80, 4), np.int32),
         np.broadcast_to(np.float32(0), (1, 80, 1 << 25)),
         np.broadcast_to(np.float32(0), (1 << 20, 80, 1 << 24)),
     ],
-    ids=["T=0", "bands", "2-D", "float64", "int32", "frames", "memory"],
+    ids=["T=0", "bands", "4-D", "complex64", "int32", "frames", "memory"],
 )
 def test_mels_that_cannot_be(engine, mel):
     with pytest.raises(MelError):
-        engine.run(mel)
-
-
-def test_absurd_sizes_are_named_in_words(engine):
-    with pytest.raises(MelError, match=r"gives .* GB of audio, and this machine has .* GB of memory"):
-        engine.run(np.broadcast_to(np.float32(0), (1 << 20, 80, 1 << 20)))
+        Vocoder(model(), engine)(mel)
 
 
 def test_strided_mels_are_copied(engine):
+    vocoder = Vocoder(model(), engine)
     wide = np.repeat(CASE.mel[None], 2, axis=2)
-    np.testing.assert_array_equal(engine.run(wide[:, :, ::2]), engine.run(CASE.mel[None]))
+    np.testing.assert_array_equal(vocoder(wide[:, :, ::2]), engine.run(CASE.mel[None]))
     reversed_rows = np.ascontiguousarray(CASE.mel[::-1])[::-1]
-    np.testing.assert_array_equal(engine.run(reversed_rows[None]), engine.run(CASE.mel[None]))
+    np.testing.assert_array_equal(vocoder(reversed_rows[None]), engine.run(CASE.mel[None]))
 
 
 def test_the_core_takes_only_what_it_can_read():

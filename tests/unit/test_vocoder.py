@@ -54,6 +54,16 @@ def test_a_list_of_batches_is_refused(vocoder):
         vocoder([tiny_mel(3)[None]])
 
 
+def test_audio_beyond_the_memory_is_refused_in_words(vocoder, monkeypatch):
+    """4 bytes for each of 8 samples per frame."""
+    monkeypatch.setattr("hifigan_rt.vocoder.physical_memory", lambda: 2560)
+    assert vocoder(np.stack([tiny_mel(40)] * 2)).size == 640
+    told = r"mels of 81 frames in all give .* GB of audio, and this machine has .* GB of memory: split them, or use a"
+    for mels in ([tiny_mel(40), tiny_mel(41)], np.stack([tiny_mel(27)] * 3)):
+        with pytest.raises(MelError, match=told):
+            vocoder(mels)
+
+
 def test_what_it_says_of_itself(vocoder):
     assert vocoder.sample_rate == 8000
     assert vocoder.hop_length == 8
@@ -121,9 +131,9 @@ def test_without_mel_settings_it_still_synthesises(tmp_path):
             vocoder.mel(np.zeros(1000, np.float32))
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_threads_below_one(tmp_path, threads):
-    with pytest.raises(EngineError, match=f"threads={threads} must be at least 1"):
+@pytest.mark.parametrize("threads", [0, -1, 1025])
+def test_absurd_threads(tmp_path, threads):
+    with pytest.raises(EngineError, match=f"threads={threads} must be from 1 to 1024"):
         hifigan_rt.load(write_tiny(tmp_path), threads=threads)
 
 

@@ -21,6 +21,7 @@ from hifigan_rt.formats.om_file import OmInfo, read_om
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.analysis import silence_mel_value
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import Model
 
 DEFAULT_TIMEOUT_S = 600.0
@@ -80,7 +81,7 @@ class AscendEngine(Engine):
         # An engine that is dropped, or open at the interpreter's end, gives its devices back too.
         self._finalizer = weakref.finalize(self, pool.close)
 
-    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
         if self._closed:
             raise EngineError("engine 'ascend' is closed: load the model again")
         return self._synthesise(mels)
@@ -88,7 +89,17 @@ class AscendEngine(Engine):
     def inexact_tail_frames(self, frames: int) -> int:
         return self._plan(frames).inexact_tail_frames
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def describe_inexact_tail(self, frames: int) -> str | None:
+        tail = self.inexact_tail_frames(frames)
+        if tail == 0:
+            return None
+        return (
+            f"a mel of {frames} frames is shorter than the model's shortest gear, {self._shapes.gears[0]}: it is "
+            f"padded with silence, and its last {tail} frames differ from the exact result; convert the model with a "
+            "shorter gear (--mel-len) for exact ends"
+        )
+
+    def _run(self, mel: CheckedMel) -> np.ndarray:
         return np.stack(self._synthesise(mel))
 
     def _close(self) -> None:
@@ -99,9 +110,6 @@ class AscendEngine(Engine):
 
     def _synthesise(self, mels: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
         """Compute the windows of all mels, those of one gear together in batches, on all devices."""
-        for mel in mels:
-            if mel.shape[0] != self._graph.num_mels:
-                raise EngineError(f"the model takes mels of {self._graph.num_mels} bands, this one has {mel.shape[0]}")
         by_gear: dict[int, list[_Segment]] = {}
         for item, mel in enumerate(mels):
             for window in self._plan(mel.shape[1]).windows:

@@ -12,14 +12,22 @@ import numpy as np
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, OverlapStream
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.system.machine import usable_cores
+
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What a user may ask of any engine."""
+    """What a user may ask of any engine.
+
+    Raises:
+        EngineError: the threads are not from 1 to 1024.
+    """
 
     threads: int | None = None
-    """Worker threads; None is what `machine.usable_cores` says."""
+    """Worker threads, 1 to 1024; None is what `machine.usable_cores` says."""
     precision: str = "float32"
     """Arithmetic asked for; the reference engine alone computes in float64 whatever is asked."""
     execution_provider: str | None = None
@@ -33,6 +41,15 @@ class EngineOptions:
     engine's default."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What only one engine knows, checked by `engines.check_settings`; `hifigan engines` lists it."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise EngineError(f"threads={self.threads} must be from 1 to {MAX_THREADS}")
+
+    @property
+    def thread_count(self) -> int:
+        """The threads to use."""
+        return usable_cores() if self.threads is None else self.threads
 
 
 @dataclass(frozen=True)
@@ -64,11 +81,11 @@ class Engine(ABC):
     def __init__(self) -> None:
         self._closed = False
 
-    def run(self, mel: np.ndarray) -> np.ndarray:
+    def run(self, mel: CheckedMel) -> np.ndarray:
         """Synthesise a batch.
 
         Args:
-            mel: float32 `[B, M, T]`, C-contiguous, checked by the caller.
+            mel: float32 `[B, M, T]`, C-contiguous.
 
         Returns:
             float32 `[B, N]` with N = graph.output_length(T), in [-1, 1].
@@ -80,11 +97,11 @@ class Engine(ABC):
             raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
         return self._run(mel)
 
-    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
         """Synthesise mels of any lengths, each as it would come out alone.
 
         Args:
-            mels: float32 `[M, T_i]` each, C-contiguous, checked by the caller.
+            mels: float32 `[M, T_i]` each, C-contiguous.
 
         Returns:
             float32 `[N_i]` each.
@@ -92,11 +109,15 @@ class Engine(ABC):
         Raises:
             EngineError: the engine is closed or failed.
         """
-        return [self.run(mel[None])[0] for mel in mels]
+        return [self.run(CheckedMel(mel[None]))[0] for mel in mels]
 
     def inexact_tail_frames(self, frames: int) -> int:  # noqa: ARG002 - most engines run any length
         """Frames at the end of a mel of `frames` whose samples differ because the engine has to pad it; mostly 0."""
         return 0
+
+    def describe_inexact_tail(self, frames: int) -> str | None:  # noqa: ARG002 - most engines run any length
+        """What is not exact about the end of a mel of `frames`, for people; None if nothing is."""
+        return None
 
     def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
         """Open a stream; several may be open at once, and share the loaded model.
@@ -126,7 +147,7 @@ class Engine(ABC):
             self._close()
 
     @abstractmethod
-    def _run(self, mel: np.ndarray) -> np.ndarray: ...
+    def _run(self, mel: CheckedMel) -> np.ndarray: ...
 
     def _close(self) -> None:  # noqa: B027 - most engines hold nothing but memory
         """Free what the garbage collector does not."""

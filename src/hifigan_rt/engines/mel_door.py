@@ -23,7 +23,7 @@ class MelDoor:
         self._source = source
         self._axes = axes
         self._dtype = _FLOAT_DTYPES[mel.dtype]
-        self._num_mels, self._frames = fixed["M"], fixed["T"]
+        self._frames = fixed["T"]
         # A graph without a batch dimension, at either end, runs one mel at a time.
         one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
         self.batch = 1 if one_by_one else fixed.get("B")
@@ -34,9 +34,7 @@ class MelDoor:
         Raises:
             EngineError: the graph does not take it.
         """
-        batch, bands, frames = mel.shape
-        if self._num_mels not in (None, bands):
-            raise EngineError(f"{self._source} takes mels of {self._num_mels} bands, this one has {bands}")
+        batch, _, frames = mel.shape
         if self._frames not in (None, frames):
             raise EngineError(
                 f"{self._source} was exported for mels of exactly {self._frames} frames, this one has {frames}: "

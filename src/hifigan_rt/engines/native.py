@@ -17,8 +17,8 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
 from hifigan_rt.graph import Generator, Graph, Layer
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import Model
-from hifigan_rt.system.machine import usable_cores
 
 ISA_VARIABLE = "HIFIGAN_RT_ISA"
 
@@ -89,7 +89,7 @@ class NativeStream(EngineStream):
         size: int = self._open().state_bytes
         return size
 
-    def push(self, mel: np.ndarray) -> np.ndarray:
+    def push(self, mel: CheckedMel) -> np.ndarray:
         """Take frames in, as `EngineStream.push` has it.
 
         Raises:
@@ -146,7 +146,7 @@ class NativeEngine(Engine):
         device = f"cpu ({generator.isa})"
         self.info = EngineInfo("native", version("hifigan-rt"), "float32", generator.threads, device, variant)
 
-    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
         """Synthesise mels of any lengths side by side.
 
         Args:
@@ -156,13 +156,9 @@ class NativeEngine(Engine):
             float32 `[N_i]` each, equal bit for bit to what each gives alone.
 
         Raises:
-            MelError: a wrong shape or dtype.
             EngineError: the engine is closed.
         """
-        generator = self._open()
-        for mel in mels:
-            self._check(mel[None])
-        audios: list[np.ndarray] = generator.run_many([np.ascontiguousarray(mel) for mel in mels])
+        audios: list[np.ndarray] = self._open().run_many(list(mels))
         return audios
 
     # The graph is the engine's own.
@@ -201,25 +197,9 @@ class NativeEngine(Engine):
         size: int = self._open().weight_bytes
         return size
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
-        generator = self._open()
-        self._check(mel)
-        audio: np.ndarray = generator.run(np.ascontiguousarray(mel))
+    def _run(self, mel: CheckedMel) -> np.ndarray:
+        audio: np.ndarray = self._open().run(mel)
         return audio
-
-    def _check(self, mel: np.ndarray) -> None:
-        if mel.ndim != 3 or mel.shape[1] != self._graph.num_mels or mel.dtype != np.float32:
-            raise MelError(
-                f"mel is {mel.dtype} {list(mel.shape)}: the engine takes float32 [B, M, T] "
-                f"with M={self._graph.num_mels}"
-            )
-        size = 4 * mel.shape[0] * self._graph.output_length(mel.shape[2])
-        memory = _physical_memory()
-        if size > memory:
-            raise MelError(
-                f"mel [B, M, T] = {list(mel.shape)} gives {size / 1e9:.1f} GB of audio, and this machine has "
-                f"{memory / 1e9:.1f} GB of memory: split it, or use a stream"
-            )
 
     def _open(self) -> _native.Generator:
         if self._generator is None:
@@ -246,13 +226,10 @@ def create(model: Model, options: EngineOptions) -> NativeEngine:
         raise EngineError(
             f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime', and this is 'native'"
         )
-    threads = usable_cores() if options.threads is None else options.threads
-    if not 1 <= threads <= 1024:
-        raise EngineError(f"threads={threads} must be from 1 to 1024")
     segment_frames = OFFLINE_SEGMENT_FRAMES if options.segment_frames is None else options.segment_frames
     check_segment(segment_frames)
     plan = options.plan or {}
-    generator = load_generator(model.generator, choose_isa(), segment_frames, threads, plan)
+    generator = load_generator(model.generator, choose_isa(), segment_frames, options.thread_count, plan)
     variant = f"segments of {segment_frames} frames"
     if plan:
         digest = hashlib.sha256(json.dumps(sorted(plan.items())).encode()).hexdigest()
@@ -318,7 +295,3 @@ def _stages(layers: Sequence[Layer]) -> list[tuple[_Spec, list[list[list[_Spec]]
 def _spec(layer: Layer) -> _Spec:
     step = layer.stride if layer.kind == "conv_transpose" else layer.dilation
     return (layer.name, layer.in_channels, layer.out_channels, layer.kernel_size, step, layer.padding[0])
-
-
-def _physical_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

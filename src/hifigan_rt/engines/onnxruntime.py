@@ -8,7 +8,6 @@ from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, 
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.model.resolve import Model
-from hifigan_rt.system.machine import usable_cores
 
 
 def create(model: Model, options: EngineOptions) -> SessionEngine:
@@ -19,11 +18,9 @@ def create(model: Model, options: EngineOptions) -> SessionEngine:
         EngineUnavailable: the execution provider is not there.
         CheckpointError: the ONNX file is damaged or unsafe.
     """
-    threads = usable_cores() if options.threads is None else options.threads
-    if threads < 1:
-        raise EngineError(f"threads={threads} must be at least 1")
     import onnxruntime
 
+    threads = options.thread_count
     provider = _choose_provider(options.execution_provider, onnxruntime.get_available_providers())
     if model.generator is not None:
         door = door_of_export(model.name, model.generator.graph.num_mels, rank=3)

@@ -13,6 +13,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo
 from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_file, join_parts
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
+from hifigan_rt.mel.check import CheckedMel
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -32,7 +33,7 @@ class SessionEngine(Engine):
         self.info = info
         self._door = door
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def _run(self, mel: CheckedMel) -> np.ndarray:
         session = self._session
         if session is None:  # closed by another thread since `run` looked
             raise EngineError(f"engine {self.info.name!r} was closed while it ran: load the model again")

@@ -20,8 +20,8 @@ from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, reason_of
 from hifigan_rt.formats.openvino_reading import inspect_openvino
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import Model
-from hifigan_rt.system.machine import usable_cores
 
 if TYPE_CHECKING:
     import openvino
@@ -45,10 +45,10 @@ class OpenVinoEngine(Engine):
         self.info = info
         self._door = door
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def _run(self, mel: CheckedMel) -> np.ndarray:
         return self._run_until(mel, threading.Event())
 
-    def run_many(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
         """See `Engine.run_many`; with hint=throughput several at once."""
         shapes = self._shapes
         if shapes is None or shapes.concurrency == 1 or len(mels) < 2:
@@ -89,15 +89,13 @@ def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
         PrecisionUnavailable: the device executes another precision than the one asked for.
         CheckpointError: the file is damaged or unsafe.
     """
-    threads = usable_cores() if options.threads is None else options.threads
-    if threads < 1:
-        raise EngineError(f"threads={threads} must be at least 1")
     if options.execution_provider is not None:
         raise EngineError(
             f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime': name a device of OpenVINO "
             "with device="
         )
     openvino = import_openvino()
+    threads = options.thread_count
     device = _choose_device(options.device)
     hint = options.settings.get("hint", "latency")
     name, door, graph = _read(model, options)

@@ -13,6 +13,7 @@ import numpy as np
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import MEL, Activation, Generator, Layer
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import Model
 
 
@@ -77,7 +78,7 @@ class ReferenceEngine(Engine):
         self._generator = generator
         self.info = EngineInfo("reference", np.__version__, "float64", 1, "cpu")
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def _run(self, mel: CheckedMel) -> np.ndarray:
         return np.stack([generate(self._generator, item) for item in mel]).astype(np.float32)
 
 

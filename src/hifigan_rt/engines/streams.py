@@ -9,6 +9,7 @@ import numpy as np
 
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph
+from hifigan_rt.mel.check import CheckedMel
 
 STREAM_SEGMENT_FRAMES = 16
 """Streams are computed in short segments: a segment is latency."""
@@ -40,7 +41,7 @@ class EngineStream(ABC):
         """Memory that this stream has for itself, beside the loaded model."""
 
     @abstractmethod
-    def push(self, mel: np.ndarray) -> np.ndarray:
+    def push(self, mel: CheckedMel) -> np.ndarray:
         """Take frames in.
 
         Args:
@@ -74,7 +75,7 @@ class OverlapStream(EngineStream):
     """
 
     def __init__(
-        self, run: Callable[[np.ndarray], np.ndarray], graph: Graph, segment_frames: int, least_frames: int = 1
+        self, run: Callable[[CheckedMel], np.ndarray], graph: Graph, segment_frames: int, least_frames: int = 1
     ) -> None:
         """Start a stream.
 
@@ -106,7 +107,7 @@ class OverlapStream(EngineStream):
     def state_bytes(self) -> int:
         return self._open().nbytes
 
-    def push(self, mel: np.ndarray) -> np.ndarray:
+    def push(self, mel: CheckedMel) -> np.ndarray:
         kept = self._open()
         if self._finished:
             raise EngineError("the stream is finished: reset it, or open a new one")
@@ -144,7 +145,7 @@ class OverlapStream(EngineStream):
             return np.empty(0, np.float32)
         window = np.ascontiguousarray(kept[:, : self._frames - self._first])
         start = self._first * self._graph.hop_length
-        audio = self._run(window[None])[0, self._samples - start : end - start]
+        audio = self._run(CheckedMel(window[None]))[0, self._samples - start : end - start]
         self._samples = end
         return audio
 

@@ -15,8 +15,8 @@ from hifigan_rt.engines.torch_module import TorchGenerator
 from hifigan_rt.engines.torch_settings import exact_float32, worker_threads
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import Model
-from hifigan_rt.system.machine import usable_cores
 
 EAGER, COMPILED = "eager", "compiled"
 
@@ -33,7 +33,7 @@ class TorchEngine(Engine):
         self._dtype = DTYPES[info.precision]
         self.info = info
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def _run(self, mel: CheckedMel) -> np.ndarray:
         module = self._module
         if module is None:  # closed by another thread since `run` looked
             raise EngineError("engine 'torch' was closed while it ran: load the model again")
@@ -64,9 +64,7 @@ def create(model: Model, options: EngineOptions) -> TorchEngine:
     """
     if model.generator is None:
         raise EngineError(f"engine 'torch' runs weights, and {model.name} is a converted file: name the checkpoint")
-    threads = usable_cores() if options.threads is None else options.threads
-    if not 1 <= threads <= 1024:
-        raise EngineError(f"threads={threads} must be from 1 to 1024")
+    threads = options.thread_count
     device = open_device("cpu" if options.device is None else options.device)
     check_precision(options.precision, device)
     mode = options.settings.get("mode", EAGER)
@@ -74,7 +72,7 @@ def create(model: Model, options: EngineOptions) -> TorchEngine:
     info = EngineInfo("torch", torch.__version__, options.precision, threads, str(device), mode)
     engine = TorchEngine(module, info, device)
     # What a device cannot do shows only when it is done.
-    engine.run(np.zeros((1, model.generator.graph.num_mels, 1), np.float32))
+    engine.run(CheckedMel(np.zeros((1, model.generator.graph.num_mels, 1), np.float32)))
     return TorchEngine(_compiled(module, device), info, device) if mode == COMPILED else engine
 
 

@@ -13,6 +13,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import ExportError
 from hifigan_rt.graph import Generator
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import Model
 
 VERIFICATION_FRAMES = 32
@@ -71,7 +72,7 @@ def verify_export(
     mel = rng.uniform(_QUIETEST, _LOUDEST, shape).astype(np.float32)
     engine = create_engine(engine_name, subject, options or EngineOptions())
     try:
-        audio = engine.run(mel)[0]
+        audio = engine.run(CheckedMel(mel))[0]
     finally:
         engine.close()
     del engine  # frees what it holds before the reference widens the weights to float64

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import NewType
 
 import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
+from hifigan_rt.graph import check_frames
 from hifigan_rt.mel.analysis import mel_filterbank
 
 _LN_10 = math.log(10)
@@ -36,7 +38,14 @@ _MINIMUM_VALUES = 1000
 _MINIMUM_FRAMES = 100
 
 
-def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None) -> np.ndarray:
+CheckedMel = NewType("CheckedMel", np.ndarray)
+"""A mel that `check_mel` let pass, or frames of it: float32, finite, of the model's bands, at most MAX_FRAMES frames.
+
+Engines and streams take nothing else, and check none of that again.
+"""
+
+
+def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None) -> CheckedMel:
     """Check a mel and convert it to what an engine takes.
 
     Args:
@@ -45,15 +54,18 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
         config: the model's mel settings; if given, `warn_if_other_convention` is called with them.
 
     Returns:
-        float32, C-contiguous, of the same shape.
+        float32, C-contiguous, of the same shape, from 1 to MAX_FRAMES frames.
 
     Raises:
         MelError: wrong shape, dtype or values; the text says what was found and what to do.
     """
     array = _as_floats(mel)
     _check_shape(array, num_mels)
-    with np.errstate(over="ignore"):
-        checked = np.ascontiguousarray(array, np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            checked = np.ascontiguousarray(array, np.float32)
+    except MemoryError as error:
+        raise MelError(f"the mel of shape {list(array.shape)} needs more memory than there is: split it") from error
     finite = np.isfinite(checked)
     if not finite.all():
         first = [int(i) for i in np.argwhere(~finite)[0]]
@@ -63,7 +75,7 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
         )
     if config is not None:
         warn_if_other_convention(checked, config)
-    return checked
+    return CheckedMel(checked)
 
 
 def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:
@@ -136,6 +148,7 @@ def _check_shape(array: np.ndarray, num_mels: int | None) -> None:
     if array.size == 0:
         what = "frames" if array.shape[-1] == 0 else "items"
         raise MelError(f"the mel has shape {shape}: it holds no {what}")
+    check_frames(array.shape[-1])
 
 
 def _loudest_ln(config: MelConfig) -> float:

@@ -19,7 +19,7 @@ from hifigan_rt.formats.checkpoint import read_tensors
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
-from hifigan_rt.mel.check import check_mel
+from hifigan_rt.mel.check import CheckedMel, check_mel
 from hifigan_rt.system.files import atomic_writer
 
 DEFAULT_MAX_FRAMES = 1 << 19
@@ -34,7 +34,7 @@ _NPY_PREFIX = struct.Struct("<6sBB")
 
 def read_mel_file(
     path: str | Path, num_mels: int, *, time_major: bool = False, max_frames: int = DEFAULT_MAX_FRAMES
-) -> np.ndarray:
+) -> CheckedMel:
     """Read one mel.
 
     Files of several arrays must have one named "mel".
@@ -97,7 +97,7 @@ def write_mel_file(path: str | Path, mel: np.ndarray) -> None:
         np.lib.format.write_array(file, np.ascontiguousarray(mel, np.float32), allow_pickle=False)
 
 
-def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int) -> np.ndarray:
+def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int) -> CheckedMel:
     shape = list(array.shape)
     if array.ndim == 3:
         if shape[0] != 1:

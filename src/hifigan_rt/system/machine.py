@@ -6,6 +6,7 @@ import ctypes
 import ipaddress
 import math
 import os
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +26,14 @@ def usable_cores() -> int:
     cores = len({_core_of(cpu) for cpu in allowed})
     quota = _cgroup_quota()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+@cache
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not tell."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def give_back_memory() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hifigan_rt.engines import REGISTRY, choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
 
@@ -47,7 +48,7 @@ class EngineCandidate:
         )
 
     def run(self, mel: np.ndarray) -> np.ndarray:
-        return self._engine.run(mel)
+        return self._engine.run(CheckedMel(mel))
 
     @property
     def compute_seconds(self) -> float | None:

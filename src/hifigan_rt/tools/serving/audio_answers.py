@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hifigan_rt.errors import AudioError
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import Context, Exchange, context_of, exchange_of, flag
 from hifigan_rt.tools.serving.encoders import FORMATS, StreamEncoder, encode_whole, encoded_rate, stream_encoder
 from hifigan_rt.tools.serving.failures import BadRequest, EngineFailed
@@ -106,7 +107,7 @@ def audio_response() -> dict[str, Any]:
 
 
 async def answer_audio(
-    request: Request, lease: ModelLease, mel: np.ndarray, wish: Wish, stages: Stages, headers: Mapping[str, str]
+    request: Request, lease: ModelLease, mel: CheckedMel, wish: Wish, stages: Stages, headers: Mapping[str, str]
 ) -> Response:
     """Compute a mel's audio and answer with it. The lease stays the caller's.
 
@@ -169,7 +170,7 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _whole(
-    request: Request, lease: ModelLease, mel: np.ndarray, wish: Wish, stages: Stages, facts: dict[str, str]
+    request: Request, lease: ModelLease, mel: CheckedMel, wish: Wish, stages: Stages, facts: dict[str, str]
 ) -> Response:
     context, exchange = context_of(request), exchange_of(request)
     deadline = exchange.started + context.settings.request_timeout_seconds
@@ -186,7 +187,7 @@ async def _whole(
 
 
 async def _streamed(
-    request: Request, lease: ModelLease, mel: np.ndarray, wish: Wish, stages: Stages, facts: dict[str, str]
+    request: Request, lease: ModelLease, mel: CheckedMel, wish: Wish, stages: Stages, facts: dict[str, str]
 ) -> Response:
     context, exchange = context_of(request), exchange_of(request)
     # No deadline: a client may well listen while it reads; one that does not read is found by the connection.

@@ -6,11 +6,11 @@ import asyncio
 import io
 from dataclasses import dataclass
 
-import numpy as np
 from starlette.requests import Request
 
 from hifigan_rt.audio import Recording, prepare, read_audio
 from hifigan_rt.errors import AudioError
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.audio_answers import while_connected
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.failures import AudioInvalid
@@ -25,7 +25,7 @@ _SHORT_BYTES = 2 << 20
 class AnalysedRecording:
     """A recording and its mel."""
 
-    mel: np.ndarray
+    mel: CheckedMel
     """float32 `[M, T]`, by the model's own settings."""
     sample_rate: int
     """Of the recording as it came, in Hz."""

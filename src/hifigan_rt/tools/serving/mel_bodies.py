@@ -15,6 +15,7 @@ import numpy as np
 from starlette.requests import Request
 
 from hifigan_rt.errors import MelError
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.failures import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
@@ -69,7 +70,7 @@ _PLAUSIBLE = 1e4
 """No log-mel of any convention, decibels included, has values beyond."""
 
 
-async def read_mel(request: Request, lease: ModelLease) -> np.ndarray:
+async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
     """Read the mel of a request for a model.
 
     Returns:
@@ -120,7 +121,7 @@ def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
     return int(request.headers.get("content-length", "0")) // (bytes_per_value * lease.num_mels)
 
 
-def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_seconds: float) -> np.ndarray:
+def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_seconds: float) -> CheckedMel:
     array = _array(body, kind, shape)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]

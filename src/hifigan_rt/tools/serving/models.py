@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hifigan_rt.errors import ConfigError, HifiganError, MelError
-from hifigan_rt.mel.check import check_mel, likely_other_convention
+from hifigan_rt.mel.check import CheckedMel, check_mel, likely_other_convention
 from hifigan_rt.system.machine import give_back_memory
 from hifigan_rt.tools.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -85,7 +85,7 @@ class ModelLease:
         """Audio seconds that so many frames give."""
         return frames * self.hop_length / self.sample_rate
 
-    def check_mel(self, mel: object) -> np.ndarray:
+    def check_mel(self, mel: object) -> CheckedMel:
         """Check one mel and convert it.
 
         Returns:
@@ -351,8 +351,8 @@ def _warm_up(vocoder: Vocoder, segments: Sequence[int]) -> None:
     """The first inference loads caches, and packs weights or compiles: no client shall wait for that."""
     if vocoder.num_mels is None:
         return
-    mel = np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32)
-    vocoder.engine.run(mel[None])
+    mel = CheckedMel(np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32))
+    vocoder.engine.run(CheckedMel(mel[None]))
     if vocoder.graph is None:
         return
     for segment_frames in segments:

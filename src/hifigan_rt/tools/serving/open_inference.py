@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.audio_answers import while_connected
 from hifigan_rt.tools.serving.context import Context, context_of, exchange_of
 from hifigan_rt.tools.serving.failures import BadRequest, EngineFailed, MelInvalid, ModelUnavailable, UnknownModel
@@ -180,7 +181,7 @@ def _only_ready(body: bytes) -> bool:
     return only_ready
 
 
-async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[np.ndarray], int]:
+async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[CheckedMel], int]:
     """What `_decoded` makes of the body, which is not kept."""
     context = context_of(request)
     body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
@@ -190,7 +191,7 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
 
 def _decoded(
     body: bytes, header_length: str | None, lease: ModelLease, settings: ServerSettings
-) -> tuple[TensorRequest, list[np.ndarray], int]:
+) -> tuple[TensorRequest, list[CheckedMel], int]:
     """The request, its mels [M, T_i], and T."""
     request = decode_request(
         body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=min(settings.max_json_bytes, settings.max_body_bytes)

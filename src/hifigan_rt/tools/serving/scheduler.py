@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from hifigan_rt.graph import MAX_FRAMES
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.dispatcher import Dispatcher
 from hifigan_rt.tools.serving.failures import BadRequest, MelInvalid, ServingError
 from hifigan_rt.tools.serving.models import ModelLease
@@ -60,7 +61,7 @@ class Scheduler:
             raise
 
     async def synthesize(
-        self, lease: ModelLease, mels: Sequence[np.ndarray], *, deadline: float | None = None
+        self, lease: ModelLease, mels: Sequence[CheckedMel], *, deadline: float | None = None
     ) -> list[np.ndarray]:
         """Compute whole mels; cancelling the call stops the computing.
 
@@ -95,7 +96,7 @@ class Scheduler:
         self._telemetry.computed(lease.name, work.busy_seconds)
         return audios
 
-    def stream_request(self, lease: ModelLease, mel: np.ndarray, *, deadline: float | None = None) -> AudioStream:
+    def stream_request(self, lease: ModelLease, mel: CheckedMel, *, deadline: float | None = None) -> AudioStream:
         """Begin to compute a mel whose audio leaves while it is computed.
 
         Args:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hifigan_rt.engines.streams import EngineStream
 from hifigan_rt.graph import Graph
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.failures import BadRequest, ServingError
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -90,7 +91,7 @@ class WholeWork(Work):
     def __init__(
         self,
         lease: ModelLease,
-        mels: Sequence[np.ndarray],
+        mels: Sequence[CheckedMel],
         settings: ServerSettings,
         now: float,
         deadline: float | None = None,
@@ -129,13 +130,13 @@ class WholeWork(Work):
         mel = self._mels[0]
         frames = mel.shape[1]
         if self._graph is None or self._block == frames:
-            self._audios.append(self._engine.run(mel[None])[0].astype(np.float32, copy=False))
+            self._audios.append(self._engine.run(CheckedMel(mel[None]))[0].astype(np.float32, copy=False))
             return
         if self._stream is None:
             self._stream = self._engine.stream(self._block_frames, self._graph)
             self._audios.append(np.empty(self._graph.output_length(frames), np.float32))
         end = self._frames + self._block
-        self._keep(self._stream.push(mel[:, self._frames : end]))
+        self._keep(self._stream.push(CheckedMel(mel[:, self._frames : end])))
         if end == frames:
             self._keep(self._stream.finish())
 
@@ -252,8 +253,8 @@ class StreamWork(Work):
         """Whether more frames may be pushed."""
         return self._frames.count < self._max_pending
 
-    def push(self, mel: np.ndarray, now: float) -> None:
-        """Take checked frames, float32 `[M, F]`."""
+    def push(self, mel: CheckedMel, now: float) -> None:
+        """Take frames `[M, F]`."""
         if not self.ready():
             self.waiting_since = now
         self._frames.put(mel, now)
@@ -285,7 +286,7 @@ class StreamWork(Work):
     def compute(self) -> None:
         if self._stream is None:
             self._stream = self.lease.vocoder.engine.stream(self._segment_frames, self._graph)
-        parts = [] if self._block is None else [self._stream.push(self._block)]
+        parts = [] if self._block is None else [self._stream.push(CheckedMel(self._block))]
         if self._is_last:
             parts.append(self._stream.finish())
         self._audio = np.concatenate(parts).astype(np.float32, copy=False)
