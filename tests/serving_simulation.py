@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from hifigan_rt.tools.serving.dispatcher import Dispatcher
-from hifigan_rt.tools.serving.failures import (
+from hifigan_rt.tools.serving.errors import (
     ServingError,
 )
 from hifigan_rt.tools.serving.models import ModelLease, ModelPool

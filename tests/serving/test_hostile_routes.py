@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.client import connect
 
 from golden.tiny import tiny_mel
-from hifigan_rt.tools.serving.failures import ServingError
+from hifigan_rt.tools.serving.errors import ServingError
 from running_server import Running, npy, running, wait_for
 
 NAMES = [

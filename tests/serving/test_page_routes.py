@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from hifigan_rt.tools.serving import page as page_module
+from hifigan_rt.tools.serving import static_page
 
 
 def test_the_policy_lets_nothing_else_in(client):
@@ -21,7 +21,7 @@ def test_the_policy_lets_nothing_else_in(client):
 def test_files_are_the_packages_own_and_asked_for_again(client):
     folder = files("hifigan_rt.tools.serving") / "page"
     names = {entry.name for entry in folder.iterdir()}
-    assert names == set(page_module._OWN)
+    assert names == set(static_page._OWN)
     asked = set(re.findall(r'(?:src|href)="page/([^"]+)"', client.get("/").text))
     assert asked | {"index.html"} == names | {"player.js", "spectrogram.js", "transport.js"}
     for name in asked:

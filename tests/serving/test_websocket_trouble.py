@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from golden.tiny import tiny_mel
 from hifigan_rt import Client
 from hifigan_rt.errors import RequestFailed
-from hifigan_rt.tools.serving.failures import ServingError
+from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.websocket import close_code
 from running_server import Running, running, wait_for
 from websocket_client import connected, failure, open_stream, ready, rest, send, streams, vanish

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.errors import EngineError
-from hifigan_rt.tools.serving.failures import (
+from hifigan_rt.tools.serving.errors import (
     BadRequest,
     DeadlineExceeded,
     EngineFailed,

@@ -11,7 +11,7 @@ import pytest
 
 from hifigan_rt.errors import ConfigError, ModelNotFound
 from hifigan_rt.model.resolve import Model
-from hifigan_rt.tools.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hifigan_rt.tools.serving.failures import BadRequest, PayloadTooLarge, ServingError
+from hifigan_rt.tools.serving.errors import BadRequest, PayloadTooLarge, ServingError
 from hifigan_rt.tools.serving.open_inference_tensors import (
     TensorRequest,
     TensorSpec,
     check_json_output,
     decode_request,
-    encode_answer,
+    encode_response,
 )
 
 SPECS = (TensorSpec("mel", "FP32", 3, "[B, M, T]"), TensorSpec("lengths", "INT64", 1, "[B]", optional=True))
@@ -284,7 +284,7 @@ def test_any_mutation_is_taken_or_refused():
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 9)), elements=FINITE), st.booleans())
 def test_answers_hold_the_values_exactly(values, binary):
     request = TensorRequest("an id", {}, {"audio": binary})
-    answer = encode_answer("tiny", "1", request, "audio", values)
+    answer = encode_response("tiny", "1", request, "audio", values)
     text = b"".join(answer.parts)[: answer.header_length]
     content = json.loads(text)
     assert {key: content[key] for key in ("model_name", "model_version", "id")} == {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hifigan_rt.tools.serving.failures import QueueFull
+from hifigan_rt.tools.serving.errors import QueueFull
 from hifigan_rt.tools.serving.patience import CALM_SECONDS
 from serving_models import SECONDS_PER_FRAME
 from serving_simulation import Simulation

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hifigan_rt.tools.serving.failures import (
+from hifigan_rt.tools.serving.errors import (
     BadRequest,
     DeadlineExceeded,
     MelInvalid,

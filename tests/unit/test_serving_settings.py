@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hifigan_rt.errors import AudioError, ConfigError, EngineError, MelError
-from hifigan_rt.tools.serving.failures import QueueFull, as_serving_error
+from hifigan_rt.tools.serving.errors import QueueFull, as_serving_error
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 

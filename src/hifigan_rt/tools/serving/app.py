@@ -1,9 +1,4 @@
-"""The ASGI application: routes, what stands before them, and the start and end of what they share.
-
-Modules with routes export `routes(context) -> list[BaseRoute]` and `describe() -> PathItems` for the OpenAPI document;
-handlers get at the server's parts with `context_of`
-and `exchange_of` of `hifigan_rt.tools.serving.context`, and raise `ServingError`, which becomes the answer.
-"""
+"""ASGI application: routes, what stands before them, and the start and end of what they share."""
 
 from __future__ import annotations
 
@@ -16,21 +11,40 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
-from hifigan_rt.tools.serving import copy_synthesis, health, model_routes, open_inference, page, synthesize, websocket
-from hifigan_rt.tools.serving.audio_answers import AUDIO_HEADERS
-from hifigan_rt.tools.serving.context import Context, exchange_of
-from hifigan_rt.tools.serving.error_answers import error_answer, from_router
-from hifigan_rt.tools.serving.middleware import Gate, Recorder
+from hifigan_rt.tools.serving import (
+    copy_synthesis,
+    health,
+    model_routes,
+    open_inference,
+    open_inference_infer,
+    static_page,
+    synthesize,
+    websocket,
+)
+from hifigan_rt.tools.serving.access import AccessControl
+from hifigan_rt.tools.serving.audio_responses import AUDIO_HEADERS
+from hifigan_rt.tools.serving.context import Context, record_of
+from hifigan_rt.tools.serving.error_responses import error_response, from_router
 from hifigan_rt.tools.serving.models import ModelPool
-from hifigan_rt.tools.serving.openapi import document_route
+from hifigan_rt.tools.serving.openapi import document_endpoint
+from hifigan_rt.tools.serving.request_log import RequestLog
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
 
 EXPOSED_HEADERS = (*AUDIO_HEADERS, "X-Request-Id", "Retry-After", "Server-Timing")
-"""What a page of another origin may read, if --cors-origin lets it in."""
+"""Headers that a page of another origin may read, if --cors-origin lets it in."""
+
+_ENDPOINTS = (
+    *synthesize.ENDPOINTS,
+    *copy_synthesis.ENDPOINTS,
+    *model_routes.ENDPOINTS,
+    *open_inference.ENDPOINTS,
+    *open_inference_infer.ENDPOINTS,
+    *health.ENDPOINTS,
+    *static_page.ENDPOINTS,
+)
 
 
 def make_app(
@@ -44,8 +58,8 @@ def make_app(
 
     Args:
         settings: limits, token and origins.
-        sources: what loads each model, by the name that clients use.
-        default: the model of requests that name none; the first by default.
+        sources: function that loads each model, by the name that clients use.
+        default: model of requests that name none; the first by default.
         preload: models that are loaded before the first request is taken; None loads all of them, the others are loaded
             when they are first asked for.
 
@@ -64,12 +78,17 @@ def make_app(
         finally:
             await context.close()
 
-    middleware = [Middleware(Recorder, context=context), Middleware(Gate, context=context)]
+    with_token = settings.bearer_token is not None
+    endpoints = (*_ENDPOINTS, document_endpoint(_ENDPOINTS, with_token=with_token))
+    middleware = [
+        Middleware(RequestLog, context=context, endpoints=endpoints),
+        Middleware(AccessControl, context=context, endpoints=endpoints),
+    ]
     if settings.cors_origins:
         # Outermost, so that answers of the others get its headers, and preflights need no token.
         middleware.insert(0, _cors(settings.cors_origins))
     app = Starlette(
-        routes=_routes(context),
+        routes=[*(endpoint.route() for endpoint in endpoints), websocket.ROUTE],
         middleware=middleware,
         exception_handlers={HTTPException: _not_routed},
         lifespan=lifespan,
@@ -77,15 +96,6 @@ def make_app(
     app.router.redirect_slashes = False
     app.state.context = context
     return app
-
-
-def _routes(context: Context) -> list[BaseRoute]:
-    rooms = (synthesize, copy_synthesis, model_routes, open_inference, health, page)
-    routes = [route for room in rooms for route in room.routes(context)]
-    with_token = context.settings.bearer_token is not None
-    # OpenAPI has no words for a WebSocket; docs/serving.md describes it.
-    routes += websocket.routes(context)
-    return [*routes, document_route([room.describe() for room in rooms], with_token=with_token)]
 
 
 def _cors(origins: Sequence[str]) -> Middleware:
@@ -101,9 +111,9 @@ def _cors(origins: Sequence[str]) -> Middleware:
 
 async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    exchange = exchange_of(request)
+    record = record_of(request)
     failure = from_router(error, request.scope)
-    exchange.code = failure.code
-    answer = error_answer(failure, request.scope, exchange.request_id)
-    answer.headers.update(error.headers or {})
-    return answer
+    record.code = failure.code
+    response = error_response(failure, request.scope, record.request_id)
+    response.headers.update(error.headers or {})
+    return response

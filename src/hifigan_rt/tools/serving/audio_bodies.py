@@ -11,11 +11,10 @@ from starlette.requests import Request
 from hifigan_rt.audio import Recording, prepare, read_audio
 from hifigan_rt.errors import AudioError
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.tools.serving.audio_answers import while_connected
 from hifigan_rt.tools.serving.context import context_of
-from hifigan_rt.tools.serving.failures import AudioInvalid
+from hifigan_rt.tools.serving.errors import AudioInvalid
 from hifigan_rt.tools.serving.models import ModelLease
-from hifigan_rt.tools.serving.request_bodies import read_body
+from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 
 _SHORT_BYTES = 2 << 20
 """A wav of 48 s; longer ones wait for each other."""

@@ -17,7 +17,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from hifigan_rt.tools.serving.failures import BadRequest, HeadersTooLarge, ServingError
+from hifigan_rt.tools.serving.errors import BadRequest, HeadersTooLarge, ServingError
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 logger = logging.getLogger(__name__)

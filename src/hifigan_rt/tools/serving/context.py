@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
-from hifigan_rt.tools.serving.failures import BadRequest, QueueFull
+from hifigan_rt.tools.serving.errors import BadRequest, QueueFull
 from hifigan_rt.tools.serving.models import ModelPool
+from hifigan_rt.tools.serving.routes import Parameter, query_names
 from hifigan_rt.tools.serving.scheduler import Scheduler
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 
 MAX_ALL_BODIES_FACTOR = 8
-"""All bodies that are held at one time may have so many times `max_body_bytes`."""
+"""Most bytes of all bodies that are held at one time, in `max_body_bytes`."""
 
 _LONG_RECORDINGS_AT_ONCE = 2
 
 
 @dataclass
-class Exchange:
-    """One request and its answer: what the log tells of it. Never holds mels or audio."""
+class RequestRecord:
+    """What the log tells of one request and its response. Never holds mels or audio."""
 
     request_id: str
     """The client's X-Request-Id if it is sane, else a random one."""
     started: float = field(default_factory=time.monotonic)
-    """When its headers had come, on the monotonic clock."""
+    """Time when its headers had come, on the monotonic clock."""
     model: str = ""
-    """The name of a model that this server has; set as soon as it is leased."""
+    """Name of a model that this server has; set as soon as the model is leased."""
     status: int | None = None
-    """Of the answer, once it has begun."""
+    """Status of the response, once it has begun."""
     code: str | None = None
-    """Of the failure, if there was one."""
+    """Code of the failure, if there was one."""
     sent_bytes: int = 0
-    """Of the answer's body, so far."""
+    """Bytes of the response's body that were sent so far."""
     held_bytes: int = 0
-    """Of the request's body."""
+    """Bytes of the request's body that are held in memory."""
     facts: dict[str, str | int | float] = field(default_factory=dict)
-    """More for the log: frames, audio seconds, clipped samples."""
+    """Further entries of the log line: frames, audio seconds, clipped samples."""
 
 
 class Context:
@@ -52,17 +53,18 @@ class Context:
         self.telemetry = telemetry
         self.models = models
         self.draining = False
-        """The server is shutting down: what has begun goes on, nothing else begins."""
+        """Whether the server shuts down: what has begun goes on, nothing else begins."""
         self.active = 0
-        """Requests and WebSockets that are being answered, those for health not counted."""
+        """Number of requests and WebSockets that are being answered, those for health not counted."""
         self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
-        """Analyses them; elsewhere they would keep short requests from a thread, and take much memory together."""
+        """Threads that analyse long recordings: in the common pool these would keep short requests from a thread, and
+        take much memory together."""
         self._scheduler: Scheduler | None = None
         self._held_bytes = 0
 
     @property
     def scheduler(self) -> Scheduler:
-        """Runs while the application does."""
+        """The scheduler, which runs while the application does."""
         assert self._scheduler is not None, "the application was not started"  # noqa: S101 - no client can cause it
         return self._scheduler
 
@@ -78,8 +80,8 @@ class Context:
         await self.models.close()
         self.long_recordings.shutdown(wait=False, cancel_futures=True)
 
-    def hold(self, exchange: Exchange, body_bytes: int) -> None:
-        """Make room for so many more bytes of a request's body.
+    def reserve_body(self, record: RequestRecord, body_bytes: int) -> None:
+        """Count so many more bytes of a request's body, until `release_body`.
 
         Raises:
             QueueFull: the bodies of all requests together would take too much memory.
@@ -88,30 +90,35 @@ class Context:
             self.telemetry.rejected(QueueFull.code)
             raise QueueFull("the server holds as many request bodies as it may: try again later", 1.0)
         self._held_bytes += body_bytes
-        exchange.held_bytes += body_bytes
+        record.held_bytes += body_bytes
 
-    def let_go(self, exchange: Exchange) -> None:
-        """A request has been answered."""
-        self._held_bytes -= exchange.held_bytes
-        exchange.held_bytes = 0
+    def release_body(self, record: RequestRecord) -> None:
+        """Forget the bytes of a request that has been answered."""
+        self._held_bytes -= record.held_bytes
+        record.held_bytes = 0
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """The context of the application that a request or WebSocket came to."""
+    """Find the context of the application that a request or WebSocket came to."""
     return cast("Context", connection.app.state.context)
 
 
-def exchange_of(connection: HTTPConnection) -> Exchange:
-    """The record of a request or WebSocket."""
-    return cast("Exchange", connection.scope["hifigan.exchange"])
+def record_of(connection: HTTPConnection) -> RequestRecord:
+    """Find the record of a request or WebSocket."""
+    return cast("RequestRecord", connection.scope["hifigan.record"])
 
 
-def query_of(connection: HTTPConnection, known: frozenset[str]) -> dict[str, str]:
-    """The query's parameters, each at most once.
+def query_of(connection: HTTPConnection, parameters: Iterable[Parameter]) -> dict[str, str]:
+    """Read the query's parameters, each at most once.
+
+    Args:
+        connection: the request.
+        parameters: those that its route takes.
 
     Raises:
         BadRequest: one is unknown, or given twice.
     """
+    known = query_names(parameters)
     query: dict[str, str] = {}
     for name, value in connection.query_params.multi_items():
         if name not in known:
@@ -123,7 +130,7 @@ def query_of(connection: HTTPConnection, known: frozenset[str]) -> dict[str, str
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A parameter that is 1 or 0, or true or false; 0 if it is not there.
+    """Read a parameter that is 1 or 0, or true or false; 0 if it is not there.
 
     Raises:
         BadRequest: it is something else.

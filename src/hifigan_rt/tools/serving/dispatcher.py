@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from hifigan_rt.tools.serving.failures import (
+from hifigan_rt.tools.serving.errors import (
     DeadlineExceeded,
     InternalFailure,
     QueueFull,

@@ -16,12 +16,13 @@ import numpy as np
 
 from hifigan_rt.audio import resample, to_pcm16, write_audio
 from hifigan_rt.audio.encoding import MAX_WAV_BYTES
-from hifigan_rt.errors import AudioError, OutputError
+from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.serving.errors import EngineFailed
 
 OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 
 OPUS_PAGE_LATENCY_MS = 50.0
-"""A page of a streamed Ogg is sent when it holds so much audio; libsndfile's default keeps a second back."""
+"""Audio in one page of a streamed Ogg, which is sent when it is full; libsndfile's default keeps a second back."""
 
 # libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS, which soundfile does not name.
 _SET_OGG_PAGE_LATENCY_MS = 0x1302
@@ -32,12 +33,12 @@ _WAV_HEADER_BYTES = 44
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """A format that audio is sent in."""
+    """Format that audio is sent in."""
 
     name: str
-    """As requests name it."""
+    """Name in requests."""
     media_type: str
-    """Of the answer; `{rate}` stands for the sample rate in Hz."""
+    """Content-Type of the response; `{rate}` stands for the sample rate in Hz."""
     description: str
 
 
@@ -63,13 +64,23 @@ class EncodedAudio:
 
     content: bytes
     sample_rate: int
-    """Of what a decoder gives, in Hz."""
+    """Sample rate of what a decoder gives, in Hz."""
     clipped: int
-    """Samples beyond the range of 16 bits."""
+    """Number of samples beyond the range of 16 bits."""
+
+
+def check_audio(audio: np.ndarray) -> None:
+    """Check that an engine gave numbers.
+
+    Raises:
+        EngineFailed: some are NaN or infinite.
+    """
+    if not np.isfinite(audio).all():
+        raise EngineFailed("the model gave values that are no audio: the server's log tells why")
 
 
 def encoded_rate(name: str, sample_rate: int) -> int:
-    """The sample rate in Hz that audio of `sample_rate` has in the format of that name."""
+    """Tell the sample rate in Hz that audio of `sample_rate` has in the format of that name."""
     return sample_rate if name != "opus" else next((r for r in OPUS_RATES_HZ if r >= sample_rate), OPUS_RATES_HZ[-1])
 
 
@@ -82,9 +93,10 @@ def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio
         sample_rate: in Hz.
 
     Raises:
-        AudioError: the audio is not finite.
+        EngineFailed: the audio is not finite.
         OutputError: it does not fit into the format.
     """
+    check_audio(audio)
     if name in ("wav", "flac"):
         buffer = io.BytesIO()
         clipped = write_audio(buffer, audio, sample_rate, "pcm16", "wav" if name == "wav" else "flac")
@@ -103,22 +115,31 @@ class StreamEncoder(ABC):
 
     def __init__(self, sample_rate: int, samples: int | None = None) -> None:
         self.sample_rate = sample_rate
-        """Of what a decoder gives, in Hz."""
+        """Sample rate of what a decoder gives, in Hz."""
         self.samples = samples
-        """How many there will be, if that is known at the start."""
+        """Length of the signal in samples, if that is known at the start."""
         self.clipped = 0
-        """Samples so far that were beyond the range of 16 bits."""
+        """Number of samples so far that were beyond the range of 16 bits."""
 
     def start(self) -> bytes:
-        """What precedes the audio."""
+        """Give the bytes that precede the audio."""
         return b""
 
-    @abstractmethod
     def encode(self, audio: np.ndarray) -> bytes:
-        """Encode more audio, float32 `[n]`; what comes out may be of earlier pieces, or nothing yet."""
+        """Encode more audio, float32 `[n]`; what comes out may be of earlier pieces, or nothing yet.
+
+        Raises:
+            EngineFailed: the audio is not finite.
+        """
+        check_audio(audio)
+        return self._encode(audio)
+
+    @abstractmethod
+    def _encode(self, audio: np.ndarray) -> bytes:
+        """Encode more audio, which is finite."""
 
     def finish(self) -> bytes:
-        """What is left."""
+        """Give the bytes that are left."""
         return b""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to free
@@ -126,16 +147,14 @@ class StreamEncoder(ABC):
 
 
 class _Pcm16(StreamEncoder):
-    def encode(self, audio: np.ndarray) -> bytes:
+    def _encode(self, audio: np.ndarray) -> bytes:
         samples, clipped = to_pcm16(audio)
         self.clipped += clipped
         return samples.astype("<i2", copy=False).tobytes()
 
 
 class _Float32(StreamEncoder):
-    def encode(self, audio: np.ndarray) -> bytes:
-        if not np.isfinite(audio).all():
-            raise AudioError("the audio holds values that are NaN or infinite: nothing of this piece was sent")
+    def _encode(self, audio: np.ndarray) -> bytes:
         return audio.astype("<f4", copy=False).tobytes()
 
 
@@ -152,7 +171,7 @@ class _Wav(_Pcm16):
 
 
 class _Sink:
-    """Where libsndfile writes to: what is appended can be taken at once."""
+    """File that libsndfile writes to; what is appended can be taken at once."""
 
     def __init__(self) -> None:
         self._position = 0
@@ -176,10 +195,10 @@ class _Sink:
         return self._position
 
     def flush(self) -> None:
-        """There is nothing between here and the network."""
+        """Do nothing: nothing is buffered between here and the network."""
 
     def take(self) -> bytes:
-        """What was appended since the last time."""
+        """Take what was appended since the last time."""
         content = bytes(self._new)
         self._new.clear()
         return content
@@ -192,7 +211,7 @@ class _Flac(StreamEncoder):
         self._file = _open(self._sink, sample_rate, "FLAC", "PCM_16")
         self._header_due = True
 
-    def encode(self, audio: np.ndarray) -> bytes:
+    def _encode(self, audio: np.ndarray) -> bytes:
         samples, clipped = to_pcm16(audio)
         self.clipped += clipped
         self._file.write(samples)
@@ -228,7 +247,7 @@ class _Opus(StreamEncoder):
         self._file = _open(self._sink, rate, "OGG", "OPUS")
         _flush_pages_after(self._file, OPUS_PAGE_LATENCY_MS)
 
-    def encode(self, audio: np.ndarray) -> bytes:
+    def _encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
         self._write(np.clip(audio, -1, 1), last=False)
         return self._sink.take()
@@ -248,12 +267,12 @@ class _Opus(StreamEncoder):
 
 
 def stream_encoder(name: str, sample_rate: int, samples: int | None = None) -> StreamEncoder:
-    """An encoder for a signal that is sent while it is computed.
+    """Make an encoder for a signal that is sent while it is computed.
 
     Args:
         name: a key of `FORMATS`.
         sample_rate: in Hz.
-        samples: how many there will be, for the header of a wav or flac; None if nobody knows yet.
+        samples: length of the signal, for the header of a wav or flac; None if it is not known yet.
 
     Raises:
         OutputError: the format does not hold that sample rate.

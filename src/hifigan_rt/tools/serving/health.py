@@ -4,40 +4,13 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from hifigan_rt.tools.serving.context import Context, context_of
-from hifigan_rt.tools.serving.openapi_parts import PathItems, answer, json_content, operation
-
-
-def routes(_: Context) -> list[BaseRoute]:
-    """The three of them."""
-    return [
-        Route("/healthz", healthz, methods=["GET"]),
-        Route("/readyz", readyz, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-    ]
-
-
-def describe() -> PathItems:
-    """For the OpenAPI document."""
-    alive = {"status": {"type": "string"}}
-    status = {"type": "object", "required": ["status"], "properties": alive}
-    models = {"type": "object", "additionalProperties": {"type": "string"}}
-    readiness = json_content(status | {"properties": alive | {"models": models}})
-    ready = {"200": answer("new requests are taken", readiness), "503": answer("they are not", readiness)}
-    text = {"text/plain": {"schema": {"type": "string"}}}
-    return {
-        "/healthz": {
-            "get": operation("healthz", "Is it alive?", {"200": answer("yes", json_content(status))}, token=False)
-        },
-        "/readyz": {"get": operation("readyz", "Does it take requests?", ready, token=False)},
-        "/metrics": {"get": operation("metrics", "Prometheus metrics", {"200": answer("text format", text)})},
-    }
+from hifigan_rt.tools.serving.routes import Endpoint, json_content, object_schema, response
 
 
 def is_ready(context: Context) -> bool:
-    """Whether new requests are taken: it is not shutting down, and no model failed to load.
+    """Tell whether new requests are taken: the server is not shutting down, and no model failed to load.
 
     Models that are loaded at the start are there before any request is taken; the others are loaded by the first
     request for them, which would never come if they counted as missing.
@@ -46,12 +19,12 @@ def is_ready(context: Context) -> bool:
 
 
 async def healthz(_: Request) -> Response:
-    """The process is alive and its event loop turns."""
+    """Answer that the process is alive and its event loop turns."""
     return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
 async def readyz(request: Request) -> Response:
-    """Whether to send requests here; says of each model how it is."""
+    """Tell whether to send requests here, and the state of each model."""
     context = context_of(request)
     ready = is_ready(context)
     content = {
@@ -62,6 +35,29 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """What Prometheus scrapes."""
+    """Give Prometheus what it scrapes."""
     telemetry = context_of(request).telemetry
     return Response(telemetry.exposition(), headers={"Content-Type": telemetry.content_type})
+
+
+_STATUS = {"status": {"type": "string"}}
+_MODELS = {"models": {"type": "object", "additionalProperties": {"type": "string"}}}
+_READINESS = json_content(object_schema(_STATUS, _MODELS))
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/healthz", healthz, "healthz", "Is it alive?",
+        {"200": response("yes", json_content(object_schema(_STATUS)))},
+        token=False, health=True,
+    ),
+    Endpoint(
+        "GET", "/readyz", readyz, "readyz", "Does it take requests?",
+        {"200": response("new requests are taken", _READINESS), "503": response("they are not", _READINESS)},
+        token=False, health=True,
+    ),
+    Endpoint(
+        "GET", "/metrics", metrics, "metrics", "Prometheus metrics",
+        {"200": response("text format", {"text/plain": {"schema": {"type": "string"}}})},
+        health=True,
+    ),
+)  # fmt: skip

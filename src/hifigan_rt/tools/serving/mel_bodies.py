@@ -18,9 +18,10 @@ from hifigan_rt.errors import MelError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
 from hifigan_rt.tools.serving.context import context_of
-from hifigan_rt.tools.serving.failures import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
+from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, read_body
+from hifigan_rt.tools.serving.routes import Parameter
 
 JSON_TYPE = "application/json"
 NPY_TYPES = ("application/x-npy", "application/npy")
@@ -28,7 +29,7 @@ BARE_TYPE = "application/octet-stream"
 SHAPE_HEADER = "X-Mel-Shape"
 
 _CURL_TYPE = "application/x-www-form-urlencoded"
-"""What curl says of any file, unless it is told: as good as nothing said."""
+"""Content-Type that curl gives any file unless it is told otherwise; it says nothing about the body."""
 
 MEL_BODY: Mapping[str, Any] = {
     "required": True,
@@ -53,21 +54,21 @@ MEL_BODY: Mapping[str, Any] = {
         },
     },
 }
-"""The request body for the OpenAPI document."""
+"""Request body object of OpenAPI for a mel."""
 
-SHAPE_PARAMETER: Mapping[str, Any] = {
-    "name": SHAPE_HEADER,
-    "in": "header",
-    "description": "M,T of bare float32; not needed for .npy and JSON",
-    "schema": {"type": "string", "pattern": r"^ *\d{1,9} *, *\d{1,9} *$"},
-    "example": "80,430",
-}
+SHAPE_PARAMETER = Parameter(
+    SHAPE_HEADER,
+    "header",
+    {"type": "string", "pattern": r"^ *\d{1,9} *, *\d{1,9} *$"},
+    "M,T of bare float32; not needed for .npy and JSON",
+    "80,430",
+)
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_NPY_WIDTH = 8
 _SHAPE = re.compile(r" *(\d{1,9}) *, *(\d{1,9}) *")
 _PLAUSIBLE = 1e4
-"""No log-mel of any convention, decibels included, has values beyond."""
+"""Bound of the values of log-mels of any convention, decibels included."""
 
 
 async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:

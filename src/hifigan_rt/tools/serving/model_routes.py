@@ -1,63 +1,18 @@
-"""`GET /v1/models` and `POST /v1/models/{name}/reload`."""
+"""`/v1/models`: what the server has, and a reload of it."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
-from hifigan_rt.tools.serving.context import Context, context_of, exchange_of
-from hifigan_rt.tools.serving.middleware import check_operator
+from hifigan_rt.tools.serving.access import check_operator
+from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.models import ModelStatus
-from hifigan_rt.tools.serving.openapi_parts import PathItems, answer, json_content, operation
-
-_OPTIONAL_TEXT = {"type": ["string", "null"]}
-_OPTIONAL_NUMBER = {"type": ["integer", "null"], "description": "null until the model is loaded"}
-_MODEL = {
-    "type": "object",
-    "required": ["name", "state", "engine", "precision", "sample_rate", "hop_length", "num_mels", "loads"],
-    "additionalProperties": False,
-    "properties": {
-        "name": {"type": "string"},
-        "state": {"type": "string", "enum": ["unloaded", "loading", "ready", "failed"]},
-        "engine": _OPTIONAL_TEXT,
-        "precision": _OPTIONAL_TEXT,
-        "sample_rate": _OPTIONAL_NUMBER,
-        "hop_length": _OPTIONAL_NUMBER,
-        "num_mels": _OPTIONAL_NUMBER,
-        "loads": {"type": "integer", "description": "how often it was loaded"},
-    },
-}
-
-
-def routes(_: Context) -> list[BaseRoute]:
-    """Both."""
-    return [
-        Route("/v1/models", list_models, methods=["GET"]),
-        Route("/v1/models/{name}", one_model, methods=["GET"]),
-        Route("/v1/models/{name}/reload", reload_model, methods=["POST"]),
-    ]
-
-
-def describe() -> PathItems:
-    """For the OpenAPI document."""
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    models = {"default": {"type": "string"}, "models": {"type": "array", "items": _MODEL}}
-    listed = {"type": "object", "required": list(models), "properties": models}
-    one = {"200": answer("the model", json_content(_MODEL))}
-    return {
-        "/v1/models": {"get": operation("models", "All models", {"200": answer("models", json_content(listed))})},
-        "/v1/models/{name}": {"get": operation("model", "One model", one, parameters=[name])},
-        "/v1/models/{name}/reload": {
-            "post": operation(
-                "reload", "Load a model anew; for holders of the token, else from loopback", one, parameters=[name]
-            )
-        },
-    }
+from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
 
 
 async def list_models(request: Request) -> Response:
-    """All models, the default one first named."""
+    """List all models, and name the default one."""
     models = context_of(request).models
     return JSONResponse(
         {"default": models.default, "models": [_described(status) for status in models.statuses()]},
@@ -66,7 +21,7 @@ async def list_models(request: Request) -> Response:
 
 
 async def one_model(request: Request) -> Response:
-    """How one model is."""
+    """Tell the state of one model."""
     status = context_of(request).models.status(request.path_params["name"])
     return JSONResponse(_described(status), headers={"Cache-Control": "no-store"})
 
@@ -77,20 +32,43 @@ async def reload_model(request: Request) -> Response:
     check_operator(request.scope, context)
     name = request.path_params["name"]
     status = context.models.status(name)
-    exchange_of(request).model = status.name
+    record_of(request).model = status.name
     await context.models.reload(name)
     return JSONResponse(_described(context.models.status(name)), headers={"Cache-Control": "no-store"})
 
 
 def _described(status: ModelStatus) -> dict[str, str | int | None]:
-    """What clients may know; why a load failed may name files, and stays in the log."""
-    return {
-        "name": status.name,
-        "state": status.state,
-        "engine": status.engine,
-        "precision": status.precision,
-        "sample_rate": status.sample_rate,
-        "hop_length": status.hop_length,
-        "num_mels": status.num_mels,
-        "loads": status.loads,
+    """Leave out why a load failed: it may name files, and stays in the log."""
+    return {name: getattr(status, name) for name in _MODEL["properties"]}
+
+
+_OPTIONAL_TEXT = {"type": ["string", "null"]}
+_OPTIONAL_NUMBER = {"type": ["integer", "null"], "description": "null until the model is loaded"}
+_MODEL = object_schema(
+    {
+        "name": {"type": "string"},
+        "state": {"type": "string", "enum": ["unloaded", "loading", "ready", "failed"]},
+        "engine": _OPTIONAL_TEXT,
+        "precision": _OPTIONAL_TEXT,
+        "sample_rate": _OPTIONAL_NUMBER,
+        "hop_length": _OPTIONAL_NUMBER,
+        "num_mels": _OPTIONAL_NUMBER,
+        "loads": {"type": "integer", "description": "how often it was loaded"},
     }
+) | {"additionalProperties": False}
+"""Schema of one model; its keys are the fields of `ModelStatus` that clients may know."""
+_ALL_MODELS = object_schema({"default": {"type": "string"}, "models": {"type": "array", "items": _MODEL}})
+_ONE_MODEL = {"200": response("the model", json_content(_MODEL))}
+_NAME = Parameter("name", "path", {"type": "string", "minLength": 1})
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/v1/models", list_models, "models", "All models",
+        {"200": response("models", json_content(_ALL_MODELS))},
+    ),
+    Endpoint("GET", "/v1/models/{name}", one_model, "model", "One model", _ONE_MODEL, (_NAME,)),
+    Endpoint(
+        "POST", "/v1/models/{name}/reload", reload_model, "reload",
+        "Load a model anew; for holders of the token, else from loopback", _ONE_MODEL, (_NAME,),
+    ),
+)  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 from hifigan_rt.errors import ConfigError, HifiganError, MelError
 from hifigan_rt.mel.check import CheckedMel, check_mel, likely_other_convention
 from hifigan_rt.system.machine import give_back_memory
-from hifigan_rt.tools.serving.failures import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.tools.serving.failures import BadRequest, PayloadTooLarge
+from hifigan_rt.tools.serving.errors import BadRequest, PayloadTooLarge
 
 _DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 _MAX_RANK = 8
@@ -86,7 +86,7 @@ def decode_request(
 
 
 @dataclass(frozen=True)
-class TensorAnswer:
+class TensorResponse:
     """An encoded inference response."""
 
     parts: tuple[bytes | memoryview, ...]
@@ -109,7 +109,7 @@ def check_json_output(samples: int, max_json_bytes: int) -> None:
         )
 
 
-def encode_answer(model: str, version: str, request: TensorRequest, name: str, values: np.ndarray) -> TensorAnswer:
+def encode_response(model: str, version: str, request: TensorRequest, name: str, values: np.ndarray) -> TensorResponse:
     """Encode the answer to a request.
 
     Args:
@@ -134,7 +134,7 @@ def encode_answer(model: str, version: str, request: TensorRequest, name: str, v
         outputs.append(described)
     answer["outputs"] = outputs
     text = json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
-    return TensorAnswer((text, *raw), len(text) if raw else None)
+    return TensorResponse((text, *raw), len(text) if raw else None)
 
 
 def _json_length(header_length: str | None, body_bytes: int) -> int:

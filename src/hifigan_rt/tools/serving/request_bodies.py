@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
-from hifigan_rt.tools.serving.context import context_of, exchange_of
-from hifigan_rt.tools.serving.failures import (
+from hifigan_rt.tools.serving.context import context_of, record_of
+from hifigan_rt.tools.serving.errors import (
     BadRequest,
     LengthRequired,
     PayloadTooLarge,
@@ -23,7 +24,8 @@ T = TypeVar("T")
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 _QUICK_BYTES = 128 << 10
-"""To decode so much, JSON even, takes 3 ms at most; a thread may have to wait longer for a core on a busy machine."""
+"""Largest body that is decoded at once: that takes 3 ms at most, even of JSON, and on a busy machine a thread may have
+to wait longer for a core."""
 
 
 async def read_body(
@@ -45,7 +47,7 @@ async def read_body(
         QueueFull: all bodies together would take too much memory.
         starlette.requests.ClientDisconnect: the client went before its end.
     """
-    context, exchange = context_of(request), exchange_of(request)
+    context, record = context_of(request), record_of(request)
     most = context.settings.max_body_bytes if max_bytes is None else max_bytes
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", *_WINDOW_BITS):
@@ -66,23 +68,48 @@ async def read_body(
                 size += len(chunk)
                 if size > most:
                     raise _too_large(size, most)
-                context.hold(exchange, len(chunk))
+                context.reserve_body(record, len(chunk))
                 chunks.append(chunk)
     except TimeoutError as error:
         raise RequestTimeout(
             f"{size} bytes of the body came within {seconds:g} s, and no end: send it faster"
         ) from error
-    exchange.facts["body_bytes"] = size
+    record.facts["body_bytes"] = size
     body = b"".join(chunks)
     if encoding in _WINDOW_BITS:
         body = await asyncio.to_thread(_unpack, body, encoding, most)
-        context.hold(exchange, len(body))
+        context.reserve_body(record, len(body))
     return body
 
 
 async def decoded(decode: Callable[[], T], size: int) -> T:
     """Decode `size` bytes, in a thread unless that is quick."""
     return decode() if size <= _QUICK_BYTES else await asyncio.to_thread(decode)
+
+
+async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
+    """Await work for a request whose body has been read, and cancel it when the client goes.
+
+    Raises:
+        ClientDisconnect: the client went before the end.
+    """
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        watch.cancel()
+        task.cancel()
+        # Until it has let go of model and encoder, which the caller frees next.
+        await asyncio.wait((task, watch))
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _unpack(packed: bytes, encoding: str, most: int) -> bytes:

@@ -20,7 +20,7 @@ import numpy as np
 from hifigan_rt.graph import MAX_FRAMES
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.dispatcher import Dispatcher
-from hifigan_rt.tools.serving.failures import BadRequest, MelInvalid, ServingError
+from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, ServingError
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry

@@ -22,7 +22,7 @@ from hifigan_rt.errors import HifiganError, ServerError
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import MAX_HEADER_BYTES, connection_classes
 from hifigan_rt.tools.serving.context import Context
-from hifigan_rt.tools.serving.failures import ServingError
+from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.vocoder import Vocoder
 

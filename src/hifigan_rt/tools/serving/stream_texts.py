@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hifigan_rt.tools.serving.failures import BadRequest
+from hifigan_rt.tools.serving.errors import BadRequest
 
 OUTPUTS = ("pcm16", "float32")
 

@@ -14,15 +14,13 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 import numpy as np
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from hifigan_rt.errors import AudioError
-from hifigan_rt.tools.serving.context import Context, context_of, exchange_of
+from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.encoders import stream_encoder
-from hifigan_rt.tools.serving.failures import (
+from hifigan_rt.tools.serving.errors import (
     BadRequest,
-    EngineFailed,
     InternalFailure,
     MelInvalid,
     PayloadTooLarge,
@@ -32,8 +30,8 @@ from hifigan_rt.tools.serving.failures import (
     as_serving_error,
 )
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
-from hifigan_rt.tools.serving.middleware import CLIENT_GONE
 from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.request_log import CLIENT_GONE
 from hifigan_rt.tools.serving.scheduler import LiveStream
 from hifigan_rt.tools.serving.stream_texts import StreamHeader, check_finish, parse_header
 
@@ -51,14 +49,9 @@ _JUDGED_FRAMES = 200
 """The beginning of a signal that is looked at for another convention than the model's."""
 
 
-def routes(_: Context) -> list[BaseRoute]:
-    """`WS /v1/stream`."""
-    return [WebSocketRoute("/v1/stream", stream)]
-
-
 async def stream(websocket: WebSocket) -> None:
     """Serve one stream."""
-    exchange = exchange_of(websocket)
+    record = record_of(websocket)
     offered = websocket.scope.get("subprotocols", ())
     await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     session = _Session(websocket)
@@ -70,14 +63,17 @@ async def stream(websocket: WebSocket) -> None:
         except Exception as error:
             failure = as_serving_error(error)
             if isinstance(failure, InternalFailure):
-                logger.exception("stream %s failed", exchange.request_id)
-            exchange.code, exchange.status = failure.code, failure.status
+                logger.exception("stream %s failed", record.request_id)
+            record.code, record.status = failure.code, failure.status
             await session.tell(_told(failure))
             await session.close(close_code(failure), failure.code)
         else:
             await session.close(1000, "")
     except WebSocketDisconnect:
-        exchange.code, exchange.status = "client_gone", CLIENT_GONE
+        record.code, record.status = "client_gone", CLIENT_GONE
+
+
+ROUTE = WebSocketRoute("/v1/stream", stream)
 
 
 def close_code(failure: ServingError) -> int:
@@ -104,7 +100,7 @@ class _Session:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self._context, self._exchange = context_of(websocket), exchange_of(websocket)
+        self._context, self._record = context_of(websocket), record_of(websocket)
         self._settings = self._context.settings
         self._frames = 0
         self._finished = False
@@ -120,7 +116,7 @@ class _Session:
         """
         header = await self._header()
         with await self._context.models.lease(header.model) as lease:
-            self._exchange.model = lease.name
+            self._record.model = lease.name
             with self._context.scheduler.open_stream(lease, segment_frames=header.segment_frames) as live:
                 segment_frames = header.segment_frames or self._settings.live_segment_frames
                 await self.tell(self._ready(lease, header, segment_frames))
@@ -166,7 +162,7 @@ class _Session:
             "segment_frames": segment_frames,
             "look_ahead_samples": None if graph is None else -graph.receptive_field.first_sample,
             "output": header.output,
-            "request_id": self._exchange.request_id,
+            "request_id": self._record.request_id,
         }
 
     async def _serve(self, taking: Awaitable[None], giving: Awaitable[None]) -> None:
@@ -247,7 +243,7 @@ class _Session:
         self._judged, self._beginning = True, []
         convention = lease.likely_other_convention(np.ascontiguousarray(beginning.T))
         if convention is not None:
-            self._exchange.facts["mel_warning"] = warning = f"the mel looks like {convention}"
+            self._record.facts["mel_warning"] = warning = f"the mel looks like {convention}"
             await self.tell({"type": "warning", "code": "mel_convention", "message": warning})
 
     async def _give_audio(self, lease: ModelLease, live: LiveStream, output: str) -> None:
@@ -255,10 +251,7 @@ class _Session:
         samples = 0
         try:
             async for audio in live:
-                try:
-                    content = encoder.encode(audio)
-                except AudioError as error:
-                    raise EngineFailed("the model gave values that are no audio: the server's log tells why") from error
+                content = encoder.encode(audio)
                 samples += len(audio)
                 await self._in_time(self._websocket.send_bytes(content))
         finally:
@@ -269,5 +262,5 @@ class _Session:
                 "audio_seconds": round(samples / lease.sample_rate, 6),
                 "clipped_samples": encoder.clipped,
             }
-            self._exchange.facts.update(totals, output=output)
+            self._record.facts.update(totals, output=output)
         await self.tell({"type": "end", **totals})

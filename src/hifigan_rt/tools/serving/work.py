@@ -12,7 +12,7 @@ import numpy as np
 from hifigan_rt.engines.streams import EngineStream
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.tools.serving.failures import BadRequest, ServingError
+from hifigan_rt.tools.serving.errors import BadRequest, ServingError
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.settings import ServerSettings
 

@@ -1,4 +1,4 @@
-"""Failures as answers: JSON with a code in /v1 and elsewhere, the Open Inference Protocol's form in /v2."""
+"""Failures as responses: JSON with a code in /v1 and elsewhere, the Open Inference Protocol's form in /v2."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from hifigan_rt.tools.serving.failures import MethodNotAllowed, NotFound, RequestTimeout, ServingError, Unauthorized
+from hifigan_rt.tools.serving.errors import MethodNotAllowed, NotFound, RequestTimeout, ServingError, Unauthorized
 
 
-def error_answer(error: ServingError, scope: Scope, request_id: str) -> JSONResponse:
-    """The answer that tells a failure.
+def error_response(error: ServingError, scope: Scope, request_id: str) -> JSONResponse:
+    """Make the response that tells a failure.
 
     Args:
-        error: what happened.
-        scope: of the request.
-        request_id: which the answer repeats, for reports.
+        error: the failure.
+        scope: ASGI scope of the request.
+        request_id: id that the response repeats, for reports.
     """
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
@@ -35,7 +35,7 @@ def error_answer(error: ServingError, scope: Scope, request_id: str) -> JSONResp
 
 
 def from_router(error: HTTPException, scope: Scope) -> ServingError:
-    """What the router did not find, as one of our failures."""
+    """Translate what Starlette's router raises."""
     method, path = scope.get("method", "GET"), str(scope["path"])
     shown = path if len(path) <= 80 else path[:80] + "..."
     if error.status_code == MethodNotAllowed.status:

@@ -1,0 +1,119 @@
+"""Who is let in: tokens, origins, names of this machine, and how many at one time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hifigan_rt.system.machine import host_name, is_loopback
+from hifigan_rt.tools.serving.context import Context
+from hifigan_rt.tools.serving.errors import Forbidden, ServingError, ShuttingDown, TooManyRequests, Unauthorized
+from hifigan_rt.tools.serving.routes import Endpoint
+
+TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - a prefix
+"""Prefix of an offered subprotocol that holds the token: a browser cannot give a WebSocket an Authorization header."""
+
+
+class AccessControl:
+    """Middleware that lets a request through to the routes, or refuses it before its body is read."""
+
+    def __init__(self, app: ASGIApp, context: Context, endpoints: Iterable[Endpoint]) -> None:
+        self._app = app
+        self._context = context
+        settings = context.settings
+        self._token = None if settings.bearer_token is None else _digest(settings.bearer_token)
+        self._origins = frozenset(settings.cors_origins)
+        # Without a token on loopback, a page whose name was made to point at 127.0.0.1 would be as good as a local one.
+        self._only_loopback_names = self._token is None and is_loopback(settings.host)
+        endpoints = tuple(endpoints)
+        self._health_paths = frozenset(endpoint.path for endpoint in endpoints if endpoint.health)
+        # Probes have no token, a browser asks for the page's files before its user can type one, and what describes
+        # the server says nothing secret.
+        public = [endpoint.path for endpoint in endpoints if not endpoint.token]
+        self._public_paths = frozenset(path for path in public if "{" not in path)
+        self._public_prefixes = tuple(path.partition("{")[0] for path in public if "{" in path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        self._check_names(scope, headers)
+        self._check_token(scope, headers)
+        if scope["path"] in self._health_paths:
+            await self._app(scope, receive, send)
+            return
+        self._check_room()
+        self._context.active += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._context.active -= 1
+
+    def _check_room(self) -> None:
+        most = self._context.settings.max_concurrent_requests
+        refusal: ServingError | None = None
+        if self._context.draining:
+            refusal = ShuttingDown("the server is shutting down: it takes no new requests")
+        elif self._context.active >= most:
+            refusal = TooManyRequests(f"{most} requests are being answered, as many as may be: try again later", 1.0)
+        if refusal is not None:
+            self._context.telemetry.rejected(refusal.code)
+            raise refusal
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        path = scope["path"]
+        if self._token is None or path in self._public_paths or path.startswith(self._public_prefixes):
+            return
+        given = _given_tokens(scope, headers)
+        # Digests have equal lengths, so that the comparison's time tells nothing at all.
+        matches = [hmac.compare_digest(_digest(token), self._token) for token in given]
+        if not any(matches):
+            raise Unauthorized("this server asks for a bearer token: send the header Authorization: Bearer TOKEN")
+
+    def _check_names(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "")
+        # Browsers always name a host; probes that speak HTTP/1.0 do not.
+        if self._only_loopback_names and host and not is_loopback(host_name(host)):
+            raise Forbidden(
+                f"host {host[:80]!r} is not this machine's loopback: a server without a token answers to 127.0.0.1, "
+                "[::1] and localhost alone; start it with --token-file to use other names"
+            )
+        origin = headers.get("origin")
+        # Browsers send GET without asking, and keep the answer from the page; what changes or computes is refused here.
+        if origin is None or scope.get("method") in ("GET", "HEAD", "OPTIONS"):
+            return
+        if urlsplit(origin).netloc != host and origin not in self._origins and "*" not in self._origins:
+            raise Forbidden(f"pages of {origin[:80]!r} may not use this server: --cors-origin lets them")
+
+
+def check_operator(scope: Scope, context: Context) -> None:
+    """Let through who may change what the server runs: holders of the token; without one, this machine alone.
+
+    Raises:
+        Forbidden: the client is neither.
+    """
+    if context.settings.bearer_token is not None:
+        return  # AccessControl has seen it
+    client = scope.get("client")
+    forwarded = any(name in (b"forwarded", b"x-forwarded-for") for name, _ in scope["headers"])
+    if client is None or forwarded or not is_loopback(client[0]):
+        raise Forbidden("without a token, only this machine itself may do that: start the server with --token-file")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _given_tokens(scope: Scope, headers: Headers) -> Iterable[str]:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield token.strip()
+    for name in scope.get("subprotocols", ()):
+        if name.startswith(TOKEN_SUBPROTOCOL):
+            yield name.removeprefix(TOKEN_SUBPROTOCOL)

@@ -1,0 +1,180 @@
+"""Responses with audio: computed whole, or sent while it is computed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.tools.serving.context import context_of, flag, record_of
+from hifigan_rt.tools.serving.encoders import FORMATS, encode_whole, encoded_rate, stream_encoder
+from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.request_bodies import decoded, while_connected
+from hifigan_rt.tools.serving.routes import flag_query, query, response
+from hifigan_rt.tools.serving.streamed_response import StreamedResponse
+
+AUDIO_HEADERS = {
+    "X-Sample-Rate": "of the audio as it is sent, in Hz",
+    "X-Samples": "of the model's audio at its own rate: T * hop_length for every published model",
+    "X-Audio-Seconds": "how long it lasts",
+    "X-Model": "the model's name",
+    "X-Clipped-Samples": "samples beyond the range of 16 bits, in whole answers",
+    "X-Mel-Warning": "the mel's values look like another convention than the model's",
+}
+"""Facts that responses with audio tell in headers, beside X-Request-Id and Server-Timing."""
+
+AUDIO_QUERY = (
+    query("model", "of /v1/models; the default one if it is not given", {"type": "string"}),
+    query("format", "of the audio", {"type": "string", "enum": list(FORMATS), "default": "wav"}),
+    flag_query("stream", "send the audio while it is computed, chunked"),
+)
+"""Parameters of the query that every route with audio takes."""
+
+_MEDIA_TYPES = {name: audio_format.media_type.partition(";")[0] for name, audio_format in FORMATS.items()}
+
+AUDIO_RESPONSES = {
+    "200": response(
+        "audio, mono",
+        {
+            media_type: {
+                "schema": {"type": "string", "contentMediaType": media_type},
+                "x-format": f"format={name}: {FORMATS[name].description}",
+            }
+            for name, media_type in _MEDIA_TYPES.items()
+        },
+        {name: {"description": text, "schema": {"type": "string"}} for name, text in AUDIO_HEADERS.items()},
+    )
+}
+"""Responses of success of every route with audio."""
+
+_INLINE = ("wav", "pcm16", "float32")
+"""Formats that cost less to encode than to hand to a thread."""
+
+
+@dataclass(frozen=True)
+class AudioOptions:
+    """Audio as a client wants it."""
+
+    model: str | None
+    """Name of the model; None for the default one."""
+    format: str
+    """Key of `FORMATS`."""
+    streamed: bool
+    """Whether the audio is sent while it is computed."""
+
+
+def audio_options(query: Mapping[str, str]) -> AudioOptions:
+    """Read the parameters of `AUDIO_QUERY`.
+
+    Raises:
+        BadRequest: the format is unknown, or a flag is neither 0 nor 1.
+    """
+    name = query.get("format", "wav")
+    if name not in FORMATS:
+        raise BadRequest(f"format={name[:40]!r} is not known: {', '.join(FORMATS)} are")
+    return AudioOptions(query.get("model"), name, flag(query, "stream"))
+
+
+class StageTimes:
+    """Times of a request's stages, for the header Server-Timing (milliseconds)."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._parts: list[str] = []
+
+    def end(self, name: str) -> None:
+        """End a stage; the next begins."""
+        now = time.perf_counter()
+        self._parts.append(f"{name};dur={1000 * (now - self._began):.1f}")
+        self._began = now
+
+    @property
+    def header(self) -> str:
+        """Value of the header."""
+        return ", ".join(self._parts)
+
+
+async def respond_with_audio(
+    request: Request,
+    lease: ModelLease,
+    mel: CheckedMel,
+    options: AudioOptions,
+    stages: StageTimes,
+    headers: Mapping[str, str],
+) -> Response:
+    """Compute a mel's audio and make the response. The lease stays the caller's.
+
+    Args:
+        request: its client waits; when the client goes, the work is cancelled.
+        lease: the model.
+        mel: `[M, T]`.
+        options: format and way.
+        stages: what has been timed so far.
+        headers: further headers of the response.
+
+    Raises:
+        ServingError: the queue is full, the engine failed, or the time is over.
+        ClientDisconnect: the client went.
+    """
+    record = record_of(request)
+    frames = mel.shape[1]
+    seconds = lease.audio_seconds(frames)
+    record.facts.update(
+        frames=frames, audio_seconds=round(seconds, 3), format=options.format, streamed=options.streamed
+    )
+    facts = {
+        "Cache-Control": "no-store",
+        "Content-Type": FORMATS[options.format].media_type.format(rate=lease.sample_rate),
+        "X-Model": lease.name,
+        "X-Sample-Rate": str(encoded_rate(options.format, lease.sample_rate)),
+        "X-Samples": str(lease.vocoder.output_length(frames)),
+        "X-Audio-Seconds": f"{seconds:.6f}",
+        **headers,
+    }
+    convention = await decoded(lambda: lease.likely_other_convention(mel), mel.nbytes)
+    if convention is not None:
+        facts["X-Mel-Warning"] = record.facts["mel_warning"] = f"the mel looks like {convention}"
+    compute = _streamed if options.streamed else _whole
+    return await compute(request, lease, mel, options.format, stages, facts)
+
+
+async def _whole(
+    request: Request, lease: ModelLease, mel: CheckedMel, name: str, stages: StageTimes, facts: dict[str, str]
+) -> Response:
+    context, record = context_of(request), record_of(request)
+    deadline = record.started + context.settings.request_timeout_seconds
+    work = context.scheduler.synthesize(lease, [mel], deadline=deadline)
+    (audio,) = await while_connected(request.receive, work)
+    stages.end("compute")
+    encoding = (name, audio, lease.sample_rate)
+    encoded = encode_whole(*encoding) if name in _INLINE else await asyncio.to_thread(encode_whole, *encoding)
+    stages.end("encode")
+    context.telemetry.clipped(lease.name, encoded.clipped)
+    record.facts["clipped_samples"] = encoded.clipped
+    facts |= {"X-Clipped-Samples": str(encoded.clipped), "Server-Timing": stages.header}
+    return Response(encoded.content, headers=facts)
+
+
+async def _streamed(
+    request: Request, lease: ModelLease, mel: CheckedMel, name: str, stages: StageTimes, facts: dict[str, str]
+) -> Response:
+    context, record = context_of(request), record_of(request)
+    # No deadline: a client may well listen while it reads; one that does not read is found by the connection.
+    audio = context.scheduler.stream_request(lease, mel)
+    encoder = stream_encoder(name, lease.sample_rate, lease.vocoder.output_length(mel.shape[1]))
+    streamed = StreamedResponse(context, record, audio, encoder, threaded=name not in _INLINE)
+    try:
+        # What goes wrong before the first sample can still be told in a status.
+        await while_connected(request.receive, streamed.begin())
+    except BaseException:
+        streamed.free()
+        raise
+    stages.end("first-audio")
+    streamed.init_headers(facts | {"Server-Timing": stages.header})
+    return streamed

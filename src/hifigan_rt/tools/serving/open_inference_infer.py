@@ -1,0 +1,189 @@
+"""`POST /v2/models/{name}/infer`: tensors in, audio out.
+
+A model takes `mel_spec` FP32 [B, M, T], and `mel_lengths` INT64 [B] for mels of different lengths; it gives `wavs` FP32
+[B, N] with N samples for T frames. Each item comes out as it would alone, and is followed by zeros.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.tools.serving.context import context_of, record_of
+from hifigan_rt.tools.serving.encoders import check_audio
+from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, UnknownModel
+from hifigan_rt.tools.serving.mel_bodies import check_byte_order, check_length
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.open_inference_tensors import (
+    TensorRequest,
+    TensorResponse,
+    TensorSpec,
+    check_json_output,
+    decode_request,
+    encode_response,
+)
+from hifigan_rt.tools.serving.request_bodies import decoded, read_body, while_connected
+from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
+from hifigan_rt.tools.serving.settings import ServerSettings
+
+MEL = TensorSpec("mel_spec", "FP32", 3, "[B, M, T]: log-mels")
+LENGTHS = TensorSpec("mel_lengths", "INT64", 1, "[B]: frames of each mel", optional=True)
+AUDIO = "wavs"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+VERSION = "1"
+"""Version of every model: a file that is loaded anew takes the place of the one before."""
+
+_SENT_AT_ONCE_BYTES = 1 << 20
+
+_NAME = Parameter("name", "path", {"type": "string"}, "a model that /v1/models lists")
+_VERSION = Parameter("version", "path", {"type": "string", "enum": [VERSION]}, "every model has version 1")
+
+MODEL_PATHS = (
+    ("/v2/models/{name}", "", (_NAME,)),
+    ("/v2/models/{name}/versions/{version}", "OfVersion", (_NAME, _VERSION)),
+)
+"""Paths that lead to a model, the ends of their operation ids, and their parameters."""
+
+
+async def infer(request: Request) -> Response:
+    """Answer mels with audio: bit for bit `vocoder(mel)` of each."""
+    context, record = context_of(request), record_of(request)
+    with await context.models.lease(model_name(request)) as lease:
+        record.model = lease.name
+        asked, mels, frames = await _read(request, lease)
+        total_frames = sum(mel.shape[1] for mel in mels)
+        record.facts.update(
+            items=len(mels), frames=total_frames, audio_seconds=round(lease.audio_seconds(total_frames), 3)
+        )
+        deadline = record.started + context.settings.request_timeout_seconds
+        work = context.scheduler.synthesize(lease, mels, deadline=deadline)
+        audios = await while_connected(request.receive, work)
+        samples = lease.vocoder.output_length(frames)
+    encoded = await asyncio.to_thread(_encoded, lease.name, asked, audios, samples)
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Type": "application/json" if encoded.header_length is None else "application/octet-stream",
+        "Content-Length": str(sum(len(part) for part in encoded.parts)),
+    }
+    if encoded.header_length is not None:
+        headers[HEADER_LENGTH] = str(encoded.header_length)
+    return StreamingResponse(_pieces(encoded.parts), headers=headers)
+
+
+def model_name(request: Request) -> str:
+    """Read the name of the model from the path.
+
+    Raises:
+        UnknownModel: the path names a version that no model has.
+    """
+    name: str = request.path_params["name"]
+    version = request.path_params.get("version", VERSION)
+    if version != VERSION:
+        raise UnknownModel(f"version {version[:40]!r} is not known here: every model has version {VERSION}")
+    return name
+
+
+async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[CheckedMel], int]:
+    """Give what `_decoded` makes of the body, which is not kept."""
+    context = context_of(request)
+    body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
+    header_length = request.headers.get(HEADER_LENGTH)
+    return await decoded(lambda: _decoded(body, header_length, lease, context.settings), len(body))
+
+
+def _decoded(
+    body: bytes, header_length: str | None, lease: ModelLease, settings: ServerSettings
+) -> tuple[TensorRequest, list[CheckedMel], int]:
+    """Give the request, its mels [M, T_i], and T."""
+    request = decode_request(
+        body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=min(settings.max_json_bytes, settings.max_body_bytes)
+    )
+    batch = request.tensors[MEL.name]
+    items, _, frames = batch.shape
+    if items > settings.max_batch_items:
+        raise BadRequest(
+            f"{MEL.name} has {items} mels, and at most {settings.max_batch_items} are taken in one request"
+        )
+    check_length(lease, frames, settings.max_mel_seconds)
+    if AUDIO in request.wants and not request.wants[AUDIO]:
+        check_json_output(items * lease.vocoder.output_length(frames), settings.max_json_bytes)
+    check_byte_order(batch)
+    lengths = _lengths(request.tensors.get(LENGTHS.name), items, frames)
+    mels = []
+    for index, (mel, length) in enumerate(zip(batch, lengths, strict=True)):
+        try:
+            mels.append(lease.check_mel(mel[:, :length]))
+        except MelInvalid as error:
+            raise MelInvalid(f"{MEL.name}, item {index}: {error}") from error
+    return request, mels, frames
+
+
+def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
+    if lengths is None:
+        return [frames] * items
+    if len(lengths) != items:
+        raise BadRequest(f"{LENGTHS.name} has {len(lengths)} values, and {MEL.name} has {items} mels")
+    wrong = lengths[(lengths < 1) | (lengths > frames)]
+    if len(wrong):
+        raise BadRequest(f"{LENGTHS.name} holds {int(wrong[0])}: each must be from 1 to the {frames} frames given")
+    return [int(length) for length in lengths]
+
+
+def _encoded(model: str, request: TensorRequest, audios: Sequence[np.ndarray], samples: int) -> TensorResponse:
+    wavs = np.zeros((len(audios), samples), np.float32)
+    for row, audio in zip(wavs, audios, strict=True):
+        row[: len(audio)] = audio
+    check_audio(wavs)
+    return encode_response(model, VERSION, request, AUDIO, wavs)
+
+
+async def _pieces(parts: Sequence[bytes | memoryview]) -> AsyncIterator[memoryview]:
+    """Give few enough bytes at a time that a slow client holds up no more memory than the response itself."""
+    for part in parts:
+        whole = memoryview(part)
+        for start in range(0, len(whole), _SENT_AT_ONCE_BYTES):
+            yield whole[start : start + _SENT_AT_ONCE_BYTES]
+
+
+def _tensor(names: list[str], datatypes: list[str]) -> dict[str, Any]:
+    sizes = {"type": "array", "items": {"type": "integer", "minimum": 1}}
+    return object_schema(
+        {"name": {"type": "string", "enum": names}, "shape": sizes, "datatype": {"enum": datatypes}},
+        {"data": {"type": "array", "items": {}}, "parameters": {"type": "object"}},
+    )
+
+
+_RAW = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_INPUTS = _tensor([MEL.name, LENGTHS.name], [MEL.datatype, LENGTHS.datatype])
+_REQUEST = object_schema(
+    {"inputs": {"type": "array", "minItems": 1, "items": _INPUTS}},
+    {
+        "id": {"type": "string", "maxLength": 256},
+        "outputs": {"type": "array", "items": object_schema({"name": {"enum": [AUDIO]}}, {"parameters": {}})},
+        "parameters": {"type": "object"},
+    },
+)
+_OUTPUTS = {"type": "array", "items": _tensor([AUDIO], ["FP32"])}
+_RESPONSE = response(
+    "the audio; raw float32 behind the JSON if that was asked for",
+    json_content(object_schema({"model_name": {}, "model_version": {}, "outputs": _OUTPUTS}, {"id": {}})) | _RAW,
+    {HEADER_LENGTH: {"schema": {"type": "integer"}}},
+)
+_HEADER_LENGTH = Parameter(
+    HEADER_LENGTH, "header", {"type": "integer", "minimum": 0}, "bytes of the JSON, if raw tensors follow it"
+)
+
+ENDPOINTS = tuple(
+    Endpoint(
+        "POST", f"{path}/infer", infer, f"infer{suffix}", "Audio of mels", {"200": _RESPONSE},
+        (*parameters, _HEADER_LENGTH), {"required": True, "content": json_content(_REQUEST) | _RAW},
+        failure_schema="InferenceError",
+    )
+    for path, suffix, parameters in MODEL_PATHS
+)  # fmt: skip
