@@ -6,6 +6,9 @@ from dataclasses import replace
 
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
 
+CAVEAT = "made up; not a device"
+"""What a device may say against its figures."""
+
 MACS_PER_FRAME = 307_050_000
 """Of V1, from its layers."""
 

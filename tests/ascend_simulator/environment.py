@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ascend_simulator.python.cann_simulator import CAVEAT
+
+__all__ = ["CAVEAT", "Simulator", "run", "simulator"]
+
 HERE = Path(__file__).parent
 BIN, PYTHON = HERE / "bin", HERE / "python"
 

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from ascend_simulator.environment import CAVEAT
 from ascend_simulator.models import convert, log_mel
 
 NUMBER = r"\d+\.\d+(?:e-\d+)?"
@@ -28,7 +29,7 @@ def test_pure_inference(simulator, om, tmp_path):
     order = [
         "[INFO] acl init success", "[INFO] load model m.om success", "[INFO] try get model batchsize:1",
         "[INFO] output path:out/", "[INFO] warm up 1 done", "Inference array Processing", "Performance Summary",
-        "NPU_compute_time", "throughput", "simulated on CPU; not Ascend performance", "unload model success",
+        "NPU_compute_time", "throughput", f"[INFO] caveat: {CAVEAT}", "unload model success",
     ]  # fmt: skip
     places = [out.index(text) for text in order]
     assert places == sorted(places)
@@ -45,11 +46,11 @@ def test_pure_inference(simulator, om, tmp_path):
     facts = json.loads(summary.read_text())
     assert set(facts) == {
         "filesinfo", "args", "NPU_compute_time", "H2D_latency", "D2H_latency", "npu_compute_time_list", "throughput",
-        "pid", "simulated",
+        "pid", "caveat",
     }  # fmt: skip
     assert set(facts["NPU_compute_time"]) == {"min", "max", "mean", "median", "percentile(99%)", "count"}
     assert facts["NPU_compute_time"]["count"] == len(facts["npu_compute_time_list"]) == 3
-    assert facts["simulated"] == "simulated on CPU; not Ascend performance"
+    assert facts["caveat"] == CAVEAT
     audio = np.fromfile(summary.with_name(summary.name.removesuffix("_summary.json")) / "pure_infer_data_0.bin", "<f4")
     assert audio.shape == (2000,)
 

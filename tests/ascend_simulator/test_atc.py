@@ -11,8 +11,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from ascend_simulator.environment import BIN, PYTHON
+from ascend_simulator.environment import BIN, CAVEAT, PYTHON
 from ascend_simulator.models import GEARS, MEL, arguments, change_onnx, convert, write_onnx
+from hifigan_rt.formats.om_file import read_om
+from om_files import geared
 
 STARTED = "ATC start working now, please wait for a moment."
 FAILED = "ATC run failed, Please check the detail log, Try 'atc --help' for more information"
@@ -195,7 +197,7 @@ def test_the_om_holds_what_the_runtime_needs(simulator, tmp_path, monkeypatch, r
 
     path = convert(simulator, tmp_path, rank=rank)
     facts, payload = read_om(path)
-    assert path.read_bytes().startswith(b"SIMOM\0\x01\0")
+    assert path.read_bytes().startswith(b"IMOD")
     assert payload == (tmp_path / "m.onnx").read_bytes()
     ones = [1] if rank == 4 else []
     assert facts["inputs"] == [{"name": MEL, "dtype": "float32", "shape": [1, 10, *ones, -1]}]
@@ -207,9 +209,10 @@ def test_the_om_holds_what_the_runtime_needs(simulator, tmp_path, monkeypatch, r
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(NotSimulated, match="cut off"):
         read_om(path)
-    path.write_bytes(b"IMOD" + bytes(252))
-    with pytest.raises(NotSimulated, match=r"a real \.om"):
-        read_om(path)
+    for real in (geared(), geared(wide=False), b"IMOD" + bytes(252)):
+        path.write_bytes(real)
+        with pytest.raises(NotSimulated, match=r"no \.om of the simulator"):
+            read_om(path)
 
 
 def test_default_precision_is_half(simulator, tmp_path, monkeypatch):
@@ -360,16 +363,28 @@ def test_refuses_to_run_beside_real_cann(simulator, model, tmp_path, monkeypatch
     assert simulator.atc(*arguments(model)).returncode == 0
 
 
-def test_the_stamp_is_the_projects():
-    import importlib.util
+@pytest.mark.parametrize("changes", [
+    {}, {"dynamic_dims": None, "input_shape": f"{MEL}:1,10,250"},
+    {"dynamic_dims": None, "input_shape": f"{MEL}:-1,10,250", "dynamic_batch_size": "1,8"},
+])  # fmt: skip
+def test_the_om_is_read_as_an_ordinary_one(simulator, tmp_path, monkeypatch, changes):
+    monkeypatch.syspath_prepend(PYTHON)
+    from cann_simulator.om_file import read_om as read_facts
 
-    from hifigan_rt.tools.benchmark.results import SIMULATED
-
-    spec = importlib.util.spec_from_file_location("stamp", PYTHON / "cann_simulator" / "__init__.py")
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.SIMULATED_TEXT == SIMULATED
+    path = convert(simulator, tmp_path, **changes)
+    facts, _ = read_facts(path)
+    info = read_om(path)
+    assert info.caveat == CAVEAT
+    assert (info.soc_version, info.atc_version, info.atc_cmdline) == (
+        facts["soc_version"], facts["atc_version"], facts["atc_cmdline"],
+    )  # fmt: skip
+    assert info.precision_mode == "must_keep_origin_dtype"
+    for told, known in ((info.inputs, facts["inputs"]), (info.outputs, facts["outputs"])):
+        assert [(tensor.name, tensor.dtype, list(tensor.shape)) for tensor in told] == [
+            (entry["name"], entry["dtype"], entry["shape"]) for entry in known
+        ]
+    assert [list(gear) for gear in info.dynamic_dims] == facts["dynamic_dims"]
+    assert [list(dims) for dims in info.input_dims_of_gears] == facts["input_dims_of_gears"]
 
 
 def test_the_simulator_is_never_installed():

@@ -12,6 +12,7 @@ import click
 import pytest
 
 import om_files
+from ascend_simulator.environment import CAVEAT
 from cli.running import command, error_of, hifigan, parse
 from fake_tools import alive, put_on_path
 from hifigan_rt.tools.cli.export_om import parse_numbers
@@ -89,9 +90,9 @@ def test_export_and_info(place, simulator):
     size = Path("generator_bs2.om").stat().st_size
     assert f"'generator_bs2.om': {size} bytes" in done.stdout
     assert "batch 2, gears 50, 100 frames, Ascend310P3, must_keep_origin_dtype" in done.stdout
-    assert "on the chip: simulated, no Ascend device runs it" in done.stdout
+    assert f"on the chip: {CAVEAT}" in done.stdout
     facts = json.loads(hifigan("info", "generator_bs2.om", "--json").stdout)
-    assert facts["om"]["simulated"] is True
+    assert facts["om"]["caveat"] == CAVEAT
     assert facts["om"]["chip"] == "Ascend310P3"
     assert facts["om"]["inputs"] == [{"name": "mel_spec", "dtype": "float32", "shape": [2, 10, -1]}]
     assert facts["om"]["gears"] == [50, 100]
@@ -106,7 +107,7 @@ def test_json(place, simulator):
     (report,) = json.loads(hifigan("export", "om", "model", *SOC, "--mel-len", "40", "--json").stdout)
     assert report["snr_db"] is None
     assert report["onnx_snr_db"] >= 90
-    assert report["simulated"] is True
+    assert report["caveat"] == CAVEAT
     assert report["mel_lengths"] == [40]
 
 
@@ -114,7 +115,7 @@ def test_info_of_the_vendors_container(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     om_files.write(tmp_path, om_files.geared(inout=True))
     text = hifigan("info", "model.om").stdout
-    assert "simulated                 False" in text
+    assert "caveat" not in text
     assert "chip                      Ascend310P3" in text
     assert "gears                     [300, 600]" in text
     assert "inputs and outputs" in text
@@ -152,7 +153,7 @@ def test_wrong_words(place):
 
 def test_weights_are_not_read_out_of_an_om(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    om_files.write(tmp_path, om_files.simulated())
+    om_files.write(tmp_path, om_files.converted())
     done = hifigan("export", "om", "model.om", *SOC, status=1)
     assert "'model.om' is an Ascend .om file, and weights are not read out of it" in error_of(done)
 

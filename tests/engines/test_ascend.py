@@ -10,6 +10,7 @@ import pytest
 
 import hifigan_rt
 import tolerances
+from ascend_simulator.environment import CAVEAT
 from cli.running import clip, hifigan
 from engines.ascend_models import HOP, SILENCE, pids, truth
 from golden.seeded import seeded_mel
@@ -126,9 +127,9 @@ def test_threads_share_an_engine(place):
 def test_info_says_that_it_is_simulated(place):
     info = place.engine(place.om(gears=(100, 150)), device="1").info
     assert (info.name, info.version, info.variant) == ("ascend", "0.0.2", "aclruntime")
-    assert info.device == "npu:1 (Ascend310P3, simulated)"
+    assert info.device == f"npu:1 (Ascend310P3, {CAVEAT})"
     assert info.precision == "float32 (must_keep_origin_dtype)"
-    assert info.simulated
+    assert info.caveat == CAVEAT
     half = place.engine(place.om(gears=(100, 150), precision="force_fp16")).info
     assert half.precision == "float16 (force_fp16)"
 
@@ -212,7 +213,7 @@ def test_a_folder_of_recordings_as_a_user_runs_it(place, tmp_path, monkeypatch):
         "synth", "in", "--model", model, "--config", "config.json", "--engine", "ascend", "--device", "0,1", "-o", "out"
     )
     assert "ascend 0.0.2" in done.stderr
-    assert "simulated" in done.stderr
+    assert CAVEAT in done.stderr
     assert "its last 8 frames differ from the exact result" in done.stderr
     records = read_manifest(tmp_path / "out" / MANIFEST_NAME).clips
     assert records["long.wav"].inexact_tail_frames is None

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from ascend_simulator.environment import CAVEAT
 from engines.ascend_models import Place
 from golden.tiny import write_tiny
 from hifigan_rt.tools.cli import main
@@ -33,7 +34,7 @@ def test_an_om_file_is_measured_at_its_gears_and_marked_as_simulated(place, benc
         assert row["engine"] == "ascend"
         assert row["precision"] == "float32 (must_keep_origin_dtype)"
         assert row["requested_precision"] == "", "it was settled when the file was converted"
-        assert row["simulated"]
+        assert row["caveat"] == CAVEAT
         assert row["snr_db"] > 100
     assert "ascend: times are the device's own, as ais_bench counts them" in result["notes"]
 
@@ -46,7 +47,7 @@ def test_what_would_be_padded_is_refused(place, bench):
 
 def test_the_tables_say_simulated(place, bench):
     shown = bench(place.om((250,)))
-    assert "simulated on CPU; not Ascend performance" in shown.out
+    assert CAVEAT in shown.out
     assert "no SNR: the model is one of Ascend .om files" in shown.err
 
 
@@ -68,7 +69,7 @@ def test_what_ais_bench_leaves_is_read_as_json_and_as_text(place, bench, tmp_pat
     assert as_text["latency_summary"]["mean"] == pytest.approx(1000 * np.mean(as_json["seconds"]))
     for row in (as_json, as_text):
         assert row["source"] == "ais_bench"
-        assert row["simulated"]
+        assert row["caveat"] == CAVEAT
 
 
 def test_a_text_without_its_size_says_how_to_give_it(place, bench, tmp_path):

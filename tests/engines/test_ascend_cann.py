@@ -61,7 +61,7 @@ def test_a_file_runs_at_its_own_length_and_dtype(load, cann):
     info = engine.info
     assert (info.name, info.device, info.variant) == ("ascend", "npu:1", "cann")
     assert info.precision == "float32 (must_keep_origin_dtype)"
-    assert not info.simulated
+    assert not info.caveat
     engine.close()
     with pytest.raises(EngineError, match=r"^engine 'ascend' is closed: load the model again$"):
         engine.run(MEL)

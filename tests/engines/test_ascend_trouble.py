@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hifigan_rt
+from ascend_simulator.environment import CAVEAT
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.engines import ascend
@@ -29,14 +30,14 @@ def load(place):
 def test_a_simulator_file_on_a_real_runtime_is_refused(place, stand_in):
     om = place.om(gears=GEARS)
     stand_in()
-    with pytest.raises(EngineError, match=r"was made by the simulator and runs on no Ascend chip: convert .*atc"):
+    with pytest.raises(EngineError, match=rf"says '{CAVEAT}' of itself and runs on no Ascend chip: convert .*atc"):
         place.engine(om)
 
 
 def test_a_real_file_on_the_simulator_is_refused(place, monkeypatch):
     om = place.om(gears=GEARS)
-    tell(monkeypatch, simulated=False)
-    with pytest.raises(EngineError, match=r"was made for an Ascend chip, and the aclruntime of .* is the simulator's"):
+    tell(monkeypatch, caveat="")
+    with pytest.raises(EngineError, match=rf"aclruntime of .* says '{CAVEAT}' of itself, and .* was not made for it"):
         place.engine(om)
 
 

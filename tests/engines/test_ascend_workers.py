@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ascend_simulator.environment import CAVEAT
 from engines.ascend_models import STAND_IN, pids, stop, works
 from golden.tiny import tiny_mel
 from hifigan_rt.errors import EngineError
@@ -200,7 +201,7 @@ def started(place, request):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_worker_dies_with_its_parent_even_deep_in_the_vendor_s_code(place, stand_in, started, number):
     om = place.om(gears=(100,))
-    stand_in(STAND_IN + "SIMULATED = True")
+    stand_in(STAND_IN + f"CAVEAT = {CAVEAT!r}")
     process, worker = started(om)
     time.sleep(1)
     assert not gone(worker, 0.1)

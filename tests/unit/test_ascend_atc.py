@@ -95,7 +95,7 @@ def test_without_atc_but_with_the_toolkit(tmp_path, monkeypatch, place):
 def place(tmp_path, monkeypatch):
     """A folder for atc to run in, and a way to say what atc does there."""
     (tmp_path / "work").mkdir()
-    om_files.write(tmp_path, om_files.simulated(), "good")
+    om_files.write(tmp_path, om_files.converted(), "good")
 
     def run(script: str, **options):
         put_on_path(tmp_path / "bin", {"atc": script}, monkeypatch)
@@ -112,7 +112,7 @@ def test_the_file_is_found_under_each_name(place, name):
     lines = []
     path, info = place(f'echo start; echo "$@"; cp {place.good} {name}', on_line=lines.append)
     assert path == place.work / name
-    assert info.simulated
+    assert info.soc_version == "Ascend310P3"
     assert lines == ["start", " ".join(build_arguments(JOB))]
 
 

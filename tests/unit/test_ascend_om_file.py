@@ -1,4 +1,4 @@
-"""The reader of .om files against containers built by hand, in both table layouts, and the simulator's format."""
+"""The reader of .om files against containers built by hand, in both table layouts."""
 
 import pytest
 
@@ -11,7 +11,7 @@ MEL = OmTensor("mel_spec", "float32", (1, 80, -1))
 @pytest.mark.parametrize("wide", [True, False])
 def test_a_model_with_gears(tmp_path, wide):
     info = read_om(om_files.write(tmp_path, om_files.geared(wide=wide)))
-    assert not info.simulated
+    assert info.caveat == ""
     assert info.soc_version == "Ascend310P3"
     assert info.atc_version == "1.82.22.1.220"
     assert info.atc_cmdline == om_files.COMMAND
@@ -69,16 +69,11 @@ def test_sub_models_follow_each_other(tmp_path):
     assert info.soc_version == "Ascend310P3"
 
 
-def test_a_file_of_the_simulator(tmp_path):
-    info = read_om(om_files.write(tmp_path, om_files.simulated()))
-    assert info.simulated
-    assert info.soc_version == "Ascend310P3"
+def test_a_caveat_of_the_maker(tmp_path):
+    info = read_om(om_files.write(tmp_path, om_files.converted(caveat="made by hand")))
+    assert info.caveat == "made by hand"
     assert info.inputs == (OmTensor("mel_spec", "float32", (1, 10, -1)),)
     assert info.dynamic_dims == ((250,), (500,))
-    assert info.input_dims_of_gears == ((1, 10, 250), (1, 10, 500))
-    assert (info.weights, info.precision_mode) == ("float32", "must_keep_origin_dtype")
-    assert info.weights_bytes is None
-    assert (tmp_path / "model.om").read_bytes()[info.onnx_start :] == b"ONNX"
 
 
 def test_an_attribute_that_holds_a_whole_file_is_passed_over(tmp_path):

@@ -14,7 +14,7 @@ CONTENT = b"an .om file"
 
 RECORD = OmRecord(
     source="generator_v1", config=TINY, batch=2, mel_lengths=(250, 500), rank=3, input_name="mel_spec",
-    soc_version="Ascend310P3", precision_mode="must_keep_origin_dtype", command="atc --x", simulated=False,
+    soc_version="Ascend310P3", precision_mode="must_keep_origin_dtype", command="atc --x", caveat="",
     om_sha256="", onnx_sha256="0" * 64, onnx_snr_db=101.5, versions={"atc": "8.1.RC1"},
     created="2026-01-01T00:00:00+00:00",
 )  # fmt: skip
@@ -74,7 +74,7 @@ def test_a_record_of_another_file(om):
         ({"mel_lengths": ["x"]}, r"mel_lengths=\['x'\]"),
         ({"config": {}}, "its config: upsample_initial_channel is missing"),
         ({"config": None}, "config=None"),
-        ({"simulated": "no"}, "simulated='no'"),
+        ({"caveat": 1}, "caveat=1"),
     ],
 )
 def test_a_damaged_record(om, changes, text):

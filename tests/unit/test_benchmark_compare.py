@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark_records import case, measurement, result
+from benchmark_records import CAVEAT, case, measurement, result
 from hifigan_rt.tools.benchmark.compare import compare
 from hifigan_rt.tools.benchmark.results import Latency
 
@@ -55,7 +55,7 @@ def test_every_difference_of_circumstances_is_named():
     before = result(case(measurement()))
     machine = {**before.machine, "cpu": "Other", "isas": ["generic"], "packages": {"numpy": "2.1", "torch": "2.13"}}
     after = replace(before, machine=machine, model="v2.pt", weights="real", data_set="clips",
-                    cases=(case(measurement(simulated=True)),))  # fmt: skip
+                    cases=(case(measurement(caveat=CAVEAT)),))  # fmt: skip
     assert compare(before, after).warnings == (
         "cpu differs: Test CPU then, Other now",
         "isas differs: generic avx2 then, generic now",
@@ -64,7 +64,7 @@ def test_every_difference_of_circumstances_is_named():
         "model differs: v1.pt then, v2.pt now",
         "weights differs: random then, real now",
         "data set differs: samples/ then, clips now",
-        "one of the two holds figures of the simulator",
+        f"one of the two holds figures marked '{CAVEAT}'",
     )
 
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from benchmark_records import case, guide_case, measurement, ratio, result
+from benchmark_records import CAVEAT, case, guide_case, measurement, ratio, result
 from hifigan_rt.tools.benchmark.csv_table import to_csv
-from hifigan_rt.tools.benchmark.results import SIMULATED, Latency
+from hifigan_rt.tools.benchmark.results import Latency
 
 
 def rows_of(record):
@@ -17,7 +17,7 @@ def test_a_measurement_comes_back_with_its_units():
     (row,) = rows_of(result(case(measurement(ratio=ratio()), others=(0.25,)), accuracy="PESQ 4.2"))
     expected = {
         "model": "v1.pt", "batch": "1", "mel_len_frames": "250", "threads_asked": "2", "candidate": "native",
-        "executed_precision": "float32", "executed_threads": "2", "source": "measured", "simulated": "", "failed": "",
+        "executed_precision": "float32", "executed_threads": "2", "source": "measured", "caveat": "", "failed": "",
         "accuracy": "PESQ 4.2", "snr_db": "107.25", "calls": "3", "audio_s_per_call": "2.5", "load_s": "0.25",
         "first_s": "0.5", "peak_memory_mib": "300.0", "ratio_median": "2.0", "ratio_low": "1.96", "ratio_high": "2.04",
         "ratio_resolved": "True", "ratio_baseline": "native", "others_share_of_processors": "0.25",
@@ -42,10 +42,10 @@ def test_a_failure_keeps_its_row_and_its_reason():
     assert (row["failed"], row["fps_clips_per_s"], row["mean_ms"]) == ("out of memory", "", "")
 
 
-def test_a_simulated_figure_says_so_and_an_incredible_one_too():
-    simulated, real = guide_case(8, 250, 11.714, simulated=True), guide_case(8, 250, 11.714)
-    first, second = rows_of(result(simulated, real))
-    assert (first["simulated"], first["device_peak_verdict"]) == (SIMULATED, "")
+def test_a_caveat_is_shown_and_an_incredible_figure_too():
+    doubtful, real = guide_case(8, 250, 11.714, caveat=CAVEAT), guide_case(8, 250, 11.714)
+    first, second = rows_of(result(doubtful, real))
+    assert (first["caveat"], first["device_peak_verdict"]) == (CAVEAT, "")
     assert second["device_peak_verdict"] == "above the device's peak: not believable"
     assert float(second["of_device_peak"]) == pytest.approx(1.5, abs=0.005)
 

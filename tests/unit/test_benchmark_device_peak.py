@@ -1,6 +1,6 @@
 import pytest
 
-from benchmark_records import case, guide_case, measurement
+from benchmark_records import CAVEAT, case, guide_case, measurement
 from hifigan_rt.engines.ascend import describe_devices, describe_precision
 from hifigan_rt.formats.om_file import OmInfo
 from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
@@ -29,7 +29,7 @@ def test_int8_has_twice_the_peak():
 
 
 def test_the_chip_is_known_by_what_engine_ascend_says_of_its_device(tmp_path):
-    om = OmInfo(tmp_path / "a.om", 0, simulated=False, soc_version="Ascend310P3")
+    om = OmInfo(tmp_path / "a.om", 0, soc_version="Ascend310P3")
     device, precision = describe_devices((0,), om), describe_precision(om)
     row = guide_case(1, 250, 2.643)
     entry = measurement("ascend", (0.002643,), device=device, precision=precision)
@@ -44,8 +44,8 @@ def test_an_unnamed_chip_has_no_peak():
     assert "310P3" in achieved(row, row.measurements[0]).verdict
 
 
-def test_processors_the_simulator_and_unknown_work_are_left_out():
-    simulated = guide_case(1, 500, 3.862, simulated=True)
-    assert achieved(simulated, simulated.measurements[0]) is None
+def test_processors_stand_ins_and_unknown_work_are_left_out():
+    doubtful = guide_case(1, 500, 3.862, caveat=CAVEAT)
+    assert achieved(doubtful, doubtful.measurements[0]) is None
     assert achieved(case(), measurement()) is None
     assert achieved(case(macs=None), measurement("ascend")) is None

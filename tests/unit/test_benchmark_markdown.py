@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark_records import case, guide_case, measurement, ratio, result
+from benchmark_records import CAVEAT, case, guide_case, measurement, ratio, result
 from hifigan_rt.tools.benchmark.ais_bench_summary import merge, read_summary
 from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE
 from hifigan_rt.tools.benchmark.markdown import to_markdown
-from hifigan_rt.tools.benchmark.results import SIMULATED, Latency
+from hifigan_rt.tools.benchmark.results import Latency
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark.md"
 
@@ -61,26 +61,26 @@ def test_what_is_above_the_peak_is_said_at_the_top_and_in_its_row():
     assert lines_with(text, "| 104.8 | 70 | 150% | **above the device's peak: not believable** |")
 
 
-def test_every_row_of_a_simulated_candidate_says_so():
-    text = to_markdown(result(case(measurement(), measurement("ascend", simulated=True, device="Ascend310P3"))))
+def test_every_row_with_a_caveat_says_so():
+    text = to_markdown(result(case(measurement(), measurement("ascend", caveat=CAVEAT, device="Ascend310P3"))))
     rows = lines_with(text, "| ascend (")
     assert len(rows) == 2
-    assert all(SIMULATED in row for row in rows)
-    assert text.index(SIMULATED) < text.index("| device")
+    assert all(CAVEAT in row for row in rows)
+    assert text.index(CAVEAT) < text.index("| device")
     assert "Against the device's peak" not in text
 
 
-def test_a_simulated_candidate_alone_keeps_its_name_in_the_guides_table():
-    rows = guide_rows(to_markdown(result(case(measurement("ascend", simulated=True), threads=None))))
-    assert rows[2][1] == f"ascend ({SIMULATED})"
+def test_a_candidate_with_a_caveat_alone_keeps_its_name_in_the_guides_table():
+    rows = guide_rows(to_markdown(result(case(measurement("ascend", caveat=CAVEAT), threads=None))))
+    assert rows[2][1] == f"ascend ({CAVEAT})"
 
 
-def test_a_simulated_failure_and_comparison_say_so_too():
-    broken = measurement("broken", (), failed="no", simulated=True)
-    record = result(case(measurement("ascend", simulated=True), broken))
+def test_a_failure_and_a_comparison_show_the_caveat_too():
+    broken = measurement("broken", (), failed="no", caveat=CAVEAT)
+    record = result(case(measurement("ascend", caveat=CAVEAT), broken))
     text = to_markdown(record, record)
-    assert lines_with(text, f"- broken ({SIMULATED}) failed: no")
-    assert lines_with(text, f"| ascend ({SIMULATED}) |", "| 1.00 |")
+    assert lines_with(text, f"- broken ({CAVEAT}) failed: no")
+    assert lines_with(text, f"| ascend ({CAVEAT}) |", "| 1.00 |")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark_records import case, guide_case, measurement, ratio, result
+from benchmark_records import CAVEAT, case, guide_case, measurement, ratio, result
 from hifigan_rt.errors import DatasetError, OutputError
 from hifigan_rt.tools.benchmark.results import (
     BenchmarkResult,
@@ -87,7 +87,7 @@ def _results(draw):
     ratios = st.builds(Ratio, _numbers, _numbers, _numbers, st.integers(0, 99), st.booleans())
     latencies = st.builds(Latency, *[_numbers] * 6, st.integers(0, 99))
     measurements = st.builds(
-        Measurement, _texts, _texts, _texts, failed=st.none() | _texts, runtime=_texts, simulated=st.booleans(),
+        Measurement, _texts, _texts, _texts, failed=st.none() | _texts, runtime=_texts, caveat=_texts,
         executed_threads=st.none() | st.integers(1, 99), snr_db=st.none() | _numbers,
         seconds=st.lists(_numbers, max_size=3).map(tuple), latency_summary=st.none() | latencies,
         ratio=st.none() | ratios,
@@ -140,7 +140,7 @@ def _set(content, path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (["format"], 2),
+        (["format"], 1),
         (["format"], None),
         (["model"], None),
         (["model"], 5),
@@ -156,7 +156,7 @@ def _set(content, path, value):
         (["cases", 0, "measurements", 0, "seconds"], [[1]]),
         (["cases", 0, "measurements", 0, "seconds"], [10**400]),
         (["cases", 0, "measurements", 0, "ratio"], {"median": 1}),
-        (["cases", 0, "measurements", 0, "simulated"], 0),
+        (["cases", 0, "measurements", 0, "caveat"], 0),
     ],
 )
 def test_another_content_is_named_with_the_way_out(tmp_path, path, value):
@@ -164,11 +164,11 @@ def test_another_content_is_named_with_the_way_out(tmp_path, path, value):
     content = json.loads((tmp_path / "r.json").read_text())
     _set(content, path, value)
     (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match=r"r\.json' is no result of 'hifigan bench' in format 1: give the JSON"):
+    with pytest.raises(DatasetError, match=r"r\.json' is no result of 'hifigan bench' in format 2: give the JSON"):
         read_json(tmp_path / "r.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 2}'])
 def test_what_is_no_result_at_all(tmp_path, content):
     (tmp_path / "r.json").write_bytes(content)
     with pytest.raises(DatasetError, match="is no result"):
@@ -182,7 +182,8 @@ def test_a_file_that_is_not_there(tmp_path):
         write_json(result(), tmp_path / "no" / "r.json")
 
 
-def test_a_result_is_simulated_if_any_figure_is():
-    entry = measurement("ascend", simulated=True)
-    assert result(case(measurement()), case(entry)).simulated
-    assert not result(case(measurement()), case(replace(entry, simulated=False))).simulated
+def test_a_result_has_the_caveats_of_all_figures():
+    entry = measurement("ascend", caveat=CAVEAT)
+    assert result(case(measurement()), case(entry, entry)).caveat == CAVEAT
+    assert result(case(entry, replace(entry, caveat="old"))).caveat == f"{CAVEAT}; old"
+    assert result(case(measurement())).caveat == ""

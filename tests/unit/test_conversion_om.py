@@ -8,6 +8,7 @@ import pytest
 import npu_smi_outputs
 import om_files
 import tolerances
+from ascend_simulator.environment import CAVEAT
 from fake_tools import printing, put_on_path
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.config import PRESETS
@@ -128,7 +129,7 @@ def test_files_records_and_what_they_tell(tmp_path, simulator, rank):
         assert record == report.record
         assert (record.batch, record.mel_lengths, record.rank) == (batch, (50, 100), rank)
         assert record.config == TINY
-        assert record.simulated
+        assert record.caveat == CAVEAT
         assert record.source == "generator.pth"
         assert record.onnx_sha256 == file_sha256(tmp_path / "generator.onnx")
         assert record.onnx_snr_db >= tolerances.FLOAT32_ENGINE_SNR_DB
@@ -156,7 +157,7 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path, simulator, fault):
 
 
 def test_the_second_batch_fails_and_the_first_is_not_left_alone(tmp_path, monkeypatch):
-    om_files.write(tmp_path, om_files.simulated({"dynamic_dims": [[50], [100]]}), "good")
+    om_files.write(tmp_path, om_files.converted([[50], [100]]), "good")
     script = f'case "$*" in *bs1*) cp {tmp_path}/good generator_bs1.om;; *) echo "E20001: no"; exit 255;; esac'
     put_on_path(tmp_path / "bin", {"atc": script}, monkeypatch)
     (tmp_path / "out").mkdir()
@@ -168,12 +169,12 @@ def test_the_second_batch_fails_and_the_first_is_not_left_alone(tmp_path, monkey
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        ({"dynamic_dims": [[50]]}, r"with the gears \[\(50,\)\], and \[\(50,\), \(100,\)\] were asked for"),
-        ({"dynamic_dims": [[50], [100]], "soc_version": "Ascend310B4"}, "for Ascend310B4, and Ascend310P3 was asked"),
+        ({"gears": [[50]]}, r"with the gears \[\(50,\)\], and \[\(50,\), \(100,\)\] were asked for"),
+        ({"gears": [[50], [100]], "soc_version": "Ascend310B4"}, "for Ascend310B4, and Ascend310P3 was asked"),
     ],
 )
 def test_a_result_that_was_not_asked_for(tmp_path, monkeypatch, made, text):
-    om_files.write(tmp_path, om_files.simulated(made), "good")
+    om_files.write(tmp_path, om_files.converted(**made), "good")
     put_on_path(tmp_path / "bin", {"atc": f"cp {tmp_path}/good generator_bs1.om"}, monkeypatch)
     (tmp_path / "out").mkdir()
     with pytest.raises(ToolFailed, match=text):
@@ -213,8 +214,8 @@ def test_resolved_with_the_config_of_its_record(tmp_path, simulator):
     model = resolve_model(report.path)
     assert (model.kind, model.om_path, model.config, model.mel) == ("om", report.path, TINY, TINY.mel)
     assert model.graph == GENERATOR.graph
-    assert model.format == "om (simulated)"
-    assert "the simulator of the tests made this .om" in model.notes[0]
+    assert model.format == f"om ({CAVEAT})"
+    assert model.notes[0] == f"this .om says of itself: {CAVEAT}"
     # By its content, and in a folder too.
     report.path.rename(tmp_path / "renamed.bin")
     (tmp_path / "generator_bs1.json").rename(tmp_path / "renamed.json")

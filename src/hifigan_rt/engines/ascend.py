@@ -189,7 +189,7 @@ def create(model: Model, options: EngineOptions) -> Engine:
     request = Request(
         Situation(ascend_python(), model.om_path, devices[0], om.soc_version),
         backend="ais_bench" if backend == "ais_bench" else "aclruntime",
-        simulated=om.simulated,
+        caveat=om.caveat,
         dynamic=bool(om.dynamic_dims),
         wanted_output=AUDIO_OUTPUT_NAME,
         timeout_s=timeout_s,
@@ -203,7 +203,7 @@ def create(model: Model, options: EngineOptions) -> Engine:
     silence = np.full(graph.num_mels, np.log(1e-5), np.float32) if model.mel is None else silence_mel_value(model.mel)
     info = EngineInfo(
         "ascend", pool.runtime.version, describe_precision(om), len(devices), describe_devices(devices, om),
-        variant=pool.runtime.backend, simulated=pool.runtime.simulated,
+        variant=pool.runtime.backend, caveat=pool.runtime.caveat,
     )  # fmt: skip
     return AscendEngine(pool, info, graph, shapes, silence)
 
@@ -262,7 +262,7 @@ def describe_precision(om: OmInfo) -> str:
 
 def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
     """For example "npu:0 (Ascend310P3)"; the benchmark knows the chip's peak by this name."""
-    about = [text for text in (om.soc_version, "simulated" if om.simulated else "") if text]
+    about = [text for text in (om.soc_version, om.caveat) if text]
     listed = f"npu:{','.join(map(str, devices))}"
     return f"{listed} ({', '.join(about)})" if about else listed
 

@@ -65,8 +65,9 @@ class EngineInfo:
     """For example "cpu"."""
     variant: str = ""
     """What else decides the last bits of the result, for example the segment length and a plan given by hand."""
-    simulated: bool = False
-    """Whether a simulator stands in for the device: its figures say nothing about the device's speed."""
+    caveat: str = ""
+    """What the device says against its figures, for example that it is only imitated; mostly empty. It is shown and
+    saved wherever the figures are."""
 
 
 class Engine(ABC):

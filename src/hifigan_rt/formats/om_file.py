@@ -1,4 +1,4 @@
-"""Tells what an Ascend model file holds, without CANN: the vendor's .om container, and the simulator's own format.
+"""Tells what an Ascend model file holds, without CANN.
 
 Container: 256 bytes of header, then for each sub-model a table of partitions and their data, all little-endian (CANN:
 framework_types_internal.h, om_file_helper.cc). No length is trusted before it was held against the file's size.
@@ -6,7 +6,6 @@ framework_types_internal.h, om_file_helper.cc). No length is trusted before it w
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import struct
@@ -14,22 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.protobuf_wire import ProtobufReader
 from hifigan_rt.formats.om_inout_info import MAX_BYTES, InOutInfo, parse_inout_info
-from hifigan_rt.formats.om_model_def import MAX_RANK, ModelDef, OmTensor, printable, read_model_def
+from hifigan_rt.formats.om_model_def import ModelDef, OmTensor, read_model_def
 
 MAGIC = b"IMOD"
-SIMULATOR_MAGIC = b"SIMOM\0"
-SIMULATOR_VERSION = 1
 
 _HEADER_BYTES = 256
 _MAX_SUB_MODELS = 1024
 _MAX_PARTITIONS = 4096
-_MAX_JSON_BYTES = 1 << 20
 
 _MODEL_DEF, _WEIGHTS_DATA, _MODEL_INOUT_INFO = 0, 1, 8
 _PARTITION_NAMES = {
@@ -55,8 +50,8 @@ class OmInfo:
 
     path: Path
     size_bytes: int
-    simulated: bool
-    """Written by the simulator of the tests: no Ascend device runs it."""
+    caveat: str = ""
+    """What its maker says against it, for example that no Ascend device runs it; mostly empty."""
     soc_version: str = ""
     """The chip it was compiled for, for example Ascend310P3."""
     atc_version: str = ""
@@ -71,18 +66,13 @@ class OmInfo:
     """Compiled for shapes that are open without gears, which only newer chips run."""
     sub_models: int = 1
     partitions: tuple[OmPartition, ...] = ()
-    weights: str = ""
-    """Dtype of the weights; only the simulator's files tell."""
-    onnx_sha256: str = ""
-    onnx_start: int = 0
-    """First byte of the ONNX file in a file of the simulator."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """All texts of the model definition, or the whole JSON of the simulator as texts."""
+    """All texts of the model definition."""
 
     @property
-    def weights_bytes(self) -> int | None:
-        """Bytes of the weights; None for the simulator's files, which keep the ONNX file."""
-        return None if self.simulated else sum(part.size for part in self.partitions if part.kind == "weights")
+    def weights_bytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(part.size for part in self.partitions if part.kind == "weights")
 
     @property
     def input_dims_of_gears(self) -> tuple[tuple[int, ...], ...]:
@@ -105,21 +95,14 @@ def read_om(path: Path) -> OmInfo:
     """
     try:
         with open_source(path) as source:
-            if is_simulated(source):
-                return _read_simulated(source, path)
             return _read_container(source, path)
     except CheckpointError as error:
         raise CheckpointError(f"Ascend model {str(path)!r} {error}") from error
 
 
 def is_om(source: ByteSource) -> bool:
-    """Whether a file starts as an .om container or a file of the simulator does."""
-    return source.read(0, min(source.size, 4), "the beginning") == MAGIC or is_simulated(source)
-
-
-def is_simulated(source: ByteSource) -> bool:
-    """Whether a file starts as the simulator writes them."""
-    return source.read(0, min(source.size, len(SIMULATOR_MAGIC)), "the beginning") == SIMULATOR_MAGIC
+    """Whether a file starts as an .om container does."""
+    return source.read(0, min(source.size, len(MAGIC)), "the beginning") == MAGIC
 
 
 def option_of(command: str, name: str) -> str:
@@ -156,7 +139,7 @@ def _read_container(source: ByteSource, path: Path) -> OmInfo:
     return OmInfo(
         path=path,
         size_bytes=source.size,
-        simulated=False,
+        caveat=definition.attributes.get("caveat", ""),
         soc_version=definition.attributes.get("soc_version", ""),
         atc_version=definition.attributes.get("atc_version", ""),
         atc_cmdline=command,
@@ -232,55 +215,3 @@ def _read_partitions(source: ByteSource, header: _Header) -> tuple[OmPartition, 
             found.append(OmPartition(sub_model, name, data + offset, size))
             position = data + offset + size
     return tuple(found)
-
-
-def _read_simulated(source: ByteSource, path: Path) -> OmInfo:
-    start = len(SIMULATOR_MAGIC) + 6
-    version, length = struct.unpack("<HI", source.read(len(SIMULATOR_MAGIC), 6, "the header"))
-    if version != SIMULATOR_VERSION:
-        raise CheckpointError(f"is of version {version} of the simulator's format: {SIMULATOR_VERSION} is read")
-    if length > _MAX_JSON_BYTES:
-        raise CheckpointError(f"is damaged: it claims {length} bytes of JSON; at most {_MAX_JSON_BYTES} are read")
-    raw = source.read(start, length, "the JSON")
-    try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"is damaged: its JSON cannot be read ({error})") from error
-    if not isinstance(values, dict) or values.get("simulator") is not True:
-        raise CheckpointError("is damaged: its JSON is not what the simulator writes")
-    texts = {key: printable(value) for key, value in values.items() if isinstance(value, str)}
-    return OmInfo(
-        path=path,
-        size_bytes=source.size,
-        simulated=True,
-        inputs=tuple(_tensor(entry) for entry in _list(values, "inputs")),
-        outputs=tuple(_tensor(entry) for entry in _list(values, "outputs")),
-        dynamic_dims=tuple(_dims("dynamic_dims", gear) for gear in _list(values, "dynamic_dims")),
-        onnx_start=start + length,
-        attributes=texts,
-        soc_version=texts.get("soc_version", ""),
-        atc_version=texts.get("atc_version", ""),
-        atc_cmdline=texts.get("atc_cmdline", ""),
-        precision_mode=texts.get("precision_mode", ""),
-        weights=texts.get("weights", ""),
-        onnx_sha256=texts.get("onnx_sha256", ""),
-    )
-
-
-def _list(values: Mapping[str, Any], name: str) -> list[Any]:
-    value = values.get(name)
-    if not isinstance(value, list):
-        raise CheckpointError(f"is damaged: {name} in its JSON is no list")
-    return value
-
-
-def _tensor(entry: object) -> OmTensor:
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in ("name", "dtype")):
-        raise CheckpointError("is damaged: an input or output in its JSON lacks name, dtype or shape")
-    return OmTensor(printable(entry["name"]), printable(entry["dtype"]), _dims("shape", entry.get("shape")))
-
-
-def _dims(name: str, value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) > MAX_RANK or not all(type(size) is int for size in value):
-        raise CheckpointError(f"is damaged: {name} in its JSON is no list of at most {MAX_RANK} whole numbers")
-    return tuple(value)

@@ -36,7 +36,8 @@ class OmRecord:
     """As given to atc; empty if atc's default was left."""
     command: str
     """Of atc, as it was run in the folder of the ONNX file."""
-    simulated: bool
+    caveat: str
+    """What the .om says against itself; mostly empty."""
     om_sha256: str
     onnx_sha256: str
     onnx_snr_db: float | None
@@ -86,7 +87,7 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
         raise CheckpointError(f"record {str(path)!r} is not JSON ({error}): remove it, or convert again") from error
     if not isinstance(values, dict) or values.get("kind") != _KIND:
         return None
-    record = _parse(values, path)
+    record = _parse({"caveat": ""} | values, path)  # records of earlier versions have none
     if not verify:
         return record
     try:
@@ -103,7 +104,7 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "source": str, "batch": int, "mel_lengths": list, "rank": int, "input_name": str, "soc_version": str,
-    "precision_mode": str, "command": str, "simulated": bool, "om_sha256": str, "onnx_sha256": str,
+    "precision_mode": str, "command": str, "caveat": str, "om_sha256": str, "onnx_sha256": str,
     "onnx_snr_db": (int, float, type(None)), "versions": dict, "created": str, "config": dict,
 }  # fmt: skip
 

@@ -197,14 +197,14 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
     shapes = [tensor.shape for tensor in info.inputs]
     num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
     stated, num_mels = _config_of_file(path, stated, num_mels)
-    if info.simulated:
-        notes += ("the simulator of the tests made this .om: no Ascend chip runs it, and its speed means nothing",)
+    if info.caveat:
+        notes += (f"this .om says of itself: {info.caveat}",)
     if stated is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
     return Model(
         name=name,
         path=path,
-        format="om (simulated)" if info.simulated else "om",
+        format=f"om ({info.caveat})" if info.caveat else "om",
         generator=None,
         onnx_path=None,
         mel=None if stated is None else stated.mel,

@@ -155,7 +155,7 @@ class Worker:
         }  # fmt: skip
         if importlib.util.find_spec("aclruntime") is None:
             return dict(about, missing="aclruntime")
-        about["simulated"] = bool(getattr(importlib.import_module("aclruntime"), "SIMULATED", False))
+        about["caveat"] = str(getattr(importlib.import_module("aclruntime"), "CAVEAT", ""))
         about["aclruntime"] = _version("aclruntime")
         if backend == "ais_bench":
             if importlib.util.find_spec("ais_bench") is None:

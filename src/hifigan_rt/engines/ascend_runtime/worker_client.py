@@ -44,8 +44,8 @@ class RuntimeInfo:
     version: str
     """Of aclruntime, and of ais_bench where it is used."""
     python: str
-    simulated: bool
-    """The modules are the simulator's: no Ascend device is involved."""
+    caveat: str
+    """What the modules say against their figures, for example that no device is involved; mostly empty."""
 
 
 def ascend_python() -> str:
@@ -115,7 +115,7 @@ class Worker:
         if reply["missing"]:
             raise missing_package(reply["missing"], self._situation.python)
         version = " ".join(filter(None, (reply["aclruntime"], reply.get("ais_bench") and f"({reply['ais_bench']})")))
-        return RuntimeInfo(backend, version or "of unknown version", reply["python"], reply["simulated"])
+        return RuntimeInfo(backend, version or "of unknown version", reply["python"], reply["caveat"])
 
     def load(self, wanted_output: str) -> dict[str, Any]:
         """Load the model onto the device.

@@ -45,8 +45,8 @@ class Request:
     """Its device is replaced by each of the pool's."""
     backend: str
     """aclruntime or ais_bench."""
-    simulated: bool
-    """The .om is the simulator's; the runtime must be too."""
+    caveat: str
+    """What the .om says against itself; the runtime must say the same."""
     dynamic: bool
     """The .om has gears."""
     wanted_output: str
@@ -155,23 +155,24 @@ class WorkerPool:
         self._workers[device] = worker
         try:
             runtime = worker.open(request.backend)
-            self._check_simulated(runtime)
+            self._check_caveats(runtime)
             return runtime, worker.load(request.wanted_output)
         except BaseException:
             worker.close()
             raise
 
-    def _check_simulated(self, runtime: RuntimeInfo) -> None:
-        model = str(self._request.situation.model)
-        if runtime.simulated and not self._request.simulated:
+    def _check_caveats(self, runtime: RuntimeInfo) -> None:
+        """A model of a stand-in for the vendor's tools runs on that stand-in alone, and no other model does."""
+        model, python = str(self._request.situation.model), self._request.situation.python
+        if runtime.caveat and runtime.caveat != self._request.caveat:
             raise EngineError(
-                f"{model!r} was made for an Ascend chip, and the aclruntime of {self._request.situation.python!r} is "
-                "the simulator's: take the simulator off PYTHONPATH, or convert with its atc"
+                f"the aclruntime of {python!r} says {runtime.caveat!r} of itself, and {model!r} was not made for it: "
+                "take that aclruntime off PYTHONPATH, or convert with the atc that belongs to it"
             )
-        if self._request.simulated and not runtime.simulated:
+        if self._request.caveat != runtime.caveat:
             raise EngineError(
-                f"{model!r} was made by the simulator and runs on no Ascend chip: convert the model again with the "
-                "vendor's atc ('hifigan export om')"
+                f"{model!r} says {self._request.caveat!r} of itself and runs on no Ascend chip: convert the model "
+                "again with the vendor's atc ('hifigan export om')"
             )
 
 

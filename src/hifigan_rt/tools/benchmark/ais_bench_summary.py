@@ -29,7 +29,8 @@ _THROUGHPUT = re.compile(
 _COMMAND = re.compile(r"^.*\b(?:ais_bench|ais_infer)\b.*--?m.*$", re.MULTILINE)
 _P99 = {"P99": "percentile(99%)"}
 """The newest tool's name of it."""
-_STAMP = "simulated on CPU"
+_CAVEAT = re.compile(r"\bcaveat: (.+)")
+"""What a stand-in for the vendor's tool prints below its figures, and has in its JSON."""
 _DISAGREES_ABOVE = 0.01
 """Relative; the text of the throughput is that of the mean, so only another batch size explains more."""
 
@@ -57,7 +58,7 @@ class _Summary:
     overlapping: bool
     throughput: float | None
     arguments: Sequence[str]
-    simulated: bool
+    caveat: str
     counted_batch: int | None = None
     """Clips per call that the text's throughput was computed with; None if it does not tell, or no whole number."""
 
@@ -97,7 +98,7 @@ def read_summary(
         requested_precision="",
         runtime="ais_bench",
         device=device,
-        simulated=summary.simulated,
+        caveat=summary.caveat,
         source="ais_bench",
         seconds=() if summary.overlapping else summary.singles,
         latency_summary=None if summary.singles and not summary.overlapping else _latency(summary),
@@ -160,7 +161,7 @@ def _of_json(text: str, path: Path) -> _Summary:
                 [str(entry) for pair in arguments.items() for entry in pair]
                 if isinstance(arguments, dict)
                 else [str(entry) for entry in arguments],
-                bool(content.get("simulated")) or _STAMP in text,
+                str(content.get("caveat", "")),
             ),
             path,
         )
@@ -190,7 +191,7 @@ def _of_text(text: str, path: Path) -> _Summary:
             overlapping=False,
             throughput=None if throughput is None else _float(throughput[2]),
             arguments=arguments,
-            simulated=_STAMP in text,
+            caveat="" if (caveat := _CAVEAT.search(text)) is None else caveat[1].strip(),
             counted_batch=None if throughput is None else _whole(throughput[1]),
         ),
         path,

@@ -84,8 +84,8 @@ def _differences(earlier: BenchmarkResult, later: BenchmarkResult) -> Iterator[s
     yield from _differing(before, after, sorted({*before, *after}))
     before, after = vars(earlier), vars(later)
     yield from _differing(before, after, _RUN)
-    if earlier.simulated != later.simulated:
-        yield "one of the two holds figures of the simulator"
+    if earlier.caveat != later.caveat:
+        yield f"one of the two holds figures marked {later.caveat or earlier.caveat!r}"
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:

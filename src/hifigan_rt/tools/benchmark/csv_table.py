@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from hifigan_rt.tools.benchmark.device_peak import achieved
-from hifigan_rt.tools.benchmark.results import SIMULATED, BenchmarkResult, Case, Measurement, median_others
+from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Measurement, median_others
 
 
 def to_csv(result: BenchmarkResult) -> str:
@@ -46,7 +46,7 @@ def _row(result: BenchmarkResult, case: Case, entry: Measurement) -> dict[str, A
         "executed_precision": entry.precision,
         "executed_threads": entry.executed_threads,
         "source": entry.source,
-        "simulated": SIMULATED if entry.simulated else "",
+        "caveat": entry.caveat,
         "failed": entry.failed,
         "accuracy": result.accuracy,
         "snr_db": entry.snr_db,

@@ -43,9 +43,7 @@ class EngineCandidate:
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)
         info = self._engine.info
-        self.executed = Executed(
-            f"{info.name} {info.version}", info.precision, info.threads, info.device, info.simulated
-        )
+        self.executed = Executed(f"{info.name} {info.version}", info.precision, info.threads, info.device, info.caveat)
 
     def run(self, mel: np.ndarray) -> np.ndarray:
         return self._engine.run(CheckedMel(mel))

@@ -9,7 +9,6 @@ from typing import Any
 from hifigan_rt.tools.benchmark.compare import Comparison, compare
 from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
 from hifigan_rt.tools.benchmark.results import (
-    SIMULATED,
     BenchmarkResult,
     Case,
     Ceiling,
@@ -53,7 +52,7 @@ def to_markdown(result: BenchmarkResult, earlier: BenchmarkResult | None = None)
     """
     parts = [
         f"# Benchmark of {result.model}",
-        *([f"**The figures marked so are {SIMULATED}.**"] if result.simulated else []),
+        *([f"**The figures marked so are {result.caveat}.**"] if result.caveat else []),
         f"{result.date}. Weights: {result.weights}. Mels: {result.data_set}.\n\n    {result.command}",
         *(f"**{line}**" for line in _unbelievable(result)),
         _guide_table(result),
@@ -91,7 +90,7 @@ def _guide_table(result: BenchmarkResult) -> str:
                  number(figures.fps, 2)]
             )  # fmt: skip
     header = ["device", "candidate", "batch size", "mel_len", "data set", "accuracy", "fps"]
-    if len({row[1] for row in rows}) == 1 and not result.simulated:
+    if len({row[1] for row in rows}) == 1 and not result.caveat:
         header, rows = header[:1] + header[2:], [row[:1] + row[2:] for row in rows]
     return table(header, rows) if rows else "No candidate gave figures."
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import atomic_path
-from hifigan_rt.tools.benchmark.results import SIMULATED, BenchmarkResult
+from hifigan_rt.tools.benchmark.results import BenchmarkResult
 from hifigan_rt.tools.benchmark.table_text import label
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ class Look:
     name: str
     colour: str
     marker: str
-    simulated: bool
+    doubtful: bool
+    """The device says something against its figures."""
 
     @property
     def line(self) -> str:
-        return "--" if self.simulated else "-"
+        return "--" if self.doubtful else "-"
 
 
 def looks(result: BenchmarkResult) -> dict[str, Look]:
@@ -54,7 +55,7 @@ def looks(result: BenchmarkResult) -> dict[str, Look]:
                 count = len(found)
                 marker = _MARKERS[count % len(_MARKERS)]
                 found[entry.candidate] = Look(
-                    wrapped_label(label(entry)), _COLOURS[count % len(_COLOURS)], marker, entry.simulated
+                    wrapped_label(label(entry)), _COLOURS[count % len(_COLOURS)], marker, bool(entry.caveat)
                 )
     return found
 
@@ -171,7 +172,7 @@ def _subtitle(result: BenchmarkResult) -> str:
     cores = result.machine.get("usable_cores")
     model = [] if result.weights.startswith(result.model) else [result.model]
     parts = [*model, result.weights, f"{machine}{f', {cores} cores' if cores else ''}", result.date]
-    return " · ".join(str(part) for part in parts) + (f" · dashed: {SIMULATED}" if result.simulated else "")
+    return " · ".join(str(part) for part in parts) + (f" · dashed: {result.caveat}" if result.caveat else "")
 
 
 def _wrapped(text: str, width: float, size: float) -> str:

@@ -168,7 +168,7 @@ def _bars(axes: Axes, case: Case, look_of: dict[str, Look], fastest: float) -> N
     for place, entry in enumerate(entries):
         look, speed = look_of[entry.candidate], _speed(case, entry)
         axes.barh(
-            place, speed, 0.6, color="none" if look.simulated else look.colour, edgecolor=look.colour,
+            place, speed, 0.6, color="none" if look.doubtful else look.colour, edgecolor=look.colour,
             linestyle=look.line, linewidth=1.2,
         )  # fmt: skip
         axes.annotate(
@@ -254,7 +254,7 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
         for snr_db, speed, look, _ in points:
             axes.plot(
                 snr_db, speed, look.marker, color=look.colour, markersize=7,
-                markerfacecolor="none" if look.simulated else look.colour,
+                markerfacecolor="none" if look.doubtful else look.colour,
             )  # fmt: skip
         ratios = [snr_db for snr_db, _, _, _ in points]
         axes.set_xlim(min(0.0, *ratios, 0.0), max(*ratios, 1.0) * 1.08)

@@ -12,10 +12,7 @@ import numpy as np
 
 from hifigan_rt.tools import records
 
-FORMAT = 1
-
-SIMULATED = "simulated on CPU; not Ascend performance"
-"""Stands wherever a figure of the simulator is printed or saved."""
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,8 @@ class Measurement:
     precision: str = ""
     """As executed, read back from the runtime."""
     executed_threads: int | None = None
-    simulated: bool = False
+    caveat: str = ""
+    """What the device says against its figures; mostly empty. Every table, picture and file shows it beside them."""
     source: str = "measured"
     """"measured" here, or "ais_bench": read from a summary of another machine."""
     load_seconds: float | None = None
@@ -180,9 +178,11 @@ class BenchmarkResult:
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def simulated(self) -> bool:
-        """Whether any figure comes from the Ascend simulator."""
-        return any(entry.simulated for case in self.cases for entry in case.measurements)
+    def caveat(self) -> str:
+        """What the devices say against their figures; empty if none does."""
+        return "; ".join(
+            dict.fromkeys(entry.caveat for case in self.cases for entry in case.measurements if entry.caveat)
+        )
 
 
 def median_others(case: Case) -> float | None:

@@ -246,7 +246,7 @@ def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
     executed = facts["executed"]
     return {
         "runtime": executed["runtime"], "device": executed["device"], "precision": executed["precision"],
-        "executed_threads": executed["threads"], "simulated": executed["simulated"],
+        "executed_threads": executed["threads"], "caveat": executed["caveat"],
         "load_seconds": facts["load_seconds"], "first_seconds": facts["first_seconds"],
     }  # fmt: skip
 

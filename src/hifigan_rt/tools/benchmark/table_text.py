@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from hifigan_rt.tools.benchmark.results import SIMULATED, Measurement
+from hifigan_rt.tools.benchmark.results import Measurement
 
 UNKNOWN = "–"
 """Stands where a figure was not taken or cannot be known."""
@@ -49,8 +49,8 @@ def share(value: float | None) -> str:
 
 
 def label(measurement: Measurement) -> str:
-    """Name a candidate, with the warning that a figure of the simulator carries everywhere."""
-    return f"{measurement.candidate} ({SIMULATED})" if measurement.simulated else measurement.candidate
+    """Name a candidate, with what its device says against its figures."""
+    return f"{measurement.candidate} ({measurement.caveat})" if measurement.caveat else measurement.candidate
 
 
 def counted(number_of: int, noun: str) -> str:

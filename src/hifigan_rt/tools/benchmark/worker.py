@@ -32,8 +32,8 @@ class Executed:
     precision: str
     threads: int
     device: str = "cpu"
-    simulated: bool = False
-    """A simulator stands in for the device."""
+    caveat: str = ""
+    """What the device says against its figures; mostly empty."""
 
 
 class Candidate(Protocol):

@@ -49,8 +49,8 @@ class ClipFacts:
 class Work(ABC, Generic[R, C]):
     """What a run does with each clip, in three stages that run in three threads."""
 
-    simulated = False
-    """Whether the times of `compute` are a simulator's and mean nothing."""
+    caveat = ""
+    """What the device says against the times of `compute`; mostly empty."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def run_in_folder(
     make_folder(folder)
     todo, skipped = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
     path = folder / MANIFEST_NAME
-    summary = Summary(len(jobs), skipped, manifest=path, simulated=work.simulated)
+    summary = Summary(len(jobs), skipped, manifest=path, caveat=work.caveat)
     with ManifestWriter(path) as manifest:
         manifest.start_run(digest, settings)
         _Run(work, manifest, digest, summary).run(todo, progress)
@@ -243,7 +243,7 @@ def run_single(work: Work[R, C], source: InputFile, output: Path, *, overwrite: 
     refuse_overwritten_inputs([job])
     if output.exists() and not overwrite:
         raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
-    summary = Summary(1, simulated=work.simulated)
+    summary = Summary(1, caveat=work.caveat)
     _Run(work, None, "", summary).run([job], lambda _: None)
     return summary
 

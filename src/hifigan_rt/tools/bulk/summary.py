@@ -37,8 +37,8 @@ class Summary:
     stopped: str | None = None
     """Why the run ended before its last clip, if it did."""
     manifest: Path | None = None
-    simulated: bool = False
-    """Whether the engine was a simulator, so that its times mean nothing."""
+    caveat: str = ""
+    """What the device says against its times; mostly empty."""
 
     def add(self, record: ClipRecord) -> None:
         """Count one clip."""
@@ -84,7 +84,7 @@ class Summary:
             "compute_seconds": round(self.compute_seconds, 6),
             "wall_seconds": round(self.wall_seconds, 6),
             "x_real_time": None if self.x_real_time is None else round(self.x_real_time, 3),
-            "simulated": self.simulated,
+            "caveat": self.caveat,
             "engine_busy_share": None if self.engine_busy_share is None else round(self.engine_busy_share, 4),
             "clipped_samples": self.clipped_samples,
             "clipped_clips": self.clipped_clips,

@@ -88,7 +88,7 @@ class Synthesis(Work[MelClip, AudioClip]):
         self._sample_rate = vocoder.sample_rate
         # Known whenever the sample rate is: both stand in the mel settings.
         self._num_mels = vocoder.num_mels or 0
-        self.simulated = vocoder.engine_info.simulated
+        self.caveat = vocoder.engine_info.caveat
 
     def settings(self) -> dict[str, Any]:
         info = self._vocoder.engine_info

@@ -152,10 +152,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
             f"{summary.audio_seconds:.2f} s of audio in {summary.wall_seconds:.2f} s; "
             f"{summary.compute_seconds:.2f} s of them computing: {summary.x_real_time:.2f} x real time"
         )
-    if summary.simulated:
-        from hifigan_rt.tools.benchmark.results import SIMULATED
-
-        yield SIMULATED
+    if summary.caveat:
+        yield summary.caveat
     if summary.manifest is not None:
         yield f"results and {summary.manifest.name} are in {str(summary.manifest.parent)!r}"
     if summary.clipped_samples:

@@ -148,7 +148,7 @@ def _facts(report: OmReport) -> dict[str, Any]:
         "rank": record.rank,
         "soc_version": record.soc_version,
         "precision_mode": record.precision_mode,
-        "simulated": record.simulated,
+        "caveat": record.caveat,
         "onnx_snr_db": record.onnx_snr_db,
         "snr_db": None,
         "om_sha256": record.om_sha256,
@@ -160,7 +160,7 @@ def _show(console: Console, report: OmReport) -> None:
     record = report.record
     lengths = ", ".join(str(frames) for frames in record.mel_lengths)
     kind = "gears" if len(record.mel_lengths) > 1 else "static,"
-    verdict = "simulated, no Ascend device runs it" if record.simulated else "unknown until it was measured there"
+    verdict = record.caveat or "unknown until it was measured there"
     console.line(
         f"{str(report.path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; batch {record.batch}, {kind} "
         f"{lengths} frames, {record.soc_version}, {record.precision_mode}"

@@ -15,8 +15,8 @@ def facts_of_om(path: Path) -> dict[str, Any]:
     info = read_om(path)
     # The model was resolved, and with it the sha256 compared.
     record = read_record(path, verify=False)
-    facts: dict[str, Any] = {
-        "simulated": info.simulated,
+    facts: dict[str, Any] = {"caveat": info.caveat} if info.caveat else {}
+    facts |= {
         "chip": info.soc_version or None,
         "atc_version": info.atc_version or None,
         "precision_mode": info.precision_mode or None,
@@ -27,7 +27,6 @@ def facts_of_om(path: Path) -> dict[str, Any]:
         "sub_models": info.sub_models,
         "size_bytes": info.size_bytes,
         "weights_bytes": info.weights_bytes,
-        "weights": info.weights or None,
         "partitions": tuple({"kind": part.kind, "bytes": part.size} for part in info.partitions),
         "command": info.atc_cmdline or None,
     }

@@ -136,7 +136,7 @@ def _model_system(spec: SystemSpec, vocoder: Vocoder, digest: str, notes: tuple[
     mels = "" if spec.mels is None else _last(spec.mels)
     return System(
         spec.name, "model", _last(Path(spec.model or "")), digest, info.name, f"{info.name} {info.version}",
-        info.device, info.precision, dict(spec.settings), mels, info.simulated, (*vocoder.notes, *notes),
+        info.device, info.precision, dict(spec.settings), mels, info.caveat, (*vocoder.notes, *notes),
     )  # fmt: skip
 
 

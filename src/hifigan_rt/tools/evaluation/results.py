@@ -14,7 +14,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.tools import records
 from hifigan_rt.tools.evaluation.statistics import Interval, Summary
 
-FORMAT = 1
+FORMAT = 2
 
 JSON_NAME = "report.json"
 
@@ -56,7 +56,8 @@ class System:
     """The engine's own, as given."""
     mels: str = ""
     """The folder of predicted mels; empty where the mels are those of the recordings."""
-    simulated: bool = False
+    caveat: str = ""
+    """What the device says against its figures; mostly empty."""
     notes: tuple[str, ...] = ()
 
 

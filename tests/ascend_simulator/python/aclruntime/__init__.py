@@ -2,13 +2,13 @@
 
 from aclruntime.session import InferenceSession, session_options, tensor_desc
 from aclruntime.tensors import BaseTensor, MemorySummary, Tensor, dtype
+from cann_simulator import CAVEAT
 from cann_simulator.settings import refuse_real_cann
 
-SIMULATED = True
 __version__ = "0.0.2"
 
 refuse_real_cann()
 
 __all__ = [
-    "SIMULATED", "BaseTensor", "InferenceSession", "MemorySummary", "Tensor", "dtype", "session_options", "tensor_desc",
+    "CAVEAT", "BaseTensor", "InferenceSession", "MemorySummary", "Tensor", "dtype", "session_options", "tensor_desc",
 ]  # fmt: skip

@@ -1,6 +1,4 @@
 """What the simulated `atc`, `npu-smi`, `aclruntime` and `ais_bench` share. Not Ascend software: see README.md."""
 
-SIMULATED = True
-
-SIMULATED_TEXT = "simulated on CPU; not Ascend performance"
-"""Stands beside every figure; a test holds it to `hifigan_rt.tools.benchmark.results.SIMULATED`."""
+CAVEAT = "simulated on CPU; not Ascend performance"
+"""What these tools say of themselves, in every .om and in aclruntime; hifigan-rt shows it beside every figure."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cann_simulator import SIMULATED_TEXT
+from cann_simulator import CAVEAT
 from cann_simulator.atc_options import (
     HALF_PRECISION,
     HALF_PRECISION_V2,
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     except UnknownOption as error:
         return print_unknown(error)
     if "help" in options:
-        print(f"usage: atc <args>  ({SIMULATED_TEXT}; options: see --framework, --model, --output, --soc_version)")
+        print(f"usage: atc <args>  ({CAVEAT}; options: see --framework, --model, --output, --soc_version)")
         return 0
     print(STARTED, flush=True)
     if fault("atc:hang") is not None:
@@ -122,7 +122,7 @@ def _facts(options: dict[str, str], model: Any, content: bytes, shapes: Shapes) 
         "weights": os.environ.get("SIM_WEIGHTS") or ("float16" if half else "float32"),
         "onnx_sha256": hashlib.sha256(content).hexdigest(),
         "simulator": True,
-        "note": SIMULATED_TEXT,
+        "note": CAVEAT,
         "dynamic_kind": shapes.kind,
     }
 
@@ -174,7 +174,7 @@ def display(options: dict[str, str]) -> None:
         f"system   info: atc_version[{facts['atc_version']}], soc_version[{facts['soc_version']}], framework_type[5]."
     )
     print(f"resource info: memory_size[0 B], weight_size[{size} B], stream_num[1], event_num[0].")
-    print(f"om       info: modeldef_size[{size} B], {SIMULATED_TEXT}.")
+    print(f"om       info: modeldef_size[{size} B], {CAVEAT}.")
     print("============ Display Model Info end   ============")
 
 

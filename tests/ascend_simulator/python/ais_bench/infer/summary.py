@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ais_bench.infer.logs import logger
-from cann_simulator import SIMULATED_TEXT
+from cann_simulator import CAVEAT
 
 _RULE = "-----------------Performance Summary------------------"
 
@@ -47,7 +47,7 @@ def report(
         logger.info("D2H_latency (ms): %s", _line(to_host))
     logger.info("throughput 1000*batchsize.mean(%s)/NPU_compute_time.mean(%s): %s", batch, npu["mean"], throughput)
     logger.info("-" * len(_RULE))
-    logger.info(SIMULATED_TEXT)
+    logger.info("caveat: %s", CAVEAT)
     if prefix is not None:
         content = {
             "filesinfo": files,
@@ -58,7 +58,7 @@ def report(
             "npu_compute_time_list": compute,
             "throughput": throughput,
             "pid": os.getpid(),
-            "simulated": SIMULATED_TEXT,
+            "caveat": CAVEAT,
         }
         Path(prefix + "_summary.json").write_text(json.dumps(content))
     return float(throughput)
