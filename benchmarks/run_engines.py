@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.tools.benchmark.candidate_process import CandidateProcess
 from hifigan_rt.tools.benchmark.mels import crops
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed, rotate
-from hifigan_rt.tools.benchmark.worker_process import WorkerProcess
 from measuring.candidates import Job, default_names, entries, numbered, plain_name
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, recordings_mel
 from measuring.report import case_markdown, result_markdown, summarise, write_result
@@ -56,14 +56,14 @@ def converted(model: BenchmarkModel, kinds: set[str], calibration: np.ndarray) -
     return files
 
 
-def start_worker(name: str, job: Job, log: Path, case_facts: dict[str, Any]) -> WorkerProcess | None:
+def start_worker(name: str, job: Job, log: Path, case_facts: dict[str, Any]) -> CandidateProcess | None:
     """Load one candidate and note its facts, or why it could not be loaded."""
     missing = [kind for kind in entries()[plain_name(name)].needs if kind not in job.files]
     if missing:
         case_facts[name] = {"failed": f"its model could not be converted: {', '.join(missing)}"}
         return None
     try:
-        worker = WorkerProcess("measuring.worker", job.to_json(), job.threads, log)
+        worker = CandidateProcess("measuring.worker", job.to_json(), job.threads, log)
     except CandidateFailed as error:
         case_facts[name] = {"failed": str(error)}
         return None
@@ -78,7 +78,7 @@ def measure_case(
     graph = model.generator.graph
     truth = None if arguments.without_snr else model.truth(mel)
     candidates: dict[str, dict[str, Any]] = {}
-    workers: dict[str, WorkerProcess] = {}
+    workers: dict[str, CandidateProcess] = {}
     with tempfile.TemporaryDirectory() as folder:
         mel_path = Path(folder) / "mel.npy"
         np.save(mel_path, mel)
@@ -92,7 +92,7 @@ def measure_case(
             for name, message in rounds.failures.items():
                 candidates[name] = {"failed": message}
             for name, seconds in rounds.seconds.items():
-                candidates[name] |= {"seconds": seconds, **workers[name].ask(do="memory")}
+                candidates[name] |= {"seconds": seconds, "peak_memory_mib": workers[name].peak_memory_mib()}
                 candidates[name]["snr_db"] = None if truth is None else output_snr(workers[name], truth)
         finally:
             for worker in workers.values():
@@ -107,13 +107,9 @@ def measure_case(
     return record
 
 
-def output_snr(worker: WorkerProcess, truth: np.ndarray) -> float | None:
+def output_snr(worker: CandidateProcess, truth: np.ndarray) -> float | None:
     """SNR in dB; None if it is not finite, which JSON has no word for."""
-    path = worker.save_output()
-    try:
-        ratio = snr_db(truth, np.load(path).reshape(truth.shape))
-    finally:
-        path.unlink()
+    ratio = snr_db(truth, worker.output().reshape(truth.shape))
     return ratio if np.isfinite(ratio) else None
 
 

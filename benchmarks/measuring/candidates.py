@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hifigan_rt.engines import REGISTRY
-from hifigan_rt.tools.benchmark.worker import Candidate
+from hifigan_rt.tools.benchmark.worker import LoadedCandidate
 
 
 class PrecisionUnavailable(Exception):
@@ -108,8 +108,8 @@ def numbered(names: list[str]) -> list[str]:
     ]
 
 
-def load_candidate(job: Job) -> Candidate:
+def load_candidate(job: Job) -> LoadedCandidate:
     """Load a job's candidate in this process."""
     entry = entries()[plain_name(job.candidate)]
-    candidate: Candidate = importlib.import_module(f"measuring.{entry.module}").load(job)
+    candidate: LoadedCandidate = importlib.import_module(f"measuring.{entry.module}").load(job)
     return candidate

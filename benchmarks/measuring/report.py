@@ -10,7 +10,7 @@ from typing import Any
 
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.rotation import chosen_rounds
-from hifigan_rt.tools.benchmark.table_text import table as markdown_table
+from hifigan_rt.tools.tables import markdown as markdown_table
 
 _COLUMNS = ("candidate", "median ms", "min ms", "x real time", "GFLOPS eff.", "time / {baseline}", "SNR dB",
             "peak MiB", "load s", "first s", "executed")  # fmt: skip

@@ -10,8 +10,8 @@ import pytest
 
 from golden.tiny import tiny_generator, tiny_mel, write_tiny
 from hifigan_rt.engines.reference import generate
+from hifigan_rt.tools.benchmark.candidate_process import CandidateProcess
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed
-from hifigan_rt.tools.benchmark.worker_process import WorkerProcess
 from measuring.candidates import Job
 
 
@@ -22,7 +22,7 @@ def tiny_job(folder, candidate="reference"):
 
 
 def start(job, folder):
-    return WorkerProcess("measuring.worker", job.to_json(), job.threads, folder / "log")
+    return CandidateProcess("measuring.worker", job.to_json(), job.threads, folder / "log")
 
 
 def test_a_worker_loads_runs_and_hands_over_what_it_computed(tmp_path):
@@ -39,10 +39,8 @@ def test_a_worker_loads_runs_and_hands_over_what_it_computed(tmp_path):
         seconds, cpu_seconds = worker.run()
         assert 0 < seconds < cpu_seconds + 5
         assert worker.run()[1] >= cpu_seconds
-        assert worker.ask(do="memory")["peak_memory_mib"] > 10
-        path = worker.save_output()
-        audio = np.load(path)
-        path.unlink()
+        assert worker.peak_memory_mib() > 10
+        audio = worker.output()
     finally:
         worker.close()
     expected = np.stack([generate(tiny_generator(), item) for item in mel]).astype(np.float32)
@@ -109,7 +107,7 @@ def stub(tmp_path, monkeypatch):
 
     def start_stub(fault):
         job = {"fault": fault, "mel": str(tmp_path / "mel.npy"), "note": str(tmp_path / "note")}
-        return WorkerProcess("stubborn_candidate", job, 1, tmp_path / "log", timeout_seconds=8)
+        return CandidateProcess("stubborn_candidate", job, 1, tmp_path / "log", timeout_seconds=8)
 
     return start_stub
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 from hifigan_rt.tools.benchmark.device_peak import achieved
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Measurement, median_others
+from hifigan_rt.tools.tables import comma_separated
 
 
 def to_csv(result: BenchmarkResult) -> str:
@@ -18,14 +17,7 @@ def to_csv(result: BenchmarkResult) -> str:
         is none.
     """
     rows = [_row(result, case, entry) for case in result.cases for entry in case.measurements]
-    if not rows:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    # NaN, the only value that differs from itself, stands for what a foreign summary does not tell.
-    writer.writerows({name: value if value == value else None for name, value in row.items()} for row in rows)
-    return text.getvalue()
+    return comma_separated(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
 
 
 def _row(result: BenchmarkResult, case: Case, entry: Measurement) -> dict[str, Any]:

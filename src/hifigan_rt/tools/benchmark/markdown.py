@@ -17,17 +17,9 @@ from hifigan_rt.tools.benchmark.results import (
     Measurement,
     median_others,
 )
-from hifigan_rt.tools.benchmark.table_text import (
-    UNKNOWN,
-    counted,
-    decibels,
-    label,
-    milliseconds,
-    number,
-    share,
-    table,
-    threads_text,
-)
+from hifigan_rt.tools.benchmark.table_text import decibels, label, milliseconds, number, share, threads_text
+from hifigan_rt.tools.tables import UNKNOWN, counted
+from hifigan_rt.tools.tables import markdown as table
 
 _DEFINITIONS = (
     "fps: clips of mel_len frames per second, 1000 * batch / mean ms, as ais_bench defines throughput; x real time: "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hifigan_rt.tools.benchmark.table_text import counted
+from hifigan_rt.tools.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS, CandidateProcess
 from hifigan_rt.tools.benchmark.candidates import Candidate
 from hifigan_rt.tools.benchmark.ceiling import measure_ceilings
 from hifigan_rt.tools.benchmark.engine_worker import MODULE, EngineJob
@@ -23,7 +24,6 @@ from hifigan_rt.tools.benchmark.mels import MelData, crops
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed, Rounds, chosen_rounds, rotate
 from hifigan_rt.tools.benchmark.subject import Subject
-from hifigan_rt.tools.benchmark.worker_process import DEFAULT_TIMEOUT_SECONDS, WorkerProcess
 
 LEAST_ROUNDS_OF_A_CASE = 3
 """Are run however long they take."""
@@ -131,7 +131,7 @@ class _CaseRun:
 
     def __init__(self, plan: Plan, cell: Cell, watcher: Watcher) -> None:
         self._plan, self._cell, self._watcher = plan, cell, watcher
-        self._workers: dict[str, WorkerProcess] = {}
+        self._workers: dict[str, CandidateProcess] = {}
         self._rows = {
             candidate.name: Measurement(
                 candidate.name,
@@ -173,7 +173,7 @@ class _CaseRun:
         reason = candidate.unavailable
         if reason is None:
             try:
-                worker = WorkerProcess(MODULE, job.to_json(), self._cell.threads, log, self._plan.timeout_seconds)
+                worker = CandidateProcess(MODULE, job.to_json(), self._cell.threads, log, self._plan.timeout_seconds)
             except CandidateFailed as error:
                 reason = str(error)
             else:
@@ -189,20 +189,16 @@ class _CaseRun:
         """What is known only when all rounds are over."""
         worker = self._workers[name]
         try:
-            memory = worker.ask(do="memory")["peak_memory_mib"]
+            memory = worker.peak_memory_mib()
             snr = None if truth is None or self._plan.subject.truth is None else self._snr(worker, truth)
         except CandidateFailed as error:
             self._fail(name, str(error))
         else:
             self._rows[name] = replace(self._rows[name], peak_memory_mib=memory, snr_db=snr)
 
-    def _snr(self, worker: WorkerProcess, truth: Any) -> float | None:
+    def _snr(self, worker: CandidateProcess, truth: Any) -> float | None:
         assert self._plan.subject.truth is not None  # noqa: S101 - asked for by the caller
-        path = worker.save_output()
-        try:
-            return self._plan.subject.truth.snr_db(truth, np.load(path))
-        finally:
-            path.unlink()
+        return self._plan.subject.truth.snr_db(truth, worker.output())
 
     def _fail(self, name: str, reason: str) -> None:
         self._rows[name] = replace(self._rows[name], failed=reason)

@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 
 from hifigan_rt.tools.benchmark.results import Measurement
-
-UNKNOWN = "–"
-"""Stands where a figure was not taken or cannot be known."""
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table whose columns of numbers are right-aligned."""
-    cells = [[_cell(text) for text in row] for row in rows]
-    columns = zip(*cells, strict=True)
-    rules = ["--:" if all(map(_is_number, column)) else "---" for column in columns] or ["---"] * len(header)
-    lines = ["| " + " | ".join(line) + " |" for line in [map(_cell, header), *cells]]
-    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]])
-
-
-def _is_number(text: str) -> bool:
-    return text in ("", UNKNOWN) or text.lstrip("-")[:1].isdigit()
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+from hifigan_rt.tools.tables import UNKNOWN, counted
 
 
 def number(value: float | None, digits: int) -> str:
@@ -51,11 +31,6 @@ def share(value: float | None) -> str:
 def label(measurement: Measurement) -> str:
     """Name a candidate, with what its device says against its figures."""
     return f"{measurement.candidate} ({measurement.caveat})" if measurement.caveat else measurement.candidate
-
-
-def counted(number_of: int, noun: str) -> str:
-    """Write "1 thread", "2 threads"."""
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
 
 
 def threads_text(threads: int | None) -> str:

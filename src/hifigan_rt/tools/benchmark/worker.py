@@ -1,26 +1,24 @@
-"""The worker's side: holds one candidate, and is asked through its standard input.
+"""The worker's side: holds one candidate, and is asked by `candidate_process`.
 
-The first line is the job. Each request and each answer is one line of JSON. Requests: {"do": "run"}, {"do": "save",
-"path": PATH}, and {"do": "memory"}. The first answer comes without a request, when the candidate is loaded and has run
-once; an answer with "error" is the last.
+The first request is the job; its reply comes when the candidate is loaded and has run once. Later requests:
+{"do": "run"}, {"do": "output"}, whose reply carries a .npy, and {"do": "memory"}. A reply with "failed" is the last.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
+import io
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import numpy as np
 
 from hifigan_rt.errors import HifiganError
+from hifigan_rt.system import worker_messages
 from hifigan_rt.tools.benchmark.cpu_usage import peak_memory_mib
 
 
@@ -36,7 +34,7 @@ class Executed:
     """What the device says against its figures; mostly empty."""
 
 
-class Candidate(Protocol):
+class LoadedCandidate(Protocol):
     """One loaded runtime."""
 
     executed: Executed
@@ -49,7 +47,7 @@ class Candidate(Protocol):
 class Load:
     """How a worker gets its candidate and its mel."""
 
-    make: Callable[[], Candidate]
+    make: Callable[[], LoadedCandidate]
     mel: str
     """A .npy of float32 `[B, M, T]`."""
     threads: int
@@ -58,54 +56,48 @@ class Load:
 
 
 def serve(prepare: Callable[[dict[str, Any]], Load]) -> None:
-    """Take the job, load what it names, and answer until standard input ends."""
-    channel = _own_channel()
+    """Take the job, load what it names, and answer until the parent has no more requests.
 
-    def answer(content: dict[str, Any]) -> None:
-        print(json.dumps(content), file=channel, flush=True)
+    Args:
+        prepare: makes of a job, as JSON has it, how to load its candidate.
+    """
+    worker_messages.serve(_Answers(prepare))
 
-    try:
-        load = prepare(json.loads(sys.stdin.readline()))
+
+class _Answers:
+    """A candidate, the mel that it runs, and its last output."""
+
+    def __init__(self, prepare: Callable[[dict[str, Any]], Load]) -> None:
+        self._prepare = prepare
+        self._candidate: LoadedCandidate | None = None
+        self._mel = self._audio = np.empty(0)
+
+    def __call__(self, request: dict[str, Any], _: bytearray) -> tuple[dict[str, Any], bytes]:
+        try:
+            if self._candidate is None:
+                return self._load(self._prepare(request)), b""
+            if request["do"] == "output":
+                return {}, self._output()
+            return self._run(self._candidate) if request["do"] == "run" else {"peak_memory_mib": peak_memory_mib()}, b""
+        # Whatever a runtime raises is a fact of the table, told by the parent; the trace is for whoever looks.
+        except Exception as error:  # noqa: BLE001
+            traceback.print_exc()
+            text = str(error).strip()[:400]
+            return {"failed": text if isinstance(error, HifiganError) else f"{type(error).__name__}: {text}"}, b""
+
+    def _load(self, load: Load) -> dict[str, Any]:
         _pin(load.threads)
-        worker = _Worker(load)
-        answer(worker.answer)
-        for line in sys.stdin:
-            answer(worker.handle(json.loads(line)))
-    # Whatever a runtime raises is a fact of the table, told by the parent; the trace is for whoever looks.
-    except Exception as error:  # noqa: BLE001
-        traceback.print_exc()
-        text = str(error).strip()[:400]
-        answer({"error": text if isinstance(error, HifiganError) else f"{type(error).__name__}: {text}"})
-
-
-def _own_channel() -> TextIO:
-    """Standard output for answers alone: what a runtime prints goes to standard error from now on."""
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return channel
-
-
-def _pin(threads: int) -> None:
-    """Keep a one-thread candidate on one core; a migration costs it its caches."""
-    if threads == 1 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-
-class _Worker:
-    """A loaded candidate, the mel that it runs, and its last output."""
-
-    def __init__(self, load: Load) -> None:
         start = time.perf_counter()
         for package in load.packages:
             importlib.import_module(package)
         imported = time.perf_counter()
-        self._candidate = load.make()
+        candidate = load.make()
         loaded = time.perf_counter()
         self._mel = np.load(load.mel)
-        self._audio = np.empty(0)
-        first = self._run()
-        self.answer = {
-            "executed": asdict(self._candidate.executed),
+        first = self._run(candidate)
+        self._candidate = candidate
+        return {
+            "executed": asdict(candidate.executed),
             "import_seconds": imported - start,
             "load_seconds": loaded - imported,
             "first_seconds": first["seconds"],
@@ -113,26 +105,25 @@ class _Worker:
             "device_clock": first["device_clock"],
         }
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self, candidate: LoadedCandidate) -> dict[str, Any]:
         start = time.perf_counter()
-        self._audio = self._candidate.run(self._mel)
+        self._audio = candidate.run(self._mel)
         seconds = time.perf_counter() - start
         # As ais_bench counts: the device's own time, without what the host does around it.
-        compute_seconds = getattr(self._candidate, "compute_seconds", None)
+        compute_seconds = getattr(candidate, "compute_seconds", None)
         return {
             "seconds": seconds if compute_seconds is None else compute_seconds,
             "cpu_seconds": time.process_time(),
             "device_clock": compute_seconds is not None,
         }
 
-    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        actions: dict[str, Callable[[], dict[str, Any]]] = {
-            "run": self._run,
-            "save": lambda: self._save(Path(request["path"])),
-            "memory": lambda: {"peak_memory_mib": peak_memory_mib()},
-        }
-        return actions[request["do"]]()
+    def _output(self) -> bytes:
+        file = io.BytesIO()
+        np.save(file, self._audio)
+        return file.getvalue()
 
-    def _save(self, path: Path) -> dict[str, Any]:
-        np.save(path, self._audio)
-        return {}
+
+def _pin(threads: int) -> None:
+    """Keep a one-thread candidate on one core; a migration costs it its caches."""
+    if threads == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
