@@ -1,7 +1,7 @@
 """What each metric hears and misses: known degradations of the samples, and how far they move every metric.
 
-    python benchmarks/degradations.py                          # the tables, as Markdown
-    python benchmarks/degradations.py --write docs/metrics.md  # into the page, with the definitions of the metrics
+    python benchmarks/degradations.py                                        # the tables, as Markdown
+    python benchmarks/degradations.py --write benchmarks/results/metrics.md  # and the definitions of the metrics
 
 The mean over the clips is shown. tests/unit/test_evaluation_degradations.py holds the order and the size of what must
 be heard.

@@ -1,4 +1,4 @@
-"""Writes the tables of README and docs/figures.md from the recorded results, so that no figure is typed by hand.
+"""Writes the tables of docs/figures.md from the recorded results, so that no figure is typed by hand.
 
     python scripts/write_figures.py           # after benchmarks/ recorded new results
     python scripts/write_figures.py --check   # exit status 1 if a document differs from the results
@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/deploying.md", "docs/figures.md")
+DOCUMENTS = ("docs/figures.md",)
 MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 LABELS = {

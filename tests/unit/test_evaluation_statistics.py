@@ -87,7 +87,7 @@ def draw_exponential(rng, count):
     ],
 )
 def test_where_intervals_fall_short(draw, count, told):
-    """The figures of docs/metrics.md."""
+    """The figures of docs/evaluation.md."""
     rng = np.random.default_rng(77)
     rounds = 4000
     held = 0
