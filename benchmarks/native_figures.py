@@ -27,7 +27,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import ISA_VARIABLE, create
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
 from measuring.report import markdown_table, write_result
 from measuring.result_header import result_header
@@ -85,7 +85,7 @@ def load_on(isa: str, generator: Generator, algorithm: str) -> Any:
     os.environ[ISA_VARIABLE] = isa
     try:
         plan = None if algorithm == "auto" else {"*": algorithm}
-        return create(Model("benchmark", Path(), "", generator, None, None), EngineOptions(plan=plan))
+        return create(Weights("benchmark", Path(), "", generator), EngineOptions(settings={"plan": plan}))
     finally:
         del os.environ[ISA_VARIABLE]
 
@@ -114,7 +114,7 @@ def denormals(generator: Generator) -> dict[str, float]:
          for key, array in generator.weights.items()},
     )  # fmt: skip
     mel = np.random.default_rng(0).uniform(-11.5, 1, (1, 80, 250)).astype(np.float32)
-    engines = [create(Model("m", Path(), "", weights, None, None), EngineOptions()) for weights in (quiet, generator)]
+    engines = [create(Weights("m", Path(), "", weights), EngineOptions()) for weights in (quiet, generator)]
     seconds: list[list[float]] = [[], []]
     for _ in range(11):
         for engine, taken in zip(engines, seconds, strict=True):
@@ -127,7 +127,7 @@ def denormals(generator: Generator) -> dict[str, float]:
 def batch_gain(generator: Generator, frames: int) -> float:
     """Throughput per item of a batch of 8 over items one by one, in turn: the ratio of medians."""
     mels = np.random.default_rng(0).uniform(-9, -2, (8, 80, frames)).astype(np.float32)
-    engine = create(Model("benchmark", Path(), "", generator, None, None), EngineOptions())
+    engine = create(Weights("benchmark", Path(), "", generator), EngineOptions())
     together, alone = [], []
     for _ in range(10):
         start = time.perf_counter()

@@ -13,7 +13,7 @@ import numpy as np
 
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 from measuring.cases import MODELS, ROOT, BenchmarkModel, recordings_mel
 
 SHORTEST = 20
@@ -37,7 +37,7 @@ def main() -> None:
     mel = recordings_mel(ROOT / "samples", model.mel_config, int(lengths.max()))
     engine = create_engine(
         arguments.engine,
-        Model(model.name, model.safetensors(), "benchmark", model.generator, None, model.mel_config),
+        Weights(model.name, model.safetensors(), "benchmark", model.generator, model.mel_config),
         EngineOptions(),
     )
     engine.run(np.ascontiguousarray(mel[None, :, : lengths.max()]))

@@ -13,7 +13,7 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines.native import load_generator
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator, bind, build_graph
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 
 ALGORITHMS = ("direct", "fft8", "fft16", "fft32", "fft64")
 ISAS = tuple(_native.supported_isas())
@@ -78,4 +78,4 @@ def stream_all(generator: _native.Generator, mel: np.ndarray, segment_frames: in
     return np.concatenate([*parts, stream.finish()])
 
 
-V1_MODEL = Model("V1's layers, small", Path("none"), "none", make_case(V1_LIKE, 1).generator, None, None)
+V1_MODEL = Weights("V1's layers, small", Path("none"), "none", make_case(V1_LIKE, 1).generator)

@@ -12,7 +12,7 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.streams import EngineStream
 from hifigan_rt.graph import Graph
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
@@ -20,7 +20,7 @@ from native_generators import V1_LIKE, make_case
 
 MEL = MelConfig(sample_rate=22050, n_fft=1024, hop_length=256, win_length=1024, num_mels=80, fmin=0.0, fmax=8000.0)
 SECONDS_PER_FRAME = MEL.hop_length / MEL.sample_rate
-TINY_MODEL = Model("tiny", Path("none"), "none", make_case(V1_LIKE, 1).generator, None, MEL, 80)
+TINY_MODEL = Weights("tiny", Path("none"), "none", make_case(V1_LIKE, 1).generator, MEL)
 
 
 def tiny_vocoder(engine: str = "native") -> Vocoder:

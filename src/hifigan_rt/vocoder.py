@@ -13,12 +13,12 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.errors import ConfigError, MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.check import CheckedMel, check_mel
-from hifigan_rt.model.resolve import Model, resolve_model
+from hifigan_rt.model.kinds import Model
+from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.streaming import Stream
 from hifigan_rt.system.machine import physical_memory
 
@@ -282,15 +282,14 @@ def load(
     """
     # Before the weights are read, so that a misspelt engine is answered at once.
     check_engine(engine)
-    algorithms = None if plan is None else read_plan(plan)
-    options = EngineOptions(
-        threads, precision, execution_provider, segment_frames, algorithms, device, dict(settings or {})
-    )
+    named = {"execution_provider": execution_provider, "segment_frames": segment_frames, "plan": plan}
+    own = {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
+    options = EngineOptions(threads, precision, device, own)
     if isinstance(model, Model):
         if config is not None:
             raise ConfigError(f"config={str(config)!r}: {model.name} is read already, with the config that it has")
         resolved = model
     else:
         resolved = resolve_model(model, config)
-    chosen = choose_engine(engine, resolved.kind, execution_provider=execution_provider)
+    chosen = choose_engine(engine, type(resolved), settings=own)
     return Vocoder(resolved, create_engine(chosen, resolved, options))

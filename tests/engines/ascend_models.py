@@ -16,7 +16,7 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.ascend import AscendEngine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OmFile
 
 GENERATOR = tiny_generator()
 HOP = GENERATOR.graph.hop_length
@@ -51,7 +51,7 @@ class Place:
         return path
 
     def engine(self, om: Path, device: str | None = None, **settings: str) -> AscendEngine:
-        model = Model(om.name, om, "om", None, None, TINY.mel, 10, (), om_path=om, config=TINY)
+        model = OmFile(om.name, om, "om", TINY, 10)
         engine = create_engine("ascend", model, EngineOptions(device=device, settings=settings))
         assert isinstance(engine, AscendEngine)
         self.engines.append(engine)

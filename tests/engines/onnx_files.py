@@ -8,7 +8,7 @@ from onnx import ModelProto, TensorProto, helper, save
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.formats.onnx_graph import build_onnx
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Model, Weights
 
 Dims = list[int | str | None]
 
@@ -81,7 +81,7 @@ def batch_of_mels(batch: int, frames: int) -> np.ndarray:
 
 
 def own_model() -> Model:
-    return Model("tiny", Path("tiny.safetensors"), "test", tiny_generator(), None, TINY.mel)
+    return Weights("tiny", Path("tiny.safetensors"), "test", tiny_generator(), TINY.mel)
 
 
 def truth(mels: np.ndarray) -> np.ndarray:

@@ -12,13 +12,15 @@ import hifigan_rt
 import tolerances
 from ascend_simulator.environment import CAVEAT
 from cli.running import clip, hifigan
-from engines.ascend_models import HOP, SILENCE, pids, truth
+from engines.ascend_models import GENERATOR, HOP, SILENCE, pids, truth
 from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.engines import choose_engine, why_unavailable
+from hifigan_rt.engines import choose_engine, create_engine, why_unavailable
+from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import EngineError, EngineUnavailable, PaddedTailWarning, PrecisionUnavailable
 from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.model.kinds import OmFile, OnnxFile, Weights
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 
 BACKENDS = ("aclruntime", "ais_bench")
@@ -151,17 +153,21 @@ def test_the_runtime_s_chatter_stays_off_standard_output(place, capfd):
 
 def test_auto_takes_it_for_om_files_only(place, tmp_path):
     assert why_unavailable("ascend") is None
-    assert choose_engine("auto", "om") == "ascend"
-    assert choose_engine("auto", "onnx") == "onnxruntime"
-    assert choose_engine("auto", "weights") == "native"
-    with pytest.raises(EngineError, match="engine 'ascend' does not run checkpoints: choose auto or native"):
-        choose_engine("ascend", "weights")
-    with pytest.raises(EngineError, match=r"engine 'native' does not run Ascend \.om files: choose auto or ascend"):
-        choose_engine("native", "om")
+    assert choose_engine("auto", OmFile) == "ascend"
+    assert choose_engine("auto", OnnxFile) == "onnxruntime"
+    assert choose_engine("auto", Weights) == "native"
+    weights, om = Weights("g", tmp_path / "g", "torch", GENERATOR), OmFile("m.om", tmp_path / "m.om", "om")
     with pytest.raises(
-        EngineError, match=r"^execution_provider='cann': only engine 'onnxruntime' has them, and it does"
+        EngineError,
+        match=r"engine 'ascend' runs Ascend \.om files and ONNX files, and g is a checkpoint: choose auto, native",
     ):
-        choose_engine("auto", "om", execution_provider="cann")
+        create_engine("ascend", weights, EngineOptions())
+    with pytest.raises(
+        EngineError, match=r"engine 'native' runs checkpoints, and m\.om is an Ascend \.om file: choose auto, ascend$"
+    ):
+        create_engine("native", om, EngineOptions())
+    with pytest.raises(EngineError, match=r"^no engine that runs Ascend \.om files has the setting execution_provider"):
+        choose_engine("auto", OmFile, settings=["execution_provider"])
 
 
 @pytest.mark.parametrize("device", ["", "a", "0,", "0,0", "256", "-1", "0;1", "1.0"])
@@ -231,7 +237,7 @@ def test_without_aclruntime_the_way_to_it_is_told(monkeypatch, tmp_path):
     assert "HIFIGAN_ASCEND_PYTHON" in reason
     monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(tmp_path / "none"))
     with pytest.raises(EngineUnavailable, match="is no program that can be run"):
-        choose_engine("auto", "om")
+        choose_engine("auto", OmFile)
 
 
 @pytest.mark.slow

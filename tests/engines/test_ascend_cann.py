@@ -13,7 +13,7 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile
 
 CANN, CPU = "CANNExecutionProvider", "CPUExecutionProvider"
 MEL = tiny_mel(37)[None]
@@ -23,7 +23,7 @@ MEL = tiny_mel(37)[None]
 def load(tmp_path):
     path = tmp_path / "tiny.onnx"
     path.write_bytes(build_onnx(GENERATOR, TINY.mel).SerializeToString())
-    model = Model("tiny.onnx", path, "onnx", None, path, TINY.mel, 10, config=TINY)
+    model = OnnxFile("tiny.onnx", path, "onnx", TINY, 10)
     return lambda device=None, **settings: create_engine(
         "ascend", model, EngineOptions(device=device, settings=settings)
     )

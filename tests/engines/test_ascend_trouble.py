@@ -184,11 +184,11 @@ def test_paths_that_ais_bench_refuses(place, tmp_path):
 def test_a_model_whose_layers_are_not_known(place):
     from hifigan_rt.engines import create_engine
     from hifigan_rt.engines.base import EngineOptions
-    from hifigan_rt.model.resolve import Model
+    from hifigan_rt.model.kinds import OmFile
 
     om = place.om(gears=GEARS)
     with pytest.raises(EngineError, match=r"the layers of the model must be known .* config\.json with --config$"):
-        create_engine("ascend", Model("m", om, "om", None, None, None, om_path=om), EngineOptions())
+        create_engine("ascend", OmFile("m", om, "om"), EngineOptions())
 
 
 def test_a_config_of_another_model(place):
@@ -197,11 +197,11 @@ def test_a_config_of_another_model(place):
     from hifigan_rt.config import GeneratorConfig, ModelConfig
     from hifigan_rt.engines import create_engine
     from hifigan_rt.engines.base import EngineOptions
-    from hifigan_rt.model.resolve import Model
+    from hifigan_rt.model.kinds import OmFile
 
     om = place.om(gears=GEARS)
     other = ModelConfig(GeneratorConfig(8, (4, 4), (8, 8), "1", (3, 5), ((1, 3), (1, 2)), num_mels=10))
-    model = Model("m", om, "om", None, None, None, om_path=om, config=other)
+    model = OmFile("m", om, "om", other)
     engine = create_engine("ascend", model, EngineOptions())
     place.engines.append(engine)
     with pytest.raises(EngineError, match=r"its config says 1600 samples each: give the right config with --config"):

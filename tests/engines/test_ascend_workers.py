@@ -164,10 +164,10 @@ from engines.ascend_models import Place, pids
 from pathlib import Path
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OmFile
 from golden.tiny import TINY
 om = Path(sys.argv[1])
-model = Model("m", om, "om", None, None, TINY.mel, 10, (), om_path=om, config=TINY)
+model = OmFile("m", om, "om", TINY, 10)
 engine = create_engine("ascend", model, EngineOptions())
 print(*pids(engine), flush=True)
 engine.run(numpy.zeros((1, 10, 100), numpy.float32))

@@ -18,7 +18,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import bind, build_graph
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 
 CONFIGS = {
     "type 1": TINY.generator,
@@ -33,7 +33,7 @@ class Case:
     def __init__(self, engine_name: str, config: GeneratorConfig) -> None:
         graph = build_graph(config)
         self.generator = bind(graph, seeded_weights(graph.weight_shapes(), seed=5))
-        self.model = Model("tiny", Path("tiny.safetensors"), "test", self.generator, None, None)
+        self.model = Weights("tiny", Path("tiny.safetensors"), "test", self.generator)
         self.engine = create_engine(engine_name, self.model, EngineOptions(threads=2))
 
     def mel(self, batch: int, frames: int) -> np.ndarray:
@@ -158,6 +158,6 @@ def test_layers_without_a_bias(name):
     weights = {key: array.astype(np.float32) for key, array in seeded_weights(graph.weight_shapes(), 3).items()}
     generator = bind(graph, weights)
     mel = tiny_mel(9)[None]
-    engine = create_engine(name, Model("tiny", Path("tiny"), "test", generator, None, None), EngineOptions())
+    engine = create_engine(name, Weights("tiny", Path("tiny"), "test", generator), EngineOptions())
     assert snr_db(generate(generator, mel[0]), engine.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
     engine.close()

@@ -16,7 +16,8 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.formats.onnx_graph import build_onnx
-from hifigan_rt.model.resolve import Model, resolve_model
+from hifigan_rt.model.kinds import OnnxFile
+from hifigan_rt.model.resolve import resolve_model
 
 
 @pytest.fixture(params=["onnxruntime", "openvino"])
@@ -25,7 +26,7 @@ def engine_name(request):
 
 
 def open_file(engine_name: str, path: Path) -> Engine:
-    return create_engine(engine_name, Model(path.name, path, "onnx", None, path, None), EngineOptions())
+    return create_engine(engine_name, OnnxFile(path.name, path, "onnx"), EngineOptions())
 
 
 def open_model(engine_name: str, model: onnx.ModelProto, folder: Path) -> Engine:

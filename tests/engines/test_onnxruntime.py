@@ -17,12 +17,12 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.onnxruntime import CPU_PROVIDER, create
 from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.system.machine import usable_cores
 
 
 def open_file(path: Path, options: EngineOptions = EngineOptions()):  # noqa: B008 - frozen
-    return create(Model(path.name, path, "onnx", None, path, None), options)
+    return create(OnnxFile(path.name, path, "onnx"), options)
 
 
 def open_model(model: onnx.ModelProto, folder: Path, options: EngineOptions = EngineOptions()):  # noqa: B008
@@ -124,14 +124,14 @@ def test_other_precisions_are_refused():
 
 @pytest.mark.parametrize("name", [CPU_PROVIDER, "cpu", "CPU"])
 def test_a_provider_by_name(name):
-    assert create(own_model(), EngineOptions(execution_provider=name)).info.device == CPU_PROVIDER
+    assert create(own_model(), EngineOptions(settings={"execution_provider": name})).info.device == CPU_PROVIDER
 
 
 def test_a_provider_that_is_not_in_the_build_lists_what_is():
     with pytest.raises(
         EngineUnavailable, match=r"execution_provider='cann' is not in this build.*CPUExecutionProvider"
     ):
-        create(own_model(), EngineOptions(execution_provider="cann"))
+        create(own_model(), EngineOptions(settings={"execution_provider": "cann"}))
 
 
 def test_a_provider_that_did_not_start_is_an_error(monkeypatch):
@@ -147,7 +147,7 @@ def test_a_provider_that_did_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CANNExecutionProvider", CPU_PROVIDER])
     with pytest.raises(EngineUnavailable, match="execution_provider='cann' is installed, and did not start here"):
-        create(own_model(), EngineOptions(execution_provider="cann"))
+        create(own_model(), EngineOptions(settings={"execution_provider": "cann"}))
 
 
 def test_a_provider_that_is_in_the_session_is_the_device(monkeypatch):
@@ -160,5 +160,5 @@ def test_a_provider_that_is_in_the_session_is_the_device(monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CANNExecutionProvider", CPU_PROVIDER])
-    engine = create(own_model(), EngineOptions(execution_provider="CANNExecutionProvider"))
+    engine = create(own_model(), EngineOptions(settings={"execution_provider": "CANNExecutionProvider"}))
     assert engine.info.device == "CANNExecutionProvider"

@@ -235,8 +235,8 @@ def test_the_cpu_by_name():
 
 
 def test_execution_providers_are_of_another_engine():
-    with pytest.raises(EngineError, match="execution_provider='cpu' is for engine 'onnxruntime'"):
-        create(own_model(), EngineOptions(execution_provider="cpu"))
+    with pytest.raises(EngineError, match="engine 'openvino' has no setting 'execution_provider': it has hint, graph"):
+        create_engine("openvino", own_model(), EngineOptions(settings={"execution_provider": "cpu"}))
 
 
 # --- IR ----------------------------------------------------------------------------------------------------------

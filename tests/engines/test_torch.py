@@ -21,11 +21,12 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.model.resolve import Model, resolve_model
+from hifigan_rt.model.kinds import OnnxFile, Weights
+from hifigan_rt.model.resolve import resolve_model
 from native_generators import V1_LIKE, make_case
 
 ROOT = Path(__file__).parents[2]
-MODEL = Model("tiny", Path("tiny.safetensors"), "test", tiny_generator(), None, None)
+MODEL = Weights("tiny", Path("tiny.safetensors"), "test", tiny_generator())
 COMPILED = {"mode": "compiled"}
 
 
@@ -100,8 +101,8 @@ def test_settings_and_precisions_are_checked_by_name():
         load(precision="int8")
     with pytest.raises(EngineError, match="threads=1025 must be from 1 to 1024"):
         load(threads=1025)
-    converted = Model("a.onnx", Path("a.onnx"), "onnx", None, Path("a.onnx"), None)
-    with pytest.raises(EngineError, match=r"runs weights, and a\.onnx is a converted file"):
+    converted = OnnxFile("a.onnx", Path("a.onnx"), "onnx")
+    with pytest.raises(EngineError, match=r"runs checkpoints, and a\.onnx is an ONNX file"):
         load(converted)
 
 
@@ -191,7 +192,7 @@ def test_compiled_shapes_equal_the_reference_and_are_few(monkeypatch):
 
     monkeypatch.setattr(module, "MAX_PROGRAMS", 3)
     case = make_case(V1_LIKE, 60)
-    engine = load(Model("small", Path("none"), "none", case.generator, None, None), settings=COMPILED, threads=2)
+    engine = load(Weights("small", Path("none"), "none", case.generator), settings=COMPILED, threads=2)
     assert engine.info.variant == "compiled"
     for batch, frames, programs in [(1, 60, 1), (1, 1, 2), (1, 60, 2), (2, 33, 3), (1, 34, 3), (3, 60, 3), (2, 33, 3)]:
         mel = np.ascontiguousarray(case.mel[:, :frames])

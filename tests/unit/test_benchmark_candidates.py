@@ -3,17 +3,18 @@ import pytest
 from hifigan_rt import engines
 from hifigan_rt.engines import EngineEntry
 from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.model.kinds import OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.tools.benchmark.candidates import check_names, plan_candidates
 
 REGISTRY = {
-    "slow": EngineEntry("the last that auto takes", "m", runs=("weights", "onnx")),
+    "slow": EngineEntry("the last that auto takes", "m", runs=(Weights, OnnxFile)),
     "reference": EngineEntry("the truth", "m"),
     "quick": EngineEntry("the first that auto takes", "m"),
     "wide": EngineEntry(
         "has all there is", "m", precisions=("float32", "bfloat16"), settings={"mode": ("a", "b")}, devices="NAME"
     ),
     "absent": EngineEntry("not installed", "m", ("no_such_package",), "extra"),
-    "om only": EngineEntry("another kind", "m", runs=("om",)),
+    "om only": EngineEntry("another kind", "m", runs=(OmFile,)),
 }
 
 
@@ -26,21 +27,21 @@ def registry(monkeypatch):
         monkeypatch.setattr(module, "AUTO_ORDER", ("quick", "slow"))
 
 
-def names(wanted, precisions=("float32",), kind="weights", **options):
+def names(wanted, precisions=("float32",), kind=Weights, **options):
     return [candidate.name for candidate in plan_candidates(wanted, precisions, kind, **options)]
 
 
 def test_all_is_what_can_run_the_model_here_the_automatic_choice_first():
     assert names(["all"]) == ["quick", "slow", "wide"]
-    assert names(["all"], kind="onnx") == ["slow"]
+    assert names(["all"], kind=OnnxFile) == ["slow"]
     assert names(["all"], ["float32", "bfloat16"]) == ["quick", "slow", "wide", "wide bfloat16"]
-    assert not any(candidate.named for candidate in plan_candidates(["all"], ["float32"], "weights"))
+    assert not any(candidate.named for candidate in plan_candidates(["all"], ["float32"], Weights))
 
 
 def test_names_multiply_and_are_told_apart():
     wanted = ["quick", "wide", "quick", "wide:mode=b", "wide:precision=bfloat16", "auto", "reference"]
     assert names(wanted) == ["quick", "wide", "quick#2", "wide:mode=b", "wide:precision=bfloat16", "auto", "reference"]
-    found = plan_candidates(wanted, ["float32"], "weights")
+    found = plan_candidates(wanted, ["float32"], Weights)
     assert found[-2].engine == "quick"
     assert found[3].settings == {"mode": "b"}
     assert found[4].precision == "bfloat16"
@@ -49,7 +50,7 @@ def test_names_multiply_and_are_told_apart():
 
 def test_what_is_meant_for_all_goes_to_those_that_know_it():
     wide, quick, own = plan_candidates(
-        ["wide", "quick", "wide:mode=b:device=Y"], ["float32"], "weights", device="X", settings={"mode": "a"}
+        ["wide", "quick", "wide:mode=b:device=Y"], ["float32"], Weights, device="X", settings={"mode": "a"}
     )
     assert (wide.device, wide.settings) == ("X", {"mode": "a"})
     assert (quick.device, quick.settings) == (None, {})
@@ -57,7 +58,7 @@ def test_what_is_meant_for_all_goes_to_those_that_know_it():
 
 
 def test_what_cannot_run_is_a_row_with_the_reason():
-    absent, other = plan_candidates(["absent", "om only"], ["float32"], "weights")
+    absent, other = plan_candidates(["absent", "om only"], ["float32"], Weights)
     assert "no_such_package" in absent.unavailable
     assert "does not run checkpoints" in other.unavailable
 
@@ -79,7 +80,7 @@ def test_what_is_misspelt_is_refused(wanted, text):
 
 def test_no_candidate_is_an_error():
     with pytest.raises(EngineUnavailable, match="no engine can run OpenVINO IR in float32 here"):
-        names(["all"], kind="openvino")
+        names(["all"], kind=OpenVinoFile)
 
 
 def test_spelling_is_checked_before_a_model_is_read():

@@ -15,6 +15,7 @@ from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import CheckpointError, ConfigError, ExportError, OutputError, ToolFailed
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.om_record import read_record
+from hifigan_rt.model.kinds import OmFile
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.ascend.om_export import export_om, plan_om
@@ -212,7 +213,8 @@ def test_what_is_there_is_protected(tmp_path, simulator):
 def test_resolved_with_the_config_of_its_record(tmp_path, simulator):
     (report,) = export(tmp_path)
     model = resolve_model(report.path)
-    assert (model.kind, model.om_path, model.config, model.mel) == ("om", report.path, TINY, TINY.mel)
+    assert isinstance(model, OmFile)
+    assert (model.path, model.config, model.mel) == (report.path, TINY, TINY.mel)
     assert model.graph == GENERATOR.graph
     assert model.format == f"om ({CAVEAT})"
     assert model.notes[0] == f"this .om says of itself: {CAVEAT}"
@@ -221,7 +223,7 @@ def test_resolved_with_the_config_of_its_record(tmp_path, simulator):
     (tmp_path / "generator_bs1.json").rename(tmp_path / "renamed.json")
     assert resolve_model(tmp_path / "renamed.bin").config == TINY
     (tmp_path / "renamed.bin").rename(tmp_path / "renamed.om")
-    assert resolve_model(tmp_path).om_path == tmp_path / "renamed.om"
+    assert resolve_model(tmp_path).path == tmp_path / "renamed.om"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import ExportError, OutputError
 from hifigan_rt.export.openvino import LOWEST_SNR_DB_OF, OpenVinoSettings, export_openvino
 from hifigan_rt.formats.openvino_reading import inspect_openvino
+from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.model.resolve import resolve_model
 
 SETTINGS = {
@@ -51,7 +52,8 @@ def test_the_model_it_makes(tmp_path):
     """A folder with a .bin that is half of an IR and not a checkpoint."""
     export_openvino(tiny_generator(), TINY.mel, tmp_path / "out.xml", verify=False)
     model = resolve_model(tmp_path)
-    assert (model.kind, model.path.name, model.mel, model.num_mels) == ("openvino", "out.xml", TINY.mel, 10)
+    assert isinstance(model, OpenVinoFile)
+    assert (model.path.name, model.mel, model.num_mels) == ("out.xml", TINY.mel, 10)
     assert model.graph == tiny_generator().graph
     assert model.format == "openvino (float32 weights)"
 

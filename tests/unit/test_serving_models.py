@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hifigan_rt.errors import ConfigError, ModelNotFound
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.telemetry import Telemetry
@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_loaded_says_so_without_its_path_and_is_not_tried
 
 def test_what_cannot_be_served_is_refused_when_it_is_loaded() -> None:
     async def scenario() -> None:
-        unknown = Model("m", TINY_MODEL.path, "none", TINY_MODEL.generator, None, None, 80)
+        unknown = Weights("m", TINY_MODEL.path, "none", TINY_MODEL.generator)
         vocoder = Vocoder(unknown, PretendedEngine(Clock(), 1.0))
         pool = pool_of(a=lambda: vocoder)
         with pytest.raises(ModelUnavailable):

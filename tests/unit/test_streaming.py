@@ -15,7 +15,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import ConfigError, EngineError, MelConventionWarning, MelError
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import MAX_FRAMES
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile, Weights
 from hifigan_rt.streaming import Stream
 
 GRAPH = tiny_generator().graph
@@ -264,7 +264,7 @@ def test_ten_thousand_tiny_pushes(tmp_path, engine):
 def onnx_model(tmp_path, mel: MelConfig | None, config=None):
     path = tmp_path / "generator.onnx"
     path.write_bytes(build_onnx(tiny_generator(), TINY.mel).SerializeToString())
-    return Model("generator.onnx", path, "onnx", None, path, mel, 10, config=config)
+    return OnnxFile("generator.onnx", path, "onnx", config, 10)
 
 
 def test_a_converted_file_streams_where_its_layers_are_known(tmp_path):
@@ -280,7 +280,7 @@ def test_a_converted_file_streams_where_its_layers_are_known(tmp_path):
 
 
 def test_a_stream_without_a_known_sample_rate():
-    model = Model("tiny", Path("tiny"), "test", tiny_generator(), None, None)
+    model = Weights("tiny", Path("tiny"), "test", tiny_generator())
     stream = hifigan_rt.Vocoder(model, create_engine("native", model, EngineOptions())).stream()
     assert len(stream.push(tiny_mel(40))) > 0
     with pytest.raises(ConfigError, match="sample rate"):

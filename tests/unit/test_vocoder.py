@@ -8,6 +8,7 @@ from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
 from hifigan_rt.engines import choose_engine, why_unavailable
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError, EngineError, EngineUnavailable, MelError
+from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
 
 
@@ -151,12 +152,26 @@ def test_an_engine_whose_package_is_absent_names_the_command(monkeypatch):
     assert "pip install 'hifigan-rt[onnx]' (from a clone: pip install '.[onnx]')" in str(caught.value)
     assert choose_engine("auto") == "native"
     with pytest.raises(EngineUnavailable, match="pip install"):
-        choose_engine("auto", "onnx")
+        choose_engine("auto", OnnxFile)
 
 
 def test_the_automatic_choice_goes_by_what_the_model_is():
     assert choose_engine("auto") == "native"
-    assert choose_engine("auto", "onnx") == "onnxruntime"
+    assert choose_engine("auto", OnnxFile) == "onnxruntime"
+
+
+def test_the_automatic_choice_goes_by_the_settings():
+    assert choose_engine("auto", settings=["plan", "segment_frames"]) == "native"
+    assert choose_engine("auto", settings=["execution_provider"]) == "onnxruntime"
+    with pytest.raises(EngineError, match="no engine that runs checkpoints has the settings plan, hint: 'hifigan engi"):
+        choose_engine("auto", settings=["plan", "hint"])
+
+
+def test_a_setting_of_another_engine_is_refused(tmp_path):
+    with pytest.raises(EngineError, match="engine 'reference' has no setting 'segment_frames': it has none"):
+        hifigan_rt.load(write_tiny(tmp_path), engine="reference", segment_frames=16)
+    with pytest.raises(EngineError, match="setting segment_frames='few' of engine 'native': give a whole number"):
+        hifigan_rt.load(write_tiny(tmp_path), engine="native", settings={"segment_frames": "few"})
 
 
 def test_reference_is_never_chosen_by_itself():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable, did_you_mean
-from hifigan_rt.model.resolve import KIND_NAMES, Model, ModelKind
+from hifigan_rt.model.kinds import Model, ModelKind, OmFile, OnnxFile, OpenVinoFile, Weights
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class EngineEntry:
     """Import names that must be there."""
     extra: str = ""
     """The extra of hifigan-rt that installs them; empty if the user installs them."""
-    runs: tuple[ModelKind, ...] = ("weights",)
+    runs: tuple[ModelKind, ...] = (Weights,)
     """Kinds of models that it takes."""
     precisions: tuple[str, ...] = ("float32",)
     """What may be asked for, the default first."""
@@ -37,20 +37,25 @@ class EngineEntry:
 
 
 REGISTRY: Mapping[str, EngineEntry] = {
-    "native": EngineEntry("the C++ engine of this package, float32", "hifigan_rt.engines.native"),
+    "native": EngineEntry(
+        "the C++ engine of this package, float32",
+        "hifigan_rt.engines.native",
+        settings={"segment_frames": (), "plan": ()},
+    ),
     "onnxruntime": EngineEntry(
         "ONNX Runtime, float32",
         "hifigan_rt.engines.onnxruntime",
         ("onnxruntime", "onnx"),
         "onnx",
-        runs=("weights", "onnx"),
+        runs=(Weights, OnnxFile),
+        settings={"execution_provider": ()},
     ),
     "openvino": EngineEntry(
         "OpenVINO; bfloat16 and float16 only when asked for",
         "hifigan_rt.engines.openvino",
         ("openvino", "onnx"),
         "openvino",
-        runs=("weights", "onnx", "openvino"),
+        runs=(Weights, OnnxFile, OpenVinoFile),
         precisions=("float32", "bfloat16", "float16"),
         settings={"hint": ("latency", "throughput"), "graph": ("2d", "1d")},
         devices="OpenVINO's own names: CPU (the default), GPU, GPU.1, NPU",
@@ -58,7 +63,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
     "ascend": EngineEntry(
         "Ascend NPUs: .om files through aclruntime, ONNX files through ONNX Runtime's CANN provider",
         "hifigan_rt.engines.ascend",
-        runs=("om", "onnx"),
+        runs=(OmFile, OnnxFile),
         precision_of_file="as the file was converted: hifigan export om --precision-mode",
         settings={"backend": ("auto", "aclruntime", "ais_bench", "cann"), "timeout": ()},
         devices="device ids, for example 0 or 0,1",
@@ -111,7 +116,7 @@ def check_engine(name: str) -> None:
         raise EngineUnavailable(reason)
 
 
-def check_settings(name: str, settings: Mapping[str, str]) -> None:
+def check_settings(name: str, settings: Mapping[str, object]) -> None:
     """Check an engine's own settings by name and value.
 
     Raises:
@@ -127,27 +132,25 @@ def check_settings(name: str, settings: Mapping[str, str]) -> None:
             raise EngineError(f"setting {key}={value!r} of engine {name!r}: choose {', '.join(known[key])}")
 
 
-def choose_engine(name: str, kind: ModelKind = "weights", *, execution_provider: str | None = None) -> str:
+def choose_engine(name: str, kind: ModelKind = Weights, *, settings: Collection[str] = ()) -> str:
     """Resolve "auto"; another name is returned as it is, checked.
 
     Args:
         name: of an engine, or "auto".
         kind: what the model is.
-        execution_provider: asked for by name; only ONNX Runtime has them.
+        settings: names of settings that the engine must know.
 
     Raises:
-        EngineError, EngineUnavailable: see `check_engine`; or the engine does not take such a model, or no engine of
-            the automatic choice is there.
+        EngineError, EngineUnavailable: see `check_engine`; or no engine of the automatic choice takes such a model
+            with such settings, or none that does is there.
     """
     check_engine(name)
     if name != "auto":
-        if kind not in REGISTRY[name].runs:
-            able = ", ".join(candidate for candidate, entry in REGISTRY.items() if kind in entry.runs)
-            raise EngineError(f"engine {name!r} does not run {KIND_NAMES[kind]}: choose auto or {able or 'no engine'}")
         return name
     reasons = []
-    for candidate in ("ascend",) if kind == "om" else AUTO_ORDER:
-        if kind not in REGISTRY[candidate].runs or (execution_provider is not None and candidate != "onnxruntime"):
+    for candidate in ("ascend",) if kind is OmFile else AUTO_ORDER:
+        entry = REGISTRY[candidate]
+        if kind not in entry.runs or not entry.settings.keys() >= set(settings):
             continue
         reason = why_unavailable(candidate)
         if reason is None:
@@ -155,20 +158,30 @@ def choose_engine(name: str, kind: ModelKind = "weights", *, execution_provider:
         reasons.append(reason)
     if not reasons:
         raise EngineError(
-            f"execution_provider={execution_provider!r}: only engine 'onnxruntime' has them, and it does not run "
-            f"{KIND_NAMES[kind]}"
+            f"no engine that runs {kind.plural} has the setting{'s' if len(settings) > 1 else ''} "
+            f"{', '.join(settings)}: 'hifigan engines' lists what each knows"
         )
     raise EngineUnavailable("; ".join(reasons))
+
+
+def engines_for(kind: ModelKind) -> tuple[str, ...]:
+    """Names of the engines that take models of a kind."""
+    return tuple(name for name, entry in REGISTRY.items() if kind in entry.runs)
 
 
 def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
     """Load a model into an engine that `choose_engine` returned.
 
     Raises:
-        EngineError: the engine refuses the model or an option.
+        EngineError: the engine does not take such a model, or refuses an option.
         PrecisionUnavailable: the engine does not offer the precision.
     """
     entry = REGISTRY[name]
+    if type(model) not in entry.runs:
+        raise EngineError(
+            f"engine {name!r} runs {' and '.join(kind.plural for kind in entry.runs)}, and {model.name} is "
+            f"{model.noun}: choose {', '.join(['auto', *engines_for(type(model))])}"
+        )
     check_settings(name, options.settings)
     # The reference computes in float64 whatever is asked.
     if options.precision not in entry.precisions and name != "reference":
@@ -176,5 +189,5 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
         raise PrecisionUnavailable(f"precision={options.precision!r} is not offered by engine {name!r}: {offered}")
     if options.device is not None and not entry.devices:
         raise EngineError(f"device={options.device!r}: engine {name!r} runs on the CPU only and takes no device")
-    engine: Engine = importlib.import_module(REGISTRY[name].module).create(model, options)
+    engine: Engine = importlib.import_module(entry.module).create(model, options)
     return engine

@@ -22,7 +22,7 @@ from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.analysis import silence_mel_value
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OmFile, OnnxFile
 
 DEFAULT_TIMEOUT_S = 600.0
 """For loading a model or for one inference: a large .om takes a minute to load, an inference milliseconds."""
@@ -94,7 +94,7 @@ class AscendEngine(Engine):
         if tail == 0:
             return None
         return (
-            f"a mel of {frames} frames is shorter than the model's shortest gear, {self._shapes.gears[0]}: it is "
+            f"a mel of {frames} frames is shorter than the shortest gear of the model, {self._shapes.gears[0]}: it is "
             f"padded with silence, and its last {tail} frames differ from the exact result; convert the model with a "
             "shorter gear (--mel-len) for exact ends"
         )
@@ -160,7 +160,7 @@ class AscendEngine(Engine):
             audio[segment.item][window.first_sample : window.end_sample] = kept
 
 
-def create(model: Model, options: EngineOptions) -> Engine:
+def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
     """Load an .om onto the devices that `options.device` names, "0" if none.
 
     Raises:
@@ -171,13 +171,15 @@ def create(model: Model, options: EngineOptions) -> Engine:
     devices = parse_devices(options.device)
     timeout_s = _parse_timeout(options.settings.get("timeout"))
     backend = options.settings.get("backend", "auto")
-    if backend == "cann" or model.om_path is None:
+    if isinstance(model, OnnxFile):
         if backend in ("aclruntime", "ais_bench"):
             raise EngineError(
                 f"backend={backend} runs .om files, and {model.name} is none: 'hifigan export om' makes one"
             )
         return open_cann(model, devices)
-    om = read_om(model.om_path)
+    if backend == "cann":
+        raise EngineError(f"backend=cann runs ONNX files, and {model.name} is none: take backend=auto")
+    om = read_om(model.path)
     graph = model.graph
     if graph is None:
         raise EngineError(
@@ -187,7 +189,7 @@ def create(model: Model, options: EngineOptions) -> Engine:
     if om.dynamic_shape and not om.dynamic_dims:
         raise EngineError(f"{model.name} has open shapes without gears: convert it with gears (--mel-len)")
     request = Request(
-        Situation(ascend_python(), model.om_path, devices[0], om.soc_version),
+        Situation(ascend_python(), model.path, devices[0], om.soc_version),
         backend="ais_bench" if backend == "ais_bench" else "aclruntime",
         caveat=om.caveat,
         dynamic=bool(om.dynamic_dims),

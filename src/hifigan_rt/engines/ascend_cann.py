@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.engines.onnxruntime_session import SessionEngine, open_file
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile
 
 CANN_PROVIDER = "CANNExecutionProvider"
 
@@ -15,15 +15,13 @@ PRECISION_MODE = "must_keep_origin_dtype"
 """The provider's own default is force_fp16; the same as for our .om files is taken."""
 
 
-def open_cann(model: Model, devices: Sequence[int]) -> SessionEngine:
+def open_cann(model: OnnxFile, devices: Sequence[int]) -> SessionEngine:
     """Load an ONNX file. Every length is exact: the provider compiles the graph anew for each, which takes its time.
 
     Raises:
         EngineError: several devices, or a file that cannot be fed.
         EngineUnavailable: this ONNX Runtime has no CANN provider, or it did not start.
     """
-    if model.onnx_path is None:
-        raise EngineError(f"backend=cann runs ONNX files, and {model.name} is none: take backend=auto")
     if len(devices) != 1:
         raise EngineError(f"backend=cann runs on one device, and {len(devices)} are named: name one")
     available = _available_providers()
@@ -36,7 +34,7 @@ def open_cann(model: Model, devices: Sequence[int]) -> SessionEngine:
     import onnxruntime
 
     options = {"device_id": str(devices[0]), "precision_mode": PRECISION_MODE}
-    session, door, precision = open_file(model.onnx_path, 1, CANN_PROVIDER, options)
+    session, door, precision = open_file(model.path, 1, CANN_PROVIDER, options)
     info = EngineInfo(
         "ascend", onnxruntime.__version__, f"{precision} ({PRECISION_MODE})", 1, f"npu:{devices[0]}", variant="cann"
     )

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +31,12 @@ class EngineOptions:
     """Worker threads, 1 to 1024; None is what `machine.usable_cores` says."""
     precision: str = "float32"
     """Arithmetic asked for; the reference engine alone computes in float64 whatever is asked."""
-    execution_provider: str | None = None
-    """A name of ONNX Runtime's providers; None is its CPU provider."""
-    segment_frames: int | None = None
-    """Frames that the native engine computes together; None is its default."""
-    plan: Mapping[str, str] | None = None
-    """Algorithms of the native engine by layer name, "*" for all; None leaves the choice to its cost model."""
     device: str | None = None
     """A device by the runtime's own name: "cuda:0" for torch, "GPU" for OpenVINO, "0" or "0,1" for Ascend; None is the
     engine's default."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """What only one engine knows, checked by `engines.check_settings`; `hifigan engines` lists it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What only one engine knows, by name: texts, as the command line has them, or the values themselves. Names are
+    checked by `engines.check_settings`, values by the engine; `hifigan engines` lists them."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:

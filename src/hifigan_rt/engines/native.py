@@ -14,11 +14,12 @@ import numpy as np
 
 import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
 from hifigan_rt.graph import Generator, Graph, Layer
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 
 ISA_VARIABLE = "HIFIGAN_RT_ISA"
 
@@ -210,31 +211,30 @@ class NativeEngine(Engine):
         self._generator = None
 
 
-def create(model: Model, options: EngineOptions) -> NativeEngine:
+def create(model: Weights, options: EngineOptions) -> NativeEngine:
     """Pack a model's weights.
 
     Raises:
-        EngineError: the model is an ONNX file, or an option is not offered.
+        EngineError: an option or a setting is not offered.
         EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have.
     """
-    if model.generator is None:
-        raise EngineError(
-            f"engine 'native' runs weights, and {model.name} is an ONNX file: name the checkpoint, "
-            "or use engine 'onnxruntime'"
-        )
-    if options.execution_provider is not None:
-        raise EngineError(
-            f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime', and this is 'native'"
-        )
-    segment_frames = OFFLINE_SEGMENT_FRAMES if options.segment_frames is None else options.segment_frames
-    check_segment(segment_frames)
-    plan = options.plan or {}
+    segment_frames = _segment_frames(options.settings.get("segment_frames", OFFLINE_SEGMENT_FRAMES))
+    plan = read_plan(options.settings.get("plan", {}))
     generator = load_generator(model.generator, choose_isa(), segment_frames, options.thread_count, plan)
     variant = f"segments of {segment_frames} frames"
     if plan:
         digest = hashlib.sha256(json.dumps(sorted(plan.items())).encode()).hexdigest()
         variant += f", plan {digest[:12]}"
     return NativeEngine(generator, model.generator.graph, variant)
+
+
+def _segment_frames(value: object) -> int:
+    try:
+        frames = int(str(value))
+    except ValueError:
+        raise EngineError(f"setting segment_frames={value!r} of engine 'native': give a whole number") from None
+    check_segment(frames)
+    return frames
 
 
 def load_generator(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hifigan_rt.engines.base import EngineInfo, EngineOptions
 from hifigan_rt.engines.mel_door import door_of_export
 from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
-from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.errors import EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile, Weights
 
 
-def create(model: Model, options: EngineOptions) -> SessionEngine:
+def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
     """Load a model into ONNX Runtime.
 
     Raises:
@@ -21,16 +21,14 @@ def create(model: Model, options: EngineOptions) -> SessionEngine:
     import onnxruntime
 
     threads = options.thread_count
-    provider = _choose_provider(options.execution_provider, onnxruntime.get_available_providers())
-    if model.generator is not None:
+    provider = _choose_provider(options.settings.get("execution_provider"), onnxruntime.get_available_providers())
+    if isinstance(model, Weights):
         door = door_of_export(model.name, model.generator.graph.num_mels, rank=3)
         precision = "float32"
         serialised = build_onnx(model.generator, model.mel).SerializeToString()
         session = open_session(model.name, serialised, threads, provider)
-    elif model.onnx_path is not None:
-        session, door, precision = open_file(model.onnx_path, threads, provider)
     else:
-        raise EngineError(f"{model.name} holds neither weights nor an ONNX file: nothing can be run")
+        session, door, precision = open_file(model.path, threads, provider)
     running = session.get_providers()[0]
     return SessionEngine(session, EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running), door)
 

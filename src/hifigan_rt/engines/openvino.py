@@ -21,10 +21,12 @@ from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, reason_of
 from hifigan_rt.formats.openvino_reading import inspect_openvino
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile, OpenVinoFile, Weights
 
 if TYPE_CHECKING:
     import openvino
+
+_Readable = Weights | OnnxFile | OpenVinoFile
 
 CPU = "CPU"
 
@@ -80,7 +82,7 @@ class OpenVinoEngine(Engine):
         self._shapes = None
 
 
-def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
+def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
     """Load a model into OpenVINO.
 
     Raises:
@@ -89,11 +91,6 @@ def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
         PrecisionUnavailable: the device executes another precision than the one asked for.
         CheckpointError: the file is damaged or unsafe.
     """
-    if options.execution_provider is not None:
-        raise EngineError(
-            f"execution_provider={options.execution_provider!r} is for engine 'onnxruntime': name a device of OpenVINO "
-            "with device="
-        )
     openvino = import_openvino()
     threads = options.thread_count
     device = _choose_device(options.device)
@@ -113,7 +110,7 @@ def create(model: Model, options: EngineOptions) -> OpenVinoEngine:
         )
     used = int(shapes.compiled.get_property("INFERENCE_NUM_THREADS")) if device == CPU else threads
     version = openvino.get_version().partition("-")[0]
-    variant = f"{hint}, {options.settings.get('graph', '2d')} graph" if model.generator is not None else hint
+    variant = f"{hint}, {options.settings.get('graph', '2d')} graph" if isinstance(model, Weights) else hint
     return OpenVinoEngine(shapes, EngineInfo("openvino", version, executed, used, device, variant), door)
 
 
@@ -148,10 +145,10 @@ def _properties(device: str, hint: str, precision: str, threads: int) -> dict[st
     return properties
 
 
-def _read(model: Model, options: EngineOptions) -> tuple[str, MelDoor, openvino.Model]:
+def _read(model: _Readable, options: EngineOptions) -> tuple[str, MelDoor, openvino.Model]:
     """The model's name for texts, how it is fed, and its graph."""
     core = openvino_core()
-    if model.generator is not None:
+    if isinstance(model, Weights):
         rank = 3 if options.settings.get("graph") == "1d" else 4
         serialised = build_onnx(model.generator, model.mel, rank=rank).SerializeToString()
         return model.name, door_of_export(model.name, model.generator.graph.num_mels, rank), core.read_model(serialised)
@@ -160,18 +157,16 @@ def _read(model: Model, options: EngineOptions) -> tuple[str, MelDoor, openvino.
             f"graph={options.settings['graph']!r} is for checkpoints: {model.name} is a converted file, and has the "
             "graph that it has"
         )
-    if model.onnx_path is not None:
-        name = f"ONNX file {str(model.onnx_path)!r}"
-        onnx = inspect_onnx(model.onnx_path)
+    if isinstance(model, OnnxFile):
+        name = f"ONNX file {str(model.path)!r}"
+        onnx = inspect_onnx(model.path)
         door = door_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes)
-        return name, door, _read_files(core, name, model.onnx_path, None, bool(onnx.external_files))
-    if model.openvino_path is not None:
-        name = f"OpenVINO IR {str(model.openvino_path)!r}"
-        ir = inspect_openvino(model.openvino_path)
-        door = door_of_file(name, ir.inputs, ir.outputs, ir.mel_axes)
-        weights = ir.weights_path if ir.weights_path.exists() else None
-        return name, door, _read_files(core, name, ir.path, weights, in_parts=False)
-    raise EngineError(f"{model.name} holds neither weights, nor an ONNX file, nor an OpenVINO IR: nothing can be run")
+        return name, door, _read_files(core, name, model.path, None, bool(onnx.external_files))
+    name = f"OpenVINO IR {str(model.path)!r}"
+    ir = inspect_openvino(model.path)
+    door = door_of_file(name, ir.inputs, ir.outputs, ir.mel_axes)
+    weights = ir.weights_path if ir.weights_path.exists() else None
+    return name, door, _read_files(core, name, ir.path, weights, in_parts=False)
 
 
 def _read_files(core: Any, name: str, path: Path, weights: Path | None, in_parts: bool) -> openvino.Model:

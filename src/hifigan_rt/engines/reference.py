@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import MEL, Activation, Generator, Layer
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 
 
 def activate(x: np.ndarray, activation: Activation) -> np.ndarray:
@@ -82,11 +81,6 @@ class ReferenceEngine(Engine):
         return np.stack([generate(self._generator, item) for item in mel]).astype(np.float32)
 
 
-def create(model: Model, options: EngineOptions) -> ReferenceEngine:  # noqa: ARG001 - it has no options
+def create(model: Weights, options: EngineOptions) -> ReferenceEngine:  # noqa: ARG001 - it has no options
     """Load a model into the reference engine."""
-    if model.generator is None:
-        raise EngineError(
-            f"engine 'reference' runs weights, and {model.name} is an ONNX file: name the checkpoint, "
-            "or use engine 'onnxruntime'"
-        )
     return ReferenceEngine(model.generator)

@@ -16,7 +16,7 @@ from hifigan_rt.engines.torch_settings import exact_float32, worker_threads
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Weights
 
 EAGER, COMPILED = "eager", "compiled"
 
@@ -54,16 +54,14 @@ class TorchEngine(Engine):
         self._module = None
 
 
-def create(model: Model, options: EngineOptions) -> TorchEngine:
+def create(model: Weights, options: EngineOptions) -> TorchEngine:
     """Build a model's module and try it.
 
     Raises:
-        EngineError: the model is a converted file, or an option is not offered.
+        EngineError: an option is not offered.
         EngineUnavailable: the device is not there, or compiling needs what is not there.
         PrecisionUnavailable: the device does not execute the precision.
     """
-    if model.generator is None:
-        raise EngineError(f"engine 'torch' runs weights, and {model.name} is a converted file: name the checkpoint")
     threads = options.thread_count
     device = open_device("cpu" if options.device is None else options.device)
     check_precision(options.precision, device)

@@ -12,7 +12,7 @@ from hifigan_rt.errors import ExportError
 from hifigan_rt.export.verification import ExportReport, verify_export
 from hifigan_rt.formats.onnx_graph import DEFAULT_OPSET, build_onnx
 from hifigan_rt.graph import Generator
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.system.files import atomic_path
 
 
@@ -54,8 +54,8 @@ def export_onnx(
     return ExportReport(path, snr, size, time.perf_counter() - started)
 
 
-def _subject(path: Path) -> Model:
-    return Model(path.name, path, "onnx", None, path, None)
+def _subject(path: Path) -> OnnxFile:
+    return OnnxFile(path.name, path, "onnx")
 
 
 def _check(path: Path) -> None:

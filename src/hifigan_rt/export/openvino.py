@@ -20,7 +20,7 @@ from hifigan_rt.export.verification import (
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, reason_of
 from hifigan_rt.graph import MAX_FRAMES, Generator
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.system.files import atomic_paths
 
 LOWEST_SNR_DB_OF = {"float32": LOWEST_SNR_DB, "float16": 45.0}
@@ -100,7 +100,7 @@ def export_openvino(
         if verify:
             snr = verify_export(
                 "openvino",
-                Model(path.name, written, "openvino", None, None, None, openvino_path=written),
+                OpenVinoFile(path.name, written, "openvino"),
                 generator,
                 batch=settings.batch or 1,
                 frames=settings.frames or VERIFICATION_FRAMES,

@@ -14,7 +14,7 @@ from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import ExportError
 from hifigan_rt.graph import Generator
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.resolve import Model
+from hifigan_rt.model.kinds import Model
 
 VERIFICATION_FRAMES = 32
 """More than the reach of V1, 13 frames to each side, so that there is an interior beside the two ends."""

@@ -3,80 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
+from hifigan_rt.config import PRESETS, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, did_you_mean
 from hifigan_rt.families.architecture import infer_config, reconcile
 from hifigan_rt.formats.checkpoint import read_checkpoint
 from hifigan_rt.formats.config_json import parse_config, read_config
-from hifigan_rt.graph import Generator, Graph, bind, build_graph
+from hifigan_rt.graph import bind, build_graph
+from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
-from hifigan_rt.system.files import file_sha256
-
-ModelKind = Literal["weights", "onnx", "openvino", "om"]
-"""What an engine is given: weights bound to a graph, or a file that it reads itself."""
-
-KIND_NAMES: dict[ModelKind, str] = {
-    "weights": "checkpoints", "onnx": "ONNX files", "openvino": "OpenVINO IR", "om": "Ascend .om files",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model ready for an engine: weights bound to a graph, or a converted file.
-
-    At most one of `generator`, `onnx_path`, `openvino_path` and `om_path` is set.
-    """
-
-    name: str
-    """As the user named it, for texts."""
-    path: Path
-    """The file that was read."""
-    format: str
-    """What that file is, for example "torch (stacked pickle)"."""
-    generator: Generator | None
-    onnx_path: Path | None
-    mel: MelConfig | None
-    """None if neither a config nor the file's metadata tells."""
-    num_mels: int | None = None
-    """Mel bands of the input; None if a foreign ONNX file leaves them open."""
-    notes: tuple[str, ...] = ()
-    """What was assumed or corrected on the way, one sentence each, for the user to see."""
-    openvino_path: Path | None = None
-    """The .xml of an OpenVINO IR, its .bin beside it."""
-    om_path: Path | None = None
-    config: ModelConfig | None = None
-    """Of a converted file, if it is known; of weights, the graph tells all there is."""
-
-    @property
-    def graph(self) -> Graph | None:
-        """The generator's layers; None for a converted file without metadata or config."""
-        if self.generator is not None:
-            return self.generator.graph
-        return None if self.config is None else build_graph(self.config.generator)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the file at `path` when it is first asked for, 64 hexadecimal digits.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        return file_sha256(self.path)
-
-    @property
-    def kind(self) -> ModelKind:
-        """Which of the fields above holds the model."""
-        if self.onnx_path is not None:
-            return "onnx"
-        if self.openvino_path is not None:
-            return "openvino"
-        return "weights" if self.om_path is None else "om"
-
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)")
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
@@ -121,7 +57,7 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     return _from_checkpoint(text, path, stated, notes)
 
 
-def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Weights:
     checkpoint = read_checkpoint(path)
     notes += checkpoint.notes
     shapes = {key: tuple(array.shape) for key, array in checkpoint.weights.items()}
@@ -134,26 +70,23 @@ def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: t
         settings, corrections = reconcile(stated, shapes)
         notes += corrections
     generator = bind(build_graph(settings.generator), checkpoint.weights)
-    return Model(name, path, checkpoint.format, generator, None, settings.mel, settings.generator.num_mels, notes)
+    return Weights(name, path, checkpoint.format, generator, settings.mel, notes)
 
 
-def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> OnnxFile:
     from hifigan_rt.formats.onnx_reading import inspect_onnx
 
     info = inspect_onnx(path)
     config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
-    mel = None if config is None else config.mel
-    return Model(name, path, "onnx", None, path, mel, num_mels, notes, config=config)
+    return OnnxFile(name, path, "onnx", config, num_mels, notes)
 
 
-def _from_openvino(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Model:
+def _from_openvino(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> OpenVinoFile:
     from hifigan_rt.formats.openvino_reading import inspect_openvino
 
     info = inspect_openvino(path)
     config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
-    mel = None if config is None else config.mel
-    kind = f"openvino ({info.precision} weights)"
-    return Model(name, path, kind, None, None, mel, num_mels, notes, openvino_path=path, config=config)
+    return OpenVinoFile(name, path, f"openvino ({info.precision} weights)", config, num_mels, notes)
 
 
 def _config_of_file(
@@ -184,7 +117,7 @@ def _is_om(path: Path) -> bool:
         return False  # told by the reader of checkpoints
 
 
-def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> Model:
+def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OmFile:
     from hifigan_rt.formats.om_file import read_om
     from hifigan_rt.formats.om_record import read_record
 
@@ -201,18 +134,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
         notes += (f"this .om says of itself: {info.caveat}",)
     if stated is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
-    return Model(
-        name=name,
-        path=path,
-        format=f"om ({info.caveat})" if info.caveat else "om",
-        generator=None,
-        onnx_path=None,
-        mel=None if stated is None else stated.mel,
-        num_mels=num_mels,
-        notes=notes,
-        om_path=path,
-        config=stated,
-    )
+    return OmFile(name, path, f"om ({info.caveat})" if info.caveat else "om", stated, num_mels, notes)
 
 
 def _config_beside(path: Path) -> ModelConfig | None:

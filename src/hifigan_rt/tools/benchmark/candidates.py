@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hifigan_rt.engines import AUTO_ORDER, REGISTRY, check_engine, check_settings, why_unavailable
+from hifigan_rt.engines import AUTO_ORDER, REGISTRY, check_engine, check_settings, engines_for, why_unavailable
 from hifigan_rt.errors import EngineError, EngineUnavailable, did_you_mean
-from hifigan_rt.model.resolve import KIND_NAMES, ModelKind
+from hifigan_rt.model.kinds import ModelKind
 
 ALL = "all"
 _NEVER_IN_ALL = "reference"
@@ -93,8 +93,7 @@ def plan_candidates(
             )
     if not candidates:
         raise EngineUnavailable(
-            f"no engine can run {KIND_NAMES[kind]} in {' or '.join(precisions)} here: 'hifigan engines' says what is "
-            "missing"
+            f"no engine can run {kind.plural} in {' or '.join(precisions)} here: 'hifigan engines' says what is missing"
         )
     return _numbered(candidates)
 
@@ -145,8 +144,7 @@ def _checked_name(name: str, kind: ModelKind) -> str:
 
 def _why_not(engine: str, kind: ModelKind) -> str | None:
     if kind not in REGISTRY[engine].runs:
-        able = ", ".join(name for name, entry in REGISTRY.items() if kind in entry.runs)
-        return f"engine {engine!r} does not run {KIND_NAMES[kind]}: {able or 'no engine'} would"
+        return f"engine {engine!r} does not run {kind.plural}: {', '.join(engines_for(kind)) or 'no engine'} would"
     return why_unavailable(engine)
 
 

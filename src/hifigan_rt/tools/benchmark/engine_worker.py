@@ -39,7 +39,7 @@ class EngineCandidate:
 
     def __init__(self, job: EngineJob) -> None:
         model = resolve_model(job.model, job.config)
-        name = choose_engine(job.engine, model.kind)
+        name = choose_engine(job.engine, type(model))
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)
         info = self._engine.info

@@ -8,8 +8,9 @@ from pathlib import Path
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.om_file import read_om
+from hifigan_rt.model.kinds import Model, ModelKind, OmFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS
-from hifigan_rt.model.resolve import KIND_NAMES, Model, ModelKind, resolve_model
+from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.truth import Truth
 
 
@@ -61,9 +62,9 @@ def read_subject(name: str, config: str | None, *, reference: str | None = None,
     hop_length = mel.hop_length if graph is None else graph.hop_length
     _check_same(model, source)
     notes = list(model.notes)
-    if source.generator is None and with_truth:
+    if not isinstance(source, Weights) and with_truth:
         notes.append(
-            f"no SNR: the model is one of {KIND_NAMES[model.kind]}, which do not hold weights for the reference; "
+            f"no SNR: the model is one of {model.plural}, which do not hold weights for the reference; "
             "--reference names the checkpoint that it was made from"
         )
     return Subject(
@@ -71,14 +72,14 @@ def read_subject(name: str, config: str | None, *, reference: str | None = None,
         config=config,
         name=name if name in KNOWN_MODELS else Path(name).name,
         weights=_weights(name, model),
-        kind=model.kind,
+        kind=type(model),
         num_mels=num_mels,
         mel=mel,
         sample_rate=mel.sample_rate,
         hop_length=hop_length,
         macs_per_frame=None if graph is None else graph.macs_per_frame,
-        truth=Truth(source.generator) if with_truth and source.generator is not None else None,
-        sizes=() if model.om_path is None else _sizes(model.om_path, num_mels),
+        truth=Truth(source.generator) if with_truth and isinstance(source, Weights) else None,
+        sizes=_sizes(model.path, num_mels) if isinstance(model, OmFile) else (),
         notes=tuple(notes),
     )
 
@@ -90,7 +91,7 @@ def _weights(name: str, model: Model) -> str:
 def _check_same(model: Model, source: Model) -> None:
     if source is model:
         return
-    if source.generator is None:
+    if not isinstance(source, Weights):
         raise ConfigError(f"--reference {source.path.name} holds no weights: name the checkpoint, not a converted file")
     graph = model.graph
     ours = (model.num_mels, None if graph is None else graph.hop_length)

@@ -25,7 +25,6 @@ def engines(console: Console, as_json: bool) -> None:
     """
     from hifigan_rt import _native
     from hifigan_rt.engines import AUTO_ORDER, REGISTRY, why_unavailable
-    from hifigan_rt.model.resolve import KIND_NAMES
 
     reasons = {name: why_unavailable(name) for name in REGISTRY}
     automatic = next((name for name in AUTO_ORDER if reasons[name] is None), None)
@@ -37,7 +36,7 @@ def engines(console: Console, as_json: bool) -> None:
             "reason": reasons[name],
             "versions": _versions(entry.packages),
             "automatic": name == automatic,
-            "runs": list(entry.runs),
+            "runs": [kind.key for kind in entry.runs],
             "precisions": list(entry.precisions),
             "devices": entry.devices,
             "settings": {key: list(choices) for key, choices in entry.settings.items()},
@@ -55,7 +54,7 @@ def engines(console: Console, as_json: bool) -> None:
         console.line(f"  available  {'yes' if reasons[name] is None else f'no: {reasons[name]}'}")
         if packages:
             console.line(f"  versions   {packages}")
-        console.line(f"  runs       {', '.join(KIND_NAMES[kind] for kind in entry.runs)}")
+        console.line(f"  runs       {', '.join(kind.plural for kind in entry.runs)}")
         console.line(f"  precision  {entry.precision_of_file or ', '.join(entry.precisions)}")
         if entry.devices:
             console.line(f"  --device   {entry.devices}")

@@ -9,7 +9,7 @@ from hifigan_rt.errors import ExportError, OutputError
 
 if TYPE_CHECKING:
     from hifigan_rt.graph import Generator
-    from hifigan_rt.model.resolve import Model
+    from hifigan_rt.model.kinds import Model
 
 
 def load_generator(name: str, config: str | None) -> tuple[Model, Generator]:
@@ -18,12 +18,12 @@ def load_generator(name: str, config: str | None) -> tuple[Model, Generator]:
     Raises:
         ExportError: it is a converted file.
     """
+    from hifigan_rt.model.kinds import Weights
     from hifigan_rt.model.resolve import resolve_model
 
     model = resolve_model(name, config)
-    if model.generator is None:
-        what = {"onnx": "an ONNX file", "openvino": "an OpenVINO IR", "om": "an Ascend .om file"}[model.kind]
-        raise ExportError(f"{name!r} is {what}, and weights are not read out of it: name the checkpoint")
+    if not isinstance(model, Weights):
+        raise ExportError(f"{name!r} is {model.noun}, and weights are not read out of it: name the checkpoint")
     return model, model.generator
 
 

@@ -11,7 +11,7 @@ from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
 from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
 
 if TYPE_CHECKING:
-    from hifigan_rt.model.resolve import Model
+    from hifigan_rt.model.kinds import Model
 
 
 @click.command()
@@ -61,6 +61,8 @@ def _show(console: Console, facts: dict[str, Any]) -> None:
 def _facts(model: Model) -> dict[str, Any]:
     import dataclasses
 
+    from hifigan_rt.model.kinds import OmFile
+
     facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
     sample_rate = None if model.mel is None else model.mel.sample_rate
     graph = model.graph
@@ -83,10 +85,10 @@ def _facts(model: Model) -> dict[str, Any]:
         }
         facts["hop_length_samples"] = graph.hop_length
     facts["mel"] = None if model.mel is None else dataclasses.asdict(model.mel)
-    if model.om_path is not None:
+    if isinstance(model, OmFile):
         from hifigan_rt.tools.cli.info_om import facts_of_om
 
-        facts["om"] = facts_of_om(model.om_path)
+        facts["om"] = facts_of_om(model.path)
     facts["notes"] = list(model.notes)
     return facts
 

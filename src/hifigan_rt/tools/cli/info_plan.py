@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from hifigan_rt.model.resolve import Model
+    from hifigan_rt.engines.native import NativeEngine
+    from hifigan_rt.model.kinds import Model
     from hifigan_rt.tools.cli.console import Console
 
 
@@ -13,14 +14,14 @@ def plan_of(model: Model, measure: bool) -> dict[str, Any]:
     """The native engine's plan for whole mels.
 
     Raises:
-        EngineError: the model is an ONNX file, which the native engine does not run.
+        EngineError: the native engine does not run such a model.
     """
     import dataclasses
 
+    from hifigan_rt.engines import create_engine
     from hifigan_rt.engines.base import EngineOptions
-    from hifigan_rt.engines.native import create
 
-    engine = create(model, EngineOptions())
+    engine = cast("NativeEngine", create_engine("native", model, EngineOptions()))
     try:
         layers = engine.measured_plan() if measure else engine.plan()
         return {
