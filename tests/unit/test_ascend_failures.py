@@ -8,10 +8,10 @@ import pytest
 
 from hifigan_rt.engines.ascend_runtime import failures
 from hifigan_rt.engines.ascend_runtime.chips import Chip
-from hifigan_rt.engines.ascend_runtime.failures import Situation, import_failure, missing_package, runtime_failure
+from hifigan_rt.engines.ascend_runtime.failures import DeviceContext, import_failure, missing_package, runtime_failure
 from hifigan_rt.errors import EngineError, EngineUnavailable, ToolFailed
 
-HERE = Situation("/opt/python3.7", Path("/models/m.om"), 3, "Ascend310P3")
+HERE = DeviceContext("/opt/python3.7", Path("/models/m.om"), 3, "Ascend310P3")
 GENERAL = "[-1][ACL: general failure] "
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines.ascend_cann import open_cann
-from hifigan_rt.engines.ascend_runtime.failures import Situation
+from hifigan_rt.engines.ascend_runtime.failures import DeviceContext
 from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, plan_windows
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
-from hifigan_rt.engines.ascend_runtime.worker_pool import Request, Run, WorkerPool
+from hifigan_rt.engines.ascend_runtime.worker_pool import DevicePool, PoolRequest, Run
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import EngineError
 from hifigan_rt.formats.mel_layout import MelAxis, find_mel_axes
@@ -25,7 +25,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import OmFile, OnnxFile
 
 DEFAULT_TIMEOUT_S = 600.0
-"""For loading a model or for one inference: a large .om takes a minute to load, an inference milliseconds."""
+"""Limit for loading a model, and for one inference: a large .om takes a minute to load, an inference milliseconds."""
 
 _MAX_DEVICE = 255
 
@@ -42,7 +42,7 @@ class OmShapes:
 
     axes: tuple[MelAxis, ...]
     batches: Mapping[int, tuple[int, ...]]
-    """For each gear in frames the batch sizes, ascending."""
+    """Batch sizes by gear in frames, ascending."""
 
     @property
     def gears(self) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ class _Segment:
 class AscendEngine(Engine):
     """One .om on one or more devices."""
 
-    def __init__(self, pool: WorkerPool, info: EngineInfo, graph: Graph, shapes: OmShapes, silence: np.ndarray) -> None:
+    def __init__(self, pool: DevicePool, info: EngineInfo, graph: Graph, shapes: OmShapes, silence: np.ndarray) -> None:
         super().__init__()
         self.info = info
         self._pool = pool
@@ -188,15 +188,15 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
         )
     if om.dynamic_shape and not om.dynamic_dims:
         raise EngineError(f"{model.name} has open shapes without gears: convert it with gears (--mel-len)")
-    request = Request(
-        Situation(ascend_python(), model.path, devices[0], om.soc_version),
+    request = PoolRequest(
+        DeviceContext(ascend_python(), model.path, devices[0], om.soc_version),
         backend="ais_bench" if backend == "ais_bench" else "aclruntime",
         caveat=om.caveat,
         dynamic=bool(om.dynamic_dims),
         wanted_output=AUDIO_OUTPUT_NAME,
         timeout_s=timeout_s,
     )
-    pool = WorkerPool(request, devices)
+    pool = DevicePool(request, devices)
     try:
         shapes = read_shapes(model.name, pool.model["inputs"], om.dynamic_dims, graph.num_mels)
     except BaseException:
@@ -257,13 +257,13 @@ def read_shapes(
 
 
 def describe_precision(om: OmInfo) -> str:
-    """For example "float32 (must_keep_origin_dtype)"; what the chip makes of it is the vendor's affair."""
+    """Name the precision as asked for, for example "float32 (must_keep_origin_dtype)"; the vendor decides what runs."""
     mode = om.precision_mode
     return f"{_PRECISIONS.get(mode, 'mixed')} ({mode or 'force_fp16, the default of atc'})"
 
 
 def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
-    """For example "npu:0 (Ascend310P3)"; the benchmark knows the chip's peak by this name."""
+    """Name the devices, for example "npu:0 (Ascend310P3)"; the benchmark knows the chip's peak by this name."""
     about = [text for text in (om.soc_version, om.caveat) if text]
     listed = f"npu:{','.join(map(str, devices))}"
     return f"{listed} ({', '.join(about)})" if about else listed

@@ -31,7 +31,7 @@ _MAX_OM_BYTES = 10 << 30
 
 
 @dataclass(frozen=True)
-class Situation:
+class DeviceContext:
     """What was being run where."""
 
     python: str
@@ -53,29 +53,29 @@ def missing_package(name: str, python: str) -> EngineUnavailable:
     return EngineUnavailable(f"engine 'ascend' needs {name}, which {python!r} does not have: {INSTALL_HINT}")
 
 
-def import_failure(kind: str, text: str, situation: Situation) -> EngineUnavailable:
+def import_failure(kind: str, text: str, context: DeviceContext) -> EngineUnavailable:
     """The error for a module that is installed and does not import."""
     if re.search(r"lib\w+\.so", text):
         way_out = f"its libraries were not found: {_SOURCE_HINT}"
     else:
         way_out = f"the wheel may be of another Python or CANN version: {INSTALL_HINT}"
-    return EngineUnavailable(f"aclruntime cannot be imported by {situation.python!r} ({kind}: {text}); {way_out}")
+    return EngineUnavailable(f"aclruntime cannot be imported by {context.python!r} ({kind}: {text}); {way_out}")
 
 
-def runtime_failure(text: str, log: str, situation: Situation) -> EngineError:
+def runtime_failure(text: str, log: str, context: DeviceContext) -> EngineError:
     """The error for an exception of the vendor's runtime.
 
     Args:
         text: of the exception.
         log: what was printed since the last call that went well.
-        situation: for the texts.
+        context: for the texts.
     """
     everything = f"{log}\n{text}"
     for pattern, explain in _EXPLANATIONS:
         match = re.search(pattern, everything)
         if match is not None:
-            return explain(match, situation, _detail(text, log))
-    return EngineError(f"the Ascend runtime failed on device {situation.device}: {_detail(text, log)}")
+            return explain(match, context, _detail(text, log))
+    return EngineError(f"the Ascend runtime failed on device {context.device}: {_detail(text, log)}")
 
 
 def illegal_path(path: Path) -> str:
@@ -116,55 +116,55 @@ def _chips_here() -> str:
     return ", ".join(f"{chip.soc_version or chip.name} (device {chip.logic_id})" for chip in chips)
 
 
-def _another_chip(_: re.Match[str], situation: Situation, detail: str) -> EngineError:
+def _another_chip(_: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
     here = _chips_here()
-    made_for = f"was converted for {situation.soc_version}" if situation.soc_version else "does not fit this chip"
+    made_for = f"was converted for {context.soc_version}" if context.soc_version else "does not fit this chip"
     found = f", and npu-smi shows {here}" if here else ""
     return EngineError(
-        f"{str(situation.model)!r} {made_for}{found}: convert it with 'hifigan export om' on this machine, or with "
+        f"{str(context.model)!r} {made_for}{found}: convert it with 'hifigan export om' on this machine, or with "
         f"--soc and the name of this chip ({detail})"
     )
 
 
-def _execution(match: re.Match[str], situation: Situation, detail: str) -> EngineError:
+def _execution(match: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
     """An exception in the AI core: what a model for another chip ends in, but not that alone."""
     here = _chips_here()
-    if not situation.soc_version or (here and situation.soc_version not in here):
-        return _another_chip(match, situation, detail)
+    if not context.soc_version or (here and context.soc_version not in here):
+        return _another_chip(match, context, detail)
     return EngineError(
-        f"device {situation.device} failed while it ran {str(situation.model)!r} (error 507011, an exception in the AI "
-        f"core): if the chip is no {situation.soc_version} ('npu-smi info' shows it), convert the model for it; else "
+        f"device {context.device} failed while it ran {str(context.model)!r} (error 507011, an exception in the AI "
+        f"core): if the chip is no {context.soc_version} ('npu-smi info' shows it), convert the model for it; else "
         "with fewer gears, another --precision-mode or --rank, or a CANN that fits the driver; the vendor's log is in "
         f"~/ascend/log ({detail})"
     )
 
 
-def _device(_: re.Match[str], situation: Situation, detail: str) -> EngineError:
+def _device(_: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
     here = _chips_here()
     found = f"npu-smi shows {here}" if here else "'npu-smi info -m' lists what is there"
     return EngineUnavailable(
-        f"Ascend device {situation.device} cannot be opened: there is none of that number, another process has it, or "
-        f"this user or container has no access (group HwHiAiUser; /dev/davinci{situation.device} in the container); "
+        f"Ascend device {context.device} cannot be opened: there is none of that number, another process has it, or "
+        f"this user or container has no access (group HwHiAiUser; /dev/davinci{context.device} in the container); "
         f"{found} ({detail})"
     )
 
 
-def _path_rules(_: re.Match[str], situation: Situation, detail: str) -> EngineError:
-    reason = illegal_path(situation.model)
+def _path_rules(_: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
+    reason = illegal_path(context.model)
     return EngineError(
-        f"ais_bench does not accept the path {str(situation.model)!r}: "
+        f"ais_bench does not accept the path {str(context.model)!r}: "
         + (reason or f"{detail}; it wants a plain file, not writable by others, with letters, digits and _ . / - only")
     )
 
 
-def _said(error: type[EngineError], text: str) -> Callable[[re.Match[str], Situation, str], EngineError]:
-    def explain(_: re.Match[str], situation: Situation, detail: str) -> EngineError:
-        return error(f"{text.format(model=repr(str(situation.model)), device=situation.device)} ({detail})")
+def _said(error: type[EngineError], text: str) -> Callable[[re.Match[str], DeviceContext, str], EngineError]:
+    def explain(_: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
+        return error(f"{text.format(model=repr(str(context.model)), device=context.device)} ({detail})")
 
     return explain
 
 
-_EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], Situation, str], EngineError]], ...] = (
+_EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], DeviceContext, str], EngineError]], ...] = (
     (r"om path:.*is illegal", _path_rules),
     (
         r"is lower please update|has no attribute '(session_options|InferenceSession|InferSession)'",

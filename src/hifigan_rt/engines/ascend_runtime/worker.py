@@ -1,35 +1,25 @@
 """Runs one .om on one device with the vendor's aclruntime or ais_bench, in an interpreter of its own.
 
 Started by `worker_client.py` as a script: the vendor's wheels are tied to a Python minor and a CANN version, so this
-file is Python 3.7 and imports nothing but NumPy and those wheels. It answers requests on two pipes, and a third tells
-whether the client lives; their descriptors are its arguments. Standard output and error are left to the vendor's
-messages and go to the client's log file.
+file is Python 3.7 and imports nothing but NumPy, those wheels, and the module of messages whose path is its first
+argument. Standard output and error are left to the vendor's messages and go to the client's log file.
 
-A message is b"HRT1", the length of a JSON header (u32), the length of the payload (u64), the header and the payload,
-little-endian. Requests: {"op": "import"|"load"|"run"|"close", ...}; each gets one reply, {"error": ..., "text": ...} if
-it failed.
+Requests: {"op": "import"|"load"|"run"|"close", ...}.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import importlib.util
-import json
 import os
 import platform
-import select
-import struct
 import sys
 import time
 from typing import Any
 
 import numpy as np
-
-MAGIC = b"HRT1"
-HEAD = struct.Struct("<4sIQ")
 
 DTYPES = {
     0: "float32", 1: "float16", 2: "int8", 3: "int32", 4: "uint8", 6: "int16", 7: "uint16", 8: "uint32", 9: "int64",
@@ -168,74 +158,6 @@ class Worker:
         return about
 
 
-def read_message(descriptor: int) -> tuple[dict[str, Any], bytearray]:
-    """Wait for a request.
-
-    Raises:
-        EOFError: the client is gone.
-    """
-    magic, header_bytes, payload_bytes = HEAD.unpack(_read_exactly(descriptor, HEAD.size))
-    if magic != MAGIC:
-        raise EOFError
-    header = json.loads(_read_exactly(descriptor, header_bytes).decode("utf-8"))
-    return header, _read_exactly(descriptor, payload_bytes)
-
-
-def write_message(descriptor: int, header: dict[str, Any], payload: bytes) -> None:
-    """Send a reply, whole."""
-    encoded = json.dumps(header).encode("utf-8")
-    for part in (HEAD.pack(MAGIC, len(encoded), len(payload)) + encoded, payload):
-        view = memoryview(part)
-        while len(view):
-            view = view[os.write(descriptor, view) :]
-
-
-def serve(requests: int, replies: int) -> None:
-    """Answer until the client closes its pipe."""
-    worker = Worker()
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            request, payload = read_message(requests)
-            answer: tuple[dict[str, Any], bytes]
-            try:
-                answer = worker.answer(request, payload)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - the client tells its user
-                answer = {"error": type(error).__name__, "text": str(error)}, b""
-            _flush()
-            if "error" not in answer[0]:
-                # The log holds what was said since the last request that went well: it cannot grow without end.
-                os.ftruncate(1, 0)
-                os.lseek(1, 0, os.SEEK_SET)
-            write_message(replies, *answer)
-
-
-def _die_with_client(lifeline: int) -> None:
-    """End this process when the client dies, even while the vendor's code runs and holds Python's lock.
-
-    The kernel sends SIGIO when the other end of this pipe, on which nothing is ever written, is closed; and SIGIO
-    terminates a process that does not handle it.
-    """
-    import fcntl  # not on Windows, where the client's half of this package must still be importable
-
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    poll = select.poll()
-    poll.register(lifeline, 0)
-    if poll.poll(0):
-        sys.exit("the client was gone before the worker had started")
-
-
-def _read_exactly(descriptor: int, size: int) -> bytearray:
-    data = bytearray(size)
-    view = memoryview(data)
-    while len(view):
-        count = os.readv(descriptor, [view])
-        if count == 0:
-            raise EOFError
-        view = view[count:]
-    return data
-
-
 def _dtype_name(datatype: Any) -> str:
     try:
         return DTYPES[int(datatype)]
@@ -259,7 +181,7 @@ def _last_ns(times: Any) -> int:
 
 
 def _version(package: str) -> str:
-    """As installed, else as the module says."""
+    """The version that is installed, else what the module says."""
     said = str(getattr(sys.modules[package], "__version__", ""))
     try:
         from importlib.metadata import version
@@ -271,22 +193,26 @@ def _version(package: str) -> str:
         return said
 
 
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    ctypes.CDLL(None).fflush(None)
-
-
 def main() -> None:
-    """Serve on the descriptors given as arguments."""
+    """Answer requests with the messages that the module named by the first argument defines."""
     # The folder of this script holds modules of ours whose names the vendor's could have.
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as short in any Python
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]  # noqa: PTH100
-    requests, replies, lifeline = (int(argument) for argument in sys.argv[1:4])
-    for descriptor in (requests, replies, lifeline):
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - not for processes that the vendor's code starts
-    _die_with_client(lifeline)
-    serve(requests, replies)
+    spec = importlib.util.spec_from_file_location("worker_messages", sys.argv[1])
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018
+    messages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(messages)
+    worker = Worker()
+
+    def answer(request: dict[str, Any], payload: bytearray) -> tuple[dict[str, Any], bytes]:
+        reply = worker.answer(request, payload)
+        # The log holds what was said since the last request that went well: it cannot grow without end.
+        messages.flush_output()
+        os.ftruncate(1, 0)
+        os.lseek(1, 0, os.SEEK_SET)
+        return reply
+
+    messages.serve(answer)
 
 
 if __name__ == "__main__":

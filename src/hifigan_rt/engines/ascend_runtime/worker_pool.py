@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.engines.ascend_runtime.failures import Situation
-from hifigan_rt.engines.ascend_runtime.worker_client import RuntimeInfo, Worker
+from hifigan_rt.engines.ascend_runtime.failures import DeviceContext
+from hifigan_rt.engines.ascend_runtime.worker_client import DeviceWorker, RuntimeInfo
 from hifigan_rt.errors import EngineError
 
 _CLOSE_TIMEOUT_S = 3.0
@@ -27,7 +27,7 @@ class Run:
     output: np.ndarray
     """float32, of the model's shape at that gear."""
     compute_ns: int
-    """On the device, without the copies to it and back."""
+    """Time on the device, without the copies to it and back."""
     device: int
 
 
@@ -38,10 +38,10 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class Request:
+class PoolRequest:
     """What every worker of a pool is started with."""
 
-    situation: Situation
+    context: DeviceContext
     """Its device is replaced by each of the pool's."""
     backend: str
     """aclruntime or ais_bench."""
@@ -53,10 +53,10 @@ class Request:
     timeout_s: float
 
 
-class WorkerPool:
+class DevicePool:
     """Devices that take the next mel as soon as they are free. A worker that dies fails its mel and is replaced."""
 
-    def __init__(self, request: Request, devices: Sequence[int]) -> None:
+    def __init__(self, request: PoolRequest, devices: Sequence[int]) -> None:
         """
         Raises:
             EngineError, EngineUnavailable: a worker could not be started, or its runtime refuses model or device.
@@ -66,7 +66,7 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._closed = False
         self._serving = len(devices)
-        self._workers: dict[int, Worker] = {}
+        self._workers: dict[int, DeviceWorker] = {}
         # Futures, not an executor: its threads would be waited for at the interpreter's end, whatever hangs.
         started: list[Future[tuple[RuntimeInfo, dict[str, Any]]]] = [Future() for _ in devices]
         self._threads = [
@@ -151,7 +151,7 @@ class WorkerPool:
 
     def _start(self, device: int) -> tuple[RuntimeInfo, dict[str, Any]]:
         request = self._request
-        worker = Worker(replace(request.situation, device=device), request.timeout_s)
+        worker = DeviceWorker(replace(request.context, device=device), request.timeout_s)
         self._workers[device] = worker
         try:
             runtime = worker.open(request.backend)
@@ -163,7 +163,7 @@ class WorkerPool:
 
     def _check_caveats(self, runtime: RuntimeInfo) -> None:
         """A model of a stand-in for the vendor's tools runs on that stand-in alone, and no other model does."""
-        model, python = str(self._request.situation.model), self._request.situation.python
+        model, python = str(self._request.context.model), self._request.context.python
         if runtime.caveat and runtime.caveat != self._request.caveat:
             raise EngineError(
                 f"the aclruntime of {python!r} says {runtime.caveat!r} of itself, and {model!r} was not made for it: "
