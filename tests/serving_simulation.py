@@ -1,4 +1,4 @@
-"""A dispatcher whose engine pretends to compute, in time that pretends to pass."""
+"""A queue whose engine pretends to compute, in time that pretends to pass."""
 
 from __future__ import annotations
 
@@ -7,34 +7,43 @@ from typing import TypeVar
 
 import numpy as np
 
-from hifigan_rt.tools.serving.dispatcher import Dispatcher
-from hifigan_rt.tools.serving.errors import (
-    ServingError,
-)
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.models import ModelLease, ModelPool
+from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob, SharedState, WholeJob
+from hifigan_rt.tools.serving.scheduling.queue import JobQueue
+from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from hifigan_rt.tools.serving.work import StreamWork, WholeWork, Work
 from serving_models import SECONDS_PER_FRAME, Clock, PretendedEngine, pretended_vocoder
 
-W = TypeVar("W", bound=Work)
+J = TypeVar("J", bound=QueuedJob)
+
+NO_LIMITS = {
+    "max_queued_requests": 10**6,
+    "max_queued_audio_seconds": 1e9,
+    "max_queue_wait_seconds": 1e9,
+    "max_live_streams": 10**6,
+    "max_urgent_share": 1e9,
+}
 
 
 class Simulation:
-    """A dispatcher without its thread."""
+    """A queue without its thread, which lets everything in but what is beyond the limits that a test gives."""
 
     def __init__(self, x_real_time: float = 20.0, **limits: float) -> None:
-        self.settings = ServerSettings(**limits)  # type: ignore[arg-type]
+        self.settings = ServerSettings(**NO_LIMITS | limits)  # type: ignore[arg-type]
         self.clock = Clock()
         self.telemetry = Telemetry()
         self.vocoder = pretended_vocoder(self.clock, x_real_time)
         self.pool = ModelPool({"m": lambda: self.vocoder}, self.telemetry)
         self.lease: ModelLease = asyncio.run(self.pool.lease())
-        self.dispatcher = Dispatcher(self.settings, self.telemetry, self.clock)
-        self.ended: dict[Work, ServingError | None] = {}
-        self.ended_at: dict[Work, float] = {}
-        self.begun_at: dict[Work, float] = {}
-        self.audio: dict[Work, list[np.ndarray]] = {}
+        self.shared = SharedState(self.settings, self.telemetry, self.clock)
+        self.queue = JobQueue(self.shared)
+        self.ended: dict[QueuedJob, ServingError | None] = {}
+        self.ended_at: dict[QueuedJob, float] = {}
+        self.begun_at: dict[QueuedJob, float] = {}
+        self.heard: dict[QueuedJob, int] = {}
         # The speed is learnt from a first block.
         self.whole(64)
         self.run_dry()
@@ -49,40 +58,53 @@ class Simulation:
         """Of computing."""
         return frames * SECONDS_PER_FRAME / self.engine.x_real_time
 
-    def whole(self, *frames: int, deadline: float | None = None) -> WholeWork:
-        mels = [np.full((80, count), -1.0, np.float32) for count in frames]
-        work = WholeWork(self.lease, mels, self.settings, self.clock(), deadline)
-        work.on_done = lambda audios: self.audio.update({work: audios})
-        return self._add(work)
+    def whole(self, *frames: int, deadline: float | None = None) -> WholeJob:
+        return self._add(WholeJob(self.shared, self.lease, [mel_of(count) for count in frames], deadline))
 
-    def stream(self, frames: int = 0, *, live: bool, segment: int = 32, deadline: float | None = None) -> StreamWork:
-        work = StreamWork(self.lease, segment, self.settings, self.clock(), live=live, deadline=deadline)
-        work.on_audio = lambda audio: self.audio.setdefault(work, []).append(audio)
-        work.push(np.full((80, frames), -1.0, np.float32), self.clock())
+    def stream(self, frames: int = 0, *, live: bool, segment: int = 32, deadline: float | None = None) -> StreamJob:
+        job = StreamJob(self.shared, self.lease, segment, live=live, deadline=deadline)
+        job.put(mel_of(frames))
         if not live:
-            work.end()
-        return self._add(work)
+            job.finish()
+        return self._add(job)
 
     def run_dry(self) -> None:
-        while self.dispatcher.step():
+        while self.queue.step():
             pass
 
     def run_until(self, end: float) -> None:
-        while self.clock() < end and self.dispatcher.step():
+        while self.clock() < end and self.queue.step():
             pass
         self.clock.now = max(self.clock(), end)
 
-    def given(self, work: Work) -> int:
-        return sum(map(len, self.audio.get(work, [])))
+    def read(self, job: StreamJob, most: int = 10**9) -> None:
+        """Take pieces of a stream's audio until it is `most` samples."""
+        while most > 0 and (audio := job.read()) is not None:
+            self.heard[job] = self.heard.get(job, 0) + len(audio)
+            most -= len(audio)
 
-    def _add(self, work: W) -> W:
-        self.begun_at[work] = self.clock()
+    def given(self, job: QueuedJob) -> int:
+        """Samples that a stream, or a whole job at its end, has given."""
+        if isinstance(job, StreamJob):
+            return self.heard.get(job, 0) + job._unread
+        assert isinstance(job, WholeJob)
+        return sum(map(len, job._audios))
+
+    def _add(self, job: J) -> J:
+        end_job = job.end
 
         def end(error: ServingError | None) -> None:
-            assert work not in self.ended
-            self.ended[work] = error
-            self.ended_at[work] = self.clock()
+            assert job not in self.ended
+            self.ended[job] = error
+            self.ended_at[job] = self.clock()
+            end_job(error)
 
-        work.on_end = end
-        self.dispatcher.add(work)
-        return work
+        job.end = end  # type: ignore[method-assign]
+        self.queue.add(job)
+        self.begun_at[job] = self.clock()
+        return job
+
+
+def mel_of(frames: int) -> CheckedMel:
+    """A mel that takes no memory, however long it is."""
+    return CheckedMel(np.broadcast_to(np.float32(-1), (80, frames)))

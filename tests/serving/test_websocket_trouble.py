@@ -231,9 +231,9 @@ def test_a_client_that_floods_has_to_wait(slow):
     with running(sources, max_pending_seconds=0.5) as server:
         flood = Flood(server, b'{"segment_frames": 16}', reads=True)
         wait_for(lambda: engine.frames > 1000)
-        dispatcher = server.context.scheduler._dispatcher
+        queue = server.context.scheduler._queue
         for _ in range(50):
-            assert max(work.remaining_frames for work in dispatcher._works) <= 500 + 256
+            assert max(job.remaining_frames for job in queue._jobs) <= 500 + 256
             time.sleep(0.01)
         assert flood.sent < 1000, "kernels hold some megabytes, and the client never had to wait"
         flood.close()
@@ -250,8 +250,7 @@ def test_a_client_that_never_reads_holds_up_nobody(sources, vocoder):
             send(opened, mel, [16])
             pcm, _ = rest(opened)
         np.testing.assert_array_equal(np.frombuffer(pcm, "<f4"), vocoder(mel, segment_frames=16))
-        dispatcher = server.context.scheduler._dispatcher
-        assert all(work._unread <= (2.0 + 1.0) * 8000 for work in dispatcher._works)
+        assert all(job._unread <= (2.0 + 1.0) * 8000 for job in server.context.scheduler._queue._jobs)
         wait_for(lambda: streams(server) == 0)
         wait_for(lambda: server.context.active == 0)
         wait_for(deaf.ended)

@@ -90,7 +90,7 @@ def test_a_reloaded_model_stays_until_its_last_lease() -> None:
     async def scenario() -> None:
         pool = pool_of(a=loader)
         with await pool.lease() as old:
-            copy = old.another()
+            copy = old.duplicate()
             await pool.reload()
             with await pool.lease() as new:
                 assert (old.vocoder, new.vocoder) == tuple(loader.loaded)

@@ -49,7 +49,7 @@ async def read_recording(
         ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
     """
     context = context_of(request)
-    body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
+    body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease))
     max_seconds = context.settings.max_mel_seconds
     threads = context.long_recordings if len(body) > _SHORT_BYTES else None
     analysing = asyncio.get_running_loop().run_in_executor(

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from hifigan_rt.tools.serving.errors import BadRequest, QueueFull
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.routes import Parameter, query_names
-from hifigan_rt.tools.serving.scheduler import Scheduler
+from hifigan_rt.tools.serving.scheduling.scheduler import Scheduler
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 

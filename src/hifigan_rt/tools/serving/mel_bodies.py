@@ -96,7 +96,7 @@ async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
     most = min(settings.max_json_bytes, settings.max_body_bytes) if kind == JSON_TYPE else settings.max_body_bytes
     shape = request.headers.get(SHAPE_HEADER)
     least_frames = _least_frames(request, kind, lease)
-    body = await read_body(request, most, admit=lambda: context.scheduler.admit(lease, least_frames))
+    body = await read_body(request, most, check_room=lambda: context.scheduler.check_room(lease, least_frames))
     return await decoded(lambda: _decoded(body, kind, shape, lease, settings.max_mel_seconds), len(body))
 
 

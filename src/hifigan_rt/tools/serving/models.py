@@ -54,7 +54,7 @@ class ModelLease:
     def __init__(self, loaded: _Loaded) -> None:
         self._loaded = loaded
         self._released = False
-        loaded.hold()
+        loaded.acquire()
 
     @property
     def name(self) -> str:
@@ -107,15 +107,15 @@ class ModelLease:
         config = self.vocoder.mel_config
         return None if config is None else likely_other_convention(mel, config)
 
-    def another(self) -> ModelLease:
-        """A second lease on the very same loaded model, whatever was reloaded since."""
+    def duplicate(self) -> ModelLease:
+        """Take a second lease on the very same loaded model, whatever was reloaded since."""
         return ModelLease(self._loaded)
 
     def release(self) -> None:
         """Give it back; twice is allowed."""
         if not self._released:
             self._released = True
-            self._loaded.let_go()
+            self._loaded.release()
 
     def __enter__(self) -> ModelLease:
         return self
@@ -295,17 +295,17 @@ class _Loaded:
         self._users = 1
         self._lock = threading.Lock()
 
-    def hold(self) -> None:
+    def acquire(self) -> None:
         with self._lock:
             self._users += 1
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         with self._lock:
             self._users -= 1
             last = self._users == 0
         if last:
             self.vocoder.close()
-            # In a thread, because this one may be the dispatcher's.
+            # In a thread, because this one may be the scheduler's.
             threading.Thread(target=give_back_memory, daemon=True).start()
 
 
@@ -324,7 +324,7 @@ class _Slot:
     def put(self, loaded: _Loaded | None) -> None:
         before, self.loaded = self.loaded, loaded
         if before is not None:
-            before.let_go()
+            before.release()
 
 
 def _loaded(name: str, load: Callable[[], Vocoder], segments: Sequence[int]) -> _Loaded:

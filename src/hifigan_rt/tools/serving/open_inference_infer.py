@@ -92,7 +92,7 @@ def model_name(request: Request) -> str:
 async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[CheckedMel], int]:
     """Give what `_decoded` makes of the body, which is not kept."""
     context = context_of(request)
-    body = await read_body(request, admit=lambda: context.scheduler.admit(lease, 0))
+    body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease))
     header_length = request.headers.get(HEADER_LENGTH)
     return await decoded(lambda: _decoded(body, header_length, lease, context.settings), len(body))
 

@@ -29,14 +29,14 @@ to wait longer for a core."""
 
 
 async def read_body(
-    request: Request, max_bytes: int | None = None, *, admit: Callable[[], None] | None = None
+    request: Request, max_bytes: int | None = None, *, check_room: Callable[[], None] | None = None
 ) -> bytes:
     """Read and unpack a body; refuses it as early as it can, and counts its memory until the answer has been sent.
 
     Args:
         request: whose Content-Encoding may be gzip, deflate or identity.
         max_bytes: of the body, packed and unpacked; None takes `max_body_bytes` of the settings.
-        admit: called before anything is read, once the headers are found in order; may raise to refuse the request.
+        check_room: called before anything is read, once the headers are in order; may raise to refuse the request.
 
     Raises:
         LengthRequired: neither Content-Length nor a chunked body.
@@ -57,8 +57,8 @@ async def read_body(
         raise LengthRequired("a body is needed: send Content-Length, or Transfer-Encoding: chunked")
     if declared is not None and int(declared) > most:
         raise _too_large(int(declared), most)
-    if admit is not None:
-        admit()
+    if check_room is not None:
+        check_room()
     chunks: list[bytes] = []
     size = 0
     seconds = context.settings.body_timeout_seconds

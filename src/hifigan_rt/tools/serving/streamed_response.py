@@ -12,14 +12,14 @@ from starlette.types import Receive, Scope, Send
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.encoders import StreamEncoder
 from hifigan_rt.tools.serving.request_bodies import while_connected
-from hifigan_rt.tools.serving.scheduler import AudioStream
+from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 
 
 class StreamedResponse(Response):
     """Response whose audio leaves while the rest is computed."""
 
     def __init__(
-        self, context: Context, record: RequestRecord, audio: AudioStream, encoder: StreamEncoder, *, threaded: bool
+        self, context: Context, record: RequestRecord, audio: StreamJob, encoder: StreamEncoder, *, threaded: bool
     ) -> None:
         """Take over the audio and its encoder; `begin` and `init_headers` come next.
 

@@ -32,7 +32,7 @@ from hifigan_rt.tools.serving.errors import (
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_log import CLIENT_GONE
-from hifigan_rt.tools.serving.scheduler import LiveStream
+from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.stream_texts import StreamHeader, check_finish, parse_header
 
 logger = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class _Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _take_frames(self, lease: ModelLease, live: LiveStream, segment_frames: int) -> None:
+    async def _take_frames(self, lease: ModelLease, live: StreamJob, segment_frames: int) -> None:
         """Never returns: the stream is over when its audio is."""
         while True:
             text, content = await self._next(live, segment_frames)
@@ -197,14 +197,14 @@ class _Session:
             # Messages that are here already are taken without waiting, and a flood of them would hold up everybody.
             await asyncio.sleep(0)
 
-    async def _next(self, live: LiveStream, segment_frames: int) -> tuple[str | None, bytes]:
+    async def _next(self, live: StreamJob, segment_frames: int) -> tuple[str | None, bytes]:
         seconds = self._settings.idle_timeout_seconds
         while True:
             try:
                 async with asyncio.timeout(seconds):
                     return await self._message()
             except TimeoutError as error:
-                if not self._finished and live.pending_frames < segment_frames:
+                if not self._finished and live.remaining_frames < segment_frames:
                     raise RequestTimeout(
                         f"nothing came within {seconds:g} s, and nothing is left to compute"
                     ) from error
@@ -246,7 +246,7 @@ class _Session:
             self._record.facts["mel_warning"] = warning = f"the mel looks like {convention}"
             await self.tell({"type": "warning", "code": "mel_convention", "message": warning})
 
-    async def _give_audio(self, lease: ModelLease, live: LiveStream, output: str) -> None:
+    async def _give_audio(self, lease: ModelLease, live: StreamJob, output: str) -> None:
         encoder = stream_encoder(output, lease.sample_rate)
         samples = 0
         try:

@@ -1,0 +1,235 @@
+"""Jobs of clients, computed one block of frames at a time; those for whole mels. Streams are in `streams`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hifigan_rt.engines.streams import EngineStream
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.tools.serving.errors import ServingError
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
+
+
+@dataclass(frozen=True)
+class SharedState:
+    """State that a queue shares with its jobs."""
+
+    settings: ServerSettings
+    telemetry: Telemetry
+    clock: Callable[[], float] = time.monotonic
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    """Lock of queue and jobs, notified when there may be a block to compute."""
+
+
+NO_FRAMES = CheckedMel(np.empty((0, 0), np.float32))
+
+
+class QueuedJob(ABC):
+    """Job of one client on one model.
+
+    The queue calls `take` and `give` under its lock and `compute` between them without it; so what clients call under
+    the lock never waits for the engine.
+    """
+
+    live = False
+    """Whether frames still come: a live stream has a limit of its own and does not fill the queue."""
+
+    def __init__(self, shared: SharedState, lease: ModelLease, segment_frames: int, deadline: float | None) -> None:
+        self.model = lease.name
+        self.seconds_per_frame = lease.audio_seconds(1)
+        self.deadline = deadline
+        self.waiting_since = self.served_at = shared.clock()
+        self.busy_seconds = 0.0
+        self.cancelled = False
+        """Whether the client went; the queue ends the job after its present block."""
+        self.over = False
+        self._error: ServingError | None = None
+        self._lease = lease
+        self._engine, self._graph = lease.vocoder.engine, lease.vocoder.graph
+        self._segment_frames = segment_frames
+        self._shared, self._lock = shared, shared.lock
+        self._stream: EngineStream | None = None
+        self._block = NO_FRAMES
+        self._at_once = False  # whether the block is a whole mel, which needs no stream
+        self._last = False  # whether the block is its signal's last one
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    @abstractmethod
+    def remaining_frames(self) -> int:
+        """Frames still to be computed."""
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Audio seconds still to be computed."""
+        return self.remaining_frames * self.seconds_per_frame
+
+    @property
+    def claimed_seconds(self) -> float:
+        """Audio seconds that count for the job's rank."""
+        return self.remaining_seconds
+
+    @property
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether all of the job's audio is computed."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Tell whether a block can be computed now."""
+
+    def urgency(self, now: float, lead_seconds: float) -> int:  # noqa: ARG002 - whole mels are never urgent
+        """Tell 0 for streams that would fall silent, 1 for those that have not begun, 2 for what can wait."""
+        return 2
+
+    def begin(self) -> None:
+        """Keep the model loaded until `end`; called when the queue has let the job in."""
+        self._lease = self._lease.duplicate()
+
+    @abstractmethod
+    def take(self) -> int:
+        """Set the next block aside; returns its frames."""
+
+    @abstractmethod
+    def give(self, audio: np.ndarray, now: float) -> None:
+        """Take in the audio of the block, float32 `[n]`."""
+
+    def end(self, error: ServingError | None) -> None:
+        """Free the model and the engine's state, and tell the client; the queue's last call."""
+        self.over, self._error = True, error
+        self._block = NO_FRAMES
+        self._close_stream()
+        self._lease.release()
+        self._tell()
+
+    def close(self) -> None:
+        """Stop computing; closing twice, or after the end, is allowed."""
+        with self._lock:
+            if not self.over:
+                self.cancelled = True
+            self._lock.notify_all()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake the coroutines that wait in `_until`; called after every change that they may wait for."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and no coroutine waits any more
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the job is over, cancelled, or as a condition says that is asked under the lock."""
+        while True:
+            with self._lock:
+                if self.over or self.cancelled or condition():
+                    return
+                self._loop = asyncio.get_running_loop()
+                self._changed.clear()
+            await self._changed.wait()
+
+    def _opened(self) -> EngineStream:
+        if self._stream is None:
+            assert self._graph is not None  # noqa: S101 - checked where streams are made
+            self._stream = self._engine.stream(self._segment_frames, self._graph)
+        return self._stream
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def compute(jobs: Sequence[QueuedJob]) -> list[np.ndarray]:
+    """Compute the blocks that jobs have set aside: float32 `[n]` each. No other code of the server computes.
+
+    Args:
+        jobs: one that computes a whole mel at once, or streams of one engine. An engine that advances many streams in
+            one call would be called here.
+    """
+    if jobs[0]._at_once:
+        return [job._engine.run(CheckedMel(job._block[None]))[0].astype(np.float32, copy=False) for job in jobs]
+    streams = [job._opened() for job in jobs]
+    audios = [stream.push(job._block) for stream, job in zip(streams, jobs, strict=True)]
+    for index, (stream, job) in enumerate(zip(streams, jobs, strict=True)):
+        if job._last:
+            audios[index] = np.concatenate([audios[index], stream.finish()])
+    return [audio.astype(np.float32, copy=False) for audio in audios]
+
+
+class WholeJob(QueuedJob):
+    """Mels whose audio is given when all of it is there."""
+
+    def __init__(
+        self, shared: SharedState, lease: ModelLease, mels: Sequence[CheckedMel], deadline: float | None = None
+    ) -> None:
+        own_segment = lease.vocoder.engine.offline_segment_frames
+        super().__init__(shared, lease, own_segment or shared.settings.block_frames, deadline)
+        # Where no stream gives the same bits, one more block at once costs less than the overlap.
+        self._at_once_frames = self._segment_frames * (1 if own_segment else 2)
+        self._mels = deque(mels)
+        self._remaining: int = sum(mel.shape[1] for mel in mels)
+        self._audios: list[np.ndarray] = []
+        self._frames = self._samples = 0  # of the first of the mels left: computed
+
+    @property
+    def remaining_frames(self) -> int:
+        return self._remaining
+
+    @property
+    def finished(self) -> bool:
+        return not self._mels
+
+    async def result(self) -> list[np.ndarray]:
+        """Wait for the audio, float32 `[N_i]` of each mel.
+
+        Raises:
+            ServingError: the engine failed, or the time is over.
+        """
+        await self._until(lambda: False)
+        if self._error is not None:
+            raise self._error
+        return self._audios
+
+    def ready(self) -> bool:
+        return True
+
+    def take(self) -> int:
+        mel = self._mels[0]
+        frames: int = mel.shape[1]
+        self._at_once = self._graph is None or frames <= self._at_once_frames
+        end = frames if self._at_once else min(self._frames + self._segment_frames, frames)
+        self._block, self._last = CheckedMel(mel[:, self._frames : end]), end == frames
+        return end - self._frames
+
+    def give(self, audio: np.ndarray, now: float) -> None:  # noqa: ARG002 - only streams have listeners
+        if self._at_once:
+            self._audios.append(audio)
+        else:
+            if self._frames == 0:
+                assert self._graph is not None  # noqa: S101 - else the mel is computed at once
+                self._audios.append(np.empty(self._graph.output_length(self._mels[0].shape[1]), np.float32))
+            self._audios[-1][self._samples : self._samples + len(audio)] = audio
+        self._samples += len(audio)
+        self._frames += self._block.shape[1]
+        self._remaining -= self._block.shape[1]
+        if self._last:
+            self._close_stream()
+            self._mels.popleft()
+            self._frames = self._samples = 0
+
+    def end(self, error: ServingError | None) -> None:
+        if not self.finished:
+            self._mels.clear()
+            self._audios = []
+        super().end(error)

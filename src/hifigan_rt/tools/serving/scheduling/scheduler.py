@@ -1,0 +1,137 @@
+"""Access to the engine for everything in the server: whole requests, streamed responses, live streams."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.scheduling.jobs import SharedState, WholeJob
+from hifigan_rt.tools.serving.scheduling.queue import JobQueue
+from hifigan_rt.tools.serving.scheduling.streams import StreamJob
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
+
+_SECONDS_BETWEEN_LOOKS = 0.02
+
+
+class Scheduler:
+    """Queue and the one thread that computes its blocks. Its methods belong to an event loop."""
+
+    def __init__(self, settings: ServerSettings, telemetry: Telemetry) -> None:
+        """Start the thread."""
+        self._settings = settings
+        self._telemetry = telemetry
+        self._shared = SharedState(settings, telemetry)
+        self._queue = JobQueue(self._shared)
+        self._thread = threading.Thread(target=self._queue.run, name="hifigan-scheduler", daemon=True)
+        self._thread.start()
+
+    def deadline_in(self, seconds: float) -> float:
+        """Make the deadline so many seconds from now, as the other methods take it."""
+        return time.monotonic() + seconds
+
+    def check_room(self, lease: ModelLease, least_frames: int = 0) -> None:
+        """Refuse a request before more is done for it; the methods that compute decide when its length is known.
+
+        Args:
+            lease: the model.
+            least_frames: number of frames that the request has at least.
+
+        Raises:
+            QueueFull: with the seconds after which another try is worth while.
+            ShuttingDown: the server takes no new work.
+        """
+        self._queue.check_room(lease.name, lease.audio_seconds(least_frames))
+
+    async def synthesize(
+        self, lease: ModelLease, mels: Sequence[CheckedMel], *, deadline: float | None = None
+    ) -> list[np.ndarray]:
+        """Compute whole mels; cancelling the call stops the computing.
+
+        Args:
+            lease: the model; it may be released as soon as the call has ended, however it ended.
+            mels: `[M, T_i]` each.
+            deadline: from `deadline_in`; None waits as long as it takes.
+
+        Returns:
+            float32 `[N_i]` each: bit for bit what the vocoder gives, on engine native.
+
+        Raises:
+            QueueFull, ShuttingDown: at once, see `check_room`.
+            DeadlineExceeded: not finished in time; what was computed is lost.
+            EngineFailed: the engine failed.
+        """
+        if not mels:
+            raise BadRequest("the request holds no mel")
+        job = WholeJob(self._shared, lease, mels, deadline)
+        self._queue.add(job)
+        self._telemetry.batch(lease.name, len(mels))
+        try:
+            audios = await job.result()
+        finally:
+            job.close()
+        self._telemetry.computed(lease.name, job.busy_seconds)
+        return audios
+
+    def stream_request(self, lease: ModelLease, mel: CheckedMel, *, deadline: float | None = None) -> StreamJob:
+        """Begin to compute a mel whose audio leaves while it is computed.
+
+        Args:
+            lease: the model; it may be released at once.
+            mel: `[M, T]`.
+            deadline: from `deadline_in`, for the last sample.
+
+        Returns:
+            An asynchronous iterator of float32 `[n]`; must be closed.
+
+        Raises:
+            QueueFull, ShuttingDown: at once, see `check_room`.
+            BadRequest: the model cannot stream.
+        """
+        frames = self._settings.streamed_segment_frames
+        job = StreamJob(self._shared, lease, frames, live=False, deadline=deadline)
+        job.put(mel)
+        job.finish()
+        self._queue.add(job)
+        self._telemetry.batch(lease.name, 1)
+        return job
+
+    def open_stream(self, lease: ModelLease, *, segment_frames: int | None = None) -> StreamJob:
+        """Open a stream whose frames come little by little.
+
+        Args:
+            lease: the model; it may be released at once.
+            segment_frames: frames that are computed together; the settings' `live_segment_frames` by default.
+
+        Raises:
+            TooManyRequests: as many are open as may be, or as the processor can keep fed.
+            ShuttingDown: the server takes no new work.
+            BadRequest: the model cannot stream, or not in such segments.
+        """
+        frames = self._settings.live_segment_frames if segment_frames is None else segment_frames
+        if not 1 <= frames <= self._settings.max_live_segment_frames:
+            raise BadRequest(f"segment_frames={frames} must be from 1 to {self._settings.max_live_segment_frames}")
+        job = StreamJob(self._shared, lease, frames, live=True)
+        self._queue.add(job)
+        return job
+
+    async def close(self, grace_seconds: float | None = None) -> None:
+        """Take no new work, finish what has begun, then end; closing twice is allowed.
+
+        Args:
+            grace_seconds: what is not finished by then ends with ShuttingDown; None is the settings'.
+        """
+        self._queue.drain()
+        end = time.monotonic() + (self._settings.grace_seconds if grace_seconds is None else grace_seconds)
+        while not self._queue.idle and time.monotonic() < end:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        self._queue.stop()
+        await asyncio.to_thread(self._thread.join)
+        self._queue.end_all()
