@@ -146,6 +146,14 @@ class _SlowStream(EngineStream):
         return self._segment_frames
 
     @property
+    def frames(self) -> int:
+        return 0
+
+    @property
+    def pending_samples(self) -> int:
+        return 0
+
+    @property
     def state_bytes(self) -> int:
         return 0
 

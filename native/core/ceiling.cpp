@@ -37,7 +37,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 // Runs pass(piece) on all threads again and again, for about so many seconds; gives the passes per second.
 template <class F>
 double passes_per_second(ThreadPool& pool, double seconds, const F& pass) {
-  const ThreadPool::Turn turn(pool);
+  const PoolLock lock(pool);
   const auto start = std::chrono::steady_clock::now();
   int passes = 0;
   do {

@@ -11,7 +11,7 @@ PackedWeights::PackedWeights(const Graph& graph, const Kernels& isa, std::vector
     layers_.push_back({&kernels, kind, layer.in_channels, layer.out_channels, layer.kernel_size, rate});
     const auto channels = static_cast<std::size_t>(layer.out_channels);
     biases_.emplace_back(static_cast<std::size_t>(kernels.padded_channels(layer.out_channels)), true);
-    std::copy_n(sources_.at(layers_.size() - 1).bias, channels, biases_.back().data());
+    std::copy_n(sources_.at(layers_.size() - 1).bias.get(), channels, biases_.back().data());
   };
   add(Kind::kConv, graph.pre, 1);
   for (const Stage& stage : graph.stages) {
@@ -52,7 +52,7 @@ void PackedWeights::add_jobs(const Layer& layer, const LayerWeights& source, Alg
   const int pieces = std::min(units, 8);
   for (int i = 0; i < pieces; ++i) {
     jobs.push_back({pack,
-                    {source.weight, in, n_out, k, rate, algorithm.transform, out, units * i / pieces,
+                    {source.weight.get(), in, n_out, k, rate, algorithm.transform, out, units * i / pieces,
                      units * (i + 1) / pieces}});
   }
 }

@@ -15,13 +15,12 @@ namespace hifigan {
 
 // One layer's parameters as the checkpoint has them, float32: conv [C_out][C_in][K], transposed [C_in][C_out][K]; bias [C_out].
 struct LayerWeights {
-  const float* weight;
-  const float* bias;
+  std::shared_ptr<const float> weight, bias;
 };
 
 class PackedWeights {
  public:
-  // `sources` in the order of a plan's layers; what they point at must live as long as this object.
+  // `sources` in the order of a plan's layers.
   PackedWeights(const Graph& graph, const Kernels& isa, std::vector<LayerWeights> sources);
 
   // Lays out what the plan needs and is not there yet, on all threads of the pool, which the caller holds.

@@ -53,7 +53,7 @@ struct StageStep {
   std::size_t carry;     // of the upsampled rows
   std::size_t sum_carry; // of the sum over the residual blocks
   int consumer_taps;     // rows that the next layer reads for one of its own, less one
-  std::vector<ResblockStep> resblocks;  // by falling number of determined rows: see Walk::resblocks
+  std::vector<ResblockStep> resblocks;  // by falling number of determined rows: see Executor::resblocks
 };
 
 // Immutable once made; shared by all streams of one plan.

@@ -12,6 +12,7 @@ struct Carry {
   float* rows;
   Index channels;
   Index capacity;
+  Index zeros;  // rows before the signal that are there from the start
   Index first;
   Index end;
 };
@@ -20,6 +21,9 @@ struct Carry {
 class StreamState {
  public:
   explicit StreamState(const Program& program);
+
+  // Forgets the signal; zeros are the rows before another one.
+  void reset();
 
   Carry& carry(std::size_t i) { return carries_[i]; }
   // Rows that a residual block has added to its stage's sum.

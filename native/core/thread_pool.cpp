@@ -11,8 +11,8 @@ namespace {
 // About 50 microseconds: longer than what lies between two layers, shorter than what a user would notice.
 constexpr int kSpins = 2000;
 
-// How long a caller waits for its turn before it looks whether it should stop.
-constexpr std::chrono::milliseconds kPatience{50};
+// How long a caller waits for the pool before it looks whether it should stop.
+constexpr std::chrono::milliseconds kBetweenStopChecks{50};
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -24,7 +24,7 @@ void pause_briefly() {
 
 }  // namespace
 
-ThreadPool::Turn::Turn(ThreadPool& pool, const StopRequest& stop) : pool_(pool) {
+PoolLock::PoolLock(ThreadPool& pool, const StopRequest& stop) : pool_(pool) {
   std::unique_lock lock(pool_.queue_lock_);
   place_ = pool_.queue_.insert(pool_.queue_.end(), this);
   while (pool_.queue_.front() != this) {
@@ -32,7 +32,7 @@ ThreadPool::Turn::Turn(ThreadPool& pool, const StopRequest& stop) : pool_(pool) 
       pool_.queue_moved_.wait(lock);
       continue;
     }
-    pool_.queue_moved_.wait_for(lock, kPatience);
+    pool_.queue_moved_.wait_for(lock, kBetweenStopChecks);
     lock.unlock();
     const bool stopped = stop();
     lock.lock();
@@ -43,7 +43,7 @@ ThreadPool::Turn::Turn(ThreadPool& pool, const StopRequest& stop) : pool_(pool) 
   }
 }
 
-ThreadPool::Turn::~Turn() {
+PoolLock::~PoolLock() {
   const std::lock_guard lock(pool_.queue_lock_);
   pool_.queue_.erase(place_);
   pool_.queue_moved_.notify_all();

@@ -15,9 +15,11 @@
 
 namespace hifigan {
 
+class PoolLock;
+
 // A pool of `threads - 1` workers beside the caller. Workers start with the first loop, spin for some microseconds between
 // loops and sleep otherwise. A loop's pieces are claimed, each thread's own share first, then what others left: a thread that
-// the system put aside delays nobody. One caller at a time has its turn; others wait.
+// the system put aside delays nobody. Whoever runs loops holds the PoolLock; others wait.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -27,22 +29,8 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // The right to run loops; given in the order in which callers came.
-  class Turn {
-   public:
-    // Waits; throws Interrupted if `stop` says so meanwhile.
-    explicit Turn(ThreadPool& pool, const StopRequest& stop = {});
-    ~Turn();
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-
-   private:
-    ThreadPool& pool_;
-    std::list<const Turn*>::iterator place_;
-  };
-
-  // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. It is the
-  // caller's turn. f must not throw.
+  // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. The
+  // caller holds the PoolLock. f must not throw.
   template <class F>
   void loop(Index pieces, F&& f) {
     using Body = std::remove_reference_t<F>;
@@ -50,6 +38,7 @@ class ThreadPool {
   }
 
  private:
+  friend PoolLock;
   using Function = void (*)(void* body, Index piece, int thread);
   struct alignas(64) Share {
     std::atomic<Index> next{0};
@@ -65,7 +54,7 @@ class ThreadPool {
   const int threads_;
   std::mutex queue_lock_;
   std::condition_variable queue_moved_;
-  std::list<const Turn*> queue_;  // the first has its turn
+  std::list<const PoolLock*> queue_;  // the first holds the pool
   std::vector<std::thread> workers_;
   std::unique_ptr<Share[]> shares_;
   Function function_ = nullptr;
@@ -78,6 +67,20 @@ class ThreadPool {
   std::atomic<bool> stopping_{false};
   std::mutex sleep_;
   std::condition_variable wake_;
+};
+
+// The right to run loops; given in the order in which callers came.
+class PoolLock {
+ public:
+  // Waits; throws Interrupted if `stop` says so meanwhile.
+  explicit PoolLock(ThreadPool& pool, const StopRequest& stop = {});
+  ~PoolLock();
+  PoolLock(const PoolLock&) = delete;
+  PoolLock& operator=(const PoolLock&) = delete;
+
+ private:
+  ThreadPool& pool_;
+  std::list<const PoolLock*>::iterator place_;
 };
 
 }  // namespace hifigan

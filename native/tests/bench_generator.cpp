@@ -23,7 +23,7 @@ int main(int count, char** arguments) {
   }
   Network network = random_network(name, name == "v1" ? 512 : name == "v2" ? 128 : 256, 80, 1);
   const auto before = std::chrono::steady_clock::now();
-  Generator generator(network.graph, network.sources, *find_kernels(isa.c_str()), segment, threads, forced);
+  LoadedGenerator generator(network.graph, network.sources, *find_kernels(isa.c_str()), segment, threads, forced);
   const std::chrono::duration<double> packing = std::chrono::steady_clock::now() - before;
   std::vector<float> mel(80 * static_cast<std::size_t>(frames), 0.0f);
   std::mt19937 random(2);
@@ -56,7 +56,7 @@ int main(int count, char** arguments) {
   }
   for (const auto& [stage, seconds] : stages) std::printf("%-12s %8.2f ms\n", stage.c_str(), seconds * 1e3);
   const double rate = static_cast<double>(audio.size()) / 22050;
-  std::printf("%s %s T=%d S=%d threads=%d: layers %.1f ms, walk %.1f ms, wall %.1f ms; x real time %.2f (wall %.2f); "
+  std::printf("%s %s T=%d S=%d threads=%d: layers %.1f ms, whole %.1f ms, wall %.1f ms; x real time %.2f (wall %.2f); "
               "packing %.2f s, weights %.0f MB\n", name.c_str(), isa.c_str(), frames, segment, threads, sum * 1e3, best_total * 1e3,
               best_wall * 1e3, rate / best_total, rate / best_wall, packing.count(),
               static_cast<double>(generator.weight_bytes()) / 1e6);

@@ -1,6 +1,6 @@
 // Tiny generators of V1's, V2's and V3's shape through the whole core, for the sanitizers and for emulated processors: streams
-// equal the whole bit for bit, threads and batches change nothing, callers may come at once, nothing is read outside its buffer
-// even at length 1, and the machine's ceilings are measured.
+// equal the whole bit for bit, threads and batches change nothing, callers may come at once, a stream knows its state, nothing is
+// read outside its buffer even at length 1, and the machine's ceilings are measured.
 // usage: check_generator [ISA | all]; prints one line per ISA and ends with 1 if anything is wrong.
 #include <cmath>
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/ceiling.h"
+#include "core/segment_stream.h"
 #include "kernels/cpu_features.h"
 #include "networks.h"
 
@@ -36,25 +37,47 @@ Samples random_mel(int bands, Index frames) {
   return mel;
 }
 
-Samples run(Generator& generator, const Samples& mel, Index frames) {
-  Samples audio(static_cast<std::size_t>(generator.graph().output_length(frames)));
-  generator.run({{{mel.data(), frames, frames}, audio.data()}}, {});
+using Shared = std::shared_ptr<LoadedGenerator>;
+
+Samples run(const Shared& generator, const Samples& mel, Index frames) {
+  Samples audio(static_cast<std::size_t>(generator->graph().output_length(frames)));
+  generator->run({{{mel.data(), frames, frames}, audio.data()}}, {});
   return audio;
 }
 
-Samples stream(Generator& generator, const Samples& mel, Index frames, Index step) {
-  const auto open = generator.stream(generator.plan().segment_frames);
+// What a call writes to memory of the size that it asks for.
+template <class Call>
+Samples samples_of(const Call& call) {
+  Samples part;
+  call([&](Index samples) {
+    part.resize(static_cast<std::size_t>(samples));
+    return part.data();
+  });
+  return part;
+}
+
+Samples push(SegmentStream& stream, MelView mel, const StopRequest& stop = {}) {
+  return samples_of([&](const Allocate& allocate) { stream.push(mel, allocate, stop); });
+}
+
+Samples finish(SegmentStream& stream) {
+  return samples_of([&](const Allocate& allocate) { stream.finish(allocate, {}); });
+}
+
+Samples push_all(SegmentStream& stream, const Samples& mel, Index frames, Index step) {
   Samples all;
   for (Index at = 0; at < frames; at += step) {
-    const Index count = std::min(step, frames - at);
-    Samples part(static_cast<std::size_t>(open->samples_after_push(count)));
-    open->push({mel.data() + at, frames, count}, part.data(), {});
+    const Samples part = push(stream, {mel.data() + at, frames, std::min(step, frames - at)});
     all.insert(all.end(), part.begin(), part.end());
   }
-  Samples rest(static_cast<std::size_t>(open->samples_at_finish()));
-  open->finish(rest.data(), {});
+  const Samples rest = finish(stream);
   all.insert(all.end(), rest.begin(), rest.end());
   return all;
+}
+
+Samples stream(const Shared& generator, const Samples& mel, Index frames, Index step) {
+  SegmentStream open(generator, generator->plan().segment_frames);
+  return push_all(open, mel, frames, step);
 }
 
 void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm) {
@@ -62,8 +85,8 @@ void check_network(const char* isa, const std::string& name, int channels, const
   Network network = random_network(name, channels, bands, 3);
   const ForcedAlgorithms forced = algorithm.empty() ? ForcedAlgorithms{} : ForcedAlgorithms{{"*", algorithm}};
   const Kernels& kernels = *find_kernels(isa);
-  Generator one(network.graph, network.sources, kernels, 4, 1, forced);
-  Generator two(network.graph, network.sources, kernels, 4, 3, forced);
+  const auto one = std::make_shared<LoadedGenerator>(network.graph, network.sources, kernels, 4, 1, forced);
+  const auto two = std::make_shared<LoadedGenerator>(network.graph, network.sources, kernels, 4, 3, forced);
   const std::string label = name + " " + std::to_string(channels) + " " + algorithm;
   for (const Index frames : {1, 2, 9}) {
     const Samples mel = random_mel(bands, frames);
@@ -76,14 +99,14 @@ void check_network(const char* isa, const std::string& name, int channels, const
     std::vector<Samples> audios(7, Samples(whole.size()));
     std::vector<Item> items;
     for (Samples& audio : audios) items.push_back({{mel.data(), frames, frames}, audio.data()});
-    two.run(items, {});
+    two->run(items, {});
     for (const Samples& audio : audios) expect(same(audio, whole), isa, label + ": the batch changes bits");
   }
 }
 
 void check_callers(const char* isa) {
   Network network = random_network("v1", 16, 10, 3);
-  Generator generator(network.graph, network.sources, *find_kernels(isa), 4, 2, {});
+  const auto generator = std::make_shared<LoadedGenerator>(network.graph, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};
@@ -98,13 +121,52 @@ void check_callers(const char* isa) {
   expect(wrong == 0, isa, "callers at once change bits");
   bool interrupted = false;
   try {
-    Samples audio(static_cast<std::size_t>(generator.graph().output_length(9)));
-    generator.run({{{mel.data(), 9, 9}, audio.data()}}, [] { return true; });
+    Samples audio(static_cast<std::size_t>(generator->graph().output_length(9)));
+    generator->run({{{mel.data(), 9, 9}, audio.data()}}, [] { return true; });
   } catch (const Interrupted&) {
     interrupted = true;
   }
   expect(interrupted, isa, "a stop request is not heard");
   expect(same(run(generator, mel, 9), expected), isa, "an interruption leaves something behind");
+}
+
+template <class Error, class Call>
+bool throws(const Call& call) {
+  try {
+    call();
+  } catch (const Error&) {
+    return true;
+  }
+  return false;
+}
+
+void check_states(const char* isa) {
+  Network network = random_network("v3", 16, 10, 3);
+  const auto generator = std::make_shared<LoadedGenerator>(network.graph, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
+  const MelView view{mel.data(), 9, 9};
+  SegmentStream stream(generator, 4);
+  push_all(stream, mel, 9, 2);
+  expect(throws<StreamFinished>([&] { push(stream, view); }), isa, "a finished stream takes frames");
+  stream.reset();
+  expect(throws<Interrupted>([&] { push(stream, view, [] { return true; }); }), isa, "a stream does not hear a stop request");
+  expect(throws<StreamBroken>([&] { finish(stream); }) && stream.pending_samples() == 0, isa, "a broken stream goes on");
+  stream.reset();
+  expect(throws<std::bad_alloc>([&] { stream.push(view, [](Index) -> float* { throw std::bad_alloc(); }, {}); }), isa,
+         "no memory is not noticed");
+  expect(same(push_all(stream, mel, 9, 9), expected), isa, "a stream is not as it was before");
+  stream.reset();
+  // The stop request is asked in the middle of the computing.
+  bool busy = false;
+  push(stream, view, [&] {
+    if (!busy) std::thread([&] { busy = throws<StreamBusy>([&] { stream.reset(); }); }).join();
+    stream.close();
+    return false;
+  });
+  expect(busy, isa, "two threads use one stream");
+  expect(throws<StreamClosed>([&] { push(stream, view); }), isa, "a closed stream takes frames");
+  expect(throws<StreamClosed>([&] { static_cast<void>(stream.state_bytes()); }), isa, "a closed stream has a state");
+  expect(generator.use_count() == 1, isa, "a closed stream keeps its generator");
 }
 
 void check_ceilings(const char* isa) {
@@ -131,6 +193,7 @@ int main(int count, char** arguments) {
       for (const char* name : {"v1", "v2", "v3"}) check_network(isa.c_str(), name, name[1] == '2' ? 32 : 48, algorithm);
     }
     check_callers(isa.c_str());
+    check_states(isa.c_str());
     check_ceilings(isa.c_str());
     std::printf("%s: checked\n", isa.c_str());
   }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/generator.h"
+#include "core/loaded_generator.h"
 
 namespace hifigan {
 
@@ -60,8 +60,10 @@ inline Network random_network(const std::string& name, int channels, int mels, u
     }
   }
   add(channels, 1, 7);
+  // The vectors outlive what is made from them.
+  const auto parameter = [&](std::size_t i) { return std::shared_ptr<const float>(std::shared_ptr<void>(), network.parameters[i].data()); };
   for (std::size_t i = 0; i < network.parameters.size(); i += 2) {
-    network.sources.push_back({network.parameters[i].data(), network.parameters[i + 1].data()});
+    network.sources.push_back({parameter(i), parameter(i + 1)});
   }
   return network;
 }

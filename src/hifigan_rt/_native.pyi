@@ -22,14 +22,24 @@ def measure_memory(threads: int, bytes: int, seconds: float) -> tuple[float, flo
     Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.
     """
 
-class Stream:
-    """One signal, a few frames at a time."""
+class SegmentStream:
+    """
+    One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most one thread; what is not possible raises StreamFinished, StreamBroken, StreamClosed or StreamBusy.
+    """
 
-    def push(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
-        """Take float32 [M, F]; give the samples that became determined."""
+    def push(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)]) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
+        """
+        Take float32 [M, F], the frames of one band side by side; give the samples that became determined.
+        """
 
     def finish(self) -> Annotated[NDArray[numpy.float32], dict(shape=(None,))]:
         """End the signal; give the rest of the samples."""
+
+    def reset(self) -> None:
+        """Forget the signal and wait for another one."""
+
+    def close(self) -> None:
+        """Free the memory; closing twice is allowed."""
 
     @property
     def segment_frames(self) -> int: ...
@@ -37,7 +47,15 @@ class Stream:
     @property
     def state_bytes(self) -> int: ...
 
-class Generator:
+    @property
+    def frames(self) -> int:
+        """Frames taken in."""
+
+    @property
+    def pending_samples(self) -> int:
+        """Samples that `finish` would give now."""
+
+class LoadedGenerator:
     """Packed weights, a plan and a pool of threads."""
 
     def __init__(self, pre: tuple[str, int, int, int, int, int], stages: Sequence[tuple[tuple[str, int, int, int, int, int], Sequence[Sequence[Sequence[tuple[str, int, int, int, int, int]]]]]], post: tuple[str, int, int, int, int, int], slope: float, final_slope: float, weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]) -> None: ...
@@ -51,7 +69,7 @@ class Generator:
     def measure(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> list[float]:
         """Seconds per layer of the plan for one float32 [M, T]."""
 
-    def stream(self, segment_frames: int) -> Stream:
+    def stream(self, segment_frames: int) -> SegmentStream:
         """Open a stream."""
 
     def plan(self) -> list:

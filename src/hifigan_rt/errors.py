@@ -14,6 +14,10 @@
     +-- EngineError                 an engine failed or was used after close()
     |   +-- EngineUnavailable       its package or device is not there
     |   +-- PrecisionUnavailable    the engine or the device does not execute the precision asked for
+    |   +-- StreamBusy              another thread is using the stream
+    |   +-- StreamFinished          the stream's signal has ended
+    |   +-- StreamBroken            computing was interrupted, so that the stream's state is not known
+    |   +-- StreamClosed            the stream was closed
     +-- ExportError                 a converted model could not be written or verified
     |   +-- ToolFailed              a vendor's converter is absent, failed or wrote nothing
     +-- EvaluationError             a metric, a gate or a rating is not known or does not fit
@@ -119,6 +123,34 @@ class EngineUnavailable(EngineError):
 
 class PrecisionUnavailable(EngineError):
     """The engine does not offer a precision, or the device would execute another one in its place."""
+
+
+class StreamBusy(EngineError):
+    """A stream was called while another thread was using it."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream is in use by another thread: give each signal its own stream")
+
+
+class StreamFinished(EngineError):
+    """A stream was called after its signal had ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream is finished: reset it, or open a new one")
+
+
+class StreamBroken(EngineError):
+    """A stream was called after its computing had been interrupted; nobody knows which frames it has taken in."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream was interrupted: reset it, or open a new one")
+
+
+class StreamClosed(EngineError):
+    """A stream was called after it had been closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream is closed: open a new one")
 
 
 class ExportError(HifiganError):

@@ -1,18 +1,15 @@
-"""The stream that users get: checks what comes in, tells its latency, and guards against misuse."""
+"""The stream that users get: checks what comes in, tells its latency, and hands on to the engine's."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
 import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines.base import Engine
-from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream
-from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES
+from hifigan_rt.errors import ConfigError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, warn_if_other_convention
 
@@ -33,12 +30,7 @@ class Stream:
         self._engine = engine
         self._graph = graph
         self._mel = mel
-        self._segment_frames = STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames
-        self._stream: EngineStream | None = engine.stream(self._segment_frames, graph)
-        self._busy = threading.Lock()
-        self._state = "open"
-        self._frames = 0  # pushed
-        self._samples = 0  # given
+        self._stream = engine.stream(STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames, graph)
 
     def push(self, mel: object) -> np.ndarray:
         """Take frames in.
@@ -58,12 +50,8 @@ class Stream:
         Warns:
             MelConventionWarning: the beginning of the signal looks like another convention than the model's.
         """
-        with self._turn() as stream:
-            checked = self._checked(mel)
-            audio = self._computed(lambda: stream.push(checked))
-            self._frames += checked.shape[1]
-            self._samples += len(audio)
-            return audio
+        self._engine.check_open()
+        return self._stream.push(self._checked(mel))
 
     def finish(self) -> np.ndarray:
         """End the signal.
@@ -74,11 +62,8 @@ class Stream:
         Raises:
             EngineError: as for `push`.
         """
-        with self._turn() as stream:
-            audio = self._computed(stream.finish)
-            self._state = "is finished"
-            self._samples += len(audio)
-            return audio
+        self._engine.check_open()
+        return self._stream.finish()
 
     def reset(self) -> None:
         """Begin another signal, with nothing left of the one before, be it finished, unfinished or failed.
@@ -86,37 +71,31 @@ class Stream:
         Raises:
             EngineError: the stream or its vocoder is closed, or another thread is using the stream.
         """
-        with self._turn(anew=True) as stream:
-            stream.reset()
-            self._state = "open"
-            self._frames = self._samples = 0
+        self._engine.check_open()
+        self._stream.reset()
 
     def close(self) -> None:
         """Free the stream's memory; the vocoder stays. Closing twice is allowed."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+        self._stream.close()
 
     @property
     def segment_frames(self) -> int:
         """Frames that are computed together, the first segment from the first frame."""
-        return self._segment_frames
+        return self._stream.segment_frames
 
     @property
     def pending_samples(self) -> int:
         """Samples of the frames pushed so far that are not given yet: what `finish` would give now."""
-        if self._state != "open" or self._frames == 0:
-            return 0
-        return self._graph.output_length(self._frames) - self._samples
+        return self._stream.pending_samples
 
     @property
     def state_bytes(self) -> int:
         """Memory that this stream has for itself; weights and working memory are the vocoder's.
 
         Raises:
-            EngineError: the stream is closed.
+            StreamClosed: the stream is closed.
         """
-        return self._open().state_bytes
+        return self._stream.state_bytes
 
     @property
     def sample_rate(self) -> int:
@@ -145,7 +124,7 @@ class Stream:
         Raises:
             ConfigError: the sample rate is not known.
         """
-        return 1000 * self._segment_frames * self._graph.hop_length / self.sample_rate
+        return 1000 * self.segment_frames * self._graph.hop_length / self.sample_rate
 
     @property
     def algorithmic_latency_ms(self) -> float:
@@ -166,27 +145,6 @@ class Stream:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _turn(self, *, anew: bool = False) -> Iterator[EngineStream]:
-        if not self._busy.acquire(blocking=False):
-            raise EngineError("the stream is in use by another thread: give each signal its own stream")
-        try:
-            stream = self._open()
-            if self._engine.closed:
-                raise EngineError(f"engine {self._engine.info.name!r} is closed: load the model again")
-            if self._state != "open" and not anew:
-                raise EngineError(f"the stream {self._state}: reset it, or open a new one")
-            yield stream
-        finally:
-            self._busy.release()
-
-    def _computed(self, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        # An engine that was interrupted has taken some of the frames in, and nobody knows which.
-        self._state = "was interrupted"
-        audio = compute()
-        self._state = "open"
-        return audio
-
     def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels
         if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
@@ -194,13 +152,8 @@ class Stream:
         checked = check_mel(mel, bands)
         if checked.ndim != 2:
             raise MelError(f"frames are of shape {list(checked.shape)}: a push takes [M, F] with M={bands}")
-        if self._frames + checked.shape[1] > MAX_FRAMES:
+        if self._stream.frames + checked.shape[1] > MAX_FRAMES:
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
-        if self._mel is not None and self._frames < _CONVENTION_FRAMES:
+        if self._mel is not None and self._stream.frames < _CONVENTION_FRAMES:
             warn_if_other_convention(checked, self._mel)
         return checked
-
-    def _open(self) -> EngineStream:
-        if self._stream is None:
-            raise EngineError("the stream is closed: open a new one")
-        return self._stream

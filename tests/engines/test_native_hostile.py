@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from hifigan_rt import _native
 from hifigan_rt.engines import AUTO_ORDER, choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import create, load_generator
-from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
+from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, StreamBusy, StreamClosed, StreamFinished
 from hifigan_rt.model.kinds import OnnxFile, Weights
 from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case, stream_all
@@ -150,7 +149,7 @@ def test_the_core_checks_weights(change, error, text):
         (("ups.1", 4, 2, 4, 2, 1), [[[("resblocks.2.convs1.0", 2, 2, 3, 1, 1)]]]),
     ]
     with pytest.raises(error, match=text):
-        _native.Generator(*spec, 0.1, 0.01, weights, "generic", 16, 1, {})
+        _native.LoadedGenerator(*spec, 0.1, 0.01, weights, "generic", 16, 1, {})
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,7 @@ def test_the_core_checks_weights(change, error, text):
 )
 def test_the_core_checks_graphs(spec):
     with pytest.raises(ValueError, match="layer"):
-        _native.Generator(*spec, 0.1, 0.01, {}, "generic", 16, 1, {})
+        _native.LoadedGenerator(*spec, 0.1, 0.01, {}, "generic", 16, 1, {})
 
 
 def test_a_closed_engine_says_so(engine):
@@ -186,13 +185,16 @@ def test_a_closed_engine_says_so(engine):
 
 
 def test_streams_word_their_errors(engine):
-    with engine.stream() as stream:
-        for frames in (CASE.mel[:3], CASE.mel.astype(np.float64), CASE.mel[0]):
-            with pytest.raises(MelError, match=r"a push takes float32 \[M, F\] with M=80"):
-                stream.push(frames)
-        stream.finish()
-        with pytest.raises(EngineError, match="finished"):
-            stream.finish()
+    stream = engine.stream()
+    stream.finish()
+    with pytest.raises(StreamFinished, match=r"^the stream is finished: reset it, or open a new one$"):
+        stream.push(CASE.mel)
+    stream.reset()
+    stream.close()
+    for call in (stream.finish, stream.reset, lambda: stream.push(CASE.mel), lambda: stream.state_bytes):
+        with pytest.raises(StreamClosed, match=r"^the stream is closed: open a new one$"):
+            call()
+    assert (stream.segment_frames, stream.pending_samples) == (16, 0)
     with pytest.raises(EngineError, match="segment_frames=0"):
         engine.stream(0)
 
@@ -221,23 +223,65 @@ def test_callers_from_many_threads(engine):
         assert all(pool.map(call, range(48)))
 
 
-def test_a_stream_is_for_one_thread_at_a_time():
-    core = load_generator(make_case(V1_LIKE, 4000).generator, "generic", 64, 1, {})
-    stream = core.stream(64)
-    mel = np.zeros((80, 20_000), np.float32)
-    started = threading.Event()
+def test_a_stream_is_for_one_thread_at_a_time(engine):
+    stream = engine.stream(64)
+    mel, nothing = np.zeros((80, 20_000), np.float32), np.empty((80, 0), np.float32)
 
     def long_push():
-        started.set()
-        stream.push(mel)
+        while True:
+            try:
+                return stream.push(mel)
+            except StreamBusy:  # the look of the other thread
+                pass
 
-    worker = threading.Thread(target=long_push, daemon=True)
-    worker.start()
-    started.wait()
-    time.sleep(0.05)
-    with pytest.raises(RuntimeError, match="in use by another thread"):
-        stream.push(mel)
-    worker.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pushed, refused = pool.submit(long_push), False
+        while not pushed.done() and not refused:
+            try:
+                stream.push(nothing)
+            except StreamBusy as error:
+                refused = str(error) == "the stream is in use by another thread: give each signal its own stream"
+        assert refused
+        assert len(pushed.result()) + stream.pending_samples == 20_000 * 256
+
+
+def test_a_stream_that_was_interrupted_waits_for_a_reset():
+    result = run_python(
+        """
+        import os, signal, threading
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from hifigan_rt.errors import StreamBroken, StreamBusy
+        from native_generators import V1_MODEL
+        stream = create(V1_MODEL, EngineOptions(threads=1)).stream(64)
+        mel = np.zeros((80, 200_000), np.float32)
+        def interrupt():
+            while True:
+                try:
+                    stream.push(mel[:, :0])
+                except StreamBusy:
+                    return os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=interrupt).start()
+        try:
+            while True:
+                try:
+                    stream.push(mel)
+                except StreamBusy:
+                    pass
+        except KeyboardInterrupt:
+            print(stream.pending_samples)
+        for call in (stream.finish, lambda: stream.push(mel)):
+            try:
+                call()
+            except StreamBroken as error:
+                print(error)
+        stream.reset()
+        print(len(stream.push(mel[:, :30])) + len(stream.finish()))
+        """
+    )
+    text = "the stream was interrupted: reset it, or open a new one"
+    assert result.stdout.splitlines() == ["0", text, text, str(30 * 256)], result.stderr
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -7,6 +7,7 @@ import pytest
 
 import tolerances
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.errors import StreamFinished
 from native_generators import ISAS, V1_LIKE, V3_LIKE, make_case, random_case, stream_all
 
 PUSHES = ([1], [2], [7], [16], [32], [1000], [3, 1, 20, 5, 0, 11])
@@ -75,6 +76,26 @@ def test_a_stream_outlives_the_name_of_its_generator():
     np.testing.assert_array_equal(np.concatenate([stream.push(case.mel), stream.finish()]), expected)
 
 
+@pytest.mark.parametrize("segment", [4, 16])
+def test_slices_are_read_where_they_lie(segment):
+    case = make_case(V3_LIKE, 41)
+    engine = case.load(segment_frames=segment)
+    whole, stream = engine.run(case.mel[None])[0], engine.stream(segment)
+    upside_down = np.ascontiguousarray(case.mel[::-1])[::-1]
+    parts = [stream.push(case.mel[:, :7]), stream.push(case.mel[:, 7:30]), stream.push(upside_down[:, 30:])]
+    np.testing.assert_array_equal(np.concatenate([*parts, stream.finish()]), whole)
+
+
+def test_the_count_of_frames_and_what_is_left():
+    case = make_case(V3_LIKE, 30)
+    stream, samples = case.load().stream(4), 0
+    for size in (1, 0, 6, 4):
+        samples += len(stream.push(case.mel[:, :size]))
+        assert samples + stream.pending_samples == case.generator.graph.hop_length * stream.frames
+    assert len(stream.finish()) + samples == 11 * case.generator.graph.hop_length
+    assert stream.pending_samples == 0
+
+
 def test_nothing_in_nothing_out():
     case = make_case(V3_LIKE, 1)
     stream = case.load().stream(4)
@@ -90,7 +111,7 @@ def test_a_finished_stream_takes_no_more():
             stream.push(mel)
         stream.finish()
         for call in (stream.finish, lambda s=stream: s.push(case.mel)):
-            with pytest.raises(RuntimeError, match="finished"):
+            with pytest.raises(StreamFinished):
                 call()
 
 

@@ -12,7 +12,16 @@ from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.errors import ConfigError, EngineError, MelConventionWarning, MelError
+from hifigan_rt.errors import (
+    ConfigError,
+    EngineError,
+    MelConventionWarning,
+    MelError,
+    StreamBroken,
+    StreamBusy,
+    StreamClosed,
+    StreamFinished,
+)
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import MAX_FRAMES
 from hifigan_rt.model.kinds import OnnxFile, Weights
@@ -166,7 +175,7 @@ def test_after_the_end_only_reset(stream):
     stream.push(tiny_mel(9))
     stream.finish()
     for call in (stream.finish, lambda: stream.push(tiny_mel(9))):
-        with pytest.raises(EngineError, match=r"^the stream is finished: reset it, or open a new one$"):
+        with pytest.raises(StreamFinished, match=r"^the stream is finished: reset it, or open a new one$"):
             call()
     stream.reset()
     assert len(np.concatenate([stream.push(tiny_mel(9)), stream.finish()])) == 72
@@ -177,7 +186,7 @@ def test_a_closed_stream_and_a_closed_vocoder_say_so(vocoder):
     stream.close()
     stream.close()
     for call in (stream.finish, stream.reset, lambda: stream.push(tiny_mel(9)), lambda: stream.state_bytes):
-        with pytest.raises(EngineError, match=r"^the stream is closed: open a new one$"):
+        with pytest.raises(StreamClosed, match=r"^the stream is closed: open a new one$"):
             call()
     assert stream.pending_samples == 0
     vocoder.close()
@@ -221,7 +230,7 @@ def test_a_stream_that_failed_is_not_continued_by_accident(error):
         stream.push(tiny_mel(6))
     engine.error = None
     for call in (stream.finish, lambda: stream.push(tiny_mel(6))):
-        with pytest.raises(EngineError, match="the stream was interrupted: reset it, or open a new one"):
+        with pytest.raises(StreamBroken, match=r"^the stream was interrupted: reset it, or open a new one$"):
             call()
     stream.reset()
     assert len(np.concatenate([stream.push(tiny_mel(9)), stream.finish()])) == 72
@@ -235,7 +244,7 @@ def test_a_stream_is_for_one_thread_at_a_time():
     worker.start()
     assert engine.running.wait(20)
     for call in (stream.finish, stream.reset, lambda: stream.push(tiny_mel(3))):
-        with pytest.raises(EngineError, match="in use by another thread: give each signal its own stream"):
+        with pytest.raises(StreamBusy, match="in use by another thread: give each signal its own stream"):
             call()
     engine.go_on.set()
     worker.join()

@@ -90,8 +90,7 @@ class Engine(ABC):
         Raises:
             EngineError: the engine is closed or failed.
         """
-        if self._closed:
-            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+        self.check_open()
         return self._run(mel)
 
     def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
@@ -126,8 +125,7 @@ class Engine(ABC):
         Raises:
             EngineError: the engine is closed, or segment_frames is out of range.
         """
-        if self._closed:
-            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+        self.check_open()
         lengths = range(1, MAX_SEGMENT_FRAMES)
         least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
         return OverlapStream(self.run, graph, segment_frames, least_frames)
@@ -136,6 +134,15 @@ class Engine(ABC):
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    def check_open(self) -> None:
+        """Check that the engine may be used.
+
+        Raises:
+            EngineError: it was closed.
+        """
+        if self._closed:
+            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
 
     def close(self) -> None:
         """Free what the engine holds; closing twice is allowed."""

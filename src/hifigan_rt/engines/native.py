@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from types import TracebackType
 
 import numpy as np
 
@@ -16,7 +15,7 @@ import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
-from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
+from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator, Graph, Layer
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
@@ -69,78 +68,12 @@ def choose_isa() -> str:
     return forced
 
 
-class NativeStream(EngineStream):
-    """A stream with a state: in sum equal, bit for bit, to the whole signal computed with the same segment length.
-
-    Made by `NativeEngine.stream`.
-    """
-
-    def __init__(self, generator: _native.Generator, segment_frames: int, num_mels: int) -> None:
-        self._generator = generator
-        self._stream: _native.Stream | None = generator.stream(segment_frames)
-        self._num_mels = num_mels
-
-    @property
-    def segment_frames(self) -> int:
-        frames: int = self._open().segment_frames
-        return frames
-
-    @property
-    def state_bytes(self) -> int:
-        size: int = self._open().state_bytes
-        return size
-
-    def push(self, mel: CheckedMel) -> np.ndarray:
-        """Take frames in, as `EngineStream.push` has it.
-
-        Raises:
-            MelError: a wrong shape or dtype.
-            EngineError: the stream is closed, finished, interrupted or in use by another thread.
-        """
-        stream = self._open()
-        if mel.ndim != 2 or mel.shape[0] != self._num_mels or mel.dtype != np.float32:
-            raise MelError(
-                f"frames are {mel.dtype} {list(mel.shape)}: a push takes float32 [M, F] with M={self._num_mels}"
-            )
-        try:
-            audio: np.ndarray = stream.push(np.ascontiguousarray(mel))
-        except RuntimeError as error:
-            raise EngineError(str(error)) from error
-        return audio
-
-    def finish(self) -> np.ndarray:
-        try:
-            audio: np.ndarray = self._open().finish()
-        except RuntimeError as error:
-            raise EngineError(str(error)) from error
-        return audio
-
-    def reset(self) -> None:
-        self._stream = self._generator.stream(self._open().segment_frames)
-
-    def close(self) -> None:
-        self._stream = None
-
-    def __enter__(self) -> NativeStream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _open(self) -> _native.Stream:
-        if self._stream is None:
-            raise EngineError("the stream is closed: open a new one")
-        return self._stream
-
-
 class NativeEngine(Engine):
     """A generator with its weights packed for this processor."""
 
-    def __init__(self, generator: _native.Generator, graph: Graph, variant: str = "") -> None:
+    def __init__(self, generator: _native.LoadedGenerator, graph: Graph, variant: str = "") -> None:
         super().__init__()
-        self._generator: _native.Generator | None = generator
+        self._generator: _native.LoadedGenerator | None = generator
         self._graph = graph
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
@@ -163,15 +96,15 @@ class NativeEngine(Engine):
         return audios
 
     # The graph is the engine's own.
-    def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES, graph: Graph | None = None) -> NativeStream:  # noqa: ARG002
-        """Open a stream that computes in segments of so many frames.
+    def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES, graph: Graph | None = None) -> EngineStream:  # noqa: ARG002
+        """Open a stream with a state: in sum equal, bit for bit, to the whole signal computed in such segments.
 
         Raises:
             EngineError: the engine is closed, or segment_frames is out of range.
         """
         generator = self._open()
         check_segment(segment_frames)
-        return NativeStream(generator, segment_frames, self._graph.num_mels)
+        return generator.stream(segment_frames)
 
     def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
         """How each layer is computed, for whole mels or for a stream's segment length."""
@@ -202,7 +135,7 @@ class NativeEngine(Engine):
         audio: np.ndarray = self._open().run(mel)
         return audio
 
-    def _open(self) -> _native.Generator:
+    def _open(self) -> _native.LoadedGenerator:
         if self._generator is None:
             raise EngineError("engine 'native' is closed: load the model again")
         return self._generator
@@ -239,7 +172,7 @@ def _segment_frames(value: object) -> int:
 
 def load_generator(
     generator: Generator, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]
-) -> _native.Generator:
+) -> _native.LoadedGenerator:
     """Hand a generator over to the core.
 
     Args:
@@ -258,7 +191,7 @@ def load_generator(
     pre, *inner, post = graph.layers
     slope, final_slope = (0.0 if layer.activation is None else layer.activation.slope for layer in (inner[0], post))
     try:
-        return _native.Generator(
+        return _native.LoadedGenerator(
             _spec(pre),
             _stages(inner),
             _spec(post),

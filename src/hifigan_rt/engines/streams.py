@@ -1,13 +1,16 @@
-"""Streams behind the engines' door, and the one for engines that keep no state: windows that overlap."""
+"""Streams of the engines, and the one for engines that keep no state: windows that overlap."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
-from hifigan_rt.errors import EngineError
+from hifigan_rt.errors import EngineError, StreamBroken, StreamBusy, StreamClosed, StreamFinished
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 
@@ -27,51 +30,66 @@ def check_segment(segment_frames: int) -> None:
         raise EngineError(f"segment_frames={segment_frames} must be from 1 to {MAX_SEGMENT_FRAMES}")
 
 
-class EngineStream(ABC):
-    """One signal, a few frames at a time. Not for several threads at once."""
+class EngineStream(Protocol):
+    """One signal, a few frames at a time: open, finished, broken or closed, and in use by at most one thread.
+
+    `push` and `finish` raise StreamFinished, StreamBroken, StreamClosed or StreamBusy; `reset` the last two.
+    """
 
     @property
-    @abstractmethod
     def segment_frames(self) -> int:
         """Frames that are computed together; the first segment starts at the first frame."""
 
     @property
-    @abstractmethod
     def state_bytes(self) -> int:
-        """Memory that this stream has for itself, beside the loaded model."""
+        """Memory that this stream has for itself, beside the loaded model.
 
-    @abstractmethod
+        Raises:
+            StreamClosed: it has none any more.
+        """
+
+    @property
+    def frames(self) -> int:
+        """Frames taken in."""
+
+    @property
+    def pending_samples(self) -> int:
+        """Samples that `finish` would give now; 0 if the stream is not open."""
+
     def push(self, mel: CheckedMel) -> np.ndarray:
         """Take frames in.
 
         Args:
-            mel: float32 `[M, F]`, F may be 0.
+            mel: float32 `[M, F]`, checked by the caller; F may be 0, and the array a slice of a longer mel.
 
         Returns:
             float32 `[n]`: all samples that became determined with the segments that these frames completed; n may be 0.
 
         Raises:
-            EngineError: the stream is closed or finished, or the engine failed.
+            EngineError: the stream cannot take frames, see above, or the engine failed.
         """
 
-    @abstractmethod
     def finish(self) -> np.ndarray:
         """End the signal: float32 `[n]`, the samples that are left. Only `reset` and `close` may follow."""
 
-    @abstractmethod
     def reset(self) -> None:
         """Forget the signal, whatever became of it, and wait for the first frame of another one."""
 
-    @abstractmethod
     def close(self) -> None:
-        """Free the stream's memory; closing twice is allowed."""
+        """Free the stream's memory; closing twice is allowed, and closing while another thread computes."""
 
 
-class OverlapStream(EngineStream):
+class _State(Enum):
+    OPEN = 1
+    FINISHED = 2
+    BROKEN = 3
+
+
+class OverlapStream:
     """Runs each segment with the frames before it that reach into its samples, and throws away all that they disturb.
 
     What is kept of a window is exactly what no missing frame can change, on either side: samples are neither faded nor
-    mixed. A window of V1 holds 26 frames more than its segment.
+    mixed. A window of V1 holds 26 frames more than its segment. An `EngineStream` for engines that keep no state.
     """
 
     def __init__(
@@ -94,7 +112,8 @@ class OverlapStream(EngineStream):
         reach = -(-(field.last_sample - field.first_sample) // graph.hop_length) + 1
         capacity = max(reach, least_frames) + segment_frames
         self._kept: np.ndarray | None = np.empty((graph.num_mels, capacity), np.float32)
-        self._finished = False
+        self._state = _State.OPEN
+        self._use = threading.Lock()
         self._frames = 0  # taken in
         self._first = 0  # of the frames that are kept
         self._samples = 0  # emitted
@@ -105,39 +124,73 @@ class OverlapStream(EngineStream):
 
     @property
     def state_bytes(self) -> int:
-        return self._open().nbytes
+        return self._memory().nbytes
+
+    @property
+    def frames(self) -> int:
+        return self._frames
+
+    @property
+    def pending_samples(self) -> int:
+        if self._kept is None or self._state is not _State.OPEN or self._frames == 0:
+            return 0
+        return self._graph.output_length(self._frames) - self._samples
 
     def push(self, mel: CheckedMel) -> np.ndarray:
-        kept = self._open()
-        if self._finished:
-            raise EngineError("the stream is finished: reset it, or open a new one")
-        parts, taken = [], 0
-        while taken < mel.shape[1]:
-            count = min(self._segment_frames - self._frames % self._segment_frames, mel.shape[1] - taken)
-            at = self._frames - self._first
-            kept[:, at : at + count] = mel[:, taken : taken + count]
-            self._frames += count
-            taken += count
-            if self._frames % self._segment_frames == 0:
-                determined = self._frames * self._graph.hop_length + self._graph.receptive_field.first_sample
-                parts.append(self._emit(kept, determined))
-                self._forget(kept)
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        with self._used() as kept, self._computing(_State.OPEN):
+            parts, taken = [], 0
+            while taken < mel.shape[1]:
+                count = min(self._segment_frames - self._frames % self._segment_frames, mel.shape[1] - taken)
+                at = self._frames - self._first
+                kept[:, at : at + count] = mel[:, taken : taken + count]
+                self._frames += count
+                taken += count
+                if self._frames % self._segment_frames == 0:
+                    determined = self._frames * self._graph.hop_length + self._graph.receptive_field.first_sample
+                    parts.append(self._emit(kept, determined))
+                    self._forget(kept)
+            return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
     def finish(self) -> np.ndarray:
-        kept = self._open()
-        if self._finished:
-            raise EngineError("the stream is finished: reset it, or open a new one")
-        self._finished = True
-        return self._emit(kept, self._graph.output_length(self._frames)) if self._frames else np.empty(0, np.float32)
+        with self._used() as kept, self._computing(_State.FINISHED):
+            if self._frames == 0:
+                return np.empty(0, np.float32)
+            return self._emit(kept, self._graph.output_length(self._frames))
 
     def reset(self) -> None:
-        self._open()
-        self._finished = False
-        self._frames = self._first = self._samples = 0
+        with self._used(anew=True):
+            self._state = _State.OPEN
+            self._frames = self._first = self._samples = 0
 
     def close(self) -> None:
         self._kept = None
+
+    @contextmanager
+    def _used(self, *, anew: bool = False) -> Iterator[np.ndarray]:
+        """The frames kept, for one thread at a time."""
+        kept = self._memory()
+        if not self._use.acquire(blocking=False):
+            raise StreamBusy
+        try:
+            if self._state is _State.FINISHED and not anew:
+                raise StreamFinished
+            if self._state is _State.BROKEN and not anew:
+                raise StreamBroken
+            yield kept
+        finally:
+            self._use.release()
+
+    @contextmanager
+    def _computing(self, then: _State) -> Iterator[None]:
+        # A computation that is interrupted has taken some of the frames in, and nobody knows which.
+        self._state = _State.BROKEN
+        yield
+        self._state = then
+
+    def _memory(self) -> np.ndarray:
+        if self._kept is None:
+            raise StreamClosed
+        return self._kept
 
     def _emit(self, kept: np.ndarray, end: int) -> np.ndarray:
         """The samples up to `end`."""
@@ -157,8 +210,3 @@ class OverlapStream(EngineStream):
         length = self._frames - first
         kept[:, :length] = kept[:, first - self._first : self._frames - self._first].copy()
         self._first = first
-
-    def _open(self) -> np.ndarray:
-        if self._kept is None:
-            raise EngineError("the stream is closed: open a new one")
-        return self._kept

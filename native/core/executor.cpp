@@ -1,4 +1,4 @@
-#include "core/walk.h"
+#include "core/executor.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -14,12 +14,12 @@ Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 // Calls f(begin, end, thread) on pieces of [0, count): as many for each thread, and where each is of at least `least`, several,
 // so that a thread that is late leaves some of its share to others.
 template <class F>
-void share(Team team, Index count, Index least, F&& f) {
+void share(ThreadGroup group, Index count, Index least, F&& f) {
   if (count <= 0) return;
-  const Index threads = team.threads();
+  const Index threads = group.threads();
   if (threads == 1) return f(Index{0}, count, 0);
   const Index pieces = std::min(count, threads * std::clamp<Index>(count / (least * threads), 1, 4));
-  team.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
+  group.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
 }
 
 // Adds the processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes on a
@@ -45,15 +45,16 @@ constexpr Index kLeastSamples = 1024;
 
 }  // namespace
 
-Walk::Walk(const Program& program, StreamState& state, Workspace& workspace, Team team, StopRequest stop, double* layer_seconds)
+Executor::Executor(const Program& program, StreamState& state, Workspace& workspace, ThreadGroup group, StopRequest stop,
+                   double* layer_seconds)
     : program_(program),
       state_(state),
       workspace_(workspace),
-      team_(team),
+      group_(group),
       stop_(std::move(stop)),
       layer_seconds_(layer_seconds) {}
 
-Index Walk::segment(MelView mel, bool final, float* audio) {
+Index Executor::segment(MelView mel, bool final, float* audio) {
   const Index before = state_.samples;
   const Conv& layer = *program_.pre().conv;
   Carry& mel_carry = state_.carry(program_.mel_carry());
@@ -80,7 +81,7 @@ Index Walk::segment(MelView mel, bool final, float* audio) {
 }
 
 // A convolution on all threads: rows out.begin .. out.end - 1.
-void Walk::conv(const ConvStep& step, const Rows& in, float slope_in, const Out& out) {
+void Executor::conv(const ConvStep& step, const Rows& in, float slope_in, const Out& out) {
   const Index rows = out.end - out.begin;
   if (rows <= 0) return;
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
@@ -96,14 +97,14 @@ void Walk::conv(const ConvStep& step, const Rows& in, float slope_in, const Out&
                       nullptr};
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
-    share(team_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
+    share(group_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
       TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
       tiled.conv.scratch = workspace_.scratch(thread);
       step.kernels->conv_tiled(tiled);
     });
     return;
   }
-  share(team_, rows, kLeastRows, [&](Index begin, Index end, int thread) {
+  share(group_, rows, kLeastRows, [&](Index begin, Index end, int thread) {
     ConvArgs part = args;
     part.x += begin * part.x_stride;
     part.x_rows -= begin;
@@ -117,13 +118,13 @@ void Walk::conv(const ConvStep& step, const Rows& in, float slope_in, const Out&
 }
 
 // The stage's upsampling: rows begin .. out.end - 1.
-void Walk::transpose(const StageStep& step, const Rows& in, const Rows& out, Index begin) {
+void Executor::transpose(const StageStep& step, const Rows& in, const Rows& out, Index begin) {
   if (out.end <= begin) return;
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
   const ConvTranspose& up = *step.upsample;
   const Index first = (begin + up.padding) / up.rate, last = ceil_div(out.end + up.padding, up.rate);
   const Index taps = up.taps();
-  share(team_, last - first, std::max<Index>(8, kLeastRows / up.rate), [&](Index piece_begin, Index piece_end, int thread) {
+  share(group_, last - first, std::max<Index>(8, kLeastRows / up.rate), [&](Index piece_begin, Index piece_end, int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.rate - up.padding;
     const Index count = piece_end - piece_begin;
     // The first super-row may begin before the rows that are asked for; it does not write there.
@@ -133,13 +134,13 @@ void Walk::transpose(const StageStep& step, const Rows& in, const Rows& out, Ind
   });
 }
 
-void Walk::post(const Rows& in, bool final, float* audio) {
+void Executor::post(const Rows& in, bool final, float* audio) {
   const ConvStep& step = program_.post();
   const Conv& layer = *step.conv;
   const Index begin = state_.samples;
   const Index end = final ? layer.output_length(in.end) : std::max(begin, layer.determined(in.end));
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
-  share(team_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
+  share(group_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
     const Index first = begin + piece_begin - layer.padding;
     step.kernels->conv_post({in.row(first), in.channels, in.end - first, step.weights, layer.in_channels, layer.kernel_size,
                         *step.bias, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
@@ -148,7 +149,7 @@ void Walk::post(const Rows& in, bool final, float* audio) {
 }
 
 // Takes the rows that are new in `in` through a stage and all that follow, block by block.
-void Walk::feed(std::size_t stage, const Rows& in, bool final, float* audio) {
+void Executor::feed(std::size_t stage, const Rows& in, bool final, float* audio) {
   const Index old = state_.consumed(stage), fresh = in.end - old;
   if (fresh <= 0 && !final) return;
   const Index blocks = std::max<Index>(1, ceil_div(fresh, program_.stages()[stage].block));
@@ -160,7 +161,7 @@ void Walk::feed(std::size_t stage, const Rows& in, bool final, float* audio) {
 }
 
 // Input rows up to in_end, through one stage.
-void Walk::block(std::size_t stage, const Rows& in, Index in_end, bool final, float* audio) {
+void Executor::block(std::size_t stage, const Rows& in, Index in_end, bool final, float* audio) {
   const StageStep& step = program_.stages()[stage];
   const ConvTranspose& up = *step.upsample;
   Carry& carry = state_.carry(step.carry);
@@ -185,7 +186,7 @@ void Walk::block(std::size_t stage, const Rows& in, Index in_end, bool final, fl
 }
 
 // All residual blocks of a stage; returns how many rows of the sum are complete.
-Index Walk::resblocks(std::size_t stage, const Rows& upsampled, const Rows& sum, bool final) {
+Index Executor::resblocks(std::size_t stage, const Rows& upsampled, const Rows& sum, bool final) {
   const StageStep& step = program_.stages()[stage];
   const std::size_t count = step.resblocks.size();
   const float final_slope = stage + 1 == program_.stages().size() ? program_.graph().final_slope : program_.graph().slope;
@@ -221,7 +222,7 @@ Index Walk::resblocks(std::size_t stage, const Rows& upsampled, const Rows& sum,
 
 // out += convolutions of `in`, for all rows that are determined; out.rows.end becomes their number. Returns the first row of
 // `in` that the next block needs; with `keep`, saves from there on.
-Index Walk::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, bool final) {
+Index Executor::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, bool final) {
   const float slope = program_.graph().slope;
   const Conv& first = *step.first.conv;
   Index computed = final ? in.end : std::max(out.begin, first.determined(in.end));
@@ -248,19 +249,19 @@ Index Walk::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, bool
 }
 
 // The first row that the layer behind stage - 1 (or the first) still reads.
-Index Walk::consumer_need(std::size_t stage) const {
+Index Executor::consumer_need(std::size_t stage) const {
   if (stage == program_.stages().size()) return state_.samples - program_.graph().post.padding;
   const StageStep& step = program_.stages()[stage];
   const ConvTranspose& up = *step.upsample;
   return (state_.carry(step.carry).end + up.padding) / up.rate - (up.taps() - 1);
 }
 
-void Walk::restore(std::size_t carry, const Rows& rows) {
+void Executor::restore(std::size_t carry, const Rows& rows) {
   const Carry& kept = state_.carry(carry);
   std::copy_n(kept.rows, (kept.end - kept.first) * kept.channels, rows.row(kept.first));
 }
 
-void Walk::save(std::size_t carry, const Rows& rows, Index first, Index end) {
+void Executor::save(std::size_t carry, const Rows& rows, Index first, Index end) {
   Carry& kept = state_.carry(carry);
   if (end - first > kept.capacity || first < kept.first) throw std::logic_error("a layer keeps more rows than planned");
   std::copy_n(rows.row(first), (end - first) * kept.channels, kept.rows);

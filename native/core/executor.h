@@ -7,8 +7,8 @@
 
 namespace hifigan {
 
-// The threads that a walk may use: a pool that the caller holds, or the calling thread alone (`pool` null).
-struct Team {
+// The threads that an executor may use: a pool that the caller holds, or the calling thread alone (`pool` null).
+struct ThreadGroup {
   ThreadPool* pool;
   int threads() const { return pool ? pool->threads() : 1; }
 };
@@ -20,10 +20,10 @@ struct MelView {
   Index frames;
 };
 
-class Walk {
+class Executor {
  public:
   // `layer_seconds`, if not null, is added to: one entry per layer of the plan.
-  Walk(const Program& program, StreamState& state, Workspace& workspace, Team team, StopRequest stop = {},
+  Executor(const Program& program, StreamState& state, Workspace& workspace, ThreadGroup group, StopRequest stop = {},
        double* layer_seconds = nullptr);
 
   // Computes everything that these frames (at most a segment) determine; with `final`, everything. Writes the samples that
@@ -61,7 +61,7 @@ class Walk {
   const Program& program_;
   StreamState& state_;
   Workspace& workspace_;
-  Team team_;
+  ThreadGroup group_;
   StopRequest stop_;
   double* layer_seconds_;
 };

@@ -1,0 +1,179 @@
+#include "core/loaded_generator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <optional>
+
+#include <unistd.h>
+
+#include "core/float_mode.h"
+
+namespace hifigan {
+
+namespace {
+
+Graph checked(Graph graph) {
+  check(graph);
+  return graph;
+}
+
+int checked_threads(int threads) {
+  if (threads < 1 || threads > 1024) {
+    throw std::invalid_argument("threads=" + std::to_string(threads) + " must be from 1 to 1024");
+  }
+  return threads;
+}
+
+MelView frames_of(const MelView& mel, Index begin, Index end) { return {mel.data + begin, mel.band_stride, end - begin}; }
+
+}  // namespace
+
+// A workspace out of the idle ones, or a new one, given back at the end.
+class LoadedGenerator::WorkspaceLease {
+ public:
+  WorkspaceLease(PerProcess& from, const Program& program, int threads) : from_(from), key_(&program, threads) {
+    const std::lock_guard lock(from_.lock);
+    auto& idle = from_.idle[key_];
+    if (idle.empty()) {
+      workspace_ = std::make_unique<Workspace>(program, threads);
+    } else {
+      workspace_ = std::move(idle.back());
+      idle.pop_back();
+    }
+  }
+  ~WorkspaceLease() {
+    const std::lock_guard lock(from_.lock);
+    from_.idle[key_].push_back(std::move(workspace_));
+  }
+  WorkspaceLease(const WorkspaceLease&) = delete;
+  WorkspaceLease& operator=(const WorkspaceLease&) = delete;
+  Workspace& operator*() { return *workspace_; }
+
+ private:
+  PerProcess& from_;
+  std::pair<const Program*, int> key_;
+  std::unique_ptr<Workspace> workspace_;
+};
+
+LoadedGenerator::LoadedGenerator(Graph graph, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames,
+                                 int threads, ForcedAlgorithms forced)
+    : graph_(checked(std::move(graph))),
+      kernels_(kernels),
+      threads_(checked_threads(threads)),
+      forced_(std::move(forced)),
+      packed_(graph_, kernels_, std::move(sources)),
+      per_process_(std::make_unique<PerProcess>(threads_)),
+      process_(getpid()) {
+  offline_ = program(segment_frames);
+}
+
+LoadedGenerator::PerProcess& LoadedGenerator::per_process() {
+  const long process = getpid();
+  if (process_ != process) {
+    // In a child process, which comes here first with one thread; the lock is taken nowhere else.
+    const std::lock_guard lock(renewal_);
+    if (process_ != process) {
+      // The copy of the parent's pool has no threads to end, so it is left where it is.
+      static_cast<void>(per_process_.release());
+      per_process_ = std::make_unique<PerProcess>(threads_);
+      process_ = process;
+    }
+  }
+  return *per_process_;
+}
+
+std::shared_ptr<const Program> LoadedGenerator::program(int segment_frames) {
+  PerProcess& mine = per_process();
+  const PoolLock pool_lock(mine.pool);
+  const std::lock_guard lock(mine.lock);
+  auto& program = programs_[segment_frames];
+  if (!program) {
+    Plan plan = plan_for(segment_frames);
+    packed_.prepare(plan, mine.pool);
+    program = std::make_shared<const Program>(graph_, kernels_, std::move(plan), packed_);
+  }
+  return program;
+}
+
+void LoadedGenerator::run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace,
+                              const StopRequest& stop, double* layer_seconds) {
+  StreamState state(program);
+  Executor executor(program, state, workspace, group, stop, layer_seconds);
+  const Index segment = program.plan().segment_frames;
+  float* audio = item.audio;
+  Index frame = 0;
+  // The pool is given back after each segment, so that a stream need not wait for the end of a long signal.
+  const auto run = [&](Index end, bool final) {
+    std::optional<PoolLock> lock;
+    if (group.pool) lock.emplace(*group.pool, stop);
+    audio += executor.segment(frames_of(item.mel, frame, end), final, audio);
+    frame = end;
+  };
+  while (frame + segment <= item.mel.frames) run(frame + segment, false);
+  run(item.mel.frames, true);
+}
+
+void LoadedGenerator::run(const std::vector<Item>& items, const StopRequest& stop) {
+  PerProcess& mine = per_process();
+  const FlushDenormals mode;
+  // As many as fill all threads go side by side: no waiting for each other. The rest get all threads each.
+  const auto threads = static_cast<std::size_t>(threads_);
+  const std::size_t together = threads > 1 ? items.size() / threads * threads : 0;
+  if (together > 0) run_side_by_side({items.begin(), items.begin() + static_cast<Index>(together)}, mine, stop);
+  if (together == items.size()) return;
+  WorkspaceLease workspace(mine, *offline_, threads_);
+  for (std::size_t i = together; i < items.size(); ++i) {
+    run_one(*offline_, items[i], {&mine.pool}, *workspace, stop, nullptr);
+  }
+}
+
+void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProcess& mine, const StopRequest& stop) {
+  std::vector<std::unique_ptr<WorkspaceLease>> workspaces;
+  for (int i = 0; i < threads_; ++i) workspaces.push_back(std::make_unique<WorkspaceLease>(mine, *offline_, 1));
+  std::atomic<bool> stopped{false}, no_memory{false};
+  const PoolLock lock(mine.pool, stop);
+  mine.pool.loop(static_cast<Index>(items.size()), [&](Index i, int thread) {
+    // Only the caller may ask the outer world whether to stop; the others look at what it found.
+    const StopRequest ask = [&] {
+      if (thread == 0 && stop && stop()) stopped = true;
+      return stopped.load() || no_memory.load();
+    };
+    if (stopped || no_memory) return;
+    try {
+      run_one(*offline_, items[static_cast<std::size_t>(i)], {nullptr}, **workspaces[static_cast<std::size_t>(thread)], ask,
+                nullptr);
+    } catch (const Interrupted&) {
+      stopped = true;
+    } catch (const std::bad_alloc&) {
+      no_memory = true;
+    }
+  });
+  if (no_memory) throw std::bad_alloc();
+  if (stopped) throw Interrupted();
+}
+
+std::vector<double> LoadedGenerator::measure(const Item& item) {
+  PerProcess& mine = per_process();
+  const FlushDenormals mode;
+  WorkspaceLease workspace(mine, *offline_, threads_);
+  std::vector<double> seconds(offline_->plan().layers.size());
+  run_one(*offline_, item, {&mine.pool}, *workspace, {}, seconds.data());
+  return seconds;
+}
+
+Index LoadedGenerator::run_segment(const Program& program, StreamState& state, MelView mel, bool final, float* audio,
+                                   const StopRequest& stop) {
+  PerProcess& mine = per_process();
+  const PoolLock lock(mine.pool, stop);
+  const FlushDenormals mode;
+  WorkspaceLease workspace(mine, program, threads_);
+  return Executor(program, state, *workspace, {&mine.pool}, stop).segment(mel, final, audio);
+}
+
+std::size_t LoadedGenerator::weight_bytes() {
+  const std::lock_guard lock(per_process().lock);
+  return packed_.bytes();
+}
+
+}  // namespace hifigan

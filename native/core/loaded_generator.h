@@ -1,0 +1,73 @@
+// A generator with its weights packed for one instruction set: runs batches and segments of streams, on a pool of its own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/executor.h"
+#include "core/packed_weights.h"
+#include "core/program.h"
+
+namespace hifigan {
+
+// One item of a batch.
+struct Item {
+  MelView mel;
+  float* audio;  // Graph::output_length(mel.frames) samples
+};
+
+class LoadedGenerator {
+ public:
+  // Packs the weights for the plan. `sources` are kept: another segment length may need other layouts of them.
+  // Throws std::invalid_argument and std::bad_alloc.
+  LoadedGenerator(Graph graph, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames, int threads,
+                  ForcedAlgorithms forced);
+
+  // Every item's audio; items side by side where there are at least as many as threads, else all threads on each in turn.
+  // Throws Interrupted and std::bad_alloc.
+  void run(const std::vector<Item>& items, const StopRequest& stop);
+  // The same for one item, every layer timed; seconds per layer of the plan.
+  std::vector<double> measure(const Item& item);
+  // At most a segment of a stream, see Executor::segment. Throws Interrupted and std::bad_alloc.
+  Index run_segment(const Program& program, StreamState& state, MelView mel, bool final, float* audio, const StopRequest& stop);
+
+  // The program for a segment length, made when it is asked for first. Throws std::invalid_argument and std::bad_alloc.
+  std::shared_ptr<const Program> program(int segment_frames);
+
+  const Graph& graph() const { return graph_; }
+  const Kernels& kernels() const { return kernels_; }
+  const Plan& plan() const { return offline_->plan(); }
+  Plan plan_for(int segment_frames) const { return make_plan(graph_, kernels_, segment_frames, forced_); }
+  int threads() const { return threads_; }
+  std::size_t weight_bytes();
+
+ private:
+  // What must not be shared with a child process: threads do not survive a fork, and locks may be held for ever.
+  struct PerProcess {
+    explicit PerProcess(int threads) : pool(threads) {}
+    ThreadPool pool;
+    std::mutex lock;  // of what follows and of `packed_` and `programs_`
+    std::map<std::pair<const Program*, int>, std::vector<std::unique_ptr<Workspace>>> idle;
+  };
+  class WorkspaceLease;
+
+  PerProcess& per_process();
+  void run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace, const StopRequest& stop,
+               double* layer_seconds);
+  void run_side_by_side(const std::vector<Item>& items, PerProcess& mine, const StopRequest& stop);
+
+  const Graph graph_;
+  const Kernels& kernels_;
+  const int threads_;
+  const ForcedAlgorithms forced_;
+  PackedWeights packed_;
+  std::map<int, std::shared_ptr<const Program>> programs_;
+  std::shared_ptr<const Program> offline_;
+  std::unique_ptr<PerProcess> per_process_;
+  std::atomic<long> process_;  // that `per_process_` belongs to
+  std::mutex renewal_;
+};
+
+}  // namespace hifigan
