@@ -13,7 +13,8 @@ from checkpoint_files import (
     zip_file,
 )
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import read_tensors
 
 
 @pytest.fixture

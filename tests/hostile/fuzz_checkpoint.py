@@ -24,7 +24,8 @@ if __name__ == "__main__":
 
 from checkpoint_mutations import mutate, seeds
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import read_tensors
 
 SECONDS_PER_INPUT = 10
 

@@ -26,7 +26,8 @@ from checkpoint_files import (
 )
 from checkpoint_mutations import mutate, seeds
 from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
-from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import read_tensors
 
 ADVICE = (
     ", which is not on the allow-list of tensor rebuilders; nothing was run. If you trust the file, load it in PyTorch "

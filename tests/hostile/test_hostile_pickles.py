@@ -21,7 +21,8 @@ from checkpoint_files import (
     zip_file,
 )
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import read_tensors
 
 ONE = np.ones(4, np.float32)
 STATE = {"w": Tensor(ONE, "0")}

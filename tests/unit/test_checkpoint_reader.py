@@ -12,7 +12,8 @@ import pytest
 import tolerances
 from checkpoint_files import Call, Global, Ordered, Raw, Tensor, legacy_file, safetensors_file, zip_file
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.formats.checkpoint import Checkpoint, read_checkpoint, read_tensors
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import Checkpoint, read_tensors
 from hifigan_rt.model.pretrained import locate_pretrained
 
 WRITERS = {"torch-zip": zip_file, "torch-legacy": legacy_file}

@@ -13,7 +13,8 @@ import pytest
 
 import tolerances
 from checkpoint_files import Call, Global, Ordered, Tensor, legacy_file, zip_file
-from hifigan_rt.formats.checkpoint import read_checkpoint, read_tensors
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import read_tensors
 from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold
 
 pytestmark = [

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
 from hifigan_rt.errors import ConfigError, OutputError
-from hifigan_rt.formats.checkpoint import read_checkpoint
+from hifigan_rt.families import read_checkpoint
 from hifigan_rt.formats.config_json import parse_config
 from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.graph import Generator, bind, build_graph

@@ -44,7 +44,7 @@ class DecidedArchitecture:
         """Read the facts off the folded parameters.
 
         Raises:
-            CheckpointError: these are not the parameters of a HiFi-GAN generator.
+            CheckpointError: these are not the parameters of one generator.
         """
         pre = shapes.get("conv_pre.weight")
         ups = _indexed(shapes, _UPSAMPLE)
@@ -56,10 +56,9 @@ class DecidedArchitecture:
                 blocks.setdefault(int(match[1]), {})[int(match[3])] = shape[2]
                 kinds.add(match[2])
         if pre is None or len(pre) != 3 or not ups or not blocks:
-            names = ", ".join(list(shapes)[:5]) or "nothing"
             raise CheckpointError(
-                "these are not the weights of a HiFi-GAN generator, which has conv_pre, ups.N, resblocks.N and "
-                f"conv_post; the file holds {len(shapes)} tensors, first {names}"
+                "the weights of conv_pre, ups.N or resblocks.N are not of rank 3, as convolutions have them: conv_pre "
+                f"has {None if pre is None else list(pre)}"
             )
         if len(kinds) > 1:
             raise CheckpointError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,8 +18,12 @@ _MEL_FIELDS = ("sampling_rate", "n_fft", "win_size", "hop_size", "num_mels", "fm
 _OUR_MEL_FIELDS = ("log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale")
 
 
-def read_config(path: str | Path) -> ModelConfig:
-    """Read an upstream `config.json`; the name of a preset (v1, v2, v3) is taken as well.
+def read_config(path: str | Path, parse: Callable[[object], ModelConfig] | None = None) -> ModelConfig:
+    """Read a `config.json`; the name of a preset (v1, v2, v3) is taken as well.
+
+    Args:
+        path: the file, or the preset.
+        parse: reads what is decoded from it; by default `parse_config`, the original's form.
 
     Raises:
         ConfigError: no such file or preset, not JSON, or a field breaks a rule.
@@ -42,7 +46,7 @@ def read_config(path: str | Path) -> ModelConfig:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"config {name!r} is not JSON: {error}") from error
     try:
-        return parse_config(values)
+        return (parse or parse_config)(values)
     except ConfigError as error:
         raise ConfigError(f"config {name!r}: {error}") from error
 

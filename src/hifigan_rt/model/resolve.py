@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hifigan_rt.config import PRESETS, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, did_you_mean
+from hifigan_rt.families import read_checkpoint, recognise
 from hifigan_rt.families.architecture import infer_config, reconcile
-from hifigan_rt.formats.checkpoint import read_checkpoint
-from hifigan_rt.formats.config_json import parse_config, read_config
+from hifigan_rt.families.family import Family
+from hifigan_rt.families.original import ORIGINAL
+from hifigan_rt.formats.config_json import read_config
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
@@ -37,7 +39,7 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
         path = locate_pretrained(text)
         verify_pretrained(text, path)
         # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
-        return _from_checkpoint(text, path, read_config(config or "v1"), ())
+        return _from_checkpoint(text, path, config or "v1", ())
     path = Path(name)
     notes: tuple[str, ...] = ()
     try:
@@ -49,44 +51,47 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
         raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
     if _is_om(path):
         return _from_om(text, path, config, notes)
-    stated = read_config(config) if config is not None else _config_beside(path)
     if path.suffix.lower() == ".onnx":
-        return _from_onnx(text, path, stated, notes)
+        return _from_onnx(text, path, config, notes)
     if path.suffix.lower() == ".xml":
-        return _from_openvino(text, path, stated, notes)
-    return _from_checkpoint(text, path, stated, notes)
+        return _from_openvino(text, path, config, notes)
+    return _from_checkpoint(text, path, config, notes)
 
 
-def _from_checkpoint(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> Weights:
+def _from_checkpoint(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> Weights:
     checkpoint = read_checkpoint(path)
+    # The names tell the family before a config is read: each family has its own form of config.
+    family = recognise(checkpoint.weights)
+    weights = {family.rename(key): array for key, array in checkpoint.weights.items()}
     notes += checkpoint.notes
-    shapes = {key: tuple(array.shape) for key, array in checkpoint.weights.items()}
+    shapes = {key: tuple(array.shape) for key, array in weights.items()}
+    stated = _stated_config(path, config, family)
     if stated is None and checkpoint.config is not None:
-        stated = parse_config(checkpoint.config)
+        stated = family.parse_config(checkpoint.config)
     if stated is None:
         settings, note = infer_config(shapes)
         notes += (note,)
     else:
         settings, corrections = reconcile(stated, shapes)
         notes += corrections
-    generator = bind(build_graph(settings.generator), checkpoint.weights)
+    generator = bind(build_graph(settings.generator), weights)
     return Weights(name, path, checkpoint.format, generator, settings.mel, notes)
 
 
-def _from_onnx(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> OnnxFile:
+def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OnnxFile:
     from hifigan_rt.formats.onnx_reading import inspect_onnx
 
     info = inspect_onnx(path)
-    config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
-    return OnnxFile(name, path, "onnx", config, num_mels, notes)
+    known, num_mels = _config_of_file(path, _stated_config(path, config) or info.config, info.num_mels)
+    return OnnxFile(name, path, "onnx", known, num_mels, notes)
 
 
-def _from_openvino(name: str, path: Path, stated: ModelConfig | None, notes: tuple[str, ...]) -> OpenVinoFile:
+def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:
     from hifigan_rt.formats.openvino_reading import inspect_openvino
 
     info = inspect_openvino(path)
-    config, num_mels = _config_of_file(path, stated or info.config, info.num_mels)
-    return OpenVinoFile(name, path, f"openvino ({info.precision} weights)", config, num_mels, notes)
+    known, num_mels = _config_of_file(path, _stated_config(path, config) or info.config, info.num_mels)
+    return OpenVinoFile(name, path, f"openvino ({info.precision} weights)", known, num_mels, notes)
 
 
 def _config_of_file(
@@ -123,10 +128,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
 
     info = read_om(path)
     record = read_record(path)
-    if config is not None:
-        stated: ModelConfig | None = read_config(config)
-    else:
-        stated = record.config if record is not None else _config_beside(path)
+    stated = record.config if config is None and record is not None else _stated_config(path, config)
     shapes = [tensor.shape for tensor in info.inputs]
     num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
     stated, num_mels = _config_of_file(path, stated, num_mels)
@@ -137,9 +139,12 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
     return OmFile(name, path, f"om ({info.caveat})" if info.caveat else "om", stated, num_mels, notes)
 
 
-def _config_beside(path: Path) -> ModelConfig | None:
+def _stated_config(path: Path, config: str | Path | None, family: Family = ORIGINAL) -> ModelConfig | None:
+    """The config that the user names, or the one beside the file; None if there is neither."""
     beside = path.parent / "config.json"
-    return read_config(beside) if beside.is_file() else None
+    if config is None and beside.is_file():
+        config = beside
+    return None if config is None else read_config(config, family.parse_config)
 
 
 def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:

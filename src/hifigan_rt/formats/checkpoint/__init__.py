@@ -9,6 +9,7 @@ somebody needs their values, so that an optimiser's state beside the weights cos
 
 from __future__ import annotations
 
-from hifigan_rt.formats.checkpoint.reader import Checkpoint, read_checkpoint, read_tensors
+from hifigan_rt.formats.checkpoint.pickle_machine import describe
+from hifigan_rt.formats.checkpoint.reader import Checkpoint, describe_keys, holds_tensors, read_state, read_tensors
 
-__all__ = ["Checkpoint", "read_checkpoint", "read_tensors"]
+__all__ = ["Checkpoint", "describe", "describe_keys", "holds_tensors", "read_state", "read_tensors"]

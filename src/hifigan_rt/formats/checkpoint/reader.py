@@ -1,8 +1,8 @@
-"""The two doors of this room: a checkpoint's folded weights, and any file's tree of tensors."""
+"""Reads a checkpoint's folded weights, and any file's tree of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +20,13 @@ from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zi
 from hifigan_rt.formats.checkpoint.torch_objects import Dtype
 from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold, plan_folding
 
-_TRAINING_KEYS = {"mpd", "msd", "optim_g", "optim_d"}
-"""Of the original's do_* files (jik876/hifi-gan: train.py)."""
-
 _PREFIX = "module."
 """torch.nn.parallel.DistributedDataParallel puts it before every name."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A generator's parameters with weight norm folded, under the original's names."""
+    """A generator's parameters with weight norm folded, under the file's names."""
 
     weights: dict[str, np.ndarray] = field(repr=False)
     """Names such as `conv_pre.weight` and `resblocks.3.convs1.0.bias`."""
@@ -41,16 +38,23 @@ class Checkpoint:
     """What was assumed or left out, one sentence each."""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the generator of a checkpoint, in any of the three formats; PyTorch is not needed and nothing is run.
+def read_state(path: Path, find_state: Callable[[dict[object, object]], dict[object, object]]) -> Checkpoint:
+    """Read a state dict, in any of the three formats; PyTorch is not needed and nothing is run.
+
+    Args:
+        path: the file.
+        find_state: gives the dictionary of tensors in the one that the file holds, and raises CheckpointError if there
+            is none.
 
     Raises:
-        CheckpointError: not a checkpoint, not one of a generator, damaged, or over the limits.
+        CheckpointError: not a checkpoint, without weights, damaged, or over the limits.
         UnsafeCheckpoint: it asks for something outside the allow-list.
     """
     with _named(path), open_source(path) as source:
         tree = _read_tree(source)
-        tensors, notes = _select_generator(tree.root)
+        if not isinstance(tree.root, dict):
+            raise CheckpointError(f"holds {describe(tree.root)}: a dictionary of weights is needed")
+        tensors, notes = _select_tensors(find_state(tree.root))
         weights = _fold_all(tensors, tree.loader)
         return Checkpoint(weights, tree.config, tree.format, tree.notes + notes)
 
@@ -63,7 +67,7 @@ def read_tensors(path: Path) -> object:
         widened to float32. A torch.Size is a tuple, a torch.device and a torch.dtype are texts.
 
     Raises:
-        CheckpointError, UnsafeCheckpoint: as for `read_checkpoint`.
+        CheckpointError, UnsafeCheckpoint: as for `read_state`.
     """
     with _named(path), open_source(path) as source:
         tree = _read_tree(source)
@@ -89,24 +93,18 @@ def _read_tree(source: ByteSource) -> Tree:
     return read_safetensors(source) if kind == "safetensors" else read_legacy(source)
 
 
-def _select_generator(root: object) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
-    if not isinstance(root, dict):
-        raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
-    state: object = root
-    if "generator" in root:
-        state = root["generator"]
-    elif not any(isinstance(value, LazyTensor) for value in root.values()):
-        if root.keys() & _TRAINING_KEYS:
-            raise CheckpointError(
-                f"is the discriminators and optimisers of a training run (a do_* file), with the keys "
-                f"{_list_keys(root)}: the generator is in the g_* file beside it"
-            )
-        raise CheckpointError(
-            f"holds no generator: a key 'generator' or bare weights are needed, its keys are {_list_keys(root)}"
-        )
-    if not isinstance(state, dict) or not any(isinstance(value, LazyTensor) for value in state.values()):
-        found = _list_keys(state) if isinstance(state, dict) else describe(state)
-        raise CheckpointError(f"holds no weights under its key 'generator', but {found}")
+def holds_tensors(mapping: dict[object, object]) -> bool:
+    """Whether any value is a tensor."""
+    return any(isinstance(value, LazyTensor) for value in mapping.values())
+
+
+def describe_keys(mapping: dict[object, object]) -> str:
+    """The first ten keys, for texts."""
+    keys = [describe(key) for key in list(mapping)[:10]]
+    return ", ".join(keys) + (f" and {len(mapping) - 10} more" if len(mapping) > 10 else "") if keys else "nothing"
+
+
+def _select_tensors(state: dict[object, object]) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
     tensors: dict[str, LazyTensor] = {}
     notes = []
     for name, value in state.items():
@@ -120,11 +118,6 @@ def _select_generator(root: object) -> tuple[dict[str, LazyTensor], tuple[str, .
         tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
         notes.append(f"removed the prefix {_PREFIX!r} from all {len(tensors)} names")
     return tensors, tuple(notes)
-
-
-def _list_keys(mapping: dict[object, object]) -> str:
-    keys = [describe(key) for key in list(mapping)[:10]]
-    return ", ".join(keys) + (f" and {len(mapping) - 10} more" if len(mapping) > 10 else "") if keys else "nothing"
 
 
 def _fold_all(tensors: dict[str, LazyTensor], loader: TensorLoader) -> dict[str, np.ndarray]:

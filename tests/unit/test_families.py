@@ -1,0 +1,87 @@
+"""Families of checkpoints: told by their tensors, before a config is read, and brought to the original's form."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from golden.tiny import TINY, tiny_mel, tiny_weights, write_tiny
+from hifigan_rt import families, load
+from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.families.family import Family
+from hifigan_rt.families.original import ORIGINAL
+from hifigan_rt.model.resolve import resolve_model
+
+
+def parse_toy_config(values: object) -> ModelConfig:
+    if not isinstance(values, dict) or "rate" not in values:
+        raise ConfigError("rate is missing")
+    return ModelConfig(TINY.generator, MelConfig(values["rate"], 64, 64, 8, 10, norm=None))
+
+
+TOY = Family(
+    name="toy",
+    layers="input_conv, upsamples.N, blocks.N and output_conv",
+    places="a key 'vocoder'",
+    find_state=lambda root: root.get("vocoder"),
+    recognises=lambda names: "input_conv.weight" in names,
+    rename=lambda name: (
+        name.replace("input_conv", "conv_pre")
+        .replace("output_conv", "conv_post")
+        .replace("upsamples", "ups")
+        .replace("blocks", "resblocks")
+    ),
+    parse_config=parse_toy_config,
+)
+
+
+def write_toy(folder, config):
+    names = {"conv_pre": "input_conv", "conv_post": "output_conv", "ups": "upsamples", "resblocks": "blocks"}
+    weights = {f"{names[name.split('.')[0]]}.{name.partition('.')[2]}": array for name, array in tiny_weights().items()}
+    path = folder / "toy.safetensors"
+    save_file(weights, path)
+    (folder / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_the_original_is_told_by_its_names():
+    assert families.FAMILIES == (ORIGINAL,)
+    assert families.recognise(tiny_weights()) is ORIGINAL
+
+
+@pytest.mark.parametrize("absent", ["conv_pre", "ups", "resblocks"])
+def test_a_part_of_a_generator_is_none(absent):
+    with pytest.raises(CheckpointError, match="not the weights of a HiFi-GAN generator, which has conv_pre"):
+        families.recognise([name for name in tiny_weights() if not name.startswith(absent)])
+
+
+def test_other_networks_are_named_by_their_tensors():
+    with pytest.raises(CheckpointError, match=r"holds 1 tensors, first encoder\.w"):
+        families.recognise(["encoder.w"])
+    with pytest.raises(CheckpointError, match=r"the file holds 0 tensors, first nothing"):
+        families.recognise([])
+
+
+def test_the_weights_are_looked_at_before_a_config(tmp_path):
+    path = write_toy(tmp_path, {"rate": 8000})
+    with pytest.raises(CheckpointError, match=r"holds \d+ tensors, first "):
+        resolve_model(path)
+
+
+def test_another_family_is_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(families, "FAMILIES", (ORIGINAL, TOY))
+    (tmp_path / "original").mkdir()
+    (tmp_path / "toy").mkdir()
+    path = write_toy(tmp_path / "toy", {"rate": 16000})
+    expected = load(write_tiny(tmp_path / "original"), engine="reference")
+    vocoder = load(path, engine="reference")
+    np.testing.assert_array_equal(vocoder(tiny_mel(9)), expected(tiny_mel(9)))
+    assert vocoder.mel_config is not None
+    assert (vocoder.sample_rate, vocoder.mel_config.norm) == (16000, None)
+    (tmp_path / "toy" / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="rate is missing"):
+        load(path)
+    with pytest.raises(CheckpointError, match=r"which has conv_pre, .*, or input_conv, upsamples\.N, blocks\.N and"):
+        families.recognise(["encoder.w"])
