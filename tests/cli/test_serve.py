@@ -110,6 +110,7 @@ def test_each_limit_that_is_given_reaches_the_settings():
         "--write-timeout": ("write_timeout_seconds", 3), "--grace-seconds": ("grace_seconds", 3),
     }  # fmt: skip
     arguments = ["--model", "m", *(part for option in given for part in (option, "3"))]
-    limits = serve_command._limits(serve_command.serve.make_context("serve", arguments, obj=Console()).params)
-    assert limits == dict(given.values())
-    ServerSettings(**limits)
+    chosen = serve_command._settings(serve_command.serve.make_context("serve", arguments, obj=Console()).params)
+    defaults = {"host": "127.0.0.1", "port": 8004, "cors_origins": ()}
+    assert chosen == defaults | dict(given.values())
+    ServerSettings(**chosen)

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import stat
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +51,27 @@ _COUNT = click.IntRange(min=1)
 @click.option("--max-concurrent-requests", type=_COUNT, help="Requests answered at one time [default: 512].")
 @click.option("--max-queued-requests", type=_COUNT, help="Requests that wait or are computed [default: 256].")
 @click.option(
-    "--max-queue-wait", type=_POSITIVE, help="Expected wait beyond which requests are refused, s [default: 5]."
+    "--max-queue-wait", "max_queue_wait_seconds", type=_POSITIVE,
+    help="Expected wait beyond which requests are refused, s [default: 5].",
+)  # fmt: skip
+@click.option(
+    "--overload-queue-wait", "overload_queue_wait_seconds", type=_POSITIVE,
+    help="The same while some have to be refused [default: 0.25].",
+)  # fmt: skip
+@click.option(
+    "--max-streams", "max_live_streams", type=_COUNT, help="WebSocket streams open at one time [default: 64]."
 )
-@click.option("--overload-queue-wait", type=_POSITIVE, help="The same while some have to be refused [default: 0.25].")
-@click.option("--max-streams", type=_COUNT, help="WebSocket streams open at one time [default: 64].")
-@click.option("--request-timeout", type=_POSITIVE, help="For a whole request, in s [default: 300].")
-@click.option("--body-timeout", type=_POSITIVE, help="For a client to send its body, in s [default: 60].")
-@click.option("--write-timeout", type=_POSITIVE, help="For a client to take in what is sent, in s [default: 30].")
+@click.option(
+    "--request-timeout", "request_timeout_seconds", type=_POSITIVE, help="For a whole request, in s [default: 300]."
+)
+@click.option(
+    "--body-timeout", "body_timeout_seconds", type=_POSITIVE,
+    help="For a client to send its body, in s [default: 60].",
+)  # fmt: skip
+@click.option(
+    "--write-timeout", "write_timeout_seconds", type=_POSITIVE,
+    help="For a client to take in what is sent, in s [default: 30].",
+)  # fmt: skip
 @click.option(
     "--grace-seconds", type=click.FloatRange(min=0), help="To finish what has begun at the end, in s [default: 30]."
 )
@@ -84,14 +99,8 @@ def serve(console: Console, /, models: tuple[str, ...], on_demand: bool, config:
     if config is not None and len(models) > 1:
         raise click.UsageError("--config is for a single model: put each model's config.json beside its file")
     token = _token(values["host"], values["token_file"], insecure=values["insecure_no_token"])
-    limits = _limits(values)
-    settings = ServerSettings(
-        host=values["host"],
-        port=values["port"],
-        bearer_token=token,
-        cors_origins=_origins(values["cors_origins"]),
-        **limits,
-    )
+    _check_origins(values["cors_origins"])
+    settings = ServerSettings(bearer_token=token, **_settings(values))
     server = Server(settings, _sources(models, config, values), preload=() if on_demand else None)
     configure_logs(console.verbosity)
     run(server)
@@ -106,24 +115,15 @@ def _check_packages() -> None:
         raise ServerError(f"the server needs {', '.join(absent)}: pip install 'hifigan-rt[serve]'")
 
 
-def _limits(values: dict[str, Any]) -> dict[str, Any]:
-    """What was given, by the names of `ServerSettings`, whose defaults are the others'."""
-    names = {
-        "max_mel_seconds": "max_mel_seconds",
-        "max_concurrent_requests": "max_concurrent_requests",
-        "max_queued_requests": "max_queued_requests",
-        "max_queue_wait": "max_queue_wait_seconds",
-        "overload_queue_wait": "overload_queue_wait_seconds",
-        "max_streams": "max_live_streams",
-        "request_timeout": "request_timeout_seconds",
-        "body_timeout": "body_timeout_seconds",
-        "write_timeout": "write_timeout_seconds",
-        "grace_seconds": "grace_seconds",
-    }
-    limits = {name: values[option] for option, name in names.items() if values[option] is not None}
+def _settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Pick the options that are settings of the server, and were given: the other settings keep their defaults."""
+    from hifigan_rt.tools.serving.settings import ServerSettings
+
+    names = {field.name for field in fields(ServerSettings)}
+    settings = {name: value for name, value in values.items() if name in names and value is not None}
     if values["max_body_mib"] is not None:
-        limits["max_body_bytes"] = max(1, int(values["max_body_mib"] * _MIB))
-    return limits
+        settings["max_body_bytes"] = max(1, int(values["max_body_mib"] * _MIB))
+    return settings
 
 
 def _token(host: str, path: str | None, *, insecure: bool) -> str | None:
@@ -158,11 +158,10 @@ def _token(host: str, path: str | None, *, insecure: bool) -> str | None:
     return token
 
 
-def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+def _check_origins(origins: tuple[str, ...]) -> None:
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[^/\s?#]+", origin):
             raise click.UsageError(f"--cors-origin {origin!r} is no origin: https://example.org, without a path")
-    return origins
 
 
 def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]) -> dict[str, Callable[[], Vocoder]]:

@@ -24,15 +24,13 @@ from hifigan_rt.tools.serving.connections import MAX_HEADER_BYTES, connection_cl
 from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.websocket import MAX_MESSAGE_BYTES
 from hifigan_rt.vocoder import Vocoder
 
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 15
 """An idle connection is kept for the next request."""
-
-MAX_MESSAGE_BYTES = 4 << 20
-"""Of one WebSocket message: 13,000 frames of 80 bands; uvicorn closes with 1009 beyond."""
 
 _BACKLOG = 512
 
@@ -158,7 +156,8 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         app,  # type: ignore[arg-type]
         http=http,
         ws=websocket,
-        ws_max_size=MAX_MESSAGE_BYTES,
+        # A message somewhat too long gets an error that says so; one far too long is not read at all, close code 1009.
+        ws_max_size=2 * MAX_MESSAGE_BYTES,
         # A client whose frames wait for the computer is not read from, and so its pong waits too. TCP's keepalive and
         # the idle timeout find those who are gone.
         ws_ping_interval=None,

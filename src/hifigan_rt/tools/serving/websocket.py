@@ -41,7 +41,7 @@ SUBPROTOCOL = "hifigan.v1"
 """Chosen if it is offered: a browser that offers its token needs a second name, one that can be chosen."""
 
 MAX_MESSAGE_BYTES = 2 << 20
-"""6,553 frames of 80 bands. The connection itself takes twice as much, and cuts off what is longer without a word."""
+"""Largest message: 6,553 frames of 80 bands. The connection itself ends at twice as much, without an error."""
 
 _PUSHED_AT_ONCE_FRAMES = 256
 """A longer message is pushed in pieces, so that its client waits for room as any other does."""
