@@ -111,7 +111,7 @@ class MelConfig:
     """
 
     sample_rate: int
-    """In Hz."""
+    """Sample rate in Hz."""
     n_fft: int
     """Length of the Fourier transform, in samples."""
     win_length: int

@@ -123,7 +123,7 @@ class ReceptiveField:
     first_sample: int
     """Negative: a frame changes this many samples before its own first one, which is the look-ahead."""
     last_sample: int
-    """In samples from the frame's own first one."""
+    """The last sample that a frame changes, counted from its own first one."""
     left_frames: int
     """Context before a frame."""
     right_frames: int

@@ -99,7 +99,7 @@ class Stream:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz.
+        """The sample rate in Hz.
 
         Raises:
             ConfigError: nothing tells it.

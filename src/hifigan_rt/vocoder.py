@@ -85,7 +85,7 @@ class Vocoder:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz.
+        """The sample rate in Hz.
 
         Raises:
             ConfigError: nothing tells it.
@@ -107,7 +107,7 @@ class Vocoder:
         return frames * self.hop_length
 
     def inexact_tail_frames(self, frames: int) -> int:
-        """Frames at the end of a mel of `frames` whose samples differ from the exact ones.
+        """Frames at the end of a mel of `frames` where samples differ from the exact ones.
 
         0 but for converted models that take no mel as short as that, so that it is padded with silence: an Ascend .om
         below its shortest gear.
@@ -163,8 +163,8 @@ class Vocoder:
                 more.
 
         Raises:
-            ConfigError: the model is a converted file whose layers are not known, so that nobody can tell which samples
-                are determined.
+            ConfigError: the model is a converted file without config: its layers tell which samples are
+                determined.
             EngineError: the vocoder is closed, or segment_frames is out of range.
         """
         return Stream(self._engine, self._known_graph(), self._model.mel, segment_frames)

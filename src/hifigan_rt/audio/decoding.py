@@ -37,7 +37,7 @@ class Recording:
     samples: np.ndarray
     """float32 `[N]` if mono, else `[channels, N]`; integers were divided by their full scale."""
     sample_rate: int
-    """In Hz."""
+    """Sample rate in Hz."""
     encoding: str
     """Container and codec as libsndfile names them, for example "WAV PCM_16"."""
     note: str | None = None

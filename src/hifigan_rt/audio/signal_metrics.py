@@ -10,11 +10,11 @@ def snr_db(reference: np.ndarray, other: np.ndarray) -> float:
 
     Both float arrays of one shape; computed in float64.
     """
-    truth = reference.astype(np.float64)
-    noise = float(np.sum((other.astype(np.float64) - truth) ** 2))
+    expected = reference.astype(np.float64)
+    noise = float(np.sum((other.astype(np.float64) - expected) ** 2))
     if noise == 0:
         return float("inf")
-    power = float(np.sum(truth**2))
+    power = float(np.sum(expected**2))
     return float("-inf") if power == 0 else 10 * float(np.log10(power / noise))
 
 

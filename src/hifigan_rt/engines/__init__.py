@@ -27,7 +27,7 @@ class EngineEntry:
     precisions: tuple[str, ...] = ("float32",)
     """What may be asked for, the default first."""
     precision_of_file: str = ""
-    """For an engine whose precision is settled when a file is converted: how, for people; nothing can be asked for."""
+    """How the precision is settled when a file is converted, for people; empty where it can be asked for."""
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the engine's own settings, each with the values it may have, the default first; none: any value."""
     devices: str = ""
@@ -77,7 +77,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         settings={"mode": ("eager", "compiled")},
         devices="PyTorch's own names: cpu (the default), cuda:0, mps, xpu:0, npu:0",
     ),
-    "reference": EngineEntry("NumPy float64: readable, slow, the truth", "hifigan_rt.engines.reference"),
+    "reference": EngineEntry("NumPy float64: readable, slow, the reference", "hifigan_rt.engines.reference"),
 }
 
 AUTO_ORDER = ("native", "onnxruntime", "openvino")

@@ -1,4 +1,4 @@
-"""The one door of every engine: `run` a batch of mels of equal length, then `close`."""
+"""What every engine is: `run` a batch of mels of equal length, open streams, then `close`."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class EngineInfo:
 
     name: str
     version: str
-    """Of the runtime below it."""
+    """Version of the runtime below it."""
     precision: str
     threads: int
     device: str
-    """For example "cpu"."""
+    """The device, for example "cpu"."""
     variant: str = ""
     """What else decides the last bits of the result, for example the segment length and a plan given by hand."""
     caveat: str = ""
@@ -73,7 +73,7 @@ class Engine(ABC):
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
     compute_seconds: float | None = None
-    """Of the last call by the device's own clock, for benchmarks; None where it has none."""
+    """Seconds of the last call by the device's own clock, for benchmarks; None where it has none."""
 
     def __init__(self) -> None:
         self._closed = False

@@ -1,4 +1,4 @@
-"""The C++ engine behind the engines' door: chooses the instruction set, hands the weights over, words the errors."""
+"""The C++ engine: chooses the instruction set, hands the weights over, words the errors."""
 
 from __future__ import annotations
 

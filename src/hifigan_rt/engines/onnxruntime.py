@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hifigan_rt.engines.base import EngineInfo, EngineOptions
-from hifigan_rt.engines.mel_door import door_of_export
+from hifigan_rt.engines.input_layout import layout_of_export
 from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
 from hifigan_rt.errors import EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
@@ -23,14 +23,16 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
     threads = options.thread_count
     provider = _choose_provider(options.settings.get("execution_provider"), onnxruntime.get_available_providers())
     if isinstance(model, Weights):
-        door = door_of_export(model.name, model.generator.graph.num_mels, rank=3)
+        layout = layout_of_export(model.name, model.generator.graph.num_mels, rank=3)
         precision = "float32"
         serialised = build_onnx(model.generator, model.mel).SerializeToString()
         session = open_session(model.name, serialised, threads, provider)
     else:
-        session, door, precision = open_file(model.path, threads, provider)
+        session, layout, precision = open_file(model.path, threads, provider)
     running = session.get_providers()[0]
-    return SessionEngine(session, EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running), door)
+    return SessionEngine(
+        session, EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running), layout
+    )
 
 
 def _choose_provider(name: str | None, available: list[str]) -> str:

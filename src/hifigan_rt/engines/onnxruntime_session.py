@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo
-from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_file, join_parts
+from hifigan_rt.engines.input_layout import InputLayout, as_batch, join_parts, layout_of_file
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.mel.check import CheckedMel
@@ -27,22 +27,22 @@ _SILENT = 4
 class SessionEngine(Engine):
     """One session, fed through the layout that its file has."""
 
-    def __init__(self, session: InferenceSession, info: EngineInfo, door: MelDoor) -> None:
+    def __init__(self, session: InferenceSession, info: EngineInfo, layout: InputLayout) -> None:
         super().__init__()
         self._session: InferenceSession | None = session
         self.info = info
-        self._door = door
+        self._layout = layout
 
     def _run(self, mel: CheckedMel) -> np.ndarray:
         session = self._session
         if session is None:  # closed by another thread since `run` looked
             raise EngineError(f"engine {self.info.name!r} was closed while it ran: load the model again")
-        self._door.check(mel)
-        return join_parts([self._run_part(session, part) for part in self._door.parts(mel)])
+        self._layout.check(mel)
+        return join_parts([self._run_part(session, part) for part in self._layout.parts(mel)])
 
     def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
         try:
-            (output,) = session.run([self._door.output], {self._door.input: self._door.lay_out(mel)})
+            (output,) = session.run([self._layout.output], {self._layout.input: self._layout.lay_out(mel)})
         except _onnxruntime_errors() as error:
             raise EngineError(
                 f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {_first_line(error)}"
@@ -55,7 +55,7 @@ class SessionEngine(Engine):
 
 def open_file(
     path: Path, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
-) -> tuple[InferenceSession, MelDoor, str]:
+) -> tuple[InferenceSession, InputLayout, str]:
     """Open an ONNX file: its session, how mels go into it, and the precision of its weights.
 
     Raises:
@@ -65,8 +65,8 @@ def open_file(
     """
     info = inspect_onnx(path)
     name = f"ONNX file {str(info.path)!r}"
-    door = door_of_file(name, info.inputs, info.outputs, info.mel_axes)
-    return open_session(name, _as_source(info), threads, provider, provider_options), door, info.precision
+    layout = layout_of_file(name, info.inputs, info.outputs, info.mel_axes)
+    return open_session(name, _as_source(info), threads, provider, provider_options), layout, info.precision
 
 
 def open_session(

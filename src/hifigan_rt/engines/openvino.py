@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.mel_door import MelDoor, as_batch, door_of_export, door_of_file, join_parts
+from hifigan_rt.engines.input_layout import InputLayout, as_batch, join_parts, layout_of_export, layout_of_file
 from hifigan_rt.engines.openvino_shapes import CompiledShapes
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
@@ -41,11 +41,11 @@ _WEIGHTED = ("convolution", "deconvolution", "fullyconnected", "matmul", "gemm",
 class OpenVinoEngine(Engine):
     """One model on one device, fed through the layout that it has."""
 
-    def __init__(self, shapes: CompiledShapes, info: EngineInfo, door: MelDoor) -> None:
+    def __init__(self, shapes: CompiledShapes, info: EngineInfo, layout: InputLayout) -> None:
         super().__init__()
         self._shapes: CompiledShapes | None = shapes
         self.info = info
-        self._door = door
+        self._layout = layout
 
     def _run(self, mel: CheckedMel) -> np.ndarray:
         return self._run_until(mel, threading.Event())
@@ -68,12 +68,12 @@ class OpenVinoEngine(Engine):
         shapes = self._shapes
         if shapes is None:  # closed by another thread since `run` looked
             raise EngineError("engine 'openvino' is closed: load the model again")
-        self._door.check(mel)
-        return join_parts([self._run_part(shapes, part, stopped) for part in self._door.parts(mel)])
+        self._layout.check(mel)
+        return join_parts([self._run_part(shapes, part, stopped) for part in self._layout.parts(mel)])
 
     def _run_part(self, shapes: CompiledShapes, mel: np.ndarray, stopped: threading.Event) -> np.ndarray:
         try:
-            output = shapes.run(self._door.lay_out(mel), stopped)
+            output = shapes.run(self._layout.lay_out(mel), stopped)
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO failed on a mel [B, M, T] = {list(mel.shape)}: {reason_of(error)}") from error
         return as_batch(output, len(mel))
@@ -95,7 +95,7 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
     threads = options.thread_count
     device = _choose_device(options.device)
     hint = options.settings.get("hint", "latency")
-    name, door, graph = _read(model, options)
+    name, layout, graph = _read(model, options)
     try:
         shapes = CompiledShapes(graph, device, _properties(device, hint, options.precision, threads))
         executed = _executed_precision(shapes.compiled)
@@ -111,7 +111,7 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
     used = int(shapes.compiled.get_property("INFERENCE_NUM_THREADS")) if device == CPU else threads
     version = openvino.get_version().partition("-")[0]
     variant = f"{hint}, {options.settings.get('graph', '2d')} graph" if isinstance(model, Weights) else hint
-    return OpenVinoEngine(shapes, EngineInfo("openvino", version, executed, used, device, variant), door)
+    return OpenVinoEngine(shapes, EngineInfo("openvino", version, executed, used, device, variant), layout)
 
 
 def _choose_device(name: str | None) -> str:
@@ -145,13 +145,17 @@ def _properties(device: str, hint: str, precision: str, threads: int) -> dict[st
     return properties
 
 
-def _read(model: _Readable, options: EngineOptions) -> tuple[str, MelDoor, openvino.Model]:
+def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, openvino.Model]:
     """The model's name for texts, how it is fed, and its graph."""
     core = openvino_core()
     if isinstance(model, Weights):
         rank = 3 if options.settings.get("graph") == "1d" else 4
         serialised = build_onnx(model.generator, model.mel, rank=rank).SerializeToString()
-        return model.name, door_of_export(model.name, model.generator.graph.num_mels, rank), core.read_model(serialised)
+        return (
+            model.name,
+            layout_of_export(model.name, model.generator.graph.num_mels, rank),
+            core.read_model(serialised),
+        )
     if "graph" in options.settings:
         raise EngineError(
             f"graph={options.settings['graph']!r} is for checkpoints: {model.name} is a converted file, and has the "
@@ -160,13 +164,13 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, MelDoor, openv
     if isinstance(model, OnnxFile):
         name = f"ONNX file {str(model.path)!r}"
         onnx = inspect_onnx(model.path)
-        door = door_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes)
-        return name, door, _read_files(core, name, model.path, None, bool(onnx.external_files))
+        layout = layout_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes)
+        return name, layout, _read_files(core, name, model.path, None, bool(onnx.external_files))
     name = f"OpenVINO IR {str(model.path)!r}"
     ir = inspect_openvino(model.path)
-    door = door_of_file(name, ir.inputs, ir.outputs, ir.mel_axes)
+    layout = layout_of_file(name, ir.inputs, ir.outputs, ir.mel_axes)
     weights = ir.weights_path if ir.weights_path.exists() else None
-    return name, door, _read_files(core, name, ir.path, weights, in_parts=False)
+    return name, layout, _read_files(core, name, ir.path, weights, in_parts=False)
 
 
 def _read_files(core: Any, name: str, path: Path, weights: Path | None, in_parts: bool) -> openvino.Model:

@@ -54,7 +54,7 @@ class CompiledShapes:
         self._lock = threading.Lock()
         self.concurrency = int(self._any.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         """Requests that OpenVINO wants to run at once: 1 with the latency hint."""
-        # Forms for different shapes know nothing of each other, and would crowd the cores.
+        # Each compiled model has its own threads: two that run at once would oversubscribe the cores.
         self._slots = threading.BoundedSemaphore(self.concurrency)
 
     @property

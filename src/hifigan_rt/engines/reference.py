@@ -1,4 +1,4 @@
-"""The truth: the generator in plain NumPy float64, written to be read.
+"""The reference: the generator in plain NumPy float64, written to be read.
 
 Every other engine is compared with this one. It is itself judged by golden outputs of the original network
 (tests/golden/), to 1e-12. Arrays here are `[C, T]`, one item at a time.
@@ -70,7 +70,7 @@ def generate(generator: Generator, mel: np.ndarray) -> np.ndarray:
 
 
 class ReferenceEngine(Engine):
-    """`generate` behind the engines' door: computed in float64, returned as float32."""
+    """`generate` as an engine: computed in float64, returned as float32."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()

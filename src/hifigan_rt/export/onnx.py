@@ -49,12 +49,12 @@ def export_onnx(
         temporary.write_bytes(model.SerializeToString())
         del model  # as large as the file; verifying needs the room
         _check(temporary)
-        snr = verify_export("onnxruntime", _subject(temporary), generator) if verify else None
+        snr = verify_export("onnxruntime", _as_model(temporary), generator) if verify else None
         size = temporary.stat().st_size
     return ExportReport(path, snr, size, time.perf_counter() - started)
 
 
-def _subject(path: Path) -> OnnxFile:
+def _as_model(path: Path) -> OnnxFile:
     return OnnxFile(path.name, path, "onnx")
 
 

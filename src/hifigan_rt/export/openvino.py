@@ -24,8 +24,10 @@ from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.system.files import atomic_paths
 
 LOWEST_SNR_DB_OF = {"float32": LOWEST_SNR_DB, "float16": 45.0}
-"""By the precision of the weights. float16 keeps 11 bits of each: 58.5 dB on the weights of ljspeech-v1; a wrong
-slope or a shifted tap stays far below 45."""
+"""Lowest signal-to-noise ratio by the precision of the weights.
+
+float16 keeps 11 bits of each: 58.5 dB on the weights of ljspeech-v1; a wrong slope or a shifted tap stays far below 45.
+"""
 
 MAX_BATCH = 1024
 
@@ -35,7 +37,7 @@ class OpenVinoSettings:
     """How a generator is written."""
 
     precision: str = "float32"
-    """Of the weights in the file; what a device computes in is chosen when the file is loaded."""
+    """Precision of the weights in the file; what a device computes in is chosen when the file is loaded."""
     rank: int = 4
     """4 takes mels as [B, M, 1, T], which is faster on CPUs; 3 as [B, M, T]."""
     batch: int | None = None

@@ -35,12 +35,12 @@ class ExportReport:
     """Against the float64 reference on a random mel; None if it was not verified."""
     size_bytes: int
     seconds: float
-    """For everything, verification included."""
+    """Seconds for everything, verification included."""
 
 
 def verify_export(
     engine_name: str,
-    subject: Model,
+    model: Model,
     generator: Generator,
     options: EngineOptions | None = None,
     *,
@@ -52,7 +52,7 @@ def verify_export(
 
     Args:
         engine_name: what runs it.
-        subject: the file.
+        model: the file.
         generator: what it was made from.
         options: of the engine.
         batch, frames: what a file of a fixed shape takes. The first item is compared, and of a long one the first 32
@@ -70,7 +70,7 @@ def verify_export(
     rng = np.random.default_rng(0)
     shape = (batch, graph.num_mels, frames)
     mel = rng.uniform(_QUIETEST, _LOUDEST, shape).astype(np.float32)
-    engine = create_engine(engine_name, subject, options or EngineOptions())
+    engine = create_engine(engine_name, model, options or EngineOptions())
     try:
         audio = engine.run(CheckedMel(mel))[0]
     finally:
@@ -81,8 +81,8 @@ def verify_export(
             f"the exported model gives {audio.size} samples for {frames} frames, the reference "
             f"{graph.output_length(frames)}: nothing was written"
         )
-    truth = _beginning(generator, mel[0])
-    snr = snr_db(truth, audio[: truth.size])
+    expected = _beginning(generator, mel[0])
+    snr = snr_db(expected, audio[: expected.size])
     if not snr >= lowest_snr_db:
         raise ExportError(
             f"the exported model is {snr:.1f} dB from the reference, at least {lowest_snr_db:.0f} dB are needed: "

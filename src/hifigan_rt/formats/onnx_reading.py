@@ -33,7 +33,7 @@ class OnnxInfo:
     size_bytes: int
     ir_version: int
     opset: int
-    """Of the default operator set."""
+    """Version of the default operator set."""
     producer: str
     """Name and version of the program that wrote it, as far as it tells."""
     inputs: tuple[GraphValue, ...]
@@ -41,7 +41,7 @@ class OnnxInfo:
     outputs: tuple[GraphValue, ...]
     metadata: Mapping[str, str]
     config: ModelConfig | None
-    """From our own metadata; None for foreign files."""
+    """The config in our own metadata; None for foreign files."""
     num_mels: int | None
     """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
     mel_axes: tuple[MelAxis, ...] | None

@@ -25,14 +25,14 @@ class OpenVinoInfo:
     weights_path: Path
     """The .bin beside the .xml; there only if the IR has constants."""
     size_bytes: int
-    """Of both files."""
+    """Size of both files."""
     producer: str
     """The program that wrote it, and its OpenVINO, as far as they tell."""
     inputs: tuple[GraphValue, ...]
     outputs: tuple[GraphValue, ...]
     metadata: Mapping[str, str]
     config: ModelConfig | None
-    """From our own metadata, also through an ONNX file of ours; None for foreign files."""
+    """The config in our own metadata, also through an ONNX file of ours; None for foreign files."""
     num_mels: int | None
     mel_axes: tuple[MelAxis, ...] | None
     """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""

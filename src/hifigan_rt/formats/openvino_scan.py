@@ -69,7 +69,7 @@ class OpenVinoScan:
         self.producer = ""
         """Set by our own export."""
         self.runtime = ""
-        """Of OpenVINO, that wrote the file."""
+        """Version of the OpenVINO that wrote the file."""
         self.conv_channels: int | None = None
         """Input channels of the first convolution."""
         self.weights_end = 0

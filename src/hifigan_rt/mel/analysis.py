@@ -126,7 +126,7 @@ def mel_filterbank(config: MelConfig) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _nonzero_filters(config: MelConfig) -> tuple[tuple[slice, np.ndarray], ...]:
-    """Of each filter the bins that it covers and its float64 weights there: a few per cent of the filterbank."""
+    """The bins that each filter covers, with its float64 weights there: a few per cent of the filterbank."""
     filters = []
     for weights in mel_filterbank(config):
         covered = np.flatnonzero(weights)

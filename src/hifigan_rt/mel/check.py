@@ -1,4 +1,4 @@
-"""Checks a mel that somebody hands in: its shape and values, and whether it looks like another convention.
+"""Checks a mel where it enters: its shape and values, and whether it looks like another convention.
 
 A model fed with another convention than its own does not fail: it gives noise, buzz or dull speech. So shape and
 values are checked strictly, and the range is compared with what the model's own front-end can give. The thresholds were
@@ -233,7 +233,7 @@ def _standardised(values: np.ndarray) -> str | None:
 
 
 def _log10_dynamics(values: np.ndarray) -> str | None:
-    """Speech whose accents and pauses are 2.3 times too flat.
+    """Finds speech with accents and pauses that are 2.3 times too flat.
 
     A valid ln mel is as flat as that only in noise, and then most values lie near the noise and few far above it: a
     skewness of 0.97 at least, while log10 speech has 0.54 at most. Pulsed noise is not skewed, but is as loud in the

@@ -4,7 +4,7 @@
 
 Both of PyTorch's serialisations are pickles; they are read by `pickle_machine`, which knows the few opcodes that
 torch.save writes and resolves no name outside `torch_objects`. Tensors stay descriptions (`tensors.LazyTensor`) until
-somebody needs their values, so that an optimiser's state beside the weights costs nothing.
+their values are needed, so that an optimiser's state beside the weights costs nothing.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ MAX_FIELDS = 250_000
 """Fields that are walked in one file: V1 as exported by PyTorch has about 10,000."""
 
 MAX_TEXT_BYTES = 1 << 20
-"""Of one string; longer ones are no name and no setting."""
+"""Most bytes of one string; longer ones are no name and no setting."""
 
 _WINDOW_BYTES = 1 << 16
 _MAX_VARINT_BYTES = 10

@@ -143,7 +143,7 @@ class _TreeBuilder:
     def __init__(self, loader: TensorLoader) -> None:
         self._loader = loader
         self._done: dict[int, tuple[object, int]] = {}
-        """By identity: the finished object, and how many objects a walk through it meets."""
+        """The finished object and the number of objects in it, by identity."""
         self._open: set[int] = set()
 
     def build(self, root: object) -> object:

@@ -46,7 +46,7 @@ class Storage:
     dtype: str
     """A key of DTYPES."""
     size: int
-    """In elements, of the whole run."""
+    """Length of the whole run, in elements."""
     first: int = 0
     """A storage view starts here, in elements."""
     view_size: int | None = None
@@ -70,7 +70,7 @@ class LazyTensor:
     """First element, counted in the tensor's dtype from the beginning of the storage."""
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    """In elements."""
+    """Distances along each dimension, in elements."""
 
     @property
     def size(self) -> int:

@@ -1,4 +1,4 @@
-"""Both of PyTorch's file formats: the zip written since 1.6, and the stacked pickles before it."""
+"""PyTorch's two file formats: the zip written since 1.6, and the stacked pickles before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
-"""Both from torch/serialization.py."""
+"""Constants of torch/serialization.py."""
 
 
 @dataclass(frozen=True)

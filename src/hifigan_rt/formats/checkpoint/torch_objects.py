@@ -20,7 +20,7 @@ _MAX_COUNT = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Dtype:
-    """torch.float32 and the like."""
+    """A dtype such as torch.float32."""
 
     NOUN: ClassVar[str] = "a torch.dtype"
 
@@ -29,7 +29,7 @@ class Dtype:
 
 @dataclass(frozen=True, slots=True)
 class StorageType:
-    """torch.FloatStorage and the like."""
+    """A class of storages such as torch.FloatStorage."""
 
     NOUN: ClassVar[str] = "a storage type"
 

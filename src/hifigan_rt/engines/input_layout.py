@@ -14,7 +14,7 @@ from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
 _FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 
 
-class MelDoor:
+class InputLayout:
     """Names, order of dimensions, dtype, and what of the shape is fixed."""
 
     def __init__(self, source: str, mel: GraphValue, output: GraphValue, axes: tuple[MelAxis, ...]) -> None:
@@ -62,17 +62,17 @@ class MelDoor:
         return np.ascontiguousarray(ordered, dtype=self._dtype)
 
 
-def door_of_export(source: str, num_mels: int, rank: int) -> MelDoor:
-    """The door of a graph that `export.onnx.build_onnx` made."""
+def layout_of_export(source: str, num_mels: int, rank: int) -> InputLayout:
+    """The layout of a graph that `formats.onnx_graph.build_onnx` made."""
     axes: tuple[MelAxis, ...] = ("B", "M", "1", "T") if rank == 4 else ("B", "M", "T")
     shape = (None, num_mels, 1, None) if rank == 4 else (None, num_mels, None)
     mel = GraphValue(MEL_INPUT_NAME, "float32", shape)
-    return MelDoor(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), axes)
+    return InputLayout(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), axes)
 
 
-def door_of_file(
+def layout_of_file(
     source: str, inputs: tuple[GraphValue, ...], outputs: tuple[GraphValue, ...], axes: tuple[MelAxis, ...] | None
-) -> MelDoor:
+) -> InputLayout:
     """Check that a foreign graph is a vocoder: one mel in, one waveform out.
 
     Args:
@@ -100,7 +100,7 @@ def door_of_file(
             f"{source} takes {mel}, which is no mel that is known: [B, M, T], [B, T, M], [B, M, 1, T], [B, 1, M, T], "
             "[M, T] or [T, M] are"
         )
-    return MelDoor(source, mel, output, axes)
+    return InputLayout(source, mel, output, axes)
 
 
 def join_parts(parts: list[np.ndarray]) -> np.ndarray:
