@@ -242,7 +242,7 @@ def test_a_new_case_has_the_frames_work_and_audio(tmp_path):
     new = merged.cases[1]
     assert (new.batch, new.mel_len, new.threads, new.baseline) == (1, 250, None, "ais_bench Ascend 310P3")
     found = new.figures(new.measurements[0])
-    assert found.fps == pytest.approx(378.36, abs=0.005)
+    assert found.clips_per_second == pytest.approx(378.36, abs=0.005)
     assert found.x_real_time == pytest.approx(1098, abs=0.5)
     assert found.effective_gflops == pytest.approx(58_100, abs=50)
 

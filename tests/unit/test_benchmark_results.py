@@ -40,7 +40,7 @@ def test_single_calls_count_before_a_summary():
 def test_figures_are_those_of_the_guides_first_row():
     row = guide_case(1, 250, 2.643)
     figures = row.figures(row.measurements[0])
-    assert figures.fps == pytest.approx(378.34, abs=0.02)
+    assert figures.clips_per_second == pytest.approx(378.34, abs=0.02)
     assert figures.mel_frames_per_second == pytest.approx(94_585, abs=6)
     assert figures.x_real_time == pytest.approx(1098, abs=0.5)
     assert figures.rtf == pytest.approx(1 / 1098, rel=1e-3)
@@ -51,7 +51,9 @@ def test_a_batch_counts_all_its_clips():
     """Eight clips of 2.5 s in 0.2 s."""
     record = case(measurement(), batch=8)
     figures = record.figures(record.measurements[0])
-    assert (figures.fps, figures.x_real_time, figures.mel_frames_per_second) == pytest.approx((40, 100, 10_000))
+    assert (figures.clips_per_second, figures.x_real_time, figures.mel_frames_per_second) == pytest.approx(
+        (40, 100, 10_000)
+    )
     assert figures.effective_gflops == pytest.approx(2 * 8 * 250 * 1e6 / 0.2 / 1e9)
 
 
@@ -63,7 +65,7 @@ def test_without_a_time_there_are_no_figures(seconds):
 def test_unknown_work_leaves_the_other_figures():
     figures = case(macs=None).figures(measurement())
     assert figures.effective_gflops is None
-    assert figures.fps == pytest.approx(5)
+    assert figures.clips_per_second == pytest.approx(5)
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 0}, {"mel_len": 0}, {"audio_seconds": 0.0}, {"audio_seconds": math.nan}])

@@ -57,11 +57,11 @@ class OmInfo:
     atc_version: str = ""
     atc_cmdline: str = ""
     precision_mode: str = ""
-    """As given to atc, whose default for inference is force_fp16."""
+    """The value given to atc, whose default for inference is force_fp16."""
     inputs: tuple[OmTensor, ...] = ()
     outputs: tuple[OmTensor, ...] = ()
     dynamic_dims: tuple[tuple[int, ...], ...] = ()
-    """Of each gear the values of the dimensions -1, in the order of the inputs; empty if the model is static."""
+    """Values of the dimensions -1 for each gear, in the order of the inputs; empty if the model is static."""
     dynamic_shape: bool = False
     """Compiled for shapes that are open without gears, which only newer chips run."""
     sub_models: int = 1
@@ -76,7 +76,7 @@ class OmInfo:
 
     @property
     def input_dims_of_gears(self) -> tuple[tuple[int, ...], ...]:
-        """Of each gear all dimensions of all inputs, one after another."""
+        """All dimensions of all inputs, one after another, for each gear."""
         dims = [size for tensor in self.inputs for size in tensor.shape]
         filled = []
         for gear in self.dynamic_dims:
@@ -164,7 +164,7 @@ def _gears_of_command(command: str) -> tuple[tuple[int, ...], ...]:
 @dataclass(frozen=True)
 class _Header:
     end: int
-    """Of what the header describes, in bytes from the file's start: the file's size."""
+    """End of what the header describes, in bytes from the file's start: the file's size."""
     wide: bool
     """Tables of 64-bit numbers."""
     sub_models: int

@@ -9,7 +9,7 @@ from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.om_model_def import MAX_GEARS, MAX_RANK, MAX_TENSORS, OmTensor, printable
 
 MAX_BYTES = 1 << 20
-"""Of the whole list: a hundred gears of a model with one input take 2 kB."""
+"""Maximum size of the whole list: a hundred gears of a model with one input take 2 kB."""
 
 _INPUTS, _OUTPUTS, _DYNAMIC_DIMS = 0, 1, 4
 _TENSOR_HEAD = struct.Struct("<QiiIIII")
@@ -18,7 +18,7 @@ _DTYPES = {
     0: "float32", 1: "float16", 2: "int8", 3: "int32", 4: "uint8", 6: "int16", 7: "uint16", 8: "uint32", 9: "int64",
     10: "uint64", 11: "float64", 12: "bool", 27: "bfloat16",
 }  # fmt: skip
-"""By the number in the C interface (aclDataType)."""
+"""Dtypes by their numbers in the C interface (aclDataType)."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ _DTYPES = {
     1: "float32", 2: "float16", 3: "int8", 4: "uint8", 5: "int16", 6: "uint16", 7: "int32", 8: "int64", 9: "uint32",
     10: "uint64", 11: "bool", 12: "float64", 27: "bfloat16",
 }  # fmt: skip
-"""By the number in ge_ir.proto, which is not the number of the same type in the C interface."""
+"""Dtypes by their numbers in ge_ir.proto, which differ from those in the C interface."""
 
 _INPUT_TYPES = ("Data", "AippData", "RefData")
 _PRED_VALUE = re.compile(r"_pred_value_(\d{1,4})")
@@ -67,14 +67,14 @@ class _Op:
 
 
 def read_model_def(reader: ProtobufReader, start: int, end: int) -> ModelDef:
-    """Walk the ModelDef in the bytes `start` to `end`; one reader for all of a file, whose fields it counts.
+    """Read the ModelDef in the bytes `start` to `end`; one reader for all of a file, whose fields it counts.
 
     Raises:
         CheckpointError: the bytes are no such message, or hold more than any model does.
     """
-    walk = _Walk(reader)
-    walk.model(start, end)
-    return walk.found
+    model = _ModelDefReader(reader)
+    model.read(start, end)
+    return model.found
 
 
 def printable(text: str) -> str:
@@ -82,12 +82,12 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-class _Walk:
+class _ModelDefReader:
     def __init__(self, reader: ProtobufReader) -> None:
         self._reader = reader
         self.found = ModelDef()
 
-    def model(self, start: int, end: int) -> None:
+    def read(self, start: int, end: int) -> None:
         in_root = True
         for item in self._messages(start, end):
             if item.number == 7:

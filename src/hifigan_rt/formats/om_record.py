@@ -33,17 +33,17 @@ class OmRecord:
     input_name: str
     soc_version: str
     precision_mode: str
-    """As given to atc; empty if atc's default was left."""
+    """The value given to atc; empty if atc's default was left."""
     command: str
-    """Of atc, as it was run in the folder of the ONNX file."""
+    """Command line of atc, as it was run in the folder of the ONNX file."""
     caveat: str
     """What the .om says against itself; mostly empty."""
     om_sha256: str
     onnx_sha256: str
     onnx_snr_db: float | None
-    """Of the ONNX file against the float64 reference; on the chip it is unknown until a benchmark ran there."""
+    """SNR of the ONNX file against the float64 reference; on the chip it is unknown until a benchmark ran there."""
     versions: Mapping[str, str]
-    """Of the programs that took part, by name: hifigan-rt, onnx, atc."""
+    """Versions of the programs that took part, by name: hifigan-rt, onnx, atc."""
     created: str
     """UTC, ISO 8601."""
 

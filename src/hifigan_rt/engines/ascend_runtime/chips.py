@@ -31,14 +31,14 @@ class Chip:
     """One chip, as the runtime numbers it."""
 
     npu_id: int
-    """Of the board or module, as npu-smi takes it with -i."""
+    """Number of the board or module, as npu-smi takes it with -i."""
     chip_id: int
     logic_id: int
     """The device id of the runtime (aclruntime, ais_bench)."""
     name: str
-    """As npu-smi shows it, with "Ascend" before it."""
+    """Name that npu-smi shows, with "Ascend" before it."""
     soc_version: str
-    """For atc's --soc_version; empty if npu-smi does not tell it whole."""
+    """Value for atc's --soc_version; empty if npu-smi does not tell it whole."""
     health: str = "unknown"
     """OK, Warning, Alarm, Critical or UNKNOWN; "unknown" if the table was not readable."""
 

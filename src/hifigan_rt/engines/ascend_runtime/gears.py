@@ -115,7 +115,7 @@ def _choose_lengths(frames: int, gears: Sequence[int], overlap: int) -> list[int
 
 
 def _largest_sum(values: Sequence[int], count: int, limit: int) -> list[int]:
-    """At most `count` of `values`, each any number of times, with the largest sum up to `limit`."""
+    """Choose at most `count` of `values`, each any number of times, with the largest sum up to `limit`."""
     mask = (1 << (limit + 1)) - 1
     # Bit s of reachable[n] is set if n or fewer values can sum to s.
     reachable = [1]

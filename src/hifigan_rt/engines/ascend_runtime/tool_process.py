@@ -16,7 +16,7 @@ from pathlib import Path
 from hifigan_rt.errors import ToolFailed
 
 MAX_OUTPUT_BYTES = 16 << 20
-"""Of a program's output the end is kept, where its errors stand; atc with --log=debug prints without end."""
+"""Size of the end of a program's output that is kept; atc with --log=debug prints without end."""
 
 _MAX_LINE_BYTES = 1 << 16
 _POLL_SECONDS = 0.2

@@ -61,7 +61,7 @@ class AtcJob:
     onnx_name: str
     """File name in the folder where atc runs."""
     stem: str
-    """Of the result, without ".om"."""
+    """Name of the result without ".om"."""
     input_name: str
     batch: int
     num_mels: int
@@ -77,7 +77,7 @@ class AtcJob:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of the mel; -1 for frames that a gear decides."""
+        """Shape of the mel; -1 for frames that a gear decides."""
         frames = self.mel_lengths[0] if len(self.mel_lengths) == 1 else -1
         return (self.batch, self.num_mels, *([1] if self.rank == 4 else []), frames)
 

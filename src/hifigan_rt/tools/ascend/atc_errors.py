@@ -97,7 +97,7 @@ class AtcError:
 
     code: str
     message: str
-    """Without time and process; empty if nothing follows the code."""
+    """Text without time and process; empty if nothing follows the code."""
     solution: str
     """What atc itself advises; often empty."""
 

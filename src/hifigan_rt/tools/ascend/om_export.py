@@ -49,7 +49,7 @@ class OmPlan:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """For a shell in the folder of the ONNX file, quoted."""
+        """Commands for a shell in the folder of the ONNX file, quoted."""
         return tuple(command_text(build_arguments(job)) for job in self.jobs)
 
 

@@ -48,7 +48,7 @@ class OmSettings:
     atc_options: Mapping[str, str] = field(default_factory=dict)
     """More options of atc, by name."""
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    """For each .om file."""
+    """Limit for each .om file."""
 
 
 def checked(settings: OmSettings) -> tuple[OmSettings, tuple[str, ...]]:

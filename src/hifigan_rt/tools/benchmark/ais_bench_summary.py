@@ -51,9 +51,9 @@ class _Summary:
     """What both forms tell."""
 
     times: Mapping[str, float]
-    """In ms, by ais_bench's names."""
+    """Times in ms, by ais_bench's names."""
     singles: tuple[float, ...]
-    """In seconds."""
+    """Times of the single calls in seconds."""
     calls: int
     overlapping: bool
     throughput: float | None

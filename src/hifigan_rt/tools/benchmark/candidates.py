@@ -13,13 +13,13 @@ from hifigan_rt.model.kinds import ModelKind
 
 ALL = "all"
 _NEVER_IN_ALL = "reference"
-"""The truth itself takes minutes."""
+"""Name of the float64 reference, which takes minutes."""
 _OWN_KEYS = ("precision", "device")
 """What may stand among an engine's settings here, for one candidate alone."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateOptions:
     """One row of every case."""
 
     name: str
@@ -29,13 +29,13 @@ class Candidate:
     device: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     named: bool = True
-    """By the user; what "all" adds may fail without the run failing."""
+    """The user named it; what "all" adds may fail without the run failing."""
     unavailable: str | None = None
     """Why it cannot even be tried."""
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _EngineRequest:
     """One entry of --engines."""
 
     text: str
@@ -51,7 +51,7 @@ def plan_candidates(
     *,
     device: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> list[Candidate]:
+) -> list[CandidateOptions]:
     """Multiply engines by precisions.
 
     Args:
@@ -67,28 +67,30 @@ def plan_candidates(
         EngineUnavailable: no engine is left.
     """
     shared = dict(settings or {})
-    wishes = [wish for text in engines for wish in _wishes(text, kind)]
-    _check_precisions([*precisions, *(wish.settings["precision"] for wish in wishes if "precision" in wish.settings)])
-    for wish in wishes:
-        check_settings(wish.engine, {key: value for key, value in wish.settings.items() if key not in _OWN_KEYS})
-    _check_shared(shared, device, wishes)
+    requests = [request for text in engines for request in _requests(text, kind)]
+    _check_precisions(
+        [*precisions, *(request.settings["precision"] for request in requests if "precision" in request.settings)]
+    )
+    for request in requests:
+        check_settings(request.engine, {key: value for key, value in request.settings.items() if key not in _OWN_KEYS})
+    _check_shared(shared, device, requests)
     candidates = []
-    for wish in wishes:
-        entry = REGISTRY[wish.engine]
-        offered = [name for name in precisions if wish.named or name in entry.precisions]
-        for precision in [wish.settings["precision"]] if "precision" in wish.settings else offered:
-            own = {key: value for key, value in wish.settings.items() if key not in _OWN_KEYS}
+    for request in requests:
+        entry = REGISTRY[request.engine]
+        offered = [name for name in precisions if request.named or name in entry.precisions]
+        for precision in [request.settings["precision"]] if "precision" in request.settings else offered:
+            own = {key: value for key, value in request.settings.items() if key not in _OWN_KEYS}
             candidates.append(
-                Candidate(
-                    wish.text
-                    if precision in ("float32", wish.settings.get("precision"))
-                    else f"{wish.text} {precision}",
-                    wish.engine,
+                CandidateOptions(
+                    request.text
+                    if precision in ("float32", request.settings.get("precision"))
+                    else f"{request.text} {precision}",
+                    request.engine,
                     precision,
-                    wish.settings.get("device") or (device if entry.devices else None),
+                    request.settings.get("device") or (device if entry.devices else None),
                     {key: value for key, value in shared.items() if key in entry.settings} | own,
-                    wish.named,
-                    _why_not(wish.engine, kind),
+                    request.named,
+                    _why_not(request.engine, kind),
                 )
             )
     if not candidates:
@@ -111,7 +113,7 @@ def check_names(engines: Sequence[str]) -> None:
                 check_engine(name)
 
 
-def _wishes(text: str, kind: ModelKind) -> list[_Wish]:
+def _requests(text: str, kind: ModelKind) -> list[_EngineRequest]:
     name, *pairs = text.split(":")
     settings = {}
     for pair in pairs:
@@ -120,7 +122,7 @@ def _wishes(text: str, kind: ModelKind) -> list[_Wish]:
             raise EngineError(f"engine {text!r}: {pair!r} is not KEY=VALUE, as in torch:mode=compiled")
         settings[key] = value
     if name != ALL:
-        return [_Wish(text, _checked_name(name, kind), settings, named=True)]
+        return [_EngineRequest(text, _checked_name(name, kind), settings, named=True)]
     if settings:
         raise EngineError(
             f"engine {text!r}: settings belong to one engine; --engine-option gives them to all that know them"
@@ -128,7 +130,7 @@ def _wishes(text: str, kind: ModelKind) -> list[_Wish]:
     able = [name for name, entry in REGISTRY.items() if kind in entry.runs and why_unavailable(name) is None]
     # The engine that "auto" takes first: it is the one that ratios are taken of.
     able.sort(key=lambda name: AUTO_ORDER.index(name) if name in AUTO_ORDER else len(AUTO_ORDER))
-    return [_Wish(name, name, {}, named=False) for name in able if name != _NEVER_IN_ALL]
+    return [_EngineRequest(name, name, {}, named=False) for name in able if name != _NEVER_IN_ALL]
 
 
 def _checked_name(name: str, kind: ModelKind) -> str:
@@ -156,9 +158,9 @@ def _check_precisions(precisions: Sequence[str]) -> None:
             raise EngineError(f"precision {name!r} is not known: choose {', '.join(known)}{did_you_mean(name, known)}")
 
 
-def _check_shared(shared: Mapping[str, str], device: str | None, wishes: Sequence[_Wish]) -> None:
+def _check_shared(shared: Mapping[str, str], device: str | None, requests: Sequence[_EngineRequest]) -> None:
     """What is meant for all must be known to one at least."""
-    engines = list(dict.fromkeys(wish.engine for wish in wishes))
+    engines = list(dict.fromkeys(request.engine for request in requests))
     for key, value in shared.items():
         knowing = [name for name in engines if key in REGISTRY[name].settings]
         if not knowing:
@@ -169,7 +171,7 @@ def _check_shared(shared: Mapping[str, str], device: str | None, wishes: Sequenc
         raise EngineError(f"--device {device}: {', '.join(engines)} run on the CPU only and take no device")
 
 
-def _numbered(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _numbered(candidates: Sequence[CandidateOptions]) -> list[CandidateOptions]:
     """Tell candidates of one name apart."""
     seen: Counter[str] = Counter()
     numbered = []
@@ -178,7 +180,7 @@ def _numbered(candidates: Sequence[Candidate]) -> list[Candidate]:
         count = seen[candidate.name]
         name = candidate.name if count == 1 else f"{candidate.name}#{count}"
         numbered.append(
-            Candidate(
+            CandidateOptions(
                 name, candidate.engine, candidate.precision, candidate.device, candidate.settings, candidate.named,
                 candidate.unavailable,
             )

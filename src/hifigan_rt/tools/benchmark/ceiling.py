@@ -9,10 +9,10 @@ from hifigan_rt.engines.native import choose_isa
 from hifigan_rt.tools.benchmark.results import Ceiling
 
 _SECONDS = 0.1
-"""Of a round: long beside the clock's step, short beside a burst of somebody else's work."""
+"""Length of a round: long beside the clock's step, short beside a burst of somebody else's work."""
 _ROUNDS = 9
 _MEMORY_BYTES = 256 << 20
-"""Of each buffer: beyond the last cache of today's processors, and there on any machine that runs a vocoder."""
+"""Size of each buffer: beyond the last cache of today's processors, and there on any machine that runs a vocoder."""
 
 
 def measure_ceilings(threads: int, rounds: int = _ROUNDS, seconds: float = _SECONDS) -> tuple[Ceiling, ...]:

@@ -32,7 +32,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ResultComparison:
     """What two results have in common."""
 
     changes: tuple[Change, ...]
@@ -42,13 +42,13 @@ class Comparison:
     only_later: tuple[str, ...]
 
 
-def compare(earlier: BenchmarkResult, later: BenchmarkResult) -> Comparison:
+def compare(earlier: BenchmarkResult, later: BenchmarkResult) -> ResultComparison:
     """Pair the candidates of two results by batch, mel_len, threads and name.
 
     The two were not measured in one run: an interval covers the spread within each, not what the machine did between.
     """
     before, after = dict(_measured(earlier)), dict(_measured(later))
-    return Comparison(
+    return ResultComparison(
         tuple(_change(key, before[key], after[key]) for key in after if key in before),
         tuple(_differences(earlier, later)),
         tuple(_name(key) for key in before if key not in after),
@@ -61,7 +61,7 @@ def _measured(result: BenchmarkResult) -> Iterator[tuple[Key, tuple[float, Measu
         for entry in case.measurements:
             figures = case.figures(entry)
             if figures is not None:
-                yield (case.batch, case.mel_len, case.threads, entry.candidate), (figures.fps, entry)
+                yield (case.batch, case.mel_len, case.threads, entry.candidate), (figures.clips_per_second, entry)
 
 
 def _name(key: Key) -> str:

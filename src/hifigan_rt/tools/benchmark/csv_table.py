@@ -42,7 +42,7 @@ def _row(result: BenchmarkResult, case: Case, entry: Measurement) -> dict[str, A
         "failed": entry.failed,
         "accuracy": result.accuracy,
         "snr_db": entry.snr_db,
-        "fps_clips_per_s": figures and figures.fps,
+        "fps_clips_per_s": figures and figures.clips_per_second,
         "mean_ms": latency and latency.mean,
         "median_ms": latency and latency.median,
         "p90_ms": latency and latency.p90,

@@ -19,7 +19,7 @@ class Achieved:
     tflops: float
     """Two operations per multiply-add of direct convolution."""
     peak_tflops: float | None
-    """Of one chip in the arithmetic that it executed; None for a device not in the list."""
+    """Peak of one chip in the arithmetic that it executed; None for a device not in the list."""
 
     @property
     def share(self) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import Any
 
-from hifigan_rt.tools.benchmark.compare import Comparison, compare
+from hifigan_rt.tools.benchmark.compare import ResultComparison, compare
 from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
 from hifigan_rt.tools.benchmark.results import (
     BenchmarkResult,
@@ -79,7 +79,7 @@ def _guide_table(result: BenchmarkResult) -> str:
             data_set = result.data_set if entry.source == "measured" else UNKNOWN
             rows.append(
                 [_device(entry), name, str(case.batch), str(case.mel_len), data_set, _accuracy(result, entry),
-                 number(figures.fps, 2)]
+                 number(figures.clips_per_second, 2)]
             )  # fmt: skip
     header = ["device", "candidate", "batch size", "mel_len", "data set", "accuracy", "fps"]
     if len({row[1] for row in rows}) == 1 and not result.caveat:
@@ -158,7 +158,8 @@ def _peaks(result: BenchmarkResult) -> list[str]:
             if reached is not None:
                 verdict = reached.verdict
                 rows.append(
-                    [label(entry), _device(entry), str(case.batch), str(case.mel_len), number(figures.fps, 2),
+                    [label(entry), _device(entry), str(case.batch), str(case.mel_len),
+                     number(figures.clips_per_second, 2),
                      number(reached.tflops, 1), number(reached.peak_tflops, 0), share(reached.share),
                      f"**{verdict}**" if verdict == NOT_BELIEVABLE else verdict]
                 )  # fmt: skip
@@ -177,7 +178,7 @@ def _unbelievable(result: BenchmarkResult) -> Iterator[str]:
                 )
 
 
-def _comparison(comparison: Comparison, earlier: BenchmarkResult) -> str:
+def _comparison(comparison: ResultComparison, earlier: BenchmarkResult) -> str:
     rows = [
         [label(change.later), str(change.batch), str(change.mel_len),
          UNKNOWN if change.threads is None else str(change.threads), number(change.mean_ratio, 2),

@@ -16,7 +16,7 @@ _LOGARITHMIC_ABOVE = 8.0
 """Largest over smallest value from which an axis is logarithmic: the smaller ones could not be told apart."""
 
 _BESIDE, _TICK_APART = 0.03, 0.12
-"""Of the width of a panel: room before the first and after the last length; room that the number of one needs."""
+"""Parts of the width of a panel: room before the first and after the last length; room that the number of one needs."""
 
 
 def length_axis(axes: Axes, lengths: list[int]) -> None:

@@ -139,7 +139,7 @@ def _speed_by_mel_len(result: BenchmarkResult) -> Figure:
 
 
 def _speeds(cases: Iterable[Case]) -> list[float]:
-    """Of all panels, which share their axis."""
+    """Speeds of all panels, which share their axis."""
     return [_speed(case, entry) for case in cases for entry in _measured(case)]
 
 

@@ -33,7 +33,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Latency:
-    """Of one call on a whole batch, in ms; NaN where a foreign summary does not tell."""
+    """Times of one call on a whole batch, in ms; NaN where a foreign summary does not tell."""
 
     mean: float
     median: float
@@ -56,10 +56,10 @@ class Measurement:
     failed: str | None = None
     """Why there are no figures, the way out included; None if there are."""
     runtime: str = ""
-    """For example "openvino 2026.4.1"."""
+    """Name and version, for example "openvino 2026.4.1"."""
     device: str = ""
     precision: str = ""
-    """As executed, read back from the runtime."""
+    """The precision that is executed, read back from the runtime."""
     executed_threads: int | None = None
     caveat: str = ""
     """What the device says against its figures; mostly empty. Every table, picture and file shows it beside them."""
@@ -72,15 +72,15 @@ class Measurement:
     snr_db: float | None = None
     """Against the float64 reference; None if it was not computed."""
     seconds: tuple[float, ...] = ()
-    """Of every measured call, warm-up excluded, in the order of the rounds."""
+    """Time of every measured call, warm-up excluded, in the order of the rounds."""
     latency_summary: Latency | None = None
-    """For figures whose single calls are not known, as in a summary of ais_bench; None where `seconds` is there."""
+    """Figures whose single calls are not known, as in a summary of ais_bench; None where `seconds` is there."""
     ratio: Ratio | None = None
-    """To the baseline of the case; None for a failed candidate and for foreign figures."""
+    """Ratio to the baseline of the case; None for a failed candidate and for foreign figures."""
 
     @property
     def latency(self) -> Latency | None:
-        """From the single calls where they are known."""
+        """Computed from the single calls where they are known."""
         if not self.seconds:
             return self.latency_summary
         ms = 1000 * np.asarray(self.seconds)
@@ -94,7 +94,7 @@ class Measurement:
 class Figures:
     """What a row of the table shows beside the latency."""
 
-    fps: float
+    clips_per_second: float
     """Clips of mel_len frames per second, as ais_bench defines throughput: 1000 * batch / mean ms."""
     x_real_time: float
     """Audio seconds per second."""
@@ -113,9 +113,9 @@ class Case:
     mel_len: int
     threads: int | None
     audio_seconds: float
-    """Of the whole batch."""
+    """Length of the whole batch."""
     macs: int | None
-    """Of the whole batch, counted as direct convolution."""
+    """Multiply-adds of the whole batch, counted as direct convolution."""
     baseline: str
     others: tuple[float | None, ...] = ()
     """Share of the processors that others used, per round; None where the system does not tell."""
@@ -173,7 +173,7 @@ class BenchmarkResult:
     machine: Mapping[str, Any]
     ceilings: tuple[Ceiling, ...] = ()
     accuracy: str | None = None
-    """From an evaluation report, for the column of that name; None leaves the SNR there."""
+    """Text from an evaluation report for the column of that name; None leaves the SNR there."""
     cases: tuple[Case, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

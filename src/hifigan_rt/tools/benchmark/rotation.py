@@ -14,10 +14,10 @@ QUIET_BELOW = 0.06
 """A round is quiet when others used less than this share of all processors."""
 
 LEAST_QUIET_ROUNDS = 3
-"""With fewer, all rounds are used, and the table says so."""
+"""Least number of quiet rounds; with fewer, all rounds are used, and the table says so."""
 
 SETTLE_SECONDS = 0.02
-"""Between two candidates: the threads of the last one may still spin for work."""
+"""Pause between two candidates: the threads of the last one may still spin for work."""
 
 
 class CandidateFailed(Exception):

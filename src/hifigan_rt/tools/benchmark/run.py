@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
 from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS, CandidateProcess
-from hifigan_rt.tools.benchmark.candidates import Candidate
+from hifigan_rt.tools.benchmark.candidates import CandidateOptions
 from hifigan_rt.tools.benchmark.ceiling import measure_ceilings
 from hifigan_rt.tools.benchmark.engine_worker import MODULE, EngineJob
 from hifigan_rt.tools.benchmark.intervals import LEAST_ROUNDS, between_processes, paired_ratio
@@ -23,7 +24,6 @@ from hifigan_rt.tools.benchmark.machine_record import machine_record
 from hifigan_rt.tools.benchmark.mels import MelData, crops
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed, Rounds, chosen_rounds, rotate
-from hifigan_rt.tools.benchmark.subject import Subject
 
 LEAST_ROUNDS_OF_A_CASE = 3
 """Are run however long they take."""
@@ -34,20 +34,20 @@ class Cell:
     """What a case is asked for."""
 
     batch: int
-    mel_len: int
+    frames: int
     threads: int
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"batch {self.batch}, mel_len {self.mel_len}, {threads}"
+        return f"batch {self.batch}, mel_len {self.frames}, {threads}"
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """Everything that a benchmark is to measure, and how."""
 
-    subject: Subject
-    candidates: Sequence[Candidate]
+    model: BenchmarkModel
+    candidates: Sequence[CandidateOptions]
     cells: Sequence[Cell]
     data: MelData
     command: str
@@ -55,7 +55,7 @@ class Plan:
     """Rounds that count."""
     warmup: int = 1
     max_seconds: float = 120.0
-    """For the rounds of one case."""
+    """Limit for the rounds of one case."""
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     accuracy: str | None = None
     ceilings: bool = True
@@ -72,7 +72,7 @@ class Watcher:
         """One candidate is loaded and has run once, or could not be loaded."""
 
     def round_done(self, count: int, rounds: Rounds) -> None:
-        """So many rounds count now."""
+        """A round is over; `count` of them count so far."""
 
     def case_done(self, case: Case) -> None:
         """A case is finished."""
@@ -82,7 +82,7 @@ class Watcher:
 class Benchmark:
     """A running benchmark; `result` is what is known so far, also after an interruption."""
 
-    plan: Plan
+    plan: BenchmarkPlan
     cases: list[Case] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -114,13 +114,13 @@ class Benchmark:
 
     def result(self) -> BenchmarkResult:
         """Everything measured so far."""
-        subject, plan = self.plan.subject, self.plan
+        model, plan = self.plan.model, self.plan
         notes = [*plan.notes, *self.notes]
-        if subject.truth is not None and any(subject.truth.is_partial(cell.mel_len) for cell in plan.cells):
-            notes.append(subject.truth.describe())
+        if model.reference is not None and any(model.reference.is_partial(cell.frames) for cell in plan.cells):
+            notes.append(model.reference.describe())
         return BenchmarkResult(
-            date=self.date, command=plan.command, model=subject.name, weights=subject.weights,
-            data_set=plan.data.name, sample_rate=subject.sample_rate, hop_length=subject.hop_length,
+            date=self.date, command=plan.command, model=model.name, weights=model.weights,
+            data_set=plan.data.name, sample_rate=model.sample_rate, hop_length=model.hop_length,
             machine=machine_record(), ceilings=tuple(self.ceilings), accuracy=plan.accuracy,
             cases=tuple(self.cases), notes=tuple(dict.fromkeys(notes)),
         )  # fmt: skip
@@ -129,7 +129,7 @@ class Benchmark:
 class _CaseRun:
     """The workers of one case and what they told."""
 
-    def __init__(self, plan: Plan, cell: Cell, watcher: Watcher) -> None:
+    def __init__(self, plan: BenchmarkPlan, cell: Cell, watcher: Watcher) -> None:
         self._plan, self._cell, self._watcher = plan, cell, watcher
         self._workers: dict[str, CandidateProcess] = {}
         self._rows = {
@@ -147,8 +147,8 @@ class _CaseRun:
     def measure(self) -> None:
         """Load, rotate, and ask for memory and accuracy."""
         plan, cell = self._plan, self._cell
-        mel = crops(plan.data.mel, cell.batch, cell.mel_len)
-        truth = None if plan.subject.truth is None else plan.subject.truth.compute(mel)
+        mel = crops(plan.data.mel, cell.batch, cell.frames)
+        expected = None if plan.model.reference is None else plan.model.reference.compute(mel)
         self.started = True
         self._watcher.case_started(cell, list(self._rows))
         with tempfile.TemporaryDirectory(prefix="hifigan-bench-") as folder:
@@ -162,12 +162,12 @@ class _CaseRun:
                 after_round=lambda count: self._watcher.round_done(count, self.rounds),
             )  # fmt: skip
             for name in self.rounds.seconds:
-                self._ask(name, truth)
+                self._ask(name, expected)
 
-    def _load(self, candidate: Candidate, mel_path: Path, log: Path) -> None:
-        subject, name = self._plan.subject, candidate.name
+    def _load(self, candidate: CandidateOptions, mel_path: Path, log: Path) -> None:
+        model, name = self._plan.model, candidate.name
         job = EngineJob(
-            candidate.engine, subject.argument, subject.config, candidate.precision, self._cell.threads,
+            candidate.engine, model.argument, model.config, candidate.precision, self._cell.threads,
             str(mel_path), candidate.device, dict(candidate.settings),
         )  # fmt: skip
         reason = candidate.unavailable
@@ -185,20 +185,16 @@ class _CaseRun:
             self._fail(name, reason)
         self._watcher.loaded(name, reason)
 
-    def _ask(self, name: str, truth: Any) -> None:
+    def _ask(self, name: str, expected: Any) -> None:
         """What is known only when all rounds are over."""
-        worker = self._workers[name]
+        worker, reference = self._workers[name], self._plan.model.reference
         try:
             memory = worker.peak_memory_mib()
-            snr = None if truth is None or self._plan.subject.truth is None else self._snr(worker, truth)
+            snr = None if reference is None else reference.snr_db(expected, worker.output())
         except CandidateFailed as error:
             self._fail(name, str(error))
         else:
             self._rows[name] = replace(self._rows[name], peak_memory_mib=memory, snr_db=snr)
-
-    def _snr(self, worker: CandidateProcess, truth: Any) -> float | None:
-        assert self._plan.subject.truth is not None  # noqa: S101 - asked for by the caller
-        return self._plan.subject.truth.snr_db(truth, worker.output())
 
     def _fail(self, name: str, reason: str) -> None:
         self._rows[name] = replace(self._rows[name], failed=reason)
@@ -210,7 +206,7 @@ class _CaseRun:
 
     def case(self) -> Case:
         """What was measured, with the ratios; after an interruption, of the rounds that all finished."""
-        subject, cell = self._plan.subject, self._cell
+        model, cell = self._plan.model, self._cell
         for name, reason in self.rounds.failures.items():
             self._fail(name, reason)
         whole = self.rounds.count
@@ -231,9 +227,9 @@ class _CaseRun:
             for name, row in self._rows.items()
         ]
         return Case(
-            cell.batch, cell.mel_len, cell.threads,
-            audio_seconds=cell.batch * cell.mel_len * subject.hop_length / subject.sample_rate,
-            macs=None if subject.macs_per_frame is None else subject.macs_per_frame * cell.batch * cell.mel_len,
+            cell.batch, cell.frames, cell.threads,
+            audio_seconds=cell.batch * cell.frames * model.hop_length / model.sample_rate,
+            macs=None if model.macs_per_frame is None else model.macs_per_frame * cell.batch * cell.frames,
             baseline=baseline, others=others, measurements=tuple(rows),
         )  # fmt: skip
 

@@ -15,14 +15,14 @@ from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures
+    from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
     from hifigan_rt.tools.benchmark.results import BenchmarkResult
-    from hifigan_rt.tools.benchmark.run import Benchmark, Cell, Plan
-    from hifigan_rt.tools.benchmark.subject import Subject
+    from hifigan_rt.tools.benchmark.run import Benchmark, BenchmarkPlan, Cell
 
 MEL_LENS = (250, 500, 750, 1000)
 """The lengths of the original guide's table."""
 _MOST = 1 << 20
-"""Of any number in a list; a typing error beyond it would only fill the memory."""
+"""Largest number in a list; a typing error beyond it would only fill the memory."""
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -146,50 +146,52 @@ def _status(benchmark: Benchmark) -> int:
     return 0 if succeeded and not any(row.failed is not None and row.candidate in named for row in rows) else 1
 
 
-def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Plan:
+def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> BenchmarkPlan:
+    from hifigan_rt.tools.benchmark.benchmark_model import read_benchmark_model
     from hifigan_rt.tools.benchmark.candidates import check_names, plan_candidates
     from hifigan_rt.tools.benchmark.mels import input_data, sample_data
-    from hifigan_rt.tools.benchmark.run import Plan
-    from hifigan_rt.tools.benchmark.subject import read_subject
+    from hifigan_rt.tools.benchmark.run import BenchmarkPlan
 
     check_names(values["engines"])
-    subject = read_subject(values["model"], values["config"], reference=values["reference"], with_truth=values["snr"])
-    candidates = plan_candidates(
-        values["engines"], values["precisions"], subject.kind, device=values["device"], settings=values["settings"]
+    model = read_benchmark_model(
+        values["model"], values["config"], reference=values["reference"], with_snr=values["snr"]
     )
-    cells = _cells(values, subject)
-    longest = max(cell.mel_len for cell in cells)
+    candidates = plan_candidates(
+        values["engines"], values["precisions"], model.kind, device=values["device"], settings=values["settings"]
+    )
+    cells = _cells(values, model)
+    longest = max(cell.frames for cell in cells)
     frames = longest * max(cell.batch for cell in cells)
     data = (
-        input_data(values["inputs"], subject.mel, subject.num_mels, frames)
+        input_data(values["inputs"], model.mel, model.num_mels, frames)
         if values["inputs"]
-        else sample_data(subject.num_mels, frames)
+        else sample_data(model.num_mels, frames)
     )
-    notes = list(subject.notes)
+    notes = list(model.notes)
     if data.mel.shape[1] < longest:
         notes.append(f"the data have {data.mel.shape[1]} frames: they are repeated for mel_len {longest}")
-    return Plan(
-        subject, candidates, cells, data, command, loop=values["loop"], warmup=values["warmup"],
+    return BenchmarkPlan(
+        model, candidates, cells, data, command, loop=values["loop"], warmup=values["warmup"],
         max_seconds=values["max_seconds"], timeout_seconds=values["timeout"], accuracy=accuracy,
         ceilings=values["ceilings"], notes=tuple(notes),
     )  # fmt: skip
 
 
-def _cells(values: dict[str, Any], subject: Subject) -> list[Cell]:
+def _cells(values: dict[str, Any], model: BenchmarkModel) -> list[Cell]:
     from hifigan_rt.system.machine import usable_cores
     from hifigan_rt.tools.benchmark.run import Cell, cells
 
     threads = values["threads"] or (usable_cores(),)
-    if not subject.sizes:
+    if not model.sizes:
         return cells(values["batches"] or (1,), values["mel_lens"] or MEL_LENS, threads)
-    batches = values["batches"] or sorted({batch for batch, _ in subject.sizes})
-    mel_lens = values["mel_lens"] or sorted({frames for _, frames in subject.sizes})
+    batches = values["batches"] or sorted({batch for batch, _ in model.sizes})
+    mel_lens = values["mel_lens"] or sorted({frames for _, frames in model.sizes})
     asked = [Cell(batch, frames, count) for count in threads for batch in batches for frames in mel_lens]
-    refused = [cell for cell in asked if (cell.batch, cell.mel_len) not in subject.sizes]
+    refused = [cell for cell in asked if (cell.batch, cell.frames) not in model.sizes]
     if refused and (values["batches"] or values["mel_lens"]):
-        has = ", ".join(f"{batch}x{frames}" for batch, frames in subject.sizes)
+        has = ", ".join(f"{batch}x{frames}" for batch, frames in model.sizes)
         raise click.UsageError(
-            f"{subject.name} was compiled for batch x mel_len of {has}: {refused[0].batch}x{refused[0].mel_len} would "
+            f"{model.name} was compiled for batch x mel_len of {has}: {refused[0].batch}x{refused[0].frames} would "
             "be measured with padding"
         )
     return [cell for cell in asked if cell not in refused]

@@ -13,13 +13,13 @@ import click
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.results import Case
 from hifigan_rt.tools.benchmark.rotation import Rounds
-from hifigan_rt.tools.benchmark.run import Cell, Plan, Watcher
+from hifigan_rt.tools.benchmark.run import BenchmarkPlan, Cell, Watcher
 
 _SECONDS_BETWEEN = 0.2
 """Drawing takes time of the processor that is being measured; it happens between two rounds."""
 
 
-def watcher_for(plan: Plan) -> Watcher:
+def watcher_for(plan: BenchmarkPlan) -> Watcher:
     """A table on a terminal, lines elsewhere."""
     return LiveTable(plan) if sys.stderr.isatty() else CaseLines(plan)
 
@@ -27,7 +27,7 @@ def watcher_for(plan: Plan) -> Watcher:
 class CaseLines(Watcher):
     """One line for each case that is finished."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BenchmarkPlan) -> None:
         self._plan = plan
         self._done = 0
 
@@ -47,7 +47,7 @@ class CaseLines(Watcher):
 class LiveTable(Watcher):
     """The running case, redrawn in place."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BenchmarkPlan) -> None:
         self._plan = plan
         self._number = 0
         self._states: dict[str, str] = {}
@@ -113,6 +113,6 @@ class LiveTable(Watcher):
 
     def _figures(self, times: Sequence[float], ratio: str) -> str:
         median = statistics.median(times)
-        subject = self._plan.subject
-        audio_seconds = self._cell.batch * self._cell.mel_len * subject.hop_length / subject.sample_rate
+        model = self._plan.model
+        audio_seconds = self._cell.batch * self._cell.frames * model.hop_length / model.sample_rate
         return f"{1000 * median:>10.2f}  {audio_seconds / median:>11.2f}  {ratio}"

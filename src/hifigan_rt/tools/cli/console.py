@@ -60,7 +60,7 @@ class Console:
             raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
     def result(self, values: Mapping[str, Any] | list[Any]) -> None:
-        """For machines: JSON on standard output."""
+        """Write JSON on standard output, for machines."""
         self.line(json.dumps(values, indent=2, ensure_ascii=True))
 
     def vocoder(self, vocoder: Vocoder) -> None:

@@ -33,7 +33,7 @@ class Piece:
     last: int
 
 
-class Truth:
+class ReferenceAudio:
     """The reference for many cases; pieces that cases share are computed once."""
 
     def __init__(self, generator: Generator) -> None:
@@ -74,13 +74,15 @@ class Truth:
             self._known[key] = generate(self._generator, crop)[start:end]
         return self._known[key]
 
-    def snr_db(self, truth: list[tuple[Piece, np.ndarray]], audio: np.ndarray) -> float | None:
+    def snr_db(self, expected: list[tuple[Piece, np.ndarray]], audio: np.ndarray) -> float | None:
         """Compare the output `[B, N]` with what `compute` gave; None if it has another shape, or equals it exactly."""
-        starts = [(piece.item, piece.start * self._generator.graph.hop_length) for piece, _ in truth]
-        found = [audio[item, start : start + len(part)] for (item, start), (_, part) in zip(starts, truth, strict=True)]
-        if [part.shape for part in found] != [part.shape for _, part in truth]:
+        starts = [(piece.item, piece.start * self._generator.graph.hop_length) for piece, _ in expected]
+        found = [
+            audio[item, start : start + len(part)] for (item, start), (_, part) in zip(starts, expected, strict=True)
+        ]
+        if [part.shape for part in found] != [part.shape for _, part in expected]:
             return None
-        ratio = snr_db(np.concatenate([part for _, part in truth]), np.concatenate(found))
+        ratio = snr_db(np.concatenate([part for _, part in expected]), np.concatenate(found))
         return ratio if math.isfinite(ratio) else None
 
     def describe(self) -> str:

@@ -11,18 +11,18 @@ from hifigan_rt.formats.om_file import read_om
 from hifigan_rt.model.kinds import Model, ModelKind, OmFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS
 from hifigan_rt.model.resolve import resolve_model
-from hifigan_rt.tools.benchmark.truth import Truth
+from hifigan_rt.tools.benchmark.reference_audio import ReferenceAudio
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model with what the figures need of it."""
+class BenchmarkModel:
+    """A model that is measured, with what the figures need of it."""
 
     argument: str
     """What the user named, for the workers."""
     config: str | None
     name: str
-    """For the result: nothing of it tells where the file lies."""
+    """The name that a result shows; it does not tell where the file lies."""
     weights: str
     kind: ModelKind
     num_mels: int
@@ -30,20 +30,22 @@ class Subject:
     sample_rate: int
     hop_length: int
     macs_per_frame: int | None
-    truth: Truth | None
+    reference: ReferenceAudio | None
     """None where the weights are not known, or nobody wants the SNR."""
     sizes: tuple[tuple[int, int], ...] = ()
     """Batch and mel_len of each gear, of a model that runs no others; empty if it runs any."""
     notes: tuple[str, ...] = ()
 
 
-def read_subject(name: str, config: str | None, *, reference: str | None = None, with_truth: bool = True) -> Subject:
+def read_benchmark_model(
+    name: str, config: str | None, *, reference: str | None = None, with_snr: bool = True
+) -> BenchmarkModel:
     """Read a model.
 
     Args:
         name, config: see `hifigan_rt.model.resolve.resolve_model`.
         reference: the checkpoint that a converted file was made from, for the SNR.
-        with_truth: prepare the float64 reference.
+        with_snr: prepare the float64 reference.
 
     Raises:
         ModelNotFound, CheckpointError: see `hifigan_rt.model.resolve.resolve_model`.
@@ -62,12 +64,12 @@ def read_subject(name: str, config: str | None, *, reference: str | None = None,
     hop_length = mel.hop_length if graph is None else graph.hop_length
     _check_same(model, source)
     notes = list(model.notes)
-    if not isinstance(source, Weights) and with_truth:
+    if not isinstance(source, Weights) and with_snr:
         notes.append(
             f"no SNR: the model is one of {model.plural}, which do not hold weights for the reference; "
             "--reference names the checkpoint that it was made from"
         )
-    return Subject(
+    return BenchmarkModel(
         argument=name,
         config=config,
         name=name if name in KNOWN_MODELS else Path(name).name,
@@ -78,7 +80,7 @@ def read_subject(name: str, config: str | None, *, reference: str | None = None,
         sample_rate=mel.sample_rate,
         hop_length=hop_length,
         macs_per_frame=None if graph is None else graph.macs_per_frame,
-        truth=Truth(source.generator) if with_truth and isinstance(source, Weights) else None,
+        reference=ReferenceAudio(source.generator) if with_snr and isinstance(source, Weights) else None,
         sizes=_sizes(model.path, num_mels) if isinstance(model, OmFile) else (),
         notes=tuple(notes),
     )

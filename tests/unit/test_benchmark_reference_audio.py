@@ -7,8 +7,8 @@ from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import bind, build_graph
-from hifigan_rt.tools.benchmark import truth as module
-from hifigan_rt.tools.benchmark.truth import Truth
+from hifigan_rt.tools.benchmark import reference_audio as module
+from hifigan_rt.tools.benchmark.reference_audio import ReferenceAudio
 
 ODD = GeneratorConfig(8, (3, 2), (8, 5), "1", (3,), ((1, 3, 5),), num_mels=10)
 """Its output has samples beyond T * hop."""
@@ -38,8 +38,8 @@ def batch(frames, items=3):
 def test_pieces_are_exactly_what_the_whole_clips_hold(generator, frames):
     mel = batch(frames)
     whole = np.stack([generate(generator, item) for item in mel])
-    truth = Truth(generator)
-    computed = truth.compute(mel)
+    reference = ReferenceAudio(generator)
+    computed = reference.compute(mel)
     assert {piece.item for piece, _ in computed} == {0, 2}
     hop = generator.graph.hop_length
     for piece, audio in computed:
@@ -54,39 +54,39 @@ def test_pieces_are_exactly_what_the_whole_clips_hold(generator, frames):
 
 def test_the_ratio_is_that_of_the_pieces(generator):
     mel = batch(100)
-    truth = Truth(generator)
+    reference = ReferenceAudio(generator)
     whole = np.stack([generate(generator, item) for item in mel])
     noisy = whole + 1e-4 * np.random.default_rng(0).standard_normal(whole.shape)
-    ratio = truth.snr_db(truth.compute(mel), noisy.astype(np.float32))
+    ratio = reference.snr_db(reference.compute(mel), noisy.astype(np.float32))
     assert ratio == pytest.approx(snr_db(whole, noisy), abs=1.5)
 
 
 @pytest.mark.parametrize(("item", "frame"), [(0, LOUD + 8), (2, 99)])
 def test_a_fault_in_either_piece_is_seen(generator, item, frame):
     mel = batch(100)
-    truth = Truth(generator)
+    reference = ReferenceAudio(generator)
     audio = np.stack([generate(generator, item) for item in mel])
     audio[item, frame * generator.graph.hop_length] += 1.0
-    assert truth.snr_db(truth.compute(mel), audio) < 40
+    assert reference.snr_db(reference.compute(mel), audio) < 40
 
 
 def test_another_length_has_no_ratio():
-    truth = Truth(tiny_generator())
+    reference = ReferenceAudio(tiny_generator())
     mel = batch(10)
-    assert truth.snr_db(truth.compute(mel), np.zeros((3, 79), np.float32)) is None
+    assert reference.snr_db(reference.compute(mel), np.zeros((3, 79), np.float32)) is None
 
 
 def test_a_piece_that_cases_share_is_computed_once(generator, monkeypatch):
     calls = []
     monkeypatch.setattr(module, "generate", lambda *arguments: calls.append(1) or generate(*arguments))
-    truth = Truth(generator)
+    reference = ReferenceAudio(generator)
     long = batch(200)
     for frames in (100, 150, 200):
-        truth.compute(long[:, :, :frames])
+        reference.compute(long[:, :, :frames])
     assert len(calls) == 1 + 3, "one that all have, three ends"
 
 
 def test_small_networks_are_compared_whole():
-    truth = Truth(tiny_generator())
-    assert not truth.is_partial(10_000)
+    reference = ReferenceAudio(tiny_generator())
+    assert not reference.is_partial(10_000)
     assert TINY.generator.num_mels == 10
