@@ -1,15 +1,15 @@
-"""What both clients say and understand: requests, answers, failures, and the messages of a live stream."""
+"""Protocol of both clients, without any input or output: requests, responses, and the messages of a live stream."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,31 +19,23 @@ from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreach
 DEFAULT_URL = "http://127.0.0.1:8004"
 SAMPLE_BYTES = 4
 _FORMAT = "float32"
-"""What is asked for: the model's samples as they are, in little-endian order."""
+"""Format that is asked for: the model's samples as they are, in little-endian order."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RemoteAudio:
-    """A server's answer."""
+    """Audio that a server has sent."""
 
     samples: np.ndarray
     """float32 `[N]` in [-1, 1]."""
     sample_rate: int
-    """In Hz."""
+    """Sample rate in Hz."""
     model: str
     request_id: str
     warning: str | None
-    """What the server says about the mel, such as a range that looks like another convention."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One HTTP request, for whichever client sends it."""
-
-    path: str
-    query: dict[str, str]
-    body: bytes
-    headers: dict[str, str]
+    """Remark of the server about the mel, such as a range that looks like another convention."""
 
 
 def require(name: str) -> ModuleType:
@@ -61,29 +53,102 @@ def require(name: str) -> ModuleType:
         ) from error
 
 
-def checked_url(url: str) -> str:
-    """The server's address without a slash at its end.
+class ServerAddress:
+    """Address of a server, and what every connection to it needs."""
 
-    Raises:
-        ServerUnreachable: it is no http or https address.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ServerUnreachable(f"server {url!r} is no address: it looks like {DEFAULT_URL}")
-    return url.rstrip("/")
+    def __init__(self, url: str, token: str | None, timeout_seconds: float) -> None:
+        """Check the address.
+
+        Raises:
+            ServerUnreachable: it is no http or https address.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ServerUnreachable(f"server {url!r} is no address: it looks like {DEFAULT_URL}")
+        self.url = url.rstrip("/")
+        self.timeout_seconds = timeout_seconds
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    @property
+    def http_options(self) -> dict[str, Any]:
+        """Arguments of httpx2's clients."""
+        return {
+            "base_url": self.url,
+            "headers": self._headers,
+            "timeout": self.timeout_seconds,
+            "follow_redirects": False,
+        }
+
+    @property
+    def stream_options(self) -> dict[str, Any]:
+        """Arguments of `connect` of websockets."""
+        return {
+            "uri": f"ws{self.url.removeprefix('http')}/v1/stream",
+            "additional_headers": self._headers,
+            "open_timeout": self.timeout_seconds,
+            # No bound on what was received and not read: it is never more than the audio of what was pushed, and a
+            # bound would stop a caller who pushes much before reading anything.
+            "max_queue": None,
+            "max_size": None,
+            "compression": None,
+        }
 
 
-def stream_url(url: str) -> str:
-    """Where live streams are, on the same server."""
-    return f"ws{url.removeprefix('http')}/v1/stream"
+class AnyClient:
+    """Connection of either client; needs no model."""
+
+    _http_class: ClassVar[str]
+
+    def __init__(self, url: str = DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 60.0) -> None:
+        """Name the server; connections are made when they are needed.
+
+        Args:
+            url: of the server.
+            token: the bearer token, if the server asks for one.
+            timeout_seconds: for connecting, and for each piece of an answer.
+
+        Raises:
+            ServerUnreachable: the address is none, or the extra `client` is not installed.
+        """
+        self._server = ServerAddress(url, token, timeout_seconds)
+        self._http = getattr(require("httpx2"), self._http_class)(**self._server.http_options)
 
 
-def authorization(token: str | None) -> dict[str, str]:
-    """The headers of every request."""
-    return {} if token is None else {"Authorization": f"Bearer {token}"}
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One HTTP request, and how its response is read."""
+
+    method: str
+    path: str
+    read: Callable[[Mapping[str, str], bytes], T]
+    """Function that makes the result of the headers and the body of a response with status 200."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of `request` and `stream` of httpx2's clients."""
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": self.query,
+            "content": self.body,
+            "headers": self.headers,
+        }
+
+    def result(self, response: Any) -> T:
+        """Read one of httpx2's responses, whose body is here.
+
+        Raises:
+            RequestFailed: the server refused the request, or sent nonsense.
+        """
+        if response.status_code != 200:
+            raise failure_of(response.status_code, response.headers, response.content)
+        return self.read(response.headers, response.content)
 
 
-def mel_request(mel: np.ndarray, model: str | None, *, streamed: bool) -> Request:
+def synthesis(mel: np.ndarray, model: str | None, *, streamed: bool = False) -> Call[RemoteAudio]:
     """Ask for the audio of a mel.
 
     Raises:
@@ -95,10 +160,12 @@ def mel_request(mel: np.ndarray, model: str | None, *, streamed: bool) -> Reques
     body = np.ascontiguousarray(array, "<f4").tobytes()
     shape = f"{array.shape[0]},{array.shape[1]}"
     headers = {"Content-Type": "application/octet-stream", "X-Mel-Shape": shape}
-    return Request("/v1/synthesize", _query(model, streamed=streamed), body, headers)
+    return Call("POST", "/v1/synthesize", read_audio, _query(model, streamed=streamed), body, headers)
 
 
-def recording_request(recording: bytes | str | Path, model: str | None, *, resample: bool, mono: bool) -> Request:
+def copy_synthesis(
+    recording: bytes | str | Path, model: str | None, *, resample: bool, mono: bool
+) -> Call[RemoteAudio]:
     """Ask for the resynthesis of a recording.
 
     Raises:
@@ -110,7 +177,18 @@ def recording_request(recording: bytes | str | Path, model: str | None, *, resam
         except OSError as error:
             raise AudioError(f"recording {str(recording)!r} cannot be read: {error.strerror}") from error
     query = _query(model, streamed=False) | {"resample": str(int(resample)), "mono": str(int(mono))}
-    return Request("/v1/copy-synthesis", query, recording, {"Content-Type": "application/octet-stream"})
+    headers = {"Content-Type": "application/octet-stream"}
+    return Call("POST", "/v1/copy-synthesis", read_audio, query, recording, headers)
+
+
+def models() -> Call[list[dict[str, Any]]]:
+    """Ask for the models that the server offers."""
+
+    def read(_: Mapping[str, str], body: bytes) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = json.loads(body)["models"]
+        return listed
+
+    return Call("GET", "/v1/models", read)
 
 
 def _query(model: str | None, *, streamed: bool) -> dict[str, str]:
@@ -119,7 +197,7 @@ def _query(model: str | None, *, streamed: bool) -> dict[str, str]:
 
 
 def read_audio(headers: Mapping[str, str], body: bytes) -> RemoteAudio:
-    """Understand an answer.
+    """Read a response with audio.
 
     Raises:
         RequestFailed: fewer or more samples came than were announced.
@@ -137,7 +215,7 @@ def read_audio(headers: Mapping[str, str], body: bytes) -> RemoteAudio:
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailed:
-    """The error that an answer tells."""
+    """Make the error that a response tells."""
     code, message = "", body[:200].decode("utf-8", "replace")
     with contextlib.suppress(ValueError, KeyError, TypeError):
         told = json.loads(body)["error"]
@@ -155,13 +233,13 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
 
 
 class Pieces:
-    """Bytes of any lengths in, whole samples out."""
+    """Joiner of bytes of any lengths to whole samples."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def add(self, content: bytes) -> np.ndarray:
-        """float32 `[n]`, n may be 0."""
+        """Give the samples that are complete with these bytes: float32 `[n]`, n may be 0."""
         content = self._rest + content
         whole = len(content) - len(content) % SAMPLE_BYTES
         self._rest = content[whole:]
@@ -170,7 +248,7 @@ class Pieces:
 
 @dataclass
 class StreamFacts:
-    """What a server says of a live stream as it opens."""
+    """Facts that a server tells of a live stream as it opens."""
 
     model: str
     sample_rate: int
@@ -180,19 +258,19 @@ class StreamFacts:
 
 
 class OpenedStream:
-    """What both kinds of live streams tell of themselves."""
+    """Part of a live stream that both clients share: its facts, and the meaning of its messages."""
 
-    def __init__(self, facts: StreamFacts) -> None:
-        self._facts = facts
+    def __init__(self, socket: Any, facts: StreamFacts, server: ServerAddress) -> None:
+        self._socket, self._facts, self._server = socket, facts, server
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sample rate in Hz."""
         return self._facts.sample_rate
 
     @property
     def num_mels(self) -> int:
-        """Bands of the frames."""
+        """Number of bands of the frames."""
         return self._facts.num_mels
 
     @property
@@ -202,55 +280,54 @@ class OpenedStream:
 
     @property
     def warning(self) -> str | None:
-        """What the server said about the mel, so far."""
+        """Remark of the server about the mel, so far."""
         return self._facts.warning
 
+    def _message(self, frames: np.ndarray) -> bytes:
+        """Pack frames as they travel, one after the other.
 
-def stream_header(model: str | None, segment_frames: int | None) -> str:
-    """The first message."""
-    return json.dumps({"model": model, "segment_frames": segment_frames, "output": _FORMAT})
+        Raises:
+            MelError: they are not [M, F].
+        """
+        array, bands = np.asarray(frames), self.num_mels
+        if array.ndim != 2 or array.shape[0] != bands or array.dtype.kind != "f":
+            raise MelError(
+                f"frames have shape {list(array.shape)} and dtype {array.dtype}: they must be float [M, F], M={bands}"
+            )
+        return np.ascontiguousarray(array.T, "<f4").tobytes()
+
+    def _samples(self, message: str | bytes) -> np.ndarray | None:
+        """Read one message: its samples, or None when it was the last.
+
+        Raises:
+            RequestFailed: it tells a failure.
+        """
+        if isinstance(message, bytes):
+            return np.frombuffer(message, "<f4")
+        told = _told(message)
+        if told["type"] == "warning":
+            self._facts.warning = told["message"]
+            return np.empty(0, np.float32)
+        return None
 
 
 FINISH = json.dumps({"type": "finish"})
+"""Message after the last frames."""
 
 
-def frames_message(frames: np.ndarray, num_mels: int) -> bytes:
-    """Frames as they travel, one after the other.
-
-    Raises:
-        MelError: they are not [M, F].
-    """
-    array = np.asarray(frames)
-    if array.ndim != 2 or array.shape[0] != num_mels or array.dtype.kind != "f":
-        raise MelError(
-            f"frames have shape {list(array.shape)} and dtype {array.dtype}: they must be float [M, F], M={num_mels}"
-        )
-    return np.ascontiguousarray(array.T, "<f4").tobytes()
+def stream_header(model: str | None, segment_frames: int | None) -> str:
+    """Make the first message of a live stream."""
+    return json.dumps({"model": model, "segment_frames": segment_frames, "output": _FORMAT})
 
 
 def opened(message: str | bytes) -> StreamFacts:
-    """Understand the first answer.
+    """Read the server's first message.
 
     Raises:
         RequestFailed: it tells a failure.
     """
     told = _told(message)
     return StreamFacts(told["model"], told["sample_rate"], told["num_mels"], told["segment_frames"])
-
-
-def understand(message: str | bytes, facts: StreamFacts) -> np.ndarray | None:
-    """One message of an open stream: its samples, or None when it was the last.
-
-    Raises:
-        RequestFailed: it tells a failure.
-    """
-    if isinstance(message, bytes):
-        return np.frombuffer(message, "<f4")
-    told = _told(message)
-    if told["type"] == "warning":
-        facts.warning = told["message"]
-        return np.empty(0, np.float32)
-    return None
 
 
 def _told(message: str | bytes) -> dict[str, Any]:

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hifigan_rt.errors import RequestFailed, ServerUnreachable
-from hifigan_rt.tools.client.protocol import failure_of, require
+from hifigan_rt.tools.client.protocol import ServerAddress, failure_of, require
 
 
 @contextmanager
-def as_ours(url: str) -> Iterator[None]:
+def errors_translated(server: ServerAddress) -> Iterator[None]:
     """Raise RequestFailed or ServerUnreachable in place of what httpx2, websockets and the system raise.
 
     Args:
-        url: of the server, for the text.
+        server: whose address the text names.
     """
     foreign = (require("httpx2").HTTPError, require("websockets.exceptions").WebSocketException, OSError)
     try:
         yield
     except foreign as error:
-        raise _translated(url, error) from error
+        raise _translated(server.url, error) from error
 
 
 def _translated(url: str, error: Exception) -> RequestFailed:
