@@ -3,9 +3,10 @@
     HifiganError
     +-- ConfigError                 a config field is missing, mistyped or contradicts another
     +-- ModelNotFound               a model name, file or folder leads to no model
-    +-- CheckpointError             a checkpoint file cannot be read
-    |   +-- UnsafeCheckpoint        it asks for code that is not on the allow-list
-    |   +-- WeightMismatch          its weights do not fit the architecture
+    +-- ModelFileError              a model's file of any kind cannot be read
+    |   +-- CheckpointError         a checkpoint cannot be read
+    |       +-- UnsafeCheckpoint    it asks for code that is not on the allow-list
+    |       +-- WeightMismatch      its weights do not fit the architecture
     +-- AudioError                  a recording cannot be read, or is not what the model expects
     |   +-- AudioTooShort           fewer samples than the mel analysis needs
     |   +-- SampleRateMismatch      another sample rate, and no leave to resample
@@ -51,7 +52,11 @@ class ModelNotFound(HifiganError):
     """A model name, file or folder leads to no model."""
 
 
-class CheckpointError(HifiganError):
+class ModelFileError(HifiganError):
+    """A model's file cannot be read, an ONNX file for example: not what it should be, damaged, or over the limits."""
+
+
+class CheckpointError(ModelFileError):
     """A checkpoint file cannot be read: not a checkpoint, damaged, or over the limits."""
 
 

@@ -276,7 +276,7 @@ def load(
         settings: the engine's own, by name; `hifigan engines` lists them.
 
     Raises:
-        ModelNotFound, ConfigError, CheckpointError: see `hifigan_rt.model.resolve.resolve_model`.
+        ModelNotFound, ConfigError, ModelFileError: see `hifigan_rt.model.resolve.resolve_model`.
         EngineError, EngineUnavailable: the engine is unknown, not installed, or refuses the model or a setting.
         PrecisionUnavailable: the engine does not offer the precision, or the device does not execute it.
     """

@@ -15,7 +15,7 @@ from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.engines import ascend
 from hifigan_rt.engines.ascend_runtime import worker_client
-from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable, MelError
+from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict
 
 GEARS = (100, 150)
@@ -156,7 +156,7 @@ def test_gears_that_the_file_does_not_have(place, monkeypatch):
 def test_truncated_and_damaged_files(place, tmp_path, bytes_kept):
     damaged = tmp_path / "damaged.om"
     damaged.write_bytes(place.om(gears=GEARS).read_bytes()[:bytes_kept])
-    with pytest.raises((CheckpointError, EngineError), match=r"damaged\.om"):
+    with pytest.raises((ModelFileError, EngineError), match=r"damaged\.om"):
         place.engine(damaged)
 
 

@@ -15,7 +15,7 @@ from golden.tiny import TINY, tiny_generator
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.onnxruntime import CPU_PROVIDER, create
-from hifigan_rt.errors import CheckpointError, EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable, ModelFileError, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.system.machine import usable_cores
@@ -82,7 +82,7 @@ def test_a_file_that_fails_inspection_never_reaches_the_runtime(tmp_path, monkey
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_: pytest.fail("the runtime was asked"))
     path = tmp_path / "page.onnx"
     path.write_text("<!DOCTYPE html><html></html>")
-    with pytest.raises(CheckpointError, match="is an HTML page"):
+    with pytest.raises(ModelFileError, match="is an HTML page"):
         open_file(path)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import om_files
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.formats.om_file import read_om
 
@@ -28,7 +28,7 @@ def refused(folder: Path, content: bytes) -> str:
     path = om_files.write(folder, content)
     tracemalloc.start()
     started = time.perf_counter()
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         read_om(path)
     seconds = time.perf_counter() - started
     peak = tracemalloc.get_traced_memory()[1]
@@ -104,9 +104,9 @@ def test_very_many_empty_fields(tmp_path):
 
 
 def test_no_file_and_no_regular_file(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be read: No such file"):
+    with pytest.raises(ModelFileError, match="cannot be read: No such file"):
         read_om(tmp_path / "none.om")
-    with pytest.raises(CheckpointError, match="is a folder"):
+    with pytest.raises(ModelFileError, match="is a folder"):
         read_om(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_any_damage_is_read_or_refused(which, changes, cut):
         path = om_files.write(Path(folder), bytes(content[:cut]))
         try:
             info = read_om(path)
-        except CheckpointError:
+        except ModelFileError:
             return
         assert info.size_bytes == len(content[:cut])
         json.dumps([info.soc_version, info.atc_cmdline, info.caveat, [str(tensor) for tensor in info.inputs]])
@@ -133,5 +133,5 @@ def test_any_damage_is_read_or_refused(which, changes, cut):
 @settings(max_examples=100)
 @given(content=st.binary(max_size=600), magic=st.sampled_from([b"", b"IMOD"]))
 def test_random_bytes_are_refused(content, magic):
-    with tempfile.TemporaryDirectory() as folder, pytest.raises(CheckpointError):
+    with tempfile.TemporaryDirectory() as folder, pytest.raises(ModelFileError):
         read_om(om_files.write(Path(folder), magic + content))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from golden.tiny import TINY, tiny_generator
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
@@ -30,7 +30,7 @@ def write(folder: Path, content: bytes) -> Path:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         inspect_onnx(path)
     text = str(caught.value)
     assert text.startswith(f"ONNX file {str(path)!r}: ")
@@ -113,7 +113,7 @@ def test_every_truncation_is_refused(tmp_path):
         path = write(tmp_path, GOOD[:length])
         try:
             shorter = inspect_onnx(path)
-        except CheckpointError:
+        except ModelFileError:
             continue
         assert len(shorter.metadata) < len(info.metadata)
 
@@ -325,7 +325,7 @@ def test_a_good_file_with_changed_bytes_is_read_or_refused(tmp_path, position, p
     content = GOOD[:position] + patch + GOOD[position if insert else position + len(patch) :]
     try:
         inspect_onnx(write(tmp_path, content))
-    except CheckpointError:
+    except ModelFileError:
         return
 
 
@@ -333,11 +333,11 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from hifigan_rt.formats.onnx_reading import inspect_onnx
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:
     inspect_onnx(Path(sys.argv[1]))
-except CheckpointError as error:
+except ModelFileError as error:
     print(error)
 """
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.errors import CheckpointError, ConfigError, EngineError, HifiganError, ModelNotFound
+from hifigan_rt.errors import ConfigError, EngineError, HifiganError, ModelFileError, ModelNotFound
 from hifigan_rt.export.openvino import export_openvino
 from hifigan_rt.formats.openvino_reading import inspect_openvino
 from hifigan_rt.formats.openvino_scan import MAX_XML_BYTES
@@ -41,7 +41,7 @@ def change(path: Path, pattern: str, replacement: str, count: int = 1) -> None:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         resolve_model(path)
     start = f"OpenVINO IR {str(path)!r}: "
     assert str(caught.value).startswith(start)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from golden.tiny import TINY
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.om_record import OmRecord, read_record, record_path, write_record
 from hifigan_rt.system.files import file_sha256
 
@@ -57,7 +57,7 @@ def test_no_record_and_a_json_of_something_else(om):
 def test_a_record_of_another_file(om):
     write(om)
     om.write_bytes(b"another")
-    with pytest.raises(CheckpointError, match=r"is of another file than g_bs2\.om: their sha256 differ"):
+    with pytest.raises(ModelFileError, match=r"is of another file than g_bs2\.om: their sha256 differ"):
         read_record(om)
     assert read_record(om, verify=False) is not None
 
@@ -79,12 +79,12 @@ def test_a_record_of_another_file(om):
 )
 def test_a_damaged_record(om, changes, text):
     write(om, **changes)
-    with pytest.raises(CheckpointError, match=text):
+    with pytest.raises(ModelFileError, match=text):
         read_record(om)
 
 
 @pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
 def test_no_json(om, text):
     record_path(om).write_bytes(text.encode("latin-1"))
-    with pytest.raises(CheckpointError, match="is not JSON"):
+    with pytest.raises(ModelFileError, match="is not JSON"):
         read_record(om)

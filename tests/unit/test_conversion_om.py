@@ -12,7 +12,7 @@ from ascend_simulator.environment import CAVEAT
 from fake_tools import printing, put_on_path
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.config import PRESETS
-from hifigan_rt.errors import CheckpointError, ConfigError, ExportError, OutputError, ToolFailed
+from hifigan_rt.errors import ConfigError, ExportError, ModelFileError, OutputError, ToolFailed
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.om_record import read_record
 from hifigan_rt.model.kinds import OmFile
@@ -255,11 +255,11 @@ def test_a_config_of_other_bands(foreign, tmp_path):
 def test_a_record_of_another_file(foreign, tmp_path, simulator):
     (report,) = export(tmp_path)
     report.path.write_bytes(foreign.read_bytes())
-    with pytest.raises(CheckpointError, match="their sha256 differ"):
+    with pytest.raises(ModelFileError, match="their sha256 differ"):
         resolve_model(report.path)
 
 
 @pytest.mark.parametrize("content", [b"", b"IMOD", om_files.geared()[:-9], b"PK\3\4 not an om"])
 def test_a_damaged_om_is_told_as_such(tmp_path, content):
-    with pytest.raises(CheckpointError, match=r"^Ascend model "):
+    with pytest.raises(ModelFileError, match=r"^Ascend model "):
         resolve_model(om_files.write(tmp_path, content))

@@ -166,7 +166,7 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
     Raises:
         EngineError: the model cannot be run, or an option makes no sense.
         EngineUnavailable: aclruntime, the device or the CANN provider is not there.
-        CheckpointError: the .om file is damaged.
+        ModelFileError: the .om file is damaged.
     """
     devices = parse_devices(options.device)
     timeout_s = _parse_timeout(options.settings.get("timeout"))

@@ -16,7 +16,7 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
     Raises:
         EngineError: the file is not a vocoder that can be fed, or an option is not offered.
         EngineUnavailable: the execution provider is not there.
-        CheckpointError: the ONNX file is damaged or unsafe.
+        ModelFileError: the ONNX file is damaged or unsafe.
     """
     import onnxruntime
 

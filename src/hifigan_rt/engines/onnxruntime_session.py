@@ -61,7 +61,7 @@ def open_file(
     Raises:
         EngineError: it is no vocoder that can be fed, or cannot be loaded.
         EngineUnavailable: the provider did not start.
-        CheckpointError: it is damaged or unsafe.
+        ModelFileError: it is damaged or unsafe.
     """
     info = inspect_onnx(path)
     name = f"ONNX file {str(info.path)!r}"

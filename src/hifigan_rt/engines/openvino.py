@@ -89,7 +89,7 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
         EngineError: the file is not a vocoder that can be fed, or an option is not offered.
         EngineUnavailable: the device is not there.
         PrecisionUnavailable: the device executes another precision than the one asked for.
-        CheckpointError: the file is damaged or unsafe.
+        ModelFileError: the file is damaged or unsafe.
     """
     openvino = import_openvino()
     threads = options.thread_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.graph_value import GraphValue, listed
 
 MelAxis = Literal["B", "M", "1", "T"]
@@ -32,13 +32,13 @@ def settle_mel_input(
         conv_channels: see `find_num_mels`.
 
     Raises:
-        CheckpointError: the metadata contradict the inputs.
+        ModelFileError: the metadata contradict the inputs.
     """
     shape = inputs[0].shape if len(inputs) == 1 else None
     num_mels = stated or find_num_mels(shape, conv_channels)
     axes = None if shape is None else find_mel_axes(shape, num_mels)
     if stated is not None and axes is None:
-        raise CheckpointError(
+        raise ModelFileError(
             f"its metadata say num_mels={stated}, which its inputs do not take ({listed(inputs)}): export the model "
             "again"
         )

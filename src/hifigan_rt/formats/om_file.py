@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.protobuf_wire import ProtobufReader
 from hifigan_rt.formats.om_inout_info import MAX_BYTES, InOutInfo, parse_inout_info
@@ -91,13 +91,13 @@ def read_om(path: Path) -> OmInfo:
     """Read the header of an Ascend model; costs a few MB of memory whatever its size.
 
     Raises:
-        CheckpointError: no .om file, damaged, truncated or encrypted.
+        ModelFileError: no .om file, damaged, truncated or encrypted.
     """
     try:
         with open_source(path) as source:
             return _read_container(source, path)
-    except CheckpointError as error:
-        raise CheckpointError(f"Ascend model {str(path)!r} {error}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"Ascend model {str(path)!r} {error}") from error
 
 
 def is_om(source: ByteSource) -> bool:
@@ -133,7 +133,7 @@ def _read_container(source: ByteSource, path: Path) -> OmInfo:
         elif part.kind == _PARTITION_NAMES[_MODEL_INOUT_INFO] and part.sub_model == 0 and part.size <= MAX_BYTES:
             inout = parse_inout_info(source.read(part.start, part.size, "the list of inputs"))
     if not any(part.kind == _PARTITION_NAMES[_MODEL_DEF] and part.size for part in partitions):
-        raise CheckpointError("holds no model definition: it is no model that atc made from ONNX")
+        raise ModelFileError("holds no model definition: it is no model that atc made from ONNX")
     command = definition.attributes.get("atc_cmdline", "")
     gears = inout.gears or tuple(values for _, values in sorted(definition.gears.items()))
     return OmInfo(
@@ -175,25 +175,25 @@ def _read_header(source: ByteSource) -> _Header:
     head = source.read(0, min(source.size, _HEADER_BYTES), "the header")
     if head[:4] != MAGIC:
         what = "is empty (0 bytes)" if not head else f"starts with {head[:8].hex(' ')}, which no .om file does"
-        raise CheckpointError(f"{what}: it is damaged or something else; convert the model again")
+        raise ModelFileError(f"{what}: it is damaged or something else; convert the model again")
     if len(head) < _HEADER_BYTES:
-        raise CheckpointError(f"is truncated: the header takes {_HEADER_BYTES} bytes, the file has {len(head)}")
+        raise ModelFileError(f"is truncated: the header takes {_HEADER_BYTES} bytes, the file has {len(head)}")
     (header_bytes,) = struct.unpack_from("<I", head, 4)
     (short_length,) = struct.unpack_from("<I", head, 76)
     (sub_models,) = struct.unpack_from("<I", head, 156)
     (long_length,) = struct.unpack_from("<Q", head, 184)
     if header_bytes != _HEADER_BYTES:
-        raise CheckpointError(f"is damaged: it claims a header of {header_bytes} bytes, which has {_HEADER_BYTES}")
+        raise ModelFileError(f"is damaged: it claims a header of {header_bytes} bytes, which has {_HEADER_BYTES}")
     if head[80]:
-        raise CheckpointError("is encrypted: nothing but the vendor's runtime with its key reads it")
+        raise ModelFileError("is encrypted: nothing but the vendor's runtime with its key reads it")
     end = _HEADER_BYTES + (long_length or short_length)
     if end != source.size:
         word = "truncated" if end > source.size else "damaged"
-        raise CheckpointError(
+        raise ModelFileError(
             f"is {word}: its header tells of {end} bytes, and the file has {source.size}; copy or convert it again"
         )
     if sub_models > _MAX_SUB_MODELS:
-        raise CheckpointError(f"is damaged: it claims {sub_models} sub-models; at most {_MAX_SUB_MODELS} are read")
+        raise ModelFileError(f"is damaged: it claims {sub_models} sub-models; at most {_MAX_SUB_MODELS} are read")
     # Which of the two layouts follows is told by the field that holds the length: the vendor's loader goes by it too.
     return _Header(end, long_length != 0, max(1, sub_models), head[193] == 1)
 
@@ -204,14 +204,14 @@ def _read_partitions(source: ByteSource, header: _Header) -> tuple[OmPartition, 
     for sub_model in range(header.sub_models):
         (count,) = struct.unpack("<I", source.read(position, 4, "the table of partitions"))
         if len(found) + count > _MAX_PARTITIONS:
-            raise CheckpointError(f"is damaged: it claims {count} partitions; at most {_MAX_PARTITIONS} are read")
+            raise ModelFileError(f"is damaged: it claims {count} partitions; at most {_MAX_PARTITIONS} are read")
         table = source.read(position + count_bytes, count * entry.size, "the table of partitions")
         data = position = position + count_bytes + len(table)
         for kind, offset, size in entry.iter_unpack(table):
             name = _PARTITION_NAMES.get(kind, f"type {kind}")
             source.check(data + offset, size, f"the partition {name!r}")
             if data + offset < position:
-                raise CheckpointError(f"is damaged: its partition {name!r} lies over the one before")
+                raise ModelFileError(f"is damaged: its partition {name!r} lies over the one before")
             found.append(OmPartition(sub_model, name, data + offset, size))
             position = data + offset + size
     return tuple(found)

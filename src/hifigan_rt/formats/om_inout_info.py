@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.om_model_def import MAX_GEARS, MAX_RANK, MAX_TENSORS, OmTensor, printable
 
 MAX_BYTES = 1 << 20
@@ -34,7 +34,7 @@ def parse_inout_info(data: bytes) -> InOutInfo:
     """Read the entries {type u32, length u32, value}; unknown types are passed over.
 
     Raises:
-        CheckpointError: an entry or a count is longer than the data.
+        ModelFileError: an entry or a count is longer than the data.
     """
     info = InOutInfo()
     entries = _Bytes(data)
@@ -67,7 +67,7 @@ class _Bytes:
 
     def take(self, length: int) -> bytes:
         if length > self.left:
-            raise CheckpointError(f"is damaged: its list of inputs claims {length} bytes where {self.left} are left")
+            raise ModelFileError(f"is damaged: its list of inputs claims {length} bytes where {self.left} are left")
         self._position += length
         return self._data[self._position - length : self._position]
 
@@ -78,7 +78,7 @@ class _Bytes:
 def _tensors(value: _Bytes) -> tuple[OmTensor, ...]:
     (count,) = value.unpack(_COUNT)
     if count > MAX_TENSORS:
-        raise CheckpointError(f"claims {count} inputs or outputs: at most {MAX_TENSORS} are read")
+        raise ModelFileError(f"claims {count} inputs or outputs: at most {MAX_TENSORS} are read")
     tensors = []
     for _ in range(count):
         _, _, dtype, name_bytes, dims_bytes, *skipped = value.unpack(_TENSOR_HEAD)
@@ -93,12 +93,12 @@ def _tensors(value: _Bytes) -> tuple[OmTensor, ...]:
 def _gears(value: _Bytes) -> tuple[tuple[int, ...], ...]:
     (count,) = value.unpack(_COUNT)
     if count > MAX_GEARS:
-        raise CheckpointError(f"claims {count} gears: at most {MAX_GEARS} are read")
+        raise ModelFileError(f"claims {count} gears: at most {MAX_GEARS} are read")
     widths = [value.unpack(_COUNT)[0] for _ in range(count)]
     return tuple(_int64s(value.take(8 * width), signed=False) for width in widths)
 
 
 def _int64s(data: bytes, *, signed: bool) -> tuple[int, ...]:
     if len(data) > 8 * MAX_RANK:
-        raise CheckpointError(f"lists {len(data) // 8} dimensions: at most {MAX_RANK} are read")
+        raise ModelFileError(f"lists {len(data) // 8} dimensions: at most {MAX_RANK} are read")
     return struct.unpack(f"<{len(data) // 8}{'q' if signed else 'Q'}", data[: len(data) // 8 * 8])

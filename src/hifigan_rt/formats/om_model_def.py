@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 
 GEAR_INPUT_NAME = "ascend_mbatch_shape_data"
@@ -70,7 +70,7 @@ def read_model_def(reader: ProtobufReader, start: int, end: int) -> ModelDef:
     """Read the ModelDef in the bytes `start` to `end`; one reader for all of a file, whose fields it counts.
 
     Raises:
-        CheckpointError: the bytes are no such message, or hold more than any model does.
+        ModelFileError: the bytes are no such message, or hold more than any model does.
     """
     model = _ModelDefReader(reader)
     model.read(start, end)
@@ -133,7 +133,7 @@ class _ModelDefReader:
                     if entry.number == 3 and entry.wire_type in (VARINT, LENGTH):
                         values += self._reader.integers(entry, MAX_RANK)
                     if len(values) > MAX_RANK:
-                        raise CheckpointError(f"lists more than {MAX_RANK} dimensions at byte {item.start}")
+                        raise ModelFileError(f"lists more than {MAX_RANK} dimensions at byte {item.start}")
         return tuple(values)
 
     def _op(self, parent: Field) -> _Op:
@@ -149,12 +149,12 @@ class _ModelDefReader:
                 key, value = self._entry(item)
                 if value is not None and (key == _ORIGIN_DIMS or _PRED_VALUE.fullmatch(key)):
                     if len(op.integers) == MAX_GEARS:
-                        raise CheckpointError(f"has more than {MAX_GEARS} gears")
+                        raise ModelFileError(f"has more than {MAX_GEARS} gears")
                     op.integers[key] = self._integers(value)
             elif item.number in (33, 34):
                 tensors = op.inputs if item.number == 33 else op.outputs
                 if len(tensors) == MAX_TENSORS:
-                    raise CheckpointError(f"has more than {MAX_TENSORS} inputs or outputs")
+                    raise ModelFileError(f"has more than {MAX_TENSORS} inputs or outputs")
                 tensors.append(self._tensor(item))
         return op
 
@@ -170,7 +170,7 @@ class _ModelDefReader:
                     if entry.number == 1 and entry.wire_type in (VARINT, LENGTH):
                         shape += self._reader.integers(entry, MAX_RANK)
                     if len(shape) > MAX_RANK:
-                        raise CheckpointError(f"has a tensor of more than {MAX_RANK} dimensions at byte {item.start}")
+                        raise ModelFileError(f"has a tensor of more than {MAX_RANK} dimensions at byte {item.start}")
         return OmTensor(name, dtype, tuple(shape))
 
     def _add(self, op: _Op, in_root: bool) -> None:
@@ -178,7 +178,7 @@ class _ModelDefReader:
             described = op.outputs or op.inputs
             dtype, shape = (described[0].dtype, described[0].shape) if described else ("", ())
             if len(self.found.inputs) == MAX_TENSORS:
-                raise CheckpointError(f"has more than {MAX_TENSORS} inputs or outputs")
+                raise ModelFileError(f"has more than {MAX_TENSORS} inputs or outputs")
             # In a model with gears the tensor has the shape of the largest; the attribute keeps what was asked for.
             self.found.inputs.append(OmTensor(op.name, dtype, op.integers.get(_ORIGIN_DIMS) or shape))
         elif in_root and op.type == "NetOutput":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hifigan_rt.config import ModelConfig
-from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.errors import ConfigError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
 from hifigan_rt.system.files import atomic_writer, file_sha256
 
@@ -72,7 +72,7 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
         verify: compare its sha256 with the record's, which takes about a second per gigabyte.
 
     Raises:
-        CheckpointError: the record is damaged, or it is another file's.
+        ModelFileError: the record is damaged, or it is another file's.
     """
     path = record_path(om_path)
     try:
@@ -82,9 +82,9 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
             raw = file.read(_MAX_BYTES + 1)
         values = json.loads(raw) if len(raw) <= _MAX_BYTES else None
     except OSError as error:
-        raise CheckpointError(f"record {str(path)!r} cannot be read: {error.strerror}") from error
+        raise ModelFileError(f"record {str(path)!r} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"record {str(path)!r} is not JSON ({error}): remove it, or convert again") from error
+        raise ModelFileError(f"record {str(path)!r} is not JSON ({error}): remove it, or convert again") from error
     if not isinstance(values, dict) or values.get("kind") != _KIND:
         return None
     record = _parse({"caveat": ""} | values, path)  # records of earlier versions have none
@@ -93,9 +93,9 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
     try:
         found = file_sha256(om_path)
     except OSError as error:
-        raise CheckpointError(f"{str(om_path)!r} cannot be read: {error.strerror}") from error
+        raise ModelFileError(f"{str(om_path)!r} cannot be read: {error.strerror}") from error
     if found != record.om_sha256:
-        raise CheckpointError(
+        raise ModelFileError(
             f"record {str(path)!r} is of another file than {om_path.name}: their sha256 differ; copy both from one "
             "conversion, or remove the record and give --config"
         )
@@ -111,23 +111,23 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 def _parse(values: Mapping[str, Any], path: Path) -> OmRecord:
     if values.get("format") != FORMAT:
-        raise CheckpointError(
+        raise ModelFileError(
             f"record {str(path)!r} is of format {values.get('format')!r}, this hifigan-rt reads {FORMAT}: convert again"
         )
     for name, types in _TYPES.items():
         if not isinstance(values.get(name), types) or (types is int and isinstance(values[name], bool)):
-            raise CheckpointError(f"record {str(path)!r} is damaged: {name}={values.get(name)!r}; convert again")
+            raise ModelFileError(f"record {str(path)!r} is damaged: {name}={values.get(name)!r}; convert again")
     lengths = values["mel_lengths"]
     whole = bool(lengths) and all(type(frames) is int and frames > 0 for frames in lengths)
     if not whole or lengths != sorted(set(lengths)):
-        raise CheckpointError(f"record {str(path)!r} is damaged: mel_lengths={lengths!r}; convert again")
+        raise ModelFileError(f"record {str(path)!r} is damaged: mel_lengths={lengths!r}; convert again")
     if values["rank"] not in (3, 4) or values["batch"] < 1:
-        raise CheckpointError(
+        raise ModelFileError(
             f"record {str(path)!r} is damaged: rank={values['rank']}, batch={values['batch']}; convert again"
         )
     try:
         config = parse_config(values["config"])
     except ConfigError as error:
-        raise CheckpointError(f"record {str(path)!r} is damaged: its config: {error}") from error
+        raise ModelFileError(f"record {str(path)!r} is damaged: its config: {error}") from error
     chosen = {item.name: values[item.name] for item in fields(OmRecord)}
     return OmRecord(**(chosen | {"config": config, "mel_lengths": tuple(lengths)}))

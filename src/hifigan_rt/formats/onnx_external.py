@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 
 _IN_MEMORY_TAG = "*/"
 """ONNX Runtime marks tensors at an address of its own memory by a location that starts so; no file may use it."""
@@ -27,7 +27,7 @@ def check_external_data(tensors: Sequence[ExternalData], model: Path) -> tuple[P
     """Check where external data point to; returns the files.
 
     Raises:
-        CheckpointError: a file is outside the model's folder (absolute path, "..", or a link out), is missing, or is
+        ModelFileError: a file is outside the model's folder (absolute path, "..", or a link out), is missing, or is
             shorter than the tensors that it must hold.
     """
     files: dict[str, tuple[Path, int]] = {}
@@ -39,7 +39,7 @@ def check_external_data(tensors: Sequence[ExternalData], model: Path) -> tuple[P
         offset, length = (_number(tensor, key) for key in ("offset", "length"))
         end = (offset or 0) + (tensor.needed_bytes if length is None else length)
         if end > size or (length is not None and length < tensor.needed_bytes):
-            raise CheckpointError(
+            raise ModelFileError(
                 f"the values of tensor {tensor.tensor!r} take {tensor.needed_bytes} bytes and should end at byte {end} "
                 f"of {path.name!r}, which has {size}: the file is damaged or belongs to another model"
             )
@@ -51,9 +51,9 @@ def _locate(tensor: str, location: str, model: Path) -> tuple[Path, int]:
     # Backslashes and drive letters are checked everywhere: a file may travel to Windows.
     parts = location.replace("\\", "/").split("/")
     if not location or "\0" in location or location.startswith(_IN_MEMORY_TAG):
-        raise CheckpointError(f"{what}, which is no file name")
+        raise ModelFileError(f"{what}, which is no file name")
     if parts[0] == "" or ":" in parts[0] or ".." in parts:
-        raise CheckpointError(
+        raise ModelFileError(
             f"{what}, outside the model's folder: nothing there is read; put the file beside the model"
         )
     folder = model.parent
@@ -63,15 +63,15 @@ def _locate(tensor: str, location: str, model: Path) -> tuple[Path, int]:
         status = resolved.stat()
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(
+        raise ModelFileError(
             f"{what}, which cannot be read ({reason}): copy that file into the model's folder"
         ) from error
     if not resolved.is_relative_to(folder.resolve()):
-        raise CheckpointError(
+        raise ModelFileError(
             f"{what}, which is a link out of the model's folder: nothing there is read; copy the file beside the model"
         )
     if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"{what}, which is no regular file")
+        raise ModelFileError(f"{what}, which is no regular file")
     return path, status.st_size
 
 
@@ -80,7 +80,5 @@ def _number(tensor: ExternalData, key: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise CheckpointError(
-            f"tensor {tensor.tensor!r} has external data with {key}={text[:40]!r}: no number of bytes"
-        )
+        raise ModelFileError(f"tensor {tensor.tensor!r} has external data with {key}={text[:40]!r}: no number of bytes")
     return int(text)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from hifigan_rt.config import ModelConfig
-from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.errors import ConfigError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
 
 PRODUCER_NAME = "hifigan-rt"
@@ -53,7 +53,7 @@ def read_config_from_metadata(metadata: Mapping[str, str], producer_name: str) -
     """The config that `build_metadata` wrote, or None if the file carries none.
 
     Raises:
-        CheckpointError: the file is ours, and its config is damaged. Another program's "config" may hold anything
+        ModelFileError: the file is ours, and its config is damaged. Another program's "config" may hold anything
             and is passed over.
     """
     text = metadata.get("config")
@@ -64,4 +64,4 @@ def read_config_from_metadata(metadata: Mapping[str, str], producer_name: str) -
     except (ValueError, RecursionError, ConfigError) as error:
         if producer_name != PRODUCER_NAME:
             return None
-        raise CheckpointError(f"the metadata entry 'config' is damaged ({error}): export the model again") from error
+        raise ModelFileError(f"the metadata entry 'config' is damaged ({error}): export the model again") from error

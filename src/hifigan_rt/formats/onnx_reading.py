@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.config import ModelConfig
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
 from hifigan_rt.formats.graph_value import GraphValue
@@ -60,7 +60,7 @@ def inspect_onnx(path: Path) -> OnnxInfo:
     """Walk an ONNX file; costs a few MB of memory whatever its size.
 
     Raises:
-        CheckpointError: no ONNX file, damaged or truncated, larger than 2 GiB, it claims tensors larger than its data,
+        ModelFileError: no ONNX file, damaged or truncated, larger than 2 GiB, it claims tensors larger than its data,
             or its external data are missing or outside its folder.
     """
     try:
@@ -69,35 +69,35 @@ def inspect_onnx(path: Path) -> OnnxInfo:
             scan = OnnxScan(source)
             _walk(scan, source.size)
             return _summarise(scan, path, source.size)
-    except CheckpointError as error:
-        raise CheckpointError(f"ONNX file {str(path)!r}: {error}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"ONNX file {str(path)!r}: {error}") from error
 
 
 def _walk(scan: OnnxScan, size: int) -> None:
     try:
         scan.model(0, size)
-    except CheckpointError as error:
+    except ModelFileError as error:
         if scan.ir_version:  # stands first in what every exporter writes
             raise
-        raise CheckpointError(f"is no ONNX model: read as one, it {error}") from error
+        raise ModelFileError(f"is no ONNX model: read as one, it {error}") from error
 
 
 def _refuse_other_files(source: ByteSource) -> None:
     head = read_head(source)
     if source.size > MAX_FILE_BYTES:
-        raise CheckpointError(
+        raise ModelFileError(
             f"has {source.size} bytes: no ONNX file is larger than {MAX_FILE_BYTES}; larger models keep their weights "
             "in external data"
         )
     if head.startswith(b"PK\x03\x04"):
-        raise CheckpointError("is a zip archive, as torch.save writes them: a checkpoint must not be named .onnx")
+        raise ModelFileError("is a zip archive, as torch.save writes them: a checkpoint must not be named .onnx")
     if head[4:8] == b"ORTM":
-        raise CheckpointError("is in ONNX Runtime's own format (.ort): give the ONNX file that it was made from")
+        raise ModelFileError("is in ONNX Runtime's own format (.ort): give the ONNX file that it was made from")
 
 
 def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     if not scan.has_graph or not scan.outputs:
-        raise CheckpointError("is no ONNX model: it holds no graph with an output")
+        raise ModelFileError("is no ONNX model: it holds no graph with an output")
     config = read_config_from_metadata(scan.metadata, scan.producer_name)
     inputs = tuple(value for value in scan.inputs if value.name not in scan.initializer_dims)
     weight = scan.initializer_dims.get(scan.first_conv_weight)

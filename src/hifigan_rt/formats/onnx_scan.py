@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.formats.checkpoint.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 from hifigan_rt.formats.graph_value import GraphValue
@@ -74,7 +74,7 @@ class OnnxScan:
             elif item.number == 14:
                 self._metadata_bytes += item.length
                 if self._metadata_bytes > _MAX_METADATA_BYTES:
-                    raise CheckpointError(f"holds more than {_MAX_METADATA_BYTES} bytes of metadata")
+                    raise ModelFileError(f"holds more than {_MAX_METADATA_BYTES} bytes of metadata")
                 key, value = self._entry(item)
                 self.metadata[key] = value
             elif item.number == 20:  # training_info: two graphs
@@ -110,7 +110,7 @@ class OnnxScan:
 
     def _graph(self, parent: Field, depth: int) -> None:
         if depth > _MAX_DEPTH:
-            raise CheckpointError(f"nests graphs deeper than {_MAX_DEPTH}")
+            raise ModelFileError(f"nests graphs deeper than {_MAX_DEPTH}")
         for item in self._messages(parent, 1, 5, 11, 12, 15):
             if item.number == 1:
                 self._node(item, depth)
@@ -119,11 +119,11 @@ class OnnxScan:
                 if depth == 0:
                     self.initializer_dims[tensor.name] = tuple(tensor.dims)
             elif item.number == 15:
-                raise CheckpointError("holds sparse weights: they are not supported")
+                raise ModelFileError("holds sparse weights: they are not supported")
             elif depth == 0:
                 values = self.inputs if item.number == 11 else self.outputs
                 if len(values) == _MAX_VALUES:
-                    raise CheckpointError(f"has more than {_MAX_VALUES} inputs or outputs")
+                    raise ModelFileError(f"has more than {_MAX_VALUES} inputs or outputs")
                 values.append(self._value(item))
 
     def _node(self, parent: Field, depth: int) -> None:
@@ -146,7 +146,7 @@ class OnnxScan:
             elif item.number in (6, 11):
                 self._graph(item, depth + 1)
             else:
-                raise CheckpointError("holds sparse constants: they are not supported")
+                raise ModelFileError("holds sparse constants: they are not supported")
 
     def _tensor(self, parent: Field) -> _Tensor:
         tensor = _Tensor()
@@ -176,10 +176,10 @@ class OnnxScan:
         elements = 1
         for size in tensor.dims:
             if size < 0:
-                raise CheckpointError(f"tensor {tensor.name!r} has a negative dimension: {tensor.dims}")
+                raise ModelFileError(f"tensor {tensor.name!r} has a negative dimension: {tensor.dims}")
             elements *= size
         if len(tensor.dims) > _MAX_RANK:
-            raise CheckpointError(f"tensor {tensor.name!r} has more than {_MAX_RANK} dimensions")
+            raise ModelFileError(f"tensor {tensor.name!r} has more than {_MAX_RANK} dimensions")
         dtype, width = _DTYPES.get(tensor.data_type, ("", 0))
         if tensor.is_external or tensor.external:
             self.external.append(ExternalData(tensor.name, tensor.external, elements * width))
@@ -190,7 +190,7 @@ class OnnxScan:
             needed = elements * (1 if packed else width) if width else elements // 8
             present = tensor.typed_bytes if tensor.raw_bytes is None else tensor.raw_bytes
             if present < needed:
-                raise CheckpointError(
+                raise ModelFileError(
                     f"tensor {tensor.name!r} claims {elements} values {tensor.dims}, which take {needed} bytes or "
                     f"more, and brings {present}"
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.config import ModelConfig
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
 from hifigan_rt.formats.graph_value import GraphValue
@@ -44,7 +44,7 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
     """Walk the .xml, and hold its claims against the .bin.
 
     Raises:
-        CheckpointError: no IR, damaged or truncated, larger than 64 MiB, or its .bin is missing or too short.
+        ModelFileError: no IR, damaged or truncated, larger than 64 MiB, or its .bin is missing or too short.
     """
     try:
         with open_source(path) as source:
@@ -55,13 +55,13 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
             xml_bytes = source.size
         weights_path = path.with_suffix(".bin")
         return _summarise(scan, path, weights_path, xml_bytes + _check_weights(scan, weights_path))
-    except CheckpointError as error:
-        raise CheckpointError(f"OpenVINO IR {str(path)!r}: {error}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"OpenVINO IR {str(path)!r}: {error}") from error
 
 
 def _check_size(source: ByteSource) -> None:
     if source.size > MAX_XML_BYTES:
-        raise CheckpointError(f"has {source.size} bytes: no .xml of a vocoder is larger than {MAX_XML_BYTES}")
+        raise ModelFileError(f"has {source.size} bytes: no .xml of a vocoder is larger than {MAX_XML_BYTES}")
 
 
 def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
@@ -72,14 +72,14 @@ def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
         if scan.weights_end == 0:
             return 0
         reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(
+        raise ModelFileError(
             f"its weights should lie beside it in {weights_path.name!r}, which cannot be read ({reason}): an IR is two "
             "files, copy both"
         ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"its weights {weights_path.name!r} are no regular file")
+        raise ModelFileError(f"its weights {weights_path.name!r} are no regular file")
     if status.st_size < scan.weights_end:
-        raise CheckpointError(
+        raise ModelFileError(
             f"its weights end at byte {scan.weights_end} of {weights_path.name!r}, which has {status.st_size}: it "
             "is truncated or belongs to another model"
         )
@@ -88,7 +88,7 @@ def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
 
 def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: int) -> OpenVinoInfo:
     if not scan.inputs or not scan.outputs:
-        raise CheckpointError("is no model: it has no inputs or no outputs")
+        raise ModelFileError("is no model: it has no inputs or no outputs")
     ours = PRODUCER_NAME if scan.producer else ""
     config = read_config_from_metadata(scan.metadata, ours)
     inputs = tuple(scan.inputs)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.formats.graph_value import GraphValue
 from hifigan_rt.formats.mel_layout import Shape
@@ -84,7 +84,7 @@ class OpenVinoScan:
         """Walk the whole file.
 
         Raises:
-            CheckpointError: it is no XML, declares a document type, or claims what cannot be.
+            ModelFileError: it is no XML, declares a document type, or claims what cannot be.
         """
         parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
@@ -96,15 +96,15 @@ class OpenVinoScan:
                 parser.Parse(source.read(start, min(_CHUNK_BYTES, source.size - start), "the XML"))
             parser.Parse(b"", True)  # noqa: FBT003 - expat takes no keywords
         except expat.ExpatError as error:
-            raise CheckpointError(f"is damaged or truncated: no well-formed XML ({error}); copy it again") from error
+            raise ModelFileError(f"is damaged or truncated: no well-formed XML ({error}); copy it again") from error
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._elements += 1
         if self._elements > _MAX_ELEMENTS or len(self._path) == _MAX_DEPTH:
-            raise CheckpointError(f"has more than {_MAX_ELEMENTS} elements, or nests them deeper than {_MAX_DEPTH}")
+            raise ModelFileError(f"has more than {_MAX_ELEMENTS} elements, or nests them deeper than {_MAX_DEPTH}")
         if not self._path:
             if tag != "net":
-                raise CheckpointError(f"is no OpenVINO IR: its XML is a {tag[:40]!r}, and an IR is a 'net'")
+                raise ModelFileError(f"is no OpenVINO IR: its XML is a {tag[:40]!r}, and an IR is a 'net'")
             self.is_net, self.version = True, attributes.get("version", "")
         parent = self._path[-1] if self._path else ""
         self._path.append(tag)
@@ -154,9 +154,7 @@ class OpenVinoScan:
         for key in _STEPS:
             if any(abs(_integer(part.strip(), f"{key} of layer {layer.name!r}")) > _MAX_STEP
                    for part in layer.data.get(key, "0").split(",")):  # fmt: skip
-                raise CheckpointError(
-                    f"layer {layer.name!r} has {key} {layer.data[key][:40]!r}: no vocoder goes so far"
-                )
+                raise ModelFileError(f"layer {layer.name!r} has {key} {layer.data[key][:40]!r}: no vocoder goes so far")
         top = layer.depth == 3
         if layer.kind == "Const":
             self._constant(layer)
@@ -177,7 +175,7 @@ class OpenVinoScan:
         text = layer.data.get("shape", "").strip()
         dims = [_integer(part.strip(), f"shape of constant {layer.name!r}") for part in text.split(",") if text]
         if min([offset, size, *dims]) < 0 or len(dims) > _MAX_RANK:
-            raise CheckpointError(
+            raise ModelFileError(
                 f"constant {layer.name!r} has an impossible offset {offset}, size {size} or shape {dims[:_MAX_RANK]}"
             )
         dtype, bits = _dtype(layer.data.get("element_type", ""))
@@ -185,7 +183,7 @@ class OpenVinoScan:
         for dim in dims:
             elements *= dim
         if (elements * bits + 7) // 8 > size:
-            raise CheckpointError(
+            raise ModelFileError(
                 f"constant {layer.name!r} claims {elements} values {dims} of {dtype}, and brings {size} bytes"
             )
         self.weights_end = max(self.weights_end, offset + size)
@@ -194,9 +192,7 @@ class OpenVinoScan:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise CheckpointError(
-        "declares a document type, which no OpenVINO IR does: entities could make it grow without end"
-    )
+    raise ModelFileError("declares a document type, which no OpenVINO IR does: entities could make it grow without end")
 
 
 def _dtype(word: str) -> tuple[str, int]:
@@ -206,7 +202,7 @@ def _dtype(word: str) -> tuple[str, int]:
 
 def _integer(text: str, what: str) -> int:
     if not (text.isascii() and text.lstrip("-").isdigit() and len(text) <= 18):
-        raise CheckpointError(f"{what} is {text[:40]!r}: no number")
+        raise ModelFileError(f"{what} is {text[:40]!r}: no number")
     return int(text)
 
 

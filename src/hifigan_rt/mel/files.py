@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.errors import CheckpointError, MelError
+from hifigan_rt.errors import MelError, ModelFileError
 from hifigan_rt.formats.checkpoint import read_tensors
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
@@ -55,7 +55,7 @@ def read_mel_file(
     name = f"mel file {str(path)!r}"
     try:
         array = _read_array(path, max_frames * num_mels * _MAX_WIDTH)
-    except (CheckpointError, MelError) as error:
+    except (ModelFileError, MelError) as error:
         # The checkpoint reader's texts start with the file name, those of its parts and ours with a verb.
         text = str(error).removeprefix(f"{str(path)!r} ")
         raise MelError(f"{name} {text}") from error

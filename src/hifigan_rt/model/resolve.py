@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from hifigan_rt.config import PRESETS, ModelConfig
-from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, did_you_mean
+from hifigan_rt.errors import ConfigError, ModelFileError, ModelNotFound, did_you_mean
 from hifigan_rt.families import read_checkpoint, recognise
 from hifigan_rt.families.architecture import infer_config, reconcile
 from hifigan_rt.families.family import Family
@@ -31,7 +31,7 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
 
     Raises:
         ModelNotFound: nothing of that name.
-        CheckpointError: the file cannot be read or does not fit its config.
+        ModelFileError: the file cannot be read or does not fit its config.
         ConfigError: the config cannot be read, contradicts itself or the weights.
     """
     text = str(name)
@@ -118,7 +118,7 @@ def _is_om(path: Path) -> bool:
     try:
         with open_source(path) as source:
             return is_om(source)
-    except CheckpointError:
+    except ModelFileError:
         return False  # told by the reader of checkpoints
 
 

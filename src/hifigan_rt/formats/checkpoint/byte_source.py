@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 
 
 class ByteSource:
@@ -25,20 +25,20 @@ class ByteSource:
         """Read `length` bytes; `what` names them in the error.
 
         Raises:
-            CheckpointError: the file ends before.
+            ModelFileError: the file ends before.
         """
         self.check(start, length, what)
         self._file.seek(start)
         data = self._file.read(length)
         if len(data) != length:
-            raise CheckpointError(f"is truncated: the file became shorter while {what} was read")
+            raise ModelFileError(f"is truncated: the file became shorter while {what} was read")
         return data
 
     def read_into(self, start: int, array: np.ndarray, what: str) -> None:
         """Fill a C-contiguous array with the bytes from `start` on.
 
         Raises:
-            CheckpointError: the file ends before.
+            ModelFileError: the file ends before.
         """
         self.check(start, array.nbytes, what)
         if array.nbytes == 0:
@@ -49,13 +49,13 @@ class ByteSource:
         while filled < array.nbytes:
             count = self._file.readinto(view[filled:])  # type: ignore[attr-defined] # BinaryIO lacks it, files have it
             if not count:
-                raise CheckpointError(f"is truncated: the file became shorter while {what} was read")
+                raise ModelFileError(f"is truncated: the file became shorter while {what} was read")
             filled += count
 
     def check(self, start: int, length: int, what: str) -> None:
-        """Raise CheckpointError unless the file has these bytes."""
+        """Raise ModelFileError unless the file has these bytes."""
         if start < 0 or length < 0 or start + length > self.size:
-            raise CheckpointError(
+            raise ModelFileError(
                 f"is truncated: {what} takes the bytes {start} to {start + length}, and the file has {self.size}; "
                 "download or copy it again"
             )
@@ -66,23 +66,23 @@ def open_source(path: Path) -> Iterator[ByteSource]:
     """Open a checkpoint.
 
     Raises:
-        CheckpointError: no regular file, or it cannot be read.
+        ModelFileError: no regular file, or it cannot be read.
     """
     try:
         # A pipe would block in open(), so its kind is asked first.
         mode = _ask_mode(path)
         if stat.S_ISDIR(mode):
-            raise CheckpointError("is a folder: name the checkpoint file in it")
+            raise ModelFileError("is a folder: name the checkpoint file in it")
         if not stat.S_ISREG(mode):
-            raise CheckpointError("is no regular file: copy it to a file first")
+            raise ModelFileError("is no regular file: copy it to a file first")
         with path.open("rb", buffering=0) as file:
             yield ByteSource(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror or error}") from error
+        raise ModelFileError(f"cannot be read: {error.strerror or error}") from error
 
 
 def _ask_mode(path: Path) -> int:
     try:
         return path.stat().st_mode
     except ValueError as error:
-        raise CheckpointError(f"is no usable file name: {error}") from error
+        raise ModelFileError(f"is no usable file name: {error}") from error

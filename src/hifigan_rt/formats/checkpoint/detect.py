@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import CheckpointError, ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 
 Format = Literal["torch-zip", "torch-legacy", "safetensors"]
@@ -26,7 +26,7 @@ def detect_format(source: ByteSource) -> Format:
     """Find the format of a file.
 
     Raises:
-        CheckpointError: it is none of the three; the text says what it looks like instead.
+        CheckpointError, ModelFileError: it is none of the three; the text says what it looks like instead.
     """
     head = read_head(source)
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
@@ -53,17 +53,17 @@ def read_head(source: ByteSource, *, markup: bool = False) -> bytes:
         markup: it should be XML: of all markup only HTML is refused.
 
     Raises:
-        CheckpointError: it is what is left of a download that failed: empty, a web page, or a git-LFS pointer.
+        ModelFileError: it is what is left of a download that failed: empty, a web page, or a git-LFS pointer.
     """
     if source.size == 0:
-        raise CheckpointError("is empty (0 bytes): the download or copy failed; fetch it again")
+        raise ModelFileError("is empty (0 bytes): the download or copy failed; fetch it again")
     head = source.read(0, min(source.size, _HEAD_BYTES), "the beginning")
     if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
+        raise ModelFileError(
             "is a git-LFS pointer, not the file itself: run 'git lfs pull', or download the file from its page"
         )
     if _as_text(head).startswith(_HTML if markup else _MARKUP):
-        raise CheckpointError(
+        raise ModelFileError(
             "is an HTML page: the download saved the web page (a login, a warning or a preview); use the direct link "
             "of the file"
         )

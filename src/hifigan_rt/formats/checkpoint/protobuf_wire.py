@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hifigan_rt.errors import CheckpointError
+from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
@@ -54,13 +54,13 @@ class ProtobufReader:
         """The fields of the message in the bytes `start` to `end`.
 
         Raises:
-            CheckpointError: the bytes are no message, end too early, or hold too many fields.
+            ModelFileError: the bytes are no message, end too early, or hold too many fields.
         """
         position = start
         while position < end:
             self._fields_left -= 1
             if self._fields_left < 0:
-                raise CheckpointError(f"holds more than {MAX_FIELDS} fields: no HiFi-GAN has so many")
+                raise ModelFileError(f"holds more than {MAX_FIELDS} fields: no HiFi-GAN has so many")
             tag, position = self._varint(position, end)
             number, wire_type = tag >> 3, tag & 7
             value, payload = 0, position
@@ -72,20 +72,20 @@ class ProtobufReader:
             elif wire_type in (FIXED64, FIXED32):
                 position += 8 if wire_type == FIXED64 else 4
             if number == 0 or wire_type not in (VARINT, FIXED64, LENGTH, FIXED32):
-                raise CheckpointError(f"is damaged: at byte {payload} stands what no protobuf field starts with")
+                raise ModelFileError(f"is damaged: at byte {payload} stands what no protobuf field starts with")
             if position > end:
                 if end == self._source.size:
-                    raise CheckpointError(
+                    raise ModelFileError(
                         f"is truncated: a field at byte {payload} ends at byte {position}, and the file at {end}; "
                         "download or copy it again"
                     )
-                raise CheckpointError(f"is damaged: a field at byte {payload} is longer than what holds it")
+                raise ModelFileError(f"is damaged: a field at byte {payload} is longer than what holds it")
             yield Field(number, wire_type, value, payload, position)
 
     def text(self, field: Field) -> str:
         """The payload as text; bytes that are not UTF-8 are replaced."""
         if field.length > MAX_TEXT_BYTES:
-            raise CheckpointError(f"holds a string of {field.length} bytes at byte {field.start}: at most "
+            raise ModelFileError(f"holds a string of {field.length} bytes at byte {field.start}: at most "
                                   f"{MAX_TEXT_BYTES} are read")  # fmt: skip
         return self._source.read(field.start, field.length, "a string").decode("utf-8", "replace")
 
@@ -93,7 +93,7 @@ class ProtobufReader:
         """The values of a repeated integer field, packed or not; signed 64-bit.
 
         Raises:
-            CheckpointError: there are more than `most`.
+            ModelFileError: there are more than `most`.
         """
         if field.wire_type == VARINT:
             return [_signed(field.value)]
@@ -101,7 +101,7 @@ class ProtobufReader:
         position = field.start
         while position < field.end:
             if len(values) == most:
-                raise CheckpointError(f"holds a list of more than {most} integers at byte {field.start}")
+                raise ModelFileError(f"holds a list of more than {most} integers at byte {field.start}")
             value, position = self._varint(position, field.end)
             values.append(_signed(value))
         return values
@@ -110,13 +110,13 @@ class ProtobufReader:
         value = 0
         for index in range(_MAX_VARINT_BYTES):
             if position >= end:
-                raise CheckpointError(f"is truncated or damaged: a number at byte {position} is cut off")
+                raise ModelFileError(f"is truncated or damaged: a number at byte {position} is cut off")
             byte = self._byte(position)
             position += 1
             value |= (byte & 0x7F) << (7 * index)
             if byte < 0x80:
                 return value & 0xFFFF_FFFF_FFFF_FFFF, position
-        raise CheckpointError(f"is damaged: a number at byte {position} is longer than 64 bits")
+        raise ModelFileError(f"is damaged: a number at byte {position} is longer than 64 bits")
 
     def _byte(self, position: int) -> int:
         offset = position - self._window_start

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
+from hifigan_rt.errors import CheckpointError, ModelFileError, UnsafeCheckpoint
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import detect_format
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH, MAX_NODES
@@ -80,7 +80,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except UnsafeCheckpoint as error:
         raise UnsafeCheckpoint(f"{str(path)!r} {error}") from error.__cause__
-    except CheckpointError as error:
+    except ModelFileError as error:
         raise CheckpointError(f"{str(path)!r} {error}") from error.__cause__
     except MemoryError as error:
         raise CheckpointError(f"{str(path)!r} needs more memory than this process may have") from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hifigan_rt.engines.ascend_runtime.tool_process import ToolRun, run_tool
-from hifigan_rt.errors import CheckpointError, ExportError, ToolFailed
+from hifigan_rt.errors import ExportError, ModelFileError, ToolFailed
 from hifigan_rt.formats.om_file import OmInfo, read_om
 from hifigan_rt.tools.ascend.atc_errors import AtcError, describe_errors, parse_errors
 
@@ -202,7 +202,7 @@ def run_atc(
         raise _failed(f"atc ended with status 0 and wrote no {job.stem}.om", run, errors, folder)
     try:
         return made[0], read_om(made[0])
-    except CheckpointError as error:
+    except ModelFileError as error:
         raise _failed(f"atc ended with status 0 and wrote a wrong file ({error})", run, errors, folder) from error
 
 

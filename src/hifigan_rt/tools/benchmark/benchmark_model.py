@@ -48,7 +48,7 @@ def read_benchmark_model(
         with_snr: prepare the float64 reference.
 
     Raises:
-        ModelNotFound, CheckpointError: see `hifigan_rt.model.resolve.resolve_model`.
+        ModelNotFound, ModelFileError: see `hifigan_rt.model.resolve.resolve_model`.
         ConfigError: likewise; or the sample rate or mel bands are not known, or the reference is another network.
     """
     model = resolve_model(name, config)
