@@ -1,7 +1,18 @@
-"""Sockets whose other end is slow, silent or gone: what uvicorn's protocols lack.
+"""Connections whose other end is slow, silent or gone: what uvicorn's protocols lack.
 
-A connection ends when its request's headers do not come in time, when it does not take in what was sent to it, or when
-it goes on sending a body long after the answer. Requests that are no HTTP get an answer in JSON, as all others do.
+A connection ends when its request's headers do not come in time, when its client does not take in what was sent, or
+when it goes on sending a body long after the response. Requests that are no HTTP get an answer in JSON, as all others.
+
+uvicorn 0.54 has settings for idle connections (`timeout_keep_alive`) and for the size of headers, and none for these.
+So `Config(http=..., ws=...)`, which is public, gets subclasses of its protocols. `WriteGuard` and the options of the
+sockets need asyncio's interface alone. These parts are uvicorn's own, and why `pyproject.toml` pins its minor version:
+
+- `conn` (h11's state), `handle_events`: whether headers are still to come;
+- `cycle`, `on_response_complete`: whether a body goes on after its response;
+- `send_400_response`: the answer to what is no HTTP;
+- `close_timeout`: how long a WebSocket's client may take to answer a close.
+
+`transport.max_size` is asyncio's, and undocumented. A proxy in front would do most of this for those who have one.
 """
 
 from __future__ import annotations
@@ -25,65 +36,69 @@ logger = logging.getLogger(__name__)
 MAX_HEADER_BYTES = 32 << 10
 
 _LINGER_SECONDS = 5.0
-"""For the rest of a body after its answer: closing sooner would make some clients lose the answer."""
+"""Time for the rest of a body after its response: closing sooner would make some clients lose the response."""
 
 _READ_AT_ONCE_BYTES = 16 << 10
-"""Of a WebSocket."""
+"""Bytes that are read at once from a WebSocket."""
 
 _LEAST_TAKEN_BYTES = 4096
-"""What a client must take in per `write_timeout_seconds`."""
+"""Bytes that a client must take in per `write_timeout_seconds`."""
 
-# A client whose machine vanished while its audio is computed: noticed after a minute.
+# A client whose machine vanished while its audio is computed is noticed after a minute.
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-class _WriteGuard:
-    """Ends a connection that takes in nothing; goes before one of uvicorn's protocols."""
+class WriteGuard(asyncio.Protocol):
+    """Mixin that ends a connection whose client takes in nothing; goes before a protocol."""
 
     limits: ServerSettings
-    transport: asyncio.Transport
-    loop: asyncio.AbstractEventLoop
-    _guard: asyncio.TimerHandle | None = None
+    _guarded: asyncio.Transport
+    _timer: asyncio.TimerHandle | None = None
     _unsent = 0
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
+        self._guarded = transport
+        super().connection_made(transport)
+
     def pause_writing(self) -> None:
-        super().pause_writing()  # type: ignore[misc]
+        super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
         self._unwatch()
-        super().resume_writing()  # type: ignore[misc]
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
-        super().connection_lost(exc)  # type: ignore[misc]
+        super().connection_lost(exc)
 
     def _watch(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
-        self._guard = self.loop.call_later(self.limits.write_timeout_seconds, self._look)
+        self._unsent = self._guarded.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(self.limits.write_timeout_seconds, self._look)
 
     def _unwatch(self) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
-            self._guard = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
-        if self.transport.get_write_buffer_size() > self._unsent - _LEAST_TAKEN_BYTES:
+        if self._guarded.get_write_buffer_size() > self._unsent - _LEAST_TAKEN_BYTES:
             logger.info("a client does not read: its connection is closed")
-            self.transport.abort()
+            self._guarded.abort()
         else:
             self._watch()
 
 
-class HttpConnection(_WriteGuard, H11Protocol):
-    """HTTP/1.1, with an end to waiting."""
+class HttpConnection(WriteGuard, H11Protocol):
+    """HTTP/1.1 connection that does not wait without end."""
 
     _headers_due: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         # Whatever the kernel did not take counts as unread.
-        transport.set_write_buffer_limits(high=0)
+        self._guarded.set_write_buffer_limits(high=0)
         _set_up(transport)
         self._expect_headers()
 
@@ -105,7 +120,7 @@ class HttpConnection(_WriteGuard, H11Protocol):
             self.loop.call_later(_LINGER_SECONDS, self._end_body_of, self.cycle)
 
     def send_400_response(self, msg: str) -> None:
-        """Tell of a request that cannot be understood, if an answer is still possible, and close."""
+        """Answer a request that cannot be understood, if that is still possible, and close."""
         failure: ServingError = BadRequest(msg)
         if self.conn.our_state is h11.IDLE and len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES:
             failure = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
@@ -142,8 +157,8 @@ class HttpConnection(_WriteGuard, H11Protocol):
             self.transport.abort()
 
 
-class WebSocketConnection(_WriteGuard, WebSocketsSansIOProtocol):
-    """WebSocket, closed when its client takes in nothing."""
+class WebSocketConnection(WriteGuard, WebSocketsSansIOProtocol):
+    """WebSocket that is closed when its client takes in nothing."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -158,14 +173,14 @@ class WebSocketConnection(_WriteGuard, WebSocketsSansIOProtocol):
 
 
 def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], type[WebSocketConnection]]:
-    """The protocols for uvicorn's `http` and `ws`, with the limits of these settings."""
+    """Make the protocols for uvicorn's `http` and `ws`, with the limits of these settings."""
     limits: dict[str, Any] = {"limits": settings}
     return type("HttpConnection", (HttpConnection,), limits), type(
         "WebSocketConnection", (WebSocketConnection,), limits
     )
 
 
-def _set_up(transport: asyncio.Transport) -> None:
+def _set_up(transport: asyncio.BaseTransport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -1,4 +1,4 @@
-"""Runs the application: the listening socket, signals, and an end that finishes what has begun.
+"""Process that runs the application: the listening socket, signals, and an end that finishes what has begun.
 
 SIGTERM and SIGINT: `/readyz` says no at once, new requests get 503, what has begun is finished within `grace_seconds`,
 and the rest is cut off; a second signal cuts it off at once. SIGHUP loads the models anew.
@@ -30,13 +30,18 @@ from hifigan_rt.vocoder import Vocoder
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 15
-"""An idle connection is kept for the next request."""
+"""Time for which an idle connection is kept for the next request."""
 
 _BACKLOG = 512
+_SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class Server(uvicorn.Server):
-    """One process, one event loop, one application."""
+    """One process, one event loop, one application.
+
+    Of uvicorn's server only `handle_exit` is overridden: its own raises the signal again at the end, and makes a
+    clean stop look like a failure; no setting changes that.
+    """
 
     def __init__(
         self,
@@ -89,7 +94,11 @@ class Server(uvicorn.Server):
                 names = ", ".join(self.context.models.names)
                 facts = {"event": "listening", "url": url, "models": names}
                 logger.info("listening on %s", url, extra={"facts": facts})
-            await super().serve(sockets)
+            ending = asyncio.create_task(self._exit_when_drained())
+            try:
+                await super().serve(sockets)
+            finally:
+                ending.cancel()
         finally:
             for listening in sockets:
                 listening.close()
@@ -102,14 +111,14 @@ class Server(uvicorn.Server):
         self._cut_off_at = time.monotonic() + grace
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """On a signal. uvicorn's own would raise it again at the end, and make a clean stop look like a failure."""
+        """Begin the shutdown on a signal."""
         self.begin_shutdown()
 
-    async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether it is time to end."""
-        if self._cut_off_at is not None and (self.context.active == 0 or time.monotonic() >= self._cut_off_at):
-            self.should_exit = True
-        return await super().on_tick(counter)
+    async def _exit_when_drained(self) -> None:
+        # Looked at, since a signal may begin the shutdown between any two instructions of the loop.
+        while self._cut_off_at is None or (self.context.active and time.monotonic() < self._cut_off_at):
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        self.should_exit = True
 
     async def _load(self) -> None:
         try:
@@ -164,14 +173,14 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         # Mels and PCM hardly shrink, and a compressed message is a bomb.
         ws_per_message_deflate=False,
         lifespan="on",
-        # Ours are set up by whoever starts the process.
+        # The process that starts the server sets up the logs.
         log_config=None,
         access_log=False,
         server_header=False,
-        # Who is the operator is told by the address; a header must not change it.
+        # The operator is known by the address, which a header must not change.
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        # What had not ended by then had its grace.
+        # Requests that have not ended by now had their grace.
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )

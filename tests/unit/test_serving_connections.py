@@ -1,0 +1,91 @@
+"""When a connection is ended whose client does not read: transport and time are the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hifigan_rt.tools.serving.connections import WriteGuard
+from hifigan_rt.tools.serving.settings import ServerSettings
+
+TIMEOUT = 7.0
+
+
+class HeldTransport(asyncio.Transport):
+    """A transport whose client takes in what the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsent, self.aborted = 0, False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Timers:
+    """The timers that a guard has set."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[float, Callable[[], None]]] = []
+        self.cancelled = 0
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timers:
+        self.due.append((seconds, callback))
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def fire(self) -> None:
+        [(seconds, callback)] = self.due
+        assert seconds == TIMEOUT
+        self.due.clear()
+        callback()
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> tuple[WriteGuard, HeldTransport, Timers]:
+    timers: Any = Timers()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: timers)
+    guard, transport = WriteGuard(), HeldTransport()
+    guard.limits = ServerSettings(write_timeout_seconds=TIMEOUT)
+    guard.connection_made(transport)
+    return guard, transport, timers
+
+
+def test_who_takes_in_little_by_little_is_left_alone(guarded: tuple[WriteGuard, HeldTransport, Timers]) -> None:
+    guard, transport, timers = guarded
+    transport.unsent = 100_000
+    guard.pause_writing()
+    for _ in range(20):
+        transport.unsent -= 4096
+        timers.fire()
+        assert not transport.aborted
+    guard.resume_writing()
+    assert timers.cancelled == 1
+
+
+@pytest.mark.parametrize("taken", [0, 4095])
+def test_who_takes_in_next_to_nothing_loses_the_connection(
+    guarded: tuple[WriteGuard, HeldTransport, Timers], taken: int
+) -> None:
+    guard, transport, timers = guarded
+    transport.unsent = 100_000
+    guard.pause_writing()
+    transport.unsent -= taken
+    timers.fire()
+    assert transport.aborted
+    assert not timers.due
+
+
+def test_a_lost_connection_is_watched_no_longer(guarded: tuple[WriteGuard, HeldTransport, Timers]) -> None:
+    guard, _, timers = guarded
+    guard.pause_writing()
+    guard.connection_lost(None)
+    assert timers.cancelled == 1
