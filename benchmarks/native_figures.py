@@ -27,6 +27,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import ISA_VARIABLE, create
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator
+from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.model.kinds import Weights
 from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
 from measuring.report import markdown_table, write_result
@@ -113,7 +114,7 @@ def denormals(generator: Generator) -> dict[str, float]:
         {key: array * (1e-38 if key == "conv_pre.weight" else float(key.endswith(".weight")))
          for key, array in generator.weights.items()},
     )  # fmt: skip
-    mel = np.random.default_rng(0).uniform(-11.5, 1, (1, 80, 250)).astype(np.float32)
+    mel = random_mel((1, 80, 250))
     engines = [create(Weights("m", Path(), "", weights), EngineOptions()) for weights in (quiet, generator)]
     seconds: list[list[float]] = [[], []]
     for _ in range(11):

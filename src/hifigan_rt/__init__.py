@@ -13,25 +13,19 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
-    from hifigan_rt.errors import HifiganError, MelConventionWarning, PaddedTailWarning
-    from hifigan_rt.tools.client import AsyncClient, Client
-    from hifigan_rt.vocoder import Vocoder, load
+    # What type checkers see of the table below.
+    from hifigan_rt.config import GeneratorConfig as GeneratorConfig
+    from hifigan_rt.config import MelConfig as MelConfig
+    from hifigan_rt.config import ModelConfig as ModelConfig
+    from hifigan_rt.errors import HifiganError as HifiganError
+    from hifigan_rt.errors import MelConventionWarning as MelConventionWarning
+    from hifigan_rt.errors import PaddedTailWarning as PaddedTailWarning
+    from hifigan_rt.tools.client import AsyncClient as AsyncClient
+    from hifigan_rt.tools.client import Client as Client
+    from hifigan_rt.vocoder import Vocoder as Vocoder
+    from hifigan_rt.vocoder import load as load
 
-__all__ = [
-    "AsyncClient",
-    "Client",
-    "GeneratorConfig",
-    "HifiganError",
-    "MelConfig",
-    "MelConventionWarning",
-    "ModelConfig",
-    "PaddedTailWarning",
-    "Vocoder",
-    "load",
-]
-
-_HOME = {
+_MODULE_OF = {
     "AsyncClient": "tools.client",
     "Client": "tools.client",
     "GeneratorConfig": "config",
@@ -44,13 +38,15 @@ _HOME = {
     "load": "vocoder",
 }
 
+__all__ = list(_MODULE_OF)
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version("hifigan-rt")
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'hifigan_rt' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hifigan_rt.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"hifigan_rt.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -11,10 +11,7 @@ from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES
 from hifigan_rt.errors import ConfigError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
-from hifigan_rt.mel.check import CheckedMel, check_mel, warn_if_other_convention
-
-_CONVENTION_FRAMES = 200
-"""The beginning of a signal that is looked at for another convention than the model's."""
+from hifigan_rt.mel.check import CONVENTION_FRAMES, CheckedMel, check_mel, warn_if_other_convention
 
 
 class Stream:
@@ -154,6 +151,6 @@ class Stream:
             raise MelError(f"frames are of shape {list(checked.shape)}: a push takes [M, F] with M={bands}")
         if self._stream.frames + checked.shape[1] > MAX_FRAMES:
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
-        if self._mel is not None and self._stream.frames < _CONVENTION_FRAMES:
+        if self._mel is not None and self._stream.frames < CONVENTION_FRAMES:
             warn_if_other_convention(checked, self._mel)
         return checked

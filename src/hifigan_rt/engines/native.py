@@ -17,6 +17,7 @@ from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator, Graph, Layer
+from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
@@ -118,7 +119,7 @@ class NativeEngine(Engine):
         """The plan for whole mels with the time that each layer took: the smallest of some rounds, per segment."""
         generator = self._open()
         frames = generator.segment_frames
-        mel = np.random.default_rng(0).uniform(-11.5, 1, (self._graph.num_mels, frames)).astype(np.float32)
+        mel = random_mel((self._graph.num_mels, frames))
         seconds = np.min([generator.measure(mel) for _ in range(rounds)], axis=0)
         return [
             LayerPlan(**entry, measured_us=float(layer) * 1e6)

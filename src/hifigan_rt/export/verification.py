@@ -13,6 +13,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import ExportError
 from hifigan_rt.graph import Generator
+from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Model
 
@@ -21,9 +22,6 @@ VERIFICATION_FRAMES = 32
 
 LOWEST_SNR_DB = 90.0
 """float32 gives 100 dB and more on real weights; a wrong slope, a shifted tap or float16 stay far below 90."""
-
-_QUIETEST, _LOUDEST = -11.5, 1.0
-"""Range of the original's log-mels: ln(1e-5) to a loud voice."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,7 @@ def verify_export(
         EngineError: the engine cannot run the file.
     """
     graph = generator.graph
-    rng = np.random.default_rng(0)
-    shape = (batch, graph.num_mels, frames)
-    mel = rng.uniform(_QUIETEST, _LOUDEST, shape).astype(np.float32)
+    mel = random_mel((batch, graph.num_mels, frames))
     engine = create_engine(engine_name, model, options or EngineOptions())
     try:
         audio = engine.run(CheckedMel(mel))[0]

@@ -22,6 +22,9 @@ MAX_FILTERBANK_VALUES = 1 << 26
 _BLOCK_VALUES = 1 << 18
 """Windowed samples handled at once: 2 MB of float64, which stays in a core's cache with its spectrum."""
 
+LOG_MEL_RANGE = (-11.5, 1.0)
+"""Quietest and loudest values of the original's log-mels: ln(1e-5) to a loud voice."""
+
 # Slaney's mel scale (M. Slaney, Auditory Toolbox, 1998): linear below 1 kHz, logarithmic above.
 _HZ_PER_MEL = 200.0 / 3
 _BREAK_HZ = 1000.0
@@ -81,6 +84,11 @@ def compute_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
         magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
         mel[:, first:last] = _compress(_apply(filters, magnitude), config)
     return mel
+
+
+def random_mel(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Random values in `LOG_MEL_RANGE`, float32 of a shape: enough to run a network, unlike any speech."""
+    return np.random.default_rng(seed).uniform(*LOG_MEL_RANGE, shape).astype(np.float32)
 
 
 def silence_mel_value(config: MelConfig) -> np.ndarray:

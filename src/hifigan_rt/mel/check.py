@@ -33,6 +33,9 @@ _LOWER_LN_FLOORS = (1e-8, 1e-9, 1e-10, 1e-12)
 _DB_BELOW = math.log(1e-12) - 0.5
 _INT16_GAIN = math.log(32768)
 
+CONVENTION_FRAMES = 200
+"""Frames at the beginning of a stream that are looked at for another convention than the model's."""
+
 # Fewer frames than these carry too few pauses and accents to judge the dynamics by.
 _MINIMUM_VALUES = 1000
 _MINIMUM_FRAMES = 100

@@ -11,15 +11,13 @@ import numpy as np
 from hifigan_rt.audio import prepare, read_audio
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import ConfigError, DatasetError
-from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.analysis import LOG_MEL_RANGE, compute_mel
 from hifigan_rt.mel.files import read_mel_file
 from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES
 from hifigan_rt.tools.datasets import InputFile, find_inputs
 
 SAMPLE_NAME = "built-in sample (made from a seed)"
 _SEED = 0
-_QUIETEST, _LOUDEST = -11.5, 1.0
-"""Range of the original's log-mels: ln(1e-5) to a loud voice."""
 _MOST_SAMPLE_FRAMES = 1 << 16
 
 
@@ -56,7 +54,7 @@ def sample_mel(num_mels: int, frames: int) -> np.ndarray:
             level = -9.5 + 5.5 * height + 1.5 * np.sin(np.pi * time)
         else:
             level = np.full((num_mels, length), -10.8)
-        parts.append(np.clip(level + 0.3 * noise, _QUIETEST, _LOUDEST).astype(np.float32))
+        parts.append(np.clip(level + 0.3 * noise, *LOG_MEL_RANGE).astype(np.float32))
         made += length
     return np.ascontiguousarray(np.concatenate(parts, axis=1)[:, :frames])
 

@@ -17,6 +17,7 @@ import numpy as np
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from hifigan_rt.mel.check import CONVENTION_FRAMES
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.encoders import stream_encoder
 from hifigan_rt.tools.serving.errors import (
@@ -45,8 +46,6 @@ MAX_MESSAGE_BYTES = 2 << 20
 
 _PUSHED_AT_ONCE_FRAMES = 256
 """A longer message is pushed in pieces, so that its client waits for room as any other does."""
-_JUDGED_FRAMES = 200
-"""The beginning of a signal that is looked at for another convention than the model's."""
 
 
 async def stream(websocket: WebSocket) -> None:
@@ -237,9 +236,9 @@ class _Session:
             return
         if len(frames):
             self._beginning.append(frames)
-        if not self._beginning or (self._frames < _JUDGED_FRAMES and not last):
+        if not self._beginning or (self._frames < CONVENTION_FRAMES and not last):
             return
-        beginning = np.concatenate(self._beginning)[:_JUDGED_FRAMES]
+        beginning = np.concatenate(self._beginning)[:CONVENTION_FRAMES]
         self._judged, self._beginning = True, []
         convention = lease.likely_other_convention(np.ascontiguousarray(beginning.T))
         if convention is not None:
