@@ -190,7 +190,7 @@ def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]
 
 
 def _named(text: str) -> tuple[str, str]:
-    """What clients call a model, and what it is; a file without a name is called as it is without its suffix."""
+    """Split NAME=MODEL; a model without a name is called as its file is without the suffix."""
     from hifigan_rt.model.resolve import MODEL_SUFFIXES
 
     name, equals, path = text.partition("=")

@@ -116,7 +116,7 @@ class AnyClient:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One HTTP request, and how its response is read."""
+    """HTTP request, and the way its response is read."""
 
     method: str
     path: str

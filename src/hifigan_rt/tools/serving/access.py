@@ -1,4 +1,4 @@
-"""Who is let in: tokens, origins, names of this machine, and how many at one time."""
+"""Access control: tokens, origins, names of this machine, and how many at one time."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 
 _SHORT_BYTES = 2 << 20
-"""A wav of 48 s; longer ones wait for each other."""
+"""Largest recording that does not wait for others: a wav of 48 s."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class AnalysedRecording:
     mel: CheckedMel
     """float32 `[M, T]`, by the model's own settings."""
     sample_rate: int
-    """Of the recording as it came, in Hz."""
+    """Sample rate of the recording as it came, in Hz."""
     note: str | None
-    """What is odd about it, though it could be read."""
+    """Remark about a recording that is odd, though it could be read."""
 
 
 async def read_recording(
@@ -38,8 +38,8 @@ async def read_recording(
     """Read the recording of a request and compute its mel; the Content-Type is not looked at.
 
     Args:
-        request: whose body is a wav, flac, ogg or mp3.
-        lease: the model whose mel is wanted.
+        request: request whose body is a wav, flac, ogg or mp3.
+        lease: model that tells the settings of the mel.
         resample_allowed: whether another sample rate than the model's may be converted.
         mono_allowed: whether several channels may be averaged.
 

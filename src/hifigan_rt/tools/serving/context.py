@@ -1,4 +1,4 @@
-"""What every route needs: the server's parts, and the record of the one request that it answers."""
+"""Context of every route: the server's parts, and the record of the one request that it answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONG_RECORDINGS_AT_ONCE = 2
 
 @dataclass
 class RequestRecord:
-    """What the log tells of one request and its response. Never holds mels or audio."""
+    """Facts about one request and its response for the log. Never holds mels or audio."""
 
     request_id: str
     """The client's X-Request-Id if it is sane, else a random one."""

@@ -1,4 +1,4 @@
-"""What a client is told when something cannot be done: a code for machines, a status, and a text for people.
+"""Errors that a client is told of: a code for machines, a status, and a text for people.
 
 ServingError
 +-- BadRequest              bad_request             400
@@ -29,13 +29,13 @@ from hifigan_rt.errors import AudioError, ConfigError, EngineError, HifiganError
 
 
 class ServingError(HifiganError):
-    """Base of all that a client may be told.
+    """Base of the errors that a client may be told of.
 
     Attributes:
-        code: for machines.
-        status: of HTTP.
-        message: for people; holds nothing of the server's insides.
-        retry_after_seconds: when it is worth another try; None if it never is, or nobody knows.
+        code: name for machines.
+        status: status of the HTTP response.
+        message: text for people, which holds nothing of the server's insides.
+        retry_after_seconds: time after which another try is worth while; None if that is never, or not known.
     """
 
     code = "internal"
@@ -66,13 +66,13 @@ class AudioInvalid(ServingError):
 
 
 class Unauthorized(ServingError):
-    """No bearer token, or a wrong one."""
+    """A request without the bearer token, or with a wrong one."""
 
     code, status = "unauthorized", 401
 
 
 class Forbidden(ServingError):
-    """The page of another site asks, or somebody who is not the operator."""
+    """A request from another site's page, or one that only the operator may make."""
 
     code, status = "forbidden", 403
 
@@ -96,7 +96,7 @@ class MethodNotAllowed(ServingError):
 
 
 class RequestTimeout(ServingError):
-    """The client was too slow."""
+    """A client that was too slow."""
 
     code, status = "request_timeout", 408
 
@@ -108,7 +108,7 @@ class LengthRequired(ServingError):
 
 
 class PayloadTooLarge(ServingError):
-    """More than the server's limits allow."""
+    """A body or mel beyond the server's limits."""
 
     code, status = "payload_too_large", 413
 
@@ -120,7 +120,7 @@ class UnsupportedMediaType(ServingError):
 
 
 class TooManyRequests(ServingError):
-    """As many clients or streams are there as may be."""
+    """A request or stream beyond the number that may be open."""
 
     code, status = "too_many_requests", 429
 
@@ -132,39 +132,39 @@ class HeadersTooLarge(ServingError):
 
 
 class InternalFailure(ServingError):
-    """The server's own fault; the details are in its log."""
+    """A fault of the server, whose details are in its log."""
 
 
 class EngineFailed(InternalFailure):
-    """The engine failed while it computed."""
+    """An engine that failed while it computed."""
 
     code = "engine_failed"
 
 
 class QueueFull(ServingError):
-    """As much work waits as may wait."""
+    """A request that would have to wait too long, or for which there is no memory."""
 
     code, status = "queue_full", 503
 
 
 class ShuttingDown(ServingError):
-    """The server is about to end and takes no new work."""
+    """A request to a server that is about to end."""
 
     code, status = "shutting_down", 503
 
     def __init__(self, message: str, retry_after_seconds: float | None = 5.0) -> None:
-        """By default, a client may find another server, or this one started again, after some seconds."""
+        """Tell to try again after some seconds: another server, or this one started again, may be there."""
         super().__init__(message, retry_after_seconds)
 
 
 class ModelUnavailable(ServingError):
-    """The model could not be loaded; the details are in the server's log."""
+    """A model that could not be loaded; the details are in the server's log."""
 
     code, status = "model_unavailable", 503
 
 
 class DeadlineExceeded(ServingError):
-    """The request could not be finished in the time it had."""
+    """A request that was not finished in the time it had."""
 
     code, status = "deadline_exceeded", 504
 

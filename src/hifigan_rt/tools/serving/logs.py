@@ -1,4 +1,4 @@
-"""The log: one line of JSON per event, on standard error. No mel, audio, token or query ever gets into it."""
+"""Log: one line of JSON per event, on standard error. No mel, audio, token or query ever gets into it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 
 class JsonFormatter(logging.Formatter):
-    """One line per record: time, level, logger, message, and the record's `facts`."""
+    """Formatter that writes one line per record: time, level, logger, message, and the record's `facts`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Make the line; a trace, if there is one, is its last field."""

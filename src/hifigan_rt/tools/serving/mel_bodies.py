@@ -114,7 +114,7 @@ def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
 
 
 def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
-    """What the headers tell of a mel's length: no mel of such a body is much shorter."""
+    """Read from the headers how many frames a mel has at least; 0 if they do not tell."""
     packed = request.headers.get("content-encoding", "identity").strip().lower() != "identity"
     if packed or kind == JSON_TYPE or lease.num_mels is None:
         return 0

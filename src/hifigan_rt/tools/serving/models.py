@@ -1,4 +1,4 @@
-"""The models that the server has, by name: loaded at start or on demand, reloaded beside what still runs."""
+"""Models by name: loaded at start or on demand, and reloaded beside what still runs."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
 _WARM_UP_FRAMES = 64
 _SECONDS_BETWEEN_FAILURES = 5.0
-"""A model that cannot be loaded is not tried again for every request that asks for it."""
+"""Time after which a model that could not be loaded is tried again."""
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model, for /readyz, lists of models and the page."""
+    """State of one model, for /readyz, lists of models and the page."""
 
     name: str
     state: ModelState
     engine: str | None = None
-    """None until it is loaded, as all that follows."""
+    """Name of the engine; None until the model is loaded, as all that follows."""
     precision: str | None = None
     sample_rate: int | None = None
     hop_length: int | None = None
     num_mels: int | None = None
     loads: int = 0
-    """How often it was loaded."""
+    """Number of times that it was loaded."""
     error: str | None = None
-    """Why the last load failed, for the operator: it may name files."""
+    """Reason why the last load failed, for the operator: it may name files."""
 
 
 class ModelLease:
@@ -58,22 +58,22 @@ class ModelLease:
 
     @property
     def name(self) -> str:
-        """The model, as the server knows it."""
+        """Name of the model in this server."""
         return self._loaded.name
 
     @property
     def vocoder(self) -> Vocoder:
-        """Do not compute with it: that is the scheduler's."""
+        """Vocoder of the model. Only the scheduler computes with it."""
         return self._loaded.vocoder
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sample rate in Hz."""
         return self.vocoder.sample_rate
 
     @property
     def hop_length(self) -> int:
-        """Samples per frame."""
+        """Number of samples per frame."""
         return self._loaded.hop_length
 
     @property
@@ -82,7 +82,7 @@ class ModelLease:
         return self.vocoder.num_mels
 
     def audio_seconds(self, frames: int) -> float:
-        """Audio seconds that so many frames give."""
+        """Tell the audio seconds that so many frames give."""
         return frames * self.hop_length / self.sample_rate
 
     def check_mel(self, mel: object) -> CheckedMel:
@@ -164,7 +164,7 @@ class ModelPool:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In the order given."""
+        """Names of all models, in the order given."""
         return tuple(self._slots)
 
     async def load(self, names: Sequence[str] | None = None) -> None:
@@ -210,7 +210,7 @@ class ModelPool:
         await self._load(slot, anew=True)
 
     def status(self, name: str | None = None) -> ModelStatus:
-        """Tell how a model is.
+        """Tell the state of a model.
 
         Raises:
             UnknownModel: there is none of that name.
@@ -233,7 +233,7 @@ class ModelPool:
         )
 
     def statuses(self) -> list[ModelStatus]:
-        """Of all models, in the order given."""
+        """Tell the states of all models, in the order given."""
         return [self.status(name) for name in self._slots]
 
     async def close(self) -> None:
@@ -288,7 +288,7 @@ class ModelPool:
 
 
 class _Loaded:
-    """A vocoder and the number of those who use it, the pool included; the last one closes it."""
+    """Vocoder and the number of its users, the pool included; the last one closes it."""
 
     def __init__(self, name: str, vocoder: Vocoder, hop_length: int) -> None:
         self.name, self.vocoder, self.hop_length = name, vocoder, hop_length
@@ -310,7 +310,7 @@ class _Loaded:
 
 
 class _Slot:
-    """One name: how it is loaded, and what is loaded now."""
+    """Entry of the pool: how a model is loaded, and what is loaded now."""
 
     def __init__(self, name: str, load: Callable[[], Vocoder]) -> None:
         self.name, self.load = name, load
@@ -348,7 +348,7 @@ def _served_hop_length(vocoder: Vocoder) -> int:
 
 
 def _warm_up(vocoder: Vocoder, segments: Sequence[int]) -> None:
-    """The first inference loads caches, and packs weights or compiles: no client shall wait for that."""
+    """Run once what the first request would wait for: an inference that loads caches, packs weights or compiles."""
     if vocoder.num_mels is None:
         return
     mel = CheckedMel(np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32))

@@ -21,7 +21,7 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dty
 _MAX_RANK = 8
 _MAX_ID_CHARACTERS = 256
 _JSON_BYTES_PER_SAMPLE = 24
-"""At most: a float32 as Python writes it, and what separates it from the next."""
+"""Most bytes of a float32 as Python writes it, with what separates it from the next."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class TensorRequest:
     """An inference request, decoded."""
 
     id: str | None
-    """Which the answer repeats."""
+    """Id that the response repeats."""
     tensors: Mapping[str, np.ndarray]
-    """By the name of their spec. Those that came as JSON are float64 or int64: whether the values fit into the spec's
-    datatype is for the one to check who knows what they mean."""
+    """Tensors by the name of their spec. Those that came as JSON are float64 or int64: the caller, who knows what they
+    mean, checks whether the values fit into the spec's datatype."""
     wants: Mapping[str, bool]
-    """The outputs asked for, and whether as raw bytes."""
+    """Outputs asked for, and whether they are sent as raw bytes."""
 
 
 def decode_request(
@@ -90,9 +90,9 @@ class TensorResponse:
     """An encoded inference response."""
 
     parts: tuple[bytes | memoryview, ...]
-    """The body."""
+    """Parts of the body."""
     header_length: int | None
-    """Of the JSON, if raw bytes follow it; for the header Inference-Header-Content-Length."""
+    """Length of the JSON in bytes if raw bytes follow it, for the header Inference-Header-Content-Length."""
 
 
 def check_json_output(samples: int, max_json_bytes: int) -> None:
@@ -235,7 +235,7 @@ def _binary_size(tensor: Mapping[str, object], spec: TensorSpec) -> int | None:
 
 
 def _from_json(value: object, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
-    """Values that may be nested as the shape is, or flat in row-major order."""
+    """Read values that may be nested as the shape is, or flat in row-major order."""
     what = f"data of the input {spec.name!r}"
     values = _list(value, what)
     if values and type(values[0]) is list:
@@ -313,7 +313,7 @@ def _boolean(value: object, what: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    """What a client sent, for an error's text: of any type, and never much of it."""
+    """Show what a client sent in an error's text: a value of any type, and never much of it."""
     if value is None:
         return "missing"
     if isinstance(value, list) and len(value) <= _MAX_RANK and all(isinstance(item, (int, float)) for item in value):

@@ -42,7 +42,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One method of one path."""
+    """Route: one method of one path."""
 
     method: Literal["GET", "POST"]
     path: str

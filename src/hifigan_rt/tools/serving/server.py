@@ -37,7 +37,7 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class Server(uvicorn.Server):
-    """One process, one event loop, one application.
+    """Server of one process: one event loop, one application.
 
     Of uvicorn's server only `handle_exit` is overridden: its own raises the signal again at the end, and makes a
     clean stop look like a failure; no setting changes that.

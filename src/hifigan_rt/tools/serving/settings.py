@@ -1,4 +1,4 @@
-"""Every limit of the server, with its default and unit."""
+"""Limits of the server, each with its default and unit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ServerSettings:
     max_queue_wait_seconds: float = 5.0
     """Maximum expected time to compute all that is before a request, by the measured speed."""
     overload_queue_wait_seconds: float = 0.25
-    """The same while requests have to be refused; see `QueueLimit`."""
+    """Maximum expected time while requests have to be refused; see `QueueLimit`."""
     max_live_streams: int = 64
     """Maximum number of WebSocket streams that are open at the same time."""
     max_urgent_share: float = 0.95

@@ -1,4 +1,4 @@
-"""The texts that a client of `WS /v1/stream` sends: one header, one finish."""
+"""Texts that a client of `WS /v1/stream` sends: one header, one finish."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _MAX_TEXT_CHARACTERS = 4096
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a client wants."""
+    """Options of a stream, as its client states them."""
 
     model: str | None = None
-    """None for the default one."""
+    """Name of the model; None for the default one."""
     segment_frames: int | None = None
     """Frames that are computed together; None for the server's choice."""
     output: str = "pcm16"
-    """One of `OUTPUTS`."""
+    """Format of the audio, one of `OUTPUTS`."""
 
 
 def parse_header(text: str) -> StreamHeader:
     """Read the first text.
 
     Raises:
-        BadRequest: it is no such header.
+        BadRequest: it is no header of a stream.
     """
     content = _object(text, "the header", ("model", "segment_frames", "output"))
     model, segment_frames = content.get("model"), content.get("segment_frames")
@@ -44,10 +44,10 @@ def parse_header(text: str) -> StreamHeader:
 
 
 def check_finish(text: str) -> None:
-    """Read a text after the first: there is but one.
+    """Read a text after the first, which must say finish.
 
     Raises:
-        BadRequest: it is another.
+        BadRequest: it says something else.
     """
     if _object(text, "a text after the header", ("type",)).get("type") != "finish":
         raise BadRequest('a text after the header must be {"type": "finish"}; frames are binary')

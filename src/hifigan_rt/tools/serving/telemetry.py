@@ -1,4 +1,4 @@
-"""What the server tells Prometheus; every name begins with hifigan_."""
+"""Metrics for Prometheus; every name begins with hifigan_."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Telemetry:
-    """The server's metrics, in a registry of its own; every method may be called from any thread."""
+    """Metrics of the server, in a registry of its own; every method may be called from any thread."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -120,6 +120,6 @@ class Telemetry:
         self._reloads.labels(model, result).inc()
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+        """Write all metrics in Prometheus's text format."""
         text: bytes = generate_latest(self._registry)
         return text

@@ -39,13 +39,13 @@ from hifigan_rt.tools.serving.stream_texts import StreamHeader, check_finish, pa
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "hifigan.v1"
-"""Chosen if it is offered: a browser that offers its token needs a second name, one that can be chosen."""
+"""Subprotocol that is chosen if it is offered: a browser that offers its token needs a second name beside it."""
 
 MAX_MESSAGE_BYTES = 2 << 20
 """Largest message: 6,553 frames of 80 bands. The connection itself ends at twice as much, without an error."""
 
 _PUSHED_AT_ONCE_FRAMES = 256
-"""A longer message is pushed in pieces, so that its client waits for room as any other does."""
+"""Largest part of a message that is pushed at once, so that its client waits for room as any other does."""
 
 
 async def stream(websocket: WebSocket) -> None:
@@ -76,7 +76,7 @@ ROUTE = WebSocketRoute("/v1/stream", stream)
 
 
 def close_code(failure: ServingError) -> int:
-    """The code of RFC 6455 and its registry that a WebSocket closes with after a failure."""
+    """Choose the code of RFC 6455 and its registry that a WebSocket closes with after a failure."""
     if isinstance(failure, (BadRequest, MelInvalid)):
         return 1007
     if isinstance(failure, PayloadTooLarge):
@@ -95,7 +95,7 @@ def _told(failure: ServingError) -> dict[str, object]:
 
 
 class _Session:
-    """One client: two tasks, one that takes its frames and one that gives it audio."""
+    """Stream of one client: a task that takes its frames and one that gives it audio."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
@@ -110,7 +110,7 @@ class _Session:
         """Serve the stream to its end.
 
         Raises:
-            ServingError: of which the client is to be told.
+            ServingError: the client is to be told.
             WebSocketDisconnect: the client went, or takes nothing.
         """
         header = await self._header()
@@ -128,7 +128,7 @@ class _Session:
         await self._in_time(self._websocket.send_text(json.dumps(content)))
 
     async def close(self, code: int, reason: str) -> None:
-        """Say goodbye."""
+        """Close the WebSocket."""
         await self._in_time(self._websocket.close(code, reason))
 
     async def _in_time(self, sending: Awaitable[None]) -> None:
@@ -177,7 +177,7 @@ class _Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _take_frames(self, lease: ModelLease, live: StreamJob, segment_frames: int) -> None:
-        """Never returns: the stream is over when its audio is."""
+        """Take frames and never return: the stream is over when its audio is."""
         while True:
             text, content = await self._next(live, segment_frames)
             if self._finished:
@@ -209,7 +209,7 @@ class _Session:
                     ) from error
 
     async def _message(self) -> tuple[str | None, bytes]:
-        """The next text, or None and the next bytes."""
+        """Receive the next text, or None and the next bytes."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))

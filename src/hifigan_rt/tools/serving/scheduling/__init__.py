@@ -1,1 +1,1 @@
-"""The server's one way to the engine: who is let in, whose block is next, and the thread that computes it."""
+"""The server's one way to the engine: admission, the order of blocks, and the thread that computes them."""
