@@ -20,7 +20,7 @@ import numpy as np
 from hifigan_rt.audio import read_audio, resample
 from hifigan_rt.config import PRESETS
 from hifigan_rt.system.files import atomic_writer
-from hifigan_rt.tools.evaluation.metrics import METRICS, available_metrics, compute
+from hifigan_rt.tools.evaluation.metrics import METRICS, Signal, available_metrics, compute
 from hifigan_rt.tools.evaluation.metrics.pitch import track_pitch
 from hifigan_rt.tools.evaluation.statistics import summarize
 
@@ -144,15 +144,15 @@ DEGRADATIONS: dict[str, Degradation] = {
 }
 
 
-def sample_clips() -> list[np.ndarray]:
-    """The repository's own samples, float64 `[N]` at `SAMPLE_RATE`."""
-    return [read_audio(path).samples.astype(np.float64) for path in sorted((ROOT / "samples").glob("*.flac"))]
+def sample_clips() -> list[Signal]:
+    """The repository's own samples at `SAMPLE_RATE`."""
+    return [Signal(read_audio(path).samples, SAMPLE_RATE) for path in sorted((ROOT / "samples").glob("*.flac"))]
 
 
-def measure(degradation: Degradation, clips: Sequence[np.ndarray], keys: Sequence[str]) -> dict[str, float]:
+def measure(degradation: Degradation, clips: Sequence[Signal], keys: Sequence[str]) -> dict[str, float]:
     """Mean over the clips of each metric, the clip itself being the reference."""
     mel = PRESETS["v1"].mel
-    scores = [compute(keys, clip, degradation(clip), SAMPLE_RATE, mel).results for clip in clips]
+    scores = [compute(keys, clip, Signal(degradation(clip.samples), SAMPLE_RATE), mel).results for clip in clips]
     return {key: summarize([score[key].value for score in scores]).interval.mean for key in keys}
 
 

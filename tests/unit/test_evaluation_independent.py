@@ -11,7 +11,8 @@ import scipy.signal
 import scipy.special
 
 import tolerances
-from hifigan_rt.tools.evaluation.metrics import cepstral, compute, dnsmos, pitch, spectral, waveform
+from hifigan_rt.tools.evaluation.metrics import cepstral, dnsmos, pitch, spectral, waveform
+from metric_values import compute
 
 SAMPLE_RATE = 22050
 

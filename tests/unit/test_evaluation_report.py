@@ -16,13 +16,13 @@ import soundfile
 
 import evaluation_records
 from hifigan_rt.errors import OutputError
-from hifigan_rt.tools.evaluation.report import write_report
+from hifigan_rt.tools.evaluation.report import EMBEDDED_CLIPS, embedded_clips, write_report
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis, distributions
 from hifigan_rt.tools.evaluation.report.numbers import decimals, number
-from hifigan_rt.tools.evaluation.report.payloads import EMBEDDED_CLIPS, embedded_clips, encode_f0
 from hifigan_rt.tools.evaluation.report.published import ROWS, band
 from hifigan_rt.tools.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
 from hifigan_rt.tools.evaluation.results import Score
+from hifigan_rt.tools.evaluation.sounds import encode_f0
 from hifigan_rt.tools.evaluation.statistics import Interval
 from report_files import result_of, tone, write_sound
 

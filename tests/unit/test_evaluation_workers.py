@@ -11,10 +11,12 @@ import soundfile
 
 from hifigan_rt.config import PRESETS
 from hifigan_rt.tools.evaluation import measuring, workers
-from hifigan_rt.tools.evaluation.measuring import Measured, Task, encode, measure
+from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task, encode, measure, measure_clip
 from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
 from hifigan_rt.tools.evaluation.scoring import limit_seconds
+from hifigan_rt.tools.evaluation.signal_files import SignalFiles
+from hifigan_rt.tools.evaluation.sounds import clip_tracks, read_script, script_path, sound_of
 from hifigan_rt.tools.evaluation.workers import MeasuringPool
 
 RATE = 22050
@@ -38,8 +40,21 @@ def task(files, generated=330, reference=220, baseline=None, metrics=KEYS):
     return Task(files[generated], files[reference], baseline and files[baseline], metrics, PRESETS["v1"].mel)
 
 
+def alone(measured):
+    return measure(measured, SignalFiles())
+
+
+def clips(*tasks):
+    """One clip per task."""
+    return [ClipTask((each,)) for each in tasks]
+
+
+def failures(answers):
+    return [entry.failed for _, (entry,) in answers]
+
+
 def test_a_clip_against_itself_is_at_no_distance(files):
-    found = measure(task(files, 220, baseline=220))
+    found = alone(task(files, 220, baseline=220))
     assert found.scores["mel_l1"] == found.scores["mr_stft"] == Score(0.0)
     assert found.identical is True
     assert np.isnan(found.snr_db)
@@ -48,7 +63,7 @@ def test_a_clip_against_itself_is_at_no_distance(files):
 def test_audio_is_compared_with_the_baseline(files, tmp_path):
     half = soundfile.read(files[220])[0] / 2
     soundfile.write(tmp_path / "half.flac", half, RATE, "PCM_24", format="FLAC")
-    found = measure(task(files | {"half": str(tmp_path / "half.flac")}, "half", baseline=220))
+    found = alone(task(files | {"half": str(tmp_path / "half.flac")}, "half", baseline=220))
     assert found.identical is False
     assert found.snr_db == pytest.approx(20 * np.log10(2), abs=1e-3), "the error is half the signal"
     assert found.si_sdr_db > 100
@@ -63,7 +78,7 @@ def test_a_metric_that_fails_does_not_take_the_others_along(files, monkeypatch):
         return true(keys, *arguments)
 
     monkeypatch.setattr(measuring, "compute", failing)
-    found = measure(task(files))
+    found = alone(task(files))
     assert found.failed is None
     assert found.scores["mel_l1"].value > 0
     assert np.isnan(found.scores["mr_stft"].value)
@@ -73,26 +88,50 @@ def test_a_metric_that_fails_does_not_take_the_others_along(files, monkeypatch):
 def test_unreadable_audio_fails_that_clip(files, tmp_path):
     broken = tmp_path / "broken.flac"
     broken.write_bytes(b"fLaC and no more")
-    found = measure(task(files | {"broken": str(broken)}, "broken"))
+    found = alone(task(files | {"broken": str(broken)}, "broken"))
     assert "broken.flac" in found.failed
     assert found.scores == {}
 
 
 def test_workers_answer_what_this_process_would(files):
     tasks = [task(files), task(files, 220, baseline=330), task(files, metrics=())]
+    asked = [*clips(*tasks), ClipTask(tuple(tasks))]
     with MeasuringPool(2, LIMIT_SECONDS) as pool:
-        answers = dict(pool.measure(tasks))
-    for index, expected in enumerate(map(measure, tasks)):
-        assert encode(answers[index]) == encode(expected)
+        answers = dict(pool.measure(asked))
+    for index, clip in enumerate(asked):
+        assert [*map(encode, answers[index])] == [*map(encode, measure_clip(clip))]
+
+
+def test_what_is_measured_together_is_what_is_measured_alone(files):
+    """A reference is analysed once for several systems, of different lengths too."""
+    shorter = tone(Path(files[220]).with_name("shorter.flac"), 330, seconds=0.25)
+    keys = ("mel_l1", "mr_stft", "f0_rmse_cents", "vuv_f1", "periodicity_rmse", "mcd", "loudness_difference", "stoi")
+    tasks = [task(files | {"shorter": shorter}, name, metrics=keys) for name in (330, 220, "shorter", 330)]
+    together = measure_clip(ClipTask(tuple(tasks)))
+    assert [*map(encode, together)] == [encode(alone(each)) for each in tasks]
+
+
+def test_the_sound_of_a_clip_is_written_while_it_is_measured(files, tmp_path):
+    tracks = clip_tracks(tmp_path, [("220.flac", None), ("330.flac", None), (None, "no file for it")])
+    path = script_path(tmp_path, tracks)
+    path.parent.mkdir()
+    (measured,) = measure_clip(ClipTask((task(files),), SoundTask(str(path), tracks)))
+    assert measured.failed is None
+    assert read_script(path) == sound_of(tracks, SignalFiles())
+    tone(tmp_path / "330.flac", 330, seconds=0.4)
+    assert script_path(tmp_path, tracks) != path, "named after what the files hold"
+    unwritable = SoundTask(str(tmp_path / "no folder" / "a.js"), tracks)
+    (measured,) = measure_clip(ClipTask((task(files),), unwritable))
+    assert measured.failed is None, "the report tries again, and tells"
 
 
 def test_a_worker_that_dies_takes_one_clip_with_it(files):
     with MeasuringPool(1, LIMIT_SECONDS) as pool:
-        answers = pool.measure([task(files)] * 4)
-        index, first = next(answers)
+        answers = pool.measure(clips(task(files)) * 4)
+        index, (first,) = next(answers)
         assert (index, first.failed) == (0, None)
         os.kill(pool._workers[0].pid, signal.SIGKILL)
-        rest = [entry.failed for _, entry in answers]
+        rest = failures(answers)
     assert rest.count(None) >= 2
     assert all(reason is None or "while it was measured its process was ended by SIGKILL" in reason for reason in rest)
 
@@ -102,9 +141,38 @@ def test_a_worker_that_hangs_is_ended_and_takes_one_clip_with_it(files, monkeypa
     monkeypatch.setattr(workers, "python_command", lambda module: commands.pop() if commands else true(module))
     with MeasuringPool(1, LIMIT_SECONDS) as pool:
         pool._limit_seconds = 0.2
-        assert dict(pool.measure([task(files)]))[0].failed == "it was not measured within 0.2 s, and was given up"
+        assert failures(pool.measure(clips(task(files)))) == ["it was not measured within 0.2 s, and was given up"]
         pool._limit_seconds = LIMIT_SECONDS
-        assert dict(pool.measure([task(files)]))[0].failed is None, "the next clip gets a new process"
+        assert failures(pool.measure(clips(task(files)))) == [None], "the next clip gets a new process"
+
+
+def test_a_system_whose_audio_ends_the_process_leaves_the_others_alone(files, monkeypatch, tmp_path):
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    true = workers.python_command
+    monkeypatch.setattr(workers, "python_command", lambda _: true("fragile"))
+    tasks = (task(files, 220), task(files, 330), task(files, 220, baseline=330))
+    with MeasuringPool(1, LIMIT_SECONDS) as pool:
+        ((_, answers),) = pool.measure([ClipTask(tasks)])
+    assert [entry.failed for entry in answers] == [None, "while it was measured its process ended with status 3", None]
+    assert answers[2].identical is False
+
+
+FRAGILE = """
+import os
+from hifigan_rt.tools.evaluation import measuring, workers
+
+true = measuring.compute
+
+def compute(keys, reference, generated, mel):
+    if generated.at(16000)[10] > reference.at(16000)[10]:  # the tone of 330 Hz
+        os._exit(3)
+    return true(keys, reference, generated, mel)
+
+def main():
+    measuring.compute = compute
+    workers.main()
+"""
 
 
 def test_a_worker_that_cannot_be_started_is_told(files, monkeypatch):
@@ -113,10 +181,8 @@ def test_a_worker_that_cannot_be_started_is_told(files, monkeypatch):
 
     monkeypatch.setattr(workers, "WorkerProcess", refuse)
     with MeasuringPool(2, LIMIT_SECONDS) as pool:
-        answers = dict(pool.measure([task(files)] * 3))
-    assert {entry.failed for entry in answers.values()} == {
-        "it could not be measured: OSError: no memory for another process"
-    }
+        answers = failures(pool.measure(clips(task(files)) * 3))
+    assert answers == ["it could not be measured: OSError: no memory for another process"] * 3
 
 
 def test_a_long_clip_may_take_longer():
@@ -126,7 +192,7 @@ def test_a_long_clip_may_take_longer():
 
 def test_closing_ends_all_processes_whatever_they_do(files):
     pool = MeasuringPool(2, LIMIT_SECONDS)
-    answers = pool.measure([task(files)] * 20)
+    answers = pool.measure(clips(task(files)) * 20)
     next(answers)
     workers_ = list(pool._workers)
     started = time.monotonic()
@@ -138,7 +204,7 @@ def test_closing_ends_all_processes_whatever_they_do(files):
 
 def test_more_workers_than_clips_are_not_started(files):
     with MeasuringPool(50, LIMIT_SECONDS) as pool:
-        list(pool.measure([task(files)]))
+        list(pool.measure(clips(task(files))))
         assert len(pool._workers) == 1
 
 

@@ -112,6 +112,7 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
       hifigan eval --model g_02500000 --dataset recordings --compare openvino,precision=bfloat16 -o report
       hifigan eval --reference recordings --generated made --config v1 --min stoi=0.95 --max mel_l1=0.25 -o report
     """
+    from hifigan_rt.tools.evaluation.output import no_page
     from hifigan_rt.tools.evaluation.run import evaluate
 
     console: Console = ctx.obj
@@ -119,7 +120,7 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
         raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
     plan = _plan(values, recorded_command(ctx))
     result = evaluate(
-        plan, values["output"], resume=values["resume"], overwrite=values["overwrite"],
+        plan, values["output"], resume=values["resume"], overwrite=values["overwrite"], sounds=no_page() is None,
         progress=lambda label, steps: console.steps(label, steps, values["progress"]),
     )  # fmt: skip
     _report(console, result, values["output"], as_json=values["as_json"])

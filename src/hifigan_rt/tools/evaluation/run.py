@@ -54,7 +54,13 @@ class Plan:
 
 
 def evaluate(
-    plan: Plan, folder: Path, *, progress: Progress, resume: bool = False, overwrite: bool = False
+    plan: Plan,
+    folder: Path,
+    *,
+    progress: Progress,
+    resume: bool = False,
+    overwrite: bool = False,
+    sounds: bool = True,
 ) -> EvaluationResult:
     """Evaluate.
 
@@ -66,6 +72,7 @@ def evaluate(
         progress: told about every stage.
         resume: keep what an earlier run finished of the same inputs with the same settings.
         overwrite: replace what is there.
+        sounds: write the sound of clips while they are measured, for the report.
 
     Raises:
         HifiganError: nothing can be evaluated; the text says why.
@@ -93,7 +100,7 @@ def evaluate(
             place, spec, name, usable, sample_rate, plan.reading, recursive=plan.recursive, complete=plan.limit is None
         )
         systems.append(system)
-    measured = measure_all(place, plan.jobs, columns, mel, reference, audio)
+    measured = measure_all(place, plan.jobs, columns, mel, reference, audio, sounds=sounds)
     rows = {
         system.name: tuple(score_row(system.name, name, reference, audio, measured) for name in clips.files)
         for system in systems

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools import records
 from hifigan_rt.tools.bulk.json_lines import JsonLinesWriter, read_objects
 from hifigan_rt.tools.evaluation.measuring import Measured, Task, encode
+from hifigan_rt.tools.evaluation.signal_files import digest_of
 
 NAME = "scores.jsonl"
 
@@ -20,7 +20,7 @@ _TITLE = "score file"
 
 def identify(task: Task, version: str) -> str:
     """A digest of all that scores depend on, but not of which metrics are asked for."""
-    digests = [path and file_sha256(Path(path)) for path in (task.generated, task.reference, task.baseline)]
+    digests = [path and digest_of(Path(path)) for path in (task.generated, task.reference, task.baseline)]
     mel = None if task.mel is None else dataclasses.asdict(task.mel)
     return hashlib.sha256(json.dumps([digests, mel, version]).encode()).hexdigest()[:32]
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.system.machine import usable_cores
+from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.run import Interrupted
 from hifigan_rt.tools.bulk.summary import Summary
 from hifigan_rt.tools.evaluation.audio_files import Made, Place
 from hifigan_rt.tools.evaluation.columns import Columns
-from hifigan_rt.tools.evaluation.measuring import Measured, Task
+from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
+from hifigan_rt.tools.evaluation.sounds import CLIPS_FOLDER, clip_tracks, script_path
 from hifigan_rt.tools.evaluation.workers import MeasuringPool
+
+Key = tuple[str, str]
+"""System and clip."""
 
 
 def measure_all(
@@ -25,7 +31,9 @@ def measure_all(
     mel: MelConfig | None,
     reference: Mapping[str, Made],
     audio: Mapping[str, Mapping[str, Made]],
-) -> dict[tuple[str, str], Measured]:
+    *,
+    sounds: bool,
+) -> dict[Key, Measured]:
     """Compute the metrics of every system's clips; only what earlier runs did not measure is measured.
 
     Args:
@@ -35,6 +43,7 @@ def measure_all(
         mel: settings of the mel distances.
         reference: by clip; empty where there are no recordings.
         audio: by system, then by clip; the first system is the baseline.
+        sounds: also write the sound of every clip that is measured, for the report.
 
     Returns:
         By system and clip, for every clip that has audio.
@@ -43,39 +52,46 @@ def measure_all(
         Interrupted: Ctrl-C; what was measured stays.
         OutputError: the scores cannot be written.
     """
-    baseline = next(iter(audio))
-    tasks: dict[tuple[str, str], Task] = {}
-    for system, clips in audio.items():
-        for name, made in clips.items():
-            if made.path is not None:
-                first = audio[baseline][name].path if system != baseline else None
-                paths = (made.path, reference[name].path if name in reference else None, first)
-                full = [None if path is None else str(place.folder / path) for path in paths]
-                tasks[system, name] = Task(full[0] or "", full[1], full[2], columns.keys, mel)
+    tasks = dict(_tasks(place.folder, columns, mel, reference, audio))
     path = place.folder / SCORES_NAME
     version = importlib.metadata.version("hifigan-rt")
     known = read_scores(path)
     identities = {key: identify(task, version) for key, task in tasks.items()}
-    measured: dict[tuple[str, str], Measured] = {}
-    todo: dict[tuple[str, str], Task] = {}
-    for key, task in tasks.items():
-        earlier = known.get(identities[key])
+    measured: dict[Key, Measured] = {}
+    todo: dict[str, dict[str, Task]] = {}
+    for (system, clip), task in tasks.items():
+        earlier = known.get(identities[system, clip])
         missing = tuple(name for name in task.metrics if earlier is None or name not in earlier.scores)
         if earlier is not None:
-            measured[key] = earlier
+            measured[system, clip] = earlier
         if missing or earlier is None:
-            todo[key] = dataclasses.replace(task, metrics=missing)
-    keys = list(todo)
-    summary = Summary(len(tasks), len(tasks) - len(todo))
-    with ScoreWriter(path) as scores, place.progress("metrics", len(todo)) as advance:
-        longest = max((audio[system][name].seconds or 0.0 for system, name in keys), default=0.0)
-        for index, found in _in_workers(jobs, list(todo.values()), limit_seconds(longest), summary):
-            key = keys[index]
-            if found.failed is None:
-                scores.append(identities[key], found)
-            measured[key] = merged(measured.get(key), found)
-            summary.done += 1
-            advance()
+            todo.setdefault(clip, {})[system] = dataclasses.replace(task, metrics=missing)
+    if sounds and todo:
+        make_folder(place.folder / CLIPS_FOLDER)
+    clips = [
+        ClipTask(tuple(todo[clip].values()), _sound(place.folder, clip, reference, audio) if sounds else None)
+        for clip in todo
+    ]
+    count = sum(map(len, todo.values()))
+    summary = Summary(len(tasks), len(tasks) - count)
+    longest = max((audio[system][clip].seconds or 0.0 for clip in todo for system in todo[clip]), default=0.0)
+    names = list(todo)
+    try:
+        with (
+            ScoreWriter(path) as scores,
+            place.progress("metrics", count) as advance,
+            MeasuringPool(jobs or usable_cores(), limit_seconds(longest)) as pool,
+        ):
+            for index, results in pool.measure(clips):
+                for system, found in zip(todo[names[index]], results, strict=True):
+                    key = system, names[index]
+                    if found.failed is None:
+                        scores.append(identities[key], found)
+                    measured[key] = merged(measured.get(key), found)
+                    summary.done += 1
+                    advance()
+    except KeyboardInterrupt as error:
+        raise Interrupted(summary) from error
     return measured
 
 
@@ -84,11 +100,29 @@ def limit_seconds(clip_seconds: float) -> float:
     return 300 + 30 * clip_seconds
 
 
-def _in_workers(
-    jobs: int | None, tasks: Sequence[Task], limit: float, summary: Summary
-) -> Iterator[tuple[int, Measured]]:
-    try:
-        with MeasuringPool(jobs or usable_cores(), limit) as pool:
-            yield from pool.measure(tasks)
-    except KeyboardInterrupt as error:
-        raise Interrupted(summary) from error
+def _tasks(
+    folder: Path,
+    columns: Columns,
+    mel: MelConfig | None,
+    reference: Mapping[str, Made],
+    audio: Mapping[str, Mapping[str, Made]],
+) -> Iterator[tuple[Key, Task]]:
+    baseline = next(iter(audio))
+    for system, clips in audio.items():
+        for clip, made in clips.items():
+            if made.path is not None:
+                first = audio[baseline][clip].path if system != baseline else None
+                recording = reference[clip].path if clip in reference else None
+                full = [None if path is None else str(folder / path) for path in (recording, first)]
+                yield (system, clip), Task(str(folder / made.path), full[0], full[1], columns.keys, mel)
+
+
+def _sound(
+    folder: Path, clip: str, reference: Mapping[str, Made], audio: Mapping[str, Mapping[str, Made]]
+) -> SoundTask | None:
+    """None if the script is there already."""
+    recording = reference[clip].path if clip in reference else None
+    systems = [(clips[clip].path, clips[clip].failed) for clips in audio.values()]
+    tracks = clip_tracks(folder, [(recording, None), *systems])
+    path = script_path(folder, tracks)
+    return None if path.exists() else SoundTask(str(path), tracks)

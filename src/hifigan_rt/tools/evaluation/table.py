@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from hifigan_rt.tools.evaluation.metrics.clips import CROPPED
+from hifigan_rt.tools.evaluation.metrics.signals import CROPPED
 from hifigan_rt.tools.evaluation.report.numbers import MISSING, number
 from hifigan_rt.tools.evaluation.report.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary

@@ -12,20 +12,20 @@ from typing import Any
 from hifigan_rt.system.worker_messages import serve
 from hifigan_rt.system.worker_process import WorkerEnded, WorkerLate, WorkerProcess, python_command
 from hifigan_rt.tools import records
-from hifigan_rt.tools.evaluation.measuring import Measured, Task, encode, measure
+from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, encode, measure_clip
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """There is a process per core already."""
 
 
 class MeasuringPool:
-    """Processes that are started when they get their first task, and again when they died."""
+    """Processes that are started when they get their first clip, and again when they died."""
 
     def __init__(self, count: int, limit_seconds: float) -> None:
         """
         Args:
             count: of processes, at most.
-            limit_seconds: after so long without an answer a process is ended, and its task has failed.
+            limit_seconds: after so long for each system without an answer a process is ended, and its clip has failed.
         """
         self._limit_seconds = limit_seconds
         self._executor = ThreadPoolExecutor(count)
@@ -34,25 +34,30 @@ class MeasuringPool:
         self._workers: list[WorkerProcess] = []
         self._closed = False
 
-    def measure(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Measured]]:
-        """Measure all, and give each task's index with what came out, in the order in which they are finished."""
-        futures: dict[Future[Measured], int] = {
-            self._executor.submit(self._measure, task): index for index, task in enumerate(tasks)
+    def measure(self, clips: Sequence[ClipTask]) -> Iterator[tuple[int, tuple[Measured, ...]]]:
+        """Measure all, and give each clip's index with what came out, in the order in which they are finished."""
+        futures: dict[Future[tuple[Measured, ...]], int] = {
+            self._executor.submit(self._measure, clip): index for index, clip in enumerate(clips)
         }
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
 
-    def _measure(self, task: Task) -> Measured:
+    def _measure(self, clip: ClipTask) -> tuple[Measured, ...]:
         try:
-            reply, _ = self._worker().ask(encode(task), timeout_s=self._limit_seconds)
-            measured: Measured = records.decoded(Measured, reply)
+            timeout_s = self._limit_seconds * len(clip.tasks)
+            reply, _ = self._worker().ask(encode(clip), timeout_s=timeout_s)
+            return tuple(records.decoded(Measured, entry) for entry in reply["measured"])
         except WorkerLate:
-            return Measured({}, failed=f"it was not measured within {self._limit_seconds:g} s, and was given up")
+            failed = f"it was not measured within {self._limit_seconds:g} s, and was given up"
         except WorkerEnded as error:
-            return Measured({}, failed=f"while it was measured {error}")
+            failed = f"while it was measured {error}"
         except Exception as error:  # noqa: BLE001 - one clip never stops the rest
-            return Measured({}, failed=f"it could not be measured: {type(error).__name__}: {error}")
-        return measured
+            failed = f"it could not be measured: {type(error).__name__}: {error}"
+            return tuple(Measured({}, failed=failed) for _ in clip.tasks)
+        if len(clip.tasks) == 1:
+            return (Measured({}, failed=failed),)
+        # One system's audio ended the process: the others' shall not be lost.
+        return tuple(measured for task in clip.tasks for measured in self._measure(ClipTask((task,))))
 
     def _worker(self) -> WorkerProcess:
         """The calling thread's own."""
@@ -86,9 +91,10 @@ class MeasuringPool:
 
 
 def main() -> None:
-    """A worker: answer tasks until the parent has no more."""
+    """A worker: measure clips until the parent has no more."""
     serve(_answer)
 
 
 def _answer(request: dict[str, Any], _: bytearray) -> tuple[dict[str, Any], bytes]:
-    return encode(measure(records.decoded(Task, request))), b""
+    clip: ClipTask = records.decoded(ClipTask, request)
+    return {"measured": [encode(measured) for measured in measure_clip(clip)]}, b""

@@ -6,12 +6,10 @@ import importlib
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
 from hifigan_rt.config import MelConfig
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.registry import METRICS, Direction, MetricEntry, check_metrics, why_unavailable
 from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, MetricResult, Scores
+from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 __all__ = [
     "IDENTICAL",
@@ -20,6 +18,7 @@ __all__ = [
     "MetricEntry",
     "MetricResult",
     "Scores",
+    "Signal",
     "available_metrics",
     "check_metrics",
     "compute",
@@ -36,20 +35,16 @@ def available_metrics(with_reference: bool = True) -> tuple[str, ...]:
     )
 
 
-def compute(
-    keys: Iterable[str],
-    reference: np.ndarray | None,
-    generated: np.ndarray,
-    sample_rate: int,
-    mel: MelConfig | None = None,
-) -> Scores:
+def compute(keys: Iterable[str], reference: Signal | None, generated: Signal, mel: MelConfig | None = None) -> Scores:
     """Compute metrics of one clip; signals of different lengths are cropped to the shorter, never shifted in time.
+
+    What is analysed stays with the signals, so that a reference is analysed once for all systems that it is compared
+    with.
 
     Args:
         keys: of `METRICS`.
         reference: float `[N]` in [-1, 1], or None, which leaves metrics that need it without a value.
-        generated: float `[N]` in [-1, 1].
-        sample_rate: of both, in Hz.
+        generated: float `[N]` in [-1, 1], at the same sample rate.
         mel: the model's settings; None leaves the mel distances without a value.
 
     Returns:
@@ -62,15 +57,15 @@ def compute(
     """
     keys = tuple(keys)
     check_metrics(keys)
-    clips = Clips(reference, generated, sample_rate, mel)
+    pair = SignalPair(reference, generated, mel)
     families: dict[str, list[str]] = {}
     results: dict[str, MetricResult] = {}
     for key in keys:
-        if METRICS[key].needs_reference and clips.reference is None:
+        if METRICS[key].needs_reference and pair.reference is None:
             results[key] = MetricResult(math.nan, "there is no reference")
         else:
             families.setdefault(METRICS[key].family, []).append(key)
     for family, members in families.items():
         module = importlib.import_module(f"hifigan_rt.tools.evaluation.metrics.{family}")
-        results |= module.measure(clips, members)
-    return Scores({key: results[key] for key in keys}, clips.notes)
+        results |= module.measure(pair, members)
+    return Scores({key: results[key] for key in keys}, pair.notes)

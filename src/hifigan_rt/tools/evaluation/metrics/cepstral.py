@@ -12,9 +12,9 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
-from hifigan_rt.tools.evaluation.metrics.pitch import PitchTrack, track_pair
+from hifigan_rt.tools.evaluation.metrics.pitch import PitchTrack, track
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 ORDER = 24
 
@@ -22,23 +22,31 @@ _BLOCK_FRAMES = 1000
 """Frames analysed at once: 20 MB of envelopes and their transforms, whatever the length of the clip."""
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`mcd`."""
-    for role, samples in zip(("reference", "generated signal"), clips.pair, strict=True):
+    for role, samples in zip(("reference", "generated signal"), pair.samples, strict=True):
         if not samples.any():
             return undefined(keys, f"the {role} is digital silence, which has no spectral envelope")
-    tracks = track_pair(clips)
-    distances = []
-    for first in range(0, len(tracks[0].f0_hz), _BLOCK_FRAMES):
-        frames = slice(first, first + _BLOCK_FRAMES)
-        cepstra = [
-            mel_cepstrum(
-                envelope(samples, track, frames, clips.sample_rate), ORDER, all_pass_constant(clips.sample_rate)
-            )
-            for samples, track in zip(clips.pair, tracks, strict=True)
-        ]
-        distances.append(mel_cepstral_distances_db(*cepstra))
-    return dict.fromkeys(keys, MetricResult(float(np.mean(np.concatenate(distances)))))
+    distances = mel_cepstral_distances_db(*(_cepstra(signal) for signal in pair.both))
+    return dict.fromkeys(keys, MetricResult(float(np.mean(distances))))
+
+
+def _cepstra(signal: Signal) -> np.ndarray:
+    """Mel-cepstra of a signal, float64 `[T, ORDER + 1]`, computed once."""
+
+    def analyse() -> np.ndarray:
+        contour, alpha = track(signal), all_pass_constant(signal.sample_rate)
+        return np.concatenate(
+            [
+                mel_cepstrum(
+                    envelope(signal.samples, contour, slice(first, first + _BLOCK_FRAMES), signal.sample_rate),
+                    ORDER, alpha,
+                )
+                for first in range(0, len(contour.f0_hz), _BLOCK_FRAMES)
+            ]
+        )  # fmt: skip
+
+    return signal.analysed("mel-cepstra", analyse)
 
 
 def envelope(samples: np.ndarray, track: PitchTrack, frames: slice, sample_rate: int) -> np.ndarray:

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.errors import MetricUnavailable
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 SAMPLE_RATE = 16000
 MINIMUM_SECONDS = 1.0
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`distillmos` of the generated signal."""
-    if not clips.generated.any():
+    if not pair.generated.given.any():
         return undefined(keys, "the generated signal is digital silence")
-    if clips.seconds < MINIMUM_SECONDS:
+    if pair.seconds < MINIMUM_SECONDS:
         return undefined(keys, f"the clip is shorter than {MINIMUM_SECONDS:g} s")
     import torch
 
-    samples = torch.from_numpy(clips.generated_at(SAMPLE_RATE).astype(np.float32))[None]
+    samples = torch.from_numpy(pair.generated.at(SAMPLE_RATE).astype(np.float32))[None]
     with torch.inference_mode():
         value = float(_model()(samples))
     return dict.fromkeys(keys, MetricResult(value))

@@ -19,8 +19,8 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MetricUnavailable
 from hifigan_rt.mel.analysis import mel_filterbank
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -44,14 +44,14 @@ _POLYNOMIALS = {
 _MEL = MelConfig(SAMPLE_RATE, 321, 321, 160, 120)
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`dnsmos_sig`, `dnsmos_bak`, `dnsmos_ovrl` (one model) and `dnsmos_p808` (another) of the generated signal."""
-    if not clips.generated.any():
+    if not pair.generated.given.any():
         return undefined(keys, "the generated signal is digital silence")
-    if clips.seconds < MINIMUM_SECONDS:
+    if pair.seconds < MINIMUM_SECONDS:
         return undefined(keys, f"the clip is shorter than {MINIMUM_SECONDS:g} s")
     # Overshoot is clipped, as it would be in the 16-bit file that the models were trained on.
-    windows = _windows(np.clip(clips.generated_at(SAMPLE_RATE), -1, 1))
+    windows = _windows(np.clip(pair.generated.at(SAMPLE_RATE), -1, 1))
     values: dict[str, float] = {}
     if any(key in _POLYNOMIALS for key in keys):
         raw = np.array([_run(_P835_MODEL, window) for window in windows], np.float64)

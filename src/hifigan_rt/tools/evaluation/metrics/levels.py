@@ -7,16 +7,16 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 FULL_SCALE = 32767 / 32768
 """The largest positive 16-bit sample; whatever is louder was clipped on its way to a file, or will be."""
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`peak` in dB of full scale and `clipped_samples`."""
-    magnitude = np.abs(clips.generated)
+    magnitude = np.abs(pair.generated.samples)
     results = {}
     if "peak" in keys:
         peak = float(magnitude.max())

@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 BLOCK_SECONDS = 0.4
 STEP_SECONDS = 0.1
@@ -19,14 +19,14 @@ RELATIVE_GATE_LU = -10.0
 _UNDEFINED = f"is shorter than {BLOCK_SECONDS:g} s or below {ABSOLUTE_GATE_LUFS:g} LUFS throughout"
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`loudness_lufs` of the generated signal and `loudness_difference`, generated minus reference."""
-    generated = integrated_loudness_lufs(clips.generated, clips.sample_rate)
+    generated = _loudness(pair.generated)
     results = {}
     if "loudness_lufs" in keys:
         results["loudness_lufs"] = _result(generated, "the generated signal")
     if "loudness_difference" in keys:
-        reference = integrated_loudness_lufs(clips.pair[0], clips.sample_rate)
+        reference = _loudness(pair.both[0])
         role = "the reference" if math.isnan(reference) else "the generated signal"
         results["loudness_difference"] = _result(generated - reference, role)
     return results
@@ -68,6 +68,10 @@ def k_weighting(sample_rate: int) -> np.ndarray:
     scale = 1 + tangent / quality + tangent**2
     high_pass = [1.0, -2.0, 1.0, 1.0, 2 * (tangent**2 - 1) / scale, (1 - tangent / quality + tangent**2) / scale]
     return np.array([[*shelf, *poles], high_pass])
+
+
+def _loudness(signal: Signal) -> float:
+    return signal.analysed("loudness", lambda: integrated_loudness_lufs(signal.samples, signal.sample_rate))
 
 
 def _result(value: float, role: str) -> MetricResult:

@@ -6,17 +6,17 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 SAMPLE_RATE = 16000
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`pesq_wb`."""
     import pesq
 
-    reference, generated = (samples.astype(np.float32) for samples in clips.pair_at(SAMPLE_RATE))
+    reference, generated = (signal.at(SAMPLE_RATE).astype(np.float32) for signal in pair.both)
     for role, samples in (("reference", reference), ("generated signal", generated)):
         if not samples.any():
             return undefined(keys, f"the {role} is digital silence")

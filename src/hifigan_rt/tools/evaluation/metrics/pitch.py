@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.correlation import (
     HOP_LENGTH,
     SAMPLE_RATE,
@@ -30,6 +29,7 @@ from hifigan_rt.tools.evaluation.metrics.correlation import (
     correlate,
 )
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 F0_FLOOR_HZ = 50.0
 F0_CEIL_HZ = 550.0
@@ -83,17 +83,12 @@ def track_pitch(samples: np.ndarray) -> PitchTrack:
     return PitchTrack(path, np.concatenate(periodicities))
 
 
-def track_pair(clips: Clips) -> tuple[PitchTrack, PitchTrack]:
-    """Tracks of reference and generated signal, computed once per pair."""
-
-    def track() -> tuple[PitchTrack, PitchTrack]:
-        reference, generated = clips.pair_at(SAMPLE_RATE)
-        return track_pitch(reference), track_pitch(generated)
-
-    return clips.analysed("pitch", track)
+def track(signal: Signal) -> PitchTrack:
+    """Track a signal, once however often it is asked for."""
+    return signal.analysed(PitchTrack, lambda: track_pitch(signal.at(SAMPLE_RATE)))
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`f0_rmse_cents`, `vuv_f1`, `vuv_error` and `periodicity_rmse`."""
     functions = {
         "f0_rmse_cents": f0_rmse_cents,
@@ -101,7 +96,7 @@ def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
         "vuv_error": voicing_error,
         "periodicity_rmse": periodicity_rmse,
     }
-    tracks = track_pair(clips)
+    tracks = [track(signal) for signal in pair.both]
     return {key: functions[key](*tracks) for key in keys}
 
 

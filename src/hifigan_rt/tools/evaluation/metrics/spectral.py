@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 POWER_FLOOR = 1e-8
 """Power |X|^2 below it is raised to it (the eps of auraloss); 16-bit rounding noise lies at 3e-8 for 1,024 samples."""
@@ -34,17 +34,17 @@ MULTI_RESOLUTION = (Resolution(1024, 120, 600), Resolution(2048, 240, 1200), Res
 LOG_SPECTRAL = Resolution(2048, 512, 2048)
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`mr_stft` and `lsd`."""
     functions = {"mr_stft": multi_resolution_stft, "lsd": log_spectral_distance_db}
     needed = LOG_SPECTRAL.n_fft // 2 + 1
     results = {}
     for key in keys:
-        if len(clips.generated) < needed:
-            reason = f"the clip has {len(clips.generated)} samples and the transform needs at least {needed}"
+        if len(pair.generated) < needed:
+            reason = f"the clip has {len(pair.generated)} samples and the transform needs at least {needed}"
             results[key] = MetricResult(math.nan, reason)
         else:
-            results[key] = MetricResult(functions[key](*clips.pair))
+            results[key] = MetricResult(functions[key](*pair.samples))
     return results
 
 

@@ -8,13 +8,13 @@ from collections.abc import Collection
 import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.tools.evaluation.metrics.clips import Clips
 from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, MetricResult
+from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 
-def measure(clips: Clips, keys: Collection[str]) -> dict[str, MetricResult]:
+def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`snr` and `si_sdr`, in dB; infinity with the reason "identical" for equal signals."""
-    reference, generated = clips.pair
+    reference, generated = pair.samples
     functions = {"snr": snr_db, "si_sdr": si_sdr_db}
     results = {}
     for key in keys:

@@ -7,24 +7,31 @@ from pathlib import Path
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.tools.evaluation.report.page import render
-from hifigan_rt.tools.evaluation.report.payloads import (
+from hifigan_rt.tools.evaluation.results import EvaluationResult
+from hifigan_rt.tools.evaluation.signal_files import SignalFiles
+from hifigan_rt.tools.evaluation.sounds import (
     CLIPS_FOLDER,
-    embedded_clips,
-    payload,
-    remove_unused,
+    clip_tracks,
+    read_script,
+    remove_scripts,
+    script_path,
+    sound_of,
     write_script,
 )
-from hifigan_rt.tools.evaluation.results import EvaluationResult
 
 __all__ = ["HTML_NAME", "write_report"]
 
 HTML_NAME = "report.html"
 
+EMBEDDED_CLIPS = 20
+"""In the page itself; at six seconds and two signals each, about 9 MB."""
+
 
 def write_report(result: EvaluationResult, folder: Path) -> Path:
     """Write the page of a result, and scripts with the sound of the clips that do not go into it.
 
-    Needs Jinja2. Audio that a path of the result names and that cannot be read is left out, and the page says why.
+    Needs Jinja2. Sound that was written while the metrics were computed is taken; other sound is made from the audio.
+    Audio that a path of the result names and that cannot be read is left out, and the page says why.
 
     Args:
         result: what was found; its paths of audio are relative to `folder`.
@@ -36,19 +43,38 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
     Raises:
         OutputError: a file could not be written.
     """
+    rows = {(row.system, row.clip): row for row in result.scores}
     chosen = embedded_clips(result)
-    embedded = {index: payload(result, index, folder) for index in chosen}
-    linked = {}
-    others = [index for index in range(len(result.clips)) if index not in embedded]
-    if others:
+    if len(chosen) < len(result.clips):
         try:
             (folder / CLIPS_FOLDER).mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{str(folder / CLIPS_FOLDER)!r} cannot be made: {error.strerror}") from error
-    for index in others:
-        linked[index] = write_script(payload(result, index, folder), folder)
-    path = folder / HTML_NAME
-    with atomic_writer(path) as file:
-        file.write(render(result, embedded, linked).encode())
-    remove_unused(folder, set(linked.values()))
-    return path
+    embedded, linked = {}, {}
+    for index, clip in enumerate(result.clips):
+        found = [rows.get((system.name, clip.name)) for system in result.systems]
+        systems = [(None, None) if row is None else (row.audio, row.failed) for row in found]
+        tracks = clip_tracks(folder, [(clip.reference, clip.problem), *systems])
+        path = script_path(folder, tracks)
+        if index in chosen:
+            embedded[index] = read_script(path) or sound_of(tracks, SignalFiles())
+            continue
+        if not path.exists():
+            write_script(sound_of(tracks, SignalFiles()), path)
+        linked[index] = path
+    page = folder / HTML_NAME
+    with atomic_writer(page) as file:
+        names = {index: f"{CLIPS_FOLDER}/{path.name}" for index, path in linked.items()}
+        file.write(render(result, embedded, names).encode())
+    remove_scripts(folder, but=set(linked.values()))
+    return page
+
+
+def embedded_clips(result: EvaluationResult, count: int = EMBEDDED_CLIPS) -> list[int]:
+    """Indices of the clips that go into the page: the worst of each metric first, then in the order of the data set."""
+    by_name = {clip.name: index for index, clip in enumerate(result.clips)}
+    ranks = max((len(entry.worst) for entry in result.summaries), default=0)
+    worst = (entry.worst[rank].clip for rank in range(ranks) for entry in result.summaries if rank < len(entry.worst))
+    wanted = dict.fromkeys([by_name[name] for name in worst if name in by_name][: count // 2])
+    wanted |= dict.fromkeys(range(len(result.clips)))
+    return sorted(list(wanted)[:count])
