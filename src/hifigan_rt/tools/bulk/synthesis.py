@@ -15,7 +15,6 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.files import read_mel_file, write_mel_file
-from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.run import ClipFacts, Work
 from hifigan_rt.vocoder import Vocoder
 
@@ -94,7 +93,7 @@ class Synthesis(Work[MelClip, AudioClip]):
         info = self._vocoder.engine_info
         return {
             "command": "synth",
-            "model_sha256": file_sha256(self._vocoder.path),
+            "model_sha256": self._vocoder.model.sha256,
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.model.kinds import Model
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
 from hifigan_rt.tools.bulk.run import Work, run_in_folder
@@ -85,6 +86,7 @@ def prepare_reference(place: Place, clips: ClipSet, sample_rate: int, reading: R
 def make_audio(
     place: Place,
     spec: SystemSpec,
+    models: Mapping[str, Model],
     name: str,
     clips: Mapping[str, InputFile],
     sample_rate: int,
@@ -98,6 +100,7 @@ def make_audio(
     Args:
         place: where it goes.
         spec: the system.
+        models: by system, for each that is a model.
         name: of its folder.
         clips: recordings, or mels where there are none.
         sample_rate: of all audio, in Hz.
@@ -107,7 +110,7 @@ def make_audio(
 
     Raises:
         DatasetError: a folder has no file for any clip.
-        HifiganError: the model cannot be loaded.
+        HifiganError: the engine cannot be created.
     """
     notes: tuple[str, ...] = ()
     if spec.folder is not None:
@@ -118,25 +121,25 @@ def make_audio(
     if spec.mels is not None:
         pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
         files, notes = pairing.files, _extra(pairing.extra)
-    with _load(spec) as vocoder:
-        work = Synthesis(vocoder, reading, write_settings())
-        made = place.run(work, files, name, spec.name)
-        return _model_system(spec, vocoder, str(work.settings()["model_sha256"]), notes), made
+    with _load(spec, models[spec.name]) as vocoder:
+        made = place.run(Synthesis(vocoder, reading, write_settings()), files, name, spec.name)
+        return _model_system(spec, vocoder, notes), made
 
 
-def _load(spec: SystemSpec) -> Vocoder:
+def _load(spec: SystemSpec, model: Model) -> Vocoder:
     return load(
-        spec.model or "", config=spec.config, engine=spec.engine, threads=spec.threads, precision=spec.precision,
+        model, engine=spec.engine, threads=spec.threads, precision=spec.precision,
         execution_provider=spec.execution_provider, device=spec.device, settings=spec.settings,
     )  # fmt: skip
 
 
-def _model_system(spec: SystemSpec, vocoder: Vocoder, digest: str, notes: tuple[str, ...]) -> System:
+def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) -> System:
     info = vocoder.engine_info
     mels = "" if spec.mels is None else _last(spec.mels)
     return System(
-        spec.name, "model", _last(Path(spec.model or "")), digest, info.name, f"{info.name} {info.version}",
-        info.device, info.precision, dict(spec.settings), mels, info.caveat, (*vocoder.notes, *notes),
+        spec.name, "model", _last(Path(spec.model or "")), vocoder.model.sha256, info.name,
+        f"{info.name} {info.version}", info.device, info.precision, dict(spec.settings), mels, info.caveat,
+        (*vocoder.notes, *notes),
     )  # fmt: skip
 
 

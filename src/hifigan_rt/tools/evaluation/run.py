@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from hifigan_rt.audio import read_audio
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import AudioError, ConfigError, DatasetError, EvaluationError, OutputError
 from hifigan_rt.formats.config_json import read_config
+from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings
@@ -84,7 +86,8 @@ def evaluate(
             "evaluation needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
         )
     clips = _find(plan, folder)
-    mel = _mel_settings(plan)
+    models = _resolve(plan.systems)
+    mel = _mel_settings(plan, models)
     columns = choose_columns(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
     )
@@ -97,8 +100,9 @@ def evaluate(
     systems, audio = [], {}
     for spec, name in zip(plan.systems, folder_names(plan.systems, taken="reference"), strict=True):
         system, audio[spec.name] = make_audio(
-            place, spec, name, usable, sample_rate, plan.reading, recursive=plan.recursive, complete=plan.limit is None
-        )
+            place, spec, models, name, usable, sample_rate, plan.reading,
+            recursive=plan.recursive, complete=plan.limit is None,
+        )  # fmt: skip
         systems.append(system)
     measured = measure_all(place, plan.jobs, columns, mel, reference, audio, sounds=sounds)
     rows = {
@@ -131,25 +135,27 @@ def _find(plan: Plan, folder: Path) -> ClipSet:
     return clips
 
 
-def _mel_settings(plan: Plan) -> MelConfig | None:
-    """Those of the first model; of all models the sample rate must agree."""
+def _resolve(systems: Sequence[SystemSpec]) -> dict[str, Model]:
+    """Models by system, for each that is one; a model is read once, however many systems run it."""
+    resolve = functools.cache(resolve_model)
+    return {spec.name: resolve(spec.model, spec.config) for spec in systems if spec.model is not None}
+
+
+def _mel_settings(plan: Plan, models: Mapping[str, Model]) -> MelConfig | None:
+    """Settings of the first model; the sample rate of all models must agree."""
     found: MelConfig | None = None
     first = ""
-    for spec in plan.systems:
-        if spec.model is None:
-            continue
-        mel = resolve_model(spec.model, spec.config).mel
+    for name, model in models.items():
+        mel = model.mel
         if mel is None:
-            raise ConfigError(
-                f"{spec.name}: the mel settings are not known: give the model's config.json with --config"
-            )
+            raise ConfigError(f"{name}: the mel settings are not known: give the model's config.json with --config")
         if found is not None and mel.sample_rate != found.sample_rate:
             raise EvaluationError(
-                f"{spec.name} makes {mel.sample_rate} Hz and {first} {found.sample_rate} Hz: metrics of both cannot be "
+                f"{name} makes {mel.sample_rate} Hz and {first} {found.sample_rate} Hz: metrics of both cannot be "
                 "compared; evaluate each by itself, or give one's audio as a folder with --resample"
             )
         if found is None:
-            found, first = mel, spec.name
+            found, first = mel, name
     if found is None and plan.config is not None:
         found = read_config(plan.config).mel
     return found

@@ -42,7 +42,7 @@ def digest_of(path: Path) -> str:
         OSError: the file cannot be read.
     """
     status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
+    return _digest(path.absolute(), status.st_size, status.st_mtime_ns)
 
 
 @functools.cache
