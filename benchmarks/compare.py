@@ -16,7 +16,7 @@ from typing import Any
 
 from hifigan_rt.tools.benchmark.intervals import unpaired_ratio
 from hifigan_rt.tools.benchmark.rotation import chosen_rounds
-from measuring.report import markdown_table
+from hifigan_rt.tools.tables import markdown as markdown_table
 
 Cell = tuple[str, int, int, int, str]
 

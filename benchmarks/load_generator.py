@@ -27,6 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from hifigan_rt.vocoder import load
+from measuring.arguments import integers
 from measuring.cases import ROOT
 from measuring.load import STREAMED_SEGMENT_FRAMES, Tally, Utterance, utterances
 from measuring.loopback import Answer, Connection
@@ -293,7 +294,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--rate", type=float, default=10.0, help="arrivals per second, for `open`")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--frames", type=lambda text: [int(part) for part in text.split(",")], default=[250])
+    parser.add_argument("--frames", type=integers, default=[250])
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     parser.add_argument("--unchecked", action="store_true", help="do not compare samples")
     arguments = parser.parse_args()

@@ -29,8 +29,9 @@ from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.model.kinds import Weights
-from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
-from measuring.report import markdown_table, write_result
+from hifigan_rt.tools.tables import markdown as markdown_table
+from measuring.cases import CACHE, MODELS, ROOT, CachedModel, recordings_mel
+from measuring.report import write_result
 from measuring.result_header import result_header
 
 FRAMES = 60
@@ -93,14 +94,14 @@ def load_on(isa: str, generator: Generator, algorithm: str) -> Any:
 
 def accuracy(mels: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
     for name in MODELS:
-        model = BenchmarkModel(name)
-        truths = {kind: generate(model.generator, mel) for kind, mel in mels.items()}
+        model = CachedModel(name)
+        references = {kind: generate(model.generator, mel) for kind, mel in mels.items()}
         for isa in supported_isas():
             for algorithm in ALGORITHMS:
                 engine = load_on(isa, model.generator, algorithm)
                 used = {layer.algorithm for layer in engine.plan() if layer.kind == "conv"}
                 row: dict[str, Any] = {"model": name, "isa": engine.isa, "algorithm": algorithm, "used": sorted(used)}
-                row |= {kind: snr_db(truths[kind], engine.run(mel[None])[0]) for kind, mel in mels.items()}
+                row |= {kind: snr_db(references[kind], engine.run(mel[None])[0]) for kind, mel in mels.items()}
                 engine.close()
                 print(row, flush=True)
                 yield row
@@ -143,7 +144,7 @@ def batch_gain(generator: Generator, frames: int) -> float:
 
 
 def costs() -> dict[str, Any]:
-    model = BenchmarkModel("v1")
+    model = CachedModel("v1")
     path = str(model.safetensors())
     fresh = [json.loads(in_process(LOADING, path, "250")) for _ in range(5)]
     long = json.loads(in_process(LOADING, path, "1000,20000"))
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     arguments = parser.parse_args()
-    speech = recordings_mel(arguments.wavs, BenchmarkModel("v1").mel_config, 4 * FRAMES)[:, -FRAMES:]
+    speech = recordings_mel(arguments.wavs, CachedModel("v1").mel_config, 4 * FRAMES)[:, -FRAMES:]
     mels = {
         "speech": np.ascontiguousarray(speech),
         "silence": np.full((80, FRAMES), SILENCE, np.float32),
@@ -181,7 +182,7 @@ def main() -> None:
     table = markdown_table(["model", "ISA", "algorithm", "used", *mels], rows)
     facts = markdown_table(["figure", "value"], [[key, f"{value:.3f}"] for key, value in result["costs"].items()])
     write_result(arguments.output, result, f"{facts}\n\nSNR against float64, dB:\n\n{table}\n")
-    print(f"the float64 truths and models are kept in {CACHE}")
+    print(f"the float64 references and models are kept in {CACHE}")
 
 
 if __name__ == "__main__":

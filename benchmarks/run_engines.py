@@ -19,24 +19,16 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.tools.benchmark.candidate_process import CandidateProcess
+from hifigan_rt.tools.benchmark.case_run import CandidateJob, CaseRun
 from hifigan_rt.tools.benchmark.mels import crops
-from hifigan_rt.tools.benchmark.rotation import CandidateFailed, rotate
+from measuring.arguments import integers, names
 from measuring.candidates import Job, default_names, entries, numbered, plain_name
-from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, Case, recordings_mel
+from measuring.cases import CACHE, MODELS, ROOT, CachedModel, Case, recordings_mel
 from measuring.report import case_markdown, result_markdown, summarise, write_result
 from measuring.result_header import result_header
 
 
-def integers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
-def names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def converted(model: BenchmarkModel, kinds: set[str], calibration: np.ndarray) -> dict[str, str]:
+def converted(model: CachedModel, kinds: set[str], calibration: np.ndarray) -> dict[str, str]:
     """The files that the peers load, made beforehand so that converting is not in their load time."""
     files = {}
     if "onnx3" in kinds:
@@ -56,50 +48,31 @@ def converted(model: BenchmarkModel, kinds: set[str], calibration: np.ndarray) -
     return files
 
 
-def start_worker(name: str, job: Job, log: Path, case_facts: dict[str, Any]) -> CandidateProcess | None:
-    """Load one candidate and note its facts, or why it could not be loaded."""
-    missing = [kind for kind in entries()[plain_name(name)].needs if kind not in job.files]
-    if missing:
-        case_facts[name] = {"failed": f"its model could not be converted: {', '.join(missing)}"}
-        return None
-    try:
-        worker = CandidateProcess("measuring.worker", job.to_json(), job.threads, log)
-    except CandidateFailed as error:
-        case_facts[name] = {"failed": str(error)}
-        return None
-    case_facts[name] = {key: value for key, value in worker.facts.items() if key != "cpu_seconds"}
-    return worker
+def candidate_job(job: Job) -> CandidateJob:
+    """How the worker gets its candidate, or which of its files could not be made."""
+    missing = [kind for kind in entries()[plain_name(job.candidate)].needs if kind not in job.files]
+    reason = f"its model could not be converted: {', '.join(missing)}" if missing else None
+    return CandidateJob("measuring.worker", job.to_json(), reason)
 
 
 def measure_case(
-    case: Case, model: BenchmarkModel, mel: np.ndarray, files: dict[str, str], arguments: argparse.Namespace
+    case: Case, model: CachedModel, mel: np.ndarray, files: dict[str, str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Load every candidate, rotate them, and collect what they did."""
     graph = model.generator.graph
-    truth = None if arguments.without_snr else model.truth(mel)
-    candidates: dict[str, dict[str, Any]] = {}
-    workers: dict[str, CandidateProcess] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    reference = None if arguments.without_snr else model.reference(mel)
+    with tempfile.TemporaryDirectory() as folder, CaseRun(case.threads, model.cache / "workers.log") as run:
         mel_path = Path(folder) / "mel.npy"
         np.save(mel_path, mel)
-        try:
-            for name in arguments.candidates:
-                job = Job(name, case.batch, case.frames, case.threads, str(model.safetensors()), str(mel_path), files)
-                worker = start_worker(name, job, model.cache / "workers.log", candidates)
-                if worker is not None:
-                    workers[name] = worker
-            rounds = rotate(workers, arguments.rounds, arguments.max_seconds)
-            for name, message in rounds.failures.items():
-                candidates[name] = {"failed": message}
-            for name, seconds in rounds.seconds.items():
-                candidates[name] |= {"seconds": seconds, "peak_memory_mib": workers[name].peak_memory_mib()}
-                candidates[name]["snr_db"] = None if truth is None else output_snr(workers[name], truth)
-        finally:
-            for worker in workers.values():
-                worker.close()
+        for name in arguments.candidates:
+            job = Job(name, case.batch, case.frames, case.threads, str(model.safetensors()), str(mel_path), files)
+            run.load(name, candidate_job(job))
+        run.rotate(arguments.rounds, arguments.max_seconds)
+        run.finish(None if reference is None else lambda output: output_snr(output, reference))
+    candidates = {name: candidate_record(run, name) for name in arguments.candidates}
     record: dict[str, Any] = {
         "model": case.model, "weights": model.weights, "frames": case.frames, "batch": case.batch,
-        "threads": case.threads, "baseline": arguments.candidates[0], "others": rounds.others,
+        "threads": case.threads, "baseline": arguments.candidates[0], "others": run.rounds.others,
         "audio_seconds": case.batch * graph.output_length(case.frames) / model.mel_config.sample_rate,
         "macs": graph.macs_per_frame * case.frames * case.batch, "candidates": candidates,
     }  # fmt: skip
@@ -107,9 +80,17 @@ def measure_case(
     return record
 
 
-def output_snr(worker: CandidateProcess, truth: np.ndarray) -> float | None:
+def candidate_record(run: CaseRun, name: str) -> dict[str, Any]:
+    """What a result keeps of one candidate."""
+    if name in run.failures:
+        return {"failed": run.failures[name]}
+    facts = {key: value for key, value in run.facts[name].items() if key != "cpu_seconds"}
+    return facts | {"seconds": run.rounds.seconds[name]}
+
+
+def output_snr(output: np.ndarray, reference: np.ndarray) -> float | None:
     """SNR in dB; None if it is not finite, which JSON has no word for."""
-    ratio = snr_db(truth, worker.output().reshape(truth.shape))
+    ratio = snr_db(reference, output.reshape(reference.shape))
     return ratio if np.isfinite(ratio) else None
 
 
@@ -128,7 +109,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples", help="recordings whose mels are synthesised")
     parser.add_argument("--calibration", type=Path, help="recordings for int8 calibration; default: those of --wavs")
-    parser.add_argument("--without-snr", action="store_true", help="do not compute the float64 truth")
+    parser.add_argument("--without-snr", action="store_true", help="do not compute the float64 reference")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("-o", "--output", type=Path, help="a .json; the table goes beside it as .md")
     arguments = parser.parse_args()
@@ -152,7 +133,7 @@ def main() -> None:
     kinds = {kind for name in arguments.candidates for kind in entries()[plain_name(name)].needs}
     longest = max(arguments.frames) * max(arguments.batch)
     for model_name in arguments.models:
-        model = BenchmarkModel(model_name, arguments.cache.resolve())
+        model = CachedModel(model_name, arguments.cache.resolve())
         mel = recordings_mel(arguments.wavs, model.mel_config, longest)
         calibration = recordings_mel(arguments.calibration or arguments.wavs, model.mel_config, 4000)
         files = converted(model, kinds, calibration)

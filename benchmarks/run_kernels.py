@@ -19,16 +19,17 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.ceiling import measure_multiply_add_ceiling
 from hifigan_rt.tools.benchmark.mels import crops
+from hifigan_rt.tools.tables import markdown as markdown_table
 from measuring.candidates import Job
-from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
+from measuring.cases import CACHE, MODELS, ROOT, CachedModel, recordings_mel
 from measuring.layers import OTHER, PROFILED, LayerFigure, figures
-from measuring.report import markdown_table, write_result
+from measuring.report import write_result
 from measuring.result_header import result_header
 
 NATIVE = "native"
 
 
-def native_layers(model: BenchmarkModel, threads: int, rounds: int) -> tuple[list[LayerFigure], float]:
+def native_layers(model: CachedModel, threads: int, rounds: int) -> tuple[list[LayerFigure], float]:
     """The engine's own timing, which runs one segment of whole-mel synthesis, and no time outside the layers."""
     resolved = resolve_model(model.safetensors())
     engine: Any = create_engine(choose_engine(NATIVE), resolved, EngineOptions(threads=threads))
@@ -43,7 +44,7 @@ def native_layers(model: BenchmarkModel, threads: int, rounds: int) -> tuple[lis
 
 
 def peer_layers(
-    name: str, model: BenchmarkModel, mel: np.ndarray, threads: int, rounds: int
+    name: str, model: CachedModel, mel: np.ndarray, threads: int, rounds: int
 ) -> tuple[list[LayerFigure], float]:
     graph = model.generator.graph
     files = {"onnx3": str(model.onnx(3)), "onnx4": str(model.onnx(4))}
@@ -109,7 +110,7 @@ def main() -> None:
     result = result_header("run_kernels.py", settings) | {"ceiling": ceiling_record(arguments.threads)}
     result["runs"] = runs = []
     for model_name in arguments.models.split(","):
-        model = BenchmarkModel(model_name, CACHE)
+        model = CachedModel(model_name, CACHE)
         mel = crops(recordings_mel(ROOT / "samples", model.mel_config, arguments.frames), 1, arguments.frames)
         for name in arguments.engines.split(","):
             rows, other = (

@@ -14,7 +14,7 @@ import numpy as np
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.model.kinds import Weights
-from measuring.cases import MODELS, ROOT, BenchmarkModel, recordings_mel
+from measuring.cases import MODELS, ROOT, CachedModel, recordings_mel
 
 SHORTEST = 20
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, default=300, help="from 20 frames upwards, shuffled")
     parser.add_argument("--passes", type=int, default=2)
     arguments = parser.parse_args()
-    model = BenchmarkModel(arguments.model)
+    model = CachedModel(arguments.model)
     lengths = np.random.default_rng(1).permutation(np.arange(SHORTEST, SHORTEST + arguments.lengths))
     mel = recordings_mel(ROOT / "samples", model.mel_config, int(lengths.max()))
     engine = create_engine(

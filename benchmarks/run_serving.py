@@ -23,11 +23,12 @@ import load_generator
 
 from hifigan_rt.tools.benchmark.cpu_usage import machine_cpu, used_by_others
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
+from hifigan_rt.tools.tables import markdown as markdown_table
 from hifigan_rt.vocoder import Vocoder, load
 from measuring.cases import CACHE, ROOT
 from measuring.load import STREAMED_SEGMENT_FRAMES, Tally, Utterance, percentiles, utterances
 from measuring.loopback import Connection
-from measuring.report import markdown_table, write_result
+from measuring.report import write_result
 from measuring.result_header import result_header
 from measuring.server_process import Reading, ServerProcess, running_server
 

@@ -24,8 +24,10 @@ from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.mels import crops
 from hifigan_rt.tools.benchmark.rotation import chosen_rounds, rotate
-from measuring.cases import CACHE, MODELS, ROOT, BenchmarkModel, recordings_mel
-from measuring.report import markdown_table, write_result
+from hifigan_rt.tools.tables import markdown as markdown_table
+from measuring.arguments import integers, names
+from measuring.cases import CACHE, MODELS, ROOT, CachedModel, recordings_mel
+from measuring.report import write_result
 from measuring.result_header import result_header
 
 NO_PROCESS_OF_ITS_OWN = 0.0
@@ -68,7 +70,7 @@ class Streamed:
         return seconds, NO_PROCESS_OF_ITS_OWN
 
 
-def measure(model: BenchmarkModel, frames: int, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(model: CachedModel, frames: int, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:
     mel = crops(recordings_mel(arguments.wavs, model.mel_config, frames), 1, frames)[0]
     resolved = resolve_model(model.safetensors())
     engine = create_engine(choose_engine(arguments.engine), resolved, EngineOptions(threads=threads))
@@ -115,14 +117,10 @@ def markdown(result: dict[str, Any]) -> str:
     return f"# Streaming\n\n{result['machine']['cpu']}; commit {result['commit']}.\n\n{markdown_table(header, table)}\n"
 
 
-def integers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="native", help="any that runs weights")
-    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
+    parser.add_argument("--models", type=names, default=list(MODELS))
     parser.add_argument("--frames", type=integers, default=[250, 1000])
     parser.add_argument("--threads", type=integers, default=[1, 2])
     parser.add_argument("--segments", type=integers, default=[16, 32])
@@ -135,7 +133,7 @@ def main() -> None:
     result = result_header("run_streaming.py", settings)
     result["cases"] = []
     for name in arguments.models:
-        model = BenchmarkModel(name, CACHE)
+        model = CachedModel(name, CACHE)
         for frames in arguments.frames:
             for threads in arguments.threads:
                 result["cases"].append(measure(model, frames, threads, arguments))

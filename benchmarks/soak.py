@@ -23,11 +23,12 @@ from typing import Any
 
 import load_generator
 
+from hifigan_rt.tools.tables import markdown as markdown_table
 from hifigan_rt.vocoder import load
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, utterances
 from measuring.loopback import Connection
-from measuring.report import markdown_table, write_result
+from measuring.report import write_result
 from measuring.result_header import result_header
 from measuring.server_process import Reading, ServerProcess, running_server
 

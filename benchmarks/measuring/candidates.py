@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.model.kinds import Weights
+from hifigan_rt.tools.benchmark.engine_worker import EngineCandidate, EngineJob
 from hifigan_rt.tools.benchmark.worker import LoadedCandidate
 
 
@@ -40,6 +42,7 @@ class CandidateEntry:
     """How a candidate is made."""
 
     module: str
+    """The module of this folder that loads a peer; empty for our engines."""
     summary: str
     packages: tuple[str, ...] = ()
     """Imported before loading is timed, so that the time to import is told apart."""
@@ -71,17 +74,15 @@ OURS = "our-"
 """Before the name of an engine of ours that a peer has too."""
 
 NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime", "openvino")
-"""The truth itself takes minutes; the others are measured in a better form as `torch`, `ort` and `openvino-f32-2d`."""
+"""The reference takes minutes; the others are measured in a better form as `torch`, `ort` and `openvino-f32-2d`."""
 
 
 def entries() -> dict[str, CandidateEntry]:
     """All candidates by name, our engines first."""
     ours = {
-        OURS + name if name in _PEERS else name: CandidateEntry(
-            "our_engine", entry.summary, ("hifigan_rt", *entry.packages)
-        )
+        OURS + name if name in _PEERS else name: CandidateEntry("", entry.summary, ("hifigan_rt", *entry.packages))
         for name, entry in REGISTRY.items()
-        if "weights" in entry.runs
+        if Weights in entry.runs
     }
     return ours | dict(_PEERS)
 
@@ -110,6 +111,10 @@ def numbered(names: list[str]) -> list[str]:
 
 def load_candidate(job: Job) -> LoadedCandidate:
     """Load a job's candidate in this process."""
-    entry = entries()[plain_name(job.candidate)]
+    name = plain_name(job.candidate)
+    entry = entries()[name]
+    if not entry.module:
+        engine = name.removeprefix(OURS)
+        return EngineCandidate(EngineJob(engine, job.checkpoint, None, "float32", job.threads, job.mel))
     candidate: LoadedCandidate = importlib.import_module(f"measuring.{entry.module}").load(job)
     return candidate

@@ -1,4 +1,4 @@
-"""What is measured: models, mels from recordings, and the float64 truth of each case, all kept in a cache folder."""
+"""What is measured: models, mels of recordings, and the float64 reference of each case, kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Case:
         return f"{self.model} mel_len={self.frames} batch={self.batch} threads={self.threads}"
 
 
-class BenchmarkModel:
+class CachedModel:
     """One of `MODELS` as the files that the candidates load: safetensors, and ONNX of rank 3 and 4."""
 
     def __init__(self, name: str, cache: Path = CACHE) -> None:
@@ -75,11 +75,11 @@ class BenchmarkModel:
             part.write_bytes(serialised)
         return path
 
-    def truth(self, mel: np.ndarray) -> np.ndarray:
+    def reference(self, mel: np.ndarray) -> np.ndarray:
         """Float64 `[B, N]` of the reference engine for `[B, M, T]`; each item is computed once and kept."""
-        return np.stack([self._truth_of(item) for item in mel])
+        return np.stack([self._reference_of(item) for item in mel])
 
-    def _truth_of(self, item: np.ndarray) -> np.ndarray:
+    def _reference_of(self, item: np.ndarray) -> np.ndarray:
         digest = hashlib.sha256(np.ascontiguousarray(item).tobytes()).hexdigest()[:12]
         path = self._path(f"-{item.shape[1]}-{digest}.npy")
         if path.exists():

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hifigan_rt.tools import records
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.rotation import chosen_rounds
 from hifigan_rt.tools.tables import markdown as markdown_table
@@ -98,8 +99,6 @@ def result_markdown(result: Mapping[str, Any]) -> str:
 
 def write_result(path: Path, result: Mapping[str, Any], markdown: str) -> None:
     """Write PATH as JSON and the Markdown beside it."""
-    import json
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    records.write_json(result, path)
     path.with_suffix(".md").write_text(markdown.rstrip() + "\n")

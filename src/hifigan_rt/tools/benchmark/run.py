@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ import numpy as np
 
 from hifigan_rt.engines import REGISTRY
 from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
-from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS, CandidateProcess
+from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS
 from hifigan_rt.tools.benchmark.candidates import CandidateOptions
+from hifigan_rt.tools.benchmark.case_run import CandidateJob, CaseRun
 from hifigan_rt.tools.benchmark.ceiling import measure_ceilings
 from hifigan_rt.tools.benchmark.engine_worker import MODULE, EngineJob
 from hifigan_rt.tools.benchmark.intervals import LEAST_ROUNDS, between_processes, paired_ratio
 from hifigan_rt.tools.benchmark.machine_record import machine_record
 from hifigan_rt.tools.benchmark.mels import MelData, crops
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
-from hifigan_rt.tools.benchmark.rotation import CandidateFailed, Rounds, chosen_rounds, rotate
+from hifigan_rt.tools.benchmark.rotation import Rounds, chosen_rounds
 
 LEAST_ROUNDS_OF_A_CASE = 3
-"""Are run however long they take."""
+"""Number of rounds that are run however long they take."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,8 @@ class Benchmark:
             for threads in dict.fromkeys(cell.threads for cell in self.plan.cells):
                 self.ceilings += measure_ceilings(threads)
         for cell in self.plan.cells:
-            run = _CaseRun(self.plan, cell, watcher)
-            try:
-                run.measure()
-            except KeyboardInterrupt:
-                self.notes.append(f"interrupted in the case of {cell}, after {run.rounds.count} rounds")
-                raise
-            finally:
-                run.close()
-                self.notes += run.notes
-                if run.started:
-                    self.cases.append(run.case())
+            with tempfile.TemporaryDirectory(prefix="hifigan-bench-") as folder:
+                self._run_case(cell, Path(folder), watcher)
             watcher.case_done(self.cases[-1])
             after_case()
 
@@ -125,121 +118,80 @@ class Benchmark:
             cases=tuple(self.cases), notes=tuple(dict.fromkeys(notes)),
         )  # fmt: skip
 
-
-class _CaseRun:
-    """The workers of one case and what they told."""
-
-    def __init__(self, plan: BenchmarkPlan, cell: Cell, watcher: Watcher) -> None:
-        self._plan, self._cell, self._watcher = plan, cell, watcher
-        self._workers: dict[str, CandidateProcess] = {}
-        self._rows = {
-            candidate.name: Measurement(
-                candidate.name,
-                candidate.engine,
-                "" if REGISTRY[candidate.engine].precision_of_file else candidate.precision,
-            )
-            for candidate in plan.candidates
-        }
-        self.rounds = Rounds({})
-        self.notes: list[str] = []
-        self.started = False
-
-    def measure(self) -> None:
-        """Load, rotate, and ask for memory and accuracy."""
-        plan, cell = self._plan, self._cell
-        mel = crops(plan.data.mel, cell.batch, cell.frames)
-        expected = None if plan.model.reference is None else plan.model.reference.compute(mel)
-        self.started = True
-        self._watcher.case_started(cell, list(self._rows))
-        with tempfile.TemporaryDirectory(prefix="hifigan-bench-") as folder:
-            mel_path = Path(folder) / "mel.npy"
-            np.save(mel_path, mel)
-            for candidate in plan.candidates:
-                self._load(candidate, mel_path, Path(folder) / "workers.log")
-            rotate(
-                self._workers, plan.loop, plan.max_seconds, min_rounds=min(LEAST_ROUNDS_OF_A_CASE, plan.loop),
-                warm_up=plan.warmup, most_rounds=plan.loop, rounds=self.rounds,
-                after_round=lambda count: self._watcher.round_done(count, self.rounds),
-            )  # fmt: skip
-            for name in self.rounds.seconds:
-                self._ask(name, expected)
-
-    def _load(self, candidate: CandidateOptions, mel_path: Path, log: Path) -> None:
-        model, name = self._plan.model, candidate.name
-        job = EngineJob(
-            candidate.engine, model.argument, model.config, candidate.precision, self._cell.threads,
-            str(mel_path), candidate.device, dict(candidate.settings),
-        )  # fmt: skip
-        reason = candidate.unavailable
-        if reason is None:
-            try:
-                worker = CandidateProcess(MODULE, job.to_json(), self._cell.threads, log, self._plan.timeout_seconds)
-            except CandidateFailed as error:
-                reason = str(error)
-            else:
-                self._workers[name] = worker
-                self._rows[name] = replace(self._rows[name], **_told(worker.facts))
-                if worker.facts["device_clock"]:
-                    self.notes.append(f"{name}: times are the device's own, as ais_bench counts them")
-        if reason is not None:
-            self._fail(name, reason)
-        self._watcher.loaded(name, reason)
-
-    def _ask(self, name: str, expected: Any) -> None:
-        """What is known only when all rounds are over."""
-        worker, reference = self._workers[name], self._plan.model.reference
+    def _run_case(self, cell: Cell, folder: Path, watcher: Watcher) -> None:
+        run: CaseRun | None = None
         try:
-            memory = worker.peak_memory_mib()
-            snr = None if reference is None else reference.snr_db(expected, worker.output())
-        except CandidateFailed as error:
-            self._fail(name, str(error))
-        else:
-            self._rows[name] = replace(self._rows[name], peak_memory_mib=memory, snr_db=snr)
+            mel = crops(self.plan.data.mel, cell.batch, cell.frames)
+            reference = self.plan.model.reference
+            expected = [] if reference is None else reference.compute(mel)
+            np.save(folder / "mel.npy", mel)
+            run = CaseRun(cell.threads, folder / "workers.log", self.plan.timeout_seconds)
+            self._measure(cell, run, folder / "mel.npy", watcher)
+            run.finish(None if reference is None else partial(reference.snr_db, expected))
+        except KeyboardInterrupt:
+            self.notes.append(f"interrupted in the case of {cell}, after {run.rounds.count if run else 0} rounds")
+            raise
+        finally:
+            if run is not None:
+                run.close()
+                self.cases.append(_case(self.plan, cell, run))
 
-    def _fail(self, name: str, reason: str) -> None:
-        self._rows[name] = replace(self._rows[name], failed=reason)
-
-    def close(self) -> None:
-        """End all workers."""
-        for worker in self._workers.values():
-            worker.close()
-
-    def case(self) -> Case:
-        """What was measured, with the ratios; after an interruption, of the rounds that all finished."""
-        model, cell = self._plan.model, self._cell
-        for name, reason in self.rounds.failures.items():
-            self._fail(name, reason)
-        whole = self.rounds.count
-        seconds = {
-            name: tuple(times[:whole])
-            for name, times in self.rounds.seconds.items()
-            if whole and self._rows[name].failed is None
-        }
-        # The first that has figures, so that the ratios do not hang on one that failed.
-        baseline = next((name for name in self._rows if name in seconds), next(iter(self._rows)))
-        others = tuple(self.rounds.others[:whole])
-        rows = [
-            row
-            if row.failed is not None
-            else replace(row, failed="interrupted before its first round")
-            if name not in seconds
-            else replace(row, seconds=seconds[name], ratio=_ratio(seconds[name], seconds[baseline], others))
-            for name, row in self._rows.items()
-        ]
-        return Case(
-            cell.batch, cell.frames, cell.threads,
-            audio_seconds=cell.batch * cell.frames * model.hop_length / model.sample_rate,
-            macs=None if model.macs_per_frame is None else model.macs_per_frame * cell.batch * cell.frames,
-            baseline=baseline, others=others, measurements=tuple(rows),
+    def _measure(self, cell: Cell, run: CaseRun, mel_path: Path, watcher: Watcher) -> None:
+        plan, model = self.plan, self.plan.model
+        watcher.case_started(cell, [candidate.name for candidate in plan.candidates])
+        for candidate in plan.candidates:
+            job = EngineJob(
+                candidate.engine, model.argument, model.config, candidate.precision, cell.threads,
+                str(mel_path), candidate.device, dict(candidate.settings),
+            )  # fmt: skip
+            run.load(candidate.name, CandidateJob(MODULE, job.to_json(), candidate.unavailable))
+            if run.facts.get(candidate.name, {}).get("device_clock"):
+                self.notes.append(f"{candidate.name}: times are the device's own, as ais_bench counts them")
+            watcher.loaded(candidate.name, run.failures.get(candidate.name))
+        run.rotate(
+            plan.loop, plan.max_seconds, min_rounds=min(LEAST_ROUNDS_OF_A_CASE, plan.loop), warm_up=plan.warmup,
+            most_rounds=plan.loop, after_round=lambda count: watcher.round_done(count, run.rounds),
         )  # fmt: skip
 
 
-def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _case(plan: BenchmarkPlan, cell: Cell, run: CaseRun) -> Case:
+    """What was measured, with the ratios; after an interruption, of the rounds that all finished."""
+    whole, failures = run.rounds.count, run.failures | run.rounds.failures
+    seconds = {
+        name: tuple(times[:whole]) for name, times in run.rounds.seconds.items() if whole and name not in failures
+    }
+    names = [candidate.name for candidate in plan.candidates]
+    # The first that has figures, so that the ratios do not hang on one that failed.
+    baseline = next((name for name in names if name in seconds), names[0])
+    others = tuple(run.rounds.others[:whole])
+    rows = []
+    for candidate in plan.candidates:
+        name = candidate.name
+        asked = "" if REGISTRY[candidate.engine].precision_of_file else candidate.precision
+        row = Measurement(name, candidate.engine, asked, failures.get(name), **_told(run.facts.get(name)))
+        if name in seconds:
+            row = replace(row, seconds=seconds[name], ratio=_ratio(seconds[name], seconds[baseline], others))
+        elif row.failed is None:
+            row = replace(row, failed="interrupted before its first round")
+        rows.append(row)
+    model = plan.model
+    return Case(
+        cell.batch, cell.frames, cell.threads,
+        audio_seconds=cell.batch * cell.frames * model.hop_length / model.sample_rate,
+        macs=None if model.macs_per_frame is None else model.macs_per_frame * cell.batch * cell.frames,
+        baseline=baseline, others=others, measurements=tuple(rows),
+    )  # fmt: skip
+
+
+def _told(facts: Mapping[str, Any] | None) -> dict[str, Any]:
+    if facts is None:
+        return {}
     executed = facts["executed"]
     return {
         "runtime": executed["runtime"], "device": executed["device"], "precision": executed["precision"],
         "executed_threads": executed["threads"], "caveat": executed["caveat"],
         "load_seconds": facts["load_seconds"], "first_seconds": facts["first_seconds"],
+        "peak_memory_mib": facts.get("peak_memory_mib"), "snr_db": facts.get("snr_db"),
     }  # fmt: skip
 
 
