@@ -6,10 +6,9 @@ bands times T frames, band after band; application/json is `{"mel": [[...], ...]
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
+from hifigan_rt.tools.serving.json_values import parse_json
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, read_body
 from hifigan_rt.tools.serving.routes import Parameter
@@ -179,10 +179,7 @@ def _plausible(values: np.ndarray) -> bool:
 
 
 def _from_json(body: bytes) -> np.ndarray:
-    try:
-        content = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
+    content = parse_json(body, "the body")
     if not isinstance(content, dict) or set(content) != {"mel"}:
         raise BadRequest('the JSON body must be {"mel": [[...], ...]}, and nothing else')
     return json_array(content["mel"])
@@ -211,7 +208,3 @@ def _is_matrix(rows: Any) -> bool:
         # bool is an int to isinstance, and NumPy would take strings of digits.
         and all(type(value) in (int, float) for row in rows for value in row)
     )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")

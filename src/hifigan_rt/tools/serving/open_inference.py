@@ -5,7 +5,6 @@ Its one route that computes is in `open_inference_infer`.
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, ModelUnavailable
 from hifigan_rt.tools.serving.health import is_ready
+from hifigan_rt.tools.serving.json_values import parse_json
 from hifigan_rt.tools.serving.open_inference_infer import AUDIO, LENGTHS, MEL, MODEL_PATHS, VERSION, model_name
 from hifigan_rt.tools.serving.open_inference_tensors import TensorSpec
 from hifigan_rt.tools.serving.request_bodies import read_body
@@ -88,10 +88,7 @@ def _described(spec: TensorSpec, shape: list[int]) -> dict[str, object]:
 
 
 def _only_ready(body: bytes) -> bool:
-    try:
-        asked = json.loads(body) if body.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("the body is no JSON") from error
+    asked = parse_json(body, "the body") if body.strip() else {}
     only_ready = asked.get("ready", False) if isinstance(asked, dict) else None
     if not isinstance(only_ready, bool):
         raise BadRequest('the body must be empty, or {"ready": true} or {"ready": false}')

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.tools.serving.errors import BadRequest, PayloadTooLarge
+from hifigan_rt.tools.serving.json_values import parse_json
 
 _DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 _MAX_RANK = 8
@@ -75,7 +76,7 @@ def decode_request(
             f"the JSON has {json_bytes} bytes, and at most {max_json_bytes} are let in: send tensors as raw bytes "
             "(binary_data_size)"
         )
-    request = _object(_parsed(body[:json_bytes]), "the request")
+    request = _object(parse_json(body[:json_bytes], "the request"), "the request")
     parameters = _object(request.get("parameters") or {}, "parameters")
     tensors = _tensors(request.get("inputs"), memoryview(body)[json_bytes:], {spec.name: spec for spec in inputs})
     for spec in inputs:
@@ -147,20 +148,6 @@ def _json_length(header_length: str | None, body_bytes: int) -> int:
     if length > body_bytes:
         raise BadRequest(f"Inference-Header-Content-Length is {length}, and the body has {body_bytes} bytes")
     return length
-
-
-def _parsed(text: bytes) -> object:
-    try:
-        return json.loads(text.decode(), parse_constant=_no_constant)
-    except RecursionError as error:
-        raise BadRequest("the JSON is nested too deeply") from error
-    except ValueError as error:
-        # Also UnicodeDecodeError, and integers of more digits than Python converts.
-        raise BadRequest(f"the JSON cannot be read: {str(error)[:120]}") from error
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _tensors(value: object, raw: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.json_values import parse_json
 
 OUTPUTS = ("pcm16", "float32")
 
@@ -56,10 +56,7 @@ def check_finish(text: str) -> None:
 def _object(text: str, what: str, known: tuple[str, ...]) -> Mapping[str, object]:
     if len(text) > _MAX_TEXT_CHARACTERS:
         raise BadRequest(f"{what} has {len(text)} characters, and at most {_MAX_TEXT_CHARACTERS} are taken")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"{what} is no JSON") from error
+    content = parse_json(text, what)
     if not isinstance(content, dict):
         raise BadRequest(f"{what} must be a JSON object")
     unknown = [name for name in content if name not in known]

@@ -102,7 +102,6 @@ class _Session:
         self._context, self._record = context_of(websocket), record_of(websocket)
         self._settings = self._context.settings
         self._frames = 0
-        self._finished = False
         self._judged = False
         self._beginning: list[np.ndarray] = []
 
@@ -180,7 +179,7 @@ class _Session:
         """Take frames and never return: the stream is over when its audio is."""
         while True:
             text, content = await self._next(live, segment_frames)
-            if self._finished:
+            if live.complete:
                 raise BadRequest("nothing may follow finish: open another stream for more frames")
             if text is None:
                 frames = self._decoded(content, lease)
@@ -192,7 +191,6 @@ class _Session:
                 check_finish(text)
                 await self._judge(lease, np.empty((0, 0), np.float32), last=True)
                 live.finish()
-                self._finished = True
             # Messages that are here already are taken without waiting, and a flood of them would hold up everybody.
             await asyncio.sleep(0)
 
@@ -203,7 +201,7 @@ class _Session:
                 async with asyncio.timeout(seconds):
                     return await self._message()
             except TimeoutError as error:
-                if not self._finished and live.remaining_frames < segment_frames:
+                if not live.complete and live.remaining_frames < segment_frames:
                     raise RequestTimeout(
                         f"nothing came within {seconds:g} s, and nothing is left to compute"
                     ) from error

@@ -48,7 +48,8 @@ class StreamJob(QueuedJob):
         self._sample_rate = lease.sample_rate
         self._pending: deque[tuple[CheckedMel, float]] = deque()  # frames, and when they came
         self._pending_frames = 0
-        self._complete = False  # whether no more frames will come
+        self.complete = False
+        """Whether no more frames will come."""
         self._finished = False
         self._audio: deque[np.ndarray] = deque()  # computed and not taken
         self._unread = 0  # samples of it
@@ -119,7 +120,7 @@ class StreamJob(QueuedJob):
     def finish(self) -> None:
         """Say that no more frames come: the iterator ends with the last sample. Finishing twice is allowed."""
         with self._lock:
-            self._complete = True
+            self.complete = True
             self._lock.notify_all()
 
     def close(self) -> None:
@@ -135,7 +136,7 @@ class StreamJob(QueuedJob):
     def _check_open(self) -> None:
         if self._error is not None:
             raise self._error
-        if self._complete or self.over or self.cancelled:
+        if self.complete or self.over or self.cancelled:
             raise BadRequest("the stream is finished: open another one for more frames")
 
     def __enter__(self) -> Self:
@@ -162,7 +163,7 @@ class StreamJob(QueuedJob):
         return self._finished
 
     def ready(self) -> bool:
-        enough = self._complete or self._pending_frames >= self._segment_frames
+        enough = self.complete or self._pending_frames >= self._segment_frames
         return enough and not self._finished and self._unread < self._max_unread
 
     def urgency(self, now: float, lead_seconds: float) -> int:
@@ -180,7 +181,7 @@ class StreamJob(QueuedJob):
                 self._pending.appendleft((CheckedMel(mel[:, left:]), self._block_came))
             left -= parts[-1].shape[1]
         self._pending_frames -= count
-        self._last = self._complete and not self._pending_frames
+        self._last = self.complete and not self._pending_frames
         empty = np.empty((self._lease.num_mels or 0, 0), np.float32)
         self._block = CheckedMel(parts[0] if len(parts) == 1 else np.concatenate([empty, *parts], axis=1))
         return count
