@@ -7,16 +7,14 @@ their data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
-from hifigan_rt.formats.graph_value import GraphValue
-from hifigan_rt.formats.mel_layout import MelAxis, settle_mel_input
+from hifigan_rt.formats.converted_info import ConvertedInfo
+from hifigan_rt.formats.mel_layout import settle_mel_input
 from hifigan_rt.formats.onnx_external import check_external_data
 from hifigan_rt.formats.onnx_metadata import read_config_from_metadata
 from hifigan_rt.formats.onnx_scan import OnnxScan
@@ -25,29 +23,13 @@ MAX_FILE_BYTES = (1 << 31) - 1
 """Where protobuf ends; larger models keep their weights in external data."""
 
 
-@dataclass(frozen=True)
-class OnnxInfo:
+@dataclass(frozen=True, kw_only=True)
+class OnnxInfo(ConvertedInfo):
     """What an ONNX file says about itself."""
 
-    path: Path
-    size_bytes: int
     ir_version: int
     opset: int
     """Version of the default operator set."""
-    producer: str
-    """Name and version of the program that wrote it, as far as it tells."""
-    inputs: tuple[GraphValue, ...]
-    """Those that must be fed: not the ones with an initializer."""
-    outputs: tuple[GraphValue, ...]
-    metadata: Mapping[str, str]
-    config: ModelConfig | None
-    """The config in our own metadata; None for foreign files."""
-    num_mels: int | None
-    """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
-    mel_axes: tuple[MelAxis, ...] | None
-    """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""
-    precision: str
-    """Dtype of most weights, by their number."""
     external_files: tuple[Path, ...]
 
     @property

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
-from hifigan_rt.formats.graph_value import GraphValue
-from hifigan_rt.formats.mel_layout import MelAxis, settle_mel_input
+from hifigan_rt.formats.converted_info import ConvertedInfo
+from hifigan_rt.formats.mel_layout import settle_mel_input
 from hifigan_rt.formats.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
 from hifigan_rt.formats.openvino_scan import MAX_XML_BYTES, OpenVinoScan
 
 
-@dataclass(frozen=True)
-class OpenVinoInfo:
+@dataclass(frozen=True, kw_only=True)
+class OpenVinoInfo(ConvertedInfo):
     """What an IR says about itself."""
 
-    path: Path
     weights_path: Path
     """The .bin beside the .xml; there only if the IR has constants."""
-    size_bytes: int
-    """Size of both files."""
-    producer: str
-    """The program that wrote it, and its OpenVINO, as far as they tell."""
-    inputs: tuple[GraphValue, ...]
-    outputs: tuple[GraphValue, ...]
-    metadata: Mapping[str, str]
-    config: ModelConfig | None
-    """The config in our own metadata, also through an ONNX file of ours; None for foreign files."""
-    num_mels: int | None
-    mel_axes: tuple[MelAxis, ...] | None
-    """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""
-    precision: str
-    """Dtype of most weights, by their number; what a device executes is another matter."""
 
 
 def inspect_openvino(path: Path) -> OpenVinoInfo:

@@ -1,0 +1,34 @@
+"""What a converted file says about itself, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hifigan_rt.config import ModelConfig
+from hifigan_rt.formats.graph_value import GraphValue
+from hifigan_rt.formats.mel_layout import MelAxis
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedInfo:
+    """Facts that ONNX files and OpenVINO IRs have in common."""
+
+    path: Path
+    size_bytes: int
+    """Size of all files of the model but ONNX's external data."""
+    producer: str
+    """Name and version of the program that wrote it, as far as it tells."""
+    inputs: tuple[GraphValue, ...]
+    """Inputs that must be fed: not those of an ONNX file that have an initializer."""
+    outputs: tuple[GraphValue, ...]
+    metadata: Mapping[str, str]
+    config: ModelConfig | None
+    """The config in our own metadata, also in an IR that was made of an ONNX file of ours; None for foreign files."""
+    num_mels: int | None
+    """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
+    mel_axes: tuple[MelAxis, ...] | None
+    """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""
+    precision: str
+    """Dtype of most weights, by their number; what a device executes is another matter."""
