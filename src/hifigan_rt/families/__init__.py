@@ -12,10 +12,10 @@ from pathlib import Path
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Family
 from hifigan_rt.families.original import ORIGINAL
-from hifigan_rt.formats.checkpoint import Checkpoint, describe_keys, read_state
+from hifigan_rt.formats.checkpoint import WRAPPER_PREFIX, Checkpoint, describe_keys, read_state
 
 FAMILIES: tuple[Family, ...] = (ORIGINAL,)
-"""All that are read, in the order in which they are asked."""
+"""All that are read, in the order in which they are asked; the original is the last, since it takes any tensors."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -29,7 +29,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def recognise(names: Collection[str]) -> Family:
-    """Tell the family by the names of folded parameters; no config is needed.
+    """Tell the family by the names of its tensors; no config is needed.
 
     Raises:
         CheckpointError: it is none that is known.
@@ -45,9 +45,15 @@ def recognise(names: Collection[str]) -> Family:
 
 
 def _find_state(root: dict[object, object]) -> dict[object, object]:
+    states = []
     for family in FAMILIES:
         state = family.find_state(root)
-        if state is not None:
+        if state is None:
+            continue
+        if family.recognises([str(name).removeprefix(WRAPPER_PREFIX) for name in state]):
             return state
+        states.append(state)
+    if states:
+        return states[0]
     places = ", or ".join(family.places for family in FAMILIES)
     raise CheckpointError(f"holds no generator: {places} are needed, its keys are {describe_keys(root)}")

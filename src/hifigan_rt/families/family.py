@@ -21,10 +21,12 @@ class Family:
     find_state: Callable[[dict[object, object]], dict[object, object] | None]
     """Finds the state dict in what a file holds; None if it is not where this family has it.
 
+    It may leave tensors of other parts out: what it does not give is never loaded.
+
     Raises CheckpointError for files of the family that hold no generator.
     """
     recognises: Callable[[Collection[str]], bool]
-    """Tells whether parameters of such names, weight norm folded, are of this family."""
+    """Tells whether tensors of such names are of this family, whether weight norm is folded or not."""
     rename: Callable[[str], str]
     """Gives the original's name of a parameter."""
     parse_config: Callable[[object], ModelConfig]

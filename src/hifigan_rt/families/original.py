@@ -14,9 +14,9 @@ _TRAINING_KEYS = {"mpd", "msd", "optim_g", "optim_d"}
 """Keys of the original's do_* files (train.py)."""
 
 _LAYERS = (
-    re.compile(r"conv_pre\.weight"),
-    re.compile(r"ups\.\d{1,4}\.weight"),
-    re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\.weight"),
+    re.compile(r"conv_pre\."),
+    re.compile(r"ups\.\d{1,4}\."),
+    re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\."),
 )
 
 
@@ -38,7 +38,7 @@ def _find_state(root: dict[object, object]) -> dict[object, object] | None:
 
 
 def _recognises(names: Collection[str]) -> bool:
-    return all(any(layer.fullmatch(name) for name in names) for layer in _LAYERS)
+    return all(any(layer.match(name) for name in names) for layer in _LAYERS)
 
 
 ORIGINAL = Family(

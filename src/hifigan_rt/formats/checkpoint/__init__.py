@@ -10,6 +10,13 @@ their values are needed, so that an optimiser's state beside the weights costs n
 from __future__ import annotations
 
 from hifigan_rt.formats.checkpoint.pickle_machine import describe
-from hifigan_rt.formats.checkpoint.reader import Checkpoint, describe_keys, holds_tensors, read_state, read_tensors
+from hifigan_rt.formats.checkpoint.reader import (
+    WRAPPER_PREFIX,
+    Checkpoint,
+    describe_keys,
+    holds_tensors,
+    read_state,
+    read_tensors,
+)
 
-__all__ = ["Checkpoint", "describe", "describe_keys", "holds_tensors", "read_state", "read_tensors"]
+__all__ = ["WRAPPER_PREFIX", "Checkpoint", "describe", "describe_keys", "holds_tensors", "read_state", "read_tensors"]

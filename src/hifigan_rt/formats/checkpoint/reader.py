@@ -20,7 +20,7 @@ from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zi
 from hifigan_rt.formats.checkpoint.torch_objects import Dtype
 from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold, plan_folding
 
-_PREFIX = "module."
+WRAPPER_PREFIX = "module."
 """torch.nn.parallel.DistributedDataParallel puts it before every name."""
 
 
@@ -114,9 +114,9 @@ def _select_tensors(state: dict[object, object]) -> tuple[dict[str, LazyTensor],
             notes.append(f"left out the tensor of entry {describe(name)}, whose name is no text")
         else:
             tensors[name] = value
-    if all(name.startswith(_PREFIX) for name in tensors):
-        tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
-        notes.append(f"removed the prefix {_PREFIX!r} from all {len(tensors)} names")
+    if all(name.startswith(WRAPPER_PREFIX) for name in tensors):
+        tensors = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in tensors.items()}
+        notes.append(f"removed the prefix {WRAPPER_PREFIX!r} from all {len(tensors)} names")
     return tensors, tuple(notes)
 
 
