@@ -36,9 +36,7 @@ CORE = [
     ("ONNX Runtime engine, real weights and mel, SNR against float64", "onnxruntime_snr_db", "{:.1f} dB"),
     ("loading `ljspeech-v1` from the original's file to a bound graph", "load_ljspeech_v1_seconds", "{:.2f} s"),
     ("`import hifigan_rt` with its vocoder, beyond NumPy's own import", "import_beyond_numpy_seconds", "{:.3f} s"),
-    ("`hifigan --help`", "help_seconds", "{:.2f} s"),
     ("core installation, growth of site-packages", "core_install_mb", "{:.0f} MB"),
-    ("exporting V1 to ONNX, without verification", "export_onnx_seconds", "{:.1f} s"),
     ("exporting V1 to ONNX, with verification", "export_onnx_verified_seconds", "{:.1f} s"),
 ]
 
@@ -48,7 +46,6 @@ NATIVE = [
     ("growth from 1,000 to 20,000 frames beyond input and output", "growth_beyond_input_and_output_mib", "{:.0f} MiB"),
     ("Ctrl-C in a long mel, until it returns", "interrupted_after_seconds", "{:.2f} s"),
     ("V1, throughput per item in a batch of 8 over one by one, 100 frames", "batch_8_gain_at_100_frames", "{:.2f}"),
-    ("the same, 250 frames", "batch_8_gain_at_250_frames", "{:.2f}"),
     ("time with denormal activations over ordinary ones", "denormal_over_ordinary", "{:.2f}"),
 ]
 
@@ -86,9 +83,8 @@ FLOAT32_PEERS = ("ort", "openvino-f32-2d", "torch", "torch-eager")
 
 
 def ratios() -> str:
-    """Time of the fastest float32 peer over native's, per model, batch and threads, by number of frames."""
-    results = ("engines-batch1.json", "engines-batch8.json", "engines-batch8-long.json")
-    cases = [case for name in results for case in read(name)["cases"]]
+    """Time of the fastest float32 peer over native's, batch 1, per model and threads, by number of frames."""
+    cases = read("engines-batch1.json")["cases"]
     lengths = sorted({case["frames"] for case in cases})
     rows: dict[str, dict[int, str]] = {}
     for case in cases:
@@ -97,7 +93,7 @@ def ratios() -> str:
             for name, facts in case["candidates"].items()
             if name in FLOAT32_PEERS and "summary" in facts
         ]
-        label = f"{case['model'].upper()}, batch {case['batch']}, threads {case['threads']}"
+        label = f"{case['model'].upper()}, threads {case['threads']}"
         fastest = min(peers, key=lambda ratio: ratio["median"])
         rows.setdefault(label, {})[case["frames"]] = f"{fastest['median']:.2f}"
     header = ["frames", *map(str, lengths)]
@@ -109,17 +105,12 @@ def listed(result: str, section: str, entries: list[tuple[str, str, str]]) -> st
     return table(["figure", "value"], [[label, form.format(values[key])] for label, key, form in entries])
 
 
-def accuracy() -> str:
-    """The native engine's automatic plan on every instruction set."""
-    rows = [row for row in read("native.json")["accuracy_snr_db"] if row["algorithm"] == "auto"]
-    kinds = ("speech", "silence", "loud")
-    cells = [[f"{row['model'].upper()}, {row['isa']}", *(f"{row[kind]:.0f} dB" for kind in kinds)] for row in rows]
-    return table(["", *kinds], cells)
-
-
 def streaming() -> str:
+    """V1 and 1,000 frames; streaming.md has the other cases."""
     rows = []
     for case in read("streaming.json")["cases"]:
+        if (case["model"], case["frames"]) != ("v1", 1000):
+            continue
         for segment, facts in case["segments"].items():
             label = (
                 f"{case['model'].upper()}, {case['frames']} frames, threads {case['threads']}, segments of {segment}"
@@ -134,7 +125,7 @@ def serving() -> str:
     parts = ("overhead", "first_audio", "sustained", "overload")
     over, first, held, flood = (result[part] for part in parts)
     plan = result["plan"]
-    answers, latency, memory = flood["answers"], flood["latency_ms"], flood["memory_mib"]
+    answers, memory = flood["answers"], flood["memory_mib"]
     settled = flood["settled_latency_ms"]
     flooded = f"{flood['arrivals_per_second']:.0f} requests/s for {flood['seconds']:.0f} s"
     rows = [
@@ -145,32 +136,12 @@ def serving() -> str:
         (f"throughput with {plan['clients']} clients over the bare engine's", over["served_over_bare"]["text"]),
         (f"{flooded}: accepted, refused", f"{answers['200']:,}, {answers['503']:,}"),
         ("how long a refusal took, median", f"{flood['refusal_ms']['median']:.0f} ms"),
-        ("how long the accepted took, median", f"{latency['median'] / 1000:.1f} s"),
-        ("the slowest of them", f"{latency['max'] / 1000:.1f} s"),
         ("how long those took that came after ten seconds, median", f"{settled['median'] / 1000:.2f} s"),
         ("95 % of those took at most", f"{settled['p95'] / 1000:.2f} s"),
         ("how long the same request takes on the idle server", f"{flood['idle_latency_ms']['median'] / 1000:.2f} s"),
-        ("memory after a quarter of that time", f"{memory['after_a_quarter']:.0f} MiB"),
         ("memory at its end", f"{memory['last']:.0f} MiB"),
         ("until a request was as quick as before", f"{flood['recovery_seconds']:.1f} s"),
         ("answers with a wrong sample", str(sum(result[part]["wrong"] for part in parts))),
-    ]
-    return table(["figure", "value"], rows)
-
-
-def soak() -> str:
-    result = read("soak.json")
-    before, after = result["idle_before"], result["idle_after"]
-    answers = result["answers"]
-    vanished = sum(count for answer, count in answers.items() if answer.startswith("left"))
-    rows = [
-        ("minutes of mixed load", f"{result['minutes']:g}"),
-        ("hours of audio computed", f"{result['audio_seconds'] / 3600:.1f}"),
-        ("answers, refusals, clients that vanished", f"{answers['200']:,}, {answers.get('503', 0):,}, {vanished:,}"),
-        ("answers with a wrong sample", str(result["wrong"])),
-        ("growth of memory under load", f"{result['memory_growth_mib']:.0f} MiB"),
-        ("threads idle, before and after", f"{before['threads']}, {after['threads']}"),
-        ("open files idle, before and after", f"{before['files']}, {after['files']}"),
     ]
     return table(["figure", "value"], rows)
 
@@ -188,16 +159,13 @@ def machine() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "speed-250": lambda: speed(250),
     "speed-1000": lambda: speed(1000),
     "core": lambda: listed("core.json", "figures", CORE),
     "native": lambda: listed("native.json", "costs", NATIVE),
-    "accuracy": accuracy,
     "streaming": streaming,
     "ratios": ratios,
     "serving": serving,
     "serving-others": lambda: quiet("serving.json"),
-    "soak": soak,
     "machine": machine,
 }
 

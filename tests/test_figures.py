@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("script", ["write_figures.py", "draw_speed.py"])
-def test_documents_say_what_the_benchmarks_recorded(script):
+@pytest.mark.parametrize("script", ["write_figures.py", "draw_speed.py", "draw_how_it_works.py"])
+def test_documents_show_what_was_recorded_and_what_the_code_says(script):
     done = subprocess.run([sys.executable, ROOT / "scripts" / script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
