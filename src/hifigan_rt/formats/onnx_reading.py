@@ -1,6 +1,6 @@
 """Tells what an ONNX file holds, before any runtime is pointed at it.
 
-Nothing is loaded: the file is walked field by field (`protobuf_wire`), weights are stepped over. What a hostile file
+Nothing is loaded: the file is read field by field (`protobuf_wire`), weights are stepped over. What a hostile file
 could do to a runtime is refused here: external data outside the file's folder, and tensors that claim to be larger than
 their data.
 """
@@ -39,7 +39,7 @@ class OnnxInfo(ConvertedInfo):
 
 
 def inspect_onnx(path: Path) -> OnnxInfo:
-    """Walk an ONNX file; costs a few MB of memory whatever its size.
+    """Scan an ONNX file; costs a few MB of memory whatever its size.
 
     Raises:
         ModelFileError: no ONNX file, damaged or truncated, larger than 2 GiB, it claims tensors larger than its data,
@@ -49,13 +49,13 @@ def inspect_onnx(path: Path) -> OnnxInfo:
         with open_source(path) as source:
             _refuse_other_files(source)
             scan = OnnxScan(source)
-            _walk(scan, source.size)
+            _scan(scan, source.size)
             return _summarise(scan, path, source.size)
     except ModelFileError as error:
         raise ModelFileError(f"ONNX file {str(path)!r}: {error}") from error
 
 
-def _walk(scan: OnnxScan, size: int) -> None:
+def _scan(scan: OnnxScan, size: int) -> None:
     try:
         scan.model(0, size)
     except ModelFileError as error:

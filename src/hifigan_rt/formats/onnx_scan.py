@@ -1,4 +1,4 @@
-"""One walk through an ONNX file that notes what it declares and steps over its weights (field numbers: onnx.proto)."""
+"""Scans an ONNX file once, notes what it declares and steps over its weights (field numbers: onnx.proto)."""
 
 from __future__ import annotations
 

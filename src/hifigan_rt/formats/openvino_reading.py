@@ -24,7 +24,7 @@ class OpenVinoInfo(ConvertedInfo):
 
 
 def inspect_openvino(path: Path) -> OpenVinoInfo:
-    """Walk the .xml, and hold its claims against the .bin.
+    """Scan the .xml, and check its claims against the .bin.
 
     Raises:
         ModelFileError: no IR, damaged or truncated, larger than 64 MiB, or its .bin is missing or too short.

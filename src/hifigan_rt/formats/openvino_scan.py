@@ -1,4 +1,4 @@
-"""One walk through the .xml of an OpenVINO IR that notes what it declares; nothing is built in memory.
+"""Scans the .xml of an OpenVINO IR once and notes what it declares; nothing is built in memory.
 
 Entities are refused with the document type that would declare them, so a file cannot grow while it is read.
 (Format: docs.openvino.ai, "Intermediate Representation Syntax".)
@@ -81,7 +81,7 @@ class OpenVinoScan:
         self._text: list[str] | None = None
 
     def read(self, source: ByteSource) -> None:
-        """Walk the whole file.
+        """Scan the whole file.
 
         Raises:
             ModelFileError: it is no XML, declares a document type, or claims what cannot be.

@@ -196,7 +196,7 @@ def _read_npz(source: ByteSource, max_bytes: int) -> np.ndarray:
 
 
 def _parse_npy(stream: _Plain | _Inflated | io.BytesIO, available: int) -> np.ndarray:
-    """Parse the .npy format of which at most `available` bytes may be believed in."""
+    """Parse the .npy format; at most `available` bytes are there, whatever its header claims."""
     prefix = stream.read(_NPY_PREFIX.size)
     if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):
         raise MelError(f"is no NumPy array: it starts with {prefix!r}")

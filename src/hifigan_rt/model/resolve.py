@@ -120,7 +120,7 @@ def _config_of_file(
 
 
 def _is_om(path: Path) -> bool:
-    """Whether a file is an .om, by its content or by its name, so that a damaged one is told as such."""
+    """Whether a file is an .om, by its content or by its name, so that a damaged one is reported as an .om."""
     from hifigan_rt.formats.checkpoint.byte_source import open_source
     from hifigan_rt.formats.om_file import is_om
 

@@ -1,4 +1,4 @@
-"""Walks a protobuf file field by field without building it in memory.
+"""Reads a protobuf file field by field without building it in memory.
 
 A parser that builds the message lets two bytes of a hostile file become a hundred of memory, and reads all weights to
 tell a name. Here payloads are stepped over; only what is asked for is read.
@@ -16,7 +16,7 @@ from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
 MAX_FIELDS = 250_000
-"""Fields that are walked in one file: V1 as exported by PyTorch has about 10,000."""
+"""Most fields that are read in one file: V1 as exported by PyTorch has about 10,000."""
 
 MAX_TEXT_BYTES = 1 << 20
 """Most bytes of one string; longer ones are no name and no setting."""

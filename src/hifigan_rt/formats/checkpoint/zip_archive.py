@@ -1,4 +1,4 @@
-"""Reads a zip's directory with every offset checked, before any entry is believed.
+"""Reads a zip's directory and checks every offset before any entry is read.
 
 The standard library's zipfile raises a dozen kinds of errors on damaged files, builds large objects per entry, and
 accepts duplicates, overlaps and names that climb out of the archive; which of them depends on Python's version.
