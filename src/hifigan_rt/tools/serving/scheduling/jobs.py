@@ -119,7 +119,7 @@ class QueuedJob(ABC):
         with self._lock:
             if not self.over:
                 self.cancelled = True
-            self._lock.notify_all()
+                self._lock.notify_all()
         self._tell()
 
     def _tell(self) -> None:

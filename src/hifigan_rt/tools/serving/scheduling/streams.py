@@ -67,8 +67,10 @@ class StreamJob(QueuedJob):
         Raises:
             ServingError: the stream failed; samples that were computed before came first.
         """
-        await self._until(lambda: bool(self._audio))
         audio = self.read()
+        if audio is None:
+            await self._until(lambda: bool(self._audio))
+            audio = self.read()
         if audio is not None:
             return audio
         if self._error is not None and not self.cancelled:
@@ -81,8 +83,9 @@ class StreamJob(QueuedJob):
             if not self._audio:
                 return None
             audio = self._audio.popleft()
+            if self._unread >= self._max_unread:
+                self._lock.notify_all()
             self._unread -= len(audio)
-            self._lock.notify_all()
             return audio
 
     async def push(self, mel: np.ndarray) -> None:
@@ -115,7 +118,8 @@ class StreamJob(QueuedJob):
             self._pending.append((mel, now))
             self._pending_frames += mel.shape[1]
             self.total_frames += mel.shape[1]
-            self._lock.notify_all()
+            if self.ready():
+                self._lock.notify_all()
 
     def finish(self) -> None:
         """Say that no more frames come: the iterator ends with the last sample. Finishing twice is allowed."""
