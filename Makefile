@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test quick check soak docs bench clean help
+.PHONY: demo test test-long check soak docs bench clean help
 
 help:
-	@grep -E '^# `|^[a-z]+:.*##' Makefile | sed -E 's/:.*## /: /'
+	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
 
 $(VENV)/installed: $(NATIVE)
 	@scripts/setup $(VENV) $(PYTHON) all
@@ -17,11 +17,11 @@ $(VENV)/installed-demo: $(NATIVE)
 demo: $(VENV)/installed-demo ## synthesise samples/ with the real LJSpeech V1 weights
 	scripts/demo $(VENV)
 
-test: $(VENV)/installed ## the whole test suite
+test: $(VENV)/installed ## the tests of what matters, in minutes
 	scripts/test $(VENV)
 
-quick: $(VENV)/installed ## the tests that take less than about five seconds each
-	scripts/test $(VENV) -m "not slow"
+test-long: $(VENV)/installed ## all tests, with many more generated inputs
+	HIFIGAN_RT_TEST_LONG=1 scripts/test $(VENV)
 
 check: $(VENV)/installed ## linters, types and the import contract
 	scripts/check $(VENV)

@@ -6,16 +6,18 @@ import importlib.util
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from ascend_simulator.environment import simulator  # noqa: F401 - a fixture for the whole suite
 from browser import chromium, executable, open_page  # noqa: F401 - fixtures too
+from effort import LONG
 from hifigan_rt._native import supported_isas
 
 # No deadline: a busy machine is no failure.
-settings.register_profile("suite", deadline=None)
+settings.register_profile("suite", deadline=None, max_examples=100 if LONG else 25)
 settings.load_profile("suite")
 
 NEEDS = {
@@ -49,10 +51,22 @@ def pytest_report_header() -> list[str]:
         f"hifigan-rt {version('hifigan-rt')}, ISAs {' '.join(supported_isas())}, {platform.machine()}",
         ", ".join(versions),
     ]
+    if LONG:
+        lines.append("the long run: tests marked long too, and all examples of generated inputs")
+    else:
+        lines.append("left out: tests marked long, and most examples of generated inputs (make test-long runs them)")
     return lines + [f"skipped: tests marked {mark}, for want of {reason}" for mark, reason in _absent().items()]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long = [] if LONG else [item for item in items if "long" in item.keywords]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if "long" not in item.keywords]
+    config.stash[LEFT_OUT] = len(long)
     absent = _absent()
     if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
         pytest.exit("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()), returncode=1)
@@ -60,3 +74,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if mark in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"needs {reason}"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended: each has collected the same tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"left out: {count} tests marked long; make test-long runs them")

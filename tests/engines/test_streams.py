@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tolerances
+from effort import examples
 from engines.weights_engines import WEIGHTS_ENGINES
 from golden.seeded import seeded_mel, seeded_weights
 from hifigan_rt.audio.signal_metrics import snr_db
@@ -107,7 +108,7 @@ def test_overlap_is_exact_in_float64(config, segment):
 
 
 @given(st.sampled_from(sorted(CONFIGS)), st.integers(1, 20), st.lists(st.integers(0, 30), min_size=1, max_size=12))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_overlap_takes_any_pushes_in_float64(config, segment, sizes):
     generator = GENERATORS[config]
     mel = mel_for(generator, max(1, sum(sizes)))
@@ -116,7 +117,7 @@ def test_overlap_takes_any_pushes_in_float64(config, segment, sizes):
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 30), min_size=1, max_size=12))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_native_takes_any_pushes_bit_for_bit(segment, sizes):
     generator = GENERATORS["type 2"]
     mel = mel_for(generator, max(1, sum(sizes)))

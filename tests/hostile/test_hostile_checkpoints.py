@@ -25,6 +25,7 @@ from checkpoint_files import (
     zip_file,
 )
 from checkpoint_mutations import mutate, seeds
+from effort import examples
 from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
 from hifigan_rt.families import read_checkpoint
 from hifigan_rt.formats.checkpoint import read_tensors
@@ -262,7 +263,10 @@ def test_a_remembered_function_stays_what_it_is(refuse, write):
 
 
 @settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=examples(1000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 @given(st.sampled_from(sorted(seeds())), st.integers(0, 1 << 64))
 def test_mutations_of_valid_files(tmp_path, name, seed):
@@ -274,7 +278,10 @@ def test_mutations_of_valid_files(tmp_path, name, seed):
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=examples(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 @given(st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", b"\x10\0\0\0\0\0\0\0{"]), st.binary(max_size=300))
 def test_arbitrary_bytes(tmp_path, start, data):

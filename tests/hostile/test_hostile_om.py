@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import om_files
+from effort import examples
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.formats.om_file import read_om
@@ -110,7 +111,7 @@ def test_no_file_and_no_regular_file(tmp_path):
         read_om(tmp_path)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     which=st.sampled_from(sorted(GOOD)),
     changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6),
@@ -130,7 +131,7 @@ def test_any_damage_is_read_or_refused(which, changes, cut):
         json.dumps([info.soc_version, info.atc_cmdline, info.caveat, [str(tensor) for tensor in info.inputs]])
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(content=st.binary(max_size=600), magic=st.sampled_from([b"", b"IMOD"]))
 def test_random_bytes_are_refused(content, magic):
     with tempfile.TemporaryDirectory() as folder, pytest.raises(ModelFileError):

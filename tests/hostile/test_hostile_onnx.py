@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from effort import examples
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
@@ -306,7 +307,7 @@ def test_metadata_that_contradict_the_input(tmp_path):
 
 # --- fuzzing -------------------------------------------------------------------------------------------------------
 
-FUZZ = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @FUZZ

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
@@ -189,7 +190,7 @@ def test_what_openvino_refuses_is_one_error_without_noise(ir, pattern, replaceme
     assert capfd.readouterr() == ("", "")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_anywhere_is_an_error_of_ours_or_none(good, tmp_path, data):
     content = bytearray((good / "good.xml").read_bytes())

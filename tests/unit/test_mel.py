@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tolerances
+from effort import examples
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError
 from hifigan_rt.mel import analysis as mel_module
@@ -141,7 +142,7 @@ def test_filterbank_equals_librosa(name):
     hop=st.integers(1, 80),
     padding=st.sampled_from(["reflect", "zero", "center"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_frame_count_and_refusals_are_those_of_torch(samples, n_fft, hop, padding):
     torch = pytest.importorskip("torch")
     if padding != "center" and hop > n_fft:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from effort import examples
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.mel.files import read_mel_file, write_mel_file
 
@@ -228,7 +229,7 @@ def test_mutated_files_raise_nothing_but_mel_errors(tmp_path, kind):
     path = tmp_path / ("a.npy" if kind == "npy" else "a.npz")
     head = min(len(whole), 200)
 
-    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         edits=st.lists(st.tuples(st.integers(-200, head - 1), st.integers(0, 255)), max_size=6),
         keep=st.one_of(st.just(len(whole)), st.integers(0, len(whole))),
