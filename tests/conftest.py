@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import signal
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,6 +20,10 @@ from hifigan_rt._native import supported_isas
 # No deadline: a busy machine is no failure.
 settings.register_profile("suite", deadline=None, max_examples=100 if LONG else 25)
 settings.load_profile("suite")
+
+# A shell that starts the run in the background lets it ignore Ctrl-C, and all that tests start and interrupt would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NEEDS = {
     "torch": ("torch", "PyTorch, the oracle of the checkpoint reader: pip install torch==2.13.0"),

@@ -118,7 +118,7 @@ def test_half_precision_is_asked_for_by_name(chain):
     assert tolerances.SIMULATED_FLOAT16_SNR_DB <= snr < tolerances.PRETRAINED_SNR_DB
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.pretrained
 def test_real_weights(chain):
     """A part of a recording: float64 on V1 is slow."""

@@ -211,7 +211,6 @@ def test_resume_adds_metrics_and_notices_changed_recordings(data):
     assert after["c1"].scores["mel_l1"] != before["c1"].scores["mel_l1"]
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(place):
     for index in range(40):
         clip(f"in/c{index:02}.wav", 2.0, seed=index)

@@ -65,7 +65,6 @@ def test_a_dry_run_needs_no_tools_and_its_commands_survive_a_shell(place, monkey
     assert as_json["commands"] == [first, rest[0]]
 
 
-@pytest.mark.slow
 def test_the_dry_run_typed_by_hand_gives_the_same_model(place, simulator):
     """The ONNX command and the atc command of another machine, one after the other."""
     done = hifigan("export", "om", "model", *SOC, "--mel-len", "50,100", "--dry-run")

@@ -154,7 +154,6 @@ def test_forced_progress_tells_the_speed(place):
     assert "s of audio per s" not in synth("in", "-o", "out2").stderr
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_clips(place):
     for i in range(60):
         clip(f"in/{i:02}.wav", 3.0, seed=i)

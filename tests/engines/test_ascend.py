@@ -240,7 +240,7 @@ def test_without_aclruntime_the_way_to_it_is_told(monkeypatch, tmp_path):
         choose_engine("auto", OmFile)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.pretrained
 def test_real_weights(place, tmp_path):
     """V1 with short gears: their windows need all of its 26 frames of context."""

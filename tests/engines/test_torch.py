@@ -184,7 +184,7 @@ def test_closing_frees_the_weights():
 
 
 @pytest.mark.torch
-@pytest.mark.slow
+@pytest.mark.long
 # PyTorch's compiler uses what PyTorch calls deprecated.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_compiled_shapes_equal_the_reference_and_are_few(monkeypatch):
@@ -203,7 +203,6 @@ def test_compiled_shapes_equal_the_reference_and_are_few(monkeypatch):
 
 
 @pytest.mark.torch
-@pytest.mark.slow
 def test_compiling_without_a_compiler_says_what_is_needed(tmp_path):
     code = """
         from hifigan_rt.errors import EngineUnavailable

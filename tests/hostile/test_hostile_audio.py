@@ -206,7 +206,7 @@ def test_mutated_files_raise_nothing_but_audio_errors(tmp_path, container, subty
     capfd.readouterr()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("container", "subtype"), FORMATS)
 def test_many_mutated_files_raise_nothing_but_audio_errors(tmp_path, container, subtype, capfd):
     read_mutated_files(tmp_path, container, subtype, MANY_MUTATED_FILES)

@@ -98,7 +98,6 @@ def test_refused(tmp_path, case):
     assert re.search(text, refused(tmp_path, content))
 
 
-@pytest.mark.slow  # memory is traced
 def test_very_many_empty_fields(tmp_path):
     content = om_files.container([(om_files.MODEL_DEF, om_files.message(7, b"\x0a\x00" * (MAX_FIELDS + 1)))])
     assert f"holds more than {MAX_FIELDS} fields" in refused(tmp_path, content)

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
+from effort import examples
 from running_server import running
 
-pytestmark = [pytest.mark.schemathesis, pytest.mark.slow]
-
-EXAMPLES = 25
-"""Of each operation and kind: about half a minute in all."""
+pytestmark = pytest.mark.schemathesis
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,7 @@ def test_every_operation_answers_as_its_document_says(small):
         case.validate_response(answer, checks=checks)
 
     generated = settings(
-        max_examples=EXAMPLES,
+        max_examples=examples(25, least=5),
         derandomize=True,
         database=None,
         phases=[Phase.generate],

@@ -251,7 +251,6 @@ def pretrained_path(name):
 
 
 @pytest.mark.pretrained
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LJSpeech", "universal"])
 def test_real_checkpoints(torch, name):
     path = pretrained_path(name)

@@ -72,21 +72,21 @@ def movement(table: dict[str, dict[str, float]], name: str, key: str) -> float:
     return abs(min(table[name][key], tolerances.INAUDIBLE_SNR_DB) - start)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "keys"), HEARD.items(), ids=HEARD)
 def test_what_should_be_heard_is(table, name, keys):
     deaf = {key: movement(table, name, key) for key in keys if movement(table, name, key) < tolerances.HEARD[key]}
     assert not deaf
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "keys"), DEAF.items(), ids=DEAF)
 def test_what_a_metric_is_said_to_miss_it_misses(table, name, keys):
     heard = {key: movement(table, name, key) for key in keys if movement(table, name, key) >= tolerances.HEARD[key]}
     assert not heard
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("names", "keys"), ORDERED.items(), ids=lambda value: value[-1])
 def test_stronger_is_worse(table, names, keys):
     for key in keys:

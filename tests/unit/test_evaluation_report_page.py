@@ -16,7 +16,7 @@ from hifigan_rt.tools.evaluation.report import write_report
 from report_files import result_of, tone, write_sound
 from tolerances import SWITCHED_MAX_ABS
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 HOSTILE = ["<script>document.title='taken'</script>", '"><img src=x onerror="document.title=1">', "n" * 300]
 

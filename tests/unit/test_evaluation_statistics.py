@@ -73,7 +73,7 @@ def draw_exponential(rng, count):
     return rng.exponential(1, count) - 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("draw", "count", "told"),
     [

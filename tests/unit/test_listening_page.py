@@ -17,7 +17,7 @@ from hifigan_rt.tools.listening.scoring import score
 from hifigan_rt.tools.listening.submissions import read_all
 from listening_tests import write_folders
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

@@ -241,7 +241,7 @@ def test_csv_and_table_of_abx():
     assert "2 of 2" in to_text(score(submissions, [], key))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mos_intervals_cover_the_truth():
     """Listeners differ in mean and consistency, and give whole numbers."""
     rng = np.random.default_rng(8)
