@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,18 @@ def random_case(seed: int) -> Case:
         last_channels << stages, rates, kernels, kind, tuple(sizes), tuple(dilations), num_mels=int(rng.integers(1, 20))
     )
     return make_case(config, int(rng.integers(1, 41)), seed)
+
+
+def lopsided(case: Case, seed: int) -> Case:
+    """The same network with all padding of the convolutions moved to the left or the right, at random."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for layer in case.generator.graph.layers:
+        left = int(rng.integers(0, layer.span + 1))
+        padding = (left, layer.span - left) if layer.kind == "conv" else layer.padding
+        layers.append(replace(layer, padding=padding))
+    graph = replace(case.generator.graph, layers=tuple(layers))
+    return replace(case, generator=replace(case.generator, graph=graph))
 
 
 def stream_all(generator: _native.Generator, mel: np.ndarray, segment_frames: int, pushes: list[int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -25,11 +26,6 @@ namespace hifigan {
 
 namespace {
 
-// name, input channels, output channels, kernel size, dilation (transposed: rate), padding
-using LayerSpec = std::tuple<std::string, int, int, int, int, int>;
-// upsampling, residual blocks of units of convolutions
-using StageSpec = std::tuple<LayerSpec, std::vector<std::vector<std::vector<LayerSpec>>>>;
-
 using Parameter = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Mel = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 // Frames of one band side by side, bands anywhere: also a slice of a longer mel.
@@ -38,28 +34,25 @@ using Mels = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu
 using Audio = nb::ndarray<nb::numpy, float, nb::ndim<1>>;
 using Audios = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
-template <class Layer>
-Layer layer_of(const LayerSpec& spec) {
-  const auto& [name, in, out, kernel, step, padding] = spec;
-  return {name, in, out, kernel, step, padding};
-}
-
-Graph graph_of(const LayerSpec& pre, const std::vector<StageSpec>& stages, const LayerSpec& post, float slope,
-               float final_slope) {
-  Graph graph{layer_of<Conv>(pre), {}, layer_of<Conv>(post), slope, final_slope};
-  for (const auto& [upsample, resblocks] : stages) {
-    Stage stage{layer_of<ConvTranspose>(upsample), {}};
-    for (const auto& units : resblocks) {
-      Resblock resblock;
-      for (const auto& convs : units) {
-        resblock.units.emplace_back();
-        for (const LayerSpec& conv : convs) resblock.units.back().push_back(layer_of<Conv>(conv));
-      }
-      stage.resblocks.push_back(std::move(resblock));
-    }
-    graph.stages.push_back(std::move(stage));
+void make_layer(NetworkLayer* self, const std::string& name, const std::string& kind, int in_channels, int out_channels, int kernel_size,
+                int stride, int dilation, int padding_left, int padding_right, const std::string& activation, float slope, bool bias,
+                std::vector<std::string> inputs, std::optional<std::string> residual) {
+  const auto unknown = [&](const char* what, const std::string& value) {
+    return std::invalid_argument("layer " + name + ": the core has no " + what + " '" + value + "'");
+  };
+  NetworkLayer layer{name, LayerKind::kConv, in_channels, out_channels, kernel_size, stride, dilation, padding_left,
+                     padding_right, {}, bias, std::move(inputs), std::move(residual)};
+  if (kind == "conv_transpose") {
+    layer.kind = LayerKind::kConvTranspose;
+  } else if (kind != "conv") {
+    throw unknown("kind of layer", kind);
   }
-  return graph;
+  if (activation == "leaky_relu") {
+    layer.activation = {ActivationKind::kLeakyRelu, slope};
+  } else if (activation != "none") {
+    throw unknown("activation", activation);
+  }
+  new (self) NetworkLayer(std::move(layer));
 }
 
 // Asks Python for pending signals from time to time: often enough for Ctrl-C, rarely enough to leave the GIL to others.
@@ -110,17 +103,17 @@ void check_bands(std::size_t bands, int expected) {
   throw std::invalid_argument("mel has " + std::to_string(bands) + " bands: this generator takes " + std::to_string(expected));
 }
 
-void check_mel(std::size_t bands, std::size_t frames, const Graph& graph) {
-  check_bands(bands, graph.pre.in_channels);
+void check_mel(std::size_t bands, std::size_t frames, const Network& network) {
+  check_bands(bands, network.bands());
   if (frames == 0) throw std::invalid_argument("mel has T=0 frames: it must have at least 1");
 }
 
 nb::list plan_as_dicts(const Plan& plan) {
   nb::list layers;
-  for (const LayerPlan& layer : plan.layers) {
+  for (const PlannedLayer& layer : plan.layers) {
     nb::dict entry;
     entry["layer"] = layer.name;
-    entry["kind"] = layer.kind;
+    entry["kind"] = name_of(layer.operation);
     entry["algorithm"] = name_of(layer.algorithm);
     entry["rows"] = layer.rows;
     entry["block_rows"] = layer.block_rows;
@@ -192,23 +185,13 @@ const Kernels& kernels_named(const std::string& isa) {
   throw std::invalid_argument("instruction set " + isa + " is not supported by this processor");
 }
 
-// More threads than any machine has would only end in an error of the system.
-constexpr int kMostThreads = 1024;
-
-void check_ceiling(int threads, double seconds) {
-  if (threads < 1 || threads > kMostThreads) throw std::invalid_argument("threads must be from 1 to 1024");
-  if (!(seconds > 0 && seconds <= 10)) throw std::invalid_argument("seconds must be above 0, and at most 10");
-}
-
 double measure_multiply_adds(const std::string& isa, int threads, double seconds) {
-  check_ceiling(threads, seconds);
   const Kernels& kernels = kernels_named(isa);
   const nb::gil_scoped_release release;
   return multiply_adds_per_second(kernels, threads, seconds);
 }
 
 std::tuple<double, double> measure_memory(int threads, std::size_t bytes, double seconds) {
-  check_ceiling(threads, seconds);
   const nb::gil_scoped_release release;
   const MemorySpeed speed = memory_speed(threads, bytes, seconds);
   return {speed.read_bytes, speed.copy_bytes};
@@ -227,37 +210,24 @@ std::shared_ptr<const float> parameter(const nb::dict& weights, const std::strin
   return {array, array->data()};
 }
 
-void load_generator(LoadedGenerator* self, const LayerSpec& pre, const std::vector<StageSpec>& stages, const LayerSpec& post,
-                    float slope, float final_slope, const nb::dict& weights, const std::string& isa, int segment_frames,
-                    int threads, ForcedAlgorithms plan) {
-  Graph graph = graph_of(pre, stages, post, slope, final_slope);
-  check(graph);
+void load_generator(LoadedGenerator* self, std::vector<NetworkLayer> layers, const nb::dict& weights, const std::string& isa,
+                    int segment_frames, int threads, ForcedAlgorithms plan) {
+  Network network = make_network(std::move(layers));
   std::vector<LayerWeights> sources;
-  const auto take = [&](const std::string& name, int channels, std::vector<int> shape) {
-    sources.push_back({parameter(weights, name + ".weight", shape), parameter(weights, name + ".bias", {channels})});
-  };
-  const auto take_conv = [&](const Conv& conv) {
-    take(conv.name, conv.out_channels, {conv.out_channels, conv.in_channels, conv.kernel_size});
-  };
-  take_conv(graph.pre);
-  for (const Stage& stage : graph.stages) {
-    const ConvTranspose& up = stage.upsample;
-    take(up.name, up.out_channels, {up.in_channels, up.out_channels, up.kernel_size});
-    for (const Resblock& resblock : stage.resblocks) {
-      for (const auto& unit : resblock.units) {
-        for (const Conv& conv : unit) take_conv(conv);
-      }
-    }
+  for (const NetworkLayer& layer : network.layers) {
+    const bool conv = layer.kind == LayerKind::kConv;
+    const int rows = conv ? layer.out_channels : layer.in_channels, columns = conv ? layer.in_channels : layer.out_channels;
+    sources.push_back({parameter(weights, layer.name + ".weight", {rows, columns, layer.kernel_size}),
+                       layer.bias ? parameter(weights, layer.name + ".bias", {layer.out_channels}) : nullptr});
   }
-  take_conv(graph.post);
   const nb::gil_scoped_release release;
-  new (self) LoadedGenerator(std::move(graph), std::move(sources), kernels_named(isa), segment_frames, threads, std::move(plan));
+  new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa), segment_frames, threads, std::move(plan));
 }
 
 Audios run(LoadedGenerator& generator, const Mels& mels) {
   const std::size_t batch = mels.shape(0), bands = mels.shape(1), frames = mels.shape(2);
-  check_mel(bands, frames, generator.graph());
-  const auto samples = static_cast<std::size_t>(generator.graph().output_length(static_cast<Index>(frames)));
+  check_mel(bands, frames, generator.network());
+  const auto samples = static_cast<std::size_t>(generator.network().output_length(static_cast<Index>(frames)));
   auto [audio, owner] = new_array(batch * samples);
   std::vector<Item> items;
   for (std::size_t i = 0; i < batch; ++i) {
@@ -272,9 +242,9 @@ nb::list run_many(LoadedGenerator& generator, const std::vector<Mel>& mels) {
   nb::list audios;
   std::vector<Item> items;
   for (const Mel& mel : mels) {
-    check_mel(mel.shape(0), mel.shape(1), generator.graph());
+    check_mel(mel.shape(0), mel.shape(1), generator.network());
     const auto frames = static_cast<Index>(mel.shape(1));
-    const auto samples = static_cast<std::size_t>(generator.graph().output_length(frames));
+    const auto samples = static_cast<std::size_t>(generator.network().output_length(frames));
     auto [audio, owner] = new_array(samples);
     items.push_back({{mel.data(), frames, frames}, audio});
     audios.append(Audio(audio, {samples}, owner));
@@ -284,9 +254,9 @@ nb::list run_many(LoadedGenerator& generator, const std::vector<Mel>& mels) {
 }
 
 std::vector<double> measure(LoadedGenerator& generator, const Mel& mel) {
-  check_mel(mel.shape(0), mel.shape(1), generator.graph());
+  check_mel(mel.shape(0), mel.shape(1), generator.network());
   const auto frames = static_cast<Index>(mel.shape(1));
-  std::vector<float> audio(static_cast<std::size_t>(generator.graph().output_length(frames)));
+  std::vector<float> audio(static_cast<std::size_t>(generator.network().output_length(frames)));
   const nb::gil_scoped_release release;
   return generator.measure({{mel.data(), frames, frames}, audio.data()});
 }
@@ -319,9 +289,15 @@ NB_MODULE(_native, m) {
       .def_prop_ro("frames", &SegmentStream::frames, "Frames taken in.")
       .def_prop_ro("pending_samples", &SegmentStream::pending_samples, "Samples that `finish` would give now.");
 
+  nb::class_<NetworkLayer>(m, "NetworkLayer",
+                           "One layer of the network, as `hifigan_rt.graph.Layer` has it; `kind` is 'conv' or 'conv_transpose', "
+                           "`activation` 'none' or 'leaky_relu' with a slope from 0 to 1.")
+      .def("__init__", &make_layer, nb::kw_only(), "name"_a, "kind"_a, "in_channels"_a, "out_channels"_a, "kernel_size"_a,
+           "stride"_a, "dilation"_a, "padding_left"_a, "padding_right"_a, "activation"_a, "slope"_a, "bias"_a, "inputs"_a,
+           "residual"_a.none());
+
   nb::class_<LoadedGenerator>(m, "LoadedGenerator", "Packed weights, a plan and a pool of threads.")
-      .def("__init__", &load_generator, "pre"_a, "stages"_a, "post"_a, "slope"_a, "final_slope"_a, "weights"_a, "isa"_a,
-           "segment_frames"_a, "threads"_a, "plan"_a)
+      .def("__init__", &load_generator, "layers"_a, "weights"_a, "isa"_a, "segment_frames"_a, "threads"_a, "plan"_a)
       .def("run", &run, "mel"_a.noconvert(), "float32 [B, M, T] to float32 [B, N].")
       .def("run_many", &run_many, "mels"_a, "A list of float32 [M, T] of any lengths to a list of float32 [N].")
       .def("measure", &measure, "mel"_a.noconvert(), "Seconds per layer of the plan for one float32 [M, T].")

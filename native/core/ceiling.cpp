@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -50,6 +51,7 @@ double passes_per_second(ThreadPool& pool, double seconds, const F& pass) {
 }  // namespace
 
 double multiply_adds_per_second(const Kernels& kernels, int threads, double seconds) {
+  if (threads < 1) throw std::invalid_argument("at least 1 thread measures");
   std::vector<double> speeds(static_cast<std::size_t>(threads));
   const std::size_t line = whole_lines(static_cast<std::size_t>(kernels.lanes));
   AlignedBuffer sinks(line * speeds.size(), true);

@@ -56,7 +56,7 @@ Executor::Executor(const Program& program, StreamState& state, Workspace& worksp
 
 Index Executor::segment(MelView mel, bool final, float* audio) {
   const Index before = state_.samples;
-  const Conv& layer = *program_.pre().conv;
+  const NetworkLayer& layer = *program_.first().layer;
   Carry& mel_carry = state_.carry(program_.mel_carry());
   const Index frames = mel_carry.end + mel.frames;
   Rows in{workspace_.mel(), mel_carry.first, mel_carry.channels, frames};
@@ -67,33 +67,34 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
     std::fill(row + layer.in_channels, row + in.channels, 0.0f);
   }
 
-  Carry& pre_carry = state_.carry(program_.pre_carry());
-  const Index begin = pre_carry.end;
+  Carry& carry = state_.carry(program_.first_carry());
+  const Index begin = carry.end;
   const Index end = final ? layer.output_length(frames) : std::max(begin, layer.determined(frames));
-  Rows out{workspace_.pre(), pre_carry.first, pre_carry.channels, end};
-  restore(program_.pre_carry(), out);
-  conv(program_.pre(), in, 1.0f, {out, begin, end, nullptr, false, 1.0f, program_.graph().slope});
-  if (!final) save(program_.mel_carry(), in, end - layer.padding, frames);
+  Rows out{workspace_.first(), carry.first, carry.channels, end};
+  restore(program_.first_carry(), out);
+  // Activations are written already activated where all their readers are the layer behind.
+  conv(program_.first(), in, layer.activation, {out, begin, end, nullptr, false, 1.0f, program_.stages()[0].upsample->layer->activation});
+  if (!final) save(program_.mel_carry(), in, end - layer.padding_left, frames);
 
   feed(0, out, final, audio);
-  if (!final) save(program_.pre_carry(), out, consumer_need(0), end);
+  if (!final) save(program_.first_carry(), out, first_row_read_behind(0), end);
   return state_.samples - before;
 }
 
 // A convolution on all threads: rows out.begin .. out.end - 1.
-void Executor::conv(const ConvStep& step, const Rows& in, float slope_in, const Out& out) {
+void Executor::conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out) {
   const Index rows = out.end - out.begin;
   if (rows <= 0) return;
-  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
-  const Conv& layer = *step.conv;
-  const Index first = out.begin - layer.padding;
+  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.number : nullptr);
+  const NetworkLayer& layer = *step.layer;
+  const Index first = out.begin - layer.padding_left;
   float* const y = out.rows.row(out.begin);
   const Index stride = out.rows.channels;
   const float* residual = out.residual ? out.residual->row(out.begin) : nullptr;
-  const ConvArgs args{in.row(first), in.channels, in.end - first, slope_in, step.weights, layer.in_channels,
+  const ConvArgs args{in.row(first), in.channels, in.end - first, activation, step.weights, layer.in_channels,
                       layer.out_channels, layer.kernel_size, layer.dilation, y, stride, rows,
                       {step.bias, residual, residual ? out.residual->channels : 0, out.add ? y : nullptr, stride, out.scale,
-                       out.slope},
+                       out.activation},
                       nullptr};
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
@@ -120,28 +121,29 @@ void Executor::conv(const ConvStep& step, const Rows& in, float slope_in, const 
 // The stage's upsampling: rows begin .. out.end - 1.
 void Executor::transpose(const StageStep& step, const Rows& in, const Rows& out, Index begin) {
   if (out.end <= begin) return;
-  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
-  const ConvTranspose& up = *step.upsample;
-  const Index first = (begin + up.padding) / up.rate, last = ceil_div(out.end + up.padding, up.rate);
+  const LayerStep& upsample = *step.upsample;
+  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + upsample.number : nullptr);
+  const NetworkLayer& up = *upsample.layer;
+  const Index first = (begin + up.padding_left) / up.stride, last = ceil_div(out.end + up.padding_left, up.stride);
   const Index taps = up.taps();
-  share(group_, last - first, std::max<Index>(8, kLeastRows / up.rate), [&](Index piece_begin, Index piece_end, int thread) {
-    const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.rate - up.padding;
+  share(group_, last - first, std::max<Index>(8, kLeastRows / up.stride), [&](Index piece_begin, Index piece_end, int thread) {
+    const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
     const Index count = piece_end - piece_begin;
     // The first super-row may begin before the rows that are asked for; it does not write there.
-    step.kernels->conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels,
-                                  up.kernel_size, up.rate, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
-                                  std::min(count * up.rate, out.end - y), step.bias, workspace_.scratch(thread)});
+    upsample.kernels->conv_transpose({in.row(x), in.channels, in.end - x, upsample.weights, up.in_channels, up.out_channels,
+                                      up.kernel_size, up.stride, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
+                                      std::min(count * up.stride, out.end - y), upsample.bias, workspace_.scratch(thread)});
   });
 }
 
-void Executor::post(const Rows& in, bool final, float* audio) {
-  const ConvStep& step = program_.post();
-  const Conv& layer = *step.conv;
+void Executor::last(const Rows& in, bool final, float* audio) {
+  const LayerStep& step = program_.last();
+  const NetworkLayer& layer = *step.layer;
   const Index begin = state_.samples;
   const Index end = final ? layer.output_length(in.end) : std::max(begin, layer.determined(in.end));
-  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.layer : nullptr);
+  const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.number : nullptr);
   share(group_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
-    const Index first = begin + piece_begin - layer.padding;
+    const Index first = begin + piece_begin - layer.padding_left;
     step.kernels->conv_post({in.row(first), in.channels, in.end - first, step.weights, layer.in_channels, layer.kernel_size,
                         *step.bias, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
   });
@@ -163,7 +165,7 @@ void Executor::feed(std::size_t stage, const Rows& in, bool final, float* audio)
 // Input rows up to in_end, through one stage.
 void Executor::block(std::size_t stage, const Rows& in, Index in_end, bool final, float* audio) {
   const StageStep& step = program_.stages()[stage];
-  const ConvTranspose& up = *step.upsample;
+  const NetworkLayer& up = *step.upsample->layer;
   Carry& carry = state_.carry(step.carry);
   Rows source = in;
   source.end = in_end;
@@ -180,16 +182,15 @@ void Executor::block(std::size_t stage, const Rows& in, Index in_end, bool final
   if (stage + 1 < program_.stages().size()) {
     feed(stage + 1, sum, final, audio);
   } else {
-    post(sum, final, audio);
+    last(sum, final, audio);
   }
-  if (!final) save(step.sum_carry, sum, consumer_need(stage + 1), state_.summed(stage, 0));
+  if (!final) save(step.sum_carry, sum, first_row_read_behind(stage + 1), state_.summed(stage, 0));
 }
 
 // All residual blocks of a stage; returns how many rows of the sum are complete.
 Index Executor::resblocks(std::size_t stage, const Rows& upsampled, const Rows& sum, bool final) {
   const StageStep& step = program_.stages()[stage];
   const std::size_t count = step.resblocks.size();
-  const float final_slope = stage + 1 == program_.stages().size() ? program_.graph().final_slope : program_.graph().slope;
   Index needed = upsampled.end;
   for (std::size_t j = 0; j < count; ++j) {
     const std::vector<UnitStep>& units = step.resblocks[j].units;
@@ -197,15 +198,15 @@ Index Executor::resblocks(std::size_t stage, const Rows& upsampled, const Rows& 
     for (std::size_t u = 0; u < units.size(); ++u) {
       const bool last = u + 1 == units.size();
       Index& done = last ? state_.summed(stage, j) : state_.carry(units[u + 1].input_carry).end;
-      Out out{in, done, 0, &in, false, 1.0f, 1.0f};
-      // Type 1 works in place, since its second convolution reads another buffer; type 2 alternates between two.
-      out.rows.base = workspace_.work(units[u].has_second || in.base != workspace_.work(0) ? 0 : 1);
+      Out out{in, done, 0, &in, false, 1.0f, {}};
+      // Two convolutions work in place, since the second reads another buffer; single ones alternate between two.
+      out.rows.base = workspace_.work(units[u].second || in.base != workspace_.work(0) ? 0 : 1);
       if (last) {
         out.rows.base = sum.base;
         out.add = j > 0;
         if (j + 1 == count) {
           out.scale = 1.0f / static_cast<float>(count);
-          out.slope = final_slope;
+          out.activation = step.activation;
         }
       }
       const Index need = unit(units[u], u > 0, in, out, final);
@@ -223,37 +224,36 @@ Index Executor::resblocks(std::size_t stage, const Rows& upsampled, const Rows& 
 // out += convolutions of `in`, for all rows that are determined; out.rows.end becomes their number. Returns the first row of
 // `in` that the next block needs; with `keep`, saves from there on.
 Index Executor::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, bool final) {
-  const float slope = program_.graph().slope;
-  const Conv& first = *step.first.conv;
-  Index computed = final ? in.end : std::max(out.begin, first.determined(in.end));
-  if (!step.has_second) {
+  const NetworkLayer& first = *step.first->layer;
+  if (!step.second) {
+    const Index computed = final ? in.end : std::max(out.begin, first.determined(in.end));
     out.end = out.rows.end = computed;
-    conv(step.first, in, slope, out);
-    if (keep && !final) save(step.input_carry, in, computed - first.padding, in.end);
-    return computed - first.padding;
+    conv(*step.first, in, first.activation, out);
+    if (keep && !final) save(step.input_carry, in, computed - first.padding_left, in.end);
+    return computed - first.padding_left;
   }
-  const Conv& second = *step.second.conv;
+  const NetworkLayer& second = *step.second->layer;
   Carry& carry = state_.carry(step.middle_carry);
-  computed = final ? in.end : std::max(carry.end, first.determined(in.end));
+  const Index computed = final ? in.end : std::max(carry.end, first.determined(in.end));
   const Rows middle{workspace_.work(1), in.origin, in.channels, computed};
   restore(step.middle_carry, middle);
   // Its only reader is the second convolution, so the activation can go on while the rows are written.
-  conv(step.first, in, slope, {middle, carry.end, computed, nullptr, false, 1.0f, slope});
+  conv(*step.first, in, first.activation, {middle, carry.end, computed, nullptr, false, 1.0f, second.activation});
   out.end = out.rows.end = final ? computed : std::max(out.begin, second.determined(computed));
-  const Index needed = std::min(computed - first.padding, out.end);
+  const Index needed = std::min(computed - first.padding_left, out.end);
   // Before the second convolution, which may write over these rows.
   if (keep && !final) save(step.input_carry, in, needed, in.end);
-  conv(step.second, middle, 1.0f, out);
-  if (!final) save(step.middle_carry, middle, out.end - second.padding, computed);
+  conv(*step.second, middle, {}, out);
+  if (!final) save(step.middle_carry, middle, out.end - second.padding_left, computed);
   return needed;
 }
 
 // The first row that the layer behind stage - 1 (or the first) still reads.
-Index Executor::consumer_need(std::size_t stage) const {
-  if (stage == program_.stages().size()) return state_.samples - program_.graph().post.padding;
+Index Executor::first_row_read_behind(std::size_t stage) const {
+  if (stage == program_.stages().size()) return state_.samples - program_.network().last().padding_left;
   const StageStep& step = program_.stages()[stage];
-  const ConvTranspose& up = *step.upsample;
-  return (state_.carry(step.carry).end + up.padding) / up.rate - (up.taps() - 1);
+  const NetworkLayer& up = *step.upsample->layer;
+  return (state_.carry(step.carry).end + up.padding_left) / up.stride - (up.taps() - 1);
 }
 
 void Executor::restore(std::size_t carry, const Rows& rows) {

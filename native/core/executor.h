@@ -44,17 +44,18 @@ class Executor {
     Index begin, end;
     const Rows* residual;
     bool add;  // to what is in `rows`
-    float scale, slope;
+    float scale;
+    Activation activation;
   };
 
-  void conv(const ConvStep& step, const Rows& in, float slope_in, const Out& out);
+  void conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out);
   void transpose(const StageStep& step, const Rows& in, const Rows& out, Index begin);
-  void post(const Rows& in, bool final, float* audio);
+  void last(const Rows& in, bool final, float* audio);
   void feed(std::size_t stage, const Rows& in, bool final, float* audio);
   void block(std::size_t stage, const Rows& in, Index in_end, bool final, float* audio);
   Index resblocks(std::size_t stage, const Rows& upsampled, const Rows& sum, bool final);
   Index unit(const UnitStep& step, bool keep, const Rows& in, Out& out, bool final);
-  Index consumer_need(std::size_t stage) const;
+  Index first_row_read_behind(std::size_t stage) const;
   void restore(std::size_t carry, const Rows& rows);
   void save(std::size_t carry, const Rows& rows, Index first, Index end);
 

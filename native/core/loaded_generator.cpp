@@ -13,18 +13,6 @@ namespace hifigan {
 
 namespace {
 
-Graph checked(Graph graph) {
-  check(graph);
-  return graph;
-}
-
-int checked_threads(int threads) {
-  if (threads < 1 || threads > 1024) {
-    throw std::invalid_argument("threads=" + std::to_string(threads) + " must be from 1 to 1024");
-  }
-  return threads;
-}
-
 MelView frames_of(const MelView& mel, Index begin, Index end) { return {mel.data + begin, mel.band_stride, end - begin}; }
 
 }  // namespace
@@ -56,13 +44,13 @@ class LoadedGenerator::WorkspaceLease {
   std::unique_ptr<Workspace> workspace_;
 };
 
-LoadedGenerator::LoadedGenerator(Graph graph, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames,
+LoadedGenerator::LoadedGenerator(Network network, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames,
                                  int threads, ForcedAlgorithms forced)
-    : graph_(checked(std::move(graph))),
+    : network_(std::move(network)),
       kernels_(kernels),
-      threads_(checked_threads(threads)),
+      threads_(threads),
       forced_(std::move(forced)),
-      packed_(graph_, kernels_, std::move(sources)),
+      packed_(network_, kernels_, std::move(sources)),
       per_process_(std::make_unique<PerProcess>(threads_)),
       process_(getpid()) {
   offline_ = program(segment_frames);
@@ -91,7 +79,7 @@ std::shared_ptr<const Program> LoadedGenerator::program(int segment_frames) {
   if (!program) {
     Plan plan = plan_for(segment_frames);
     packed_.prepare(plan, mine.pool);
-    program = std::make_shared<const Program>(graph_, kernels_, std::move(plan), packed_);
+    program = std::make_shared<const Program>(network_, kernels_, std::move(plan), packed_);
   }
   return program;
 }

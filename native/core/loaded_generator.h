@@ -15,14 +15,14 @@ namespace hifigan {
 // One item of a batch.
 struct Item {
   MelView mel;
-  float* audio;  // Graph::output_length(mel.frames) samples
+  float* audio;  // Network::output_length(mel.frames) samples
 };
 
 class LoadedGenerator {
  public:
   // Packs the weights for the plan. `sources` are kept: another segment length may need other layouts of them.
   // Throws std::invalid_argument and std::bad_alloc.
-  LoadedGenerator(Graph graph, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames, int threads,
+  LoadedGenerator(Network network, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames, int threads,
                   ForcedAlgorithms forced);
 
   // Every item's audio; items side by side where there are at least as many as threads, else all threads on each in turn.
@@ -36,10 +36,10 @@ class LoadedGenerator {
   // The program for a segment length, made when it is asked for first. Throws std::invalid_argument and std::bad_alloc.
   std::shared_ptr<const Program> program(int segment_frames);
 
-  const Graph& graph() const { return graph_; }
+  const Network& network() const { return network_; }
   const Kernels& kernels() const { return kernels_; }
   const Plan& plan() const { return offline_->plan(); }
-  Plan plan_for(int segment_frames) const { return make_plan(graph_, kernels_, segment_frames, forced_); }
+  Plan plan_for(int segment_frames) const { return make_plan(network_, kernels_, segment_frames, forced_); }
   int threads() const { return threads_; }
   std::size_t weight_bytes();
 
@@ -58,7 +58,7 @@ class LoadedGenerator {
                double* layer_seconds);
   void run_side_by_side(const std::vector<Item>& items, PerProcess& mine, const StopRequest& stop);
 
-  const Graph graph_;
+  const Network network_;
   const Kernels& kernels_;
   const int threads_;
   const ForcedAlgorithms forced_;

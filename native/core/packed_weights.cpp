@@ -4,72 +4,54 @@
 
 namespace hifigan {
 
-PackedWeights::PackedWeights(const Graph& graph, const Kernels& isa, std::vector<LayerWeights> sources)
-    : sources_(std::move(sources)) {
-  const auto add = [&](Kind kind, const auto& layer, int rate) {
-    const Kernels& kernels = kernels_for(isa, kind == Kind::kPost ? layer.in_channels : layer.out_channels);
-    layers_.push_back({&kernels, kind, layer.in_channels, layer.out_channels, layer.kernel_size, rate});
-    const auto channels = static_cast<std::size_t>(layer.out_channels);
-    biases_.emplace_back(static_cast<std::size_t>(kernels.padded_channels(layer.out_channels)), true);
-    std::copy_n(sources_.at(layers_.size() - 1).bias.get(), channels, biases_.back().data());
-  };
-  add(Kind::kConv, graph.pre, 1);
-  for (const Stage& stage : graph.stages) {
-    add(Kind::kTranspose, stage.upsample, stage.upsample.rate);
-    for (const Resblock& resblock : stage.resblocks) {
-      for (const auto& unit : resblock.units) {
-        for (const Conv& conv : unit) add(Kind::kConv, conv, 1);
-      }
-    }
+PackedWeights::PackedWeights(const Network& network, const Kernels& isa, std::vector<LayerWeights> sources)
+    : network_(network), isa_(isa), sources_(std::move(sources)) {
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const int channels = network.layers[i].out_channels;
+    biases_.emplace_back(static_cast<std::size_t>(kernels_of(isa, network, i).padded_channels(channels)), true);
+    const float* bias = sources_.at(i).bias.get();
+    if (bias) std::copy_n(bias, channels, biases_.back().data());
   }
-  add(Kind::kPost, graph.post, 1);
 }
 
-std::size_t PackedWeights::size_of(const Layer& layer, Algorithm algorithm) const {
-  const auto [kernels, kind, in, out, k, rate] = layer;
-  if (kind == Kind::kPost) return kernels->post_weights_size(in, k);
-  if (kind == Kind::kTranspose) return kernels->transpose_weights_size(in, out, k, rate);
-  if (algorithm.tiled) return kernels->tiled_weights_size(algorithm.transform, in, out);
-  return kernels->direct_weights_size(in, out, k);
-}
-
-void PackedWeights::add_jobs(const Layer& layer, const LayerWeights& source, Algorithm algorithm, float* out,
-                             std::vector<Job>& jobs) const {
-  const auto [kernels, kind, in, n_out, k, rate] = layer;
-  int units = 1;
-  auto pack = kernels->pack_post;
-  if (kind == Kind::kTranspose) {
-    units = kernels->transpose_pack_units(in, n_out, k, rate);
-    pack = kernels->pack_transpose;
-  } else if (kind == Kind::kConv && algorithm.tiled) {
-    units = kernels->tiled_pack_units(algorithm.transform, in, n_out);
-    pack = kernels->pack_tiled;
-  } else if (kind == Kind::kConv) {
-    units = kernels->direct_pack_units(in, n_out, k);
-    pack = kernels->pack_direct;
+PackedWeights::Packing PackedWeights::packing_of(std::size_t layer, Algorithm algorithm) const {
+  const Kernels& kernels = kernels_of(isa_, network_, layer);
+  const NetworkLayer& at = network_.layers[layer];
+  const int in = at.in_channels, out = at.out_channels, k = at.kernel_size;
+  switch (operation_of(network_, layer)) {
+    case Operation::kConv:
+      if (!algorithm.tiled) return {kernels.direct_weights_size(in, out, k), kernels.direct_pack_units(in, out, k), kernels.pack_direct};
+      return {kernels.tiled_weights_size(algorithm.transform, in, out), kernels.tiled_pack_units(algorithm.transform, in, out),
+              kernels.pack_tiled};
+    case Operation::kConvTranspose:
+      return {kernels.transpose_weights_size(in, out, k, at.stride), kernels.transpose_pack_units(in, out, k, at.stride),
+              kernels.pack_transpose};
+    case Operation::kConvPost: break;
   }
-  // A layer is cut in a few pieces: enough to share, few enough to be worth a call.
-  const int pieces = std::min(units, 8);
-  for (int i = 0; i < pieces; ++i) {
-    jobs.push_back({pack,
-                    {source.weight.get(), in, n_out, k, rate, algorithm.transform, out, units * i / pieces,
-                     units * (i + 1) / pieces}});
-  }
+  return {kernels.post_weights_size(in, k), 1, kernels.pack_post};
 }
 
 void PackedWeights::prepare(const Plan& plan, ThreadPool& pool) {
   std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> fresh;
-  std::vector<Job> jobs;
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
+  std::vector<std::pair<void (*)(const PackArgs&), PackArgs>> jobs;
+  for (std::size_t i = 0; i < network_.layers.size(); ++i) {
     const Algorithm algorithm = plan.layers.at(i).algorithm;
     if (packed_.count({i, algorithm})) continue;
-    AlignedBuffer buffer(size_of(layers_[i], algorithm));
-    add_jobs(layers_[i], sources_[i], algorithm, buffer.data(), jobs);
+    const Packing packing = packing_of(i, algorithm);
+    AlignedBuffer buffer(packing.size);
+    const NetworkLayer& layer = network_.layers[i];
+    // A layer is cut in a few pieces: enough to share, few enough to be worth a call.
+    const int pieces = std::min(packing.units, 8);
+    for (int piece = 0; piece < pieces; ++piece) {
+      jobs.push_back({packing.pack,
+                      {sources_[i].weight.get(), layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
+                       algorithm.transform, buffer.data(), packing.units * piece / pieces, packing.units * (piece + 1) / pieces}});
+    }
     fresh.emplace(std::pair{i, algorithm}, std::move(buffer));
   }
   pool.loop(static_cast<Index>(jobs.size()), [&](Index job, int) {
-    const Job& one = jobs[static_cast<std::size_t>(job)];
-    one.pack(one.args);
+    const auto& [pack, args] = jobs[static_cast<std::size_t>(job)];
+    pack(args);
   });
   packed_.merge(fresh);
 }

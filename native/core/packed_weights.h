@@ -13,41 +13,37 @@
 
 namespace hifigan {
 
-// One layer's parameters as the checkpoint has them, float32: conv [C_out][C_in][K], transposed [C_in][C_out][K]; bias [C_out].
+// One layer's parameters as the checkpoint has them, float32: conv [C_out][C_in][K], transposed [C_in][C_out][K]; bias [C_out],
+// or null for none.
 struct LayerWeights {
   std::shared_ptr<const float> weight, bias;
 };
 
 class PackedWeights {
  public:
-  // `sources` in the order of a plan's layers.
-  PackedWeights(const Graph& graph, const Kernels& isa, std::vector<LayerWeights> sources);
+  // `sources` are as many as the network's layers.
+  PackedWeights(const Network& network, const Kernels& isa, std::vector<LayerWeights> sources);
 
   // Lays out what the plan needs and is not there yet, on all threads of the pool, which the caller holds.
   // Throws std::bad_alloc.
   void prepare(const Plan& plan, ThreadPool& pool);
 
-  // A layer by its index in the plan; `prepare` must have seen it.
+  // A layer by its number; `prepare` must have seen it.
   const float* weights(std::size_t layer, Algorithm algorithm) const { return packed_.at({layer, algorithm}).data(); }
   const float* bias(std::size_t layer) const { return biases_.at(layer).data(); }
   std::size_t bytes() const;
 
  private:
-  struct Job {
+  struct Packing {
+    std::size_t size;  // floats
+    int units;
     void (*pack)(const PackArgs&);
-    PackArgs args;
-  };
-  enum class Kind { kConv, kTranspose, kPost };
-  struct Layer {
-    const Kernels* kernels;
-    Kind kind;
-    int in_channels, out_channels, kernel_size, rate;
   };
 
-  std::size_t size_of(const Layer& layer, Algorithm algorithm) const;
-  void add_jobs(const Layer& layer, const LayerWeights& source, Algorithm algorithm, float* out, std::vector<Job>& jobs) const;
+  Packing packing_of(std::size_t layer, Algorithm algorithm) const;
 
-  std::vector<Layer> layers_;
+  const Network& network_;
+  const Kernels& isa_;
   std::vector<LayerWeights> sources_;
   std::vector<AlignedBuffer> biases_;
   std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> packed_;

@@ -24,7 +24,7 @@ double weights_us(const Caches& caches, double bytes, double stage_bytes, double
 
 double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.weights) * weights; }
 
-double tiled_us(const Kernels& kernels, const Conv& conv, Transform transform, const Size& size) {
+double tiled_us(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
   const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
   const double phase_rows = std::ceil(size.block_rows / conv.dilation);
   const double tiles = conv.dilation * std::ceil(phase_rows / shape.outputs) * size.blocks;
@@ -34,7 +34,7 @@ double tiled_us(const Kernels& kernels, const Conv& conv, Transform transform, c
   return tiles * shape.products * size.in * size.out / costs.macs_per_us * factor;
 }
 
-Algorithm cheapest(const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
+Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
   // Whether a cache holds the weights until the next block depends on the whole stage; V1's stages have 18 such layers.
   const auto total = [&](double arithmetic_us, double bytes) {
     return arithmetic_us + weights_us(kernels.caches, bytes, bytes * 18, size.blocks);
@@ -58,35 +58,33 @@ Algorithm cheapest(const Kernels& kernels, const Conv& conv, const Size& size, L
   return best;
 }
 
-bool possible(const Kernels& kernels, const Conv& conv, Algorithm algorithm) {
+bool possible(const Kernels& kernels, const NetworkLayer& conv, Algorithm algorithm) {
   return !algorithm.tiled || kernels.transform_shape(algorithm.transform, conv.kernel_size).outputs > 0;
 }
 
 class Planner {
  public:
-  Planner(const Graph& graph, const Kernels& isa, const ForcedAlgorithms& forced) : graph_(graph), isa_(isa), forced_(forced) {}
+  Planner(const Network& network, const Kernels& isa, const ForcedAlgorithms& forced)
+      : network_(network), isa_(isa), forced_(forced) {}
 
   Plan run(int segment_frames) {
     plan_.segment_frames = segment_frames;
-    double rows = segment_frames;
-    add_conv(graph_.pre, size_of(graph_.pre.in_channels, graph_.pre.out_channels, rows, rows));
-    for (const Stage& stage : graph_.stages) {
-      const ConvTranspose& up = stage.upsample;
-      const Caches& caches = kernels_for(isa_, up.out_channels).caches;
-      const double row_bytes = sizeof(float) * padded(up.out_channels);
-      // A stage whose weights come from memory reads them once per segment.
-      const bool whole = stage_bytes(stage) > caches.last_bytes;
-      const double block = whole ? rows : std::clamp(std::floor(caches.block_bytes / row_bytes / up.rate), 1.0, rows);
-      plan_.block_rows.push_back(static_cast<Index>(block));
-      add_transpose(up, size_of(up.in_channels, up.out_channels, rows, block));
-      rows *= up.rate;
-      for (const Resblock& resblock : stage.resblocks) {
-        for (const auto& unit : resblock.units) {
-          for (const Conv& conv : unit) add_conv(conv, size_of(conv.in_channels, conv.out_channels, rows, block * up.rate));
-        }
+    // Rows that go into the next layer, per segment and per block.
+    double rows = segment_frames, block = rows;
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      const NetworkLayer& layer = network_.layers[i];
+      switch (operation_of(network_, i)) {
+        case Operation::kConv: add_conv(i, rows, block); break;
+        case Operation::kConvTranspose:
+          block = block_rows(network_.stages[plan_.block_rows.size()], rows);
+          plan_.block_rows.push_back(static_cast<Index>(block));
+          add_transpose(i, rows, block);
+          rows *= layer.stride;
+          block *= layer.stride;
+          break;
+        case Operation::kConvPost: add_post(i, rows);
       }
     }
-    add_post(graph_.post, rows);
     for (const auto& [name, algorithm] : forced_) {
       if (name != "*" && !used_.count(name)) throw std::invalid_argument("the plan names no convolution of this graph: " + name);
     }
@@ -94,48 +92,54 @@ class Planner {
   }
 
  private:
-  double padded(int channels) const { return kernels_for(isa_, channels).padded_channels(channels); }
+  const Kernels& kernels(std::size_t layer) const { return kernels_of(isa_, network_, layer); }
 
-  Size size_of(int in, int out, double rows, double block) const {
-    // A walk cuts a segment into equal blocks.
+  Size size_of(const NetworkLayer& layer, double rows, double block) const {
+    // A segment is cut into equal blocks.
     const double blocks = std::ceil(rows / block);
-    return {padded(in), padded(out), rows, rows / blocks, blocks};
+    const auto padded = [&](int channels) { return kernels_for(isa_, channels).padded_channels(channels); };
+    return {static_cast<double>(padded(layer.in_channels)), static_cast<double>(padded(layer.out_channels)), rows, rows / blocks,
+            blocks};
   }
 
-  // Of the residual blocks' weights, if all of them were transformed in the middle size.
-  double stage_bytes(const Stage& stage) const {
+  // Input rows of a stage's upsampling that are taken through the stage at a time.
+  double block_rows(const Stage& stage, double rows) const {
+    const Caches& caches = kernels(stage.upsample).caches;
+    // A stage whose weights come from memory reads them once per segment. They are counted as if all of them were transformed in
+    // the middle size.
     double bytes = 0;
-    for (const Resblock& resblock : stage.resblocks) {
-      for (const auto& unit : resblock.units) {
-        for (const Conv& conv : unit) {
-          bytes += weight_bytes(kernels_for(isa_, conv.out_channels), 25 * padded(conv.in_channels) * padded(conv.out_channels));
-        }
-      }
+    for (std::size_t i = stage.upsample + 1; i < stage.end; ++i) {
+      const Size size = size_of(network_.layers[i], 1, 1);
+      bytes += weight_bytes(kernels(i), 25 * size.in * size.out);
     }
-    return bytes;
+    if (bytes > caches.last_bytes) return rows;
+    const NetworkLayer& up = network_.layers[stage.upsample];
+    const double row_bytes = sizeof(float) * size_of(up, 1, 1).out;
+    return std::clamp(std::floor(caches.block_bytes / row_bytes / up.stride), 1.0, rows);
   }
 
-  void add_conv(const Conv& conv, const Size& size) {
-    LayerPlan layer = entry(conv.name, "conv", size);
-    const Kernels& kernels = kernels_for(isa_, conv.out_channels);
-    layer.algorithm = cheapest(kernels, conv, size, layer);
+  void add_conv(std::size_t i, double rows, double block) {
+    const NetworkLayer& conv = network_.layers[i];
+    const Size size = size_of(conv, rows, block);
+    PlannedLayer layer = entry(i, size);
+    layer.algorithm = cheapest(kernels(i), conv, size, layer);
     const auto named = forced_.find(conv.name), all = forced_.find("*");
     if (named != forced_.end()) {
       layer.algorithm = algorithm_named(named->second);
       used_[conv.name] = true;
-      if (!possible(kernels, conv, layer.algorithm)) {
+      if (!possible(kernels(i), conv, layer.algorithm)) {
         throw std::invalid_argument("layer " + conv.name + " with kernel " + std::to_string(conv.kernel_size) +
-                                    " cannot be computed by " + named->second + " on " + kernels.name);
+                                    " cannot be computed by " + named->second + " on " + kernels(i).name);
       }
     } else if (all != forced_.end()) {
       const Algorithm algorithm = algorithm_named(all->second);
-      layer.algorithm = possible(kernels, conv, algorithm) ? algorithm : Algorithm{};
+      layer.algorithm = possible(kernels(i), conv, algorithm) ? algorithm : Algorithm{};
     }
-    if (named != forced_.end() || all != forced_.end()) predict_forced(kernels, conv, size, layer);
+    if (named != forced_.end() || all != forced_.end()) predict_forced(kernels(i), conv, size, layer);
     plan_.layers.push_back(layer);
   }
 
-  static void predict_forced(const Kernels& kernels, const Conv& conv, const Size& size, LayerPlan& layer) {
+  static void predict_forced(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
     const bool tiled = layer.algorithm.tiled;
     const double products =
         tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).products : conv.kernel_size;
@@ -144,33 +148,36 @@ class Planner {
                                : products * size.segment_rows * size.in * size.out / kernels.costs.macs_per_us;
   }
 
-  void add_transpose(const ConvTranspose& up, const Size& size) {
-    LayerPlan layer = entry(up.name, "conv_transpose", size);
-    layer.rows *= up.rate;
-    layer.block_rows *= up.rate;
-    const Kernels& kernels = kernels_for(isa_, up.out_channels);
-    const double macs = up.taps() * up.rate * size.in * size.out;
-    layer.weight_bytes = weight_bytes(kernels, macs);
-    layer.predicted_us = size.segment_rows * macs / kernels.costs.macs_per_us +
-                         weights_us(kernels.caches, layer.weight_bytes, layer.weight_bytes, size.blocks);
+  void add_transpose(std::size_t i, double rows, double block) {
+    const NetworkLayer& up = network_.layers[i];
+    const Size size = size_of(up, rows, block);
+    PlannedLayer layer = entry(i, size);
+    layer.rows *= up.stride;
+    layer.block_rows *= up.stride;
+    const double macs = up.taps() * up.stride * size.in * size.out;
+    layer.weight_bytes = weight_bytes(kernels(i), macs);
+    layer.predicted_us = size.segment_rows * macs / kernels(i).costs.macs_per_us +
+                         weights_us(kernels(i).caches, layer.weight_bytes, layer.weight_bytes, size.blocks);
     plan_.layers.push_back(layer);
   }
 
-  void add_post(const Conv& conv, double rows) {
-    LayerPlan layer = entry(conv.name, "conv_post", size_of(conv.in_channels, 1, rows, rows));
-    const Kernels& kernels = kernels_for(isa_, conv.in_channels);
-    const double macs = conv.kernel_size * padded(conv.in_channels);
-    layer.weight_bytes = weight_bytes(kernels, macs);
+  void add_post(std::size_t i, double rows) {
+    const NetworkLayer& conv = network_.layers[i];
+    const Size size = size_of(conv, rows, rows);
+    PlannedLayer layer = entry(i, size);
+    const double macs = conv.kernel_size * size.in;
+    layer.weight_bytes = weight_bytes(kernels(i), macs);
     // No product of matrices: the input is read once per tap, and half of the speed is lost in adding up lanes.
-    layer.predicted_us = 2 * rows * macs / kernels.costs.macs_per_us;
+    layer.predicted_us = 2 * rows * macs / kernels(i).costs.macs_per_us;
     plan_.layers.push_back(layer);
   }
 
-  LayerPlan entry(const std::string& name, const char* kind, const Size& size) const {
-    return {name, kind, {}, static_cast<Index>(size.segment_rows), static_cast<Index>(size.block_rows), 0, 0};
+  PlannedLayer entry(std::size_t i, const Size& size) const {
+    return {network_.layers[i].name, operation_of(network_, i), {}, static_cast<Index>(size.segment_rows),
+            static_cast<Index>(size.block_rows), 0, 0};
   }
 
-  const Graph& graph_;
+  const Network& network_;
   const Kernels& isa_;
   const ForcedAlgorithms& forced_;
   std::map<std::string, bool> used_;
@@ -178,6 +185,25 @@ class Planner {
 };
 
 }  // namespace
+
+Operation operation_of(const Network& network, std::size_t layer) {
+  if (layer + 1 == network.layers.size()) return Operation::kConvPost;
+  return network.layers[layer].kind == LayerKind::kConv ? Operation::kConv : Operation::kConvTranspose;
+}
+
+const char* name_of(Operation operation) {
+  switch (operation) {
+    case Operation::kConv: return "conv";
+    case Operation::kConvTranspose: return "conv_transpose";
+    case Operation::kConvPost: return "conv_post";
+  }
+  return "";
+}
+
+const Kernels& kernels_of(const Kernels& isa, const Network& network, std::size_t layer) {
+  const NetworkLayer& at = network.layers[layer];
+  return kernels_for(isa, operation_of(network, layer) == Operation::kConvPost ? at.in_channels : at.out_channels);
+}
 
 std::string name_of(Algorithm algorithm) {
   return algorithm.tiled ? kTransformNames[static_cast<int>(algorithm.transform)] : "direct";
@@ -192,9 +218,9 @@ Algorithm algorithm_named(const std::string& name) {
                               ": choose direct, fft8, fft16, fft32 or fft64");
 }
 
-Plan make_plan(const Graph& graph, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {
+Plan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {
   if (segment_frames < 1) throw std::invalid_argument("segment_frames=" + std::to_string(segment_frames) + " must be at least 1");
-  return Planner(graph, kernels, forced).run(segment_frames);
+  return Planner(network, kernels, forced).run(segment_frames);
 }
 
 }  // namespace hifigan

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/graph.h"
+#include "core/network.h"
 
 namespace hifigan {
 
@@ -23,9 +23,18 @@ std::string name_of(Algorithm algorithm);
 // Throws std::invalid_argument for a name that is none of those.
 Algorithm algorithm_named(const std::string& name);
 
-struct LayerPlan {
+// What a layer is to the kernels: the last one has operations of its own.
+enum class Operation { kConv, kConvTranspose, kConvPost };
+
+Operation operation_of(const Network& network, std::size_t layer);
+// "conv", "conv_transpose", "conv_post".
+const char* name_of(Operation operation);
+// The functions that compute a layer.
+const Kernels& kernels_of(const Kernels& isa, const Network& network, std::size_t layer);
+
+struct PlannedLayer {
   std::string name;
-  std::string kind;  // "conv", "conv_transpose" or "conv_post"
+  Operation operation;
   Algorithm algorithm;
   Index rows;           // output rows per segment
   Index block_rows;     // output rows per block, at most
@@ -35,14 +44,14 @@ struct LayerPlan {
 
 struct Plan {
   int segment_frames;
-  std::vector<Index> block_rows;  // per stage: input rows of its upsampling that are taken through the stage at a time
-  std::vector<LayerPlan> layers;  // in the order of the walk: pre, then per stage the upsampling and all units, then post
+  std::vector<Index> block_rows;     // per stage: input rows of its upsampling that are taken through the stage at a time
+  std::vector<PlannedLayer> layers;  // as in the network
 };
 
 // Layer name, or "*" for all, to algorithm. A named layer that the algorithm cannot do is an error; "*" leaves it direct.
 using ForcedAlgorithms = std::map<std::string, std::string>;
 
 // A pure function of its arguments. Throws std::invalid_argument for a segment below 1 or a forced algorithm that cannot be.
-Plan make_plan(const Graph& graph, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced);
+Plan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced);
 
 }  // namespace hifigan

@@ -4,79 +4,73 @@
 
 namespace hifigan {
 
-Program::Program(const Graph& graph, const Kernels& isa, Plan plan, const PackedWeights& weights)
-    : graph_(graph),
-      isa_(isa),
-      plan_(std::move(plan)),
-      mel_channels_(kernels_for(isa, graph.pre.out_channels).padded_channels(graph.pre.in_channels)),
-      pre_channels_(kernels_for(isa, graph.pre.out_channels).padded_channels(graph.pre.out_channels)) {
-  std::size_t layer = 0;
-  const Index segment = plan_.segment_frames;
-  // A walk takes up to one segment at a time; what a layer keeps behind comes on top.
-  mel_rows_ = segment + 2 * graph.pre.span() + 1;
-  add_carry(2 * graph.pre.span() + 1, mel_channels_, graph.pre.padding);
-  pre_ = conv_step(graph.pre, layer, weights);
-  const int taps = graph.stages.front().upsample.taps();
-  pre_rows_ = segment + graph.pre.span() + 2 * taps + 1;
-  add_carry(2 * taps + 1, pre_channels_, taps);
-  for (std::size_t i = 0; i < graph.stages.size(); ++i) {
-    stages_.push_back(stage_step(graph.stages[i], i, layer, weights));
+namespace {
+
+// Rows on either side of one that a convolution reads.
+int reach(const NetworkLayer& layer) { return std::max(layer.padding_left, layer.padding_right); }
+
+}  // namespace
+
+Program::Program(const Network& network, const Kernels& isa, Plan plan, const PackedWeights& weights)
+    : network_(network), isa_(isa), plan_(std::move(plan)) {
+  for (std::size_t i = 0; i < network.layers.size(); ++i) layers_.push_back(layer_step(i, weights));
+  const NetworkLayer& first = network.first();
+  mel_channels_ = layers_.front().kernels->padded_channels(first.in_channels);
+  first_channels_ = layers_.front().kernels->padded_channels(first.out_channels);
+  // An executor takes up to one segment at a time; what a layer keeps behind comes on top.
+  mel_rows_ = plan_.segment_frames + 2 * first.span() + 1;
+  add_carry(2 * first.span() + 1, mel_channels_, first.padding_left);
+  const int taps = network.layers[network.stages.front().upsample].taps();
+  first_rows_ = plan_.segment_frames + first.span() + 2 * taps + 1;
+  add_carry(2 * taps + 1, first_channels_, taps);
+  for (std::size_t i = 0; i < network.stages.size(); ++i) {
+    stages_.push_back(stage_step(network.stages[i], plan_.block_rows.at(i)));
   }
-  const Kernels& kernels = kernels_for(isa, graph.post.in_channels);
-  post_ = {&graph.post, &kernels, layer, {}, {}, weights.weights(layer, {}), weights.bias(layer)};
-  scratch_floats_ = std::max(scratch_floats_, kernels.post_scratch_size(graph.post.in_channels, graph.post.kernel_size));
 }
 
-ConvStep Program::conv_step(const Conv& conv, std::size_t& layer, const PackedWeights& weights) {
-  const Algorithm algorithm = plan_.layers.at(layer).algorithm;
-  const Kernels& kernels = kernels_for(isa_, conv.out_channels);
-  ConvStep step{&conv, &kernels, layer, algorithm, {}, weights.weights(layer, algorithm), weights.bias(layer)};
-  std::size_t scratch;
-  if (algorithm.tiled) {
-    step.shape = kernels.transform_shape(algorithm.transform, conv.kernel_size);
-    scratch = kernels.tiled_scratch_size(algorithm.transform, conv.in_channels, conv.out_channels);
-  } else {
-    scratch = kernels.direct_scratch_size(conv.in_channels, conv.out_channels, conv.kernel_size, conv.dilation);
+LayerStep Program::layer_step(std::size_t number, const PackedWeights& weights) {
+  const NetworkLayer& layer = network_.layers[number];
+  const Algorithm algorithm = plan_.layers.at(number).algorithm;
+  const Kernels& kernels = kernels_of(isa_, network_, number);
+  const int in = layer.in_channels, out = layer.out_channels, k = layer.kernel_size;
+  LayerStep step{&layer, number, &kernels, algorithm, {}, weights.weights(number, algorithm), weights.bias(number)};
+  std::size_t scratch = 0;
+  switch (operation_of(network_, number)) {
+    case Operation::kConv:
+      if (algorithm.tiled) step.shape = kernels.transform_shape(algorithm.transform, k);
+      scratch = algorithm.tiled ? kernels.tiled_scratch_size(algorithm.transform, in, out)
+                                : kernels.direct_scratch_size(in, out, k, layer.dilation);
+      break;
+    case Operation::kConvTranspose: scratch = kernels.transpose_scratch_size(in, out, k, layer.stride); break;
+    case Operation::kConvPost: scratch = kernels.post_scratch_size(in, k);
   }
   scratch_floats_ = std::max(scratch_floats_, scratch);
-  ++layer;
   return step;
 }
 
-StageStep Program::stage_step(const Stage& stage, std::size_t index, std::size_t& layer, const PackedWeights& weights) {
-  const ConvTranspose& up = stage.upsample;
-  const Kernels& kernels = kernels_for(isa_, up.out_channels);
+StageStep Program::stage_step(const Stage& stage, Index block) {
   StageStep step{};
-  step.kernels = &kernels;
-  step.upsample = &up;
-  step.layer = layer;
-  step.weights = weights.weights(layer, {});
-  step.bias = weights.bias(layer);
-  ++layer;
-  scratch_floats_ = std::max(
-      scratch_floats_, kernels.transpose_scratch_size(up.in_channels, up.out_channels, up.kernel_size, up.rate));
-  step.channels = kernels.padded_channels(up.out_channels);
-  step.block = plan_.block_rows.at(index);
-  const bool last = index + 1 == graph_.stages.size();
-  step.consumer_taps = last ? graph_.post.span() : graph_.stages[index + 1].upsample.taps();
-
-  int widest = 0, least_lag = stage.resblocks.front().lag(), most_lag = 0;
+  step.upsample = &layers_[stage.upsample];
+  const NetworkLayer& up = *step.upsample->layer;
+  const NetworkLayer& behind = network_.layers[stage.end];
+  step.activation = behind.activation;
+  step.channels = step.upsample->kernels->padded_channels(up.out_channels);
+  step.block = block;
+  int widest = 0, least_lag = network_.lag(stage.resblocks.front()), most_lag = 0;
   for (const Resblock& resblock : stage.resblocks) {
-    ResblockStep steps{{}, resblock.lag()};
+    ResblockStep steps{{}, network_.lag(resblock)};
     least_lag = std::min(least_lag, steps.lag);
     most_lag = std::max(most_lag, steps.lag);
-    for (const auto& unit : resblock.units) {
-      UnitStep unit_step{};
-      unit_step.has_second = unit.size() == 2;
-      unit_step.first = conv_step(unit[0], layer, weights);
-      int reach = unit[0].padding;
-      if (unit_step.has_second) {
-        unit_step.second = conv_step(unit[1], layer, weights);
-        unit_step.middle_carry = add_carry(2 * unit[1].padding, step.channels, unit[1].padding);
-        reach = std::max(reach, unit[1].padding);
+    for (const ResidualUnit& unit : resblock.units) {
+      UnitStep unit_step{&layers_[unit.first], unit.second ? &layers_[*unit.second] : nullptr, 0, 0};
+      int rows = reach(*unit_step.first->layer);
+      if (unit_step.second) {
+        const NetworkLayer& second = *unit_step.second->layer;
+        unit_step.middle_carry = add_carry(second.span(), step.channels, second.padding_left);
+        rows = std::max(rows, reach(second));
       }
-      unit_step.input_carry = add_carry(2 * reach, step.channels, unit[0].padding);
-      widest = std::max(widest, reach);
+      unit_step.input_carry = add_carry(2 * rows, step.channels, unit_step.first->layer->padding_left);
+      widest = std::max(widest, rows);
       steps.units.push_back(unit_step);
     }
     step.resblocks.push_back(std::move(steps));
@@ -85,10 +79,11 @@ StageStep Program::stage_step(const Stage& stage, std::size_t index, std::size_t
   std::stable_sort(step.resblocks.begin(), step.resblocks.end(),
                    [](const ResblockStep& a, const ResblockStep& b) { return a.lag < b.lag; });
   step.carry = add_carry(2 * widest, step.channels, widest);
-  const Index behind = 2 * step.consumer_taps + 1;
-  step.sum_carry = add_carry(most_lag - least_lag + behind, step.channels, behind);
-  step.history = most_lag + 2 * widest + behind;
-  step.capacity = step.history + step.block * up.rate + up.kernel_size;
+  // Rows that the layer behind reads for one of its own, and one more.
+  const Index read_behind = 2 * (behind.kind == LayerKind::kConv ? behind.span() : behind.taps()) + 1;
+  step.sum_carry = add_carry(most_lag - least_lag + read_behind, step.channels, read_behind);
+  step.history = most_lag + 2 * widest + read_behind;
+  step.capacity = step.history + step.block * up.stride + up.kernel_size;
   stage_floats_ = std::max(stage_floats_, static_cast<std::size_t>(step.capacity * step.channels));
   return step;
 }
@@ -102,7 +97,7 @@ Workspace::Workspace(const Program& program, int threads) {
   std::vector<std::size_t> sizes;
   const auto add = [&](Index rows, Index channels) { sizes.push_back(static_cast<std::size_t>(rows * channels)); };
   add(program.mel_rows(), program.mel_channels());
-  add(program.pre_rows(), program.pre_channels());
+  add(program.first_rows(), program.first_channels());
   sizes.insert(sizes.end(), 3, program.stage_floats());
   for (const StageStep& stage : program.stages()) add(stage.capacity, stage.channels);
   first_scratch_ = sizes.size();

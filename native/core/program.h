@@ -1,4 +1,4 @@
-// A graph with a plan, made ready to run: each layer with its function's arguments, each buffer with its size.
+// A network with a plan, made ready to run: each layer with its function's arguments, each buffer with its size.
 #pragma once
 
 #include <vector>
@@ -9,13 +9,13 @@
 
 namespace hifigan {
 
-// A convolution with its packed weights.
-struct ConvStep {
-  const Conv* conv;
+// A layer with its packed weights.
+struct LayerStep {
+  const NetworkLayer* layer;
+  std::size_t number;  // in the network
   const Kernels* kernels;
-  std::size_t layer;  // index in the plan
   Algorithm algorithm;
-  TransformShape shape;
+  TransformShape shape;  // of a tiled convolution
   const float* weights;
   const float* bias;
 };
@@ -28,11 +28,10 @@ struct CarrySpec {
 };
 
 struct UnitStep {
-  ConvStep first;
-  ConvStep second;            // type 1 only
-  bool has_second;
-  std::size_t input_carry;    // of the unit's input; unit 0 uses the stage's
-  std::size_t middle_carry;   // of what lies between the two convolutions
+  const LayerStep* first;
+  const LayerStep* second;   // null if the unit has one convolution
+  std::size_t input_carry;   // of the unit's input; unit 0 uses the stage's
+  std::size_t middle_carry;  // of what lies between the two convolutions
 };
 
 struct ResblockStep {
@@ -41,65 +40,61 @@ struct ResblockStep {
 };
 
 struct StageStep {
-  const ConvTranspose* upsample;
-  const Kernels* kernels;
-  std::size_t layer;
-  const float* weights;
-  const float* bias;
-  Index channels;        // padded
-  Index block;           // input rows per block
-  Index history;         // rows before the first new row that a block's buffers hold
-  Index capacity;        // rows of a block's buffers
-  std::size_t carry;     // of the upsampled rows
-  std::size_t sum_carry; // of the sum over the residual blocks
-  int consumer_taps;     // rows that the next layer reads for one of its own, less one
+  const LayerStep* upsample;
+  Activation activation;  // of the layer behind, in which the sum is written
+  Index channels;         // padded
+  Index block;            // input rows per block
+  Index history;          // rows before the first new row that a block's buffers hold
+  Index capacity;         // rows of a block's buffers
+  std::size_t carry;      // of the upsampled rows
+  std::size_t sum_carry;  // of the sum over the residual blocks
   std::vector<ResblockStep> resblocks;  // by falling number of determined rows: see Executor::resblocks
 };
 
 // Immutable once made; shared by all streams of one plan.
 class Program {
  public:
-  Program(const Graph& graph, const Kernels& isa, Plan plan, const PackedWeights& weights);
+  Program(const Network& network, const Kernels& isa, Plan plan, const PackedWeights& weights);
 
-  const Graph& graph() const { return graph_; }
+  const Network& network() const { return network_; }
   const Plan& plan() const { return plan_; }
-  const ConvStep& pre() const { return pre_; }
-  const ConvStep& post() const { return post_; }
+  const LayerStep& first() const { return layers_.front(); }
+  const LayerStep& last() const { return layers_.back(); }
   const std::vector<StageStep>& stages() const { return stages_; }
   const std::vector<CarrySpec>& carries() const { return carries_; }
 
   Index mel_channels() const { return mel_channels_; }
-  Index pre_channels() const { return pre_channels_; }
+  Index first_channels() const { return first_channels_; }
   std::size_t mel_carry() const { return 0; }
-  std::size_t pre_carry() const { return 1; }
+  std::size_t first_carry() const { return 1; }
   Index mel_rows() const { return mel_rows_; }
-  Index pre_rows() const { return pre_rows_; }
+  Index first_rows() const { return first_rows_; }
   std::size_t stage_floats() const { return stage_floats_; }      // of each of a block's work buffers
   std::size_t scratch_floats() const { return scratch_floats_; }  // of each thread
 
  private:
-  ConvStep conv_step(const Conv& conv, std::size_t& layer, const PackedWeights& weights);
-  StageStep stage_step(const Stage& stage, std::size_t index, std::size_t& layer, const PackedWeights& weights);
+  LayerStep layer_step(std::size_t number, const PackedWeights& weights);
+  StageStep stage_step(const Stage& stage, Index block);
   std::size_t add_carry(Index rows, Index channels, Index zeros);
 
-  const Graph& graph_;
+  const Network& network_;
   const Kernels& isa_;
   Plan plan_;
-  ConvStep pre_{}, post_{};
+  std::vector<LayerStep> layers_;
   std::vector<StageStep> stages_;
   std::vector<CarrySpec> carries_;
-  Index mel_channels_, pre_channels_, mel_rows_, pre_rows_;
+  Index mel_channels_, first_channels_, mel_rows_, first_rows_;
   std::size_t stage_floats_ = 0, scratch_floats_ = 0;
 };
 
-// The buffers that one walk through a program needs, in one piece; what they hold does not outlive a segment.
+// The buffers that an executor of a program needs, in one piece; what they hold does not outlive a segment.
 // Throws std::bad_alloc.
 class Workspace {
  public:
   Workspace(const Program& program, int threads);
 
   float* mel() const { return at(0); }
-  float* pre() const { return at(1); }
+  float* first() const { return at(1); }
   // Of the stage at work: the upsampled rows, and two for what residual units give.
   float* upsampled() const { return at(2); }
   float* work(int i) const { return at(3 + static_cast<std::size_t>(i)); }

@@ -7,7 +7,7 @@ namespace hifigan {
 
 SegmentStream::Signal::Signal(const LoadedGenerator& generator, const Program& program)
     : state(program),
-      waiting(static_cast<std::size_t>(generator.graph().pre.in_channels) *
+      waiting(static_cast<std::size_t>(generator.network().bands()) *
               static_cast<std::size_t>(program.plan().segment_frames)) {}
 
 // The right to use the stream, for one thread at a time.
@@ -32,7 +32,7 @@ class SegmentStream::Use {
 };
 
 SegmentStream::SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames)
-    : bands_(generator->graph().pre.in_channels),
+    : bands_(generator->network().bands()),
       segment_frames_(segment_frames),
       generator_(std::move(generator)),
       program_(generator_->program(segment_frames)),
@@ -110,12 +110,12 @@ Index SegmentStream::pending_samples() const { return state_ == State::kOpen && 
 Index SegmentStream::samples_after_push(Index frames) const {
   const Signal& signal = *signal_;
   const Index computed = signal.computed_frames + (signal.waiting_frames + frames) / segment_frames_ * segment_frames_;
-  return computed == 0 ? 0 : generator_->graph().determined(computed) - signal.state.samples;
+  return computed == 0 ? 0 : generator_->network().determined(computed) - signal.state.samples;
 }
 
 Index SegmentStream::samples_at_finish() const {
   const Index frames = signal_->computed_frames + signal_->waiting_frames;
-  return frames == 0 ? 0 : generator_->graph().output_length(frames) - signal_->state.samples;
+  return frames == 0 ? 0 : generator_->network().output_length(frames) - signal_->state.samples;
 }
 
 Index SegmentStream::compute(MelView mel, bool final, float* audio, const StopRequest& stop) {

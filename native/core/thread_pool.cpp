@@ -1,6 +1,7 @@
 #include "core/thread_pool.h"
 
 #include <chrono>
+#include <stdexcept>
 
 #include "core/float_mode.h"
 
@@ -49,7 +50,10 @@ PoolLock::~PoolLock() {
   pool_.queue_moved_.notify_all();
 }
 
-ThreadPool::ThreadPool(int threads) : threads_(threads), shares_(new Share[static_cast<std::size_t>(threads)]) {}
+ThreadPool::ThreadPool(int threads) : threads_(threads) {
+  if (threads < 1) throw std::invalid_argument("a pool has at least 1 thread");
+  shares_.reset(new Share[static_cast<std::size_t>(threads)]);
+}
 
 ThreadPool::~ThreadPool() {
   {

@@ -22,6 +22,7 @@ class PoolLock;
 // the system put aside delays nobody. Whoever runs loops holds the PoolLock; others wait.
 class ThreadPool {
  public:
+  // Throws std::invalid_argument if there are none.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -51,27 +51,37 @@ struct TransformShape {
   int products;  // real products per tile and pair of channels: the number of matrices
 };
 
+// What a value passes on its way into a convolution, applied where it is read or, if all readers want the same, where it is
+// written: kLeakyRelu is v > 0 ? v : v * slope with a slope from 0 to 1. Every kind maps 0 to 0, so that the zeros around the
+// signal stay.
+enum class ActivationKind { kNone, kLeakyRelu };
+
+struct Activation {
+  ActivationKind kind = ActivationKind::kNone;
+  float slope = 1.0f;
+};
+
 // What happens to a value between the sum of products and its row in `y`:
-//   v = sum + bias;  v += residual;  v += addend;  v *= scale;  v = v > 0 ? v : v * slope;  y = v
+//   v = sum + bias;  v += residual;  v += addend;  v *= scale;  y = activation(v)
 // `residual` and `addend` may be null (no addition); each may be `y` itself (same pointer and stride), never overlap it
-// otherwise. `scale` 1 and `slope` 1 mean nothing to do. Rows of residual and addend are those of y.
+// otherwise. Rows of residual and addend are those of y.
 struct Epilogue {
   const float* bias;  // padded output channels, zeros in the padding; never null
   const float* residual;
   Index residual_stride;
   const float* addend;
   Index addend_stride;
-  float scale;
-  float slope;
+  float scale;  // 1: nothing to do
+  Activation activation;
 };
 
-// A convolution of stride 1: output row r is the sum over taps j of weights[j] * act(x[r + j * dilation]), for 0 <= r < rows;
-// act is the leaky ReLU of `slope_in` (1: none). So `x` is what tap 0 of output row 0 reads: the padding is already in it.
+// A convolution of stride 1: output row r is the sum over taps j of weights[j] * activation(x[r + j * dilation]), for
+// 0 <= r < rows. So `x` is what tap 0 of output row 0 reads: the padding is already in it.
 struct ConvArgs {
   const float* x;
   Index x_stride;
   Index x_rows;  // rows from x on that may be read, see "Ends"
-  float slope_in;
+  Activation activation;
   const float* weights;  // packed by the pack function of the same algorithm
   int in_channels;       // true channels, not padded
   int out_channels;
@@ -94,9 +104,9 @@ struct TiledConvArgs {
   Index tile_end;
 };
 
-// A transposed convolution, seen as one product per input row: super-row q holds the `rate` output rows
-//   y[q * rate + f] = bias + sum over a of weights[f + a * rate] * x[q + taps - 1 - a],  0 <= f < rate, 0 <= a < taps,
-// taps = ceil(kernel_size / rate); weights behind kernel_size are zero. So `x` is the oldest row that super-row 0 reads.
+// A transposed convolution, seen as one product per input row: super-row q holds the `stride` output rows
+//   y[q * stride + f] = bias + sum over a of weights[f + a * stride] * x[q + taps - 1 - a],  0 <= f < stride, 0 <= a < taps,
+// taps = ceil(kernel_size / stride); weights behind kernel_size are zero. So `x` is the oldest row that super-row 0 reads.
 // Output rows before `y_begin` and at or behind `y_end` (counted from y, which is the first row of super-row 0) are not
 // stored, and memory there need not exist. Activations are the neighbours' business: x is used as it is.
 struct ConvTransposeArgs {
@@ -107,7 +117,7 @@ struct ConvTransposeArgs {
   int in_channels;
   int out_channels;
   int kernel_size;
-  int rate;
+  int stride;
   float* y;
   Index y_stride;
   Index super_rows;
@@ -139,7 +149,7 @@ struct PackArgs {
   int in_channels;
   int out_channels;
   int kernel_size;
-  int rate;             // transposed convolution only
+  int stride;           // transposed convolution only
   Transform transform;  // tiled convolution only
   float* out;
   int unit_begin;
@@ -209,10 +219,10 @@ struct Kernels {
   std::size_t (*direct_scratch_size)(int in_channels, int out_channels, int kernel_size, int dilation);
   void (*conv_direct)(const ConvArgs& args);
 
-  std::size_t (*transpose_weights_size)(int in_channels, int out_channels, int kernel_size, int rate);
-  int (*transpose_pack_units)(int in_channels, int out_channels, int kernel_size, int rate);
+  std::size_t (*transpose_weights_size)(int in_channels, int out_channels, int kernel_size, int stride);
+  int (*transpose_pack_units)(int in_channels, int out_channels, int kernel_size, int stride);
   void (*pack_transpose)(const PackArgs& args);
-  std::size_t (*transpose_scratch_size)(int in_channels, int out_channels, int kernel_size, int rate);
+  std::size_t (*transpose_scratch_size)(int in_channels, int out_channels, int kernel_size, int stride);
   void (*conv_transpose)(const ConvTransposeArgs& args);
 
   // The last layer has one output channel and needs no units.

@@ -9,7 +9,7 @@ struct RowProduct {
   const float* x;
   Index x_stride;
   Index x_rows;
-  float slope_in;
+  Activation activation;
   int in_padded;
   int taps;
   int dilation;
@@ -34,8 +34,8 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     const int reach = rows + (p.taps - 1) * p.dilation;
     const float* x = p.x + first * p.x_stride;
     Index stride = p.x_stride;
-    if (p.slope_in != 1.0f || first + reach > p.x_rows) {
-      copy_rows(p.x, p.x_stride, p.x_rows, first, 1, reach, p.in_padded, p.slope_in, copy);
+    if (p.activation.kind != ActivationKind::kNone || first + reach > p.x_rows) {
+      copy_rows(p.x, p.x_stride, p.x_rows, first, 1, reach, p.in_padded, p.activation, copy);
       x = copy;
       stride = p.in_padded;
     }
@@ -83,7 +83,7 @@ std::size_t direct_scratch_size(int in_channels, int, int kernel_size, int dilat
 
 void conv_direct(const ConvArgs& args) {
   const RowProduct p = {args.x,           args.x_stride,
-                        args.x_rows,      args.slope_in,
+                        args.x_rows,      args.activation,
                         round_up_to_lanes(args.in_channels), args.kernel_size,
                         args.dilation,    args.weights,
                         round_up_to_lanes(args.out_channels), args.rows,
@@ -93,34 +93,36 @@ void conv_direct(const ConvArgs& args) {
       const Index at = column + j * kLanes;
       const EpilogueColumn epilogue(args.epilogue, first, 1, at);
       float* y = args.y + first * args.y_stride + at;
-      for (int r = 0; r < rows; ++r) {
-        store(y + r * args.y_stride, epilogue.apply(load(sums + r * kPanel + j * kLanes), r));
-      }
+      with_activation(args.epilogue.activation, [&](const auto& activate) {
+        for (int r = 0; r < rows; ++r) {
+          store(y + r * args.y_stride, epilogue.apply(load(sums + r * kPanel + j * kLanes), r, activate));
+        }
+      });
     }
   });
 }
 
-constexpr int transpose_taps(int kernel_size, int rate) { return (kernel_size + rate - 1) / rate; }
+constexpr int transpose_taps(int kernel_size, int stride) { return (kernel_size + stride - 1) / stride; }
 
-std::size_t transpose_weights_size(int in_channels, int out_channels, int kernel_size, int rate) {
-  return static_cast<std::size_t>(rate) * direct_weights_size(in_channels, out_channels, transpose_taps(kernel_size, rate));
+std::size_t transpose_weights_size(int in_channels, int out_channels, int kernel_size, int stride) {
+  return static_cast<std::size_t>(stride) * direct_weights_size(in_channels, out_channels, transpose_taps(kernel_size, stride));
 }
 
-int transpose_pack_units(int, int out_channels, int, int rate) {
-  return rate * (round_up_to_lanes(out_channels) / kLanes);
+int transpose_pack_units(int, int out_channels, int, int stride) {
+  return stride * (round_up_to_lanes(out_channels) / kLanes);
 }
 
 // Column f * padded + o is output channel o of phase f; tap j of the product is the oldest row first, so a = taps - 1 - j.
 void pack_transpose(const PackArgs& args) {
   const int in_padded = round_up_to_lanes(args.in_channels), out_padded = round_up_to_lanes(args.out_channels);
-  const int taps = transpose_taps(args.kernel_size, args.rate), columns = args.rate * out_padded;
+  const int taps = transpose_taps(args.kernel_size, args.stride), columns = args.stride * out_padded;
   for (int unit = args.unit_begin; unit < args.unit_end; ++unit) {
     const int column = unit * kLanes, panel = column / kPanel * kPanel;
     const int phase = column / out_padded;
     const Index width = panel_vectors(panel, columns) * kLanes;
     float* out = args.out + Index{panel} * taps * in_padded + (column - panel);
     for (int j = 0; j < taps; ++j) {
-      const int tap = phase + (taps - 1 - j) * args.rate;
+      const int tap = phase + (taps - 1 - j) * args.stride;
       for (int channel = 0; channel < in_padded; ++channel, out += width) {
         for (int lane = 0; lane < kLanes; ++lane) {
           const Index o = column % out_padded + lane;
@@ -133,8 +135,8 @@ void pack_transpose(const PackArgs& args) {
   }
 }
 
-std::size_t transpose_scratch_size(int in_channels, int, int kernel_size, int rate) {
-  return row_scratch_size(round_up_to_lanes(in_channels), transpose_taps(kernel_size, rate), 1);
+std::size_t transpose_scratch_size(int in_channels, int, int kernel_size, int stride) {
+  return row_scratch_size(round_up_to_lanes(in_channels), transpose_taps(kernel_size, stride), 1);
 }
 
 void conv_transpose(const ConvTransposeArgs& args) {
@@ -142,12 +144,12 @@ void conv_transpose(const ConvTransposeArgs& args) {
   const RowProduct p = {args.x,
                         args.x_stride,
                         args.x_rows,
-                        1.0f,
+                        {},
                         round_up_to_lanes(args.in_channels),
-                        transpose_taps(args.kernel_size, args.rate),
+                        transpose_taps(args.kernel_size, args.stride),
                         1,
                         args.weights,
-                        args.rate * out_padded,
+                        args.stride * out_padded,
                         args.super_rows,
                         args.scratch};
   for_each_product(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
@@ -155,7 +157,7 @@ void conv_transpose(const ConvTransposeArgs& args) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;
       const Vec bias = load(args.bias + channel);
       for (int r = 0; r < rows; ++r) {
-        const Index row = (first + r) * args.rate + phase;
+        const Index row = (first + r) * args.stride + phase;
         if (row < args.y_begin || row >= args.y_end) continue;
         store(args.y + row * args.y_stride + channel, add(load(sums + r * kPanel + j * kLanes), bias));
       }

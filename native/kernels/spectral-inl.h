@@ -22,15 +22,11 @@ constexpr int kSpectralPlanes = N + 2;
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
 
-// Rows x[0 .. N + 1] of one vector of channels, with or without the leaky ReLU, to one vector in each plane of `a`.
-template <int N, bool Activate>
-void forward_tile(const float* x, Index stride, float slope, float* a, Index plane) {
+// Rows x[0 .. N + 1] of one vector of channels, activated, to one vector in each plane of `a`.
+template <int N, class Activate>
+void forward_tile(const float* x, Index stride, const Activate& activate, float* a, Index plane) {
   constexpr int products = kSpectralProducts<N>;
-  const Vec s = broadcast(slope);
-  const auto row = [&](int i) __attribute__((always_inline)) {
-    const Vec v = load(x + i * stride);
-    return Activate ? leaky_relu(v, s) : v;
-  };
+  const auto row = [&](int i) __attribute__((always_inline)) { return activate(load(x + i * stride)); };
   Vec in[N], re[N / 2 + 1], im[N / 2 + 1];
   in[0] = row(N);
 #pragma GCC unroll 64
@@ -49,9 +45,9 @@ void forward_tile(const float* x, Index stride, float slope, float* a, Index pla
 }
 
 // One vector from each plane of `g` to the first `rows` of the tile's `outputs` rows.
-template <int N>
-void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn& epilogue, int rows, float* y,
-                  Index stride) {
+template <int N, class Activate>
+void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn& epilogue, const Activate& activate, int rows,
+                  float* y, Index stride) {
   Vec re[N / 2 + 1], im[N / 2 + 1], out[N];
   re[0] = load(g);
   re[N / 2] = load(g + plane);
@@ -65,7 +61,7 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
 #pragma GCC unroll 64
   for (int r = 0; r < N; ++r) {
     if (r == outputs - 1) out[r] = add(out[r], load(g + (N + 1) * plane));
-    if (r < rows) store(y + r * stride, epilogue.apply(out[r], r));
+    if (r < rows) store(y + r * stride, epilogue.apply(out[r], r, activate));
   }
 }
 
@@ -203,17 +199,18 @@ struct Spectral {
       const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
       const float* x = c.x + row * c.x_stride;
       Index stride = c.x_stride * c.dilation;
-      float slope = c.slope_in;
+      Activation activation = c.activation;
       if (row + (N + 1) * c.dilation >= c.x_rows) {
-        copy_rows(c.x, c.x_stride, c.x_rows, row, c.dilation, N + 2, in_padded, slope, edge);
+        copy_rows(c.x, c.x_stride, c.x_rows, row, c.dilation, N + 2, in_padded, activation, edge);
         x = edge;
         stride = in_padded;
-        slope = 1.0f;
+        activation = {};
       }
-      const auto forward = slope == 1.0f ? forward_tile<N, false> : forward_tile<N, true>;
-      for (int group = 0; group < groups; ++group) {
-        forward(x + group * kLanes, stride, slope, a + group * a_group + t * kLanes, a_plane);
-      }
+      with_activation(activation, [&](const auto& activate) {
+        for (int group = 0; group < groups; ++group) {
+          forward_tile<N>(x + group * kLanes, stride, activate, a + group * a_group + t * kLanes, a_plane);
+        }
+      });
     }
 
     const bool fetch = N >= 16;
@@ -246,17 +243,19 @@ struct Spectral {
       real(kProducts - 2, N);
       real(kProducts - 1, N + 1);
       weights += kProducts * matrix;
-      for (int t = 0; t < tiles; ++t) {
-        const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
-        const Index rows = (c.rows - row + c.dilation - 1) / c.dilation;
-        if (rows <= 0) continue;
-        for (int j = 0; j < vectors; ++j) {
-          const Index at = column + j * kLanes;
-          inverse_tile<N>(g + t * kPanel + j * kLanes, g_plane, outputs, {c.epilogue, row, c.dilation, at},
-                          static_cast<int>(rows < outputs ? rows : outputs), c.y + row * c.y_stride + at,
-                          c.y_stride * c.dilation);
+      with_activation(e.activation, [&](const auto& activate) {
+        for (int t = 0; t < tiles; ++t) {
+          const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
+          const Index rows = (c.rows - row + c.dilation - 1) / c.dilation;
+          if (rows <= 0) continue;
+          for (int j = 0; j < vectors; ++j) {
+            const Index at = column + j * kLanes;
+            inverse_tile<N>(g + t * kPanel + j * kLanes, g_plane, outputs, {e, row, c.dilation, at}, activate,
+                            static_cast<int>(rows < outputs ? rows : outputs), c.y + row * c.y_stride + at,
+                            c.y_stride * c.dilation);
+          }
         }
-      }
+      });
     }
   }
 };

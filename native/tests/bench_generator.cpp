@@ -21,14 +21,14 @@ int main(int count, char** arguments) {
     const std::string pair = arguments[i];
     forced[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
   }
-  Network network = random_network(name, name == "v1" ? 512 : name == "v2" ? 128 : 256, 80, 1);
+  RandomNetwork network = random_network(name, name == "v1" ? 512 : name == "v2" ? 128 : 256, 80, 1);
   const auto before = std::chrono::steady_clock::now();
-  LoadedGenerator generator(network.graph, network.sources, *find_kernels(isa.c_str()), segment, threads, forced);
+  LoadedGenerator generator(network.network, network.sources, *find_kernels(isa.c_str()), segment, threads, forced);
   const std::chrono::duration<double> packing = std::chrono::steady_clock::now() - before;
   std::vector<float> mel(80 * static_cast<std::size_t>(frames), 0.0f);
   std::mt19937 random(2);
   for (float& value : mel) value = std::uniform_real_distribution<float>(-11.5f, 1.0f)(random);
-  std::vector<float> audio(static_cast<std::size_t>(generator.graph().output_length(frames)));
+  std::vector<float> audio(static_cast<std::size_t>(generator.network().output_length(frames)));
   const Plan& plan = generator.plan();
   std::vector<double> best(plan.layers.size(), 1e9);
   double best_total = 1e9, best_wall = 1e9;
@@ -47,11 +47,11 @@ int main(int count, char** arguments) {
   double sum = 0;
   std::map<std::string, double> stages;
   for (std::size_t j = 0, stage = 0; j < best.size(); ++j) {
-    const LayerPlan& layer = plan.layers[j];
-    stage += layer.kind == "conv_transpose";
+    const PlannedLayer& layer = plan.layers[j];
+    stage += layer.operation == Operation::kConvTranspose;
     std::printf("%-26s %-9s %6td rows %8.1f MB  predicted %8.0f us/segment  measured %8.0f us\n", layer.name.c_str(),
                 name_of(layer.algorithm).c_str(), layer.rows, layer.weight_bytes / 1e6, layer.predicted_us, best[j] * 1e6);
-    stages[layer.kind == "conv" && j > 0 ? "stage " + std::to_string(stage) : layer.name] += best[j];
+    stages[layer.operation == Operation::kConv && j > 0 ? "stage " + std::to_string(stage) : layer.name] += best[j];
     sum += best[j];
   }
   for (const auto& [stage, seconds] : stages) std::printf("%-12s %8.2f ms\n", stage.c_str(), seconds * 1e3);

@@ -71,14 +71,14 @@ struct Bench {
       args.x = x.get();
       args.x_stride = padded;
       args.x_rows = x_rows;
-      args.slope_in = 0.1f;
+      args.activation = {hifigan::ActivationKind::kLeakyRelu, 0.1f};
       args.in_channels = args.out_channels = channels;
       args.kernel_size = kernel_size;
       args.dilation = dilation;
       args.y = y.get();
       args.y_stride = padded;
       args.rows = rows;
-      args.epilogue = {bias.get(), nullptr, 0, nullptr, 0, 1.0f, 1.0f};
+      args.epilogue = {bias.get(), nullptr, 0, nullptr, 0, 1.0f, {}};
       pack = {};
       pack.weights = weights.get();
       pack.in_channels = pack.out_channels = channels;

@@ -40,7 +40,7 @@ Samples random_mel(int bands, Index frames) {
 using Shared = std::shared_ptr<LoadedGenerator>;
 
 Samples run(const Shared& generator, const Samples& mel, Index frames) {
-  Samples audio(static_cast<std::size_t>(generator->graph().output_length(frames)));
+  Samples audio(static_cast<std::size_t>(generator->network().output_length(frames)));
   generator->run({{{mel.data(), frames, frames}, audio.data()}}, {});
   return audio;
 }
@@ -82,11 +82,11 @@ Samples stream(const Shared& generator, const Samples& mel, Index frames, Index 
 
 void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm) {
   const int bands = 10;
-  Network network = random_network(name, channels, bands, 3);
+  RandomNetwork network = random_network(name, channels, bands, 3);
   const ForcedAlgorithms forced = algorithm.empty() ? ForcedAlgorithms{} : ForcedAlgorithms{{"*", algorithm}};
   const Kernels& kernels = *find_kernels(isa);
-  const auto one = std::make_shared<LoadedGenerator>(network.graph, network.sources, kernels, 4, 1, forced);
-  const auto two = std::make_shared<LoadedGenerator>(network.graph, network.sources, kernels, 4, 3, forced);
+  const auto one = std::make_shared<LoadedGenerator>(network.network, network.sources, kernels, 4, 1, forced);
+  const auto two = std::make_shared<LoadedGenerator>(network.network, network.sources, kernels, 4, 3, forced);
   const std::string label = name + " " + std::to_string(channels) + " " + algorithm;
   for (const Index frames : {1, 2, 9}) {
     const Samples mel = random_mel(bands, frames);
@@ -105,8 +105,8 @@ void check_network(const char* isa, const std::string& name, int channels, const
 }
 
 void check_callers(const char* isa) {
-  Network network = random_network("v1", 16, 10, 3);
-  const auto generator = std::make_shared<LoadedGenerator>(network.graph, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  RandomNetwork network = random_network("v1", 16, 10, 3);
+  const auto generator = std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};
@@ -121,7 +121,7 @@ void check_callers(const char* isa) {
   expect(wrong == 0, isa, "callers at once change bits");
   bool interrupted = false;
   try {
-    Samples audio(static_cast<std::size_t>(generator->graph().output_length(9)));
+    Samples audio(static_cast<std::size_t>(generator->network().output_length(9)));
     generator->run({{{mel.data(), 9, 9}, audio.data()}}, [] { return true; });
   } catch (const Interrupted&) {
     interrupted = true;
@@ -141,8 +141,8 @@ bool throws(const Call& call) {
 }
 
 void check_states(const char* isa) {
-  Network network = random_network("v3", 16, 10, 3);
-  const auto generator = std::make_shared<LoadedGenerator>(network.graph, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  RandomNetwork network = random_network("v3", 16, 10, 3);
+  const auto generator = std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   const MelView view{mel.data(), 9, 9};
   SegmentStream stream(generator, 4);

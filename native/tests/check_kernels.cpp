@@ -16,23 +16,41 @@
 
 namespace {
 
-double leaky(double v, double slope) { return v > 0.0 ? v : v * slope; }
+using hifigan::Activation;
+using hifigan::ActivationKind;
+
+double activate(double v, Activation activation) {
+  switch (activation.kind) {
+    case ActivationKind::kNone: return v;
+    case ActivationKind::kLeakyRelu: return v > 0.0 ? v : v * static_cast<double>(activation.slope);
+  }
+  return 0.0;
+}
+
+std::string name_of(Activation activation) {
+  switch (activation.kind) {
+    case ActivationKind::kNone: return "none";
+    case ActivationKind::kLeakyRelu: return "leaky " + std::to_string(activation.slope);
+  }
+  return "";
+}
 
 struct ConvCase {
   int in_channels, out_channels, kernel_size, dilation;
   Index rows;
   Index x_rows_missing;  // rows at the end that the buffer does not have
-  float slope_in;
+  Activation before;
   bool residual, addend;
-  float scale, slope;
+  float scale;
+  Activation behind;
 };
 
 std::string name_of(const char* isa, const char* algorithm, const ConvCase& c) {
   char text[256];
-  std::snprintf(text, sizeof text, "%s %s in %d out %d k %d d %d rows %td missing %td slope_in %g%s%s scale %g slope %g", isa,
+  std::snprintf(text, sizeof text, "%s %s in %d out %d k %d d %d rows %td missing %td before %s%s%s scale %g behind %s", isa,
                 algorithm, c.in_channels, c.out_channels, c.kernel_size, c.dilation, c.rows, c.x_rows_missing,
-                static_cast<double>(c.slope_in), c.residual ? " residual" : "", c.addend ? " addend" : "",
-                static_cast<double>(c.scale), static_cast<double>(c.slope));
+                name_of(c.before).c_str(), c.residual ? " residual" : "", c.addend ? " addend" : "",
+                static_cast<double>(c.scale), name_of(c.behind).c_str());
   return text;
 }
 
@@ -57,7 +75,7 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
     args.x = x.get();
     args.x_stride = in_padded;
     args.x_rows = x_rows;
-    args.slope_in = c.slope_in;
+    args.activation = c.before;
     args.weights = packed;
     args.in_channels = c.in_channels;
     args.out_channels = c.out_channels;
@@ -67,7 +85,7 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
     args.y_stride = out_padded;
     args.rows = c.rows;
     args.epilogue = {bias.get(), c.residual ? args.y : nullptr, out_padded, c.addend ? addend.get() : nullptr, out_padded,
-                     c.scale, c.slope};
+                     c.scale, c.behind};
     args.scratch = scratch.get();
     for (int share = shares - 1; share >= 0; --share) run(args, share, shares);
     return y;
@@ -82,14 +100,14 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
         const Index row = r + Index{j} * c.dilation;
         if (row >= x_rows) continue;
         for (int i = 0; i < c.in_channels; ++i) {
-          sum += leaky(static_cast<double>(x[static_cast<std::size_t>(row * in_padded + i)]), static_cast<double>(c.slope_in)) *
+          sum += activate(static_cast<double>(x[static_cast<std::size_t>(row * in_padded + i)]), c.before) *
                  static_cast<double>(weights[static_cast<std::size_t>((Index{o} * c.in_channels + i) * c.kernel_size + j)]);
         }
       }
       const auto at = static_cast<std::size_t>(r * out_padded + o);
       if (c.residual) sum += static_cast<double>(before[at]);
       if (c.addend) sum += static_cast<double>(addend[at]);
-      compare.add(leaky(sum * static_cast<double>(c.scale), static_cast<double>(c.slope)),
+      compare.add(activate(sum * static_cast<double>(c.scale), c.behind),
                   static_cast<double>(y[at + static_cast<std::size_t>(out_padded)]));
     }
     for (int o = c.out_channels; o < out_padded; ++o) {
@@ -165,25 +183,25 @@ void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
   }
 }
 
-void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_channels, int kernel_size, int rate,
+void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_channels, int kernel_size, int stride,
                      Index super_rows, Index skip_before, Index skip_behind, Index x_missing) {
   char what[200];
-  std::snprintf(what, sizeof what, "%s transpose in %d out %d k %d rate %d super-rows %td skip %td %td missing %td", kernels.name,
-                in_channels, out_channels, kernel_size, rate, super_rows, skip_before, skip_behind, x_missing);
-  const int taps = (kernel_size + rate - 1) / rate;
+  std::snprintf(what, sizeof what, "%s transpose in %d out %d k %d stride %d super-rows %td skip %td %td missing %td", kernels.name,
+                in_channels, out_channels, kernel_size, stride, super_rows, skip_before, skip_behind, x_missing);
+  const int taps = (kernel_size + stride - 1) / stride;
   const auto count = static_cast<std::size_t>(in_channels) * static_cast<std::size_t>(out_channels) *
                      static_cast<std::size_t>(kernel_size);
   const std::vector<float> weights = random_weights(count, in_channels * taps);
   const int in_padded = kernels.padded_channels(in_channels), out_padded = kernels.padded_channels(out_channels);
-  const Floats packed = floats(kernels.transpose_weights_size(in_channels, out_channels, kernel_size, rate), kCanary);
+  const Floats packed = floats(kernels.transpose_weights_size(in_channels, out_channels, kernel_size, stride), kCanary);
   hifigan::PackArgs pack{};
   pack.weights = weights.data();
   pack.in_channels = in_channels;
   pack.out_channels = out_channels;
   pack.kernel_size = kernel_size;
-  pack.rate = rate;
+  pack.stride = stride;
   pack.out = packed.get();
-  const int units = kernels.transpose_pack_units(in_channels, out_channels, kernel_size, rate);
+  const int units = kernels.transpose_pack_units(in_channels, out_channels, kernel_size, stride);
   for (int u = 0; u < units; ++u) {
     pack.unit_begin = u;
     pack.unit_end = u + 1;
@@ -192,8 +210,8 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
   const Index x_rows = std::max<Index>(0, super_rows + taps - 1 - x_missing);
   const Floats x = random_rows(x_rows, in_channels, in_padded);
   const Floats bias = random_rows(1, out_channels, out_padded);
-  const Index y_begin = skip_before, y_end = super_rows * rate - skip_behind;
-  const Floats scratch = floats(kernels.transpose_scratch_size(in_channels, out_channels, kernel_size, rate));
+  const Index y_begin = skip_before, y_end = super_rows * stride - skip_behind;
+  const Floats scratch = floats(kernels.transpose_scratch_size(in_channels, out_channels, kernel_size, stride));
   const auto compute = [&](int shares) {
     // Memory begins at row y_begin - 1 and ends with row y_end: both canaries.
     Floats y = floats(static_cast<std::size_t>((y_end - y_begin + 2) * out_padded), kCanary);
@@ -207,12 +225,12 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
       args.in_channels = in_channels;
       args.out_channels = out_channels;
       args.kernel_size = kernel_size;
-      args.rate = rate;
-      args.y = y.get() + (begin * rate - y_begin + 1) * out_padded;
+      args.stride = stride;
+      args.y = y.get() + (begin * stride - y_begin + 1) * out_padded;
       args.y_stride = out_padded;
       args.super_rows = end - begin;
-      args.y_begin = y_begin - begin * rate;
-      args.y_end = y_end - begin * rate;
+      args.y_begin = y_begin - begin * stride;
+      args.y_end = y_end - begin * stride;
       args.bias = bias.get();
       args.scratch = scratch.get();
       kernels.conv_transpose(args);
@@ -222,11 +240,11 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
   const Floats y = compute(1);
   Compare compare;
   for (Index row = y_begin; row < y_end; ++row) {
-    const Index q = row / rate, phase = row % rate;
+    const Index q = row / stride, phase = row % stride;
     for (int o = 0; o < out_channels; ++o) {
       double sum = static_cast<double>(bias[static_cast<std::size_t>(o)]);
       for (Index a = 0; a < taps; ++a) {
-        const Index from = q + taps - 1 - a, tap = phase + a * rate;
+        const Index from = q + taps - 1 - a, tap = phase + a * stride;
         if (from >= x_rows || tap >= kernel_size) continue;
         for (int i = 0; i < in_channels; ++i) {
           sum += static_cast<double>(x[static_cast<std::size_t>(from * in_padded + i)]) *
@@ -290,6 +308,7 @@ void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_siz
 
 void check_isa(const hifigan::Kernels& kernels) {
   const int channels[][2] = {{16, 16}, {32, 32}, {64, 64}, {8, 8}, {5, 7}, {48, 48}, {80, 96}, {1, 3}, {33, 17}};
+  const Activation leaky{ActivationKind::kLeakyRelu, 0.1f};
   int turn = 0;
   for (const auto& pair : channels) {
     for (const int kernel_size : {1, 2, 3, 5, 7, 11, 13}) {
@@ -297,21 +316,21 @@ void check_isa(const hifigan::Kernels& kernels) {
         // Lengths around the tiles and the blocks take turns.
         const Index lengths[] = {1, 2, 17, 64, 131, 500, 3, 23, 1000, 16};
         const int i = turn++;
-        ConvCase c{pair[0], pair[1], kernel_size, dilation, lengths[i % 10], 0, i % 3 == 0 ? 1.0f : 0.1f, i % 2 == 1, i % 5 == 3,
-                   i % 4 == 2 ? 1.0f / 3.0f : 1.0f, i % 3 == 1 ? 0.1f : 1.0f};
+        ConvCase c{pair[0], pair[1], kernel_size, dilation, lengths[i % 10], 0, i % 3 == 0 ? Activation{} : leaky, i % 2 == 1,
+                   i % 5 == 3, i % 4 == 2 ? 1.0f / 3.0f : 1.0f, i % 3 == 1 ? leaky : Activation{}};
         if (i % 3 == 2) c.x_rows_missing = 1 + i % 40;
         check_conv(kernels, c);
       }
     }
   }
-  check_conv(kernels, {256, 256, 11, 5, 300, 0, 0.1f, true, false, 1.0f, 1.0f});
-  for (const int rate : {1, 2, 3, 4, 8}) {
-    for (const int extra : {0, 1, rate}) {
-      const int kernel_size = rate + extra;
+  check_conv(kernels, {256, 256, 11, 5, 300, 0, leaky, true, false, 1.0f, {}});
+  for (const int stride : {1, 2, 3, 4, 8}) {
+    for (const int extra : {0, 1, stride}) {
+      const int kernel_size = stride + extra;
       for (const Index super_rows : {Index{1}, Index{5}, Index{70}}) {
-        check_transpose(kernels, 33, 17, kernel_size, rate, super_rows, 0, 0, 0);
-        check_transpose(kernels, 64, 32, kernel_size, rate, super_rows, rate / 2, (rate - 1) / 2, 1);
-        check_transpose(kernels, 16, 8, kernel_size, rate, super_rows, rate - 1, 0, 2);
+        check_transpose(kernels, 33, 17, kernel_size, stride, super_rows, 0, 0, 0);
+        check_transpose(kernels, 64, 32, kernel_size, stride, super_rows, stride / 2, (stride - 1) / 2, 1);
+        check_transpose(kernels, 16, 8, kernel_size, stride, super_rows, stride - 1, 0, 2);
       }
     }
   }

@@ -55,10 +55,17 @@ class SegmentStream:
     def pending_samples(self) -> int:
         """Samples that `finish` would give now."""
 
+class NetworkLayer:
+    """
+    One layer of the network, as `hifigan_rt.graph.Layer` has it; `kind` is 'conv' or 'conv_transpose', `activation` 'none' or 'leaky_relu' with a slope from 0 to 1.
+    """
+
+    def __init__(self, *, name: str, kind: str, in_channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, padding_left: int, padding_right: int, activation: str, slope: float, bias: bool, inputs: Sequence[str], residual: str | None) -> None: ...
+
 class LoadedGenerator:
     """Packed weights, a plan and a pool of threads."""
 
-    def __init__(self, pre: tuple[str, int, int, int, int, int], stages: Sequence[tuple[tuple[str, int, int, int, int, int], Sequence[Sequence[Sequence[tuple[str, int, int, int, int, int]]]]]], post: tuple[str, int, int, int, int, int], slope: float, final_slope: float, weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]) -> None: ...
+    def __init__(self, layers: Sequence[NetworkLayer], weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]) -> None: ...
 
     def run(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """float32 [B, M, T] to float32 [B, N]."""

@@ -7,17 +7,19 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from golden.tiny import tiny_generator
+from golden.tiny import tiny_generator, tiny_mel
 from hifigan_rt import _native
 from hifigan_rt.engines import AUTO_ORDER, choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.engines.native import create, load_generator
+from hifigan_rt.engines.native import create, load_generator, network_layer
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, StreamBusy, StreamClosed, StreamFinished
+from hifigan_rt.graph import Generator, LeakyRelu
 from hifigan_rt.model.kinds import OnnxFile, Weights
 from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case, stream_all
@@ -143,31 +145,70 @@ def test_the_core_takes_only_what_it_can_read():
 def test_the_core_checks_weights(change, error, text):
     weights = {name: array.copy() for name, array in tiny_generator().weights.items()}
     change(weights)
-    spec = [("conv_pre", 10, 8, 7, 1, 3), [], ("conv_post", 2, 1, 7, 1, 3)]
-    spec[1] = [
-        (("ups.0", 8, 4, 8, 4, 2), [[[("resblocks.0.convs1.0", 4, 4, 3, 1, 1)]]]),
-        (("ups.1", 4, 2, 4, 2, 1), [[[("resblocks.2.convs1.0", 2, 2, 3, 1, 1)]]]),
-    ]
+    layers = [network_layer(layer) for layer in tiny_generator().graph.layers]
     with pytest.raises(error, match=text):
-        _native.LoadedGenerator(*spec, 0.1, 0.01, weights, "generic", 16, 1, {})
+        _native.LoadedGenerator(layers, weights, "generic", 16, 1, {})
+
+
+def test_a_layer_without_a_bias_needs_none():
+    weights = dict(tiny_generator().weights) | {"ups.1.bias": np.zeros(2, np.float32)}
+    without = {name: array for name, array in weights.items() if name != "ups.1.bias"}
+    layers = [replace(layer, bias=layer.name != "ups.1") for layer in tiny_generator().graph.layers]
+    graphs = [tiny_generator().graph, replace(tiny_generator().graph, layers=tuple(layers))]
+    audios = [
+        load_generator(Generator(graph, each), "generic", 16, 1, {}).run(tiny_mel(20)[None])
+        for graph, each in zip(graphs, (weights, without), strict=True)
+    ]
+    np.testing.assert_array_equal(*audios)
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("name", "change", "text"),
     [
-        [("pre", 10, 8, 7, 1, 3), [], ("post", 8, 1, 7, 1, 3)],
-        [("pre", 10, 8, 7, 1, 2), [(("up", 8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
-        [("pre", 10, 8, 7, 1, 3), [(("up", 9, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
-        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 1, 2, 0), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
-        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 0)]]])], ("post", 4, 1, 7, 1, 3)],
-        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 2, 7, 1, 3)],
-        [("pre", 10, 8, 7, 1, 3), [(("up", 8, 4, 4, 2, 1), [[]])], ("post", 4, 1, 7, 1, 3)],
-        [("pre", 10, -8, 7, 1, 3), [(("up", -8, 4, 4, 2, 1), [[[("c", 4, 4, 3, 1, 1)]]])], ("post", 4, 1, 7, 1, 3)],
+        ("conv_pre", {"padding": (3, 2)}, "must be the padding on both sides"),
+        ("conv_pre", {"inputs": ("audio",)}, "must read mel"),
+        ("conv_pre", {"out_channels": 9}, "input channels"),
+        ("conv_pre", {"out_channels": -8}, "sizes must be positive"),
+        ("conv_pre", {"stride": 2}, "stride 1"),
+        ("conv_pre", {"kind": "pool"}, "no kind of layer 'pool'"),
+        ("conv_pre", {"residual": "mel"}, "nothing may be added"),
+        ("ups.0", {"kernel_size": 3, "padding": (0, 0)}, "at least the stride"),
+        ("ups.0", {"padding": (1, 2)}, r"\(kernel - stride\) / 2"),
+        ("ups.0", {"dilation": 2}, "no dilation"),
+        ("ups.1", {"inputs": ("ups.0",)}, "must read resblocks.0.convs2.1, resblocks.1.convs2.1"),
+        ("ups.1", {"inputs": ("resblocks.1.convs2.1", "resblocks.0.convs2.1")}, "must read resblocks.0"),
+        ("resblocks.0.convs1.0", {"activation": LeakyRelu(1.5)}, "slope"),
+        ("resblocks.0.convs1.0", {"residual": "conv_pre"}, "nothing may be added"),
+        ("resblocks.0.convs2.0", {"residual": None}, "ups.0 must be added"),
+        ("resblocks.0.convs2.0", {"residual": "conv_pre"}, "ups.0 must be added"),
+        ("resblocks.0.convs2.0", {"out_channels": 3}, "keeps the number of channels"),
+        ("resblocks.1.convs1.0", {"inputs": ("conv_pre",)}, "must read ups.0"),
+        ("conv_post", {"out_channels": 2}, "one output channel"),
+        ("conv_post", {"kind": "conv_transpose", "padding": (2, 2), "kernel_size": 5}, "layer conv_post"),
     ],
 )
-def test_the_core_checks_graphs(spec):
+def test_the_core_checks_graphs(name, change, text):
+    layers = [replace(layer, **change) if layer.name == name else layer for layer in tiny_generator().graph.layers]
+    with pytest.raises(ValueError, match=text):
+        _native.LoadedGenerator([network_layer(layer) for layer in layers], {}, "generic", 16, 1, {})
+
+
+@pytest.mark.parametrize(
+    "kept", [(), ("conv_pre",), ("conv_pre", "conv_post"), ("conv_pre", "ups.0", "ups.1", "conv_post")]
+)
+def test_the_core_checks_that_nothing_is_left_out(kept):
+    layers = [network_layer(layer) for layer in tiny_generator().graph.layers if layer.name in kept]
     with pytest.raises(ValueError, match="layer"):
-        _native.LoadedGenerator(*spec, 0.1, 0.01, {}, "generic", 16, 1, {})
+        _native.LoadedGenerator(layers, {}, "generic", 16, 1, {})
+
+
+def test_an_activation_that_the_core_does_not_have_is_named():
+    fields = {"kind": "conv", "activation": "elu", "slope": 1.0}
+    with pytest.raises(ValueError, match="layer x: the core has no activation 'elu'"):
+        _native.NetworkLayer(
+            **fields, name="x", in_channels=1, out_channels=1, kernel_size=1, stride=1, dilation=1, padding_left=0,
+            padding_right=0, bias=True, inputs=["mel"], residual=None,
+        )  # fmt: skip
 
 
 def test_a_closed_engine_says_so(engine):

@@ -16,7 +16,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.graph import Generator, Graph, Layer
+from hifigan_rt.graph import Generator, Graph, Layer, LeakyRelu
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
@@ -26,8 +26,6 @@ ISA_VARIABLE = "HIFIGAN_RT_ISA"
 OFFLINE_SEGMENT_FRAMES = 256
 """Whole mels are computed in segments of so many frames. The first stage's weights come from memory once per segment,
 so that a short segment waits for them; a longer one takes more memory and gains nothing (docs/engine-notes.md)."""
-
-_Spec = tuple[str, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -186,46 +184,34 @@ def load_generator(
     Raises:
         EngineError: the core refuses something; the text says what.
     """
-    graph = generator.graph
-    parameters = dict(generator.weights) | {f"{layer.name}.bias": generator.bias_of(layer) for layer in graph.layers}
-    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in parameters.items()}
-    pre, *inner, post = graph.layers
-    slope, final_slope = (0.0 if layer.activation is None else layer.activation.slope for layer in (inner[0], post))
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in generator.weights.items()}
+    layers = [network_layer(layer) for layer in generator.graph.layers]
     try:
-        return _native.LoadedGenerator(
-            _spec(pre),
-            _stages(inner),
-            _spec(post),
-            slope,
-            final_slope,
-            weights,
-            isa,
-            segment_frames,
-            threads,
-            dict(plan),
-        )
+        return _native.LoadedGenerator(layers, weights, isa, segment_frames, threads, dict(plan))
     except ValueError as error:
         raise EngineError(f"engine 'native': {error}") from error
 
 
-def _stages(layers: Sequence[Layer]) -> list[tuple[_Spec, list[list[list[_Spec]]]]]:
-    """Upsamplings with their residual blocks with their units, as the core takes them."""
-    stages: list[tuple[_Spec, list[list[list[_Spec]]]]] = []
-    upsample, unit = "", list[_Spec]()
-    for layer in layers:
-        if layer.kind == "conv_transpose":
-            stages.append((_spec(layer), []))
-            upsample = layer.name
-            continue
-        if layer.inputs == (upsample,):
-            stages[-1][1].append([])
-        unit.append(_spec(layer))
-        if layer.residual is not None:
-            stages[-1][1][-1].append(unit)
-            unit = []
-    return stages
-
-
-def _spec(layer: Layer) -> _Spec:
-    step = layer.stride if layer.kind == "conv_transpose" else layer.dilation
-    return (layer.name, layer.in_channels, layer.out_channels, layer.kernel_size, step, layer.padding[0])
+def network_layer(layer: Layer) -> _native.NetworkLayer:
+    """A layer of the graph as the core takes it."""
+    activation, slope = "none", 1.0
+    match layer.activation:
+        case LeakyRelu():
+            activation, slope = "leaky_relu", layer.activation.slope
+    left, right = layer.padding
+    return _native.NetworkLayer(
+        name=layer.name,
+        kind=layer.kind,
+        in_channels=layer.in_channels,
+        out_channels=layer.out_channels,
+        kernel_size=layer.kernel_size,
+        stride=layer.stride,
+        dilation=layer.dilation,
+        padding_left=left,
+        padding_right=right,
+        activation=activation,
+        slope=slope,
+        bias=layer.bias,
+        inputs=layer.inputs,
+        residual=layer.residual,
+    )

@@ -1,0 +1,152 @@
+#include "core/network.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+namespace hifigan {
+
+Index NetworkLayer::output_length(Index length) const {
+  if (kind == LayerKind::kConv) return length + padding_left + padding_right - span();
+  return (length - 1) * stride + kernel_size - padding_left - padding_right;
+}
+
+Index NetworkLayer::determined(Index length) const {
+  const Index rows = kind == LayerKind::kConv ? length - lag() : length * stride - padding_left;
+  return std::max<Index>(0, rows);
+}
+
+int Network::lag(const Resblock& resblock) const {
+  int rows = 0;
+  for (const ResidualUnit& unit : resblock.units) {
+    rows += layers[unit.first].lag();
+    if (unit.second) rows += layers[*unit.second].lag();
+  }
+  return rows;
+}
+
+Index Network::output_length(Index frames) const {
+  Index length = first().output_length(frames);
+  for (const Stage& stage : stages) length = layers[stage.upsample].output_length(length);
+  return last().output_length(length);
+}
+
+Index Network::determined(Index frames) const {
+  Index length = first().determined(frames);
+  for (const Stage& stage : stages) {
+    int most = 0;
+    for (const Resblock& resblock : stage.resblocks) most = std::max(most, lag(resblock));
+    length = std::max<Index>(0, layers[stage.upsample].determined(length) - most);
+  }
+  return last().determined(length);
+}
+
+namespace {
+
+constexpr const char* kMel = "mel";
+
+void require(bool condition, const NetworkLayer& layer, const std::string& rule) {
+  if (!condition) throw std::invalid_argument("layer " + layer.name + ": " + rule);
+}
+
+void check_sizes(const NetworkLayer& layer) {
+  require(layer.in_channels > 0 && layer.out_channels > 0 && layer.kernel_size > 0 && layer.stride > 0 && layer.dilation > 0 &&
+              layer.padding_left >= 0 && layer.padding_right >= 0,
+          layer, "sizes must be positive");
+  require(layer.activation.kind != ActivationKind::kLeakyRelu || (layer.activation.slope >= 0 && layer.activation.slope <= 1), layer,
+          "the slope of its activation must be from 0 to 1");
+  if (layer.kind == LayerKind::kConv) {
+    require(layer.stride == 1, layer, "a convolution has stride 1");
+    require(layer.span() == layer.padding_left + layer.padding_right, layer,
+            "(kernel - 1) * dilation must be the padding on both sides");
+    return;
+  }
+  require(layer.dilation == 1, layer, "a transposed convolution has no dilation");
+  require(layer.kernel_size >= layer.stride, layer, "the kernel must be at least the stride");
+  const int padding = (layer.kernel_size - layer.stride) / 2;
+  require(layer.padding_left == padding && layer.padding_right == padding, layer, "the padding must be (kernel - stride) / 2");
+  require(layer.out_channels <= layer.in_channels, layer, "it must not have more output channels than input channels");
+}
+
+// Goes through the list once, from layer to layer.
+class Parser {
+ public:
+  explicit Parser(std::vector<NetworkLayer> layers) { network_.layers = std::move(layers); }
+
+  Network run() {
+    if (network_.layers.size() < 4) throw std::invalid_argument("a network has a layer before and one behind at least one stage");
+    for (const NetworkLayer& layer : network_.layers) check_sizes(layer);
+    take(LayerKind::kConv, {kMel}, bands(), {});
+    std::vector<std::string> values{network_.first().name};
+    while (next_ < last() && at(next_).kind == LayerKind::kConvTranspose) values = stage(values);
+    require(!network_.stages.empty(), network_.first(), "at least one stage must follow");
+    require(next_ == last(), at(next_), "only the last layer may follow the stages");
+    take(LayerKind::kConv, values, channels_, {});
+    require(channels_ == 1 && network_.last().dilation == 1, network_.last(), "it must have one output channel and no dilation");
+    return std::move(network_);
+  }
+
+ private:
+  const NetworkLayer& at(std::size_t layer) const { return network_.layers[layer]; }
+  std::size_t last() const { return network_.layers.size() - 1; }
+  int bands() const { return network_.bands(); }
+
+  // The number of the next layer, which must be as it is said here.
+  std::size_t take(LayerKind kind, const std::vector<std::string>& inputs, int in_channels,
+                   const std::optional<std::string>& residual) {
+    const NetworkLayer& layer = at(next_);
+    require(layer.kind == kind, layer, "another kind of layer must stand here");
+    std::string names;
+    for (const std::string& input : inputs) names += (names.empty() ? "" : ", ") + input;
+    require(layer.inputs == inputs, layer, "it must read " + names);
+    require(layer.residual == residual, layer, residual ? *residual + " must be added to it" : "nothing may be added to it");
+    require(layer.in_channels == in_channels, layer, "its input channels are not what the layer before it gives");
+    channels_ = layer.out_channels;
+    return next_++;
+  }
+
+  // The names of the values whose mean leaves the stage.
+  std::vector<std::string> stage(const std::vector<std::string>& inputs) {
+    Stage stage{take(LayerKind::kConvTranspose, inputs, channels_, {}), {}, 0};
+    const std::string& upsampled = at(stage.upsample).name;
+    std::vector<std::string> values;
+    while (next_ < last() && at(next_).kind == LayerKind::kConv) {
+      values.push_back(upsampled);
+      Resblock& resblock = stage.resblocks.emplace_back();
+      do {
+        resblock.units.push_back(unit(values.back()));
+      } while (next_ < last() && at(next_).kind == LayerKind::kConv && at(next_).inputs == std::vector{values.back()});
+    }
+    require(!stage.resblocks.empty(), at(stage.upsample), "at least one residual block must follow");
+    stage.end = next_;
+    network_.stages.push_back(std::move(stage));
+    return values;
+  }
+
+  // Takes a unit that reads `value`, which becomes the unit's own.
+  ResidualUnit unit(std::string& value) {
+    const int channels = channels_;
+    const bool single = at(next_).residual == value;
+    ResidualUnit unit{take(LayerKind::kConv, {value}, channels, single ? std::optional(value) : std::nullopt), {}};
+    if (!single) {
+      require(next_ < last(), at(unit.first), "another convolution must follow in its residual unit");
+      unit.second = take(LayerKind::kConv, {at(unit.first).name}, channels, value);
+    }
+    const NetworkLayer& end = at(unit.second.value_or(unit.first));
+    for (const NetworkLayer* layer : {&at(unit.first), &end}) {
+      require(layer->out_channels == channels, *layer, "a residual convolution keeps the number of channels");
+    }
+    value = end.name;
+    return unit;
+  }
+
+  Network network_;
+  std::size_t next_ = 0;
+  int channels_ = 0;  // that the last layer taken gives
+};
+
+}  // namespace
+
+Network make_network(std::vector<NetworkLayer> layers) { return Parser(std::move(layers)).run(); }
+
+}  // namespace hifigan

@@ -1,0 +1,78 @@
+// The generator as the core sees it: the list of its layers, and the structure that the core finds in it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace hifigan {
+
+enum class LayerKind { kConv, kConvTranspose };
+
+// A convolution of stride 1 with zero padding, or a transposed one without output padding; the same fields as Layer in
+// hifigan_rt.graph.
+struct NetworkLayer {
+  std::string name;
+  LayerKind kind;
+  int in_channels, out_channels, kernel_size;
+  int stride;    // output rows per input row; 1 for a convolution
+  int dilation;  // input rows from tap to tap; 1 for a transposed convolution
+  int padding_left, padding_right;
+  Activation activation;  // what the input passes first
+  bool bias;
+  std::vector<std::string> inputs;      // values that it reads; their mean, if they are several
+  std::optional<std::string> residual;  // value that is added to its result
+
+  // Rows from the first tap to the last.
+  int span() const { return (kernel_size - 1) * dilation; }
+  // Input rows that one group of `stride` output rows of a transposed convolution reads.
+  int taps() const { return (kernel_size + stride - 1) / stride; }
+  // Rows that the output of a convolution lies behind its input as long as more will follow.
+  int lag() const { return span() - padding_left; }
+  // Rows that so many input rows give, and those that can be computed while more will follow.
+  Index output_length(Index length) const;
+  Index determined(Index length) const;
+};
+
+// One convolution, or two with nothing but each other between them; the unit's input is added to the result. Layers are
+// numbers in the network's list.
+struct ResidualUnit {
+  std::size_t first;
+  std::optional<std::size_t> second;
+};
+
+struct Resblock {
+  std::vector<ResidualUnit> units;
+};
+
+// An upsampling, and the residual blocks side by side whose mean the next stage or the last layer reads.
+struct Stage {
+  std::size_t upsample;
+  std::vector<Resblock> resblocks;  // their layers: upsample + 1 .. end - 1
+  std::size_t end;
+};
+
+struct Network {
+  std::vector<NetworkLayer> layers;
+  std::vector<Stage> stages;  // between the first layer and the last
+
+  const NetworkLayer& first() const { return layers.front(); }
+  const NetworkLayer& last() const { return layers.back(); }
+  int bands() const { return first().in_channels; }
+  // The layer behind a stage.
+  const NetworkLayer& behind(std::size_t stage) const { return layers[stages[stage].end]; }
+  // Rows that a residual block's output lies behind its input as long as more will follow.
+  int lag(const Resblock& resblock) const;
+  // Samples of a mel of so many frames, and those determined while more frames will follow.
+  Index output_length(Index frames) const;
+  Index determined(Index frames) const;
+};
+
+// Finds the stages. Throws std::invalid_argument, naming the layer, if the list is no generator that the core can run: sizes
+// that are not positive or do not fit together, layers that read others than they should, and residual blocks that change
+// the length.
+Network make_network(std::vector<NetworkLayer> layers);
+
+}  // namespace hifigan
