@@ -12,7 +12,7 @@ class GraphValue:
 
     name: str
     dtype: str
-    """As NumPy calls it, for example "float32"."""
+    """NumPy's name of it, for example "float32"."""
     shape: tuple[int | None, ...] | None
     """None for a dimension that is dynamic; None as a whole if the file does not even tell the rank."""
 

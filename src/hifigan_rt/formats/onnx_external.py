@@ -19,7 +19,7 @@ class ExternalData:
 
     tensor: str
     entries: Mapping[str, str]
-    """As in the file: location, offset, length."""
+    """Location, offset and length, as in the file."""
     needed_bytes: int
 
 
