@@ -6,65 +6,26 @@ python scripts/draw_native_engine.py
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from drawing import Drawing, write
 from hifigan_rt.config import PRESETS
 from hifigan_rt.graph import MEL, Graph, Layer, build_graph
 
-INK, PALE, ACCENT, DARK, LINE = "#1c2733", "#eef2f6", "#d8e8f5", "#5b8fb9", "#5b7083"
-PHASES = ("#ffffff", ACCENT, "#f6ead8")
-FIGURES = Path(__file__).parents[1] / "docs/figures"
+PHASES = ("none", "blue", "warm")
 
 POINTS, TAPS, DILATION = 8, 3, 3
 OUTPUTS = POINTS - TAPS + 3
 
 
-class Drawing:
-    """Shapes and text of one SVG."""
-
-    def __init__(self, label: str, width: int, height: int) -> None:
-        self._parts: list[str] = []
-        self._label, self._width, self._height = label, width, height
-
-    def text(self, x: float, y: float, text: str, style: str = "d") -> None:
-        self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{text}</text>')
-
-    def bar(self, x: float, y: float, width: float, height: float, fill: str) -> None:
-        self._parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}" stroke="{LINE}"/>'
-        )
-
-    def cell(self, x: float, y: float, width: float, name: str, value: float | None, fill: str = PALE) -> None:
-        self.bar(x, y, width, 36, fill)
-        self.text(x + width / 2, y + (15 if value is not None else 22), name)
-        if value is not None:
-            self.text(x + width / 2, y + 30, signed(value), "v")
-
-    def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
-        self._parts.append(f'<path d="M{x1:.1f},{y1:.1f} L{x2:.1f},{y2:.1f}" class="a"/>')
-
-    def rule(self, x: float, y1: float, y2: float) -> None:
-        self._parts.append(f'<path d="M{x:.1f},{y1:.1f} L{x:.1f},{y2:.1f}" class="r"/>')
-
-    def write(self, path: Path) -> None:
-        style = (
-            f".d{{font:12px sans-serif;fill:{INK};text-anchor:middle}}"
-            f".v{{font:9px monospace;fill:{INK};text-anchor:middle}}"
-            f".h{{font:600 14px sans-serif;fill:{INK}}}.l{{font:12px sans-serif;fill:{INK}}}"
-            f".e{{font:12px sans-serif;fill:{INK};text-anchor:end}}"
-            f".a{{stroke:{LINE};stroke-width:1.3;marker-end:url(#m);fill:none}}"
-            f".r{{stroke:{LINE};stroke-dasharray:3 3;fill:none}}"
-        )
-        path.write_text(
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self._width} {self._height}" role="img" '
-            f'aria-label="{self._label}"><style>{style}</style>'
-            '<defs><marker id="m" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-            f'<path d="M0,0 L8,4 L0,8 z" fill="{LINE}"/></marker></defs>'
-            f'<rect width="{self._width}" height="{self._height}" fill="#ffffff"/>' + "".join(self._parts) + "</svg>\n",
-            encoding="utf-8",
-        )
+def cell(
+    drawing: Drawing, x: float, y: float, width: float, name: str, value: float | None, style: str = "pale"
+) -> None:
+    drawing.box(x, y, width, 36, style)
+    drawing.text(x + width / 2, y + (15 if value is not None else 22), name)
+    if value is not None:
+        drawing.text(x + width / 2, y + 30, signed(value), "v")
 
 
 def signed(value: float) -> str:
@@ -113,7 +74,7 @@ def compute_tile(rows: np.ndarray, taps: np.ndarray) -> Tile:
     return Tile(rows, left, right, planes, outputs)
 
 
-def draw_tile() -> None:
+def draw_tile() -> str:
     rng = np.random.default_rng(6)
     signal, taps = rng.standard_normal(33), rng.standard_normal(TAPS)
     phase = 1
@@ -126,11 +87,12 @@ def draw_tile() -> None:
     )
     width = 28
     drawing.text(
-        18, 50, "Rows of the input in the order of time; each phase of the dilation is a convolution of its own.", "l"
+        18, 50, "Rows of the input in the order of time; each phase of the dilation is a convolution of its own.", ""
     )
     for row, value in enumerate(signal):
         mine = row % DILATION == phase and row // DILATION < POINTS + 2
-        drawing.cell(
+        cell(
+            drawing,
             18 + row * width,
             58,
             width,
@@ -144,12 +106,12 @@ def draw_tile() -> None:
         122,
         f"1. Read {POINTS + 2} rows at a stride of {DILATION}, apply the leaky ReLU (here none). "
         f"The window of the transform begins with {sub('x', POINTS)}:",
-        "l",
+        "",
     )
     order = [POINTS, *range(1, POINTS)]
     for i, index in enumerate(order):
-        drawing.cell(18 + 56 * i, 132, 56, sub("x", index), tile.rows[index], ACCENT)
-    drawing.arrow(18 + 28 * POINTS, 170, 18 + 28 * POINTS, 192)
+        cell(drawing, 18 + 56 * i, 132, 56, sub("x", index), tile.rows[index], "blue")
+    drawing.arrow((18 + 28 * POINTS, 170), (18 + 28 * POINTS, 192))
 
     step = 70
     drawing.text(
@@ -157,61 +119,62 @@ def draw_tile() -> None:
         210,
         f"2. Real transform, a + ib: {len(tile.left)} planes. In each, the rows of many tiles and all "
         "channels make the left matrix of a product.",
-        "l",
+        "",
     )
     xs: list[float] = [18.0 + step * i + 6 * (min(max(i - 2, 0) // 3, 3) + (i >= 2)) for i in range(len(tile.left))]
     small = 62
     for x, (name, value) in zip(xs, tile.left, strict=True):
-        drawing.cell(x, 220, small, name, value, ACCENT)
+        cell(drawing, x, 220, small, name, value, "blue")
     drawing.text(
         18,
         282,
         "3. Times the prepared weights, conj(W) / 8 = c + id (here one number each, in a layer a matrix "
         "[channels in, channels out]):",
-        "l",
+        "",
     )
     for x, (name, value) in zip(xs, tile.right, strict=True):
-        drawing.cell(x, 292, small, name, value, PHASES[2])
+        cell(drawing, x, 292, small, name, value, PHASES[2])
     drawing.text(
         18,
         366,
         f"4. {len(tile.planes)} planes of products. In a complex bin the sums of (a + b) c go on: "
         "− b (c + d) makes re, + a (d − c) makes im.",
-        "l",
+        "",
     )
     where = [xs[0], xs[1]] + [xs[2 + 3 * (i // 2)] + small * 0.55 + (i % 2) * step for i in range(POINTS - 2)] + xs[-2:]
     for x, (name, value) in zip(where, tile.planes, strict=True):
-        drawing.cell(x, 376, small, name, value, PALE)
-    drawing.arrow(18 + 28 * POINTS, 414, 18 + 28 * POINTS, 436)
+        cell(drawing, x, 376, small, name, value, "pale")
+    drawing.arrow((18 + 28 * POINTS, 414), (18 + 28 * POINTS, 436))
 
     drawing.text(
         18,
         454,
         f"5. Inverse transform; “first” is added to {sub('y', 0)} and “last” to "
-        f"{sub('y', OUTPUTS - 1)}: {OUTPUTS} true outputs of the convolution.",
-        "l",
+        f"{sub('y', OUTPUTS - 1)}: {OUTPUTS} exact outputs of the convolution.",
+        "",
     )
     for i, value in enumerate(tile.outputs):
-        drawing.cell(18 + 56 * i, 464, 56, sub("y", i), value, ACCENT)
+        cell(drawing, 18 + 56 * i, 464, 56, sub("y", i), value, "blue")
     drawing.text(
         18,
         528,
         "6. Bias, residual, sum over the residual blocks, scale and activation on the way to the rows "
         "of the same phase.",
-        "l",
+        "",
     )
     for row in range(33):
         mine = row % DILATION == phase and row // DILATION < OUTPUTS
-        drawing.cell(
+        cell(
+            drawing,
             18 + row * width,
             538,
             width,
             sub("y", row // DILATION) if mine else "",
             tile.outputs[row // DILATION] if mine else None,
-            PHASES[row % DILATION] if mine else "#ffffff",
+            PHASES[row % DILATION] if mine else "none",
         )
-    drawing.text(18, 596, f"The next tile of this phase begins at {sub('x', OUTPUTS)}.", "l")
-    drawing.write(FIGURES / "native-engine-tile.svg")
+    drawing.text(18, 596, f"The next tile of this phase begins at {sub('x', OUTPUTS)}.", "")
+    return drawing.svg()
 
 
 @dataclass(frozen=True)
@@ -271,7 +234,7 @@ def first_row_read(layer: Layer, row: int) -> int:
     return (row + left) // layer.stride - (taps - 1)
 
 
-def draw_stream() -> None:
+def draw_stream() -> str:
     graph = build_graph(PRESETS["v1"].generator)
     rows = activations(graph)
     height = 21
@@ -288,15 +251,15 @@ def draw_stream() -> None:
     for sample in range(-3500, 1, 500):
         drawing.rule(at(sample), top - 8, bottom)
         drawing.text(at(sample), top - 12, "end of F" if sample == 0 else f"−{-sample:,}", "v")
-    drawing.text(right + 40, top - 12, "rows determined: rows kept", "l")
+    drawing.text(right + 40, top - 12, "rows determined: rows kept", "")
     for i, row in enumerate(rows):
         y = top + height * i
         end = row.end * row.samples_per_row
         begin = end - row.kept * row.samples_per_row
         drawing.text(left - 8, y + 13, row.name, "e")
-        drawing.bar(left, y + 2, at(end) - left, height - 6, ACCENT if "kernel" in row.name else PALE)
+        drawing.box(left, y + 2, at(end) - left, height - 6, "blue" if "kernel" in row.name else "pale")
         if row.kept:
-            drawing.bar(max(left, at(begin)), y + 2, at(end) - max(left, at(begin)), height - 6, DARK)
+            drawing.box(max(left, at(begin)), y + 2, at(end) - max(left, at(begin)), height - 6, "deep")
         rate = graph.hop_length // row.samples_per_row
         count = "F" if rate == 1 else f"{rate} F"
         kept = f"{row.kept} kept" if row.kept else ""
@@ -305,29 +268,24 @@ def draw_stream() -> None:
             right + 14,
             y + 13,
             f"{count} − {-row.end}{': ' if note else ''}{note}" if row.end else f"{count}: {note}",
-            "l",
+            "",
         )
     drawing.text(
         18,
         bottom + 24,
-        "Dark: rows kept, because later rows read them, or because the stage’s sum waits there for its slowest block. "
+        "Deep blue: kept, since later rows read them, or because the stage’s sum waits there for its slowest block. "
         "“Inside”: rows that",
-        "l",
+        "",
     )
     drawing.text(
         18,
         bottom + 42,
         "the convolutions of a residual block read again. Across: samples before the end of frame F; "
         "a row of stage 0 lasts 32 samples, of stage 3 one.",
-        "l",
+        "",
     )
-    drawing.write(FIGURES / "native-engine-stream.svg")
-
-
-def main() -> None:
-    draw_tile()
-    draw_stream()
+    return drawing.svg()
 
 
 if __name__ == "__main__":
-    main()
+    write({"native-engine-tile.svg": draw_tile, "native-engine-stream.svg": draw_stream})

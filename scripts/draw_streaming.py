@@ -5,7 +5,8 @@ python scripts/draw_streaming.py
 
 from __future__ import annotations
 
-from draw_native_engine import ACCENT, DARK, FIGURES, PALE, PHASES, Drawing
+from draw_native_engine import PHASES
+from drawing import Drawing, write
 from hifigan_rt.config import PRESETS
 from hifigan_rt.graph import build_graph
 
@@ -13,7 +14,7 @@ SEGMENT, SEGMENTS, RATE = 16, 4, 22050
 LEFT, PER_FRAME, TOP, STEP = 170, 11.2, 92, 92
 
 
-def draw() -> None:
+def draw() -> str:
     graph = build_graph(PRESETS["v1"].generator)
     field, hop = graph.receptive_field, graph.hop_length
     drawing = Drawing("What a stream of V1 gives after each segment of 16 frames", 960, TOP + STEP * SEGMENTS + 76)
@@ -33,16 +34,16 @@ def draw() -> None:
         determined = max(0, known * hop + field.first_sample)
         y = TOP + STEP * index
         drawing.text(LEFT - 10, y + 14, f"{known} frames are there", "e")
-        drawing.bar(at(0), y, at(known * hop) - at(0), 19, PALE)
-        drawing.bar(at((known - SEGMENT) * hop), y, SEGMENT * PER_FRAME, 19, PHASES[2])
+        drawing.box(at(0), y, at(known * hop) - at(0), 19, "pale")
+        drawing.box(at((known - SEGMENT) * hop), y, SEGMENT * PER_FRAME, 19, PHASES[2])
         drawing.text(LEFT - 10, y + 37, "without state: window", "e")
-        drawing.bar(at(first * hop), y + 23, at(known * hop) - at(first * hop), 19, PHASES[0])
+        drawing.box(at(first * hop), y + 23, at(known * hop) - at(first * hop), 19, PHASES[0])
         drawing.text((at(first * hop) + at(known * hop)) / 2, y + 37, f"frames {first} to {known - 1}")
         drawing.text(LEFT - 10, y + 60, "audio given", "e")
         if given:
-            drawing.bar(at(0), y + 46, at(given) - at(0), 19, ACCENT)
-        drawing.bar(at(given), y + 46, at(determined) - at(given), 19, DARK)
-        drawing.text(at(determined) + 8, y + 60, f"{determined:,} samples", "l")
+            drawing.box(at(0), y + 46, at(given) - at(0), 19, "blue")
+        drawing.box(at(given), y + 46, at(determined) - at(given), 19, "deep")
+        drawing.text(at(determined) + 8, y + 60, f"{determined:,} samples", "")
         given = determined
         # The window of the next segment: no frame before it reaches a sample that is still to come.
         first = max(0, (given - 1 - field.last_sample) // hop + 1)
@@ -50,26 +51,26 @@ def draw() -> None:
     drawing.text(
         18,
         bottom + 20,
-        f"Dark: given now. Behind it: what frames to come can still change, the look-ahead of {-field.first_sample:,} "
+        f"Deep blue: given now. Behind it: what later frames can change, the look-ahead of {-field.first_sample:,} "
         f"samples or {look_ahead:.0f} ms.",
-        "l",
+        "",
     )
     drawing.text(
         18,
         bottom + 38,
-        f"The first dark sample of a row has waited longest: look-ahead and one segment, "
+        f"The first such sample of a row has waited longest: look-ahead and one segment, "
         f"{look_ahead:.0f} + {segment:.0f} = {look_ahead + segment:.0f} ms.",
-        "l",
+        "",
     )
     drawing.text(
         18,
         bottom + 56,
         "The native engine computes only what is new, from rows that it keeps; engines without state run the window "
         "and throw the rest away.",
-        "l",
+        "",
     )
-    drawing.write(FIGURES / "streaming.svg")
+    return drawing.svg()
 
 
 if __name__ == "__main__":
-    draw()
+    write({"streaming.svg": draw})
