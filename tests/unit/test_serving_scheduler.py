@@ -36,9 +36,9 @@ def mel(frames: int, seed: int = 0) -> np.ndarray:
 
 def test_whole_requests_are_bit_for_bit_the_vocoders_own_beside_long_ones_and_streams() -> None:
     async def scenario(server: Server) -> None:
-        long = asyncio.create_task(server.scheduler.synthesize(server.lease, [mel(3000, 1)]))
+        long = asyncio.create_task(server.scheduler.synthesize(server.lease, [mel(1500, 1)]))
         live = server.scheduler.open_stream(server.lease, segment_frames=7)
-        lengths = (1, 2, 13, 255, 256, 257, 300, 511, 512, 513, 1000)
+        lengths = (1, 2, 13, 255, 256, 257, 511, 513)
         beside_long = 0
         for frames, expected in zip(lengths, VOCODER([mel(frames) for frames in lengths]), strict=True):
             await live.push(mel(frames, frames))
@@ -49,7 +49,7 @@ def test_whole_requests_are_bit_for_bit_the_vocoders_own_beside_long_ones_and_st
         live.finish()
         pushed = np.concatenate([mel(frames, frames) for frames in lengths], axis=1)
         np.testing.assert_array_equal(await collect(live), VOCODER(pushed, segment_frames=7))
-        np.testing.assert_array_equal((await long)[0], VOCODER(mel(3000, 1)))
+        np.testing.assert_array_equal((await long)[0], VOCODER(mel(1500, 1)))
 
     play(scenario)
 
@@ -243,7 +243,7 @@ def test_reloading_under_load_drops_no_request_and_closes_every_old_model() -> N
     async def scenario() -> None:
         async with serving(tiny_pool(tiny=load)) as server:
             server.lease.release()
-            expected = VOCODER(mel(700))
+            expected = VOCODER(mel(300))
             done = asyncio.Event()
             answers = 0
 
@@ -251,20 +251,20 @@ def test_reloading_under_load_drops_no_request_and_closes_every_old_model() -> N
                 nonlocal answers
                 while not done.is_set():
                     with await server.pool.lease() as lease:
-                        [audio] = await server.scheduler.synthesize(lease, [mel(700)])
+                        [audio] = await server.scheduler.synthesize(lease, [mel(300)])
                     np.testing.assert_array_equal(audio, expected)
                     answers += 1
 
             with await server.pool.lease() as lease:
                 live = server.scheduler.open_stream(lease)
             clients = [asyncio.create_task(client()) for _ in range(4)]
-            for start in range(0, 700, 350):
-                await live.push(mel(700)[:, start : start + 350])
+            for start in range(0, 300, 150):
+                await live.push(mel(300)[:, start : start + 150])
                 await server.pool.reload()
                 before = answers
                 await until(lambda before=before: answers > before)  # type: ignore[misc]
             live.finish()
-            np.testing.assert_array_equal(await collect(live), VOCODER(mel(700), segment_frames=16))
+            np.testing.assert_array_equal(await collect(live), VOCODER(mel(300), segment_frames=16))
             done.set()
             await asyncio.gather(*clients)
             assert server.pool.status().loads == 3 == len(loaded)
@@ -325,7 +325,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
 
 
-def test_a_thousand_streams_leave_no_memory_thread_or_file_behind() -> None:
+def test_hundreds_of_streams_leave_no_memory_thread_or_file_behind() -> None:
     async def round_of_streams(server: Server, count: int) -> None:
         for index in range(count):
             kind = index % 4
@@ -350,14 +350,14 @@ def test_a_thousand_streams_leave_no_memory_thread_or_file_behind() -> None:
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            await round_of_streams(server, 1000)
+            await round_of_streams(server, 400)
             gc.collect()
             growth = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
         assert (threading.active_count(), open_files()) == (threads, files)
         # A leaked stream would hold a mel of 6 KB at least.
-        assert growth < 1000 * 500
+        assert growth < 400 * 500
         assert [lease for lease in gc.get_objects() if type(lease) is ModelLease] == [server.lease]
 
     play(scenario)
