@@ -14,9 +14,9 @@ import pytest
 
 import evaluation_records
 from cli.running import command, error_of, hifigan, parse
+from hifigan_rt.tools.evaluation.listening_results import from_json
 from hifigan_rt.tools.evaluation.results import read_json, write_json
 from hifigan_rt.tools.listening.definition import read_key
-from hifigan_rt.tools.listening.results import from_json
 from listening_tests import record_of, voiced, write_folders
 
 SYSTEMS = ("--system", "glowing=glowing", "--system", "droning=droning", "--reference", "ref")

@@ -16,10 +16,10 @@ import soundfile
 
 import evaluation_records
 from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.evaluation.numbers import decimals, number
+from hifigan_rt.tools.evaluation.published import ROWS, band
 from hifigan_rt.tools.evaluation.report import EMBEDDED_CLIPS, embedded_clips, write_report
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis, distributions
-from hifigan_rt.tools.evaluation.report.numbers import decimals, number
-from hifigan_rt.tools.evaluation.report.published import ROWS, band
 from hifigan_rt.tools.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
 from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.sounds import encode_f0

@@ -11,6 +11,7 @@ import scipy.stats
 
 import tolerances
 from hifigan_rt.errors import DatasetError, EvaluationError
+from hifigan_rt.tools.evaluation import listening_results
 from hifigan_rt.tools.evaluation.statistics import (
     binomial_interval,
     binomial_p_value,
@@ -18,7 +19,6 @@ from hifigan_rt.tools.evaluation.statistics import (
     paired_t_p_value,
     t_interval,
 )
-from hifigan_rt.tools.listening import results
 from hifigan_rt.tools.listening.scoring import score
 from hifigan_rt.tools.listening.screening import screen
 from hifigan_rt.tools.listening.tables import to_csv, to_text
@@ -117,7 +117,7 @@ def test_values_that_do_not_vary():
     assert paired_t_p_value([0.5, 0.5, 0.5]) == 0
     assert paired_t_p_value([0, 0]) == 1
     assert math.isnan(paired_t_p_value([1.0]))
-    assert t_interval([4.0] * 40) == results.Interval(4, 4, 4, 40, "t")
+    assert t_interval([4.0] * 40) == listening_results.Interval(4, 4, 4, 40, "t")
     assert t_interval([4.0]).method == "none"
 
 
@@ -213,7 +213,7 @@ def test_sentences_name_the_better_one_with_its_interval():
 
 def test_table_csv_and_json_tell_the_same():
     key, submissions = hand_worked()
-    result = score(submissions, [results.Exclusion("x.json", "it is no file")], key)
+    result = score(submissions, [listening_results.Exclusion("x.json", "it is no file")], key)
     text = to_text(result)
     assert "MOS, 1 to 5, 3 listeners, 2 clips" in text
     assert "3.83" in text
@@ -221,15 +221,15 @@ def test_table_csv_and_json_tell_the_same():
     assert rows[0].startswith("listener,trial,clip,system,rating")
     assert len(rows) == 1 + 3 * 4
     assert sum(int(row.split(",")[4]) for row in rows[1:] if ",v1," in row) == 23
-    content = results.to_json(result)
+    content = listening_results.to_json(result)
     assert json.loads(json.dumps(content, allow_nan=False))["rejected"][0]["name"] == "x.json"
-    assert results.from_json(content) == result
+    assert listening_results.from_json(content) == result
 
 
 @pytest.mark.parametrize("content", [{}, {"format": 2}, {"format": 1}, {"format": 1, "mode": "rank"}])
 def test_other_records_in_a_report(content):
     with pytest.raises(DatasetError, match="the report's listening test is not"):
-        results.from_json(content)
+        listening_results.from_json(content)
 
 
 def test_csv_and_table_of_abx():

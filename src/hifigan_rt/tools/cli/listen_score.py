@@ -12,7 +12,7 @@ from hifigan_rt.tools.cli.options import json_option, verbosity_options
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.cli.console import Console
-    from hifigan_rt.tools.listening.results import ListeningResult
+    from hifigan_rt.tools.evaluation.listening_results import ListeningResult
 
 
 @click.command()
@@ -50,9 +50,9 @@ def score(
       hifigan listen score answers --key test/key.json --report report
     """
     from hifigan_rt.system.files import atomic_writer
+    from hifigan_rt.tools.evaluation.listening_results import to_json
     from hifigan_rt.tools.listening.definition import read_key
     from hifigan_rt.tools.listening.output import add_to_report, find_results
-    from hifigan_rt.tools.listening.results import to_json
     from hifigan_rt.tools.listening.scoring import score as score_test
     from hifigan_rt.tools.listening.submissions import read_all
     from hifigan_rt.tools.listening.tables import to_csv, to_text

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from hifigan_rt.tools.evaluation.measuring import Measured
-from hifigan_rt.tools.evaluation.report.numbers import decimals, number
+from hifigan_rt.tools.evaluation.numbers import decimals, number
 from hifigan_rt.tools.evaluation.results import ClipScores, Comparison, Difference, Metric
 from hifigan_rt.tools.evaluation.statistics import Interval, paired_difference
 from hifigan_rt.tools.evaluation.summary import column

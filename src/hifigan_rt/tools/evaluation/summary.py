@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from hifigan_rt.tools.evaluation.report.numbers import decimals, number
+from hifigan_rt.tools.evaluation.numbers import decimals, number
 from hifigan_rt.tools.evaluation.results import ClipScores, Gate, Metric, MetricSummary, WorstClip
 from hifigan_rt.tools.evaluation.statistics import summarize
 

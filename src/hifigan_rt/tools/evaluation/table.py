@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from hifigan_rt.tools.evaluation.metrics.signals import CROPPED
-from hifigan_rt.tools.evaluation.report.numbers import MISSING, number
-from hifigan_rt.tools.evaluation.report.published import OTHER_TRACKER, band
+from hifigan_rt.tools.evaluation.numbers import number
+from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.evaluation.summary import describe_gate
-from hifigan_rt.tools.tables import aligned
+from hifigan_rt.tools.tables import UNKNOWN, aligned
 
 _WORST_OF = 4
 """Metrics whose worst clips are named; the files have all."""
@@ -54,7 +54,7 @@ def _title(metric: Metric) -> str:
 
 def _mean(entry: MetricSummary | None, metric: Metric) -> str:
     if entry is None or math.isnan(entry.summary.interval.mean):
-        return MISSING
+        return UNKNOWN
     interval = entry.summary.interval
     if math.isinf(interval.mean):
         return "identical"

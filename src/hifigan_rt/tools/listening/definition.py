@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.tools import records
-from hifigan_rt.tools.listening.results import Mode, Role
+from hifigan_rt.tools.evaluation.listening_results import Mode, Role
 
 FORMAT = 1
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hifigan_rt.errors import EvaluationError
+from hifigan_rt.tools.evaluation.listening_results import Mode, Role
 from hifigan_rt.tools.listening.definition import NO_HASH, REFERENCE, Definition, Key, PageClip, Stimulus
 from hifigan_rt.tools.listening.material import Material
 from hifigan_rt.tools.listening.page import render
-from hifigan_rt.tools.listening.results import Mode, Role
 from hifigan_rt.tools.listening.stimuli import ANCHORS_HZ, anchors, common_loudness, encoded, loudness_of
 
 MAX_MUSHRA_STIMULI = 12

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.evaluation.listening_results import ListeningResult, to_json
 from hifigan_rt.tools.evaluation.output import write_results
 from hifigan_rt.tools.evaluation.results import JSON_NAME, read_json
-from hifigan_rt.tools.listening.results import ListeningResult, to_json
 
 
 def find_results(names: Sequence[Path]) -> list[Path]:

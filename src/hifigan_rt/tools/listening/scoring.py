@@ -10,6 +10,15 @@ from itertools import combinations
 import numpy as np
 
 from hifigan_rt.errors import EvaluationError
+from hifigan_rt.tools.evaluation.listening_results import (
+    AbxCount,
+    AbxScore,
+    Exclusion,
+    ListeningResult,
+    PairedTest,
+    SystemRating,
+)
+from hifigan_rt.tools.evaluation.numbers import p_text
 from hifigan_rt.tools.evaluation.statistics import (
     binomial_interval,
     binomial_p_value,
@@ -18,14 +27,6 @@ from hifigan_rt.tools.evaluation.statistics import (
     t_interval,
 )
 from hifigan_rt.tools.listening.definition import Key
-from hifigan_rt.tools.listening.results import (
-    AbxCount,
-    AbxScore,
-    Exclusion,
-    ListeningResult,
-    PairedTest,
-    SystemRating,
-)
 from hifigan_rt.tools.listening.screening import screen
 from hifigan_rt.tools.listening.submissions import Submission
 
@@ -172,11 +173,6 @@ def _sentences(tests: Sequence[PairedTest], abx: Sequence[AbxScore]) -> Iterator
             f"{score_.first} and {score_.second} {verdict}: {score_.correct} of {score_.trials} right "
             f"({score_.correct / score_.trials:.0%}, {_p_phrase(score_.p_holm)})"
         )
-
-
-def p_text(p_value: float) -> str:
-    """Three digits are enough of a p-value."""
-    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}" if p_value < 0.1 else f"{p_value:.2f}"
 
 
 def _p_phrase(p_value: float) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hifigan_rt.tools.evaluation.listening_results import Exclusion
 from hifigan_rt.tools.listening.definition import Key
-from hifigan_rt.tools.listening.results import Exclusion
 from hifigan_rt.tools.listening.submissions import Submission
 
 REFERENCE_LEAST = 90

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hifigan_rt.errors import EvaluationError
+from hifigan_rt.tools.evaluation.listening_results import Exclusion
 from hifigan_rt.tools.listening.definition import Definition
-from hifigan_rt.tools.listening.results import Exclusion
 from hifigan_rt.tools.listening.schedule import Trial, schedule, seed_of
 
 KIND = "hifigan-listening"

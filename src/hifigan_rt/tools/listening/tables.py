@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hifigan_rt.tools.evaluation.listening_results import ListeningResult
+from hifigan_rt.tools.evaluation.numbers import p_text
 from hifigan_rt.tools.evaluation.statistics import Interval
 from hifigan_rt.tools.listening.definition import Key
-from hifigan_rt.tools.listening.results import ListeningResult
-from hifigan_rt.tools.listening.scoring import p_text
 from hifigan_rt.tools.listening.submissions import Submission
 from hifigan_rt.tools.tables import aligned, comma_separated, counted
 

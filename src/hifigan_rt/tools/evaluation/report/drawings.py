@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hifigan_rt.tools.evaluation.report.numbers import number
-from hifigan_rt.tools.evaluation.report.published import band
+from hifigan_rt.tools.evaluation.numbers import number
+from hifigan_rt.tools.evaluation.published import band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.evaluation.statistics import Interval
 

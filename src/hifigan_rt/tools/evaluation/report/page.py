@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from hifigan_rt.tools.evaluation.listening_results import from_json
 from hifigan_rt.tools.evaluation.metrics.pitch import F0_CEIL_HZ, F0_FLOOR_HZ
+from hifigan_rt.tools.evaluation.numbers import number, p_text
+from hifigan_rt.tools.evaluation.published import ROWS
 from hifigan_rt.tools.evaluation.report.drawings import DOTS_HEIGHT, ROW_HEIGHT, WIDTH, distributions
-from hifigan_rt.tools.evaluation.report.numbers import number
-from hifigan_rt.tools.evaluation.report.published import ROWS
 from hifigan_rt.tools.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
 from hifigan_rt.tools.evaluation.results import EvaluationResult
 from hifigan_rt.tools.evaluation.sounds import F0_FRAME_SECONDS
-from hifigan_rt.tools.listening.results import from_json
-from hifigan_rt.tools.listening.scoring import p_text
 from hifigan_rt.tools.web import json_for_script, player_script, spectrogram_script, transport_script
 
 _SCRIPTS = ("table.js", "viewer.js")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hifigan_rt.tools.evaluation.numbers import number, score
+from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis
-from hifigan_rt.tools.evaluation.report.numbers import MISSING, number, score
-from hifigan_rt.tools.evaluation.report.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import ClipScores, Difference, EvaluationResult, Metric, MetricSummary
+from hifigan_rt.tools.tables import UNKNOWN
 
 _FIRST_COLUMNS = ("pesq_wb", "stoi", "mel_l1_full", "mr_stft", "f0_rmse_cents", "vuv_f1", "dnsmos_ovrl")
 _AT_LEAST_COLUMNS = 4
@@ -124,7 +125,7 @@ def first_columns(result: EvaluationResult) -> set[str]:
 
 def _summary_cell(entry: MetricSummary | None, metric: Metric) -> SummaryCell:
     if entry is None:
-        return SummaryCell(MISSING, "", "", "not computed")
+        return SummaryCell(UNKNOWN, "", "", "not computed")
     summary = entry.summary
     interval = summary.interval
     ends = ""
@@ -155,6 +156,6 @@ def _clips(count: int) -> str:
 def _score_cell(row: ClipScores, metric: Metric) -> ScoreCell:
     entry = row.scores.get(metric.key)
     if entry is None:
-        return ScoreCell(MISSING, "", row.failed or "not computed")
+        return ScoreCell(UNKNOWN, "", row.failed or "not computed")
     sort = "" if math.isnan(entry.value) else f"{entry.value:.7g}".replace("inf", "Infinity")
     return ScoreCell(score(entry, metric), sort, "" if sort else entry.reason or "not defined for this clip")

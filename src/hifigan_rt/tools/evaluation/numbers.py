@@ -1,12 +1,12 @@
-"""Numbers as the report shows them."""
+"""Numbers as tables, sentences and the report show them."""
 
 from __future__ import annotations
 
 import math
 
 from hifigan_rt.tools.evaluation.results import Metric, Score
+from hifigan_rt.tools.tables import UNKNOWN
 
-MISSING = "–"
 _DECIMALS = {"dB": 2, "cents": 1, "MOS": 2, "MOS-LQO": 2, "LUFS": 1, "LU": 2, "dBFS": 1, "samples": 0}
 _DEFAULT_DECIMALS = 3
 
@@ -26,7 +26,7 @@ def number(value: float, metric: Metric, *, signed: bool = False, extra: int = 0
         extra: more digits than usual.
     """
     if math.isnan(value):
-        return MISSING
+        return UNKNOWN
     text = "∞" if math.isinf(value) else f"{abs(value):,.{decimals(metric) + extra}f}"
     # What rounds to 0 has no sign: "-0.000" would claim a direction.
     if not any(digit in text for digit in "123456789∞"):
@@ -37,3 +37,8 @@ def number(value: float, metric: Metric, *, signed: bool = False, extra: int = 0
 def score(entry: Score, metric: Metric) -> str:
     """A value, or the word that it stands for."""
     return entry.reason if math.isinf(entry.value) and entry.reason else number(entry.value, metric)
+
+
+def p_text(p_value: float) -> str:
+    """Three digits are enough of a p-value."""
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}" if p_value < 0.1 else f"{p_value:.2f}"
