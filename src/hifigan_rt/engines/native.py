@@ -42,7 +42,7 @@ class LayerPlan:
     block_rows: int
     """Output rows that are taken through the layer at a time."""
     weight_bytes: int
-    """As laid out for the algorithm."""
+    """Size of the weights as laid out for the algorithm."""
     predicted_us: float
     """Microseconds per segment on one thread, by the cost model."""
     measured_us: float | None = None

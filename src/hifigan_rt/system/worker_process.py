@@ -67,7 +67,7 @@ class WorkerEnded(WorkerFailed):
     def __init__(self, status: int) -> None:
         super().__init__(describe_ending(status))
         self.status = status
-        """As `subprocess` gives it: negative for a signal."""
+        """Exit status as `subprocess` gives it: negative for a signal."""
 
 
 class WorkerLate(WorkerFailed):

@@ -39,7 +39,7 @@ class ClipRecord:
     input_sha256: str | None = None
     output_bytes: int | None = None
     input_samples: int | None = None
-    """Of the recording as the model takes it: mono, at the model's sample rate."""
+    """Length of the recording as the model takes it: mono, at the model's sample rate."""
     frames: int | None = None
     output_samples: int | None = None
     samples_dropped: int | None = None
@@ -85,7 +85,7 @@ class ManifestContents:
     """What earlier runs left."""
 
     clips: Mapping[str, ClipRecord]
-    """By output; the last line about each."""
+    """Records by output; the last line about each counts."""
     runs: int
     damaged_lines: int
     """Lines passed over, because they were torn or are not ours."""

@@ -107,7 +107,7 @@ class Pipeline(Generic[J, R, C, D, F]):
         self._reports: queue.SimpleQueue[tuple[F] | None] = queue.SimpleQueue()
         self._reason: BaseException | None = None
         self.wall_seconds = 0.0
-        """From the start of `run` to the last write."""
+        """Time from the start of `run` to the last write."""
 
     def stop(self, reason: BaseException) -> None:
         """End the run early, from any stage; `run` raises `reason`."""

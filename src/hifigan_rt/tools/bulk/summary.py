@@ -25,9 +25,9 @@ class Summary:
     """Input and reason of each."""
     audio_seconds: float = 0.0
     compute_seconds: float = 0.0
-    """In the engine."""
+    """Time spent in the engine."""
     wall_seconds: float = 0.0
-    """From the first read to the last write; loading the model is not in it."""
+    """Time from the first read to the last write; loading the model is not in it."""
     clipped_samples: int = 0
     clipped_clips: int = 0
     samples_dropped: int = 0
@@ -72,7 +72,7 @@ class Summary:
         return self.compute_seconds / self.wall_seconds if self.done and self.wall_seconds else None
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Give the summary to machines."""
         return {
             "clips": self.clips,
             "done": self.done,

@@ -61,7 +61,7 @@ class MelClip:
     mel: np.ndarray
     """float32 `[M, T]`."""
     input_samples: int | None = None
-    """At the model's sample rate; None if the input was a mel."""
+    """Length of the input at the model's sample rate; None if it was a mel."""
     notes: tuple[str, ...] = ()
 
 

@@ -29,16 +29,16 @@ from hifigan_rt.tools.listening.submissions import MAX_BYTES, parse
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-"""At a time; more wait."""
+"""Maximum number of connections at a time; more wait."""
 
 MAX_RESULTS = 10_000
 """Files in the folder of results, so that nobody fills the disk."""
 
 REQUEST_SECONDS = 30.0
-"""For a client to send its whole request."""
+"""Limit for a client to send its whole request."""
 
 SILENCE_SECONDS = 30.0
-"""For a client to take anything in."""
+"""Limit for a client to take anything in."""
 
 _RESULTS = "/results"
 

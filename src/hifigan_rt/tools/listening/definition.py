@@ -43,7 +43,7 @@ class Definition:
 
     test_id: str
     page_sha256: str
-    """Of the page with `NO_HASH` in this place."""
+    """Sha256 of the page with `NO_HASH` in this place."""
     mode: Mode
     title: str
     clips: tuple[PageClip, ...]
@@ -77,12 +77,12 @@ class Key:
 
     made: str
     seed: int
-    """Of the choice of clips, ids and rows."""
+    """Seed of the choice of clips, ids and rows."""
     loudness_lufs: float
-    """Of every stimulus."""
+    """Loudness of every stimulus."""
     sample_rate: int
     systems: tuple[str, ...]
-    """In the order of tables."""
+    """Systems in the order of tables."""
     stimuli: Mapping[str, Stimulus]
     definition: Definition
     notes: tuple[str, ...]

@@ -18,10 +18,10 @@ from hifigan_rt.tools.listening.definition import REFERENCE
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 MAX_SECONDS = 60.0
-"""Of a clip: nobody compares what was a minute ago."""
+"""Maximum length of a clip: nobody compares what was a minute ago."""
 
 MAX_LENGTH_DIFFERENCE_SECONDS = 0.25
-"""Between the systems' versions of one clip: copy-synthesis drops less than a frame; more is another recording."""
+"""Tolerance between the versions of one clip: copy-synthesis drops less than a frame; more is another recording."""
 
 Files = dict[str, dict[str, Path | str]]
 """Clip to system to its file, or to why there is none."""
@@ -32,7 +32,7 @@ class Material:
     """Recordings of one sample rate; those of a clip have one length."""
 
     systems: tuple[str, ...]
-    """Without the reference."""
+    """Systems without the reference."""
     has_reference: bool
     sample_rate: int
     clips: Mapping[str, Mapping[str, np.ndarray]]

@@ -33,7 +33,7 @@ class RandomNumbers:
         self._state = seed & _MASK
 
     def next(self) -> int:
-        """From 0 to 2**32 - 1."""
+        """Give a number from 0 to 2**32 - 1."""
         self._state = (self._state + 0x6D2B79F5) & _MASK
         mixed = self._state
         mixed = ((mixed ^ (mixed >> 15)) * (mixed | 1)) & _MASK
@@ -72,7 +72,7 @@ def schedule(definition: Definition, listener: str) -> tuple[Trial, ...]:
 
 
 def _one_by_one(definition: Definition, rows: Sequence[Sequence[str]], numbers: RandomNumbers) -> tuple[Trial, ...]:
-    """Within each row in random order, so that no system is mostly heard early or late."""
+    """Order each row at random, so that no system is mostly heard early or late."""
     trials: list[str] = []
     for row in rows:
         order = numbers.shuffled(row)

@@ -34,7 +34,7 @@ LEVEL = 0.05
 """A difference is resolved below it, after Holm's correction."""
 
 LEAST_LISTENERS = 15
-"""With fewer, intervals are too wide to tell vocoders of one generation apart (docs/listening-tests.md)."""
+"""Least number that lets intervals tell vocoders of one generation apart (docs/listening-tests.md)."""
 
 
 def score(

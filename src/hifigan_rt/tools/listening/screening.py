@@ -15,9 +15,9 @@ MISSED_SHARE = 0.15
 """ITU-R BS.1534-3, 4.1.2: who rates the hidden reference below 90 in more than 15 % of the trials."""
 
 LEAST_CORRELATION = 0.25
-"""With the mean of the others; the limit of crowdMOS (F. Ribeiro et al. 2011)."""
+"""Least correlation with the mean of the others; the limit of crowdMOS (F. Ribeiro et al. 2011)."""
 AGREEMENT = 0.5
-"""Only where listeners agree: if systems sound alike, everybody's correlation is near 0, and nobody is at fault."""
+"""Agreement that screening needs: if systems sound alike, everybody's correlation is near 0, and nobody is at fault."""
 LEAST_LISTENERS = 5
 
 LEAST_TRIALS = 10

@@ -51,7 +51,7 @@ def anchors(samples: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
 
 
 def loudness_of(recordings: Mapping[str, np.ndarray], sample_rate: int) -> dict[str, float]:
-    """Of each version of a clip, in LUFS.
+    """Measure the loudness of each version of a clip, in LUFS.
 
     Raises:
         EvaluationError: one of them is too short or too quiet to have a loudness.
