@@ -12,6 +12,7 @@ from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Generator
 from hifigan_rt.model.kinds import Weights
 
@@ -44,3 +45,9 @@ def test_engines_agree_with_the_reference(name):
     generator, mel = uneven(), tiny_mel(30)
     engine = create_engine(name, Weights("uneven", Path("uneven"), "test", generator), EngineOptions())
     assert snr_db(generate(generator, mel), engine.run(mel[None])[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_the_native_engine_refuses_what_it_does_not_compute():
+    model = Weights("uneven", Path("uneven"), "test", uneven())
+    with pytest.raises(EngineError, match=r"layer ups\.0: the padding must be \(kernel - stride\) / 2"):
+        create_engine("native", model, EngineOptions())

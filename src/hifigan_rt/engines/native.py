@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import assert_never
 
 import numpy as np
 
@@ -194,10 +195,13 @@ def load_generator(
 
 def network_layer(layer: Layer) -> _native.NetworkLayer:
     """A layer of the graph as the core takes it."""
-    activation, slope = "none", 1.0
     match layer.activation:
+        case None:
+            activation, slope = "none", 1.0
         case LeakyRelu():
             activation, slope = "leaky_relu", layer.activation.slope
+        case _:
+            assert_never(layer.activation)
     left, right = layer.padding
     return _native.NetworkLayer(
         name=layer.name,
