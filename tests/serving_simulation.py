@@ -61,8 +61,8 @@ class Simulation:
     def whole(self, *frames: int, deadline: float | None = None) -> WholeJob:
         return self._add(WholeJob(self.shared, self.lease, [mel_of(count) for count in frames], deadline))
 
-    def stream(self, frames: int = 0, *, live: bool, segment: int = 32, deadline: float | None = None) -> StreamJob:
-        job = StreamJob(self.shared, self.lease, segment, live=live, deadline=deadline)
+    def stream(self, frames: int = 0, *, live: bool, segment: int = 32) -> StreamJob:
+        job = StreamJob(self.shared, self.lease, segment, live=live)
         job.put(mel_of(frames))
         if not live:
             job.finish()

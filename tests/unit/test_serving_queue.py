@@ -179,7 +179,7 @@ def test_a_cancelled_job_computes_no_further_block_and_leaves_nothing(kind: str)
 def test_a_deadline_ends_what_runs_and_what_waits() -> None:
     simulation = Simulation()
     runs = simulation.whole(100_000, deadline=simulation.clock() + 1)
-    waits = simulation.stream(10, live=True, deadline=simulation.clock() + 1)
+    waits = simulation.whole(200_000, deadline=simulation.clock() + 1)
     in_time = simulation.whole(10, deadline=simulation.clock() + 1)
     simulation.run_dry()
     simulation.clock.now += 1

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -196,17 +197,12 @@ def test_a_cancelled_request_gives_back_its_model_and_its_place() -> None:
     play(scenario, max_queued_requests=2)
 
 
-def test_a_deadline_ends_requests_and_streams_that_nobody_reads() -> None:
+def test_a_deadline_ends_requests() -> None:
     async def scenario(server: Server) -> None:
-        soon = server.scheduler.deadline_in(0.1)
         with pytest.raises(DeadlineExceeded):
-            await server.scheduler.synthesize(server.lease, [mel(200_000)], deadline=soon)
-        stream = server.scheduler.stream_request(server.lease, mel(5000), deadline=server.scheduler.deadline_in(0.2))
-        await asyncio.sleep(0.3)
-        with pytest.raises(DeadlineExceeded):
-            await collect(stream)
+            await server.scheduler.synthesize(server.lease, [mel(200_000)], deadline=time.monotonic() + 0.1)
 
-    play(scenario, max_unread_seconds=0.5)
+    play(scenario)
 
 
 def test_a_full_queue_refuses_at_once_and_is_open_again_when_it_is_not() -> None:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
 _WARM_UP_FRAMES = 64
+_WARM_UP_SEGMENTS = (ServerSettings.live_segment_frames, ServerSettings.streamed_segment_frames)
+"""Segments of streams that are prepared while a model is loaded; the first stream with others takes longer."""
 _SECONDS_BETWEEN_FAILURES = 5.0
 """Time after which a model that could not be loaded is tried again."""
 
@@ -138,7 +140,6 @@ class ModelPool:
         telemetry: Telemetry,
         *,
         default: str | None = None,
-        segments: Sequence[int] = (ServerSettings.live_segment_frames, ServerSettings.streamed_segment_frames),
     ) -> None:
         """Name the models; nothing is loaded yet.
 
@@ -146,8 +147,6 @@ class ModelPool:
             sources: what loads each model, called in a thread of its own, anew at every reload.
             telemetry: where loads are counted.
             default: the model of requests that name none; the first by default.
-            segments: lengths of streams' segments that are prepared while a model is loaded; others are prepared when
-                the first stream asks for them, which takes its time.
 
         Raises:
             ConfigError: there is no model, or the default is none of them.
@@ -158,7 +157,6 @@ class ModelPool:
         if self.default not in sources:
             raise ConfigError(f"the default model {self.default!r} is none of {', '.join(sources)}")
         self._telemetry = telemetry
-        self._segments = tuple(segments)
         self._slots = {name: _Slot(name, load) for name, load in sources.items()}
         self._closed = False
 
@@ -268,7 +266,7 @@ class ModelPool:
     async def _loading(self, slot: _Slot) -> None:
         slot.state = "loading"
         try:
-            loaded = await asyncio.to_thread(_loaded, slot.name, slot.load, self._segments)
+            loaded = await asyncio.to_thread(_loaded, slot.name, slot.load)
         except Exception as error:
             slot.state, slot.error = "failed", str(error)
             slot.retry_at = time.monotonic() + _SECONDS_BETWEEN_FAILURES
@@ -327,11 +325,11 @@ class _Slot:
             before.release()
 
 
-def _loaded(name: str, load: Callable[[], Vocoder], segments: Sequence[int]) -> _Loaded:
+def _loaded(name: str, load: Callable[[], Vocoder]) -> _Loaded:
     vocoder = load()
     try:
         hop_length = _served_hop_length(vocoder)
-        _warm_up(vocoder, segments)
+        _warm_up(vocoder)
     except BaseException:
         vocoder.close()
         raise
@@ -347,7 +345,7 @@ def _served_hop_length(vocoder: Vocoder) -> int:
     return hop_length
 
 
-def _warm_up(vocoder: Vocoder, segments: Sequence[int]) -> None:
+def _warm_up(vocoder: Vocoder) -> None:
     """Run once what the first request would wait for: an inference that loads caches, packs weights or compiles."""
     if vocoder.num_mels is None:
         return
@@ -355,7 +353,7 @@ def _warm_up(vocoder: Vocoder, segments: Sequence[int]) -> None:
     vocoder.engine.run(CheckedMel(mel[None]))
     if vocoder.graph is None:
         return
-    for segment_frames in segments:
+    for segment_frames in _WARM_UP_SEGMENTS:
         stream = vocoder.engine.stream(segment_frames, vocoder.graph)
         stream.push(mel)
         stream.finish()

@@ -45,7 +45,9 @@ class QueuedJob(ABC):
     live = False
     """Whether frames still come: a live stream has a limit of its own and does not fill the queue."""
 
-    def __init__(self, shared: SharedState, lease: ModelLease, segment_frames: int, deadline: float | None) -> None:
+    def __init__(
+        self, shared: SharedState, lease: ModelLease, segment_frames: int, deadline: float | None = None
+    ) -> None:
         self.model = lease.name
         self.seconds_per_frame = lease.audio_seconds(1)
         self.deadline = deadline

@@ -33,10 +33,6 @@ class Scheduler:
         self._thread = threading.Thread(target=self._queue.run, name="hifigan-scheduler", daemon=True)
         self._thread.start()
 
-    def deadline_in(self, seconds: float) -> float:
-        """Make the deadline so many seconds from now, as the other methods take it."""
-        return time.monotonic() + seconds
-
     def check_room(self, lease: ModelLease, least_frames: int = 0) -> None:
         """Refuse a request before more is done for it; the methods that compute decide when its length is known.
 
@@ -58,7 +54,7 @@ class Scheduler:
         Args:
             lease: the model; it may be released as soon as the call has ended, however it ended.
             mels: `[M, T_i]` each.
-            deadline: from `deadline_in`; None waits as long as it takes.
+            deadline: time on the monotonic clock; None waits as long as it takes.
 
         Returns:
             float32 `[N_i]` each: bit for bit what the vocoder gives, on engine native.
@@ -80,13 +76,12 @@ class Scheduler:
         self._telemetry.computed(lease.name, job.busy_seconds)
         return audios
 
-    def stream_request(self, lease: ModelLease, mel: CheckedMel, *, deadline: float | None = None) -> StreamJob:
+    def stream_request(self, lease: ModelLease, mel: CheckedMel) -> StreamJob:
         """Begin to compute a mel whose audio leaves while it is computed.
 
         Args:
             lease: the model; it may be released at once.
             mel: `[M, T]`.
-            deadline: from `deadline_in`, for the last sample.
 
         Returns:
             An asynchronous iterator of float32 `[n]`; must be closed.
@@ -96,7 +91,7 @@ class Scheduler:
             BadRequest: the model cannot stream.
         """
         frames = self._settings.streamed_segment_frames
-        job = StreamJob(self._shared, lease, frames, live=False, deadline=deadline)
+        job = StreamJob(self._shared, lease, frames, live=False)
         job.put(mel)
         job.finish()
         self._queue.add(job)

@@ -29,14 +29,13 @@ class StreamJob(QueuedJob):
         segment_frames: int,
         *,
         live: bool,
-        deadline: float | None = None,
     ) -> None:
         """Begin without frames.
 
         Raises:
             BadRequest: the model's layers are not known, so that it cannot stream.
         """
-        super().__init__(shared, lease, segment_frames, deadline)
+        super().__init__(shared, lease, segment_frames)
         if self._graph is None:
             raise BadRequest(f"model {lease.name!r} cannot stream: its layers are not known; ask for the whole audio")
         settings = shared.settings
