@@ -17,7 +17,7 @@ from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWr
 from hifigan_rt.tools.bulk.outputs import Job, make_folder, refuse_overwritten_inputs, select_jobs
 from hifigan_rt.tools.bulk.pipeline import Pipeline, Stages
 from hifigan_rt.tools.bulk.resume import FileIdentity, identify, settings_digest
-from hifigan_rt.tools.bulk.summary import Summary
+from hifigan_rt.tools.bulk.summary import RunSummary
 from hifigan_rt.tools.datasets import InputFile
 
 R = TypeVar("R")
@@ -76,7 +76,7 @@ class Interrupted(KeyboardInterrupt):
         summary: how far the run came.
     """
 
-    def __init__(self, summary: Summary) -> None:
+    def __init__(self, summary: RunSummary) -> None:
         super().__init__()
         self.summary = summary
 
@@ -125,7 +125,7 @@ class _Staged(Generic[C]):
 
 
 class _Run(Generic[R, C]):
-    def __init__(self, work: Work[R, C], manifest: ManifestWriter | None, digest: str, summary: Summary) -> None:
+    def __init__(self, work: Work[R, C], manifest: ManifestWriter | None, digest: str, summary: RunSummary) -> None:
         self._work = work
         self._manifest = manifest
         self._digest = digest
@@ -203,7 +203,7 @@ def run_in_folder(
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[ClipRecord], None] = lambda _: None,
-) -> Summary:
+) -> RunSummary:
     """Work through `jobs`, with a manifest in `folder`.
 
     One failing clip never stops the rest; a full disk does.
@@ -225,14 +225,14 @@ def run_in_folder(
     make_folder(folder)
     todo, skipped = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
     path = folder / MANIFEST_NAME
-    summary = Summary(len(jobs), skipped, manifest=path, caveat=work.caveat)
+    summary = RunSummary(len(jobs), skipped, manifest=path, caveat=work.caveat)
     with ManifestWriter(path) as manifest:
         manifest.start_run(digest, settings)
         _Run(work, manifest, digest, summary).run(todo, progress)
     return summary
 
 
-def run_single(work: Work[R, C], source: InputFile, output: Path, *, overwrite: bool = False) -> Summary:
+def run_single(work: Work[R, C], source: InputFile, output: Path, *, overwrite: bool = False) -> RunSummary:
     """Work on one clip with an output file of its own, and no manifest.
 
     Raises:
@@ -243,7 +243,7 @@ def run_single(work: Work[R, C], source: InputFile, output: Path, *, overwrite: 
     refuse_overwritten_inputs([job])
     if output.exists() and not overwrite:
         raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
-    summary = Summary(1, caveat=work.caveat)
+    summary = RunSummary(1, caveat=work.caveat)
     _Run(work, None, "", summary).run([job], lambda _: None)
     return summary
 

@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?")
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """Counts, sums and everything that a user must be told, without one entry per finished clip."""
 
     clips: int

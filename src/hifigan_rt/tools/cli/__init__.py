@@ -25,7 +25,7 @@ from hifigan_rt.tools.cli.app import hifigan
 from hifigan_rt.tools.cli.console import Console
 
 if TYPE_CHECKING:
-    from hifigan_rt.tools.bulk.summary import Summary
+    from hifigan_rt.tools.bulk.summary import RunSummary
 
 STATUS_FAILED = 1
 STATUS_USAGE = 2
@@ -116,7 +116,7 @@ def _report_interruption(error: BaseException, console: Console, received: Seque
     if interrupted is None:
         console.error("interrupted")
     else:
-        summary: Summary = interrupted.summary
+        summary: RunSummary = interrupted.summary
         console.summary(summary, to_stderr=True)
         finished = summary.done + summary.skipped
         console.error(f"interrupted: {finished} of {summary.clips} clips are finished, --resume goes on from there")

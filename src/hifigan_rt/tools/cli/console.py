@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hifigan_rt.tools.bulk.manifest import ClipRecord
-    from hifigan_rt.tools.bulk.summary import Summary
+    from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.vocoder import Vocoder
 
 _SHOWN_AT_ONCE = 20
@@ -75,7 +75,7 @@ class Console:
         for text in texts:
             self.note(f"note: {text}")
 
-    def summary(self, summary: Summary, to_stderr: bool = False) -> None:
+    def summary(self, summary: RunSummary, to_stderr: bool = False) -> None:
         """What a run over many clips has come to; failures also with -q."""
         if self.verbosity >= 0:
             for line in _summary_lines(summary):
@@ -140,7 +140,7 @@ class Console:
             yield lambda item: bar.update(1, item)
 
 
-def _summary_lines(summary: Summary) -> Iterator[str]:
+def _summary_lines(summary: RunSummary) -> Iterator[str]:
     counts = [f"{_clips(summary.done)} done"]
     if summary.skipped:
         counts.append(f"{summary.skipped} finished before")

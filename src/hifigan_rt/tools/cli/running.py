@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.bulk.run import Work
-    from hifigan_rt.tools.bulk.summary import Summary
+    from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.tools.cli.console import Console
 
 STREAM = "-"
@@ -104,7 +104,7 @@ def _run_folder(
     make_work: Callable[[], Work[Any, Any]],
     input_suffixes: Collection[str],
     suffix: str,
-) -> Summary:
+) -> RunSummary:
     from hifigan_rt.tools.bulk.outputs import plan_outputs
     from hifigan_rt.tools.bulk.run import run_in_folder
     from hifigan_rt.tools.datasets import find_inputs
@@ -119,7 +119,7 @@ def _run_folder(
         return run_in_folder(work, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress)
 
 
-def _report(console: Console, options: RunOptions, summary: Summary) -> int:
+def _report(console: Console, options: RunOptions, summary: RunSummary) -> int:
     if options.as_json:
         console.result(summary.to_json())
     else:

@@ -37,7 +37,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeAudio:
     """One clip's audio, or why there is none."""
 
     path: str | None
@@ -52,12 +52,12 @@ class Place:
     """Where audio goes, and what may happen to what is there."""
 
     folder: Path
-    """Of the evaluation."""
+    """Output folder of the evaluation."""
     resume: bool
     overwrite: bool
     progress: Progress
 
-    def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, Made]:
+    def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, MadeAudio]:
         """Work through files, by clip.
 
         Raises:
@@ -77,7 +77,7 @@ class Place:
         return {clip: _made(records[job.name], prefix) for clip, job in zip(files, jobs, strict=True)}
 
 
-def prepare_reference(place: Place, clips: ClipSet, sample_rate: int, reading: ReadSettings) -> dict[str, Made]:
+def prepare_reference(place: Place, clips: ClipSet, sample_rate: int, reading: ReadSettings) -> dict[str, MadeAudio]:
     """The recordings, mono and at one rate."""
     work = Preparation(sample_rate, reading)
     return place.run(work, clips.files, REFERENCE_FOLDER, "recordings")
@@ -94,7 +94,7 @@ def make_audio(
     *,
     recursive: bool,
     complete: bool,
-) -> tuple[System, dict[str, Made]]:
+) -> tuple[System, dict[str, MadeAudio]]:
     """The audio of one system.
 
     Args:
@@ -143,10 +143,10 @@ def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) ->
     )  # fmt: skip
 
 
-def _made(record: ClipRecord, prefix: str) -> Made:
+def _made(record: ClipRecord, prefix: str) -> MadeAudio:
     if record.status == "failed":
-        return Made(None, failed=record.error or "unknown")
-    return Made(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
+        return MadeAudio(None, failed=record.error or "unknown")
+    return MadeAudio(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
 
 
 def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -158,5 +158,5 @@ def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _last(path: Path) -> str:
-    """Only the last name: the rest says something about a person's machine."""
+    """Give the last name alone: the rest says something about a person's machine."""
     return path.name or str(path)

@@ -21,7 +21,7 @@ class ClipSet:
     """The clips of an evaluation, in order; the name of each is its place below the data set, without suffix."""
 
     files: dict[str, InputFile]
-    """By name."""
+    """Files by name."""
     description: str
     """Which clips these are, in words."""
 
@@ -31,7 +31,7 @@ class Pairing:
     """The files of a folder beside the clips."""
 
     files: dict[str, InputFile]
-    """By the clip's name; of a clip that has no file, one with a `problem`."""
+    """Files by the clip's name; a clip without a file has one with a `problem`."""
     extra: tuple[str, ...]
     """Files that belong to no clip."""
 

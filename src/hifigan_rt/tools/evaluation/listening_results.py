@@ -24,9 +24,9 @@ class SystemRating:
     system: str
     role: Role
     interval: Interval
-    """Of the listeners' means; Student's t."""
+    """Interval of the listeners' means; Student's t."""
     median: float
-    """Of all ratings, as are the quartiles."""
+    """Median of all ratings, as are the quartiles."""
     lower_quartile: float
     upper_quartile: float
     ratings: int
@@ -39,7 +39,7 @@ class PairedTest:
     first: str
     second: str
     difference: Interval
-    """Of the listeners' mean differences; Student's t."""
+    """Interval of the listeners' mean differences; Student's t."""
     p_value: float
     """Two-sided paired t test; NaN with fewer than two listeners."""
     p_holm: float
@@ -78,7 +78,7 @@ class AbxScore:
 @dataclass(frozen=True)
 class Exclusion:
     name: str
-    """Of a file, or of a listener."""
+    """Name of a file, or of a listener."""
     reason: str
 
 

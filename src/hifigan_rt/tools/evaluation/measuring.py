@@ -44,7 +44,7 @@ class Measured:
     identical: bool | None = None
     """Whether the audio is the baseline's; None if there is none to compare with."""
     snr_db: float = math.nan
-    """Of the audio against the baseline's; NaN if identical or unknown."""
+    """SNR of the audio against the baseline's; NaN if identical or unknown."""
     si_sdr_db: float = math.nan
     failed: str | None = None
 

@@ -17,7 +17,7 @@ class PublishedRow:
     source: str
     model: str
     values: Mapping[str, float]
-    """By metric."""
+    """Values by metric."""
     in_band: bool = False
     """Whether it is a HiFi-GAN V1, whose rows make the band that stands beside a result."""
     note: str = ""
@@ -68,7 +68,7 @@ OTHER_TRACKER = frozenset({"f0_rmse_cents", "periodicity_rmse", "vuv_f1"})
 
 @dataclass(frozen=True)
 class Band:
-    """From the least to the greatest of what is published for HiFi-GAN V1."""
+    """Range from the least to the greatest of what is published for HiFi-GAN V1."""
 
     low: float
     high: float

@@ -18,7 +18,7 @@ from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings
-from hifigan_rt.tools.evaluation.audio_files import Made, Place, Progress, make_audio, prepare_reference
+from hifigan_rt.tools.evaluation.audio_files import MadeAudio, Place, Progress, make_audio, prepare_reference
 from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
 from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
 from hifigan_rt.tools.evaluation.comparison import compare
@@ -184,7 +184,7 @@ def _result(
     columns: Columns,
     clips: ClipSet,
     systems: Sequence[System],
-    reference: Mapping[str, Made],
+    reference: Mapping[str, MadeAudio],
     rows: Mapping[str, tuple[ClipScores, ...]],
     measured: Mapping[tuple[str, str], Measured],
     mel: MelConfig | None,

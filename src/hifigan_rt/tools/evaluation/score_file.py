@@ -41,7 +41,7 @@ def read_scores(path: Path) -> dict[str, Measured]:
 
 
 def merged(earlier: Measured | None, later: Measured) -> Measured:
-    """Both runs' metrics; the rest is as the later run found it."""
+    """Join both runs' metrics; the rest is as the later run found it."""
     if earlier is None:
         return later
     return dataclasses.replace(later, scores={**earlier.scores, **later.scores})

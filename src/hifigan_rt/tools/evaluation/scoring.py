@@ -11,8 +11,8 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.system.machine import usable_cores
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.run import Interrupted
-from hifigan_rt.tools.bulk.summary import Summary
-from hifigan_rt.tools.evaluation.audio_files import Made, Place
+from hifigan_rt.tools.bulk.summary import RunSummary
+from hifigan_rt.tools.evaluation.audio_files import MadeAudio, Place
 from hifigan_rt.tools.evaluation.columns import Columns
 from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
@@ -29,8 +29,8 @@ def measure_all(
     jobs: int | None,
     columns: Columns,
     mel: MelConfig | None,
-    reference: Mapping[str, Made],
-    audio: Mapping[str, Mapping[str, Made]],
+    reference: Mapping[str, MadeAudio],
+    audio: Mapping[str, Mapping[str, MadeAudio]],
     *,
     sounds: bool,
 ) -> dict[Key, Measured]:
@@ -73,7 +73,7 @@ def measure_all(
         for clip in todo
     ]
     count = sum(map(len, todo.values()))
-    summary = Summary(len(tasks), len(tasks) - count)
+    summary = RunSummary(len(tasks), len(tasks) - count)
     longest = max((audio[system][clip].seconds or 0.0 for clip in todo for system in todo[clip]), default=0.0)
     names = list(todo)
     try:
@@ -104,8 +104,8 @@ def _tasks(
     folder: Path,
     columns: Columns,
     mel: MelConfig | None,
-    reference: Mapping[str, Made],
-    audio: Mapping[str, Mapping[str, Made]],
+    reference: Mapping[str, MadeAudio],
+    audio: Mapping[str, Mapping[str, MadeAudio]],
 ) -> Iterator[tuple[Key, Task]]:
     baseline = next(iter(audio))
     for system, clips in audio.items():
@@ -118,7 +118,7 @@ def _tasks(
 
 
 def _sound(
-    folder: Path, clip: str, reference: Mapping[str, Made], audio: Mapping[str, Mapping[str, Made]]
+    folder: Path, clip: str, reference: Mapping[str, MadeAudio], audio: Mapping[str, Mapping[str, MadeAudio]]
 ) -> SoundTask | None:
     """None if the script is there already."""
     recording = reference[clip].path if clip in reference else None

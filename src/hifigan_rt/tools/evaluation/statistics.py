@@ -15,7 +15,7 @@ from hifigan_rt.errors import EvaluationError
 CONFIDENCE = 0.95
 
 T_BELOW = 30
-"""With fewer values Student's t, which assumes them normal; from here on the bootstrap, which learns their shape."""
+"""Count of values below which Student's t is taken, which assumes them normal; else the bootstrap, which does not."""
 
 RESAMPLES = 9999
 
@@ -46,10 +46,10 @@ class Summary:
     """The values of one metric over all clips."""
 
     interval: Interval
-    """Of the finite values; if there are none but infinite ones, infinite throughout."""
+    """Interval of the finite values; if there are none but infinite ones, infinite throughout."""
     median: float
     standard_deviation: float
-    """With n - 1 below the fraction; NaN for a single value."""
+    """Deviation with n - 1 below the fraction; NaN for a single value."""
     minimum: float
     maximum: float
     infinite: int

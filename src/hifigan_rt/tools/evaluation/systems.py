@@ -28,7 +28,7 @@ class SystemSpec:
     """Unique: stands in tables."""
     model: str | None = None
     folder: Path | None = None
-    """Of audio that something else made."""
+    """Folder of audio that something else made."""
     config: str | None = None
     engine: str = "auto"
     precision: str = "float32"

@@ -21,7 +21,7 @@ LONGEST_LAG = 321
 
 _SPAN = WINDOW + LONGEST_LAG
 _N_FFT = 1024
-"""At least the span: then no product that a lag up to the longest needs wraps round."""
+"""Length of the transform, at least the span: then no product that a lag up to the longest needs wraps round."""
 _BLOCK_FRAMES = 256
 _CENTRE = (WINDOW + HOP_LENGTH) // 2
 """What a frame looks at starts this much before its time: the middle of window and its copy 5 ms later (200 Hz)."""
@@ -29,7 +29,7 @@ _CENTRE = (WINDOW + HOP_LENGTH) // 2
 
 @dataclass(frozen=True)
 class Correlation:
-    """Of a stretch of a signal, frame by frame every 5 ms."""
+    """Correlation of a stretch of a signal, frame by frame every 5 ms."""
 
     values: np.ndarray
     """float64 `[T, lags]` in [-1, 1], lags from `SHORTEST_LAG` to `LONGEST_LAG` samples."""

@@ -24,7 +24,7 @@ __all__ = ["HTML_NAME", "write_report"]
 HTML_NAME = "report.html"
 
 EMBEDDED_CLIPS = 20
-"""In the page itself; at six seconds and two signals each, about 9 MB."""
+"""Number of clips in the page itself; at six seconds and two signals each, about 9 MB."""
 
 
 def write_report(result: EvaluationResult, folder: Path) -> Path:

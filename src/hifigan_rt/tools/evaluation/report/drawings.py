@@ -15,7 +15,7 @@ WIDTH = 320
 MARGIN = 12
 ROW_HEIGHT = 38
 DOTS_HEIGHT = 24
-"""Of a row; the mean lies below."""
+"""Height of a row; the mean lies below."""
 _DOT = 4
 """Units of the axis within which dots are stacked."""
 _STACK = 16
@@ -30,7 +30,7 @@ class Axis:
     high: float
 
     def position(self, value: float) -> float:
-        """In units of the drawing, to a tenth; what lies outside is at the end."""
+        """Place a value in units of the drawing, to a tenth; what lies outside is at the end."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(MARGIN + share * (WIDTH - 2 * MARGIN), 1)
 
@@ -63,7 +63,7 @@ class Strip:
     high: float | None
     median: float | None
     label: str
-    """In words, for those who do not see it."""
+    """Text for those who do not see it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Distribution:
 
 
 def distributions(result: EvaluationResult) -> list[Distribution]:
-    """Of every metric that has a finite value."""
+    """Draw every metric that has a finite value."""
     drawn = []
     for metric in result.metrics:
         values = [
