@@ -70,7 +70,7 @@ class SignalCheck {
   // The Python exception of the signal's handler.
   [[noreturn]] void raise() {
     if (error_) throw std::move(*error_);
-    throw Interrupted();
+    throw Stopped();
   }
 
  private:
@@ -85,7 +85,7 @@ void without_gil(F&& f) {
   try {
     const nb::gil_scoped_release release;
     f([&] { return signals(); });
-  } catch (const Interrupted&) {
+  } catch (const Stopped&) {
     signals.raise();
   }
 }
@@ -108,7 +108,7 @@ void check_mel(std::size_t bands, std::size_t frames, const Network& network) {
   if (frames == 0) throw std::invalid_argument("mel has T=0 frames: it must have at least 1");
 }
 
-nb::list plan_as_dicts(const Plan& plan) {
+nb::list plan_as_dicts(const NetworkPlan& plan) {
   nb::list layers;
   for (const PlannedLayer& layer : plan.layers) {
     nb::dict entry;

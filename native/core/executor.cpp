@@ -157,7 +157,7 @@ void Executor::feed(std::size_t stage, const Rows& in, bool final, float* audio)
   const Index blocks = std::max<Index>(1, ceil_div(fresh, program_.stages()[stage].block));
   const Index samples = state_.samples;
   for (Index i = 1; i <= blocks; ++i) {
-    if (stop_ && stop_()) throw Interrupted();
+    if (stop_ && stop_()) throw Stopped();
     block(stage, in, old + fresh * i / blocks, final && i == blocks, audio + (state_.samples - samples));
   }
 }

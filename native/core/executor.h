@@ -27,7 +27,7 @@ class Executor {
        double* layer_seconds = nullptr);
 
   // Computes everything that these frames (at most a segment) determine; with `final`, everything. Writes the samples that
-  // are new to `audio` and returns how many they are. Throws Interrupted.
+  // are new to `audio` and returns how many they are. Throws Stopped.
   Index segment(MelView mel, bool final, float* audio);
 
  private:

@@ -77,7 +77,7 @@ std::shared_ptr<const Program> LoadedGenerator::program(int segment_frames) {
   const std::lock_guard lock(mine.lock);
   auto& program = programs_[segment_frames];
   if (!program) {
-    Plan plan = plan_for(segment_frames);
+    NetworkPlan plan = plan_for(segment_frames);
     packed_.prepare(plan, mine.pool);
     program = std::make_shared<const Program>(network_, kernels_, std::move(plan), packed_);
   }
@@ -131,14 +131,14 @@ void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProces
     try {
       run_one(*offline_, items[static_cast<std::size_t>(i)], {nullptr}, **workspaces[static_cast<std::size_t>(thread)], ask,
                 nullptr);
-    } catch (const Interrupted&) {
+    } catch (const Stopped&) {
       stopped = true;
     } catch (const std::bad_alloc&) {
       no_memory = true;
     }
   });
   if (no_memory) throw std::bad_alloc();
-  if (stopped) throw Interrupted();
+  if (stopped) throw Stopped();
 }
 
 std::vector<double> LoadedGenerator::measure(const Item& item) {

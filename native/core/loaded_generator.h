@@ -26,11 +26,11 @@ class LoadedGenerator {
                   ForcedAlgorithms forced);
 
   // Every item's audio; items side by side where there are at least as many as threads, else all threads on each in turn.
-  // Throws Interrupted and std::bad_alloc.
+  // Throws Stopped and std::bad_alloc.
   void run(const std::vector<Item>& items, const StopRequest& stop);
   // The same for one item, every layer timed; seconds per layer of the plan.
   std::vector<double> measure(const Item& item);
-  // At most a segment of a stream, see Executor::segment. Throws Interrupted and std::bad_alloc.
+  // At most a segment of a stream, see Executor::segment. Throws Stopped and std::bad_alloc.
   Index run_segment(const Program& program, StreamState& state, MelView mel, bool final, float* audio, const StopRequest& stop);
 
   // The program for a segment length, made when it is asked for first. Throws std::invalid_argument and std::bad_alloc.
@@ -38,8 +38,8 @@ class LoadedGenerator {
 
   const Network& network() const { return network_; }
   const Kernels& kernels() const { return kernels_; }
-  const Plan& plan() const { return offline_->plan(); }
-  Plan plan_for(int segment_frames) const { return make_plan(network_, kernels_, segment_frames, forced_); }
+  const NetworkPlan& plan() const { return offline_->plan(); }
+  NetworkPlan plan_for(int segment_frames) const { return make_plan(network_, kernels_, segment_frames, forced_); }
   int threads() const { return threads_; }
   std::size_t weight_bytes();
 

@@ -31,7 +31,7 @@ PackedWeights::Packing PackedWeights::packing_of(std::size_t layer, Algorithm al
   return {kernels.post_weights_size(in, k), 1, kernels.pack_post};
 }
 
-void PackedWeights::prepare(const Plan& plan, ThreadPool& pool) {
+void PackedWeights::prepare(const NetworkPlan& plan, ThreadPool& pool) {
   std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> fresh;
   std::vector<std::pair<void (*)(const PackArgs&), PackArgs>> jobs;
   for (std::size_t i = 0; i < network_.layers.size(); ++i) {

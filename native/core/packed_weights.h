@@ -26,7 +26,7 @@ class PackedWeights {
 
   // Lays out what the plan needs and is not there yet, on all threads of the pool, which the caller holds.
   // Throws std::bad_alloc.
-  void prepare(const Plan& plan, ThreadPool& pool);
+  void prepare(const NetworkPlan& plan, ThreadPool& pool);
 
   // A layer by its number; `prepare` must have seen it.
   const float* weights(std::size_t layer, Algorithm algorithm) const { return packed_.at({layer, algorithm}).data(); }

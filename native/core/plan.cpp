@@ -67,7 +67,7 @@ class Planner {
   Planner(const Network& network, const Kernels& isa, const ForcedAlgorithms& forced)
       : network_(network), isa_(isa), forced_(forced) {}
 
-  Plan run(int segment_frames) {
+  NetworkPlan run(int segment_frames) {
     plan_.segment_frames = segment_frames;
     // Rows that go into the next layer, per segment and per block.
     double rows = segment_frames, block = rows;
@@ -181,7 +181,7 @@ class Planner {
   const Kernels& isa_;
   const ForcedAlgorithms& forced_;
   std::map<std::string, bool> used_;
-  Plan plan_;
+  NetworkPlan plan_;
 };
 
 }  // namespace
@@ -218,7 +218,7 @@ Algorithm algorithm_named(const std::string& name) {
                               ": choose direct, fft8, fft16, fft32 or fft64");
 }
 
-Plan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {
+NetworkPlan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {
   if (segment_frames < 1) throw std::invalid_argument("segment_frames=" + std::to_string(segment_frames) + " must be at least 1");
   return Planner(network, kernels, forced).run(segment_frames);
 }

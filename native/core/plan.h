@@ -42,7 +42,7 @@ struct PlannedLayer {
   double predicted_us;  // per segment, on one thread
 };
 
-struct Plan {
+struct NetworkPlan {
   int segment_frames;
   std::vector<Index> block_rows;     // per stage: input rows of its upsampling that are taken through the stage at a time
   std::vector<PlannedLayer> layers;  // as in the network
@@ -52,6 +52,6 @@ struct Plan {
 using ForcedAlgorithms = std::map<std::string, std::string>;
 
 // A pure function of its arguments. Throws std::invalid_argument for a segment below 1 or a forced algorithm that cannot be.
-Plan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced);
+NetworkPlan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced);
 
 }  // namespace hifigan

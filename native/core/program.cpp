@@ -11,7 +11,7 @@ int reach(const NetworkLayer& layer) { return std::max(layer.padding_left, layer
 
 }  // namespace
 
-Program::Program(const Network& network, const Kernels& isa, Plan plan, const PackedWeights& weights)
+Program::Program(const Network& network, const Kernels& isa, NetworkPlan plan, const PackedWeights& weights)
     : network_(network), isa_(isa), plan_(std::move(plan)) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) layers_.push_back(layer_step(i, weights));
   const NetworkLayer& first = network.first();

@@ -54,10 +54,10 @@ struct StageStep {
 // Immutable once made; shared by all streams of one plan.
 class Program {
  public:
-  Program(const Network& network, const Kernels& isa, Plan plan, const PackedWeights& weights);
+  Program(const Network& network, const Kernels& isa, NetworkPlan plan, const PackedWeights& weights);
 
   const Network& network() const { return network_; }
-  const Plan& plan() const { return plan_; }
+  const NetworkPlan& plan() const { return plan_; }
   const LayerStep& first() const { return layers_.front(); }
   const LayerStep& last() const { return layers_.back(); }
   const std::vector<StageStep>& stages() const { return stages_; }
@@ -79,7 +79,7 @@ class Program {
 
   const Network& network_;
   const Kernels& isa_;
-  Plan plan_;
+  NetworkPlan plan_;
   std::vector<LayerStep> layers_;
   std::vector<StageStep> stages_;
   std::vector<CarrySpec> carries_;

@@ -5,7 +5,7 @@
 
 namespace hifigan {
 
-SegmentStream::Signal::Signal(const LoadedGenerator& generator, const Program& program)
+SegmentStream::SignalState::SignalState(const LoadedGenerator& generator, const Program& program)
     : state(program),
       waiting(static_cast<std::size_t>(generator.network().bands()) *
               static_cast<std::size_t>(program.plan().segment_frames)) {}
@@ -36,14 +36,14 @@ SegmentStream::SegmentStream(std::shared_ptr<LoadedGenerator> generator, int seg
       segment_frames_(segment_frames),
       generator_(std::move(generator)),
       program_(generator_->program(segment_frames)),
-      signal_(std::make_unique<Signal>(*generator_, *program_)),
+      signal_(std::make_unique<SignalState>(*generator_, *program_)),
       state_bytes_(signal_->state.bytes() + signal_->waiting.size() * sizeof(float)) {}
 
 void SegmentStream::push(MelView mel, const Allocate& allocate, const StopRequest& stop) {
   const Use use(*this);
   float* audio = allocate(samples_after_push(mel.frames));
   state_ = State::kBroken;
-  Signal& signal = *signal_;
+  SignalState& signal = *signal_;
   Index taken = 0;
   while (taken < mel.frames) {
     // Whole segments are read where they are.
@@ -108,7 +108,7 @@ std::size_t SegmentStream::state_bytes() const {
 Index SegmentStream::pending_samples() const { return state_ == State::kOpen && !closed_ ? pending_samples_.load() : 0; }
 
 Index SegmentStream::samples_after_push(Index frames) const {
-  const Signal& signal = *signal_;
+  const SignalState& signal = *signal_;
   const Index computed = signal.computed_frames + (signal.waiting_frames + frames) / segment_frames_ * segment_frames_;
   return computed == 0 ? 0 : generator_->network().determined(computed) - signal.state.samples;
 }

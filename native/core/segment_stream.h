@@ -37,7 +37,7 @@ class SegmentStream {
   // Throws std::invalid_argument and std::bad_alloc.
   SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames);
 
-  // Takes frames in; computes whole segments and writes all samples that they determine. Throws Interrupted and
+  // Takes frames in; computes whole segments and writes all samples that they determine. Throws Stopped and
   // std::bad_alloc; if `allocate` throws, nothing was taken in.
   void push(MelView mel, const Allocate& allocate, const StopRequest& stop);
   // Writes the samples that are left; only `reset` and `close` may follow.
@@ -59,8 +59,8 @@ class SegmentStream {
 
  private:
   enum class State { kOpen, kFinished, kBroken };
-  struct Signal {
-    explicit Signal(const LoadedGenerator& generator, const Program& program);
+  struct SignalState {
+    explicit SignalState(const LoadedGenerator& generator, const Program& program);
     StreamState state;
     std::vector<float> waiting;  // [band][segment_frames]: frames of the segment that is not full yet
     Index waiting_frames = 0;
@@ -76,7 +76,7 @@ class SegmentStream {
   const int bands_, segment_frames_;
   std::shared_ptr<LoadedGenerator> generator_;
   std::shared_ptr<const Program> program_;
-  std::unique_ptr<Signal> signal_;
+  std::unique_ptr<SignalState> signal_;
   const std::size_t state_bytes_;
   std::mutex use_;  // what follows is read without it
   std::atomic<State> state_{State::kOpen};

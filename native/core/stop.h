@@ -10,8 +10,8 @@ namespace hifigan {
 using StopRequest = std::function<bool()>;
 
 // Thrown out of a computation that was asked to stop; a stream that it belongs to cannot go on.
-struct Interrupted : std::runtime_error {
-  Interrupted() : std::runtime_error("interrupted") {}
+struct Stopped : std::runtime_error {
+  Stopped() : std::runtime_error("stopped") {}
 };
 
 }  // namespace hifigan

@@ -40,7 +40,7 @@ PoolLock::PoolLock(ThreadPool& pool, const StopRequest& stop) : pool_(pool) {
     if (!stopped) continue;
     pool_.queue_.erase(place_);
     pool_.queue_moved_.notify_all();
-    throw Interrupted();
+    throw Stopped();
   }
 }
 

@@ -73,7 +73,7 @@ class ThreadPool {
 // The right to run loops; given in the order in which callers came.
 class PoolLock {
  public:
-  // Waits; throws Interrupted if `stop` says so meanwhile.
+  // Waits; throws Stopped if `stop` says so meanwhile.
   explicit PoolLock(ThreadPool& pool, const StopRequest& stop = {});
   ~PoolLock();
   PoolLock(const PoolLock&) = delete;

@@ -167,7 +167,7 @@ constexpr int bytes_of(Element element) {
 }
 
 // What an ISA's arithmetic costs on one thread, for the choice of algorithms: measured, with the machine and the figures in
-// docs/engine-notes.md. Only ratios matter for the choice, so other processors of the same ISA are served well enough.
+// native/NOTES.md. Only ratios matter for the choice, so other processors of the same ISA are served well enough.
 struct Costs {
   double macs_per_us;  // multiply-accumulates of a direct convolution
   // Time of a tiled convolution over that of its products alone: transforms and what they do to the caches. It is
@@ -182,7 +182,7 @@ inline constexpr Costs kFourLaneCosts{17e3, {1.03, 1.05, 1.00, 1.14}, {0.20, 0.2
 // What an ISA wants of the caches.
 struct Caches {
   // Bytes of one buffer of a block. Smaller ones would stay in the second cache but read the weights more often, which costs
-  // more; larger ones gain nothing (docs/engine-notes.md).
+  // more; larger ones gain nothing (native/NOTES.md).
   double block_bytes;
   double last_bytes;           // weights beyond this are taken to come from memory each time
   double memory_bytes_per_us;  // weights that no cache holds

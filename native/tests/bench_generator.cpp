@@ -29,7 +29,7 @@ int main(int count, char** arguments) {
   std::mt19937 random(2);
   for (float& value : mel) value = std::uniform_real_distribution<float>(-11.5f, 1.0f)(random);
   std::vector<float> audio(static_cast<std::size_t>(generator.network().output_length(frames)));
-  const Plan& plan = generator.plan();
+  const NetworkPlan& plan = generator.plan();
   std::vector<double> best(plan.layers.size(), 1e9);
   double best_total = 1e9, best_wall = 1e9;
   for (int i = 0; i < rounds; ++i) {

@@ -52,7 +52,7 @@ struct Bench {
   // The micro-kernel on operands that stay in the first cache: a direct convolution of one block.
   double ceiling_gflops() const {
     const int channels = 8 * kernels.lanes, rows = 48;
-    Layer layer(kernels, channels, 1, 1, rows);
+    TimedLayer layer(kernels, channels, 1, 1, rows);
     layer.pack_direct();
     const double seconds = least_seconds([&] {
       for (int i = 0; i < 20; ++i) kernels.conv_direct(layer.args);
@@ -60,8 +60,8 @@ struct Bench {
     return 20 * 2e-9 * channels * static_cast<double>(channels) * rows / seconds;
   }
 
-  struct Layer {
-    Layer(const hifigan::Kernels& k, int channels, int kernel_size, int dilation, Index rows)
+  struct TimedLayer {
+    TimedLayer(const hifigan::Kernels& k, int channels, int kernel_size, int dilation, Index rows)
         : kernels(k), padded(k.padded_channels(channels)), weights(floats(static_cast<std::size_t>(channels * channels * kernel_size))) {
       const Index x_rows = rows + (kernel_size - 1) * dilation + 80 * dilation;
       x = floats(static_cast<std::size_t>(x_rows * padded));
@@ -114,7 +114,7 @@ struct Bench {
     hifigan::PackArgs pack;
   };
 
-  void line(const char* algorithm, const Layer& layer, double products_per_output, double seconds, double pack_seconds) const {
+  void line(const char* algorithm, const TimedLayer& layer, double products_per_output, double seconds, double pack_seconds) const {
     const auto& a = layer.args;
     const double outputs = static_cast<double>(a.rows) * a.in_channels * a.out_channels;
     const double ceiling = ceiling_gflops();
@@ -128,7 +128,7 @@ struct Bench {
   void run(int channels, int kernel_size, int dilation, int only_samples) const {
     // V1's rows per frame: 8 at 256 channels, 64 at 128, 128 at 64, 256 at 32 and below.
     const Index rows = kFrames * (channels >= 256 ? 8 : channels >= 128 ? 64 : channels >= 64 ? 128 : 256);
-    Layer layer(kernels, channels, kernel_size, dilation, rows);
+    TimedLayer layer(kernels, channels, kernel_size, dilation, rows);
     layer.pack_direct();
     if (only_samples == 0) line("direct", layer, kernel_size, least_seconds([&] { kernels.conv_direct(layer.args); }), 0);
     for (int t = 0; t < hifigan::kTransforms; ++t) {

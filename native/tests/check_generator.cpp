@@ -123,7 +123,7 @@ void check_callers(const char* isa) {
   try {
     Samples audio(static_cast<std::size_t>(generator->network().output_length(9)));
     generator->run({{{mel.data(), 9, 9}, audio.data()}}, [] { return true; });
-  } catch (const Interrupted&) {
+  } catch (const Stopped&) {
     interrupted = true;
   }
   expect(interrupted, isa, "a stop request is not heard");
@@ -149,7 +149,7 @@ void check_states(const char* isa) {
   push_all(stream, mel, 9, 2);
   expect(throws<StreamFinished>([&] { push(stream, view); }), isa, "a finished stream takes frames");
   stream.reset();
-  expect(throws<Interrupted>([&] { push(stream, view, [] { return true; }); }), isa, "a stream does not hear a stop request");
+  expect(throws<Stopped>([&] { push(stream, view, [] { return true; }); }), isa, "a stream does not hear a stop request");
   expect(throws<StreamBroken>([&] { finish(stream); }) && stream.pending_samples() == 0, isa, "a broken stream goes on");
   stream.reset();
   expect(throws<std::bad_alloc>([&] { stream.push(view, [](Index) -> float* { throw std::bad_alloc(); }, {}); }), isa,

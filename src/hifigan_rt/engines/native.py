@@ -26,7 +26,7 @@ ISA_VARIABLE = "HIFIGAN_RT_ISA"
 
 OFFLINE_SEGMENT_FRAMES = 256
 """Whole mels are computed in segments of so many frames. The first stage's weights come from memory once per segment,
-so that a short segment waits for them; a longer one takes more memory and gains nothing (docs/engine-notes.md)."""
+so that a short segment waits for them; a longer one takes more memory and gains nothing (native/NOTES.md)."""
 
 
 @dataclass(frozen=True)
