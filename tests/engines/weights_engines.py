@@ -3,6 +3,7 @@
 import pytest
 
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.model.kinds import Weights
 
 _MARKED = {"torch": pytest.mark.torch}
 """Packages that a test run may do without, by the marker that conftest.py skips or fails by."""
@@ -10,5 +11,5 @@ _MARKED = {"torch": pytest.mark.torch}
 WEIGHTS_ENGINES = [
     pytest.param(name, marks=[mark for package, mark in _MARKED.items() if package in entry.packages])
     for name, entry in REGISTRY.items()
-    if "weights" in entry.runs
+    if Weights in entry.runs
 ]

@@ -36,7 +36,7 @@ class SessionEngine(Engine):
     def _run(self, mel: CheckedMel) -> np.ndarray:
         session = self._session
         if session is None:  # closed by another thread since `run` looked
-            raise EngineError(f"engine {self.info.name!r} was closed while it ran: load the model again")
+            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
         self._layout.check(mel)
         return join_parts([self._run_part(session, part) for part in self._layout.parts(mel)])
 
