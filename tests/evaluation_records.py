@@ -11,7 +11,7 @@ from hifigan_rt.tools.evaluation.results import (
     Comparison,
     Difference,
     EvaluationResult,
-    Gate,
+    LimitCheck,
     Metric,
     MetricSummary,
     Score,
@@ -73,7 +73,7 @@ def result(**changes) -> EvaluationResult:
                 "bfloat16 against float32 (2 clips): costs 0.010 STOI",
             ),
         ),
-        "gates": (Gate("float32", "stoi", "min", 0.95, 0.97, passed=True),),
+        "limits": (LimitCheck("float32", "stoi", "min", 0.95, 0.97, passed=True),),
         "accuracy": "STOI 0.970",
         "packages": {"pystoi": "0.4.1"},
     }  # fmt: skip

@@ -67,7 +67,7 @@ def result_of(clips: Sequence[str], systems: Sequence[str] = ("one",), **changes
         "scores": tuple(rows),
         "summaries": tuple(summaries),
         "comparisons": (),
-        "gates": (),
+        "limits": (),
         "left_out": {},
     }
     return dataclasses.replace(base, **(fields | changes))

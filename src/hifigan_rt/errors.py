@@ -21,7 +21,7 @@
     |   +-- StreamClosed            the stream was closed
     +-- ExportError                 a converted model could not be written or verified
     |   +-- ToolFailed              a vendor's converter is absent, failed or wrote nothing
-    +-- EvaluationError             a metric, a gate or a rating is not known or does not fit
+    +-- EvaluationError             a metric, a limit or a rating is not known or does not fit
     |   +-- MetricUnavailable         a metric's package is not installed
     +-- OutputError                 a result could not be written
     +-- ServerError                 the server could not start
@@ -177,7 +177,7 @@ class ToolFailed(ExportError):
 
 
 class EvaluationError(HifiganError):
-    """A metric, a gate or a rating is not known or does not fit."""
+    """A metric, a limit or a rating is not known or does not fit."""
 
 
 class MetricUnavailable(EvaluationError):

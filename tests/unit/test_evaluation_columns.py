@@ -5,7 +5,7 @@ import pytest
 from hifigan_rt.errors import EvaluationError, MetricUnavailable
 from hifigan_rt.tools.evaluation import columns
 from hifigan_rt.tools.evaluation.columns import choose_columns
-from hifigan_rt.tools.evaluation.metrics import METRICS, registry
+from hifigan_rt.tools.evaluation.metrics import METRICS, leading, registry
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def without_pesq(monkeypatch):
     monkeypatch.setattr(registry, "why_unavailable", why)
 
 
-def choose(named=(), gated=(), *, with_reference=True, with_mel=True):
-    return choose_columns(named, gated, with_reference=with_reference, with_mel=with_mel)
+def choose(named=(), limited=(), *, with_reference=True, with_mel=True):
+    return choose_columns(named, limited, with_reference=with_reference, with_mel=with_mel)
 
 
 def test_a_missing_package_leaves_its_column_out_and_says_so():
@@ -39,9 +39,9 @@ def test_all_means_the_waveform_too():
 def test_what_is_named_must_be_possible():
     assert choose(["stoi", "peak"]).keys == ("stoi", "peak")
     assert choose(["stoi"], ["mel_l1"]).keys == ("mel_l1", "stoi")
-    for named, gated in ((["pesq_wb"], []), ([], ["pesq_wb"]), (["all", "pesq_wb"], [])):
+    for named, limited in ((["pesq_wb"], []), ([], ["pesq_wb"]), (["all", "pesq_wb"], [])):
         with pytest.raises(MetricUnavailable, match="needs the package pesq"):
-            choose(named, gated)
+            choose(named, limited)
     with pytest.raises(EvaluationError, match="did you mean 'stoi'"):
         choose(["stio"])
 
@@ -61,3 +61,11 @@ def test_without_recordings_or_mel_settings():
 def test_the_versions_of_packages_are_known():
     versions = choose(["mcd", "stoi", "mel_l1"]).packages
     assert set(versions) == {"pyworld", "pystoi"}
+
+
+def test_the_metrics_that_lead_are_ranked():
+    ranks = [entry.rank for entry in METRICS.values() if entry.rank is not None]
+    assert sorted(ranks) == [*range(1, len(ranks) + 1)]
+    keys = ["peak", "stoi", "mel_l1", "pesq_wb", "of another version"]
+    assert leading(keys) == ["pesq_wb", "stoi", "mel_l1"]
+    assert leading(keys, METRICS["stoi"].rank) == ["pesq_wb", "stoi"]

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation_records import result
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.tools.evaluation.results import Clip, ClipScores, Score, read_json, to_json, write_json
+from hifigan_rt.tools.evaluation.results import FORMAT, Clip, ClipScores, Score, read_json, to_json, write_json
 
 
 def test_a_result_survives_its_json(tmp_path):
@@ -33,7 +33,7 @@ def test_json_has_no_number_that_json_does_not_know(tmp_path):
         raise AssertionError(text)
 
     content = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
     assert content["accuracy"] == "STOI 0.970"
     assert content["scores"][0]["scores"]["snr"] == {"value": "Infinity", "reason": "identical"}
     assert content["scores"][2]["scores"]["snr"]["value"] is None
@@ -42,7 +42,7 @@ def test_json_has_no_number_that_json_does_not_know(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 3},
         {"sample_rate": 22050.5},
         {"sample_rate": True},
         {"metrics": {}},
@@ -59,7 +59,7 @@ def test_json_has_no_number_that_json_does_not_know(tmp_path):
 def test_what_is_not_such_a_result_is_refused(tmp_path, change):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(to_json(result()) | change))
-    with pytest.raises(DatasetError, match=r"is no result of 'hifigan eval' in format 1: give the JSON that -o wrote"):
+    with pytest.raises(DatasetError, match=r"is no result of 'hifigan eval' in format 2: give the JSON that -o wrote"):
         read_json(path)
 
 
@@ -92,8 +92,8 @@ def test_complete_means_every_clip_of_every_system():
     assert ClipScores("a", "b").failed is None
 
 
-def test_a_result_without_gates_passes():
+def test_a_result_without_limits_passes():
     made = result()
     assert made.passed
-    assert dataclasses.replace(made, gates=()).passed
-    assert not dataclasses.replace(made, gates=(dataclasses.replace(made.gates[0], passed=False),)).passed
+    assert dataclasses.replace(made, limits=()).passed
+    assert not dataclasses.replace(made, limits=(dataclasses.replace(made.limits[0], passed=False),)).passed

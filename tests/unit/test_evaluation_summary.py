@@ -4,7 +4,7 @@ import math
 
 from evaluation_records import metric
 from hifigan_rt.tools.evaluation.results import ClipScores, Score
-from hifigan_rt.tools.evaluation.summary import accuracy, check_gates, describe_gate, summarize_system
+from hifigan_rt.tools.evaluation.summary import accuracy, check_limits, describe_limit, summarize_system
 
 STOI = metric("stoi", title="STOI")
 MCD = metric("mcd", title="MCD", unit="dB", direction="lower", identity=0.0)
@@ -47,26 +47,26 @@ def test_clips_that_failed_count_as_undefined():
 
 def test_limits_hold_the_mean():
     summaries = [summarized(STOI, 0.9, 0.8), summarized(MCD, 4.0, 6.0)]
-    gates = check_gates(summaries, {"stoi": 0.85, "mcd": 1.0}, {"mcd": 4.9})
-    assert [(gate.metric, gate.kind, gate.passed) for gate in gates] == [
+    limits = check_limits(summaries, {"stoi": 0.85, "mcd": 1.0}, {"mcd": 4.9})
+    assert [(check.metric, check.kind, check.passed) for check in limits] == [
         ("stoi", "min", True), ("mcd", "min", True), ("mcd", "max", False),
     ]  # fmt: skip
-    assert describe_gate(gates[2], MCD) == "s: mcd is 5.00, must be at most 4.9: too high"
+    assert describe_limit(limits[2], MCD) == "s: mcd is 5.00, must be at most 4.9: too high"
 
 
 def test_a_mean_at_the_limit_passes_and_one_that_is_not_there_fails():
-    at = check_gates([summarized(STOI, 0.5, 0.5)], {"stoi": 0.5}, {"stoi": 0.5})
-    assert all(gate.passed for gate in at)
-    none = check_gates([summarized(STOI, math.nan)], {"stoi": 0.0}, {"stoi": 1.0})
-    assert not any(gate.passed for gate in none)
-    assert describe_gate(none[0], STOI) == "s: stoi has no value on any clip, and must be at least 0"
-    identical = check_gates([summarized(metric("snr"), math.inf, math.inf)], {"snr": 100.0}, {})
+    at = check_limits([summarized(STOI, 0.5, 0.5)], {"stoi": 0.5}, {"stoi": 0.5})
+    assert all(check.passed for check in at)
+    none = check_limits([summarized(STOI, math.nan)], {"stoi": 0.0}, {"stoi": 1.0})
+    assert not any(check.passed for check in none)
+    assert describe_limit(none[0], STOI) == "s: stoi has no value on any clip, and must be at least 0"
+    identical = check_limits([summarized(metric("snr"), math.inf, math.inf)], {"snr": 100.0}, {})
     assert identical[0].passed
 
 
 def test_a_value_just_beyond_the_limit_is_shown_with_digits_that_tell():
-    gate = check_gates([summarized(STOI, 0.94996, 0.94996)], {"stoi": 0.95}, {})[0]
-    assert describe_gate(gate, STOI) == "s: stoi is 0.94996, must be at least 0.95: too low"
+    check = check_limits([summarized(STOI, 0.94996, 0.94996)], {"stoi": 0.95}, {})[0]
+    assert describe_limit(check, STOI) == "s: stoi is 0.94996, must be at least 0.95: too low"
 
 
 def test_accuracy_is_one_line():

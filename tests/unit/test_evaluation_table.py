@@ -31,7 +31,7 @@ def test_identical_and_missing_values_have_words():
     columns = {"snr": (math.inf, math.inf), "mcd": (math.nan, math.nan), "stoi": (0.5,)}
     metrics = tuple(metric(key) for key in columns)
     summaries = tuple(MetricSummary("float32", key, summarize(values)) for key, values in columns.items())
-    made = dataclasses.replace(result(), metrics=metrics, summaries=summaries, gates=(), comparisons=())
+    made = dataclasses.replace(result(), metrics=metrics, summaries=summaries, limits=(), comparisons=())
     lines = {line.split()[0]: line.split() for line in to_text(made).splitlines() if line}
     assert "identical" in lines["SNR"]
     assert lines["MCD"][2] == "–"

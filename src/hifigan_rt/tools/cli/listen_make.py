@@ -12,7 +12,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import json_option, parse_settings, verbosity_options
 
 if TYPE_CHECKING:
-    from hifigan_rt.tools.listening.making import MadeTest
+    from hifigan_rt.tools.listening.making import ListeningTest
     from hifigan_rt.tools.listening.material import Material
 
 _LARGE_PAGE_BYTES = 100 << 20
@@ -109,7 +109,7 @@ def _prepare(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def _write(made: MadeTest, folder: Path) -> None:
+def _write(made: ListeningTest, folder: Path) -> None:
     from hifigan_rt.system.files import atomic_paths
     from hifigan_rt.tools.listening.definition import KEY_NAME, PAGE_NAME, write_key
 
@@ -119,7 +119,7 @@ def _write(made: MadeTest, folder: Path) -> None:
         write_key(made.key, workplace / KEY_NAME)
 
 
-def _tell(console: Console, made: MadeTest, folder: Path, *, as_json: bool) -> None:
+def _tell(console: Console, made: ListeningTest, folder: Path, *, as_json: bool) -> None:
     from hifigan_rt.tools.listening.definition import KEY_NAME, PAGE_NAME
     from hifigan_rt.tools.listening.schedule import schedule
 

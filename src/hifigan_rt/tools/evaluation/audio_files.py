@@ -37,7 +37,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class MadeAudio:
+class ClipAudio:
     """One clip's audio, or why there is none."""
 
     path: str | None
@@ -48,7 +48,7 @@ class MadeAudio:
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkFolder:
     """Where audio goes, and what may happen to what is there."""
 
     folder: Path
@@ -57,7 +57,7 @@ class Place:
     overwrite: bool
     progress: Progress
 
-    def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, MadeAudio]:
+    def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, ClipAudio]:
         """Work through files, by clip.
 
         Raises:
@@ -77,14 +77,16 @@ class Place:
         return {clip: _made(records[job.name], prefix) for clip, job in zip(files, jobs, strict=True)}
 
 
-def prepare_reference(place: Place, clips: ClipSet, sample_rate: int, reading: ReadSettings) -> dict[str, MadeAudio]:
+def prepare_reference(
+    target: WorkFolder, clips: ClipSet, sample_rate: int, reading: ReadSettings
+) -> dict[str, ClipAudio]:
     """The recordings, mono and at one rate."""
     work = Preparation(sample_rate, reading)
-    return place.run(work, clips.files, REFERENCE_FOLDER, "recordings")
+    return target.run(work, clips.files, REFERENCE_FOLDER, "recordings")
 
 
 def make_audio(
-    place: Place,
+    target: WorkFolder,
     spec: SystemSpec,
     models: Mapping[str, Model],
     name: str,
@@ -94,11 +96,11 @@ def make_audio(
     *,
     recursive: bool,
     complete: bool,
-) -> tuple[System, dict[str, MadeAudio]]:
+) -> tuple[System, dict[str, ClipAudio]]:
     """The audio of one system.
 
     Args:
-        place: where it goes.
+        target: where it goes.
         spec: the system.
         models: by system, for each that is a model.
         name: of its folder.
@@ -115,14 +117,14 @@ def make_audio(
     notes: tuple[str, ...] = ()
     if spec.folder is not None:
         pairing = pair(clips, spec.folder, AUDIO_SUFFIXES, recursive=recursive, complete=complete)
-        made = place.run(Preparation(sample_rate, reading), pairing.files, name, spec.name)
+        made = target.run(Preparation(sample_rate, reading), pairing.files, name, spec.name)
         return System(spec.name, "folder", _last(spec.folder), notes=_extra(pairing.extra)), made
     files: Mapping[str, InputFile] = clips
     if spec.mels is not None:
         pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
         files, notes = pairing.files, _extra(pairing.extra)
     with _load(spec, models[spec.name]) as vocoder:
-        made = place.run(Synthesis(vocoder, reading, write_settings()), files, name, spec.name)
+        made = target.run(Synthesis(vocoder, reading, write_settings()), files, name, spec.name)
         return _model_system(spec, vocoder, notes), made
 
 
@@ -143,10 +145,10 @@ def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) ->
     )  # fmt: skip
 
 
-def _made(record: ClipRecord, prefix: str) -> MadeAudio:
+def _made(record: ClipRecord, prefix: str) -> ClipAudio:
     if record.status == "failed":
-        return MadeAudio(None, failed=record.error or "unknown")
-    return MadeAudio(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
+        return ClipAudio(None, failed=record.error or "unknown")
+    return ClipAudio(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
 
 
 def _extra(names: tuple[str, ...]) -> tuple[str, ...]:

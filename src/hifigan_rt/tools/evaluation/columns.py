@@ -44,13 +44,13 @@ class Columns:
         return versions
 
 
-def choose_columns(named: Sequence[str], gated: Sequence[str], *, with_reference: bool, with_mel: bool) -> Columns:
+def choose_columns(named: Sequence[str], limited: Sequence[str], *, with_reference: bool, with_mel: bool) -> Columns:
     """Decide which metrics are computed.
 
     Args:
         named: keys that the user asked for, each of which must be possible; "all" stands for every metric and none for
             those that say something of vocoders, both as far as they are possible.
-        gated: keys that a limit was set for, which must be possible.
+        limited: keys that a limit was set for, which must be possible.
         with_reference: whether there are recordings to compare with.
         with_mel: whether the mel settings are known.
 
@@ -58,7 +58,7 @@ def choose_columns(named: Sequence[str], gated: Sequence[str], *, with_reference
         EvaluationError: a metric is not known.
         MetricUnavailable: one that was named is not possible.
     """
-    explicit = dict.fromkeys([key for key in named if key != ALL] + list(gated))
+    explicit = dict.fromkeys([key for key in named if key != ALL] + list(limited))
     check_metrics(explicit)
     wished = set(METRICS) if ALL in named else set(METRICS) - set(WAVEFORM) if not named else set()
     chosen, left_out = [], {}

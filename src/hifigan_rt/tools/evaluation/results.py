@@ -152,7 +152,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Gate:
+class LimitCheck:
     """A limit that the user set for the mean of a metric."""
 
     system: str
@@ -187,7 +187,7 @@ class EvaluationResult:
     summaries: tuple[MetricSummary, ...]
     """One per system and metric, in that order."""
     comparisons: tuple[Comparison, ...] = ()
-    gates: tuple[Gate, ...] = ()
+    limits: tuple[LimitCheck, ...] = ()
     accuracy: str = ""
     """One line for the table of a benchmark."""
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -207,8 +207,8 @@ class EvaluationResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate was kept; true without any."""
-        return all(gate.passed for gate in self.gates)
+        """Whether every limit was kept; true without any."""
+        return all(check.passed for check in self.limits)
 
     @property
     def complete(self) -> bool:

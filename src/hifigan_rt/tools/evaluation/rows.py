@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hifigan_rt.tools.datasets import InputFile
-from hifigan_rt.tools.evaluation.audio_files import MadeAudio
+from hifigan_rt.tools.evaluation.audio_files import ClipAudio
 from hifigan_rt.tools.evaluation.measuring import Measured
 from hifigan_rt.tools.evaluation.results import Clip, ClipScores
 
@@ -16,8 +16,8 @@ LENGTH_TOLERANCE_SECONDS = 0.1
 def score_row(
     system: str,
     clip: str,
-    reference: Mapping[str, MadeAudio],
-    audio: Mapping[str, Mapping[str, MadeAudio]],
+    reference: Mapping[str, ClipAudio],
+    audio: Mapping[str, Mapping[str, ClipAudio]],
     measured: Mapping[tuple[str, str], Measured],
 ) -> ClipScores:
     """One system on one clip."""
@@ -32,14 +32,14 @@ def score_row(
     )
 
 
-def clip_record(name: str, item: InputFile, made: MadeAudio | None) -> Clip:
+def clip_record(name: str, item: InputFile, made: ClipAudio | None) -> Clip:
     """A clip with its recording."""
     if made is None:
         return Clip(name, problem=item.problem)
     return Clip(name, made.path, made.seconds, made.failed, made.notes)
 
 
-def length_notes(rows: Mapping[str, tuple[ClipScores, ...]], reference: Mapping[str, MadeAudio]) -> Iterator[str]:
+def length_notes(rows: Mapping[str, tuple[ClipScores, ...]], reference: Mapping[str, ClipAudio]) -> Iterator[str]:
     """Systems whose audio is not as long as the recordings."""
     for system, scores in rows.items():
         apart = [

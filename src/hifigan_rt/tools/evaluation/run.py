@@ -18,7 +18,7 @@ from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings
-from hifigan_rt.tools.evaluation.audio_files import MadeAudio, Place, Progress, make_audio, prepare_reference
+from hifigan_rt.tools.evaluation.audio_files import ClipAudio, Progress, WorkFolder, make_audio, prepare_reference
 from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
 from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
 from hifigan_rt.tools.evaluation.comparison import compare
@@ -27,7 +27,7 @@ from hifigan_rt.tools.evaluation.results import JSON_NAME, ClipScores, Evaluatio
 from hifigan_rt.tools.evaluation.rows import clip_record, length_notes, score_row
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.scoring import measure_all
-from hifigan_rt.tools.evaluation.summary import accuracy, check_gates, summarize_system
+from hifigan_rt.tools.evaluation.summary import accuracy, check_limits, summarize_system
 from hifigan_rt.tools.evaluation.systems import SystemSpec, folder_names
 
 
@@ -92,19 +92,19 @@ def evaluate(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
     )
     sample_rate = mel.sample_rate if mel is not None else _first_rate(clips)
-    place = _place(folder, progress, resume=resume, overwrite=overwrite)
-    reference = prepare_reference(place, clips, sample_rate, plan.reading) if plan.data else {}
+    target = _work_folder(folder, progress, resume=resume, overwrite=overwrite)
+    reference = prepare_reference(target, clips, sample_rate, plan.reading) if plan.data else {}
     usable = {name: item for name, item in clips.files.items() if not plan.data or reference[name].failed is None}
     if not usable:
         raise DatasetError(f"none of the clips can be used; the first: {next(iter(reference.values())).failed}")
     systems, audio = [], {}
     for spec, name in zip(plan.systems, folder_names(plan.systems, taken="reference"), strict=True):
         system, audio[spec.name] = make_audio(
-            place, spec, models, name, usable, sample_rate, plan.reading,
+            target, spec, models, name, usable, sample_rate, plan.reading,
             recursive=plan.recursive, complete=plan.limit is None,
         )  # fmt: skip
         systems.append(system)
-    measured = measure_all(place, plan.jobs, columns, mel, reference, audio, sounds=sounds)
+    measured = measure_all(target, plan.jobs, columns, mel, reference, audio, sounds=sounds)
     rows = {
         system.name: tuple(score_row(system.name, name, reference, audio, measured) for name in clips.files)
         for system in systems
@@ -168,7 +168,7 @@ def _first_rate(clips: ClipSet) -> int:
     raise DatasetError("none of the clips can be read, so their sample rate is not known")
 
 
-def _place(folder: Path, progress: Progress, *, resume: bool, overwrite: bool) -> Place:
+def _work_folder(folder: Path, progress: Progress, *, resume: bool, overwrite: bool) -> WorkFolder:
     make_folder(folder)
     if (folder / JSON_NAME).exists() and not (resume or overwrite):
         raise OutputError(
@@ -176,7 +176,7 @@ def _place(folder: Path, progress: Progress, *, resume: bool, overwrite: bool) -
         )
     if overwrite:
         (folder / SCORES_NAME).unlink(missing_ok=True)
-    return Place(folder.absolute(), resume, overwrite, progress)
+    return WorkFolder(folder.absolute(), resume, overwrite, progress)
 
 
 def _result(
@@ -184,7 +184,7 @@ def _result(
     columns: Columns,
     clips: ClipSet,
     systems: Sequence[System],
-    reference: Mapping[str, MadeAudio],
+    reference: Mapping[str, ClipAudio],
     rows: Mapping[str, tuple[ClipScores, ...]],
     measured: Mapping[tuple[str, str], Measured],
     mel: MelConfig | None,
@@ -215,7 +215,7 @@ def _result(
         scores=tuple(row for system in systems for row in rows[system.name]),
         summaries=summaries,
         comparisons=comparisons,
-        gates=check_gates(summaries, plan.minima, plan.maxima),
+        limits=check_limits(summaries, plan.minima, plan.maxima),
         accuracy=accuracy(summaries, columns.metrics, baseline),
         packages=columns.packages,
         notes=tuple(length_notes(rows, reference)),

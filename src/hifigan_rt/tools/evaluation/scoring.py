@@ -12,7 +12,7 @@ from hifigan_rt.system.machine import usable_cores
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.run import Interrupted
 from hifigan_rt.tools.bulk.summary import RunSummary
-from hifigan_rt.tools.evaluation.audio_files import MadeAudio, Place
+from hifigan_rt.tools.evaluation.audio_files import ClipAudio, WorkFolder
 from hifigan_rt.tools.evaluation.columns import Columns
 from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
@@ -25,19 +25,19 @@ Key = tuple[str, str]
 
 
 def measure_all(
-    place: Place,
+    target: WorkFolder,
     jobs: int | None,
     columns: Columns,
     mel: MelConfig | None,
-    reference: Mapping[str, MadeAudio],
-    audio: Mapping[str, Mapping[str, MadeAudio]],
+    reference: Mapping[str, ClipAudio],
+    audio: Mapping[str, Mapping[str, ClipAudio]],
     *,
     sounds: bool,
 ) -> dict[Key, Measured]:
     """Compute the metrics of every system's clips; only what earlier runs did not measure is measured.
 
     Args:
-        place: the folder with the audio and the scores.
+        target: the folder with the audio and the scores.
         jobs: worker processes; None is what `machine.usable_cores` says.
         columns: the metrics.
         mel: settings of the mel distances.
@@ -52,8 +52,8 @@ def measure_all(
         Interrupted: Ctrl-C; what was measured stays.
         OutputError: the scores cannot be written.
     """
-    tasks = dict(_tasks(place.folder, columns, mel, reference, audio))
-    path = place.folder / SCORES_NAME
+    tasks = dict(_tasks(target.folder, columns, mel, reference, audio))
+    path = target.folder / SCORES_NAME
     version = importlib.metadata.version("hifigan-rt")
     known = read_scores(path)
     identities = {key: identify(task, version) for key, task in tasks.items()}
@@ -67,9 +67,9 @@ def measure_all(
         if missing or earlier is None:
             todo.setdefault(clip, {})[system] = dataclasses.replace(task, metrics=missing)
     if sounds and todo:
-        make_folder(place.folder / CLIPS_FOLDER)
+        make_folder(target.folder / CLIPS_FOLDER)
     clips = [
-        ClipTask(tuple(todo[clip].values()), _sound(place.folder, clip, reference, audio) if sounds else None)
+        ClipTask(tuple(todo[clip].values()), _sound(target.folder, clip, reference, audio) if sounds else None)
         for clip in todo
     ]
     count = sum(map(len, todo.values()))
@@ -79,7 +79,7 @@ def measure_all(
     try:
         with (
             ScoreWriter(path) as scores,
-            place.progress("metrics", count) as advance,
+            target.progress("metrics", count) as advance,
             MeasuringPool(jobs or usable_cores(), limit_seconds(longest)) as pool,
         ):
             for index, results in pool.measure(clips):
@@ -104,8 +104,8 @@ def _tasks(
     folder: Path,
     columns: Columns,
     mel: MelConfig | None,
-    reference: Mapping[str, MadeAudio],
-    audio: Mapping[str, Mapping[str, MadeAudio]],
+    reference: Mapping[str, ClipAudio],
+    audio: Mapping[str, Mapping[str, ClipAudio]],
 ) -> Iterator[tuple[Key, Task]]:
     baseline = next(iter(audio))
     for system, clips in audio.items():
@@ -118,7 +118,7 @@ def _tasks(
 
 
 def _sound(
-    folder: Path, clip: str, reference: Mapping[str, MadeAudio], audio: Mapping[str, Mapping[str, MadeAudio]]
+    folder: Path, clip: str, reference: Mapping[str, ClipAudio], audio: Mapping[str, Mapping[str, ClipAudio]]
 ) -> SoundTask | None:
     """None if the script is there already."""
     recording = reference[clip].path if clip in reference else None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from hifigan_rt.tools.evaluation.metrics import leading
 from hifigan_rt.tools.evaluation.numbers import decimals, number
-from hifigan_rt.tools.evaluation.results import ClipScores, Gate, Metric, MetricSummary, WorstClip
+from hifigan_rt.tools.evaluation.results import ClipScores, LimitCheck, Metric, MetricSummary, WorstClip
 from hifigan_rt.tools.evaluation.statistics import summarize
 
 WORST_CLIPS = 3
 
-_ACCURACY = ("pesq_wb", "stoi", "mel_l1_full")
-"""What a line about accuracy tells, of these as many as there are."""
+_ACCURACY_METRICS = 3
+"""How many metrics a line about accuracy tells."""
 
 
 def summarize_system(rows: Sequence[ClipScores], metrics: Sequence[Metric], seed: int) -> tuple[MetricSummary, ...]:
@@ -45,37 +46,38 @@ def _worst(values: Mapping[str, float], metric: Metric) -> tuple[WorstClip, ...]
     return tuple(WorstClip(clip, known[clip]) for clip in ranked[:WORST_CLIPS])
 
 
-def check_gates(
+def check_limits(
     summaries: Sequence[MetricSummary], minima: Mapping[str, float], maxima: Mapping[str, float]
-) -> tuple[Gate, ...]:
+) -> tuple[LimitCheck, ...]:
     """Hold the mean of every system against the limits; a mean that is not there fails."""
-    gates = []
+    checks = []
     for kind, limits in (("min", minima), ("max", maxima)):
         for key, limit in limits.items():
             for entry in summaries:
                 if entry.metric == key:
                     value = entry.summary.interval.mean
                     passed = value >= limit if kind == "min" else value <= limit
-                    gates.append(Gate(entry.system, key, kind, limit, value, passed))  # type: ignore[arg-type]
-    return tuple(gates)
+                    checks.append(LimitCheck(entry.system, key, kind, limit, value, passed))  # type: ignore[arg-type]
+    return tuple(checks)
 
 
-def describe_gate(gate: Gate, metric: Metric) -> str:
+def describe_limit(check: LimitCheck, metric: Metric) -> str:
     """A limit in words."""
-    sign = "at least" if gate.kind == "min" else "at most"
-    if math.isnan(gate.value):
-        return f"{gate.system}: {gate.metric} has no value on any clip, and must be {sign} {gate.limit:g}"
+    sign = "at least" if check.kind == "min" else "at most"
+    if math.isnan(check.value):
+        return f"{check.system}: {check.metric} has no value on any clip, and must be {sign} {check.limit:g}"
     # Enough digits that a value just beyond the limit does not look like the limit.
     digits = decimals(metric)
-    extra = next((more for more in range(6) if round(gate.value, digits + more) != round(gate.limit, digits + more)), 0)
-    verdict = "kept" if gate.passed else "too low" if gate.kind == "min" else "too high"
-    value = number(gate.value, metric, extra=extra)
-    return f"{gate.system}: {gate.metric} is {value}, must be {sign} {gate.limit:g}: {verdict}"
+    apart = (more for more in range(6) if round(check.value, digits + more) != round(check.limit, digits + more))
+    extra = next(apart, 0)
+    verdict = "kept" if check.passed else "too low" if check.kind == "min" else "too high"
+    value = number(check.value, metric, extra=extra)
+    return f"{check.system}: {check.metric} is {value}, must be {sign} {check.limit:g}: {verdict}"
 
 
 def accuracy(summaries: Sequence[MetricSummary], metrics: Sequence[Metric], system: str) -> str:
     """The mean of a few metrics of one system, in one line."""
     by_key = {metric.key: metric for metric in metrics}
     means = {entry.metric: entry.summary.interval.mean for entry in summaries if entry.system == system}
-    keys = [key for key in _ACCURACY if key in means] or list(means)[: len(_ACCURACY)]
+    keys = leading(means, _ACCURACY_METRICS) or list(means)[:_ACCURACY_METRICS]
     return "; ".join(f"{by_key[key].title} {number(means[key], by_key[key])}" for key in keys) or "no metric"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from hifigan_rt.tools.evaluation.metrics import leading
 from hifigan_rt.tools.evaluation.metrics.signals import CROPPED
 from hifigan_rt.tools.evaluation.numbers import number
 from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
-from hifigan_rt.tools.evaluation.summary import describe_gate
+from hifigan_rt.tools.evaluation.summary import describe_limit
 from hifigan_rt.tools.tables import UNKNOWN, aligned
 
 _WORST_OF = 4
 """Metrics whose worst clips are named; the files have all."""
-
-_FOR_WORST = ("pesq_wb", "stoi", "mel_l1_full", "mr_stft", "f0_rmse_cents", "dnsmos_ovrl", "mel_l1")
 
 
 def to_text(result: EvaluationResult) -> str:
@@ -74,21 +73,18 @@ def _published(metric: Metric) -> str:
 
 def _worst(result: EvaluationResult) -> Iterator[str]:
     first = result.systems[0].name
-    shown = 0
-    for key in _FOR_WORST:
-        entry = result.summary_of(first, key)
-        if entry is None or not entry.worst or shown == _WORST_OF:
-            continue
-        metric = next(metric for metric in result.metrics if metric.key == key)
+    metrics = {metric.key: metric for metric in result.metrics}
+    entries = [result.summary_of(first, key) for key in leading(metrics)]
+    for entry in [entry for entry in entries if entry is not None and entry.worst][:_WORST_OF]:
+        metric = metrics[entry.metric]
         clips = ", ".join(f"{clip.clip} {number(clip.value, metric)}" for clip in entry.worst)
         yield f"worst {metric.title}: {clips}"
-        shown += 1
 
 
 def _findings(result: EvaluationResult) -> Iterator[str]:
     yield from (comparison.sentence for comparison in result.comparisons)
     metrics = {metric.key: metric for metric in result.metrics}
-    yield from (describe_gate(gate, metrics[gate.metric]) for gate in result.gates)
+    yield from (describe_limit(check, metrics[check.metric]) for check in result.limits)
 
 
 def remarks(result: EvaluationResult) -> Iterator[str]:

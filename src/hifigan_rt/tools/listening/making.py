@@ -30,7 +30,7 @@ _OPEN_REFERENCE = "open reference"
 
 
 @dataclass(frozen=True)
-class MadeTest:
+class ListeningTest:
     page: bytes
     key: Key
 
@@ -58,7 +58,7 @@ class _Clip:
     ids: dict[str, str]
 
 
-def make(material: Material, request: Request) -> MadeTest:
+def make(material: Material, request: Request) -> ListeningTest:
     """Make a test.
 
     Args:
@@ -100,7 +100,7 @@ def make(material: Material, request: Request) -> MadeTest:
     }
     audio = dict(sorted(audio.items()))
     definition = replace(definition, page_sha256=hashlib.sha256(render(definition, audio)).hexdigest())
-    return MadeTest(render(definition, audio), _key(material, request, clips, target, definition, notes))
+    return ListeningTest(render(definition, audio), _key(material, request, clips, target, definition, notes))
 
 
 def _check(material: Material, request: Request) -> None:

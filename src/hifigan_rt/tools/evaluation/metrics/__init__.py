@@ -7,7 +7,14 @@ import math
 from collections.abc import Iterable
 
 from hifigan_rt.config import MelConfig
-from hifigan_rt.tools.evaluation.metrics.registry import METRICS, Direction, MetricEntry, check_metrics, why_unavailable
+from hifigan_rt.tools.evaluation.metrics.registry import (
+    METRICS,
+    Direction,
+    MetricEntry,
+    check_metrics,
+    leading,
+    why_unavailable,
+)
 from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, MetricResult, Scores
 from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
@@ -22,6 +29,7 @@ __all__ = [
     "available_metrics",
     "check_metrics",
     "compute",
+    "leading",
     "why_unavailable",
 ]
 

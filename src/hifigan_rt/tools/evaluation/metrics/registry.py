@@ -38,6 +38,8 @@ class MetricEntry:
     """Import names that must be there."""
     extra: str = "eval"
     """The extra of hifigan-rt that installs them; empty if the user installs them."""
+    rank: int | None = None
+    """Place among the metrics that are shown first where there is no room for all: 1 tells most; None is not shown."""
 
 
 _TRACKER = "normalised cross-correlation of 40 ms at 16 kHz with a best path, 50 to 550 Hz, every 5 ms"
@@ -49,18 +51,18 @@ METRICS: Mapping[str, MetricEntry] = {
     "mel_l1": MetricEntry(
         "mel L1, input band", "mel_distance", "lower",
         "mean absolute difference of the natural-log mels that the model takes (its own fmin and fmax)",
-        "Kong et al. 2020, the mel loss without its weight of 45", unit="ln",
+        "Kong et al. 2020, the mel loss without its weight of 45", unit="ln", rank=8,
     ),
     "mel_l1_full": MetricEntry(
         "mel L1, full band", "mel_distance", "lower",
         "the same with fmax at half the sample rate, as the original validates",
-        "jik876/hifi-gan, train.py with fmax_for_loss null", unit="ln",
+        "jik876/hifi-gan, train.py with fmax_for_loss null", unit="ln", rank=3,
     ),
     "mr_stft": MetricEntry(
         "multi-resolution STFT", "spectral", "lower",
         "spectral convergence + mean absolute ln-magnitude difference, mean over FFT 1024, 2048, 512 with hops "
         "120, 240, 50 and Hann windows 600, 1200, 240 samples; power floored at 1e-8",
-        "Yamamoto et al. 2020, with the defaults of auraloss 0.4 (M-STFT of BigVGAN and PeriodWave)",
+        "Yamamoto et al. 2020, with the defaults of auraloss 0.4 (M-STFT of BigVGAN and PeriodWave)", rank=4,
     ),
     "lsd": MetricEntry(
         "log-spectral distance", "spectral", "lower",
@@ -78,12 +80,12 @@ METRICS: Mapping[str, MetricEntry] = {
     "f0_rmse_cents": MetricEntry(
         "F0 RMSE", "pitch", "lower",
         f"root mean square of 1200 log2 of the F0 ratio over frames voiced in both; {_TRACKER}",
-        _TRACKER_SOURCE, unit="cents", sample_rate=16000,
+        _TRACKER_SOURCE, unit="cents", sample_rate=16000, rank=5,
     ),
     "vuv_f1": MetricEntry(
         "V/UV F1", "pitch", "higher",
         f"F1 score of the generated signal's voiced frames, the reference's being the truth; {_TRACKER}",
-        _TRACKER_SOURCE, high=1.0, identity=1.0, sample_rate=16000,
+        _TRACKER_SOURCE, high=1.0, identity=1.0, sample_rate=16000, rank=7,
     ),
     "vuv_error": MetricEntry(
         "V/UV error", "pitch", "lower", f"share of frames voiced in one signal only; {_TRACKER}",
@@ -99,7 +101,7 @@ METRICS: Mapping[str, MetricEntry] = {
         "STOI", "intelligibility", "higher",
         "short-time objective intelligibility, resampled to 10 kHz by pystoi's own filter",
         "Taal et al. 2011 through pystoi", low=-1.0, high=1.0, identity=1.0, sample_rate=10000,
-        packages=("pystoi",),
+        packages=("pystoi",), rank=2,
     ),
     "estoi": MetricEntry(
         "ESTOI", "intelligibility", "higher",
@@ -111,7 +113,7 @@ METRICS: Mapping[str, MetricEntry] = {
         "PESQ-WB", "pesq_wide_band", "higher",
         "perceptual evaluation of speech quality, wide band, at 16 kHz",
         "ITU-T P.862.2 through the package pesq", unit="MOS-LQO", low=1.0, high=4.6439, identity=4.6439,
-        sample_rate=16000, packages=("pesq",), extra="",
+        sample_rate=16000, packages=("pesq",), extra="", rank=1,
     ),
     "dnsmos_sig": MetricEntry(
         "DNSMOS SIG", "dnsmos", "higher", "predicted quality of the speech itself (P.835), at 16 kHz",
@@ -126,7 +128,7 @@ METRICS: Mapping[str, MetricEntry] = {
     "dnsmos_ovrl": MetricEntry(
         "DNSMOS OVRL", "dnsmos", "higher", "predicted overall quality (P.835), at 16 kHz",
         _DNSMOS, unit="MOS", low=1.0, high=5.0, identity=None, needs_reference=False, sample_rate=16000,
-        packages=_DNSMOS_NEEDS,
+        packages=_DNSMOS_NEEDS, rank=6,
     ),
     "dnsmos_p808": MetricEntry(
         "DNSMOS P.808", "dnsmos", "higher", "predicted overall quality (P.808), at 16 kHz",
@@ -150,7 +152,7 @@ METRICS: Mapping[str, MetricEntry] = {
         "textbook", unit="dB", low=-math.inf, identity=math.inf,
     ),
     "loudness_lufs": MetricEntry(
-        "loudness", "loudness", "neither", "integrated loudness of the generated signal, gated, one channel",
+        "loudness", "loudness", "neither", "integrated loudness of the generated signal, limited, one channel",
         "ITU-R BS.1770-4", unit="LUFS", low=-70.0, identity=None, needs_reference=False, packages=("scipy",),
     ),
     "loudness_difference": MetricEntry(
@@ -168,6 +170,17 @@ METRICS: Mapping[str, MetricEntry] = {
     ),
 }  # fmt: skip
 """Every metric, in the order of tables."""
+
+
+def leading(keys: Iterable[str], last_rank: float = math.inf) -> list[str]:
+    """The metrics that are shown first, the most telling first.
+
+    Args:
+        keys: of the metrics that there are.
+        last_rank: leave out metrics beyond it; by default only those without a rank.
+    """
+    ranks = {key: rank for key in keys if key in METRICS and (rank := METRICS[key].rank) is not None}
+    return sorted((key for key in ranks if ranks[key] <= last_rank), key=ranks.__getitem__)
 
 
 def why_unavailable(key: str) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hifigan_rt.tools.evaluation.metrics import leading
 from hifigan_rt.tools.evaluation.numbers import number, score
 from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis
 from hifigan_rt.tools.evaluation.results import ClipScores, Difference, EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.tables import UNKNOWN
 
-_FIRST_COLUMNS = ("pesq_wb", "stoi", "mel_l1_full", "mr_stft", "f0_rmse_cents", "vuv_f1", "dnsmos_ovrl")
-_AT_LEAST_COLUMNS = 4
+_FIRST_COLUMNS = 7
+_LEAST_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,9 @@ def clip_rows(result: EvaluationResult) -> list[ClipRow]:
 def first_columns(result: EvaluationResult) -> set[str]:
     """Metrics that the table of clips shows before the reader chooses."""
     keys = [metric.key for metric in result.metrics]
-    chosen = [key for key in keys if key in _FIRST_COLUMNS]
+    chosen = leading(keys, _FIRST_COLUMNS)
     others = [key for key in keys if key not in chosen]
-    return set(chosen + others[: max(0, _AT_LEAST_COLUMNS - len(chosen))])
+    return set(chosen + others[: max(0, _LEAST_COLUMNS - len(chosen))])
 
 
 def _summary_cell(entry: MetricSummary | None, metric: Metric) -> SummaryCell:
