@@ -24,7 +24,7 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 _HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""After these no further clip can be written, so going on would only burn time."""
+"""Errors after which no further clip can be written, so going on would only burn time."""
 
 
 _COLLECTED = (MelConventionWarning, PaddedTailWarning)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.listening.material import Material
 
 _LARGE_PAGE_BYTES = 100 << 20
-"""Beyond it browsers take long to open a page."""
+"""Size beyond which browsers take long to open a page."""
 
 
 def _systems(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:

@@ -18,7 +18,7 @@ WAVEFORM = ("si_sdr", "snr")
 Between systems they are always taken."""
 
 _DISTRIBUTIONS = {"pyworld": "pyworld-prebuilt"}
-"""Of packages that are imported under another name than they are installed under."""
+"""Names under which packages are installed, where they are imported under others."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ _VERBS: Mapping[Verdict, str] = {"worse": "costs", "better": "gains", "changed":
 _MOST_EXTRA_DECIMALS = 3
 
 _SAME_WAVE_DB = 10.0
-"""Below it two systems made their own phases, and how far the waves are apart says nothing."""
+"""SNR below which two systems made their own phases: how far the waves are apart says nothing then."""
 
 
 def compare(

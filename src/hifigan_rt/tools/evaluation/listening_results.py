@@ -43,7 +43,7 @@ class PairedTest:
     p_value: float
     """Two-sided paired t test; NaN with fewer than two listeners."""
     p_holm: float
-    """After Holm's correction for all pairs of this test."""
+    """p-value after Holm's correction for all pairs of this test."""
     resolved: bool
     """p_holm < 0.05."""
 

@@ -44,14 +44,14 @@ class System:
     """Unique; the first system of a result is the one that the others are compared with."""
     kind: Literal["model", "folder"]
     model: str = ""
-    """As it was named; of a path only the last part. Of a folder, its name."""
+    """Model as it was named, of a path only the last part; name of a folder of audio."""
     model_sha256: str = ""
     engine: str = ""
     runtime: str = ""
-    """For example "openvino 2026.4.1"."""
+    """Engine with its version, for example "openvino 2026.4.1"."""
     device: str = ""
     precision: str = ""
-    """As executed."""
+    """Precision as executed."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The engine's own, as given."""
     mels: str = ""
@@ -98,7 +98,7 @@ class ClipScores:
     failed: str | None = None
     """Why there are no scores."""
     scores: Mapping[str, Score] = field(default_factory=dict)
-    """By metric; all metrics of the result unless it failed."""
+    """Scores by metric; all metrics of the result unless it failed."""
     notes: tuple[str, ...] = ()
     """What was changed or is odd: cropped to one length, clipped, resampled."""
 
@@ -143,7 +143,7 @@ class Comparison:
     identical: int
     """Clips whose audio is the same sample by sample."""
     snr_db: float
-    """Of the system's audio against the baseline's, median over the clips that differ; NaN if not known."""
+    """SNR of the system's audio against the baseline's, median over the clips that differ; NaN if not known."""
     si_sdr_db: float
     """The same whatever the level."""
     differences: tuple[Difference, ...]
@@ -173,7 +173,7 @@ class EvaluationResult:
     data_set: str
     """Which clips, in words: name, split, how many of how many, seed."""
     sample_rate: int
-    """Of all audio, in Hz."""
+    """Sample rate of all audio, in Hz."""
     mel: MelConfig | None
     """The settings behind the mel distances; None if nothing tells them."""
     metrics: tuple[Metric, ...]

@@ -10,7 +10,7 @@ from hifigan_rt.tools.evaluation.measuring import Measured
 from hifigan_rt.tools.evaluation.results import Clip, ClipScores
 
 LENGTH_TOLERANCE_SECONDS = 0.1
-"""Beyond what the last frame and an encoder's padding explain."""
+"""Difference in length that the last frame and an encoder's padding explain."""
 
 
 def score_row(

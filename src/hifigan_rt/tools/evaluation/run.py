@@ -43,7 +43,7 @@ class Plan:
     recursive: bool = False
     limit: int | None = None
     seed: int = 0
-    """Of the choice of clips and of the bootstrap."""
+    """Seed of the choice of clips and of the bootstrap."""
     reading: ReadSettings = field(default_factory=ReadSettings)
     config: str | None = None
     """Tells the mel settings where no system is a model."""

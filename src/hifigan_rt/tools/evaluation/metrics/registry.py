@@ -84,7 +84,7 @@ METRICS: Mapping[str, MetricEntry] = {
     ),
     "vuv_f1": MetricEntry(
         "V/UV F1", "pitch", "higher",
-        f"F1 score of the generated signal's voiced frames, the reference's being the truth; {_TRACKER}",
+        f"F1 score of the generated signal's voiced frames against the reference's; {_TRACKER}",
         _TRACKER_SOURCE, high=1.0, identity=1.0, sample_rate=16000, rank=7,
     ),
     "vuv_error": MetricEntry(

@@ -32,14 +32,14 @@ def si_sdr_db(reference: np.ndarray, generated: np.ndarray) -> float:
     The means are taken off first, as the paper assumes. Equal signals give infinity, a silent one minus infinity; a
     merely scaled copy is limited by rounding to about 300 dB.
     """
-    truth = reference - reference.mean()
+    centred = reference - reference.mean()
     estimate = generated - generated.mean()
-    if np.array_equal(truth, estimate):
+    if np.array_equal(centred, estimate):
         return math.inf
-    power = float(np.sum(truth**2))
+    power = float(np.sum(centred**2))
     if power == 0:
         return -math.inf
-    target = float(np.sum(estimate * truth)) / power * truth
+    target = float(np.sum(estimate * centred)) / power * centred
     target_power = float(np.sum(target**2))
     rest_power = float(np.sum((estimate - target) ** 2))
     if target_power == 0:

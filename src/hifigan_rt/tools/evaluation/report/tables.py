@@ -103,7 +103,7 @@ def difference_rows(result: EvaluationResult) -> list[DifferenceRow]:
 
 
 def clip_rows(result: EvaluationResult) -> list[ClipRow]:
-    """In the order of the clips, the systems of one clip together."""
+    """Rows in the order of the clips, the systems of one clip together."""
     clips = {clip.name: index for index, clip in enumerate(result.clips)}
     systems = {system.name: index for index, system in enumerate(result.systems)}
     rows = [
