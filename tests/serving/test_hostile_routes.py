@@ -214,7 +214,7 @@ def test_a_mel_of_more_than_an_hour_is_refused(server):
 
 
 class Asker:
-    """Asks in every protocol, in an order of its own, and holds each answer against its own truth."""
+    """Asks in every protocol, in an order of its own, and compares each answer with the vocoder's own."""
 
     def __init__(self, server: Running, vocoders: dict, seed: int) -> None:
         self.server, self.vocoders = server, vocoders

@@ -118,7 +118,7 @@ LIES = {
     "shape of petabytes": (
         [raw_input(shape=[1 << 40, 1 << 40, 1 << 40], parameters={"binary_data_size": 1 << 122})], MEL, "are left",
     ),
-    "shape that overflows to the truth": (
+    "shape that overflows to the right size": (
         [raw_input(shape=[1 << 32, 1 << 32, 24], parameters={"binary_data_size": 96})], MEL, "takes",
     ),
     "shape negative twice": ([raw_input(shape=[-2, -3, 4])], MEL, "above 0"),

@@ -14,6 +14,7 @@ from hifigan_rt.tools.serving.errors import (
     BadRequest,
     DeadlineExceeded,
     EngineFailed,
+    InternalFailure,
     QueueFull,
     ShuttingDown,
     TooManyRequests,
@@ -128,6 +129,21 @@ def test_a_streamed_response_begins_before_whole_requests_and_after_live_streams
     assert (simulation.given(live), simulation.given(streamed)) == (32 * MEL.hop_length, 0)
     simulation.queue.step()
     assert simulation.given(streamed) == 32 * MEL.hop_length
+
+
+def test_streams_that_are_chosen_together_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for an engine that advances many streams in one call; one of them fails to take its audio."""
+    simulation = Simulation()
+    monkeypatch.setattr(simulation.queue._order, "choose", lambda jobs, now: [job for job in jobs if job.ready()])
+    streams = [simulation.stream(frames, live=False) for frames in (100, 64, 7, 200)]
+    monkeypatch.setattr(streams[3], "give", lambda audio, now: 1 / 0)
+    assert simulation.queue.step()
+    assert [simulation.given(stream) for stream in streams[:3]] == [count * MEL.hop_length for count in (32, 32, 7)]
+    assert isinstance(simulation.ended[streams[3]], InternalFailure)
+    simulation.run_dry()
+    assert [simulation.given(stream) for stream in streams[:3]] == [count * MEL.hop_length for count in (100, 64, 7)]
+    assert [simulation.ended[stream] for stream in streams[:3]] == [None] * 3
+    assert all(stream.closed for stream in simulation.engine.streams)
 
 
 def test_a_stream_that_nobody_reads_pauses_and_holds_nobody_up() -> None:
