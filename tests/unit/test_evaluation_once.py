@@ -13,10 +13,11 @@ import soundfile
 from golden.tiny import TINY, write_tiny
 from hifigan_rt.audio import decoding
 from hifigan_rt.formats.checkpoint import reader
-from hifigan_rt.tools.evaluation import workers
+from hifigan_rt.tools.evaluation import report, workers
 from hifigan_rt.tools.evaluation.metrics import pitch
 from hifigan_rt.tools.evaluation.output import write_results
 from hifigan_rt.tools.evaluation.run import Plan, evaluate
+from hifigan_rt.tools.evaluation.sounds import read_script
 from hifigan_rt.tools.evaluation.systems import distinct, model_system, parse_system
 
 RATE = TINY.mel.sample_rate
@@ -26,7 +27,7 @@ COUNTING = """
 import hashlib, os
 from pathlib import Path
 from hifigan_rt.audio import decoding
-from hifigan_rt.tools.evaluation import workers
+from hifigan_rt.tools.evaluation import report, workers
 from hifigan_rt.tools.evaluation.metrics import pitch
 
 def note(what):
@@ -83,6 +84,7 @@ def counts(tmp_path, monkeypatch):
 
 def test_everything_is_done_once(tmp_path, monkeypatch, counts):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "embedded_clips", lambda _: [0])
     model = write_tiny(tmp_path / "model").relative_to(tmp_path)
     Path("in").mkdir()
     for index, clip in enumerate(CLIPS):
@@ -100,7 +102,12 @@ def test_everything_is_done_once(tmp_path, monkeypatch, counts):
     expected |= {f"{what} in/{clip}.wav": 1 + len(systems) for what in ("decode", "digest") for clip in CLIPS}
     assert counts() == expected
 
-    # Nothing is measured again; only the sound of the page is made anew, since the page holds it and no script does.
+    (script,) = Path("out/clips").iterdir()
+    assert read_script(script) is not None
+
+    # Nothing is measured again; only the sound inside the page is made anew, since no script holds it.
     write_results(evaluate(plan, Path("out"), progress=silent, resume=True), Path("out"))
-    expected = {"read a checkpoint ": 1, f"digest {model}": 1, "track ": len(audio)}
-    assert counts() == expected | {f"decode {path}": 1 for path in audio}
+    inside = [path for path in audio if "c0" in path]
+    expected = {"read a checkpoint ": 1, f"digest {model}": 1, "track ": len(inside)}
+    assert counts() == expected | {f"decode {path}": 1 for path in inside}
+    assert [*Path("out/clips").iterdir()] == [script]
