@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,13 +31,3 @@ def printing(folder: Path, name: str, text: str | bytes) -> str:
     path = folder / f"{name}.txt"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return f"cat '{path}'"
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"

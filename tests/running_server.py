@@ -21,6 +21,7 @@ from hifigan_rt.graph import Graph
 from hifigan_rt.tools.serving.server import Server
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.vocoder import Vocoder
+from waiting import wait_for
 
 
 def npy(mel: np.ndarray) -> bytes:
@@ -80,14 +81,6 @@ def running(
         server.begin_shutdown()
         thread.join(60)
         assert not thread.is_alive(), "the server did not end"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for what must happen; the minute only ends tests of a server that is wrong."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 class SlowEngine(Engine):

@@ -19,6 +19,7 @@ from cli.running import clip, command, hifigan
 from golden.tiny import tiny_mel
 from hifigan_rt.tools.benchmark.results import read_json
 from hifigan_rt.tools.cli import main
+from waiting import wait_for
 
 QUICK = ("--loop", "3", "--mel-len", "20", "--no-ceilings")
 
@@ -148,13 +149,6 @@ def test_a_full_disk_is_told(place):
     assert "standard output cannot be written" in done.stderr
 
 
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def workers_of(pid):
     return [
         int(path.parent.name)
@@ -174,11 +168,11 @@ def test_an_interruption_ends_all_workers_and_keeps_what_was_measured(place, num
     )  # fmt: skip
     try:
         # The first case is written when it is finished; the second has two workers.
-        wait_until(lambda: Path("out/bench.json").exists() and len(workers_of(process.pid)) == 2)
+        wait_for(lambda: Path("out/bench.json").exists() and len(workers_of(process.pid)) == 2)
         workers = workers_of(process.pid)
         time.sleep(0.3)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate()
     finally:
         process.kill()
     assert process.returncode == status
@@ -218,7 +212,7 @@ def test_a_terminal_gets_a_table_that_changes_in_place(place):
             break
         seen += part
     os.close(parent)
-    assert process.wait(timeout=60) == 0
+    assert process.wait() == 0
     text = seen.decode()
     assert "[1/1] batch 1, mel_len 20" in text
     assert "\x1b[3A" in text, "drawn over what was there"

@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from hifigan_rt.audio.signal_metrics import mel_l1
 from hifigan_rt.tools.benchmark.accuracy import read_accuracy
 from hifigan_rt.vocoder import load
 from tolerances import EVALUATION_MEL_L1, INAUDIBLE_SNR_DB, SCORE_IDENTITY
+from waiting import wait_for
 
 
 def test_copy_synthesis_is_what_synth_makes(data):
@@ -219,13 +219,10 @@ def test_ctrl_c_keeps_what_is_finished(place):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     scores = Path("out/scores.jsonl")
-    deadline = time.monotonic() + 120
-    while not (scores.exists() and scores.read_text().count("\n") >= 2):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: process.poll() is not None or (scores.exists() and scores.read_text().count("\n") >= 2))
+    assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "--resume goes on from there" in errors

@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import click
@@ -14,8 +13,9 @@ import pytest
 import om_files
 from ascend_simulator.environment import CAVEAT
 from cli.running import command, error_of, hifigan, parse
-from fake_tools import alive, put_on_path
+from fake_tools import put_on_path
 from hifigan_rt.tools.cli.export_om import parse_numbers
+from waiting import wait_for, wait_until_gone
 
 SOC = ("--soc", "Ascend310P3")
 
@@ -170,18 +170,12 @@ def test_ctrl_c_ends_atc_and_leaves_nothing(place, monkeypatch):
     process = subprocess.Popen(
         command("export", "om", "model", *SOC, "-o", "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    while not (Path("pid").exists() and Path("pid").read_text().strip()):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    wait_for(lambda: process.poll() is not None or (Path("pid").exists() and Path("pid").read_text().strip()))
+    assert process.poll() is None, process.communicate()
     os.kill(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate()
     assert process.returncode == 130
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
     assert list(Path("out").iterdir()) == []
-    pid = int(Path("pid").read_text())
-    while alive(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_gone(int(Path("pid").read_text()))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from ascend_simulator.environment import CAVEAT
 from engines.ascend_models import STAND_IN, pids, stop, works
 from golden.tiny import tiny_mel
 from hifigan_rt.errors import EngineError
+from waiting import gone, wait_until_gone
 
 GEARS = (100, 150)
 MEL = tiny_mel(120)[None]
@@ -52,27 +52,14 @@ def in_background(engine, mel=MEL):
     return thread, caught
 
 
-def gone(pid: int, within_s: float = 20.0) -> bool:
-    """Whether a process ends; a zombie has."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_a_worker_that_dies_half_way_fails_one_mel_and_is_replaced(load):
     engine = load()
     (pid,) = pids(engine)
     stop(pid)
     thread, caught = in_background(engine)
-    time.sleep(0.2)
+    time.sleep(1)  # until it has sent its mel
     os.kill(pid, signal.SIGKILL)
-    thread.join(30)
+    thread.join()
     (text,) = caught
     assert text.startswith("the Ascend worker on device 0 was ended by signal 9 (Killed) while computing a mel [1, 10")
     works(engine, MEL)
@@ -109,7 +96,7 @@ def test_a_worker_that_hangs_is_stopped_and_replaced(load):
         "the Ascend worker on device 0 did not answer within 0.5 s while computing a mel [1, 10, 100], and was "
         "stopped: the device may hang ('npu-smi info'); --engine-option timeout=SECONDS allows more"
     )
-    assert gone(pid)
+    wait_until_gone(pid)
     works(engine, MEL)
 
 
@@ -119,11 +106,11 @@ def test_closing_while_a_worker_hangs_does_not_hang(load, monkeypatch):
     (pid,) = pids(engine)
     stop(pid)
     thread, caught = in_background(engine)
-    time.sleep(0.2)
+    time.sleep(1)  # until it has sent its mel
     engine.close()
-    thread.join(30)
+    thread.join()
     assert len(caught) == 1
-    assert gone(pid)
+    wait_until_gone(pid)
 
 
 def test_closed_engines_say_so_and_free_their_processes(load):
@@ -132,7 +119,8 @@ def test_closed_engines_say_so_and_free_their_processes(load):
     works(engine, MEL)
     engine.close()
     engine.close()
-    assert all(gone(pid) for pid in processes)
+    for pid in processes:
+        wait_until_gone(pid)
     for call in (lambda: engine.run(MEL), lambda: engine.run_many([MEL[0]])):
         with pytest.raises(EngineError, match=r"^engine 'ascend' is closed: load the model again$"):
             call()
@@ -141,7 +129,7 @@ def test_closed_engines_say_so_and_free_their_processes(load):
 def test_an_engine_that_is_dropped_frees_its_processes(load, place):
     (pid,) = pids(load())
     place.engines.clear()
-    assert gone(pid)
+    wait_until_gone(pid)
 
 
 def test_ctrl_c_while_waiting_leaves_the_engine_usable(load):
@@ -204,7 +192,7 @@ def test_the_worker_dies_with_its_parent_even_deep_in_the_vendor_s_code(place, s
     stand_in(STAND_IN + f"CAVEAT = {CAVEAT!r}")
     process, worker = started(om)
     time.sleep(1)
-    assert not gone(worker, 0.1)
+    assert not gone(worker)
     process.send_signal(number)
-    assert gone(worker)
+    wait_until_gone(worker)
     process.wait(20)

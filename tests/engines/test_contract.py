@@ -131,7 +131,7 @@ def test_closing_while_other_threads_run(engine_name, case):
         thread.start()
     case.engine.close()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join()
     assert outcomes == [f"engine '{engine_name}' is closed: load the model again"] * 3
 
 

@@ -28,10 +28,10 @@ GOOD = {
 def refused(folder: Path, content: bytes) -> str:
     path = om_files.write(folder, content)
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ModelFileError) as caught:
         read_om(path)
-    seconds = time.perf_counter() - started
+    seconds = time.thread_time() - started
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 4 * len(content) + (16 << 20)

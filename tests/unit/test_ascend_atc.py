@@ -146,8 +146,8 @@ def test_killed(place):
 
 
 def test_hanging(place):
-    with pytest.raises(ToolFailed, match=r"did not end within 0.4 s .* the last it printed: working"):
-        place("echo working; sleep 100", timeout_seconds=0.4)
+    with pytest.raises(ToolFailed, match=r"did not end within 2 s .* the last it printed: working"):
+        place("echo working; sleep 100", timeout_seconds=2.0)
 
 
 def test_words_that_are_not_utf8(place):

@@ -4,26 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from fake_tools import alive
 from hifigan_rt.engines.ascend_runtime import tool_process
 from hifigan_rt.engines.ascend_runtime.tool_process import run_tool
 from hifigan_rt.errors import ToolFailed
+from waiting import wait_for, wait_until_gone
 
 
 def shell(script: str, **options) -> tool_process.ToolRun:
-    return run_tool(["/bin/sh", "-c", script], **({"timeout_seconds": 20.0} | options))
-
-
-def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 5
-    while alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
-        time.sleep(0.05)
+    return run_tool(["/bin/sh", "-c", script], **({"timeout_seconds": 300.0} | options))
 
 
 def test_lines_come_as_they_are_printed_from_both_streams():
@@ -64,23 +56,23 @@ def test_a_line_without_end_costs_no_memory(monkeypatch):
 
 
 def test_hanging_ends_with_all_children(tmp_path):
-    with pytest.raises(ToolFailed, match=r"did not end within 0.5 s and was stopped; the last it printed: working"):
-        shell(f"sleep 100 & echo $! > {tmp_path}/pid; echo working; wait", timeout_seconds=0.5)
+    with pytest.raises(ToolFailed, match=r"did not end within 2 s and was stopped; the last it printed: working"):
+        shell(f"sleep 1000 & echo $! > {tmp_path}/pid; echo working; wait", timeout_seconds=2.0)
     wait_until_gone(int((tmp_path / "pid").read_text()))
 
 
 def test_one_that_ignores_being_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(tool_process, "_GRACE_SECONDS", 0.3)
     with pytest.raises(ToolFailed, match="did not end within"):
-        shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done", timeout_seconds=0.5)
+        shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done", timeout_seconds=2.0)
     wait_until_gone(int((tmp_path / "pid").read_text()))
 
 
 def test_a_child_that_holds_the_pipe_open_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(tool_process, "_GRACE_SECONDS", 0.3)
-    run = shell(f"sleep 100 & echo $! > {tmp_path}/pid; echo done")
+    run = shell(f"sleep 1000 & echo $! > {tmp_path}/pid; echo done")
     assert (run.status, run.output) == (0, "done")
-    assert run.seconds < 10
+    assert run.seconds < 300
     wait_until_gone(int((tmp_path / "pid").read_text()))
 
 
@@ -97,14 +89,11 @@ def test_ctrl_c_ends_the_group(tmp_path):
     """In a process of its own, as the signal goes to the whole of it."""
     code = (
         "from hifigan_rt.engines.ascend_runtime.tool_process import run_tool\n"
-        f"run_tool(['/bin/sh', '-c', 'sleep 100 & echo $! > {tmp_path}/pid; wait'], timeout_seconds=60)"
+        f"run_tool(['/bin/sh', '-c', 'sleep 1000 & echo $! > {tmp_path}/pid; wait'], timeout_seconds=300)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
     os.kill(process.pid, signal.SIGINT)
-    _, text = process.communicate(timeout=20)
+    _, text = process.communicate()
     assert "KeyboardInterrupt" in text
     wait_until_gone(int((tmp_path / "pid").read_text()))

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from hifigan_rt.engines.reference import generate
 from hifigan_rt.tools.benchmark.candidate_process import CandidateProcess
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed
 from measuring.candidates import Job
+from waiting import wait_until_gone
 
 
 def tiny_job(folder, candidate="reference"):
@@ -137,20 +136,7 @@ def test_what_a_worker_started_ends_with_it(stub, tmp_path):
     worker = stub("leaves a child")
     child = int((tmp_path / "note").read_text())
     worker.close()
-    deadline = time.monotonic() + 10
-    # The orphan's new parent takes a moment to collect it.
-    while time.monotonic() < deadline and "State:\tZ" not in status_of(child):
-        time.sleep(0.02)
-        if not status_of(child):
-            break
-    assert status_of(child) == "" or "State:\tZ" in status_of(child)
-
-
-def status_of(pid):
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return ""
+    wait_until_gone(child)
 
 
 def test_a_device_clock_is_taken_where_there_is_one(stub):

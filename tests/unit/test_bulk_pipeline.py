@@ -119,20 +119,21 @@ def test_an_interruption_lets_the_computed_items_be_written():
 
 def test_an_interruption_does_not_wait_for_a_busy_engine():
     release = threading.Event()
+    finished = []
 
     def compute(job, value):
         if job == 1:
-            release.wait(20)
+            release.wait(300)
+            finished.append(job)
         return value
 
     def report(job):
         raise KeyboardInterrupt
 
     pipeline = Pipeline(Stages(lambda job: job, compute, lambda job, value, seconds: value), lambda job, *_: job)
-    started = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(range(5), report)
-    assert time.perf_counter() - started < 5
+    assert not finished
     release.set()
 
 

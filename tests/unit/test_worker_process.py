@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hifigan_rt.system.worker_process import (
     describe_ending,
     python_command,
 )
+from waiting import gone, wait_until_gone
 
 WORKER = """
 import os, subprocess, sys, time
@@ -70,19 +70,6 @@ def start():
 
 def ask(worker, wanted, payload=b"", timeout_s=60, **more):
     return worker.ask({"wanted": wanted, **more}, payload, timeout_s=timeout_s)
-
-
-def gone(pid, within_s=20.0):
-    """Whether a process ends; a zombie has."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_requests_and_replies_carry_json_and_bytes(start):
@@ -153,7 +140,7 @@ def test_a_worker_that_hangs_is_ended(start):
     ask(worker, "echo")
     with pytest.raises(WorkerLate, match=r"^it gave no answer within 0\.2 s and was ended$"):
         ask(worker, "hang", timeout_s=0.2)
-    assert gone(worker.pid, 0.1)
+    assert gone(worker.pid)
 
 
 def test_a_worker_that_takes_no_request_is_ended(start):
@@ -162,7 +149,7 @@ def test_a_worker_that_takes_no_request_is_ended(start):
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLate):
         ask(worker, "echo", bytes(3_000_000), timeout_s=0.2)
-    assert gone(worker.pid, 0.1)
+    assert gone(worker.pid)
 
 
 def test_an_interrupt_while_waiting_ends_the_worker(start):
@@ -174,7 +161,7 @@ def test_an_interrupt_while_waiting_ends_the_worker(start):
         ask(worker, "hang")
     timer.join()
     assert not worker.alive
-    assert gone(worker.pid, 0.1)
+    assert gone(worker.pid)
 
 
 def test_closing_ends_what_the_worker_started_and_frees_the_descriptors(start):
@@ -183,8 +170,8 @@ def test_closing_ends_what_the_worker_started_and_frees_the_descriptors(start):
     child = ask(worker, "child")[0]["child"]
     worker.close()
     worker.close()
-    assert gone(worker.pid, 0.1)
-    assert gone(child)
+    assert gone(worker.pid)
+    wait_until_gone(child)
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 
@@ -193,7 +180,7 @@ def test_what_a_worker_that_died_had_started_ends_too(start):
     child = ask(worker, "child")[0]["child"]
     with pytest.raises(WorkerEnded):
         ask(worker, "exit")
-    assert gone(child)
+    wait_until_gone(child)
 
 
 PARENT = """
@@ -211,10 +198,10 @@ def test_a_worker_dies_with_its_parent(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=environment, text=True)
     worker = int(parent.stdout.readline())
-    assert not gone(worker, 0.1)
+    assert not gone(worker)
     parent.kill()
     parent.communicate()
-    assert gone(worker)
+    wait_until_gone(worker)
 
 
 @pytest.mark.parametrize(
