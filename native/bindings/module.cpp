@@ -34,9 +34,9 @@ using Mels = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu
 using Audio = nb::ndarray<nb::numpy, float, nb::ndim<1>>;
 using Audios = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
-void make_layer(NetworkLayer* self, const std::string& name, const std::string& kind, int in_channels, int out_channels, int kernel_size,
-                int stride, int dilation, int padding_left, int padding_right, const std::string& activation, float slope, bool bias,
-                std::vector<std::string> inputs, std::optional<std::string> residual) {
+void make_layer(NetworkLayer* self, const std::string& name, const std::string& kind, int in_channels, int out_channels,
+                int kernel_size, int stride, int dilation, int padding_left, int padding_right, const std::string& activation,
+                float slope, bool bias, std::vector<std::string> inputs, std::optional<std::string> residual) {
   const auto unknown = [&](const char* what, const std::string& value) {
     return std::invalid_argument("layer " + name + ": the core has no " + what + " '" + value + "'");
   };
@@ -221,7 +221,8 @@ void load_generator(LoadedGenerator* self, std::vector<NetworkLayer> layers, con
                        layer.bias ? parameter(weights, layer.name + ".bias", {layer.out_channels}) : nullptr});
   }
   const nb::gil_scoped_release release;
-  new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa), segment_frames, threads, std::move(plan));
+  new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa), segment_frames, threads,
+                             std::move(plan));
 }
 
 Audios run(LoadedGenerator& generator, const Mels& mels) {
@@ -277,8 +278,8 @@ NB_MODULE(_native, m) {
         "Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.");
 
   nb::class_<SegmentStream>(m, "SegmentStream",
-                            "One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most one "
-                            "thread; what is not possible raises StreamFinished, StreamBroken, StreamClosed or StreamBusy.")
+                            "One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most "
+                            "one thread; what is not possible raises StreamFinished, StreamBroken, StreamClosed or StreamBusy.")
       .def("push", &push, "mel"_a.noconvert(),
            "Take float32 [M, F], the frames of one band side by side; give the samples that became determined.")
       .def("finish", &finish, "End the signal; give the rest of the samples.")
@@ -302,9 +303,13 @@ NB_MODULE(_native, m) {
       .def("run_many", &run_many, "mels"_a, "A list of float32 [M, T] of any lengths to a list of float32 [N].")
       .def("measure", &measure, "mel"_a.noconvert(), "Seconds per layer of the plan for one float32 [M, T].")
       .def("stream", &open_stream, "segment_frames"_a, "Open a stream.")
-      .def("plan", [](const LoadedGenerator& self) { return plan_as_dicts(self.plan()); }, "The plan of `run`, one dict per layer.")
-      .def("plan_for", [](const LoadedGenerator& self, int segment_frames) { return plan_as_dicts(self.plan_for(segment_frames)); },
-           "segment_frames"_a, "The plan for another segment length.")
+      .def(
+          "plan", [](const LoadedGenerator& self) { return plan_as_dicts(self.plan()); },
+          "The plan of `run`, one dict per layer.")
+      .def(
+          "plan_for",
+          [](const LoadedGenerator& self, int segment_frames) { return plan_as_dicts(self.plan_for(segment_frames)); },
+          "segment_frames"_a, "The plan for another segment length.")
       .def_prop_ro("isa", [](const LoadedGenerator& self) { return self.kernels().name; })
       .def_prop_ro("threads", &LoadedGenerator::threads)
       .def_prop_ro("segment_frames", [](const LoadedGenerator& self) { return self.plan().segment_frames; })

@@ -22,8 +22,8 @@ void share(ThreadGroup group, Index count, Index least, F&& f) {
   group.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
 }
 
-// Adds the processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes on a
-// quiet machine, whatever else runs.
+// Adds the processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes
+// on a quiet machine, whatever else runs.
 class Stopwatch {
  public:
   explicit Stopwatch(double* seconds) : seconds_(seconds), start_(seconds ? thread_seconds() : 0) {}
@@ -73,7 +73,8 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
   Rows out{workspace_.first(), carry.first, carry.channels, end};
   restore(program_.first_carry(), out);
   // Activations are written already activated where all their readers are the layer behind.
-  conv(program_.first(), in, layer.activation, {out, begin, end, nullptr, false, 1.0f, program_.stages()[0].upsample->layer->activation});
+  const Activation behind = program_.stages().front().upsample->layer->activation;
+  conv(program_.first(), in, layer.activation, {out, begin, end, nullptr, false, 1.0f, behind});
   if (!final) save(program_.mel_carry(), in, end - layer.padding_left, frames);
 
   feed(0, out, final, audio);

@@ -53,7 +53,8 @@ void check_sizes(const NetworkLayer& layer) {
   require(layer.in_channels > 0 && layer.out_channels > 0 && layer.kernel_size > 0 && layer.stride > 0 && layer.dilation > 0 &&
               layer.padding_left >= 0 && layer.padding_right >= 0,
           layer, "sizes must be positive");
-  require(layer.activation.kind != ActivationKind::kLeakyRelu || (layer.activation.slope >= 0 && layer.activation.slope <= 1), layer,
+  const Activation activation = layer.activation;
+  require(activation.kind != ActivationKind::kLeakyRelu || (activation.slope >= 0 && activation.slope <= 1), layer,
           "the slope of its activation must be from 0 to 1");
   if (layer.kind == LayerKind::kConv) {
     require(layer.stride == 1, layer, "a convolution has stride 1");
@@ -74,7 +75,9 @@ class Parser {
   explicit Parser(std::vector<NetworkLayer> layers) { network_.layers = std::move(layers); }
 
   Network run() {
-    if (network_.layers.size() < 4) throw std::invalid_argument("a network has a layer before and one behind at least one stage");
+    if (network_.layers.size() < 4) {
+      throw std::invalid_argument("a network has a layer before and one behind at least one stage");
+    }
     for (const NetworkLayer& layer : network_.layers) check_sizes(layer);
     take(LayerKind::kConv, {kMel}, bands(), {});
     std::vector<std::string> values{network_.first().name};
@@ -82,7 +85,8 @@ class Parser {
     require(!network_.stages.empty(), network_.first(), "at least one stage must follow");
     require(next_ == last(), at(next_), "only the last layer may follow the stages");
     take(LayerKind::kConv, values, channels_, {});
-    require(channels_ == 1 && network_.last().dilation == 1, network_.last(), "it must have one output channel and no dilation");
+    require(channels_ == 1 && network_.last().dilation == 1, network_.last(),
+            "it must have one output channel and no dilation");
     return std::move(network_);
   }
 

@@ -20,7 +20,9 @@ PackedWeights::Packing PackedWeights::packing_of(std::size_t layer, Algorithm al
   const int in = at.in_channels, out = at.out_channels, k = at.kernel_size;
   switch (operation_of(network_, layer)) {
     case Operation::kConv:
-      if (!algorithm.tiled) return {kernels.direct_weights_size(in, out, k), kernels.direct_pack_units(in, out, k), kernels.pack_direct};
+      if (!algorithm.tiled) {
+        return {kernels.direct_weights_size(in, out, k), kernels.direct_pack_units(in, out, k), kernels.pack_direct};
+      }
       return {kernels.tiled_weights_size(algorithm.transform, in, out), kernels.tiled_pack_units(algorithm.transform, in, out),
               kernels.pack_tiled};
     case Operation::kConvTranspose:
@@ -45,7 +47,8 @@ void PackedWeights::prepare(const NetworkPlan& plan, ThreadPool& pool) {
     for (int piece = 0; piece < pieces; ++piece) {
       jobs.push_back({packing.pack,
                       {sources_[i].weight.get(), layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
-                       algorithm.transform, buffer.data(), packing.units * piece / pieces, packing.units * (piece + 1) / pieces}});
+                       algorithm.transform, buffer.data(), packing.units * piece / pieces,
+                       packing.units * (piece + 1) / pieces}});
     }
     fresh.emplace(std::pair{i, algorithm}, std::move(buffer));
   }

@@ -86,7 +86,8 @@ class Planner {
       }
     }
     for (const auto& [name, algorithm] : forced_) {
-      if (name != "*" && !used_.count(name)) throw std::invalid_argument("the plan names no convolution of this graph: " + name);
+      if (name == "*" || used_.count(name)) continue;
+      throw std::invalid_argument("the plan names no convolution of this graph: " + name);
     }
     return plan_;
   }
@@ -97,16 +98,15 @@ class Planner {
   Size size_of(const NetworkLayer& layer, double rows, double block) const {
     // A segment is cut into equal blocks.
     const double blocks = std::ceil(rows / block);
-    const auto padded = [&](int channels) { return kernels_for(isa_, channels).padded_channels(channels); };
-    return {static_cast<double>(padded(layer.in_channels)), static_cast<double>(padded(layer.out_channels)), rows, rows / blocks,
-            blocks};
+    const auto padded = [&](int channels) -> double { return kernels_for(isa_, channels).padded_channels(channels); };
+    return {padded(layer.in_channels), padded(layer.out_channels), rows, rows / blocks, blocks};
   }
 
   // Input rows of a stage's upsampling that are taken through the stage at a time.
   double block_rows(const Stage& stage, double rows) const {
     const Caches& caches = kernels(stage.upsample).caches;
-    // A stage whose weights come from memory reads them once per segment. They are counted as if all of them were transformed in
-    // the middle size.
+    // A stage whose weights come from memory reads them once per segment. They are counted as if all of them were transformed
+    // in the middle size.
     double bytes = 0;
     for (std::size_t i = stage.upsample + 1; i < stage.end; ++i) {
       const Size size = size_of(network_.layers[i], 1, 1);
@@ -219,7 +219,9 @@ Algorithm algorithm_named(const std::string& name) {
 }
 
 NetworkPlan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {
-  if (segment_frames < 1) throw std::invalid_argument("segment_frames=" + std::to_string(segment_frames) + " must be at least 1");
+  if (segment_frames < 1) {
+    throw std::invalid_argument("segment_frames=" + std::to_string(segment_frames) + " must be at least 1");
+  }
   return Planner(network, kernels, forced).run(segment_frames);
 }
 

@@ -1,8 +1,8 @@
 // What happens to sums on their way to memory, and to rows on their way in.
 // Included inside the instruction set's namespace, after its Vec.
 
-// Calls body with a function of a Vec: the activation. Callers hoist this out of their loops, so that each kind has loops of its
-// own.
+// Calls body with a function of a Vec: the activation. Callers hoist this out of their loops, so that each kind has loops of
+// its own.
 template <class Body>
 HIFIGAN_INLINE void with_activation(Activation activation, const Body& body) {
   switch (activation.kind) {

@@ -62,7 +62,9 @@ struct Bench {
 
   struct TimedLayer {
     TimedLayer(const hifigan::Kernels& k, int channels, int kernel_size, int dilation, Index rows)
-        : kernels(k), padded(k.padded_channels(channels)), weights(floats(static_cast<std::size_t>(channels * channels * kernel_size))) {
+        : kernels(k),
+          padded(k.padded_channels(channels)),
+          weights(floats(static_cast<std::size_t>(channels * channels * kernel_size))) {
       const Index x_rows = rows + (kernel_size - 1) * dilation + 80 * dilation;
       x = floats(static_cast<std::size_t>(x_rows * padded));
       y = floats(static_cast<std::size_t>(rows * padded));
@@ -114,7 +116,8 @@ struct Bench {
     hifigan::PackArgs pack;
   };
 
-  void line(const char* algorithm, const TimedLayer& layer, double products_per_output, double seconds, double pack_seconds) const {
+  void line(const char* algorithm, const TimedLayer& layer, double products_per_output, double seconds,
+            double pack_seconds) const {
     const auto& a = layer.args;
     const double outputs = static_cast<double>(a.rows) * a.in_channels * a.out_channels;
     const double ceiling = ceiling_gflops();

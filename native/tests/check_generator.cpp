@@ -1,6 +1,6 @@
 // Tiny generators of V1's, V2's and V3's shape through the whole core, for the sanitizers and for emulated processors: streams
-// equal the whole bit for bit, threads and batches change nothing, callers may come at once, a stream knows its state, nothing is
-// read outside its buffer even at length 1, and the machine's ceilings are measured.
+// equal the whole bit for bit, threads and batches change nothing, callers may come at once, a stream knows its state, nothing
+// is read outside its buffer even at length 1, and the machine's ceilings are measured.
 // usage: check_generator [ISA | all]; prints one line per ISA and ends with 1 if anything is wrong.
 #include <cmath>
 #include <cstdio>
@@ -106,7 +106,8 @@ void check_network(const char* isa, const std::string& name, int channels, const
 
 void check_callers(const char* isa) {
   RandomNetwork network = random_network("v1", 16, 10, 3);
-  const auto generator = std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const auto generator =
+      std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};
@@ -142,7 +143,8 @@ bool throws(const Call& call) {
 
 void check_states(const char* isa) {
   RandomNetwork network = random_network("v3", 16, 10, 3);
-  const auto generator = std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const auto generator =
+      std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   const MelView view{mel.data(), 9, 9};
   SegmentStream stream(generator, 4);

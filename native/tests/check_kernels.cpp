@@ -296,8 +296,8 @@ void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_siz
                static_cast<double>(weights[static_cast<std::size_t>(i * kernel_size + j)]);
       }
     }
-    const double truth = std::tanh(sum), got = static_cast<double>(audio[static_cast<std::size_t>(r + 1)]);
-    compare.add(truth, got);
+    const double expected = std::tanh(sum), got = static_cast<double>(audio[static_cast<std::size_t>(r + 1)]);
+    compare.add(expected, got);
     worst_relative = std::max(worst_relative, std::fabs(got) - 1.0);
   }
   // A single sum may lie near zero, where the SNR of one sample says little.

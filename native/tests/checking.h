@@ -64,9 +64,9 @@ void report(bool good, const std::string& what, double value) {
 
 class Compare {
  public:
-  void add(double truth, double got) {
-    signal_ += truth * truth;
-    noise_ += (truth - got) * (truth - got);
+  void add(double expected, double got) {
+    signal_ += expected * expected;
+    noise_ += (expected - got) * (expected - got);
   }
   void report_as(const std::string& what, double floor_db) const {
     const double db = noise_ == 0.0 ? 400.0 : 10.0 * std::log10(signal_ / noise_);

@@ -60,13 +60,15 @@ inline RandomNetwork random_network(const std::string& name, int channels, int m
   const auto add = [&](int in, int out, int k) {
     std::normal_distribution<float> normal(0.0f, 0.5f / std::sqrt(static_cast<float>(in * k)));
     for (const int count : {in * out * k, out}) {
-      auto& values = made.parameters.emplace_back(static_cast<std::size_t>(count));
-      for (float& value : values) value = normal(random);
+      auto& numbers = made.parameters.emplace_back(static_cast<std::size_t>(count));
+      for (float& parameter : numbers) parameter = normal(random);
     }
   };
   for (const NetworkLayer& layer : made.network.layers) add(layer.in_channels, layer.out_channels, layer.kernel_size);
   // The vectors outlive what is made from them.
-  const auto parameter = [&](std::size_t i) { return std::shared_ptr<const float>(std::shared_ptr<void>(), made.parameters[i].data()); };
+  const auto parameter = [&](std::size_t i) {
+    return std::shared_ptr<const float>(std::shared_ptr<void>(), made.parameters[i].data());
+  };
   for (std::size_t i = 0; i < made.parameters.size(); i += 2) {
     made.sources.push_back({parameter(i), parameter(i + 1)});
   }
