@@ -54,27 +54,71 @@ std::string name_of(const char* isa, const char* algorithm, const ConvCase& c) {
   return text;
 }
 
-// `run(args, part, parts)` computes one of `parts` shares of the rows.
-template <class Run>
-void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, const ConvCase& c, const float* packed,
-                     const std::vector<float>& weights, std::size_t scratch_size, int parts, const Run& run) {
-  const std::string what = name_of(kernels.name, algorithm, c);
+// What one case gives to every algorithm, and what each must make of it.
+struct ConvProblem {
+  Index x_rows;
+  Floats x, addend, residual, bias;
+  std::vector<double> expected;  // [rows, out_channels]
+};
+
+ConvProblem make_problem(const hifigan::Kernels& kernels, const ConvCase& c, const std::vector<float>& weights) {
   const int in_padded = kernels.padded_channels(c.in_channels), out_padded = kernels.padded_channels(c.out_channels);
   const Index x_rows = std::max<Index>(0, c.rows + Index{c.kernel_size - 1} * c.dilation - c.x_rows_missing);
-  const Floats x = random_rows(x_rows, c.in_channels, in_padded);
-  const Floats addend = random_rows(c.rows, c.out_channels, out_padded);
-  const Floats before = random_rows(c.rows, c.out_channels, out_padded);
-  const Floats bias = random_rows(1, c.out_channels, out_padded);
+  ConvProblem p{x_rows,
+                random_rows(x_rows, c.in_channels, in_padded),
+                random_rows(c.rows, c.out_channels, out_padded),
+                random_rows(c.rows, c.out_channels, out_padded),
+                random_rows(1, c.out_channels, out_padded),
+                std::vector<double>(static_cast<std::size_t>(c.rows * c.out_channels))};
+  const auto in_channels = static_cast<std::size_t>(c.in_channels), kernel_size = static_cast<std::size_t>(c.kernel_size);
+  // Converted once: an emulator and the sanitizers make each step of the loops below dear.
+  std::vector<double> activated(static_cast<std::size_t>(x_rows) * in_channels), ordered(weights.size());
+  for (Index r = 0; r < x_rows; ++r) {
+    for (int i = 0; i < c.in_channels; ++i) {
+      activated[static_cast<std::size_t>(r * c.in_channels + i)] =
+          activate(static_cast<double>(p.x[static_cast<std::size_t>(r * in_padded + i)]), c.before);
+    }
+  }
+  for (std::size_t w = 0; w < weights.size(); ++w) {
+    const std::size_t tap = w % kernel_size, i = w / kernel_size % in_channels, o = w / kernel_size / in_channels;
+    ordered[(o * kernel_size + tap) * in_channels + i] = static_cast<double>(weights[w]);
+  }
+  for (Index r = 0; r < c.rows; ++r) {
+    for (int o = 0; o < c.out_channels; ++o) {
+      double sum = static_cast<double>(p.bias[static_cast<std::size_t>(o)]);
+      for (int j = 0; j < c.kernel_size; ++j) {
+        const Index row = r + Index{j} * c.dilation;
+        if (row >= x_rows) continue;
+        const double* values = activated.data() + row * c.in_channels;
+        const double* taps = ordered.data() + (Index{o} * c.kernel_size + j) * c.in_channels;
+        for (int i = 0; i < c.in_channels; ++i) sum += values[i] * taps[i];
+      }
+      const auto at = static_cast<std::size_t>(r * out_padded + o);
+      if (c.residual) sum += static_cast<double>(p.residual[at]);
+      if (c.addend) sum += static_cast<double>(p.addend[at]);
+      p.expected[static_cast<std::size_t>(r * c.out_channels + o)] =
+          activate(sum * static_cast<double>(c.scale), c.behind);
+    }
+  }
+  return p;
+}
+
+// `run(args, part, parts)` computes one of `parts` shares of the rows.
+template <class Run>
+void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, const ConvCase& c, const ConvProblem& p,
+                     const float* packed, std::size_t scratch_size, int parts, const Run& run) {
+  const std::string what = name_of(kernels.name, algorithm, c);
+  const int in_padded = kernels.padded_channels(c.in_channels), out_padded = kernels.padded_channels(c.out_channels);
   const Floats scratch = floats(scratch_size);
 
   const auto compute = [&](int shares) {
     // A canary row on either side; with a residual the output is added in place.
     Floats y = floats(static_cast<std::size_t>((c.rows + 2) * out_padded), kCanary);
-    if (c.residual) std::copy_n(before.get(), c.rows * out_padded, y.get() + out_padded);
+    if (c.residual) std::copy_n(p.residual.get(), c.rows * out_padded, y.get() + out_padded);
     hifigan::ConvArgs args{};
-    args.x = x.get();
+    args.x = p.x.get();
     args.x_stride = in_padded;
-    args.x_rows = x_rows;
+    args.x_rows = p.x_rows;
     args.activation = c.before;
     args.weights = packed;
     args.in_channels = c.in_channels;
@@ -84,7 +128,7 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
     args.y = y.get() + out_padded;
     args.y_stride = out_padded;
     args.rows = c.rows;
-    args.epilogue = {bias.get(), c.residual ? args.y : nullptr, out_padded, c.addend ? addend.get() : nullptr, out_padded,
+    args.epilogue = {p.bias.get(), c.residual ? args.y : nullptr, out_padded, c.addend ? p.addend.get() : nullptr, out_padded,
                      c.scale, c.behind};
     args.scratch = scratch.get();
     for (int share = shares - 1; share >= 0; --share) run(args, share, shares);
@@ -95,20 +139,8 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
   Compare compare;
   for (Index r = 0; r < c.rows; ++r) {
     for (int o = 0; o < c.out_channels; ++o) {
-      double sum = static_cast<double>(bias[static_cast<std::size_t>(o)]);
-      for (int j = 0; j < c.kernel_size; ++j) {
-        const Index row = r + Index{j} * c.dilation;
-        if (row >= x_rows) continue;
-        for (int i = 0; i < c.in_channels; ++i) {
-          sum += activate(static_cast<double>(x[static_cast<std::size_t>(row * in_padded + i)]), c.before) *
-                 static_cast<double>(weights[static_cast<std::size_t>((Index{o} * c.in_channels + i) * c.kernel_size + j)]);
-        }
-      }
-      const auto at = static_cast<std::size_t>(r * out_padded + o);
-      if (c.residual) sum += static_cast<double>(before[at]);
-      if (c.addend) sum += static_cast<double>(addend[at]);
-      compare.add(activate(sum * static_cast<double>(c.scale), c.behind),
-                  static_cast<double>(y[at + static_cast<std::size_t>(out_padded)]));
+      compare.add(p.expected[static_cast<std::size_t>(r * c.out_channels + o)],
+                  static_cast<double>(y[static_cast<std::size_t>((r + 1) * out_padded + o)]));
     }
     for (int o = c.out_channels; o < out_padded; ++o) {
       const float v = y[static_cast<std::size_t>((r + 1) * out_padded + o)];
@@ -131,6 +163,7 @@ void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
   const auto count = static_cast<std::size_t>(c.in_channels) * static_cast<std::size_t>(c.out_channels) *
                      static_cast<std::size_t>(c.kernel_size);
   const std::vector<float> weights = random_weights(count, c.in_channels * c.kernel_size);
+  const ConvProblem problem = make_problem(kernels, c, weights);
   hifigan::PackArgs pack{};
   pack.weights = weights.data();
   pack.in_channels = c.in_channels;
@@ -146,7 +179,7 @@ void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
       pack.unit_end = u + 1;
       kernels.pack_direct(pack);
     }
-    check_conv_with(kernels, "direct", c, packed.get(), weights,
+    check_conv_with(kernels, "direct", c, problem, packed.get(),
                     kernels.direct_scratch_size(c.in_channels, c.out_channels, c.kernel_size, c.dilation), 3,
                     [&](hifigan::ConvArgs args, int share, int shares) {
                       const Index begin = c.rows * share / shares, end = c.rows * (share + 1) / shares;
@@ -175,7 +208,7 @@ void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
     const Index per_phase = (c.rows + c.dilation - 1) / c.dilation;
     const Index tiles = c.dilation * ((per_phase + shape.outputs - 1) / shape.outputs);
     const std::string name = "tiled " + std::to_string(shape.samples);
-    check_conv_with(kernels, name.c_str(), c, packed.get(), weights,
+    check_conv_with(kernels, name.c_str(), c, problem, packed.get(),
                     kernels.tiled_scratch_size(transform, c.in_channels, c.out_channels), 5,
                     [&](const hifigan::ConvArgs& args, int share, int shares) {
                       kernels.conv_tiled({args, transform, tiles * share / shares, tiles * (share + 1) / shares});
