@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hifigan_rt.errors import HifiganError as HifiganError
     from hifigan_rt.errors import MelConventionWarning as MelConventionWarning
     from hifigan_rt.errors import PaddedTailWarning as PaddedTailWarning
+    from hifigan_rt.streaming import advance as advance
     from hifigan_rt.tools.client import AsyncClient as AsyncClient
     from hifigan_rt.tools.client import Client as Client
     from hifigan_rt.vocoder import Vocoder as Vocoder
@@ -35,6 +36,7 @@ _MODULE_OF = {
     "ModelConfig": "config",
     "PaddedTailWarning": "errors",
     "Vocoder": "vocoder",
+    "advance": "streaming",
     "load": "vocoder",
 }
 

@@ -16,7 +16,8 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.engines.streams import OverlapStream
+from hifigan_rt.engines.streams import OverlapStream, push_together
+from hifigan_rt.errors import EngineError, StreamBroken, StreamFinished
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Weights
 
@@ -226,3 +227,82 @@ def test_windows_are_as_long_as_an_engine_wants_them_as_soon_as_they_can_be(leas
     assert lengths[-1] >= least
     field = generator.graph.receptive_field
     assert max(lengths) <= max(least, field.left_frames + field.right_frames + 2) + 8
+
+
+def test_advancing_together_equals_pushing_one_after_the_other(engine_name):
+    generator = GENERATORS["type 1"]
+    engine = load(engine_name, generator)
+    lengths, sizes = (61, 40, 16, 3), (16, 3, 40, 0)
+    mels = [mel_for(generator, frames, seed) for seed, frames in enumerate(lengths)]
+    together, alone = ([engine.stream(16, generator.graph) for _ in mels] for _ in range(2))
+    for turn in range(6):
+        parts = []
+        for index, mel in enumerate(mels):
+            start = turn * sizes[(index + turn) % len(sizes)]
+            parts.append(np.ascontiguousarray(mel[:, start : start + sizes[(index + turn) % len(sizes)]]))
+        audios = engine.advance(together, parts)
+        for stream, part, audio in zip(alone, parts, audios, strict=True):
+            expected = stream.push(part)
+            if engine_name == "native":
+                np.testing.assert_array_equal(audio, expected)
+            else:
+                np.testing.assert_allclose(audio, expected, rtol=0, atol=tolerances.STREAM_MAX_ABS)
+    for first, second in zip(together, alone, strict=True):
+        np.testing.assert_allclose(first.finish(), second.finish(), rtol=0, atol=tolerances.STREAM_MAX_ABS)
+
+
+def overlap_streams(generator, count, segment=8):
+    return [
+        OverlapStream(lambda mel: generate(generator, mel[0])[None], generator.graph, segment) for _ in range(count)
+    ]
+
+
+def test_windows_of_streams_at_different_places_are_computed_together():
+    generator = GENERATORS["type 1"]
+    mels = [mel_for(generator, frames, seed) for seed, frames in enumerate((24, 8, 7, 0, 40))]
+    streams = overlap_streams(generator, 5)
+    calls = []
+
+    def run_many(windows):
+        calls.append(len(windows))
+        return [generate(generator, window) for window in windows]
+
+    audios = push_together(streams, mels, run_many)
+    assert calls == [3, 2, 2, 1, 1]  # segments that are complete: 3, 1, 0, 0 and 5
+    for stream, audio, mel in zip(streams, audios, mels, strict=True):
+        whole = np.concatenate([audio, stream.finish()])
+        expected = generate(generator, mel) if mel.shape[1] else np.empty(0)
+        np.testing.assert_allclose(whole, expected, rtol=0, atol=tolerances.REFERENCE_MAX_ABS)
+
+
+def test_streams_that_cannot_take_frames_keep_the_others_from_taking_any():
+    generator = GENERATORS["type 1"]
+    mel = mel_for(generator, 8)
+    first, second = overlap_streams(generator, 2)
+    second.finish()
+    with pytest.raises(StreamFinished):
+        push_together([first, second], [mel, mel], lambda windows: [generate(generator, one) for one in windows])
+    assert first.frames == 0
+    np.testing.assert_allclose(
+        np.concatenate([first.push(mel), first.finish()]),
+        generate(generator, mel),
+        rtol=0,
+        atol=tolerances.REFERENCE_MAX_ABS,
+    )
+
+
+def test_an_engine_that_fails_breaks_all_streams_that_it_was_computing():
+    generator = GENERATORS["type 1"]
+    mel = mel_for(generator, 8)
+    streams = overlap_streams(generator, 2)
+
+    def fail(_):
+        raise EngineError("no power")
+
+    with pytest.raises(EngineError, match="no power"):
+        push_together(streams, [mel, mel], fail)
+    for stream in streams:
+        with pytest.raises(StreamBroken):
+            stream.push(mel)
+        stream.reset()
+        assert len(stream.push(mel)) + len(stream.finish()) == generator.graph.output_length(8)

@@ -131,10 +131,10 @@ def test_a_streamed_response_begins_before_whole_requests_and_after_live_streams
     assert simulation.given(streamed) == 32 * MEL.hop_length
 
 
-def test_streams_that_are_chosen_together_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for an engine that advances many streams in one call; one of them fails to take its audio."""
+def test_streams_of_an_engine_that_joins_them_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them fails to take its audio."""
     simulation = Simulation()
-    monkeypatch.setattr(simulation.queue._order, "choose", lambda jobs, now: [job for job in jobs if job.ready()])
+    simulation.engine.joined_streams = 4
     streams = [simulation.stream(frames, live=False) for frames in (100, 64, 7, 200)]
     monkeypatch.setattr(streams[3], "give", lambda audio, now: 1 / 0)
     assert simulation.queue.step()

@@ -294,3 +294,44 @@ def test_a_stream_without_a_known_sample_rate():
     assert len(stream.push(tiny_mel(40))) > 0
     with pytest.raises(ConfigError, match="sample rate"):
         _ = stream.algorithmic_latency_ms
+
+
+def test_advance_gives_what_pushes_give(tmp_path):
+    path = write_tiny(tmp_path)
+    vocoders = [hifigan_rt.load(path, engine=engine) for engine in ("native", "reference")]
+    mels = [tiny_mel(40), tiny_mel(23), tiny_mel(16), tiny_mel(5)[:, :0]]
+    streams, others = ([vocoders[index % 2].stream(8) for index in range(4)] for _ in range(2))
+    audios = hifigan_rt.advance(streams, mels)
+    assert isinstance(audios, list)
+    for audio, other, mel in zip(audios, others, mels, strict=True):
+        np.testing.assert_allclose(audio, other.push(mel), rtol=0, atol=1e-12)
+
+
+def test_advance_gives_an_array_for_an_array_if_all_give_as_much(vocoder):
+    mel = np.stack([tiny_mel(16)] * 3)
+    streams = [vocoder.stream(8) for _ in range(3)]
+    audio = hifigan_rt.advance(streams, mel)
+    assert isinstance(audio, np.ndarray)
+    np.testing.assert_array_equal(audio[0], vocoder.stream(8).push(mel[0]))
+    assert hifigan_rt.advance(streams, list(mel))[0].shape == (16 * GRAPH.hop_length,)
+    streams[0].push(mel[0][:, :3])
+    assert isinstance(hifigan_rt.advance(streams, mel[:, :, :5]), list)
+    assert hifigan_rt.advance([], []) == []
+
+
+def test_what_advance_refuses_changes_no_stream(vocoder):
+    mel = tiny_mel(16)
+    streams = [vocoder.stream(8) for _ in range(2)]
+    for wrong, error, text in (
+        ((streams, [mel]), MelError, "1 mels are given for 2 streams"),
+        ((streams, mel), MelError, r"\[B, M, F\] is needed"),
+        ((streams, [mel, mel * np.nan]), MelError, "finite"),
+        ((streams, [mel, mel.T]), MelError, "time-major"),
+        (([streams[0], streams[0]], [mel, mel]), EngineError, "a stream is named twice"),
+    ):
+        with pytest.raises(error, match=text):
+            hifigan_rt.advance(*wrong)
+    assert [stream.pending_samples for stream in streams] == [0, 0]
+    vocoder.close()
+    with pytest.raises(EngineError, match="closed"):
+        hifigan_rt.advance(streams, [mel, mel])

@@ -72,6 +72,8 @@ class Engine(ABC):
     info: EngineInfo
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
+    joined_streams: int = 1
+    """Streams up to which `advance` is faster than pushes one after another."""
     compute_seconds: float | None = None
     """Seconds of the last call by the device's own clock, for benchmarks; None where it has none."""
 
@@ -107,6 +109,24 @@ class Engine(ABC):
         """
         return [self.run(CheckedMel(mel[None]))[0] for mel in mels]
 
+    def run_on_device(self, mels: Sequence[object]) -> list[Any]:
+        """Synthesise mels that lie in a device's memory, without a copy through the host's.
+
+        Args:
+            mels: float `[M, T_i]` or `[B, M, T_i]` each, of PyTorch or any library that has DLPack.
+
+        Returns:
+            float32 `[N_i]` or `[B, N_i]` each, PyTorch tensors in the same memory.
+
+        Raises:
+            EngineError: the engine computes elsewhere, is closed or failed.
+            MelError: a shape, dtype or value that no mel of the model can have.
+        """
+        raise EngineError(
+            f"the mel is in a device's memory, and engine {self.info.name!r} takes host memory: pass "
+            f"mel.cpu().numpy(), or load engine 'torch' on that device ({len(mels)} given)"
+        )
+
     def inexact_tail_frames(self, frames: int) -> int:  # noqa: ARG002 - most engines run any length
         """Frames at the end of a mel of `frames` whose samples differ because the engine has to pad it; mostly 0."""
         return 0
@@ -129,6 +149,21 @@ class Engine(ABC):
         lengths = range(1, MAX_SEGMENT_FRAMES)
         least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
         return OverlapStream(self.run, graph, segment_frames, least_frames)
+
+    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+        """Push frames into several streams of this engine, together where that is faster.
+
+        Args:
+            streams: different ones.
+            mels: float32 `[M, F_i]`, for each stream its frames.
+
+        Returns:
+            float32 `[n_i]`, what each `push` would give.
+
+        Raises:
+            EngineError: see `EngineStream.push`; others of the streams may have taken their frames.
+        """
+        return [stream.push(mel) for stream, mel in zip(streams, mels, strict=True)]
 
     @property
     def closed(self) -> bool:

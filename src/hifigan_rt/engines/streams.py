@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -85,6 +85,61 @@ class _State(Enum):
     BROKEN = 3
 
 
+_Steps: TypeAlias = Generator[CheckedMel | None, np.ndarray, np.ndarray]
+"""What a stream does with frames: it claims the stream and yields None, then yields each window `[M, T]` that is to be
+computed and is sent its audio `[N]`, and ends with the samples."""
+
+
+def push_together(
+    streams: Sequence[OverlapStream],
+    mels: Sequence[CheckedMel],
+    run_many: Callable[[Sequence[CheckedMel]], list[np.ndarray]],
+) -> list[np.ndarray]:
+    """Push frames into several streams and compute the windows of all of them together.
+
+    Args:
+        streams: different ones.
+        mels: float32 `[M, F_i]`, for each stream its frames.
+        run_many: windows `[M, T_i]`, parts of larger arrays, to `[N_i]` each.
+
+    Returns:
+        What each push would give.
+
+    Raises:
+        StreamFinished, StreamBroken, StreamClosed, StreamBusy: one of them cannot take frames; none has taken any.
+        EngineError: the engine failed; all of them are broken.
+    """
+    return _compute([stream._pushing(mel) for stream, mel in zip(streams, mels, strict=True)], run_many)
+
+
+def _compute(steps: Sequence[_Steps], run_many: Callable[[Sequence[CheckedMel]], list[np.ndarray]]) -> list[np.ndarray]:
+    results = [np.empty(0, np.float32)] * len(steps)
+    windows: dict[int, CheckedMel] = {}
+
+    def resume(index: int, audio: np.ndarray | None) -> None:
+        windows.pop(index, None)
+        try:
+            window = steps[index].send(audio)  # type: ignore[arg-type]
+        except StopIteration as end:
+            results[index] = end.value
+        else:
+            windows[index] = window  # type: ignore[assignment]
+
+    try:
+        for step in steps:
+            next(step)
+        for index in range(len(steps)):
+            resume(index, None)
+        while windows:
+            computed = list(windows)
+            for index, audio in zip(computed, run_many(list(windows.values())), strict=True):
+                resume(index, audio)
+    finally:
+        for step in steps:
+            step.close()
+    return results
+
+
 class OverlapStream:
     """Runs each segment with the frames before it that reach into its samples, and throws away all that they disturb.
 
@@ -137,25 +192,10 @@ class OverlapStream:
         return self._graph.output_length(self._frames) - self._samples
 
     def push(self, mel: CheckedMel) -> np.ndarray:
-        with self._used() as kept, self._computing(_State.OPEN):
-            parts, taken = [], 0
-            while taken < mel.shape[1]:
-                count = min(self._segment_frames - self._frames % self._segment_frames, mel.shape[1] - taken)
-                at = self._frames - self._first
-                kept[:, at : at + count] = mel[:, taken : taken + count]
-                self._frames += count
-                taken += count
-                if self._frames % self._segment_frames == 0:
-                    determined = self._frames * self._graph.hop_length + self._graph.receptive_field.first_sample
-                    parts.append(self._emit(kept, determined))
-                    self._forget(kept)
-            return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        return _compute([self._pushing(mel)], self._run_alone)[0]
 
     def finish(self) -> np.ndarray:
-        with self._used() as kept, self._computing(_State.FINISHED):
-            if self._frames == 0:
-                return np.empty(0, np.float32)
-            return self._emit(kept, self._graph.output_length(self._frames))
+        return _compute([self._finishing()], self._run_alone)[0]
 
     def reset(self) -> None:
         with self._used(anew=True):
@@ -192,15 +232,43 @@ class OverlapStream:
             raise StreamClosed
         return self._kept
 
-    def _emit(self, kept: np.ndarray, end: int) -> np.ndarray:
+    def _pushing(self, mel: CheckedMel) -> _Steps:
+        with self._used() as kept:
+            yield None
+            with self._computing(_State.OPEN):
+                parts, taken = [], 0
+                while taken < mel.shape[1]:
+                    count = min(self._segment_frames - self._frames % self._segment_frames, mel.shape[1] - taken)
+                    at = self._frames - self._first
+                    kept[:, at : at + count] = mel[:, taken : taken + count]
+                    self._frames += count
+                    taken += count
+                    if self._frames % self._segment_frames == 0:
+                        determined = self._frames * self._graph.hop_length + self._graph.receptive_field.first_sample
+                        parts.append((yield from self._emitting(kept, determined)))
+                        self._forget(kept)
+                return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def _finishing(self) -> _Steps:
+        with self._used() as kept:
+            yield None
+            with self._computing(_State.FINISHED):
+                if self._frames == 0:
+                    return np.empty(0, np.float32)
+                return (yield from self._emitting(kept, self._graph.output_length(self._frames)))
+
+    def _emitting(self, kept: np.ndarray, end: int) -> _Steps:
         """The samples up to `end`."""
         if end <= self._samples:
             return np.empty(0, np.float32)
-        window = np.ascontiguousarray(kept[:, : self._frames - self._first])
+        audio = yield CheckedMel(kept[:, : self._frames - self._first])
         start = self._first * self._graph.hop_length
-        audio = self._run(CheckedMel(window[None]))[0, self._samples - start : end - start]
+        emitted = audio[self._samples - start : end - start]
         self._samples = end
-        return audio
+        return emitted
+
+    def _run_alone(self, windows: Sequence[CheckedMel]) -> list[np.ndarray]:
+        return [self._run(CheckedMel(np.ascontiguousarray(window)[None]))[0] for window in windows]
 
     def _forget(self, kept: np.ndarray) -> None:
         """Drop the frames that reach no sample to come."""

@@ -58,7 +58,7 @@ class QueuedJob(ABC):
         self.over = False
         self._error: ServingError | None = None
         self._lease = lease
-        self._engine, self._graph = lease.vocoder.engine, lease.vocoder.graph
+        self.engine, self._graph = lease.vocoder.engine, lease.vocoder.graph
         self._segment_frames = segment_frames
         self._shared, self._lock = shared, shared.lock
         self._stream: EngineStream | None = None
@@ -143,7 +143,7 @@ class QueuedJob(ABC):
     def _opened(self) -> EngineStream:
         if self._stream is None:
             assert self._graph is not None  # noqa: S101 - checked where streams are made
-            self._stream = self._engine.stream(self._segment_frames, self._graph)
+            self._stream = self.engine.stream(self._segment_frames, self._graph)
         return self._stream
 
     def _close_stream(self) -> None:
@@ -156,13 +156,12 @@ def compute(jobs: Sequence[QueuedJob]) -> list[np.ndarray]:
     """Compute the blocks that jobs have set aside: float32 `[n]` each. No other code of the server computes.
 
     Args:
-        jobs: one that computes a whole mel at once, or streams of one engine. An engine that advances many streams in
-            one call would be called here.
+        jobs: one that computes a whole mel at once, or streams of one engine.
     """
     if jobs[0]._at_once:
-        return [job._engine.run(CheckedMel(job._block[None]))[0].astype(np.float32, copy=False) for job in jobs]
+        return [job.engine.run(CheckedMel(job._block[None]))[0].astype(np.float32, copy=False) for job in jobs]
     streams = [job._opened() for job in jobs]
-    audios = [stream.push(job._block) for stream, job in zip(streams, jobs, strict=True)]
+    audios = jobs[0].engine.advance(streams, [job._block for job in jobs])
     for index, (stream, job) in enumerate(zip(streams, jobs, strict=True)):
         if job._last:
             audios[index] = np.concatenate([audios[index], stream.finish()])

@@ -105,9 +105,9 @@ class BlockOrder:
     def choose(self, jobs: Iterable[QueuedJob], now: float) -> list[QueuedJob]:
         """Choose the jobs whose blocks are computed next, together; none if no block can be computed.
 
-        It is one job: a CPU computes one block on all cores. Eight together gain 3 to 5 % on the native engine
-        (docs/figures.md), and the first of them would wait for the last. For an engine that advances many streams in
-        one call these would be all of its streams that are due.
+        It is one job where a CPU computes one block on all cores: eight together gain 3 to 5 % on the native engine
+        (docs/figures.md), and the first of them would wait for the last. It is all streams that are due, up to its
+        `joined_streams`, of an engine that computes them together.
         """
         urgent: dict[int, list[QueuedJob]] = {0: [], 1: [], 2: []}
         for job in jobs:
@@ -120,8 +120,8 @@ class BlockOrder:
         elif not (urgent[0] or urgent[1]) or self._credit >= self._bulk_block_seconds:
             return [min(bulk, key=self.rank)]
         if urgent[0]:
-            return [min(urgent[0], key=lambda job: job.served_at)]
-        return [min(urgent[1], key=lambda job: job.waiting_since)] if urgent[1] else []
+            return _with_others_of_its_engine(sorted(urgent[0], key=lambda job: job.served_at))
+        return _with_others_of_its_engine(sorted(urgent[1], key=lambda job: job.waiting_since))
 
     def rank(self, job: QueuedJob) -> float:
         """Rank a job among what can wait, the lowest first. Differences of ranks do not change as time goes by."""
@@ -136,3 +136,8 @@ class BlockOrder:
         else:
             self._credit = max(self._credit - seconds, 0.0)
             self._bulk_block_seconds = min(seconds, _MAX_CREDIT_SECONDS)
+
+
+def _with_others_of_its_engine(jobs: list[QueuedJob]) -> list[QueuedJob]:
+    """The first job, and those of the others that its engine computes together with it."""
+    return [job for job in jobs if job.engine is jobs[0].engine][: jobs[0].engine.joined_streams] if jobs else []
