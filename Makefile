@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak docs bench clean help
+.PHONY: demo test test-long check soak gpu-test gpu-torch docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -28,6 +28,12 @@ check: $(VENV)/installed ## linters, types and the import contract
 
 soak: $(VENV)/installed ## half an hour of mixed load on the server; SOAK_MINUTES=2 for less
 	$(VENV)/bin/python benchmarks/soak.py --minutes $(or $(SOAK_MINUTES),30) $(if $(SOAK_OUTPUT),-o $(SOAK_OUTPUT))
+
+gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch for it in VENV
+	$(VENV)/bin/python -m pytest -q --noconftest tests/gpu/check_torch.py
+
+gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
+	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache

@@ -6,17 +6,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.errors import ConfigError, MelError, PaddedTailWarning
+from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.mel.check import CheckedMel, check_mel
+from hifigan_rt.mel.check import CheckedMel, check_mel, is_on_device
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.streaming import Stream
@@ -118,19 +118,21 @@ class Vocoder:
     def __call__(self, mel: np.ndarray, *, segment_frames: int | None = None) -> np.ndarray: ...
     @overload
     def __call__(self, mel: Sequence[np.ndarray], *, segment_frames: int | None = None) -> list[np.ndarray]: ...
-    def __call__(
-        self, mel: np.ndarray | Sequence[np.ndarray], *, segment_frames: int | None = None
-    ) -> np.ndarray | list[np.ndarray]:
+    @overload
+    def __call__(self, mel: Any, *, segment_frames: int | None = None) -> Any: ...
+    def __call__(self, mel: Any, *, segment_frames: int | None = None) -> Any:
         """Synthesise audio from log-mels.
 
         Args:
             mel: float `[M, T]`, a batch `[B, M, T]`, or a list of `[M, T_i]` of any lengths. Nothing is padded: every
-                item of a list comes out as it would alone.
+                item of a list comes out as it would alone. Engine `torch` also takes arrays in its device's memory, of
+                PyTorch or any library that has DLPack; their range is not looked at.
             segment_frames: compute in segments of so many frames, as a stream with them would; None computes in the
                 way that is fastest for whole mels.
 
         Returns:
-            float32 in [-1, 1]: `[N]`, `[B, N]`, or a list of `[N_i]`, with N = output_length(T).
+            float32 in [-1, 1]: `[N]`, `[B, N]`, or a list of `[N_i]`, with N = output_length(T); PyTorch tensors in the
+            device's memory where the mel was there.
 
         Raises:
             MelError: a shape, dtype or value that no mel of this model can have.
@@ -140,7 +142,13 @@ class Vocoder:
             MelConventionWarning: the range looks like another convention than the model's.
             PaddedTailWarning: a converted model takes no mel as short as that, see `inexact_tail_frames`.
         """
+        if is_on_device(mel):
+            return self._on_device([mel], segment_frames)[0]
         if isinstance(mel, (list, tuple)):
+            if any(is_on_device(item) for item in mel):
+                if not all(len(item.shape) == 2 for item in mel):
+                    raise MelError("a list of mels holds one that is not [M, T]")
+                return self._on_device(mel, segment_frames)
             items = [self._item(item) for item in mel]
             self._expect([(1, item.shape[1]) for item in items])
             if segment_frames is not None:
@@ -198,6 +206,11 @@ class Vocoder:
 
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
+
+    def _on_device(self, mels: Sequence[object], segment_frames: int | None) -> list[Any]:
+        if segment_frames is not None:
+            raise EngineError(f"segment_frames={segment_frames} needs a mel in host memory: pass mel.cpu().numpy()")
+        return self._engine.run_on_device(mels)
 
     def _item(self, mel: object) -> CheckedMel:
         checked = check_mel(mel, self.num_mels, self._model.mel)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +20,11 @@ from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import AUTO_ORDER, create_engine, why_unavailable
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, PrecisionUnavailable
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.model.kinds import OnnxFile, Weights
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case
 
 ROOT = Path(__file__).parents[2]
@@ -97,13 +99,134 @@ def test_lower_precisions_run_only_where_the_processor_has_them(monkeypatch, pre
 def test_settings_and_precisions_are_checked_by_name():
     with pytest.raises(EngineError, match="setting mode='fast' of engine 'torch': choose eager, compiled"):
         load(settings={"mode": "fast"})
-    with pytest.raises(PrecisionUnavailable, match="float32, bfloat16, float16"):
+    with pytest.raises(PrecisionUnavailable, match="float32, tf32, bfloat16, float16"):
         load(precision="int8")
     with pytest.raises(EngineError, match="threads=1025 must be from 1 to 1024"):
         load(threads=1025)
     converted = OnnxFile("a.onnx", Path("a.onnx"), "onnx")
     with pytest.raises(EngineError, match=r"runs checkpoints, and a\.onnx is an ONNX file"):
         load(converted)
+
+
+@pytest.mark.torch
+def test_tensorfloat32_is_for_cards_that_have_it():
+    with pytest.raises(
+        PrecisionUnavailable, match="precision='tf32' is not executed by device 'cpu': it is for NVIDIA's"
+    ):
+        load(precision="tf32")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("version", "works"), [("2.5.1+cu124", False), ("2.6.0", True), ("3.0.0a0+git12", True)])
+def test_an_old_pytorch_is_refused(monkeypatch, version, works):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "__version__", version)
+    if works:
+        assert load().info.version == version
+        return
+    with pytest.raises(
+        EngineUnavailable, match=r"needs PyTorch 2\.6 or newer, and 2\.5\.1\+cu124 is installed: pip install"
+    ):
+        load()
+
+
+@pytest.mark.torch
+def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
+    torch = pytest.importorskip("torch")
+    from hifigan_rt.engines.torch_settings import convolutions
+
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.conv.fp32_precision
+    cudnn.benchmark = True
+    try:
+        entered = threading.Event()
+        seen = []
+
+        def other_precision():
+            with convolutions(tf32=True):
+                seen.append((cudnn.benchmark, cudnn.conv.fp32_precision))
+                entered.set()
+
+        with convolutions(), convolutions():
+            assert (cudnn.benchmark, cudnn.conv.fp32_precision) == (False, "ieee")
+            thread = threading.Thread(target=other_precision)
+            thread.start()
+            assert not entered.wait(0.05)
+        thread.join()
+        assert seen == [(False, "tf32")]
+        assert (cudnn.benchmark, cudnn.conv.fp32_precision) == (True, before[1])
+    finally:
+        cudnn.benchmark = before[0]
+
+
+@pytest.mark.torch
+def test_no_memory_left_is_told_in_bytes_and_graphs_are_dropped(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from engines.test_torch_rows import make_rows
+    from hifigan_rt.engines.torch_module import Form
+
+    engine = load()
+    rows, card = make_rows(tiny_generator(), Form(torch.float32, torch.float32, folded=True))
+    engine._computer, engine._device = rows, torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 << 29, 80 << 30))
+    mel = tiny_mel(20)
+    expected = engine.run(mel[None])
+    text = "CUDA out of memory. Tried to allocate 20.25 GiB. GPU 0 has a total capacity of 80 GiB."
+    refuse = pytest.MonkeyPatch()
+    refuse.setattr(card, "host_memory", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError(text)))
+    message = (
+        "device 'cuda:0' has no memory left for 1 mels of 20 frames: 20.25 GiB more were needed, and 1.5 of 80.0 GiB "
+        "are free; give shorter mels, or fewer"
+    )
+    with pytest.raises(EngineError, match=f"^{message}$"):
+        engine.run(mel[None])
+    assert (rows.lengths, card.forgotten) == ([], 1)
+    refuse.undo()
+    np.testing.assert_array_equal(engine.run(mel[None]), expected)
+
+
+@pytest.mark.torch
+def test_a_model_on_a_card_does_not_survive_a_fork(monkeypatch):
+    torch = pytest.importorskip("torch")
+    engine = load()
+    engine._device = torch.device("cuda:0")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(EngineError, match="cannot be used in a process that was forked after it was loaded"):
+        engine.run(tiny_mel(5)[None])
+
+
+@pytest.mark.torch
+def test_tensors_in_host_memory_are_taken_like_arrays():
+    torch = pytest.importorskip("torch")
+    vocoder = Vocoder(MODEL, load())
+    mel = tiny_mel(9)
+    expected = vocoder(mel)
+    np.testing.assert_array_equal(vocoder(torch.from_numpy(mel)), expected)
+    with pytest.raises(MelError, match="requires grad"):
+        vocoder(torch.from_numpy(mel).requires_grad_())
+
+
+class OnAnotherDevice:
+    """An array as DLPack describes one in a card's memory."""
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+def test_arrays_on_a_device_are_for_the_engine_that_computes_there():
+    vocoder = Vocoder(MODEL, create_engine("reference", MODEL, EngineOptions()))
+    mel = OnAnotherDevice(10, 5)
+    with pytest.raises(EngineError, match=r"engine 'reference' takes host memory: pass mel\.cpu\(\)\.numpy\(\)"):
+        vocoder(mel)
+    with pytest.raises(EngineError, match="takes host memory"):
+        vocoder([tiny_mel(5), mel])
+    with pytest.raises(EngineError, match="segment_frames=16 needs a mel in host memory"):
+        vocoder(mel, segment_frames=16)
+    with pytest.raises(MelError, match=r"not \[M, T\]"):
+        vocoder([OnAnotherDevice(1, 10, 5)])
 
 
 @pytest.mark.torch
@@ -177,7 +300,7 @@ def test_real_weights_on_speech():
 @pytest.mark.torch
 def test_closing_frees_the_weights():
     engine = load()
-    weights = weakref.ref(next(engine._module.parameters()))
+    weights = weakref.ref(next(engine._computer.parameters()))
     engine.close()
     gc.collect()
     assert weights() is None
@@ -197,7 +320,7 @@ def test_compiled_shapes_equal_the_reference_and_are_few(monkeypatch):
     for batch, frames, programs in [(1, 60, 1), (1, 1, 2), (1, 60, 2), (2, 33, 3), (1, 34, 3), (3, 60, 3), (2, 33, 3)]:
         mel = np.ascontiguousarray(case.mel[:, :frames])
         audio = engine.run(np.repeat(mel[None], batch, axis=0))
-        assert engine._module.programs == programs
+        assert engine._computer.programs == programs
         assert snr_db(generate(case.generator, mel), audio[-1]) >= tolerances.FLOAT32_ENGINE_SNR_DB
     engine.close()
 

@@ -2,56 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.torch_compiled import CompiledModule, try_compiler
-from hifigan_rt.engines.torch_device import DTYPES, check_precision, first_line, open_device
-from hifigan_rt.engines.torch_module import TorchGenerator
-from hifigan_rt.engines.torch_settings import exact_float32, worker_threads
-from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.graph import Generator
+from hifigan_rt.engines.streams import EngineStream, OverlapStream, push_together
+from hifigan_rt.engines.torch_compiled import CompiledModule, CompiledRows, try_compiler
+from hifigan_rt.engines.torch_device import (
+    check_precision,
+    check_version,
+    first_line,
+    form_for,
+    joined_frames,
+    open_device,
+    out_of_memory,
+)
+from hifigan_rt.engines.torch_graphs import Card, Rows
+from hifigan_rt.engines.torch_module import Form, TorchGenerator
+from hifigan_rt.engines.torch_rows import MAX_ROW_FRAMES, Layout, levels_of
+from hifigan_rt.engines.torch_settings import convolutions, worker_threads
+from hifigan_rt.engines.torch_tensors import as_tensors
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
+from hifigan_rt.graph import Generator, Graph
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
 EAGER, COMPILED = "eager", "compiled"
 
-_Module = Callable[[torch.Tensor], torch.Tensor]
+_JOINED_STREAMS = 64
+"""An H100 computes the windows of so many in some 15 ms."""
+
+_Batches = TorchGenerator | CompiledModule
 
 
 class TorchEngine(Engine):
-    """A module on its device."""
+    """A module on its device: run on each batch as it comes or, on a CUDA device, on rows of joined mels."""
 
-    def __init__(self, module: _Module, info: EngineInfo, device: torch.device) -> None:
+    def __init__(self, computer: _Batches | Rows, info: EngineInfo, device: torch.device, num_mels: int) -> None:
         super().__init__()
-        self._module: _Module | None = module
+        self._computer: _Batches | Rows | None = computer
         self._device = device
-        self._dtype = DTYPES[info.precision]
+        self._num_mels = num_mels
+        self._process = os.getpid()
+        if isinstance(computer, Rows):
+            self.joined_streams = _JOINED_STREAMS
         self.info = info
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
-        module = self._module
-        if module is None:  # closed by another thread since `run` looked
-            raise EngineError("engine 'torch' was closed while it ran: load the model again")
-        try:
-            return self._compute(module, mel)
-        except RuntimeError as error:
-            raise EngineError(f"PyTorch failed on a mel [B, M, T] = {list(mel.shape)}: {first_line(error)}") from error
+    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+        self.check_open()
+        if not isinstance(self._computer, Rows):
+            return super().run_many(mels)
+        return [audio.copy() for audio in self._joined(mels)]
 
-    def _compute(self, module: _Module, mel: np.ndarray) -> np.ndarray:
-        with _settings_of_a_call(self.info.threads):
+    def run_on_device(self, mels: Sequence[object]) -> list[Any]:
+        self.check_open()
+        with self._told(f"{len(mels)} mels on device {str(self._device)!r}"):
+            tensors = as_tensors(mels, self._device, self._num_mels)
+            computer = self._open()
+            if not isinstance(computer, Rows):
+                with _settings_of_a_call(self.info.threads):
+                    return [computer(mel.reshape(-1, *mel.shape[-2:])).reshape(*mel.shape[:-2], -1) for mel in tensors]
+            items = [item for mel in tensors for item in mel.reshape(-1, *mel.shape[-2:])]
+            audios = iter(computer.run(items))
+            return [
+                next(audios) if mel.ndim == 2 else torch.stack([next(audios) for _ in range(len(mel))])
+                for mel in tensors
+            ]
+
+    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+        self.check_open()
+        if not isinstance(self._computer, Rows):
+            return super().advance(streams, mels)
+        return push_together(cast("Sequence[OverlapStream]", streams), mels, self._joined)
+
+    def _run(self, mel: CheckedMel) -> np.ndarray:
+        if isinstance(self._computer, Rows):
+            audios = self._joined(list(mel))
+            return np.stack(audios) if len(audios) > 1 else audios[0].copy()[None]
+        with self._told(f"a mel [B, M, T] = {list(mel.shape)}"), _settings_of_a_call(self.info.threads):
             # A copy, since PyTorch warns of arrays that may not be written.
-            batch = torch.from_numpy(mel.copy())[:, :, None].to(self._device, self._dtype)
-            audio = module(batch.contiguous(memory_format=torch.channels_last))
-            result: np.ndarray = audio.to("cpu", torch.float32).contiguous().numpy()
+            audio = self._open()(torch.from_numpy(mel.copy()).to(self._device))
+            result: np.ndarray = audio.cpu().contiguous().numpy()
             return result
 
+    def _joined(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Audio `[N_i]` of each mel `[M, T_i]`, in memory that they share."""
+        with self._told(f"{len(mels)} mels of {sum(mel.shape[1] for mel in mels)} frames"):
+            audios: list[np.ndarray] = self._open().run(mels)
+            return audios
+
+    def _open(self) -> Any:
+        computer = self._computer
+        if computer is None:  # closed by another thread since `run` looked
+            raise EngineError("engine 'torch' was closed while it ran: load the model again")
+        if self._device.type == "cuda" and self._process != os.getpid():
+            raise EngineError(
+                "a model on a GPU cannot be used in a process that was forked after it was loaded: load it there, in "
+                "a process that multiprocessing's method 'spawn' starts"
+            )
+        return computer
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            memory = out_of_memory(error, self._device) if self._device.type == "cuda" else None
+            if memory is None:
+                raise EngineError(f"PyTorch failed on {what}: {first_line(error)}") from error
+            # What the frames of the failed call hold would be missing in the next one.
+            traceback.clear_frames(error.__traceback__)
+            if isinstance(self._computer, Rows):
+                self._computer.forget()
+            raise EngineError(
+                f"device {str(self._device)!r} has no memory left for {what}: {memory}; give shorter mels, or fewer"
+            ) from error
+
     def _close(self) -> None:
-        self._module = None
+        computer, self._computer = self._computer, None
+        # Their memory is the card's, and programs refer to themselves: nobody knows when the collector comes.
+        if isinstance(computer, Rows) and self._process == os.getpid():
+            computer.forget()
 
 
 def create(model: Weights, options: EngineOptions) -> TorchEngine:
@@ -59,43 +137,100 @@ def create(model: Weights, options: EngineOptions) -> TorchEngine:
 
     Raises:
         EngineError: an option is not offered.
-        EngineUnavailable: the device is not there, or compiling needs what is not there.
+        EngineUnavailable: the device is not there, PyTorch is too old, or compiling needs what is not there.
         PrecisionUnavailable: the device does not execute the precision.
     """
     threads = options.thread_count
+    check_version()
     device = open_device("cpu" if options.device is None else options.device)
     check_precision(options.precision, device)
     mode = options.settings.get("mode", EAGER)
-    module = _build(model.generator, device, DTYPES[options.precision])
-    info = EngineInfo("torch", torch.__version__, options.precision, threads, str(device), mode)
-    engine = TorchEngine(module, info, device)
+    graphs = device.type == "cuda" and options.settings.get("graphs", "on") == "on"
+    graph = model.generator.graph
+    module = _build(model.generator, form_for(options.precision, device), device)
+    if mode == COMPILED:
+        _try_compiler(device)
+    info = EngineInfo(
+        "torch",
+        torch.__version__,
+        _executed(module, options.precision, device, graph.num_mels),
+        threads,
+        str(device),
+        f"{mode}, CUDA graphs" if graphs else mode,
+    )
     # What a device cannot do shows only when it is done.
-    engine.run(CheckedMel(np.zeros((1, model.generator.graph.num_mels, 1), np.float32)))
-    return TorchEngine(_compiled(module, device), info, device) if mode == COMPILED else engine
+    if device.type == "cuda":
+        engine = TorchEngine(
+            _rows(module, graph, device, options.precision, mode, graphs=graphs), info, device, graph.num_mels
+        )
+        # A program for rows of any length suits those best that are about as long as the first one.
+        engine.run(_silent_mel(graph, 1000 if mode == COMPILED else 1))
+        return engine
+    engine = TorchEngine(module, info, device, graph.num_mels)
+    engine.run(_silent_mel(graph, 1))
+    return TorchEngine(CompiledModule(module), info, device, graph.num_mels) if mode == COMPILED else engine
 
 
-def _build(generator: Generator, device: torch.device, dtype: torch.dtype) -> TorchGenerator:
+def _build(generator: Generator, form: Form, device: torch.device) -> TorchGenerator:
     try:
-        module = TorchGenerator(generator).eval().to(device, dtype)
+        module: TorchGenerator = TorchGenerator(generator, form).to(device)
     except RuntimeError as error:
         raise EngineError(f"PyTorch cannot put the model on device {str(device)!r}: {first_line(error)}") from error
-    laid_out: TorchGenerator = module.to(memory_format=torch.channels_last)
-    return laid_out
+    return module
 
 
-def _compiled(module: TorchGenerator, device: torch.device) -> CompiledModule:
+def _rows(
+    module: TorchGenerator, graph: Graph, device: torch.device, precision: str, mode: str, *, graphs: bool
+) -> Rows:
+    levels, of_value = levels_of(graph)
+    largest = max(layer.out_channels * levels[of_value[layer.name]].rate for layer in graph.layers)
+    layout = Layout(graph, min(MAX_ROW_FRAMES, joined_frames(largest, module.form, device)))
+    return Rows(
+        CompiledRows(module) if mode == COMPILED else module,
+        layout,
+        Card(device),
+        partial(convolutions, tf32=precision == "tf32"),
+        graphs=graphs,
+    )
+
+
+def _executed(module: TorchGenerator, precision: str, device: torch.device, num_mels: int) -> str:
+    """The precision as the module computes it.
+
+    Raises:
+        PrecisionUnavailable: TensorFloat-32 gives the bits of float32.
+    """
+    if precision != "tf32":
+        return {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}[module.dtype]
+    mel = torch.linspace(-11, 2, num_mels * 240, device=device).reshape(1, num_mels, 240)
+    results = []
+    for tf32 in (False, True):
+        with convolutions(tf32=tf32), torch.no_grad():
+            results.append(module(mel))
+    if torch.equal(*results):
+        raise PrecisionUnavailable(
+            f"precision='tf32' is not executed by device {str(device)!r}: it gives the bits of float32; use float32"
+        )
+    return "tf32"
+
+
+def _silent_mel(graph: Graph, frames: int) -> CheckedMel:
+    return CheckedMel(np.full((1, graph.num_mels, frames), -11.5, np.float32))
+
+
+def _try_compiler(device: torch.device) -> None:
     try:
         try_compiler(device)
     except RuntimeError as error:
         raise EngineUnavailable(
             f"mode='compiled' does not work here ({first_line(error)}): on a CPU it needs a C++ compiler (g++ or "
-            "clang++ on the PATH, or named by CXX), on a GPU the package triton; mode=eager needs neither"
+            "clang++ on the PATH, or named by CXX), on a GPU the package triton and a C compiler; mode=eager needs "
+            "neither"
         ) from error
-    return CompiledModule(module)
 
 
 @contextmanager
 def _settings_of_a_call(threads: int) -> Iterator[None]:
     # Not inference_mode, under which weights are not frozen into a compiled program.
-    with worker_threads(threads), exact_float32, torch.no_grad():
+    with worker_threads(threads), convolutions(), torch.no_grad():
         yield

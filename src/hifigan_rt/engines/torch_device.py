@@ -1,14 +1,40 @@
-"""Which devices PyTorch has here, and which precisions they execute."""
+"""Which devices PyTorch has here, which precisions they execute, and how much memory is left."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import torch
 
+from hifigan_rt.engines.torch_module import Form
 from hifigan_rt.errors import EngineUnavailable, PrecisionUnavailable
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+OLDEST = (2, 6)
+"""PyTorch that has what is used here."""
+
+_DTYPES = {
+    "float32": (torch.float32, torch.float32),
+    # No float32 convolution of the same call could be spared.
+    "tf32": (torch.float32, torch.float64),
+    "bfloat16": (torch.bfloat16, torch.float32),
+    "float16": (torch.float16, torch.float32),
+}
+"""Of all layers, and of the first one, which sees the mel."""
+
+
+def check_version() -> None:
+    """Refuse a PyTorch that is too old.
+
+    Raises:
+        EngineUnavailable: it is.
+    """
+    numbers = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if numbers < OLDEST:
+        raise EngineUnavailable(
+            f"engine 'torch' needs PyTorch {OLDEST[0]}.{OLDEST[1]} or newer, and {torch.__version__} is installed: "
+            "pip install --upgrade torch"
+        )
 
 
 def open_device(name: str) -> torch.device:
@@ -32,12 +58,19 @@ def open_device(name: str) -> torch.device:
         torch.ones(1, device=device).add(1).cpu()
     # PyTorch asserts that it was compiled with a device.
     except (RuntimeError, AssertionError) as error:
+        if "forked subprocess" in str(error):
+            raise EngineUnavailable(
+                f"device={name!r} cannot be used in a process that was forked from one that uses it: start it with "
+                "multiprocessing's method 'spawn'"
+            ) from error
         raise EngineUnavailable(
             f"device={name!r} is not there for PyTorch {torch.__version__} ({first_line(error)}): "
             f"it has {', '.join(devices())}"
         ) from error
     if device.type == "cpu" and device.index:
         raise EngineUnavailable(f"device={name!r} is not there: PyTorch has one 'cpu', threads= divides it")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -56,7 +89,15 @@ def check_precision(precision: str, device: torch.device) -> None:
         PrecisionUnavailable: it would.
     """
     executed = True
-    if precision != "float32" and device.type == "cpu":
+    if precision == "tf32":
+        # AMD's cards are "cuda" for PyTorch, and have none.
+        is_nvidia = device.type == "cuda" and torch.version.hip is None
+        if not is_nvidia or torch.cuda.get_device_capability(device) < (8, 0):
+            raise PrecisionUnavailable(
+                f"precision='tf32' is not executed by device {str(device)!r}: it is for NVIDIA's cards of compute "
+                "capability 8.0 and later; use float32"
+            )
+    elif precision != "float32" and device.type == "cpu":
         # What oneDNN says of itself. Where it says no, float16 took five times as long as float32.
         answer = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}[precision]
         executed = bool(getattr(torch.ops.mkldnn, answer)())
@@ -67,6 +108,42 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise PrecisionUnavailable(
             f"precision={precision!r} is not executed by device {str(device)!r}, which would emulate it: use {others}"
         )
+
+
+def form_for(precision: str, device: torch.device) -> Form:
+    """The types and the memory layout that are fastest there (docs/torch.md)."""
+    dtype, first_dtype = _DTYPES[precision]
+    if device.type == "cuda" and precision == "float32":
+        return Form(dtype, first_dtype, channels_last=False)
+    return Form(dtype, first_dtype, folded=device.type == "cuda")
+
+
+def joined_frames(rows_per_frame: int, form: Form, device: torch.device) -> int:
+    """Frames of a row whose working memory takes at most 1 GiB, and a sixteenth of the card's.
+
+    Args:
+        rows_per_frame: numbers that the largest value has per frame.
+        form: of the module.
+        device: a card.
+    """
+    memory = min(1 << 30, torch.cuda.mem_get_info(device)[1] // 16)
+    return int(memory // (_LIVE_VALUES * rows_per_frame * form.dtype.itemsize))
+
+
+_LIVE_VALUES = 24
+"""Memory that a row takes at most, in units of its largest value: 15 to 24 were seen with cuDNN 9.19."""
+
+
+def out_of_memory(error: BaseException, device: torch.device) -> str | None:
+    """What a failure for want of memory comes down to, with the bytes; None if it is another one."""
+    text = str(error)
+    if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in text:
+        return None
+    asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w*)", text)
+    free, total = torch.cuda.mem_get_info(device)
+    return (
+        f"{f'{asked[1]} more were needed, and ' if asked else ''}{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free"
+    )
 
 
 def first_line(error: BaseException) -> str:

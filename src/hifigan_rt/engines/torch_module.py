@@ -1,54 +1,259 @@
 """The generator as a PyTorch module, built from the neutral graph.
 
-Its convolutions are 2-D, over images one row high: channels last, that is the fastest form that PyTorch has on a CPU
-(docs/torch.md).
+Its convolutions are 2-D, over images one row high, so that memory can be laid out channels last: the fastest form that
+PyTorch has on a CPU, and in float16 on a GPU (docs/torch.md). Values between them are `[B, rows, C]` then, else
+`[B, C, rows]`: what a convolution takes and gives is the same memory, seen as an image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import leaky_relu, pad
 
-from hifigan_rt.graph import MEL, Generator, Layer
+from hifigan_rt.engines.torch_rows import folding, levels_of
+from hifigan_rt.graph import MEL, Generator, Graph, Layer
 
 
-def _convolution(generator: Generator, layer: Layer) -> nn.Module:
-    """A layer over `[B, C, 1, T]`, with kernel (1, K)."""
-    sizes = (layer.in_channels, layer.out_channels, (1, layer.kernel_size))
-    module: nn.Conv2d | nn.ConvTranspose2d
-    left, _ = layer.padding
-    if layer.kind == "conv":
-        module = nn.Conv2d(*sizes, padding=(0, left), dilation=(1, layer.dilation))
-    else:
-        module = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, left))
-    weight = torch.tensor(generator.weights[f"{layer.name}.weight"])
-    module.load_state_dict({"weight": weight[:, :, None], "bias": torch.tensor(generator.bias_of(layer))})
-    return module
+@dataclass(frozen=True)
+class Form:
+    """Types and memory layout of a module's weights."""
+
+    dtype: torch.dtype
+    first_dtype: torch.dtype
+    """Of the first layer: rounding a mel to 11 or to 8 bits costs 10 dB."""
+    channels_last: bool = True
+    folded: bool = False
+    """Whether layers take forms that suit cuDNN, the same up to rounding: dilated convolutions become undilated ones
+    over the same memory seen as an image `dilation` columns wide, and transposed ones plain ones with channels for each
+    phase. For some dilated layers cuDNN picks an algorithm that takes 600 times as long. The lengths of mels must be
+    multiples of what `torch_rows.folding` says."""
 
 
 class TorchGenerator(nn.Module):
-    """`[B, M, 1, T]` to `[B, N]`."""
+    """float32 mels `[B, M, T]` to float32 audio `[B, N]`."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, form: Form) -> None:
         super().__init__()
-        self._graph = generator.graph
-        self.convolutions = nn.ModuleList(_convolution(generator, layer) for layer in generator.graph.layers)
+        graph = generator.graph
+        self.form = form
+        folded = folding(graph)[0] if form.folded else frozenset()
+        first, *others = (_convolution(generator, layer, form, layer.name in folded) for layer in graph.layers)
+        self.convolutions = nn.ModuleList([first.to(form.first_dtype), *(other.to(form.dtype) for other in others)])
+        if form.channels_last:
+            self.to(memory_format=torch.channels_last)
+        self.requires_grad_(requires_grad=False).eval()
+        self._steps = _steps(graph)
+        self._upsamplings = [layer for layer in graph.layers if layer.kind == "conv_transpose"]
+        self._time = 1 if form.channels_last else 2
 
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        graph = self._graph
-        values = {MEL: mel}
-        for layer, convolution in zip(graph.layers, self.convolutions, strict=True):
-            x = values[layer.inputs[0]]
-            for name in layer.inputs[1:]:
-                x = x + values[name]
-            if len(layer.inputs) > 1:
-                x = x / len(layer.inputs)
-            if layer.activation is not None:
-                x = leaky_relu(x, layer.activation.slope)
-            y = convolution(x)
-            values[layer.name] = y if layer.residual is None else y + values[layer.residual]
-            for name in graph.last_reads[layer.name]:
-                del values[name]
-        audio: torch.Tensor = torch.tanh(values[graph.layers[-1].name])
-        return audio[:, 0, 0]
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type that all layers but the first one compute in, as their weights have it."""
+        return next(self.convolutions[1].parameters()).dtype
+
+    @property
+    def branches(self) -> int:
+        """Parts of the network that can run side by side."""
+        return 1 + max(step.branch for step in self._steps)
+
+    def forward(
+        self,
+        mel: torch.Tensor,
+        keep: torch.Tensor | None = None,
+        silent: Sequence[torch.Tensor] | None = None,
+        streams: Sequence[Any] = (),
+    ) -> torch.Tensor:
+        """Compute mels, or rows of signals that must not disturb one another.
+
+        Args:
+            mel: float32 `[B, M, T]`; its silent rows may be overwritten.
+            keep: bool `[T]`, the frames that belong to signals; all others are zero in every layer. It costs a compiled
+                program nothing, and any other a pass over the memory per layer.
+            silent: cheaper there, int64 indices of rows of each level that must be zero, see `Layout.silent_rows`.
+            streams: of CUDA, for each branch but the first one, to run them side by side.
+        """
+        kept = None if keep is None else self._kept_rows(keep)
+
+        def silence(x: torch.Tensor, level: int) -> torch.Tensor:
+            if silent is not None:
+                return x.index_fill_(self._time, silent[level], 0)
+            return x if kept is None else torch.where(kept[level], x, 0)
+
+        def compute(step: _Step, convolution: nn.Module) -> torch.Tensor:
+            x = values[step.inputs[0]]
+            if len(step.inputs) > 1:
+                for name in step.inputs[1:]:
+                    x = x + values[name]
+                x = silence(x.div_(len(step.inputs)), step.level)
+            if step.slope is not None:
+                x = leaky_relu(x, step.slope, inplace=step.owns_input)
+            y: torch.Tensor = convolution(x).to(self.form.dtype)
+            if step.residual is not None:
+                y = y.add_(values[step.residual])
+            return silence(y, step.result_level) if step.silences_result else y
+
+        x = mel.to(self.form.first_dtype)
+        values = {MEL: silence(x.transpose(1, 2).contiguous() if self.form.channels_last else x, 0)}
+        if streams:
+            self._in_branches(values, compute, streams)
+        else:
+            for step, convolution in zip(self._steps, self.convolutions, strict=True):
+                values[step.name] = compute(step, convolution)
+                for name in step.frees:
+                    del values[name]
+        return torch.tanh(values[self._steps[-1].name]).flatten(1).float()
+
+    def _in_branches(
+        self,
+        values: dict[str, torch.Tensor],
+        compute: Callable[[_Step, nn.Module], torch.Tensor],
+        streams: Sequence[Any],
+    ) -> None:
+        main = torch.cuda.current_stream()
+        read: list[str] = []
+        for step, convolution in zip(self._steps, self.convolutions, strict=True):
+            if step.forks:
+                for stream in streams:
+                    stream.wait_stream(main)
+            if step.joins:
+                for stream in streams:
+                    main.wait_stream(stream)
+            with torch.cuda.stream(streams[step.branch - 1] if step.branch else main):
+                values[step.name] = compute(step, convolution)
+            # Memory may be used again in the stream that it was taken in: not while another one can still read it.
+            for name in step.frees:
+                if name in step.branch_values:
+                    del values[name]
+                else:
+                    read.append(name)
+            if not step.is_in_branch:
+                for name in read:
+                    del values[name]
+                read.clear()
+
+    def _kept_rows(self, keep: torch.Tensor) -> list[torch.Tensor]:
+        """The rows of each level that belong to signals, bool, with a size of 1 but in time."""
+        kept = [keep]
+        for layer in self._upsamplings:
+            rows = kept[-1][:, None].expand(-1, layer.stride).reshape(-1)
+            # A signal has a row more behind an upsampling whose kernel - rate is odd.
+            for _ in range(layer.output_length(1) - layer.stride):
+                rows = pad(rows, (0, 1)) | pad(rows, (1, 0))
+            kept.append(rows)
+        return [rows[None, :, None] if self.form.channels_last else rows[None, None] for rows in kept]
+
+
+class _Step:
+    """What the module must know of a layer."""
+
+    def __init__(self, graph: Graph, layer: Layer, parent: _Step | None) -> None:
+        """Look a layer up in its graph; `parent` is the step that its only input comes from."""
+        _, levels = levels_of(graph)
+        self.name, self.inputs, self.residual = layer.name, layer.inputs, layer.residual
+        self.slope = None if layer.activation is None else layer.activation.slope
+        self.level, self.result_level = levels[layer.inputs[0]], levels[layer.name]
+        self.frees = graph.last_reads[layer.name]
+        self.joins = len(layer.inputs) > 1
+        self.owns_input = self.joins or (layer.inputs[0] in self.frees and layer.residual not in layer.inputs)
+        # A mean is silenced itself, so that values which are read for it alone need not be.
+        self.silences_result = any(
+            layer.name == reader.residual or reader.inputs == (layer.name,) for reader in graph.layers
+        )
+        # Layers that read one value begin branches, which end where a mean is taken.
+        siblings = [other.name for other in graph.layers if other.inputs == layer.inputs]
+        self.forks = len(siblings) > 1 and siblings[0] == layer.name
+        begins = len(siblings) > 1
+        continues: bool = not self.joins and not begins and parent is not None and parent.is_in_branch
+        self.is_in_branch: bool = begins or continues
+        self.branch: int = (
+            siblings.index(layer.name) if begins else parent.branch if continues and parent is not None else 0
+        )
+        self.branch_values: frozenset[str] = frozenset()
+        """Names of the values that the step's branch alone makes and reads."""
+        if self.is_in_branch:
+            before = parent.branch_values if continues and parent is not None else frozenset()
+            self.branch_values = before | {layer.name}
+
+
+def _steps(graph: Graph) -> list[_Step]:
+    steps: dict[str, _Step] = {}
+    for layer in graph.layers:
+        steps[layer.name] = _Step(graph, layer, steps.get(layer.inputs[0]) if len(layer.inputs) == 1 else None)
+    return list(steps.values())
+
+
+class _Convolution(nn.Module):
+    """A convolution over values: one that sees `columns` rows side by side, or gives `phases` rows for each."""
+
+    def __init__(self, convolution: nn.Module, form: Form, *, columns: int = 1, phases: int = 1) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self._channels_last = form.channels_last
+        self._columns = columns
+        self._phases = phases
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._channels_last:
+            batch, rows, channels = x.shape
+            y = self.convolution(x.reshape(batch, *self._image(rows), channels).permute(0, 3, 1, 2))
+            # The channels of phases are rows: the same memory.
+            return y.permute(0, 2, 3, 1).reshape(batch, -1, self.convolution.out_channels // self._phases)
+        batch, channels, rows = x.shape
+        return self.convolution(x.reshape(batch, channels, *self._image(rows))).flatten(2)
+
+    def _image(self, rows: int) -> tuple[int, int]:
+        return (rows // self._columns, self._columns) if self._columns > 1 else (1, rows)
+
+
+def _convolution(generator: Generator, layer: Layer, form: Form, folded: bool) -> nn.Module:
+    weight, bias = generator.weights[f"{layer.name}.weight"], generator.bias_of(layer)
+    left, _ = layer.padding
+    if layer.kind == "conv_transpose":
+        phases = _phases(layer, weight) if form.folded and form.channels_last else None
+        if phases is not None:
+            padding = (0, phases.shape[2] // 2)
+            plain = _conv2d(phases[:, :, None], np.tile(bias, layer.stride), padding=padding)
+            return _Convolution(plain, form, phases=layer.stride)
+        sizes = (layer.in_channels, layer.out_channels, (1, layer.kernel_size))
+        transposed = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, left), device="meta")
+        return _Convolution(_with_weights(transposed, weight[:, :, None], bias), form)
+    if folded:
+        image = _conv2d(weight[:, :, :, None], bias, padding=(left // layer.dilation, 0))
+        return _Convolution(image, form, columns=layer.dilation)
+    return _Convolution(_conv2d(weight[:, :, None], bias, padding=(0, left), dilation=(1, layer.dilation)), form)
+
+
+def _conv2d(weight: np.ndarray, bias: np.ndarray, **geometry: Any) -> nn.Module:
+    out_channels, in_channels, *kernel = weight.shape
+    return _with_weights(nn.Conv2d(in_channels, out_channels, tuple(kernel), device="meta", **geometry), weight, bias)
+
+
+def _with_weights(module: nn.Module, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
+    module.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)}, assign=True)
+    return module
+
+
+def _phases(layer: Layer, weight: np.ndarray) -> np.ndarray | None:
+    """Weights `[stride * C_out, C_in, taps]` of a plain convolution whose channels are the rows of a transposed one.
+
+    Row q * stride + phase of the result reads row q + t of the input through tap phase + padding - t * stride. None if
+    the result is no multiple of the stride long, or reads further to one side than to the other.
+    """
+    left, right = layer.padding
+    last = (layer.stride - 1 + left) // layer.stride
+    first = -((layer.span - left) // layer.stride)
+    if layer.kernel_size - left - right != layer.stride or first != -last:
+        return None
+    phases = np.zeros((layer.stride, layer.out_channels, layer.in_channels, last - first + 1), weight.dtype)
+    for phase in range(layer.stride):
+        for t in range(first, last + 1):
+            tap = phase + left - t * layer.stride
+            if 0 <= tap < layer.kernel_size:
+                phases[phase, :, :, t - first] = weight[:, :, tap].T
+    return phases.reshape(-1, *phases.shape[2:])

@@ -24,40 +24,54 @@ def worker_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _ExactFloat32:
-    """Keeps convolutions from computing float32 in TensorFloat-32 or bfloat16, while any caller is inside.
+class _Convolutions:
+    """How convolutions compute while any caller is inside: in float32 proper or in TensorFloat-32, and by the algorithm
+    that cuDNN expects to be the fastest, not by one that it tries out for a second at each new length.
 
-    The switches are the process's, not the thread's: the first caller in sets them, the last one out puts them back.
+    The switches are the process's, not the thread's: the first caller in sets them, the last one out puts them back. A
+    caller who wants the other precision waits until then.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
         self._inside = 0
+        self._tf32 = False
         self._before: list[tuple[Any, str, Any]] = []
 
-    def __enter__(self) -> None:
-        with self._lock:
+    @contextmanager
+    def __call__(self, *, tf32: bool = False) -> Iterator[None]:
+        with self._turn:
+            self._turn.wait_for(lambda: self._inside == 0 or self._tf32 == tf32)
             self._inside += 1
             if self._inside == 1:
-                self._before = [(owner, name, getattr(owner, name)) for owner, name, _ in _switches()]
-                for owner, name, exact in _switches():
-                    setattr(owner, name, exact)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                for owner, name, value in self._before:
+                self._tf32 = tf32
+                wanted = _switches(tf32=tf32)
+                self._before = [(owner, name, getattr(owner, name)) for owner, name, _ in wanted]
+                for owner, name, value in wanted:
                     setattr(owner, name, value)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._inside -= 1
+                if self._inside == 0:
+                    for owner, name, value in self._before:
+                        setattr(owner, name, value)
+                    self._turn.notify_all()
 
 
-def _switches() -> list[tuple[Any, str, Any]]:
+def _switches(*, tf32: bool) -> list[tuple[Any, str, Any]]:
+    cudnn, mkldnn = (getattr(backend, "conv", None) for backend in (torch.backends.cudnn, torch.backends.mkldnn))
+    switches: list[tuple[Any, str, Any]] = [(torch.backends.cudnn, "benchmark", False)]
     # PyTorch 2.9 gave each kind of operator a precision of its own, which a more general one cannot override.
-    owners = [getattr(backend, "conv", None) for backend in (torch.backends.cudnn, torch.backends.mkldnn)]
-    if any(hasattr(owner, "fp32_precision") for owner in owners):
-        return [(owner, "fp32_precision", "ieee") for owner in owners if hasattr(owner, "fp32_precision")]
-    return [(torch.backends.cudnn, "allow_tf32", False)]
+    if hasattr(cudnn, "fp32_precision"):
+        switches.append((cudnn, "fp32_precision", "tf32" if tf32 else "ieee"))
+    else:
+        switches.append((torch.backends.cudnn, "allow_tf32", tf32))
+    if hasattr(mkldnn, "fp32_precision"):
+        switches.append((mkldnn, "fp32_precision", "ieee"))
+    return switches
 
 
-exact_float32 = _ExactFloat32()
-"""The one of this process: `with exact_float32: ...`"""
+convolutions = _Convolutions()
+"""The one of this process: `with convolutions(tf32=False): ...`"""

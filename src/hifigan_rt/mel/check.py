@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NewType
 
 import numpy as np
@@ -40,6 +40,9 @@ CONVENTION_FRAMES = 200
 _MINIMUM_VALUES = 1000
 _MINIMUM_FRAMES = 100
 
+_DLPACK_CPU, _DLPACK_PINNED = 1, 3
+"""DLPack's numbers for host memory."""
+
 
 CheckedMel = NewType("CheckedMel", np.ndarray)
 """A mel that `check_mel` let pass, or frames of it: float32, finite, of the model's bands, at most MAX_FRAMES frames.
@@ -63,7 +66,7 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
         MelError: wrong shape, dtype or values; the text says what was found and what to do.
     """
     array = _as_floats(mel)
-    _check_shape(array, num_mels)
+    check_shape(array.shape, num_mels)
     try:
         with np.errstate(over="ignore"):
             checked = np.ascontiguousarray(array, np.float32)
@@ -79,6 +82,36 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
     if config is not None:
         warn_if_other_convention(checked, config)
     return CheckedMel(checked)
+
+
+def check_shape(shape: Sequence[int], num_mels: int | None) -> None:
+    """Check the shape of a mel.
+
+    Raises:
+        MelError: it is not `[M, T]` or `[B, M, T]` with the model's bands and a number of frames that is accepted.
+    """
+    if len(shape) not in (2, 3):
+        bands = "M" if num_mels is None else num_mels
+        raise MelError(
+            f"the mel has shape {list(shape)}, and [{bands}, T] or [B, {bands}, T] is needed (bands before frames)"
+        )
+    if num_mels is not None and shape[-2] != num_mels:
+        if shape[-1] == num_mels:
+            way_out = "mel.T" if len(shape) == 2 else "mel.transpose(0, 2, 1)"
+            raise MelError(f"the mel has shape {list(shape)}; this looks time-major: pass {way_out}")
+        raise MelError(f"the mel has {shape[-2]} bands (shape {list(shape)}), and this model takes {num_mels}")
+    if 0 in shape:
+        what = "frames" if shape[-1] == 0 else "items"
+        raise MelError(f"the mel has shape {list(shape)}: it holds no {what}")
+    check_frames(shape[-1])
+
+
+def is_on_device(mel: object) -> bool:
+    """Whether an array lies in another memory than the host's, as DLPack or `__cuda_array_interface__` tell."""
+    if hasattr(mel, "__dlpack_device__"):
+        kind, _ = mel.__dlpack_device__()
+        return kind not in (_DLPACK_CPU, _DLPACK_PINNED)
+    return hasattr(mel, "__cuda_array_interface__")
 
 
 def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:
@@ -134,24 +167,6 @@ def _as_floats(mel: object) -> np.ndarray:
     if array.dtype.kind != "f":
         raise MelError(f"the mel has dtype {array.dtype}, and its values must be float16, float32 or float64")
     return array
-
-
-def _check_shape(array: np.ndarray, num_mels: int | None) -> None:
-    shape = list(array.shape)
-    if array.ndim not in (2, 3):
-        bands = "M" if num_mels is None else num_mels
-        raise MelError(
-            f"the mel has shape {shape}, and [{bands}, T] or [B, {bands}, T] is needed (bands before frames)"
-        )
-    if num_mels is not None and array.shape[-2] != num_mels:
-        if array.shape[-1] == num_mels:
-            way_out = "mel.T" if array.ndim == 2 else "mel.transpose(0, 2, 1)"
-            raise MelError(f"the mel has shape {shape}; this looks time-major: pass {way_out}")
-        raise MelError(f"the mel has {array.shape[-2]} bands (shape {shape}), and this model takes {num_mels}")
-    if array.size == 0:
-        what = "frames" if array.shape[-1] == 0 else "items"
-        raise MelError(f"the mel has shape {shape}: it holds no {what}")
-    check_frames(array.shape[-1])
 
 
 def _loudest_ln(config: MelConfig) -> float:
