@@ -147,9 +147,13 @@ class Stream:
         bands = self._graph.num_mels
         if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
             return CheckedMel(np.empty(mel.shape, np.float32))
-        checked = check_mel(mel, bands)
+        return self._accepted(check_mel(mel, bands))
+
+    def _accepted(self, checked: CheckedMel) -> CheckedMel:
         if checked.ndim != 2:
-            raise MelError(f"frames are of shape {list(checked.shape)}: a push takes [M, F] with M={bands}")
+            raise MelError(
+                f"frames are of shape {list(checked.shape)}: a push takes [M, F] with M={self._graph.num_mels}"
+            )
         if self._stream.frames + checked.shape[1] > MAX_FRAMES:
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
         if self._mel is not None and self._stream.frames < CONVENTION_FRAMES:
@@ -180,7 +184,12 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         raise MelError(f"{len(mels)} mels are given for {len(streams)} streams: each stream needs its own")
     if len({id(stream) for stream in streams}) < len(streams):
         raise EngineError("a stream is named twice: give each of them once, with all of its frames")
-    checked = [stream._checked(mel) for stream, mel in zip(streams, mels, strict=True)]
+    bands = {stream._graph.num_mels for stream in streams}
+    if isinstance(mels, np.ndarray) and mels.size and len(bands) == 1:
+        whole = check_mel(mels, bands.pop())
+        checked = [stream._accepted(CheckedMel(mel)) for stream, mel in zip(streams, whole, strict=True)]
+    else:
+        checked = [stream._checked(mel) for stream, mel in zip(streams, mels, strict=True)]
     audios = [np.empty(0, np.float32)] * len(streams)
     by_engine: dict[Engine, list[int]] = {}
     for index, stream in enumerate(streams):

@@ -257,18 +257,26 @@ def overlap_streams(generator, count, segment=8):
     ]
 
 
-def test_windows_of_streams_at_different_places_are_computed_together():
+def computed(generator, calls):
+    """What computes windows that are submitted together, in float64, as soon as their audio is waited for."""
+
+    def submit(windows):
+        calls.append(len(windows))
+        copies = [window.mel.copy() for window in windows]
+        return lambda: [generate(generator, window) for window in copies]
+
+    return submit
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(8, 3), (2, 2), (1, 1)])
+def test_windows_of_streams_at_different_places_are_computed_together(at_once, most):
     generator = GENERATORS["type 1"]
     mels = [mel_for(generator, frames, seed) for seed, frames in enumerate((24, 8, 7, 0, 40))]
     streams = overlap_streams(generator, 5)
     calls = []
-
-    def run_many(windows):
-        calls.append(len(windows))
-        return [generate(generator, window) for window in windows]
-
-    audios = push_together(streams, mels, run_many)
-    assert calls == [3, 2, 2, 1, 1]  # segments that are complete: 3, 1, 0, 0 and 5
+    audios = push_together(streams, mels, computed(generator, calls), at_once)
+    assert sum(calls) == 9  # segments that are complete: 3, 1, 0, 0 and 5
+    assert max(calls) == most
     for stream, audio, mel in zip(streams, audios, mels, strict=True):
         whole = np.concatenate([audio, stream.finish()])
         expected = generate(generator, mel) if mel.shape[1] else np.empty(0)
@@ -281,28 +289,31 @@ def test_streams_that_cannot_take_frames_keep_the_others_from_taking_any():
     first, second = overlap_streams(generator, 2)
     second.finish()
     with pytest.raises(StreamFinished):
-        push_together([first, second], [mel, mel], lambda windows: [generate(generator, one) for one in windows])
+        push_together([first, second], [mel, mel], computed(generator, []), 2)
     assert first.frames == 0
-    np.testing.assert_allclose(
-        np.concatenate([first.push(mel), first.finish()]),
-        generate(generator, mel),
-        rtol=0,
-        atol=tolerances.REFERENCE_MAX_ABS,
-    )
+    whole = np.concatenate([first.push(mel), first.finish()])
+    np.testing.assert_allclose(whole, generate(generator, mel), rtol=0, atol=tolerances.REFERENCE_MAX_ABS)
 
 
-def test_an_engine_that_fails_breaks_all_streams_that_it_was_computing():
+def test_an_engine_that_fails_breaks_all_streams_whose_frames_it_has_seen():
     generator = GENERATORS["type 1"]
     mel = mel_for(generator, 8)
-    streams = overlap_streams(generator, 2)
+    done, waiting, failing, untouched = streams = overlap_streams(generator, 4)
+    calls = []
 
-    def fail(_):
-        raise EngineError("no power")
+    def fail_in_the_third(windows):
+        collect = computed(generator, calls)(windows)
+        if len(calls) == 3:
+            raise EngineError("no power")
+        return collect
 
     with pytest.raises(EngineError, match="no power"):
-        push_together(streams, [mel, mel], fail)
-    for stream in streams:
+        push_together(streams, [mel] * 4, fail_in_the_third, 1)
+    for stream in (done, waiting, failing):
         with pytest.raises(StreamBroken):
             stream.push(mel)
         stream.reset()
+    for stream in streams:
+        assert stream.frames == 0
         assert len(stream.push(mel)) + len(stream.finish()) == generator.graph.output_length(8)
+    assert untouched.frames == 8

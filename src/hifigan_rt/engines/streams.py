@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -85,55 +87,80 @@ class _State(Enum):
     BROKEN = 3
 
 
-_Steps: TypeAlias = Generator[CheckedMel | None, np.ndarray, np.ndarray]
-"""What a stream does with frames: it claims the stream and yields None, then yields each window `[M, T]` that is to be
-computed and is sent its audio `[N]`, and ends with the samples."""
+@dataclass(frozen=True)
+class Window:
+    """Frames of a stream that are computed for the samples that none beside them can change."""
+
+    mel: CheckedMel
+    """`[M, T]`, a part of a larger array."""
+    is_start: bool
+    """Whether it begins with the signal, so that its first samples are wanted as well: before them is silence. Before
+    and behind other windows there may be anything."""
+
+
+_Steps: TypeAlias = Generator[Window | None, np.ndarray, np.ndarray]
+"""What a stream does with frames: it claims the stream and yields None, then yields each window that is to be computed
+and is sent its audio `[N]`, and ends with the samples."""
+
+_Submit: TypeAlias = Callable[[Sequence[Window]], Callable[[], list[np.ndarray]]]
 
 
 def push_together(
-    streams: Sequence[OverlapStream],
-    mels: Sequence[CheckedMel],
-    run_many: Callable[[Sequence[CheckedMel]], list[np.ndarray]],
+    streams: Sequence[OverlapStream], mels: Sequence[CheckedMel], submit: _Submit, at_once: int
 ) -> list[np.ndarray]:
-    """Push frames into several streams and compute the windows of all of them together.
+    """Push frames into several streams and compute the windows of many of them together.
 
     Args:
         streams: different ones.
         mels: float32 `[M, F_i]`, for each stream its frames.
-        run_many: windows `[M, T_i]`, parts of larger arrays, to `[N_i]` each.
+        submit: takes windows and begins to compute them; what it returns waits for the audio, `[N_i]` each.
+        at_once: windows that are submitted together; the next ones are prepared meanwhile.
 
     Returns:
         What each push would give.
 
     Raises:
         StreamFinished, StreamBroken, StreamClosed, StreamBusy: one of them cannot take frames; none has taken any.
-        EngineError: the engine failed; all of them are broken.
+        EngineError: the engine failed; those that have taken frames are broken.
     """
-    return _compute([stream._pushing(mel) for stream, mel in zip(streams, mels, strict=True)], run_many)
+    before = [stream.frames for stream in streams]
+    try:
+        return _compute([stream._pushing(mel) for stream, mel in zip(streams, mels, strict=True)], submit, at_once)
+    except BaseException:
+        # The audio of those that went through is lost as well.
+        for stream, frames in zip(streams, before, strict=True):
+            if stream.frames != frames:
+                stream._state = _State.BROKEN
+        raise
 
 
-def _compute(steps: Sequence[_Steps], run_many: Callable[[Sequence[CheckedMel]], list[np.ndarray]]) -> list[np.ndarray]:
+def _compute(steps: Sequence[_Steps], submit: _Submit, at_once: int = 1) -> list[np.ndarray]:
     results = [np.empty(0, np.float32)] * len(steps)
-    windows: dict[int, CheckedMel] = {}
+    submitted: deque[tuple[list[int], Callable[[], list[np.ndarray]]]] = deque()
 
-    def resume(index: int, audio: np.ndarray | None) -> None:
-        windows.pop(index, None)
-        try:
-            window = steps[index].send(audio)  # type: ignore[arg-type]
-        except StopIteration as end:
-            results[index] = end.value
-        else:
-            windows[index] = window  # type: ignore[assignment]
+    def resume(indices: Sequence[int], audios: Sequence[np.ndarray | None]) -> None:
+        """Let streams go on to their next windows, and submit those."""
+        windows: dict[int, Window] = {}
+        for index, audio in zip(indices, audios, strict=True):
+            try:
+                windows[index] = steps[index].send(audio)  # type: ignore[arg-type, assignment]
+            except StopIteration as end:
+                results[index] = end.value
+        if windows:
+            submitted.append((list(windows), submit(list(windows.values()))))
 
     try:
         for step in steps:
             next(step)
-        for index in range(len(steps)):
-            resume(index, None)
-        while windows:
-            computed = list(windows)
-            for index, audio in zip(computed, run_many(list(windows.values())), strict=True):
-                resume(index, audio)
+        for start in range(0, len(steps), at_once):
+            indices = range(start, min(start + at_once, len(steps)))
+            resume(indices, [None] * len(indices))
+            if len(submitted) > 1:
+                first, collect = submitted.popleft()
+                resume(first, collect())
+        while submitted:
+            first, collect = submitted.popleft()
+            resume(first, collect())
     finally:
         for step in steps:
             step.close()
@@ -192,10 +219,10 @@ class OverlapStream:
         return self._graph.output_length(self._frames) - self._samples
 
     def push(self, mel: CheckedMel) -> np.ndarray:
-        return _compute([self._pushing(mel)], self._run_alone)[0]
+        return _compute([self._pushing(mel)], self._submit_alone)[0]
 
     def finish(self) -> np.ndarray:
-        return _compute([self._finishing()], self._run_alone)[0]
+        return _compute([self._finishing()], self._submit_alone)[0]
 
     def reset(self) -> None:
         with self._used(anew=True):
@@ -261,14 +288,15 @@ class OverlapStream:
         """The samples up to `end`."""
         if end <= self._samples:
             return np.empty(0, np.float32)
-        audio = yield CheckedMel(kept[:, : self._frames - self._first])
+        audio = yield Window(CheckedMel(kept[:, : self._frames - self._first]), is_start=self._first == 0)
         start = self._first * self._graph.hop_length
         emitted = audio[self._samples - start : end - start]
         self._samples = end
         return emitted
 
-    def _run_alone(self, windows: Sequence[CheckedMel]) -> list[np.ndarray]:
-        return [self._run(CheckedMel(np.ascontiguousarray(window)[None]))[0] for window in windows]
+    def _submit_alone(self, windows: Sequence[Window]) -> Callable[[], list[np.ndarray]]:
+        audios = [self._run(CheckedMel(np.ascontiguousarray(window.mel)[None]))[0] for window in windows]
+        return lambda: audios
 
     def _forget(self, kept: np.ndarray) -> None:
         """Drop the frames that reach no sample to come."""

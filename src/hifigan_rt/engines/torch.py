@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.streams import EngineStream, OverlapStream, push_together
+from hifigan_rt.engines.streams import EngineStream, OverlapStream, Window, push_together
 from hifigan_rt.engines.torch_compiled import CompiledModule, CompiledRows, try_compiler
 from hifigan_rt.engines.torch_device import (
     check_precision,
@@ -38,6 +38,9 @@ EAGER, COMPILED = "eager", "compiled"
 
 _JOINED_STREAMS = 64
 """An H100 computes the windows of so many in some 15 ms."""
+
+_WINDOWS_AT_ONCE = 24
+"""Windows of streams in a row: with segments of 16 frames, V1 has 1008 frames in it."""
 
 _Batches = TorchGenerator | CompiledModule
 
@@ -80,7 +83,7 @@ class TorchEngine(Engine):
         self.check_open()
         if not isinstance(self._computer, Rows):
             return super().advance(streams, mels)
-        return push_together(cast("Sequence[OverlapStream]", streams), mels, self._joined)
+        return push_together(cast("Sequence[OverlapStream]", streams), mels, self._submit, _WINDOWS_AT_ONCE)
 
     def _run(self, mel: CheckedMel) -> np.ndarray:
         if isinstance(self._computer, Rows):
@@ -97,6 +100,20 @@ class TorchEngine(Engine):
         with self._told(f"{len(mels)} mels of {sum(mel.shape[1] for mel in mels)} frames"):
             audios: list[np.ndarray] = self._open().run(mels)
             return audios
+
+    def _submit(self, windows: Sequence[Window]) -> Callable[[], list[np.ndarray]]:
+        what = f"{len(windows)} windows of streams"
+        with self._told(what):
+            collect = self._open().submit(
+                [window.mel for window in windows], [not window.is_start for window in windows]
+            )
+
+        def told() -> list[np.ndarray]:
+            with self._told(what):
+                audios: list[np.ndarray] = collect()
+                return audios
+
+        return told
 
     def _open(self) -> Any:
         computer = self._computer

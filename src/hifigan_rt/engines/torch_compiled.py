@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from hifigan_rt.engines.torch_module import TorchGenerator
+from hifigan_rt.graph import MEL
 
 MAX_PROGRAMS = 8
 """Shapes that are compiled; the first ones to come. Each costs seconds and a copy of the weights."""
@@ -48,17 +50,39 @@ class CompiledModule:
 
 
 class CompiledRows:
-    """One program for rows of any length: on a GPU it takes 3 % longer than one for each, and compiles once."""
+    """One program for rows of any length: on a GPU it takes 3 % longer than one for each, and compiles once.
+
+    Each chain of layers is a program of its own, so that branches run side by side.
+    """
 
     def __init__(self, module: TorchGenerator) -> None:
-        self._program = torch.compile(module)
+        self.module = module
+        self._chains = [_CompiledChain(chain, module.form.channels_last) for chain in module.chains]
 
-    def __call__(self, mel: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        """Compute rows float32 `[1, M, F]` whose frames `keep`, bool `[F]`, belong to signals."""
-        torch._dynamo.mark_dynamic(mel, 2)
-        torch._dynamo.mark_dynamic(keep, 0)
-        audio: torch.Tensor = self._program(mel, keep)
+    def __call__(self, mel: torch.Tensor, masks: Sequence[torch.Tensor], streams: Sequence[Any]) -> torch.Tensor:
+        """Compute rows float32 `[1, M, F]`; see `TorchGenerator.forward`."""
+        audio: torch.Tensor = self.module(mel, masks, streams, self._chains)
         return audio
+
+
+class _CompiledChain:
+    def __init__(self, chain: torch.nn.Module, channels_last: bool) -> None:
+        self._program = torch.compile(chain)
+        self._reads_mel = MEL in chain.inputs
+        self._time = 1 if channels_last else 2
+
+    def __call__(self, inputs: Sequence[torch.Tensor], masks: Sequence[torch.Tensor]) -> torch.Tensor:
+        for x in inputs:
+            torch._dynamo.mark_dynamic(x, 2 if self._reads_mel else self._time)
+        for mask in masks:
+            torch._dynamo.mark_dynamic(mask, self._time)
+        # All chains share their code, which PyTorch would else compile for the first eight of them only.
+        with torch._dynamo.config.patch(recompile_limit=_MAX_CHAINS):
+            value: torch.Tensor = self._program(inputs, masks)
+        return value
+
+
+_MAX_CHAINS = 256
 
 
 def try_compiler(device: torch.device) -> None:

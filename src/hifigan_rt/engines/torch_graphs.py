@@ -161,6 +161,9 @@ class _Program:
 
     mel: torch.Tensor
     mask: torch.Tensor
+    """What keeps signals apart: indices of silent rows, or which frames are kept."""
+    masks: Sequence[torch.Tensor]
+    """The same for each level."""
     compute: Callable[[], torch.Tensor]
     recorded: tuple[Replay, torch.Tensor] | None = None
     signals: tuple[tuple[int, int], ...] = ()
@@ -197,13 +200,14 @@ class Rows:
             graphs: whether to record them.
         """
         self._module = module
+        self._generator = module.module if isinstance(module, CompiledRows) else module
         self._layout = layout
         self._card = card
         self._settings = settings
         self._graphs = graphs
         self._programs: OrderedDict[int, _Program] = OrderedDict()
         self._recorded_bytes = 0
-        self._streams = card.streams(module.branches - 1) if isinstance(module, TorchGenerator) and graphs else ()
+        self._streams = card.streams(self._generator.branches - 1) if graphs else ()
         self._max_bytes = min(MAX_GRAPH_BYTES, card.total_bytes() // 8)
         self._lock = threading.Lock()
 
@@ -221,19 +225,45 @@ class Rows:
         Returns:
             float32 `[N_i]` of the same kind each; arrays are parts of one that belongs to them alone.
         """
+        # One row is copied in and out while the next one computes.
+        enqueued: deque[Callable[[], None]] = deque()
         audios = [self._memory_for(mel) for mel in mels]
-        in_host_memory = all(isinstance(mel, np.ndarray) for mel in mels)
-        turn = self._card.turn_of_host if in_host_memory else self._card.turn
-        with self._lock, torch.no_grad(), turn():
-            # One row is copied in and out while the next one computes.
-            enqueued: deque[Callable[[], None]] = deque()
+        with self._turn(mels):
             for row in self._layout.rows([mel.shape[1] for mel in mels]):
                 enqueued.append(self._enqueue(row, mels, audios))
                 if len(enqueued) > 1:
                     enqueued.popleft()()
-            for collect in enqueued:
-                collect()
+        for collect in enqueued:
+            collect()
         return audios
+
+    def submit(self, mels: Sequence[np.ndarray], borders: Sequence[bool]) -> Callable[[], list[np.ndarray]]:
+        """Enqueue a few mels `[M, T_i]`, parts of larger arrays.
+
+        Args:
+            mels: float32.
+            borders: see `Layout.rows`.
+
+        Returns:
+            What waits for their audio `[N_i]` and gives it.
+        """
+        audios: list[Mel] = [self._memory_for(mel) for mel in mels]
+        with self._turn(mels):
+            rows = self._layout.rows([mel.shape[1] for mel in mels], borders)
+            enqueued = [self._enqueue(row, mels, audios) for row in rows]
+
+        def collect() -> list[Any]:
+            for one in enqueued:
+                one()
+            return audios
+
+        return collect
+
+    @contextmanager
+    def _turn(self, mels: Sequence[Mel]) -> Iterator[None]:
+        turn = self._card.turn_of_host if all(isinstance(mel, np.ndarray) for mel in mels) else self._card.turn
+        with self._lock, torch.no_grad(), turn():
+            yield
 
     def forget(self) -> None:
         """Drop all graphs and give back their memory."""
@@ -271,14 +301,17 @@ class Rows:
         return collect
 
     def _mask(self, program: _Program, row: Sequence[Place]) -> None:
-        signals = tuple((place.start, place.end) for place in row)
+        signals = tuple(self._layout.spans(row))
         if signals == program.signals:
             return
         program.signals = signals
-        mask = self._card.host_memory(program.mask.shape, program.mask.dtype)
         by_index = program.mask.dtype != torch.bool
+        mask = self._card.host_memory(program.mask.shape, program.mask.dtype)
         mask.numpy()[:] = self._layout.silent_rows(row) if by_index else self._layout.kept_frames(row)
         program.mask.copy_(mask, non_blocking=True)
+        if not by_index:
+            for of_level, kept in zip(program.masks, self._generator.kept_rows(program.mask), strict=True):
+                of_level.copy_(kept)
 
     def _memory_for(self, mel: Mel) -> Mel:
         """Where the audio of a mel on the card goes; that of a mel in host memory stays where it arrives."""
@@ -326,11 +359,13 @@ class Rows:
         mel = torch.zeros((1, self._layout.num_mels, frames), device=device)
         if isinstance(module, CompiledRows):
             mask = torch.ones(frames, dtype=torch.bool, device=device)
-            return _Program(mel, mask, self._set(lambda: module(mel, mask)[0]))
-        counts = self._layout.silent_counts(frames)
+            masks = [kept.clone() for kept in self._generator.kept_rows(mask)]
+        else:
+            counts = self._layout.silent_counts(frames)
+            mask = torch.zeros(sum(counts), dtype=torch.int64, device=device)
+            masks = list(mask.split(counts))
         streams = self._streams if self._is_recorded(frames) else ()
-        mask = torch.zeros(sum(counts), dtype=torch.int64, device=device)
-        return _Program(mel, mask, self._set(lambda: module(mel, silent=mask.split(counts), streams=streams)[0]))
+        return _Program(mel, mask, masks, self._set(lambda: module(mel, masks, streams)[0]))
 
     def _set(self, compute: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
         def under_settings() -> torch.Tensor:

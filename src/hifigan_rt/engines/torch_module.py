@@ -43,102 +43,71 @@ class TorchGenerator(nn.Module):
         graph = generator.graph
         self.form = form
         folded = folding(graph)[0] if form.folded else frozenset()
-        first, *others = (_convolution(generator, layer, form, layer.name in folded) for layer in graph.layers)
-        self.convolutions = nn.ModuleList([first.to(form.first_dtype), *(other.to(form.dtype) for other in others)])
+        steps: list[_Step] = []
+        chains: list[list[tuple[_Step, nn.Module]]] = []
+        for layer in graph.layers:
+            is_first = not steps
+            convolution = _convolution(generator, layer, form, layer.name in folded)
+            steps.append(_Step(graph, layer))
+            if is_first or steps[-1].begins_chain:
+                chains.append([])
+            chains[-1].append((steps[-1], convolution.to(form.first_dtype if is_first else form.dtype)))
+        self.chains = nn.ModuleList(_Chain(chain, form, gives_audio=chain is chains[-1]) for chain in chains)
         if form.channels_last:
             self.to(memory_format=torch.channels_last)
         self.requires_grad_(requires_grad=False).eval()
-        self._steps = _steps(graph)
         self._upsamplings = [layer for layer in graph.layers if layer.kind == "conv_transpose"]
-        self._time = 1 if form.channels_last else 2
 
     @property
     def dtype(self) -> torch.dtype:
         """Type that all layers but the first one compute in, as their weights have it."""
-        return next(self.convolutions[1].parameters()).dtype
+        return next(self.chains[-1].convolutions[-1].parameters()).dtype
 
     @property
     def branches(self) -> int:
-        """Parts of the network that can run side by side."""
-        return 1 + max(step.branch for step in self._steps)
+        """Chains of layers that can run side by side."""
+        return 1 + max(int(chain.branch) for chain in self.chains)
 
     def forward(
         self,
         mel: torch.Tensor,
-        keep: torch.Tensor | None = None,
-        silent: Sequence[torch.Tensor] | None = None,
+        masks: Sequence[torch.Tensor] | None = None,
         streams: Sequence[Any] = (),
+        chains: Sequence[Callable[..., torch.Tensor]] | None = None,
     ) -> torch.Tensor:
         """Compute mels, or rows of signals that must not disturb one another.
 
         Args:
-            mel: float32 `[B, M, T]`; its silent rows may be overwritten.
-            keep: bool `[T]`, the frames that belong to signals; all others are zero in every layer. It costs a compiled
-                program nothing, and any other a pass over the memory per layer.
-            silent: cheaper there, int64 indices of rows of each level that must be zero, see `Layout.silent_rows`.
+            mel: float32 `[B, M, T]`.
+            masks: of each level, what keeps signals apart: int64 indices of the rows that must be zero, see
+                `Layout.silent_rows`, or `kept_rows`, which costs a compiled program nothing and any other a pass over
+                the memory per layer.
             streams: of CUDA, for each branch but the first one, to run them side by side.
+            chains: this module's, compiled.
         """
-        kept = None if keep is None else self._kept_rows(keep)
-
-        def silence(x: torch.Tensor, level: int) -> torch.Tensor:
-            if silent is not None:
-                return x.index_fill_(self._time, silent[level], 0)
-            return x if kept is None else torch.where(kept[level], x, 0)
-
-        def compute(step: _Step, convolution: nn.Module) -> torch.Tensor:
-            x = values[step.inputs[0]]
-            if len(step.inputs) > 1:
-                for name in step.inputs[1:]:
-                    x = x + values[name]
-                x = silence(x.div_(len(step.inputs)), step.level)
-            if step.slope is not None:
-                x = leaky_relu(x, step.slope, inplace=step.owns_input)
-            y: torch.Tensor = convolution(x).to(self.form.dtype)
-            if step.residual is not None:
-                y = y.add_(values[step.residual])
-            return silence(y, step.result_level) if step.silences_result else y
-
-        x = mel.to(self.form.first_dtype)
-        values = {MEL: silence(x.transpose(1, 2).contiguous() if self.form.channels_last else x, 0)}
-        if streams:
-            self._in_branches(values, compute, streams)
-        else:
-            for step, convolution in zip(self._steps, self.convolutions, strict=True):
-                values[step.name] = compute(step, convolution)
-                for name in step.frees:
-                    del values[name]
-        return torch.tanh(values[self._steps[-1].name]).flatten(1).float()
-
-    def _in_branches(
-        self,
-        values: dict[str, torch.Tensor],
-        compute: Callable[[_Step, nn.Module], torch.Tensor],
-        streams: Sequence[Any],
-    ) -> None:
-        main = torch.cuda.current_stream()
-        read: list[str] = []
-        for step, convolution in zip(self._steps, self.convolutions, strict=True):
-            if step.forks:
+        main: Any = torch.cuda.current_stream() if streams else None
+        values = {MEL: mel}
+        for chain, compute in zip(self.chains, self.chains if chains is None else chains, strict=True):
+            if streams and chain.forks:
                 for stream in streams:
                     stream.wait_stream(main)
-            if step.joins:
+            if streams and chain.joins:
                 for stream in streams:
                     main.wait_stream(stream)
-            with torch.cuda.stream(streams[step.branch - 1] if step.branch else main):
-                values[step.name] = compute(step, convolution)
-            # Memory may be used again in the stream that it was taken in: not while another one can still read it.
-            for name in step.frees:
-                if name in step.branch_values:
-                    del values[name]
-                else:
-                    read.append(name)
-            if not step.is_in_branch:
-                for name in read:
-                    del values[name]
-                read.clear()
+            inputs = [values[name] for name in chain.inputs]
+            if streams and chain.branch:
+                with torch.cuda.stream(streams[chain.branch - 1]):
+                    values[chain.output] = compute(inputs, masks)
+                continue
+            result = compute(inputs, masks)
+            # Memory is used again in the stream that it was taken in: not while another one can still read it.
+            if not chain.is_branch:
+                values.clear()
+            values[chain.output] = result
+        return values[self.chains[-1].output]
 
-    def _kept_rows(self, keep: torch.Tensor) -> list[torch.Tensor]:
-        """The rows of each level that belong to signals, bool, with a size of 1 but in time."""
+    def kept_rows(self, keep: torch.Tensor) -> list[torch.Tensor]:
+        """The rows of each level that belong to signals, of which `keep`, bool `[F]`, tells the frames."""
         kept = [keep]
         for layer in self._upsamplings:
             rows = kept[-1][:, None].expand(-1, layer.stride).reshape(-1)
@@ -150,10 +119,9 @@ class TorchGenerator(nn.Module):
 
 
 class _Step:
-    """What the module must know of a layer."""
+    """What a chain must know of a layer."""
 
-    def __init__(self, graph: Graph, layer: Layer, parent: _Step | None) -> None:
-        """Look a layer up in its graph; `parent` is the step that its only input comes from."""
+    def __init__(self, graph: Graph, layer: Layer) -> None:
         _, levels = levels_of(graph)
         self.name, self.inputs, self.residual = layer.name, layer.inputs, layer.residual
         self.slope = None if layer.activation is None else layer.activation.slope
@@ -165,27 +133,58 @@ class _Step:
         self.silences_result = any(
             layer.name == reader.residual or reader.inputs == (layer.name,) for reader in graph.layers
         )
-        # Layers that read one value begin branches, which end where a mean is taken.
         siblings = [other.name for other in graph.layers if other.inputs == layer.inputs]
-        self.forks = len(siblings) > 1 and siblings[0] == layer.name
-        begins = len(siblings) > 1
-        continues: bool = not self.joins and not begins and parent is not None and parent.is_in_branch
-        self.is_in_branch: bool = begins or continues
-        self.branch: int = (
-            siblings.index(layer.name) if begins else parent.branch if continues and parent is not None else 0
-        )
-        self.branch_values: frozenset[str] = frozenset()
-        """Names of the values that the step's branch alone makes and reads."""
-        if self.is_in_branch:
-            before = parent.branch_values if continues and parent is not None else frozenset()
-            self.branch_values = before | {layer.name}
+        self.is_branch = len(siblings) > 1
+        self.branch = siblings.index(layer.name) if self.is_branch else 0
+        self.begins_chain = self.is_branch or self.joins
 
 
-def _steps(graph: Graph) -> list[_Step]:
-    steps: dict[str, _Step] = {}
-    for layer in graph.layers:
-        steps[layer.name] = _Step(graph, layer, steps.get(layer.inputs[0]) if len(layer.inputs) == 1 else None)
-    return list(steps.values())
+class _Chain(nn.Module):
+    """Layers one after another: from where values are read by several or joined to the next such place."""
+
+    def __init__(self, layers: Sequence[tuple[_Step, nn.Module]], form: Form, *, gives_audio: bool) -> None:
+        super().__init__()
+        self._steps = [step for step, _ in layers]
+        self.convolutions = nn.ModuleList(convolution for _, convolution in layers)
+        self._form = form
+        first, last = self._steps[0], self._steps[-1]
+        self.inputs, self.output = first.inputs, last.name
+        self.is_branch, self.branch, self.joins = first.is_branch, first.branch, first.joins
+        self.forks = first.is_branch and first.branch == 0
+        self._gives_audio = gives_audio
+
+    def forward(self, inputs: Sequence[torch.Tensor], masks: Sequence[torch.Tensor] | None) -> torch.Tensor:
+        """Compute the last layer's value, or audio, from the values that the first layer reads."""
+
+        def silence(x: torch.Tensor, level: int) -> torch.Tensor:
+            if masks is None:
+                return x
+            if masks[level].dtype == torch.bool:
+                return torch.where(masks[level], x, 0)
+            return x.index_fill_(1 if self._form.channels_last else 2, masks[level], 0)
+
+        values = dict(zip(self.inputs, inputs, strict=True))
+        if MEL in values:
+            mel = values[MEL].to(self._form.first_dtype)
+            # A copy in any case: rows of it are silenced.
+            mel = mel.transpose(1, 2).contiguous() if self._form.channels_last else mel.clone()
+            values[MEL] = silence(mel, 0)
+        y = inputs[0]
+        for step, convolution in zip(self._steps, self.convolutions, strict=True):
+            x = values[step.inputs[0]]
+            if step.joins:
+                for name in step.inputs[1:]:
+                    x = x + values[name]
+                x = silence(x.div_(len(step.inputs)), step.level)
+            if step.slope is not None:
+                x = leaky_relu(x, step.slope, inplace=step.owns_input)
+            y = convolution(x).to(self._form.dtype)
+            if step.residual is not None:
+                y = y.add_(values[step.residual])
+            values[step.name] = y = silence(y, step.result_level) if step.silences_result else y
+            for name in step.frees:
+                values.pop(name, None)
+        return torch.tanh(y).flatten(1).float() if self._gives_audio else y
 
 
 class _Convolution(nn.Module):

@@ -103,20 +103,36 @@ class Layout:
         step = 1 << max(0, units.bit_length() - 5)
         return -(-units // step) * step * self._multiple
 
-    def rows(self, lengths: Sequence[int]) -> list[list[Place]]:
-        """Share signals of these lengths out to rows of about equal length, in order."""
+    def rows(self, lengths: Sequence[int], borders: Sequence[bool] | None = None) -> list[list[Place]]:
+        """Share signals of these lengths out to rows of about equal length, in order.
+
+        Args:
+            lengths: in frames.
+            borders: whether a signal may lie next to the one before it, since nobody wants what is next to the border.
+        """
         total = sum(max(length + self.gap, _FRAMES_PER_SIGNAL) for length in lengths)
         enough = total / math.ceil(total / self.max_frames)
         rows: list[list[Place]] = []
         for signal, length in enumerate(lengths):
             row = rows[-1] if rows else []
-            start = row[-1].end + self.gap if row else 0
+            gap = 0 if borders is not None and borders[signal] else self.gap
+            start = row[-1].end + gap if row else 0
             used, then = self._needed_frames(start, len(row)), self._needed_frames(start + length, len(row) + 1)
             if not row or used >= enough or then > self.max_frames:
                 start = 0
                 rows.append([])
             rows[-1].append(Place(signal, start, start + length))
         return rows
+
+    def spans(self, row: Sequence[Place]) -> list[tuple[int, int]]:
+        """First frame and end of what has silence on both sides: signals, or several next to one another."""
+        spans: list[tuple[int, int]] = []
+        for place in row:
+            if spans and spans[-1][1] == place.start:
+                spans[-1] = (spans[-1][0], place.end)
+            else:
+                spans.append((place.start, place.end))
+        return spans
 
     def length_of(self, row: Sequence[Place]) -> int:
         """The row length for these signals."""
@@ -125,8 +141,9 @@ class Layout:
     def silent_rows(self, row: Sequence[Place]) -> np.ndarray:
         """Rows that must be zero, int64: those of the first level, then those of the next, `silent_counts` of each."""
         frames = self.length_of(row)
-        starts, ends = (np.array([getattr(place, end) for place in row])[:, None] for end in ("start", "end"))
-        spare = self._max_signals(frames) - len(row)
+        spans = np.array(self.spans(row))
+        starts, ends = spans[:, :1], spans[:, 1:]
+        spare = self._max_signals(frames) - len(spans)
         parts = []
         for level in self.levels:
             # A row beyond either end is named by the last one, which is silent in any case.
