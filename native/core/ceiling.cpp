@@ -48,10 +48,15 @@ double passes_per_second(ThreadPool& pool, double seconds, const F& pass) {
   return passes / seconds_since(start);
 }
 
+void check(int threads, double seconds) {
+  if (threads < 1) throw std::invalid_argument("at least 1 thread measures");
+  if (!(seconds > 0 && seconds <= 10)) throw std::invalid_argument("seconds must be above 0, and at most 10");
+}
+
 }  // namespace
 
 double multiply_adds_per_second(const Kernels& kernels, int threads, double seconds) {
-  if (threads < 1) throw std::invalid_argument("at least 1 thread measures");
+  check(threads, seconds);
   std::vector<double> speeds(static_cast<std::size_t>(threads));
   const std::size_t line = whole_lines(static_cast<std::size_t>(kernels.lanes));
   AlignedBuffer sinks(line * speeds.size(), true);
@@ -66,6 +71,7 @@ double multiply_adds_per_second(const Kernels& kernels, int threads, double seco
 }
 
 MemorySpeed memory_speed(int threads, std::size_t bytes, double seconds) {
+  check(threads, seconds);
   ThreadPool pool(threads);
   const std::size_t share = std::max<std::size_t>(whole_lines(bytes / sizeof(float) / static_cast<std::size_t>(threads)), 16);
   const std::size_t shares = share * static_cast<std::size_t>(threads);

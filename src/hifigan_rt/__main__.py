@@ -2,7 +2,7 @@
 
 import sys
 
-from hifigan_rt.tools.cli import main
+from hifigan_rt.tools.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

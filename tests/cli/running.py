@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from unittest.mock import patch
 
 import numpy as np
 import soundfile
@@ -55,8 +54,7 @@ def hifigan(*arguments: str | bytes, status: int = 0, **options) -> subprocess.C
 
 def run_here(*arguments: str | bytes) -> subprocess.CompletedProcess:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        # Where a thread of the run is still about to end, `main` would end this process.
-        with written_to(output, "stdout", 1), written_to(errors, "stderr", 2), patch.object(os, "_exit"):
+        with written_to(output, "stdout", 1), written_to(errors, "stderr", 2):
             status = main([os.fsdecode(argument) for argument in arguments])
         return subprocess.CompletedProcess(command(*arguments), status, text_of(output), text_of(errors))
 

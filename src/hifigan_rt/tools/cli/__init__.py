@@ -31,6 +31,19 @@ STATUS_FAILED = 1
 STATUS_USAGE = 2
 
 
+def program() -> int:
+    """Run the command line as all that this process is there for.
+
+    Returns:
+        The exit status. After an interruption that left an engine at work in native code the process ends here.
+    """
+    status = main()
+    if any(thread.daemon and thread.name.startswith("hifigan-") for thread in threading.enumerate()):
+        # An engine is still in native code: the interpreter's own end would pull its memory from under it.
+        os._exit(status)
+    return status
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -38,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None takes them from the process.
 
     Returns:
-        The exit status. After an interruption that left an engine at work in native code the process ends here.
+        The exit status.
     """
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal's encoding cannot show is escaped instead of ending the program.
@@ -58,11 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-    status = _flush(status, console)
-    if any(thread.daemon and thread.name.startswith("hifigan-") for thread in threading.enumerate()):
-        # An engine is still in native code: the interpreter's own end would pull its memory from under it.
-        os._exit(status)
-    return status
+    return _flush(status, console)
 
 
 def _run(arguments: Sequence[str] | None, console: Console, received: Sequence[int]) -> int:
