@@ -225,6 +225,7 @@ async def measure(arguments: argparse.Namespace, plan: Plan) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     over, first, held, load_ = (result[name] for name in PARTS)
     accepted, refused = load_["answers"].get("200", 0), load_["answers"].get("503", 0)
+    settled = load_["settled_latency_ms"]  # None where the load ended before
     rows = [
         ["throughput of whole utterances, served over bare", over["served_over_bare"]["text"]],
         ["first audio over WebSocket, segments of 16, median", f"{first['websocket_ms']['median']:.0f} ms"],
@@ -236,7 +237,7 @@ def markdown(result: dict[str, Any]) -> str:
         ["overload: latency of the accepted, median and 95 %",
          f"{load_['latency_ms']['median']:.0f} and {load_['latency_ms']['p95']:.0f} ms"],
         ["the same of those that came after the first ten seconds",
-         f"{load_['settled_latency_ms']['median']:.0f} and {load_['settled_latency_ms']['p95']:.0f} ms"],
+         f"{settled['median']:.0f} and {settled['p95']:.0f} ms" if settled else "none came"],
         ["latency of the same request on the idle server", f"{load_['idle_latency_ms']['median']:.0f} ms"],
         ["overload: refusal, median", f"{(load_['refusal_ms'] or {}).get('median', float('nan')):.0f} ms"],
         ["overload: memory after a quarter and at the end",

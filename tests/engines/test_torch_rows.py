@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,17 +18,14 @@ import tolerances
 from golden.seeded import seeded_mel, seeded_weights
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
+from hifigan_rt.engines import torch_graphs
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.engines.streams import OverlapStream, push_together
+from hifigan_rt.engines.torch_compiled import CompiledRows
+from hifigan_rt.engines.torch_graphs import Rows
+from hifigan_rt.engines.torch_module import Form, TorchGenerator
 from hifigan_rt.engines.torch_rows import Layout, folding
 from hifigan_rt.graph import bind, build_graph
-
-torch = pytest.importorskip("torch")
-
-from hifigan_rt.engines import torch_graphs  # noqa: E402
-from hifigan_rt.engines.torch_compiled import CompiledRows  # noqa: E402
-from hifigan_rt.engines.torch_graphs import Rows  # noqa: E402
-from hifigan_rt.engines.torch_module import Form, TorchGenerator  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -51,3 +51,10 @@ def test_the_native_engine_refuses_what_it_does_not_compute():
     model = Weights("uneven", Path("uneven"), "test", uneven())
     with pytest.raises(EngineError, match=r"layer ups\.0: the padding must be \(kernel - stride\) / 2"):
         create_engine("native", model, EngineOptions())
+
+
+@pytest.mark.torch
+def test_the_torch_engine_refuses_what_it_does_not_compute():
+    model = Weights("uneven", Path("uneven"), "test", uneven())
+    with pytest.raises(EngineError, match="layer conv_pre has 6 rows of padding to the left and 0 to the right"):
+        create_engine("torch", model, EngineOptions())

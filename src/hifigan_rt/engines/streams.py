@@ -88,7 +88,7 @@ class _State(Enum):
 
 
 @dataclass(frozen=True)
-class Window:
+class StreamWindow:
     """Frames of a stream that are computed for the samples that none beside them can change."""
 
     mel: CheckedMel
@@ -98,11 +98,11 @@ class Window:
     and behind other windows there may be anything."""
 
 
-_Steps: TypeAlias = Generator[Window | None, np.ndarray, np.ndarray]
+_Steps: TypeAlias = Generator[StreamWindow | None, np.ndarray, np.ndarray]
 """What a stream does with frames: it claims the stream and yields None, then yields each window that is to be computed
 and is sent its audio `[N]`, and ends with the samples."""
 
-_Submit: TypeAlias = Callable[[Sequence[Window]], Callable[[], list[np.ndarray]]]
+_Submit: TypeAlias = Callable[[Sequence[StreamWindow]], Callable[[], list[np.ndarray]]]
 
 
 def push_together(
@@ -140,7 +140,7 @@ def _compute(steps: Sequence[_Steps], submit: _Submit, at_once: int = 1) -> list
 
     def resume(indices: Sequence[int], audios: Sequence[np.ndarray | None]) -> None:
         """Let streams go on to their next windows, and submit those."""
-        windows: dict[int, Window] = {}
+        windows: dict[int, StreamWindow] = {}
         for index, audio in zip(indices, audios, strict=True):
             try:
                 windows[index] = steps[index].send(audio)  # type: ignore[arg-type, assignment]
@@ -288,13 +288,13 @@ class OverlapStream:
         """The samples up to `end`."""
         if end <= self._samples:
             return np.empty(0, np.float32)
-        audio = yield Window(CheckedMel(kept[:, : self._frames - self._first]), is_start=self._first == 0)
+        audio = yield StreamWindow(CheckedMel(kept[:, : self._frames - self._first]), is_start=self._first == 0)
         start = self._first * self._graph.hop_length
         emitted = audio[self._samples - start : end - start]
         self._samples = end
         return emitted
 
-    def _submit_alone(self, windows: Sequence[Window]) -> Callable[[], list[np.ndarray]]:
+    def _submit_alone(self, windows: Sequence[StreamWindow]) -> Callable[[], list[np.ndarray]]:
         audios = [self._run(CheckedMel(np.ascontiguousarray(window.mel)[None]))[0] for window in windows]
         return lambda: audios
 

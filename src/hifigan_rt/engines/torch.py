@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.streams import EngineStream, OverlapStream, Window, push_together
+from hifigan_rt.engines.streams import EngineStream, OverlapStream, StreamWindow, push_together
 from hifigan_rt.engines.torch_compiled import CompiledModule, CompiledRows, try_compiler
 from hifigan_rt.engines.torch_device import (
     check_precision,
@@ -101,7 +101,7 @@ class TorchEngine(Engine):
             audios: list[np.ndarray] = self._open().run(mels)
             return audios
 
-    def _submit(self, windows: Sequence[Window]) -> Callable[[], list[np.ndarray]]:
+    def _submit(self, windows: Sequence[StreamWindow]) -> Callable[[], list[np.ndarray]]:
         what = f"{len(windows)} windows of streams"
         with self._told(what):
             collect = self._open().submit(

@@ -20,7 +20,7 @@ _DTYPES = {
     "bfloat16": (torch.bfloat16, torch.float32),
     "float16": (torch.float16, torch.float32),
 }
-"""Of all layers, and of the first one, which sees the mel."""
+"""Types of all layers, and of the first one, which sees the mel."""
 
 
 def check_version() -> None:

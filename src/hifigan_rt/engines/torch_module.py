@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import leaky_relu, pad
 
 from hifigan_rt.engines.torch_rows import folding, levels_of
+from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import MEL, Generator, Graph, Layer
 
 
@@ -26,7 +27,7 @@ class Form:
 
     dtype: torch.dtype
     first_dtype: torch.dtype
-    """Of the first layer: rounding a mel to 11 or to 8 bits costs 10 dB."""
+    """Type of the first layer: rounding a mel to 11 or to 8 bits costs 10 dB."""
     channels_last: bool = True
     folded: bool = False
     """Whether layers take forms that suit cuDNN, the same up to rounding: dilated convolutions become undilated ones
@@ -212,7 +213,12 @@ class _Convolution(nn.Module):
 
 def _convolution(generator: Generator, layer: Layer, form: Form, folded: bool) -> nn.Module:
     weight, bias = generator.weights[f"{layer.name}.weight"], generator.bias_of(layer)
-    left, _ = layer.padding
+    left, right = layer.padding
+    if left != right:
+        raise EngineError(
+            f"engine 'torch': layer {layer.name} has {left} rows of padding to the left and {right} to the right, and "
+            "PyTorch's convolutions have as many on both sides: use engine 'onnxruntime', 'openvino' or 'reference'"
+        )
     if layer.kind == "conv_transpose":
         phases = _phases(layer, weight) if form.folded and form.channels_last else None
         if phases is not None:

@@ -152,7 +152,7 @@ METRICS: Mapping[str, MetricEntry] = {
         "textbook", unit="dB", low=-math.inf, identity=math.inf,
     ),
     "loudness_lufs": MetricEntry(
-        "loudness", "loudness", "neither", "integrated loudness of the generated signal, limited, one channel",
+        "loudness", "loudness", "neither", "integrated loudness of the generated signal, gated, one channel",
         "ITU-R BS.1770-4", unit="LUFS", low=-70.0, identity=None, needs_reference=False, packages=("scipy",),
     ),
     "loudness_difference": MetricEntry(
