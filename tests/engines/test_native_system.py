@@ -1,0 +1,190 @@
+"""What systems do to an engine: many threads, fork, Ctrl-C, no memory."""
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.native import create, load_generator
+from hifigan_rt.errors import StreamBusy
+from hifigan_rt.model.kinds import Weights
+from native_generators import V1_LIKE, make_case, stream_all
+
+CASE = make_case(V1_LIKE, 30)
+
+
+@pytest.fixture
+def engine():
+    return create(Weights("a test", Path("test"), "none", CASE.generator), EngineOptions(threads=2))
+
+
+def test_callers_from_many_threads(engine):
+    expected = engine.run(CASE.mel[None])
+    streamed = stream_all(load_generator(CASE.generator, engine.isa, 16, 1, {}), CASE.mel, 16, [7])
+
+    def call(i):
+        if i % 3 == 0:
+            stream = engine.stream(16)
+            parts = [stream.push(np.ascontiguousarray(CASE.mel[:, at : at + 7])) for at in range(0, 30, 7)]
+            return np.array_equal(np.concatenate([*parts, stream.finish()]), streamed)
+        batch = engine.run(np.repeat(CASE.mel[None], 1 + i % 2 * 4, axis=0))
+        return all(np.array_equal(audio, expected[0]) for audio in batch)
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(call, range(48)))
+
+
+def test_a_stream_is_for_one_thread_at_a_time(engine):
+    stream = engine.stream(64)
+    mel, nothing = np.zeros((80, 20_000), np.float32), np.empty((80, 0), np.float32)
+
+    def long_push():
+        while True:
+            try:
+                return stream.push(mel)
+            except StreamBusy:  # the look of the other thread
+                pass
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pushed, refused = pool.submit(long_push), False
+        while not pushed.done() and not refused:
+            try:
+                stream.push(nothing)
+            except StreamBusy as error:
+                refused = str(error) == "the stream is in use by another thread: give each signal its own stream"
+        assert refused
+        assert len(pushed.result()) + stream.pending_samples == 20_000 * 256
+
+
+def test_a_stream_that_was_interrupted_waits_for_a_reset():
+    result = run_python(
+        """
+        import os, signal, threading
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from hifigan_rt.errors import StreamBroken, StreamBusy
+        from native_generators import V1_MODEL
+        stream = create(V1_MODEL, EngineOptions(threads=1)).stream(64)
+        mel = np.zeros((80, 200_000), np.float32)
+        def interrupt():
+            while True:
+                try:
+                    stream.push(mel[:, :0])
+                except StreamBusy:
+                    return os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=interrupt).start()
+        try:
+            while True:
+                try:
+                    stream.push(mel)
+                except StreamBusy:
+                    pass
+        except KeyboardInterrupt:
+            print(stream.pending_samples)
+        for call in (stream.finish, lambda: stream.push(mel)):
+            try:
+                call()
+            except StreamBroken as error:
+                print(error)
+        stream.reset()
+        print(len(stream.push(mel[:, :30])) + len(stream.finish()))
+        """
+    )
+    text = "the stream was interrupted: reset it, or open a new one"
+    assert result.stdout.splitlines() == ["0", text, text, str(30 * 256)], result.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_in_the_middle(engine):
+    """A child process has no pool threads and may have been forked while they ran."""
+    expected = engine.run(CASE.mel[None])
+    stop = threading.Event()
+
+    def keep_busy():
+        while not stop.is_set():
+            engine.run(CASE.mel[None])
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                os._exit(0 if np.array_equal(engine.run(CASE.mel[None]), expected) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        busy.join()
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "call", ["engine.run(mel[None])", "engine.run(mel[None].repeat(4, 0))", "engine.stream(64).push(mel)"]
+)
+def test_ctrl_c_on_long_audio(call):
+    result = run_python(
+        f"""
+        import os, signal, threading, time
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=2))
+        mel = np.zeros((80, 200_000), np.float32)
+        sent = []
+        def interrupt():
+            time.sleep(0.5)
+            sent.append(time.process_time())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=interrupt).start()
+        try:
+            {call}
+        except KeyboardInterrupt:
+            print(time.process_time() - sent[0])
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    # Seconds of the processor, for which another process's load counts nothing; the whole takes minutes of them.
+    assert float(result.stdout) < 3
+
+
+def test_no_memory_is_a_memory_error():
+    result = run_python(
+        """
+        import resource
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=1))
+        mel = np.zeros((1, 80, 400_000), np.float32)
+        size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
+        try:
+            engine.run(mel)
+        except MemoryError:
+            print("MemoryError")
+        print(engine.run(mel[:, :, :8].copy()).shape)
+        """
+    )
+    assert result.stdout.split("\n")[:2] == ["MemoryError", "(1, 2048)"], result.stderr
