@@ -6,7 +6,6 @@ python benchmarks/run_torch_gpu.py -o benchmarks/results/nvidia-h100/torch.json
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.tools import records
 
 ROOT = Path(__file__).parents[1]
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -39,7 +39,7 @@ class Report:
         self.figures[key] = value
         print(f"[{time.perf_counter() - self._started:6.1f} s] {key}: {value}", flush=True)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(self.figures, indent=1) + "\n")
+        records.write_json(records.encoded(self.figures, keep_infinite=True), self._path)
 
 
 def median_ms(call: Callable[[], object], repeats: int = 30) -> float:
