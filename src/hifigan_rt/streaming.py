@@ -180,6 +180,8 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
     """
     if isinstance(mels, np.ndarray) and mels.ndim != 3:
         raise MelError(f"frames are of shape {list(mels.shape)}: [B, M, F] is needed, or a list of [M, F]")
+    if not hasattr(mels, "__len__"):
+        raise MelError(f"the mels are a {type(mels).__name__}: pass an array [B, M, F], or a list of [M, F]")
     if len(mels) != len(streams):
         raise MelError(f"{len(mels)} mels are given for {len(streams)} streams: each stream needs its own")
     if len({id(stream) for stream in streams}) < len(streams):

@@ -16,7 +16,8 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.mel.check import CheckedMel, check_mel, is_on_device
+from hifigan_rt.mel.arrays import is_on_device, is_rows
+from hifigan_rt.mel.check import CheckedMel, check_mel
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.streaming import Stream
@@ -125,8 +126,9 @@ class Vocoder:
 
         Args:
             mel: float `[M, T]`, a batch `[B, M, T]`, or a list of `[M, T_i]` of any lengths. Nothing is padded: every
-                item of a list comes out as it would alone. Engine `torch` also takes arrays in its device's memory, of
-                PyTorch or any library that has DLPack; their range is not looked at.
+                item of a list comes out as it would alone. A list of M rows of numbers is one mel. Engine `torch` also
+                takes arrays in its device's memory, of PyTorch or any library that has DLPack; their range is not
+                looked at.
             segment_frames: compute in segments of so many frames, as a stream with them would; None computes in the
                 way that is fastest for whole mels.
 
@@ -144,12 +146,12 @@ class Vocoder:
         """
         if is_on_device(mel):
             return self._on_device([mel], segment_frames)[0]
-        if isinstance(mel, (list, tuple)):
+        if isinstance(mel, (list, tuple)) and not is_rows(mel):
             if any(is_on_device(item) for item in mel):
-                if not all(len(item.shape) == 2 for item in mel):
+                if not all(len(getattr(item, "shape", ())) == 2 for item in mel):
                     raise MelError("a list of mels holds one that is not [M, T]")
                 return self._on_device(mel, segment_frames)
-            items = [self._item(item) for item in mel]
+            items = [self._item(index, item) for index, item in enumerate(mel)]
             self._expect([(1, item.shape[1]) for item in items])
             if segment_frames is not None:
                 return [self._in_segments(item, segment_frames) for item in items]
@@ -212,8 +214,11 @@ class Vocoder:
             raise EngineError(f"segment_frames={segment_frames} needs a mel in host memory: pass mel.cpu().numpy()")
         return self._engine.run_on_device(mels)
 
-    def _item(self, mel: object) -> CheckedMel:
-        checked = check_mel(mel, self.num_mels, self._model.mel)
+    def _item(self, index: int, mel: object) -> CheckedMel:
+        try:
+            checked = check_mel(mel, self.num_mels, self._model.mel)
+        except MelError as error:
+            raise MelError(f"item {index} of the list: {error}") from error
         if checked.ndim != 2:
             raise MelError(f"a list of mels holds one of shape {list(checked.shape)}: each must be [M, T]")
         return checked

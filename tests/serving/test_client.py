@@ -141,11 +141,36 @@ def test_everything_asynchronously(server, vocoder):
         (np.zeros((2, M, 5), np.float32), r"\[2, 10, 5\]"),
         (np.zeros((M, 0), np.float32), r"must be float \[M, T\]"),
         (np.zeros((M, 5), int), "int64"),
+        ({"mel": np.zeros((M, 5))}, "a dict with the keys 'mel'"),
+        ([np.zeros((M, 5)), np.zeros((M, 5))], r"\[2, 10, 5\]"),
+        ("mel.npy", "the mel is text"),
     ],
 )
 def test_a_mel_that_is_none_is_not_sent(client, mel, text):
     with pytest.raises(MelError, match=text):
         client.synthesize(mel)
+    with pytest.raises(MelError, match=text):
+        next(client.synthesize_streamed(mel))
+
+
+@pytest.mark.torch
+def test_tensors_are_told_of_as_by_a_vocoder(server, client, vocoder):
+    torch = pytest.importorskip("torch")
+
+    async def asked(mel):
+        async with AsyncClient(server.url) as other:
+            await other.synthesize(mel)
+
+    for mel in (torch.zeros(M, 5).bfloat16(), torch.zeros(M, 5, requires_grad=True)):
+        with pytest.raises(MelError) as told:
+            vocoder(mel)
+        with client.stream() as live, pytest.raises(MelError) as streamed:
+            live.push(mel)
+        for ask in (client.synthesize, lambda mel: asyncio.run(asked(mel))):
+            with pytest.raises(MelError) as sent:
+                ask(mel)
+            assert str(sent.value) == str(streamed.value) == str(told.value)
+            assert "pass mel.detach().float().cpu().numpy()" in str(told.value)
 
 
 def test_refusals_tell_code_status_and_request(client):

@@ -14,6 +14,7 @@ from hifigan_rt.audio import read_audio
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
 from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.arrays import is_on_device
 from hifigan_rt.mel.check import check_mel, likely_other_convention, warn_if_other_convention
 
 ORIGINAL = PRESETS["v1"].mel
@@ -198,13 +199,27 @@ def test_accepted(shape, dtype):
         assert np.array_equal(checked, mel.astype(np.float32))
 
 
+class Foreign:
+    """An object of another library, which gives its array, or raises."""
+
+    def __init__(self, answer: np.ndarray | Exception) -> None:
+        self._answer = answer
+
+    def __array__(self, dtype=None, copy=None):
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
 @pytest.mark.torch
 def test_tensors():
     torch = pytest.importorskip("torch")
     mel = torch.zeros(80, 5)
     assert check_mel(mel, 80).shape == (80, 5)
-    with pytest.raises(MelError, match=r"^the mel, a Tensor, cannot be made an array"):
-        check_mel(mel.requires_grad_(), 80)
+    for unfit in (mel.clone().requires_grad_(), mel.bfloat16(), mel.to_sparse(), torch.empty(80, 5, device="meta")):
+        with pytest.raises(MelError, match=r"^the mel, a Tensor, cannot be made an array \(.*\): pass mel\.detach\(\)"):
+            check_mel(unfit, 80)
+        assert not is_on_device(unfit) or unfit.is_meta
 
 
 @pytest.mark.parametrize(
@@ -223,8 +238,22 @@ def test_tensors():
         (np.zeros((80, 5), bool), "the mel has dtype bool, and its values must be floats: pass mel.astype('float32')"),
         (np.ones((80, 5), "c8"), "the mel has dtype complex64, and its values must be float16, float32 or float64"),
         (np.full((80, 5), None), "the mel has dtype object, and its values must be float16, float32 or float64"),
-        ("mel.npy", "the mel has dtype <U7, and its values must be float16, float32 or float64"),
-        (None, "the mel has dtype object, and its values must be float16, float32 or float64"),
+        ("mel.npy", "the mel is text, 'mel.npy': pass an array; hifigan_rt.mel.files.read_mel_file reads that of a "
+         "file"),
+        (b"\x93NUMPY", "the mel is text, b'\\x93NUMPY': pass an array; hifigan_rt.mel.files.read_mel_file reads that "
+         "of a file"),
+        (None, "the mel is a NoneType: pass a NumPy array of float32"),
+        ({"mel": np.zeros((80, 5))}, "the mel is a dict with the keys 'mel': pass one of its arrays"),
+        ({1, 2}, "the mel is a set: pass a NumPy array of float32"),
+        ((row for row in np.zeros((80, 5))), "the mel is a generator, which gives its items once: pass list(...) of "
+         "it"),
+        (map(float, "12"), "the mel is a map, which gives its items once: pass list(...) of it"),
+        ([[1, 2]] * 80, "the mel has dtype int64, and its values must be floats: pass np.asarray(mel, 'float32')"),
+        (np.ma.masked_less(np.zeros((80, 5)), 1), "the mel has 400 masked values: pass mel.filled(VALUE)"),
+        (Foreign(RuntimeError("a stranger's\n  words")), "the mel, a Foreign, cannot be made an array (a stranger's "
+         "words): pass a NumPy array of float32"),
+        (Foreign(AssertionError()), "the mel, a Foreign, cannot be made an array (AssertionError): pass a NumPy array "
+         "of float32"),
         (
             np.where(np.arange(400).reshape(80, 5) == 7, np.nan, 0.0),
             "the mel holds 1 values that are NaN, infinite or beyond float32, the first at [1, 2] of shape [80, 5]: "
@@ -246,6 +275,25 @@ def test_refused(mel, text):
     with pytest.raises(MelError) as caught:
         check_mel(mel, 80)
     assert str(caught.value) == text
+
+
+class OnlyDlpack:
+    """An array of a library that knows DLPack and not NumPy."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+def test_arrays_of_other_libraries_are_taken():
+    mel = np.random.default_rng(0).uniform(-11, 1, (80, 5)).astype(np.float32)
+    for given in (OnlyDlpack(mel), Foreign(mel), np.ma.array(mel), memoryview(mel), list(mel), tuple(mel)):
+        assert np.array_equal(check_mel(given, 80), mel)
 
 
 def test_ragged_lists_are_refused():

@@ -46,6 +46,35 @@ def test_unequal_mels_each_come_out_as_alone(vocoder, kind):
         np.testing.assert_array_equal(audio, expected(mel))
 
 
+@pytest.mark.parametrize("rows", [np.ndarray.tolist, list, tuple, lambda mel: tuple(map(tuple, mel.tolist()))])
+def test_a_list_of_rows_is_one_mel(vocoder, rows):
+    mel = tiny_mel(9)
+    np.testing.assert_array_equal(vocoder(rows(mel)), expected(mel))
+    (alone,) = vocoder([mel.tolist()])
+    np.testing.assert_array_equal(alone, expected(mel))
+
+
+@pytest.mark.parametrize(
+    ("mel", "text"),
+    [
+        ([[0.0] * 9] * 9, r"9 bands"),
+        ([[0.0] * 10] * 9, r"time-major: pass mel\.T"),
+        ([[0.0] * 9] * 9 + [[0.0] * 8], "the mel, a list, cannot be made an array"),
+        ([[0.0], "text"], r"item 0 of the list: the mel has shape \[1\]"),
+        ([tiny_mel(3), tiny_mel(3)[:9]], "item 1 of the list: the mel has 9 bands"),
+        ((tiny_mel(3), 22050), "item 1 of the list: the mel has dtype int64"),
+        ([0.0, 1.0], r"item 0 of the list: the mel has shape \[\]"),
+        ([[], []], r"\[2, 0\]"),
+        ((row for row in tiny_mel(3)), "the mel is a generator"),
+        ({"mel": tiny_mel(3)}, "a dict with the keys 'mel'"),
+        ("mel.npy", "the mel is text"),
+    ],
+)
+def test_what_is_no_mel_is_told_as_such(vocoder, mel, text):
+    with pytest.raises(MelError, match=text):
+        vocoder(mel)
+
+
 def test_an_empty_list_gives_an_empty_list(vocoder):
     assert vocoder([]) == []
 

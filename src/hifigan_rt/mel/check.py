@@ -19,6 +19,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
 from hifigan_rt.graph import check_frames
 from hifigan_rt.mel.analysis import mel_filterbank
+from hifigan_rt.mel.arrays import as_floats
 
 _LN_10 = math.log(10)
 _GUIDE = "see docs/mel-conventions.md"
@@ -39,10 +40,6 @@ CONVENTION_FRAMES = 200
 # Fewer frames than these carry too few pauses and accents to judge the dynamics by.
 _MINIMUM_VALUES = 1000
 _MINIMUM_FRAMES = 100
-
-_DLPACK_CPU, _DLPACK_PINNED = 1, 3
-"""DLPack's numbers for host memory."""
-
 
 CheckedMel = NewType("CheckedMel", np.ndarray)
 """A mel that `check_mel` let pass, or frames of it: float32, finite, of the model's bands, at most MAX_FRAMES frames.
@@ -65,7 +62,7 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
     Raises:
         MelError: wrong shape, dtype or values; the text says what was found and what to do.
     """
-    array = _as_floats(mel)
+    array = as_floats(mel)
     check_shape(array.shape, num_mels)
     try:
         with np.errstate(over="ignore"):
@@ -104,14 +101,6 @@ def check_shape(shape: Sequence[int], num_mels: int | None) -> None:
         what = "frames" if shape[-1] == 0 else "items"
         raise MelError(f"the mel has shape {list(shape)}: it holds no {what}")
     check_frames(shape[-1])
-
-
-def is_on_device(mel: object) -> bool:
-    """Whether an array lies in another memory than the host's, as DLPack or `__cuda_array_interface__` tell."""
-    if hasattr(mel, "__dlpack_device__"):
-        kind, _ = mel.__dlpack_device__()
-        return kind not in (_DLPACK_CPU, _DLPACK_PINNED)
-    return hasattr(mel, "__cuda_array_interface__")
 
 
 def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:
@@ -153,20 +142,6 @@ def likely_other_convention(mel: np.ndarray, config: MelConfig) -> str | None:
     if config.log == "ln" and config.norm == "slaney" and config.mean is None and config.scale is None:
         rules += [lambda: _other_floor(values), lambda: _standardised(values), lambda: _log10_dynamics(values)]
     return next((likely for rule in rules if (likely := rule()) is not None), None)
-
-
-def _as_floats(mel: object) -> np.ndarray:
-    try:
-        array = np.asarray(mel)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise MelError(
-            f"the mel, a {type(mel).__name__}, cannot be made an array ({error}): pass a NumPy array of float32"
-        ) from error
-    if array.dtype.kind in "iub":
-        raise MelError(f"the mel has dtype {array.dtype}, and its values must be floats: pass mel.astype('float32')")
-    if array.dtype.kind != "f":
-        raise MelError(f"the mel has dtype {array.dtype}, and its values must be float16, float32 or float64")
-    return array
 
 
 def _loudest_ln(config: MelConfig) -> float:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
+from hifigan_rt.mel.arrays import as_floats
 
 DEFAULT_URL = "http://127.0.0.1:8004"
 SAMPLE_BYTES = 4
@@ -152,10 +153,10 @@ def synthesis(mel: np.ndarray, model: str | None, *, streamed: bool = False) -> 
     """Ask for the audio of a mel.
 
     Raises:
-        MelError: it is not [M, T].
+        MelError: it is no array of floats, as for `Vocoder`, or not [M, T].
     """
-    array = np.asarray(mel)
-    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+    array = as_floats(mel)
+    if array.ndim != 2 or not array.size:
         raise MelError(f"mel has shape {list(array.shape)} and dtype {array.dtype}: it must be float [M, T]")
     body = np.ascontiguousarray(array, "<f4").tobytes()
     shape = f"{array.shape[0]},{array.shape[1]}"
@@ -287,10 +288,10 @@ class OpenedStream:
         """Pack frames as they travel, one after the other.
 
         Raises:
-            MelError: they are not [M, F].
+            MelError: they are no array of floats, as for `Vocoder`, or not [M, F].
         """
-        array, bands = np.asarray(frames), self.num_mels
-        if array.ndim != 2 or array.shape[0] != bands or array.dtype.kind != "f":
+        array, bands = as_floats(frames), self.num_mels
+        if array.ndim != 2 or array.shape[0] != bands:
             raise MelError(
                 f"frames have shape {list(array.shape)} and dtype {array.dtype}: they must be float [M, F], M={bands}"
             )
