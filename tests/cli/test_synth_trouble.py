@@ -136,7 +136,7 @@ def test_standard_streams(place):
     synth("-", "-o", "piped.wav", input=Path("in/a.wav").read_bytes(), text=False, errors=None)
     assert Path("piped.wav").read_bytes() == expected
     assert "standard input is empty" in error_of(synth("-", "-o", "-", status=1, input=""))
-    assert "is not wav, flac" in synth("-", "-o", "-", status=1, input="no audio").stderr
+    assert "is a text ('no audio'), not wav, flac" in synth("-", "-o", "-", status=1, input="no audio").stderr
 
 
 def test_forced_progress_tells_the_speed(place):

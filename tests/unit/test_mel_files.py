@@ -125,8 +125,9 @@ def test_refused_arrays(tmp_path, array, text):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", " is no NumPy array: it starts with b''"),
-        (b"<html>", " is no NumPy array: it starts with b'<html>'"),
+        (b"", " is empty (0 bytes): the download or copy failed; fetch it again"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", " is a WAV recording, no NumPy array"),
+        (b"\x90" * 40, " is no NumPy array: it starts with b'\\x90\\x90\\x90\\x90\\x90\\x90\\x90\\x90'"),
         (b"\x93NUMPY\x01", " is no NumPy array: it starts with b'\\x93NUMPY\\x01'"),
         (
             b"\x93NUMPY\x03\x00" + bytes(20),

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import io
+import shlex
 import struct
+from pathlib import Path
 from typing import BinaryIO
 
 from hifigan_rt.errors import AudioError
+from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_download, file_kind
+
+_UNREAD_OGG = (".spx", ".oga", ".ogv")
+"""Suffixes of what libsndfile does not read inside Ogg."""
+
+_AFTER_ID3 = (".mp3", ".flac", "")
+"""Suffixes of what may follow an ID3 tag."""
 
 _STREAMED_BYTES = 0x7FFF0000
 """Programs that write a wav to a pipe put about 2**31 or 2**32 as its length, for "until the end"."""
@@ -17,20 +26,68 @@ _OGG_TAIL_BYTES = 1 << 17
 _OGG_END_OF_STREAM = 4
 
 
-def check_magic(file: BinaryIO, name: str) -> None:
+def check_magic(file: BinaryIO, name: str, file_name: str | None) -> None:
     """Let only wav, flac, ogg and mp3 through: libsndfile knows twenty more formats, some of them barely tested.
 
+    Args:
+        file: seekable.
+        name: what error texts call it.
+        file_name: last part of its path, for the way out; None if it has none.
+
     Raises:
-        AudioError: the file is empty or starts like something else.
+        AudioError: the file is something else; the text says what it is and the way out.
     """
     file.seek(0)
-    head = file.read(12)
-    if not head:
-        raise AudioError(f"{name} is empty (0 bytes)")
+    head = file.read(HEAD_BYTES)
+    failure = describe_failed_download(head)
+    if failure is not None:
+        raise AudioError(f"{name} {failure}")
+    after_tag = _after_id3(file, head)
+    kind = file_kind(after_tag) or file_kind(head)
     wav = head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] in (b"WAVE", b"")
     mp3 = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
-    if not (wav or mp3 or head[:4] in (b"fLaC", b"OggS")):
-        raise AudioError(f"{name} is not wav, flac, ogg or mp3: it starts with {head!r}")
+    if wav or head[:4] in (b"fLaC", b"OggS") or (mp3 and (kind is None or kind.suffix in _AFTER_ID3)):
+        return
+    if kind is None:
+        raise AudioError(f"{name} is not wav, flac, ogg or mp3: it starts with {head[:12]!r}")
+    raise AudioError(f"{name} is {kind.name}, not wav, flac, ogg or mp3{_way_out(kind, file_name)}")
+
+
+def describe_undecodable(file: BinaryIO, file_name: str | None) -> str:
+    """Say of a file that libsndfile gave up what may be the matter: an unusual codec, or damage."""
+    file.seek(0)
+    kind = file_kind(file.read(HEAD_BYTES))
+    if kind is not None and kind.suffix in _UNREAD_OGG:
+        return f"it is {kind.name}, and of Ogg Vorbis and Opus are read: {_conversion(kind, file_name)}"
+    return "it is damaged or of an unusual kind"
+
+
+def _after_id3(file: BinaryIO, head: bytes) -> bytes:
+    """The beginning of what follows an ID3 tag; of a file without one, its beginning."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return head
+    # Seven bits a byte, https://id3.org/id3v2.4.0-structure section 6.2; the ten bytes before are not counted.
+    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    file.seek(10 + size)
+    return file.read(HEAD_BYTES)
+
+
+def _way_out(kind: FileKind, file_name: str | None) -> str:
+    if kind.holds in ("audio", "video"):
+        return f": {_conversion(kind, file_name)}"
+    name = Path(file_name or "")
+    if kind.holds in ("array", "weights") and name.suffix.lower() != kind.suffix:
+        return f": if it holds a mel, name it {name.stem or 'mel'}{kind.suffix}"
+    return ": unpack it first" if kind.holds == "archive" else ""
+
+
+def _conversion(kind: FileKind, file_name: str | None) -> str:
+    if file_name is None or not file_name.isprintable():
+        file_name = f"recording{kind.suffix}"
+    target = Path(file_name).with_suffix(".wav").name
+    if target == file_name:
+        target = f"{Path(file_name).stem}-converted.wav"
+    return f"ffmpeg -i {shlex.quote(file_name)} {shlex.quote(target)} converts it"
 
 
 def missing_end(file: BinaryIO) -> str | None:

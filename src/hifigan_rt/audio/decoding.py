@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hifigan_rt.audio.containers import check_magic, missing_end
+from hifigan_rt.audio.containers import check_magic, describe_undecodable, missing_end
 from hifigan_rt.errors import AudioError
 
 DEFAULT_MAX_SECONDS = 3600.0
@@ -72,7 +72,7 @@ def read_audio(source: str | Path | BinaryIO, max_seconds: float | None = None) 
     if not (math.isfinite(limit_s) and limit_s > 0):
         raise AudioError(f"max_seconds={limit_s} must be a finite number above 0")
     if not isinstance(source, (str, Path)):
-        return _decode(_rewindable(source, limit_s), "the audio stream", limit_s)
+        return _decode(_rewindable(source, limit_s), "the audio stream", None, limit_s)
     path = Path(source)
     name = f"audio file {str(path)!r}"
     try:
@@ -82,7 +82,7 @@ def read_audio(source: str | Path | BinaryIO, max_seconds: float | None = None) 
             what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
             raise AudioError(f"{name} is {what}: name a wav, flac, ogg or mp3 file")
         with path.open("rb", buffering=0) as file:
-            return _decode(file, name, limit_s)
+            return _decode(file, name, path.name, limit_s)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise AudioError(f"{name} cannot be read: {reason}") from error
@@ -103,7 +103,7 @@ def _rewindable(stream: BinaryIO, limit_s: float) -> BinaryIO:
     return io.BytesIO(raw)
 
 
-def _decode(file: BinaryIO, name: str, limit_s: float) -> Recording:
+def _decode(file: BinaryIO, name: str, file_name: str | None, limit_s: float) -> Recording:
     import soundfile
 
     class ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
@@ -112,7 +112,7 @@ def _decode(file: BinaryIO, name: str, limit_s: float) -> Recording:
         def seekable(self) -> bool:
             return False
 
-    check_magic(file, name)
+    check_magic(file, name, file_name)
     note = missing_end(file)
     file.seek(0)
     try:
@@ -123,7 +123,7 @@ def _decode(file: BinaryIO, name: str, limit_s: float) -> Recording:
             rate, encoding = reader.samplerate, f"{reader.format} {reader.subtype}"
     except soundfile.SoundFileError as error:
         reason = getattr(error, "error_string", str(error))
-        raise AudioError(f"{name} cannot be decoded ({reason}): it is damaged or of an unusual kind") from error
+        raise AudioError(f"{name} cannot be decoded ({reason}): {describe_undecodable(file, file_name)}") from error
     frames = samples.shape[-1]
     if frames == 0:
         raise AudioError(f"{name} holds no samples")

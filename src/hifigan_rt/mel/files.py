@@ -20,6 +20,7 @@ from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
 from hifigan_rt.mel.check import CheckedMel, check_mel
+from hifigan_rt.system.file_kinds import HEAD_BYTES, describe_failed_download, file_kind
 from hifigan_rt.system.files import atomic_writer
 
 DEFAULT_MAX_FRAMES = 1 << 19
@@ -195,11 +196,20 @@ def _read_npz(source: ByteSource, max_bytes: int) -> np.ndarray:
     return _parse_npy(_Inflated(source, span), min(max_bytes + _MAX_NPY_HEADER_BYTES, span.inflated))
 
 
+def _describe_other(head: bytes) -> str:
+    kind = file_kind(head)
+    if kind is not None and kind.suffix != ".npy":
+        kind_text = f"is {kind.name}, no NumPy array"
+    else:
+        kind_text = f"is no NumPy array: it starts with {head[: _NPY_PREFIX.size]!r}"
+    return describe_failed_download(head) or kind_text
+
+
 def _parse_npy(stream: _Plain | _Inflated | io.BytesIO, available: int) -> np.ndarray:
     """Parse the .npy format; at most `available` bytes are there, whatever its header claims."""
     prefix = stream.read(_NPY_PREFIX.size)
     if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):
-        raise MelError(f"is no NumPy array: it starts with {prefix!r}")
+        raise MelError(_describe_other(prefix + stream.read(HEAD_BYTES)))
     major = prefix[6]
     if major not in (1, 2):
         raise MelError(f"has version {major} of the .npy format, which only structured arrays need: save floats")
