@@ -22,9 +22,10 @@ constexpr int kSpectralPlanes = N + 2;
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
 
-// Rows x[0 .. N + 1] of one vector of channels, activated, to one vector in each plane of `a`.
+// Rows x[0 .. N + 1] of one vector of channels, activated, to one vector in each plane of `a`. Kept out of
+// its caller's loops, where it would spill more (8 % more instructions of the layer on AVX2).
 template <int N, class Activate>
-void forward_tile(const float* x, Index stride, const Activate& activate, float* a, Index plane) {
+__attribute__((noinline)) void forward_tile(const float* x, Index stride, const Activate& activate, float* a, Index plane) {
   constexpr int products = kSpectralProducts<N>;
   const auto row = [&](int i) __attribute__((always_inline)) { return activate(load(x + i * stride)); };
   Vec in[N], re[N / 2 + 1], im[N / 2 + 1];
@@ -206,11 +207,17 @@ struct Spectral {
         stride = in_padded;
         activation = {};
       }
-      with_activation(activation, [&](const auto& activate) {
+      const auto transform = [&](const auto& activate) {
         for (int group = 0; group < groups; ++group) {
           forward_tile<N>(x + group * kLanes, stride, activate, a + group * a_group + t * kLanes, a_plane);
         }
-      });
+      };
+      // Half of the layers have nothing to activate here, nor has a tile at the end: worth a transform without.
+      if (activation.kind == ActivationKind::kNone) {
+        transform([](Vec v) __attribute__((always_inline)) { return v; });
+      } else {
+        with_activation(activation, transform);
+      }
     }
 
     const bool fetch = N >= 16;
