@@ -15,6 +15,7 @@
     +-- EngineError                 an engine failed or was used after close()
     |   +-- EngineUnavailable       its package or device is not there
     |   +-- PrecisionUnavailable    the engine or the device does not execute the precision asked for
+    |   +-- OutputMismatch          a converted file gives other samples than its config says, or no audio
     |   +-- StreamBusy              another thread is using the stream
     |   +-- StreamFinished          the stream's signal has ended
     |   +-- StreamBroken            computing was interrupted, so that the stream's state is not known
@@ -128,6 +129,10 @@ class EngineUnavailable(EngineError):
 
 class PrecisionUnavailable(EngineError):
     """The engine does not offer a precision, or the device would execute another one in its place."""
+
+
+class OutputMismatch(EngineError):
+    """A converted file gives other samples than its config says, or numbers that are no audio."""
 
 
 class StreamBusy(EngineError):

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hifigan_rt.engines.base import Engine, EngineOptions
+from hifigan_rt.engines.output_rule import try_out
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable, did_you_mean
-from hifigan_rt.model.kinds import Model, ModelKind, OmFile, OnnxFile, OpenVinoFile, Weights
+from hifigan_rt.model.kinds import ConvertedFile, Model, ModelKind, OmFile, OnnxFile, OpenVinoFile, Weights
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
     Raises:
         EngineError: the engine does not take such a model, or refuses an option.
         PrecisionUnavailable: the engine does not offer the precision.
+        OutputMismatch: a foreign file gives other samples than its config says, or no audio.
     """
     entry = REGISTRY[name]
     if type(model) not in entry.runs:
@@ -190,4 +192,7 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
     if options.device is not None and not entry.devices:
         raise EngineError(f"device={options.device!r}: engine {name!r} runs on the CPU only and takes no device")
     engine: Engine = importlib.import_module(entry.module).create(model, options)
+    engine.options = options
+    if isinstance(model, ConvertedFile) and model.is_foreign and model.num_mels is not None:
+        try_out(engine, model.name, model.num_mels)
     return engine

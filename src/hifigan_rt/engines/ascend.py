@@ -15,6 +15,8 @@ from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, plan_win
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
 from hifigan_rt.engines.ascend_runtime.worker_pool import DevicePool, PoolRequest, Run
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.input_layout import as_batch
+from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError
 from hifigan_rt.formats.mel_layout import MelAxis, find_mel_axes
 from hifigan_rt.formats.om_file import OmInfo, read_om
@@ -71,13 +73,22 @@ class _Segment:
 class AscendEngine(Engine):
     """One .om on one or more devices."""
 
-    def __init__(self, pool: DevicePool, info: EngineInfo, graph: Graph, shapes: OmShapes, silence: np.ndarray) -> None:
+    def __init__(
+        self,
+        pool: DevicePool,
+        info: EngineInfo,
+        graph: Graph,
+        shapes: OmShapes,
+        silence: np.ndarray,
+        rule: OutputRule,
+    ) -> None:
         super().__init__()
         self.info = info
         self._pool = pool
         self._graph = graph
         self._shapes = shapes
         self._silence = silence
+        self._rule = rule
         # An engine that is dropped, or open at the interpreter's end, gives its devices back too.
         self._finalizer = weakref.finalize(self, pool.close)
 
@@ -146,14 +157,14 @@ class AscendEngine(Engine):
 
     def _scatter(self, run: Run, segments: Sequence[_Segment], audio: list[np.ndarray]) -> None:
         """Put the samples that each window gives where they belong."""
-        gear, batch = segments[0].window.gear, run.output.shape[0]
-        samples = self._graph.output_length(gear)
-        if run.output.size != batch * samples or batch < len(segments):
+        rows = as_batch(run.output, run.output.shape[0])
+        if len(rows) < len(segments):
             raise EngineError(
-                f"the model gave an output of shape {list(run.output.shape)} for {len(segments)} mels of {gear} "
-                f"frames, its config says {samples} samples each: give the right config with --config"
+                f"the model gave an output of shape {list(run.output.shape)} for {len(segments)} mels: give the right "
+                "config with --config"
             )
-        for row, segment in zip(run.output.reshape(batch, samples), segments, strict=False):
+        self._rule.check(rows, segments[0].window.gear)
+        for row, segment in zip(rows, segments, strict=False):
             window = segment.window
             offset = window.start_frame * self._graph.hop_length
             kept = row[window.first_sample - offset : window.end_sample - offset]
@@ -207,7 +218,7 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
         "ascend", pool.runtime.version, describe_precision(om), len(devices), describe_devices(devices, om),
         variant=pool.runtime.backend, caveat=pool.runtime.caveat,
     )  # fmt: skip
-    return AscendEngine(pool, info, graph, shapes, silence)
+    return AscendEngine(pool, info, graph, shapes, silence, OutputRule(model.name, graph))
 
 
 def parse_devices(text: str | None) -> tuple[int, ...]:

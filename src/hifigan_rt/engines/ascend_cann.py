@@ -34,7 +34,7 @@ def open_cann(model: OnnxFile, devices: Sequence[int]) -> SessionEngine:
     import onnxruntime
 
     options = {"device_id": str(devices[0]), "precision_mode": PRECISION_MODE}
-    session, layout, precision = open_file(model.path, 1, CANN_PROVIDER, options)
+    session, layout, precision = open_file(model, 1, CANN_PROVIDER, options)
     info = EngineInfo(
         "ascend", onnxruntime.__version__, f"{precision} ({PRECISION_MODE})", 1, f"npu:{devices[0]}", variant="cann"
     )

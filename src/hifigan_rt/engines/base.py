@@ -70,6 +70,8 @@ class Engine(ABC):
     """A loaded model that turns mels into audio. Safe to call from several threads."""
 
     info: EngineInfo
+    options: EngineOptions = EngineOptions()
+    """What was asked of it when it was created, so that it can be created again."""
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
     joined_streams: int = 1

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.errors import EngineError
+from hifigan_rt.engines.output_rule import OutputRule
+from hifigan_rt.errors import EngineError, OutputMismatch
 from hifigan_rt.formats.graph_value import GraphValue, listed
 from hifigan_rt.formats.mel_layout import MelAxis
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
@@ -15,14 +16,22 @@ _FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.flo
 
 
 class InputLayout:
-    """Names, order of dimensions, dtype, and what of the shape is fixed."""
+    """Names, order of dimensions, dtype, what of the shape is fixed, and the rule for what comes out."""
 
-    def __init__(self, source: str, mel: GraphValue, output: GraphValue, axes: tuple[MelAxis, ...]) -> None:
+    def __init__(
+        self,
+        source: str,
+        mel: GraphValue,
+        output: GraphValue,
+        axes: tuple[MelAxis, ...],
+        rule: OutputRule | None = None,
+    ) -> None:
         fixed = dict(zip(axes, mel.shape or (), strict=True))
         self.input, self.output = mel.name, output.name
         self._source = source
         self._axes = axes
         self._dtype = _FLOAT_DTYPES[mel.dtype]
+        self._rule = rule
         self._frames = fixed["T"]
         # A graph without a batch dimension, at either end, runs one mel at a time.
         one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
@@ -61,6 +70,17 @@ class InputLayout:
             ordered = np.expand_dims(ordered, self._axes.index("1"))
         return np.ascontiguousarray(ordered, dtype=self._dtype)
 
+    def read(self, output: Any, mel: np.ndarray) -> np.ndarray:
+        """Bring what a batch `[B, M, T]` gave, of whatever rank, to float32 `[B, N]`.
+
+        Raises:
+            OutputMismatch: it is no waveform for each mel, or not the one that the rule wants.
+        """
+        audio = as_batch(output, len(mel))
+        if self._rule is not None:
+            self._rule.check(audio, mel.shape[2])
+        return audio
+
 
 def layout_of_export(source: str, num_mels: int, rank: int) -> InputLayout:
     """The layout of a graph that `formats.onnx_graph.build_onnx` made."""
@@ -71,7 +91,11 @@ def layout_of_export(source: str, num_mels: int, rank: int) -> InputLayout:
 
 
 def layout_of_file(
-    source: str, inputs: tuple[GraphValue, ...], outputs: tuple[GraphValue, ...], axes: tuple[MelAxis, ...] | None
+    source: str,
+    inputs: tuple[GraphValue, ...],
+    outputs: tuple[GraphValue, ...],
+    axes: tuple[MelAxis, ...] | None,
+    rule: OutputRule,
 ) -> InputLayout:
     """Check that a foreign graph is a vocoder: one mel in, one waveform out.
 
@@ -79,9 +103,10 @@ def layout_of_file(
         source: the file, for texts.
         inputs, outputs: as the file declares them.
         axes: what the dimensions of the one input are; None if no layout fits.
+        rule: what its samples must be.
 
     Raises:
-        EngineError: it is no vocoder.
+        EngineError: it is no vocoder, or none that fits its config.
     """
     if len(inputs) != 1:
         raise EngineError(f"{source} has {len(inputs)} inputs ({listed(inputs)}): one mel input is needed")
@@ -100,7 +125,8 @@ def layout_of_file(
             f"{source} takes {mel}, which is no mel that is known: [B, M, T], [B, T, M], [B, M, 1, T], [B, 1, M, T], "
             "[M, T] or [T, M] are"
         )
-    return InputLayout(source, mel, output, axes)
+    rule.check_declared(mel, axes, output)
+    return InputLayout(source, mel, output, axes, rule)
 
 
 def join_parts(parts: list[np.ndarray]) -> np.ndarray:
@@ -112,7 +138,7 @@ def as_batch(output: Any, batch: int) -> np.ndarray:
     """Bring an output, of whatever rank, to float32 `[B, N]`.
 
     Raises:
-        EngineError: it is no waveform for each mel.
+        OutputMismatch: it is no waveform for each mel.
     """
     array = np.asarray(output)
     if sum(size != 1 for size in array.shape[1:]) <= 1 and array.ndim > 1 and array.shape[0] == batch:
@@ -120,8 +146,9 @@ def as_batch(output: Any, batch: int) -> np.ndarray:
     elif batch == 1 and sum(size != 1 for size in array.shape) <= 1:
         flat = array.reshape(1, -1)
     else:
-        raise EngineError(
+        raise OutputMismatch(
             f"the model gave an output of shape {list(array.shape)} for {batch} mel(s): one waveform [N] per mel is "
-            "needed; is it a vocoder?"
+            "needed; is it a vocoder, and of a multi-band one the whole, with its synthesis filter?"
         )
-    return np.ascontiguousarray(flat, dtype=np.float32)
+    with np.errstate(over="ignore"):  # infinity is told by whoever looks at the samples
+        return np.ascontiguousarray(flat, dtype=np.float32)

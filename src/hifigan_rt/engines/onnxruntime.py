@@ -28,7 +28,7 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
         serialised = build_onnx(model.generator, model.mel).SerializeToString()
         session = open_session(model.name, serialised, threads, provider)
     else:
-        session, layout, precision = open_file(model.path, threads, provider)
+        session, layout, precision = open_file(model, threads, provider)
     running = session.get_providers()[0]
     return SessionEngine(
         session, EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running), layout

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo
-from hifigan_rt.engines.input_layout import InputLayout, as_batch, join_parts, layout_of_file
+from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_file
+from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.model.kinds import OnnxFile
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -47,14 +48,14 @@ class SessionEngine(Engine):
             raise EngineError(
                 f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {_first_line(error)}"
             ) from error
-        return as_batch(output, len(mel))
+        return self._layout.read(output, mel)
 
     def _close(self) -> None:
         self._session = None
 
 
 def open_file(
-    path: Path, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
+    model: OnnxFile, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
 ) -> tuple[InferenceSession, InputLayout, str]:
     """Open an ONNX file: its session, how mels go into it, and the precision of its weights.
 
@@ -63,9 +64,10 @@ def open_file(
         EngineUnavailable: the provider did not start.
         ModelFileError: it is damaged or unsafe.
     """
-    info = inspect_onnx(path)
+    info = inspect_onnx(model.path)
     name = f"ONNX file {str(info.path)!r}"
-    layout = layout_of_file(name, info.inputs, info.outputs, info.mel_axes)
+    rule = OutputRule(name, model.graph)
+    layout = layout_of_file(name, info.inputs, info.outputs, info.mel_axes, rule)
     return open_session(name, _as_source(info), threads, provider, provider_options), layout, info.precision
 
 

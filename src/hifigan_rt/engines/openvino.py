@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.input_layout import InputLayout, as_batch, join_parts, layout_of_export, layout_of_file
+from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_export, layout_of_file
 from hifigan_rt.engines.openvino_shapes import CompiledShapes
+from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
@@ -76,7 +77,7 @@ class OpenVinoEngine(Engine):
             output = shapes.run(self._layout.lay_out(mel), stopped)
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO failed on a mel [B, M, T] = {list(mel.shape)}: {reason_of(error)}") from error
-        return as_batch(output, len(mel))
+        return self._layout.read(output, mel)
 
     def _close(self) -> None:
         self._shapes = None
@@ -164,11 +165,11 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
     if isinstance(model, OnnxFile):
         name = f"ONNX file {str(model.path)!r}"
         onnx = inspect_onnx(model.path)
-        layout = layout_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes)
+        layout = layout_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes, OutputRule(name, model.graph))
         return name, layout, _read_files(core, name, model.path, None, bool(onnx.external_files))
     name = f"OpenVINO IR {str(model.path)!r}"
     ir = inspect_openvino(model.path)
-    layout = layout_of_file(name, ir.inputs, ir.outputs, ir.mel_axes)
+    layout = layout_of_file(name, ir.inputs, ir.outputs, ir.mel_axes, OutputRule(name, model.graph))
     weights = ir.weights_path if ir.weights_path.exists() else None
     return name, layout, _read_files(core, name, ir.path, weights, in_parts=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 from hifigan_rt.config import ModelConfig
@@ -13,6 +14,15 @@ PRODUCER_NAME = "hifigan-rt"
 
 MODEL_TYPE = "hifigan"
 """sherpa-onnx chooses its vocoder by this value of `model_type` (sherpa-onnx: csrc/vocoder.cc)."""
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "sample_rate": ("sample_rate", "sampling_rate"),
+    "hop_length": ("hop_length", "hop_size"),
+    "num_mels": ("num_mels", "n_mels"),
+    "n_fft": ("n_fft",),
+    "win_length": ("win_length", "win_size"),
+}
+"""Settings under the names that exporters of vocoders give them."""
 
 MEL_INPUT_NAME = "mel_spec"
 AUDIO_OUTPUT_NAME = "wavs"
@@ -65,3 +75,33 @@ def read_config_from_metadata(metadata: Mapping[str, str], producer_name: str) -
         if producer_name != PRODUCER_NAME:
             return None
         raise ModelFileError(f"the metadata entry 'config' is damaged ({error}): export the model again") from error
+
+
+def contradictions(metadata: Mapping[str, str], config: ModelConfig) -> list[str]:
+    """What a converted file says of itself, and a config that is given with it says otherwise.
+
+    Args:
+        metadata: the file's entries, whoever wrote them; what is no number is passed over.
+        config: what is given.
+
+    Returns:
+        One text for each setting that both name, with both values.
+    """
+    given = {} if config.mel is None else {name: getattr(config.mel, name) for name in _NAMES}
+    given |= {"hop_length": config.generator.hop_length, "num_mels": config.generator.num_mels}
+    return [
+        f"{name}={said:g} in the file and {given[name]} in the config"
+        for name, names in _NAMES.items()
+        if (said := _number(metadata, names)) is not None and said != given.get(name, said)
+    ]
+
+
+def _number(metadata: Mapping[str, str], names: tuple[str, ...]) -> float | None:
+    for name in names:
+        try:
+            value = float(metadata[name])
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(value):
+            return value
+    return None

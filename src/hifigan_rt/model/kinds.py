@@ -78,6 +78,8 @@ class ConvertedFile(ModelFile):
     """The architecture and the mel settings, from the file's metadata or a config; None if neither tells."""
     num_mels: int | None = None
     """Mel bands of the input; None if a foreign file leaves them open."""
+    is_foreign: bool = False
+    """Whether the config is only said to be the file's: it does not come from what this package wrote into it."""
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from hifigan_rt.config import PRESETS, ModelConfig
@@ -93,30 +94,49 @@ def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[st
     from hifigan_rt.formats.onnx_reading import inspect_onnx
 
     info = inspect_onnx(path)
-    known, num_mels = _config_of_file(path, _stated_config(path, config) or info.config, info.num_mels)
-    return OnnxFile(name, path, "onnx", known, num_mels, notes)
+    known, num_mels = _config_of_file(path, _stated_config(path, config), info.config, info.metadata, info.num_mels)
+    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes)
 
 
 def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:
     from hifigan_rt.formats.openvino_reading import inspect_openvino
 
     info = inspect_openvino(path)
-    known, num_mels = _config_of_file(path, _stated_config(path, config) or info.config, info.num_mels)
-    return OpenVinoFile(name, path, f"openvino ({info.precision} weights)", known, num_mels, notes)
+    known, num_mels = _config_of_file(path, _stated_config(path, config), info.config, info.metadata, info.num_mels)
+    form = f"openvino ({info.precision} weights)"
+    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes)
 
 
 def _config_of_file(
-    path: Path, config: ModelConfig | None, num_mels: int | None
+    path: Path, stated: ModelConfig | None, own: ModelConfig | None, metadata: Mapping[str, str], num_mels: int | None
 ) -> tuple[ModelConfig | None, int | None]:
-    """The config of a converted file, checked against its input, and its mel bands."""
-    if config is None:
+    """The config of a converted file, held against what the file says of itself, and its mel bands.
+
+    Args:
+        path: the file.
+        stated: the config that the user named, or that lies beside the file.
+        own: what this package wrote into the file or beside it; its layers are those of the weights.
+        metadata: the entries of the file, whoever wrote them.
+        num_mels: bands of the input, if it tells.
+    """
+    from hifigan_rt.formats.onnx_metadata import contradictions
+
+    if stated is None:
+        stated = own
+    if stated is None:
         return None, num_mels
-    if num_mels not in (None, config.generator.num_mels):
+    if num_mels not in (None, stated.generator.num_mels):
         raise ConfigError(
-            f"num_mels: the config says {config.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
+            f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
             "give the right config with --config"
         )
-    return config, config.generator.num_mels
+    if found := contradictions(metadata, stated):
+        raise ConfigError(
+            f"the config is not that of {str(path)!r}: {'; '.join(found)}: give the file's own with --config"
+        )
+    if own is not None:
+        stated = ModelConfig(own.generator, stated.mel or own.mel)
+    return stated, stated.generator.num_mels
 
 
 def _is_om(path: Path) -> bool:
@@ -136,18 +156,22 @@ def _is_om(path: Path) -> bool:
 def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OmFile:
     from hifigan_rt.formats.om_file import read_om
     from hifigan_rt.formats.om_record import read_record
+    from hifigan_rt.formats.onnx_metadata import build_metadata
 
     info = read_om(path)
     record = read_record(path)
-    stated = record.config if config is None and record is not None else _stated_config(path, config)
+    own = None if record is None else record.config
+    said = {} if own is None else build_metadata(own, "")
     shapes = [tensor.shape for tensor in info.inputs]
     num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
-    stated, num_mels = _config_of_file(path, stated, num_mels)
+    stated = own if config is None and own is not None else _stated_config(path, config)
+    known, num_mels = _config_of_file(path, stated, own, said, num_mels)
     if info.caveat:
         notes += (f"this .om says of itself: {info.caveat}",)
-    if stated is None:
+    if known is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
-    return OmFile(name, path, f"om ({info.caveat})" if info.caveat else "om", stated, num_mels, notes)
+    form = f"om ({info.caveat})" if info.caveat else "om"
+    return OmFile(name, path, form, known, num_mels, own is None, notes)
 
 
 def _stated_config(path: Path, config: str | Path | None, family: Family = ORIGINAL) -> ModelConfig | None:

@@ -1,0 +1,153 @@
+"""What a converted file is held to: the samples that its config promises, and what audio can be.
+
+A config says nothing of the graph that it lies beside; only the samples do. So each run is checked, before anything is
+made of it: a stream, a segment, a file or a response.
+
+- As many samples as `Graph.output_length` gives, for each length that is run: a graph may be right for one and pad or
+  crop another.
+- Finite numbers.
+- Samples between -1 and 1. A network that ends without tanh may go beyond now and then: such samples are returned as
+  they are, and clipped and counted where integers are written, as those of every engine. No audio is 24 dB beyond, nor
+  beyond in a quarter of its samples: that is another scale, 32768 for example.
+
+A file of others is run once when it is loaded, so that this is told before any work is done; that also finds samples
+that are scaled to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hifigan_rt.engines.base import Engine
+from hifigan_rt.errors import EngineError, OutputMismatch
+from hifigan_rt.formats.graph_value import GraphValue
+from hifigan_rt.formats.mel_layout import MelAxis
+from hifigan_rt.graph import Graph
+from hifigan_rt.mel.analysis import random_mel
+from hifigan_rt.mel.check import CheckedMel
+
+LARGEST_PEAK = 16.0
+"""A V1 without its tanh stays below 8 where a mel is loud in all bands, far below on speech."""
+
+LARGEST_SHARE_BEYOND = 0.25
+
+SMALLEST_PEAK = 2.0**-15
+"""One step of 16 bits, for a mel that is no silence."""
+
+TRIAL_FRAMES = 17
+"""A prime number, so that another hop length and padded frames are told apart."""
+
+_INTEGER_SCALE = 32768.0
+
+
+@dataclass(frozen=True)
+class OutputRule:
+    """The rule for one file."""
+
+    source: str
+    """The file, for texts."""
+    graph: Graph | None
+    """The layers by the file's config; None leaves the number of samples open."""
+
+    def check_declared(self, mel: GraphValue, axes: tuple[MelAxis, ...], output: GraphValue) -> None:
+        """Check the shapes that the file declares, where it has one length.
+
+        Raises:
+            OutputMismatch: the samples are not those of the frames.
+        """
+        frames = None if mel.shape is None else mel.shape[axes.index("T")]
+        if frames is None or output.shape is None or None in output.shape:
+            return
+        fixed_batch = mel.shape[axes.index("B")] if mel.shape is not None and "B" in axes else 1
+        samples = int(np.prod([size for size in output.shape if size is not None]))
+        if fixed_batch is not None and samples % fixed_batch == 0:
+            self._check_length(samples // fixed_batch, frames)
+
+    def check(self, audio: np.ndarray, frames: int) -> None:
+        """Check what a run gave.
+
+        Args:
+            audio: float32 `[B, N]`.
+            frames: T of the mel.
+
+        Raises:
+            OutputMismatch: it is not what the config promises, or no audio.
+        """
+        self._check_length(audio.shape[1], frames)
+        if audio.size == 0:
+            return
+        peak = float(max(audio.max(), -audio.min()))
+        if not np.isfinite(peak):
+            raise OutputMismatch(
+                f"{self.source} gave samples that are not finite (NaN or infinity) for a mel of {frames} frames: does "
+                "its precision, float16 for example, hold what the network computes?"
+            )
+        if peak <= 1:
+            return
+        share = float(np.count_nonzero(np.abs(audio) > 1)) / audio.size
+        if peak > LARGEST_PEAK or share > LARGEST_SHARE_BEYOND:
+            raise OutputMismatch(
+                f"{self.source} gave samples up to {peak:.6g}, {100 * share:.0f} % of them beyond 1, and audio is from "
+                f"-1 to 1: {_explain(peak)}"
+            )
+
+    def _check_length(self, samples: int, frames: int) -> None:
+        if self.graph is None:
+            return
+        expected = self.graph.output_length(frames)
+        if samples != expected:
+            raise OutputMismatch(
+                f"{self.source} gives {samples} samples for a mel of {frames} frames, its config says {expected} (hop "
+                f"length {self.graph.hop_length}): {_explain_length(samples - expected, frames, self.graph)}"
+            )
+
+
+def try_out(engine: Engine, source: str, num_mels: int) -> None:
+    """Run a foreign file once, so that what is wrong with it is told before it is used. Closes the engine if so.
+
+    Args:
+        engine: holds the file, and its rule.
+        source: the file, for texts.
+        num_mels: M of its mels.
+
+    Raises:
+        OutputMismatch: see `OutputRule.check`; or the samples are inaudible, for a mel that is no silence.
+    """
+    try:
+        audio = engine.run(CheckedMel(random_mel((1, num_mels, TRIAL_FRAMES))))
+    except OutputMismatch:
+        engine.close()
+        raise
+    except EngineError:
+        return  # a graph of one length or batch: its first run tells
+    peak = float(np.abs(audio).max(initial=0))
+    if 0 < peak < SMALLEST_PEAK:
+        engine.close()
+        raise OutputMismatch(
+            f"{source} gave samples up to {peak:.2g} only, for a mel that is no silence: 16 bits hold nothing of that; "
+            "does the graph divide its audio by 32768, where it is from -1 to 1 already?"
+        )
+
+
+def _explain(peak: float) -> str:
+    if _INTEGER_SCALE / 256 < peak <= 1.1 * _INTEGER_SCALE:
+        return (
+            "the model gives samples scaled by 32768: divide by that in the graph, or export it without its conversion "
+            "to integers"
+        )
+    return "export the model with its last layer (tanh) and without a gain behind it"
+
+
+def _explain_length(surplus: int, frames: int, graph: Graph) -> str:
+    """What one run leaves possible; the first of these for a trial, whose frames are a prime number."""
+    hop, what = graph.hop_length, []
+    if surplus % frames == 0 and surplus + frames * hop > 0:
+        what.append(f"that is {hop + surplus // frames} samples a frame: give the config.json of this model (--config)")
+    if surplus % hop == 0:
+        done = "more: export the network without padding its mel" if surplus > 0 else "less: export it without cropping"
+        what.append(f"that is as for {abs(surplus) // hop} frames {done}")
+    return (
+        "; or ".join(what) or "give the right config with --config, or export the network without padding or cropping"
+    )
