@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cli.running import RATE, clip, error_of, records, synth
+from cli.running import RATE, clip, error_of, hifigan, records, synth
 from golden.tiny import write_tiny
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME
 
@@ -85,6 +85,50 @@ def test_ljspeech_folder(place):
     assert sorted(records()) == ["LJ3.wav", "LJ9.wav"]
     synth("LJ", "--split", "training", "-o", "out")
     assert "did you mean" not in error_of(synth("no-folder", "-o", "out", status=1))
+
+
+def recording(name: str, container: str, codec: str) -> None:
+    with Path(name).open("wb") as file:
+        soundfile.write(file, 0.1 * np.sin(np.arange(2000) / 9), RATE, codec, format=container)
+
+
+def test_a_folder_gives_every_format_that_is_read_and_tells_the_rest(place):
+    Path("in/sub").mkdir(parents=True)
+    formats = {
+        "a.WAVE": ("WAV", "PCM_16"), "b.opus": ("OGG", "OPUS"), "c.Oga": ("OGG", "VORBIS"), "d.Mp3": ("MP3", None),
+        "e.rf64": ("RF64", "PCM_16"), "f.bwf": ("WAV", "PCM_24"), "g.FLAC": ("FLAC", "PCM_16"),
+    }  # fmt: skip
+    for name, (container, codec) in formats.items():
+        recording(f"in/{name}", container, codec)
+    for name in ("x.m4a", "y.m4a", "a.txt", "a.TextGrid", "a.lab", "list.csv", ".DS_Store", "Thumbs.db"):
+        Path("in", name).touch()
+    counts = {".m4a": 2, ".csv": 1, ".lab": 1, ".textgrid": 1, ".txt": 1, "folders": 1}
+    done = synth("in", "-o", "out")
+    assert (done.stdout + done.stderr).count("left out") == 1
+    assert "left out: 2 x .m4a, 1 " in done.stdout
+    assert len(records()) == len(formats)
+    run = json.loads(Path("out", MANIFEST_NAME).read_text().splitlines()[0])
+    assert run["left_out"] == counts
+    assert json.loads(synth("in", "-o", "out", "--resume", "--json").stdout)["left_out"] == counts
+    assert "left out" not in synth("in/a.WAVE", "-o", "one.wav").stdout
+    assert "left out: " in hifigan("mel", "in", "--model", "model", "-o", "mels").stdout
+    # A folder that an earlier run wrote holds its manifest, which is nobody's data.
+    assert "left out" not in synth("mels", "-o", "again").stdout
+
+
+def test_a_list_with_a_wrong_line_makes_the_rest_again_and_again(place):
+    """What a line names outside takes no part in the check for outputs that are there."""
+    clip("LJ/wavs/A1.wav")
+    clip("v/a.wav")
+    Path("LJ/metadata.csv").write_text("../v/a|x\nA1|x\n")
+    for _ in range(2):
+        done = synth("LJ", "-o", "out", "--resume", status=1)
+        assert "metadata.csv line 1: clip name '../v/a' leads out of wavs/" in done.stderr
+    assert sorted(records()) == ["A1.wav", "metadata csv line 1.wav"]
+    for record in records().values():
+        assert ".." not in record.input + record.output
+    Path("out/A1.wav").unlink()
+    assert "1 clip done" in synth("LJ", "-o", "out", status=1).stdout, "and nothing exists already"
 
 
 def test_warnings_about_conventions_are_shown_once(place):

@@ -53,6 +53,13 @@ def test_recordings_come_one_behind_the_other_until_there_are_enough(tmp_path):
     data = input_data([str(tmp_path / "clips")], TINY.mel, 10, 150)
     np.testing.assert_array_equal(data.mel, np.concatenate([compute_mel(clip, TINY.mel) for clip in clips[:2]], axis=1))
     assert data.name == "clips (2 clips, 200 frames)"
+    assert data.notes == ()
+
+
+def test_what_a_folder_holds_beside_the_clips_is_told(tmp_path):
+    write_clips(tmp_path / "clips")
+    (tmp_path / "clips" / "a.m4a").touch()
+    assert input_data([str(tmp_path / "clips")], TINY.mel, 10, 150).notes == ("left out: 1 x .m4a",)
 
 
 def test_recordings_of_another_rate_are_resampled(tmp_path):

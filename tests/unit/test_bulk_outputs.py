@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.bulk import outputs
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
-from hifigan_rt.tools.bulk.outputs import make_folder, plan_outputs, select_jobs
+from hifigan_rt.tools.bulk.outputs import Job, make_folder, plan_outputs, refuse_outputs_alike, select_jobs
 from hifigan_rt.tools.bulk.resume import identify, is_finished, settings_digest
-from hifigan_rt.tools.datasets import find_inputs
+from hifigan_rt.tools.datasets import InputFile, find_inputs
 
 
 @pytest.fixture
@@ -138,3 +139,14 @@ def test_resume_in_a_folder_of_ours(folder):
 def test_digest_depends_on_every_value_and_not_on_the_order():
     assert settings_digest({"a": 1, "b": None}) == settings_digest({"b": None, "a": 1})
     assert settings_digest({"a": 1, "b": None}) != settings_digest({"a": 1, "b": False})
+
+
+@pytest.mark.parametrize("names", [("A1.wav", "a1.wav"), ("caf\u00e9.wav", "cafe\u0301.wav"), ("x/B.wav", "X/b.wav")])
+def test_outputs_that_are_one_file_where_case_is_ignored(tmp_path, monkeypatch, names):
+    jobs = [Job(InputFile(tmp_path / "in" / name, Path(name)), tmp_path / name, name) for name in names]
+    refuse_outputs_alike(jobs, tmp_path)
+    monkeypatch.setattr(outputs, "_ignores_case", lambda folder: True)
+    with pytest.raises(OutputError, match="would be one file in"):
+        refuse_outputs_alike(jobs, tmp_path)
+    refuse_outputs_alike(jobs[:1] * 2, tmp_path)
+    assert os.listdir(tmp_path) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.tools.datasets import InputFile, find_inputs
+from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
 
 SUFFIXES = {".wav", ".npy"}
 
@@ -195,3 +195,46 @@ def test_names_that_are_not_utf8():
 def test_name_too_long_for_any_file():
     with pytest.raises(DatasetError, match="neither a file nor a folder"):
         find_inputs(["x" * 5000], SUFFIXES)
+
+
+def left_out(*names: str, **options) -> dict[str, int]:
+    counted = LeftOut()
+    find_inputs(names, SUFFIXES, left_out=counted, **options)
+    return counted.counts
+
+
+def test_what_a_folder_holds_beside_the_inputs_is_counted_by_suffix():
+    touch("in/a.wav", "in/a.M4A", "in/b.m4a", "in/a.txt", "in/README", "in/1. Chapter one", "in/sub/c.aiff")
+    Path("in/gone.aif").symlink_to("nowhere")
+    Path("in/circle").symlink_to("circle")
+    beside = {".m4a": 2, "without suffix": 2, ".txt": 1, ".aif": 1, "others": 1}
+    assert left_out("in") == beside | {"folders": 1}
+    assert left_out("in", recursive=True) == beside | {".aiff": 1}
+    assert left_out("in", "in/a.wav", exclude=Path("in/sub")) == beside
+    assert left_out("in/*") == {".m4a": 2, "without suffix": 1, ".txt": 1, "others": 1}, "files that are there"
+
+
+def test_hidden_files_and_what_systems_leave_behind_are_nobodys_data():
+    touch(
+        "in/a.wav", "in/.DS_Store", "in/._a.wav", "in/Thumbs.db", "in/desktop.ini", "in/~$notes.docx", "in/a.wav.lock"
+    )
+    touch("in/manifest.jsonl", "in/__MACOSX/b.wav", "in/.git/c.wav")
+    assert left_out("in") == {}
+    assert left_out("in", recursive=True) == {}
+
+
+def test_a_folder_of_nothing_but_other_files_tells_what_it_holds():
+    touch("in/a.m4a", "in/b.m4a", "in/sub/c.wav")
+    with pytest.raises(DatasetError, match=r"no file ending in \.npy, \.wav \(it holds 2 x \.m4a, 1 folder\); --rec"):
+        find_inputs(["in"], SUFFIXES)
+
+
+def test_many_kinds_are_told_in_few_words():
+    counted = LeftOut()
+    for number in range(100):
+        counted.add_file(f"a.{number}")
+    assert counted.text.endswith(", 57 more")
+    assert len(counted.counts) == 65
+    assert sum(counted.counts.values()) == 100
+    assert counted.note == (f"left out: {counted.text}",)
+    assert LeftOut().note == ()

@@ -54,8 +54,11 @@ def test_without_jinja2_there_is_all_but_the_page(place, monkeypatch):
 
 
 def test_a_folder_alone_is_measured_without_reference(place):
+    Path("in/c2.m4a").touch()
     plan = Plan((folder_system(Path("in")),), metrics=("peak", "clipped_samples"))
     result = evaluate(plan, place / "out", progress=silent)
+    assert "left out: 1 x .m4a" in result.notes
+    assert "left out: 1 x .m4a" in result.systems[0].notes
     assert result.sample_rate == RATE
     assert result.complete
     for index, row in enumerate(result.scores):

@@ -133,6 +133,8 @@ def test_material_tells_what_it_leaves_out(tmp_path):
     soundfile.write(tmp_path / "droning" / "clip3.wav", voiced(3, 2), RATE)  # another recording
     soundfile.write(tmp_path / "glowing" / "clip4.wav", np.tile(voiced(4, 0.6, 16000)[:, None], 2), 16000)
     (tmp_path / "droning" / "clip5.wav").write_bytes(b"no audio")
+    (tmp_path / "droning" / "clip5.m4a").touch()
+    (tmp_path / "glowing" / "clip4.wav").rename(tmp_path / "glowing" / "clip4.WAVE")
     soundfile.write(tmp_path / "glowing" / "extra.wav", voiced(0, 1), RATE)
     found = material(tmp_path)
     assert list(found.clips) == ["clip0", "clip1", "clip4"]
@@ -143,6 +145,7 @@ def test_material_tells_what_it_leaves_out(tmp_path):
         "clip 'clip5' is left out: audio file",
         "1 recordings were resampled from 16000 to 22050 Hz",
         "1 recordings had 2 channels",
+        "droning: left out: 1 x .m4a",
         "glowing: 1 file belongs to no clip, the first is 'extra'",
         "clip 'clip1' is left out: reference is shorter than 0.4 s or below -70 LUFS",
     ):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.audio import prepare, read_audio
+from hifigan_rt.audio import AUDIO_SUFFIXES, prepare, read_audio
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import ConfigError, DatasetError
 from hifigan_rt.mel.analysis import LOG_MEL_RANGE, compute_mel
 from hifigan_rt.mel.files import read_mel_file
-from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES
-from hifigan_rt.tools.datasets import InputFile, find_inputs
+from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
+from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
 
 SAMPLE_NAME = "built-in sample (made from a seed)"
 _SEED = 0
@@ -28,6 +28,8 @@ class MelData:
     mel: np.ndarray
     """float32 `[M, T]`."""
     name: str
+    notes: tuple[str, ...] = ()
+    """What folders hold beside the clips."""
 
 
 def sample_mel(num_mels: int, frames: int) -> np.ndarray:
@@ -74,7 +76,8 @@ def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, fr
         AudioError, MelError: a file cannot be read.
         ConfigError: there are recordings, and the mel settings are not known.
     """
-    inputs = find_inputs(names, AUDIO_SUFFIXES | MEL_SUFFIXES)
+    left_out = LeftOut()
+    inputs = find_inputs(names, AUDIO_SUFFIXES | MEL_SUFFIXES, left_out=left_out)
     for entry in inputs:
         if entry.problem is not None:
             raise DatasetError(entry.problem)
@@ -87,7 +90,7 @@ def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, fr
     # Only last names: the rest says something about a person's machine, not about the result.
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
     clips = f"{len(mels)} clip{'s' if len(mels) > 1 else ''}"
-    return MelData(mel, f"{named} ({clips}, {mel.shape[1]} frames)")
+    return MelData(mel, f"{named} ({clips}, {mel.shape[1]} frames)", left_out.note)
 
 
 def _mels(inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int) -> Iterator[np.ndarray]:

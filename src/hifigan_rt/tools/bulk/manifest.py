@@ -70,9 +70,10 @@ class ManifestWriter(JsonLinesWriter):
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TITLE)
 
-    def start_run(self, digest: str, settings: Mapping[str, Any]) -> None:
-        """Record the settings of the run whose clips follow."""
-        self.append_object({"kind": "run", "settings": digest, "values": dict(settings)})
+    def start_run(self, digest: str, settings: Mapping[str, Any], left_out: Mapping[str, int] | None = None) -> None:
+        """Record the settings of the run whose clips follow, and how many files of which kind it left out."""
+        counted = {"left_out": dict(left_out)} if left_out else {}
+        self.append_object({"kind": "run", "settings": digest, "values": dict(settings), **counted})
 
     def append(self, record: ClipRecord) -> None:
         """Record one clip."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,8 @@ def select_jobs(
             job for job in jobs if not is_finished(manifest.clips.get(job.name), job.source.path, job.output, digest)
         ]
         return todo, len(jobs) - len(todo)
-    existing = [job.output for job in jobs if os.path.lexists(job.output)]
+    # An input with a problem gets no output, and its name may be that of no file.
+    existing = [job.output for job in jobs if job.source.problem is None and os.path.lexists(job.output)]
     if existing:
         missing = f"no {MANIFEST_NAME} there tells where from; " if resume else "--resume keeps what is finished, "
         raise OutputError(
@@ -111,3 +114,26 @@ def _file_key(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def refuse_outputs_alike(jobs: Sequence[Job], folder: Path) -> None:
+    """Check that no two outputs are one file to a file system that ignores case, as those of macOS and Windows do.
+
+    Raises:
+        OutputError: two are.
+    """
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        first = taken.setdefault(unicodedata.normalize("NFC", job.name).casefold(), job)
+        if first.name != job.name and _ignores_case(folder):
+            raise OutputError(
+                f"the outputs {first.name!r} and {job.name!r} would be one file in {str(folder)!r}, where neither case "
+                "nor the form of accents tells names apart: make them in two runs, into two folders"
+            )
+
+
+def _ignores_case(folder: Path) -> bool:
+    with tempfile.NamedTemporaryFile(prefix=".Probe-\u00c9-", dir=folder) as file:
+        path = Path(file.name)
+        others = (path.name.swapcase(), unicodedata.normalize("NFD", path.name))
+        return any((folder / other).exists() for other in others)

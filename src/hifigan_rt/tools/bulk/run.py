@@ -14,11 +14,11 @@ from typing import Any, Generic, TypeVar
 
 from hifigan_rt.errors import DatasetError, HifiganError, MelConventionWarning, OutputError, PaddedTailWarning
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
-from hifigan_rt.tools.bulk.outputs import Job, make_folder, refuse_overwritten_inputs, select_jobs
+from hifigan_rt.tools.bulk.outputs import Job, make_folder, refuse_outputs_alike, refuse_overwritten_inputs, select_jobs
 from hifigan_rt.tools.bulk.pipeline import Pipeline, Stages
 from hifigan_rt.tools.bulk.resume import FileIdentity, identify, settings_digest
 from hifigan_rt.tools.bulk.summary import RunSummary
-from hifigan_rt.tools.datasets import InputFile
+from hifigan_rt.tools.datasets import InputFile, LeftOut
 
 R = TypeVar("R")
 C = TypeVar("C")
@@ -203,6 +203,7 @@ def run_in_folder(
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[ClipRecord], None] = lambda _: None,
+    left_out: LeftOut | None = None,
 ) -> RunSummary:
     """Work through `jobs`, with a manifest in `folder`.
 
@@ -215,6 +216,7 @@ def run_in_folder(
         resume: leave out clips that the manifest says are finished.
         overwrite: replace outputs that are there.
         progress: called in this thread after each clip.
+        left_out: what the input folders hold beside the clips; for the manifest and the summary.
 
     Raises:
         OutputError: outputs exist that may not be replaced, or the folder cannot be written to.
@@ -223,16 +225,20 @@ def run_in_folder(
     settings = work.settings()
     digest = settings_digest(settings)
     make_folder(folder)
+    refuse_outputs_alike(jobs, folder)
     todo, skipped = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
     path = folder / MANIFEST_NAME
-    summary = RunSummary(len(jobs), skipped, manifest=path, caveat=work.caveat)
+    left_out = left_out or LeftOut()
+    summary = RunSummary(len(jobs), skipped, manifest=path, left_out=left_out, caveat=work.caveat)
     with ManifestWriter(path) as manifest:
-        manifest.start_run(digest, settings)
+        manifest.start_run(digest, settings, left_out.counts)
         _Run(work, manifest, digest, summary).run(todo, progress)
     return summary
 
 
-def run_single(work: Work[R, C], source: InputFile, output: Path, *, overwrite: bool = False) -> RunSummary:
+def run_single(
+    work: Work[R, C], source: InputFile, output: Path, *, overwrite: bool = False, left_out: LeftOut | None = None
+) -> RunSummary:
     """Work on one clip with an output file of its own, and no manifest.
 
     Raises:
@@ -243,7 +249,7 @@ def run_single(work: Work[R, C], source: InputFile, output: Path, *, overwrite: 
     refuse_overwritten_inputs([job])
     if output.exists() and not overwrite:
         raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
-    summary = RunSummary(1, caveat=work.caveat)
+    summary = RunSummary(1, left_out=left_out or LeftOut(), caveat=work.caveat)
     _Run(work, None, "", summary).run([job], lambda _: None)
     return summary
 

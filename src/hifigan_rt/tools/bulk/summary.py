@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hifigan_rt.tools.bulk.manifest import ClipRecord
+from hifigan_rt.tools.datasets import LeftOut
 
 _NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?")
 
@@ -37,6 +38,8 @@ class RunSummary:
     stopped: str | None = None
     """Why the run ended before its last clip, if it did."""
     manifest: Path | None = None
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Count of what the named folders hold beside the clips."""
     caveat: str = ""
     """What the device says against its times; mostly empty."""
 
@@ -79,6 +82,7 @@ class RunSummary:
             "skipped": self.skipped,
             "failed": [{"input": name, "error": error} for name, error in self.failed],
             "complete": self.complete,
+            "left_out": self.left_out.counts,
             "stopped": self.stopped,
             "audio_seconds": round(self.audio_seconds, 6),
             "compute_seconds": round(self.compute_seconds, 6),

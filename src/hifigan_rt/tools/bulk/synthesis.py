@@ -18,7 +18,6 @@ from hifigan_rt.mel.files import read_mel_file, write_mel_file
 from hifigan_rt.tools.bulk.run import ClipFacts, Work
 from hifigan_rt.vocoder import Vocoder
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3"})
 MEL_SUFFIXES = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
 
 

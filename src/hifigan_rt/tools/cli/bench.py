@@ -167,7 +167,7 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
         if values["inputs"]
         else sample_data(model.num_mels, frames)
     )
-    notes = list(model.notes)
+    notes = [*model.notes, *data.notes]
     if data.mel.shape[1] < longest:
         notes.append(f"the data have {data.mel.shape[1]} frames: they are repeated for mel_len {longest}")
     return BenchmarkPlan(

@@ -32,7 +32,7 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 
     They are float32 [M, T], computed with the settings of a model.
 
-    INPUTS are wav, flac, ogg or mp3 files, folders, patterns, LJSpeech folders, or - for standard input.
+    INPUTS are wav, flac, ogg, opus or mp3 files, folders, patterns, LJSpeech folders, or - for standard input.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
     options = RunOptions(**{name: value for name, value in values.items() if name in names})
     options.check(".npy")
 
-    from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES
+    from hifigan_rt.audio import AUDIO_SUFFIXES
 
     return run(console, options, lambda: _make_work(model, config, values), AUDIO_SUFFIXES, ".npy")
 

@@ -75,24 +75,28 @@ def run(
     from hifigan_rt.errors import DatasetError
     from hifigan_rt.tools.bulk.run import run_single
     from hifigan_rt.tools.bulk.standard_streams import deliver, spool_input
-    from hifigan_rt.tools.datasets import find_inputs
+    from hifigan_rt.tools.datasets import LeftOut, find_inputs
 
     if options.is_folder(suffix):
         return _report(console, options, _run_folder(console, options, make_work, input_suffixes, suffix))
+    left_out = LeftOut()
     with tempfile.TemporaryDirectory(prefix="hifigan-") as temporary:
         if options.inputs == (STREAM,):
             source = spool_input(sys.stdin.buffer, Path(temporary))
         else:
-            found = find_inputs(options.inputs, input_suffixes, recursive=options.recursive, split=options.split)
+            found = find_inputs(
+                options.inputs, input_suffixes, recursive=options.recursive, split=options.split, left_out=left_out
+            )
             if len(found) > 1:
                 raise DatasetError(f"-o {options.output} takes one result, and {len(found)} inputs were found")
             source = found[0]
         work = make_work()
         if options.output != STREAM:
             output = Path(options.output).absolute()
-            return _report(console, options, run_single(work, source, output, overwrite=options.overwrite))
+            summary = run_single(work, source, output, overwrite=options.overwrite, left_out=left_out)
+            return _report(console, options, summary)
         output = Path(temporary) / f"standard-output{suffix}"
-        summary = run_single(work, source, output)
+        summary = run_single(work, source, output, left_out=left_out)
         if summary.complete:
             deliver(output, sys.stdout.buffer)
         return _report(console, options, summary)
@@ -107,16 +111,21 @@ def _run_folder(
 ) -> RunSummary:
     from hifigan_rt.tools.bulk.outputs import plan_outputs
     from hifigan_rt.tools.bulk.run import run_in_folder
-    from hifigan_rt.tools.datasets import find_inputs
+    from hifigan_rt.tools.datasets import LeftOut, find_inputs
 
+    left_out = LeftOut()
     folder = Path(options.output).absolute()
     inputs = find_inputs(
-        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=folder
-    )
+        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=folder,
+        left_out=left_out,
+    )  # fmt: skip
     jobs = plan_outputs(inputs, folder, suffix)
     work = make_work()
     with console.progress(len(jobs), options.progress) as progress:
-        return run_in_folder(work, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress)
+        return run_in_folder(
+            work, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress,
+            left_out=left_out,
+        )  # fmt: skip
 
 
 def _report(console: Console, options: RunOptions, summary: RunSummary) -> int:

@@ -50,9 +50,9 @@ CONTAINERS = ("wav", "flac")
 def synth(console: Console, /, container: str | None, **values: Any) -> int:
     """Make audio from recordings (through their mel) or from mel files.
 
-    INPUTS are files (wav, flac, ogg, mp3; mels as npy, npz, pt, safetensors), folders, patterns, LJSpeech folders,
-    or - for one recording or .npy mel on standard input. The output folder gets a manifest.jsonl with a line per
-    clip. One bad file never stops the rest; the exit status is 1 then.
+    INPUTS are files (wav, flac, ogg, opus, mp3; mels as npy, npz, pt, safetensors), folders, patterns, LJSpeech
+    folders, lists of files, or - for one recording or .npy mel on standard input. The output folder gets a
+    manifest.jsonl with a line per clip. One bad file never stops the rest; the exit status is 1 then.
 
     \b
     Examples:
@@ -72,7 +72,8 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
     suffix = f".{container}"
     options.check(suffix)
 
-    from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES
+    from hifigan_rt.audio import AUDIO_SUFFIXES
+    from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 
     return run(console, options, lambda: _make_work(console, container, values), AUDIO_SUFFIXES | MEL_SUFFIXES, suffix)
 

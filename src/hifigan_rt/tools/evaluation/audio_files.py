@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hifigan_rt.audio import AUDIO_SUFFIXES
 from hifigan_rt.errors import OutputError
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
 from hifigan_rt.tools.bulk.run import Work, run_in_folder
-from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings, Synthesis
+from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, ReadSettings, Synthesis
 from hifigan_rt.tools.datasets import InputFile
-from hifigan_rt.tools.evaluation.clips import ClipSet, pair, renamed
+from hifigan_rt.tools.evaluation.clips import ClipSet, Pairing, pair, renamed
 from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_settings
 from hifigan_rt.tools.evaluation.results import System
 from hifigan_rt.tools.evaluation.systems import SystemSpec
@@ -118,11 +119,11 @@ def make_audio(
     if spec.folder is not None:
         pairing = pair(clips, spec.folder, AUDIO_SUFFIXES, recursive=recursive, complete=complete)
         made = target.run(Preparation(sample_rate, reading), pairing.files, name, spec.name)
-        return System(spec.name, "folder", _last(spec.folder), notes=_extra(pairing.extra)), made
+        return System(spec.name, "folder", _last(spec.folder), notes=_beside(pairing)), made
     files: Mapping[str, InputFile] = clips
     if spec.mels is not None:
         pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
-        files, notes = pairing.files, _extra(pairing.extra)
+        files, notes = pairing.files, _beside(pairing)
     with _load(spec, models[spec.name]) as vocoder:
         made = target.run(Synthesis(vocoder, reading, write_settings()), files, name, spec.name)
         return _model_system(spec, vocoder, notes), made
@@ -151,12 +152,14 @@ def _made(record: ClipRecord, prefix: str) -> ClipAudio:
     return ClipAudio(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
 
 
-def _extra(names: tuple[str, ...]) -> tuple[str, ...]:
+def _beside(pairing: Pairing) -> tuple[str, ...]:
+    """What a folder holds beside the files of the clips."""
+    names = pairing.extra
     if not names:
-        return ()
+        return pairing.left_out.note
     shown = ", ".join(names[:_EXTRA_SHOWN]) + (", ..." if len(names) > _EXTRA_SHOWN else "")
     count = "1 file belongs" if len(names) == 1 else f"{len(names)} files belong"
-    return (f"{count} to no clip: {shown}",)
+    return (f"{count} to no clip: {shown}", *pairing.left_out.note)
 
 
 def _last(path: Path) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.tools.datasets import InputFile, find_inputs
+from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
 
 GENERATED_SUFFIXES = ("", "_generated", "_generated_e2e")
 """What is appended to a clip's name: nothing, or as inference.py and inference_e2e.py of jik876/hifi-gan do."""
@@ -24,6 +24,8 @@ class ClipSet:
     """Files by name."""
     description: str
     """Which clips these are, in words."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Count of what the data set holds beside the clips."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Pairing:
     """Files by the clip's name; a clip without a file has one with a `problem`."""
     extra: tuple[str, ...]
     """Files that belong to no clip."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Count of what the folder holds beside such files."""
 
 
 def find_clips(
@@ -60,7 +64,8 @@ def find_clips(
     Raises:
         DatasetError: see `hifigan_rt.tools.datasets.find_inputs`.
     """
-    inputs = find_inputs(names, suffixes, recursive=recursive, split=split, exclude=exclude)
+    left_out = LeftOut()
+    inputs = find_inputs(names, suffixes, recursive=recursive, split=split, exclude=exclude, left_out=left_out)
     # Only last names: the rest says something about a person's machine, not about the result.
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
     described = named if split is None else f"{named}, {split}"
@@ -69,7 +74,7 @@ def find_clips(
         chosen = np.random.default_rng(seed).choice(len(inputs), limit, replace=False)
         inputs = [inputs[index] for index in sorted(chosen)]
         count = f"{limit} of {count}, seed {seed}"
-    return ClipSet({clip_name(item): item for item in inputs}, f"{described} ({count})")
+    return ClipSet({clip_name(item): item for item in inputs}, f"{described} ({count})", left_out)
 
 
 def clip_name(item: InputFile) -> str:
@@ -93,7 +98,9 @@ def pair(
     """
     if not folder.is_dir():
         raise DatasetError(f"{str(folder)!r} is no folder: name one with a file for each clip")
-    found = {clip_name(item): item for item in find_inputs([str(folder)], suffixes, recursive=recursive)}
+    left_out = LeftOut()
+    inputs = find_inputs([str(folder)], suffixes, recursive=recursive, left_out=left_out)
+    found = {clip_name(item): item for item in inputs}
     files: dict[str, InputFile] = {}
     used = set()
     for clip in clips:
@@ -111,7 +118,7 @@ def pair(
             "suffix" + ("" if recursive else "; --recursive looks into the folders below as well")
         )
     extra = tuple(name for name in found if name not in used) if complete else ()
-    return Pairing(files, extra)
+    return Pairing(files, extra, left_out)
 
 
 def renamed(item: InputFile, clip: str) -> InputFile:

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hifigan_rt.audio import read_audio
+from hifigan_rt.audio import AUDIO_SUFFIXES, read_audio
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import AudioError, ConfigError, DatasetError, EvaluationError, OutputError
 from hifigan_rt.formats.config_json import read_config
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.bulk.outputs import make_folder
-from hifigan_rt.tools.bulk.synthesis import AUDIO_SUFFIXES, MEL_SUFFIXES, ReadSettings
+from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, ReadSettings
 from hifigan_rt.tools.evaluation.audio_files import ClipAudio, Progress, WorkFolder, make_audio, prepare_reference
 from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
 from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
@@ -218,5 +218,5 @@ def _result(
         limits=check_limits(summaries, plan.minima, plan.maxima),
         accuracy=accuracy(summaries, columns.metrics, baseline),
         packages=columns.packages,
-        notes=tuple(length_notes(rows, reference)),
+        notes=(*clips.left_out.note, *length_notes(rows, reference)),
     )

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.audio import prepare, read_audio
+from hifigan_rt.audio import AUDIO_SUFFIXES, prepare, read_audio
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError
 from hifigan_rt.tools.evaluation.clips import find_clips, pair
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, read_json
 from hifigan_rt.tools.listening.definition import REFERENCE
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 MAX_SECONDS = 60.0
 """Maximum length of a clip: nobody compares what was a minute ago."""
@@ -81,13 +79,14 @@ def from_folders(systems: Mapping[str, Path], reference: Path | None, count: int
     first = next(iter(folders.values()))
     if not first.is_dir():
         raise DatasetError(f"{str(first)!r} is no folder: name one with a file for each clip")
-    found = find_clips([str(first)], SUFFIXES, recursive=True, limit=count, seed=seed)
+    found = find_clips([str(first)], AUDIO_SUFFIXES, recursive=True, limit=count, seed=seed)
     files: Files = {clip: {} for clip in found.files}
     notes = []
     for name, folder in folders.items():
-        pairing = pair(found.files, folder, SUFFIXES, recursive=True, complete=count is None)
+        pairing = pair(found.files, folder, AUDIO_SUFFIXES, recursive=True, complete=count is None)
         for clip, item in pairing.files.items():
             files[clip][name] = item.problem or item.path
+        notes += [f"{name}: {note}" for note in pairing.left_out.note]
         if pairing.extra:
             files_belong = "1 file belongs" if len(pairing.extra) == 1 else f"{len(pairing.extra)} files belong"
             notes.append(f"{name}: {files_belong} to no clip, the first is {pairing.extra[0]!r}")

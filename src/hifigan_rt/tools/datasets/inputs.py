@@ -1,4 +1,4 @@
-"""Turns what a user names (files, folders, globs, LJSpeech folders) into a list of inputs.
+"""Turns what a user names (files, folders, globs, lists, LJSpeech folders) into a list of inputs.
 
 Something named that is not there becomes an input with a `problem`, so that one wrong name among many is reported
 with the others instead of stopping them. Only when nothing at all is left does an error say so.
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.datasets.left_out import LeftOut, is_no_data
+from hifigan_rt.tools.datasets.listed_files import WAVS, ListFolder, is_file, is_folder
+from hifigan_rt.tools.datasets.lists import ListEntry, read_list
 
 SPLITS = ("training", "validation")
 """Lists beside `wavs/`, `<split>.txt`, as jik876/hifi-gan keeps them (LJSpeech-1.1/)."""
@@ -21,8 +24,10 @@ SPLITS = ("training", "validation")
 _METADATA = "metadata.csv"
 """The only list in the plain LJSpeech download."""
 
-MAX_LIST_BYTES = 1 << 28
-"""LJSpeech's own list is 2 MB; a list beyond this is something else."""
+_LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".scp", ".json", ".jsonl", ".lst", ".list"})
+"""Suffixes of files that are tried as lists when they are named themselves."""
+
+_HEAD_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,15 @@ def find_inputs(
     recursive: bool = False,
     split: str | None = None,
     exclude: Path | None = None,
+    left_out: LeftOut | None = None,
 ) -> list[InputFile]:
     """Resolve names into inputs: in the order of the names, sorted within a folder, each file once.
 
     A folder gives its files with one of `suffixes`; an LJSpeech folder (`wavs/` beside a list) gives the clips of its
-    lists, in their order. Files that start with a dot are left out. A name that stands for no file is tried as a glob.
-    Results are named after the file's place below the folder that the user named; if two would be named alike, all
-    are named after their place below the folder that holds everything.
+    lists, in their order, and so does a list that is named itself. Hidden files are passed over, and all else that is
+    not taken is counted. A name that stands for no file is tried as a glob. Results are named after the file's place
+    below the folder that the user named; if two would be named alike, all are named after their place below the folder
+    that holds everything.
 
     Args:
         names: as the user typed them.
@@ -60,13 +67,15 @@ def find_inputs(
         recursive: look into folders below the named ones as well.
         split: `training` or `validation`: only the clips of that list of an LJSpeech folder.
         exclude: a folder that is not searched: the output folder, which may lie in the input folder.
+        left_out: counts what folders hold beside the inputs.
 
     Raises:
         DatasetError: nothing was found at all, `split` has no list, or two results would still be named alike.
     """
     if split is not None and split not in SPLITS:
         raise DatasetError(f"split={split!r} must be one of {', '.join(SPLITS)}")
-    search = _Search(frozenset(suffixes), recursive, split, None if exclude is None else os.path.realpath(exclude))
+    excluded = None if exclude is None else os.path.realpath(exclude)
+    search = _Search(frozenset(suffixes), recursive, split, excluded, LeftOut() if left_out is None else left_out)
     found: dict[Path, InputFile] = {}
     for name in names:
         for item in search.expand(name):
@@ -86,24 +95,37 @@ class _Search:
     split: str | None
     exclude: str | None
     """The real path of the output folder."""
+    left_out: LeftOut
 
     def expand(self, name: str) -> Iterator[InputFile]:
         path = Path(name).absolute()
-        if _is_folder(path):
+        if is_folder(path):
             yield from self._folder(name, path)
         elif self.split is not None:
             raise DatasetError(f"--split {self.split} needs an LJSpeech folder, and {name!r} is none")
         elif os.path.lexists(path):
-            yield InputFile(path, Path(path.name))
+            yield from self._file(name, path)
         elif glob.has_magic(name):
             yield from self._glob(name, path)
         else:
             yield InputFile(path, Path(path.name), problem=f"{name!r} is neither a file nor a folder")
 
+    def _file(self, name: str, path: Path) -> Iterator[InputFile]:
+        """The file itself; the clips of a list, if one of them is there: so that no other text is taken for one."""
+        if path.suffix.lower() not in _LIST_SUFFIXES or not _looks_like_text(path):
+            yield InputFile(path, Path(path.name))
+            return
+        clips = list(self._listed([path], None))
+        if any(clip.problem is None for clip in clips):
+            yield from clips
+        else:
+            problem = f"{name!r} is a text; as a list of clips, {clips[0].problem}"
+            yield InputFile(path, Path(path.name), problem=problem)
+
     def _folder(self, name: str, path: Path) -> Iterator[InputFile]:
         lists = _lists_of(path)
         if self.split is not None:
-            if not lists and path.name == "wavs":
+            if not lists and path.name == WAVS:
                 lists = _lists_of(path.parent)
             chosen = [entry for entry in lists if entry.name == f"{self.split}.txt"]
             if not chosen:
@@ -112,22 +134,27 @@ class _Search:
                     f"--split {self.split} needs the list {self.split}.txt beside wavs/, and {name!r} has {beside}: "
                     "take the original's training.txt and validation.txt, or leave --split out for all clips"
                 )
-            yield from _listed_clips(chosen, path)
+            yield from self._listed(chosen, path)
         elif lists:
-            yield from _listed_clips(lists, path)
+            yield from self._listed(lists, path)
         else:
             any_found = False
-            for item in self._scan(path, path):
+            here = LeftOut()
+            for item in self._scan(path, path, here):
                 any_found = True
                 yield item
+            self.left_out.update(here)
             if not any_found:
-                yield InputFile(path, Path(path.name), path, self._nothing_in(name))
+                yield InputFile(path, Path(path.name), path, self._nothing_in(name, here))
 
-    def _nothing_in(self, name: str) -> str:
+    def _nothing_in(self, name: str, left_out: LeftOut) -> str:
         hint = "" if self.recursive else "; --recursive looks into the folders below it as well"
-        return f"folder {name!r} has no file ending in {', '.join(sorted(self.suffixes))}{hint}"
+        there = f" (it holds {left_out.text})" if left_out.text else ""
+        return f"folder {name!r} has no file ending in {', '.join(sorted(self.suffixes))}{there}{hint}"
 
-    def _scan(self, folder: Path, root: Path, above: frozenset[str] = frozenset()) -> Iterator[InputFile]:
+    def _scan(
+        self, folder: Path, root: Path, left_out: LeftOut, above: frozenset[str] = frozenset()
+    ) -> Iterator[InputFile]:
         real = os.path.realpath(folder)
         # Linked folders are followed, so a link to a folder above would never end.
         if real in above or (above and real == self.exclude):
@@ -139,18 +166,22 @@ class _Search:
             yield InputFile(folder, folder.relative_to(root), root, problem)
             return
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             path = folder / entry.name
             wanted = path.suffix.lower() in self.suffixes
-            if entry.is_dir():
-                if self.recursive:
-                    yield from self._scan(path, root, above | {real})
+            if entry.name.startswith("."):
+                continue
+            if is_folder(path):
+                if self.recursive and not is_no_data(entry.name):
+                    yield from self._scan(path, root, left_out, above | {real})
                 elif wanted:
                     problem = f"{str(path)!r} is a folder, whatever its name says"
                     yield InputFile(path, path.relative_to(root), root, problem)
+                elif os.path.realpath(path) != self.exclude:
+                    left_out.add_folder(entry.name)
             elif wanted:
                 yield InputFile(path, path.relative_to(root), root)
+            else:
+                left_out.add_file(entry.name)
 
     def _glob(self, name: str, pattern: Path) -> Iterator[InputFile]:
         root = pattern
@@ -161,52 +192,78 @@ class _Search:
         any_found = False
         for match in matches:
             path = Path(match)
-            excluded = self.exclude is not None and os.path.realpath(path.parent) == self.exclude
-            if path.suffix.lower() in self.suffixes and _is_file(path) and not excluded:
+            if not is_file(path) or (self.exclude is not None and os.path.realpath(path.parent) == self.exclude):
+                continue
+            if path.suffix.lower() in self.suffixes:
                 any_found = True
                 yield InputFile(path, path.relative_to(root), root)
+            else:
+                self.left_out.add_file(path.name)
         if not any_found:
             ending = f"no file ending in {', '.join(sorted(self.suffixes))}"
             yield InputFile(pattern, Path(pattern.name), problem=f"pattern {name!r} matches {ending}")
 
+    def _listed(self, lists: Sequence[Path], named: Path | None) -> Iterator[InputFile]:
+        folder = ListFolder(lists[0].parent, self.suffixes)
+        listed: list[Path] = []
+        names_none = True
+        for path in lists:
+            try:
+                entries = read_list(path, lambda name: folder.find(name) is not None)
+            except DatasetError as error:
+                yield InputFile(path, Path(path.name), named, str(error))
+                names_none = False
+                continue
+            names_none = names_none and not entries
+            for entry in entries:
+                item = _listed_input(path, entry, folder, named)
+                listed.append(item.path)
+                yield item
+        if names_none:
+            empty = " and ".join(repr(str(path)) for path in lists)
+            yield InputFile(lists[0], Path(lists[0].name), named, f"{empty} names no clips")
+        elif self.split is None and named is not None:
+            for name in folder.unlisted(listed):
+                self.left_out.add_unlisted(name)
+
+
+def _listed_input(path: Path, entry: ListEntry, folder: ListFolder, named: Path | None) -> InputFile:
+    where = f"{path.name} line {entry.line}"
+    # Names no file, and has no dot, since what follows one would count as a suffix.
+    line = InputFile(path.parent / where, Path(where.replace(".", " ")), named)
+    if entry.problem is not None:
+        return dataclasses.replace(line, problem=f"{where} {entry.problem}")
+    found = next((found for name in entry.names if (found := folder.find(name)) is not None), None)
+    if found is not None:
+        return InputFile(
+            found.path, found.relative, named, None if found.problem is None else f"{where}: {found.problem}"
+        )
+    name = entry.names[-1]
+    refusal = folder.refusal(name)
+    if refusal is not None:
+        return dataclasses.replace(line, problem=f"{where}: clip name {name[:200]!r} {refusal}")
+    missing = folder.missing(name)
+    return InputFile(missing.path, missing.relative, named, f"{where}: {missing.problem}")
+
 
 def _lists_of(folder: Path) -> list[Path]:
     """The lists of an LJSpeech folder; none if it is not one."""
-    if not (folder / "wavs").is_dir():
+    if not is_folder(folder / WAVS):
         return []
     names = (_METADATA, *(f"{split}.txt" for split in SPLITS))
-    return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / name for name in names if is_file(folder / name)]
 
 
-def _listed_clips(lists: Sequence[Path], named: Path) -> Iterator[InputFile]:
-    for path in lists:
-        wavs = path.parent / "wavs"
-        for number, clip in _read_list(path):
-            relative = Path(f"{clip}.wav")
-            file = wavs / relative
-            problem = None
-            if relative.is_absolute() or ".." in relative.parts or "\0" in clip:
-                problem = f"{path.name} line {number}: clip name {clip!r} leads out of wavs/"
-                file = path.parent / f"{path.name}:{number}"
-            elif not _is_file(file):
-                problem = f"{path.name} line {number}: {str(file)!r} is not there"
-            yield InputFile(file, relative, named, problem)
-
-
-def _read_list(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number and clip name of each line: `NAME`, `NAME|text` or `NAME|text|normalised`."""
+def _looks_like_text(path: Path) -> bool:
+    """Whether a file begins like text, of UTF-16 too: recordings and arrays have a zero among their first bytes."""
+    if not is_file(path):
+        return False
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_LIST_BYTES + 1)
-    except OSError as error:
-        raise DatasetError(f"list {str(path)!r} cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_LIST_BYTES:
-        raise DatasetError(f"list {str(path)!r} is larger than {MAX_LIST_BYTES} bytes: that is no list of clips")
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        # Names are bytes to the file system, so those that are not UTF-8 must survive.
-        name = os.fsdecode(line.split(b"|", 1)[0].strip())
-        if name:
-            yield number, name
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(head) > 0 and b"\0" not in head)
 
 
 def _with_distinct_names(inputs: list[InputFile]) -> list[InputFile]:
@@ -246,11 +303,3 @@ def _name_clashes(inputs: Sequence[InputFile]) -> list[tuple[Path, Path]]:
 def _real_place(path: Path) -> Path:
     """One spelling for each place; a link is a place of its own, whatever it leads to."""
     return Path(os.path.realpath(path.parent), path.name)
-
-
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for names that are too long
-
-
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for names that are too long

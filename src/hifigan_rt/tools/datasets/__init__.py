@@ -1,0 +1,6 @@
+"""Turns what a user names (files, folders, globs, lists, LJSpeech folders) into a list of inputs."""
+
+from hifigan_rt.tools.datasets.inputs import InputFile, find_inputs
+from hifigan_rt.tools.datasets.left_out import LeftOut
+
+__all__ = ["InputFile", "LeftOut", "find_inputs"]
