@@ -10,9 +10,12 @@ import json
 import struct
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from hifigan_rt.formats.checkpoint import Checkpoint, LazyTensor, Selection, read_state
 
 MAGIC = 0x1950A86A20F9469CFC6C
 STORAGE_NAMES = {
@@ -183,3 +186,13 @@ def safetensors_file(header: dict[str, Any] | bytes, data: bytes = b"") -> bytes
     """A header as given, and the bytes behind it."""
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(raw)) + raw + data
+
+
+def read_any_state(path: Path) -> Checkpoint:
+    """Read the tensors under `generator`, or at the top level, whatever network they are of."""
+
+    def select(root: Any) -> Selection:
+        state = root.get("generator", root)
+        return Selection({name: value for name, value in state.items() if isinstance(value, LazyTensor)}, ())
+
+    return read_state(path, select)

@@ -268,6 +268,7 @@ def load(
     model: str | Path | Model,
     *,
     config: str | Path | None = None,
+    weights_at: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "float32",
@@ -284,6 +285,8 @@ def load(
             or what `hifigan_rt.model.resolve.resolve_model` returned, which is not read again.
         config: its `config.json`, or a preset (v1, v2, v3); by default the one beside the file is used. A resolved
             model has its own.
+        weights_at: where a checkpoint with several generators has the wanted one: its keys with dots between, as in
+            `generator_ema` or `state_dict.ema`. By default the only one is taken, wherever it is.
         engine: `auto` takes the fastest that is installed; `hifigan engines` lists them.
         threads: worker threads; by default the physical cores that this process may use.
         precision: `float32`; whatever is less exact must be asked for by name.
@@ -306,8 +309,10 @@ def load(
     if isinstance(model, Model):
         if config is not None:
             raise ConfigError(f"config={str(config)!r}: {model.name} is read already, with the config that it has")
+        if weights_at is not None:
+            raise ConfigError(f"weights_at={weights_at!r}: {model.name} is read already, with the weights that it has")
         resolved = model
     else:
-        resolved = resolve_model(model, config)
+        resolved = resolve_model(model, config, weights_at)
     chosen = choose_engine(engine, type(resolved), settings=own)
     return Vocoder(resolved, create_engine(chosen, resolved, options))

@@ -1,6 +1,7 @@
 """Families of checkpoints: told by their tensors, before a config is read, and brought to the original's form."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hifigan_rt import families, load
 from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import Family
-from hifigan_rt.families.original import ORIGINAL
+from hifigan_rt.families.original import NESTED, ORIGINAL
 from hifigan_rt.model.resolve import resolve_model
 
 
@@ -24,38 +25,32 @@ def parse_toy_config(values: object) -> ModelConfig:
 NAMES = {"conv_pre": "input_conv", "conv_post": "output_conv", "ups": "upsamples", "resblocks": "blocks"}
 
 
-def find_toy(root):
-    """The generator among the tensors of a whole voice."""
-    mine = {name: value for name, value in root.items() if str(name).partition(".")[0] in NAMES.values()}
-    return mine or None
+def rename_toy(names):
+    back = {theirs: ours for ours, theirs in NAMES.items()}
+    return {name: f"{back[name.partition('.')[0]]}.{name.partition('.')[2]}" for name in names}
 
 
 TOY = Family(
     name="toy",
     layers="input_conv, upsamples.N, blocks.N and output_conv",
-    places="tensors of an input_conv",
-    find_state=find_toy,
-    recognises=lambda names: "input_conv.weight" in names,
-    rename=lambda name: (
-        name.replace("input_conv", "conv_pre")
-        .replace("output_conv", "conv_post")
-        .replace("upsamples", "ups")
-        .replace("blocks", "resblocks")
-    ),
+    parts=frozenset(NAMES.values()),
+    needed={"input_conv": re.compile(r"input_conv\."), "upsamples.N": re.compile(r"upsamples\.\d")},
+    rename=rename_toy,
     parse_config=parse_toy_config,
+    ignored=re.compile(r"lookup\."),
 )
 
 
 def write_toy(folder, config):
     weights = {f"{NAMES[name.split('.')[0]]}.{name.partition('.')[2]}": array for name, array in tiny_weights().items()}
     path = folder / "toy.safetensors"
-    save_file(weights | {"encoder.weight": np.zeros((2, 2), np.float32)}, path)
+    save_file(weights | {"lookup.weight": np.zeros((2, 2), np.float32)}, path)
     (folder / "config.json").write_text(json.dumps(config))
     return path
 
 
 def test_the_original_is_told_by_its_names():
-    assert families.FAMILIES == (ORIGINAL,)
+    assert families.FAMILIES == (NESTED, ORIGINAL)
     assert families.recognise(tiny_weights()) is ORIGINAL
 
 
@@ -66,20 +61,20 @@ def test_a_part_of_a_generator_is_none(absent):
 
 
 def test_other_networks_are_named_by_their_tensors():
-    with pytest.raises(CheckpointError, match=r"holds 1 tensors, first encoder\.w"):
+    with pytest.raises(CheckpointError, match=r"there are 1 tensors, first encoder\.w"):
         families.recognise(["encoder.w"])
-    with pytest.raises(CheckpointError, match=r"the file holds 0 tensors, first nothing"):
+    with pytest.raises(CheckpointError, match=r"there are 0 tensors, first nothing"):
         families.recognise([])
 
 
 def test_the_weights_are_looked_at_before_a_config(tmp_path):
     path = write_toy(tmp_path, {"rate": 8000})
-    with pytest.raises(CheckpointError, match=r"holds \d+ tensors, first "):
+    with pytest.raises(CheckpointError, match="holds no generator: it seems to be a generator of ParallelWaveGAN"):
         resolve_model(path)
 
 
 def test_another_family_is_a_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(families, "FAMILIES", (TOY, ORIGINAL))
+    monkeypatch.setattr(families, "FAMILIES", (TOY, *families.FAMILIES))
     (tmp_path / "original").mkdir()
     (tmp_path / "toy").mkdir()
     path = write_toy(tmp_path / "toy", {"rate": 16000})

@@ -10,22 +10,27 @@ from collections.abc import Collection
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.families.choice import choose_generator
 from hifigan_rt.families.family import Family
-from hifigan_rt.families.original import ORIGINAL
-from hifigan_rt.formats.checkpoint import WRAPPER_PREFIX, Checkpoint, describe_keys, read_state
+from hifigan_rt.families.original import NESTED, ORIGINAL
+from hifigan_rt.formats.checkpoint import Checkpoint, read_state
 
-FAMILIES: tuple[Family, ...] = (ORIGINAL,)
-"""All that are read, in the order in which they are asked; the original is the last, since it takes any tensors."""
+FAMILIES: tuple[Family, ...] = (NESTED, ORIGINAL)
+"""All that are read, in the order in which they are asked."""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the generator's tensors of a checkpoint of any family, under the file's own names.
+def read_checkpoint(path: Path, weights_at: str | None = None) -> Checkpoint:
+    """Read the generator's tensors of a checkpoint of any family, wherever they are in it, under the file's own names.
+
+    Args:
+        path: the file.
+        weights_at: the way to the generator, as in `state_dict.ema`, for a file with several.
 
     Raises:
-        CheckpointError: not a checkpoint, not one of a generator, damaged, or over the limits.
+        CheckpointError: not a checkpoint, without a generator or with several, damaged, or over the limits.
         UnsafeCheckpoint: it asks for something outside the allow-list.
     """
-    return read_state(path, _find_state)
+    return read_state(path, lambda root: choose_generator(root, FAMILIES, path, weights_at))
 
 
 def recognise(names: Collection[str]) -> Family:
@@ -39,21 +44,6 @@ def recognise(names: Collection[str]) -> Family:
             return family
     layers = ", or ".join(family.layers for family in FAMILIES)
     raise CheckpointError(
-        f"these are not the weights of a HiFi-GAN generator, which has {layers}; the file holds {len(names)} tensors, "
+        f"these are not the weights of a HiFi-GAN generator, which has {layers}; there are {len(names)} tensors, "
         f"first {', '.join(list(names)[:5]) or 'nothing'}"
     )
-
-
-def _find_state(root: dict[object, object]) -> dict[object, object]:
-    states = []
-    for family in FAMILIES:
-        state = family.find_state(root)
-        if state is None:
-            continue
-        if family.recognises([str(name).removeprefix(WRAPPER_PREFIX) for name in state]):
-            return state
-        states.append(state)
-    if states:
-        return states[0]
-    places = ", or ".join(family.places for family in FAMILIES)
-    raise CheckpointError(f"holds no generator: {places} are needed, its keys are {describe_keys(root)}")

@@ -1,52 +1,66 @@
-"""The original's checkpoints (jik876/hifi-gan): `g_*` files of its train.py, and bare state dicts of its generator."""
+"""The original's checkpoints (jik876/hifi-gan), and those of NVIDIA that nest its residual blocks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Family
-from hifigan_rt.formats.checkpoint import describe, describe_keys, holds_tensors
 from hifigan_rt.formats.config_json import parse_config
 
-_TRAINING_KEYS = {"mpd", "msd", "optim_g", "optim_d"}
-"""Keys of the original's do_* files (train.py)."""
-
-_LAYERS = (
-    re.compile(r"conv_pre\."),
-    re.compile(r"ups\.\d{1,4}\."),
-    re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\."),
-)
+_PARTS = frozenset(("conv_pre", "ups", "resblocks", "conv_post"))
+_FIRST, _UPSAMPLE = re.compile(r"conv_pre\."), re.compile(r"ups\.(\d{1,4})\.")
+_NESTED = re.compile(r"resblocks\.(\d{1,4})\.(\d{1,4})\.(?=(?:convs1|convs2|convs)\.\d{1,4}\.)")
 
 
-def _find_state(root: dict[object, object]) -> dict[object, object] | None:
-    if "generator" in root:
-        state = root["generator"]
-        if isinstance(state, dict) and holds_tensors(state):
-            return state
-        found = describe_keys(state) if isinstance(state, dict) else describe(state)
-        raise CheckpointError(f"holds no weights under its key 'generator', but {found}")
-    if holds_tensors(root):
-        return root
-    if root.keys() & _TRAINING_KEYS:
-        raise CheckpointError(
-            f"is the discriminators and optimisers of a training run (a do_* file), with the keys "
-            f"{describe_keys(root)}: the generator is in the g_* file beside it"
+def _keep(names: Collection[str]) -> Mapping[str, str]:
+    return {name: name for name in names}
+
+
+def _flatten(names: Collection[str]) -> Mapping[str, str]:
+    """Number the residual blocks through: of n in each stage, `resblocks.i.j` is `resblocks.(n * i + j)`."""
+    nested = {name: match for name in names if (match := _NESTED.match(name))}
+    stages = {int(match[1]) for name in names if (match := _UPSAMPLE.match(name))}
+    n_blocks = 1 + max(int(match[2]) for match in nested.values())
+    counted = f"the residual blocks are named resblocks.STAGE.BLOCK in {len(stages)} stages"
+    renamed = {}
+    for name in names:
+        match = nested.get(name)
+        if name.startswith("resblocks.") and (match is None or int(match[1]) not in stages):
+            raise CheckpointError(f"{counted}, and {name} does not fit")
+        renamed[name] = (
+            name if match is None else f"resblocks.{int(match[1]) * n_blocks + int(match[2])}.{name[match.end() :]}"
         )
-    return None
-
-
-def _recognises(names: Collection[str]) -> bool:
-    return all(any(layer.match(name) for name in names) for layer in _LAYERS)
+    present = {(int(match[1]), int(match[2])) for match in nested.values()}
+    for stage in sorted(stages):
+        for block in range(n_blocks):
+            if (stage, block) not in present:
+                raise CheckpointError(
+                    f"{counted} of {n_blocks} blocks by the highest, and resblocks.{stage}.{block} is missing"
+                )
+    return renamed
 
 
 ORIGINAL = Family(
     name="jik876/hifi-gan",
     layers="conv_pre, ups.N, resblocks.N and conv_post",
-    places="a key 'generator' or bare weights",
-    find_state=_find_state,
-    recognises=_recognises,
-    rename=str,
+    parts=_PARTS,
+    needed={
+        "conv_pre": _FIRST,
+        "ups.N": _UPSAMPLE,
+        "resblocks.N.convs1.N or .convs.N": re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\."),
+    },
+    rename=_keep,
     parse_config=parse_config,
 )
+
+NESTED = Family(
+    name="NVIDIA (DeepLearningExamples, NeMo)",
+    layers="conv_pre, ups.N, resblocks.N.N and conv_post",
+    parts=_PARTS,
+    needed={"conv_pre": _FIRST, "ups.N": _UPSAMPLE, "resblocks.N.N.convs1.N or .convs.N": _NESTED},
+    rename=_flatten,
+    parse_config=parse_config,
+)
+"""The same network, whose residual blocks are counted within each stage."""

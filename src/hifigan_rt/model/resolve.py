@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from hifigan_rt.config import PRESETS, ModelConfig
-from hifigan_rt.errors import ConfigError, HifiganError, ModelFileError, ModelNotFound, did_you_mean
+from hifigan_rt.errors import (
+    CheckpointError,
+    ConfigError,
+    HifiganError,
+    ModelFileError,
+    ModelNotFound,
+    WeightMismatch,
+    did_you_mean,
+)
 from hifigan_rt.families import read_checkpoint, recognise
 from hifigan_rt.families.architecture import infer_config, reconcile
 from hifigan_rt.families.family import Family
 from hifigan_rt.families.original import ORIGINAL
+from hifigan_rt.families.other_networks import describe_parts_beyond
 from hifigan_rt.formats.config_json import read_config
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
@@ -22,7 +34,7 @@ _GENERATOR_STEP = re.compile(r"g_(\d+)")
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
 
 
-def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
+def resolve_model(name: str | Path, config: str | Path | None = None, weights_at: str | None = None) -> Model:
     """Read a model with its config.
 
     Args:
@@ -30,6 +42,8 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
             file, or a folder that holds one of them.
         config: a `config.json` or a preset (v1, v2, v3); None looks beside the file (for an .om file, at its record
             first), then in its metadata, then infers the architecture from the weights.
+        weights_at: where in a checkpoint with several generators the wanted one is: keys with dots between, as in
+            `generator_ema` or `state_dict.ema`; "." is the top level. By default the only one is taken.
 
     Raises:
         ModelNotFound: nothing of that name.
@@ -38,7 +52,7 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
     """
     text = str(name)
     if text in KNOWN_MODELS:
-        return _known(text, config)
+        return _known(text, config, weights_at)
     path = Path(name)
     notes: tuple[str, ...] = ()
     try:
@@ -48,20 +62,31 @@ def resolve_model(name: str | Path, config: str | Path | None = None) -> Model:
             raise ModelNotFound(_not_found(text))
     except OSError as error:  # a name too long, a folder that may not be read
         raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
+    read_converted = _reader_of_converted(path)
+    if read_converted is None:
+        return _from_checkpoint(text, path, config, notes, weights_at)
+    if weights_at is not None:
+        raise ModelFileError(f"weights_at={weights_at!r} is for checkpoints, and {text!r} is a converted model")
+    return read_converted(text, path, config, notes)
+
+
+def _reader_of_converted(
+    path: Path,
+) -> Callable[[str, Path, str | Path | None, tuple[str, ...]], OnnxFile | OpenVinoFile | OmFile] | None:
     if _is_om(path):
-        return _from_om(text, path, config, notes)
+        return _from_om
     if path.suffix.lower() == ".onnx":
-        return _from_onnx(text, path, config, notes)
+        return _from_onnx
     if path.suffix.lower() == ".xml":
-        return _from_openvino(text, path, config, notes)
-    return _from_checkpoint(text, path, config, notes)
+        return _from_openvino
+    return None
 
 
-def _known(name: str, config: str | Path | None) -> Weights:
+def _known(name: str, config: str | Path | None, weights_at: str | None) -> Weights:
     path = locate_pretrained(name)
     try:
         # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
-        model = _from_checkpoint(name, path, config or "v1", ())
+        model = _from_checkpoint(name, path, config or "v1", (), weights_at)
     except HifiganError:
         # What is said of an altered file is no help.
         verify_pretrained(name, path, file_sha256(path))
@@ -70,24 +95,50 @@ def _known(name: str, config: str | Path | None) -> Weights:
     return model
 
 
-def _from_checkpoint(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> Weights:
-    checkpoint = read_checkpoint(path)
+def _from_checkpoint(
+    name: str, path: Path, config: str | Path | None, notes: tuple[str, ...], weights_at: str | None
+) -> Weights:
+    checkpoint = read_checkpoint(path, weights_at)
     # The names tell the family before a config is read: each family has its own form of config.
     family = recognise(checkpoint.weights)
-    weights = {family.rename(key): array for key, array in checkpoint.weights.items()}
-    notes += checkpoint.notes
-    shapes = {key: tuple(array.shape) for key, array in weights.items()}
-    stated = _stated_config(path, config, family)
-    if stated is None and checkpoint.config is not None:
-        stated = family.parse_config(checkpoint.config)
-    if stated is None:
-        settings, note = infer_config(shapes)
-        notes += (note,)
-    else:
-        settings, corrections = reconcile(stated, shapes)
-        notes += corrections
-    generator = bind(build_graph(settings.generator), weights)
+    with _naming_other_networks(path, checkpoint.weights):
+        names = family.rename(checkpoint.weights)
+        weights = {names[key]: array for key, array in checkpoint.weights.items()}
+        notes += checkpoint.notes
+        shapes = {key: tuple(array.shape) for key, array in weights.items()}
+        stated = _stated_config(path, config, family)
+        if stated is None and checkpoint.config is not None:
+            stated = family.parse_config(checkpoint.config)
+        if stated is None:
+            settings, note = infer_config(shapes)
+            notes += (note,)
+        else:
+            settings, corrections = reconcile(stated, shapes)
+            notes += corrections
+        generator = bind(build_graph(settings.generator), weights, f"the weights are those of {str(path)!r}")
     return Weights(name, path, checkpoint.format, generator, settings.mel, notes)
+
+
+@contextmanager
+def _naming_other_networks(path: Path, weights: Mapping[str, np.ndarray]) -> Iterator[None]:
+    """Put the file's name into what is said of weights, and the network's if they are another one's."""
+    try:
+        yield
+    except (CheckpointError, ConfigError) as error:
+        other = describe_parts_beyond({name: tuple(array.shape) for name, array in weights.items()})
+        if isinstance(error, WeightMismatch):
+            if other is None:
+                raise
+            raise WeightMismatch(
+                error.missing, error.unexpected, error.misshapen, f"{str(path)!r} seems to be {other}"
+            ) from error
+        if other is not None:
+            raise CheckpointError(
+                f"{str(path)!r} seems to be {other}: it is not run without those parts; {error}"
+            ) from error
+        if isinstance(error, CheckpointError):
+            raise CheckpointError(f"{str(path)!r}: {error}") from error
+        raise
 
 
 def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OnnxFile:

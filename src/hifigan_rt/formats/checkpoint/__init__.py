@@ -10,13 +10,19 @@ their values are needed, so that an optimiser's state beside the weights costs n
 from __future__ import annotations
 
 from hifigan_rt.formats.checkpoint.pickle_machine import describe
-from hifigan_rt.formats.checkpoint.reader import (
-    WRAPPER_PREFIX,
-    Checkpoint,
-    describe_keys,
-    holds_tensors,
-    read_state,
-    read_tensors,
-)
+from hifigan_rt.formats.checkpoint.reader import Checkpoint, Selection, describe_keys, read_state, read_tensors
+from hifigan_rt.formats.checkpoint.tensors import LazyTensor
+from hifigan_rt.formats.checkpoint.tree import PlacedTensor, dictionaries_around, list_tensors
 
-__all__ = ["WRAPPER_PREFIX", "Checkpoint", "describe", "describe_keys", "holds_tensors", "read_state", "read_tensors"]
+__all__ = [
+    "Checkpoint",
+    "LazyTensor",
+    "PlacedTensor",
+    "Selection",
+    "describe",
+    "describe_keys",
+    "dictionaries_around",
+    "list_tensors",
+    "read_state",
+    "read_tensors",
+]

@@ -18,10 +18,20 @@ from hifigan_rt.formats.checkpoint.safetensors_file import read_safetensors
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor, TensorLoader
 from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zip
 from hifigan_rt.formats.checkpoint.torch_objects import Dtype
+from hifigan_rt.formats.checkpoint.tree import plain_values
 from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold, plan_folding
 
-WRAPPER_PREFIX = "module."
-"""torch.nn.parallel.DistributedDataParallel puts it before every name."""
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted of a file."""
+
+    tensors: dict[str, LazyTensor]
+    """Tensors of the state dict by name."""
+    notes: tuple[str, ...]
+    """What was assumed or left out, one sentence each."""
+    beside: tuple[dict[object, object], ...] = ()
+    """Dictionaries around the state dict, the nearest first."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +46,19 @@ class Checkpoint:
     """torch-zip, torch-legacy or safetensors."""
     notes: tuple[str, ...]
     """What was assumed or left out, one sentence each."""
+    beside: tuple[dict[str, object], ...] = field(default=(), repr=False)
+    """Plain values around the weights: of each dictionary that holds them, the nearest first, as JSON would give them.
+
+    Training programs put configs there, as in `{"generator": ..., "config": {...}}`.
+    """
 
 
-def read_state(path: Path, find_state: Callable[[dict[object, object]], dict[object, object]]) -> Checkpoint:
+def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
     """Read a state dict, in any of the three formats; PyTorch is not needed and nothing is run.
 
     Args:
         path: the file.
-        find_state: gives the dictionary of tensors in the one that the file holds, and raises CheckpointError if there
-            is none.
+        select: picks the tensors in what the file holds, and raises CheckpointError if they are not there.
 
     Raises:
         CheckpointError: not a checkpoint, without weights, damaged, or over the limits.
@@ -52,11 +66,10 @@ def read_state(path: Path, find_state: Callable[[dict[object, object]], dict[obj
     """
     with _named(path), open_source(path) as source:
         tree = _read_tree(source)
-        if not isinstance(tree.root, dict):
-            raise CheckpointError(f"holds {describe(tree.root)}: a dictionary of weights is needed")
-        tensors, notes = _select_tensors(find_state(tree.root))
-        weights = _fold_all(tensors, tree.loader)
-        return Checkpoint(weights, tree.config, tree.format, tree.notes + notes)
+        selection = select(tree.root)
+        weights = _fold_all(selection.tensors, tree.loader)
+        beside = tuple(plain_values(mapping) for mapping in selection.beside)
+        return Checkpoint(weights, tree.config, tree.format, tree.notes + selection.notes, beside)
 
 
 def read_tensors(path: Path) -> object:
@@ -93,31 +106,10 @@ def _read_tree(source: ByteSource) -> Tree:
     return read_safetensors(source) if kind == "safetensors" else read_legacy(source)
 
 
-def holds_tensors(mapping: dict[object, object]) -> bool:
-    """Whether any value is a tensor."""
-    return any(isinstance(value, LazyTensor) for value in mapping.values())
-
-
 def describe_keys(mapping: dict[object, object]) -> str:
     """The first ten keys, for texts."""
     keys = [describe(key) for key in list(mapping)[:10]]
     return ", ".join(keys) + (f" and {len(mapping) - 10} more" if len(mapping) > 10 else "") if keys else "nothing"
-
-
-def _select_tensors(state: dict[object, object]) -> tuple[dict[str, LazyTensor], tuple[str, ...]]:
-    tensors: dict[str, LazyTensor] = {}
-    notes = []
-    for name, value in state.items():
-        if not isinstance(value, LazyTensor):
-            notes.append(f"left out entry {describe(name)}, which is {describe(value)} and no tensor")
-        elif not isinstance(name, str):
-            notes.append(f"left out the tensor of entry {describe(name)}, whose name is no text")
-        else:
-            tensors[name] = value
-    if all(name.startswith(WRAPPER_PREFIX) for name in tensors):
-        tensors = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in tensors.items()}
-        notes.append(f"removed the prefix {WRAPPER_PREFIX!r} from all {len(tensors)} names")
-    return tensors, tuple(notes)
 
 
 def _fold_all(tensors: dict[str, LazyTensor], loader: TensorLoader) -> dict[str, np.ndarray]:

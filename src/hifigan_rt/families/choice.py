@@ -1,0 +1,164 @@
+"""Chooses the generator in what a file holds, and says of a file without one what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.families.family import Family
+from hifigan_rt.families.groups import Group, find_groups
+from hifigan_rt.families.other_networks import (
+    describe_file,
+    list_names,
+    network_neighbours,
+    voice_neighbours,
+)
+from hifigan_rt.formats.checkpoint import (
+    LazyTensor,
+    PlacedTensor,
+    Selection,
+    describe,
+    describe_keys,
+    dictionaries_around,
+    list_tensors,
+)
+
+_USUAL_ADDRESSES = (".", "generator")
+"""Where the original has its weights: nothing needs to be said of them."""
+
+_MAX_NOTES = 10
+"""Entries that are named when they are left out."""
+
+
+def choose_generator(root: object, families: Sequence[Family], path: Path, weights_at: str | None) -> Selection:
+    """Choose the one generator in a file, or the one that is named.
+
+    Args:
+        root: what the file holds.
+        families: those that are known.
+        path: the file, for texts.
+        weights_at: the way to the generator that is wanted, as `Group.address` gives it, or to what holds it alone.
+
+    Raises:
+        CheckpointError: there is none, or several; or it is the decoder of a voice.
+    """
+    placed = list_tensors(root)
+    groups, partial = find_groups(placed, families)
+    if not groups:
+        if not isinstance(root, dict):
+            raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
+        raise CheckpointError(_describe_none(root, placed, partial, families, path))
+    group = _one_of(groups, weights_at)
+    _check_neighbours(group, chosen=weights_at is not None)
+    way = dictionaries_around(root, group.place)
+    notes = (*_note_address(group), *_note_left_out(group, way[0]))
+    return Selection({name: placed.tensor for name, placed in group.tensors.items()}, notes, way)
+
+
+def _one_of(groups: Sequence[Group], weights_at: str | None) -> Group:
+    wanted = list(groups)
+    if weights_at is not None:
+        address = weights_at.strip(".") or "."
+        wanted = [group for group in groups if group.address == address] or [
+            group for group in groups if group.address.startswith(f"{address}.")
+        ]
+        if not wanted:
+            raise CheckpointError(f"holds no generator at {weights_at!r}: {_list_addresses(groups)}")
+    first = wanted[0]
+    # One state dict is often saved under two keys.
+    if all(group.is_same(first) for group in wanted[1:]):
+        return first
+    raise CheckpointError(
+        f"holds {len(wanted)} generators, and only you know which one is wanted: {_list_addresses(wanted)}; name one "
+        f"with --weights-at {first.address} (in Python weights_at={first.address!r})"
+    )
+
+
+def _list_addresses(groups: Sequence[Group]) -> str:
+    return f"there is one at {list_names((repr(group.address) for group in groups), shown=10)}"
+
+
+def _check_neighbours(group: Group, *, chosen: bool) -> None:
+    at = f"at {group.address!r}"
+    voice = voice_neighbours(group.neighbours)
+    if voice:
+        raise CheckpointError(
+            f"is a VITS voice, by {list_names(voice)} beside the generator {at}; its decoder takes latents, and no mels"
+        )
+    network = network_neighbours(group.neighbours)
+    if network and not chosen:
+        raise CheckpointError(
+            f"holds a generator {at} that is part of another network, by {list_names(network)} beside it, and may take "
+            f"something else than mels: if it does take mels, say --weights-at {group.address} (in Python "
+            f"weights_at={group.address!r})"
+        )
+
+
+def _note_address(group: Group) -> tuple[str, ...]:
+    if group.address in _USUAL_ADDRESSES:
+        return ()
+    place = ".".join(group.place)
+    if not group.prefix:
+        return (f"the weights are taken from {place}",)
+    return (f"the weights are taken from {place or 'the top level'}, prefix {group.prefix!r}",)
+
+
+def _note_left_out(group: Group, holder: dict[object, object]) -> tuple[str, ...]:
+    """What lies among the weights and is none of them."""
+    ways = {placed.path[len(group.place)] for placed in group.tensors.values()}
+    notes = []
+    for key, value in holder.items():
+        if isinstance(value, LazyTensor):
+            if not isinstance(key, str):
+                notes.append(f"left out the tensor of entry {describe(key)}, whose name is no text")
+        elif str(key).startswith(group.prefix) and key not in ways:
+            notes.append(f"left out entry {describe(key)}, which is {describe(value)} and no tensor")
+    if len(notes) > _MAX_NOTES:
+        notes[_MAX_NOTES:] = [f"left out {len(notes) - _MAX_NOTES} more entries of that kind"]
+    return tuple(notes)
+
+
+def _describe_none(
+    root: dict[object, object],
+    placed: Sequence[PlacedTensor],
+    partial: Sequence[Group],
+    families: Sequence[Family],
+    path: Path,
+) -> str:
+    names = [*(tensor.name for tensor in placed), *(str(key) for key in root)]
+    layers = ", or ".join(dict.fromkeys(family.layers for family in families))
+    keys = f"its keys are {describe_keys(root)}"
+    seems = describe_file(names)
+    if seems is not None:
+        return f"holds no generator: it seems to be {seems}; {keys}"
+    if not placed:
+        return f"holds no tensors: {keys}" if root else "holds nothing but an empty dictionary"
+    text = f"holds no generator, which has {layers} behind one common prefix; it has {len(placed)} tensors, "
+    if partial:
+        nearest = max(partial, key=lambda group: len(group.tensors))
+        text += _describe_partial(nearest, families)
+    else:
+        text += f"first {list_names(tensor.name for tensor in placed)}"
+    return f"{text}; {keys}.\n{_rewriting(path)}"
+
+
+def _describe_partial(group: Group, families: Sequence[Family]) -> str:
+    # Of families that are equally near, the original is the last.
+    family = min(reversed(families), key=lambda family: len(family.absent(group.tensors)))
+    odd = [name for name in group.tensors if not any(pattern.match(name) for pattern in family.needed.values())]
+    odd.sort(key=lambda name: name.partition(".")[0] in family.parts)
+    return (
+        f"of which those at {group.address!r} lack {', '.join(family.absent(group.tensors))} and hold names that do "
+        f"not fit: {list_names(odd)}"
+    )
+
+
+def _rewriting(path: Path) -> str:
+    return (
+        "If it holds one all the same, under other names, these lines of PyTorch write a file that is read (KEY, OLD "
+        "and NEW are yours to fill in):\n"
+        f"  state = torch.load({str(path)!r}, map_location='cpu')['KEY']\n"
+        "  torch.save({'generator': {name.replace('OLD', 'NEW'): tensor for name, tensor in state.items()}}, "
+        "'generator.pth')"
+    )

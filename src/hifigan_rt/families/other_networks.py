@@ -1,0 +1,150 @@
+"""Names other networks by the names of their tensors: for what is refused, so that the user learns what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of network or file, and how it is told."""
+
+    name: str
+    """Name with its article."""
+    patterns: tuple[re.Pattern[str], ...]
+    """Patterns that each fit one of its names at least, from the beginning of one of their components."""
+    advice: str = ""
+    """What to do instead."""
+
+    def is_told_by(self, names: Collection[str]) -> bool:
+        """Tell whether each pattern fits one of the names."""
+        return all(any(pattern.search(name) for name in names) for pattern in self.patterns)
+
+
+def _network(name: str, *patterns: str, advice: str = "") -> Network:
+    return Network(name, tuple(re.compile(rf"(?:\A|\.)(?:{pattern})") for pattern in patterns), advice)
+
+
+_VOICE = "its decoder takes latents, and no mels"
+
+PARTS_BEYOND = (
+    _network("a HiFT generator (CosyVoice, Chatterbox)", r"source_resblocks\.|source_downs\.|f0_predictor\."),
+    _network("an NSF-HiFi-GAN, which also takes the pitch", r"m_source\.|noise_convs\.|source_conv\.|noise_res\."),
+    _network(
+        "a BigVGAN", r"activation_post\.|resblocks\.\d+\.activations\.|ups\.\d+\.0\.|resblocks\.\d+\.\w*\.?alphas?\d*\."
+    ),
+    _network(
+        "a generator with an inverse STFT at its end", r"(subband|multistream)_conv_post\.|reflection_pad\.|stft\."
+    ),
+    _network(
+        "a generator that a speaker or another voice conditions",
+        r"(cond|cond_layer|conds|cond_pre|cond_emb|global_conv|emb_g|spk_emb|speaker_embedding|spk_proj|fc)\.",
+    ),
+    _network("SpeechBrain's HiFi-GAN, whose convolutions pad by reflection", r"conv_pre\.conv\."),
+)
+"""Networks that have all that a generator has, and more, by the names behind the common prefix."""
+
+VOICE_PARTS = frozenset(
+    ("enc_p", "enc_q", "flow", "flows", "dp", "sdp", "emb_g", "emb_uv", "posterior_encoder", "post_flow", "pre_flow",
+     "ref_enc", "stochastic_duration_predictor")
+)  # fmt: skip
+"""Neighbours of a decoder that takes latents: of VITS and its relatives."""
+
+_NETWORK_PART = re.compile(
+    r"(\w*_)?(encoder|quantizers?|codebook|text|tokens?|phonemes?|embeddings?|acoustic(_model)?|fastspeech2?|"
+    r"tacotron2?|gpt|am|text2mel|duration_predictor|variance_adaptor|length_regulator)\d*\Z"
+)
+"""Neighbours that belong to a network around the generator, so that it may take something else than mels."""
+
+
+def describe_file(names: Collection[str]) -> str | None:
+    """Say what a file without a generator seems to be, with the way out.
+
+    Args:
+        names: of its tensors, and the keys at its top level.
+    """
+    for network in FILES:
+        if network.is_told_by(names):
+            return f"{network.name}; {network.advice}" if network.advice else network.name
+    return None
+
+
+def voice_neighbours(neighbours: Collection[str]) -> list[str]:
+    """Pick those of a group's neighbours that make it the decoder of a VITS voice."""
+    return sorted(VOICE_PARTS & set(neighbours))
+
+
+def network_neighbours(neighbours: Collection[str]) -> list[str]:
+    """Pick those of a group's neighbours that belong to a network of which it may be a part."""
+    return sorted(name for name in neighbours if _NETWORK_PART.match(name))
+
+
+def describe_parts_beyond(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Say which network weights are that have all of a generator's layers, and others beside them.
+
+    Args:
+        shapes: of the parameters behind the common prefix, with weight norm folded or not.
+
+    Returns:
+        The network with the names that tell it; None if all may be a generator's.
+    """
+    for network in PARTS_BEYOND:
+        told = [name for name in shapes if network.is_told_by((name,))]
+        if told:
+            return f"{network.name}, by {list_names(told)}"
+    for name, shape in shapes.items():
+        if re.fullmatch(r"conv_post\.(weight|weight_v|parametrizations\.weight\.original1)", name) and shape[:1] > (1,):
+            return f"a generator with an inverse STFT or several bands at its end, by the {shape[0]} channels of {name}"
+    return None
+
+
+def list_names(names: Iterable[str], shown: int = 5) -> str:
+    """The first names, and how many there are beyond them."""
+    all_names = list(names)
+    text = ", ".join(all_names[:shown])
+    return f"{text} and {len(all_names) - shown} more" if len(all_names) > shown else text or "nothing"
+
+
+FILES = (
+    _network(
+        "the discriminators and optimisers of a training run (a do_* file)", r"(mpd|msd|optim_g|optim_d)(\.|\Z)",
+        advice="the generator is in the g_* file beside it",
+    ),
+    _network("a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.", advice=_VOICE),
+    _network(
+        "a generator of ParallelWaveGAN, ESPnet or PaddleSpeech", r"input_conv\.", r"upsamples\.\d", r"output_conv\.",
+        advice="its layers' names are not read yet",
+    ),
+    _network(
+        "a generator of transformers (SpeechT5HifiGan or a relative)", r"conv_pre\.", r"upsampler\.\d",
+        advice="its layers' names are not read yet",
+    ),
+    _network("discriminators", r"discriminators\.\d", advice="the generator is in another file"),
+    _network("a LoRA, which changes another network", r".*(lora_(up|down|A|B|unet|te)|lora\.(up|down)|hada_w)"),
+    _network("a network of diffusers", r"(down|up|mid)_blocks?\.|transformer_blocks\.\d|quant_conv\."),
+    _network("Whisper, which recognises speech", r"decoder\.(token_embedding|embed_tokens)\.", r"encoder\.conv1\."),
+    _network("wav2vec 2.0 or a relative, which recognises speech", r"feature_extractor\.conv_layers\."),
+    _network("BERT or a relative", r"embeddings\.word_embeddings\.|encoder\.layer\.0\.attention\."),
+    _network("a Vocos vocoder", r"backbone\.(embed|convnext)\.", r"head\."),
+    _network("a WaveGlow vocoder", r"WN\.\d|convinv\.\d"),
+    _network("a WaveRNN vocoder", r"rnn1\.weight_ih"),
+    _network(
+        "a text-to-speech acoustic model, which makes mels",
+        r"decoder\.(attention_rnn|estimator|flows)\.|variance_adaptor\.|length_regulator\.|duration_predictor\.|"
+        r"postnet\.|(text|phoneme)_encoder\.",
+        advice="the vocoder is another file",
+    ),
+    _network("a language model", r"layers\.\d+\.self_attn\.|h\.\d+\.attn\.|lm_head\."),
+    _network("an audio codec", r"quantizer\."),
+    _network(
+        "an average of weights without their names (torch_ema)", r"shadow_params(\.|\Z)",
+        advice="copy it into the model in PyTorch, with its copy_to, and save the model's state dict",
+    ),
+    _network(
+        "the state of an optimiser", r"(param_groups|exp_avg|optimizer\w*)(\.|\Z)",
+        advice="the generator is in another file of that training run",
+    ),
+)  # fmt: skip
+"""What files without a generator are, by the names of their tensors and keys; the first that fits is named."""

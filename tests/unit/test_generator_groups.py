@@ -1,0 +1,376 @@
+"""Generators wherever a file has them: any wrapping, any common prefix; and what is said of files without one."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from checkpoint_files import Ordered, Tensor, legacy_file, zip_file
+from golden.tiny import tiny_weights, write_tiny
+from hifigan_rt.errors import CheckpointError, WeightMismatch
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.model.resolve import resolve_model
+
+
+def state(seed=0, *, prefix="", rename=str):
+    """Weights of the tiny generator as nodes of a file, each in a storage of its own."""
+    return {
+        prefix + rename(name): Tensor(array, f"{seed}{prefix}{name}") for name, array in tiny_weights(seed=seed).items()
+    }
+
+
+def other(*names):
+    return {name: Tensor(np.ones(3, np.float32), f"other {name}") for name in names}
+
+
+def nested(name):
+    """NVIDIA's name: the tiny generator has two blocks in each stage."""
+    match = re.match(r"resblocks\.(\d)\.", name)
+    return name if match is None else f"resblocks.{int(match[1]) // 2}.{int(match[1]) % 2}.{name[match.end() :]}"
+
+
+def as_tree(flat):
+    root = {}
+    for name, value in flat.items():
+        holder = root
+        *keys, last = name.split(".")
+        for key in keys:
+            holder = holder.setdefault(key, {})
+        holder[last] = value
+    return root
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(root, weights_at=None, write=zip_file):
+        write_tiny(tmp_path, "unused.safetensors")
+        path = tmp_path / "x.pth"
+        path.write_bytes(write(root))
+        return resolve_model(path, weights_at=weights_at)
+
+    return read
+
+
+def assert_is(model, seed=0):
+    for name, array in tiny_weights(seed=seed).items():
+        np.testing.assert_array_equal(model.generator.weights[name], array)
+
+
+EMPTY_LISTS = [[], {"lr": 1e-4}]
+
+
+@pytest.mark.parametrize(
+    ("root", "notes"),
+    [
+        (lambda: {"generator": Ordered(state())}, ()),
+        (lambda: state(), ()),
+        (
+            lambda: {"model_g": state(), "model_d": {}, "optim_g": {}, "step": 1},
+            ("the weights are taken from model_g",),
+        ),
+        (lambda: {"generator": {"model": state()}}, ("the weights are taken from generator.model",)),
+        (lambda: {"state_dict": state()}, ("the weights are taken from state_dict",)),
+        (lambda: {"model": state(prefix="dec.")}, ("the weights are taken from model, prefix 'dec.'",)),
+        (
+            lambda: {"generator": state(prefix="_orig_mod.")},
+            ("the weights are taken from generator, prefix '_orig_mod.'",),
+        ),
+        (
+            lambda: state(prefix="module.generator._orig_mod."),
+            ("the weights are taken from the top level, prefix 'module.generator._orig_mod.'",),
+        ),
+        (
+            lambda: {
+                "state_dict": {**state(prefix="net_g.vocoder.module."), **other("mpd.x.weight", "msd.x.weight")},
+                "hyper_parameters": {"lr": 2e-4},
+                "callbacks": {"EarlyStopping": {"best_score": Tensor(np.ones((), np.float32), "score")}},
+            },
+            ("the weights are taken from state_dict, prefix 'net_g.vocoder.module.'",),
+        ),
+        (lambda: {"model": [state(), (other("mpd.x"),)]}, ("the weights are taken from model.0",)),
+        (lambda: (EMPTY_LISTS, {"g": state()}), ("the weights are taken from 1.g",)),
+        (lambda: {7: {"g": state()}}, ("the weights are taken from 7.g",)),
+        (lambda: {"params": as_tree(state())}, ("the weights are taken from params",)),
+        (lambda: as_tree(state(prefix="a.b.")), ("the weights are taken from a.b",)),
+        (
+            lambda: {"generator": {**state(), "steps": 7, 3: Tensor(np.ones(1), "3")}, "epoch": 4},
+            (
+                "left out entry 'steps', which is 7 and no tensor",
+                "left out the tensor of entry 3, whose name is no text",
+            ),
+        ),
+        (
+            lambda: {**state(), "optimizer": {"state": {0: {"exp_avg": Tensor(np.ones(2), "e")}}}, "epoch": 3},
+            (
+                "left out entry 'optimizer', which is a dict and no tensor",
+                "left out entry 'epoch', which is 3 and no tensor",
+            ),
+        ),
+        (
+            lambda: {"generator": state(), "ema": {"decay": 0.9, "shadow_params": list(state(1).values())}},
+            (),
+        ),
+        (lambda: {"generator": state(rename=nested)}, ()),
+        (
+            lambda: {"state_dict": state(prefix="generator.", rename=nested)},
+            ("the weights are taken from state_dict, prefix 'generator.'",),
+        ),
+        (
+            lambda: {"g": state(rename=lambda name: name.replace("conv_pre.", "conv_pre._orig_mod."))},
+            ("the weights are taken from g",),
+        ),
+    ],
+    ids=range(20),
+)
+def test_one_generator_is_taken_and_said(read, root, notes):
+    model = read(root())
+    assert_is(model)
+    assert model.notes == notes
+
+
+@pytest.mark.parametrize("prefix", ["module.", "generator.module.", "dec.", "a.b.c.d.e."])
+def test_safetensors_with_a_prefix(tmp_path, prefix):
+    write_tiny(tmp_path, "unused.safetensors")
+    save_file({prefix + name: array for name, array in tiny_weights().items()}, tmp_path / "x.safetensors")
+    model = resolve_model(tmp_path / "x.safetensors")
+    assert_is(model)
+    assert model.notes == (f"the weights are taken from the top level, prefix {prefix!r}",)
+
+
+def test_a_prefix_is_removed_only_from_all(tmp_path):
+    """Names that only some have a wrapper in are one generator's; the same name with and without is none."""
+    path = tmp_path / "x"
+    names = state(rename=lambda name: name.replace("ups.0.", "ups.module.0."))
+    path.write_bytes(zip_file(names))
+    assert read_checkpoint(path).weights.keys() == tiny_weights().keys()
+    path.write_bytes(zip_file({**names, "ups.0.bias": Tensor(np.ones(4, np.float32), "twice")}))
+    with pytest.raises(CheckpointError, match=r"holds ups\.0\.bias twice, once as wrappers of PyTorch name it"):
+        read_checkpoint(path)
+
+
+TWO = {
+    "generator and its average": (
+        lambda: {"generator": state(), "generator_ema": state(1)},
+        "generator",
+        "generator_ema",
+    ),
+    "in one dictionary": (lambda: {**state(), **state(1, prefix="ema.")}, ".", "ema"),
+    "in a list": (lambda: {"models": [state(), state(1)]}, "models.0", "models.1"),
+    "deep": (
+        lambda: {"state_dict": {**state(prefix="g."), **state(1, prefix="g_ema.module.")}},
+        "state_dict.g",
+        "state_dict.g_ema.module",
+    ),
+}
+
+
+@pytest.mark.parametrize(("root", "first", "second"), TWO.values(), ids=TWO)
+def test_of_several_generators_one_must_be_named(read, root, first, second):
+    with pytest.raises(CheckpointError) as caught:
+        read(root())
+    assert f"holds 2 generators, and only you know which one is wanted: there is one at {first!r}, {second!r}" in str(
+        caught.value
+    )
+    assert f"--weights-at {first} (in Python weights_at={first!r})" in str(caught.value)
+    assert_is(read(root(), first))
+    assert_is(read(root(), second), seed=1)
+    assert_is(read(root(), f"{second}."), seed=1)
+    if second.endswith(".module"):
+        assert_is(read(root(), second.removesuffix(".module")), seed=1)
+    with pytest.raises(CheckpointError, match=r"holds no generator at 'generator_emma': there is one at '"):
+        read(root(), "generator_emma")
+
+
+def test_one_state_dict_under_two_keys_is_one_generator(read):
+    weights = state()
+    model = read({"generator": weights, "model": weights})
+    assert_is(model)
+    assert model.notes == ()
+    assert_is(read({"generator": weights, "model": weights}, "model"))
+
+
+def test_weights_at_is_for_checkpoints(tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"")
+    with pytest.raises(Exception, match=r"weights_at='a' is for checkpoints, and .* is a converted model"):
+        resolve_model(tmp_path / "x.onnx", weights_at="a")
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "named"),
+    [
+        (("enc_p.emb.weight", "flow.flows.0.weight", "enc_q.pre.weight"), "enc_p, enc_q, flow"),
+        (("emb_g.weight",), "emb_g"),
+        (("posterior_encoder.pre.weight",), "posterior_encoder"),
+        (("dp.conv.weight",), "dp"),
+    ],
+)
+@pytest.mark.parametrize("weights_at", [None, "model.net_g.dec"])
+def test_the_decoder_of_a_voice_is_no_vocoder(read, neighbours, named, weights_at):
+    root = {"model": {**state(prefix="net_g.dec."), **other(*(f"net_g.{name}" for name in neighbours))}}
+    with pytest.raises(CheckpointError) as caught:
+        read(root, weights_at)
+    assert (
+        f"is a VITS voice, by {named} beside the generator at 'model.net_g.dec'; its decoder takes latents, and no mels"
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize("neighbour", ["encoder.x.weight", "text_encoder.x.weight", "quantizer.x.weight"])
+@pytest.mark.parametrize("root", [
+    lambda beside: {"state_dict": {**state(prefix="vocoder."), **other(beside)}},
+    lambda beside: {"state_dict": {"vocoder": state()}, **as_tree(other(beside))},
+])  # fmt: skip
+def test_a_part_of_another_network_is_taken_only_by_name(read, neighbour, root):
+    with pytest.raises(CheckpointError, match=r"is part of another network, by \w+ beside it, and may take .* else"):
+        read(root(neighbour))
+    assert_is(read(root(neighbour), "state_dict.vocoder"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "network"),
+    [
+        (("noise_convs.0.weight", "m_source.l_linear.weight"), "an NSF-HiFi-GAN, which also takes the pitch, by "),
+        (("resblocks.0.activations.0.act.alpha",), "a BigVGAN, by "),
+        (("cond.weight",), "a generator that a speaker or another voice conditions, by cond.weight"),
+        (("source_downs.0.weight",), "a HiFT generator (CosyVoice, Chatterbox), by "),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module.dec."])
+def test_other_networks_are_named_and_never_run_without_their_parts(read, extra, network, prefix):
+    with pytest.raises(WeightMismatch) as caught:
+        read({"a": {**state(prefix=prefix), **other(*(prefix + name for name in extra))}})
+    assert caught.value.unexpected == extra
+    assert f"x.pth' seems to be {network}" in str(caught.value)
+
+
+def test_more_channels_at_the_end_are_another_network(read):
+    wide = Tensor(np.ones((18, 2, 7), np.float32), "wide")
+    with pytest.raises(
+        WeightMismatch, match="inverse STFT or several bands at its end, by the 18 channels of conv_pos"
+    ):
+        read({"state_dict": {**state(prefix="g."), "g.conv_post.weight": wide}})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            lambda name: name.replace("resblocks.1.1.", "resblocks.1.7."),
+            "in 2 stages of 8 blocks by the highest, and resblocks.0.2 is missing",
+        ),
+        (lambda name: name.replace("resblocks.1.1.", "resblocks.1.x."), "resblocks.1.x.convs1.0."),
+        (lambda name: name.replace("resblocks.1.1.", "resblocks.3."), "resblocks.3.convs1.0."),
+        (lambda name: name.replace("resblocks.1.", "resblocks.2."), "resblocks.2.0.convs1.0."),
+    ],
+)
+def test_nested_blocks_that_do_not_fit(read, change, named):
+    with pytest.raises(CheckpointError) as caught:
+        read({"generator": state(rename=lambda name: change(nested(name)))})
+    assert "the residual blocks are named resblocks.STAGE.BLOCK in 2 stages" in str(caught.value)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        (
+            lambda: {"mpd": {}, "msd": {}, "optim_g": {}, "optim_d": {}, "steps": 1, "epoch": 0},
+            "holds no generator: it seems to be the discriminators and optimisers of a training run (a do_* file); the "
+            "generator is in the g_* file beside it; its keys are 'mpd', 'msd', 'optim_g', 'optim_d', 'steps', 'epoch'",
+        ),
+        (lambda: {"model": {}, "epoch": 3}, "holds no tensors: its keys are 'model', 'epoch'"),
+        (lambda: {}, "holds nothing but an empty dictionary"),
+        (lambda: {"generator": {}}, "holds no tensors: its keys are 'generator'"),
+        (lambda: [1, 2], "holds a list: a dictionary of weights is needed"),
+        (lambda: Tensor(np.ones(1), "0"), "holds a tensor: a dictionary of weights is needed"),
+        (lambda: "text", "holds 'text': a dictionary of weights is needed"),
+    ],
+)
+@pytest.mark.parametrize("write", [zip_file, legacy_file])
+def test_files_without_a_generator(tmp_path, root, message, write):
+    path = tmp_path / "x.pth"
+    path.write_bytes(write(root()))
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value) == f"{str(path)!r} {message}"
+
+
+@pytest.mark.parametrize(
+    ("names", "seems"),
+    [
+        (("state.0.exp_avg", "param_groups.0.x"), "the state of an optimiser"),
+        (("discriminators.0.convs.0.weight",), "discriminators"),
+        (
+            ("decoder.attention_rnn.weight_ih", "postnet.convolutions.0.0.conv.weight"),
+            "a text-to-speech acoustic model",
+        ),
+        (("encoder.conv1.weight", "decoder.token_embedding.weight"), "Whisper, which recognises speech"),
+        (("bert.embeddings.word_embeddings.weight",), "BERT or a relative"),
+        (("lora_unet_down_blocks_0.lora_down.weight",), "a LoRA, which changes another network"),
+        (("unet.down_blocks.0.resnets.0.weight",), "a network of diffusers"),
+        (("enc_p.emb.weight", "flow.flows.0.weight"), "a VITS voice; its decoder takes latents"),
+        (
+            ("input_conv.weight", "upsamples.0.1.weight", "output_conv.1.weight"),
+            "a generator of ParallelWaveGAN, ESPnet",
+        ),
+        (("conv_pre.weight", "upsampler.0.weight", "resblocks.0.convs1.0.weight"), "a generator of transformers"),
+        (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
+        (("shadow_params.0",), "an average of weights without their names"),
+    ],
+)
+@pytest.mark.parametrize("wrapping", [lambda flat: flat, lambda flat: {"model": flat}])
+def test_what_a_file_without_a_generator_seems_to_be(tmp_path, names, seems, wrapping):
+    path = tmp_path / "x.pth"
+    path.write_bytes(zip_file(wrapping(other(*names))))
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert f"x.pth' holds no generator: it seems to be {seems}" in str(caught.value)
+    assert "; its keys are '" in str(caught.value)
+
+
+def mend(text, changes):
+    """Run the lines of PyTorch in an error, filled in as it says."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("  ")]
+    assert len(lines) == 2
+    code = "\n".join(lines)
+    for old, new in changes.items():
+        assert old in code
+        code = code.replace(old, new)
+    exec(code, {"torch": pytest.importorskip("torch")})  # noqa: S102 - what a user would run
+
+
+@pytest.mark.torch
+def test_what_does_not_fit_is_named_with_lines_that_mend_it(read, tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        read({"net": {"g": state(rename=lambda name: name.replace("resblocks", "mrf"))}})
+    text = str(caught.value)
+    assert "those at 'net.g' lack resblocks.N.convs1.N or .convs.N and hold names that do not fit: mrf.0." in text
+    path = tmp_path / "mended.pth"
+    mend(text, {"['KEY']": "['net']['g']", "OLD": "mrf", "NEW": "resblocks", "'generator.pth'": repr(str(path))})
+    assert_is(resolve_model(path))
+
+
+def test_plain_values_beside_the_weights(tmp_path):
+    path = tmp_path / "x.pth"
+    lists = [1, 3, 5]
+    root = {
+        "epoch": 3,
+        "config": {
+            "rates": (8, 8),
+            "lists": [lists, lists, lists],
+            "t": Tensor(np.ones(1), "t"),
+            "bad": [Tensor(np.ones(1), "u")],
+        },
+        "inner": {"h": {"hop_size": 256, 4: "no text"}, "generator": state()},
+    }
+    path.write_bytes(zip_file(root))
+    weights, near, far = read_checkpoint(path).beside
+    assert weights == {}
+    assert near == {"h": {"hop_size": 256}, "generator": {}}
+    assert far == {
+        "epoch": 3,
+        "config": {"rates": [8, 8], "lists": [lists, lists, lists]},
+        "inner": {"h": {"hop_size": 256}, "generator": {}},
+    }
