@@ -59,6 +59,8 @@ class Weights(ModelFile):
     """The mel settings; None if no config tells."""
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
+    weights_at: str | None = None
+    """Place of the generator in the file, if the user named one of several."""
 
     @property
     def graph(self) -> Graph:

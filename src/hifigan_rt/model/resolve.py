@@ -116,7 +116,7 @@ def _from_checkpoint(
             settings, corrections = reconcile(stated, shapes)
             notes += corrections
         generator = bind(build_graph(settings.generator), weights, f"the weights are those of {str(path)!r}")
-    return Weights(name, path, checkpoint.format, generator, settings.mel, notes)
+    return Weights(name, path, checkpoint.format, generator, settings.mel, notes, weights_at)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ class BenchmarkModel:
     argument: str
     """What the user named, for the workers."""
     config: str | None
+    weights_at: str | None
+    """Place of the model's generator in its file, if the user named it."""
     name: str
     """The name that a result shows; it does not tell where the file lies."""
     weights: str
@@ -38,7 +40,12 @@ class BenchmarkModel:
 
 
 def read_benchmark_model(
-    name: str, config: str | None, *, reference: str | None = None, with_snr: bool = True
+    name: str,
+    config: str | None,
+    *,
+    reference: str | None = None,
+    with_snr: bool = True,
+    weights_at: str | None = None,
 ) -> BenchmarkModel:
     """Read a model.
 
@@ -46,13 +53,15 @@ def read_benchmark_model(
         name, config: see `hifigan_rt.model.resolve.resolve_model`.
         reference: the checkpoint that a converted file was made from, for the SNR.
         with_snr: prepare the float64 reference.
+        weights_at: where that checkpoint, or the model itself if there is none, has the generator.
 
     Raises:
         ModelNotFound, ModelFileError: see `hifigan_rt.model.resolve.resolve_model`.
         ConfigError: likewise; or the sample rate or mel bands are not known, or the reference is another network.
     """
-    model = resolve_model(name, config)
-    source = model if reference is None else resolve_model(reference)
+    own = weights_at if reference is None else None
+    model = resolve_model(name, config, own)
+    source = model if reference is None else resolve_model(reference, weights_at=weights_at)
     graph = model.graph or source.graph
     mel = model.mel or source.mel
     num_mels = model.num_mels or source.num_mels
@@ -72,6 +81,7 @@ def read_benchmark_model(
     return BenchmarkModel(
         argument=name,
         config=config,
+        weights_at=own,
         name=name if name in KNOWN_MODELS else Path(name).name,
         weights=_weights(name, model),
         kind=type(model),

@@ -29,6 +29,7 @@ class EngineJob:
     """A .npy of float32 `[B, M, T]`."""
     device: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    weights_at: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -38,7 +39,7 @@ class EngineCandidate:
     """Loads the model as a user would, then calls the engine without the checks around it: pure inference."""
 
     def __init__(self, job: EngineJob) -> None:
-        model = resolve_model(job.model, job.config)
+        model = resolve_model(job.model, job.config, job.weights_at)
         name = choose_engine(job.engine, type(model))
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)

@@ -15,6 +15,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.files import read_mel_file, write_mel_file
+from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.tools.bulk.run import ClipFacts, Work
 from hifigan_rt.vocoder import Vocoder
 
@@ -93,6 +94,7 @@ class Synthesis(Work[MelClip, AudioClip]):
         return {
             "command": "synth",
             "model_sha256": self._vocoder.model.sha256,
+            **_generator_named(self._vocoder.model),
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,
@@ -188,6 +190,12 @@ def _fit(audio: np.ndarray, samples: int) -> np.ndarray:
 
 def _reading_settings(settings: ReadSettings) -> dict[str, Any]:
     return {"resample": settings.resample, "mono": settings.mono}
+
+
+def _generator_named(model: Model) -> dict[str, str]:
+    """Which generator of a file of several it is; the file's digest tells all else."""
+    named = model.weights_at if isinstance(model, Weights) else None
+    return {} if named is None else {"weights_at": named}
 
 
 def _mel_settings(config: MelConfig | None) -> dict[str, Any] | None:

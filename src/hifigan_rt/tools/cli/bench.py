@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.options import config_option, json_option, model_option, parse_settings, verbosity_options
+from hifigan_rt.tools.cli.options import (
+    config_option,
+    json_option,
+    model_option,
+    parse_settings,
+    verbosity_options,
+    weights_at_option,
+)
 from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
 if TYPE_CHECKING:
@@ -96,6 +103,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     help="A report of 'hifigan eval', for the column of accuracy.",
 )  # fmt: skip
 @config_option
+@weights_at_option
 @click.option("--progress/--no-progress", default=None, help="What is going on, on standard error [default: yes].")
 @json_option
 @verbosity_options
@@ -154,7 +162,11 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
 
     check_names(values["engines"])
     model = read_benchmark_model(
-        values["model"], values["config"], reference=values["reference"], with_snr=values["snr"]
+        values["model"],
+        values["config"],
+        reference=values["reference"],
+        with_snr=values["snr"],
+        weights_at=values["weights_at"],
     )
     candidates = plan_candidates(
         values["engines"], values["precisions"], model.kind, device=values["device"], settings=values["settings"]

@@ -17,6 +17,7 @@ from hifigan_rt.tools.cli.options import (
     parse_settings,
     run_options,
     verbosity_options,
+    weights_at_option,
 )
 from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
@@ -70,8 +71,8 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
 @click.option(
     "--compare", "compared", multiple=True, metavar="SYSTEM",
-    help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, config, engine, "
-    "precision, device, threads, mels, folder, or a setting of the engine; may be given again.",
+    help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, weights_at, config, "
+    "engine, precision, device, threads, mels, folder, or a setting of the engine; may be given again.",
 )  # fmt: skip
 @click.option(
     "--metrics", callback=_keys, metavar="NAME,...",
@@ -94,6 +95,7 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     help="Gets report.html, report.json, clips.csv and all audio.",
 )  # fmt: skip
 @config_option
+@weights_at_option
 @engine_choice
 @input_options
 @run_options
@@ -159,7 +161,9 @@ def _first_system(values: dict[str, Any]) -> SystemSpec:
         if values["mels"] is not None:
             raise click.UsageError("--mels is what a model starts from, and --generated is made already: leave one out")
         return folder_system(values["generated"])
-    keys = ("config", "engine", "threads", "precision", "execution_provider", "device", "settings", "mels")
+    keys = (
+        "weights_at", "config", "engine", "threads", "precision", "execution_provider", "device", "settings", "mels",
+    )  # fmt: skip
     return model_system(values["model"], **{key: values[key] for key in keys})
 
 

@@ -10,7 +10,13 @@ import click
 
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, parse_settings, verbosity_options
+from hifigan_rt.tools.cli.options import (
+    config_option,
+    json_option,
+    parse_settings,
+    verbosity_options,
+    weights_at_option,
+)
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.ascend.om_export import OmPlan, OmReport
@@ -40,6 +46,7 @@ def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", metavar="FOLDER", default=".", show_default=True, help="Where the .om files go.")
 @config_option
+@weights_at_option
 @click.option(
     "--batch", default="1", show_default=True, metavar="N[,N...]", callback=parse_numbers, help="One .om for each."
 )
@@ -70,6 +77,7 @@ def om(
     model: str,
     output: str,
     config: str | None,
+    weights_at: str | None,
     batch: tuple[int, ...],
     mel_len: tuple[int, ...],
     soc: str,
@@ -93,14 +101,15 @@ def om(
     from hifigan_rt.tools.ascend.om_export import export_om, plan_om
     from hifigan_rt.tools.ascend.om_settings import OmSettings, folder_notes
 
-    resolved, generator = load_generator(model, config)
+    resolved, generator = load_generator(model, config, weights_at)
     console.notes(resolved.notes)
     source = source_name(resolved)
     settings = OmSettings(batch, mel_len, soc, precision_mode, int(rank), log, atc_options, timeout)
     plan = plan_om(generator.graph, source, settings)
     console.notes(plan.notes)
     if dry_run:
-        _show_plan(console, plan, model, config, rank, as_json)
+        named = {"--config": config, "--weights-at": weights_at}
+        _show_plan(console, plan, model, named, rank, as_json)
         return
     console.notes(folder_notes(Path(output)))
     reports = export_om(
@@ -121,14 +130,17 @@ def om(
         _show(console, report)
 
 
-def _show_plan(console: Console, plan: OmPlan, model: str, config: str | None, rank: str, as_json: bool) -> None:
+def _show_plan(
+    console: Console, plan: OmPlan, model: str, named: dict[str, str | None], rank: str, as_json: bool
+) -> None:
     """The commands in the order in which they are run, the first of them ours."""
     import shlex
 
     from hifigan_rt.tools.ascend.om_export import OPSET
 
     first = ["hifigan", "export", "onnx", model, "--opset", str(OPSET), "--rank", rank, "-o", f"{plan.stem}.onnx"]
-    commands = [shlex.join(first + (["--config", config] if config else [])), *plan.commands]
+    options = [part for option, value in named.items() if value for part in (option, value)]
+    commands = [shlex.join(first + options), *plan.commands]
     if as_json:
         console.result({"commands": commands})
         return

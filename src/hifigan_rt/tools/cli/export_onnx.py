@@ -6,13 +6,14 @@ import click
 
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", metavar="FILE", help="[default: the model's name with .onnx, in the current folder]")
 @config_option
+@weights_at_option
 @click.option("--opset", type=int, default=17, show_default=True, help="From 11 to 17.")
 @click.option(
     "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
@@ -29,6 +30,7 @@ def onnx(
     model: str,
     output: str | None,
     config: str | None,
+    weights_at: str | None,
     opset: int,
     rank: str,
     keep_channel: bool,
@@ -44,7 +46,7 @@ def onnx(
     """
     from hifigan_rt.export.onnx import export_onnx
 
-    resolved, generator = load_generator(model, config)
+    resolved, generator = load_generator(model, config, weights_at)
     path = choose_output(resolved, output, ".onnx", overwrite)
     console.notes(resolved.notes)
     report = export_onnx(

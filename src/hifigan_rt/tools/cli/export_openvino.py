@@ -6,7 +6,7 @@ import click
 
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
@@ -15,6 +15,7 @@ from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_o
     "-o", "--output", metavar="FILE", help="The .xml; the .bin goes beside it [default: the model's name, here]."
 )
 @config_option
+@weights_at_option
 @click.option(
     "--precision",
     default="float32",
@@ -41,6 +42,7 @@ def openvino(
     model: str,
     output: str | None,
     config: str | None,
+    weights_at: str | None,
     precision: str,
     rank: str,
     batch: int | None,
@@ -60,7 +62,7 @@ def openvino(
 
     settings = OpenVinoSettings(precision, int(rank), batch, frames)
     settings.check()
-    resolved, generator = load_generator(model, config)
+    resolved, generator = load_generator(model, config, weights_at)
     path = choose_output(resolved, output, ".xml", overwrite)
     weights_path = choose_output(resolved, str(path.with_suffix(".bin")), ".bin", overwrite)
     console.notes(resolved.notes)

@@ -6,7 +6,7 @@ import click
 
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
@@ -15,12 +15,19 @@ from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_o
     "-o", "--output", metavar="FILE", help="[default: the model's name with .safetensors, in the current folder]"
 )
 @config_option
+@weights_at_option
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @json_option
 @verbosity_options
 @click.pass_obj
 def safetensors(
-    console: Console, model: str, output: str | None, config: str | None, overwrite: bool, as_json: bool
+    console: Console,
+    model: str,
+    output: str | None,
+    config: str | None,
+    weights_at: str | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Write a checkpoint as safetensors: folded weights in float32, the config in the metadata.
 
@@ -30,7 +37,7 @@ def safetensors(
     """
     from hifigan_rt.formats.safetensors_writing import write_safetensors
 
-    resolved, generator = load_generator(model, config)
+    resolved, generator = load_generator(model, config, weights_at)
     path = choose_output(resolved, output, ".safetensors", overwrite)
     console.notes(resolved.notes)
     write_safetensors(generator, resolved.mel, path, source_name(resolved))

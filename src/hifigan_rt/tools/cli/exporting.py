@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
 
 
-def load_generator(name: str, config: str | None) -> tuple[Model, Generator]:
+def load_generator(name: str, config: str | None, weights_at: str | None) -> tuple[Model, Generator]:
     """Read a model that has weights.
 
     Raises:
@@ -21,7 +21,7 @@ def load_generator(name: str, config: str | None) -> tuple[Model, Generator]:
     from hifigan_rt.model.kinds import Weights
     from hifigan_rt.model.resolve import resolve_model
 
-    model = resolve_model(name, config)
+    model = resolve_model(name, config, weights_at)
     if not isinstance(model, Weights):
         raise ExportError(f"{name!r} is {model.noun}, and weights are not read out of it: name the checkpoint")
     return model, model.generator

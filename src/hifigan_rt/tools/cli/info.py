@@ -8,7 +8,7 @@ import click
 
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options
+from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
 
 if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", metavar="MODEL")
 @config_option
+@weights_at_option
 @click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
 @json_option
 @verbosity_options
 @click.pass_obj
-def info(console: Console, model: str, config: str | None, with_plan: bool, measure: bool, as_json: bool) -> None:
+def info(
+    console: Console,
+    model: str,
+    config: str | None,
+    weights_at: str | None,
+    with_plan: bool,
+    measure: bool,
+    as_json: bool,
+) -> None:
     """Show a model's architecture, cost, reach and mel settings.
 
     \b
@@ -32,7 +41,7 @@ def info(console: Console, model: str, config: str | None, with_plan: bool, meas
     """
     from hifigan_rt.model.resolve import resolve_model
 
-    resolved = resolve_model(model, config)
+    resolved = resolve_model(model, config, weights_at)
     facts = _facts(resolved)
     plan = plan_of(resolved, measure) if with_plan or measure else None
     if as_json:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.options import config_option, input_options, json_option, run_options, verbosity_options
+from hifigan_rt.tools.cli.options import (
+    config_option,
+    input_options,
+    json_option,
+    run_options,
+    verbosity_options,
+    weights_at_option,
+)
 from hifigan_rt.tools.cli.running import RunOptions, run
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     help="A folder; for a single input also a .npy file, or - for standard output.",
 )  # fmt: skip
 @config_option
+@weights_at_option
 @input_options
 @run_options
 @json_option
@@ -55,7 +63,10 @@ def _make_work(model: str | None, config: str | None, values: dict[str, Any]) ->
     from hifigan_rt.model.resolve import resolve_model
     from hifigan_rt.tools.bulk.synthesis import MelExtraction, ReadSettings
 
-    settings = resolve_model(model, config).mel if model is not None else read_config(str(config)).mel
+    if model is not None:
+        settings = resolve_model(model, config, values["weights_at"]).mel
+    else:
+        settings = read_config(str(config)).mel
     if settings is None:
         raise ConfigError(
             f"{model or config}: the mel settings are not known, and weights do not tell: give the model's "

@@ -46,6 +46,11 @@ config_option = click.option(
     help="The model's config.json, or a preset. By default the config.json beside the model, else its metadata.",
 )  # fmt: skip
 
+weights_at_option = click.option(
+    "--weights-at", metavar="PATH",
+    help="Where a checkpoint of several generators has the wanted one: its keys with dots, as in state_dict.ema.",
+)  # fmt: skip
+
 model_option = click.option(
     "--model", required=True, metavar="NAME|PATH",
     help="A known model ('hifigan models'), a checkpoint, an ONNX file, or a folder with one.",

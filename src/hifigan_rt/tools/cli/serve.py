@@ -45,6 +45,11 @@ _COUNT = click.IntRange(min=1)
     help="Let pages of this origin (https://example.org) use the server; may be given again.",
 )  # fmt: skip
 @config_option
+@click.option(
+    "--weights-at", "places", multiple=True, metavar="[NAME=]PATH",
+    help="Where a checkpoint of several generators has the wanted one, as in state_dict.ema; with NAME for one of "
+    "several models, and then once for each.",
+)  # fmt: skip
 @engine_options
 @click.option("--max-body-mib", type=_POSITIVE, help="Largest request body, unpacked too [default: 64].")
 @click.option("--max-mel-seconds", type=_POSITIVE, help="Longest mel or recording, in s of audio [default: 3600].")
@@ -181,12 +186,31 @@ def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]
         )
     }
     sources: dict[str, Callable[[], Vocoder]] = {}
+    places = _places(models, values["places"])
     for text in models:
         name, path = _named(text)
         if name in sources:
             raise click.UsageError(f"two models are called {name!r}: give NAME=MODEL")
-        sources[name] = functools.partial(load, path, config=config, **options)
+        sources[name] = functools.partial(load, path, config=config, weights_at=places.get(name), **options)
     return sources
+
+
+def _places(models: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, str]:
+    """Where each model's checkpoint has its generator, by the name that clients know."""
+    names = [_named(model)[0] for model in models]
+    places: dict[str, str] = {}
+    for text in texts:
+        name, equals, place = text.partition("=")
+        if not equals:
+            name, place = names[0], text
+            if len(names) > 1:
+                raise click.UsageError(f"--weights-at {text!r} could be any model's: give NAME={text}")
+        if name not in names:
+            raise click.UsageError(f"--weights-at {text!r}: no model is called {name!r}: {', '.join(names)}")
+        if name in places:
+            raise click.UsageError(f"--weights-at is given twice for {name!r}")
+        places[name] = place
+    return places
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from hifigan_rt.tools.cli.options import (
     model_option,
     run_options,
     verbosity_options,
+    weights_at_option,
 )
 from hifigan_rt.tools.cli.running import RunOptions, run
 
@@ -33,6 +34,7 @@ CONTAINERS = ("wav", "flac")
     help="A folder; for a single input also a .wav or .flac file, or - for standard output.",
 )  # fmt: skip
 @config_option
+@weights_at_option
 @engine_options
 @input_options
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
@@ -85,6 +87,7 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
     vocoder = load(
         values["model"],
         config=values["config"],
+        weights_at=values["weights_at"],
         engine=values["engine"],
         threads=values["threads"],
         precision=values["precision"],

@@ -2,9 +2,9 @@
 
     KEY=VALUE[,KEY=VALUE...]     a bare first word is an engine or a model
 
-Keys: name, model, config, engine, precision, device, threads, mels, folder; any other is a setting of the engine. What
-is not given is as for the first system. A part without "=" that is not the first belongs to the value before it, so
-that values may hold commas.
+Keys: name, model, weights_at, config, engine, precision, device, threads, mels, folder; any other is a setting of the
+engine. What is not given is as for the first system. A part without "=" that is not the first belongs to the value
+before it, so that values may hold commas.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from hifigan_rt.engines import REGISTRY, check_engine, check_settings
 from hifigan_rt.errors import EvaluationError
 
-KEYS = ("name", "model", "config", "engine", "precision", "device", "threads", "mels", "folder")
+KEYS = ("name", "model", "weights_at", "config", "engine", "precision", "device", "threads", "mels", "folder")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class SystemSpec:
     model: str | None = None
     folder: Path | None = None
     """Folder of audio that something else made."""
+    weights_at: str | None = None
+    """Place of the generator in a checkpoint of several."""
     config: str | None = None
     engine: str = "auto"
     precision: str = "float32"
@@ -94,6 +96,7 @@ def parse_system(text: str, first: SystemSpec) -> SystemSpec:
     return SystemSpec(
         label or _last_part(text),
         given.get("model", first.model),
+        weights_at=given.get("weights_at", first.weights_at if same_model else None),
         config=given.get("config", first.config if same_model else None),
         engine=given.get("engine", first.engine),
         precision=given.get("precision", first.precision),
