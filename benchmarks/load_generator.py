@@ -152,7 +152,7 @@ async def live(
 async def first_samples(url: str, utterance: Utterance, segment_frames: int) -> float:
     """Seconds from sending the frames that complete a stream's first segment to its first samples, the server idle."""
     frames = np.ascontiguousarray(utterance.mel.T)
-    async with connect(_websocket_url(url), compression=None, max_size=None) as connection:
+    async with connect(_websocket_url(url), compression=None, max_size=None, proxy=None) as connection:
         await connection.send(json.dumps({"segment_frames": segment_frames, "output": "float32"}))
         await connection.recv()
         await connection.send(frames[: segment_frames - 1].tobytes())
@@ -184,7 +184,7 @@ async def vanishing(url: str, work: Sequence[Utterance], clients: int, seconds: 
 
 async def _to_be_left(url: str, utterance: Utterance, kind: str) -> None:
     if kind == "live":
-        connection = await connect(_websocket_url(url), compression=None, max_size=None)
+        connection = await connect(_websocket_url(url), compression=None, max_size=None, proxy=None)
         try:
             await connection.send(json.dumps({"output": "float32"}))
             while True:
@@ -207,7 +207,7 @@ async def _live_once(
     url: str, utterance: Utterance, segment_frames: int, period: float, tally: Tally, end: float
 ) -> None:
     header = {"segment_frames": segment_frames, "output": "float32"}
-    async with connect(_websocket_url(url), compression=None, max_size=None) as connection:
+    async with connect(_websocket_url(url), compression=None, max_size=None, proxy=None) as connection:
         await connection.send(json.dumps(header))
         ready = json.loads(await connection.recv())
         if ready["type"] != "ready":

@@ -20,6 +20,7 @@ from hifigan_rt.tools.client.protocol import (
     RemoteAudio,
     copy_synthesis,
     failure_of,
+    is_answer,
     models,
     opened,
     require,
@@ -35,6 +36,7 @@ class AsyncClient(AnyClient):
     """`Client` for asyncio: the same methods, awaited."""
 
     _http_class = "AsyncClient"
+    _transport_class = "AsyncHTTPTransport"
 
     async def synthesize(self, mel: np.ndarray, model: str | None = None) -> RemoteAudio:
         """See `Client.synthesize`."""
@@ -45,8 +47,9 @@ class AsyncClient(AnyClient):
         call, pieces = synthesis(mel, model, streamed=True), Pieces()
         with errors_translated(self._server):
             async with self._http.stream(**call.options) as response:
-                if response.status_code != 200:
-                    raise failure_of(response.status_code, response.headers, await response.aread())
+                if not is_answer(response.status_code, response.headers):
+                    body = await response.aread()
+                    raise failure_of(response.status_code, response.headers, body, self._server.proxy)
                 async for content in response.aiter_raw():
                     samples = pieces.add(content)
                     if samples.size:
@@ -74,7 +77,7 @@ class AsyncClient(AnyClient):
         """See `Client.stream`."""
         connect = require("websockets.asyncio.client").connect
         async with AsyncExitStack() as stack:
-            with errors_translated(self._server):
+            with errors_translated(self._server, streamed=True):
                 socket = await stack.enter_async_context(connect(**self._server.stream_options))
                 await socket.send(stream_header(model, segment_frames))
                 facts = opened(await asyncio.wait_for(socket.recv(), self._server.timeout_seconds))
@@ -95,7 +98,7 @@ class AsyncClient(AnyClient):
     async def _answer(self, call: Call[T]) -> T:
         with errors_translated(self._server):
             response = await self._http.request(**call.options)
-        return call.result(response)
+        return call.result(response, self._server)
 
 
 class AsyncLiveStream(OpenedStream):
@@ -103,17 +106,17 @@ class AsyncLiveStream(OpenedStream):
 
     async def push(self, frames: np.ndarray) -> None:
         """See `LiveStream.push`."""
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             await self._socket.send(self._message(frames))
 
     async def finish(self) -> None:
         """See `LiveStream.finish`."""
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             await self._socket.send(FINISH)
 
     async def __aiter__(self) -> AsyncIterator[np.ndarray]:
         """See `LiveStream.__iter__`."""
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             while True:
                 message = await asyncio.wait_for(self._socket.recv(), self._server.timeout_seconds)
                 samples = self._samples(message)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar
@@ -16,6 +19,7 @@ import numpy as np
 
 from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
 from hifigan_rt.mel.arrays import as_floats
+from hifigan_rt.tools.client.proxies import ProxyAddress, request_proxy, stream_proxy
 
 DEFAULT_URL = "http://127.0.0.1:8004"
 SAMPLE_BYTES = 4
@@ -58,17 +62,30 @@ class ServerAddress:
     """Address of a server, and what every connection to it needs."""
 
     def __init__(self, url: str, token: str | None, timeout_seconds: float) -> None:
-        """Check the address.
+        """Check the address, and choose the proxy.
 
         Raises:
-            ServerUnreachable: it is no http or https address.
+            ServerUnreachable: it is no http or https address, or the proxy is none.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            self._parts = urlsplit(url)
+            valid = self._parts.scheme in ("http", "https") and self._parts.hostname and self._parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
             raise ServerUnreachable(f"server {url!r} is no address: it looks like {DEFAULT_URL}")
         self.url = url.rstrip("/")
+        self.shown = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}{self._parts.path}".rstrip("/")
+        """Address without a password."""
+        self.proxy = request_proxy(self._parts)
+        """Proxy of requests; None goes to the server directly."""
         self.timeout_seconds = timeout_seconds
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    @cached_property
+    def stream_proxy(self) -> ProxyAddress | None:
+        """Proxy of live streams."""
+        return stream_proxy(self._parts)
 
     @property
     def http_options(self) -> dict[str, Any]:
@@ -85,6 +102,7 @@ class ServerAddress:
         """Arguments of `connect` of websockets."""
         return {
             "uri": f"ws{self.url.removeprefix('http')}/v1/stream",
+            "proxy": None if self.stream_proxy is None else self.stream_proxy.url,
             "additional_headers": self._headers,
             "open_timeout": self.timeout_seconds,
             # No bound on what was received and not read: it is never more than the audio of what was pushed, and a
@@ -99,6 +117,7 @@ class AnyClient:
     """Connection of either client; needs no model."""
 
     _http_class: ClassVar[str]
+    _transport_class: ClassVar[str]
 
     def __init__(self, url: str = DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 60.0) -> None:
         """Name the server; connections are made when they are needed.
@@ -109,10 +128,16 @@ class AnyClient:
             timeout_seconds: for connecting, and for each piece of an answer.
 
         Raises:
-            ServerUnreachable: the address is none, or the extra `client` is not installed.
+            ServerUnreachable: the address or that of the proxy is none, or a package is not installed.
         """
         self._server = ServerAddress(url, token, timeout_seconds)
-        self._http = getattr(require("httpx2"), self._http_class)(**self._server.http_options)
+        httpx2, proxy = require("httpx2"), self._server.proxy
+        try:
+            # A transport of our own, since httpx2 would choose a proxy by itself, for this machine too.
+            transport = getattr(httpx2, self._transport_class)(proxy=None if proxy is None else proxy.url)
+        except ImportError as error:
+            raise socks_unavailable(proxy, "socksio") from error
+        self._http = getattr(httpx2, self._http_class)(transport=transport, **self._server.http_options)
 
 
 @dataclass(frozen=True)
@@ -138,15 +163,19 @@ class Call(Generic[T]):
             "headers": self.headers,
         }
 
-    def result(self, response: Any) -> T:
+    def result(self, response: Any, server: ServerAddress) -> T:
         """Read one of httpx2's responses, whose body is here.
 
         Raises:
-            RequestFailed: the server refused the request, or sent nonsense.
+            RequestFailed: the server refused the request, or something else answered.
         """
-        if response.status_code != 200:
-            raise failure_of(response.status_code, response.headers, response.content)
-        return self.read(response.headers, response.content)
+        failure = failure_of(response.status_code, response.headers, response.content, server.proxy)
+        if not is_answer(response.status_code, response.headers):
+            raise failure
+        try:
+            return self.read(response.headers, response.content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise failure from error
 
 
 def synthesis(mel: np.ndarray, model: str | None, *, streamed: bool = False) -> Call[RemoteAudio]:
@@ -215,22 +244,57 @@ def read_audio(headers: Mapping[str, str], body: bytes) -> RemoteAudio:
     )
 
 
-def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailed:
-    """Make the error that a response tells."""
-    code, message = "", body[:200].decode("utf-8", "replace")
+def is_answer(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a response is a success of the server, and not a page that something in between puts in its place."""
+    return status == 200 and ("x-request-id" in headers or "x-sample-rate" in headers)
+
+
+def failure_of(status: int, headers: Mapping[str, str], body: bytes, proxy: ProxyAddress | None) -> RequestFailed:
+    """Make the error that a response tells; every response of the server has its request's id.
+
+    Args:
+        status: of the response.
+        headers: by name in lower case.
+        body: of the response, or its beginning.
+        proxy: that the request went through.
+    """
+    code, message = "", f"the server answered {status}: {body[:200].decode('utf-8', 'replace')}"
+    if "x-request-id" not in headers:
+        message = _foreign_answer(status, body, proxy)
     with contextlib.suppress(ValueError, KeyError, TypeError):
         told = json.loads(body)["error"]
-        code, message = str(told["code"]), str(told["message"])
+        code, message = str(told["code"]), f"the server answered {status}: {told['message']}"
     retry_after: float | None = None
     with contextlib.suppress(ValueError, KeyError):
         retry_after = float(headers["retry-after"])
     return RequestFailed(
-        f"the server answered {status}: {message}",
+        message,
         status=status,
         code=code,
         request_id=headers.get("x-request-id", ""),
         retry_after_seconds=retry_after,
     )
+
+
+def _foreign_answer(status: int, body: bytes, proxy: ProxyAddress | None) -> str:
+    """Tell what a proxy or another program said in the server's place."""
+    text = body[:10_000].decode("utf-8", "replace")
+    title = re.search(r"<title[^>]*>(.*?)</title", text, re.IGNORECASE | re.DOTALL)
+    said = " ".join((title[1] if title else text).split())[:200]
+    with contextlib.suppress(ValueError):
+        said = said or HTTPStatus(status).phrase
+    if proxy is None:
+        return f"what answered {status} is not hifigan serve, but another program or a proxy before it: {said}"
+    way_out = f"{proxy.way_around} goes past it"
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        way_out = "give it a user, as in http://USER:PASSWORD@HOST:PORT"
+    return f"the proxy {proxy.shown} answered {status} in the server's place: {said}; {way_out}"
+
+
+def socks_unavailable(proxy: ProxyAddress | None, package: str) -> ServerUnreachable:
+    """Make the error of a proxy that needs one more package."""
+    shown = "" if proxy is None else f" {proxy.shown}"
+    return ServerUnreachable(f"the SOCKS proxy{shown} needs one more package: pip install '{package}'")
 
 
 class Pieces:

@@ -19,6 +19,7 @@ from hifigan_rt.tools.client.protocol import (
     RemoteAudio,
     copy_synthesis,
     failure_of,
+    is_answer,
     models,
     opened,
     require,
@@ -34,6 +35,7 @@ class Client(AnyClient):
     """Connection to a `hifigan serve`, kept open between requests; safe to use from several threads."""
 
     _http_class = "Client"
+    _transport_class = "HTTPTransport"
 
     def synthesize(self, mel: np.ndarray, model: str | None = None) -> RemoteAudio:
         """Send a mel, get its audio when all of it is computed.
@@ -62,8 +64,8 @@ class Client(AnyClient):
         """
         call, pieces = synthesis(mel, model, streamed=True), Pieces()
         with errors_translated(self._server), self._http.stream(**call.options) as response:
-            if response.status_code != 200:
-                raise failure_of(response.status_code, response.headers, response.read())
+            if not is_answer(response.status_code, response.headers):
+                raise failure_of(response.status_code, response.headers, response.read(), self._server.proxy)
             for content in response.iter_raw():
                 samples = pieces.add(content)
                 if samples.size:
@@ -112,7 +114,7 @@ class Client(AnyClient):
         """
         connect = require("websockets.sync.client").connect
         with ExitStack() as stack:
-            with errors_translated(self._server):
+            with errors_translated(self._server, streamed=True):
                 socket = stack.enter_context(connect(**self._server.stream_options))
                 socket.send(stream_header(model, segment_frames))
                 facts = opened(socket.recv(self._server.timeout_seconds))
@@ -133,7 +135,7 @@ class Client(AnyClient):
     def _answer(self, call: Call[T]) -> T:
         with errors_translated(self._server):
             response = self._http.request(**call.options)
-        return call.result(response)
+        return call.result(response, self._server)
 
 
 class LiveStream(OpenedStream):
@@ -149,12 +151,12 @@ class LiveStream(OpenedStream):
             MelError: they are not [M, F].
             ServerUnreachable: the connection is gone.
         """
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             self._socket.send(self._message(frames))
 
     def finish(self) -> None:
         """Say that no more frames come; what is left of the audio is still to be read."""
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             self._socket.send(FINISH)
 
     def available(self) -> np.ndarray:
@@ -164,7 +166,7 @@ class LiveStream(OpenedStream):
             RequestFailed: the server ended the stream.
         """
         pieces = []
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             while True:
                 try:
                     samples = self._samples(self._socket.recv(0))
@@ -182,7 +184,7 @@ class LiveStream(OpenedStream):
             RequestFailed: the server ended the stream.
             ServerUnreachable: nothing came for too long.
         """
-        with errors_translated(self._server):
+        with errors_translated(self._server, streamed=True):
             while (samples := self._samples(self._socket.recv(self._server.timeout_seconds))) is not None:
                 if samples.size:
                     yield samples

@@ -6,28 +6,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hifigan_rt.errors import RequestFailed, ServerUnreachable
-from hifigan_rt.tools.client.protocol import ServerAddress, failure_of, require
+from hifigan_rt.tools.client.protocol import ServerAddress, failure_of, require, socks_unavailable
+from hifigan_rt.tools.client.proxies import ProxyAddress
 
 
 @contextmanager
-def errors_translated(server: ServerAddress) -> Iterator[None]:
+def errors_translated(server: ServerAddress, *, streamed: bool = False) -> Iterator[None]:
     """Raise RequestFailed or ServerUnreachable in place of what httpx2, websockets and the system raise.
 
     Args:
-        server: whose address the text names.
+        server: whose address and proxy the text names.
+        streamed: whether it is a live stream, which may have another proxy.
     """
-    foreign = (require("httpx2").HTTPError, require("websockets.exceptions").WebSocketException, OSError)
+    foreign = (require("httpx2").HTTPError, require("websockets.exceptions").WebSocketException, OSError, ImportError)
     try:
         yield
     except foreign as error:
-        raise _translated(server.url, error) from error
+        raise _translated(server.shown, server.stream_proxy if streamed else server.proxy, error) from error
 
 
-def _translated(url: str, error: Exception) -> RequestFailed:
+def _translated(url: str, proxy: ProxyAddress | None, error: Exception) -> RequestFailed:
     response = getattr(error, "response", None)  # a stream that was refused before it was one
     if response is not None:
         headers = {key.lower(): value for key, value in response.headers.raw_items()}
-        return failure_of(response.status_code, headers, response.body or b"")
+        return failure_of(response.status_code, headers, response.body or b"", proxy)
+    if isinstance(error, ImportError):
+        return socks_unavailable(proxy, "python-socks[asyncio]")
+    by_way = "" if proxy is None else f" by way of the proxy {proxy.shown}"
+    way_out = "" if proxy is None else f"; {proxy.way_around} goes past it"
     if isinstance(error, TimeoutError):
-        return ServerUnreachable(f"server {url} sent nothing for too long")
-    return ServerUnreachable(f"server {url} does not answer: {str(error) or type(error).__name__}")
+        return ServerUnreachable(f"server {url} sent nothing for too long{by_way}{way_out}")
+    return ServerUnreachable(f"server {url} does not answer{by_way}: {str(error) or type(error).__name__}{way_out}")
