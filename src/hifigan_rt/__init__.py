@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hifigan_rt.config import ModelConfig as ModelConfig
     from hifigan_rt.errors import HifiganError as HifiganError
     from hifigan_rt.errors import MelConventionWarning as MelConventionWarning
+    from hifigan_rt.errors import ModelAssumptionWarning as ModelAssumptionWarning
     from hifigan_rt.errors import PaddedTailWarning as PaddedTailWarning
     from hifigan_rt.streaming import advance as advance
     from hifigan_rt.tools.client import AsyncClient as AsyncClient
@@ -33,6 +34,7 @@ _MODULE_OF = {
     "HifiganError": "errors",
     "MelConfig": "config",
     "MelConventionWarning": "errors",
+    "ModelAssumptionWarning": "errors",
     "ModelConfig": "config",
     "PaddedTailWarning": "errors",
     "Vocoder": "vocoder",

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hifigan_rt.errors import ConfigError
 
@@ -117,13 +117,17 @@ class MelConfig:
     win_length: int
     """Length of the periodic Hann window, in samples; at most `n_fft`."""
     hop_length: int
-    """Samples from frame to frame."""
+    """Samples from frame to frame. As in the original it may be longer than `n_fft`, which leaves samples out."""
     num_mels: int
     """Mel bands."""
     fmin: float = 0.0
     """Lower edge of the first band, in Hz."""
     fmax: float | None = None
-    """Upper edge of the last band, in Hz; None is half the sample rate."""
+    """Upper edge of the last band, in Hz; None is half the sample rate.
+
+    Above half the sample rate it means what it means in the original: the bands are spread up to it, and those that
+    begin above half the sample rate hear nothing.
+    """
     log: Literal["ln", "log10"] = "ln"
     """Base of the logarithm."""
     floor: float = 1e-5
@@ -148,16 +152,11 @@ class MelConfig:
         _check_range("num_mels", self.num_mels, 1, MAX_CHANNELS)
         if self.win_length > self.n_fft:
             raise ConfigError(f"win_length={self.win_length} must be at most n_fft={self.n_fft}")
-        if self.padding != "center" and self.hop_length > self.n_fft:
-            raise ConfigError(f"hop_length={self.hop_length} must be at most n_fft={self.n_fft}")
         nyquist = self.sample_rate / 2
         if not 0 <= self.fmin < nyquist:
             raise ConfigError(f"fmin={self.fmin} Hz must be at least 0 and below half the sample rate, {nyquist}")
-        if self.fmax is not None and not self.fmin < self.fmax <= nyquist:
-            raise ConfigError(
-                f"fmax={self.fmax} Hz must be above fmin={self.fmin} and at most half the sample rate, {nyquist} "
-                "(null is half the sample rate)"
-            )
+        if self.fmax is not None and not self.fmin < self.fmax < math.inf:
+            raise ConfigError(f"fmax={self.fmax} Hz must be above fmin={self.fmin} (null is half the sample rate)")
         if self.log not in ("ln", "log10"):
             raise ConfigError(f"log={self.log!r} must be 'ln' or 'log10'")
         if self.padding not in ("reflect", "center", "zero"):
@@ -184,26 +183,56 @@ class MelConfig:
 
 
 @dataclass(frozen=True)
+class PartialMelConfig:
+    """Mel settings of which only some are known.
+
+    Mels in and audio out need none of them, and files of audio the sample rate; only an analysis of recordings needs
+    all. What is known is kept for that, and what is missing is told where an analysis is asked for.
+    """
+
+    NEEDED: ClassVar[tuple[str, ...]] = ("sampling_rate", "n_fft", "win_size", "fmin", "fmax")
+    """Fields of the original's `config.json` that an analysis needs and the architecture does not tell."""
+
+    stated: Mapping[str, Any]
+    """What is known, in the words of the original's `config.json`."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Fields that an analysis needs besides, in the same words."""
+        return tuple(name for name in self.NEEDED if name not in self.stated)
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Sample rate in Hz; None if it is not known."""
+        return self.stated.get("sampling_rate")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """A generator's architecture with, where known, the mel settings that it was trained on."""
+    """A generator's architecture with, as far as known, the mel settings that it was trained on."""
 
     generator: GeneratorConfig
-    mel: MelConfig | None = None
+    mel: MelConfig | PartialMelConfig | None = None
     resblock_was_integer: bool = False
     """The file held `"resblock": 1` without quotes, which the original code reads as type 2."""
 
     def __post_init__(self) -> None:
-        if self.mel is None:
+        generator, mel = self.generator, self.mel
+        if mel is None:
             return
-        if self.mel.hop_length != self.generator.hop_length:
+        hop_length, num_mels = (
+            (mel.hop_length, mel.num_mels)
+            if isinstance(mel, MelConfig)
+            else (mel.stated.get("hop_size", generator.hop_length), generator.num_mels)
+        )
+        if hop_length != generator.hop_length:
             raise ConfigError(
-                f"hop_size={self.mel.hop_length} does not match upsample_rates="
-                f"{list(self.generator.upsample_rates)}, whose product is {self.generator.hop_length}"
+                f"hop_size={hop_length} does not match upsample_rates="
+                f"{list(generator.upsample_rates)}, whose product is {generator.hop_length}"
             )
-        if self.mel.num_mels != self.generator.num_mels:
+        if num_mels != generator.num_mels:
             raise ConfigError(
-                f"num_mels={self.mel.num_mels} of the mel settings differs from the generator's "
-                f"num_mels={self.generator.num_mels}"
+                f"num_mels={num_mels} of the mel settings differs from the generator's num_mels={generator.num_mels}"
             )
 
 

@@ -30,6 +30,7 @@
     |   +-- ServerUnreachable       nothing answers there, or the connection broke
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
+    ModelAssumptionWarning (UserWarning) a model's files do not decide something, which was assumed
     PaddedTailWarning (UserWarning)      a mel had to be padded, so its last samples are not exact
 
 Each text names the value received, the rule, and the way out.
@@ -229,6 +230,10 @@ class ServerUnreachable(RequestFailed):
 
 class MelConventionWarning(UserWarning):
     """A mel's range looks like another convention than the model's; the text names the likely one."""
+
+
+class ModelAssumptionWarning(UserWarning):
+    """A model's files do not decide something that its audio depends on; the text says what was assumed."""
 
 
 class PaddedTailWarning(UserWarning):

@@ -7,12 +7,12 @@ from types import TracebackType
 
 import numpy as np
 
-from hifigan_rt.config import MelConfig
 from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES
-from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CONVENTION_FRAMES, CheckedMel, check_mel, warn_if_other_convention
+from hifigan_rt.model.kinds import Model
 
 
 class Stream:
@@ -23,11 +23,12 @@ class Stream:
     threads; each is for one thread at a time.
     """
 
-    def __init__(self, engine: Engine, graph: Graph, mel: MelConfig | None, segment_frames: int | None = None) -> None:
+    def __init__(self, engine: Engine, graph: Graph, model: Model, segment_frames: int | None = None) -> None:
         """Open a stream on a loaded engine; see `Vocoder.stream`."""
         self._engine = engine
         self._graph = graph
-        self._mel = mel
+        self._model = model
+        self._mel = model.mel
         self._stream = engine.stream(STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames, graph)
 
     def push(self, mel: object) -> np.ndarray:
@@ -102,9 +103,7 @@ class Stream:
         Raises:
             ConfigError: nothing tells it.
         """
-        if self._mel is None:
-            raise ConfigError("the sample rate must be known, and weights do not tell: give the model's config.json")
-        return self._mel.sample_rate
+        return self._model.known_sample_rate()
 
     @property
     def look_ahead_ms(self) -> float:

@@ -69,7 +69,7 @@ class Vocoder:
 
     @property
     def mel_config(self) -> MelConfig | None:
-        """The mel settings that the model was trained on; None if nothing tells them."""
+        """The mel settings that the model was trained on; None if not all are known."""
         return self._model.mel
 
     @property
@@ -80,9 +80,7 @@ class Vocoder:
     @property
     def hop_length(self) -> int | None:
         """Samples per mel frame; None for a foreign ONNX file without metadata or config."""
-        if self._graph is not None:
-            return self._graph.hop_length
-        return None if self._model.mel is None else self._model.mel.hop_length
+        return None if self._graph is None else self._graph.hop_length
 
     @property
     def sample_rate(self) -> int:
@@ -91,7 +89,7 @@ class Vocoder:
         Raises:
             ConfigError: nothing tells it.
         """
-        return self._known_mel_config("the sample rate").sample_rate
+        return self._model.known_sample_rate()
 
     def output_length(self, frames: int) -> int:
         """Samples that a mel of so many frames gives.
@@ -177,7 +175,7 @@ class Vocoder:
                 determined.
             EngineError: the vocoder is closed, or segment_frames is out of range.
         """
-        return Stream(self._engine, self._known_graph(), self._model.mel, segment_frames)
+        return Stream(self._engine, self._known_graph(), self._model, segment_frames)
 
     def mel(self, audio: np.ndarray) -> CheckedMel:
         """Compute the log-mel of a recording with the model's own settings.
@@ -189,10 +187,10 @@ class Vocoder:
             float32 `[M, T]`.
 
         Raises:
-            ConfigError: the mel settings are not known.
+            ConfigError: some of the mel settings are not known; the text lists them.
             AudioTooShort, AudioError: see `hifigan_rt.mel.analysis.compute_mel`.
         """
-        return CheckedMel(compute_mel(audio, self._known_mel_config("the mel settings")))
+        return CheckedMel(compute_mel(audio, self._model.known_mel()))
 
     def close(self) -> None:
         """Free the engine; closing twice is allowed, calling afterwards raises EngineError."""
@@ -254,14 +252,6 @@ class Vocoder:
                 "its config.json with config= (--config on the command line)"
             )
         return self._graph
-
-    def _known_mel_config(self, what: str) -> MelConfig:
-        if self._model.mel is None:
-            raise ConfigError(
-                f"{self.name}: {what} must be known, and weights do not tell: put the model's config.json beside "
-                "the file, or give it with config= (--config on the command line)"
-            )
-        return self._model.mel
 
 
 def load(

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
+from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
-from hifigan_rt.families.architecture import infer_config, reconcile
+from hifigan_rt.families.architecture import SettledConfig, reconcile, settle_config
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
 from hifigan_rt.graph import build_graph
 
@@ -15,21 +15,72 @@ def shapes_of(generator: GeneratorConfig):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_published_shapes_are_recognised(name):
-    config, note = infer_config(shapes_of(PRESETS[name].generator))
-    assert config == ModelConfig(PRESETS[name].generator, None)
-    assert f"preset {name}" in note
-    assert "sample rate and mel settings are unknown" in note
+    settled = settle_config(shapes_of(PRESETS[name].generator), {})
+    assert settled.config == ModelConfig(PRESETS[name].generator, None)
+    (assumption,) = settled.assumptions
+    assert f"no config was found; all that is known equals preset {name}, so its upsample_rates=[8, 8" in assumption
+    assert "and resblock_dilation_sizes=[[1, " in assumption
+    assert f"config='{name}' (--config {name}) if it is that one; sample rate and mel settings are unk" in assumption
 
 
-def test_a_fork_with_other_mel_bands_is_recognised():
-    generator = dataclasses.replace(PRESETS["v1"].generator, num_mels=100)
-    assert infer_config(shapes_of(generator))[0].generator == generator
+V1, V2, V3 = (PRESETS[name].generator for name in ("v1", "v2", "v3"))
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        dataclasses.replace(V1, num_mels=128, upsample_rates=(8, 8, 4, 2)),
+        dataclasses.replace(V1, num_mels=100),
+        dataclasses.replace(V1, upsample_initial_channel=256),
+        dataclasses.replace(V1, upsample_kernel_sizes=(16, 16, 8, 4)),
+        dataclasses.replace(V1, upsample_rates=(5, 5, 4, 3), upsample_kernel_sizes=(10, 10, 8, 6)),
+        dataclasses.replace(V2, upsample_initial_channel=64),
+        dataclasses.replace(V2, resblock_kernel_sizes=(3, 5, 7)),
+        dataclasses.replace(V3, upsample_initial_channel=128),
+        dataclasses.replace(V3, resblock="1"),
+        dataclasses.replace(V3, resblock_dilation_sizes=((1, 2, 4), (2, 6, 8), (3, 12, 1))),
+        dataclasses.replace(V1, resblock_dilation_sizes=((1, 3),) * 3),
+    ],
+)
+def test_a_preset_is_assumed_only_where_all_that_is_known_equals_it(generator):
+    with pytest.raises(ConfigError, match="no config was found, and the weights decide only part of it"):
+        settle_config(shapes_of(generator), {})
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"hop_size": 300},
+        {"sampling_rate": 24000},
+        {"sampling_rate": 22050, "hop_size": 256, "win_size": 800},
+        {"upsample_rates": [8, 8, 4, 1]},
+        {"resblock_dilation_sizes": [[1, 3, 9]] * 3},
+        {"fmax": None},
+    ],
+)
+def test_what_a_config_states_is_known_too(stated):
+    with pytest.raises(ConfigError, match=r"the config lacks .*(upsample_rates|resblock_dilation_sizes), and the wei"):
+        settle_config(shapes_of(V1), stated)
+
+
+def test_what_is_not_stated_is_taken_from_the_weights_and_only_then_from_a_preset():
+    fields = config_to_dict(PRESETS["v3"])
+    undecided = {name: fields[name] for name in ("upsample_rates", "resblock_dilation_sizes")}
+    assert settle_config(shapes_of(V3), undecided) == SettledConfig(ModelConfig(V3))
+    odd = dataclasses.replace(V3, num_mels=100, upsample_initial_channel=64)
+    assert settle_config(shapes_of(odd), undecided) == SettledConfig(ModelConfig(odd))
+    assert settle_config(shapes_of(V3), fields | {"num_mels": None, "resblock": None}).config == PRESETS["v3"]
+    settled = settle_config(shapes_of(V3), {"upsample_rates": (8, 8, 4), "sampling_rate": 22050.0, "resblock": 2})
+    assert settled.config.generator == V3
+    assert settled.config.mel == PartialMelConfig({"sampling_rate": 22050})
+    assert settled.assumptions[0].startswith("the config lacks resblock_dilation_sizes; all that is known equals prese")
+    assert "unknown" not in settled.assumptions[0]
 
 
 def test_other_shapes_say_what_is_decided_and_what_is_not():
     generator = GeneratorConfig(64, (5, 4), (10, 8), "1", (3, 5), ((1, 3), (1, 3, 5)), num_mels=40)
     with pytest.raises(ConfigError) as caught:
-        infer_config(shapes_of(generator))
+        settle_config(shapes_of(generator), {})
     assert str(caught.value) == (
         "no config was found, and the weights decide only part of it: num_mels=40, upsample_initial_channel=64, "
         "upsample_kernel_sizes=[10, 8], resblock='1', resblock_kernel_sizes=[3, 5], dilations per residual block "
@@ -91,16 +142,16 @@ def test_each_contradiction_names_field_and_both_values(field, value, message):
 
 def test_weights_of_another_rank_are_refused():
     with pytest.raises(CheckpointError, match=r"are not of rank 3, as convolutions have them: conv_pre has \[8, 10\]"):
-        infer_config({"conv_pre.weight": (8, 10)})
+        settle_config({"conv_pre.weight": (8, 10)}, {})
 
 
 def test_both_types_of_residual_blocks_are_refused():
     shapes = shapes_of(PRESETS["v1"].generator) | {"resblocks.0.convs.0.weight": (256, 256, 3)}
     with pytest.raises(CheckpointError, match="residual blocks of both types"):
-        infer_config(shapes)
+        settle_config(shapes, {})
 
 
 def test_a_missing_residual_block_is_noticed():
     shapes = {k: v for k, v in shapes_of(PRESETS["v1"].generator).items() if not k.startswith("resblocks.11.")}
     with pytest.raises(CheckpointError, match="11 residual blocks for 4 upsample stages"):
-        infer_config(shapes)
+        settle_config(shapes, {})

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig
+from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.formats.config_json import MAX_CONFIG_BYTES, config_to_dict, parse_config, read_config
+from hifigan_rt.formats.config_file import MAX_CONFIG_BYTES
+from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config, read_config, read_mel_config
 
 # The generator and mel fields of config_v1.json, and some of its training fields.
 V1 = {
@@ -94,9 +95,14 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"resblock_dilation_sizes": [1, 3, 5]}, "resblock_dilation_sizes[0]=int 1 must be a list"),
         ({"hop_size": 300},
          "hop_size=300 does not match upsample_rates=[8, 8, 2, 2], whose product is 256"),
-        ({"fmax": 12000},
-         "fmax=12000.0 Hz must be above fmin=0.0 and at most half the sample rate, 11025.0 "
-         "(null is half the sample rate)"),
+        ({"fmax": 0}, "fmax=0.0 Hz must be above fmin=0.0 (null is half the sample rate)"),
+        ({"fmin": 9000}, "fmax=8000.0 Hz must be above fmin=9000.0 (null is half the sample rate)"),
+        ({"fmin": 11025, "fmax": None},
+         "fmin=11025.0 Hz must be at least 0 and below half the sample rate, 11025.0"),
+        ({"fmax": float("nan")}, "fmax=float nan must be a finite number"),
+        ({"fmin": "0"}, "fmin=str '0' must be a finite number"),
+        ({"n_fft": 1024.5}, "n_fft=float 1024.5 must be a whole number"),
+        ({"hop_size": "256"}, "hop_size=str '256' must be a whole number"),
         ({"fmin": -1}, "fmin=-1.0 Hz must be at least 0 and below half the sample rate, 11025.0"),
         ({"win_size": 2048}, "win_length=2048 must be at most n_fft=1024"),
         ({"sampling_rate": "22050"}, "sampling_rate=str '22050' must be a whole number"),
@@ -116,7 +122,7 @@ def test_each_broken_field_is_named_with_its_value_and_rule(change, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("field", ["upsample_rates", "resblock_kernel_sizes", "upsample_initial_channel", "n_fft"])
+@pytest.mark.parametrize("field", ["upsample_rates", "resblock_kernel_sizes", "upsample_initial_channel", "resblock"])
 def test_a_missing_field_is_named(field):
     with pytest.raises(ConfigError, match=f"^{field} is missing$"):
         parse_config({key: value for key, value in V1.items() if key != field})
@@ -147,13 +153,135 @@ def test_a_file_that_is_no_config(tmp_path, content, message):
         read_config(path)
 
 
+V1_TEXT = json.dumps(V1, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b" \n", "it is empty"),
+        ("a.json", b"<!DOCTYPE html>", "it is a web page"),
+        ("a.json", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (
+            "a.json",
+            V1_TEXT.replace('"n_fft"', '// of the "STFT"\n"n_fft"').encode(),
+            r"comments are not JSON: .* line \d+",
+        ),
+        ("a.json", b'{\n  # rates\n  "upsample_rates": [8]}', "comments are not JSON: remove the one in line 2"),
+        ("a.json", b'{"a": "http://x",\n "b": [1, 2, ]}', "a comma before a closing bracket is not JSON: .* line 2"),
+        ("a.json", b"{'resblock': '1'}", "double quotes in JSON"),
+        ("a.json", b"resblock: '1'\nupsample_rates: [8, 8, 2, 2]\n", "it is YAML. Convert it"),
+        ("a.json", b"# HiFi-GAN\n---\nresblock: 1\n", "it is YAML"),
+        ("a.yaml", b"[a, b]", "it is YAML"),
+        ("a.json", b'{"a": "\xe4"}', "it is no text .* save it as UTF-8"),
+        ("a.json", b'{"a": 1', "Expecting ',' delimiter"),
+    ],
+)
+def test_a_file_that_is_not_json_says_what_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"config .*{name}' is not JSON: .*{message}|is not JSON: {message}"):
+        read_config(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_read(tmp_path, encoding):
+    (tmp_path / "config.json").write_bytes(V1_TEXT.encode(encoding))
+    assert read_config(tmp_path / "config.json") == read_config(tmp_path) == PRESETS["v1"]
+
+
+def test_an_analysis_needs_no_network(tmp_path):
+    path = tmp_path / "mel.json"
+    for values in (V1, {"audio": MEL | {"num_mels": 80}}, MEL | {"num_mels": 80}):
+        path.write_text(json.dumps(values))
+        assert read_mel_config(path) == read_mel_config("v1") == PRESETS["v1"].mel
+    path.write_text(json.dumps(NETWORK | {"sampling_rate": 22050, "fmin": 0}))
+    with pytest.raises(ConfigError, match=r"must be known to analyse recordings; missing: n_fft, win_size, fmax$"):
+        read_mel_config(path)
+    path.write_text(json.dumps(MEL))
+    with pytest.raises(ConfigError, match=r"mel.json': num_mels is missing"):
+        read_mel_config(path)
+
+
 def test_no_such_config(tmp_path):
     with pytest.raises(
         ConfigError, match=r"cannot be read \(No such file or directory\): give a config.json or one of"
     ):
         read_config(tmp_path / "v9")
-    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): there is no config.json in it"):
         read_config(tmp_path)
+    (tmp_path / "config_v1.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): it holds config_v1.json: name one"):
+        read_config(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config("a\0b")
+
+
+WITHOUT_MEL = {name: value for name, value in V1.items() if name in NETWORK_FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("stated", "missing"),
+    [
+        ({"sampling_rate": 22050}, ("n_fft", "win_size", "fmin", "fmax")),
+        ({"sampling_rate": 22050.0, "n_fft": 1024, "win_size": 1024, "fmin": 0}, ("fmax",)),
+        ({"n_fft": 1024, "hop_size": 256, "win_size": 1024, "fmin": 0, "fmax": None}, ("sampling_rate",)),
+        ({"sampling_rate": 22050, "n_fft": None, "win_size": None, "fmin": None, "fmax": 8000},
+         ("n_fft", "win_size", "fmin")),
+    ],
+)  # fmt: skip
+def test_what_is_stated_of_the_mel_is_kept_and_what_is_missing_is_known(stated, missing):
+    mel = parse_config(WITHOUT_MEL | stated).mel
+    assert isinstance(mel, PartialMelConfig)
+    assert (mel.missing, mel.sample_rate) == (missing, stated.get("sampling_rate"))
+    assert parse_config(json.loads(json.dumps(config_to_dict(parse_config(WITHOUT_MEL | stated))))).mel == mel
+
+
+def test_only_the_hop_follows_from_the_network():
+    assert parse_config({name: value for name, value in V1.items() if name != "hop_size"}) == PRESETS["v1"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"win_size": 2048, "n_fft": 1024}, "win_length=2048 must be at most n_fft=1024"),
+        ({"fmin": -5}, "fmin=-5.0 Hz must be at least 0"),
+        ({"sampling_rate": "22050.0"}, r"sampling_rate=str '22050\.0' must be a whole number"),
+        ({"hop_size": 300}, "hop_size=300 does not match upsample_rates"),
+        ({"sampling_rate": 8000, "fmin": 5000}, "fmin=5000.0 Hz must be at least 0 and below half the sample rate"),
+    ],
+)
+def test_what_is_stated_must_be_right_though_some_is_missing(stated, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(WITHOUT_MEL | stated)
+
+
+def test_what_the_original_computes_is_accepted():
+    assert parse_config(V1 | {"fmax": 12000, "sampling_rate": 16000.0}).mel.effective_fmax == 12000
+    short = parse_config(V1 | {"n_fft": 200, "win_size": 200}).mel
+    assert (short.hop_length, short.n_fft) == (256, 200)
+
+
+NETWORK, MEL = WITHOUT_MEL, {name: value for name, value in V1.items() if name not in WITHOUT_MEL}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": V1},
+        {"generator": NETWORK, "audio": MEL},
+        {"model": NETWORK, "data": MEL, "train": {"log": "wandb", "padding": 7, "seed": 1}},
+        {"hifigan": {"generator": {"params": NETWORK}}, "preprocessing": {"audio": MEL}},
+        NETWORK | {"audio": MEL, "discriminator": {"upsample_rates": [2]}},
+        V1 | {"data": {"sampling_rate": 44100}, "upsample_rates": tuple(V1["upsample_rates"])},
+    ],
+)
+def test_fields_are_found_in_objects_within(values):
+    assert parse_config(values) == PRESETS["v1"]
+
+
+def test_a_field_in_two_places_is_told():
+    with pytest.raises(ConfigError, match=r"upsample_rates is list \[8, 8, 2, 2\] in 'a' and list \[8, 8, 4\] in 'b'"):
+        parse_config({"a": NETWORK, "b": {"upsample_rates": [8, 8, 4]}})
 
 
 JSON_VALUES = st.recursive(

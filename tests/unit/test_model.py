@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 
 from golden.tiny import TINY, tiny_weights, write_tiny
 from hifigan_rt.config import PRESETS
-from hifigan_rt.errors import CheckpointError, ConfigError, ModelNotFound, WeightMismatch
+from hifigan_rt.errors import CheckpointError, ConfigError, ModelAssumptionWarning, ModelNotFound, WeightMismatch
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import build_graph
 from hifigan_rt.model.kinds import Weights
@@ -92,10 +92,11 @@ def test_without_a_config_published_shapes_are_assumed(tmp_path):
     generator = PRESETS["v3"].generator
     shapes = build_graph(generator).weight_shapes()
     save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, tmp_path / "x.safetensors")
-    model = resolve_model(tmp_path / "x.safetensors")
+    with pytest.warns(ModelAssumptionWarning, match="no config was found; all that is known equals preset v3"):
+        model = resolve_model(tmp_path / "x.safetensors")
     assert model.generator.graph.config == generator
-    assert model.mel is None
-    assert "the weights have the shapes of preset v3" in model.notes[0]
+    assert (model.mel, model.sample_rate) == (None, None)
+    assert model.notes == model.assumptions == model.doubts
 
 
 def test_without_a_config_other_shapes_need_one(tmp_path):

@@ -27,7 +27,8 @@ from hifigan_rt.graph import MAX_FRAMES
 from hifigan_rt.model.kinds import OnnxFile, Weights
 from hifigan_rt.streaming import Stream
 
-GRAPH = tiny_generator().graph
+MODEL = Weights("tiny", Path("none"), "none", tiny_generator(), TINY.mel)
+GRAPH = MODEL.graph
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ class Failing(Engine):
 @pytest.mark.parametrize("error", [EngineError("out of memory"), KeyboardInterrupt()])
 def test_a_stream_that_failed_is_not_continued_by_accident(error):
     engine = Failing()
-    stream = Stream(engine, GRAPH, TINY.mel, 4)
+    stream = Stream(engine, GRAPH, MODEL, 4)
     stream.push(tiny_mel(6))
     engine.error = error
     with pytest.raises(type(error)):
@@ -239,7 +240,7 @@ def test_a_stream_that_failed_is_not_continued_by_accident(error):
 def test_a_stream_is_for_one_thread_at_a_time():
     engine = Failing()
     engine.go_on.clear()
-    stream = Stream(engine, GRAPH, TINY.mel, 16)
+    stream = Stream(engine, GRAPH, MODEL, 16)
     worker = threading.Thread(target=stream.push, args=(tiny_mel(60),))
     worker.start()
     assert engine.running.wait(20)

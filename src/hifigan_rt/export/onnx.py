@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from hifigan_rt.config import MelConfig
+from hifigan_rt.config import MelConfig, PartialMelConfig
 from hifigan_rt.engines import choose_engine
 from hifigan_rt.errors import ExportError
 from hifigan_rt.export.verification import ExportReport, verify_export
@@ -18,7 +18,7 @@ from hifigan_rt.system.files import atomic_path
 
 def export_onnx(
     generator: Generator,
-    mel: MelConfig | None,
+    mel: MelConfig | PartialMelConfig | None,
     path: Path,
     *,
     opset: int = DEFAULT_OPSET,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from hifigan_rt.config import MelConfig
+from hifigan_rt.config import MelConfig, PartialMelConfig
 from hifigan_rt.engines import check_engine
 from hifigan_rt.errors import ExportError
 from hifigan_rt.export.verification import (
@@ -63,7 +63,7 @@ class OpenVinoSettings:
 
 def export_openvino(
     generator: Generator,
-    mel: MelConfig | None,
+    mel: MelConfig | PartialMelConfig | None,
     path: Path,
     settings: OpenVinoSettings | None = None,
     *,
@@ -112,7 +112,9 @@ def export_openvino(
     return ExportReport(path, snr, size, time.perf_counter() - started)
 
 
-def _write(generator: Generator, mel: MelConfig | None, path: Path, settings: OpenVinoSettings, source: str) -> None:
+def _write(
+    generator: Generator, mel: MelConfig | PartialMelConfig | None, path: Path, settings: OpenVinoSettings, source: str
+) -> None:
     openvino = import_openvino()
     serialised = build_onnx(generator, mel, rank=settings.rank, source=source).SerializeToString()
     try:

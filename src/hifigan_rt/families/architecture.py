@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+UNDECIDED_FIELDS = ("upsample_rates", "resblock_dilation_sizes")
+"""Fields of a config that leave no trace in weights."""
 
 _UPSAMPLE = re.compile(r"ups\.(\d{1,4})\.weight")
 _RESBLOCK = re.compile(r"resblocks\.(\d{1,4})\.(convs1|convs)\.(\d{1,4})\.weight")
@@ -91,31 +96,87 @@ def _indexed(shapes: Shapes, pattern: re.Pattern[str]) -> dict[int, tuple[int, .
     return found
 
 
-def infer_config(shapes: Shapes) -> tuple[ModelConfig, str]:
-    """Find the config of a checkpoint that came without one; returns it with a sentence on what was assumed.
+@dataclass(frozen=True)
+class SettledConfig:
+    """A config that fits the weights, and how it came about."""
 
-    The mel settings stay unknown: nothing in the weights tells them.
+    config: ModelConfig
+    notes: tuple[str, ...] = ()
+    """What was read differently than stated, one sentence each."""
+    assumptions: tuple[str, ...] = ()
+    """What neither a config nor the weights decide, one sentence each."""
+
+
+_PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {name: config_to_dict(preset) for name, preset in PRESETS.items()}
+
+
+def settle_config(shapes: Shapes, fields: Mapping[str, Any]) -> SettledConfig:
+    """Join what the original's fields state with what the weights decide.
+
+    Only rates and dilations leave no trace in weights. Where they are not stated, those of a published config are
+    assumed if all that is known equals it, mel bands and mel settings included.
+
+    Args:
+        shapes: the folded parameters.
+        fields: what is stated, in the original's words; empty if there is no config.
 
     Raises:
         CheckpointError: these are not a generator's weights.
-        ConfigError: the weights fit none of the published configs, so rates and dilations stay unknown.
+        ConfigError: a field is wrong or contradicts the weights; or rates and dilations stay unknown.
     """
     decided = DecidedArchitecture.of_weights(shapes)
-    for name, preset in PRESETS.items():
-        # num_mels is free: forks train the published shapes on other mels.
-        if DecidedArchitecture.of_config(replace(preset.generator, num_mels=decided.num_mels)) == decided:
-            generator = replace(preset.generator, num_mels=decided.num_mels)
-            return ModelConfig(generator), (
-                f"no config was found; the weights have the shapes of preset {name}, so its upsample_rates "
-                f"{list(generator.upsample_rates)} and dilations are assumed; sample rate and mel settings are unknown"
-            )
-    raise ConfigError(
-        "no config was found, and the weights decide only part of it: "
-        f"num_mels={decided.num_mels}, upsample_initial_channel={decided.upsample_initial_channel}, "
-        f"upsample_kernel_sizes={list(decided.upsample_kernel_sizes)}, resblock={decided.resblock!r}, "
-        f"resblock_kernel_sizes={list(decided.resblock_kernel_sizes)}, dilations per residual block "
-        f"{list(decided.dilations_per_resblock)}; upsample_rates and resblock_dilation_sizes leave no trace in them: "
-        "put the model's config.json beside the file or give --config"
+    stated = {name: value for name, value in fields.items() if value is not None or name not in NETWORK_FIELDS}
+    unknown = [name for name in UNDECIDED_FIELDS if name not in stated]
+    if not unknown:
+        return _settle(shapes, asdict(decided) | stated)
+    name = _equal_preset(decided, stated)
+    if name is None:
+        raise ConfigError(_undecided(decided, stated, unknown))
+    assumed = {field: _PRESET_FIELDS[name][field] for field in unknown}
+    settled = _settle(shapes, asdict(decided) | assumed | stated)
+    texts = " and ".join(f"{field}={json.dumps(value)}" for field, value in assumed.items())
+    unsaid = "" if settled.config.mel is not None else "; sample rate and mel settings are unknown"
+    return replace(
+        settled,
+        assumptions=(
+            f"{_lack(stated, unknown)}; all that is known equals preset {name}, so its {texts} are assumed, which "
+            f"leave no trace in weights: a config that states them confirms it, or config={name!r} (--config {name}) "
+            f"if it is that one{unsaid}",
+        ),
+    )
+
+
+def _lack(stated: Mapping[str, Any], unknown: Sequence[str]) -> str:
+    return f"the config lacks {' and '.join(unknown)}" if stated else "no config was found"
+
+
+def _settle(shapes: Shapes, fields: Mapping[str, Any]) -> SettledConfig:
+    return SettledConfig(*reconcile(parse_config(fields), shapes))
+
+
+def _equal_preset(decided: DecidedArchitecture, stated: Mapping[str, Any]) -> str | None:
+    """The published config that equals everything known."""
+    # Whether resblock was a text or a number is looked at later.
+    for name, fields in _PRESET_FIELDS.items():
+        alike = all(_alike(stated[field], fields[field]) for field in stated if field in fields and field != "resblock")
+        if alike and DecidedArchitecture.of_config(PRESETS[name].generator) == decided:
+            return name
+    return None
+
+
+def _alike(one: object, other: object) -> bool:
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(_alike(a, b) for a, b in zip(one, other, strict=True))
+    return one == other
+
+
+def _undecided(decided: DecidedArchitecture, stated: Mapping[str, Any], unknown: Sequence[str]) -> str:
+    facts = {name: value for name, value in asdict(decided).items() if name != "dilations_per_resblock"}
+    shown = ", ".join(f"{name}={_text(value) if name != 'resblock' else repr(value)}" for name, value in facts.items())
+    return (
+        f"{_lack(stated, unknown)}, and the weights decide only part of it: {shown}, dilations per residual block "
+        f"{list(decided.dilations_per_resblock)}; {' and '.join(unknown)} leave no trace in them: put the model's "
+        "config.json beside the file or give --config"
     )
 
 

@@ -36,6 +36,8 @@ class Family:
     """
     ignored: re.Pattern[str] | None = None
     """Beginnings of names that stand among the generator's and are no part of it: those tensors are never loaded."""
+    owns_config: Callable[[Mapping[str, object]], bool] | None = None
+    """Tells the family's decoded config from the original's; None if it is written in the original's fields."""
 
     @property
     def first_layer(self) -> re.Pattern[str]:

@@ -1,104 +1,185 @@
-"""Reads upstream's `config.json` into a `ModelConfig`, and writes it back."""
+"""The original's `config.json`: read into a `ModelConfig`, and written back."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig
+from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.config_file import read_config_values
 
-MAX_CONFIG_BYTES = 1 << 20
-"""A config is a few hundred bytes; a file beyond this is something else."""
-
-_MEL_FIELDS = ("sampling_rate", "n_fft", "win_size", "hop_size", "num_mels", "fmin", "fmax")
+NETWORK_FIELDS = (
+    "resblock", "upsample_rates", "upsample_kernel_sizes", "upsample_initial_channel", "resblock_kernel_sizes",
+    "resblock_dilation_sizes", "num_mels",
+)  # fmt: skip
+"""Fields that describe the network."""
+MEL_FIELDS: Mapping[str, str] = {
+    "sampling_rate": "sample_rate",
+    "n_fft": "n_fft",
+    "win_size": "win_length",
+    "hop_size": "hop_length",
+    "fmin": "fmin",
+    "fmax": "fmax",
+}
+"""Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
 _OUR_MEL_FIELDS = ("log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale")
 
+_TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
 
-def read_config(path: str | Path, parse: Callable[[object], ModelConfig] | None = None) -> ModelConfig:
+_MAX_DEPTH = 4
+"""Objects within objects that fields are looked for in."""
+
+
+def read_config(path: str | Path) -> ModelConfig:
     """Read a `config.json`; the name of a preset (v1, v2, v3) is taken as well.
-
-    Args:
-        path: the file, or the preset.
-        parse: reads what is decoded from it; by default `parse_config`, the original's form.
 
     Raises:
         ConfigError: no such file or preset, not JSON, or a field breaks a rule.
     """
-    name = str(path)
-    if name in PRESETS:
-        return PRESETS[name]
-    path = Path(path)
+    if str(path) in PRESETS:
+        return PRESETS[str(path)]
+    values = read_config_values(path)
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_CONFIG_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"config {name!r} cannot be read ({error.strerror}): give a config.json or one of {', '.join(PRESETS)}"
-        ) from error
-    if len(raw) > MAX_CONFIG_BYTES:
-        raise ConfigError(f"config {name!r} is larger than {MAX_CONFIG_BYTES} bytes: that is no config.json")
-    try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"config {name!r} is not JSON: {error}") from error
-    try:
-        return (parse or parse_config)(values)
+        return parse_config(values)
     except ConfigError as error:
-        raise ConfigError(f"config {name!r}: {error}") from error
+        raise ConfigError(f"config {str(path)!r}: {error}") from error
+
+
+def read_mel_config(path: str | Path) -> MelConfig:
+    """Read the mel settings of a `config.json` or a preset, for an analysis; a network need not stand there.
+
+    Raises:
+        ConfigError: see `read_config`; or some of the settings are missing.
+    """
+    if str(path) in PRESETS:
+        return cast("MelConfig", PRESETS[str(path)].mel)
+    fields = stated_fields(read_config_values(path))
+    try:
+        if "upsample_rates" in fields:
+            mel = parse_config(fields).mel
+        else:
+            mel = _parse_mel(fields, _integer(fields, "hop_size"), _integer(fields, "num_mels"))
+    except ConfigError as error:
+        raise ConfigError(f"config {str(path)!r}: {error}") from error
+    if isinstance(mel, MelConfig):
+        return mel
+    missing = PartialMelConfig.NEEDED if mel is None else mel.missing
+    raise ConfigError(
+        f"config {str(path)!r}: the mel settings must be known to analyse recordings; missing: {', '.join(missing)}"
+    )
 
 
 def parse_config(values: object) -> ModelConfig:
     """Build a `ModelConfig` from the decoded `config.json` of the original; training fields are ignored.
 
-    The mel settings are None if the file holds none of them. Beside the original's fields, `log`, `floor`,
+    What describes the network must be there; num_mels is 80, as in the original, where it is not. Of the mel settings
+    any may be missing: they are None if none is stated, and a `PartialMelConfig` if an analysis needs more; what is
+    stated must be right. Only `hop_size` follows from the network. Beside the original's fields, `log`, `floor`,
     `magnitude_epsilon`, `padding`, `norm`, `mean` and `scale` are read as `MelConfig` names them.
 
     Raises:
         ConfigError: a field is missing, mistyped, out of range or contradicts another.
     """
-    if not isinstance(values, dict):
-        raise ConfigError(f"a config must be a JSON object, this is {_describe(values)}")
-    fields = cast("dict[str, Any]", values)
-    resblock = fields.get("resblock", "1")
-    if isinstance(resblock, bool) or resblock not in ("1", "2", 1, 2):
-        raise ConfigError(f"resblock={resblock!r} must be '1' or '2'")
+    fields = stated_fields(values)
     generator = GeneratorConfig(
         num_mels=_integer(fields, "num_mels", default=80),
         upsample_initial_channel=_integer(fields, "upsample_initial_channel"),
         upsample_rates=_integers(fields, "upsample_rates"),
         upsample_kernel_sizes=_integers(fields, "upsample_kernel_sizes"),
-        resblock=cast("Literal['1', '2']", str(resblock)),
+        resblock=_resblock(fields),
         resblock_kernel_sizes=_integers(fields, "resblock_kernel_sizes"),
         resblock_dilation_sizes=_nested_integers(fields, "resblock_dilation_sizes"),
     )
-    return ModelConfig(generator, _parse_mel(fields), resblock_was_integer=isinstance(resblock, int))
+    mel = _parse_mel(fields, generator.hop_length, generator.num_mels)
+    return ModelConfig(generator, mel, resblock_was_integer=isinstance(fields["resblock"], int))
 
 
-def _parse_mel(fields: Mapping[str, Any]) -> MelConfig | None:
-    if not any(name in fields for name in _MEL_FIELDS if name != "num_mels"):
+def stated_fields(values: object) -> dict[str, Any]:
+    """Collect the original's fields from a decoded config, also out of objects within it ("model", "audio", "data").
+
+    A field nearer to the top counts before one further down.
+
+    Raises:
+        ConfigError: no object, or a field stands in two places of one depth with different values.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"a config must be a JSON object, this is {_describe(values)}")
+    found: dict[str, tuple[int, str, Any]] = {}
+    places: dict[str, dict[Any, Any]] = {}
+    for depth, place, fields in _objects(values):
+        for name in (*NETWORK_FIELDS, *MEL_FIELDS):
+            if name not in fields or isinstance(fields[name], dict):
+                continue
+            known = found.get(name)
+            if known is not None and known[2] is not None and known[0] == depth and known[2] != fields[name]:
+                raise ConfigError(
+                    f"{name} is {_describe(known[2])} in {known[1]} and {_describe(fields[name])} in {place}: which of "
+                    "them is the generator's? Give a config that holds one"
+                )
+            if known is None or (known[2] is None and fields[name] is not None):
+                found[name] = depth, place, fields[name]
+                places[name] = fields
+    stated = {name: value for name, (_, _, value) in found.items()}
+    # Their names are everyday words: only beside other mel settings do they mean these.
+    for fields in [values, *(places[name] for name in MEL_FIELDS if name in places)]:
+        stated |= {name: fields[name] for name in _OUR_MEL_FIELDS if name in fields and name not in stated}
+    return stated
+
+
+def holds_network(values: object) -> bool:
+    """Whether a decoded config describes a network in the original's fields, at any depth that is looked at."""
+    return isinstance(values, dict) and any("upsample_rates" in fields for _, _, fields in _objects(values))
+
+
+def holds_fields(values: object) -> bool:
+    """Whether any of the original's fields whose names mean nothing else stands in a decoded config, at any depth."""
+    return isinstance(values, dict) and any(_TELLING.intersection(fields) for _, _, fields in _objects(values))
+
+
+def _objects(values: dict[Any, Any]) -> Iterator[tuple[int, str, dict[Any, Any]]]:
+    """The object and all within it, each once, with its depth and place; each depth before the next."""
+    seen: set[int] = set()
+    level = [("the top", values)]
+    for depth in range(_MAX_DEPTH + 1):
+        inner = []
+        for place, fields in level:
+            if id(fields) not in seen:
+                seen.add(id(fields))
+                yield depth, place, fields
+                inner += [(repr(name), item) for name, item in fields.items() if isinstance(item, dict)]
+        level = inner
+
+
+def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> MelConfig | PartialMelConfig | None:
+    # null says nothing, but for fmax: there it is half the sample rate.
+    stated = [name for name in MEL_FIELDS if name in fields and (fields[name] is not None or name == "fmax")]
+    if not stated:
         return None
-    mean, scale = (_numbers(fields, name) for name in ("mean", "scale"))
-    fmax = fields.get("fmax")
-    return MelConfig(
-        sample_rate=_integer(fields, "sampling_rate"),
-        n_fft=_integer(fields, "n_fft"),
-        win_length=_integer(fields, "win_size"),
-        hop_length=_integer(fields, "hop_size"),
-        num_mels=_integer(fields, "num_mels", default=80),
-        fmin=_number(fields, "fmin", 0.0),
-        fmax=None if fmax is None else _number(fields, "fmax", 0.0),
-        log=fields.get("log", "ln"),
-        floor=_number(fields, "floor", 1e-5),
-        magnitude_epsilon=_number(fields, "magnitude_epsilon", 1e-9),
-        padding=fields.get("padding", "reflect"),
-        norm=fields.get("norm", "slaney"),
+    # What is missing is put where it contradicts nothing, so that what is stated is judged.
+    known: dict[str, Any] = {"sampling_rate": 1 << 20, "n_fft": 1 << 20, "win_size": 1, "hop_size": hop_length}
+    known |= {name: fields[name] for name in (*stated, *_OUR_MEL_FIELDS) if name in fields}
+    mean, scale = (_numbers(known, name) for name in ("mean", "scale"))
+    mel = MelConfig(
+        sample_rate=_integer(known, "sampling_rate"),
+        n_fft=_integer(known, "n_fft"),
+        win_length=_integer(known, "win_size"),
+        hop_length=_integer(known, "hop_size"),
+        num_mels=num_mels,
+        fmin=_number(known, "fmin", 0.0),
+        fmax=None if known.get("fmax") is None else _number(known, "fmax", 0.0),
+        log=known.get("log", "ln"),
+        floor=_number(known, "floor", 1e-5),
+        magnitude_epsilon=_number(known, "magnitude_epsilon", 1e-9),
+        padding=known.get("padding", "reflect"),
+        norm=known.get("norm", "slaney"),
         mean=mean,
         scale=scale,
     )
+    partial = PartialMelConfig({name: getattr(mel, MEL_FIELDS[name]) for name in stated} | _unusual_fields(mel))
+    return partial if partial.missing else mel
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
@@ -113,21 +194,25 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
         "resblock_dilation_sizes": [list(dilations) for dilations in generator.resblock_dilation_sizes],
         "num_mels": generator.num_mels,
     }
-    if mel is not None:
-        fields |= {
-            "sampling_rate": mel.sample_rate,
-            "n_fft": mel.n_fft,
-            "win_size": mel.win_length,
-            "hop_size": mel.hop_length,
-            "fmin": mel.fmin,
-            "fmax": mel.fmax,
-        }
-        default = MelConfig(mel.sample_rate, mel.n_fft, mel.win_length, mel.hop_length, mel.num_mels)
-        for name in _OUR_MEL_FIELDS:
-            value = getattr(mel, name)
-            if value != getattr(default, name):
-                fields[name] = list(value) if isinstance(value, tuple) else value
+    if isinstance(mel, PartialMelConfig):
+        fields |= mel.stated
+    elif mel is not None:
+        fields |= {name: getattr(mel, attribute) for name, attribute in MEL_FIELDS.items()} | _unusual_fields(mel)
     return fields
+
+
+def known_mel_fields(mel: MelConfig | PartialMelConfig | None) -> dict[str, Any]:
+    """What is known of the original's mel settings, by the names of `MelConfig`."""
+    if isinstance(mel, PartialMelConfig):
+        return {MEL_FIELDS[name]: value for name, value in mel.stated.items() if name in MEL_FIELDS}
+    return {} if mel is None else {name: getattr(mel, name) for name in MEL_FIELDS.values()}
+
+
+def _unusual_fields(mel: MelConfig) -> dict[str, Any]:
+    """What departs from the original's recipe, as JSON holds it."""
+    default = MelConfig(mel.sample_rate, mel.n_fft, mel.win_length, mel.hop_length, mel.num_mels)
+    values = {name: getattr(mel, name) for name in _OUR_MEL_FIELDS if getattr(mel, name) != getattr(default, name)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _describe(value: object) -> str:
@@ -147,6 +232,13 @@ def _as_integer(name: str, value: object) -> int:
     return int(value)
 
 
+def _resblock(fields: Mapping[str, Any]) -> Literal["1", "2"]:
+    value = _required(fields, "resblock")
+    if isinstance(value, bool) or value not in ("1", "2", 1, 2):
+        raise ConfigError(f"resblock={value!r} must be '1' or '2'")
+    return "1" if str(value)[:1] == "1" else "2"
+
+
 def _integer(fields: Mapping[str, Any], name: str, default: int | None = None) -> int:
     if default is not None and name not in fields:
         return default
@@ -154,9 +246,9 @@ def _integer(fields: Mapping[str, Any], name: str, default: int | None = None) -
 
 
 def _as_list(name: str, value: object) -> list[Any]:
-    if not isinstance(value, list):
+    if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{name}={_describe(value)} must be a list")
-    return value
+    return list(value)
 
 
 def _integers(fields: Mapping[str, Any], name: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ExportError
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME, PRODUCER_NAME, build_metadata
 from hifigan_rt.graph import MEL, Generator, Layer, LeakyRelu
@@ -34,7 +34,7 @@ _MAX_WEIGHT_BYTES = (1 << 31) - (1 << 20)
 
 def build_onnx(
     generator: Generator,
-    mel: MelConfig | None,
+    mel: MelConfig | PartialMelConfig | None,
     *,
     opset: int = DEFAULT_OPSET,
     rank: int = 3,

@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 
-from hifigan_rt.config import ModelConfig
+from hifigan_rt.config import ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError, ModelFileError
-from hifigan_rt.formats.config_json import config_to_dict, parse_config
+from hifigan_rt.formats.config_json import config_to_dict, known_mel_fields, parse_config
 
 PRODUCER_NAME = "hifigan-rt"
 
@@ -44,7 +44,9 @@ def build_metadata(config: ModelConfig, source: str) -> dict[str, str]:
     if source:
         entries["source"] = source
     mel = config.mel
-    if mel is not None:
+    if isinstance(mel, PartialMelConfig):
+        entries |= {name: value for name, value in known_mel_fields(mel).items() if value is not None}
+    elif mel is not None:
         entries |= {
             "sample_rate": mel.sample_rate,
             "n_fft": mel.n_fft,
@@ -87,8 +89,10 @@ def contradictions(metadata: Mapping[str, str], config: ModelConfig) -> list[str
     Returns:
         One text for each setting that both name, with both values.
     """
-    given = {} if config.mel is None else {name: getattr(config.mel, name) for name in _NAMES}
-    given |= {"hop_length": config.generator.hop_length, "num_mels": config.generator.num_mels}
+    given = known_mel_fields(config.mel) | {
+        "hop_length": config.generator.hop_length,
+        "num_mels": config.generator.num_mels,
+    }
     return [
         f"{name}={said:g} in the file and {given[name]} in the config"
         for name, names in _NAMES.items()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import Generator
 from hifigan_rt.system.files import atomic_writer
 
 
-def write_safetensors(generator: Generator, mel: MelConfig | None, path: Path, source: str) -> None:
+def write_safetensors(generator: Generator, mel: MelConfig | PartialMelConfig | None, path: Path, source: str) -> None:
     """Write the folded weights as float32, under the original's names.
 
     Args:

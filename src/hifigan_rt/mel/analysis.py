@@ -118,8 +118,7 @@ def mel_filterbank(config: MelConfig) -> np.ndarray:
             f"at most {MAX_FILTERBANK_VALUES}"
         )
     bin_hz = np.fft.rfftfreq(config.n_fft, 1.0 / config.sample_rate)
-    mel_edges = np.linspace(_hz_to_mel(config.fmin), _hz_to_mel(config.effective_fmax), config.num_mels + 2)
-    edges_hz = _mel_to_hz(mel_edges)
+    edges_hz = _band_edges_hz(config)
     widths_hz = np.diff(edges_hz)
     filterbank = np.empty((config.num_mels, bins), np.float32)
     for band in range(config.num_mels):
@@ -152,6 +151,17 @@ def _apply(filters: tuple[tuple[slice, np.ndarray], ...], magnitude: np.ndarray)
     return np.stack([np.einsum("tf,f->t", magnitude[:, bins], weights) for bins, weights in filters])
 
 
+def bands_above_nyquist(config: MelConfig) -> int:
+    """Number of bands that begin at half the sample rate or above, and so are always at the floor."""
+    return int((_band_edges_hz(config)[:-2] >= config.sample_rate / 2).sum())
+
+
+def _band_edges_hz(config: MelConfig) -> np.ndarray:
+    """Lower edge, centre and upper edge of the bands, float64 `[M + 2]`: each band's are three in a row."""
+    mels = np.linspace(_hz_to_mel(config.fmin), _hz_to_mel(config.effective_fmax), config.num_mels + 2)
+    return _mel_to_hz(mels)
+
+
 def _hz_to_mel(hz: float) -> float:
     if hz < _BREAK_HZ:
         return hz / _HZ_PER_MEL
@@ -165,9 +175,10 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 
 def _padding_samples(config: MelConfig) -> int:
+    """Samples added on a side; with a hop above n_fft so many are left out, as the original's negative padding does."""
     if config.padding == "center":
         return config.n_fft // 2
-    return (config.n_fft - config.hop_length) // 2
+    return int((config.n_fft - config.hop_length) / 2)
 
 
 def _window(config: MelConfig) -> np.ndarray:

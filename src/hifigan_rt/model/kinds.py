@@ -8,9 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
+from hifigan_rt.errors import ConfigError
 from hifigan_rt.graph import Generator, Graph, build_graph
 from hifigan_rt.system.files import file_sha256
+
+_WAY_OUT = (
+    "state it in the config.json beside the file, or give a whole config with config= (--config on the command line)"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,50 @@ class ModelFile(ABC):
     def graph(self) -> Graph | None:
         """The generator's layers; None for a converted file without metadata or config."""
 
+    @property
+    @abstractmethod
+    def mel_settings(self) -> MelConfig | PartialMelConfig | None:
+        """The mel settings as far as a config or the file's metadata tells them; None if neither does."""
+
+    @property
+    def mel(self) -> MelConfig | None:
+        """The mel settings, if all that an analysis needs are known."""
+        return self.mel_settings if isinstance(self.mel_settings, MelConfig) else None
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Sample rate in Hz; None if nothing tells it."""
+        return None if self.mel_settings is None else self.mel_settings.sample_rate
+
+    def known_mel(self) -> MelConfig:
+        """Give the mel settings for an analysis of recordings.
+
+        Raises:
+            ConfigError: some are not known; the text lists them.
+        """
+        if self.mel is not None:
+            return self.mel
+        known = self.mel_settings
+        missing = known.missing if isinstance(known, PartialMelConfig) else PartialMelConfig.NEEDED
+        hop = "" if self.graph is None else f" (hop_size follows from the architecture: {self.graph.hop_length})"
+        raise ConfigError(
+            f"{self.name}: the mel settings must be known to analyse recordings, and weights do not tell; missing: "
+            f"{', '.join(missing)}{hop}: {_WAY_OUT}. Mels are taken without"
+        )
+
+    def known_sample_rate(self) -> int:
+        """Give the sample rate, in Hz.
+
+        Raises:
+            ConfigError: it is not known.
+        """
+        if self.sample_rate is None:
+            raise ConfigError(
+                f"{self.name}: the sample rate must be known, and weights do not tell; missing: sampling_rate: "
+                f"{_WAY_OUT}. Arrays of samples are computed without"
+            )
+        return self.sample_rate
+
     @cached_property
     def sha256(self) -> str:
         """Digest of the file at `path` when it is first asked for, 64 hexadecimal digits.
@@ -55,12 +104,15 @@ class Weights(ModelFile):
     plural = "checkpoints"
 
     generator: Generator
-    mel: MelConfig | None = None
-    """The mel settings; None if no config tells."""
+    mel_settings: MelConfig | PartialMelConfig | None = None
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
     weights_at: str | None = None
     """Place of the generator in the file, if the user named one of several."""
+    assumptions: tuple[str, ...] = ()
+    """What of it was assumed, one sentence each; an export, which outlives such notes, asks for a config instead."""
+    doubts: tuple[str, ...] = ()
+    """Those notes that Python warns of: the assumptions, and what can be read in two ways."""
 
     @property
     def graph(self) -> Graph:
@@ -90,8 +142,7 @@ class ConvertedFile(ModelFile):
         return None if self.config is None else build_graph(self.config.generator)
 
     @property
-    def mel(self) -> MelConfig | None:
-        """The mel settings; None if neither a config nor the file's metadata tells."""
+    def mel_settings(self) -> MelConfig | PartialMelConfig | None:
         return None if self.config is None else self.config.mel
 
 

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.config import PRESETS, ModelConfig
+from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.errors import (
     CheckpointError,
     ConfigError,
     HifiganError,
+    ModelAssumptionWarning,
     ModelFileError,
     ModelNotFound,
     WeightMismatch,
     did_you_mean,
 )
 from hifigan_rt.families import read_checkpoint, recognise
-from hifigan_rt.families.architecture import infer_config, reconcile
-from hifigan_rt.families.family import Family
-from hifigan_rt.families.original import ORIGINAL
 from hifigan_rt.families.other_networks import describe_parts_beyond
-from hifigan_rt.formats.config_json import read_config
 from hifigan_rt.graph import bind, build_graph
+from hifigan_rt.model.config_remarks import describe_deaf_bands, describe_odd_stages
+from hifigan_rt.model.config_search import ConfigSearch, config_for_converted
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
+from hifigan_rt.model.own_configs import find_configs
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 from hifigan_rt.system.files import file_sha256
 
@@ -40,8 +43,9 @@ def resolve_model(name: str | Path, config: str | Path | None = None, weights_at
     Args:
         name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, the .xml of an OpenVINO IR, an Ascend .om
             file, or a folder that holds one of them.
-        config: a `config.json` or a preset (v1, v2, v3); None looks beside the file (for an .om file, at its record
-            first), then in its metadata, then infers the architecture from the weights.
+        config: a `config.json` or a preset (v1, v2, v3); None looks for `config.json` beside the file (for an .om file,
+            at its record first), then into the file, then for one other JSON file beside it that fits, then takes a
+            preset's rates and dilations if all that the weights decide equals it.
         weights_at: where in a checkpoint with several generators the wanted one is: keys with dots between, as in
             `generator_ema` or `state_dict.ema`; "." is the top level. By default the only one is taken.
 
@@ -49,13 +53,30 @@ def resolve_model(name: str | Path, config: str | Path | None = None, weights_at
         ModelNotFound: nothing of that name.
         ModelFileError: the file cannot be read or does not fit its config.
         ConfigError: the config cannot be read, contradicts itself or the weights.
+
+    Warns:
+        ModelAssumptionWarning: something that the audio depends on was assumed, or can be read in two ways.
     """
+    model = _resolve(name, config, weights_at)
+    for text in model.doubts if isinstance(model, Weights) else ():
+        # Told where `load`, which is called most, was called.
+        warnings.warn(text, ModelAssumptionWarning, stacklevel=3)
+    return model
+
+
+def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None) -> Model:
     text = str(name)
     if text in KNOWN_MODELS:
         return _known(text, config, weights_at)
     path = Path(name)
     notes: tuple[str, ...] = ()
     try:
+        unzipped = _unzipped_checkpoint(path)
+        if unzipped is not None:
+            raise ModelNotFound(
+                f"model {text!r} is a checkpoint that was unzipped: zip it again, for example with python -m zipfile "
+                f"-c model.pth {shlex.quote(str(unzipped))}, and name model.pth"
+            )
         if path.is_dir():
             path, notes = _choose_in_folder(path)
         if not path.exists():
@@ -106,17 +127,13 @@ def _from_checkpoint(
         weights = {names[key]: array for key, array in checkpoint.weights.items()}
         notes += checkpoint.notes
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
-        stated = _stated_config(path, config, family)
-        if stated is None and checkpoint.config is not None:
-            stated = family.parse_config(checkpoint.config)
-        if stated is None:
-            settings, note = infer_config(shapes)
-            notes += (note,)
-        else:
-            settings, corrections = reconcile(stated, shapes)
-            notes += corrections
-        generator = bind(build_graph(settings.generator), weights, f"the weights are those of {str(path)!r}")
-    return Weights(name, path, checkpoint.format, generator, settings.mel, notes, weights_at)
+        settled = ConfigSearch(family, shapes, path, find_configs(checkpoint)).settle(config)
+        doubts = settled.assumptions + describe_odd_stages(settled.config.generator)
+        notes += settled.notes + doubts + describe_deaf_bands(settled.config.mel)
+        graph = build_graph(settled.config.generator)
+        generator = bind(graph, weights, f"the weights are those of {str(path)!r}")
+    mel, assumptions = settled.config.mel, settled.assumptions
+    return Weights(name, path, checkpoint.format, generator, mel, notes, weights_at, assumptions, doubts)
 
 
 @contextmanager
@@ -145,17 +162,19 @@ def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[st
     from hifigan_rt.formats.onnx_reading import inspect_onnx
 
     info = inspect_onnx(path)
-    known, num_mels = _config_of_file(path, _stated_config(path, config), info.config, info.metadata, info.num_mels)
-    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes)
+    stated = config_for_converted(path, config, info.num_mels, info.config)
+    known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
+    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes + _remarks(known))
 
 
 def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:
     from hifigan_rt.formats.openvino_reading import inspect_openvino
 
     info = inspect_openvino(path)
-    known, num_mels = _config_of_file(path, _stated_config(path, config), info.config, info.metadata, info.num_mels)
+    stated = config_for_converted(path, config, info.num_mels, info.config)
+    known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     form = f"openvino ({info.precision} weights)"
-    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes)
+    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes + _remarks(known))
 
 
 def _config_of_file(
@@ -186,8 +205,13 @@ def _config_of_file(
             f"the config is not that of {str(path)!r}: {'; '.join(found)}: give the file's own with --config"
         )
     if own is not None:
-        stated = ModelConfig(own.generator, stated.mel or own.mel)
+        fuller = stated.mel if isinstance(stated.mel, MelConfig) else own.mel or stated.mel
+        stated = ModelConfig(own.generator, fuller)
     return stated, stated.generator.num_mels
+
+
+def _remarks(config: ModelConfig | None) -> tuple[str, ...]:
+    return () if config is None else describe_deaf_bands(config.mel)
 
 
 def _is_om(path: Path) -> bool:
@@ -215,22 +239,24 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
     said = {} if own is None else build_metadata(own, "")
     shapes = [tensor.shape for tensor in info.inputs]
     num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
-    stated = own if config is None and own is not None else _stated_config(path, config)
+    stated = own if config is None and own is not None else config_for_converted(path, config, num_mels, own)
     known, num_mels = _config_of_file(path, stated, own, said, num_mels)
     if info.caveat:
         notes += (f"this .om says of itself: {info.caveat}",)
     if known is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
+    notes += _remarks(known)
     form = f"om ({info.caveat})" if info.caveat else "om"
     return OmFile(name, path, form, known, num_mels, own is None, notes)
 
 
-def _stated_config(path: Path, config: str | Path | None, family: Family = ORIGINAL) -> ModelConfig | None:
-    """The config that the user names, or the one beside the file; None if there is neither."""
-    beside = path.parent / "config.json"
-    if config is None and beside.is_file():
-        config = beside
-    return None if config is None else read_config(config, family.parse_config)
+def _unzipped_checkpoint(path: Path) -> Path | None:
+    """The folder with the insides of a torch.save archive that a path names, or that is all there is in it."""
+    folders = [path.parent] if path.name == "data.pkl" else [path] if path.is_dir() else []
+    if folders and not (path / "data.pkl").exists():
+        entries = list(itertools.islice(path.iterdir(), 2)) if path.is_dir() else []
+        folders += [entry for entry in entries if len(entries) == 1 and entry.is_dir()]
+    return next((folder for folder in folders if (folder / "data.pkl").is_file() and (folder / "data").is_dir()), None)
 
 
 def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:

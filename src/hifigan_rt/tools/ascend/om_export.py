@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.engines.ascend_runtime.chips import choose_soc, find_chips
 from hifigan_rt.errors import OutputError, ToolFailed
 from hifigan_rt.export.onnx import export_onnx
@@ -89,7 +89,7 @@ def plan_om(graph: Graph, source: str, settings: OmSettings) -> OmPlan:
 
 def export_om(
     generator: Generator,
-    mel: MelConfig | None,
+    mel: MelConfig | PartialMelConfig | None,
     folder: Path,
     plan: OmPlan,
     *,

@@ -114,7 +114,7 @@ def om(
     console.notes(folder_notes(Path(output)))
     reports = export_om(
         generator,
-        resolved.mel,
+        resolved.mel_settings,
         Path(output),
         plan,
         source=source,

@@ -51,7 +51,7 @@ def onnx(
     console.notes(resolved.notes)
     report = export_onnx(
         generator,
-        resolved.mel,
+        resolved.mel_settings,
         path,
         opset=opset,
         rank=int(rank),

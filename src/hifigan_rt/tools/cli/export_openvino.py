@@ -66,7 +66,9 @@ def openvino(
     path = choose_output(resolved, output, ".xml", overwrite)
     weights_path = choose_output(resolved, str(path.with_suffix(".bin")), ".bin", overwrite)
     console.notes(resolved.notes)
-    report = export_openvino(generator, resolved.mel, path, settings, source=source_name(resolved), verify=verify)
+    report = export_openvino(
+        generator, resolved.mel_settings, path, settings, source=source_name(resolved), verify=verify
+    )
     if as_json:
         console.result(
             {

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def load_generator(name: str, config: str | None, weights_at: str | None) -> tuple[Model, Generator]:
-    """Read a model that has weights.
+    """Read a model that has weights, and whose architecture a config states.
 
     Raises:
-        ExportError: it is a converted file.
+        ExportError: it is a converted file; or something that the result would hold was assumed.
     """
     from hifigan_rt.model.kinds import Weights
     from hifigan_rt.model.resolve import resolve_model
@@ -24,6 +24,11 @@ def load_generator(name: str, config: str | None, weights_at: str | None) -> tup
     model = resolve_model(name, config, weights_at)
     if not isinstance(model, Weights):
         raise ExportError(f"{name!r} is {model.noun}, and weights are not read out of it: name the checkpoint")
+    if model.assumptions:
+        raise ExportError(
+            f"{name!r}: {'; '.join(model.assumptions)}. An exported file outlives such a note: give the config with "
+            "--config"
+        )
     return model, model.generator
 
 

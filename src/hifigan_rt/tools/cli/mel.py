@@ -58,18 +58,12 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 
 
 def _make_work(model: str | None, config: str | None, values: dict[str, Any]) -> MelExtraction:
-    from hifigan_rt.errors import ConfigError
-    from hifigan_rt.formats.config_json import read_config
+    from hifigan_rt.formats.config_json import read_mel_config
     from hifigan_rt.model.resolve import resolve_model
     from hifigan_rt.tools.bulk.synthesis import MelExtraction, ReadSettings
 
-    if model is not None:
-        settings = resolve_model(model, config, values["weights_at"]).mel
+    if model is None:
+        settings = read_mel_config(str(config))
     else:
-        settings = read_config(str(config)).mel
-    if settings is None:
-        raise ConfigError(
-            f"{model or config}: the mel settings are not known, and weights do not tell: give the model's "
-            "config.json with --config"
-        )
+        settings = resolve_model(model, config, values["weights_at"]).known_mel()
     return MelExtraction(settings, ReadSettings(values["resample"], values["mono"], values["max_seconds"]))

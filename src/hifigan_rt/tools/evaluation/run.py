@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hifigan_rt.audio import AUDIO_SUFFIXES, read_audio
 from hifigan_rt.config import MelConfig
-from hifigan_rt.errors import AudioError, ConfigError, DatasetError, EvaluationError, OutputError
-from hifigan_rt.formats.config_json import read_config
+from hifigan_rt.errors import AudioError, DatasetError, EvaluationError, OutputError
+from hifigan_rt.formats.config_json import read_mel_config
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.bulk.outputs import make_folder
@@ -146,9 +146,7 @@ def _mel_settings(plan: Plan, models: Mapping[str, Model]) -> MelConfig | None:
     found: MelConfig | None = None
     first = ""
     for name, model in models.items():
-        mel = model.mel
-        if mel is None:
-            raise ConfigError(f"{name}: the mel settings are not known: give the model's config.json with --config")
+        mel = model.known_mel()
         if found is not None and mel.sample_rate != found.sample_rate:
             raise EvaluationError(
                 f"{name} makes {mel.sample_rate} Hz and {first} {found.sample_rate} Hz: metrics of both cannot be "
@@ -157,7 +155,7 @@ def _mel_settings(plan: Plan, models: Mapping[str, Model]) -> MelConfig | None:
         if found is None:
             found, first = mel, name
     if found is None and plan.config is not None:
-        found = read_config(plan.config).mel
+        found = read_mel_config(plan.config)
     return found
 
 

@@ -1,0 +1,131 @@
+"""Which config belongs to these weights: a config is held to them, whichever family's form it has.
+
+The original's fields are taken for weights of any family. What else a family writes, it reads itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hifigan_rt import families
+from hifigan_rt.config import ModelConfig
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.families.architecture import SettledConfig, Shapes, reconcile, settle_config
+from hifigan_rt.families.family import Family
+from hifigan_rt.formats.config_json import config_to_dict, holds_network, parse_config, stated_fields
+
+
+@dataclass(frozen=True)
+class StatedConfig:
+    """A decoded config, and where it stands."""
+
+    place: str
+    """Where, for texts: "config 'x.json'"."""
+    values: object
+
+
+def _within(name: str, *fields: str) -> Callable[[Mapping[str, object]], bool]:
+    def tell(values: Mapping[str, object]) -> bool:
+        inner = values.get(name)
+        return isinstance(inner, dict) and any(field in inner for field in fields)
+
+    return tell
+
+
+def _any_of(*fields: str) -> Callable[[Mapping[str, object]], bool]:
+    return lambda values: any(field in values for field in fields)
+
+
+_OTHERS: Mapping[str, Callable[[Mapping[str, object]], bool]] = {
+    "transformers": _any_of("transformers_version", "architectures", "model_in_dim"),
+    "Coqui TTS": _any_of("generator_model", "generator_model_params"),
+    "ParallelWaveGAN": _any_of("generator_type", "generator_params"),
+    "Piper": _any_of("phoneme_id_map", "espeak"),
+    "VITS": _within("model", "inter_channels", "n_flow_layer", "gin_channels"),
+    "BigVGAN": lambda values: str(values.get("activation", "")).startswith("snake"),
+    "iSTFTNet": _any_of("gen_istft_n_fft", "gen_istft_hop_size"),
+}
+"""Projects whose configs are told by fields that the original has not, where the families do not tell them."""
+
+
+def match_config(family: Family, shapes: Shapes, stated: StatedConfig | None) -> SettledConfig:
+    """Read a config for weights, and hold it to them.
+
+    Args:
+        family: of the weights.
+        shapes: the folded parameters, under the original's names.
+        stated: the config; None if there is none.
+
+    Raises:
+        CheckpointError: these are not a generator's weights.
+        ConfigError: the config is another family's, wrong, or contradicts the weights; the text begins with its place.
+    """
+    if stated is None:
+        return settle_config(shapes, {})
+    try:
+        return _match(family, shapes, stated.values)
+    except ConfigError as error:
+        raise ConfigError(f"{stated.place}: {error}") from error
+
+
+def parse_for_file(stated: StatedConfig, known: Mapping[str, Any]) -> ModelConfig:
+    """Read a config in the original's fields for a converted file, whose weights are not looked at.
+
+    Args:
+        stated: the config.
+        known: fields that the file tells, which count where the config does not.
+
+    Raises:
+        ConfigError: the config is another family's or wrong; the text begins with its place.
+    """
+    owner = _owner(stated.values)
+    if owner is not None:
+        raise ConfigError(
+            f"{stated.place}: it is a config of {owner}: give one in the fields of the original's config.json with "
+            "config= (--config), or move this one away if it only lies beside the file"
+        )
+    try:
+        fields = stated_fields(stated.values)
+        return parse_config(fields | {name: known[name] for name in known if fields.get(name) is None})
+    except ConfigError as error:
+        raise ConfigError(f"{stated.place}: {error}") from error
+
+
+def differences(one: ModelConfig, other: ModelConfig) -> str:
+    """Tell which fields two configs state differently, with both values; empty if none."""
+    ours, theirs = config_to_dict(one), config_to_dict(other)
+    fields = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    return ", ".join(f"{name} {ours[name]} and {theirs[name]}" for name in fields)
+
+
+def choose_alike(settled: Sequence[tuple[StatedConfig, SettledConfig]]) -> tuple[StatedConfig, SettledConfig] | None:
+    """The fullest of several that fit, if none contradicts the first; None if one does, or there is none."""
+    if not settled or any(differences(settled[0][1].config, other.config) for _, other in settled[1:]):
+        return None
+    return max(settled, key=lambda item: len(config_to_dict(item[1].config)))
+
+
+def _match(family: Family, shapes: Shapes, values: object) -> SettledConfig:
+    own = isinstance(values, dict) and family.owns_config is not None and family.owns_config(values)
+    owner = None if own else _owner(values)
+    if owner is not None:
+        raise ConfigError(
+            f"it is a config of {owner}, and the weights are named as {family.name} names them: give the config that "
+            "they were trained with with config= (--config), in the fields of the original's config.json; if this one "
+            "only lies beside the file, move it away"
+        )
+    if not own and (holds_network(values) or family.parse_config is parse_config):
+        return settle_config(shapes, stated_fields(values))
+    return SettledConfig(*reconcile(family.parse_config(values), shapes))
+
+
+def _owner(values: object) -> str | None:
+    """The project that writes such configs, unless they have the original's form."""
+    if not isinstance(values, dict):
+        return None
+    for family in families.FAMILIES:
+        if family.owns_config is not None and family.owns_config(values):
+            return family.name
+    return next((name for name, tells in _OTHERS.items() if tells(values)), None)

@@ -1,0 +1,83 @@
+"""Reads the file that a config is in: JSON, or a text that says what it is instead."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from hifigan_rt.config import PRESETS
+from hifigan_rt.errors import ConfigError
+
+MAX_CONFIG_BYTES = 1 << 20
+"""A config is a few hundred bytes; a file beyond this is something else."""
+
+_TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_COMMENT = re.compile(r"//|/\*|^\s*#", re.MULTILINE)
+_TRAILING_COMMA = re.compile(r",\s*[}\]]")
+_YAML_LINE = re.compile(r"\s*(?:#.*\n\s*|---\s*\n\s*)*[A-Za-z_][\w.-]*\s*:(?:\s|$)")
+
+
+def read_config_values(path: str | Path) -> object:
+    """Decode a config file; of a folder, the config.json in it. A BOM and UTF-16 are read as well.
+
+    Raises:
+        ConfigError: no such file, too large, or not JSON; the text tells what it is, where that shows.
+    """
+    name, path = str(path), Path(path)
+    try:
+        if path.is_dir():
+            path = _in_folder(path)
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"config {name!r} cannot be read ({reason}): give a config.json or one of {', '.join(PRESETS)}"
+        ) from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"config {name!r} is larger than {MAX_CONFIG_BYTES} bytes: that is no config.json")
+    try:
+        # As json.loads has it: UTF-8, 16 or 32, with a BOM or without.
+        text = raw.decode(json.detect_encoding(raw))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config {name!r} is not JSON: it is no text ({error}); save it as UTF-8") from error
+    try:
+        values: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config {name!r} is not JSON: {_diagnosis(path, text, error)}") from error
+    return values
+
+
+def _in_folder(folder: Path) -> Path:
+    inside = folder / "config.json"
+    if inside.is_file():
+        return inside
+    others = sorted(file.name for file in folder.glob("*.json"))
+    found = f"it holds {', '.join(others[:5])}: name one" if others else "there is no config.json in it"
+    raise ConfigError(f"config {str(folder)!r} cannot be read (Is a directory): {found}")
+
+
+def _diagnosis(path: Path, text: str, error: Exception) -> str:
+    """What the text seems to be, and the way out."""
+    if not text.strip():
+        return "it is empty"
+    if text.lstrip().startswith("<"):
+        return f"it is a web page or other markup: download the file itself ({error})"
+    if text.startswith("version https://git-lfs"):
+        return "it is a pointer of Git LFS: fetch the file itself with git lfs pull"
+    if path.suffix.lower() in (".yaml", ".yml") or _YAML_LINE.match(text):
+        return (
+            'it is YAML. Convert it, with PyYAML: python -c "import json, sys, yaml; '
+            'json.dump(yaml.safe_load(sys.stdin), sys.stdout)" < config.yaml > config.json'
+        )
+    bare = _TEXT.sub(lambda found: " " * len(found[0]), text)
+    for pattern, told in (
+        (_COMMENT, "comments are not JSON: remove the one in line {}"),
+        (_TRAILING_COMMA, "a comma before a closing bracket is not JSON: remove the one in line {}"),
+        (re.compile("'"), "texts stand in double quotes in JSON, not in single ones as in line {}"),
+    ):
+        found = pattern.search(bare)
+        if found is not None:
+            return told.format(1 + bare.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip())))
+    return str(error)

@@ -1,0 +1,30 @@
+"""What of a config means something else than one may think."""
+
+from __future__ import annotations
+
+from hifigan_rt.config import GeneratorConfig, MelConfig, PartialMelConfig
+from hifigan_rt.mel.analysis import bands_above_nyquist
+
+
+def describe_odd_stages(generator: GeneratorConfig) -> tuple[str, ...]:
+    """Tell that a kernel minus its rate is odd, which projects read in two ways."""
+    pairs = zip(generator.upsample_rates, generator.upsample_kernel_sizes, strict=True)
+    odd = [f"{kernel} - {rate}" for rate, kernel in pairs if (kernel - rate) % 2]
+    if not odd:
+        return ()
+    return (
+        f"upsample_kernel_sizes minus upsample_rates is odd ({', '.join(odd)}): computed as the original does, which "
+        "gives one sample more at each such stage. ParallelWaveGAN, ESPnet and their relatives cut the stage to "
+        f"rate times its input (output_padding): weights from there should give {generator.hop_length} samples for "
+        "each frame, and come out shifted and too long here",
+    )
+
+
+def describe_deaf_bands(mel: MelConfig | PartialMelConfig | None) -> tuple[str, ...]:
+    """Tell of bands that hear nothing, because fmax lies above half the sample rate."""
+    if not isinstance(mel, MelConfig) or mel.effective_fmax <= mel.sample_rate / 2:
+        return ()
+    return (
+        f"fmax={mel.fmax:g} Hz lies above half the sample rate, {mel.sample_rate / 2:g} Hz: as in the original, bands "
+        f"are spread up to it, and {bands_above_nyquist(mel)} of {mel.num_mels} hear nothing",
+    )

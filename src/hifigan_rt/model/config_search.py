@@ -1,0 +1,175 @@
+"""Finds the config that goes with a model's file: the one named, `config.json` beside it, one inside, another beside.
+
+Whatever is taken is held to the weights (`hifigan_rt.families.matching`), and what the user did not name is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hifigan_rt.config import PRESETS, ModelConfig
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.families.architecture import SettledConfig, Shapes
+from hifigan_rt.families.family import Family
+from hifigan_rt.families.matching import StatedConfig, choose_alike, differences, match_config, parse_for_file
+from hifigan_rt.formats.config_file import read_config_values
+from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, holds_network
+
+_NAME = "config.json"
+_MOST_FILES = 100
+"""Files beside a model that are looked into."""
+
+
+@dataclass(frozen=True)
+class ConfigSearch:
+    """What tells the config of one checkpoint."""
+
+    family: Family
+    shapes: Shapes
+    """The folded parameters, under the original's names."""
+    path: Path
+    """The checkpoint."""
+    own: Sequence[StatedConfig]
+    """Configs that stand in it."""
+
+    def settle(self, named: str | Path | None) -> SettledConfig:
+        """Find the config, in the order above, and hold it to the weights.
+
+        Args:
+            named: what the user named, a file or a preset.
+
+        Raises:
+            CheckpointError: these are not a generator's weights.
+            ConfigError: the config is wrong or contradicts the weights, several contradict each other, or there is
+                none and the weights do not decide it.
+        """
+        stated = _stated(self.path, named)
+        if stated is not None:
+            settled = match_config(self.family, self.shapes, stated)
+            doubts = tuple(self._doubts(stated, settled))
+            # What the user names counts, and needs no confirmation.
+            return replace(settled, notes=settled.notes + doubts) if named is not None else _assuming(settled, *doubts)
+        if self.own:
+            return self._own()
+        return self._beside()
+
+    def _doubts(self, stated: StatedConfig, settled: SettledConfig) -> list[str]:
+        fits, _ = self._fitting(self.own)
+        told = [(other.place, differences(settled.config, found.config)) for other, found in fits]
+        return [
+            f"{stated.place} is used, and {place} says otherwise: {fields} (of the former and the latter)"
+            for place, fields in told
+            if fields
+        ]
+
+    def _own(self) -> SettledConfig:
+        fits, misfits = self._fitting(self.own)
+        if not fits:
+            raise misfits[0]
+        chosen = choose_alike(fits)
+        if chosen is None:
+            raise ConfigError(f"{self.path.name!r} holds {_contradiction(fits)}")
+        stated, settled = chosen
+        told = () if "metadata" in stated.place else (f"no {_NAME} lies beside the file: {stated.place} is used",)
+        return replace(settled, notes=told + settled.notes)
+
+    def _beside(self) -> SettledConfig:
+        """Take the one other config beside the file that fits, else what the weights decide."""
+        files, unread = _other_files(self.path)
+        fits, misfits = self._fitting(files)
+        chosen = choose_alike(fits)
+        if chosen is not None:
+            stated, settled = chosen
+            return _assuming(
+                settled,
+                f"no {_NAME} lies beside the file; {stated.place}, the only one there that fits the weights, is used: "
+                "naming it with config= (--config) confirms it",
+            )
+        if fits:
+            raise ConfigError(f"no {_NAME} lies beside {self.path.name!r}, but {_contradiction(fits)}")
+        found = "".join(f"; {reason}" for reason in (*map(str, misfits), *unread))
+        try:
+            settled = match_config(self.family, self.shapes, None)
+        except ConfigError as error:
+            raise ConfigError(f"{error}{found}") from error
+        return replace(settled, assumptions=tuple(text + found for text in settled.assumptions))
+
+    def _fitting(
+        self, candidates: Sequence[StatedConfig]
+    ) -> tuple[list[tuple[StatedConfig, SettledConfig]], list[ConfigError]]:
+        fits, misfits = [], []
+        for stated in candidates:
+            try:
+                fits.append((stated, match_config(self.family, self.shapes, stated)))
+            except ConfigError as error:
+                misfits.append(error)
+        return fits, misfits
+
+
+def config_for_converted(
+    path: Path, named: str | Path | None, num_mels: int | None, own: ModelConfig | None
+) -> ModelConfig | None:
+    """Find the config of a converted file outside it: named, or `config.json` beside it; None if neither is there.
+
+    Args:
+        path: the file.
+        named: what the user named, a file or a preset.
+        num_mels: bands of its input, where they show.
+        own: what this package wrote into the file or beside it.
+
+    Raises:
+        ConfigError: the config is wrong, or another family's.
+    """
+    stated = _stated(path, named)
+    if stated is None:
+        return None
+    known = {} if num_mels is None else {"num_mels": num_mels}
+    if own is not None:
+        known |= {name: value for name, value in config_to_dict(own).items() if name in NETWORK_FIELDS}
+    return parse_for_file(stated, known)
+
+
+def _stated(path: Path, named: str | Path | None) -> StatedConfig | None:
+    """What the user named, or the `config.json` beside the file."""
+    if named is not None and str(named) in PRESETS:
+        return StatedConfig(f"preset {str(named)!r}", config_to_dict(PRESETS[str(named)]))
+    if named is None:
+        beside = path.parent / _NAME
+        if not beside.is_file():
+            return None
+        named = beside
+    return StatedConfig(f"config {str(named)!r}", read_config_values(named))
+
+
+def _other_files(path: Path) -> tuple[list[StatedConfig], list[str]]:
+    """JSON files beside a model that describe a network, and what is said of YAML there, which is not read."""
+    try:
+        files = sorted(file for file in path.parent.iterdir() if file.suffix.lower() in (".json", ".yaml", ".yml"))
+    except OSError:
+        return [], []
+    stated = []
+    unread = [f"{file.name!r} lies there, and YAML is not read" for file in files if file.suffix.lower() != ".json"]
+    for file in [file for file in files if file.suffix.lower() == ".json"][:_MOST_FILES]:
+        try:
+            values = read_config_values(file)
+        except ConfigError as error:
+            unread.append(str(error))
+            continue
+        if holds_network(values):
+            stated.append(StatedConfig(f"config {str(file)!r}", values))
+    return stated, unread[:3]
+
+
+def _contradiction(fits: Sequence[tuple[StatedConfig, SettledConfig]]) -> str:
+    one, settled = fits[0]
+    other, fields = next((other, text) for other, it in fits if (text := differences(settled.config, it.config)))
+    return (
+        f"{one.place} and {other.place} both fit the weights and differ in {fields} (of the former and the latter): "
+        "name the right one with config= (--config)"
+    )
+
+
+def _assuming(settled: SettledConfig, *texts: str) -> SettledConfig:
+    return replace(settled, assumptions=(*settled.assumptions, *texts))

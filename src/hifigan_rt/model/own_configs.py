@@ -1,0 +1,48 @@
+"""Finds configs that stand in a checkpoint beside its weights, in the original's fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hifigan_rt.families.matching import StatedConfig
+from hifigan_rt.formats.checkpoint import Checkpoint
+from hifigan_rt.formats.config_json import holds_fields, holds_network
+
+_MAX_TEXT = 1 << 20
+"""Characters of JSON text that are decoded."""
+
+
+def find_configs(checkpoint: Checkpoint) -> list[StatedConfig]:
+    """Find the config in the metadata, else those in the dictionaries around the weights.
+
+    A dictionary may hold the fields itself, or under any name a dictionary or JSON text with them. Those that describe
+    the network count, in the nearest dictionary that has such; if none has, those that tell mel settings.
+    """
+    if holds_fields(checkpoint.config):
+        return [StatedConfig("the config in the file's metadata", checkpoint.config)]
+    others: list[StatedConfig] = []
+    for mapping in checkpoint.beside:
+        found = _found_in(mapping)
+        networks = [stated for stated in found if holds_network(stated.values)]
+        if networks:
+            return networks
+        others = others or found
+    return others
+
+
+def _found_in(mapping: Mapping[str, object]) -> list[StatedConfig]:
+    own = {name: value for name, value in mapping.items() if not isinstance(value, dict)}
+    candidates: list[tuple[str, object]] = [("the checkpoint itself", own)]
+    candidates += [(f"entry {name[:40]!r} of the checkpoint", _decoded(value)) for name, value in mapping.items()]
+    return [StatedConfig(place, values) for place, values in candidates if holds_fields(values)]
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str) or value.lstrip()[:1] != "{" or len(value) > _MAX_TEXT:
+        return value
+    try:
+        decoded: object = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return decoded
