@@ -14,7 +14,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.errors import AudioInvalid
 from hifigan_rt.tools.serving.models import ModelLease
-from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
+from hifigan_rt.tools.serving.request_bodies import check_not_stripped, damage_explained, read_body, while_connected
 
 _SHORT_BYTES = 2 << 20
 """Largest recording that does not wait for others: a wav of 48 s."""
@@ -35,7 +35,7 @@ class AnalysedRecording:
 async def read_recording(
     request: Request, lease: ModelLease, *, resample_allowed: bool, mono_allowed: bool
 ) -> AnalysedRecording:
-    """Read the recording of a request and compute its mel; the Content-Type is not looked at.
+    """Read the recording of a request and compute its mel; the Content-Type is not looked at, but for a form's.
 
     Args:
         request: request whose body is a wav, flac, ogg or mp3.
@@ -61,15 +61,24 @@ async def read_recording(
 def _analysed(
     body: bytes, lease: ModelLease, max_seconds: float, resample_allowed: bool, mono_allowed: bool
 ) -> AnalysedRecording:
+    check_not_stripped(body)
     try:
-        recording = read_audio(io.BytesIO(body), max_seconds)
+        with damage_explained(body):
+            recording = _recording(body, max_seconds)
         _check_leave(recording, lease.sample_rate, resample_allowed, mono_allowed)
         samples = prepare(recording, lease.sample_rate, resample_allowed, mono_allowed)
         mel = lease.vocoder.mel(samples)
     except AudioError as error:
+        raise AudioInvalid(str(error)) from error
+    return AnalysedRecording(mel, recording.sample_rate, recording.note)
+
+
+def _recording(body: bytes, max_seconds: float) -> Recording:
+    try:
+        return read_audio(io.BytesIO(body), max_seconds)
+    except AudioError as error:
         # The one way out that the decoder names is an option of another command.
         raise AudioInvalid(str(error).removesuffix(": --max-seconds raises it")) from error
-    return AnalysedRecording(mel, recording.sample_rate, recording.note)
 
 
 def _check_leave(recording: Recording, sample_rate: int, resample_allowed: bool, mono_allowed: bool) -> None:

@@ -20,7 +20,7 @@ from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.json_values import parse_json
 from hifigan_rt.tools.serving.models import ModelLease
-from hifigan_rt.tools.serving.request_bodies import decoded, read_body
+from hifigan_rt.tools.serving.request_bodies import NO_FORM, content_type, damage_explained, decoded, read_body
 from hifigan_rt.tools.serving.routes import Parameter
 
 JSON_TYPE = "application/json"
@@ -87,11 +87,11 @@ async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
     """
     context = context_of(request)
     settings = context.settings
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = content_type(request)
     if kind not in ("", _CURL_TYPE, JSON_TYPE, BARE_TYPE, *NPY_TYPES):
         raise UnsupportedMediaType(
             f"Content-Type {kind[:80]!r} is no mel: send {NPY_TYPES[0]}, {BARE_TYPE} (.npy, or bare float32 with "
-            f"{SHAPE_HEADER}: M,T) or {JSON_TYPE}"
+            f"{SHAPE_HEADER}: M,T) or {JSON_TYPE}" + (f"; {NO_FORM}" if kind.startswith("multipart/") else "")
         )
     most = min(settings.max_json_bytes, settings.max_body_bytes) if kind == JSON_TYPE else settings.max_body_bytes
     shape = request.headers.get(SHAPE_HEADER)
@@ -123,7 +123,8 @@ def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
 
 
 def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_seconds: float) -> CheckedMel:
-    array = _array(body, kind, shape)
+    with damage_explained(body, text=kind == JSON_TYPE):
+        array = _array(body, kind, shape)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim == 2:

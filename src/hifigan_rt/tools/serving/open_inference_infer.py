@@ -28,7 +28,7 @@ from hifigan_rt.tools.serving.open_inference_tensors import (
     decode_request,
     encode_response,
 )
-from hifigan_rt.tools.serving.request_bodies import decoded, read_body, while_connected
+from hifigan_rt.tools.serving.request_bodies import damage_explained, decoded, read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
 from hifigan_rt.tools.serving.settings import ServerSettings
 
@@ -101,9 +101,9 @@ def _decoded(
     body: bytes, header_length: str | None, lease: ModelLease, settings: ServerSettings
 ) -> tuple[TensorRequest, list[CheckedMel], int]:
     """Give the request, its mels [M, T_i], and T."""
-    request = decode_request(
-        body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=min(settings.max_json_bytes, settings.max_body_bytes)
-    )
+    most = min(settings.max_json_bytes, settings.max_body_bytes)
+    with damage_explained(body, text=header_length is None):
+        request = decode_request(body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=most)
     batch = request.tensors[MEL.name]
     items, _, frames = batch.shape
     if items > settings.max_batch_items:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,8 +13,10 @@ from starlette.types import Receive
 
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import (
+    AudioInvalid,
     BadRequest,
     LengthRequired,
+    MelInvalid,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
@@ -22,6 +25,14 @@ from hifigan_rt.tools.serving.errors import (
 T = TypeVar("T")
 
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+NO_FORM = "curl -F sends a form: send the file itself, with --data-binary @FILE"
+"""Way out for those who send a file as part of a form."""
+
+_STRIPPED = "curl -d strips line ends and zeros: send the file with --data-binary @FILE"
+_LINE_BYTES = b"\0\r\n"
+_LEAST_STRIPPED_BYTES = 1024
+"""Length from which a recording without any of these bytes is none: its headers alone have some."""
 
 _QUICK_BYTES = 128 << 10
 """Largest body that is decoded at once: that takes 3 ms at most, even of JSON, and on a busy machine a thread may have
@@ -41,7 +52,7 @@ async def read_body(
     Raises:
         LengthRequired: neither Content-Length nor a chunked body.
         PayloadTooLarge: more than `max_bytes`.
-        UnsupportedMediaType: another Content-Encoding.
+        UnsupportedMediaType: another Content-Encoding, or a form.
         BadRequest: it cannot be unpacked.
         RequestTimeout: it did not come in time.
         QueueFull: all bodies together would take too much memory.
@@ -52,6 +63,9 @@ async def read_body(
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", *_WINDOW_BITS):
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not known: gzip, deflate and identity are")
+    kind = content_type(request)
+    if kind.startswith("multipart/"):
+        raise UnsupportedMediaType(f"Content-Type {kind[:80]!r} is not taken: {NO_FORM}")
     declared = request.headers.get("content-length")
     if declared is None and "transfer-encoding" not in request.headers:
         raise LengthRequired("a body is needed: send Content-Length, or Transfer-Encoding: chunked")
@@ -77,9 +91,58 @@ async def read_body(
     record.facts["body_bytes"] = size
     body = b"".join(chunks)
     if encoding in _WINDOW_BITS:
-        body = await asyncio.to_thread(_unpack, body, encoding, most)
+        with damage_explained(body):
+            body = await asyncio.to_thread(_unpack, body, encoding, most)
         context.reserve_body(record, len(body))
     return body
+
+
+def content_type(request: Request) -> str:
+    """Read what a body is said to be, without parameters such as the charset; empty if that is not said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@contextmanager
+def damage_explained(body: bytes, *, text: bool = False) -> Iterator[None]:
+    """Add to the error of a body that cannot be read what happened to it on its way, whatever its Content-Type.
+
+    Args:
+        body: as it came.
+        text: whether it should be text, in which line ends and zeros mean nothing.
+    """
+    try:
+        yield
+    except (BadRequest, MelInvalid, AudioInvalid) as error:
+        if _is_form(body):
+            raise type(error)(f"{error.message}; {NO_FORM}") from error
+        if not text and is_stripped(body):
+            raise type(error)(f"{error.message}; {_STRIPPED}") from error
+        raise
+
+
+def check_not_stripped(body: bytes) -> None:
+    """Refuse a recording that lost bytes on its way, which some decoders would pass over.
+
+    Raises:
+        AudioInvalid: it did.
+    """
+    if len(body) >= _LEAST_STRIPPED_BYTES and is_stripped(body):
+        raise AudioInvalid(f"{len(body)} bytes came, and no zero or line end among them: {_STRIPPED}")
+
+
+def is_stripped(body: bytes) -> bool:
+    """Whether a body that is no text has lost its line ends and zeros, as by `curl -d @FILE`."""
+    if any(byte in body for byte in _LINE_BYTES):
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _is_form(body: bytes) -> bool:
+    return body.startswith(b"--") and b"\r\ncontent-disposition: form-data" in body[:1024].lower()
 
 
 async def decoded(decode: Callable[[], T], size: int) -> T:
