@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class HifiganError(Exception):
@@ -97,7 +98,12 @@ class WeightMismatch(CheckpointError):
         ]
         if hint:
             lines.append(hint)
+        self._hint = hint
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default it would be made of its text when it comes from another process.
+        return type(self), (self.missing, self.unexpected, self.misshapen, self._hint)
 
 
 class AudioError(HifiganError):
@@ -139,29 +145,29 @@ class OutputMismatch(EngineError):
 class StreamBusy(EngineError):
     """A stream was called while another thread was using it."""
 
-    def __init__(self) -> None:
-        super().__init__("the stream is in use by another thread: give each signal its own stream")
+    def __init__(self, text: str = "the stream is in use by another thread: give each signal its own stream") -> None:
+        super().__init__(text)
 
 
 class StreamFinished(EngineError):
     """A stream was called after its signal had ended."""
 
-    def __init__(self) -> None:
-        super().__init__("the stream is finished: reset it, or open a new one")
+    def __init__(self, text: str = "the stream is finished: reset it, or open a new one") -> None:
+        super().__init__(text)
 
 
 class StreamBroken(EngineError):
     """A stream was called after its computing had been interrupted; nobody knows which frames it has taken in."""
 
-    def __init__(self) -> None:
-        super().__init__("the stream was interrupted: reset it, or open a new one")
+    def __init__(self, text: str = "the stream was interrupted: reset it, or open a new one") -> None:
+        super().__init__(text)
 
 
 class StreamClosed(EngineError):
     """A stream was called after it had been closed."""
 
-    def __init__(self) -> None:
-        super().__init__("the stream is closed: open a new one")
+    def __init__(self, text: str = "the stream is closed: open a new one") -> None:
+        super().__init__(text)
 
 
 class ExportError(HifiganError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +134,12 @@ class Stream:
             ConfigError: the sample rate is not known.
         """
         return self.look_ahead_ms + self.segment_ms
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "a stream can be neither pickled nor copied, since its state is in its engine: pickle the vocoder, and "
+            "open a stream where it arrives"
+        )
 
     def __enter__(self) -> Stream:
         return self

@@ -13,24 +13,34 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.arrays import is_on_device, is_rows
 from hifigan_rt.mel.check import CheckedMel, check_mel
 from hifigan_rt.model.kinds import Model
+from hifigan_rt.model.reference import ModelReference, check_unchanged, file_states, refer_to, with_absolute_paths
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.streaming import Stream
 from hifigan_rt.system.machine import physical_memory
 
 
 class Vocoder:
-    """A loaded model: mels in, audio out. Made by `load`; safe to call from several threads."""
+    """A loaded model: mels in, audio out. Made by `load`; safe to call from several threads.
+
+    It can be pickled and copied. A pickle names its file and holds digests of it, no weights: where it arrives, the
+    model is loaded again with the same config, engine and options, and computes the same bits. `copy.copy` and
+    `copy.deepcopy` load a second engine from the weights in memory.
+    """
 
     def __init__(self, model: Model, engine: Engine) -> None:
         self._model = model
         self._engine = engine
         self._graph = model.graph
+        self._located = with_absolute_paths(model)
+        self._file_states = file_states(self._located)
+        self._reference: ModelReference | None = None
 
     @property
     def model(self) -> Model:
@@ -204,6 +214,21 @@ class Vocoder:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._engine.check_open()
+        check_unchanged(self._located, self._file_states)
+        if self._reference is None:
+            self._reference = refer_to(self._located)
+        return _load_again, (self._reference, self._engine.info.name, self._engine.options)
+
+    def __copy__(self) -> Vocoder:
+        self._engine.check_open()
+        check_unchanged(self._located, self._file_states)
+        return Vocoder(self._model, create_engine(self._engine.info.name, self._model, self._engine.options))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Vocoder:
+        return self.__copy__()
+
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
 
@@ -254,6 +279,12 @@ class Vocoder:
         return self._graph
 
 
+def _load_again(reference: ModelReference, engine: str, options: EngineOptions) -> Vocoder:
+    check_engine(engine)
+    model = reference.read()
+    return Vocoder(model, create_engine(engine, model, options))
+
+
 def load(
     model: str | Path | Model,
     *,
@@ -294,7 +325,9 @@ def load(
     # Before the weights are read, so that a misspelt engine is answered at once.
     check_engine(engine)
     named = {"execution_provider": execution_provider, "segment_frames": segment_frames, "plan": plan}
-    own = {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
+    own: dict[str, Any] = {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
+    if "plan" in own:
+        own["plan"] = read_plan(own["plan"])  # once: its file may be another when the vocoder is loaded again
     options = EngineOptions(threads, precision, device, own)
     if isinstance(model, Model):
         if config is not None:

@@ -187,6 +187,12 @@ class Engine(ABC):
             self._closed = True
             self._close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            f"engine {self.info.name!r} can be neither pickled nor copied, since its memory is the runtime's: pickle "
+            "or copy the vocoder, which loads it again"
+        )
+
     @abstractmethod
     def _run(self, mel: CheckedMel) -> np.ndarray: ...
 

@@ -136,6 +136,8 @@ class ConvertedFile(ModelFile):
     """Whether the config is only said to be the file's: it does not come from what this package wrote into it."""
     notes: tuple[str, ...] = ()
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
+    further_files: tuple[Path, ...] = ()
+    """What belongs to it beside `path`: the .bin of an IR, the external data of an ONNX file."""
 
     @property
     def graph(self) -> Graph | None:

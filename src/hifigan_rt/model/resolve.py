@@ -24,7 +24,9 @@ from hifigan_rt.errors import (
     did_you_mean,
 )
 from hifigan_rt.families import read_checkpoint, recognise
+from hifigan_rt.families.family import Family
 from hifigan_rt.families.other_networks import describe_parts_beyond
+from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.config_remarks import describe_deaf_bands, describe_odd_stages
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted
@@ -119,12 +121,8 @@ def _known(name: str, config: str | Path | None, weights_at: str | None) -> Weig
 def _from_checkpoint(
     name: str, path: Path, config: str | Path | None, notes: tuple[str, ...], weights_at: str | None
 ) -> Weights:
-    checkpoint = read_checkpoint(path, weights_at)
-    # The names tell the family before a config is read: each family has its own form of config.
-    family = recognise(checkpoint.weights)
+    checkpoint, weights, family = read_tensors(path, weights_at)
     with _naming_other_networks(path, checkpoint.weights):
-        names = family.rename(checkpoint.weights)
-        weights = {names[key]: array for key, array in checkpoint.weights.items()}
         notes += checkpoint.notes
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
         settled = ConfigSearch(family, shapes, path, find_configs(checkpoint)).settle(config)
@@ -134,6 +132,27 @@ def _from_checkpoint(
         generator = bind(graph, weights, f"the weights are those of {str(path)!r}")
     mel, assumptions = settled.config.mel, settled.assumptions
     return Weights(name, path, checkpoint.format, generator, mel, notes, weights_at, assumptions, doubts)
+
+
+def read_tensors(path: Path, weights_at: str | None) -> tuple[Checkpoint, dict[str, np.ndarray], Family]:
+    """Read a checkpoint.
+
+    Args:
+        path: the file.
+        weights_at: as for `resolve_model`.
+
+    Returns:
+        The file as it is; its tensors under the original's names; and the family, which the names tell before a
+        config is read: each family has its own form of config.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds no generator.
+    """
+    checkpoint = read_checkpoint(path, weights_at)
+    family = recognise(checkpoint.weights)
+    with _naming_other_networks(path, checkpoint.weights):
+        names = family.rename(checkpoint.weights)
+        return checkpoint, {names[key]: array for key, array in checkpoint.weights.items()}, family
 
 
 @contextmanager
@@ -164,7 +183,9 @@ def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[st
     info = inspect_onnx(path)
     stated = config_for_converted(path, config, info.num_mels, info.config)
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
-    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes + _remarks(known))
+    return OnnxFile(
+        name, path, "onnx", known, num_mels, info.config is None, notes + _remarks(known), info.external_files
+    )
 
 
 def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:
@@ -174,7 +195,8 @@ def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tupl
     stated = config_for_converted(path, config, info.num_mels, info.config)
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     form = f"openvino ({info.precision} weights)"
-    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes + _remarks(known))
+    weights = (info.weights_path,) if info.weights_path.exists() else ()
+    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes + _remarks(known), weights)
 
 
 def _config_of_file(
