@@ -230,6 +230,28 @@ def test_block_length_changes_nothing(config, monkeypatch):
         assert np.abs(compute_mel(audio, config) - whole).max() <= tolerances.MEL_AGAINST_FLOAT64
 
 
+@pytest.mark.parametrize("config", [*VARIANTS, ORIGINAL, replace(ORIGINAL, padding="center")])
+def test_pieces_give_the_bits_of_the_whole(config, monkeypatch):
+    monkeypatch.setattr(mel_module, "_BLOCK_VALUES", 6 * config.n_fft)
+    for samples in (mel_module.minimum_samples(config), 4001, 9000):
+        audio = np.random.default_rng(samples).uniform(-1, 1, samples).astype(np.float32)
+        for size in (97, 3000, 10000):
+            analysis = mel_module.MelAnalysis(config)
+            pieces = [analysis.push(audio[start : start + size]) for start in range(0, samples, size)]
+            assert analysis.samples == samples
+            mel = np.concatenate([*pieces, analysis.finish()], axis=1)
+            assert np.array_equal(mel, compute_mel(audio, config))
+
+
+def test_pieces_name_the_sample_in_the_whole():
+    analysis = mel_module.MelAnalysis(ORIGINAL)
+    analysis.push(np.zeros(1000, np.float32))
+    with pytest.raises(AudioError, match="the first at sample 1002"):
+        analysis.push(np.array([0, 0, np.inf, 0], np.float32))
+    with pytest.raises(AudioTooShort, match="the recording has 0 samples and its mel needs at least 385"):
+        mel_module.MelAnalysis(ORIGINAL).finish()
+
+
 def test_memory_beside_the_result_does_not_grow_with_the_length():
     def peak_bytes(seconds: int) -> int:
         audio = np.zeros(22050 * seconds, np.float32)

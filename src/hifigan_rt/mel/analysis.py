@@ -22,6 +22,8 @@ MAX_FILTERBANK_VALUES = 1 << 26
 _BLOCK_VALUES = 1 << 18
 """Windowed samples handled at once: 2 MB of float64, which stays in a core's cache with its spectrum."""
 
+_PUSHED_SAMPLES = 1 << 16
+
 LOG_MEL_RANGE = (-11.5, 1.0)
 """Quietest and loudest values of the original's log-mels: ln(1e-5) to a loud voice."""
 
@@ -68,22 +70,104 @@ def compute_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
         AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
         ConfigError: the filterbank would exceed `MAX_FILTERBANK_VALUES`.
     """
-    _check_audio(audio, config)
-    filters = _nonzero_filters(config)
-    window = _window(config)
-    frames = frame_count(len(audio), config)
-    mel = np.empty((config.num_mels, frames), np.float32)
-    block_frames = max(1, _BLOCK_VALUES // config.n_fft)
-    for first in range(0, frames, block_frames):
-        last = min(first + block_frames, frames)
-        start = first * config.hop_length - _padding_samples(config)
-        stop = start + (last - first - 1) * config.hop_length + config.n_fft
-        samples = _padded_slice(audio, start, stop, config)
-        windows = np.lib.stride_tricks.sliding_window_view(samples, config.n_fft)[:: config.hop_length]
-        spectrum = np.fft.rfft(windows * window, axis=1)
-        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
-        mel[:, first:last] = _compress(_apply(filters, magnitude), config)
+    check_samples(audio)
+    _check_length(len(audio), config)
+    mel = np.empty((config.num_mels, frame_count(len(audio), config)), np.float32)
+    analysis = MelAnalysis(config)
+    first = 0
+    for start in range(0, len(audio), _PUSHED_SAMPLES):
+        frames = analysis.push(audio[start : start + _PUSHED_SAMPLES])
+        mel[:, first : first + frames.shape[1]] = frames
+        first += frames.shape[1]
+    mel[:, first:] = analysis.finish()
     return mel
+
+
+class MelAnalysis:
+    """Log-mel spectrogram of a recording that comes in pieces: `push` them, then `finish`.
+
+    What comes out is bit for bit what `compute_mel` gives for the whole, whatever the sizes of the pieces. A few MB are
+    kept, whatever the length.
+    """
+
+    def __init__(self, config: MelConfig) -> None:
+        """Begin without samples.
+
+        Raises:
+            ConfigError: the filterbank would exceed `MAX_FILTERBANK_VALUES`.
+        """
+        self._config = config
+        self._filters = _nonzero_filters(config)
+        self._window = _window(config)
+        self._block_frames = max(1, _BLOCK_VALUES // config.n_fft)
+        self._kept = np.empty(0, np.float32)
+        self._kept_from = 0
+        self._frames = 0  # given
+        self.samples = 0
+        """Number of samples that came."""
+
+    def push(self, audio: np.ndarray) -> np.ndarray:
+        """Take samples in.
+
+        Args:
+            audio: float `[n]` in [-1, 1].
+
+        Returns:
+            float32 `[M, t]`, t may be 0: the frames of whole blocks that the samples so far decide.
+
+        Raises:
+            AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
+        """
+        check_samples(audio, self.samples)
+        self._kept = np.concatenate([self._kept, audio]) if len(self._kept) else audio
+        self.samples += len(audio)
+        decided = 0
+        if self.samples > _padding_samples(self._config):
+            # The first frames are reflected at sample 0, the last ones at an end that is not known yet.
+            reach = self.samples + _padding_samples(self._config) - self._config.n_fft
+            decided = max(0, 1 + reach // self._config.hop_length)
+        return self._analysed(self._frames + (decided - self._frames) // self._block_frames * self._block_frames)
+
+    def finish(self) -> np.ndarray:
+        """End the recording: float32 `[M, t]`, the frames that are left.
+
+        Raises:
+            AudioTooShort: fewer samples came than `minimum_samples(config)`.
+        """
+        _check_length(self.samples, self._config)
+        return self._analysed(frame_count(self.samples, self._config))
+
+    def _analysed(self, end: int) -> np.ndarray:
+        """Frames up to `end`, in blocks that begin at multiples of their length."""
+        config = self._config
+        mel = np.empty((config.num_mels, max(0, end - self._frames)), np.float32)
+        for first in range(self._frames, end, self._block_frames):
+            last = min(first + self._block_frames, end)
+            start = first * config.hop_length - _padding_samples(config)
+            stop = start + (last - first - 1) * config.hop_length + config.n_fft
+            samples = self._padded_slice(start, stop)
+            windows = np.lib.stride_tricks.sliding_window_view(samples, config.n_fft)[:: config.hop_length]
+            spectrum = np.fft.rfft(windows * self._window, axis=1)
+            magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
+            mel[:, first - self._frames : last - self._frames] = _compress(_apply(self._filters, magnitude), config)
+        self._frames = max(self._frames, end)
+        # Some more than the next frame needs: what is reflected at the end may begin before it.
+        keep_from = (self._frames - 1) * config.hop_length - _padding_samples(config) - config.n_fft
+        dropped = min(max(0, keep_from - self._kept_from), len(self._kept))
+        self._kept = self._kept[dropped:]
+        self._kept_from += dropped
+        return mel
+
+    def _padded_slice(self, start: int, stop: int) -> np.ndarray:
+        """Samples [start, stop) as float64; those outside the recording are reflected at its ends, or 0."""
+        if start >= 0 and stop <= self.samples:
+            return self._kept[start - self._kept_from : stop - self._kept_from].astype(np.float64)
+        index = np.arange(start, stop)
+        inside = (index >= 0) & (index < self.samples)
+        if self._config.padding == "zero":
+            return np.where(inside, self._kept[np.where(inside, index - self._kept_from, 0)], 0).astype(np.float64)
+        index = np.abs(index)
+        return self._kept[np.minimum(index, 2 * (self.samples - 1) - index) - self._kept_from].astype(np.float64)
 
 
 def random_mel(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -188,18 +272,6 @@ def _window(config: MelConfig) -> np.ndarray:
     return np.pad(hann, (left, config.n_fft - config.win_length - left))
 
 
-def _padded_slice(audio: np.ndarray, start: int, stop: int, config: MelConfig) -> np.ndarray:
-    """Samples [start, stop) as float64; those outside the recording are reflected at its ends, or 0."""
-    if start >= 0 and stop <= len(audio):
-        return audio[start:stop].astype(np.float64)
-    index = np.arange(start, stop)
-    inside = (index >= 0) & (index < len(audio))
-    if config.padding == "zero":
-        return np.where(inside, audio[np.where(inside, index, 0)], 0).astype(np.float64)
-    index = np.abs(index)
-    return audio[np.minimum(index, 2 * (len(audio) - 1) - index)].astype(np.float64)
-
-
 def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     """Logarithm of magnitudes `[M, T]`, with the floor before it and mean and scale after it."""
     floored = np.maximum(mel, config.floor)
@@ -211,8 +283,12 @@ def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     return log_mel
 
 
-def check_samples(audio: np.ndarray) -> None:
+def check_samples(audio: np.ndarray, first: int = 0) -> None:
     """Check that audio is what every analysis here takes.
+
+    Args:
+        audio: the samples.
+        first: place of the first of them in the recording.
 
     Raises:
         AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
@@ -231,17 +307,16 @@ def check_samples(audio: np.ndarray) -> None:
         wrong = ~np.isfinite(audio)
         raise AudioError(
             f"audio holds {int(wrong.sum())} values that are NaN or infinite, the first at sample "
-            f"{int(wrong.argmax())}: every sample must be finite"
+            f"{first + int(wrong.argmax())}: every sample must be finite"
         )
     if peak > MAX_PEAK:
         raise AudioError(f"audio peaks at {peak:g}, and samples must be in [-1, 1]: divide 16-bit values by 32768")
 
 
-def _check_audio(audio: np.ndarray, config: MelConfig) -> None:
-    check_samples(audio)
+def _check_length(samples: int, config: MelConfig) -> None:
     needed = minimum_samples(config)
-    if len(audio) < needed:
+    if samples < needed:
         raise AudioTooShort(
-            f"the recording has {len(audio)} samples and its mel needs at least {needed} "
+            f"the recording has {samples} samples and its mel needs at least {needed} "
             f"(n_fft={config.n_fft}, hop_length={config.hop_length}, padding={config.padding!r}): pad it with silence"
         )
