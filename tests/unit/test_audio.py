@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from pathlib import Path
@@ -11,7 +12,19 @@ import pytest
 import soundfile
 
 import tolerances
-from hifigan_rt.audio import Recording, prepare, read_audio, resample, to_mono, to_pcm16, to_pcm24, write_audio
+from hifigan_rt.audio import (
+    Recording,
+    open_audio_writer,
+    prepare,
+    read_audio,
+    resample,
+    to_mono,
+    to_pcm16,
+    to_pcm24,
+    write_audio,
+)
+from hifigan_rt.audio import encoding as encoding_module
+from hifigan_rt.audio.conversion import convert_blocks
 from hifigan_rt.errors import AudioError, OutputError, SampleRateMismatch
 
 RATE = 22050
@@ -115,6 +128,16 @@ def test_resampled_tone_is_the_tone(from_hz):
     assert len(result) == RATE
     # The ends of the tone are steps, which ring.
     assert np.abs(result[2000:-2000] - TONE[2000:-2000]).max() <= tolerances.RESAMPLED_TONE
+
+
+@pytest.mark.parametrize("from_hz", [1000, 8000, 22050, 44100, 47999, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 11])
+def test_blocks_are_converted_to_the_bits_of_the_whole(from_hz, channels):
+    samples = np.random.default_rng(from_hz).uniform(-1, 1, (channels, 20_011)).astype(np.float32)
+    whole = resample(to_mono(samples), from_hz, RATE)
+    for size in (1000, 7001):
+        blocks = [samples[:, start : start + size] for start in range(0, 20_011, size)]
+        assert np.array_equal(np.concatenate(list(convert_blocks(blocks, from_hz, RATE))), whole)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])
@@ -252,6 +275,50 @@ def test_a_full_disk_is_an_output_error():
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OutputError) as caught:
         write_audio(full, TONE, RATE)
     assert str(caught.value) == "the audio stream could not be written: No space left on device"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+@pytest.mark.parametrize("encoding", ["pcm16", "pcm24", "float"])
+def test_pieces_make_the_bytes_of_the_whole(tmp_path, name, encoding):
+    if name == "a.flac" and encoding == "float":
+        encoding = "pcm16"
+    audio = np.tile(1.3 * TONE, 5)[:100_001]
+    clipped = write_audio(tmp_path / name, audio, RATE, encoding)
+    with open_audio_writer(tmp_path / f"pieces-{name}", RATE, encoding) as writer:
+        for start in range(0, len(audio), 777):
+            writer.write(audio[start : start + 777])
+    assert (writer.samples, writer.clipped) == (len(audio), clipped)
+    assert (tmp_path / f"pieces-{name}").read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_piece_that_is_no_audio_leaves_nothing(tmp_path, name):
+    with (
+        pytest.raises(AudioError, match="the first at sample 22050"),
+        open_audio_writer(tmp_path / name, RATE) as writer,
+    ):
+        writer.write(TONE)
+        writer.write(np.array([np.nan]))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_disk_that_fills_up_is_an_output_error(tmp_path, monkeypatch, name):
+    full = io.FileIO("/dev/full", "wb")
+    monkeypatch.setattr(encoding_module, "atomic_writer", lambda _: contextlib.nullcontext(full))
+    with pytest.raises(OSError, match="No space left"), full, open_audio_writer(tmp_path / name, RATE) as writer:
+        for _ in range(20):
+            writer.write(TONE)
+
+
+def test_what_no_wav_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding_module, "MAX_WAV_BYTES", 100_000)
+    with pytest.raises(OutputError, match=r"100038 bytes do not fit into a wav \(at most 100000\): write flac"):
+        write_audio(tmp_path / "a.wav", np.zeros(50_001, np.float32), RATE)
+    with pytest.raises(OutputError, match="do not fit"), open_audio_writer(tmp_path / "a.wav", RATE) as writer:
+        for _ in range(3):
+            writer.write(TONE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_that_are_not_utf8(tmp_path):

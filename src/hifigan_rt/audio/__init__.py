@@ -2,15 +2,25 @@
 
 from hifigan_rt.audio.conversion import prepare, resample, to_mono
 from hifigan_rt.audio.decoding import DEFAULT_MAX_SECONDS, Recording, read_audio
-from hifigan_rt.audio.encoding import Container, Encoding, to_pcm16, to_pcm24, write_audio
+from hifigan_rt.audio.encoding import (
+    AudioWriter,
+    Container,
+    Encoding,
+    open_audio_writer,
+    to_pcm16,
+    to_pcm24,
+    write_audio,
+)
 from hifigan_rt.audio.suffixes import AUDIO_SUFFIXES
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "DEFAULT_MAX_SECONDS",
+    "AudioWriter",
     "Container",
     "Encoding",
     "Recording",
+    "open_audio_writer",
     "prepare",
     "read_audio",
     "resample",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from hifigan_rt.audio.decoding import Recording
@@ -22,6 +24,28 @@ def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     return np.asarray(soxr.resample(samples, from_hz, to_hz, quality="HQ"), np.float32)
 
 
+def convert_blocks(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
+    """Average the channels of a recording that comes in blocks, and convert its sample rate.
+
+    Args:
+        blocks: float32 `[n]` or `[C, n]`.
+        from_hz: their sample rate.
+        to_hz: the sample rate wanted.
+
+    Yields:
+        float32 `[n]`: together bit for bit `resample(to_mono(...), from_hz, to_hz)` of the whole.
+    """
+    if from_hz == to_hz:
+        yield from map(to_mono, blocks)
+        return
+    import soxr
+
+    resampler = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(to_mono(block))
+    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
 def prepare(recording: Recording, sample_rate: int, resample_allowed: bool, mono_allowed: bool) -> np.ndarray:
     """Make a recording what a model takes: mono samples at its sample rate.
 
@@ -35,17 +59,45 @@ def prepare(recording: Recording, sample_rate: int, resample_allowed: bool, mono
         float32 `[N]`.
 
     Raises:
+        AudioError, SampleRateMismatch: see `check_conversion`.
+    """
+    rate, samples = recording.sample_rate, recording.samples
+    check_conversion(
+        rate, recording.channels, samples.shape[-1], sample_rate, resample_allowed=resample_allowed,
+        mono_allowed=mono_allowed,
+    )  # fmt: skip
+    return resample(to_mono(samples), rate, sample_rate)
+
+
+def check_conversion(
+    sample_rate: int,
+    channels: int,
+    samples: int | None,
+    wanted_hz: int,
+    *,
+    resample_allowed: bool,
+    mono_allowed: bool,
+) -> None:
+    """Check that a recording is what a model takes, or may be made it.
+
+    Args:
+        sample_rate: the recording's, in Hz.
+        channels: how many it has.
+        samples: per channel, for the text; None if that is not known.
+        wanted_hz: the model's sample rate.
+        resample_allowed: whether another sample rate may be converted.
+        mono_allowed: whether several channels may be averaged.
+
+    Raises:
         AudioError: several channels, and no leave to average them.
         SampleRateMismatch: another sample rate, and no leave to resample.
     """
-    if recording.channels > 1 and not mono_allowed:
-        raise AudioError(
-            f"the recording has {recording.channels} channels and the model takes one: --mono averages them"
-        )
-    if recording.sample_rate != sample_rate and not resample_allowed:
-        samples = recording.samples.shape[-1]
+    if channels > 1 and not mono_allowed:
+        raise AudioError(f"the recording has {channels} channels and the model takes one: --mono averages them")
+    if sample_rate != wanted_hz and not resample_allowed:
+        became = "" if samples is None else (
+            f" (its {samples} samples would become about {round(samples * wanted_hz / sample_rate)})"
+        )  # fmt: skip
         raise SampleRateMismatch(
-            f"the recording has {recording.sample_rate} Hz and the model {sample_rate} Hz: --resample converts it "
-            f"(its {samples} samples would become about {round(samples * sample_rate / recording.sample_rate)})"
+            f"the recording has {sample_rate} Hz and the model {wanted_hz} Hz: --resample converts it{became}"
         )
-    return resample(to_mono(recording.samples), recording.sample_rate, sample_rate)

@@ -6,13 +6,17 @@ clip a sample of +1.0 would wrap to -1.0, as it does in the original's inference
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 
+from hifigan_rt.audio.sink import EncodedSink
 from hifigan_rt.errors import AudioError, OutputError
 from hifigan_rt.system.files import atomic_writer
 
@@ -20,6 +24,8 @@ Encoding = Literal["pcm16", "pcm24", "float"]
 Container = Literal["wav", "flac"]
 
 MAX_WAV_BYTES = (1 << 32) - 1
+
+_PIECE_SAMPLES = 1 << 16
 
 
 def to_pcm16(audio: np.ndarray) -> tuple[np.ndarray, int]:
@@ -30,7 +36,8 @@ def to_pcm16(audio: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: not one row of finite floats.
     """
-    pcm, clipped = _to_pcm(audio, 16)
+    _check_finite_row(audio)
+    pcm, clipped = _rounded(audio, 16)
     return pcm.astype(np.int16), clipped
 
 
@@ -40,7 +47,8 @@ def to_pcm24(audio: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: not one row of finite floats.
     """
-    pcm, clipped = _to_pcm(audio, 24)
+    _check_finite_row(audio)
+    pcm, clipped = _rounded(audio, 24)
     return pcm.astype(np.int32), clipped
 
 
@@ -70,38 +78,178 @@ def write_audio(
         OutputError: the format cannot hold it, or the file could not be written.
     """
     if isinstance(target, (str, Path)):
-        path = Path(target)
-        content, clipped = _encode(audio, sample_rate, encoding, container or _container_of(path))
-        with atomic_writer(path) as file:
-            file.writelines(content)
-        return clipped
-    content, clipped = _encode(audio, sample_rate, encoding, container or "wav")
+        with open_audio_writer(target, sample_rate, encoding, container, samples=len(audio)) as writer:
+            writer.write(audio)
+        return writer.clipped
+    # The header of a flac is completed at its end, and not every stream goes back.
+    whole = io.BytesIO() if container == "flac" else None
+    _check_finite_row(audio)
     try:
-        target.writelines(content)
+        writer = _writer(whole or target, sample_rate, encoding, container or "wav", len(audio))
+        writer.write(audio)
+        writer.finish()
+        if whole is not None:
+            target.writelines([whole.getbuffer()])
     except OSError as error:
         raise OutputError(f"the audio stream could not be written: {error.strerror or error}") from error
-    return clipped
+    return writer.clipped
 
 
-def _check_finite_row(audio: np.ndarray) -> None:
-    if audio.ndim != 1 or audio.dtype.kind != "f":
-        raise AudioError(f"audio of shape {list(audio.shape)} and dtype {audio.dtype} is not one row of floats [N]")
-    wrong = ~np.isfinite(audio)
-    if wrong.any():
-        raise AudioError(
-            f"audio holds {int(wrong.sum())} values that are NaN or infinite, the first at sample "
-            f"{int(wrong.argmax())}: nothing was written"
-        )
+@contextlib.contextmanager
+def open_audio_writer(
+    path: str | Path,
+    sample_rate: int,
+    encoding: Encoding = "pcm16",
+    container: Container | None = None,
+    *,
+    samples: int = 0,
+) -> Iterator[AudioWriter]:
+    """Write a mono recording that comes in pieces; when the block raises, what stood at `path` is untouched.
+
+    Args:
+        path: a file name ending in .wav or .flac.
+        sample_rate: in Hz.
+        encoding: see `write_audio`.
+        container: None follows the file name.
+        samples: how many will come, if that is known; a length that no file can hold is then refused at once.
+
+    Raises:
+        AudioError, OutputError: see `write_audio`.
+    """
+    path = Path(path)
+    container = container or _container_of(path)
+    check_encoding(encoding, container)
+    with atomic_writer(path) as file:
+        writer = _writer(file, sample_rate, encoding, container, samples)
+        yield writer
+        writer.finish()
 
 
-def _to_pcm(audio: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
-    """Rounded values as floats, which hold integers of 24 bits exactly."""
-    _check_finite_row(audio)
-    full_scale = 1 << (bits - 1)
-    # The clip before the scaling keeps a huge float from overflowing; +-2 is beyond the range at any width.
-    rounded = np.rint(np.clip(audio.astype(np.float32, copy=False), -2, 2) * np.float32(full_scale))
-    clipped = int(np.count_nonzero((rounded < -full_scale) | (rounded > full_scale - 1)))
-    return np.clip(rounded, -full_scale, full_scale - 1), clipped
+class AudioWriter(ABC):
+    """Recording that is written a piece at a time. Made by `open_audio_writer`."""
+
+    def __init__(self, file: BinaryIO, sample_rate: int, encoding: Encoding) -> None:
+        self._file = file
+        self._sample_rate = sample_rate
+        self._encoding = encoding
+        self.samples = 0
+        """Number of samples written so far."""
+        self.clipped = 0
+        """Number of those that were beyond the range and clipped."""
+
+    def write(self, audio: np.ndarray) -> None:
+        """Write more audio, float `[n]`, nominally in [-1, 1].
+
+        Raises:
+            AudioError: it is not one row of finite floats.
+            OutputError: the format cannot hold that much.
+        """
+        _check_finite_row(audio, self.samples)
+        for start in range(0, len(audio), _PIECE_SAMPLES):
+            piece = audio[start : start + _PIECE_SAMPLES]
+            if self._encoding == "float":
+                samples, clipped = piece.astype(np.float32, copy=False), 0
+            else:
+                rounded, clipped = _rounded(piece, 16 if self._encoding == "pcm16" else 24)
+                samples = rounded.astype(np.int16 if self._encoding == "pcm16" else np.int32)
+            self.samples += len(samples)
+            self.clipped += clipped
+            self._append(samples)
+
+    @abstractmethod
+    def _append(self, samples: np.ndarray) -> None:
+        """Append samples of the encoding's dtype."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what can be written at the end only."""
+
+
+class _WavWriter(AudioWriter):
+    """A canonical wav. Written here because libsndfile stamps float files with the time."""
+
+    def __init__(self, file: BinaryIO, sample_rate: int, encoding: Encoding, samples: int) -> None:
+        super().__init__(file, sample_rate, encoding)
+        self._width = {"pcm16": 2, "pcm24": 3, "float": 4}[encoding]
+        self._stated = samples
+        self._write(self._header(samples))
+
+    def _append(self, samples: np.ndarray) -> None:
+        self._header(self.samples)  # refuses what is too long
+        if self._encoding == "pcm24":
+            self._write(samples.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+        else:
+            self._write(samples.astype("<f4" if self._encoding == "float" else "<i2").tobytes())
+
+    def finish(self) -> None:
+        self._write(b"\0" * (self.samples * self._width % 2))
+        if self.samples != self._stated:
+            self._file.seek(0)
+            self._write(self._header(self.samples))
+
+    def _header(self, samples: int) -> bytes:
+        width = self._width
+        format_tag = 3 if self._encoding == "float" else 1
+        fmt = struct.pack("<HHIIHH", format_tag, 1, self._sample_rate, self._sample_rate * width, width, 8 * width)
+        chunks = b"fmt " + struct.pack("<I", 16) + fmt
+        if self._encoding == "float":
+            # Anything but PCM has an extension size and a fact chunk with the length.
+            chunks = b"fmt " + struct.pack("<I", 18) + fmt + b"\0\0fact" + struct.pack("<II", 4, samples & 0xFFFFFFFF)
+        data_bytes = samples * width
+        riff_bytes = 4 + len(chunks) + 8 + data_bytes + data_bytes % 2
+        if riff_bytes > MAX_WAV_BYTES:
+            raise OutputError(f"{riff_bytes} bytes do not fit into a wav (at most {MAX_WAV_BYTES}): write flac")
+        return b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE" + chunks + b"data" + struct.pack("<I", data_bytes)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+
+class _FlacWriter(AudioWriter):
+    def __init__(self, file: BinaryIO, sample_rate: int, encoding: Encoding) -> None:
+        import soundfile
+
+        super().__init__(file, sample_rate, encoding)
+        # Not the file itself: libsndfile would print a full disk's error and go on.
+        self._sink = EncodedSink()
+        subtype = "PCM_16" if encoding == "pcm16" else "PCM_24"
+        try:
+            self._flac = soundfile.SoundFile(self._sink, "w", sample_rate, 1, subtype, format="FLAC")
+        except soundfile.SoundFileError as error:
+            raise OutputError(f"flac cannot hold {sample_rate} Hz: {error}") from error
+
+    def _append(self, samples: np.ndarray) -> None:
+        # libsndfile takes 24 bits from the upper end of 32.
+        self._flac.write(samples if self._encoding == "pcm16" else samples << 8)
+        self._file.write(self._sink.take())
+
+    def finish(self) -> None:
+        self._flac.close()
+        self._file.write(self._sink.take())
+        for position, data in self._sink.rewritten:
+            self._file.seek(position)
+            self._file.write(data)
+
+
+def _writer(file: BinaryIO, sample_rate: int, encoding: Encoding, container: Container, samples: int) -> AudioWriter:
+    check_encoding(encoding, container)
+    if container == "flac":
+        return _FlacWriter(file, sample_rate, encoding)
+    return _WavWriter(file, sample_rate, encoding, samples)
+
+
+def check_encoding(encoding: str, container: Container) -> None:
+    """Check that a container holds an encoding.
+
+    Raises:
+        OutputError: it does not, or the encoding is not known.
+    """
+    if encoding not in get_args(Encoding):
+        raise OutputError(f"encoding={encoding!r} must be 'pcm16', 'pcm24' or 'float'")
+    if container == "flac" and encoding == "float":
+        raise OutputError("encoding='float' does not go into flac: choose pcm24, or write wav")
 
 
 def _container_of(path: Path) -> Container:
@@ -113,55 +261,21 @@ def _container_of(path: Path) -> Container:
     raise OutputError(f"{str(path)!r} has the suffix {suffix!r}, and audio is written as .wav or .flac")
 
 
-def _encode(audio: np.ndarray, sample_rate: int, encoding: Encoding, container: Container) -> tuple[list[bytes], int]:
-    """The bytes of a file, in parts, and the number of clipped samples."""
-    clipped = 0
-    if encoding == "float":
-        _check_finite_row(audio)
-        samples = audio.astype(np.float32, copy=False)
-    elif encoding == "pcm16":
-        samples, clipped = to_pcm16(audio)
-    elif encoding == "pcm24":
-        samples, clipped = to_pcm24(audio)
-    else:
-        raise OutputError(f"encoding={encoding!r} must be 'pcm16', 'pcm24' or 'float'")
-    if container == "wav":
-        return _wav_parts(samples, sample_rate, encoding), clipped
-    if encoding == "float":
-        raise OutputError("encoding='float' does not go into flac: choose pcm24, or write wav")
-    return [_flac_bytes(samples, sample_rate, encoding)], clipped
+def _check_finite_row(audio: np.ndarray, first: int = 0) -> None:
+    if audio.ndim != 1 or audio.dtype.kind != "f":
+        raise AudioError(f"audio of shape {list(audio.shape)} and dtype {audio.dtype} is not one row of floats [N]")
+    wrong = ~np.isfinite(audio)
+    if wrong.any():
+        raise AudioError(
+            f"audio holds {int(wrong.sum())} values that are NaN or infinite, the first at sample "
+            f"{first + int(wrong.argmax())}: nothing was written"
+        )
 
 
-def _wav_parts(samples: np.ndarray, sample_rate: int, encoding: Encoding) -> list[bytes]:
-    """A canonical wav. Written here because libsndfile stamps float files with the time, and must seek."""
-    if encoding == "pcm24":
-        body = samples.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-    else:
-        body = samples.astype("<f4" if encoding == "float" else "<i2").tobytes()
-    width = {"pcm16": 2, "pcm24": 3, "float": 4}[encoding]
-    format_tag = 3 if encoding == "float" else 1
-    fmt = struct.pack("<HHIIHH", format_tag, 1, sample_rate, sample_rate * width, width, 8 * width)
-    chunks = [b"fmt ", struct.pack("<I", 16), fmt]
-    if encoding == "float":
-        # Anything but PCM has an extension size and a fact chunk with the length.
-        chunks = [b"fmt ", struct.pack("<I", 18), fmt, b"\0\0", b"fact", struct.pack("<II", 4, len(samples))]
-    chunks += [b"data", struct.pack("<I", len(body) & 0xFFFFFFFF), body, b"\0" * (len(body) % 2)]
-    riff_bytes = 4 + sum(len(chunk) for chunk in chunks)
-    if riff_bytes > MAX_WAV_BYTES:
-        raise OutputError(f"{riff_bytes} bytes do not fit into a wav (at most {MAX_WAV_BYTES}): write flac")
-    return [b"RIFF", struct.pack("<I", riff_bytes), b"WAVE", *chunks]
-
-
-def _flac_bytes(samples: np.ndarray, sample_rate: int, encoding: Encoding) -> bytes:
-    import soundfile
-
-    subtype = "PCM_16"
-    if encoding == "pcm24":
-        # libsndfile takes 24 bits from the upper end of 32.
-        samples, subtype = samples << 8, "PCM_24"
-    buffer = io.BytesIO()
-    try:
-        soundfile.write(buffer, samples, sample_rate, format="FLAC", subtype=subtype)
-    except soundfile.SoundFileError as error:
-        raise OutputError(f"flac cannot hold {len(samples)} samples at {sample_rate} Hz: {error}") from error
-    return buffer.getvalue()
+def _rounded(audio: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
+    """Rounded values as floats, which hold integers of 24 bits exactly, and how many were clipped."""
+    full_scale = 1 << (bits - 1)
+    # The clip before the scaling keeps a huge float from overflowing; +-2 is beyond the range at any width.
+    rounded = np.rint(np.clip(audio.astype(np.float32, copy=False), -2, 2) * np.float32(full_scale))
+    clipped = int(np.count_nonzero((rounded < -full_scale) | (rounded > full_scale - 1)))
+    return np.clip(rounded, -full_scale, full_scale - 1), clipped

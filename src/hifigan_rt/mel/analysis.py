@@ -167,7 +167,8 @@ class MelAnalysis:
         if self._config.padding == "zero":
             return np.where(inside, self._kept[np.where(inside, index - self._kept_from, 0)], 0).astype(np.float64)
         index = np.abs(index)
-        return self._kept[np.minimum(index, 2 * (self.samples - 1) - index) - self._kept_from].astype(np.float64)
+        reflected: np.ndarray = self._kept[np.minimum(index, 2 * (self.samples - 1) - index) - self._kept_from]
+        return reflected.astype(np.float64)
 
 
 def random_mel(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from hifigan_rt.audio import resample, to_pcm16, write_audio
 from hifigan_rt.audio.encoding import MAX_WAV_BYTES
+from hifigan_rt.audio.sink import EncodedSink
 from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.serving.errors import EngineFailed
 
@@ -170,44 +171,10 @@ class _Wav(_Pcm16):
         )  # fmt: skip
 
 
-class _Sink:
-    """File that libsndfile writes to; what is appended can be taken at once."""
-
-    def __init__(self) -> None:
-        self._position = 0
-        self._size = 0
-        self._new = bytearray()
-
-    def write(self, data: Any) -> int:
-        """Append; at its close libsndfile rewrites a FLAC header, which has been sent long since."""
-        content = bytes(data)
-        if self._position == self._size:
-            self._new += content
-            self._size += len(content)
-        self._position += len(content)
-        return len(content)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered between here and the network."""
-
-    def take(self) -> bytes:
-        """Take what was appended since the last time."""
-        content = bytes(self._new)
-        self._new.clear()
-        return content
-
-
 class _Flac(StreamEncoder):
     def __init__(self, sample_rate: int, samples: int | None = None) -> None:
         super().__init__(sample_rate, samples)
-        self._sink = _Sink()
+        self._sink = EncodedSink()
         self._file = _open(self._sink, sample_rate, "FLAC", "PCM_16")
         self._header_due = True
 
@@ -243,7 +210,7 @@ class _Opus(StreamEncoder):
         rate = encoded_rate("opus", sample_rate)
         super().__init__(rate, samples)
         self._resampler = None if rate == sample_rate else soxr.ResampleStream(sample_rate, rate, 1, dtype="float32")
-        self._sink = _Sink()
+        self._sink = EncodedSink()
         self._file = _open(self._sink, rate, "OGG", "OPUS")
         _flush_pages_after(self._file, OPUS_PAGE_LATENCY_MS)
 

@@ -1,0 +1,46 @@
+"""A file in memory that libsndfile encodes into, and that is emptied while it does."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+
+class EncodedSink:
+    """File that libsndfile writes to; what is appended can be taken at once, so that little of it is ever held."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._size = 0
+        self._new = bytearray()
+        self.rewritten: list[tuple[int, bytes]] = []
+        """Positions and bytes of what was written over: at its close libsndfile completes the header."""
+
+    def write(self, data: Any) -> int:
+        """Append, or note what is written over."""
+        content = bytes(data)
+        if self._position == self._size:
+            self._new += content
+            self._size += len(content)
+        else:
+            self.rewritten.append((self._position, content))
+        self._position += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position, as of any file."""
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """Tell the position."""
+        return self._position
+
+    def flush(self) -> None:
+        """Do nothing: nothing is buffered between here and what takes the bytes."""
+
+    def take(self) -> bytes:
+        """Take what was appended since the last time."""
+        content = bytes(self._new)
+        self._new.clear()
+        return content
