@@ -10,6 +10,7 @@ import re
 import struct
 import tracemalloc
 import zlib
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -294,6 +295,20 @@ def recording(rate: int = 8000, channels: int = 1, seconds: float = 0.5) -> byte
     return buffer.getvalue()
 
 
+def test_a_file_in_a_field_of_a_form(client):
+    for path, content in ((SYNTHESIZE, npy(MEL)), ("/v1/copy-synthesis", recording())):
+        answer = client.post(path, content=urlencode({"x": content}), headers=CURL)
+        assert answer.status_code == 400
+        assert "--data-urlencode send a form" in answer.json()["error"]["message"]
+
+
+def test_a_mel_and_a_recording_at_each_others_place(client):
+    told = client.post(SYNTHESIZE, content=recording()).json()["error"]["message"]
+    assert told == "the body is a WAV recording, not a mel: /v1/copy-synthesis takes recordings"
+    told = client.post("/v1/copy-synthesis", content=npy(MEL)).json()["error"]["message"]
+    assert told == "the body is a NumPy array, not a recording: /v1/synthesize takes mels"
+
+
 def by_curl_d(content: bytes) -> bytes:
     """What is left of a file that `curl -d @FILE` sends: each line up to its first zero."""
     return b"".join(line.partition(b"\0")[0] for line in re.split(rb"[\r\n]", content))
@@ -326,9 +341,7 @@ def test_a_form_is_taken_nowhere(client, path, chunked):
     assert answer.status_code == 415
     text = told.removeprefix("unsupported_media: ") if isinstance(told, str) else told["message"]
     assert text.startswith("Content-Type 'multipart/form-data' is n")
-    assert (
-        text.endswith("; curl -F sends a form: send the file itself, with --data-binary @FILE") or ": curl -F" in text
-    )
+    assert text.endswith("curl -F and --data-urlencode send a form: send the file itself, with --data-binary @FILE")
 
 
 @pytest.mark.parametrize("kind", [None, "application/octet-stream", "application/x-npy; charset=utf-8"])
@@ -337,7 +350,7 @@ def test_a_form_of_another_type(client, kind):
     for path in (SYNTHESIZE, "/v1/copy-synthesis"):
         answer = client.post(path, content=in_a_form(npy(MEL)), headers=headers)
         assert answer.status_code == 400
-        assert "curl -F sends a form" in answer.json()["error"]["message"]
+        assert "curl -F and --data-urlencode send a form" in answer.json()["error"]["message"]
 
 
 KINDS = [

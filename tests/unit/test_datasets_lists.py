@@ -168,6 +168,8 @@ REFUSED = {
     "//server/share/a.wav": OUTSIDE,
     "\\\\server\\share\\a.wav": f"{OUTSIDE}, to a drive or a share",
     "C:\\data\\a.wav|x": f"{OUTSIDE}, to a drive or a share",
+    "\\etc\\passwd": f"{OUTSIDE}, to a drive or a share",
+    "\\..\\v\\a.wav": OUTSIDE,
     "c:/data/a.wav": f"{OUTSIDE}, to a drive or a share",
     "https://example.org/a.wav": "is an address, and nothing is fetched",
     "file:///etc/passwd": "is an address",
@@ -269,3 +271,18 @@ def test_recordings_that_no_list_names_are_counted():
 
 def test_each_clip_once_however_often_it_is_listed():
     assert found(dataset("A1|x\nwavs/A1.wav|y\nA1\n")) == ["wavs/A1.wav"]
+
+
+@pytest.mark.parametrize("sign", ["/", "\\"])
+def test_no_spelling_of_a_file_outside_finds_it(tmp_path, sign):
+    """The file is there, and is not touched."""
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v/a.wav").touch()
+    for way in (f"{tmp_path}/v/a", "../v/a", "./../v/a", "wavs/../../v/a", "../d/../v/a", f"{tmp_path}/d/../v/a"):
+        for name in (way, f"{way}.wav", f'"{way}.wav"', f"//{way}", f"\\\\{way}"):
+            text = problem(f"{name.replace('/', sign)}|x\n")
+            assert "leads out of" in text or "a.wav' is not there" in text
+            assert Path("d/wavs/A1.wav").exists()
+            Path("d/metadata.csv").unlink()
+            Path("d/wavs/A1.wav").unlink()
+            Path("d/wavs").rmdir()

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 WAVS = "wavs"
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_DRIVE_OR_SHARE = re.compile(r"[A-Za-z]:|\\\\|//")
+_DRIVE_OR_SHARE = re.compile(r"[A-Za-z]:|\\")
 _SHOWN_CHARACTERS = 200
 
 
@@ -55,11 +55,11 @@ class ListFolder:
 
     def find(self, name: str) -> ListedFile | None:
         """Find the file of a name; None if there is none, or the name leads elsewhere."""
-        inside = self._inside(name)
-        if inside is None or self.refusal(name) is not None:
+        inside = None if "\0" in name or _climbs(name) else self._inside(name)
+        if inside is None:
             return None
         found = self._below(inside)
-        if found is None and "\\" in inside:
+        if found is None and "\\" in inside and not inside.startswith("\\"):
             found = self._below(inside.replace("\\", "/"))
         return found
 
@@ -79,19 +79,19 @@ class ListFolder:
         return ListedFile(path, relative, f"{str(path)!r} is not there, in any case of its suffix{hint}")
 
     def refusal(self, name: str) -> str | None:
-        """Say why a name is not looked for."""
+        """Say of a name that `find` did not find why it cannot be that of a clip."""
         out = f"{WAVS}/ and the folder of its list" if self._bases[:1] == [self.wavs] else "the folder of its list"
         way_out = "nothing else is read by a list; name that file or its folder itself"
         if "\0" in name:
             return "holds a zero byte: save the list as UTF-8 text"
         if _ADDRESS.match(name):
             return "is an address, and nothing is fetched: download it, and name the file"
-        if self._inside(name) is None or ".." in re.split(r"[\\/]", name):
+        if self._inside(name) is None or _climbs(name):
             return f"leads out of {out}: {way_out}"
-        if any(is_folder(base / name.replace("\\", "/")) for base in self._bases) and self._below(name) is None:
-            return "is that of a folder, and no file is named like it"
-        if _DRIVE_OR_SHARE.match(name) and not name.startswith("/") and self._below(name) is None:
+        if _DRIVE_OR_SHARE.match(name):
             return f"leads out of {out}, to a drive or a share: {way_out}"
+        if any(is_folder(base / (self._inside(name) or "").replace("\\", "/")) for base in self._bases):
+            return "is that of a folder, and no file is named like it"
         return None
 
     def unlisted(self, listed: Collection[Path]) -> list[str]:
@@ -189,6 +189,10 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether it is a folder; never raises, whatever the name."""
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for names that are too long
+
+
+def _climbs(name: str) -> bool:
+    return ".." in name and ".." in re.split(r"[\\/]", name)
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from hifigan_rt.audio import Recording, prepare, read_audio
 from hifigan_rt.errors import AudioError
 from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.errors import AudioInvalid
 from hifigan_rt.tools.serving.models import ModelLease
@@ -74,6 +75,9 @@ def _analysed(
 
 
 def _recording(body: bytes, max_seconds: float) -> Recording:
+    what = file_kind(body[:HEAD_BYTES])
+    if what is not None and what.holds == "array":
+        raise AudioInvalid(f"the body is {what.name}, not a recording: /v1/synthesize takes mels")
     try:
         return read_audio(io.BytesIO(body), max_seconds)
     except AudioError as error:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from hifigan_rt.errors import MelError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
+from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.json_values import parse_json
@@ -141,6 +142,9 @@ def _array(body: bytes, kind: str, shape: str | None) -> np.ndarray:
         except MelError as error:
             raise MelInvalid(str(error)) from error
     if shape is None:
+        what = file_kind(body[:HEAD_BYTES])
+        if what is not None and what.holds in ("audio", "video"):
+            raise BadRequest(f"the body is {what.name}, not a mel: /v1/copy-synthesis takes recordings")
         raise BadRequest(
             f"the body is no .npy, and bare float32 needs the header {SHAPE_HEADER}: M,T (bands, frames); for JSON "
             f"send Content-Type: {JSON_TYPE}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
-NO_FORM = "curl -F sends a form: send the file itself, with --data-binary @FILE"
+NO_FORM = "curl -F and --data-urlencode send a form: send the file itself, with --data-binary @FILE"
 """Way out for those who send a file as part of a form."""
 
 _STRIPPED = "curl -d strips line ends and zeros: send the file with --data-binary @FILE"
@@ -142,7 +143,8 @@ def is_stripped(body: bytes) -> bool:
 
 
 def _is_form(body: bytes) -> bool:
-    return body.startswith(b"--") and b"\r\ncontent-disposition: form-data" in body[:1024].lower()
+    in_parts = body.startswith(b"--") and b"\r\ncontent-disposition: form-data" in body[:1024].lower()
+    return in_parts or re.match(rb"[^=&%]{0,64}=(?:%93NUMPY|RIFF|fLaC|OggS|ID3|%FF%[EF])", body) is not None
 
 
 async def decoded(decode: Callable[[], T], size: int) -> T:
