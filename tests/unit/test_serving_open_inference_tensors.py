@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Generator
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,17 +18,26 @@ from hifigan_rt.tools.serving.open_inference_tensors import (
     TensorRequest,
     TensorSpec,
     check_json_output,
-    decode_request,
-    encode_response,
+    decode_request_steps,
+    encode_response_steps,
 )
 
+T = TypeVar("T")
 SPECS = (TensorSpec("mel", "FP32", 3, "[B, M, T]"), TensorSpec("lengths", "INT64", 1, "[B]", optional=True))
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MEL = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
+def finished(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def decode(body: bytes, header_length: str | None = None, max_json_bytes: int = 1 << 20) -> TensorRequest:
-    return decode_request(body, header_length, SPECS, "audio", max_json_bytes=max_json_bytes)
+    return finished(decode_request_steps(body, header_length, SPECS, "audio", max_json_bytes=max_json_bytes))
 
 
 def raw_input(name: str = "mel", array: np.ndarray = MEL, **changes: object) -> dict[str, object]:
@@ -284,7 +295,7 @@ def test_any_mutation_is_taken_or_refused():
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 9)), elements=FINITE), st.booleans())
 def test_answers_hold_the_values_exactly(values, binary):
     request = TensorRequest("an id", {}, {"audio": binary})
-    answer = encode_response("tiny", "1", request, "audio", values)
+    answer = finished(encode_response_steps("tiny", "1", request, "audio", values))
     text = b"".join(answer.parts)[: answer.header_length]
     content = json.loads(text)
     assert {key: content[key] for key in ("model_name", "model_version", "id")} == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,8 @@ class Context:
         self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
         """Threads that analyse long recordings: in the common pool these would keep short requests from a thread, and
         take much memory together."""
+        self.turn = asyncio.Lock()
+        """Lock of what is done in pieces on the event loop, see `in_pieces` of `request_bodies`."""
         self._scheduler: Scheduler | None = None
         self._held_bytes = 0
 

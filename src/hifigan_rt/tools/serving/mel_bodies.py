@@ -19,9 +19,16 @@ from hifigan_rt.mel.files import parse_npy
 from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.context import context_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
-from hifigan_rt.tools.serving.json_values import parse_json
+from hifigan_rt.tools.serving.json_pieces import parse_json_steps
 from hifigan_rt.tools.serving.models import ModelLease
-from hifigan_rt.tools.serving.request_bodies import NO_FORM, content_type, damage_explained, decoded, read_body
+from hifigan_rt.tools.serving.request_bodies import (
+    NO_FORM,
+    content_type,
+    damage_explained,
+    decoded,
+    in_pieces,
+    read_body,
+)
 from hifigan_rt.tools.serving.routes import Parameter
 
 JSON_TYPE = "application/json"
@@ -98,7 +105,17 @@ async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
     shape = request.headers.get(SHAPE_HEADER)
     least_frames = _least_frames(request, kind, lease)
     body = await read_body(request, most, check_room=lambda: context.scheduler.check_room(lease, least_frames))
-    return await decoded(lambda: _decoded(body, kind, shape, lease, settings.max_mel_seconds), len(body))
+    content: object = None
+    if kind == JSON_TYPE:
+        with damage_explained(body, text=True):
+            content = await in_pieces(parse_json_steps(body, "the body"), context.turn)
+
+    def checked() -> CheckedMel:
+        with damage_explained(body, text=kind == JSON_TYPE):
+            array = _array_of_json(content) if kind == JSON_TYPE else _array(body, kind, shape)
+        return _checked(array, lease, settings.max_mel_seconds)
+
+    return await decoded(checked, len(body))
 
 
 def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
@@ -123,9 +140,7 @@ def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
     return int(request.headers.get("content-length", "0")) // (bytes_per_value * lease.num_mels)
 
 
-def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_seconds: float) -> CheckedMel:
-    with damage_explained(body, text=kind == JSON_TYPE):
-        array = _array(body, kind, shape)
+def _checked(array: np.ndarray, lease: ModelLease, max_seconds: float) -> CheckedMel:
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim == 2:
@@ -134,8 +149,6 @@ def _decoded(body: bytes, kind: str, shape: str | None, lease: ModelLease, max_s
 
 
 def _array(body: bytes, kind: str, shape: str | None) -> np.ndarray:
-    if kind == JSON_TYPE:
-        return _from_json(body)
     if body.startswith(_NPY_MAGIC) or kind in NPY_TYPES:
         try:
             return parse_npy(body)
@@ -183,19 +196,18 @@ def _plausible(values: np.ndarray) -> bool:
         return bool((np.abs(values) < _PLAUSIBLE).all())
 
 
-def _from_json(body: bytes) -> np.ndarray:
-    content = parse_json(body, "the body")
-    if not isinstance(content, dict) or set(content) != {"mel"}:
-        raise BadRequest('the JSON body must be {"mel": [[...], ...]}, and nothing else')
-    return json_array(content["mel"])
-
-
-def json_array(rows: object) -> np.ndarray:
-    """Make an array of a JSON list of lists of numbers.
+def _array_of_json(content: object) -> np.ndarray:
+    """Make an array of what `parse_json_steps` gives for a JSON object with a mel.
 
     Raises:
-        MelInvalid: it is something else.
+        BadRequest: it is another object.
+        MelInvalid: its mel is no list of lists of numbers.
     """
+    if not isinstance(content, dict) or set(content) != {"mel"}:
+        raise BadRequest('the JSON body must be {"mel": [[...], ...]}, and nothing else')
+    rows = content["mel"]
+    if isinstance(rows, np.ndarray) and rows.ndim == 2:
+        return rows
     if not _is_matrix(rows):
         raise MelInvalid("mel must be M lists (bands) of equally many numbers each (frames)")
     try:

@@ -22,13 +22,12 @@ from hifigan_rt.tools.serving.mel_bodies import check_byte_order, check_length
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.open_inference_tensors import (
     TensorRequest,
-    TensorResponse,
     TensorSpec,
     check_json_output,
-    decode_request,
-    encode_response,
+    decode_request_steps,
+    encode_response_steps,
 )
-from hifigan_rt.tools.serving.request_bodies import damage_explained, decoded, read_body, while_connected
+from hifigan_rt.tools.serving.request_bodies import damage_explained, decoded, in_pieces, read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
 from hifigan_rt.tools.serving.settings import ServerSettings
 
@@ -65,7 +64,8 @@ async def infer(request: Request) -> Response:
         work = context.scheduler.synthesize(lease, mels, deadline=deadline)
         audios = await while_connected(request.receive, work)
         samples = lease.vocoder.output_length(frames)
-    encoded = await asyncio.to_thread(_encoded, lease.name, asked, audios, samples)
+    wavs = await asyncio.to_thread(_padded, audios, samples)
+    encoded = await in_pieces(encode_response_steps(lease.name, VERSION, asked, AUDIO, wavs), context.turn)
     headers = {
         "Cache-Control": "no-store",
         "Content-Type": "application/json" if encoded.header_length is None else "application/octet-stream",
@@ -94,16 +94,16 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
     context = context_of(request)
     body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease))
     header_length = request.headers.get(HEADER_LENGTH)
-    return await decoded(lambda: _decoded(body, header_length, lease, context.settings), len(body))
-
-
-def _decoded(
-    body: bytes, header_length: str | None, lease: ModelLease, settings: ServerSettings
-) -> tuple[TensorRequest, list[CheckedMel], int]:
-    """Give the request, its mels [M, T_i], and T."""
-    most = min(settings.max_json_bytes, settings.max_body_bytes)
+    most = min(context.settings.max_json_bytes, context.settings.max_body_bytes)
     with damage_explained(body, text=header_length is None):
-        request = decode_request(body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=most)
+        steps = decode_request_steps(body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=most)
+        tensors = await in_pieces(steps, context.turn)
+    mels, frames = await decoded(lambda: _checked(tensors, lease, context.settings), len(body))
+    return tensors, mels, frames
+
+
+def _checked(request: TensorRequest, lease: ModelLease, settings: ServerSettings) -> tuple[list[CheckedMel], int]:
+    """Give the mels [M, T_i] of a request, and T."""
     batch = request.tensors[MEL.name]
     items, _, frames = batch.shape
     if items > settings.max_batch_items:
@@ -121,7 +121,7 @@ def _decoded(
             mels.append(lease.check_mel(mel[:, :length]))
         except MelInvalid as error:
             raise MelInvalid(f"{MEL.name}, item {index}: {error}") from error
-    return request, mels, frames
+    return mels, frames
 
 
 def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
@@ -135,12 +135,12 @@ def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
     return [int(length) for length in lengths]
 
 
-def _encoded(model: str, request: TensorRequest, audios: Sequence[np.ndarray], samples: int) -> TensorResponse:
+def _padded(audios: Sequence[np.ndarray], samples: int) -> np.ndarray:
     wavs = np.zeros((len(audios), samples), np.float32)
     for row, audio in zip(wavs, audios, strict=True):
         row[: len(audio)] = audio
     check_audio(wavs)
-    return encode_response(model, VERSION, request, AUDIO, wavs)
+    return wavs
 
 
 async def _pieces(parts: Sequence[bytes | memoryview]) -> AsyncIterator[memoryview]:

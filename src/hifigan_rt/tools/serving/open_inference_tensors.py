@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.tools.serving.errors import BadRequest, PayloadTooLarge
-from hifigan_rt.tools.serving.json_values import parse_json
+from hifigan_rt.tools.serving.json_pieces import Steps, number_list_steps, parse_json_steps
 
 _DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 _MAX_RANK = 8
@@ -49,15 +49,15 @@ class TensorRequest:
     """Outputs asked for, and whether they are sent as raw bytes."""
 
 
-def decode_request(
+def decode_request_steps(
     body: bytes,
     header_length: str | None,
     inputs: Sequence[TensorSpec],
     output: str,
     *,
     max_json_bytes: int,
-) -> TensorRequest:
-    """Decode the body of an inference request.
+) -> Steps[TensorRequest]:
+    """Decode the body of an inference request, in pieces.
 
     Args:
         body: uncompressed.
@@ -76,7 +76,8 @@ def decode_request(
             f"the JSON has {json_bytes} bytes, and at most {max_json_bytes} are let in: send tensors as raw bytes "
             "(binary_data_size)"
         )
-    request = _object(parse_json(body[:json_bytes], "the request"), "the request")
+    text = body if json_bytes == len(body) else body[:json_bytes]
+    request = _object((yield from parse_json_steps(text, "the request")), "the request")
     parameters = _object(request.get("parameters") or {}, "parameters")
     tensors = _tensors(request.get("inputs"), memoryview(body)[json_bytes:], {spec.name: spec for spec in inputs})
     for spec in inputs:
@@ -110,8 +111,10 @@ def check_json_output(samples: int, max_json_bytes: int) -> None:
         )
 
 
-def encode_response(model: str, version: str, request: TensorRequest, name: str, values: np.ndarray) -> TensorResponse:
-    """Encode the answer to a request.
+def encode_response_steps(
+    model: str, version: str, request: TensorRequest, name: str, values: np.ndarray
+) -> Steps[TensorResponse]:
+    """Encode the answer to a request, in pieces.
 
     Args:
         model: its name.
@@ -124,18 +127,28 @@ def encode_response(model: str, version: str, request: TensorRequest, name: str,
     if request.id is not None:
         answer["id"] = request.id
     outputs: list[dict[str, object]] = []
-    raw: tuple[memoryview, ...] = ()
+    parts: list[bytes | memoryview] = []
+    header_length: int | None = None
     if name in request.wants:
         described: dict[str, object] = {"name": name, "datatype": "FP32", "shape": list(values.shape)}
-        if request.wants[name]:
-            raw = (np.ascontiguousarray(values, "<f4").data.cast("B"),)
-            described["parameters"] = {"binary_data_size": raw[0].nbytes}
-        else:
-            described["data"] = values.ravel().tolist()
         outputs.append(described)
-    answer["outputs"] = outputs
-    text = json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
-    return TensorResponse((text, *raw), len(text) if raw else None)
+        if request.wants[name]:
+            raw = np.ascontiguousarray(values, "<f4").data.cast("B")
+            described["parameters"] = {"binary_data_size": raw.nbytes}
+            text = _json(answer | {"outputs": outputs})
+            parts, header_length = [text, raw], len(text)
+        else:
+            # Behind it come the brackets and braces that end the output, the list of outputs, and the answer.
+            parts.append(_json(answer | {"outputs": outputs})[: -len("}]}")] + b',"data":')
+            parts += yield from number_list_steps(values.ravel())
+            parts.append(b"}]}")
+    else:
+        parts.append(_json(answer | {"outputs": outputs}))
+    return TensorResponse(tuple(parts), header_length)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _json_length(header_length: str | None, body_bytes: int) -> int:
@@ -224,6 +237,8 @@ def _binary_size(tensor: Mapping[str, object], spec: TensorSpec) -> int | None:
 def _from_json(value: object, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
     """Read values that may be nested as the shape is, or flat in row-major order."""
     what = f"data of the input {spec.name!r}"
+    if isinstance(value, np.ndarray):
+        return _from_array(value, shape, spec, what)
     values = _list(value, what)
     if values and type(values[0]) is list:
         values = _flattened(values, shape, what)
@@ -238,6 +253,17 @@ def _from_json(value: object, shape: tuple[int, ...], spec: TensorSpec) -> np.nd
         return np.array(values, np.int64 if whole else np.float64).reshape(shape)
     except OverflowError as error:
         raise BadRequest(f"{what} holds a number that is beyond {spec.datatype}") from error
+
+
+def _from_array(values: np.ndarray, shape: tuple[int, ...], spec: TensorSpec, what: str) -> np.ndarray:
+    """Take numbers that came as an array, because they are many."""
+    if values.ndim > 1 and values.shape != shape:
+        raise BadRequest(f"{what} is not nested as its shape {list(shape)} tells")
+    if values.size != math.prod(shape):
+        raise BadRequest(f"{what} has {values.size} values, and its shape {list(shape)} takes {math.prod(shape)}")
+    if spec.datatype == "INT64":
+        raise BadRequest(f"{what} is longer than any list of {spec.datatype} that the model takes")
+    return values.reshape(shape)
 
 
 def _flattened(values: list[object], shape: tuple[int, ...], what: str) -> list[object]:
