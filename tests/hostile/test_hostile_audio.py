@@ -89,8 +89,16 @@ def test_short_wavs_are_read(tmp_path, samples):
             "holds NaN or infinity, the first at sample 0: a recording must be finite numbers",
         ),
         (
-            wav(bytes(2000), rate=100),
-            "is longer than 3 s, the limit for 1 channel(s) at 100 Hz: --max-seconds raises it",
+            wav(bytes(20000), rate=1000),
+            "is longer than 3 s, the limit for 1 channel(s) at 1000 Hz: --max-seconds raises it",
+        ),
+        (
+            wav(bytes(2000), rate=999),
+            "has a sample rate of 999 Hz: it must be from 1000 to 1048576",
+        ),
+        (
+            wav(bytes(2000), rate=1),
+            "has a sample rate of 1 Hz: it must be from 1000 to 1048576",
         ),
         (
             wav(bytes(3200 * 200), channels=1000, rate=48000),
@@ -98,7 +106,7 @@ def test_short_wavs_are_read(tmp_path, samples):
         ),
         (
             wav(bytes(100), rate=0x7FFFFFFF),
-            "has a sample rate of 2147483647 Hz: it must be from 1 to 1048576",
+            "has a sample rate of 2147483647 Hz: it must be from 1000 to 1048576",
         ),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ import soundfile
 import tolerances
 from hifigan_rt.audio import (
     Recording,
+    decoding,
     open_audio_writer,
     prepare,
     read_audio,
@@ -25,6 +26,7 @@ from hifigan_rt.audio import (
 )
 from hifigan_rt.audio import encoding as encoding_module
 from hifigan_rt.audio.conversion import convert_blocks
+from hifigan_rt.audio.decoding import open_recording
 from hifigan_rt.errors import AudioError, OutputError, SampleRateMismatch
 
 RATE = 22050
@@ -76,6 +78,20 @@ def test_other_containers(tmp_path, container, subtype, rate):
     assert np.array_equal(read_audio(io.BytesIO(content)).samples, recording.samples)
     assert len(recording.samples) == len(noisy)
     assert recording.note is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_blocks_are_the_recording(tmp_path, monkeypatch, channels):
+    monkeypatch.setattr(decoding, "_BLOCK_VALUES", 3000)
+    path = tmp_path / "a.wav"
+    path.write_bytes(encoded(np.stack([TONE] * channels, axis=1), "WAV", "PCM_16")[:-100])
+    whole = read_audio(path)
+    with open_recording(path) as reader:
+        assert (reader.sample_rate, reader.channels, reader.encoding) == (RATE, channels, "WAV PCM_16")
+        blocks = list(reader.blocks())
+        assert reader.note == whole.note != ""
+    assert max(block.size for block in blocks) == 3000
+    assert np.array_equal(np.concatenate(blocks, axis=-1), whole.samples)
 
 
 def test_streams(tmp_path):

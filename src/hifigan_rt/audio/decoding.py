@@ -5,9 +5,11 @@ Samples are float32; integers are value / 2**(bits - 1), the inverse of how they
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +24,9 @@ DEFAULT_MAX_SECONDS = 3600.0
 
 MAX_VALUES_PER_SECOND = 96_000
 """48 kHz stereo: a header with a huge rate or channel count gets no more memory per allowed second than that."""
+
+MIN_SAMPLE_RATE_HZ = 1000
+"""Below it not even the pitch of a high voice is left, and each sample would become more than 22 of a model's."""
 
 MAX_SAMPLE_RATE_HZ = 1 << 20
 
@@ -68,24 +73,107 @@ def read_audio(source: str | Path | BinaryIO, max_seconds: float | None = None) 
     Raises:
         AudioError: no such file, not a file, not readable, not audio, damaged, empty, too long, or not finite.
     """
+    with open_recording(source, max_seconds) as reader:
+        samples = _joined(list(reader.blocks()))
+        return Recording(samples, reader.sample_rate, reader.encoding, reader.note)
+
+
+@contextlib.contextmanager
+def open_recording(source: str | Path | BinaryIO, max_seconds: float | None = None) -> Iterator[RecordingReader]:
+    """Open a recording to decode it a block at a time; see `read_audio`.
+
+    Raises:
+        AudioError: as for `read_audio`, also within the block.
+    """
     limit_s = DEFAULT_MAX_SECONDS if max_seconds is None else max_seconds
     if not (math.isfinite(limit_s) and limit_s > 0):
         raise AudioError(f"max_seconds={limit_s} must be a finite number above 0")
     if not isinstance(source, (str, Path)):
-        return _decode(_rewindable(source, limit_s), "the audio stream", None, limit_s)
+        with _opened(_rewindable(source, limit_s), "the audio stream", None, limit_s) as reader:
+            yield reader
+        return
     path = Path(source)
     name = f"audio file {str(path)!r}"
-    try:
-        # Asked before opening: opening a named pipe would wait for its writer.
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
-            raise AudioError(f"{name} is {what}: name a wav, flac, ogg or mp3 file")
-        with path.open("rb", buffering=0) as file:
-            return _decode(file, name, path.name, limit_s)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise AudioError(f"{name} cannot be read: {reason}") from error
+    with contextlib.ExitStack() as opened:
+        try:
+            # Asked before opening: opening a named pipe would wait for its writer.
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+                raise AudioError(f"{name} is {what}: name a wav, flac, ogg or mp3 file")
+            file = opened.enter_context(path.open("rb", buffering=0))
+            reader = opened.enter_context(_opened(file, name, path.name, limit_s))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise AudioError(f"{name} cannot be read: {reason}") from error
+        yield reader
+
+
+class RecordingReader:
+    """Recording that is decoded a block at a time. Made by `open_recording`."""
+
+    def __init__(
+        self, reader: Any, name: str, limit_s: float, note: str | None, undecodable: Callable[[Exception], AudioError]
+    ) -> None:
+        self._reader = reader
+        self._undecodable = undecodable
+        self._name = name
+        self._limit_s = limit_s
+        self.sample_rate: int = reader.samplerate
+        """Sample rate in Hz."""
+        self.channels: int = reader.channels
+        """1 for mono."""
+        self.encoding = f"{reader.format} {reader.subtype}"
+        """Container and codec as libsndfile names them."""
+        self.samples: int | None = reader.frames if reader.frames < _UNKNOWN_FRAMES else None
+        """Samples per channel that the file promises; None if it does not tell."""
+        self.note = note
+        """What is odd about the file; complete after the last block."""
+        if not MIN_SAMPLE_RATE_HZ <= self.sample_rate <= MAX_SAMPLE_RATE_HZ:
+            raise AudioError(
+                f"{name} has a sample rate of {self.sample_rate} Hz: it must be from {MIN_SAMPLE_RATE_HZ} to "
+                f"{MAX_SAMPLE_RATE_HZ}"
+            )
+        self._max_samples = max(1, int(limit_s * min(self.sample_rate, MAX_VALUES_PER_SECOND / self.channels)))
+        self._check_limit(self.samples or 0)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Decode: float32 `[n]` if mono, else `[channels, n]`; integers are divided by their full scale.
+
+        Raises:
+            AudioError: damaged, empty, too long, or not finite.
+        """
+        import soundfile
+
+        there = 0
+        while True:
+            try:
+                block = self._reader.read(max(1, _BLOCK_VALUES // self.channels), dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise self._undecodable(error) from error
+            if not len(block):
+                break
+            finite = np.isfinite(block)
+            if not finite.all():
+                first = there + int(np.argmin(finite.all(axis=1)))
+                raise AudioError(
+                    f"{self._name} holds NaN or infinity, the first at sample {first}: a recording must be finite "
+                    "numbers"
+                )
+            there += len(block)
+            self._check_limit(there)
+            yield block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
+        if there == 0:
+            raise AudioError(f"{self._name} holds no samples")
+        if self.note is None and self.samples is not None and there < self.samples:
+            self.note = f"its header promises {self.samples} samples and {there} are there: the file is cut short"
+
+    def _check_limit(self, samples: int) -> None:
+        if samples > self._max_samples:
+            raise AudioError(
+                f"{self._name} is longer than {self._max_samples / self.sample_rate:g} s, the limit for "
+                f"{self.channels} channel(s) at {self.sample_rate} Hz: --max-seconds raises it"
+            )
 
 
 def _rewindable(stream: BinaryIO, limit_s: float) -> BinaryIO:
@@ -103,7 +191,8 @@ def _rewindable(stream: BinaryIO, limit_s: float) -> BinaryIO:
     return io.BytesIO(raw)
 
 
-def _decode(file: BinaryIO, name: str, file_name: str | None, limit_s: float) -> Recording:
+@contextlib.contextmanager
+def _opened(file: BinaryIO, name: str, file_name: str | None, limit_s: float) -> Iterator[RecordingReader]:
     import soundfile
 
     class ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
@@ -112,56 +201,28 @@ def _decode(file: BinaryIO, name: str, file_name: str | None, limit_s: float) ->
         def seekable(self) -> bool:
             return False
 
+    def undecodable(error: Exception) -> AudioError:
+        reason = getattr(error, "error_string", str(error))
+        return AudioError(f"{name} cannot be decoded ({reason}): {describe_undecodable(file, file_name)}")
+
     check_magic(file, name, file_name)
     note = missing_end(file)
     file.seek(0)
     try:
         # A file on disk goes by its descriptor, which libsndfile reads without the interpreter's lock.
-        handle = file.fileno() if isinstance(file, io.FileIO) else file
-        with ForwardReader(handle, closefd=False) as reader:
-            samples, promised = _decode_blocks(reader, name, limit_s)
-            rate, encoding = reader.samplerate, f"{reader.format} {reader.subtype}"
+        reader = ForwardReader(file.fileno() if isinstance(file, io.FileIO) else file, closefd=False)
     except soundfile.SoundFileError as error:
-        reason = getattr(error, "error_string", str(error))
-        raise AudioError(f"{name} cannot be decoded ({reason}): {describe_undecodable(file, file_name)}") from error
-    frames = samples.shape[-1]
-    if frames == 0:
-        raise AudioError(f"{name} holds no samples")
-    if note is None and frames < promised < _UNKNOWN_FRAMES:
-        note = f"its header promises {promised} samples and {frames} are there: the file is cut short"
-    return Recording(samples, rate, encoding, note)
+        raise undecodable(error) from error
+    with reader:
+        yield RecordingReader(reader, name, limit_s, note, undecodable)
 
 
-def _decode_blocks(reader: Any, name: str, limit_s: float) -> tuple[np.ndarray, int]:
-    """All samples, float32 `[N]` or `[C, N]`, and the number of frames that the header promises."""
-    rate, channels, promised = reader.samplerate, reader.channels, reader.frames
-    if not 1 <= rate <= MAX_SAMPLE_RATE_HZ:
-        raise AudioError(f"{name} has a sample rate of {rate} Hz: it must be from 1 to {MAX_SAMPLE_RATE_HZ}")
-    max_frames = max(1, int(limit_s * min(rate, MAX_VALUES_PER_SECOND / channels)))
-    blocks: list[np.ndarray] = []
-    frames = 0
-    while True:
-        if frames > max_frames or max_frames < promised < _UNKNOWN_FRAMES:
-            raise AudioError(
-                f"{name} is longer than {max_frames / rate:g} s, the limit for {channels} channel(s) at {rate} Hz: "
-                "--max-seconds raises it"
-            )
-        block = reader.read(max(1, _BLOCK_VALUES // channels), dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        finite = np.isfinite(block)
-        if not finite.all():
-            first = frames + int(np.argmin(finite.all(axis=1)))
-            raise AudioError(
-                f"{name} holds NaN or infinity, the first at sample {first}: a recording must be finite numbers"
-            )
-        frames += len(block)
-        blocks.append(block)
-    samples = np.empty((channels, frames), np.float32)
-    # From the back, each block freed as soon as it is copied: the peak is one copy, not two.
-    end = frames
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """Join blocks `[n]` or `[C, n]`, each freed as soon as it is copied: the peak is one copy, not two."""
+    end = sum(block.shape[-1] for block in blocks)
+    samples = np.empty((*blocks[0].shape[:-1], end), np.float32)
     while blocks:
         block = blocks.pop()
-        samples[:, end - len(block) : end] = block.T
-        end -= len(block)
-    return (samples[0] if channels == 1 else samples), promised
+        samples[..., end - block.shape[-1] : end] = block
+        end -= block.shape[-1]
+    return samples
