@@ -250,6 +250,12 @@ def test_an_address_that_is_none(url):
 def test_a_recording_that_is_not_there(client):
     with pytest.raises(AudioError, match=r"none\.wav"):
         client.copy_synthesis("none.wav")
+    with pytest.raises(AudioError, match=r"'a\\x00b' cannot be read"):
+        client.copy_synthesis("a\0b")
+    for wrong, kind in ((np.zeros(4000, np.float32), "ndarray"), (None, "NoneType"), ({}, "dict")):
+        with pytest.raises(AudioError, match=f"the recording is a {kind}: pass the path"):
+            client.copy_synthesis(wrong)
+    assert client.copy_synthesis(bytearray(recording())).samples.size
 
 
 def test_an_absent_package_names_the_extra(monkeypatch):

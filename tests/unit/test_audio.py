@@ -27,7 +27,9 @@ from hifigan_rt.audio import (
 from hifigan_rt.audio import encoding as encoding_module
 from hifigan_rt.audio.conversion import convert_blocks
 from hifigan_rt.audio.decoding import open_recording
+from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import AudioError, OutputError, SampleRateMismatch
+from hifigan_rt.mel.analysis import compute_mel
 
 RATE = 22050
 TONE = (0.4 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
@@ -37,6 +39,56 @@ def encoded(samples: np.ndarray, container: str, subtype: str, rate: int = RATE)
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
     return buffer.getvalue()
+
+
+class OfAnotherLibrary:
+    """An object that gives an array."""
+
+    def __array__(self, dtype=None, copy=None):
+        return TONE
+
+
+NO_AUDIO = {
+    "None": (None, "the audio is a NoneType: pass a NumPy array of float32"),
+    "a name": ("a.wav", "the audio is text, 'a.wav': pass an array; hifigan_rt.audio.read_audio reads that of a file"),
+    "a dict": ({"audio": TONE}, "the audio is a dict with the keys 'audio': pass one of its arrays"),
+    "a generator": ((x for x in TONE), "the audio is a generator, which gives its items once: pass list(...) of it"),
+    "uneven rows": ([[0.0], [0.0, 1.0]], "the audio, a list, cannot be made an array"),
+}
+
+
+@pytest.mark.parametrize("name", NO_AUDIO)
+def test_what_is_no_array_is_told_as_such(tmp_path, name):
+    audio, text = NO_AUDIO[name]
+    assert PRESETS["v1"].mel is not None
+    for take in (
+        lambda: compute_mel(audio, PRESETS["v1"].mel),
+        lambda: write_audio(tmp_path / "a.wav", audio, RATE),
+        lambda: write_audio(io.BytesIO(), audio, RATE),
+        lambda: to_pcm16(audio),
+        lambda: to_pcm24(audio),
+    ):
+        with pytest.raises(AudioError) as caught:
+            take()
+        assert str(caught.value).startswith(text)
+    assert os.listdir(tmp_path) == []
+
+
+def test_arrays_of_other_libraries_are_taken(tmp_path):
+    write_audio(tmp_path / "a.wav", TONE, RATE)
+    for number, audio in enumerate((OfAnotherLibrary(), TONE.tolist(), memoryview(TONE))):
+        write_audio(tmp_path / f"{number}.wav", audio, RATE)
+        assert (tmp_path / f"{number}.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+
+
+@pytest.mark.torch
+def test_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    tone = torch.from_numpy(TONE)
+    assert write_audio(tmp_path / "a.wav", tone, RATE) == 0
+    for unfit in (tone.clone().requires_grad_(), tone.bfloat16()):
+        with pytest.raises(AudioError, match=r"the audio, a Tensor, .*: pass audio\.detach\(\)\.float\(\)\.cpu\(\)"):
+            write_audio(tmp_path / "b.wav", unfit, RATE)
 
 
 @pytest.mark.parametrize(

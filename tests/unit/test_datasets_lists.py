@@ -201,13 +201,14 @@ def test_a_list_cannot_lead_out_by_way_of_json(tmp_path):
         ("a1|x", "; 'wavs/A1.wav' is there"),
         ("A1.flac|x", "; 'wavs/A1.wav' is there"),
         ("DUMMY1/A1.wav|x", "; 'wavs/A1.wav' is there"),
+        ("A8|x", "; 'wavs/A8.m4a' is there"),
         ("A7|x", "'{here}/d/wavs/A7.wav' is not there, in any case of its suffix"),
         ("|x", "metadata.csv line 2 has no clip name"),
         ("x" * 300, "is not there"),
     ],
 )
 def test_what_is_not_there_is_named_with_what_comes_close(line, text, tmp_path):
-    assert text.format(here=tmp_path) in problem(f"{line}\n")
+    assert text.format(here=tmp_path) in problem(f"{line}\n", "wavs/A1.wav", "wavs/A8.m4a")
 
 
 @pytest.mark.parametrize(

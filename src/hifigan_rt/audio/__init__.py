@@ -1,6 +1,6 @@
 """Recordings in and out: decoded with limits, changed only as the user allows, written rounded, clipped and counted."""
 
-from hifigan_rt.audio.conversion import prepare, resample, to_mono
+from hifigan_rt.audio.conversion import as_samples, prepare, resample, to_mono
 from hifigan_rt.audio.decoding import DEFAULT_MAX_SECONDS, Recording, read_audio
 from hifigan_rt.audio.encoding import (
     AudioWriter,
@@ -20,6 +20,7 @@ __all__ = [
     "Container",
     "Encoding",
     "Recording",
+    "as_samples",
     "open_audio_writer",
     "prepare",
     "read_audio",

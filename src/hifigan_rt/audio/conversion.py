@@ -8,6 +8,18 @@ import numpy as np
 
 from hifigan_rt.audio.decoding import Recording
 from hifigan_rt.errors import AudioError, SampleRateMismatch
+from hifigan_rt.system.arrays import Expected
+
+_AUDIO = Expected("audio", "hifigan_rt.audio.read_audio", AudioError)
+
+
+def as_samples(audio: object) -> np.ndarray:
+    """Make an array of what a caller passes as audio; shape, dtype and values are not looked at.
+
+    Raises:
+        AudioError: it gives no array.
+    """
+    return _AUDIO.array(audio)
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 
+from hifigan_rt.audio.conversion import as_samples
 from hifigan_rt.audio.sink import EncodedSink
 from hifigan_rt.errors import AudioError, OutputError
 from hifigan_rt.system.files import atomic_writer
@@ -36,6 +37,7 @@ def to_pcm16(audio: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: not one row of finite floats.
     """
+    audio = as_samples(audio)
     _check_finite_row(audio)
     pcm, clipped = _rounded(audio, 16)
     return pcm.astype(np.int16), clipped
@@ -47,6 +49,7 @@ def to_pcm24(audio: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: not one row of finite floats.
     """
+    audio = as_samples(audio)
     _check_finite_row(audio)
     pcm, clipped = _rounded(audio, 24)
     return pcm.astype(np.int32), clipped
@@ -77,8 +80,9 @@ def write_audio(
         AudioError: the audio is not one row of finite floats.
         OutputError: the format cannot hold it, or the file could not be written.
     """
+    audio = as_samples(audio)
     if isinstance(target, (str, Path)):
-        with open_audio_writer(target, sample_rate, encoding, container, samples=len(audio)) as writer:
+        with open_audio_writer(target, sample_rate, encoding, container, samples=audio.size) as writer:
             writer.write(audio)
         return writer.clipped
     # The header of a flac is completed at its end, and not every stream goes back.

@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 
+from hifigan_rt.audio.conversion import as_samples
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError
 
@@ -70,6 +71,7 @@ def compute_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
         AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
         ConfigError: the filterbank would exceed `MAX_FILTERBANK_VALUES`.
     """
+    audio = as_samples(audio)
     check_samples(audio)
     _check_length(len(audio), config)
     mel = np.empty((config.num_mels, frame_count(len(audio), config)), np.float32)

@@ -57,7 +57,7 @@ class AsyncClient(AnyClient):
 
     async def copy_synthesis(
         self,
-        recording: bytes | str | Path,
+        recording: bytes | bytearray | memoryview | str | Path,
         model: str | None = None,
         *,
         resample: bool = False,

@@ -194,18 +194,25 @@ def synthesis(mel: np.ndarray, model: str | None, *, streamed: bool = False) -> 
 
 
 def copy_synthesis(
-    recording: bytes | str | Path, model: str | None, *, resample: bool, mono: bool
+    recording: bytes | bytearray | memoryview | str | Path, model: str | None, *, resample: bool, mono: bool
 ) -> Call[RemoteAudio]:
     """Ask for the resynthesis of a recording.
 
     Raises:
-        AudioError: the file cannot be read.
+        AudioError: the file cannot be read, or it is neither a path nor the bytes of one.
     """
+    if isinstance(recording, (bytearray, memoryview)):
+        recording = bytes(recording)
     if not isinstance(recording, bytes):
         try:
             recording = Path(recording).read_bytes()
-        except OSError as error:
-            raise AudioError(f"recording {str(recording)!r} cannot be read: {error.strerror}") from error
+        except TypeError as error:
+            raise AudioError(
+                f"the recording is a {type(recording).__name__}: pass the path of a wav, flac, ogg or mp3, or its bytes"
+            ) from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise AudioError(f"recording {str(recording)!r} cannot be read: {reason}") from error
     query = _query(model, streamed=False) | {"resample": str(int(resample)), "mono": str(int(mono))}
     headers = {"Content-Type": "application/octet-stream"}
     return Call("POST", "/v1/copy-synthesis", read_audio, query, recording, headers)

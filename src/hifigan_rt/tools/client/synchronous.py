@@ -73,7 +73,7 @@ class Client(AnyClient):
 
     def copy_synthesis(
         self,
-        recording: bytes | str | Path,
+        recording: bytes | bytearray | memoryview | str | Path,
         model: str | None = None,
         *,
         resample: bool = False,

@@ -159,9 +159,12 @@ class _Index:
         self._by_stem: defaultdict[str, list[Path]] = defaultdict(list)
         self._folded: dict[str, str] = {}
         for name in map(Path, names):
-            if name.suffix.lower() in suffixes:
+            known = name.suffix.lower() in suffixes
+            if known:
                 self._by_stem[_one_form(name.stem)].append(name)
-                self._folded.setdefault(_one_form(name.stem).casefold(), name.name)
+            folded = _one_form(name.stem).casefold()
+            if known or folded not in self._folded:
+                self._folded[folded] = name.name
 
     def match(self, name: str, known_suffix: bool) -> list[str]:
         """Names that differ from `name` by the suffix, or by its case if it has one, or by their Unicode form."""
