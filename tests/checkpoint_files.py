@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint import Checkpoint, LazyTensor, Selection, read_state
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -192,7 +193,10 @@ def read_any_state(path: Path) -> Checkpoint:
     """Read the tensors under `generator`, or at the top level, whatever network they are of."""
 
     def select(root: Any) -> Selection:
+        if not isinstance(root, dict):
+            raise CheckpointError("holds no dictionary")
         state = root.get("generator", root)
+        state = state if isinstance(state, dict) else {}
         return Selection({name: value for name, value in state.items() if isinstance(value, LazyTensor)}, ())
 
     return read_state(path, select)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
+import pathlib
+import pickle
 import random
 import zipfile
 
 import numpy as np
 
-from checkpoint_files import Call, Global, Ordered, Tensor, legacy_file, safetensors_file, zip_file
+from checkpoint_files import Call, Global, Ordered, Raw, Tensor, legacy_file, safetensors_file, zip_file
 
 INTERESTING = b"\0\1\2\3\4\x08(.QRabcestu}\x7f\x80\x81\x82\x85\x8a\x8b\x8d\x8e\x92\x93\x94\x95\xff"
 FRAGMENTS = [
@@ -27,6 +30,8 @@ FRAGMENTS = [
     *(b"\x8b\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"(", b"t"),
     *(b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n"),
     *(b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"ctorch\nSize\n"),
+    *(b"cnumpy._core.multiarray\n_reconstruct\n", b"cnumpy\nndarray\n", b"cnumpy\ndtype\n", b"\x8f", b"\x90", b"\x91"),
+    *(b"c_codecs\nencode\n", b"cargparse\nNamespace\n)\x81", b"\x92", b"\x96\x04\0\0\0\0\0\0\0", b"c__main__\nA\n"),
     *(b'"shape":[', b"[[[[", b'"data_offsets":[0,8]', b"1e999"),
 ]
 NUMBERS = [0, 1, 0x7F, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1]
@@ -65,7 +70,25 @@ def seeds() -> dict[str, bytes]:
         "a.weight_v": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [8, 16]},
         "b": {"dtype": "I64", "shape": [], "data_offsets": [16, 24]},
     }
+    objects = {
+        "model": {"dec.conv_pre.weight": np.ones((2, 3), np.float32, order="F"), "dec.ups.0.weight": np.float64(1)},
+        "arrays": [np.arange(5, dtype=">i2"), np.array([None, "x"]), np.zeros((2, 3)).T, np.zeros((1, 2, 3))[:, ::2]],
+        "beside": [argparse.Namespace(a=1), pathlib.PurePosixPath("x"), {1, 2}, np.dtype("f4"), {(1, "a"): b"\xff"}],
+    }
+    parts = ("conv_pre.weight", "ups.0.weight", "resblocks.0.0.convs.0.weight", "_orig_mod.conv_post.bias")
+    generators = {
+        f"{place}.{part}": Tensor(np.ones(2, np.float32), f"{place}{part}")
+        for place in ("a.b", "ema")
+        for part in parts
+    }
     return {
+        **{f"pickle {protocol}": pickle.dumps(objects, protocol) for protocol in (2, 4, 5)},
+        "legacy numpy": legacy_file({"generator": Raw(pickle.dumps(objects, 2)[2:-1])}),
+        "zip numpy": zip_file({"generator": Raw(pickle.dumps(objects, 2)[2:-1])}),
+        "zip numpy deflated": zip_file(
+            {"generator": Raw(pickle.dumps(objects, 2)[2:-1])}, compression=zipfile.ZIP_DEFLATED
+        ),
+        "zip generators": zip_file(generators),
         "legacy": legacy_file(state),
         "legacy flat": legacy_file(others, protocol=4),
         "legacy tree": legacy_file(tree),

@@ -22,6 +22,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from checkpoint_files import read_any_state
 from checkpoint_mutations import mutate, seeds
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families import read_checkpoint
@@ -31,16 +32,17 @@ SECONDS_PER_INPUT = 10
 
 
 def try_one(path: Path) -> str:
-    """What both readers made of a file."""
-    outcome = "read"
-    for reader in (read_tensors, read_checkpoint):
+    """What each reader made of a file."""
+    outcomes = []
+    for reader in (read_tensors, read_checkpoint, read_any_state):
         try:
             reader(path)
+            outcomes.append("read")
         except CheckpointError as error:
             if "more memory" in str(error):
                 raise
-            outcome = type(error).__name__
-    return outcome
+            outcomes.append(type(error).__name__)
+    return ", ".join(outcomes)
 
 
 def limit_memory(largest: int) -> None:

@@ -21,7 +21,9 @@ from hifigan_rt.formats.checkpoint import (
     describe,
     describe_keys,
     dictionaries_around,
+    list_opaque,
     list_tensors,
+    unsafe,
 )
 
 _USUAL_ADDRESSES = (".", "generator")
@@ -46,6 +48,10 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
     placed = list_tensors(root)
     groups, partial = find_groups(placed, families)
     if not groups:
+        opaque = list_opaque(root)
+        if opaque and not placed:
+            # A whole model, in most cases.
+            raise unsafe(f"objects of {list_names(opaque)}")
         if not isinstance(root, dict):
             raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
         raise CheckpointError(_describe_none(root, placed, partial, families, path))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.errors import MelError, ModelFileError
-from hifigan_rt.formats.checkpoint import read_tensors
+from hifigan_rt.formats.checkpoint import OpaqueObject, read_tensors
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
@@ -27,6 +27,11 @@ DEFAULT_MAX_FRAMES = 1 << 19
 """An hour and a half at 86 frames per second; with 80 bands 168 MB of float32."""
 
 MEL_KEY = "mel"
+
+_REMEDY = (
+    "If you trust the file, load it in PyTorch and save the mel alone: np.save('mel.npy', mel), or "
+    "torch.save(torch.from_numpy(mel), path)"
+)
 
 _MAX_NPY_HEADER_BYTES = 10_000
 _MAX_WIDTH = 8
@@ -127,7 +132,7 @@ def _read_array(path: Path, max_bytes: int) -> np.ndarray:
         with open_source(path) as source:
             return _read_npz(source, max_bytes)
     if suffix in (".pt", ".pth", ".safetensors"):
-        return _pick(read_tensors(path))
+        return _pick(read_tensors(path, _REMEDY))
     raise MelError(f"has the suffix {suffix!r}, and mels are .npy, .npz, .pt, .pth or .safetensors")
 
 
@@ -141,6 +146,9 @@ def _pick(tree: object) -> np.ndarray:
     if isinstance(tree, (list, tuple)):
         items = dict(enumerate(tree))
     arrays = {key: value for key, value in items.items() if isinstance(value, np.ndarray)}
+    opaque = tree if isinstance(tree, OpaqueObject) else items.get(MEL_KEY, next(iter(items.values()), None))
+    if isinstance(opaque, OpaqueObject) and (not arrays or MEL_KEY in items):
+        raise MelError(f"holds {opaque.NOUN} and no array of numbers: np.save('mel.npy', mel.astype('float32'))")
     if len(arrays) != 1:
         raise MelError(_ambiguous(list(map(str, arrays))))
     return np.asarray(next(iter(arrays.values())))

@@ -9,20 +9,24 @@ their values are needed, so that an optimiser's state beside the weights costs n
 
 from __future__ import annotations
 
-from hifigan_rt.formats.checkpoint.pickle_machine import describe
+from hifigan_rt.formats.checkpoint.opaque import OpaqueObject
+from hifigan_rt.formats.checkpoint.pickle_machine import describe, unsafe
 from hifigan_rt.formats.checkpoint.reader import Checkpoint, Selection, describe_keys, read_state, read_tensors
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor
-from hifigan_rt.formats.checkpoint.tree import PlacedTensor, dictionaries_around, list_tensors
+from hifigan_rt.formats.checkpoint.tree import PlacedTensor, dictionaries_around, list_opaque, list_tensors
 
 __all__ = [
     "Checkpoint",
     "LazyTensor",
+    "OpaqueObject",
     "PlacedTensor",
     "Selection",
     "describe",
     "describe_keys",
     "dictionaries_around",
+    "list_opaque",
     "list_tensors",
     "read_state",
     "read_tensors",
+    "unsafe",
 ]

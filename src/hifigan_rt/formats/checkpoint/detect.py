@@ -9,7 +9,7 @@ from hifigan_rt.errors import CheckpointError, ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_download, file_kind
 
-Format = Literal["torch-zip", "torch-legacy", "safetensors"]
+Format = Literal["torch-zip", "torch-legacy", "pickle", "safetensors"]
 
 _FOREIGN = {
     ".tar": "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights "

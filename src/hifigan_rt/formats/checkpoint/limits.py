@@ -26,8 +26,8 @@ MAX_NODES = 1 << 18
 MAX_DEPTH = 64
 """Containers within containers; recursion is safe within it."""
 
-MAX_INTEGER_BYTES = 16
-"""torch.save's magic number has 10 bytes; the arithmetic and the text of larger ones only cost time."""
+MAX_INTEGER_BYTES = 32
+"""torch.save's magic number has 10 bytes, the state of a random generator 17; larger ones only cost time."""
 
 MAX_DIMENSIONS = 32
 

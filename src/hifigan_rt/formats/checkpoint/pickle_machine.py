@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
-from hifigan_rt.formats.checkpoint.limits import MAX_INTEGER_BYTES, MAX_OPCODES
+from hifigan_rt.formats.checkpoint.byte_source import ByteSource
+from hifigan_rt.formats.checkpoint.limits import MAX_INTEGER_BYTES, MAX_OPCODES, MAX_PICKLE_BYTES
+from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, Unfinished
 
 
 class Objects(Protocol):
@@ -25,27 +30,49 @@ class Objects(Protocol):
     def call(self, function: object, arguments: object) -> object:
         """Apply one of the objects that `find_global` gave."""
 
+    def make(self, kind: OpaqueClass) -> OpaqueObject:
+        """Stand in for an object of a class that is not known."""
+
     def persistent_load(self, key: object) -> object:
         """Resolve a persistent id."""
 
 
-_BUILDERS = {0x6F: "OBJ", 0x81: "NEWOBJ", 0x92: "NEWOBJ_EX"}
+_OBJ = 0x6F
 _EXTENSIONS = {0x82: ("EXT1", 1), 0x83: ("EXT2", 2), 0x84: ("EXT4", 4)}
 _INST = 0x69
 _STOP = 0x2E
 
-_KEY_TYPES = (str, int, float, bool, type(None))
-"""Tuples are no keys here: hashing a deeply nested one recurses in C without a limit."""
+_KEY_TYPES = (str, int, float, bool, type(None), bytes)
+_MAX_KEY_ITEMS = 16
+"""Items of a tuple that is a key: hashing a deeply nested one recurses in C without a limit."""
 
 _MAX_NAME_BYTES = 1024
+_WINDOW_BYTES = 1 << 16
+"""Bytes that are read ahead."""
+
+_UNREAD_FROM = 1 << 16
+"""Length in bytes from which texts and byte strings stay in the file: those of arrays."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnreadBytes:
+    """A long text or byte string that stays in the file."""
+
+    start: int
+    """Offset in the file."""
+    length: int
+    kind: Literal["bytes", "text", "latin1"]
+    """Whether they are bytes, UTF-8 text, or bytes as the characters of a UTF-8 text."""
+
+    @property
+    def NOUN(self) -> str:  # noqa: N802 - as the classes of this package have it
+        """The value, for texts."""
+        return f"{'a text' if self.kind == 'text' else 'a byte string'} of {self.length} bytes"
 
 
 def unsafe(what: str) -> UnsafeCheckpoint:
     """The refusal, with the name of what the file asked for."""
-    return UnsafeCheckpoint(
-        f"asks for {what}, which is not on the allow-list of tensor rebuilders; nothing was run. If you trust the "
-        "file, load it in PyTorch and save its state dict alone: torch.save({'generator': model.state_dict()}, path)"
-    )
+    return UnsafeCheckpoint(f"asks for {what}, which is not on the allow-list of tensor rebuilders; nothing was run")
 
 
 def describe(value: object) -> str:
@@ -54,25 +81,43 @@ def describe(value: object) -> str:
         return repr(value) if len(value) <= 80 else f"{value[:77]!r}..."
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
-    return getattr(type(value), "NOUN", f"a {type(value).__name__}")
+    if isinstance(value, np.generic):
+        return f"{value!r}"
+    return str(getattr(value, "NOUN", f"a {type(value).__name__}"))
 
 
 class PickleMachine:
-    """Runs the pickles of one buffer, one after another.
+    """Runs the pickles in a part of a file, one after another.
 
     Args:
-        data: the bytes.
+        source: the file.
         objects: resolves names, calls and persistent ids.
-        cut: the file goes on behind `data`, which holds as much of it as one pickle may take.
+        start: offset of the first pickle, in bytes.
+        size: bytes that may belong to pickles; None is all that follow.
+        leave_unread: long texts and byte strings stay in the file, as `UnreadBytes`.
     """
 
-    def __init__(self, data: bytes, objects: Objects, *, cut: bool = False) -> None:
-        self._data = data
+    def __init__(
+        self,
+        source: ByteSource,
+        objects: Objects,
+        *,
+        start: int = 0,
+        size: int | None = None,
+        leave_unread: bool = True,
+    ) -> None:
+        self._source = source
         self._objects = objects
-        self._cut = cut
+        self._start = start
+        self._size = source.size - start if size is None else size
+        self._leave_unread = leave_unread
         self.position = 0
-        """Where the next pickle starts."""
+        """Where the next pickle starts, in bytes from `start`."""
         self._steps = 0
+        self._window = b""
+        self._window_at = 0
+        self._passed_over = 0
+        """Bytes that were left unread so far."""
 
     def load(self) -> object:
         """Run one pickle, up to its STOP.
@@ -84,12 +129,8 @@ class PickleMachine:
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        data, end = self._data, len(self._data)
         while True:
-            if self.position >= end:
-                self._take(1)
-            opcode = data[self.position]
-            self.position += 1
+            opcode = self._take(1)[0]
             self._steps += 1
             if self._steps > MAX_OPCODES:
                 raise CheckpointError(
@@ -108,8 +149,8 @@ class PickleMachine:
             handler(self)
 
     def _refuse(self, opcode: int) -> CheckpointError:
-        if opcode in _BUILDERS:
-            return unsafe(f"an object made by the opcode {_BUILDERS[opcode]}")
+        if opcode == _OBJ:
+            return unsafe("an object made by the opcode OBJ")
         if opcode in _EXTENSIONS:
             name, width = _EXTENSIONS[opcode]
             return unsafe(f"the extension code {int.from_bytes(self._take(width), 'little')} (opcode {name})")
@@ -121,24 +162,51 @@ class PickleMachine:
         )
 
     def _take(self, length: int) -> bytes:
-        end = self.position + length
-        left = len(self._data) - self.position
+        self._check_left(length)
+        at = self.position - self._window_at
+        if at + length > len(self._window):
+            self._read_on(length)
+            at = 0
+        self.position += length
+        return self._window[at : at + length]
+
+    def _check_left(self, length: int) -> None:
+        left = self._size - self.position
         if length > left:
-            if self._cut:
-                raise CheckpointError(f"has a pickle of more than {len(self._data)} bytes, tensors not counted")
             raise CheckpointError(
                 f"is truncated: its pickle asks for {length} bytes at byte {self.position}, and {left} are left"
             )
-        taken = self._data[self.position : end]
-        self.position = end
-        return taken
+
+    def _read_on(self, length: int) -> None:
+        """Read at least so many bytes from the position on."""
+        if self.position + length - self._passed_over > MAX_PICKLE_BYTES:
+            raise CheckpointError(f"has a pickle of more than {MAX_PICKLE_BYTES} bytes, tensors not counted")
+        count = min(max(length, _WINDOW_BYTES), self._size - self.position)
+        self._window = self._source.read(self._start + self.position, count, "the pickle")
+        self._window_at = self.position
+
+    def _long_string(self, width: int, kind: Literal["bytes", "text"]) -> None:
+        """Push a text or a byte string, whose length comes first; a long one stays where it is."""
+        length = self._unsigned(width)
+        if length < _UNREAD_FROM or not self._leave_unread:
+            raw = self._take(length)
+            self._stack.append(self._decode(raw) if kind == "text" else raw)
+            return
+        self._check_left(length)
+        self._stack.append(UnreadBytes(self._start + self.position, length, kind))
+        self.position += length
+        self._passed_over += length
 
     def _line(self) -> str:
-        end = self._data.find(b"\n", self.position, self.position + _MAX_NAME_BYTES)
+        ahead = min(_MAX_NAME_BYTES, self._size - self.position)
+        if self.position + ahead > self._window_at + len(self._window):
+            self._read_on(ahead)
+        at = self.position - self._window_at
+        end = self._window.find(b"\n", at, at + ahead)
         if end < 0:
             raise CheckpointError(f"is damaged: no name at byte {self.position} of its pickle")
-        line = self._data[self.position : end]
-        self.position = end + 1
+        line = self._window[at:end]
+        self.position += len(line) + 1
         return self._decode(line)
 
     def _decode(self, raw: bytes) -> str:
@@ -152,10 +220,14 @@ class PickleMachine:
             raise CheckpointError(f"is damaged: its pickle takes from an empty stack at byte {self.position}")
         return self._stack.pop()
 
-    def _top(self, kind: type, what: str) -> Any:
-        if not self._stack or type(self._stack[-1]) is not kind:
+    def _top(self, kind: type[Any], what: str) -> Any:
+        top = self._stack[-1] if self._stack else None
+        if type(top) is OpaqueObject:
+            # Items of what is a list or a set are of no use.
+            return top.entries if kind is dict else []
+        if type(top) is not kind:
             raise CheckpointError(f"is damaged: its pickle adds {what} at byte {self.position} to something else")
-        return self._stack[-1]
+        return top
 
     def _pop_mark(self) -> list[Any]:
         if not self._marks:
@@ -176,9 +248,8 @@ class PickleMachine:
 
     def _frame(self) -> None:
         length = self._unsigned(8)
-        if length > len(self._data) - self.position:
-            # The frame tells nothing that the opcodes do not; only the claim is checked.
-            self._take(length)
+        # The frame tells nothing that the opcodes do not; only the claim is checked.
+        self._check_left(length)
 
     def _mark(self) -> None:
         self._marks.append(self._stack)
@@ -216,13 +287,37 @@ class PickleMachine:
         self._stack.append(self._objects.call(function, arguments))
 
     def _build(self) -> None:
-        # Only OrderedDict has a state (a module's _metadata: versions of its layers); it is of no use here.
         state = self._pop()
+        target = self._stack[-1] if self._stack else None
+        if isinstance(target, Unfinished):
+            self._stack[-1] = target.finish(state)
+            return
+        if type(target) is OpaqueObject:
+            target.take_state(state)
+            return
+        # Of dictionaries only OrderedDict has one (a module's _metadata: versions of its layers); it is of no use here.
         target = self._top(dict, "a state")
         if type(state) is not dict:
             raise CheckpointError(
                 f"is damaged: its pickle sets the state of a {type(target).__name__} to {describe(state)}"
             )
+
+    def _newobj(self) -> None:
+        _, kind = self._pop(), self._pop()
+        if type(kind) is not OpaqueClass:
+            raise unsafe("an object made by the opcode NEWOBJ")
+        self._stack.append(self._objects.make(kind))
+
+    def _newobj_ex(self) -> None:
+        self._pop()
+        _, kind = self._pop(), self._pop()
+        if type(kind) is not OpaqueClass:
+            raise unsafe("an object made by the opcode NEWOBJ_EX")
+        self._stack.append(self._objects.make(kind))
+
+    def _frozenset(self) -> None:
+        self._pop_mark()
+        self._stack.append(OpaqueObject("builtins.frozenset"))
 
     def _binpersid(self) -> None:
         self._stack.append(self._objects.persistent_load(self._pop()))
@@ -248,8 +343,8 @@ class PickleMachine:
             self._set(target, items[i], items[i + 1])
 
     def _set(self, target: dict[Any, Any], key: object, value: object) -> None:
-        if type(key) not in _KEY_TYPES or (type(key) is int and key.bit_length() > 63):
-            # Larger integers can be chosen so that all their hashes collide.
+        items = key if type(key) is tuple and len(key) <= _MAX_KEY_ITEMS else (key,)
+        if not all(map(_can_be_key, items)):
             raise CheckpointError(f"has {describe(key)} as the key of a dictionary")
         target[key] = value
 
@@ -269,19 +364,33 @@ class PickleMachine:
     def _recall(self, index: int) -> None:
         if index not in self._memo:
             raise CheckpointError(f"is damaged: its pickle recalls object {index}, which it never remembered")
-        self._stack.append(self._memo[index])
+        value = self._memo[index]
+        if isinstance(value, Unfinished) and value.result is not None:
+            value = value.result
+        self._stack.append(value)
+
+
+def _can_be_key(key: object) -> bool:
+    if type(key) is int:
+        # Larger integers can be chosen so that all their hashes collide.
+        return key.bit_length() <= 63
+    return type(key) in _KEY_TYPES or isinstance(key, (OpaqueObject, OpaqueClass, np.generic))
 
 
 def _constant(value: object) -> Callable[[PickleMachine], None]:
     return lambda machine: machine._stack.append(value)
 
 
+def _opaque(name: str) -> Callable[[PickleMachine], None]:
+    return lambda machine: machine._stack.append(OpaqueObject(name))
+
+
 def _text(width: int) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._stack.append(machine._decode(machine._take(machine._unsigned(width))))
+    return lambda machine: machine._long_string(width, "text")
 
 
 def _bytes(width: int) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._stack.append(machine._take(machine._unsigned(width)))
+    return lambda machine: machine._long_string(width, "bytes")
 
 
 _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
@@ -306,6 +415,12 @@ _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
     0x43: _bytes(1),
     0x42: _bytes(4),
     0x8E: _bytes(8),
+    0x96: _bytes(8),
+    0x8F: _opaque("builtins.set"),
+    0x90: lambda machine: machine._appends(),
+    0x91: PickleMachine._frozenset,
+    0x81: PickleMachine._newobj,
+    0x92: PickleMachine._newobj_ex,
     0x5D: lambda machine: machine._stack.append([]),
     0x7D: lambda machine: machine._stack.append({}),
     0x29: _constant(()),

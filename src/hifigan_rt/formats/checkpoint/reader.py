@@ -13,13 +13,21 @@ from hifigan_rt.errors import CheckpointError, ModelFileError, UnsafeCheckpoint
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import detect_format
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH, MAX_NODES
-from hifigan_rt.formats.checkpoint.pickle_machine import describe
+from hifigan_rt.formats.checkpoint.numpy_objects import NumpyDtype
+from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, Unfinished
+from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes, describe
 from hifigan_rt.formats.checkpoint.safetensors_file import read_safetensors
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor, TensorLoader
 from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zip
 from hifigan_rt.formats.checkpoint.torch_objects import Dtype
 from hifigan_rt.formats.checkpoint.tree import plain_values
 from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold, plan_folding
+
+STATE_REMEDY = (
+    "If you trust the file, load it in PyTorch and save its state dict alone: torch.save({'generator': "
+    "model.state_dict()}, path)"
+)
+"""What to do with a checkpoint that asks for code."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Checkpoint:
     config: dict[str, object] | None
     """The config.json in a safetensors file's metadata; None if there is none."""
     format: str
-    """torch-zip, torch-legacy or safetensors."""
+    """torch-zip, torch-legacy, pickle or safetensors."""
     notes: tuple[str, ...]
     """What was assumed or left out, one sentence each."""
     beside: tuple[dict[str, object], ...] = field(default=(), repr=False)
@@ -72,27 +80,32 @@ def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
         return Checkpoint(weights, tree.config, tree.format, tree.notes + selection.notes, beside)
 
 
-def read_tensors(path: Path) -> object:
+def read_tensors(path: Path, remedy: str = STATE_REMEDY) -> object:
     """Read everything that a PyTorch or safetensors file holds, as torch.load gives it.
+
+    Args:
+        path: the file.
+        remedy: what to do, for the error of a file that asks for code.
 
     Returns:
         Dictionaries, lists, tuples, numbers and texts, with an array in place of each tensor: C-contiguous, bfloat16
-        widened to float32. A torch.Size is a tuple, a torch.device and a torch.dtype are texts.
+        widened to float32. A torch.Size is a tuple, a torch.device and a torch.dtype are texts. What is no data stays
+        an `OpaqueObject`.
 
     Raises:
         CheckpointError, UnsafeCheckpoint: as for `read_state`.
     """
-    with _named(path), open_source(path) as source:
+    with _named(path, remedy), open_source(path) as source:
         tree = _read_tree(source)
         return _TreeBuilder(tree.loader).build(tree.root)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(path: Path, remedy: str = STATE_REMEDY) -> Iterator[None]:
     try:
         yield
     except UnsafeCheckpoint as error:
-        raise UnsafeCheckpoint(f"{str(path)!r} {error}") from error.__cause__
+        raise UnsafeCheckpoint(f"{str(path)!r} {error}. {remedy}") from error.__cause__
     except ModelFileError as error:
         raise CheckpointError(f"{str(path)!r} {error}") from error.__cause__
     except MemoryError as error:
@@ -129,6 +142,9 @@ def _fold_all(tensors: dict[str, LazyTensor], loader: TensorLoader) -> dict[str,
     return weights
 
 
+_LEAVES = (bool, int, float, complex, str, bytes, np.generic, OpaqueObject, OpaqueClass)
+
+
 class _TreeBuilder:
     """Replaces lazy tensors by arrays, each once however often it is reached."""
 
@@ -142,7 +158,7 @@ class _TreeBuilder:
         return self._build(root, 0)[0]
 
     def _build(self, value: object, depth: int) -> tuple[object, int]:
-        if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        if value is None or isinstance(value, _LEAVES):
             return value, 1
         key = id(value)
         if key in self._done:
@@ -162,6 +178,10 @@ class _TreeBuilder:
     def _build_new(self, value: object, depth: int) -> tuple[object, int]:
         if isinstance(value, LazyTensor):
             return self._loader.load(value), 1
+        if isinstance(value, UnreadBytes):
+            return self._loader.load_unread(value), 1
+        if isinstance(value, Unfinished):
+            raise CheckpointError(f"is damaged: it holds {describe(value)}")
         if isinstance(value, dict):
             entries = {name: self._build(item, depth) for name, item in value.items()}
             return {name: item for name, (item, _) in entries.items()}, 1 + sum(n for _, n in entries.values())
@@ -172,4 +192,6 @@ class _TreeBuilder:
             return (finished if isinstance(value, list) else tuple(finished)), count
         if isinstance(value, Dtype):
             return f"torch.{value.name}", 1
+        if isinstance(value, NumpyDtype):
+            return f"numpy.{value.name or value.text}", 1
         raise CheckpointError(f"holds {describe(value)} of PyTorch's where a tensor, a number or a text is expected")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import zlib
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ import numpy as np
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
-from hifigan_rt.formats.checkpoint.limits import Budget
+from hifigan_rt.formats.checkpoint.limits import MAX_PICKLE_BYTES, Budget
+from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes
 
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),
@@ -51,6 +53,8 @@ class Storage:
     """A storage view starts here, in elements."""
     view_size: int | None = None
     """Elements of a storage view; None for the whole run."""
+    big_endian: bool | None = None
+    """Order of its bytes; None is the file's own."""
 
     @property
     def usable(self) -> int:
@@ -97,18 +101,24 @@ class Span:
     length: int
     """Bytes in the file."""
     inflated: int | None = None
-    """Bytes after inflating, if the storage is compressed."""
+    """Bytes after inflating or decoding, if they do not stand in the file as they are."""
+    is_latin1: bool = False
+    """Whether they stand there as UTF-8 text, each character a byte, as pickle's protocol 2 has it; else deflated."""
 
 
 class TensorLoader:
     """Reads lazy tensors; every byte that it allocates is claimed from the budget first."""
 
-    def __init__(self, source: ByteSource, spans: Mapping[str, Span], budget: Budget, *, big_endian: bool) -> None:
+    def __init__(
+        self, source: ByteSource, spans: Mapping[str, Span | bytes], budget: Budget, *, big_endian: bool
+    ) -> None:
         self._source = source
         self._spans = spans
         self._budget = budget
-        self._swap = big_endian != (sys.byteorder == "big")
+        self._big_endian = big_endian
         self._whole: dict[str, np.ndarray] = {}
+        self._unread = 0
+        """Bytes of texts that were read after all."""
 
     def load(self, tensor: LazyTensor) -> np.ndarray:
         """Read one tensor; bfloat16 is widened to float32, which is exact.
@@ -124,6 +134,24 @@ class TensorLoader:
         wide <<= 16
         self.release(array)
         return wide.view(np.float32)
+
+    def load_unread(self, value: UnreadBytes) -> str | bytes:
+        """Read a long text or byte string.
+
+        Raises:
+            CheckpointError: it is longer than all that a pickle may hold, or damaged.
+        """
+        self._unread += value.length
+        if self._unread > MAX_PICKLE_BYTES:
+            raise CheckpointError(f"holds texts of {self._unread} bytes: at most {MAX_PICKLE_BYTES}")
+        raw = self._source.read(value.start, value.length, value.NOUN)
+        if value.kind == "bytes":
+            return raw
+        try:
+            text = raw.decode("utf-8")
+            return text if value.kind == "text" else text.encode("latin-1")
+        except UnicodeError as error:
+            raise CheckpointError(f"is damaged: {value.NOUN} in it is not what its pickle says") from error
 
     def claim(self, n_bytes: int) -> None:
         """Claim memory that the caller allocates; see `Budget.take`."""
@@ -141,15 +169,19 @@ class TensorLoader:
         if n_bytes == 0:
             return np.empty(tensor.shape, dtype)
         start = tensor.storage.first * DTYPES[tensor.storage.dtype].itemsize + tensor.offset * dtype.itemsize
-        if span.inflated is None and tensor.is_contiguous:
+        if isinstance(span, bytes):
+            array = _copy_view(tensor, dtype, np.frombuffer(span, np.uint8), start)
+        elif span.is_latin1 and tensor.is_contiguous and n_bytes == span.inflated:
+            array = np.empty(tensor.shape, dtype)
+            decode_into(self._source, span, array.reshape(-1).view(np.uint8), "a NumPy array")
+        elif span.inflated is None and tensor.is_contiguous:
             array = np.empty(tensor.shape, dtype)
             self._source.read_into(span.start + start, array, f"storage {tensor.storage.key}")
         else:
             # Such views may overlap: the storage is read once, or a small file could keep us reading for days.
-            strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
-            whole = self._load_whole(tensor.storage.key, span)
-            array = np.array(np.ndarray(tensor.shape, dtype, whole, start, strides), order="C")
-        if self._swap:
+            array = _copy_view(tensor, dtype, self._load_whole(tensor.storage.key, span), start)
+        big_endian = self._big_endian if tensor.storage.big_endian is None else tensor.storage.big_endian
+        if big_endian != (sys.byteorder == "big"):
             array.byteswap(inplace=True)
         if dtype.kind == "b":
             # PyTorch writes 0 and 1; other bytes would make arrays that NumPy's own functions disagree about.
@@ -164,10 +196,41 @@ class TensorLoader:
             whole = np.empty(size, np.uint8)
             if span.inflated is None:
                 self._source.read_into(span.start, whole, f"storage {key}")
+            elif span.is_latin1:
+                decode_into(self._source, span, whole, "a NumPy array")
             else:
                 inflate_into(self._source, span, whole, f"storage {key}")
             self._whole[key] = whole
         return self._whole[key]
+
+
+def _copy_view(tensor: LazyTensor, dtype: np.dtype, whole: np.ndarray, start: int) -> np.ndarray:
+    """Copy what a tensor sees of its storage's bytes, `whole` (uint8), into C order."""
+    strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
+    return np.array(np.ndarray(tensor.shape, dtype, whole, start, strides), order="C")
+
+
+def decode_into(source: ByteSource, span: Span, out: np.ndarray, what: str) -> None:
+    """Fill `out` (uint8) with the characters of a text, each of which is a byte.
+
+    Raises:
+        CheckpointError: the text is no UTF-8, has a character that is no byte, or is longer or shorter.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    filled, position, end = 0, span.start, span.start + span.length
+    try:
+        while position < end:
+            raw = source.read(position, min(_INFLATE_CHUNK, end - position), what)
+            position += len(raw)
+            data = decoder.decode(raw, final=position == end).encode("latin-1")
+            if filled + len(data) > out.size:
+                raise CheckpointError(f"is damaged: {what} has more than the {out.size} bytes that it needs")
+            out[filled : filled + len(data)] = np.frombuffer(data, np.uint8)
+            filled += len(data)
+    except UnicodeError as error:
+        raise CheckpointError(f"is damaged: {what} stands in it as a text that is none of bytes") from error
+    if filled != out.size:
+        raise CheckpointError(f"is damaged: {what} has {filled} bytes and needs {out.size}")
 
 
 def inflate_into(source: ByteSource, span: Span, out: np.ndarray, what: str) -> None:

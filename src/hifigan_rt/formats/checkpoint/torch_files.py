@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +46,12 @@ def read_legacy(source: ByteSource) -> Tree:
     Raises:
         CheckpointError, UnsafeCheckpoint: see `PickleMachine.load`; or the storages do not fit the pickle.
     """
-    data = source.read(0, min(source.size, MAX_PICKLE_BYTES), "the pickle")
     objects = TorchObjects()
-    machine = PickleMachine(data, objects, cut=len(data) < source.size)
+    machine = PickleMachine(source, objects)
     magic = machine.load()
+    if objects.numpy.places and machine.position == source.size:
+        # A pickle of arrays that torch.save had no part in.
+        return _make_tree(source, magic, objects, {}, "pickle")
     if type(magic) is not int or magic != _MAGIC_NUMBER:
         raise CheckpointError(
             f"is a pickle, but none that torch.save wrote: it starts with {describe(magic)} instead of the magic "
@@ -62,7 +66,26 @@ def read_legacy(source: ByteSource) -> Tree:
     if type(keys) is not list or not all(type(key) is str for key in keys):
         raise CheckpointError("is damaged: its list of storages is something else")
     spans = _locate_storages(source, objects, keys, machine.position)
-    return Tree(root, TensorLoader(source, spans, Budget(source.size), big_endian=False), "torch-legacy")
+    return _make_tree(source, root, objects, spans, "torch-legacy")
+
+
+def _make_tree(
+    source: ByteSource,
+    root: object,
+    objects: TorchObjects,
+    spans: Mapping[str, Span],
+    kind: Format,
+    *,
+    big_endian: bool = False,
+) -> Tree:
+    """Join what a pickle holds with the places of its numbers."""
+    arrays = objects.numpy.places
+    if arrays.keys() & spans.keys():
+        raise CheckpointError("is damaged: a storage has the name that a NumPy array is given")
+    loader = TensorLoader(source, {**spans, **arrays}, Budget(source.size), big_endian=big_endian)
+    classes = list(objects.left_out)
+    notes = (f"left out objects of {_list_names(classes)}: nothing that a file asks for is run",) if classes else ()
+    return Tree(root, loader, kind, notes=notes)
 
 
 def _locate_storages(source: ByteSource, objects: TorchObjects, keys: list[str], start: int) -> dict[str, Span]:
@@ -95,8 +118,7 @@ def read_zip(source: ByteSource) -> Tree:
     spans = read_zip_directory(source)
     prefix = _find_prefix(spans)
     objects = TorchObjects()
-    machine = PickleMachine(_read_entry(source, spans, f"{prefix}data.pkl"), objects)
-    root = machine.load()
+    root = _pickle_machine(source, spans, f"{prefix}data.pkl", objects).load()
     big_endian = False
     if f"{prefix}byteorder" in spans:
         order = _read_entry(source, spans, f"{prefix}byteorder")
@@ -114,7 +136,15 @@ def read_zip(source: ByteSource) -> Tree:
                 f"is damaged: storage {describe(key)} has {size} bytes and should have {_storage_bytes(storage)}"
             )
         located[key] = span
-    return Tree(root, TensorLoader(source, located, Budget(source.size), big_endian=big_endian), "torch-zip")
+    return _make_tree(source, root, objects, located, "torch-zip", big_endian=big_endian)
+
+
+def _pickle_machine(source: ByteSource, spans: dict[str, Span], name: str, objects: TorchObjects) -> PickleMachine:
+    span = spans[name]
+    if span.inflated is None:
+        return PickleMachine(source, objects, start=span.start, size=span.length)
+    data = _read_entry(source, spans, name)
+    return PickleMachine(ByteSource(io.BytesIO(data), len(data)), objects, leave_unread=False)
 
 
 def _find_prefix(spans: dict[str, Span]) -> str:

@@ -6,13 +6,16 @@ dict, a device its text. The forms are those of torch/_utils.py and torch/serial
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.limits import MAX_DIMENSIONS, MAX_TENSORS
-from hifigan_rt.formats.checkpoint.pickle_machine import describe, unsafe
+from hifigan_rt.formats.checkpoint.numpy_objects import ArrayClass, NumpyObjects
+from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, find_opaque
+from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes, describe, unsafe
 from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Storage
 
 _MAX_COUNT = 1 << 62
@@ -124,8 +127,29 @@ def _rebuild_parameter(tensor: object, _grad: object, _hooks: object, _state: ob
     return tensor
 
 
-def _rebuild_ordered_dict() -> dict[Any, Any]:
-    return {}
+def _rebuild_dict(first: object = None) -> dict[Any, Any]:
+    # A Counter comes with its counts, a defaultdict with what would make its missing entries.
+    return dict(first) if type(first) is dict else {}
+
+
+def _rebuild_bytes(text: object = b"", encoding: object = "latin1") -> bytes | UnreadBytes:
+    """Make the bytes that protocol 2 has no opcode for, and writes as a text of as many characters."""
+    if type(encoding) is not str or encoding.lower().replace("-", "") != "latin1":
+        raise CheckpointError(f"is damaged: bytes are made of {describe(text)} by {describe(encoding)}")
+    if isinstance(text, UnreadBytes):
+        return UnreadBytes(text.start, text.length, "latin1" if text.kind == "text" else text.kind)
+    if isinstance(text, bytes):
+        return text
+    if isinstance(text, str):
+        with contextlib.suppress(UnicodeEncodeError):
+            return text.encode("latin-1")
+    raise CheckpointError(f"is damaged: bytes are made of {describe(text)}")
+
+
+def _rebuild_complex(real: object, imag: object = 0.0) -> complex:
+    if not isinstance(real, (int, float)) or not isinstance(imag, (int, float)):
+        raise CheckpointError(f"is damaged: a complex number is made of {describe(real)} and {describe(imag)}")
+    return complex(real, imag)
 
 
 def _rebuild_size(lengths: object = ()) -> tuple[int, ...]:
@@ -157,8 +181,16 @@ _STORAGE_TYPES = {
 _OTHER_DTYPES = ("float8_e4m3fn", "float8_e5m2", "complex32")
 """Resolved, so that the error names the tensor's type and not a refused name."""
 
+_BUILTINS = ("builtins", "__builtin__")
+
 ALLOWED: Mapping[tuple[str, str], object] = {
-    ("collections", "OrderedDict"): Rebuilder("collections.OrderedDict", 0, 0, _rebuild_ordered_dict),
+    ("collections", "OrderedDict"): Rebuilder("collections.OrderedDict", 0, 0, _rebuild_dict),
+    ("collections", "defaultdict"): Rebuilder("collections.defaultdict", 0, 1, _rebuild_dict),
+    ("collections", "Counter"): Rebuilder("collections.Counter", 0, 1, _rebuild_dict),
+    ("_codecs", "encode"): Rebuilder("_codecs.encode", 2, 2, _rebuild_bytes),
+    **{(module, "bytes"): Rebuilder("bytes", 0, 1, _rebuild_bytes) for module in _BUILTINS},
+    **{(module, "bytearray"): Rebuilder("bytearray", 0, 2, _rebuild_bytes) for module in _BUILTINS},
+    **{(module, "complex"): Rebuilder("complex", 1, 2, _rebuild_complex) for module in _BUILTINS},
     ("torch._utils", "_rebuild_tensor"): Rebuilder("torch._utils._rebuild_tensor", 4, 4, _rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): Rebuilder("torch._utils._rebuild_tensor_v2", 6, 7, _rebuild_tensor_v2),
     ("torch._utils", "_rebuild_tensor_v3"): Rebuilder("torch._utils._rebuild_tensor_v3", 7, 8, _rebuild_tensor_v3),
@@ -181,7 +213,11 @@ class TorchObjects:
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
         """Root storages by key."""
+        self.numpy = NumpyObjects()
+        self.left_out: dict[str, None] = {}
+        """Classes of the objects that were left out, in the order of the file."""
         self._tensors = 0
+        self._numpy_names = _names_of_numpy(self.numpy)
 
     def find_global(self, module: str, name: str) -> object:
         """Resolve a name.
@@ -189,11 +225,12 @@ class TorchObjects:
         Raises:
             UnsafeCheckpoint: it is not on the allow-list.
         """
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
+        key = (module, name)
+        found = ALLOWED.get(key) or self._numpy_names.get(key) or find_opaque(module, name)
+        if found is None:
             full = f"{module}.{name}"
-            raise unsafe(full if full.isprintable() and len(full) <= 200 else describe(full)) from None
+            raise unsafe(full if full.isprintable() and len(full) <= 200 else describe(full))
+        return found
 
     def call(self, function: object, arguments: object) -> object:
         """Run a rebuilder.
@@ -201,6 +238,8 @@ class TorchObjects:
         Raises:
             CheckpointError: not a rebuilder, the wrong arguments, or too many tensors.
         """
+        if type(function) is OpaqueClass:
+            return self.make(function)
         if type(function) is not Rebuilder:
             raise unsafe(f"a call of {describe(function)}")
         if type(arguments) is not tuple or not function.smallest <= len(arguments) <= function.largest:
@@ -211,6 +250,11 @@ class TorchObjects:
             if self._tensors > MAX_TENSORS:
                 raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: a HiFi-GAN checkpoint has about 234")
         return value
+
+    def make(self, kind: OpaqueClass) -> OpaqueObject:
+        """Stand in for an object that is not made, and remember its class."""
+        self.left_out[kind.name] = None
+        return OpaqueObject(kind.name)
 
     def persistent_load(self, key: object) -> Storage:
         """Resolve ('storage', type, key, location, number of elements), and a sixth entry in the older format.
@@ -249,3 +293,19 @@ def _view_of(root: Storage, view: object) -> Storage:
 
 def _describe_arguments(arguments: object) -> str:
     return f"{len(arguments)} arguments" if type(arguments) is tuple else describe(arguments)
+
+
+def _names_of_numpy(numpy: NumpyObjects) -> dict[tuple[str, str], object]:
+    """The names that any version of NumPy writes; `numpy.core` was renamed in NumPy 2."""
+    names: dict[tuple[str, str], object] = {
+        ("numpy", "dtype"): Rebuilder("numpy.dtype", 1, 3, numpy.dtype),
+        **{("numpy", name): ArrayClass() for name in ("ndarray", "memmap")},
+        ("numpy.core.memmap", "memmap"): ArrayClass(),
+    }
+    for core in ("numpy.core", "numpy._core"):
+        names[f"{core}.multiarray", "_reconstruct"] = Rebuilder(
+            f"{core}.multiarray._reconstruct", 3, 3, numpy.reconstruct
+        )
+        names[f"{core}.multiarray", "scalar"] = Rebuilder(f"{core}.multiarray.scalar", 1, 2, numpy.scalar)
+        names[f"{core}.numeric", "_frombuffer"] = Rebuilder(f"{core}.numeric._frombuffer", 4, 5, numpy.frombuffer)
+    return names

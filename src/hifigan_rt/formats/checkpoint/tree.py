@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH
+from hifigan_rt.formats.checkpoint.opaque import OpaqueObject
 from hifigan_rt.formats.checkpoint.pickle_machine import describe
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor
 
@@ -67,9 +68,19 @@ class _TensorSearch:
 def _items(value: object) -> Iterator[tuple[object, object]] | None:
     if isinstance(value, dict):
         return iter(value.items())
+    if isinstance(value, OpaqueObject):
+        # A class of its own for a dictionary is one all the same.
+        return iter(value.entries.items())
     if isinstance(value, (list, tuple)):
         return iter(enumerate(value))
     return None
+
+
+def list_opaque(root: object) -> list[str]:
+    """List the classes of objects that were not made, of those near the top level."""
+    near = [root, *(item for _, item in _items(root) or ())]
+    values = near + [item for value in near for _, item in _items(value) or ()]
+    return list(dict.fromkeys(value.name for value in values if isinstance(value, OpaqueObject)))
 
 
 def key_text(key: object) -> str:
@@ -83,19 +94,19 @@ def dictionaries_around(root: object, path: tuple[str, ...]) -> tuple[dict[objec
     value = root
     for key in path:
         items = dict(_items(value) or ())
-        if isinstance(value, dict):
-            found.insert(0, value)
+        if not isinstance(value, (list, tuple)):
+            found.insert(0, items)
         else:
             found[:0] = [item for index, item in items.items() if isinstance(item, dict) and key_text(index) != key]
         value = next((item for name, item in items.items() if key_text(name) == key), None)
-    return (value, *found) if isinstance(value, dict) else tuple(found)
+    return tuple(found) if isinstance(value, (list, tuple)) else (dict(_items(value) or ()), *found)
 
 
 def plain_values(mapping: dict[object, object]) -> dict[str, object]:
     """Pick what is plain in a dictionary: numbers, texts, None, and dictionaries and lists of such.
 
     Tensors and all else are left out, with every list that holds such; tuples become lists and numbers of NumPy become
-    Python's, as JSON would give them.
+    Python's, as JSON would give them. An object that was not made is the dictionary of its attributes and entries.
     """
     return _PlainCopies().mapping(mapping, 0)[0]
 
@@ -128,6 +139,9 @@ class _PlainCopies:
         copy: object
         if isinstance(value, dict):
             copy, count = self.mapping(value, depth)
+        elif isinstance(value, OpaqueObject) and (value.entries or value.attributes):
+            # Settings come as such: argparse's Namespace has them as attributes, the original's AttrDict as entries.
+            copy, count = self.mapping({**value.attributes, **value.entries}, depth)
         elif isinstance(value, (list, tuple)):
             copies = [self._copy(item, depth + 1) for item in value]
             if not all(count for _, count in copies):
