@@ -264,10 +264,12 @@ def test_a_text_that_is_named_and_lists_nothing():
 
 
 def test_recordings_that_no_list_names_are_counted():
-    dataset("A1|\n", "wavs/A1.wav", "wavs/A2.wav", "wavs/A3.WAV", "wavs/A1.txt")
+    dataset(
+        "A1|\nB1|\n", "wavs/A1.wav", "wavs/A2.wav", "wavs/A3.WAV", "wavs/A1.txt", "wavs/.A4.wav", "B1.wav", "B2.wav"
+    )
     counted = LeftOut()
     find_inputs(["d"], SUFFIXES, left_out=counted)
-    assert counted.text == "2 x .wav in no list"
+    assert counted.text == "3 x .wav in no list, 1 x .txt"
 
 
 def test_each_clip_once_however_often_it_is_listed():
@@ -287,3 +289,15 @@ def test_no_spelling_of_a_file_outside_finds_it(tmp_path, sign):
             Path("d/metadata.csv").unlink()
             Path("d/wavs/A1.wav").unlink()
             Path("d/wavs").rmdir()
+
+
+def test_links_in_the_folder_are_its_owners(tmp_path):
+    """As VITS asks for: `ln -s .../wavs DUMMY1`; and data sets whose `wavs/` or files lie on another disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/A1.wav").touch()
+    (tmp_path / "d").mkdir()
+    for name in ("wavs", "DUMMY1"):
+        (tmp_path / "d" / name).symlink_to(tmp_path / "disk")
+    (tmp_path / "d/A2.wav").symlink_to(tmp_path / "disk/A1.wav")
+    (tmp_path / "d/metadata.csv").write_text("A1|x\nDUMMY1/A1.wav|x\nA2|x\n")
+    assert found(find_inputs(["d"], SUFFIXES)) == ["wavs/A1.wav", "A2.wav"], "one place by two names is one clip"

@@ -223,8 +223,7 @@ class _Search:
             empty = " and ".join(repr(str(path)) for path in lists)
             yield InputFile(lists[0], Path(lists[0].name), named, f"{empty} names no clips")
         elif self.split is None and named is not None:
-            for name in folder.unlisted(listed):
-                self.left_out.add_unlisted(name)
+            folder.count_unlisted(listed, self.left_out)
 
 
 def _listed_input(path: Path, entry: ListEntry, folder: ListFolder, named: Path | None) -> InputFile:

@@ -2,7 +2,7 @@
 
 Every entry of a searched folder is an input, or is counted here: by its suffix in lower case. Only what is nobody's
 data is passed over: hidden files, and what systems and this program leave behind. A folder that is not searched counts
-as one. Beside the inputs of a list, what counts are the recordings that no list names.
+as one. Recordings that lie beside the inputs of a list, and no list names, are counted apart.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hifigan_rt.tools.datasets.left_out import LeftOut, is_no_data
+
 WAVS = "wavs"
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -94,11 +96,17 @@ class ListFolder:
             return "is that of a folder, and no file is named like it"
         return None
 
-    def unlisted(self, listed: Collection[Path]) -> list[str]:
-        """List the recordings of `wavs/` that are none of `listed`."""
-        names = _names(self.wavs)
-        there = {path.name for path in listed if path.parent == self.wavs}
-        return [name for name in names if Path(name).suffix.lower() in self._suffixes and name not in there]
+    def count_unlisted(self, listed: Collection[Path], left_out: LeftOut) -> None:
+        """Count what `wavs/` holds beside `listed`, and the recordings of the list's folder."""
+        for base in self._bases:
+            taken = {path.name for path in listed if path.parent == base}
+            for name in _names(base):
+                if name in taken or is_no_data(name) or is_folder(base / name):
+                    continue
+                if Path(name).suffix.lower() in self._suffixes:
+                    left_out.add_unlisted(name)
+                elif base == self.wavs:
+                    left_out.add_file(name)
 
     def _inside(self, name: str) -> str | None:
         """The name below the folder of the list; None for an absolute one elsewhere."""
