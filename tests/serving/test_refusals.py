@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from golden.tiny import tiny_mel
+from golden.tiny import tiny_mel, write_tiny
+from hifigan_rt import load
 from hifigan_rt.errors import EngineError
 from running_server import npy, running, wait_for
 
@@ -431,6 +432,20 @@ def test_bad_recordings(client, content, text):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "audio_invalid")
     assert text in answer.json()["error"]["message"]
     assert "--" not in answer.json()["error"]["message"]
+
+
+def test_a_recording_for_a_model_without_mel_settings(tmp_path):
+    """Its mels are synthesised all the same."""
+    path = write_tiny(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({name: fields[name] for name in fields if name != "n_fft"}))
+    with running({"partial": lambda: load(path)}) as server, server.client() as client:
+        answer = client.post("/v1/copy-synthesis", content=recording())
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "analysis_unavailable")
+        assert answer.json()["error"]["message"].endswith("missing: n_fft")
+        answer = client.post(SYNTHESIZE, content=npy(MEL))
+        assert (answer.status_code, answer.headers["x-sample-rate"]) == (200, "8000")
+        assert "422" in client.get("/openapi.json").json()["paths"]["/v1/copy-synthesis"]["post"]["responses"]
 
 
 def test_a_recording_beyond_the_longest(sources):

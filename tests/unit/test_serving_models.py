@@ -5,10 +5,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from hifigan_rt.config import PartialMelConfig
 from hifigan_rt.errors import ConfigError, ModelNotFound
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
@@ -236,3 +238,31 @@ def test_loads_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     asyncio.run(scenario())
     assert b'hifigan_model_loads_total{model="a",result="ok"} 1.0' in telemetry.exposition()
     assert b'hifigan_model_loads_total{model="a",result="failed"} 1.0' in telemetry.exposition()
+
+
+def test_a_model_without_mel_settings_serves_mels(caplog: pytest.LogCaptureFixture) -> None:
+    known = PartialMelConfig({"sampling_rate": 22050})
+    partial = replace(TINY_MODEL, mel_settings=known, notes=("n_fft is missing",))
+    pool = pool_of(tiny=lambda: Vocoder(partial, PretendedEngine(Clock(), 1e6)))
+
+    async def scenario() -> None:
+        with await pool.lease() as lease:
+            assert (lease.sample_rate, lease.hop_length) == (22050, 256)
+            assert lease.likely_other_convention(np.zeros((80, 300), np.float32)) is None
+        await pool.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    assert "model 'tiny': n_fft is missing" in caplog.text
+
+
+def test_a_model_without_a_sample_rate_is_not_served() -> None:
+    pool = pool_of(tiny=lambda: Vocoder(replace(TINY_MODEL, mel_settings=None), PretendedEngine(Clock(), 1e6)))
+
+    async def scenario() -> None:
+        with pytest.raises(ModelUnavailable):
+            await pool.load()
+        assert "must know the sample rate" in (pool.status().error or "")
+        await pool.close()
+
+    asyncio.run(scenario())

@@ -20,9 +20,21 @@ def describe_odd_stages(generator: GeneratorConfig) -> tuple[str, ...]:
     )
 
 
-def describe_deaf_bands(mel: MelConfig | PartialMelConfig | None) -> tuple[str, ...]:
+def describe_mel(mel: MelConfig | PartialMelConfig | None) -> tuple[str, ...]:
+    """Tell which mel settings are missing, and which mean something unexpected."""
+    if isinstance(mel, MelConfig):
+        return _describe_deaf_bands(mel)
+    missing = PartialMelConfig.NEEDED if mel is None else mel.missing
+    files = " and written to files" if mel is not None and mel.sample_rate is not None else ""
+    return (
+        f"mel settings that the config does not state: {', '.join(missing)}; mels are synthesised{files}, recordings "
+        "are not analysed",
+    )
+
+
+def _describe_deaf_bands(mel: MelConfig) -> tuple[str, ...]:
     """Tell of bands that hear nothing, because fmax lies above half the sample rate."""
-    if not isinstance(mel, MelConfig) or mel.effective_fmax <= mel.sample_rate / 2:
+    if mel.effective_fmax <= mel.sample_rate / 2:
         return ()
     return (
         f"fmax={mel.fmax:g} Hz lies above half the sample rate, {mel.sample_rate / 2:g} Hz: as in the original, bands "

@@ -47,13 +47,26 @@ class ConfigSearch:
         """
         stated = _stated(self.path, named)
         if stated is not None:
-            settled = match_config(self.family, self.shapes, stated)
+            settled = self._hold(stated, lies_beside=named is None)
             doubts = tuple(self._doubts(stated, settled))
             # What the user names counts, and needs no confirmation.
             return replace(settled, notes=settled.notes + doubts) if named is not None else _assuming(settled, *doubts)
         if self.own:
             return self._own()
         return self._beside()
+
+    def _hold(self, stated: StatedConfig, *, lies_beside: bool) -> SettledConfig:
+        try:
+            return match_config(self.family, self.shapes, stated)
+        except ConfigError as error:
+            if not lies_beside:
+                raise
+            fits, _ = self._fitting((*self.own, *_other_files(self.path)[0]))
+            others = f"; {', '.join(other.place for other, _ in fits)} would fit" if fits else ""
+            raise ConfigError(
+                f"{error}. It only lies beside {self.path.name!r}: the config that is named with config= (--config) "
+                f"comes before it{others}"
+            ) from error
 
     def _doubts(self, stated: StatedConfig, settled: SettledConfig) -> list[str]:
         fits, _ = self._fitting(self.own)

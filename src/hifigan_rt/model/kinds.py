@@ -56,6 +56,14 @@ class ModelFile(ABC):
         """Sample rate in Hz; None if nothing tells it."""
         return None if self.mel_settings is None else self.mel_settings.sample_rate
 
+    @property
+    def missing_mel_fields(self) -> tuple[str, ...]:
+        """Fields of the original's `config.json` that an analysis of recordings lacks."""
+        known = self.mel_settings
+        if isinstance(known, MelConfig):
+            return ()
+        return PartialMelConfig.NEEDED if known is None else known.missing
+
     def known_mel(self) -> MelConfig:
         """Give the mel settings for an analysis of recordings.
 
@@ -64,12 +72,10 @@ class ModelFile(ABC):
         """
         if self.mel is not None:
             return self.mel
-        known = self.mel_settings
-        missing = known.missing if isinstance(known, PartialMelConfig) else PartialMelConfig.NEEDED
         hop = "" if self.graph is None else f" (hop_size follows from the architecture: {self.graph.hop_length})"
         raise ConfigError(
             f"{self.name}: the mel settings must be known to analyse recordings, and weights do not tell; missing: "
-            f"{', '.join(missing)}{hop}: {_WAY_OUT}. Mels are taken without"
+            f"{', '.join(self.missing_mel_fields)}{hop}: {_WAY_OUT}. Mels are taken without"
         )
 
     def known_sample_rate(self) -> int:

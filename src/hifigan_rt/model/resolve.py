@@ -28,7 +28,7 @@ from hifigan_rt.families.family import Family
 from hifigan_rt.families.other_networks import describe_parts_beyond
 from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import bind, build_graph
-from hifigan_rt.model.config_remarks import describe_deaf_bands, describe_odd_stages
+from hifigan_rt.model.config_remarks import describe_mel, describe_odd_stages
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.own_configs import find_configs
@@ -127,7 +127,10 @@ def _from_checkpoint(
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
         settled = ConfigSearch(family, shapes, path, find_configs(checkpoint)).settle(config)
         doubts = settled.assumptions + describe_odd_stages(settled.config.generator)
-        notes += settled.notes + doubts + describe_deaf_bands(settled.config.mel)
+        notes += settled.notes + doubts
+        if settled.config.mel is not None or not settled.assumptions:
+            # Else what was assumed says it.
+            notes += describe_mel(settled.config.mel)
         graph = build_graph(settled.config.generator)
         generator = bind(graph, weights, f"the weights are those of {str(path)!r}")
     mel, assumptions = settled.config.mel, settled.assumptions
@@ -233,7 +236,7 @@ def _config_of_file(
 
 
 def _remarks(config: ModelConfig | None) -> tuple[str, ...]:
-    return () if config is None else describe_deaf_bands(config.mel)
+    return () if config is None else describe_mel(config.mel)
 
 
 def _is_om(path: Path) -> bool:

@@ -64,13 +64,13 @@ def read_benchmark_model(
     source = model if reference is None else resolve_model(reference, weights_at=weights_at)
     graph = model.graph or source.graph
     mel = model.mel or source.mel
+    sample_rate = model.sample_rate or source.sample_rate
     num_mels = model.num_mels or source.num_mels
-    if mel is None or num_mels is None:
+    if sample_rate is None or num_mels is None or graph is None:
         raise ConfigError(
             f"{Path(name).name}: the sample rate and mel bands must be known, and the file does not tell: give the "
             "model's config.json with --config"
         )
-    hop_length = mel.hop_length if graph is None else graph.hop_length
     _check_same(model, source)
     notes = list(model.notes)
     if not isinstance(source, Weights) and with_snr:
@@ -87,9 +87,9 @@ def read_benchmark_model(
         kind=type(model),
         num_mels=num_mels,
         mel=mel,
-        sample_rate=mel.sample_rate,
-        hop_length=hop_length,
-        macs_per_frame=None if graph is None else graph.macs_per_frame,
+        sample_rate=sample_rate,
+        hop_length=graph.hop_length,
+        macs_per_frame=graph.macs_per_frame,
         reference=ReferenceAudio(source.generator) if with_snr and isinstance(source, Weights) else None,
         sizes=_sizes(model.path, num_mels) if isinstance(model, OmFile) else (),
         notes=tuple(notes),

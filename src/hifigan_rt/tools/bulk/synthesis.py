@@ -77,7 +77,7 @@ class Synthesis(Work[MelClip, AudioClip]):
     """Recording or mel to audio.
 
     Raises:
-        ConfigError: the model's sample rate is not known.
+        ConfigError: the model's sample rate is not known, or its mel settings where `mel_l1` is wanted.
     """
 
     def __init__(self, vocoder: Vocoder, reading: ReadSettings, writing: WriteSettings) -> None:
@@ -85,7 +85,9 @@ class Synthesis(Work[MelClip, AudioClip]):
         self._reading = reading
         self._writing = writing
         self._sample_rate = vocoder.sample_rate
-        # Known whenever the sample rate is: both stand in the mel settings.
+        if writing.mel_l1:
+            vocoder.model.known_mel()
+        # Known whenever the sample rate is: both stand in a config.
         self._num_mels = vocoder.num_mels or 0
         self.caveat = vocoder.engine_info.caveat
 
@@ -110,6 +112,7 @@ class Synthesis(Work[MelClip, AudioClip]):
 
     def read(self, source: Path) -> MelClip:
         if source.suffix.lower() not in MEL_SUFFIXES:
+            self._vocoder.model.known_mel()  # before a long recording is decoded for nothing
             samples, notes = read_recording(source, self._sample_rate, self._reading)
             return MelClip(self._vocoder.mel(samples), len(samples), notes)
         if self._writing.match_length:

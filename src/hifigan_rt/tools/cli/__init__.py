@@ -14,13 +14,14 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from hifigan_rt.errors import HifiganError
+from hifigan_rt.errors import HifiganError, ModelAssumptionWarning
 from hifigan_rt.tools.cli.app import hifigan
 from hifigan_rt.tools.cli.console import Console
 
@@ -76,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None, console: Console, received: Sequence[int]) -> int:
     try:
-        status = hifigan.main(arguments, prog_name="hifigan", standalone_mode=False, obj=console)
+        with warnings.catch_warnings():
+            # Commands show what a model's notes say.
+            warnings.simplefilter("ignore", ModelAssumptionWarning)
+            status = hifigan.main(arguments, prog_name="hifigan", standalone_mode=False, obj=console)
     except click.exceptions.Exit as error:
         return int(error.exit_code)
     except click.UsageError as error:

@@ -73,8 +73,9 @@ def _facts(model: Model) -> dict[str, Any]:
     from hifigan_rt.model.kinds import OmFile
 
     facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
-    sample_rate = None if model.mel is None else model.mel.sample_rate
-    graph = model.graph
+    from hifigan_rt.formats.config_json import known_mel_fields
+
+    sample_rate, graph = model.sample_rate, model.graph
     if graph is not None:
         field = graph.receptive_field
         facts["architecture"] = dataclasses.asdict(graph.config)
@@ -93,7 +94,7 @@ def _facts(model: Model) -> dict[str, Any]:
             "look_ahead_ms": None if sample_rate is None else round(-1000 * field.first_sample / sample_rate, 1),
         }
         facts["hop_length_samples"] = graph.hop_length
-    facts["mel"] = None if model.mel is None else dataclasses.asdict(model.mel)
+    facts["mel"] = known_mel_fields(model.mel_settings) or None if model.mel is None else dataclasses.asdict(model.mel)
     if isinstance(model, OmFile):
         from hifigan_rt.tools.cli.info_om import facts_of_om
 

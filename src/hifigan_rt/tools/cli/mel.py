@@ -54,10 +54,10 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
 
-    return run(console, options, lambda: _make_work(model, config, values), AUDIO_SUFFIXES, ".npy")
+    return run(console, options, lambda: _make_work(console, model, config, values), AUDIO_SUFFIXES, ".npy")
 
 
-def _make_work(model: str | None, config: str | None, values: dict[str, Any]) -> MelExtraction:
+def _make_work(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> MelExtraction:
     from hifigan_rt.formats.config_json import read_mel_config
     from hifigan_rt.model.resolve import resolve_model
     from hifigan_rt.tools.bulk.synthesis import MelExtraction, ReadSettings
@@ -65,5 +65,7 @@ def _make_work(model: str | None, config: str | None, values: dict[str, Any]) ->
     if model is None:
         settings = read_mel_config(str(config))
     else:
-        settings = resolve_model(model, config, values["weights_at"]).known_mel()
+        resolved = resolve_model(model, config, values["weights_at"])
+        settings = resolved.known_mel()
+        console.notes(resolved.notes)
     return MelExtraction(settings, ReadSettings(values["resample"], values["mono"], values["max_seconds"]))

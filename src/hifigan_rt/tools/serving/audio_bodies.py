@@ -13,7 +13,7 @@ from hifigan_rt.errors import AudioError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.context import context_of
-from hifigan_rt.tools.serving.errors import AudioInvalid
+from hifigan_rt.tools.serving.errors import AnalysisUnavailable, AudioInvalid
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import check_not_stripped, damage_explained, read_body, while_connected
 
@@ -45,10 +45,16 @@ async def read_recording(
         mono_allowed: whether several channels may be averaged.
 
     Raises:
+        AnalysisUnavailable: the model's mel settings are not known.
         AudioInvalid: it cannot be read, or is not what the model takes and may not be converted.
         ClientDisconnect: the client went.
         ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
     """
+    if lease.vocoder.mel_config is None:
+        raise AnalysisUnavailable(
+            f"model {lease.name!r} takes mels alone, at /v1/synthesize: its config does not state all mel settings "
+            f"that the analysis of a recording needs; missing: {', '.join(lease.vocoder.model.missing_mel_fields)}"
+        )
     context = context_of(request)
     body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease))
     max_seconds = context.settings.max_mel_seconds

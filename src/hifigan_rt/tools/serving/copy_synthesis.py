@@ -14,8 +14,9 @@ from hifigan_rt.tools.serving.audio_responses import (
     respond_with_audio,
 )
 from hifigan_rt.tools.serving.context import context_of, flag, query_of, record_of
+from hifigan_rt.tools.serving.errors import AnalysisUnavailable
 from hifigan_rt.tools.serving.mel_bodies import check_length
-from hifigan_rt.tools.serving.routes import Endpoint, flag_query
+from hifigan_rt.tools.serving.routes import Endpoint, flag_query, json_content, response
 
 _QUERY = (
     *AUDIO_QUERY,
@@ -26,6 +27,13 @@ _BODY = {
     "required": True,
     "description": "a wav, flac, ogg or mp3",
     "content": {"*/*": {"schema": {"type": "string", "contentMediaType": "audio/*"}}},
+}
+
+
+_NO_ANALYSIS = {
+    str(AnalysisUnavailable.status): response(
+        AnalysisUnavailable.code, json_content({"$ref": "#/components/schemas/Error"})
+    )
 }
 
 
@@ -50,6 +58,6 @@ async def copy_synthesis(request: Request) -> Response:
 ENDPOINTS = (
     Endpoint(
         "POST", "/v1/copy-synthesis", copy_synthesis, "copySynthesis", "What the model makes of a recording",
-        AUDIO_RESPONSES, _QUERY, _BODY,
+        AUDIO_RESPONSES | _NO_ANALYSIS, _QUERY, _BODY,
     ),
 )  # fmt: skip

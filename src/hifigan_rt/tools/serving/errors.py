@@ -13,6 +13,7 @@ ServingError
 +-- LengthRequired          length_required         411
 +-- PayloadTooLarge         payload_too_large       413
 +-- UnsupportedMediaType    unsupported_media       415
++-- AnalysisUnavailable     analysis_unavailable    422   the model's mel settings are not known
 +-- TooManyRequests         too_many_requests       429
 +-- HeadersTooLarge         headers_too_large       431
 +-- InternalFailure         internal                500
@@ -117,6 +118,12 @@ class UnsupportedMediaType(ServingError):
     """A content type or encoding that the server does not know."""
 
     code, status = "unsupported_media", 415
+
+
+class AnalysisUnavailable(ServingError):
+    """A recording for a model that takes mels alone, since its config does not tell how to make them."""
+
+    code, status = "analysis_unavailable", 422
 
 
 class TooManyRequests(ServingError):

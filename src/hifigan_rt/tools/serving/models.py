@@ -327,6 +327,8 @@ class _Slot:
 
 def _loaded(name: str, load: Callable[[], Vocoder]) -> _Loaded:
     vocoder = load()
+    for note in vocoder.notes:
+        logger.warning("model %r: %s", name, note)
     try:
         hop_length = _served_hop_length(vocoder)
         _warm_up(vocoder)
@@ -338,7 +340,7 @@ def _loaded(name: str, load: Callable[[], Vocoder]) -> _Loaded:
 
 def _served_hop_length(vocoder: Vocoder) -> int:
     hop_length = vocoder.hop_length
-    if vocoder.mel_config is None or hop_length is None:
+    if vocoder.model.sample_rate is None or hop_length is None:
         raise ConfigError(
             f"{vocoder.name}: a server must know the sample rate and the hop length: give the model's config.json"
         )
