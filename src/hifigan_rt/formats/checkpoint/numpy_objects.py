@@ -16,7 +16,8 @@ import numpy as np
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.limits import MAX_DIMENSIONS
 from hifigan_rt.formats.checkpoint.opaque import OpaqueObject, Unfinished
-from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes, describe
+from hifigan_rt.formats.checkpoint.pickle_input import UnreadBytes
+from hifigan_rt.formats.checkpoint.pickle_machine import describe
 from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Span, Storage
 
 _PLAIN = {f"{dtype.kind}{dtype.itemsize}": name for name, dtype in DTYPES.items() if name != "bfloat16"}

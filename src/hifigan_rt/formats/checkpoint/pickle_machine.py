@@ -1,8 +1,8 @@
 """A pickle interpreter for what torch.save writes, and nothing else.
 
 Python's own unpickler with a restricted `find_class` would leave it the choice of what to call, to allocate and to
-recurse into. This machine has no opcode that makes an object of a class: it builds containers, numbers and texts, and
-hands names, calls and persistent ids to `torch_objects`. Every length is checked against the bytes at hand before it
+recurse into. This machine makes no object of any class: it builds containers, numbers and texts, and hands names, calls
+and persistent ids to `torch_objects`. Every length is checked against the bytes at hand before it
 is used, every step is counted, nothing recurses.
 """
 
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from hifigan_rt.errors import CheckpointError, UnsafeCheckpoint
-from hifigan_rt.formats.checkpoint.byte_source import ByteSource
-from hifigan_rt.formats.checkpoint.limits import MAX_INTEGER_BYTES, MAX_OPCODES, MAX_PICKLE_BYTES
+from hifigan_rt.formats.checkpoint.limits import MAX_INTEGER_BYTES, MAX_OPCODES
 from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, Unfinished
+from hifigan_rt.formats.checkpoint.pickle_input import PickleInput
 
 
 class Objects(Protocol):
@@ -46,29 +45,6 @@ _KEY_TYPES = (str, int, float, bool, type(None), bytes)
 _MAX_KEY_ITEMS = 16
 """Items of a tuple that is a key: hashing a deeply nested one recurses in C without a limit."""
 
-_MAX_NAME_BYTES = 1024
-_WINDOW_BYTES = 1 << 16
-"""Bytes that are read ahead."""
-
-_UNREAD_FROM = 1 << 16
-"""Length in bytes from which texts and byte strings stay in the file: those of arrays."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UnreadBytes:
-    """A long text or byte string that stays in the file."""
-
-    start: int
-    """Offset in the file."""
-    length: int
-    kind: Literal["bytes", "text", "latin1"]
-    """Whether they are bytes, UTF-8 text, or bytes as the characters of a UTF-8 text."""
-
-    @property
-    def NOUN(self) -> str:  # noqa: N802 - as the classes of this package have it
-        """The value, for texts."""
-        return f"{'a text' if self.kind == 'text' else 'a byte string'} of {self.length} bytes"
-
 
 def unsafe(what: str) -> UnsafeCheckpoint:
     """The refusal, with the name of what the file asked for."""
@@ -90,34 +66,19 @@ class PickleMachine:
     """Runs the pickles in a part of a file, one after another.
 
     Args:
-        source: the file.
+        pickle: the bytes.
         objects: resolves names, calls and persistent ids.
-        start: offset of the first pickle, in bytes.
-        size: bytes that may belong to pickles; None is all that follow.
-        leave_unread: long texts and byte strings stay in the file, as `UnreadBytes`.
     """
 
-    def __init__(
-        self,
-        source: ByteSource,
-        objects: Objects,
-        *,
-        start: int = 0,
-        size: int | None = None,
-        leave_unread: bool = True,
-    ) -> None:
-        self._source = source
+    def __init__(self, pickle: PickleInput, objects: Objects) -> None:
+        self._input = pickle
         self._objects = objects
-        self._start = start
-        self._size = source.size - start if size is None else size
-        self._leave_unread = leave_unread
-        self.position = 0
-        """Where the next pickle starts, in bytes from `start`."""
         self._steps = 0
-        self._window = b""
-        self._window_at = 0
-        self._passed_over = 0
-        """Bytes that were left unread so far."""
+
+    @property
+    def position(self) -> int:
+        """Where the next pickle starts, in bytes from the first."""
+        return self._input.position
 
     def load(self) -> object:
         """Run one pickle, up to its STOP.
@@ -130,7 +91,7 @@ class PickleMachine:
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
         while True:
-            opcode = self._take(1)[0]
+            opcode = self._input.take(1)[0]
             self._steps += 1
             if self._steps > MAX_OPCODES:
                 raise CheckpointError(
@@ -153,67 +114,13 @@ class PickleMachine:
             return unsafe("an object made by the opcode OBJ")
         if opcode in _EXTENSIONS:
             name, width = _EXTENSIONS[opcode]
-            return unsafe(f"the extension code {int.from_bytes(self._take(width), 'little')} (opcode {name})")
+            return unsafe(f"the extension code {int.from_bytes(self._input.take(width), 'little')} (opcode {name})")
         if opcode == _INST:
-            return unsafe(f"{self._line()}.{self._line()} (opcode INST)")
+            return unsafe(f"{self._input.line()}.{self._input.line()} (opcode INST)")
         return CheckpointError(
             f"is damaged, or not written by torch.save with pickle protocol 2 to 5: opcode 0x{opcode:02x} "
             f"at byte {self.position - 1} of its pickle"
         )
-
-    def _take(self, length: int) -> bytes:
-        self._check_left(length)
-        at = self.position - self._window_at
-        if at + length > len(self._window):
-            self._read_on(length)
-            at = 0
-        self.position += length
-        return self._window[at : at + length]
-
-    def _check_left(self, length: int) -> None:
-        left = self._size - self.position
-        if length > left:
-            raise CheckpointError(
-                f"is truncated: its pickle asks for {length} bytes at byte {self.position}, and {left} are left"
-            )
-
-    def _read_on(self, length: int) -> None:
-        """Read at least so many bytes from the position on."""
-        if self.position + length - self._passed_over > MAX_PICKLE_BYTES:
-            raise CheckpointError(f"has a pickle of more than {MAX_PICKLE_BYTES} bytes, tensors not counted")
-        count = min(max(length, _WINDOW_BYTES), self._size - self.position)
-        self._window = self._source.read(self._start + self.position, count, "the pickle")
-        self._window_at = self.position
-
-    def _long_string(self, width: int, kind: Literal["bytes", "text"]) -> None:
-        """Push a text or a byte string, whose length comes first; a long one stays where it is."""
-        length = self._unsigned(width)
-        if length < _UNREAD_FROM or not self._leave_unread:
-            raw = self._take(length)
-            self._stack.append(self._decode(raw) if kind == "text" else raw)
-            return
-        self._check_left(length)
-        self._stack.append(UnreadBytes(self._start + self.position, length, kind))
-        self.position += length
-        self._passed_over += length
-
-    def _line(self) -> str:
-        ahead = min(_MAX_NAME_BYTES, self._size - self.position)
-        if self.position + ahead > self._window_at + len(self._window):
-            self._read_on(ahead)
-        at = self.position - self._window_at
-        end = self._window.find(b"\n", at, at + ahead)
-        if end < 0:
-            raise CheckpointError(f"is damaged: no name at byte {self.position} of its pickle")
-        line = self._window[at:end]
-        self.position += len(line) + 1
-        return self._decode(line)
-
-    def _decode(self, raw: bytes) -> str:
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise CheckpointError(f"is damaged: text at byte {self.position} of its pickle is not UTF-8") from error
 
     def _pop(self) -> Any:
         if not self._stack:
@@ -236,41 +143,38 @@ class PickleMachine:
         self._stack = self._marks.pop()
         return items
 
-    def _unsigned(self, width: int) -> int:
-        return int.from_bytes(self._take(width), "little")
-
     # One method per opcode from here on; the names are those of Python's pickletools.
 
     def _proto(self) -> None:
-        version = self._unsigned(1)
+        version = self._input.unsigned(1)
         if not 2 <= version <= 5:
             raise CheckpointError(f"is damaged, or written with pickle protocol {version}: 2 to 5 are read")
 
     def _frame(self) -> None:
-        length = self._unsigned(8)
+        length = self._input.unsigned(8)
         # The frame tells nothing that the opcodes do not; only the claim is checked.
-        self._check_left(length)
+        self._input.check_left(length)
 
     def _mark(self) -> None:
         self._marks.append(self._stack)
         self._stack = []
 
     def _long1(self) -> None:
-        self._integer(self._unsigned(1))
+        self._integer(self._input.unsigned(1))
 
     def _long4(self) -> None:
-        self._integer(self._unsigned(4))
+        self._integer(self._input.unsigned(4))
 
     def _integer(self, width: int) -> None:
         if width > MAX_INTEGER_BYTES:
             raise CheckpointError(f"holds an integer of {width} bytes: at most {MAX_INTEGER_BYTES}")
-        self._stack.append(int.from_bytes(self._take(width), "little", signed=True))
+        self._stack.append(int.from_bytes(self._input.take(width), "little", signed=True))
 
     def _binint(self) -> None:
-        self._stack.append(int.from_bytes(self._take(4), "little", signed=True))
+        self._stack.append(int.from_bytes(self._input.take(4), "little", signed=True))
 
     def _binfloat(self) -> None:
-        self._stack.append(struct.unpack(">d", self._take(8))[0])
+        self._stack.append(struct.unpack(">d", self._input.take(8))[0])
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
@@ -279,7 +183,7 @@ class PickleMachine:
         self._stack.append(self._objects.find_global(module, name))
 
     def _global(self) -> None:
-        module, name = self._line(), self._line()
+        module, name = self._input.line(), self._input.line()
         self._stack.append(self._objects.find_global(module, name))
 
     def _reduce(self) -> None:
@@ -386,11 +290,11 @@ def _opaque(name: str) -> Callable[[PickleMachine], None]:
 
 
 def _text(width: int) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._long_string(width, "text")
+    return lambda machine: machine._stack.append(machine._input.string(width, "text"))
 
 
 def _bytes(width: int) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._long_string(width, "bytes")
+    return lambda machine: machine._stack.append(machine._input.string(width, "bytes"))
 
 
 _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
@@ -401,8 +305,8 @@ _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
     0x88: _constant(True),  # noqa: FBT003
     0x89: _constant(False),  # noqa: FBT003
     0x4A: PickleMachine._binint,
-    0x4B: lambda machine: machine._stack.append(machine._unsigned(1)),
-    0x4D: lambda machine: machine._stack.append(machine._unsigned(2)),
+    0x4B: lambda machine: machine._stack.append(machine._input.unsigned(1)),
+    0x4D: lambda machine: machine._stack.append(machine._input.unsigned(2)),
     0x8A: PickleMachine._long1,
     0x8B: PickleMachine._long4,
     0x47: PickleMachine._binfloat,
@@ -432,11 +336,11 @@ _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
     0x85: lambda machine: machine._tuple_of(1),
     0x86: lambda machine: machine._tuple_of(2),
     0x87: lambda machine: machine._tuple_of(3),
-    0x71: lambda machine: machine._memoize(machine._unsigned(1)),
-    0x72: lambda machine: machine._memoize(machine._unsigned(4)),
+    0x71: lambda machine: machine._memoize(machine._input.unsigned(1)),
+    0x72: lambda machine: machine._memoize(machine._input.unsigned(4)),
     0x94: lambda machine: machine._memoize(len(machine._memo)),
-    0x68: lambda machine: machine._recall(machine._unsigned(1)),
-    0x6A: lambda machine: machine._recall(machine._unsigned(4)),
+    0x68: lambda machine: machine._recall(machine._input.unsigned(1)),
+    0x6A: lambda machine: machine._recall(machine._input.unsigned(4)),
     0x63: PickleMachine._global,
     0x93: PickleMachine._stack_global,
     0x52: PickleMachine._reduce,

@@ -15,7 +15,8 @@ from hifigan_rt.formats.checkpoint.detect import detect_format
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH, MAX_NODES
 from hifigan_rt.formats.checkpoint.numpy_objects import NumpyDtype
 from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, Unfinished
-from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes, describe
+from hifigan_rt.formats.checkpoint.pickle_input import UnreadBytes
+from hifigan_rt.formats.checkpoint.pickle_machine import describe
 from hifigan_rt.formats.checkpoint.safetensors_file import read_safetensors
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor, TensorLoader
 from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zip

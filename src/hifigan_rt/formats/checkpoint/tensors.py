@@ -14,7 +14,7 @@ import numpy as np
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.formats.checkpoint.limits import MAX_PICKLE_BYTES, Budget
-from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes
+from hifigan_rt.formats.checkpoint.pickle_input import UnreadBytes
 
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),

@@ -12,6 +12,7 @@ from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.formats.checkpoint.detect import Format
 from hifigan_rt.formats.checkpoint.limits import MAX_PICKLE_BYTES, Budget
+from hifigan_rt.formats.checkpoint.pickle_input import PickleInput
 from hifigan_rt.formats.checkpoint.pickle_machine import PickleMachine, describe
 from hifigan_rt.formats.checkpoint.tensors import DTYPES, Span, Storage, TensorLoader, inflate_into
 from hifigan_rt.formats.checkpoint.torch_objects import TorchObjects
@@ -47,7 +48,7 @@ def read_legacy(source: ByteSource) -> Tree:
         CheckpointError, UnsafeCheckpoint: see `PickleMachine.load`; or the storages do not fit the pickle.
     """
     objects = TorchObjects()
-    machine = PickleMachine(source, objects)
+    machine = PickleMachine(PickleInput(source), objects)
     magic = machine.load()
     if objects.numpy.places and machine.position == source.size:
         # A pickle of arrays that torch.save had no part in.
@@ -142,9 +143,10 @@ def read_zip(source: ByteSource) -> Tree:
 def _pickle_machine(source: ByteSource, spans: dict[str, Span], name: str, objects: TorchObjects) -> PickleMachine:
     span = spans[name]
     if span.inflated is None:
-        return PickleMachine(source, objects, start=span.start, size=span.length)
+        return PickleMachine(PickleInput(source, start=span.start, size=span.length), objects)
     data = _read_entry(source, spans, name)
-    return PickleMachine(ByteSource(io.BytesIO(data), len(data)), objects, leave_unread=False)
+    inflated = ByteSource(io.BytesIO(data), len(data))
+    return PickleMachine(PickleInput(inflated, leave_unread=False), objects)
 
 
 def _find_prefix(spans: dict[str, Span]) -> str:

@@ -15,7 +15,8 @@ from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.limits import MAX_DIMENSIONS, MAX_TENSORS
 from hifigan_rt.formats.checkpoint.numpy_objects import ArrayClass, NumpyObjects
 from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, find_opaque
-from hifigan_rt.formats.checkpoint.pickle_machine import UnreadBytes, describe, unsafe
+from hifigan_rt.formats.checkpoint.pickle_input import UnreadBytes
+from hifigan_rt.formats.checkpoint.pickle_machine import describe, unsafe
 from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Storage
 
 _MAX_COUNT = 1 << 62
