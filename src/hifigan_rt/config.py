@@ -126,7 +126,7 @@ class MelConfig:
     """Upper edge of the last band, in Hz; None is half the sample rate.
 
     Above half the sample rate it means what it means in the original: the bands are spread up to it, and those that
-    begin above half the sample rate hear nothing.
+    begin above half the sample rate are always at the floor.
     """
     log: Literal["ln", "log10"] = "ln"
     """Base of the logarithm."""

@@ -103,6 +103,9 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"fmin": "0"}, "fmin=str '0' must be a finite number"),
         ({"n_fft": 1024.5}, "n_fft=float 1024.5 must be a whole number"),
         ({"hop_size": "256"}, "hop_size=str '256' must be a whole number"),
+        ({"leaky_relu_slope": 0.2}, "leaky_relu_slope=float 0.2 is another network: 0.1 alone is computed"),
+        ({"upsample_rates": [[[[[[1]]]]]]}, "upsample_rates holds more than 4 lists within each other"),
+        ({"log": [[[[[[]]]]]]}, "log holds more than 4 lists within each other"),
         ({"fmin": -1}, "fmin=-1.0 Hz must be at least 0 and below half the sample rate, 11025.0"),
         ({"win_size": 2048}, "win_length=2048 must be at most n_fft=1024"),
         ({"sampling_rate": "22050"}, "sampling_rate=str '22050' must be a whole number"),
@@ -256,6 +259,7 @@ def test_what_is_stated_must_be_right_though_some_is_missing(stated, message):
 
 
 def test_what_the_original_computes_is_accepted():
+    assert parse_config(V1 | {"leaky_relu_slope": 0.1}) == PRESETS["v1"]
     assert parse_config(V1 | {"fmax": 12000, "sampling_rate": 16000.0}).mel.effective_fmax == 12000
     short = parse_config(V1 | {"n_fft": 200, "win_size": 200}).mel
     assert (short.hop_length, short.n_fft) == (256, 200)
@@ -271,7 +275,7 @@ NETWORK, MEL = WITHOUT_MEL, {name: value for name, value in V1.items() if name n
         {"generator": NETWORK, "audio": MEL},
         {"model": NETWORK, "data": MEL, "train": {"log": "wandb", "padding": 7, "seed": 1}},
         {"hifigan": {"generator": {"params": NETWORK}}, "preprocessing": {"audio": MEL}},
-        NETWORK | {"audio": MEL, "discriminator": {"upsample_rates": [2]}},
+        NETWORK | {"audio": MEL, "discriminator": {"upsample_rates": [2], "leaky_relu_slope": 0.2}},
         V1 | {"data": {"sampling_rate": 44100}, "upsample_rates": tuple(V1["upsample_rates"])},
     ],
 )

@@ -8,15 +8,17 @@ import zipfile
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
 from checkpoint_files import Ordered, Tensor, zip_file
-from golden.tiny import TINY, tiny_mel, tiny_weights, write_tiny
+from golden.tiny import TINY, tiny_generator, tiny_mel, tiny_weights, write_tiny
 from hifigan_rt import load
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
 from hifigan_rt.errors import ConfigError, ModelAssumptionWarning, ModelNotFound
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict
+from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import build_graph
 from hifigan_rt.model.resolve import resolve_model
 
@@ -190,6 +192,26 @@ def test_a_config_of_another_project_is_named(tmp_path, owner):
     found(path, tmp_path / "mine.json")
 
 
+def test_a_foreign_file_names_the_configs_beside_it(tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(build_onnx(tiny_generator(), None).SerializeToString())
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    (tmp_path / "config_v1.json").write_text(json.dumps(FIELDS))
+    assert resolve_model(path).notes == (
+        f"no config.json lies beside the file: config {str(tmp_path / 'config_v1.json')!r} may be meant, --config "
+        "names it",
+    )
+    (tmp_path / "config.json").write_text(json.dumps(FOREIGN["transformers"]))
+    with pytest.raises(
+        ConfigError, match=r"config.json': it is a config of transformers: .* move this one away if it "
+    ):
+        resolve_model(path)
+    (tmp_path / "config.json").write_text(json.dumps({name: FIELDS[name] for name in FIELDS if name != "num_mels"}))
+    assert resolve_model(path).mel == TINY.mel
+
+
 # What weights decide
 
 
@@ -274,7 +296,7 @@ def test_an_fmax_above_half_the_sample_rate_is_the_originals(tmp_path):
         assert vocoder.mel(np.zeros(1000, np.float32)).shape == (10, 125)
         assert vocoder.notes == (
             "fmax=11025 Hz lies above half the sample rate, 4000 Hz: as in the original, bands are spread up to it, "
-            "and 2 of 10 hear nothing",
+            "and 2 of 10 are always at the floor",
         )
 
 

@@ -16,6 +16,8 @@ NETWORK_FIELDS = (
     "resblock_dilation_sizes", "num_mels",
 )  # fmt: skip
 """Fields that describe the network."""
+_FIXED_FIELDS = {"leaky_relu_slope": 0.1, "use_tanh_at_final": True}
+"""Fields of relatives that the original has not, with its values."""
 MEL_FIELDS: Mapping[str, str] = {
     "sampling_rate": "sample_rate",
     "n_fft": "n_fft",
@@ -93,6 +95,9 @@ def parse_config(values: object) -> ModelConfig:
         resblock_kernel_sizes=_integers(fields, "resblock_kernel_sizes"),
         resblock_dilation_sizes=_nested_integers(fields, "resblock_dilation_sizes"),
     )
+    for name, value in _FIXED_FIELDS.items():
+        if fields.get(name, value) != value:
+            raise ConfigError(f"{name}={_describe(fields[name])} is another network: {value} alone is computed")
     mel = _parse_mel(fields, generator.hop_length, generator.num_mels)
     return ModelConfig(generator, mel, resblock_was_integer=isinstance(fields["resblock"], int))
 
@@ -126,7 +131,17 @@ def stated_fields(values: object) -> dict[str, Any]:
     # Their names are everyday words: only beside other mel settings do they mean these.
     for fields in [values, *(places[name] for name in MEL_FIELDS if name in places)]:
         stated |= {name: fields[name] for name in _OUR_MEL_FIELDS if name in fields and name not in stated}
+    network = places.get("upsample_rates", values)
+    stated |= {name: network[name] for name in _FIXED_FIELDS if name in network}
+    for name, value in stated.items():
+        if _is_deeper(value, _MAX_DEPTH):
+            raise ConfigError(f"{name} holds more than {_MAX_DEPTH} lists within each other")
     return stated
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
+    return items is not None and (depth == 0 or any(_is_deeper(item, depth - 1) for item in items))
 
 
 def holds_network(values: object) -> bool:

@@ -21,9 +21,9 @@ def describe_odd_stages(generator: GeneratorConfig) -> tuple[str, ...]:
 
 
 def describe_mel(mel: MelConfig | PartialMelConfig | None) -> tuple[str, ...]:
-    """Tell which mel settings are missing, and which mean something unexpected."""
+    """Tell which mel settings are missing, and what an unusual one means."""
     if isinstance(mel, MelConfig):
-        return _describe_deaf_bands(mel)
+        return _describe_bands_above_nyquist(mel)
     missing = PartialMelConfig.NEEDED if mel is None else mel.missing
     files = " and written to files" if mel is not None and mel.sample_rate is not None else ""
     return (
@@ -32,11 +32,11 @@ def describe_mel(mel: MelConfig | PartialMelConfig | None) -> tuple[str, ...]:
     )
 
 
-def _describe_deaf_bands(mel: MelConfig) -> tuple[str, ...]:
-    """Tell of bands that hear nothing, because fmax lies above half the sample rate."""
+def _describe_bands_above_nyquist(mel: MelConfig) -> tuple[str, ...]:
+    """Tell of bands above half the sample rate."""
     if mel.effective_fmax <= mel.sample_rate / 2:
         return ()
     return (
         f"fmax={mel.fmax:g} Hz lies above half the sample rate, {mel.sample_rate / 2:g} Hz: as in the original, bands "
-        f"are spread up to it, and {bands_above_nyquist(mel)} of {mel.num_mels} hear nothing",
+        f"are spread up to it, and {bands_above_nyquist(mel)} of {mel.num_mels} are always at the floor",
     )

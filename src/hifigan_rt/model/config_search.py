@@ -144,6 +144,14 @@ def config_for_converted(
     return parse_for_file(stated, known)
 
 
+def describe_others(path: Path) -> tuple[str, ...]:
+    """Name other JSON files beside a model whose config is not known, if they describe a network."""
+    others = [stated.place for stated in _other_files(path)[0]]
+    if not others:
+        return ()
+    return (f"no {_NAME} lies beside the file: {', '.join(others[:5])} may be meant, --config names it",)
+
+
 def _stated(path: Path, named: str | Path | None) -> StatedConfig | None:
     """What the user named, or the `config.json` beside the file."""
     if named is not None and str(named) in PRESETS:

@@ -29,7 +29,7 @@ from hifigan_rt.families.other_networks import describe_parts_beyond
 from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.config_remarks import describe_mel, describe_odd_stages
-from hifigan_rt.model.config_search import ConfigSearch, config_for_converted
+from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.own_configs import find_configs
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
@@ -187,7 +187,7 @@ def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[st
     stated = config_for_converted(path, config, info.num_mels, info.config)
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     return OnnxFile(
-        name, path, "onnx", known, num_mels, info.config is None, notes + _remarks(known), info.external_files
+        name, path, "onnx", known, num_mels, info.config is None, notes + _remarks(path, known), info.external_files
     )
 
 
@@ -199,7 +199,7 @@ def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tupl
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     form = f"openvino ({info.precision} weights)"
     weights = (info.weights_path,) if info.weights_path.exists() else ()
-    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes + _remarks(known), weights)
+    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes + _remarks(path, known), weights)
 
 
 def _config_of_file(
@@ -235,8 +235,8 @@ def _config_of_file(
     return stated, stated.generator.num_mels
 
 
-def _remarks(config: ModelConfig | None) -> tuple[str, ...]:
-    return () if config is None else describe_mel(config.mel)
+def _remarks(path: Path, config: ModelConfig | None) -> tuple[str, ...]:
+    return describe_others(path) if config is None else describe_mel(config.mel)
 
 
 def _is_om(path: Path) -> bool:
@@ -270,7 +270,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
         notes += (f"this .om says of itself: {info.caveat}",)
     if known is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
-    notes += _remarks(known)
+    notes += _remarks(path, known)
     form = f"om ({info.caveat})" if info.caveat else "om"
     return OmFile(name, path, form, known, num_mels, own is None, notes)
 
