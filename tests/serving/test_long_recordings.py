@@ -13,7 +13,6 @@ from hifigan_rt.tools.serving import audio_bodies
 from running_server import npy, running, wait_for
 
 COPY = "/v1/copy-synthesis"
-SHORT_BYTES = 20_000
 
 
 def recording(samples: int) -> bytes:
@@ -23,17 +22,17 @@ def recording(samples: int) -> bytes:
 
 
 def test_long_recordings_wait_for_each_other_and_not_others_for_them(sources, monkeypatch):
-    read_audio, begun, may_end = audio_bodies.read_audio, [], threading.Event()
+    analysed, begun, may_end = audio_bodies._analysed, [], threading.Event()
 
-    def slow_for_long_ones(source: io.BytesIO, max_seconds: float):
-        if source.getbuffer().nbytes > SHORT_BYTES:
+    def slow_for_long_ones(reader, *rest):
+        if reader.samples > 8000:
             begun.append(1)
             assert may_end.wait(60)
-        return read_audio(source, max_seconds)
+        return analysed(reader, *rest)
 
-    monkeypatch.setattr(audio_bodies, "read_audio", slow_for_long_ones)
-    monkeypatch.setattr(audio_bodies, "_SHORT_BYTES", SHORT_BYTES)
-    long = recording(SHORT_BYTES)
+    monkeypatch.setattr(audio_bodies, "_analysed", slow_for_long_ones)
+    monkeypatch.setattr(audio_bodies, "_SHORT_SECONDS", 1)
+    long = recording(10_000)
     with running(sources) as server, server.client() as client:
         asked = [server.begin(COPY, long) for _ in range(8)]
         wait_for(lambda: server.context.active == 8 and len(begun) == 2)

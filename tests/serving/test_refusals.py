@@ -231,15 +231,16 @@ def test_mels_and_recordings_beyond_the_longest(sources):
         assert client.post(SYNTHESIZE, content=npy(tiny_mel(500))).status_code == 200
 
 
-def test_more_bodies_than_memory_allows_are_refused(server, sources):
-    with running(sources, max_body_bytes=10_000) as small, small.client() as client:
-        small.context._held_bytes = 8 * 10_000 - 100
+def test_what_does_not_fit_into_the_budget_waits_and_is_refused(sources):
+    with running(sources, memory_budget_bytes=64 << 20, max_queue_wait_seconds=0.1) as small, small.client() as client:
+        small.context.memory.held_bytes += 64 << 20
         answer = client.post(SYNTHESIZE, content=npy(MEL))
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_full")
+        assert answer.json()["error"]["message"].startswith("requests hold 67.1 MB of the server's 67.1 MB")
         assert answer.headers["retry-after"] == "1"
-        small.context._held_bytes = 0
+        small.context.memory.held_bytes -= 64 << 20
         assert client.post(SYNTHESIZE, content=npy(MEL)).status_code == 200
-        wait_for(lambda: small.context._held_bytes == 0)  # a little after the answer is here
+        wait_for(lambda: small.context.memory.held_bytes == 0)  # a little after the answer is here
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_client_that_goes_while_it_sends_is_no_failure(server, caplog):
     wait_for(lambda: server.context.active == 1)
     connection.close()
     wait_for(lambda: server.context.active == 0)
-    assert server.context._held_bytes == 0
+    assert server.context.memory.held_bytes == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 

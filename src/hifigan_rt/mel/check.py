@@ -71,7 +71,7 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
         raise MelError(f"the mel of shape {list(array.shape)} needs more memory than there is: split it") from error
     finite = np.isfinite(checked)
     if not finite.all():
-        first = [int(i) for i in np.argwhere(~finite)[0]]
+        first = [int(i) for i in np.unravel_index(np.argmin(finite), finite.shape)]
         raise MelError(
             f"the mel holds {int((~finite).sum())} values that are NaN, infinite or beyond float32, "
             f"the first at {first} of shape {list(checked.shape)}: every value must be finite"

@@ -71,24 +71,24 @@ def read_mel_file(
         raise MelError(f"{name}: {error}") from error
 
 
-def parse_npy(content: bytes) -> np.ndarray:
+def parse_npy(content: bytes | bytearray) -> np.ndarray:
     """Read the array of a .npy file that is in memory; no pickle is ever run.
 
     Returns:
-        Any shape, any dtype of numbers or booleans, read-only.
+        Any shape, any dtype of numbers or booleans, in the memory of the content.
 
     Raises:
         MelError: it is no .npy file of numbers, cut short, or longer than its header says.
     """
-    stream = io.BytesIO(content)
+    stream = _InMemory(content)
     try:
         array = _parse_npy(stream, len(content))
     except MelError as error:
         raise MelError(f"the .npy {error}") from error
-    if stream.tell() < len(content):
+    if stream.position < len(content):
         raise MelError(
             f"the .npy goes on after its array: shape {list(array.shape)} of {array.dtype} ends at byte "
-            f"{stream.tell()} of {len(content)}"
+            f"{stream.position} of {len(content)}"
         )
     return array
 
@@ -175,6 +175,19 @@ class _Plain:
         return data
 
 
+class _InMemory:
+    """The bytes of a file in memory, none of which are copied."""
+
+    def __init__(self, content: bytes | bytearray) -> None:
+        self._content = memoryview(content)
+        self.position = 0
+
+    def read(self, length: int) -> memoryview:
+        data = self._content[self.position : self.position + length]
+        self.position += len(data)
+        return data
+
+
 class _Inflated:
     """The bytes of a zip entry, unpacked no further than they are asked for."""
 
@@ -200,7 +213,7 @@ def _read_npz(source: ByteSource, max_bytes: int) -> np.ndarray:
     span = spans.get(MEL_KEY) or next(iter(spans.values()))
     if span.inflated is None:
         entry = source.read(span.start, span.length, "the array")
-        return _parse_npy(io.BytesIO(entry), span.length)
+        return _parse_npy(_InMemory(entry), span.length)
     return _parse_npy(_Inflated(source, span), min(max_bytes + _MAX_NPY_HEADER_BYTES, span.inflated))
 
 
@@ -213,19 +226,19 @@ def _describe_other(head: bytes) -> str:
     return describe_failed_download(head) or kind_text
 
 
-def _parse_npy(stream: _Plain | _Inflated | io.BytesIO, available: int) -> np.ndarray:
+def _parse_npy(stream: _Plain | _Inflated | _InMemory, available: int) -> np.ndarray:
     """Parse the .npy format; at most `available` bytes are there, whatever its header claims."""
-    prefix = stream.read(_NPY_PREFIX.size)
+    prefix = bytes(stream.read(_NPY_PREFIX.size))
     if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):
-        raise MelError(_describe_other(prefix + stream.read(HEAD_BYTES)))
+        raise MelError(_describe_other(prefix + bytes(stream.read(HEAD_BYTES))))
     major = prefix[6]
     if major not in (1, 2):
         raise MelError(f"has version {major} of the .npy format, which only structured arrays need: save floats")
-    raw_length = stream.read(2 if major == 1 else 4)
+    raw_length = bytes(stream.read(2 if major == 1 else 4))
     header_length = int.from_bytes(raw_length, "little")
     if header_length > _MAX_NPY_HEADER_BYTES:
         raise MelError(f"claims a header of {header_length} bytes: at most {_MAX_NPY_HEADER_BYTES} are read")
-    header = io.BytesIO(raw_length + stream.read(header_length))
+    header = io.BytesIO(raw_length + bytes(stream.read(header_length)))
     read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     try:
         shape, fortran_order, dtype = read_header(header)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import math
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_CGROUPS = Path("/sys/fs/cgroup")
+_CGROUPS_OF_THIS = Path("/proc/self/cgroup")
+_STATM = Path("/proc/self/statm")
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -34,6 +39,20 @@ def physical_memory() -> int | None:
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_limit() -> int | None:
+    """Bytes that this process may have: of the machine, or of a control group that it is in; None if nothing tells."""
+    limits = [physical_memory(), *_cgroup_memory_limits()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process has now; 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def give_back_memory() -> None:
@@ -82,3 +101,24 @@ def _cgroup_quota() -> float | None:
         return None if int(limit) <= 0 else int(limit) / int(period)
     except (OSError, ValueError):
         return None
+
+
+def _cgroup_memory_limits() -> Iterator[int]:
+    """Memory limits of this process's control groups and those around them; version 1 puts a huge number for none."""
+    try:
+        lines = _CGROUPS_OF_THIS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folder, name = _CGROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, name = _CGROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A container sees its own group as the root, and the path may be that of the host.
+        group = folder / path.lstrip("/")
+        for place in {folder, group, *(parent for parent in group.parents if folder in parent.parents)}:
+            with contextlib.suppress(OSError, ValueError):
+                yield int((place / name).read_text())

@@ -52,6 +52,10 @@ _COUNT = click.IntRange(min=1)
 )  # fmt: skip
 @engine_options
 @click.option("--max-body-mib", type=_POSITIVE, help="Largest request body, unpacked too [default: 64].")
+@click.option(
+    "--memory-budget", "memory_budget_mib", type=_POSITIVE, metavar="MIB",
+    help="Memory for all that requests become [default: half of what the models leave, at most 1 GB].",
+)  # fmt: skip
 @click.option("--max-mel-seconds", type=_POSITIVE, help="Longest mel or recording, in s of audio [default: 3600].")
 @click.option("--max-concurrent-requests", type=_COUNT, help="Requests answered at one time [default: 512].")
 @click.option("--max-queued-requests", type=_COUNT, help="Requests that wait or are computed [default: 256].")
@@ -128,6 +132,8 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in values.items() if name in names and value is not None}
     if values["max_body_mib"] is not None:
         settings["max_body_bytes"] = max(1, int(values["max_body_mib"] * _MIB))
+    if values["memory_budget_mib"] is not None:
+        settings["memory_budget_bytes"] = max(1, int(values["memory_budget_mib"] * _MIB))
     return settings
 
 

@@ -26,6 +26,7 @@ from hifigan_rt.tools.serving.access import AccessControl
 from hifigan_rt.tools.serving.audio_responses import AUDIO_HEADERS
 from hifigan_rt.tools.serving.context import Context, record_of
 from hifigan_rt.tools.serving.error_responses import error_response, from_router
+from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.openapi import document_endpoint
 from hifigan_rt.tools.serving.request_log import RequestLog
@@ -67,7 +68,9 @@ def make_app(
         ConfigError: there is no model, or the default is none of them.
     """
     telemetry = Telemetry()
-    context = Context(settings, telemetry, ModelPool(sources, telemetry, default=default))
+    memory = MemoryBudget(settings, telemetry)
+    models = ModelPool(sources, telemetry, default=default, loaded=memory.fit_to_machine)
+    context = Context(settings, telemetry, models, memory)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

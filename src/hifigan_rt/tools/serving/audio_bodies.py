@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import io
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
+import numpy as np
 from starlette.requests import Request
 
-from hifigan_rt.audio import Recording, prepare, read_audio
+from hifigan_rt.audio.conversion import convert_blocks
+from hifigan_rt.audio.decoding import RecordingReader, open_recording
 from hifigan_rt.errors import AudioError
+from hifigan_rt.mel.analysis import MelAnalysis
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
-from hifigan_rt.tools.serving.context import context_of
+from hifigan_rt.tools.serving.audio_responses import AudioOptions
+from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import AnalysisUnavailable, AudioInvalid
+from hifigan_rt.tools.serving.mel_bodies import check_length
+from hifigan_rt.tools.serving.memory_costs import RECORDING_BYTES, REQUEST_BYTES, answer_bytes, mel_bytes
 from hifigan_rt.tools.serving.models import ModelLease
-from hifigan_rt.tools.serving.request_bodies import check_not_stripped, damage_explained, read_body, while_connected
+from hifigan_rt.tools.serving.request_bodies import (
+    check_not_stripped,
+    damage_explained,
+    decoded,
+    in_thread,
+    read_body,
+    while_connected,
+)
 
-_SHORT_BYTES = 2 << 20
-"""Largest recording that does not wait for others: a wav of 48 s."""
+_SHORT_SECONDS = 60
+"""Longest recording that does not wait for others."""
+
+_LIKELY_SAMPLES_PER_BYTE = 2
+"""Samples that a byte of a recording becomes, until the recording tells: somewhat more than in most flac."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +53,24 @@ class AnalysedRecording:
 
 
 async def read_recording(
-    request: Request, lease: ModelLease, *, resample_allowed: bool, mono_allowed: bool
+    request: Request, lease: ModelLease, options: AudioOptions, *, resample_allowed: bool, mono_allowed: bool
 ) -> AnalysedRecording:
-    """Read the recording of a request and compute its mel; the Content-Type is not looked at, but for a form's.
+    """Read the recording of a request, compute its mel, and count the memory of its answer.
+
+    The Content-Type is not looked at, but for a form's.
 
     Args:
         request: request whose body is a wav, flac, ogg or mp3.
         lease: model that tells the settings of the mel.
+        options: of the answer.
         resample_allowed: whether another sample rate than the model's may be converted.
         mono_allowed: whether several channels may be averaged.
 
     Raises:
         AnalysisUnavailable: the model's mel settings are not known.
         AudioInvalid: it cannot be read, or is not what the model takes and may not be converted.
+        PayloadTooLarge: it is longer than `max_mel_seconds`, or than the budget of memory could ever hold.
+        QueueFull, ShuttingDown: it was not analysed, since it would wait too long.
         ClientDisconnect: the client went.
         ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
     """
@@ -55,49 +79,119 @@ async def read_recording(
             f"model {lease.name!r} takes mels alone, at /v1/synthesize: its config does not state all mel settings "
             f"that the analysis of a recording needs; missing: {', '.join(lease.vocoder.model.missing_mel_fields)}"
         )
-    context = context_of(request)
-    body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease))
-    max_seconds = context.settings.max_mel_seconds
-    threads = context.long_recordings if len(body) > _SHORT_BYTES else None
-    analysing = asyncio.get_running_loop().run_in_executor(
-        threads, _analysed, body, lease, max_seconds, resample_allowed, mono_allowed
-    )
-    return await while_connected(request.receive, analysing)
+    context, record = context_of(request), record_of(request)
+    settings = context.settings
+
+    def becomes(frames: int) -> int:
+        # The mel twice: in the pieces that come out of the analysis, and whole.
+        answer = answer_bytes(lease, frames, options.format, settings, streamed=options.streamed)
+        return RECORDING_BYTES + 2 * mel_bytes(lease.num_mels or 0, frames) + answer
+
+    def likely(body_bytes: int) -> int:
+        return becomes(body_bytes * _LIKELY_SAMPLES_PER_BYTE // lease.hop_length)
+
+    body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease), becomes=likely)
+    held = REQUEST_BYTES + len(body)
+    with contextlib.ExitStack() as opened:
+        with _told(body):
+            reader = await decoded(lambda: opened.enter_context(_opened(body, settings.max_mel_seconds)), len(body))
+            _check_leave(reader, lease.sample_rate, resample_allowed, mono_allowed)
+        frames = _stated_frames(reader, lease)
+        check_length(lease, frames, settings.max_mel_seconds)
+        context.scheduler.check_room(lease, frames)
+        await context.memory.reserve(record, held + becomes(frames))
+
+        def count(frames: int) -> None:
+            context.memory.grow(record, max(record.held_bytes, held + becomes(frames)))
+
+        def analysed(given_up: threading.Event) -> AnalysedRecording:
+            with _told(body):
+                mel = _analysed(reader, lease, given_up, count)
+            return AnalysedRecording(mel, reader.sample_rate, reader.note)
+
+        is_long = reader.samples is None or reader.samples > _SHORT_SECONDS * reader.sample_rate
+        threads = context.long_recordings if is_long else context.short_recordings
+        return await while_connected(request.receive, in_thread(threads, analysed))
+
+
+class _BytesFile(io.RawIOBase):
+    """File of bytes that are not copied for it, as those of `io.BytesIO` are."""
+
+    def __init__(self, content: bytes | bytearray) -> None:
+        self._content = memoryview(content)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # narrower than WriteableBuffer
+        data = self._content[self._position : self._position + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@contextlib.contextmanager
+def _told(body: bytes | bytearray) -> Iterator[None]:
+    """Tell errors of a recording as the server's, with what happened to the body on its way."""
+    with damage_explained(body):
+        try:
+            yield
+        except AudioError as error:
+            # The one way out that the decoder names is an option of another command.
+            raise AudioInvalid(str(error).removesuffix(": --max-seconds raises it")) from error
+
+
+@contextlib.contextmanager
+def _opened(body: bytes | bytearray, max_seconds: float) -> Iterator[RecordingReader]:
+    check_not_stripped(body)
+    what = file_kind(bytes(body[:HEAD_BYTES]))
+    if what is not None and what.holds == "array":
+        raise AudioInvalid(f"the body is {what.name}, not a recording: /v1/synthesize takes mels")
+    with open_recording(cast("BinaryIO", _BytesFile(body)), max_seconds) as reader:
+        yield reader
+
+
+def _stated_frames(reader: RecordingReader, lease: ModelLease) -> int:
+    """Frames of the samples that a recording states; 0 if it states none."""
+    samples = (reader.samples or 0) * lease.sample_rate // reader.sample_rate
+    return -(-samples // lease.hop_length)
 
 
 def _analysed(
-    body: bytes, lease: ModelLease, max_seconds: float, resample_allowed: bool, mono_allowed: bool
-) -> AnalysedRecording:
-    check_not_stripped(body)
-    try:
-        with damage_explained(body):
-            recording = _recording(body, max_seconds)
-        _check_leave(recording, lease.sample_rate, resample_allowed, mono_allowed)
-        samples = prepare(recording, lease.sample_rate, resample_allowed, mono_allowed)
-        mel = lease.vocoder.mel(samples)
-    except AudioError as error:
-        raise AudioInvalid(str(error)) from error
-    return AnalysedRecording(mel, recording.sample_rate, recording.note)
+    reader: RecordingReader, lease: ModelLease, given_up: threading.Event, count: Callable[[int], None]
+) -> CheckedMel:
+    config = lease.vocoder.mel_config
+    assert config is not None  # noqa: S101 - checked before the body was read
+    analysis = MelAnalysis(config)
+    pieces = []
+    for block in convert_blocks(reader.blocks(), reader.sample_rate, lease.sample_rate):
+        if given_up.is_set():
+            raise AudioInvalid("nobody waits for it any more")
+        count((analysis.samples + len(block)) // lease.hop_length)
+        pieces.append(analysis.push(block))
+    pieces.append(analysis.finish())
+    return CheckedMel(np.concatenate(pieces, axis=1))
 
 
-def _recording(body: bytes, max_seconds: float) -> Recording:
-    what = file_kind(body[:HEAD_BYTES])
-    if what is not None and what.holds == "array":
-        raise AudioInvalid(f"the body is {what.name}, not a recording: /v1/synthesize takes mels")
-    try:
-        return read_audio(io.BytesIO(body), max_seconds)
-    except AudioError as error:
-        # The one way out that the decoder names is an option of another command.
-        raise AudioInvalid(str(error).removesuffix(": --max-seconds raises it")) from error
-
-
-def _check_leave(recording: Recording, sample_rate: int, resample_allowed: bool, mono_allowed: bool) -> None:
-    """Name the query's flags, where `prepare` names those of the command line."""
-    if recording.channels > 1 and not mono_allowed:
+def _check_leave(reader: RecordingReader, sample_rate: int, resample_allowed: bool, mono_allowed: bool) -> None:
+    """Name the query's flags, where `check_conversion` names those of the command line."""
+    if reader.channels > 1 and not mono_allowed:
         raise AudioInvalid(
-            f"the recording has {recording.channels} channels and the model takes one: mono=1 averages them"
+            f"the recording has {reader.channels} channels and the model takes one: mono=1 averages them"
         )
-    if recording.sample_rate != sample_rate and not resample_allowed:
+    if reader.sample_rate != sample_rate and not resample_allowed:
         raise AudioInvalid(
-            f"the recording has {recording.sample_rate} Hz and the model {sample_rate} Hz: resample=1 converts it"
+            f"the recording has {reader.sample_rate} Hz and the model {sample_rate} Hz: resample=1 converts it"
         )

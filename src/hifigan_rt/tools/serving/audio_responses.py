@@ -18,6 +18,7 @@ from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, while_connected
 from hifigan_rt.tools.serving.routes import flag_query, query, response
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse
+from hifigan_rt.tools.serving.whole_response import whole_response
 
 AUDIO_HEADERS = {
     "X-Sample-Rate": "of the audio as it is sent, in Hz",
@@ -54,7 +55,10 @@ AUDIO_RESPONSES = {
 """Responses of success of every route with audio."""
 
 _INLINE = ("wav", "pcm16", "float32")
-"""Formats that cost less to encode than to hand to a thread."""
+"""Formats that cost less to encode than to hand to a thread, as long as the audio is short."""
+_INLINE_SAMPLES = 1 << 18
+_JUDGED_FRAMES = 1 << 14
+"""Frames at a mel's beginning that are looked at for another convention: enough to judge by, and some MB."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,8 @@ async def respond_with_audio(
         "X-Audio-Seconds": f"{seconds:.6f}",
         **headers,
     }
-    convention = await decoded(lambda: lease.likely_other_convention(mel), mel.nbytes)
+    judged = mel[:, :_JUDGED_FRAMES]
+    convention = await decoded(lambda: lease.likely_other_convention(judged), judged.nbytes)
     if convention is not None:
         facts["X-Mel-Warning"] = record.facts["mel_warning"] = f"the mel looks like {convention}"
     compute = _streamed if options.streamed else _whole
@@ -153,12 +158,13 @@ async def _whole(
     (audio,) = await while_connected(request.receive, work)
     stages.end("compute")
     encoding = (name, audio, lease.sample_rate)
-    encoded = encode_whole(*encoding) if name in _INLINE else await asyncio.to_thread(encode_whole, *encoding)
+    inline = name in _INLINE and len(audio) <= _INLINE_SAMPLES
+    encoded = encode_whole(*encoding) if inline else await asyncio.to_thread(encode_whole, *encoding)
     stages.end("encode")
     context.telemetry.clipped(lease.name, encoded.clipped)
     record.facts["clipped_samples"] = encoded.clipped
     facts |= {"X-Clipped-Samples": str(encoded.clipped), "Server-Timing": stages.header}
-    return Response(encoded.content, headers=facts)
+    return whole_response([encoded.content], facts)
 
 
 async def _streamed(

@@ -11,17 +11,16 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
-from hifigan_rt.tools.serving.errors import BadRequest, QueueFull
+from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.routes import Parameter, query_names
 from hifigan_rt.tools.serving.scheduling.scheduler import Scheduler
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 
-MAX_ALL_BODIES_FACTOR = 8
-"""Most bytes of all bodies that are held at one time, in `max_body_bytes`."""
-
 _LONG_RECORDINGS_AT_ONCE = 2
+_SHORT_RECORDINGS_AT_ONCE = 4
 
 
 @dataclass
@@ -41,7 +40,7 @@ class RequestRecord:
     sent_bytes: int = 0
     """Bytes of the response's body that were sent so far."""
     held_bytes: int = 0
-    """Bytes of the request's body that are held in memory."""
+    """Bytes that `MemoryBudget` has counted for the request: its body, and what it becomes."""
     facts: dict[str, str | int | float] = field(default_factory=dict)
     """Further entries of the log line: frames, audio seconds, clipped samples."""
 
@@ -49,10 +48,11 @@ class RequestRecord:
 class Context:
     """The server's parts. `request.app.state.context` has it; `context_of` gives it typed."""
 
-    def __init__(self, settings: ServerSettings, telemetry: Telemetry, models: ModelPool) -> None:
+    def __init__(self, settings: ServerSettings, telemetry: Telemetry, models: ModelPool, memory: MemoryBudget) -> None:
         self.settings = settings
         self.telemetry = telemetry
         self.models = models
+        self.memory = memory
         self.draining = False
         """Whether the server shuts down: what has begun goes on, nothing else begins."""
         self.active = 0
@@ -62,8 +62,9 @@ class Context:
         take much memory together."""
         self.turn = asyncio.Lock()
         """Lock of what is done in pieces on the event loop, see `in_pieces` of `request_bodies`."""
+        self.short_recordings = ThreadPoolExecutor(_SHORT_RECORDINGS_AT_ONCE, "hifigan-short-recordings")
+        """Threads that analyse the others."""
         self._scheduler: Scheduler | None = None
-        self._held_bytes = 0
 
     @property
     def scheduler(self) -> Scheduler:
@@ -81,24 +82,9 @@ class Context:
         if self._scheduler is not None:
             await self._scheduler.close(0.0)
         await self.models.close()
-        self.long_recordings.shutdown(wait=False, cancel_futures=True)
-
-    def reserve_body(self, record: RequestRecord, body_bytes: int) -> None:
-        """Count so many more bytes of a request's body, until `release_body`.
-
-        Raises:
-            QueueFull: the bodies of all requests together would take too much memory.
-        """
-        if self._held_bytes + body_bytes > MAX_ALL_BODIES_FACTOR * self.settings.max_body_bytes:
-            self.telemetry.rejected(QueueFull.code)
-            raise QueueFull("the server holds as many request bodies as it may: try again later", 1.0)
-        self._held_bytes += body_bytes
-        record.held_bytes += body_bytes
-
-    def release_body(self, record: RequestRecord) -> None:
-        """Forget the bytes of a request that has been answered."""
-        self._held_bytes -= record.held_bytes
-        record.held_bytes = 0
+        self.memory.close()
+        for threads in (self.long_recordings, self.short_recordings):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def context_of(connection: HTTPConnection) -> Context:

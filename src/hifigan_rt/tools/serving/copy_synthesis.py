@@ -46,7 +46,9 @@ async def copy_synthesis(request: Request) -> Response:
     context = context_of(request)
     with await context.models.lease(options.model) as lease:
         record_of(request).model = lease.name
-        recording = await read_recording(request, lease, resample_allowed=resample_allowed, mono_allowed=mono_allowed)
+        recording = await read_recording(
+            request, lease, options, resample_allowed=resample_allowed, mono_allowed=mono_allowed
+        )
         stages.end("body")
         check_length(lease, recording.mel.shape[1], context.settings.max_mel_seconds)
         headers = {"X-Recording-Sample-Rate": str(recording.sample_rate)}

@@ -6,7 +6,6 @@ Integers are rounded, clipped and counted as in the files that `hifigan synth` w
 
 from __future__ import annotations
 
-import io
 import struct
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.audio import resample, to_pcm16, write_audio
+from hifigan_rt.audio import to_pcm16
 from hifigan_rt.audio.encoding import MAX_WAV_BYTES
 from hifigan_rt.audio.sink import EncodedSink
 from hifigan_rt.errors import OutputError
@@ -27,6 +26,8 @@ OPUS_PAGE_LATENCY_MS = 50.0
 
 # libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS, which soundfile does not name.
 _SET_OGG_PAGE_LATENCY_MS = 0x1302
+
+_ENCODED_AT_ONCE_SAMPLES = 1 << 16
 
 _UNKNOWN_BYTES = 0xFFFFFFFF
 _WAV_HEADER_BYTES = 44
@@ -63,7 +64,7 @@ FORMATS = {
 class EncodedAudio:
     """Audio as it is sent."""
 
-    content: bytes
+    content: bytearray | memoryview
     sample_rate: int
     """Sample rate of what a decoder gives, in Hz."""
     clipped: int
@@ -97,18 +98,19 @@ def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio
         EngineFailed: the audio is not finite.
         OutputError: it does not fit into the format.
     """
-    check_audio(audio)
-    if name in ("wav", "flac"):
-        buffer = io.BytesIO()
-        clipped = write_audio(buffer, audio, sample_rate, "pcm16", "wav" if name == "wav" else "flac")
-        return EncodedAudio(buffer.getvalue(), sample_rate, clipped)
-    if name == "opus":
-        # The clip is what the decoder of any lossless format would play; Opus itself takes floats of any size.
-        _, clipped = to_pcm16(audio)
-        rate = encoded_rate(name, sample_rate)
-        return EncodedAudio(_ogg(resample(np.clip(audio, -1, 1), sample_rate, rate), rate), rate, clipped)
-    encoder = stream_encoder(name, sample_rate)
-    return EncodedAudio(encoder.encode(audio), sample_rate, encoder.clipped)
+    if name == "float32":
+        check_audio(audio)
+        floats = np.ascontiguousarray(audio, "<f4")
+        return EncodedAudio(memoryview(floats.view(np.uint8)), sample_rate, 0)  # type: ignore[arg-type]
+    encoder = _Opus(sample_rate, page_latency_ms=None) if name == "opus" else stream_encoder(name, sample_rate)
+    encoder.samples = len(audio)
+    content = bytearray(encoder.start())
+    for start in range(0, len(audio), _ENCODED_AT_ONCE_SAMPLES):
+        content += encoder.encode(audio[start : start + _ENCODED_AT_ONCE_SAMPLES])
+    content += encoder.finish()
+    for position, data in encoder.rewritten:
+        content[position : position + len(data)] = data
+    return EncodedAudio(content, encoder.sample_rate, encoder.clipped)
 
 
 class StreamEncoder(ABC):
@@ -121,6 +123,11 @@ class StreamEncoder(ABC):
         """Length of the signal in samples, if that is known at the start."""
         self.clipped = 0
         """Number of samples so far that were beyond the range of 16 bits."""
+
+    @property
+    def rewritten(self) -> list[tuple[int, bytes]]:
+        """Positions and bytes that `finish` completes of what was given before; none if that can be done without."""
+        return []
 
     def start(self) -> bytes:
         """Give the bytes that precede the audio."""
@@ -178,6 +185,10 @@ class _Flac(StreamEncoder):
         self._file = _open(self._sink, sample_rate, "FLAC", "PCM_16")
         self._header_due = True
 
+    @property
+    def rewritten(self) -> list[tuple[int, bytes]]:
+        return self._sink.rewritten
+
     def _encode(self, audio: np.ndarray) -> bytes:
         samples, clipped = to_pcm16(audio)
         self.clipped += clipped
@@ -204,7 +215,12 @@ class _Flac(StreamEncoder):
 
 
 class _Opus(StreamEncoder):
-    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+    def __init__(
+        self,
+        sample_rate: int,
+        samples: int | None = None,
+        page_latency_ms: float | None = OPUS_PAGE_LATENCY_MS,
+    ) -> None:
         import soxr
 
         rate = encoded_rate("opus", sample_rate)
@@ -212,7 +228,8 @@ class _Opus(StreamEncoder):
         self._resampler = None if rate == sample_rate else soxr.ResampleStream(sample_rate, rate, 1, dtype="float32")
         self._sink = EncodedSink()
         self._file = _open(self._sink, rate, "OGG", "OPUS")
-        _flush_pages_after(self._file, OPUS_PAGE_LATENCY_MS)
+        if page_latency_ms is not None:
+            _flush_pages_after(self._file, page_latency_ms)
 
     def _encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
@@ -263,10 +280,3 @@ def _flush_pages_after(file: Any, latency_ms: float) -> None:
     from soundfile import _ffi, _snd
 
     _snd.sf_command(file._file, _SET_OGG_PAGE_LATENCY_MS, _ffi.new("double*", latency_ms), 8)
-
-
-def _ogg(audio: np.ndarray, sample_rate: int) -> bytes:
-    buffer = io.BytesIO()
-    with _open(buffer, sample_rate, "OGG", "OPUS") as file:
-        file.write(audio)
-    return buffer.getvalue()

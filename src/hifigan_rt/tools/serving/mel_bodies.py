@@ -17,9 +17,10 @@ from hifigan_rt.errors import MelError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
 from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
-from hifigan_rt.tools.serving.context import context_of
+from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.json_pieces import parse_json_steps
+from hifigan_rt.tools.serving.memory_costs import JSON_BYTES_PER_VALUE, REQUEST_BYTES, answer_bytes, mel_bytes
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import (
     NO_FORM,
@@ -75,12 +76,22 @@ SHAPE_PARAMETER = Parameter(
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_NPY_WIDTH = 8
 _SHAPE = re.compile(r" *(\d{1,9}) *, *(\d{1,9}) *")
+_LIKELY_BANDS = 80
+_LIKELY_JSON_WIDTH = 10
+"""Bytes of a number of a JSON list with what parts it from the next."""
+_CHECKED_AT_ONCE = 1 << 18
 _PLAUSIBLE = 1e4
 """Bound of the values of log-mels of any convention, decibels included."""
 
 
-async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
-    """Read the mel of a request for a model.
+async def read_mel(request: Request, lease: ModelLease, name: str, *, streamed: bool) -> CheckedMel:
+    """Read the mel of a request for a model, and count the memory of its answer.
+
+    Args:
+        request: its body is the mel.
+        lease: the model.
+        name: format of the answer, a key of `encoders.FORMATS`.
+        streamed: whether the audio is sent while it is computed.
 
     Returns:
         float32 `[M, T]`, checked.
@@ -93,7 +104,7 @@ async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
         QueueFull, ShuttingDown: the body was not read, since even the shortest mel of its size would wait too long.
         ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
     """
-    context = context_of(request)
+    context, record = context_of(request), record_of(request)
     settings = context.settings
     kind = content_type(request)
     if kind not in ("", _CURL_TYPE, JSON_TYPE, BARE_TYPE, *NPY_TYPES):
@@ -104,16 +115,37 @@ async def read_mel(request: Request, lease: ModelLease) -> CheckedMel:
     most = min(settings.max_json_bytes, settings.max_body_bytes) if kind == JSON_TYPE else settings.max_body_bytes
     shape = request.headers.get(SHAPE_HEADER)
     least_frames = _least_frames(request, kind, lease)
-    body = await read_body(request, most, check_room=lambda: context.scheduler.check_room(lease, least_frames))
-    content: object = None
-    if kind == JSON_TYPE:
-        with damage_explained(body, text=True):
-            content = await in_pieces(parse_json_steps(body, "the body"), context.turn)
+
+    def becomes(bands: int, frames: int) -> int:
+        return mel_bytes(bands, frames) + answer_bytes(lease, frames, name, settings, streamed=streamed)
+
+    def likely(body_bytes: int) -> int:
+        bands = lease.num_mels or _LIKELY_BANDS
+        return becomes(bands, body_bytes // (bands * (_LIKELY_JSON_WIDTH if kind == JSON_TYPE else 4)))
+
+    body = await read_body(
+        request, most, check_room=lambda: context.scheduler.check_room(lease, least_frames), becomes=likely
+    )
+    held = REQUEST_BYTES + len(body)
+    with damage_explained(body, text=kind == JSON_TYPE):
+        if kind == JSON_TYPE:
+            values = body.count(b",") + 1
+            await context.memory.reserve(record, held + JSON_BYTES_PER_VALUE * values)
+            array = _array_of_json(await in_pieces(parse_json_steps(body, "the body"), context.turn))
+            held += array.nbytes
+        else:
+            array = _array(body, kind, shape)
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 2:
+        check_length(lease, min(array.shape[1], array.size), settings.max_mel_seconds)
+        await context.memory.reserve(record, held + becomes(*array.shape))
 
     def checked() -> CheckedMel:
-        with damage_explained(body, text=kind == JSON_TYPE):
-            array = _array_of_json(content) if kind == JSON_TYPE else _array(body, kind, shape)
-        return _checked(array, lease, settings.max_mel_seconds)
+        if kind != JSON_TYPE and array.dtype.kind == "f":
+            with damage_explained(body):
+                check_byte_order(array)
+        return lease.check_mel(array)
 
     return await decoded(checked, len(body))
 
@@ -140,22 +172,14 @@ def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
     return int(request.headers.get("content-length", "0")) // (bytes_per_value * lease.num_mels)
 
 
-def _checked(array: np.ndarray, lease: ModelLease, max_seconds: float) -> CheckedMel:
-    if array.ndim == 3 and len(array) == 1:
-        array = array[0]
-    if array.ndim == 2:
-        check_length(lease, min(array.shape[1], array.size), max_seconds)
-    return lease.check_mel(array)
-
-
-def _array(body: bytes, kind: str, shape: str | None) -> np.ndarray:
+def _array(body: bytes | bytearray, kind: str, shape: str | None) -> np.ndarray:
     if body.startswith(_NPY_MAGIC) or kind in NPY_TYPES:
         try:
             return parse_npy(body)
         except MelError as error:
             raise MelInvalid(str(error)) from error
     if shape is None:
-        what = file_kind(body[:HEAD_BYTES])
+        what = file_kind(bytes(body[:HEAD_BYTES]))
         if what is not None and what.holds in ("audio", "video"):
             raise BadRequest(f"the body is {what.name}, not a mel: /v1/copy-synthesis takes recordings")
         raise BadRequest(
@@ -165,7 +189,7 @@ def _array(body: bytes, kind: str, shape: str | None) -> np.ndarray:
     return _bare(body, shape)
 
 
-def _bare(body: bytes, shape: str) -> np.ndarray:
+def _bare(body: bytes | bytearray, shape: str) -> np.ndarray:
     match = _SHAPE.fullmatch(shape)
     if match is None:
         raise BadRequest(f"{SHAPE_HEADER} {shape[:40]!r} is not M,T: two whole numbers, bands and frames")
@@ -174,9 +198,7 @@ def _bare(body: bytes, shape: str) -> np.ndarray:
         raise MelInvalid(
             f"{SHAPE_HEADER} says {bands} x {frames} float32, {4 * bands * frames} bytes: the body has {len(body)}"
         )
-    mel = np.frombuffer(body, "<f4").reshape(bands, frames)
-    check_byte_order(mel)
-    return mel
+    return np.frombuffer(body, "<f4").reshape(bands, frames)
 
 
 def check_byte_order(values: np.ndarray) -> None:
@@ -185,9 +207,11 @@ def check_byte_order(values: np.ndarray) -> None:
     Raises:
         MelInvalid: they make sense with their bytes swapped alone.
     """
-    # NaN and infinities are left to the check of the mel, which names them.
-    huge = np.isfinite(values) & (np.abs(values) >= _PLAUSIBLE)
-    if huge.any() and _plausible(values.byteswap()):
+    # NaN and infinities are left to the check of the mel, which names them. A part at a time, to take little memory.
+    flat = values.reshape(-1)
+    parts = [flat[start : start + _CHECKED_AT_ONCE] for start in range(0, len(flat), _CHECKED_AT_ONCE)]
+    huge = any(bool((np.isfinite(part) & (np.abs(part) >= _PLAUSIBLE)).any()) for part in parts)
+    if huge and all(_plausible(part.byteswap()) for part in parts):
         raise MelInvalid("the values make sense with their bytes swapped alone: send little-endian float32")
 
 

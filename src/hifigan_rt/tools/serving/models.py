@@ -140,6 +140,7 @@ class ModelPool:
         telemetry: Telemetry,
         *,
         default: str | None = None,
+        loaded: Callable[[], None] = lambda: None,
     ) -> None:
         """Name the models; nothing is loaded yet.
 
@@ -147,6 +148,7 @@ class ModelPool:
             sources: what loads each model, called in a thread of its own, anew at every reload.
             telemetry: where loads are counted.
             default: the model of requests that name none; the first by default.
+            loaded: called after each load.
 
         Raises:
             ConfigError: there is no model, or the default is none of them.
@@ -159,6 +161,7 @@ class ModelPool:
         self._telemetry = telemetry
         self._slots = {name: _Slot(name, load) for name, load in sources.items()}
         self._closed = False
+        self._when_loaded = loaded
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -281,6 +284,7 @@ class ModelPool:
             slot.loads += 1
             self._telemetry.model_loaded(slot.name, "ok")
             slot.put(loaded)
+            self._when_loaded()
         finally:
             slot.task = None
 

@@ -87,8 +87,8 @@ def _described(spec: TensorSpec, shape: list[int]) -> dict[str, object]:
     return {**described, "optional": True} if spec.optional else described
 
 
-def _only_ready(body: bytes) -> bool:
-    asked = parse_json(body, "the body") if body.strip() else {}
+def _only_ready(body: bytes | bytearray) -> bool:
+    asked = parse_json(bytes(body), "the body") if body.strip() else {}
     only_ready = asked.get("ready", False) if isinstance(asked, dict) else None
     if not isinstance(only_ready, bool):
         raise BadRequest('the body must be empty, or {"ready": true} or {"ready": false}')

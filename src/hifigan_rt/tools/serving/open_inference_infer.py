@@ -7,29 +7,32 @@ A model takes `mel_spec` FP32 [B, M, T], and `mel_lengths` INT64 [B] for mels of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.encoders import check_audio
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, UnknownModel
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order, check_length
+from hifigan_rt.tools.serving.memory_costs import JSON_BYTES_PER_VALUE, REQUEST_BYTES, audio_bytes, mel_bytes
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.open_inference_tensors import (
+    JSON_BYTES_PER_SAMPLE,
     TensorRequest,
     TensorSpec,
     check_json_output,
     decode_request_steps,
     encode_response_steps,
+    json_length,
 )
 from hifigan_rt.tools.serving.request_bodies import damage_explained, decoded, in_pieces, read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
-from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.whole_response import whole_response
 
 MEL = TensorSpec("mel_spec", "FP32", 3, "[B, M, T]: log-mels")
 LENGTHS = TensorSpec("mel_lengths", "INT64", 1, "[B]: frames of each mel", optional=True)
@@ -37,8 +40,6 @@ AUDIO = "wavs"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 VERSION = "1"
 """Version of every model: a file that is loaded anew takes the place of the one before."""
-
-_SENT_AT_ONCE_BYTES = 1 << 20
 
 _NAME = Parameter("name", "path", {"type": "string"}, "a model that /v1/models lists")
 _VERSION = Parameter("version", "path", {"type": "string", "enum": [VERSION]}, "every model has version 1")
@@ -69,11 +70,10 @@ async def infer(request: Request) -> Response:
     headers = {
         "Cache-Control": "no-store",
         "Content-Type": "application/json" if encoded.header_length is None else "application/octet-stream",
-        "Content-Length": str(sum(len(part) for part in encoded.parts)),
     }
     if encoded.header_length is not None:
         headers[HEADER_LENGTH] = str(encoded.header_length)
-    return StreamingResponse(_pieces(encoded.parts), headers=headers)
+    return whole_response(encoded.parts, headers)
 
 
 def model_name(request: Request) -> str:
@@ -91,29 +91,46 @@ def model_name(request: Request) -> str:
 
 async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[CheckedMel], int]:
     """Give what `_decoded` makes of the body, which is not kept."""
-    context = context_of(request)
-    body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease))
+    context, record = context_of(request), record_of(request)
+    settings = context.settings
     header_length = request.headers.get(HEADER_LENGTH)
-    most = min(context.settings.max_json_bytes, context.settings.max_body_bytes)
+    most = min(settings.max_json_bytes, settings.max_body_bytes)
+    body = await read_body(
+        request,
+        check_room=lambda: context.scheduler.check_room(lease),
+        becomes=lambda body_bytes: _becomes(lease, 1, body_bytes // (4 * (lease.num_mels or 1)), as_json=False),
+    )
     with damage_explained(body, text=header_length is None):
+        numbers = body.count(b",", 0, min(json_length(header_length, len(body)), most)) + 1
+        held = REQUEST_BYTES + len(body) + JSON_BYTES_PER_VALUE * numbers
+        await context.memory.reserve(record, held)
         steps = decode_request_steps(body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=most)
         tensors = await in_pieces(steps, context.turn)
-    mels, frames = await decoded(lambda: _checked(tensors, lease, context.settings), len(body))
-    return tensors, mels, frames
-
-
-def _checked(request: TensorRequest, lease: ModelLease, settings: ServerSettings) -> tuple[list[CheckedMel], int]:
-    """Give the mels [M, T_i] of a request, and T."""
-    batch = request.tensors[MEL.name]
-    items, _, frames = batch.shape
+    items, _, frames = tensors.tensors[MEL.name].shape
     if items > settings.max_batch_items:
         raise BadRequest(
             f"{MEL.name} has {items} mels, and at most {settings.max_batch_items} are taken in one request"
         )
     check_length(lease, frames, settings.max_mel_seconds)
-    if AUDIO in request.wants and not request.wants[AUDIO]:
+    as_json = AUDIO in tensors.wants and not tensors.wants[AUDIO]
+    if as_json:
         check_json_output(items * lease.vocoder.output_length(frames), settings.max_json_bytes)
+    await context.memory.reserve(record, held + _becomes(lease, items, frames, as_json=as_json))
+    return tensors, await decoded(lambda: _checked(tensors, lease), len(body)), frames
+
+
+def _becomes(lease: ModelLease, items: int, frames: int, *, as_json: bool) -> int:
+    """Bytes of a batch of mels and of their audio, once as it was computed and once padded, or as text."""
+    samples = frames * lease.hop_length
+    padded = samples * (4 + (JSON_BYTES_PER_SAMPLE if as_json else 0))
+    return items * (mel_bytes(lease.num_mels or 1, frames) + audio_bytes(lease, frames) + padded)
+
+
+def _checked(request: TensorRequest, lease: ModelLease) -> list[CheckedMel]:
+    """Give the mels [M, T_i] of a request."""
+    batch = request.tensors[MEL.name]
     check_byte_order(batch)
+    items, _, frames = batch.shape
     lengths = _lengths(request.tensors.get(LENGTHS.name), items, frames)
     mels = []
     for index, (mel, length) in enumerate(zip(batch, lengths, strict=True)):
@@ -121,7 +138,7 @@ def _checked(request: TensorRequest, lease: ModelLease, settings: ServerSettings
             mels.append(lease.check_mel(mel[:, :length]))
         except MelInvalid as error:
             raise MelInvalid(f"{MEL.name}, item {index}: {error}") from error
-    return mels, frames
+    return mels
 
 
 def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
@@ -141,14 +158,6 @@ def _padded(audios: Sequence[np.ndarray], samples: int) -> np.ndarray:
         row[: len(audio)] = audio
     check_audio(wavs)
     return wavs
-
-
-async def _pieces(parts: Sequence[bytes | memoryview]) -> AsyncIterator[memoryview]:
-    """Give few enough bytes at a time that a slow client holds up no more memory than the response itself."""
-    for part in parts:
-        whole = memoryview(part)
-        for start in range(0, len(whole), _SENT_AT_ONCE_BYTES):
-            yield whole[start : start + _SENT_AT_ONCE_BYTES]
 
 
 def _tensor(names: list[str], datatypes: list[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hifigan_rt.tools.serving.json_pieces import Steps, number_list_steps, parse
 _DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
 _MAX_RANK = 8
 _MAX_ID_CHARACTERS = 256
-_JSON_BYTES_PER_SAMPLE = 24
+JSON_BYTES_PER_SAMPLE = 24
 """Most bytes of a float32 as Python writes it, with what separates it from the next."""
 
 
@@ -50,7 +50,7 @@ class TensorRequest:
 
 
 def decode_request_steps(
-    body: bytes,
+    body: bytes | bytearray,
     header_length: str | None,
     inputs: Sequence[TensorSpec],
     output: str,
@@ -70,7 +70,7 @@ def decode_request_steps(
         BadRequest: the body is not what the protocol lays down, or not what the model takes.
         PayloadTooLarge: the JSON is too long.
     """
-    json_bytes = _json_length(header_length, len(body))
+    json_bytes = json_length(header_length, len(body))
     if json_bytes > max_json_bytes:
         raise PayloadTooLarge(
             f"the JSON has {json_bytes} bytes, and at most {max_json_bytes} are let in: send tensors as raw bytes "
@@ -103,7 +103,7 @@ def check_json_output(samples: int, max_json_bytes: int) -> None:
     Raises:
         PayloadTooLarge: they are not.
     """
-    most = max_json_bytes // _JSON_BYTES_PER_SAMPLE
+    most = max_json_bytes // JSON_BYTES_PER_SAMPLE
     if samples > most:
         raise PayloadTooLarge(
             f"the audio has {samples} samples, and at most {most} are written as JSON: ask for raw bytes "
@@ -151,7 +151,12 @@ def _json(value: object) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _json_length(header_length: str | None, body_bytes: int) -> int:
+def json_length(header_length: str | None, body_bytes: int) -> int:
+    """Read how many bytes of a body are JSON; all of them without the header.
+
+    Raises:
+        BadRequest: the header is no number of bytes that the body has.
+    """
     if header_length is None:
         return body_bytes
     # int() would also take "+5", " 5", "5_0" and digits of other scripts.

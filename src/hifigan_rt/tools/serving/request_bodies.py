@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ from hifigan_rt.tools.serving.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from hifigan_rt.tools.serving.memory_costs import REQUEST_BYTES
 
 T = TypeVar("T")
 
@@ -42,25 +45,33 @@ to wait longer for a core."""
 
 
 _DECODED_AT_ONCE_BYTES = 1 << 16
+_UNPACKED_AT_ONCE_BYTES = 1 << 16
+_COUNTED_AT_ONCE_BYTES = 1 << 20
 
 
 async def read_body(
-    request: Request, max_bytes: int | None = None, *, check_room: Callable[[], None] | None = None
-) -> bytes:
+    request: Request,
+    max_bytes: int | None = None,
+    *,
+    check_room: Callable[[], None] = lambda: None,
+    becomes: Callable[[int], int] = lambda _: 0,
+) -> bytes | bytearray:
     """Read and unpack a body; refuses it as early as it can, and counts its memory until the answer has been sent.
 
     Args:
         request: whose Content-Encoding may be gzip, deflate or identity.
         max_bytes: of the body, packed and unpacked; None takes `max_body_bytes` of the settings.
         check_room: called before anything is read, once the headers are in order; may raise to refuse the request.
+        becomes: tells the bytes that a body of so many bytes is likely to become, beside itself. They are counted with
+            the body before it is read; who knows better when it is there counts anew.
 
     Raises:
         LengthRequired: neither Content-Length nor a chunked body.
-        PayloadTooLarge: more than `max_bytes`.
+        PayloadTooLarge: more than `max_bytes`, or than the budget of memory could ever hold.
         UnsupportedMediaType: another Content-Encoding, or a form.
         BadRequest: it cannot be unpacked.
         RequestTimeout: it did not come in time.
-        QueueFull: all bodies together would take too much memory.
+        QueueFull: all requests together would take too much memory.
         starlette.requests.ClientDisconnect: the client went before its end.
     """
     context, record = context_of(request), record_of(request)
@@ -74,32 +85,44 @@ async def read_body(
     declared = request.headers.get("content-length")
     if declared is None and "transfer-encoding" not in request.headers:
         raise LengthRequired("a body is needed: send Content-Length, or Transfer-Encoding: chunked")
-    if declared is not None and int(declared) > most:
-        raise _too_large(int(declared), most)
-    if check_room is not None:
-        check_room()
-    chunks: list[bytes] = []
+    stated = int(declared or 0)
+    if stated > most:
+        raise _too_large(stated, most)
+    check_room()
+    least = REQUEST_BYTES + stated
+    await context.memory.reserve(record, max(least, min(least + becomes(stated), context.memory.most_bytes)))
+    # As large as the body from the start: joined at the end, everybody would wait while it is copied.
+    body = bytearray(stated)
     size = 0
     seconds = context.settings.body_timeout_seconds
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
-                size += len(chunk)
-                if size > most:
-                    raise _too_large(size, most)
-                context.reserve_body(record, len(chunk))
-                chunks.append(chunk)
+                end = size + len(chunk)
+                if end > most:
+                    raise _too_large(end, most)
+                if end > stated:
+                    context.memory.grow(record, max(record.held_bytes, REQUEST_BYTES + _in_steps(end)))
+                body[size:end] = chunk
+                size = end
     except TimeoutError as error:
         raise RequestTimeout(
             f"{size} bytes of the body came within {seconds:g} s, and no end: send it faster"
         ) from error
     record.facts["body_bytes"] = size
-    body = b"".join(chunks)
-    if encoding in _WINDOW_BITS:
-        with damage_explained(body):
-            body = await asyncio.to_thread(_unpack, body, encoding, most)
-        context.reserve_body(record, len(body))
-    return body
+    if encoding not in _WINDOW_BITS:
+        return body
+
+    def count(unpacked: int) -> None:
+        context.memory.grow(record, max(record.held_bytes, REQUEST_BYTES + size + _in_steps(unpacked)))
+
+    with damage_explained(body):
+        return await in_pieces(_unpack_steps(body, encoding, most, count), context.turn)
+
+
+def _in_steps(size: int) -> int:
+    """Round up to what is counted at once."""
+    return -(-size // _COUNTED_AT_ONCE_BYTES) * _COUNTED_AT_ONCE_BYTES
 
 
 def content_type(request: Request) -> str:
@@ -108,7 +131,7 @@ def content_type(request: Request) -> str:
 
 
 @contextmanager
-def damage_explained(body: bytes, *, text: bool = False) -> Iterator[None]:
+def damage_explained(body: bytes | bytearray, *, text: bool = False) -> Iterator[None]:
     """Add to the error of a body that cannot be read what happened to it on its way, whatever its Content-Type.
 
     Args:
@@ -125,7 +148,7 @@ def damage_explained(body: bytes, *, text: bool = False) -> Iterator[None]:
         raise
 
 
-def check_not_stripped(body: bytes) -> None:
+def check_not_stripped(body: bytes | bytearray) -> None:
     """Refuse a recording that lost bytes on its way, which some decoders would pass over.
 
     Raises:
@@ -135,7 +158,7 @@ def check_not_stripped(body: bytes) -> None:
         raise AudioInvalid(f"{len(body)} bytes came, and no zero or line end among them: {_STRIPPED}")
 
 
-def is_stripped(body: bytes) -> bool:
+def is_stripped(body: bytes | bytearray) -> bool:
     """Whether a body that is no text has lost its line ends and zeros, as by `curl -d @FILE`."""
     if any(byte in body for byte in _LINE_BYTES):
         return False
@@ -150,7 +173,7 @@ def is_stripped(body: bytes) -> bool:
     return False
 
 
-def _is_form(body: bytes) -> bool:
+def _is_form(body: bytes | bytearray) -> bool:
     in_parts = body.startswith(b"--") and b"\r\ncontent-disposition: form-data" in body[:1024].lower()
     return in_parts or re.match(rb"[^=&%]{0,64}=(?:%93NUMPY|RIFF|fLaC|OggS|ID3|%FF%[EF])", body) is not None
 
@@ -175,6 +198,26 @@ async def in_pieces(work: Generator[None, None, T], turn: asyncio.Lock) -> T:
                 result: T = end.value
                 return result
             await asyncio.sleep(0)
+
+
+async def in_thread(threads: Executor, work: Callable[[threading.Event], T]) -> T:
+    """Do long work in a thread; when the call is cancelled, it returns after the work has ended.
+
+    Args:
+        threads: whose thread does it.
+        work: is given an event to look at, which is set when nobody waits for the result any more.
+    """
+    given_up = threading.Event()
+    future = threads.submit(work, given_up)
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        given_up.set()
+        # What has not begun never will. What has begun holds memory, which counts until it ends.
+        if not future.cancel():
+            await asyncio.wait((waiting,))
+        raise
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
@@ -202,20 +245,31 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _unpack(packed: bytes, encoding: str, most: int) -> bytes:
-    """Unpack no further than `most` bytes, whatever the body would become."""
+def _unpack_steps(
+    packed: bytearray, encoding: str, most: int, count: Callable[[int], None]
+) -> Generator[None, None, bytearray]:
+    """Unpack no further than `most` bytes, whatever the body would become, and count them before they are there."""
     unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        # One byte more than allowed tells a body that is too long from one that just fits.
-        content = unpacker.decompress(packed, most + 1)
-    except zlib.error as error:
-        raise BadRequest(f"the body says it is {encoding}, and it cannot be unpacked: {error}") from error
-    if len(content) > most:
-        raise PayloadTooLarge(f"unpacked, the body has more than {most} bytes, which is the most that is taken")
+    content = bytearray()
+    position = 0
+    while position < len(packed) and not unpacker.eof:
+        piece: bytes | bytearray = packed[position : position + _UNPACKED_AT_ONCE_BYTES]
+        position += len(piece)
+        while piece and not unpacker.eof:
+            count(len(content) + _UNPACKED_AT_ONCE_BYTES)
+            try:
+                content += unpacker.decompress(piece, _UNPACKED_AT_ONCE_BYTES)
+            except zlib.error as error:
+                raise BadRequest(f"the body says it is {encoding}, and it cannot be unpacked: {error}") from error
+            piece = unpacker.unconsumed_tail
+            if len(content) > most:
+                raise PayloadTooLarge(f"unpacked, the body has more than {most} bytes, which is the most that is taken")
+            yield
     if not unpacker.eof:
         raise BadRequest(f"the {encoding} body is cut short: it ends after {len(content)} bytes unpacked")
-    if unpacker.unused_data:
-        raise BadRequest(f"the {encoding} body is followed by {len(unpacker.unused_data)} bytes more")
+    behind = len(unpacker.unused_data) + len(packed) - position
+    if behind:
+        raise BadRequest(f"the {encoding} body is followed by {behind} bytes more")
     return content
 
 

@@ -55,7 +55,7 @@ class RequestLog:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             await self._answer(error, record, scope, receive, _recording(send, record))
         finally:
-            self._context.release_body(record)
+            self._context.memory.release(record)
             self._report(record, scope)
 
     async def _answer(

@@ -25,6 +25,8 @@ class ServerSettings:
 
     max_body_bytes: int = 64 << 20
     """Maximum size of a request's body, after decompression too."""
+    memory_budget_bytes: int | None = None
+    """Memory that all that requests become may take together; None is what `MemoryBudget.fit_to_machine` finds."""
     max_json_bytes: int = 16 << 20
     """Maximum size of a JSON body, which takes several times its size once it is parsed."""
     max_mel_seconds: float = 3600.0

@@ -23,7 +23,7 @@ async def synthesize(request: Request) -> Response:
     stages = StageTimes()
     with await context_of(request).models.lease(options.model) as lease:
         record_of(request).model = lease.name
-        mel = await read_mel(request, lease)
+        mel = await read_mel(request, lease, options.format, streamed=options.streamed)
         stages.end("body")
         return await respond_with_audio(request, lease, mel, options, stages, {})
 

@@ -70,6 +70,12 @@ class Telemetry:
         self._queue = Gauge("hifigan_queued_requests", "Requests waiting or being computed", registry=registry)
         self._queued_audio = Gauge("hifigan_queued_audio_seconds", "Audio still to be computed", registry=registry)
         self._live = Gauge("hifigan_active_streams", "Live streams that are open", registry=registry)
+        self._memory_budget = Gauge(
+            "hifigan_memory_budget_bytes", "Memory that all that requests become may take", registry=registry
+        )
+        self._memory_held = Gauge(
+            "hifigan_memory_held_bytes", "Memory of the budget that requests hold", registry=registry
+        )
         self._reloads = Counter(
             "hifigan_model_loads", "Models loaded, again ones included", ["model", "result"], registry=registry
         )
@@ -114,6 +120,11 @@ class Telemetry:
         self._queue.set(requests)
         self._queued_audio.set(audio_seconds)
         self._live.set(live_streams)
+
+    def memory(self, budget_bytes: int, held_bytes: int) -> None:
+        """Set the budget of memory, and how much of it is taken."""
+        self._memory_budget.set(budget_bytes)
+        self._memory_held.set(held_bytes)
 
     def model_loaded(self, model: str, result: str) -> None:
         """Count a load: "ok" or "failed"."""

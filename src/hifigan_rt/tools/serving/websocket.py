@@ -31,6 +31,7 @@ from hifigan_rt.tools.serving.errors import (
     as_serving_error,
 )
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
+from hifigan_rt.tools.serving.memory_costs import live_stream_bytes
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_log import CLIENT_GONE
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
@@ -115,6 +116,7 @@ class _Session:
         header = await self._header()
         with await self._context.models.lease(header.model) as lease:
             self._record.model = lease.name
+            self._context.memory.grow(self._record, live_stream_bytes(lease, self._settings, MAX_MESSAGE_BYTES))
             with self._context.scheduler.open_stream(lease, segment_frames=header.segment_frames) as live:
                 segment_frames = header.segment_frames or self._settings.live_segment_frames
                 await self.tell(self._ready(lease, header, segment_frames))

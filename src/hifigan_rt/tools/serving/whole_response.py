@@ -1,0 +1,27 @@
+"""Responses whose content is there as a whole, sent a part at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from starlette.responses import Response, StreamingResponse
+
+_SENT_AT_ONCE_BYTES = 1 << 20
+
+
+def whole_response(parts: Sequence[bytes | bytearray | memoryview], headers: Mapping[str, str]) -> Response:
+    """Make the response; a slow client holds up no more memory than the parts themselves, and sending stops nobody.
+
+    asyncio would copy all that it is handed and the client does not take at once.
+    """
+    size = sum(len(part) for part in parts)
+    if size <= _SENT_AT_ONCE_BYTES and len(parts) == 1:
+        return Response(bytes(parts[0]), headers=headers)
+    return StreamingResponse(_pieces(parts), headers={**headers, "Content-Length": str(size)})
+
+
+async def _pieces(parts: Sequence[bytes | bytearray | memoryview]) -> AsyncIterator[memoryview]:
+    for part in parts:
+        whole = memoryview(part)
+        for start in range(0, len(whole), _SENT_AT_ONCE_BYTES):
+            yield whole[start : start + _SENT_AT_ONCE_BYTES]
