@@ -250,7 +250,7 @@ def _check_same_length(name: str, values: tuple[Any, ...], other: str, others: t
 
 
 def _listed(values: tuple[Any, ...]) -> str:
-    return json.dumps(values)
+    return json.dumps(values) if len(values) <= 100 else f"{json.dumps(values[:5])[:-1]}, ...]"
 
 
 def _v(

@@ -192,6 +192,16 @@ def test_a_config_of_another_project_is_named(tmp_path, owner):
     found(path, tmp_path / "mine.json")
 
 
+@pytest.mark.parametrize("values", [{}, {"lr": 1e-4, "vocab_size": 30}])
+def test_a_config_of_something_else_is_none(tmp_path, values):
+    path = write_tiny(tmp_path, config=False)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(
+        ConfigError, match=r"config.json': it holds none of the fields of the original's config.json, up"
+    ):
+        resolve_model(path)
+
+
 def test_a_foreign_file_names_the_configs_beside_it(tmp_path):
     path = tmp_path / "x.onnx"
     path.write_bytes(build_onnx(tiny_generator(), None).SerializeToString())

@@ -14,7 +14,7 @@ from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.architecture import SettledConfig, Shapes, reconcile, settle_config
 from hifigan_rt.families.family import Family
-from hifigan_rt.formats.config_json import config_to_dict, holds_network, parse_config, stated_fields
+from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,13 @@ def _match(family: Family, shapes: Shapes, values: object) -> SettledConfig:
             "only lies beside the file, move it away"
         )
     if not own and (holds_network(values) or family.parse_config is parse_config):
-        return settle_config(shapes, stated_fields(values))
+        fields = stated_fields(values)
+        if not holds_fields(values):
+            raise ConfigError(
+                "it holds none of the fields of the original's config.json, upsample_rates and so on: give the config "
+                "of the vocoder with config= (--config)"
+            )
+        return settle_config(shapes, fields)
     return SettledConfig(*reconcile(family.parse_config(values), shapes))
 
 

@@ -31,30 +31,16 @@ _OUR_MEL_FIELDS = ("log", "floor", "magnitude_epsilon", "padding", "norm", "mean
 
 _TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
 
+_MAX_TEXT = 100
 _MAX_DEPTH = 4
 """Objects within objects that fields are looked for in."""
-
-
-def read_config(path: str | Path) -> ModelConfig:
-    """Read a `config.json`; the name of a preset (v1, v2, v3) is taken as well.
-
-    Raises:
-        ConfigError: no such file or preset, not JSON, or a field breaks a rule.
-    """
-    if str(path) in PRESETS:
-        return PRESETS[str(path)]
-    values = read_config_values(path)
-    try:
-        return parse_config(values)
-    except ConfigError as error:
-        raise ConfigError(f"config {str(path)!r}: {error}") from error
 
 
 def read_mel_config(path: str | Path) -> MelConfig:
     """Read the mel settings of a `config.json` or a preset, for an analysis; a network need not stand there.
 
     Raises:
-        ConfigError: see `read_config`; or some of the settings are missing.
+        ConfigError: no such file or preset, not JSON, or a field breaks a rule; or some of the settings are missing.
     """
     if str(path) in PRESETS:
         return cast("MelConfig", PRESETS[str(path)].mel)
@@ -136,6 +122,8 @@ def stated_fields(values: object) -> dict[str, Any]:
     for name, value in stated.items():
         if _is_deeper(value, _MAX_DEPTH):
             raise ConfigError(f"{name} holds more than {_MAX_DEPTH} lists within each other")
+        if isinstance(value, str) and len(value) > _MAX_TEXT:
+            raise ConfigError(f"{name} holds a text of {len(value)} characters: at most {_MAX_TEXT}")
     return stated
 
 
