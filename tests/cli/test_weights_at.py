@@ -40,7 +40,7 @@ CONV_PRE = [tiny_weights(seed=seed)["conv_pre.weight"] for seed in (0, 1)]
 def test_without_it_both_are_named_with_the_option(two):
     done = hifigan("info", two, status=1)
     assert "holds 2 generators" in done.stderr
-    assert "there is one at 'generator', 'generator_ema'; name one with --weights-at generator" in done.stderr
+    assert "its generators are at 'generator', 'generator_ema'; name one with --weights-at generator" in done.stderr
 
 
 def test_info_export_and_mel(two):

@@ -72,8 +72,8 @@ def npz_file():
         ),
         (
             tar_file(),
-            "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights "
-            "(NeMo's layer names are not read yet)",
+            "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights, "
+            "and its architecture in model_config.yaml must be given as a config.json",
         ),
         (
             tar_file("gz"),

@@ -23,6 +23,7 @@ from checkpoint_files import (
     zip_file,
 )
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.families import read_checkpoint
 from hifigan_rt.formats.checkpoint import read_tensors
 
 ONE = np.ones(4, np.float32)
@@ -285,13 +286,45 @@ def test_large_magnitudes_of_empty_weights(tmp_path):
     )
 
 
-def test_too_many_tensors(tmp_path, quickly):
+def many_tensors(names):
+    """A dictionary of one tensor under many names, at a dozen bytes each."""
     encoded = Encoder(legacy=False).encode(GOOD)
     function = b"ctorch._utils\n_rebuild_tensor_v2\n"
     assert encoded.startswith(function)
     assert encoded.endswith(b"R")
     # Remembers the function as 0 and its arguments as 1, then calls them again and again.
-    code = b"(" + function + b"q\0" + encoded[len(function) : -1] + b"q\1](" + b"h\0h\1R" * 33_000 + b"et"
+    code = b"(" + function + b"q\0" + encoded[len(function) : -1] + b"q\1}("
+    entries = (b"X" + struct.pack("<I", len(name)) + name + b"h\0h\1R" for name in names)
+    return Raw(code + b"".join(entries) + b"ut")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [b"conv_pre." * 36 + b"%d" % i for i in range(2000)],
+        [b"%d.conv_pre.w" % i for i in range(2000)],
+        [b"." * 300 + b"%d" % i for i in range(2000)],
+    ],
+    ids=["beginnings within each other", "beginnings side by side", "dots"],
+)
+def test_names_that_begin_a_thousand_generators(tmp_path, quickly, names):
     path = tmp_path / "checkpoint"
-    path.write_bytes(zip_file({"w": GOOD, "x": Raw(code)}))
+    path.write_bytes(zip_file({"w": GOOD, "x": many_tensors(names)}))
+    assert quickly(path, read_checkpoint).startswith("holds no generator, which has conv_pre")
+
+
+def test_dictionaries_within_each_other(tmp_path, quickly):
+    """Each of forty has the one before ten times; and one has itself."""
+    code = b"}q\0"
+    for i in range(40):
+        entries = b"".join(b"K" + bytes([j]) + b"h" + bytes([i]) for j in range(10))
+        code += b"}(" + entries + b"uq" + bytes([i + 1])
+    path = tmp_path / "checkpoint"
+    path.write_bytes(zip_file({"w": GOOD, "x": Raw(b"(" + code + b"t"), "y": Raw(b"}q\0K\1h\0s")}))
+    assert quickly(path, read_checkpoint).startswith("holds no generator, which has conv_pre")
+
+
+def test_too_many_tensors(tmp_path, quickly):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(zip_file({"w": GOOD, "x": many_tensors([b"%d" % i for i in range(33_000)])}))
     assert quickly(path) == "holds more than 32768 tensors: a HiFi-GAN checkpoint has about 234"

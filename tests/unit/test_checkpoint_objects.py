@@ -347,7 +347,7 @@ def test_a_whole_model_is_refused_by_its_class(torch, tmp_path):
     path = tmp_path / "x.pth"
     torch.save(torch.nn.Conv1d(2, 3, 1), path)
     with pytest.raises(
-        UnsafeCheckpoint, match=r"asks for objects of torch\.nn\.modules\.conv\.Conv1d, .* nothing was run"
+        UnsafeCheckpoint, match=r"asks for an object of torch\.nn\.modules\.conv\.Conv1d, .* nothing was run"
     ):
         read_checkpoint(path)
 

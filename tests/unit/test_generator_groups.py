@@ -171,8 +171,9 @@ TWO = {
 def test_of_several_generators_one_must_be_named(read, root, first, second):
     with pytest.raises(CheckpointError) as caught:
         read(root())
-    assert f"holds 2 generators, and only you know which one is wanted: there is one at {first!r}, {second!r}" in str(
-        caught.value
+    assert (
+        f"holds 2 generators, and only you know which one is wanted: its generators are at {first!r}, {second!r}"
+        in str(caught.value)
     )
     assert f"--weights-at {first} (in Python weights_at={first!r})" in str(caught.value)
     assert_is(read(root(), first))
@@ -180,7 +181,7 @@ def test_of_several_generators_one_must_be_named(read, root, first, second):
     assert_is(read(root(), f"{second}."), seed=1)
     if second.endswith(".module"):
         assert_is(read(root(), second.removesuffix(".module")), seed=1)
-    with pytest.raises(CheckpointError, match=r"holds no generator at 'generator_emma': there is one at '"):
+    with pytest.raises(CheckpointError, match=r"holds no generator at 'generator_emma': its generators are at '"):
         read(root(), "generator_emma")
 
 

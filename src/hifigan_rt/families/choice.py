@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Family
-from hifigan_rt.families.groups import Group, find_groups
+from hifigan_rt.families.groups import Group, find_groups, find_neighbours
 from hifigan_rt.families.other_networks import (
     describe_file,
     list_names,
@@ -51,12 +51,12 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
         opaque = list_opaque(root)
         if opaque and not placed:
             # A whole model, in most cases.
-            raise unsafe(f"objects of {list_names(opaque)}")
+            raise unsafe(f"an object of {opaque[0]}")
         if not isinstance(root, dict):
             raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
         raise CheckpointError(_describe_none(root, placed, partial, families, path))
     group = _one_of(groups, weights_at)
-    _check_neighbours(group, chosen=weights_at is not None)
+    _check_neighbours(group, find_neighbours(group, placed), chosen=weights_at is not None)
     way = dictionaries_around(root, group.place)
     notes = (*_note_address(group), *_note_left_out(group, way[0]))
     return Selection({name: placed.tensor for name, placed in group.tensors.items()}, notes, way)
@@ -82,18 +82,18 @@ def _one_of(groups: Sequence[Group], weights_at: str | None) -> Group:
 
 
 def _list_addresses(groups: Sequence[Group]) -> str:
-    return f"there is one at {list_names((repr(group.address) for group in groups), shown=10)}"
+    return f"its generators are at {list_names((repr(group.address) for group in groups), shown=10)}"
 
 
-def _check_neighbours(group: Group, *, chosen: bool) -> None:
+def _check_neighbours(group: Group, neighbours: set[str], *, chosen: bool) -> None:
     at = f"at {group.address!r}"
-    voice = voice_neighbours(group.neighbours)
+    voice = voice_neighbours(neighbours)
     if voice:
         raise CheckpointError(
             f"is a VITS voice, by {list_names(voice)} beside the generator {at}; its decoder takes latents, and no mels"
         )
-    network = network_neighbours(group.neighbours)
-    if network and not chosen:
+    network = network_neighbours(neighbours)
+    if network and not chosen and group.address not in _USUAL_ADDRESSES:
         raise CheckpointError(
             f"holds a generator {at} that is part of another network, by {list_names(network)} beside it, and may take "
             f"something else than mels: if it does take mels, say --weights-at {group.address} (in Python "
@@ -128,7 +128,7 @@ def _note_left_out(group: Group, holder: dict[object, object]) -> tuple[str, ...
 def _describe_none(
     root: dict[object, object],
     placed: Sequence[PlacedTensor],
-    partial: Sequence[Group],
+    partial: Group | None,
     families: Sequence[Family],
     path: Path,
 ) -> str:
@@ -141,9 +141,8 @@ def _describe_none(
     if not placed:
         return f"holds no tensors: {keys}" if root else "holds nothing but an empty dictionary"
     text = f"holds no generator, which has {layers} behind one common prefix; it has {len(placed)} tensors, "
-    if partial:
-        nearest = max(partial, key=lambda group: len(group.tensors))
-        text += _describe_partial(nearest, families)
+    if partial is not None:
+        text += _describe_partial(partial, families)
     else:
         text += f"first {list_names(tensor.name for tensor in placed)}"
     return f"{text}; {keys}.\n{_rewriting(path)}"

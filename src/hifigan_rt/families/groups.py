@@ -39,8 +39,6 @@ class Group:
     """Common prefix of the names in that dictionary, with its dot; an empty text if there is none."""
     tensors: dict[str, PlacedTensor] = field(repr=False)
     """Tensors by their names behind the prefix."""
-    neighbours: frozenset[str] = field(default=frozenset(), repr=False)
-    """First components of what lies beside the group, on every level of the tree."""
 
     @property
     def address(self) -> str:
@@ -57,11 +55,11 @@ class Group:
         return self.tensors.keys() == other.tensors.keys() and numbers(self) == numbers(other)
 
 
-def find_groups(tensors: Sequence[PlacedTensor], families: Sequence[Family]) -> tuple[list[Group], list[Group]]:
+def find_groups(tensors: Sequence[PlacedTensor], families: Sequence[Family]) -> tuple[list[Group], Group | None]:
     """Find every generator among the tensors of a file, in its order.
 
     Returns:
-        The generators, and the groups that only begin like one.
+        The generators, and the largest group that only begins like one.
 
     Raises:
         CheckpointError: a name stands twice in a group.
@@ -69,24 +67,44 @@ def find_groups(tensors: Sequence[PlacedTensor], families: Sequence[Family]) -> 
     named = [(placed, placed.name) for placed in tensors]
     begins = _beginnings(named, families)
     whole: dict[str, Group] = {}
-    partial: dict[str, Group] = {}
+    partial: Group | None = None
     # The longest first: what belongs to a group is no part of the one around it.
     for prefix in sorted(begins, key=len, reverse=True):
-        place = begins[prefix]
-        claimed = {id(placed) for group in whole.values() for placed in group.tensors.values()}
-        rest = [(placed, name) for placed, name in named if id(placed) not in claimed]
-        group = _gather(prefix, place, rest, named, families)
-        (partial if group.family is None else whole)[prefix] = group
-    return [whole[prefix] for prefix in begins if prefix in whole], [partial[p] for p in begins if p in partial]
+        group = _gather(prefix, begins[prefix], named, families)
+        if group.family is not None:
+            whole[prefix] = group
+            members = {id(placed) for placed in group.tensors.values()}
+            named = [(placed, name) for placed, name in named if id(placed) not in members]
+        elif partial is None or len(group.tensors) > len(partial.tensors):
+            partial = group
+    return [whole[prefix] for prefix in begins if prefix in whole], partial
+
+
+def find_neighbours(group: Group, tensors: Iterable[PlacedTensor]) -> set[str]:
+    """Collect what lies beside a group, on every level of the tree: the components in which names leave its prefix."""
+    way = [component for component in ".".join((*group.place, group.prefix)).split(".") if component]
+    members = {id(placed) for placed in group.tensors.values()}
+    found = set()
+    for placed in tensors:
+        if id(placed) in members:
+            continue
+        # The last component is the tensor's own name.
+        for index, component in enumerate(placed.name.split(".")[:-1]):
+            if way[index : index + 1] != [component]:
+                found.add(component)
+                break
+    return found
 
 
 def _beginnings(named: Iterable[tuple[PlacedTensor, str]], families: Sequence[Family]) -> dict[str, tuple[str, ...]]:
     """The prefixes behind which a family's first layer stands, and the dictionary where it does."""
     begins: dict[str, tuple[str, ...]] = {}
     for placed, name in named:
-        for at in (0, *(match.end() for match in re.finditer(r"\.", name))):
-            if len(begins) < _MAX_PREFIXES and any(family.first_layer.match(name, at) for family in families):
-                begins.setdefault(name[:at], _place(placed.path, at))
+        for family in families:
+            for match in family.first_layer.finditer(name):
+                at = match.start()
+                if len(begins) < _MAX_PREFIXES and name[max(0, at - 1) : at] in ("", "."):
+                    begins.setdefault(name[:at], _place(placed.path, at))
     return begins
 
 
@@ -103,13 +121,12 @@ def _place(path: tuple[str, ...], length: int) -> tuple[str, ...]:
 def _gather(
     prefix: str,
     place: tuple[str, ...],
-    rest: Iterable[tuple[PlacedTensor, str]],
     named: Iterable[tuple[PlacedTensor, str]],
     families: Sequence[Family],
 ) -> Group:
     parts = frozenset(part for family in families for part in family.parts)
     tensors: dict[str, PlacedTensor] = {}
-    for placed, full in rest:
+    for placed, full in named:
         if not placed.is_named or not full.startswith(prefix) or placed.path[: len(place)] != place:
             continue
         name = _WRAPPERS.sub("", full[len(prefix) :])
@@ -121,20 +138,5 @@ def _gather(
     family = next((family for family in families if family.recognises(tensors)), None)
     if family is not None and family.ignored is not None:
         tensors = {name: placed for name, placed in tensors.items() if not family.ignored.match(name)}
-    members = {id(placed) for placed in tensors.values()}
-    beside = (full for placed, full in named if id(placed) not in members)
     within = ".".join(place)
-    inner = prefix[len(within) + 1 :] if within else prefix
-    return Group(family, place, inner, tensors, frozenset(_neighbours(prefix, beside)))
-
-
-def _neighbours(prefix: str, names: Iterable[str]) -> Iterable[str]:
-    """The component in which each name leaves the prefix."""
-    way = prefix.split(".")[:-1]
-    for name in names:
-        components = name.split(".")
-        # The last component is the tensor's own name.
-        for index, component in enumerate(components[:-1]):
-            if index >= len(way) or component != way[index]:
-                yield component
-                break
+    return Group(family, place, prefix[len(within) + 1 :] if within else prefix, tensors)

@@ -12,8 +12,8 @@ from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_d
 Format = Literal["torch-zip", "torch-legacy", "pickle", "safetensors"]
 
 _FOREIGN = {
-    ".tar": "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights "
-    "(NeMo's layer names are not read yet)",
+    ".tar": "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights, "
+    "and its architecture in model_config.yaml must be given as a config.json",
     ".gz": "is compressed with gzip: unpack it first (.nemo and .tar.gz files hold the checkpoint inside)",
     ".npy": "is one NumPy array (.npy), not a checkpoint",
     ".json": "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",

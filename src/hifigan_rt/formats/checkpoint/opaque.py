@@ -83,6 +83,12 @@ class OpaqueObject:
         """The object, for texts."""
         return f"an object of {self.name}"
 
+    @property
+    def is_value(self) -> bool:
+        """Whether its class only holds values; one of anybody's own may be a whole model."""
+        module, _, name = self.name.rpartition(".")
+        return name in _HARMLESS.get(module, ()) or self.name.startswith("numpy.")
+
     def take_state(self, state: object) -> None:
         """Keep the attributes that a pickle sets: a dictionary, or a pair with that of the slots."""
         for part in state if type(state) is tuple else (state,):

@@ -77,10 +77,10 @@ def _items(value: object) -> Iterator[tuple[object, object]] | None:
 
 
 def list_opaque(root: object) -> list[str]:
-    """List the classes of objects that were not made, of those near the top level."""
+    """List the classes of objects that were not made, of those near the top level; no mere values, such as a path."""
     near = [root, *(item for _, item in _items(root) or ())]
     values = near + [item for value in near for _, item in _items(value) or ()]
-    return list(dict.fromkeys(value.name for value in values if isinstance(value, OpaqueObject)))
+    return list(dict.fromkeys(value.name for value in values if isinstance(value, OpaqueObject) and not value.is_value))
 
 
 def key_text(key: object) -> str:
