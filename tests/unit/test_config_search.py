@@ -62,6 +62,7 @@ def found(path, config=None):
         {"hps": {"model": NETWORK, "data": MEL, "train": {"seed": 1, "log": "wandb"}}},
         {"hyper_parameters": {"generator": NETWORK, "audio": MEL}, "epoch": 3},
         {"config": json.dumps(FIELDS)},
+        {"model_config": NETWORK, "audio_config": MEL, "step": 7},
         FIELDS,
         {"config": FIELDS, "h": FIELDS, "args": {"sampling_rate": 48000}},
         {"config": NETWORK | MEL | {"num_mels": None, "resblock": None}},
@@ -251,6 +252,7 @@ def test_an_unzipped_checkpoint_says_how_it_is_zipped_again(tmp_path):
     folder = tmp_path / "un zipped"
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
+    (folder / "notes.txt").write_text("")
     for name in (folder, folder / "archive", folder / "archive" / "data.pkl"):
         with pytest.raises(ModelNotFound, match=r"a checkpoint that was unzipped: .* python -m zipfile -c model.pth '"):
             resolve_model(name)
@@ -261,6 +263,7 @@ def test_an_unzipped_checkpoint_says_how_it_is_zipped_again(tmp_path):
 def test_a_folder_with_a_model_beside_a_data_folder_is_no_archive(tmp_path):
     write_tiny(tmp_path)
     (tmp_path / "data").mkdir()
+    (tmp_path / "generator_config.json").write_text("{}")
     found(tmp_path)
 
 

@@ -134,12 +134,21 @@ def _is_deeper(value: object, depth: int) -> bool:
 
 def holds_network(values: object) -> bool:
     """Whether a decoded config describes a network in the original's fields, at any depth that is looked at."""
-    return isinstance(values, dict) and any("upsample_rates" in fields for _, _, fields in _objects(values))
+    return _holds(values, frozenset(("upsample_rates",)))
+
+
+def holds_mel(values: object) -> bool:
+    """Whether a decoded config states mel settings in the original's fields, at any depth that is looked at."""
+    return _holds(values, frozenset(("sampling_rate", "n_fft", "win_size", "hop_size")))
 
 
 def holds_fields(values: object) -> bool:
     """Whether any of the original's fields whose names mean nothing else stands in a decoded config, at any depth."""
-    return isinstance(values, dict) and any(_TELLING.intersection(fields) for _, _, fields in _objects(values))
+    return _holds(values, _TELLING)
+
+
+def _holds(values: object, names: frozenset[str]) -> bool:
+    return isinstance(values, dict) and any(names.intersection(fields) for _, _, fields in _objects(values))
 
 
 def _objects(values: dict[Any, Any]) -> Iterator[tuple[int, str, dict[Any, Any]]]:

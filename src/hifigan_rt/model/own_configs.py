@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hifigan_rt.families.matching import StatedConfig
 from hifigan_rt.formats.checkpoint import Checkpoint
-from hifigan_rt.formats.config_json import holds_fields, holds_network
+from hifigan_rt.formats.config_json import holds_fields, holds_mel, holds_network
 
 _MAX_TEXT = 1 << 20
 """Characters of JSON text that are decoded."""
@@ -26,9 +26,18 @@ def find_configs(checkpoint: Checkpoint) -> list[StatedConfig]:
         found = _found_in(mapping)
         networks = [stated for stated in found if holds_network(stated.values)]
         if networks:
-            return networks
+            return _with_mel(networks, [stated for stated in found if stated not in networks])
         others = others or found
     return others
+
+
+def _with_mel(networks: list[StatedConfig], others: list[StatedConfig]) -> list[StatedConfig]:
+    """Join the one config that describes a network alone with the one that tells the mel settings."""
+    others = [stated for stated in others if holds_mel(stated.values)]
+    if len(networks) != 1 or len(others) != 1 or holds_mel(networks[0].values):
+        return networks
+    network, mel = networks[0], others[0]
+    return [StatedConfig(f"{network.place} with {mel.place}", {"network": network.values, "mel": mel.values})]
 
 
 def _found_in(mapping: Mapping[str, object]) -> list[StatedConfig]:

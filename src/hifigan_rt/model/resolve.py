@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,13 +27,11 @@ from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.config_remarks import describe_mel, describe_odd_stages
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
+from hifigan_rt.model.folders import choose_in_folder, refuse_unzipped
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.own_configs import find_configs
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 from hifigan_rt.system.files import file_sha256
-
-_GENERATOR_STEP = re.compile(r"g_(\d+)")
-MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
 
 
 def resolve_model(name: str | Path, config: str | Path | None = None, weights_at: str | None = None) -> Model:
@@ -73,14 +68,9 @@ def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None
     path = Path(name)
     notes: tuple[str, ...] = ()
     try:
-        unzipped = _unzipped_checkpoint(path)
-        if unzipped is not None:
-            raise ModelNotFound(
-                f"model {text!r} is a checkpoint that was unzipped: zip it again, for example with python -m zipfile "
-                f"-c model.pth {shlex.quote(str(unzipped))}, and name model.pth"
-            )
+        refuse_unzipped(path)
         if path.is_dir():
-            path, notes = _choose_in_folder(path)
+            path, notes = choose_in_folder(path)
         if not path.exists():
             raise ModelNotFound(_not_found(text))
     except OSError as error:  # a name too long, a folder that may not be read
@@ -273,46 +263,6 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
     notes += _remarks(path, known)
     form = f"om ({info.caveat})" if info.caveat else "om"
     return OmFile(name, path, form, known, num_mels, own is None, notes)
-
-
-def _unzipped_checkpoint(path: Path) -> Path | None:
-    """The folder with the insides of a torch.save archive that a path names, or that is all there is in it."""
-    folders = [path.parent] if path.name == "data.pkl" else [path] if path.is_dir() else []
-    if folders and not (path / "data.pkl").exists():
-        entries = list(itertools.islice(path.iterdir(), 2)) if path.is_dir() else []
-        folders += [entry for entry in entries if len(entries) == 1 and entry.is_dir()]
-    return next((folder for folder in folders if (folder / "data.pkl").is_file() and (folder / "data").is_dir()), None)
-
-
-def _choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """The one model file of a folder; of several training steps `g_NNNNNNNN` the last."""
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
-    steps = [(int(match[1]), file) for file in files if (match := _GENERATOR_STEP.fullmatch(file.name))]
-    if steps:
-        _, newest = max(steps)
-        note = f"{len(steps)} training steps are in the folder; the last, {newest.name}, is used"
-        return newest, ((note,) if len(steps) > 1 else ())
-    irs = {file.stem for file in files if file.suffix.lower() == ".xml"}
-    # Of the two files of an IR the .xml is the one to name.
-    halves = {file for file in files if file.suffix.lower() == ".bin" and file.stem in irs}
-    candidates = [file for file in files if _looks_like_generator(file) and file not in halves]
-    if len(candidates) == 1:
-        return candidates[0], ()
-    if not candidates:
-        raise ModelNotFound(
-            f"folder {str(folder)!r} holds no model: a file named g_NNNNNNNN, generator* or ending in "
-            f"{', '.join(MODEL_SUFFIXES)} is looked for"
-        )
-    raise ModelNotFound(
-        f"folder {str(folder)!r} holds {len(candidates)} model files, name one of them: "
-        + ", ".join(file.name for file in candidates)
-    )
-
-
-def _looks_like_generator(file: Path) -> bool:
-    if file.name.startswith("do_"):
-        return False  # discriminators and optimiser of the original
-    return file.name.startswith("generator") or file.suffix.lower() in MODEL_SUFFIXES
 
 
 def _not_found(text: str) -> str:

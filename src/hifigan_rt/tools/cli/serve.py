@@ -221,7 +221,7 @@ def _places(models: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, str]:
 
 def _named(text: str) -> tuple[str, str]:
     """Split NAME=MODEL; a model without a name is called as its file is without the suffix."""
-    from hifigan_rt.model.resolve import MODEL_SUFFIXES
+    from hifigan_rt.model.folders import MODEL_SUFFIXES
 
     name, equals, path = text.partition("=")
     if not equals:

@@ -1,0 +1,72 @@
+"""Finds the one model file of a folder, and tells an unzipped checkpoint."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from hifigan_rt.errors import ModelNotFound
+
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
+
+_GENERATOR_STEP = re.compile(r"g_(\d+)")
+_TEXTS = (".json", ".yaml", ".yml", ".txt", ".md", ".log", ".csv", ".py")
+
+
+def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Find the one model file of a folder; of several training steps `g_NNNNNNNN` the last.
+
+    Returns:
+        The file, and a note where there was a choice.
+
+    Raises:
+        ModelNotFound: there is none, or there are several.
+        OSError: the folder cannot be read.
+    """
+    entries = sorted(folder.iterdir())
+    files = [entry for entry in entries if entry.is_file()]
+    steps = [(int(match[1]), file) for file in files if (match := _GENERATOR_STEP.fullmatch(file.name))]
+    if steps:
+        _, newest = max(steps)
+        note = f"{len(steps)} training steps are in the folder; the last, {newest.name}, is used"
+        return newest, ((note,) if len(steps) > 1 else ())
+    irs = {file.stem for file in files if file.suffix.lower() == ".xml"}
+    # Of the two files of an IR the .xml is the one to name.
+    halves = {file for file in files if file.suffix.lower() == ".bin" and file.stem in irs}
+    candidates = [file for file in files if _looks_like_generator(file) and file not in halves]
+    if len(candidates) == 1:
+        return candidates[0], ()
+    if not candidates:
+        for entry in entries:
+            refuse_unzipped(entry)
+        raise ModelNotFound(
+            f"folder {str(folder)!r} holds no model: a file named g_NNNNNNNN, generator* or ending in "
+            f"{', '.join(MODEL_SUFFIXES)} is looked for"
+        )
+    raise ModelNotFound(
+        f"folder {str(folder)!r} holds {len(candidates)} model files, name one of them: "
+        + ", ".join(file.name for file in candidates)
+    )
+
+
+def refuse_unzipped(path: Path) -> None:
+    """Tell a checkpoint that was unzipped: a folder with `data.pkl` and `data/`, or that `data.pkl`.
+
+    Raises:
+        ModelNotFound: the path is one; the text says how it is zipped again.
+        OSError: it cannot be looked at.
+    """
+    folder = path.parent if path.name == "data.pkl" else path
+    if (folder / "data.pkl").is_file() and (folder / "data").is_dir():
+        raise ModelNotFound(
+            f"model {str(path)!r} is a checkpoint that was unzipped: zip it again, for example with python -m zipfile "
+            f"-c model.pth {shlex.quote(str(folder.absolute()))}, and name model.pth"
+        )
+
+
+def _looks_like_generator(file: Path) -> bool:
+    if file.name.startswith("do_"):
+        return False  # discriminators and optimiser of the original
+    suffix = file.suffix.lower()
+    return suffix in MODEL_SUFFIXES or (file.name.startswith("generator") and suffix not in _TEXTS)
