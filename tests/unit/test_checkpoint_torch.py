@@ -152,6 +152,39 @@ def test_a_parameter_with_attributes(torch, tmp_path):
     assert_reads_like_torch(torch, path)
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_tensor_with_attributes(torch, tmp_path, legacy):
+    path = tmp_path / "attributes"
+    tensor = torch.randn(3, 4).T
+    tensor.note = "kept by PyTorch, of no use here"
+    torch.save({"w": tensor}, path, _use_new_zipfile_serialization=not legacy)
+    assert b"_rebuild_from_type_v2" in path.read_bytes()
+    assert_reads_like_torch(torch, path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tensors_of_devices_that_copy_them_for_the_file(torch, tmp_path, dtype):
+    """What PyTorch makes of a tensor of an NPU or XLA (torch/_tensor.py), with the call written here."""
+
+    class OnDevice:
+        def __init__(self, name, data):
+            self.call = getattr(torch._utils, name), (data, getattr(torch, dtype), "cpu", False)
+
+        def __reduce__(self):
+            return self.call
+
+    path = tmp_path / "npu"
+    tensor = torch.randn(3, 4).to(getattr(torch, dtype))
+    torch.save(
+        [
+            OnDevice("_rebuild_device_tensor_from_numpy", tensor.float().numpy()),
+            OnDevice("_rebuild_device_tensor_from_cpu_tensor", tensor),
+        ],
+        path,
+    )
+    assert_reads_like_torch(torch, path)
+
+
 def test_zip_alignment_and_names(torch, tmp_path):
     for name in ("g_00000000", "model.pth", "a.b.c"):
         torch.save({"generator": {"w": torch.randn(5)}}, tmp_path / name)

@@ -128,6 +128,22 @@ def _rebuild_parameter(tensor: object, _grad: object, _hooks: object, _state: ob
     return tensor
 
 
+def _rebuild_device_tensor(data: object, _dtype: object, _device: object, _grad: object) -> LazyTensor:
+    # NPUs, XLA and the like have their tensors copied for the file, bfloat16 as the float32 that holds it exactly.
+    if type(data) is not LazyTensor:
+        raise CheckpointError(f"is damaged: a device's tensor is made of {describe(data)}")
+    return data
+
+
+def _rebuild_from_type(function: object, _kind: object, arguments: object, _state: object) -> object:
+    """Make a tensor to which attributes were added, without them."""
+    if function not in _TENSOR_REBUILDERS or type(arguments) is not tuple:
+        raise unsafe(f"a call of {describe(function)}")
+    if not function.smallest <= len(arguments) <= function.largest:
+        raise CheckpointError(f"is damaged: {function.name} is called with {len(arguments)} arguments")
+    return function.run(*arguments)
+
+
 def _rebuild_dict(first: object = None) -> dict[Any, Any]:
     # A Counter comes with its counts, a defaultdict with what would make its missing entries.
     return dict(first) if type(first) is dict else {}
@@ -184,6 +200,17 @@ _OTHER_DTYPES = ("float8_e4m3fn", "float8_e5m2", "complex32")
 
 _BUILTINS = ("builtins", "__builtin__")
 
+_TENSOR_REBUILDERS = (
+    Rebuilder("torch._utils._rebuild_tensor", 4, 4, _rebuild_tensor),
+    Rebuilder("torch._utils._rebuild_tensor_v2", 6, 7, _rebuild_tensor_v2),
+    Rebuilder("torch._utils._rebuild_tensor_v3", 7, 8, _rebuild_tensor_v3),
+    Rebuilder("torch._utils._rebuild_parameter", 3, 3, _rebuild_parameter),
+    Rebuilder("torch._utils._rebuild_parameter_with_state", 4, 4, _rebuild_parameter),
+    Rebuilder("torch._utils._rebuild_xla_tensor", 4, 4, _rebuild_device_tensor),
+    Rebuilder("torch._utils._rebuild_device_tensor_from_numpy", 4, 4, _rebuild_device_tensor),
+    Rebuilder("torch._utils._rebuild_device_tensor_from_cpu_tensor", 4, 4, _rebuild_device_tensor),
+)
+
 ALLOWED: Mapping[tuple[str, str], object] = {
     ("collections", "OrderedDict"): Rebuilder("collections.OrderedDict", 0, 0, _rebuild_dict),
     ("collections", "defaultdict"): Rebuilder("collections.defaultdict", 0, 1, _rebuild_dict),
@@ -192,13 +219,11 @@ ALLOWED: Mapping[tuple[str, str], object] = {
     **{(module, "bytes"): Rebuilder("bytes", 0, 1, _rebuild_bytes) for module in _BUILTINS},
     **{(module, "bytearray"): Rebuilder("bytearray", 0, 2, _rebuild_bytes) for module in _BUILTINS},
     **{(module, "complex"): Rebuilder("complex", 1, 2, _rebuild_complex) for module in _BUILTINS},
-    ("torch._utils", "_rebuild_tensor"): Rebuilder("torch._utils._rebuild_tensor", 4, 4, _rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): Rebuilder("torch._utils._rebuild_tensor_v2", 6, 7, _rebuild_tensor_v2),
-    ("torch._utils", "_rebuild_tensor_v3"): Rebuilder("torch._utils._rebuild_tensor_v3", 7, 8, _rebuild_tensor_v3),
-    ("torch._utils", "_rebuild_parameter"): Rebuilder("torch._utils._rebuild_parameter", 3, 3, _rebuild_parameter),
-    ("torch._utils", "_rebuild_parameter_with_state"): Rebuilder(
-        "torch._utils._rebuild_parameter_with_state", 4, 4, _rebuild_parameter
+    **{("torch._utils", rebuilder.name.rpartition(".")[2]): rebuilder for rebuilder in _TENSOR_REBUILDERS},
+    ("torch._tensor", "_rebuild_from_type_v2"): Rebuilder(
+        "torch._tensor._rebuild_from_type_v2", 4, 4, _rebuild_from_type
     ),
+    ("torch", "Tensor"): OpaqueClass("torch.Tensor"),
     ("torch", "Size"): Rebuilder("torch.Size", 0, 1, _rebuild_size),
     ("torch", "device"): Rebuilder("torch.device", 1, 2, _rebuild_device),
     ("torch.storage", "UntypedStorage"): StorageType("uint8"),
