@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import tokenize
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ _REMEDY = (
 )
 
 _MAX_NPY_HEADER_BYTES = 10_000
+_WRITTEN_AT_ONCE_FRAMES = 1 << 12
 _MAX_WIDTH = 8
 _NPY_PREFIX = struct.Struct("<6sBB")
 
@@ -101,6 +104,34 @@ def write_mel_file(path: str | Path, mel: np.ndarray) -> None:
     """
     with atomic_writer(Path(path)) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(mel, np.float32), allow_pickle=False)
+
+
+def write_mel_pieces(path: str | Path, num_mels: int, pieces: Iterable[np.ndarray]) -> int:
+    """Write a mel that comes in pieces, float32 `[M, t]`: the bytes of `write_mel_file`, in a few MB of memory.
+
+    The pieces wait on the disk, beside `path`, until the number of frames is known.
+
+    Returns:
+        The frames T.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    frames = 0
+    with atomic_writer(Path(path)) as file, tempfile.TemporaryFile(dir=Path(path).parent) as waiting:
+        for piece in pieces:
+            waiting.write(np.ascontiguousarray(piece.T, np.float32).data)
+            frames += piece.shape[1]
+        header = {"descr": "<f4", "fortran_order": False, "shape": (num_mels, frames)}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        waiting.seek(0)
+        for first in range(0, frames, _WRITTEN_AT_ONCE_FRAMES):
+            part = np.frombuffer(waiting.read(4 * num_mels * _WRITTEN_AT_ONCE_FRAMES), np.float32)
+            for band, values in enumerate(np.ascontiguousarray(part.reshape(-1, num_mels).T, "<f4")):
+                file.seek(start + 4 * (band * frames + first))
+                file.write(values.data)
+    return frames
 
 
 def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int) -> CheckedMel:

@@ -108,10 +108,13 @@ class Pipeline(Generic[J, R, C, D, F]):
         self._reason: BaseException | None = None
         self.wall_seconds = 0.0
         """Time from the start of `run` to the last write."""
+        self.stopped = threading.Event()
+        """Set when the run ends early, for stages that take long."""
 
     def stop(self, reason: BaseException) -> None:
         """End the run early, from any stage; `run` raises `reason`."""
         self._reason = reason
+        self.stopped.set()
         self._ahead.close(discard=True)
         self._behind.close(discard=True)
 
@@ -138,6 +141,9 @@ class Pipeline(Generic[J, R, C, D, F]):
                 thread.start()
             while (reported := self._reports.get()) is not None:
                 report(*reported)
+        except BaseException:
+            self.stopped.set()
+            raise
         finally:
             self._ahead.close(discard=True)
             self._behind.close()

@@ -44,6 +44,8 @@ class ClipFacts:
     mel_l1: float | None = None
     inexact_tail_frames: int | None = None
     notes: tuple[str, ...] = ()
+    compute_seconds: float = 0.0
+    """Time that the engine took while the clip was written, of long ones."""
 
 
 class Work(ABC, Generic[R, C]):
@@ -51,6 +53,8 @@ class Work(ABC, Generic[R, C]):
 
     caveat = ""
     """What the device says against the times of `compute`; mostly empty."""
+    stopped = threading.Event()
+    """Set when the run ends early; what takes long looks at it."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -150,6 +154,7 @@ class _Run(Generic[R, C]):
             progress(record)
 
         pipeline = Pipeline(Stages(self._read, self._compute, self._write), finish)
+        self._work.stopped = pipeline.stopped
         try:
             with self._collector.installed():
                 pipeline.run(jobs, report)
@@ -174,7 +179,8 @@ class _Run(Generic[R, C]):
 
     def _write(self, job: Job, computed: _Staged[C], seconds: float) -> ClipRecord:
         make_folder(job.output.parent)
-        facts = self._work.write(computed.value, job.output)
+        with self._collector.collecting() as texts:
+            facts = self._work.write(computed.value, job.output)
         return ClipRecord(
             input=str(job.source.path),
             output=job.name,
@@ -184,9 +190,8 @@ class _Run(Generic[R, C]):
             input_mtime_ns=computed.identity.mtime_ns,
             input_sha256=computed.identity.sha256,
             output_bytes=job.output.stat().st_size,
-            compute_seconds=round(seconds, 6),
-            warnings=computed.warnings,
-            **vars(facts),
+            warnings=(*computed.warnings, *(text for text in texts if text not in computed.warnings)),
+            **{**vars(facts), "compute_seconds": round(seconds + facts.compute_seconds, 6)},
         )
 
     def _failure(self, job: Job, error: Exception | None) -> ClipRecord:

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hifigan_rt.audio import Container, Encoding, prepare, read_audio, write_audio
+from hifigan_rt.audio import Container, Encoding, open_audio_writer, write_audio
 from hifigan_rt.audio.signal_metrics import mel_l1
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelError, OutputError
-from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.mel.files import read_mel_file, write_mel_file
+from hifigan_rt.mel.check import warn_if_other_convention
+from hifigan_rt.mel.files import read_mel_file, write_mel_file, write_mel_pieces
 from hifigan_rt.model.kinds import Model, Weights
+from hifigan_rt.tools.bulk.long_clips import (
+    LongMel,
+    MelClip,
+    ReadSettings,
+    in_pieces,
+    is_long,
+    read_recording_mel,
+    synthesize_into,
+    whole,
+)
 from hifigan_rt.tools.bulk.run import ClipFacts, Work
 from hifigan_rt.vocoder import Vocoder
 
 MEL_SUFFIXES = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """What may be done to an input on the way to the model."""
-
-    resample: bool = False
-    mono: bool = False
-    max_seconds: float | None = None
-    """Longest recording accepted; None is `audio.DEFAULT_MAX_SECONDS`."""
-    time_major: bool = False
-    """Mel files hold `[T, M]`."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,6 @@ class WriteSettings:
 
 
 @dataclass(frozen=True)
-class MelClip:
-    """A mel with what is known about the recording that it came from."""
-
-    mel: np.ndarray
-    """float32 `[M, T]`."""
-    input_samples: int | None = None
-    """Length of the input at the model's sample rate; None if it was a mel."""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class AudioClip:
     """Synthesised audio, float32 `[N]`, with the mel that it came from."""
 
@@ -73,7 +61,7 @@ class AudioClip:
     source: MelClip
 
 
-class Synthesis(Work[MelClip, AudioClip]):
+class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
     """Recording or mel to audio.
 
     Raises:
@@ -110,20 +98,28 @@ class Synthesis(Work[MelClip, AudioClip]):
             "time_major": self._reading.time_major,
         }
 
-    def read(self, source: Path) -> MelClip:
+    def read(self, source: Path) -> MelClip | LongMel:
         if source.suffix.lower() not in MEL_SUFFIXES:
-            self._vocoder.model.known_mel()  # before a long recording is decoded for nothing
-            samples, notes = read_recording(source, self._sample_rate, self._reading)
-            return MelClip(self._vocoder.mel(samples), len(samples), notes)
+            config = self._vocoder.model.known_mel()  # before a long recording is decoded for nothing
+            mel = read_recording_mel(source, config, self._reading)
+            return whole(mel) if isinstance(mel, LongMel) and self._vocoder.graph is None else mel
         if self._writing.match_length:
             raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
         return MelClip(read_mel_file(source, self._num_mels, time_major=self._reading.time_major))
 
-    def compute(self, data: MelClip) -> AudioClip:
+    def compute(self, data: MelClip | LongMel) -> AudioClip | LongMel:
+        if isinstance(data, LongMel):
+            return data
+        if is_long(data.mel) and self._vocoder.graph is not None:
+            if self._vocoder.mel_config is not None:
+                warn_if_other_convention(data.mel, self._vocoder.mel_config)
+            return in_pieces(data.mel)
         return AudioClip(self._vocoder(data.mel), data)
 
-    def write(self, data: AudioClip, output: Path) -> ClipFacts:
-        audio, source, hop_length = data.audio, data.source, self._vocoder.hop_length
+    def write(self, data: AudioClip | LongMel, output: Path) -> ClipFacts:
+        if isinstance(data, LongMel):
+            return self._write_long(data, output)
+        audio, source = data.audio, data.source
         frames = source.mel.shape[1]
         if self._writing.match_length and source.input_samples is not None:
             audio = _fit(audio, source.input_samples)
@@ -135,7 +131,7 @@ class Synthesis(Work[MelClip, AudioClip]):
             input_samples=source.input_samples,
             frames=frames,
             output_samples=len(audio),
-            samples_dropped=_dropped(source, hop_length),
+            samples_dropped=_dropped(source.input_samples, frames, self._vocoder.hop_length),
             clipped_samples=clipped,
             audio_seconds=round(len(audio) / self._sample_rate, 6),
             mel_l1=distance,
@@ -143,8 +139,31 @@ class Synthesis(Work[MelClip, AudioClip]):
             notes=source.notes,
         )
 
+    def _write_long(self, mel: LongMel, output: Path) -> ClipFacts:
+        writing = self._writing
+        with open_audio_writer(output, self._sample_rate, writing.encoding, writing.container) as writer:
+            facts = synthesize_into(
+                writer,
+                self._vocoder,
+                mel,
+                match_length=writing.match_length,
+                config=self._vocoder.model.known_mel() if writing.mel_l1 else None,
+                stopped=self.stopped,
+            )
+        return ClipFacts(
+            input_samples=mel.input_samples,
+            frames=facts.frames,
+            output_samples=writer.samples,
+            samples_dropped=_dropped(mel.input_samples, facts.frames, self._vocoder.hop_length),
+            clipped_samples=writer.clipped,
+            audio_seconds=round(writer.samples / self._sample_rate, 6),
+            mel_l1=facts.mel_l1,
+            notes=mel.notes,
+            compute_seconds=facts.compute_seconds,
+        )
 
-class MelExtraction(Work[tuple[np.ndarray, tuple[str, ...]], MelClip]):
+
+class MelExtraction(Work[MelClip | LongMel, MelClip | LongMel]):
     """Recording to mel."""
 
     def __init__(self, config: MelConfig, reading: ReadSettings) -> None:
@@ -154,36 +173,38 @@ class MelExtraction(Work[tuple[np.ndarray, tuple[str, ...]], MelClip]):
     def settings(self) -> dict[str, Any]:
         return {"command": "mel", "mel": _mel_settings(self._config), **_reading_settings(self._reading)}
 
-    def read(self, source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-        return read_recording(source, self._config.sample_rate, self._reading)
+    def read(self, source: Path) -> MelClip | LongMel:
+        return read_recording_mel(source, self._config, self._reading)
 
-    def compute(self, data: tuple[np.ndarray, tuple[str, ...]]) -> MelClip:
-        samples, notes = data
-        return MelClip(compute_mel(samples, self._config), len(samples), notes)
+    def compute(self, data: MelClip | LongMel) -> MelClip | LongMel:
+        return data
 
-    def write(self, data: MelClip, output: Path) -> ClipFacts:
-        write_mel_file(output, data.mel)
+    def write(self, data: MelClip | LongMel, output: Path) -> ClipFacts:
+        if isinstance(data, LongMel):
+            frames = write_mel_pieces(output, self._config.num_mels, self._until_stopped(data.pieces))
+        else:
+            frames = data.mel.shape[1]
+            write_mel_file(output, data.mel)
         return ClipFacts(
             input_samples=data.input_samples,
-            frames=data.mel.shape[1],
-            samples_dropped=_dropped(data, self._config.hop_length),
+            frames=frames,
+            samples_dropped=_dropped(data.input_samples, frames, self._config.hop_length),
             audio_seconds=round((data.input_samples or 0) / self._config.sample_rate, 6),
             notes=data.notes,
         )
 
+    def _until_stopped(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for piece in pieces:
+            if self.stopped.is_set():
+                raise OutputError("the run was stopped before this clip was finished: nothing of it was written")
+            yield piece
 
-def read_recording(source: Path, sample_rate: int, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read a recording as a model takes it: float32 `[N]`, with what is odd about the file."""
-    recording = read_audio(source, settings.max_seconds)
-    samples = prepare(recording, sample_rate, settings.resample, settings.mono)
-    return samples, () if recording.note is None else (recording.note,)
 
-
-def _dropped(clip: MelClip, hop_length: int | None) -> int | None:
+def _dropped(input_samples: int | None, frames: int, hop_length: int | None) -> int | None:
     """Input samples after the last whole frame."""
-    if clip.input_samples is None or hop_length is None:
+    if input_samples is None or hop_length is None:
         return None
-    return max(0, clip.input_samples - int(clip.mel.shape[1]) * hop_length)
+    return max(0, input_samples - frames * hop_length)
 
 
 def _fit(audio: np.ndarray, samples: int) -> np.ndarray:

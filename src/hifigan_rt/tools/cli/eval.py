@@ -130,7 +130,7 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
 
 
 def _plan(values: dict[str, Any], command: str) -> Plan:
-    from hifigan_rt.tools.bulk.synthesis import ReadSettings
+    from hifigan_rt.tools.bulk.long_clips import ReadSettings
     from hifigan_rt.tools.evaluation.run import Plan
     from hifigan_rt.tools.evaluation.systems import distinct, parse_system
 

@@ -60,7 +60,8 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 def _make_work(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> MelExtraction:
     from hifigan_rt.formats.config_json import read_mel_config
     from hifigan_rt.model.resolve import resolve_model
-    from hifigan_rt.tools.bulk.synthesis import MelExtraction, ReadSettings
+    from hifigan_rt.tools.bulk.long_clips import ReadSettings
+    from hifigan_rt.tools.bulk.synthesis import MelExtraction
 
     if model is None:
         settings = read_mel_config(str(config))

@@ -81,7 +81,8 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
 
 
 def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synthesis:
-    from hifigan_rt.tools.bulk.synthesis import ReadSettings, Synthesis, WriteSettings
+    from hifigan_rt.tools.bulk.long_clips import ReadSettings
+    from hifigan_rt.tools.bulk.synthesis import Synthesis, WriteSettings
     from hifigan_rt.vocoder import load
 
     vocoder = load(

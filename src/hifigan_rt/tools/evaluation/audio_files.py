@@ -14,10 +14,11 @@ from typing import Any, Protocol
 from hifigan_rt.audio import AUDIO_SUFFIXES
 from hifigan_rt.errors import OutputError
 from hifigan_rt.model.kinds import Model
+from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
 from hifigan_rt.tools.bulk.run import Work, run_in_folder
-from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, ReadSettings, Synthesis
+from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, Synthesis
 from hifigan_rt.tools.datasets import InputFile
 from hifigan_rt.tools.evaluation.clips import ClipSet, Pairing, pair, renamed
 from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_settings

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.audio import Container, Encoding, write_audio
+from hifigan_rt.audio import Container, Encoding, prepare, read_audio, write_audio
+from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.run import ClipFacts, Work
-from hifigan_rt.tools.bulk.synthesis import ReadSettings, WriteSettings, read_recording
+from hifigan_rt.tools.bulk.synthesis import WriteSettings
 
 ENCODING: Encoding = "pcm24"
 """Exact for recordings of 16 bits, and 48 dB finer than what `synth` writes, so that engines can be told apart."""
@@ -43,7 +44,9 @@ class Preparation(Work[tuple[np.ndarray, tuple[str, ...]], tuple[np.ndarray, tup
         }
 
     def read(self, source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-        samples, notes = read_recording(source, self._sample_rate, self._reading)
+        recording = read_audio(source, self._reading.max_seconds)
+        samples = prepare(recording, self._sample_rate, self._reading.resample, self._reading.mono)
+        notes = () if recording.note is None else (recording.note,)
         return samples, (*notes, *oddities(samples))
 
     def compute(self, data: tuple[np.ndarray, tuple[str, ...]]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -16,8 +16,9 @@ from hifigan_rt.errors import AudioError, DatasetError, EvaluationError, OutputE
 from hifigan_rt.formats.config_json import read_mel_config
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.outputs import make_folder
-from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, ReadSettings
+from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 from hifigan_rt.tools.evaluation.audio_files import ClipAudio, Progress, WorkFolder, make_audio, prepare_reference
 from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
 from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
