@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
@@ -18,6 +17,8 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import audio_files
+from audio_files import wav
 from hifigan_rt.audio import read_audio
 from hifigan_rt.errors import AudioError
 
@@ -26,24 +27,12 @@ MUTATED_FILES = 250
 MANY_MUTATED_FILES = 2500
 """Of each format: 1,000 files in a quick run of the suite and 10,000 more in a whole one."""
 
-RATE = 22050
+RATE = audio_files.RATE
 TONE = (0.4 * np.sin(2 * np.pi * 440 * np.arange(2000) / RATE)).astype(np.float32)
 
 
 def encoded(container: str, subtype: str, samples: np.ndarray = TONE) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, RATE, format=container, subtype=subtype)
-    return buffer.getvalue()
-
-
-def wav(
-    data: bytes, *, tag: int = 1, channels: int = 1, rate: int = RATE, bits: int = 16, claimed: int | None = None
-) -> bytes:
-    width = channels * bits // 8
-    fmt = struct.pack("<HHIIHH", tag, channels, rate, (rate * width) & 0xFFFFFFFF, width & 0xFFFF, bits)
-    body = b"WAVEfmt " + struct.pack("<I", 16) + fmt + b"data"
-    body += struct.pack("<I", len(data) if claimed is None else claimed) + data
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    return audio_files.encoded(samples, container, subtype)
 
 
 def refusal(path: Path, **options) -> str:

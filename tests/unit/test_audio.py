@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 import tolerances
+from audio_files import RATE, encoded
 from hifigan_rt.audio import (
     Recording,
     decoding,
@@ -31,14 +32,7 @@ from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import AudioError, OutputError, SampleRateMismatch
 from hifigan_rt.mel.analysis import compute_mel
 
-RATE = 22050
 TONE = (0.4 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
-
-
-def encoded(samples: np.ndarray, container: str, subtype: str, rate: int = RATE) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
-    return buffer.getvalue()
 
 
 class OfAnotherLibrary:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import math
 import stat
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hifigan_rt.audio.containers import check_magic, describe_undecodable, missing_end
+from hifigan_rt.audio.containers import check_magic, describe_undecodable
+from hifigan_rt.audio.lengths import LengthFinding, examine_length
 from hifigan_rt.errors import AudioError
 
 DEFAULT_MAX_SECONDS = 3600.0
@@ -46,7 +48,7 @@ class Recording:
     encoding: str
     """Container and codec as libsndfile names them, for example "WAV PCM_16"."""
     note: str | None = None
-    """What is odd about the file, if it could be read nevertheless: it holds less than its header promises."""
+    """What is odd about the file, if it could be read nevertheless: a count in it that contradicts what it holds."""
 
     @property
     def channels(self) -> int:
@@ -63,7 +65,7 @@ def read_audio(source: str | Path | BinaryIO, max_seconds: float | None = None) 
     """Decode a wav (8 to 32 bits, float), flac, ogg or mp3 recording.
 
     It is decoded in blocks and given up beyond the limit, so that neither a header that lies nor a file of extreme
-    compression takes memory. A file that ends before its header says is read as far as it goes and gets a `note`.
+    compression takes memory. A file that holds less or more than its header states is read to its end, with a `note`.
 
     Args:
         source: a file name (bytes that are not UTF-8 may be surrogate-escaped) or an open binary stream.
@@ -113,12 +115,15 @@ class RecordingReader:
     """Recording that is decoded a block at a time. Made by `open_recording`."""
 
     def __init__(
-        self, reader: Any, name: str, limit_s: float, note: str | None, undecodable: Callable[[Exception], AudioError]
-    ) -> None:
-        self._reader = reader
+        self, readers: Iterator[Any], name: str, limit_s: float, finding: LengthFinding,
+        undecodable: Callable[[Exception], AudioError],
+    ) -> None:  # fmt: skip
+        self._reader = reader = next(readers)
+        self._following = readers
         self._undecodable = undecodable
         self._name = name
         self._limit_s = limit_s
+        self._finding = finding
         self.sample_rate: int = reader.samplerate
         """Sample rate in Hz."""
         self.channels: int = reader.channels
@@ -126,8 +131,10 @@ class RecordingReader:
         self.encoding = f"{reader.format} {reader.subtype}"
         """Container and codec as libsndfile names them."""
         self.samples: int | None = reader.frames if reader.frames < _UNKNOWN_FRAMES else None
-        """Samples per channel that the file promises; None if it does not tell."""
-        self.note = note
+        """Samples per channel that the file holds, or promises; None if it does not tell."""
+        if finding.samples is not None:
+            self.samples = self._at_our_rate(finding.samples)
+        self.note = finding.note
         """What is odd about the file; complete after the last block."""
         if not MIN_SAMPLE_RATE_HZ <= self.sample_rate <= MAX_SAMPLE_RATE_HZ:
             raise AudioError(
@@ -143,16 +150,8 @@ class RecordingReader:
         Raises:
             AudioError: damaged, empty, too long, or not finite.
         """
-        import soundfile
-
         there = 0
-        while True:
-            try:
-                block = self._reader.read(max(1, _BLOCK_VALUES // self.channels), dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise self._undecodable(error) from error
-            if not len(block):
-                break
+        for block in self._raw_blocks():
             finite = np.isfinite(block)
             if not finite.all():
                 first = there + int(np.argmin(finite.all(axis=1)))
@@ -165,8 +164,39 @@ class RecordingReader:
             yield block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
         if there == 0:
             raise AudioError(f"{self._name} holds no samples")
-        if self.note is None and self.samples is not None and there < self.samples:
-            self.note = f"its header promises {self.samples} samples and {there} are there: the file is cut short"
+        self.note = self.note or self._length_note(there)
+
+    def _raw_blocks(self) -> Iterator[np.ndarray]:
+        """Blocks `[n, channels]` of all parts of the file."""
+        import soundfile
+
+        there = 0
+        for reader in itertools.chain([self._reader], self._following):
+            rate, channels = reader.samplerate, reader.channels
+            if (rate, channels) != (self.sample_rate, self.channels):
+                raise AudioError(
+                    f"{self._name} goes on after {there} samples with {channels} channel(s) at {rate} Hz instead of "
+                    f"{self.channels} at {self.sample_rate} Hz: cut it in two"
+                )
+            while True:
+                try:
+                    block = reader.read(max(1, _BLOCK_VALUES // channels), dtype="float32", always_2d=True)
+                except soundfile.SoundFileError as error:
+                    raise self._undecodable(error) from error
+                if not len(block):
+                    break
+                there += len(block)
+                yield block
+
+    def _length_note(self, there: int) -> str | None:
+        """What only decoding shows: less than promised, or another length than a second count states."""
+        promised = max(self.samples or 0, self._at_our_rate(self._finding.promised or 0))
+        if there < promised:
+            return f"its header promises {promised} samples and {there} are there: the file is cut short"
+        return None if self._finding.second is None else self._finding.second.contradicts(there)
+
+    def _at_our_rate(self, samples: int) -> int:
+        return samples * self.sample_rate // (self._finding.samples_hz or self.sample_rate)
 
     def _check_limit(self, samples: int) -> None:
         if samples > self._max_samples:
@@ -206,15 +236,27 @@ def _opened(file: BinaryIO, name: str, file_name: str | None, limit_s: float) ->
         return AudioError(f"{name} cannot be decoded ({reason}): {describe_undecodable(file, file_name)}")
 
     check_magic(file, name, file_name)
-    note = missing_end(file)
-    file.seek(0)
     try:
-        # A file on disk goes by its descriptor, which libsndfile reads without the interpreter's lock.
-        reader = ForwardReader(file.fileno() if isinstance(file, io.FileIO) else file, closefd=False)
-    except soundfile.SoundFileError as error:
-        raise undecodable(error) from error
-    with reader:
-        yield RecordingReader(reader, name, limit_s, note, undecodable)
+        finding = examine_length(file)
+    except AudioError as error:
+        raise AudioError(f"{name}: {error}") from error
+    with contextlib.ExitStack() as opened:
+
+        def open_source(source: BinaryIO) -> Any:
+            source.seek(0)
+            try:
+                # A file on disk goes by its descriptor, which libsndfile reads without the interpreter's lock.
+                handle = source.fileno() if isinstance(source, io.FileIO) else source
+                return opened.enter_context(ForwardReader(handle, closefd=False))
+            except soundfile.SoundFileError as error:
+                raise undecodable(error) from error
+
+        readers: Iterator[Any] = map(open_source, finding.sources or (file,))
+        if finding.if_short is not None:
+            estimated = next(readers)
+            is_short = estimated.frames < (finding.samples or 0)
+            readers = map(open_source, [finding.if_short]) if is_short else itertools.chain([estimated])
+        yield RecordingReader(readers, name, limit_s, finding, undecodable)
 
 
 def _joined(blocks: list[np.ndarray]) -> np.ndarray:

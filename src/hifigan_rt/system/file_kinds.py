@@ -105,7 +105,8 @@ def _decoded(head: bytes) -> str:
 
 _TABLE: tuple[tuple[bytes, str, Holds, str], ...] = (
     # What is read as a recording.
-    (rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|BW64....WAVE", "a WAV recording", "audio", ".wav"),
+    (rb"RI(?:FF|FX)....WAVE|RF64....WAVE", "a WAV recording", "audio", ".wav"),
+    (rb"BW64....WAVE", "a BW64 recording", "audio", ".bw64"),
     (rb"fLaC", "a FLAC recording", "audio", ".flac"),
     (rb"OggS.{23}.{1,64}?(?:\x80theora|BBCD\x00|\x01video)", "an Ogg video", "video", ".ogv"),
     (rb"OggS.{23}.{1,64}?Speex   ", "an Ogg recording (Speex)", "audio", ".spx"),

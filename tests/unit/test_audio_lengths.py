@@ -1,0 +1,403 @@
+"""Counts in containers that contradict the file: never silent, too small or too large; and no word about right ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio_files import (
+    RATE,
+    chunk,
+    encoded,
+    flac_with_total,
+    mp3_count_position,
+    mp3_with_count,
+    ogg_page_with,
+    ogg_pages,
+    ogg_position,
+    ogg_with_position,
+    wav,
+)
+from hifigan_rt.audio import Recording, read_audio, write_audio
+from hifigan_rt.audio.lengths import examine_length
+from hifigan_rt.audio.lengths.pieces import FilePart, pieced_file
+from hifigan_rt.errors import AudioError
+
+SAMPLES = 20_000
+VALUES = np.random.default_rng(0).integers(-9000, 9000, SAMPLES).astype("<i2")
+FLOATS = VALUES.astype(np.float32) / 32768
+DATA = VALUES.tobytes()
+BYTES = len(DATA)
+
+LIST = chunk(b"LIST", b"INFOISFT\x06\0\0\0abcde\0")
+ID3 = chunk(b"id3 ", b"ID3\4\0\0\0\0\0\1a")
+TO_THE_END = "it was read to the end"
+
+
+def read(content: bytes) -> Recording:
+    return read_audio(io.BytesIO(content))
+
+
+def states(stated: int, there: int = BYTES, why: str = "the length is wrong") -> str:
+    return f"its header states {stated} bytes of samples and {there} follow: {why}; {TO_THE_END}"
+
+
+def promises(stated: int, there: int = BYTES) -> str:
+    return f"its header promises {stated} bytes of samples and {there} are there: the file is cut short"
+
+
+UNFINISHED = states(0, why="the recording program did not finish it")
+
+
+@pytest.mark.parametrize("after", [b"", LIST, ID3 + LIST], ids=["", "LIST", "id3"])
+@pytest.mark.parametrize("magic", [b"RIFF", b"RIFX"])
+@pytest.mark.parametrize(
+    ("stated", "note"),
+    [
+        (BYTES, None), (0, UNFINISHED), (1000, states(1000)), (BYTES - 2, states(BYTES - 2)),
+        (BYTES - 1, states(BYTES - 1)), (BYTES + 2, promises(BYTES + 2)), (90_000, promises(90_000)),
+        (0x90000000, promises(0x90000000)), (0x7FFF0000, None), (0x80000000, None), (0xFFFFFFFF, None),
+    ],
+)  # fmt: skip
+def test_bytes_of_samples_in_a_wav(magic, stated, note, after):
+    data = DATA if magic == b"RIFF" else VALUES.astype(">i2").tobytes()
+    if magic == b"RIFX":
+        after = b"".join(chunk(kind, b"12345678", ">") for kind in (b"LIST", b"bext") if after)
+    recording = read(wav(data, claimed=stated, magic=magic, after=after))
+    assert (recording.note, len(recording.samples)) == (note, SAMPLES)
+    assert np.array_equal(recording.samples, FLOATS)
+
+
+ALL = (BYTES + 72, BYTES, SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("stated", "counts", "note"),
+    [
+        (0xFFFFFFFF, ALL, None),
+        (BYTES, ALL, None),
+        (0xFFFFFFFF, (ALL[0], BYTES, 0), None),
+        (0xFFFFFFFF, (ALL[0], 0, SAMPLES), UNFINISHED),
+        (0xFFFFFFFF, (ALL[0], 1000, 500), states(1000)),
+        (0xFFFFFFFF, (ALL[0], BYTES + 8, SAMPLES), promises(BYTES + 8)),
+        (0xFFFFFFFF, (ALL[0], BYTES + (1 << 32), SAMPLES), promises(BYTES + (1 << 32))),
+        (0xFFFFFFFF, ((1 << 64) - 1,) * 3, promises((1 << 64) - 1)),
+        (0xFFFFFFFF, (ALL[0], BYTES, 5), f"its chunk ds64 states 5 samples and {SAMPLES} are there"),
+        (0xFFFFFFFF, (0, BYTES, SAMPLES),
+         f"its header states 0 bytes in all and {ALL[0]} are there; the samples are as long as stated"),
+        (1000, ALL, f"its header states both 1000 and {BYTES} bytes of samples: {BYTES} are there"),
+        (BYTES, (ALL[0], 1000, 500), f"its header states both {BYTES} and 1000 bytes of samples: {BYTES} are there"),
+        (BYTES, (0, 0, 0), f"its header states both {BYTES} and 0 bytes of samples: {BYTES} are there"),
+        (BYTES, None, None),
+        (0xFFFFFFFF, None, None),
+        (1000, None, states(1000)),
+    ],
+)  # fmt: skip
+def test_counts_in_an_rf64(stated, counts, note):
+    recording = read(wav(DATA, claimed=stated, magic=b"RF64", riff=0xFFFFFFFF, counts=counts))
+    assert (recording.note, len(recording.samples)) == (note, SAMPLES)
+    assert np.array_equal(recording.samples, FLOATS)
+
+
+@pytest.mark.parametrize(
+    ("riff", "is_told"),
+    [(0, True), (8, True), (1000, True), (BYTES + 27, True), (BYTES + 45, True), (1 << 30, True),
+     (BYTES + 36, False), (BYTES + 44, False), (0xFFFFFFFF, False), (0x7FFFF024, False)],
+)  # fmt: skip
+def test_bytes_of_a_whole_wav(riff, is_told):
+    """Some writers count the 8 bytes before the count."""
+    recording = read(wav(DATA, riff=riff))
+    text = f"its header states {riff} bytes in all and {BYTES + 36} are there; the samples are as long as stated"
+    assert recording.note == (text if is_told else None)
+    assert np.array_equal(recording.samples, FLOATS)
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_told"), [(SAMPLES, False), (0, True), (SAMPLES - 1, True), (SAMPLES + 1, True), (1 << 31, True)]
+)
+def test_samples_of_a_chunk_fact(stated, is_told):
+    recording = read(wav(DATA, before=chunk(b"fact", struct.pack("<I", stated))))
+    assert recording.note == (f"its chunk fact states {stated} samples and {SAMPLES} are there" if is_told else None)
+    assert np.array_equal(recording.samples, FLOATS)
+
+
+@pytest.mark.parametrize("subtype", ["MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "NMS_ADPCM_24", "ULAW", "ALAW"])
+def test_compressed_wavs(subtype):
+    content = encoded(FLOATS[:16_001], "WAV", subtype, 8000)
+    whole = read(content)
+    assert whole.note is None
+    data, fact = content.find(b"data") + 4, content.find(b"fact") + 8
+    stored = struct.unpack_from("<I", content, data)[0]
+    for stated in (0, stored // 3, stored - 16, stored + 16, 3 * stored):
+        recording = read(content[:data] + struct.pack("<I", stated) + content[data + 4 :])
+        assert f"{stated} bytes of samples" in recording.note
+        # The byte that fills an odd number up may be decoded too.
+        assert 0 <= len(recording.samples) - len(whole.samples) <= 320
+    for stated in (0, 8000, 40_000):
+        recording = read(content[:fact] + struct.pack("<I", stated) + content[fact + 4 :])
+        assert recording.note == f"its chunk fact states {stated} samples and {len(whole.samples)} are there"
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"block": 4}, "its header states 4 bytes a sample, and 1 channel(s) of 16 bits take 2"),
+        ({"block": 0}, "its header states 0 bytes a sample, and 1 channel(s) of 16 bits take 2"),
+        ({"bytes_a_second": 1}, "its header states 1 bytes a second, and 22050 Hz of 2 bytes take 44100"),
+    ],
+)
+def test_counts_of_a_wavs_format(fields, note):
+    recording = read(wav(DATA, **fields))
+    assert (recording.note, len(recording.samples)) == (note, SAMPLES)
+
+
+def test_a_wav_whose_width_is_not_known_is_refused():
+    with pytest.raises(AudioError) as caught:
+        read(wav(DATA, bits=24, block=4, bytes_a_second=4 * RATE))
+    assert str(caught.value) == (
+        "the audio stream: its header states 4 bytes a sample, and 1 channel(s) of 24 bits take 3: the number of "
+        "samples is not known"
+    )
+
+
+@pytest.mark.parametrize(("stated", "why"), [("modulo", "lengths beyond 4 GiB do not fit into a WAV"), ("open", None)])
+def test_a_wav_beyond_4_gib(tmp_path, stated, why):
+    """Sparse, so that it takes no disk; one channel of doubles at the highest rate keeps the samples few."""
+    path, n = tmp_path / "big.wav", (1 << 32) + 8000
+    claimed = n % (1 << 32) if stated == "modulo" else 0xFFFFFFFF
+    with path.open("wb") as file:
+        file.write(wav(b"", rate=48000, channels=2, claimed=claimed))
+        file.truncate(44 + n)
+    with pytest.raises(AudioError, match="is longer than 3600 s"):
+        read_audio(path)
+    with path.open("rb", buffering=0) as file:
+        finding = examine_length(file)
+        assert finding.samples == n // 4
+        assert finding.note == (None if why is None else states(8000, n, why))
+        with soundfile.SoundFile(finding.sources[0]) as reader:
+            assert (reader.frames, reader.format) == (n // 4, "RF64")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("stated", [0, 1, 4096, -1, +1, 1 << 20, (1 << 36) - 1])
+def test_samples_of_a_flac(stated, channels):
+    """Small numbers are meant relatively; 0 says in FLAC that the number is not known."""
+    there = SAMPLES // channels
+    total = there + stated if abs(stated) == 1 else stated
+    values = VALUES.reshape(-1, channels)
+    recording = read(flac_with_total(encoded(values, "FLAC", "PCM_16"), total))
+    assert np.array_equal(recording.samples, values.T.squeeze() / np.float32(32768))
+    if total == 0:
+        assert recording.note is None
+    elif total > there:
+        assert recording.note == f"its header promises {total} samples and {there} are there: the file is cut short"
+    else:
+        assert recording.note == f"its header states {total} samples and {there} are there; {TO_THE_END}"
+
+
+@pytest.mark.parametrize("total", [SAMPLES, 500])
+def test_tags_around_a_flac(total):
+    content = flac_with_total(encoded(VALUES, "FLAC", "PCM_16"), total)
+    for tagged in (b"ID3\4\0\0\0\0\0\4abcd" + content, content + b"TAG" + bytes(125)):
+        tag = 14 if tagged.startswith(b"ID3") else 0
+        recording = read(tagged)
+        assert (len(recording.samples), recording.note is None) == (SAMPLES, total == SAMPLES), tag
+
+
+def test_a_flac_cut_at_a_frame():
+    content = encoded(VALUES, "FLAC", "PCM_16")
+    frames = [i for i in range(len(content)) if content[i : i + 2] == b"\xff\xf8" and content[i + 2] >> 4 == 12]
+    recording = read(content[: frames[2]])
+    assert len(recording.samples) == 2 * 4096
+    assert recording.note == f"its header promises {SAMPLES} samples and 8192 are there: the file is cut short"
+
+
+OGGS = {"VORBIS": (RATE, ""), "OPUS": (24000, " at 48000 Hz")}
+
+
+@pytest.mark.parametrize("subtype", OGGS)
+def test_positions_of_an_ogg(subtype):
+    rate, unit = OGGS[subtype]
+    content = encoded(np.tile(FLOATS, 5), "OGG", subtype, rate)
+    whole = read(content)
+    assert (whole.note, len(whole.samples)) == (None, 5 * SAMPLES)
+    pages = ogg_pages(content)
+    right = ogg_position(pages[-1])
+    for position in (0, -1, 1000, ogg_position(pages[-2]) - 100, right - 3000):
+        recording = read(ogg_with_position(content, position))
+        assert recording.note.startswith(f"its last page states {position} samples{unit} and ")
+        assert recording.note.endswith(f" are there; {TO_THE_END}")
+        assert np.array_equal(recording.samples[: 5 * SAMPLES], whole.samples)
+        assert len(recording.samples) < 5 * SAMPLES + 1024
+    for position in (right + 1000, right + 100_000, 1 << 40, 1 << 62):
+        recording = read(ogg_with_position(content, position))
+        assert recording.note.startswith(f"its last page promises {position} samples{unit} and ")
+        assert np.array_equal(recording.samples[: 5 * SAMPLES], whole.samples)
+    # What encoders add to the last packet is cut off by the position, so that a little less is right.
+    assert read(ogg_with_position(content, right - 20)).note is None
+
+
+@pytest.mark.parametrize("subtype", OGGS)
+def test_pages_of_an_ogg(subtype):
+    content = encoded(np.tile(FLOATS, 5), "OGG", subtype, OGGS[subtype][0])
+    whole, pages = read(content), ogg_pages(content)
+    again = b"".join(ogg_page_with(page, serial=77) for page in pages)
+    chained = read(content + again)
+    assert chained.note is None
+    assert np.array_equal(chained.samples, np.concatenate([whole.samples] * 2))
+    assert read(b"".join(pages[:3] + pages[4:])).note == "1 of its pages are missing"
+    open_end = b"".join(
+        [*pages[:-1], ogg_page_with(pages[-1], flags=0, serial=int.from_bytes(pages[-1][14:18], "little"))]
+    )
+    assert read(open_end).note == "its last page is not marked as the end: the file is cut short"
+    assert len(read(open_end).samples) == 5 * SAMPLES
+    # Cut out of a longer stream: positions begin above 0.
+    serial = int.from_bytes(pages[0][14:18], "little")
+    later = [ogg_page_with(page, position=ogg_position(page) + 50_000, serial=serial) for page in pages[2:]]
+    assert (read(b"".join(pages[:2] + later)).note, len(read(b"".join(pages[:2] + later)).samples)) == (
+        None,
+        5 * SAMPLES,
+    )
+
+
+def test_chained_oggs_of_different_rates_are_refused():
+    first, second = (encoded(FLOATS, "OGG", "VORBIS", rate) for rate in (RATE, 16000))
+    with pytest.raises(AudioError) as caught:
+        read(first + b"".join(ogg_page_with(page, serial=77) for page in ogg_pages(second)))
+    assert str(caught.value) == (
+        f"the audio stream goes on after {SAMPLES} samples with 1 channel(s) at 16000 Hz instead of 1 at 22050 Hz: "
+        "cut it in two"
+    )
+
+
+@pytest.fixture(scope="module")
+def mp3() -> bytes:
+    return encoded(np.tile(FLOATS, 3), "MP3", "MPEG_LAYER_III")
+
+
+def test_frames_of_an_mp3(mp3, capfd):
+    whole = read(mp3)
+    assert (whole.note, len(whole.samples)) == (None, 3 * SAMPLES)
+    at = mp3_count_position(mp3)
+    frames = int.from_bytes(mp3[at : at + 4], "big")
+    name = mp3[at - 8 : at - 4].decode()
+    for stated in (0, 1, frames // 2, frames - 1):
+        recording = read(mp3_with_count(mp3, stated))
+        assert recording.note == f"its {name} header states {stated} frames and {frames} are there; {TO_THE_END}"
+        assert np.array_equal(recording.samples, whole.samples)
+    for stated in (frames + 1, 2 * frames, 1 << 31, (1 << 32) - 1):
+        recording = read(mp3_with_count(mp3, stated))
+        assert recording.note.startswith("its header promises ")
+        assert recording.note.endswith(f" samples and {len(recording.samples)} are there: the file is cut short")
+        assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
+    for stated in (0, len(mp3) // 2, 2 * len(mp3)):
+        recording = read(mp3[: at + 4] + struct.pack(">I", stated) + mp3[at + 8 :])
+        assert recording.note.startswith(f"its {name} header states {stated} bytes and ")
+        assert np.array_equal(recording.samples, whole.samples)
+    assert (
+        read(mp3 + mp3).note == f"its {name} header states {frames} frames and {2 * frames + 1} are there; {TO_THE_END}"
+    )
+    assert len(read(mp3 + mp3).samples) > 6 * SAMPLES
+    # libmpg123 talks to the process's standard error.
+    capfd.readouterr()
+
+
+def test_an_mp3_of_variable_rate_without_a_count(mp3, capfd):
+    """libsndfile estimates by the first frames, and reads no more than that."""
+    whole = read(mp3)
+    at = mp3_count_position(mp3)
+    frames = int.from_bytes(mp3[at : at + 4], "big")
+    bare = mp3[: at - 8] + bytes(4) + mp3[at - 4 :]
+    for content, extra in ((bare, 1), (mp3[: at - 1] + b"\0" + bytes(180) + mp3[at + 180 :], 0)):
+        recording = read(content)
+        assert (recording.note, len(recording.samples)) == (None, (frames + extra) * 576)
+        start = len(recording.samples) - frames * 576 + 1105
+        assert np.abs(recording.samples[start : start + 3 * SAMPLES] - whole.samples).max() < 1e-6
+    cut = read(bare[:-20])
+    assert (cut.note, len(cut.samples)) == ("its last frame is incomplete: the file is cut short", frames * 576)
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize("ends", [(4095, 0), (0, 4095), (4095, 4095)])
+def test_absurd_ends_of_an_mp3(mp3, ends):
+    at = mp3.find(b"LAME") + 21
+    packed = (ends[0] << 12 | ends[1]).to_bytes(3, "big")
+    note = read(mp3[:at] + packed + mp3[at + 3 :]).note
+    assert f"states {ends[0]} samples of delay and {ends[1]} of padding, more than encoders add" in note
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav(DATA, after=LIST), wav(DATA, after=ID3), wav(DATA, before=LIST),
+        wav(DATA, before=chunk(b"JUNK", bytes(28))),
+        wav(DATA, after=chunk(b"bext", bytes(602)) + LIST), wav(DATA, after=b"TAG" + bytes(125)),
+        wav(DATA, after=b"TAG" + bytes(125), riff=BYTES + 36), wav(DATA, after=bytes(6), riff=BYTES + 36),
+        wav(DATA[:-1] + b"\0", bits=8), wav(DATA[:-1], bits=8, after=b"\0"), wav(DATA[:-1], bits=8),
+        wav(DATA[:-1], bits=8, after=LIST), wav(DATA[: 3 * 6001], bits=24, after=b"\0" + LIST),
+        wav(DATA, channels=2, before=chunk(b"fact", struct.pack("<I", SAMPLES))),
+        wav(DATA, claimed=0xFFFFFFFF, riff=0xFFFFFFFF), wav(DATA, claimed=0x7FFFF000, riff=0x7FFFF024),
+        wav(DATA, tag=3, bits=32, before=chunk(b"fact", struct.pack("<I", SAMPLES // 2))),
+    ],
+)  # fmt: skip
+def test_valid_wavs_get_no_note(content):
+    if b"WAVE" in content and content[20] == 3:
+        content = content.replace(DATA, np.linspace(-1, 1, SAMPLES // 2, dtype="<f4").tobytes())
+    assert read(content).note is None
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [1, 2, 3, 101])
+def test_wavs_of_the_standard_library_get_no_note(tmp_path, width, samples):
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, width, RATE, 0, "NONE", ""))
+        file.writeframes(bytes(width * samples))
+    assert (read_audio(path).note, len(read_audio(path).samples)) == (None, samples)
+
+
+@pytest.mark.parametrize("encoding", ["pcm16", "pcm24", "float"])
+@pytest.mark.parametrize("samples", [1, 2, 3, 1000])
+def test_our_own_files_get_no_note(tmp_path, encoding, samples):
+    for suffix in (".wav", ".flac")[: 1 if encoding == "float" else 2]:
+        path = tmp_path / f"a{suffix}"
+        write_audio(path, FLOATS[:samples], RATE, encoding)
+        assert (read_audio(path).note, len(read_audio(path).samples)) == (None, samples)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("samples", [1, 100, 1000, 1024, 4000])
+def test_short_oggs_get_no_note(subtype, samples):
+    recording = read(encoded(FLOATS[:samples], "OGG", subtype, 24000))
+    assert (recording.note, len(recording.samples)) == (None, samples)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("samples", [500, 5000, SAMPLES])
+def test_mp3s_get_no_note(rate, samples):
+    recording = read(encoded(FLOATS[:samples], "MP3", "MPEG_LAYER_III", rate))
+    assert (recording.note, len(recording.samples)) == (None, samples)
+
+
+def test_files_on_disk_and_streams_give_the_same(tmp_path):
+    path: Path = tmp_path / "a.wav"
+    path.write_bytes(wav(DATA, claimed=1000))
+    assert np.array_equal(read_audio(path).samples, FLOATS)
+    assert read_audio(path).note == states(1000)
+
+
+def test_pieces_of_a_file():
+    file = pieced_file(io.BytesIO(b"0123456789"), b"ab", FilePart(3, 6), b"", FilePart(0, 0), b"c")
+    assert file.read() == b"ab345c"
+    for start in range(8):
+        for length in range(8):
+            file.seek(start)
+            assert file.read(length) == b"ab345c"[start : start + length]
+    assert file.seek(-2, io.SEEK_END) == 4
+    assert file.read(9) == b"5c"
