@@ -40,6 +40,7 @@ CAPTIONS = {
     "listening": "blind tests",
     "ascend": "to .om files",
     "bulk": "folders of files",
+    "pyinstaller": "frozen programs",
     "datasets": "inputs",
     "records": "JSON",
     "tables": "text, CSV",

@@ -9,7 +9,6 @@ Names are imported when they are first used, so that `import hifigan_rt` costs n
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ __all__ = list(_MODULE_OF)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version("hifigan-rt")
+        return importlib.import_module("hifigan_rt.system.versions").own_version()
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'hifigan_rt' has no attribute {name!r}")
     return getattr(importlib.import_module(f"hifigan_rt.{_MODULE_OF[name]}"), name)

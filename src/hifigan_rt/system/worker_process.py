@@ -18,6 +18,7 @@ gave no answer in time is gone with all that it started, and the caller starts a
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -77,8 +78,36 @@ class WorkerLate(WorkerFailed):
         super().__init__(f"it gave no answer within {timeout_s:g} s and was ended")
 
 
+_FROZEN_WORKER = "--hifigan-rt-worker"
+_frozen_program_starts_workers = False
+
+
+def become_frozen_worker() -> None:
+    """Run a worker in place of a frozen program, if this process was started as one; else note that it can be.
+
+    A frozen program is its own interpreter: whatever starts it runs its script, unless this is called before.
+    """
+    global _frozen_program_starts_workers
+    _frozen_program_starts_workers = True
+    if sys.argv[1:2] == [_FROZEN_WORKER]:
+        sys.argv = ["-c", *sys.argv[2:]]
+        importlib.import_module(sys.argv[1]).main()
+        sys.exit()
+
+
 def python_command(module: str) -> list[str]:
-    """Arguments that start the `main` of a module in a process of its own."""
+    """Arguments that start the `main` of a module in a process of its own.
+
+    Raises:
+        OSError: this is a frozen program that was built without our hook for PyInstaller.
+    """
+    if getattr(sys, "frozen", False):
+        if not _frozen_program_starts_workers:
+            raise OSError(
+                f"a frozen program starts itself where Python would be started, so {module} cannot run in a process of "
+                "its own: build it with PyInstaller, with hifigan-rt installed by pip, which brings its hook"
+            )
+        return [sys.executable, _FROZEN_WORKER, module, "[]"]
     path = [entry for entry in sys.path if Path(entry).is_absolute()]
     return [sys.executable, "-P", "-c", _START, module, json.dumps(path)]
 

@@ -49,9 +49,14 @@ def ascend_python() -> str:
     """The interpreter that has aclruntime.
 
     Raises:
-        EngineUnavailable: HIFIGAN_ASCEND_PYTHON names none.
+        EngineUnavailable: HIFIGAN_ASCEND_PYTHON names none, or must.
     """
     named = os.environ.get(INTERPRETER_VARIABLE, "")
+    if not named and getattr(sys, "frozen", False):
+        raise EngineUnavailable(
+            "engine 'ascend' needs a Python interpreter that has aclruntime, and this is a frozen program: name one "
+            f"with {INTERPRETER_VARIABLE}"
+        )
     if not named:
         return sys.executable
     found = shutil.which(named)
@@ -78,10 +83,10 @@ class DeviceWorker:
         self._timeout_s = timeout_s
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         script = Path(__file__).with_name("worker.py")
+        # In a frozen program __file__ names what was compiled.
+        messages = Path(worker_messages.__file__).with_suffix(".py")
         try:
-            self._process = WorkerProcess(
-                [context.python, str(script), str(worker_messages.__file__)], log=self._log.fileno()
-            )
+            self._process = WorkerProcess([context.python, str(script), str(messages)], log=self._log.fileno())
         except OSError as error:
             self._log.close()
             raise EngineUnavailable(

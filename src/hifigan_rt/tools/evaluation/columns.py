@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from hifigan_rt.errors import MetricUnavailable
+from hifigan_rt.system.versions import installed_version
 from hifigan_rt.tools.evaluation.metrics import METRICS, check_metrics, why_unavailable
 from hifigan_rt.tools.evaluation.results import Metric
 
@@ -37,11 +36,8 @@ class Columns:
     def packages(self) -> dict[str, str]:
         """Versions of what computes them."""
         names = dict.fromkeys(name for key in self.keys for name in METRICS[key].packages)
-        versions = {}
-        for name in names:
-            with contextlib.suppress(PackageNotFoundError):
-                versions[name] = version(_DISTRIBUTIONS.get(name, name))
-        return versions
+        found = {name: installed_version(_DISTRIBUTIONS.get(name, name)) for name in names}
+        return {name: version for name, version in found.items() if version is not None}
 
 
 def choose_columns(named: Sequence[str], limited: Sequence[str], *, with_reference: bool, with_mel: bool) -> Columns:

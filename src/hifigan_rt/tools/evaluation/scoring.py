@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.system.machine import usable_cores
+from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.run import Interrupted
 from hifigan_rt.tools.bulk.summary import RunSummary
@@ -54,7 +54,7 @@ def measure_all(
     """
     tasks = dict(_tasks(target.folder, columns, mel, reference, audio))
     path = target.folder / SCORES_NAME
-    version = importlib.metadata.version("hifigan-rt")
+    version = own_version()
     known = read_scores(path)
     identities = {key: identify(task, version) for key, task in tasks.items()}
     measured: dict[Key, Measured] = {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import json
 import re
@@ -24,6 +23,7 @@ import numpy as np
 from hifigan_rt.audio import write_audio
 from hifigan_rt.errors import AudioError
 from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.evaluation.metrics import Signal
 from hifigan_rt.tools.evaluation.metrics.pitch import F0_CEIL_HZ, F0_FLOOR_HZ, PitchTrack, track
 from hifigan_rt.tools.evaluation.signal_files import SignalFiles, digest_of
@@ -72,7 +72,7 @@ def script_path(folder: Path, tracks: Sequence[SoundTrack]) -> Path:
         folder: the evaluation's.
         tracks: as `clip_tracks` gave them.
     """
-    held = [importlib.metadata.version("hifigan-rt"), *(_held(entry) for entry in tracks)]
+    held = [own_version(), *(_held(entry) for entry in tracks)]
     return folder / CLIPS_FOLDER / f"{hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]}.js"
 
 

@@ -5,11 +5,10 @@ Its one route that computes is in `open_inference_infer`.
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, ModelUnavailable
 from hifigan_rt.tools.serving.health import is_ready
@@ -25,7 +24,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 async def server_metadata(_: Request) -> Response:
     """Tell name, version, and what is spoken beyond the protocol's core."""
-    return JSONResponse({"name": "hifigan-rt", "version": version("hifigan-rt"), "extensions": ["binary_tensor_data"]})
+    return JSONResponse({"name": "hifigan-rt", "version": own_version(), "extensions": ["binary_tensor_data"]})
 
 
 async def server_live(_: Request) -> Response:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, object_schema, response
 
@@ -48,7 +48,7 @@ def _document(endpoints: Iterable[Endpoint], *, with_token: bool) -> dict[str, A
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     content: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "hifigan-rt", "version": version("hifigan-rt"), "description": _DESCRIPTION},
+        "info": {"title": "hifigan-rt", "version": own_version(), "description": _DESCRIPTION},
         "paths": dict(sorted(paths.items())),
         "components": _components(),
     }
