@@ -5,8 +5,9 @@ made: an object is its class's name, with the entries and attributes that the fi
 be left out so:
 
 - names of the standard library that are listed here, since they only hold values;
-- classes of anybody's own, which are told by their spelling: a class begins with a capital (PEP 8);
-- all else, functions above all, is what a harmless file never asks for: it is refused by name.
+- classes of anybody's own, which are told by their spelling: a class begins with a capital (PEP 8); functions may be
+  named, as settings do, but not called;
+- all else is what a harmless file never asks for: it is refused by name.
 """
 
 from __future__ import annotations
@@ -52,20 +53,23 @@ _CLOSED = frozenset(sys.stdlib_module_names) | {"asyncore", "commands", "distuti
 """Modules whose other names are never left out: those that run programs are among them."""
 
 _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*_*[A-Z]\w*", re.ASCII)
+_FUNCTION = re.compile(r"_*[a-z]\w*", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpaqueClass:
-    """A class or function by its name; calling it gives an `OpaqueObject` and runs nothing."""
+    """A class or function by its name; calling a class gives an `OpaqueObject` and runs nothing."""
 
     name: str
+    is_function: bool = False
+    """Whether it may only be mentioned."""
 
     @property
     def NOUN(self) -> str:  # noqa: N802 - as the classes of this package have it
         """The class, for texts."""
-        return f"the class {self.name}"
+        return f"the {'function' if self.is_function else 'class'} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +120,9 @@ def find_opaque(module: str, name: str) -> OpaqueClass | None:
     full = f"{module}.{name}"
     if name in _HARMLESS.get(module, ()):
         return OpaqueClass(full)
-    if len(full) > _MAX_NAME or module == "torch" or module.partition(".")[0] in _CLOSED:
+    if len(full) > _MAX_NAME or module.partition(".")[0] in _CLOSED or not _MODULE.fullmatch(module):
         return None
-    return OpaqueClass(full) if _MODULE.fullmatch(module) and _CLASS.fullmatch(name) else None
+    if _FUNCTION.fullmatch(name):
+        return OpaqueClass(full, is_function=True)
+    # Of PyTorch's own module the classes are kinds of storages and dtypes.
+    return OpaqueClass(full) if _CLASS.fullmatch(name) and module != "torch" else None

@@ -208,14 +208,14 @@ class PickleMachine:
 
     def _newobj(self) -> None:
         _, kind = self._pop(), self._pop()
-        if type(kind) is not OpaqueClass:
+        if type(kind) is not OpaqueClass or kind.is_function:
             raise unsafe("an object made by the opcode NEWOBJ")
         self._stack.append(self._objects.make(kind))
 
     def _newobj_ex(self) -> None:
         self._pop()
         _, kind = self._pop(), self._pop()
-        if type(kind) is not OpaqueClass:
+        if type(kind) is not OpaqueClass or kind.is_function:
             raise unsafe("an object made by the opcode NEWOBJ_EX")
         self._stack.append(self._objects.make(kind))
 

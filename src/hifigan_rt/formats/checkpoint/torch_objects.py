@@ -195,7 +195,10 @@ _STORAGE_TYPES = {
     "UntypedStorage": "uint8",
 }
 
-_OTHER_DTYPES = ("float8_e4m3fn", "float8_e5m2", "complex32")
+_OTHER_DTYPES = (
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "complex32",
+    "qint8", "quint8", "qint32",
+)  # fmt: skip
 """Resolved, so that the error names the tensor's type and not a refused name."""
 
 _BUILTINS = ("builtins", "__builtin__")
@@ -265,6 +268,8 @@ class TorchObjects:
             CheckpointError: not a rebuilder, the wrong arguments, or too many tensors.
         """
         if type(function) is OpaqueClass:
+            if function.is_function:
+                raise unsafe(function.name)
             return self.make(function)
         if type(function) is not Rebuilder:
             raise unsafe(f"a call of {describe(function)}")
