@@ -11,6 +11,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.models import ModelLease, ModelPool
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob, SharedState, WholeJob
+from hifigan_rt.tools.serving.scheduling.order import Arrival
 from hifigan_rt.tools.serving.scheduling.queue import JobQueue
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -58,11 +59,14 @@ class Simulation:
         """Of computing."""
         return frames * SECONDS_PER_FRAME / self.engine.x_real_time
 
-    def whole(self, *frames: int, deadline: float | None = None) -> WholeJob:
-        return self._add(WholeJob(self.shared, self.lease, [mel_of(count) for count in frames], deadline))
+    def check_room(self, audio_seconds: float, client: str = "", *, streamed: bool = False) -> None:
+        self.queue.check_room(Arrival(client, "m", audio_seconds, streamed))
 
-    def stream(self, frames: int = 0, *, live: bool, segment: int = 32) -> StreamJob:
-        job = StreamJob(self.shared, self.lease, segment, live=live)
+    def whole(self, *frames: int, deadline: float | None = None, client: str = "") -> WholeJob:
+        return self._add(WholeJob(self.shared, self.lease, [mel_of(count) for count in frames], deadline, client))
+
+    def stream(self, frames: int = 0, *, live: bool, segment: int = 32, client: str = "") -> StreamJob:
+        job = StreamJob(self.shared, self.lease, segment, live=live, client=client)
         job.put(mel_of(frames))
         if not live:
             job.finish()

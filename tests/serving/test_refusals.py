@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import io
@@ -483,6 +484,23 @@ def test_more_requests_than_may_be_are_refused(slow):
         assert client.get("/metrics").status_code == 200
         engine.release()
         thread.join()
+
+
+def test_a_lone_client_leaves_a_few_connections_to_others(sources):
+    def status(address: str, forwarded: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, 60, source_address=(address, 0))
+        with contextlib.closing(connection):
+            connection.request("GET", "/v1/models", headers={"X-Forwarded-For": forwarded})
+            return connection.getresponse().status
+
+    with running(sources, max_concurrent_requests=16, trusted_proxies=("127.0.0.3",)) as server:
+        server.context.active_of["127.0.0.2"] = 15
+        assert status("127.0.0.2", "198.51.100.7") == 429
+        assert status("127.0.0.1", "127.0.0.2") == 200
+        assert status("127.0.0.3", "198.51.100.7") == 200
+        assert status("127.0.0.3", "127.0.0.2") == 429
+        del server.context.active_of["127.0.0.2"]
+        wait_for(lambda: server.context.active == 0)
 
 
 def test_a_request_that_takes_too_long_is_given_up(slow):

@@ -224,27 +224,27 @@ def test_a_failing_engine_ends_one_work_with_no_word_of_its_insides(caplog: pyte
 
 def test_too_many_requests_and_too_much_audio_are_refused_with_a_time_to_come_back() -> None:
     simulation = Simulation(max_queued_requests=3, max_queued_audio_seconds=100.0, max_queue_wait_seconds=60.0)
-    simulation.queue.check_room("m", 5000.0)  # alone, anything is let in
+    simulation.check_room(5000.0)  # alone, anything is let in
     for _ in range(2):
         simulation.whole(4000)  # 46 s each
     with pytest.raises(QueueFull, match="2 requests wait with 93 s") as refused:
-        simulation.queue.check_room("m", 10.0)
+        simulation.check_room(10.0)
     assert refused.value.retry_after_seconds == pytest.approx(3.0)  # half of 93 / 20 s, rounded up
-    simulation.queue.check_room("m", 1.0)
+    simulation.check_room(1.0)
     simulation.whole(1)
     with pytest.raises(QueueFull):
-        simulation.queue.check_room("m", 0.1)
+        simulation.check_room(0.1)
     simulation.run_dry()
-    simulation.queue.check_room("m", 10.0)
+    simulation.check_room(10.0)
 
 
 def test_what_would_wait_too_long_is_refused_and_what_passes_the_queue_is_not() -> None:
     simulation = Simulation(max_queue_wait_seconds=2.0)
     simulation.whole(10_000)  # 5.8 s of computing
     with pytest.raises(QueueFull) as refused:
-        simulation.queue.check_room("m", 200.0)
+        simulation.check_room(200.0)
     assert refused.value.retry_after_seconds == 3.0
-    simulation.queue.check_room("m", 3.0)
+    simulation.check_room(3.0)
 
 
 def test_live_streams_are_limited_by_number() -> None:
@@ -253,7 +253,7 @@ def test_live_streams_are_limited_by_number() -> None:
     simulation.stream(live=True)
     with pytest.raises(TooManyRequests):
         simulation.stream(live=True)
-    simulation.queue.check_room("m", 10.0)
+    simulation.check_room(10.0)
     first.close()
     simulation.stream(live=True)
 
@@ -307,7 +307,7 @@ def test_a_drained_queue_finishes_what_it_has_and_takes_no_more() -> None:
     left = simulation.stream(10, live=True)
     simulation.queue.drain()
     with pytest.raises(ShuttingDown):
-        simulation.queue.check_room("m", 1.0)
+        simulation.check_room(1.0)
     with pytest.raises(ShuttingDown):
         simulation.stream(live=True)
     simulation.run_dry()

@@ -23,7 +23,7 @@ class Arrivals:
 
     def come(self) -> bool:
         try:
-            self.simulation.queue.check_room("m", AUDIO_SECONDS)
+            self.simulation.check_room(AUDIO_SECONDS)
         except QueueFull:
             self.refused += 1
             return False
@@ -89,7 +89,7 @@ def test_too_much_audio_is_no_overload() -> None:
     simulation = Simulation(max_queued_audio_seconds=1000.0, max_queue_wait_seconds=10.0)
     simulation.whole(4000)
     with pytest.raises(QueueFull):
-        simulation.queue.check_room("m", 990.0)
+        simulation.check_room(990.0)
     arrivals = Arrivals(simulation)
     for _ in range(int(2.0 / arrivals.computing)):
         assert arrivals.come()

@@ -44,6 +44,10 @@ _COUNT = click.IntRange(min=1)
     "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN",
     help="Let pages of this origin (https://example.org) use the server; may be given again.",
 )  # fmt: skip
+@click.option(
+    "--trusted-proxy", "trusted_proxies", multiple=True, metavar="ADDRESS",
+    help="Tell clients apart by the X-Forwarded-For of this address or network; may be given again.",
+)  # fmt: skip
 @config_option
 @click.option(
     "--weights-at", "places", multiple=True, metavar="[NAME=]PATH",

@@ -14,6 +14,7 @@ from hifigan_rt.system.machine import host_name, is_loopback
 from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.errors import Forbidden, ServingError, ShuttingDown, TooManyRequests, Unauthorized
 from hifigan_rt.tools.serving.routes import Endpoint
+from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
 
 TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - a prefix
 """Prefix of an offered subprotocol that holds the token: a browser cannot give a WebSocket an Authorization header."""
@@ -48,20 +49,27 @@ class AccessControl:
         if scope["path"] in self._health_paths:
             await self._app(scope, receive, send)
             return
-        self._check_room()
-        self._context.active += 1
+        client, active = scope["hifigan.record"].client, self._context.active_of
+        self._check_room(client)
+        active[client] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._context.active -= 1
+            active[client] -= 1
+            if not active[client]:
+                del active[client]
 
-    def _check_room(self) -> None:
-        most = self._context.settings.max_concurrent_requests
+    def _check_room(self, client: str) -> None:
+        most, active = self._context.settings.max_concurrent_requests, self._context.active_of
+        own, all_ = active[client] + 1, active.total() + 1
         refusal: ServingError | None = None
         if self._context.draining:
             refusal = ShuttingDown("the server is shutting down: it takes no new requests")
-        elif self._context.active >= most:
-            refusal = TooManyRequests(f"{most} requests are being answered, as many as may be: try again later", 1.0)
+        elif not has_room(own, all_, len({client, *active}), most, reserve_of(most)):
+            refusal = TooManyRequests(
+                f"{all_ - 1} requests are being answered, {own - 1} of them yours, as many as may be: try again later",
+                1.0,
+            )
         if refusal is not None:
             self._context.telemetry.rejected(refusal.code)
             raise refusal

@@ -90,7 +90,10 @@ async def read_recording(
     def likely(body_bytes: int) -> int:
         return becomes(body_bytes * _LIKELY_SAMPLES_PER_BYTE // lease.hop_length)
 
-    body = await read_body(request, check_room=lambda: context.scheduler.check_room(lease), becomes=likely)
+    def check_room(frames: int = 0) -> None:
+        context.scheduler.check_room(lease, frames, client=record.client, streamed=options.streamed)
+
+    body = await read_body(request, check_room=check_room, becomes=likely)
     held = REQUEST_BYTES + len(body)
     with contextlib.ExitStack() as opened:
         with _told(body):
@@ -98,7 +101,7 @@ async def read_recording(
             _check_leave(reader, lease.sample_rate, resample_allowed, mono_allowed)
         frames = _stated_frames(reader, lease)
         check_length(lease, frames, settings.max_mel_seconds)
-        context.scheduler.check_room(lease, frames)
+        check_room(frames)
         await context.memory.reserve(record, held + becomes(frames))
 
         def count(frames: int) -> None:

@@ -154,7 +154,7 @@ async def _whole(
 ) -> Response:
     context, record = context_of(request), record_of(request)
     deadline = record.started + context.settings.request_timeout_seconds
-    work = context.scheduler.synthesize(lease, [mel], deadline=deadline)
+    work = context.scheduler.synthesize(lease, [mel], client=record.client, deadline=deadline)
     (audio,) = await while_connected(request.receive, work)
     stages.end("compute")
     encoding = (name, audio, lease.sample_rate)
@@ -172,7 +172,7 @@ async def _streamed(
 ) -> Response:
     context, record = context_of(request), record_of(request)
     # No deadline: a client may well listen while it reads; one that does not read is found by the connection.
-    audio = context.scheduler.stream_request(lease, mel)
+    audio = context.scheduler.stream_request(lease, mel, client=record.client)
     encoder = stream_encoder(name, lease.sample_rate, lease.vocoder.output_length(mel.shape[1]))
     streamed = StreamedResponse(context, record, audio, encoder, threaded=name not in _INLINE)
     try:

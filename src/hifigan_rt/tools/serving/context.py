@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class RequestRecord:
 
     request_id: str
     """The client's X-Request-Id if it is sane, else a random one."""
+    client: str = ""
+    """Client that it comes from; see `hifigan_rt.tools.serving.clients`."""
     started: float = field(default_factory=time.monotonic)
     """Time when its headers had come, on the monotonic clock."""
     model: str = ""
@@ -55,8 +58,8 @@ class Context:
         self.memory = memory
         self.draining = False
         """Whether the server shuts down: what has begun goes on, nothing else begins."""
-        self.active = 0
-        """Number of requests and WebSockets that are being answered, those for health not counted."""
+        self.active_of: Counter[str] = Counter()
+        """Number of requests and WebSockets of each client that are being answered, those for health not counted."""
         self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
         """Threads that analyse long recordings: in the common pool these would keep short requests from a thread, and
         take much memory together."""
@@ -65,6 +68,11 @@ class Context:
         self.short_recordings = ThreadPoolExecutor(_SHORT_RECORDINGS_AT_ONCE, "hifigan-short-recordings")
         """Threads that analyse the others."""
         self._scheduler: Scheduler | None = None
+
+    @property
+    def active(self) -> int:
+        """Number of them of all clients."""
+        return self.active_of.total()
 
     @property
     def scheduler(self) -> Scheduler:

@@ -123,9 +123,10 @@ async def read_mel(request: Request, lease: ModelLease, name: str, *, streamed: 
         bands = lease.num_mels or _LIKELY_BANDS
         return becomes(bands, body_bytes // (bands * (_LIKELY_JSON_WIDTH if kind == JSON_TYPE else 4)))
 
-    body = await read_body(
-        request, most, check_room=lambda: context.scheduler.check_room(lease, least_frames), becomes=likely
-    )
+    def check_room() -> None:
+        context.scheduler.check_room(lease, least_frames, client=record.client, streamed=streamed)
+
+    body = await read_body(request, most, check_room=check_room, becomes=likely)
     held = REQUEST_BYTES + len(body)
     with damage_explained(body, text=kind == JSON_TYPE):
         if kind == JSON_TYPE:

@@ -62,7 +62,7 @@ async def infer(request: Request) -> Response:
             items=len(mels), frames=total_frames, audio_seconds=round(lease.audio_seconds(total_frames), 3)
         )
         deadline = record.started + context.settings.request_timeout_seconds
-        work = context.scheduler.synthesize(lease, mels, deadline=deadline)
+        work = context.scheduler.synthesize(lease, mels, client=record.client, deadline=deadline)
         audios = await while_connected(request.receive, work)
         samples = lease.vocoder.output_length(frames)
     wavs = await asyncio.to_thread(_padded, audios, samples)
@@ -97,7 +97,7 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
     most = min(settings.max_json_bytes, settings.max_body_bytes)
     body = await read_body(
         request,
-        check_room=lambda: context.scheduler.check_room(lease),
+        check_room=lambda: context.scheduler.check_room(lease, client=record.client),
         becomes=lambda body_bytes: _becomes(lease, 1, body_bytes // (4 * (lease.num_mels or 1)), as_json=False),
     )
     with damage_explained(body, text=header_length is None):

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hifigan_rt.tools.serving.clients import client_of, networks
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.error_responses import error_response
 from hifigan_rt.tools.serving.errors import (
@@ -42,13 +43,14 @@ class RequestLog:
     def __init__(self, app: ASGIApp, context: Context, endpoints: Iterable[Endpoint]) -> None:
         self._app = app
         self._context = context
+        self._proxies = networks(context.settings.trusted_proxies)
         self._health_paths = frozenset(endpoint.path for endpoint in endpoints if endpoint.health)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(_request_id(Headers(scope=scope).get("x-request-id")))
+        record = RequestRecord(_request_id(Headers(scope=scope).get("x-request-id")), client_of(scope, self._proxies))
         scope["hifigan.record"] = record
         try:
             await self._app(scope, receive, _recording(send, record))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.tools.serving.clients import networks
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class ServerSettings:
     """Token that every request but those for health must have; None lets everybody in."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call this server from a browser; none by default."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies whose X-Forwarded-For tells clients apart; none by default."""
 
     max_body_bytes: int = 64 << 20
     """Maximum size of a request's body, after decompression too."""
@@ -34,7 +37,8 @@ class ServerSettings:
     max_batch_items: int = 64
     """Maximum number of mels in one request."""
     max_concurrent_requests: int = 512
-    """Maximum number of requests that are read, computed or written at the same time."""
+    """Maximum number of requests that are read, computed or written at the same time; no lone client gets
+    the last sixteenth."""
 
     header_timeout_seconds: float = 10.0
     """Time for a client to send its request's headers."""
@@ -50,17 +54,18 @@ class ServerSettings:
     """Time to finish what has begun when the server shuts down."""
 
     max_queued_requests: int = 256
-    """Maximum number of requests waiting or being computed."""
+    """Maximum number of requests waiting or being computed, of one client; others may add a sixteenth."""
     max_queued_audio_seconds: float = 7200.0
-    """Maximum audio still to be computed for them. A single request within `max_mel_seconds` is let in nevertheless."""
+    """Maximum audio still to be computed for them, likewise. A client's only request may be longer if nothing else
+    waits."""
     max_queue_wait_seconds: float = 5.0
     """Maximum expected time to compute all that is before a request, by the measured speed."""
     overload_queue_wait_seconds: float = 0.25
     """Maximum expected time while requests have to be refused; see `QueueLimit`."""
     max_live_streams: int = 64
-    """Maximum number of WebSocket streams that are open at the same time."""
+    """Maximum number of WebSocket streams that are open at the same time, likewise."""
     max_urgent_share: float = 0.95
-    """Share of the processor taken by streams that are played as they come, beyond which no live stream is opened."""
+    """Share of the processor taken by live streams, beyond which no client may open more than its part of them."""
 
     live_segment_frames: int = 16
     """Frames that a live stream computes together unless its client asks otherwise."""
@@ -77,7 +82,7 @@ class ServerSettings:
     urgent_lead_seconds: float = 0.5
     """Audio delivered ahead of what was played since, beyond which a stream is no longer urgent."""
     bulk_share: float = 0.1
-    """Share of the processor for whole requests while urgent streams would take all of it."""
+    """Share of the processor for those who have had the least, whatever goes before them; see `BlockOrder`."""
     ageing: float = 1.0
     """Seconds of computing by which a request gains on shorter ones per second that it has waited."""
 
@@ -95,6 +100,10 @@ class ServerSettings:
                 raise ConfigError(f"{name}={value} must be from 1 to {MAX_SEGMENT_FRAMES}")
         if self.bearer_token is not None and not self.bearer_token.strip():
             raise ConfigError("the bearer token is empty: give one, or none at all")
+        try:
+            networks(self.trusted_proxies)
+        except ValueError as error:
+            raise ConfigError(f"trusted_proxies: {error}: give addresses or networks such as 10.0.0.0/8") from error
         if not self.bulk_share < 1:
             raise ConfigError(f"bulk_share={self.bulk_share} must lie between 0 and 1")
 

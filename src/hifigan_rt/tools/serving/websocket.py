@@ -117,8 +117,9 @@ class _Session:
         with await self._context.models.lease(header.model) as lease:
             self._record.model = lease.name
             self._context.memory.grow(self._record, live_stream_bytes(lease, self._settings, MAX_MESSAGE_BYTES))
-            with self._context.scheduler.open_stream(lease, segment_frames=header.segment_frames) as live:
-                segment_frames = header.segment_frames or self._settings.live_segment_frames
+            client, segment_frames = self._record.client, header.segment_frames
+            with self._context.scheduler.open_stream(lease, client=client, segment_frames=segment_frames) as live:
+                segment_frames = segment_frames or self._settings.live_segment_frames
                 await self.tell(self._ready(lease, header, segment_frames))
                 await self._serve(
                     self._take_frames(lease, live, segment_frames), self._give_audio(lease, live, header.output)

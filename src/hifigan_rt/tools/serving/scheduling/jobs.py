@@ -46,9 +46,15 @@ class QueuedJob(ABC):
     """Whether frames still come: a live stream has a limit of its own and does not fill the queue."""
 
     def __init__(
-        self, shared: SharedState, lease: ModelLease, segment_frames: int, deadline: float | None = None
+        self,
+        shared: SharedState,
+        lease: ModelLease,
+        segment_frames: int,
+        deadline: float | None = None,
+        client: str = "",
     ) -> None:
         self.model = lease.name
+        self.client = client
         self.seconds_per_frame = lease.audio_seconds(1)
         self.deadline = deadline
         self.waiting_since = self.served_at = shared.clock()
@@ -79,8 +85,8 @@ class QueuedJob(ABC):
         return self.remaining_frames * self.seconds_per_frame
 
     @property
-    def claimed_seconds(self) -> float:
-        """Audio seconds that count for the job's rank."""
+    def computable_seconds(self) -> float:
+        """Audio seconds that can be computed without waiting for the client."""
         return self.remaining_seconds
 
     @property
@@ -92,9 +98,10 @@ class QueuedJob(ABC):
     def ready(self) -> bool:
         """Tell whether a block can be computed now."""
 
-    def urgency(self, now: float, lead_seconds: float) -> int:  # noqa: ARG002 - whole mels are never urgent
-        """Tell 0 for streams that would fall silent, 1 for those that have not begun, 2 for what can wait."""
-        return 2
+    @property
+    def joins_others(self) -> bool:
+        """Whether the next block may be computed together with those of other jobs."""
+        return True
 
     def begin(self) -> None:
         """Keep the model loaded until `end`; called when the queue has let the job in."""
@@ -172,10 +179,15 @@ class WholeJob(QueuedJob):
     """Mels whose audio is given when all of it is there."""
 
     def __init__(
-        self, shared: SharedState, lease: ModelLease, mels: Sequence[CheckedMel], deadline: float | None = None
+        self,
+        shared: SharedState,
+        lease: ModelLease,
+        mels: Sequence[CheckedMel],
+        deadline: float | None = None,
+        client: str = "",
     ) -> None:
         own_segment = lease.vocoder.engine.offline_segment_frames
-        super().__init__(shared, lease, own_segment or shared.settings.block_frames, deadline)
+        super().__init__(shared, lease, own_segment or shared.settings.block_frames, deadline, client)
         # Where no stream gives the same bits, one more block at once costs less than the overlap.
         self._at_once_frames = self._segment_frames * (1 if own_segment else 2)
         self._mels = deque(mels)
@@ -205,10 +217,14 @@ class WholeJob(QueuedJob):
     def ready(self) -> bool:
         return True
 
+    @property
+    def joins_others(self) -> bool:
+        return self._graph is not None and self._mels[0].shape[1] > self._at_once_frames
+
     def take(self) -> int:
         mel = self._mels[0]
         frames: int = mel.shape[1]
-        self._at_once = self._graph is None or frames <= self._at_once_frames
+        self._at_once = not self.joins_others
         end = frames if self._at_once else min(self._frames + self._segment_frames, frames)
         self._block, self._last = CheckedMel(mel[:, self._frames : end]), end == frames
         return end - self._frames

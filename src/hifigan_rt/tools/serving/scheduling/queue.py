@@ -18,8 +18,11 @@ from hifigan_rt.tools.serving.errors import (
     TooManyRequests,
     as_serving_error,
 )
+from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob, SharedState, compute
-from hifigan_rt.tools.serving.scheduling.policy import BlockOrder, QueueLimit, Speed
+from hifigan_rt.tools.serving.scheduling.order import Arrival, BlockOrder
+from hifigan_rt.tools.serving.scheduling.policy import QueueLimit, Speed
+from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +40,16 @@ class JobQueue:
         self._jobs: list[QueuedJob] = []
         self._draining = self._stopped = False
 
-    def check_room(self, model: str, audio_seconds: float) -> None:
+    def check_room(self, arrival: Arrival) -> None:
         """Refuse at once what `add` would refuse.
 
-        Args:
-            model: name of the model.
-            audio_seconds: audio that the request would have computed, as far as that is known.
-
         Raises:
-            QueueFull: too many requests wait, or too much audio, or so much is to be computed before this request that
+            QueueFull: too many requests wait, or too much audio, or so much would be computed before this request that
                 it would wait too long.
             ShuttingDown: the server takes no new work.
         """
         with self._lock:
-            refusal = self._refusal(model, audio_seconds)
+            refusal = self._refusal(arrival)
         if refusal is not None:
             self._refuse(refusal)
 
@@ -60,10 +59,11 @@ class JobQueue:
         Raises:
             QueueFull, ShuttingDown: see `check_room`.
             TooManyRequests: as many live streams are open as may be, or those that are played as they come take nearly
-                the whole processor: one more would make all of them stutter.
+                the whole processor and this client has its share of them: one more would make all of them stutter.
         """
         with self._lock:
-            refusal = self._refusal_of_stream() if job.live else self._refusal(job.model, job.remaining_seconds)
+            arrival = Arrival(job.client, job.model, job.remaining_seconds, streamed=isinstance(job, StreamJob))
+            refusal = self._refusal_of_stream(job.client) if job.live else self._refusal(arrival)
             if refusal is None:
                 job.begin()
                 self._jobs.append(job)
@@ -72,23 +72,29 @@ class JobQueue:
         if refusal is not None:
             self._refuse(refusal)
 
+    def seconds_before(self, arrival: Arrival) -> float:
+        """Tell how long a request would wait for others, if nothing else came."""
+        with self._lock:
+            return self._order.seconds_before(self._jobs, arrival, self._clock())
+
     def step(self) -> bool:
         """Compute one block, or several together; False if there is none to be computed now."""
         with self._lock:
             now = self._clock()
             self._sweep(now)
-            jobs = self._order.choose(self._jobs, now)
-            if not jobs:
+            turn = self._order.choose(self._jobs, now)
+            if turn is None:
                 self._show()
                 return False
-            urgent = jobs[0].urgency(now, self._settings.urgent_lead_seconds) < 2
+            jobs = turn.jobs
             frames = [job.take() for job in jobs]
         audios: list[np.ndarray] = []
         failure = self._attempt(lambda: audios.extend(compute(jobs)), jobs[0].model)
         with self._lock:
             end = self._clock()
+            self._order.served(turn, end - now, end)
             for index, job in enumerate(jobs):
-                self._book(job, frames[index], (end - now) / len(jobs), end, urgent=urgent)
+                self._book(job, frames[index], (end - now) / len(jobs), end, urgent=turn.for_live)
                 wrong = failure
                 if wrong is None and not job.cancelled:
                     wrong = self._attempt(functools.partial(job.give, audios[index], end), job.model)
@@ -146,43 +152,50 @@ class JobQueue:
                 self._end(job, ShuttingDown("the server is shutting down"))
             self._show()
 
-    def _refusal(self, model: str, audio_seconds: float) -> ServingError | None:
+    def _refusal(self, arrival: Arrival) -> ServingError | None:
         if self._draining:
             return ShuttingDown("the server is shutting down")
         settings, now = self._settings, self._clock()
-        rank = self._speed.seconds(model, audio_seconds) + settings.ageing * now
-        requests, audio, before, backlog = 0, 0.0, 0.0, 0.0
-        # One pass, since a server that refuses two hundred requests a second comes here for each.
-        for job in self._jobs:
-            if not job.live and not job.cancelled:
-                seconds = self._speed.seconds(job.model, job.remaining_seconds)
-                requests += 1
-                audio += job.remaining_seconds
-                backlog += seconds
-                before += seconds if self._order.rank(job) <= rank else 0.0
-        share = max(settings.bulk_share, 1 - self._speed.urgent_share(now))
-        too_late = before / share > self._limit.seconds(now)
-        too_many = requests >= settings.max_queued_requests
-        too_much = requests > 0 and audio + audio_seconds > settings.max_queued_audio_seconds
+        queued = [job for job in self._jobs if not job.live and not job.cancelled]
+        own = [job for job in queued if job.client == arrival.client]
+        clients = len({arrival.client, *(job.client for job in queued)})
+        audio = sum(job.remaining_seconds for job in queued)
+        own_audio = sum(job.remaining_seconds for job in own)
+        limit = self._limit.seconds(arrival.client, now)
+        before = self._order.seconds_before(self._jobs, arrival, now)
+        if arrival.streamed:
+            before = max(before, self._order.seconds_of_streams(self._jobs, arrival, limit, now))
+        too_late = before > limit
+        reserve = reserve_of(settings.max_queued_requests)
+        most = settings.max_queued_requests + reserve
+        too_many = not has_room(len(own) + 1, len(queued) + 1, clients, most, reserve)
+        spare = settings.max_queued_audio_seconds / 16
+        too_much = bool(queued) and not has_room(
+            own_audio + arrival.audio_seconds if own else 0.0,  # a client's only request is as long as it likes
+            audio + arrival.audio_seconds, clients, settings.max_queued_audio_seconds + spare, spare,
+        )  # fmt: skip
         if too_late or too_many:
-            self._limit.refused(now)
+            self._limit.refused(arrival.client, now)
         elif not too_much:
             return None
         # Half the backlog is gone by then.
-        retry_after = float(math.ceil(max(1.0, (before if too_late else backlog) / share / 2)))
+        backlog = sum(self._speed.seconds(job.model, job.computable_seconds) for job in queued)
+        retry_after = float(math.ceil(max(1.0, (before if too_late else backlog) / 2)))
         return QueueFull(
-            f"the server is busy: {requests} requests wait with {audio:.0f} s of audio; try again later", retry_after
+            f"the server is busy: {len(queued)} requests wait with {audio:.0f} s of audio; try again later", retry_after
         )
 
-    def _refusal_of_stream(self) -> ServingError | None:
+    def _refusal_of_stream(self, client: str) -> ServingError | None:
         if self._draining:
             return ShuttingDown("the server is shutting down")
-        live = sum(1 for job in self._jobs if job.live and not job.cancelled)
+        live = [job.client for job in self._jobs if job.live and not job.cancelled]
+        own, clients = live.count(client), len({client, *live})
         share = self._speed.urgent_share(self._clock())
-        if live >= self._settings.max_live_streams:
-            return TooManyRequests(f"{live} live streams are open, and no more may be: try again later", 1.0)
-        if share > self._settings.max_urgent_share:
-            return TooManyRequests(f"{live} live streams take {share:.0%} of the processor: try again later", 1.0)
+        reserve = reserve_of(self._settings.max_live_streams)
+        if not has_room(own + 1, len(live) + 1, clients, self._settings.max_live_streams + reserve, reserve):
+            return TooManyRequests(f"{len(live)} live streams are open, and no more may be: try again later", 1.0)
+        if share > self._settings.max_urgent_share and (own + 1) * clients > len(live):
+            return TooManyRequests(f"{len(live)} live streams take {share:.0%} of the processor: try again later", 1.0)
         return None
 
     def _refuse(self, refusal: ServingError) -> None:
@@ -193,7 +206,6 @@ class JobQueue:
         audio_seconds = frames * job.seconds_per_frame
         job.busy_seconds += seconds
         job.served_at = now
-        self._order.served(urgent=urgent, seconds=seconds)
         self._speed.book(job.model, audio_seconds, seconds, now, urgent=urgent)
         self._telemetry.block(job.model, audio_seconds, seconds, self._speed.x_real_time(job.model))
 

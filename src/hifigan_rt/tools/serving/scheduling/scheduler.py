@@ -13,6 +13,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.scheduling.jobs import SharedState, WholeJob
+from hifigan_rt.tools.serving.scheduling.order import Arrival
 from hifigan_rt.tools.serving.scheduling.queue import JobQueue
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -33,27 +34,30 @@ class Scheduler:
         self._thread = threading.Thread(target=self._queue.run, name="hifigan-scheduler", daemon=True)
         self._thread.start()
 
-    def check_room(self, lease: ModelLease, least_frames: int = 0) -> None:
+    def check_room(self, lease: ModelLease, least_frames: int = 0, *, client: str = "", streamed: bool = False) -> None:
         """Refuse a request before more is done for it; the methods that compute decide when its length is known.
 
         Args:
             lease: the model.
             least_frames: number of frames that the request has at least.
+            client: whose request it is; here as in the other methods, see `hifigan_rt.tools.serving.clients`.
+            streamed: whether the audio is sent while it is computed.
 
         Raises:
             QueueFull: with the seconds after which another try is worth while.
             ShuttingDown: the server takes no new work.
         """
-        self._queue.check_room(lease.name, lease.audio_seconds(least_frames))
+        self._queue.check_room(Arrival(client, lease.name, lease.audio_seconds(least_frames), streamed))
 
     async def synthesize(
-        self, lease: ModelLease, mels: Sequence[CheckedMel], *, deadline: float | None = None
+        self, lease: ModelLease, mels: Sequence[CheckedMel], *, client: str = "", deadline: float | None = None
     ) -> list[np.ndarray]:
         """Compute whole mels; cancelling the call stops the computing.
 
         Args:
             lease: the model; it may be released as soon as the call has ended, however it ended.
             mels: `[M, T_i]` each.
+            client: whose request it is.
             deadline: time on the monotonic clock; None waits as long as it takes.
 
         Returns:
@@ -66,7 +70,7 @@ class Scheduler:
         """
         if not mels:
             raise BadRequest("the request holds no mel")
-        job = WholeJob(self._shared, lease, mels, deadline)
+        job = WholeJob(self._shared, lease, mels, deadline, client)
         self._queue.add(job)
         self._telemetry.batch(lease.name, len(mels))
         try:
@@ -76,12 +80,13 @@ class Scheduler:
         self._telemetry.computed(lease.name, job.busy_seconds)
         return audios
 
-    def stream_request(self, lease: ModelLease, mel: CheckedMel) -> StreamJob:
+    def stream_request(self, lease: ModelLease, mel: CheckedMel, *, client: str = "") -> StreamJob:
         """Begin to compute a mel whose audio leaves while it is computed.
 
         Args:
             lease: the model; it may be released at once.
             mel: `[M, T]`.
+            client: whose request it is.
 
         Returns:
             An asynchronous iterator of float32 `[n]`; must be closed.
@@ -91,18 +96,19 @@ class Scheduler:
             BadRequest: the model cannot stream.
         """
         frames = self._settings.streamed_segment_frames
-        job = StreamJob(self._shared, lease, frames, live=False)
+        job = StreamJob(self._shared, lease, frames, live=False, client=client)
         job.put(mel)
         job.finish()
         self._queue.add(job)
         self._telemetry.batch(lease.name, 1)
         return job
 
-    def open_stream(self, lease: ModelLease, *, segment_frames: int | None = None) -> StreamJob:
+    def open_stream(self, lease: ModelLease, *, client: str = "", segment_frames: int | None = None) -> StreamJob:
         """Open a stream whose frames come little by little.
 
         Args:
             lease: the model; it may be released at once.
+            client: whose stream it is.
             segment_frames: frames that are computed together; the settings' `live_segment_frames` by default.
 
         Raises:
@@ -113,7 +119,7 @@ class Scheduler:
         frames = self._settings.live_segment_frames if segment_frames is None else segment_frames
         if not 1 <= frames <= self._settings.max_live_segment_frames:
             raise BadRequest(f"segment_frames={frames} must be from 1 to {self._settings.max_live_segment_frames}")
-        job = StreamJob(self._shared, lease, frames, live=True)
+        job = StreamJob(self._shared, lease, frames, live=True, client=client)
         self._queue.add(job)
         return job
 

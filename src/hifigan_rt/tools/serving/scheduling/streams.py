@@ -29,13 +29,14 @@ class StreamJob(QueuedJob):
         segment_frames: int,
         *,
         live: bool,
+        client: str = "",
     ) -> None:
         """Begin without frames.
 
         Raises:
             BadRequest: the model's layers are not known, so that it cannot stream.
         """
-        super().__init__(shared, lease, segment_frames)
+        super().__init__(shared, lease, segment_frames, client=client)
         if self._graph is None:
             raise BadRequest(f"model {lease.name!r} cannot stream: its layers are not known; ask for the whole audio")
         settings = shared.settings
@@ -157,8 +158,13 @@ class StreamJob(QueuedJob):
         return self._pending_frames
 
     @property
-    def claimed_seconds(self) -> float:
-        """Audio seconds of the next block, so that streams take turns."""
+    def computable_seconds(self) -> float:
+        room = (self._max_unread - self._unread) / self._sample_rate
+        return min(self.remaining_seconds, room) if self.ready() else 0.0
+
+    @property
+    def block_seconds(self) -> float:
+        """Audio seconds of the next block."""
         return min(self._segment_frames, self._pending_frames) * self.seconds_per_frame
 
     @property
@@ -169,10 +175,9 @@ class StreamJob(QueuedJob):
         enough = self.complete or self._pending_frames >= self._segment_frames
         return enough and not self._finished and self._unread < self._max_unread
 
-    def urgency(self, now: float, lead_seconds: float) -> int:
-        if self._plays_until is None:
-            return 0 if self.live else 1
-        return 0 if self._plays_until - now < lead_seconds else 2
+    def runs_short(self, now: float, lead_seconds: float) -> bool:
+        """Tell whether a listener waits for the first sample, or has less than so many seconds left to hear."""
+        return self._plays_until is None or self._plays_until - now < lead_seconds
 
     def take(self) -> int:
         parts: list[np.ndarray] = []

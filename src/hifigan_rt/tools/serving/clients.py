@@ -1,0 +1,62 @@
+"""Who a client is: the address that a request comes from, or what a proxy named by the operator says."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from starlette.types import Scope
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_IPV6_PREFIX = 64
+"""Leading bits of an IPv6 address that tell customers apart: each has all that follow."""
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Read addresses, or networks such as 10.0.0.0/8.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def client_of(scope: Scope, proxies: Sequence[Network]) -> str:
+    """Name the client of a request: its address, of IPv6 the first 64 bits.
+
+    X-Forwarded-For counts only in requests of the proxies, from its end up to the first address that is none of them: a
+    client can write whatever it likes before what the proxy appends.
+    """
+    peer = (scope.get("client") or ("",))[0]
+    address = _address(peer)
+    if address is None or not _is_one_of(address, proxies):
+        return _shown(peer, address)
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    for text in reversed(b",".join(values).decode("latin-1").split(",")):
+        forwarded = _address(text.strip())
+        if forwarded is None:
+            break
+        address = forwarded
+        if not _is_one_of(address, proxies):
+            break
+    return _shown(peer, address)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def _is_one_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address, proxies: Sequence[Network]) -> bool:
+    return any(address in proxy for proxy in proxies)
+
+
+def _shown(peer: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> str:
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
+    return peer if address is None else str(address)
