@@ -196,4 +196,5 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
     engine.options = options
     if isinstance(model, ConvertedFile) and model.is_foreign and model.num_mels is not None:
         try_out(engine, model.name, model.num_mels)
+        engine.unproven_source = model.name
     return engine

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.engines.output_rule import check_reach
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, OverlapStream
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph
@@ -74,6 +75,8 @@ class Engine(ABC):
     """What was asked of it when it was created, so that it can be created again."""
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
+    unproven_source: str | None = None
+    """A foreign file whose layers are only said to be those of its config, for texts; None once a stream was tried."""
     joined_streams: int = 1
     """Streams up to which `advance` is faster than pushes one after another."""
     compute_seconds: float | None = None
@@ -146,8 +149,12 @@ class Engine(ABC):
 
         Raises:
             EngineError: the engine is closed, or segment_frames is out of range.
+            OutputMismatch: a foreign file is not the network that its config says.
         """
         self.check_open()
+        if self.unproven_source is not None:
+            check_reach(self, self.unproven_source, graph)
+            self.unproven_source = None
         lengths = range(1, MAX_SEGMENT_FRAMES)
         least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
         return OverlapStream(self.run, graph, segment_frames, least_frames)

@@ -11,22 +11,26 @@ made of it: a stream, a segment, a file or a response.
   beyond in a quarter of its samples: that is another scale, 32768 for example.
 
 A file of others is run once when it is loaded, so that this is told before any work is done; that also finds samples
-that are scaled to nothing.
+that are scaled to nothing. Before its first stream it is run cut in two, since another network may give as many samples
+and look further than its config says: what a stream joins would not fit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hifigan_rt.engines.base import Engine
 from hifigan_rt.errors import EngineError, OutputMismatch
 from hifigan_rt.formats.graph_value import GraphValue
 from hifigan_rt.formats.mel_layout import MelAxis
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
+
+if TYPE_CHECKING:
+    from hifigan_rt.engines.base import Engine
 
 LARGEST_PEAK = 16.0
 """A V1 without its tanh stays below 8 where a mel is loud in all bands, far below on speech."""
@@ -38,6 +42,9 @@ SMALLEST_PEAK = 2.0**-15
 
 TRIAL_FRAMES = 17
 """A prime number, so that another hop length and padded frames are told apart."""
+
+SMALLEST_JOIN_SNR_DB = 20.0
+"""Below it the joins of a stream can be heard. Graphs of 8 bits, which scale each run by its own range, stay above."""
 
 _INTEGER_SCALE = 32768.0
 
@@ -128,6 +135,36 @@ def try_out(engine: Engine, source: str, num_mels: int) -> None:
         raise OutputMismatch(
             f"{source} gave samples up to {peak:.2g} only, for a mel that is no silence: 16 bits hold nothing of that; "
             "does the graph divide its audio by 32768, where it is from -1 to 1 already?"
+        )
+
+
+def check_reach(engine: Engine, source: str, graph: Graph) -> None:
+    """Check that no sample of a foreign file depends on frames further away than its layers say.
+
+    A mel is run whole, and each half of it: the samples that the other half cannot change must be the same.
+
+    Raises:
+        OutputMismatch: they are not.
+        EngineError: the engine cannot run these lengths.
+    """
+    field = graph.receptive_field
+    half = field.left_frames + field.right_frames + TRIAL_FRAMES
+    mel = random_mel((1, graph.num_mels, 2 * half))
+    whole = engine.run(CheckedMel(mel))[0]
+    end, start = half * graph.hop_length, (half - 1) * graph.hop_length
+    before = slice(0, max(0, end + field.first_sample))
+    after = slice(start + field.last_sample + 1, None)
+    first = engine.run(CheckedMel(np.ascontiguousarray(mel[:, :, :half])))[0]
+    second = engine.run(CheckedMel(np.ascontiguousarray(mel[:, :, half:])))[0]
+    parts = np.concatenate([first[before], second[after.start - end :]])
+    expected = np.concatenate([whole[before], whole[after]])
+    error = float(np.sum((parts - expected) ** 2, dtype=np.float64))
+    power = float(np.sum(expected**2, dtype=np.float64))
+    if error > power * 10 ** (-SMALLEST_JOIN_SNR_DB / 10):
+        raise OutputMismatch(
+            f"{source} cannot be computed in segments or streams: its samples depend on frames further away than the "
+            f"{field.left_frames} before and {field.right_frames} after that its config says: give the config.json of "
+            "this model (--config), or compute mels whole"
         )
 
 
