@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from hifigan_rt.tools.serving.connections import WriteGuard
+from hifigan_rt.tools.serving.connections import ReadGuard, WriteGuard, read_at_once
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 TIMEOUT = 7.0
@@ -89,3 +90,34 @@ def test_a_lost_connection_is_watched_no_longer(guarded: tuple[WriteGuard, HeldT
     guard.pause_writing()
     guard.connection_lost(None)
     assert timers.cancelled == 1
+
+
+def test_less_is_read_at_once_of_what_takes_long_to_parse():
+    size = 8 << 10
+    for _ in range(5):
+        size = read_at_once(size, 0.003)
+    assert size == 512
+    assert read_at_once(size, 0.001) == 512
+    for _ in range(12):
+        size = read_at_once(size, 0.0001)
+    assert size == 256 << 10
+
+
+def test_a_connection_reads_as_much_as_its_last_bytes_allow():
+    class Protocol(asyncio.Protocol):
+        seconds = 0.0
+
+        def data_received(self, data: bytes) -> None:
+            time.sleep(self.seconds)
+
+    class Guarded(ReadGuard, Protocol):
+        pass
+
+    transport = HeldTransport()
+    transport.max_size = 256 << 10
+    guarded = Guarded()
+    guarded.connection_made(transport)
+    assert transport.max_size == 8 << 10
+    guarded.seconds = 0.005
+    guarded.data_received(b"")
+    assert transport.max_size == 2 << 10

@@ -168,8 +168,7 @@ def _opened(body: bytes | bytearray, max_seconds: float) -> Iterator[RecordingRe
 
 def _stated_frames(reader: RecordingReader, lease: ModelLease) -> int:
     """Frames of the samples that a recording states; 0 if it states none."""
-    samples = (reader.samples or 0) * lease.sample_rate // reader.sample_rate
-    return -(-samples // lease.hop_length)
+    return (reader.samples or 0) * lease.sample_rate // reader.sample_rate // lease.hop_length
 
 
 def _analysed(

@@ -22,6 +22,7 @@ import http
 import json
 import logging
 import socket
+import time
 from typing import Any
 
 import h11
@@ -38,8 +39,10 @@ MAX_HEADER_BYTES = 32 << 10
 _LINGER_SECONDS = 5.0
 """Time for the rest of a body after its response: closing sooner would make some clients lose the response."""
 
-_READ_AT_ONCE_BYTES = 16 << 10
-"""Bytes that are read at once from a WebSocket."""
+_READ_AT_ONCE_BYTES = (512, 8 << 10, 256 << 10)
+"""Fewest, first and most bytes that are read at once from a connection."""
+_PARSING_SECONDS = (0.0005, 0.002)
+"""Time to parse what was read at once, below which more is read the next time, and above which less is."""
 
 _LEAST_TAKEN_BYTES = 4096
 """Bytes that a client must take in per `write_timeout_seconds`."""
@@ -90,7 +93,37 @@ class WriteGuard(asyncio.Protocol):
             self._watch()
 
 
-class HttpConnection(WriteGuard, H11Protocol):
+class ReadGuard(asyncio.Protocol):
+    """Mixin that reads so little at once that nobody waits long while it is parsed; goes before a protocol.
+
+    asyncio reads 256 KiB at once: 40,000 chunks of a body or frames of a WebSocket if they are of the smallest, whose
+    parsers take more than a second for them.
+    """
+
+    _read_from: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if hasattr(transport, "max_size"):
+            self._read_from = transport
+            self._read_from.max_size = _READ_AT_ONCE_BYTES[1]
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        began = time.perf_counter()
+        super().data_received(data)
+        if self._read_from is not None:
+            self._read_from.max_size = read_at_once(self._read_from.max_size, time.perf_counter() - began)
+
+
+def read_at_once(size: int, seconds: float) -> int:
+    """Choose how much is read next, where parsing `size` bytes took some time."""
+    fewest, _, most = _READ_AT_ONCE_BYTES
+    if seconds > _PARSING_SECONDS[1]:
+        return max(fewest, size // 4)
+    return min(most, 2 * size) if seconds < _PARSING_SECONDS[0] else size
+
+
+class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
     """HTTP/1.1 connection that does not wait without end."""
 
     _headers_due: asyncio.TimerHandle | None = None
@@ -157,19 +190,12 @@ class HttpConnection(WriteGuard, H11Protocol):
             self.transport.abort()
 
 
-class WebSocketConnection(WriteGuard, WebSocketsSansIOProtocol):
+class WebSocketConnection(ReadGuard, WriteGuard, WebSocketsSansIOProtocol):
     """WebSocket that is closed when its client takes in nothing."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.close_timeout = _LINGER_SECONDS
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        # asyncio reads 256 KiB at once: 40,000 of the smallest messages or pings, parsed for more than a second while
-        # everybody else waits.
-        if hasattr(transport, "max_size"):
-            transport.max_size = _READ_AT_ONCE_BYTES
 
 
 def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], type[WebSocketConnection]]:

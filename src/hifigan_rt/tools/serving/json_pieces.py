@@ -29,6 +29,7 @@ _MAX_VALUES = 1 << 16
 _MAX_DEPTH = 32
 _STEPS_PER_PIECE = 64
 _NUMBERS_AT_ONCE = 512
+_COPIED_AT_ONCE = 1 << 16
 
 _SPACE = re.compile(rb"[ \t\n\r]{0,8192}")
 _SCALAR = re.compile(rb"[^\s,\[\]{}:\"]{1,8192}")
@@ -222,15 +223,20 @@ def _joined(items: list[object]) -> Steps[object]:
 
 def _filled(parts: list[np.ndarray], shape: tuple[int, ...]) -> Steps[np.ndarray]:
     """Join arrays, each freed as soon as it is copied, so that there are never two copies."""
+    if len(parts) == 1:
+        return parts[0].reshape(shape)
     joined = np.empty(shape, np.float64)
     values = joined.reshape(-1)
-    end = len(values)
+    end = copied = len(values)
     while parts:
-        part = parts.pop()
-        values[end - part.size : end] = part.reshape(-1)
-        end -= part.size
-        if len(parts) % _STEPS_PER_PIECE == 0:
-            yield
+        part = parts.pop().reshape(-1)
+        for stop in range(part.size, 0, -_COPIED_AT_ONCE):
+            start = max(0, stop - _COPIED_AT_ONCE)
+            values[end - (stop - start) : end] = part[start:stop]
+            end -= stop - start
+            if copied - end >= _COPIED_AT_ONCE:
+                copied = end
+                yield
     return joined
 
 

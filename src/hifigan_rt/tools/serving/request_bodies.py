@@ -44,7 +44,7 @@ _QUICK_BYTES = 128 << 10
 to wait longer for a core."""
 
 
-_DECODED_AT_ONCE_BYTES = 1 << 16
+_JUDGED_BYTES = 1 << 20
 _UNPACKED_AT_ONCE_BYTES = 1 << 16
 _COUNTED_AT_ONCE_BYTES = 1 << 20
 
@@ -159,15 +159,15 @@ def check_not_stripped(body: bytes | bytearray) -> None:
 
 
 def is_stripped(body: bytes | bytearray) -> bool:
-    """Whether a body that is no text has lost its line ends and zeros, as by `curl -d @FILE`."""
-    if any(byte in body for byte in _LINE_BYTES):
+    """Whether a body that is no text has lost its line ends and zeros, as by `curl -d @FILE`.
+
+    Its beginning tells: everybody waits while it is looked at.
+    """
+    beginning = body[:_JUDGED_BYTES]
+    if any(byte in beginning for byte in _LINE_BYTES):
         return False
-    # In pieces, so that others come to their turn, and one rare character does not make a text of four times the size.
-    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        for start in range(0, len(body), _DECODED_AT_ONCE_BYTES):
-            decoder.decode(body[start : start + _DECODED_AT_ONCE_BYTES])
-        decoder.decode(b"", final=True)
+        codecs.getincrementaldecoder("utf-8")().decode(beginning, final=len(body) <= _JUDGED_BYTES)
     except UnicodeDecodeError:
         return True
     return False
