@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak gpu-test gpu-torch docs bench clean help
+.PHONY: demo test test-long check soak hostile gpu-test gpu-torch docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -28,6 +28,9 @@ check: $(VENV)/installed ## linters, types and the import contract
 
 soak: $(VENV)/installed ## half an hour of mixed load on the server; SOAK_MINUTES=2 for less
 	$(VENV)/bin/python benchmarks/soak.py --minutes $(or $(SOAK_MINUTES),30) $(if $(SOAK_OUTPUT),-o $(SOAK_OUTPUT))
+
+hostile: $(VENV)/installed ## bodies that are meant to hurt: for how long is nobody answered, what memory do they take?
+	$(VENV)/bin/python benchmarks/hostile_bodies.py $(if $(HOSTILE_OUTPUT),-o $(HOSTILE_OUTPUT))
 
 gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch for it in VENV
 	$(VENV)/bin/python -m pytest -q --noconftest tests/gpu/check_torch.py
