@@ -131,7 +131,7 @@ class TensorLoader:
             return array
         self._budget.take(2 * array.nbytes)
         wide = array.astype(np.uint32)
-        wide <<= 16
+        wide <<= np.uint32(16)  # not 16, which NumPy 1.26 takes for int64 beside an array without dimensions
         self.release(array)
         return wide.view(np.float32)
 
