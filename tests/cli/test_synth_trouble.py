@@ -139,6 +139,23 @@ def test_standard_streams(place):
     assert "is a text ('no audio'), not wav, flac" in synth("-", "-o", "-", status=1, input="no audio").stderr
 
 
+def test_a_recording_whose_length_is_wrong_is_told_everywhere(place):
+    clip("in/a.wav")
+    content = Path("in/a.wav").read_bytes()
+    synth("in", "-o", "out")
+    Path("in/a.wav").write_bytes(content[:40] + (1000).to_bytes(4, "little") + content[44:])
+    note = f"its header states 1000 bytes of samples and {len(content) - 44} follow"
+    done = synth("in", "-o", "told")
+    assert note in done.stderr
+    assert note in records("told")["a.wav"].notes[0]
+    assert Path("told/a.wav").read_bytes() == Path("out/a.wav").read_bytes()
+    assert note in hifigan("mel", "in", "--model", "model", "-o", "mels").stderr
+    assert note in records("mels")["a.npy"].notes[0]
+    evaluated = hifigan("eval", "--model", "model", "--dataset", "in", "--metrics", "mel_l1", "-o", "evaluated")
+    assert f"recording 'a': {note}" in evaluated.stderr
+    assert note in Path("evaluated/report.html").read_text(encoding="utf-8")
+
+
 def test_forced_progress_tells_the_speed(place):
     clip("in/a.wav")
     assert "s of audio per s" in synth("in", "-o", "out", "--progress").stderr

@@ -70,6 +70,13 @@ def test_copy_synthesis_of_bytes_and_files(client, vocoder, tmp_path):
     np.testing.assert_array_equal(of_file.samples, vocoder(vocoder.mel(samples)))
 
 
+def test_a_recording_whose_length_is_wrong_is_told(client):
+    content = recording()
+    told = client.copy_synthesis(content[:40] + (1000).to_bytes(4, "little") + content[44:])
+    assert told.warning.startswith("its header states 1000 bytes of samples and ")
+    assert np.array_equal(told.samples, client.copy_synthesis(content).samples)
+
+
 @pytest.mark.parametrize("size", [1, 7, 32, 300])
 def test_a_live_stream_is_the_offline_call(client, vocoder, size):
     mel = tiny_mel(300)

@@ -202,12 +202,23 @@ def test_samples_of_a_flac(stated, channels):
 
 
 @pytest.mark.parametrize("total", [SAMPLES, 500])
-def test_tags_around_a_flac(total):
+def test_a_tag_behind_a_flac(total):
     content = flac_with_total(encoded(VALUES, "FLAC", "PCM_16"), total)
-    for tagged in (b"ID3\4\0\0\0\0\0\4abcd" + content, content + b"TAG" + bytes(125)):
-        tag = 14 if tagged.startswith(b"ID3") else 0
-        recording = read(tagged)
-        assert (len(recording.samples), recording.note is None) == (SAMPLES, total == SAMPLES), tag
+    recording = read(content + b"TAG" + bytes(125))
+    assert (len(recording.samples), recording.note is None) == (SAMPLES, total == SAMPLES)
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")])
+def test_a_tag_before_any_container(tmp_path, container, subtype):
+    content = encoded(VALUES, container, subtype)
+    path = tmp_path / "a"
+    path.write_bytes(b"ID3\4\0\0\0\0\0\4abcd" + content)
+    for tagged in (read_audio(path), read(path.read_bytes())):
+        assert (tagged.note, np.array_equal(tagged.samples, read(content).samples)) == (None, True)
+    if container == "WAV":
+        path.write_bytes(b"ID3\4\0\0\0\0\0\4abcd" + wav(DATA, claimed=1000))
+        assert read_audio(path).note == states(1000)
+        assert np.array_equal(read_audio(path).samples, FLOATS)
 
 
 def test_a_flac_cut_at_a_frame():

@@ -62,6 +62,14 @@ def test_what_a_folder_holds_beside_the_clips_is_told(tmp_path):
     assert input_data([str(tmp_path / "clips")], TINY.mel, 10, 150).notes == ("left out: 1 x .m4a",)
 
 
+def test_a_recording_whose_length_is_wrong_is_told(tmp_path):
+    write_clips(tmp_path / "clips")
+    path = tmp_path / "clips" / "0.wav"
+    path.write_bytes(path.read_bytes()[:-2000])
+    (note,) = input_data([str(path)], TINY.mel, 10, 50).notes
+    assert note.startswith("'0.wav': its header promises ")
+
+
 def test_recordings_of_another_rate_are_resampled(tmp_path):
     write_clips(tmp_path / "clips", rate=16000)
     assert input_data([str(tmp_path / "clips")], TINY.mel, 10, 10**6).mel.shape == (10, 150)

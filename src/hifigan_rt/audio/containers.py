@@ -17,7 +17,7 @@ _UNREAD_OGG = (".spx", ".oga", ".ogv")
 _WAV_CODECS = (1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x50, 0x55)
 """Format tags of what libsndfile reads inside WAV."""
 
-_AFTER_ID3 = (".mp3", ".flac", "")
+_AFTER_ID3 = (".wav", ".flac", ".ogg", ".mp3", "")
 """Suffixes of what may follow an ID3 tag."""
 
 

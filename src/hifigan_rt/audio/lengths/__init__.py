@@ -6,12 +6,15 @@ where the file tells the end, and the note says both numbers. Where neither can 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import BinaryIO
 
 from hifigan_rt.audio.lengths.finding import LengthFinding
 from hifigan_rt.audio.lengths.flac import examine_flac
 from hifigan_rt.audio.lengths.mp3 import examine_mp3
 from hifigan_rt.audio.lengths.ogg import examine_ogg
+from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, id3_bytes, pieced_file
 from hifigan_rt.audio.lengths.wav import examine_wav, wav_codec
 
 __all__ = ["LengthFinding", "examine_length", "wav_codec"]
@@ -23,10 +26,20 @@ def examine_length(file: BinaryIO) -> LengthFinding:
     Raises:
         AudioError: its counts contradict each other so that its length cannot be told; the text lacks the name.
     """
-    file.seek(0)
-    magic = file.read(4)
-    if magic in (b"RIFF", b"RIFX", b"RF64"):
-        return examine_wav(file)
-    if magic == b"OggS":
-        return examine_ogg(file)
-    return examine_flac(file) or examine_mp3(file)
+    window = ByteWindow(file)
+    tag = id3_bytes(window, 0)
+    examine = _EXAMINE.get(window.read(tag, 4))
+    if examine is None:
+        return examine_mp3(file)
+    if tag == 0:
+        return examine(file)
+    # libsndfile takes the length of the tag off the samples of some.
+    untagged = pieced_file(file, FilePart(tag, window.size))
+    finding = examine(untagged)
+    return replace(finding, sources=finding.sources or (untagged,))
+
+
+_EXAMINE: Mapping[bytes, Callable[[BinaryIO], LengthFinding]] = {
+    b"RIFF": examine_wav, b"RIFX": examine_wav, b"RF64": examine_wav, b"OggS": examine_ogg, b"fLaC": examine_flac,
+}  # fmt: skip
+"""How to find the length of what begins so; an MP3 may begin with anything."""

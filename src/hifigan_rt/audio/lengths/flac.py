@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from hifigan_rt.audio.lengths.checksums import checksum_table
 from hifigan_rt.audio.lengths.finding import LengthFinding
-from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, id3_bytes, pieced_file
+from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, pieced_file
 
 _STREAMINFO_BYTES = 34
 _MAX_METADATA_BLOCKS = 4096
@@ -27,20 +27,17 @@ _BLOCK_SIZES = {
 """Samples of a frame by the code in its header, RFC 9639 table 14; 6 and 7 stand for a number that follows."""
 
 
-def examine_flac(file: BinaryIO) -> LengthFinding | None:
-    """Find the length of a FLAC, which may follow an ID3 tag; None if the file is none."""
+def examine_flac(file: BinaryIO) -> LengthFinding:
+    """Find the length of a FLAC."""
     window = ByteWindow(file)
-    start = id3_bytes(window, 0)
-    if window.read(start, 4) != b"fLaC":
-        return None
-    info = start + 8
+    info = 8
     if len(window.read(info, _STREAMINFO_BYTES)) < _STREAMINFO_BYTES:
         return LengthFinding()
     # libFLAC loses its way in the tag of 128 bytes that some programs append.
-    tagged = window.size > start + 128 and window.read(window.size - 128, 3) == b"TAG"
+    tagged = window.size > 128 and window.read(window.size - 128, 3) == b"TAG"
     end = window.size - 128 if tagged else window.size
     stated = int.from_bytes(window.read(info + 13, 5), "big") & (1 << 36) - 1
-    there = _count(window, start + 4, end)
+    there = _count(window, 4, end)
     note, promised = None, None
     if there is not None and stated > there:
         promised = stated

@@ -29,7 +29,7 @@ class MelData:
     """float32 `[M, T]`."""
     name: str
     notes: tuple[str, ...] = ()
-    """What folders hold beside the clips."""
+    """What folders hold beside the clips, and what is odd about recordings."""
 
 
 def sample_mel(num_mels: int, frames: int) -> np.ndarray:
@@ -82,7 +82,8 @@ def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, fr
         if entry.problem is not None:
             raise DatasetError(entry.problem)
     mels: list[np.ndarray] = []
-    for mel in _mels(inputs, config, num_mels):
+    notes = list(left_out.note)
+    for mel in _mels(inputs, config, num_mels, notes):
         mels.append(mel)
         if sum(entry.shape[1] for entry in mels) >= frames:
             break
@@ -90,10 +91,12 @@ def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, fr
     # Only last names: the rest says something about a person's machine, not about the result.
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
     clips = f"{len(mels)} clip{'s' if len(mels) > 1 else ''}"
-    return MelData(mel, f"{named} ({clips}, {mel.shape[1]} frames)", left_out.note)
+    return MelData(mel, f"{named} ({clips}, {mel.shape[1]} frames)", tuple(notes))
 
 
-def _mels(inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int) -> Iterator[np.ndarray]:
+def _mels(
+    inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int, notes: list[str]
+) -> Iterator[np.ndarray]:
     for entry in inputs:
         if entry.path.suffix.lower() in MEL_SUFFIXES:
             yield read_mel_file(entry.path, num_mels)
@@ -103,7 +106,10 @@ def _mels(inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int) 
                 f"the mel of {str(entry.path)!r} cannot be computed, since the model's mel settings are not known: "
                 "give its config.json with --config, or mel files as --input"
             )
-        samples = prepare(read_audio(entry.path), config.sample_rate, resample_allowed=True, mono_allowed=True)
+        recording = read_audio(entry.path)
+        if recording.note is not None:
+            notes.append(f"{entry.path.name!r}: {recording.note}")
+        samples = prepare(recording, config.sample_rate, resample_allowed=True, mono_allowed=True)
         yield compute_mel(samples, config)
 
 

@@ -40,7 +40,7 @@ class RemoteAudio:
     model: str
     request_id: str
     warning: str | None
-    """Remark of the server about the mel, such as a range that looks like another convention."""
+    """Remark of the server about the recording or the mel, such as a range that looks like another convention."""
 
 
 def require(name: str) -> ModuleType:
@@ -242,12 +242,13 @@ def read_audio(headers: Mapping[str, str], body: bytes) -> RemoteAudio:
     announced = headers.get("x-samples")
     if announced is not None and int(announced) * SAMPLE_BYTES != len(body):
         raise RequestFailed(f"the server announced {announced} samples and sent {len(body)} bytes: ask again")
+    warnings = filter(None, map(headers.get, ("x-recording-warning", "x-mel-warning")))
     return RemoteAudio(
         np.frombuffer(body, "<f4"),
         int(headers["x-sample-rate"]),
         headers.get("x-model", ""),
         headers.get("x-request-id", ""),
-        headers.get("x-mel-warning"),
+        "; ".join(warnings) or None,
     )
 
 

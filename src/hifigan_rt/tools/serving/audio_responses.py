@@ -27,6 +27,7 @@ AUDIO_HEADERS = {
     "X-Model": "the model's name",
     "X-Clipped-Samples": "samples beyond the range of 16 bits, in whole answers",
     "X-Mel-Warning": "the mel's values look like another convention than the model's",
+    "X-Recording-Warning": "a count in the recording contradicts what it holds",
 }
 """Facts that responses with audio tell in headers, beside X-Request-Id and Server-Timing."""
 

@@ -34,7 +34,8 @@ class Service {
     const began = performance.now();
     const response = await this.ask(`v1/copy-synthesis?${query}`, { method: 'POST', body: recording, signal });
     const header = name => response.headers.get(name), expected = Number(header('X-Samples'));
-    await onstart({ sampleRate: Number(header('X-Sample-Rate')), samples: expected, model: header('X-Model'), warning: header('X-Mel-Warning') });
+    const warning = ['X-Recording-Warning', 'X-Mel-Warning'].map(header).filter(Boolean).join('; ') || null;
+    await onstart({ sampleRate: Number(header('X-Sample-Rate')), samples: expected, model: header('X-Model'), warning });
     const samples = new Float32Array(expected), floats = new FloatJoiner(), reader = response.body.getReader();
     let placed = 0, firstMs = null;
     for (;;) {
