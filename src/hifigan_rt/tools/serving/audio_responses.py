@@ -165,7 +165,7 @@ async def _whole(
     context.telemetry.clipped(lease.name, encoded.clipped)
     record.facts["clipped_samples"] = encoded.clipped
     facts |= {"X-Clipped-Samples": str(encoded.clipped), "Server-Timing": stages.header}
-    return whole_response([encoded.content], facts)
+    return whole_response(encoded.parts, facts)
 
 
 async def _streamed(

@@ -64,7 +64,8 @@ FORMATS = {
 class EncodedAudio:
     """Audio as it is sent."""
 
-    content: bytearray | memoryview
+    parts: list[bytes | memoryview]
+    """Content, one part behind the other: joined, it would be copied while everybody waits."""
     sample_rate: int
     """Sample rate of what a decoder gives, in Hz."""
     clipped: int
@@ -101,16 +102,20 @@ def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio
     if name == "float32":
         check_audio(audio)
         floats = np.ascontiguousarray(audio, "<f4")
-        return EncodedAudio(memoryview(floats.view(np.uint8)), sample_rate, 0)  # type: ignore[arg-type]
+        return EncodedAudio([memoryview(floats.view(np.uint8))], sample_rate, 0)  # type: ignore[arg-type]
     encoder = _Opus(sample_rate, page_latency_ms=None) if name == "opus" else stream_encoder(name, sample_rate)
     encoder.samples = len(audio)
-    content = bytearray(encoder.start())
+    parts = [encoder.start()]
     for start in range(0, len(audio), _ENCODED_AT_ONCE_SAMPLES):
-        content += encoder.encode(audio[start : start + _ENCODED_AT_ONCE_SAMPLES])
-    content += encoder.finish()
-    for position, data in encoder.rewritten:
-        content[position : position + len(data)] = data
-    return EncodedAudio(content, encoder.sample_rate, encoder.clipped)
+        parts.append(encoder.encode(audio[start : start + _ENCODED_AT_ONCE_SAMPLES]))
+    parts.append(encoder.finish())
+    parts = [part for part in parts if part]
+    if encoder.rewritten:
+        header = bytearray(parts[0])
+        for position, data in encoder.rewritten:
+            header[position : position + len(data)] = data
+        parts[0] = bytes(header)
+    return EncodedAudio([*parts], encoder.sample_rate, encoder.clipped)
 
 
 class StreamEncoder(ABC):

@@ -9,18 +9,18 @@ from starlette.responses import Response, StreamingResponse
 _SENT_AT_ONCE_BYTES = 1 << 20
 
 
-def whole_response(parts: Sequence[bytes | bytearray | memoryview], headers: Mapping[str, str]) -> Response:
+def whole_response(parts: Sequence[bytes | memoryview], headers: Mapping[str, str]) -> Response:
     """Make the response; a slow client holds up no more memory than the parts themselves, and sending stops nobody.
 
     asyncio would copy all that it is handed and the client does not take at once.
     """
     size = sum(len(part) for part in parts)
-    if size <= _SENT_AT_ONCE_BYTES and len(parts) == 1:
-        return Response(bytes(parts[0]), headers=headers)
+    if size <= _SENT_AT_ONCE_BYTES:
+        return Response(b"".join(parts), headers=headers)
     return StreamingResponse(_pieces(parts), headers={**headers, "Content-Length": str(size)})
 
 
-async def _pieces(parts: Sequence[bytes | bytearray | memoryview]) -> AsyncIterator[memoryview]:
+async def _pieces(parts: Sequence[bytes | memoryview]) -> AsyncIterator[memoryview]:
     for part in parts:
         whole = memoryview(part)
         for start in range(0, len(whole), _SENT_AT_ONCE_BYTES):
