@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak hostile gpu-test gpu-torch docs bench clean help
+.PHONY: demo test test-long check soak hostile hostile-load gpu-test gpu-torch docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -31,6 +31,9 @@ soak: $(VENV)/installed ## half an hour of mixed load on the server; SOAK_MINUTE
 
 hostile: $(VENV)/installed ## bodies that are meant to hurt: for how long is nobody answered, what memory do they take?
 	$(VENV)/bin/python benchmarks/hostile_bodies.py $(if $(HOSTILE_OUTPUT),-o $(HOSTILE_OUTPUT))
+
+hostile-load: $(VENV)/installed ## an honest client beside 16 hostile connections, 5 minutes from one address and 5 from 16
+	$(VENV)/bin/python benchmarks/hostile_load.py --minutes $(or $(HOSTILE_MINUTES),5) $(if $(HOSTILE_LOAD_OUTPUT),-o $(HOSTILE_LOAD_OUTPUT))
 
 gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch for it in VENV
 	$(VENV)/bin/python -m pytest -q --noconftest tests/gpu/check_torch.py

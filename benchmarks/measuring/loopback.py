@@ -41,8 +41,10 @@ def loopback_address(url: str) -> tuple[str, int]:
 class Connection:
     """A connection that is kept open from request to request."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, address: str | None = None) -> None:
+        """Name the server, and the address of this machine to come from."""
         self._host, self._port = loopback_address(url)
+        self._local = None if address is None else (address, 0)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
@@ -100,7 +102,7 @@ class Connection:
         # A server closes connections that were idle for long.
         if self._streams is None or self._streams[1].is_closing() or self._streams[0].at_eof():
             self.vanish()
-            self._streams = await asyncio.open_connection(self._host, self._port)
+            self._streams = await asyncio.open_connection(self._host, self._port, local_addr=self._local)
         reader, writer = self._streams
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {length}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
