@@ -17,6 +17,7 @@
 #include "core/ceiling.h"
 #include "core/loaded_generator.h"
 #include "core/segment_stream.h"
+#include "core/tuning.h"
 #include "kernels/cpu_features.h"
 
 namespace nb = nanobind;
@@ -118,6 +119,7 @@ nb::list plan_as_dicts(const NetworkPlan& plan) {
     entry["rows"] = layer.rows;
     entry["block_rows"] = layer.block_rows;
     entry["weight_bytes"] = layer.weight_bytes;
+    entry["products"] = layer.products;
     entry["predicted_us"] = layer.predicted_us;
     layers.append(entry);
   }
@@ -195,6 +197,18 @@ std::tuple<double, double> measure_memory(int threads, std::size_t bytes, double
   const nb::gil_scoped_release release;
   const MemorySpeed speed = memory_speed(threads, bytes, seconds);
   return {speed.read_bytes, speed.copy_bytes};
+}
+
+std::vector<std::string> tuning_names() {
+  std::vector<std::string> names;
+  for (const Tuning& tuning : tunings()) names.emplace_back(tuning.name);
+  return names;
+}
+
+std::vector<std::vector<double>> measure_tunings(const std::string& isa, double seconds) {
+  const Kernels& kernels = kernels_named(isa);
+  const nb::gil_scoped_release release;
+  return calibrate(kernels, seconds).seconds;
 }
 
 // An array of exactly this shape, kept alive as long as it is read.
@@ -277,6 +291,11 @@ NB_MODULE(_native, m) {
   m.def("measure_memory", &measure_memory, "threads"_a, "bytes"_a, "seconds"_a,
         "Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.");
 
+  m.def("tunings", &tuning_names, "Names of the ways through the caches; the first is used where nothing was measured.");
+  m.def("second_cache_bytes", &second_cache_bytes, "Bytes of a core's second cache, as the engine takes it.");
+  m.def("measure_tunings", &measure_tunings, "isa"_a, "seconds"_a,
+        "Seconds of processor time of one layer, [round][tuning], with direct convolution behind the last tuning.");
+
   nb::class_<SegmentStream>(m, "SegmentStream",
                             "One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most "
                             "one thread; what is not possible raises StreamFinished, StreamBroken, StreamClosed or StreamBusy.")
@@ -310,6 +329,8 @@ NB_MODULE(_native, m) {
           "plan_for",
           [](const LoadedGenerator& self, int segment_frames) { return plan_as_dicts(self.plan_for(segment_frames)); },
           "segment_frames"_a, "The plan for another segment length.")
+      .def("tune", &LoadedGenerator::tune, "name"_a, "Take another way through the caches from now on; changes no bit.")
+      .def_prop_ro("tuning", [](const LoadedGenerator& self) { return self.tuning().name; })
       .def_prop_ro("isa", [](const LoadedGenerator& self) { return self.kernels().name; })
       .def_prop_ro("threads", &LoadedGenerator::threads)
       .def_prop_ro("segment_frames", [](const LoadedGenerator& self) { return self.plan().segment_frames; })

@@ -45,11 +45,12 @@ constexpr Index kLeastSamples = 1024;
 
 }  // namespace
 
-Executor::Executor(const Program& program, StreamState& state, Workspace& workspace, ThreadGroup group, StopRequest stop,
-                   double* layer_seconds)
+Executor::Executor(const Program& program, StreamState& state, Workspace& workspace, const Tuning& tuning, ThreadGroup group,
+                   StopRequest stop, double* layer_seconds)
     : program_(program),
       state_(state),
       workspace_(workspace),
+      tuning_(tuning),
       group_(group),
       stop_(std::move(stop)),
       layer_seconds_(layer_seconds) {}
@@ -96,7 +97,7 @@ void Executor::conv(const LayerStep& step, const Rows& in, Activation activation
                       layer.out_channels, layer.kernel_size, layer.dilation, y, stride, rows,
                       {step.bias, residual, residual ? out.residual->channels : 0, out.add ? y : nullptr, stride, out.scale,
                        out.activation},
-                      nullptr};
+                      &tuning_, nullptr};
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
     share(group_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
@@ -133,7 +134,8 @@ void Executor::transpose(const StageStep& step, const Rows& in, const Rows& out,
     // The first super-row may begin before the rows that are asked for; it does not write there.
     upsample.kernels->conv_transpose({in.row(x), in.channels, in.end - x, upsample.weights, up.in_channels, up.out_channels,
                                       up.kernel_size, up.stride, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
-                                      std::min(count * up.stride, out.end - y), upsample.bias, workspace_.scratch(thread)});
+                                      std::min(count * up.stride, out.end - y), upsample.bias, &tuning_,
+                                      workspace_.scratch(thread)});
   });
 }
 

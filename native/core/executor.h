@@ -23,8 +23,8 @@ struct MelView {
 class Executor {
  public:
   // `layer_seconds`, if not null, is added to: one entry per layer of the plan.
-  Executor(const Program& program, StreamState& state, Workspace& workspace, ThreadGroup group, StopRequest stop = {},
-       double* layer_seconds = nullptr);
+  Executor(const Program& program, StreamState& state, Workspace& workspace, const Tuning& tuning, ThreadGroup group,
+           StopRequest stop = {}, double* layer_seconds = nullptr);
 
   // Computes everything that these frames (at most a segment) determine; with `final`, everything. Writes the samples that
   // are new to `audio` and returns how many they are. Throws Stopped.
@@ -62,6 +62,7 @@ class Executor {
   const Program& program_;
   StreamState& state_;
   Workspace& workspace_;
+  const Tuning& tuning_;
   ThreadGroup group_;
   StopRequest stop_;
   double* layer_seconds_;

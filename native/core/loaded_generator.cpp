@@ -87,7 +87,7 @@ std::shared_ptr<const Program> LoadedGenerator::program(int segment_frames) {
 void LoadedGenerator::run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace,
                               const StopRequest& stop, double* layer_seconds) {
   StreamState state(program);
-  Executor executor(program, state, workspace, group, stop, layer_seconds);
+  Executor executor(program, state, workspace, tuning(), group, stop, layer_seconds);
   const Index segment = program.plan().segment_frames;
   float* audio = item.audio;
   Index frame = 0;
@@ -156,7 +156,7 @@ Index LoadedGenerator::run_segment(const Program& program, StreamState& state, M
   const PoolLock lock(mine.pool, stop);
   const FlushDenormals mode;
   WorkspaceLease workspace(mine, program, threads_);
-  return Executor(program, state, *workspace, {&mine.pool}, stop).segment(mel, final, audio);
+  return Executor(program, state, *workspace, tuning(), {&mine.pool}, stop).segment(mel, final, audio);
 }
 
 std::size_t LoadedGenerator::weight_bytes() {

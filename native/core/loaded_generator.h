@@ -9,6 +9,7 @@
 #include "core/executor.h"
 #include "core/packed_weights.h"
 #include "core/program.h"
+#include "core/tuning.h"
 
 namespace hifigan {
 
@@ -36,6 +37,10 @@ class LoadedGenerator {
   // The program for a segment length, made when it is asked for first. Throws std::invalid_argument and std::bad_alloc.
   std::shared_ptr<const Program> program(int segment_frames);
 
+  // How what begins from now on goes through the caches; changes no bit. Throws std::invalid_argument.
+  void tune(const std::string& name) { tuning_ = &tuning_named(name); }
+  const Tuning& tuning() const { return *tuning_; }
+
   const Network& network() const { return network_; }
   const Kernels& kernels() const { return kernels_; }
   const NetworkPlan& plan() const { return offline_->plan(); }
@@ -62,6 +67,7 @@ class LoadedGenerator {
   const Kernels& kernels_;
   const int threads_;
   const ForcedAlgorithms forced_;
+  std::atomic<const Tuning*> tuning_{&tunings().front()};
   PackedWeights packed_;
   std::map<int, std::shared_ptr<const Program>> programs_;
   std::shared_ptr<const Program> offline_;

@@ -24,14 +24,18 @@ double weights_us(const Caches& caches, double bytes, double stage_bytes, double
 
 double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.weights) * weights; }
 
-double tiled_us(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
+double tiled_products(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
   const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
   const double phase_rows = std::ceil(size.block_rows / conv.dilation);
   const double tiles = conv.dilation * std::ceil(phase_rows / shape.outputs) * size.blocks;
+  return tiles * shape.products * size.in * size.out;
+}
+
+double tiled_us(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
   const int i = static_cast<int>(transform);
   const Costs& costs = kernels.costs;
   const double factor = costs.factor[i] + costs.thin[i] * 32 / ((size.in + size.out) / 2);
-  return tiles * shape.products * size.in * size.out / costs.macs_per_us * factor;
+  return tiled_products(kernels, conv, transform, size) / costs.macs_per_us * factor;
 }
 
 Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
@@ -136,6 +140,8 @@ class Planner {
       layer.algorithm = possible(kernels(i), conv, algorithm) ? algorithm : Algorithm{};
     }
     if (named != forced_.end() || all != forced_.end()) predict_forced(kernels(i), conv, size, layer);
+    layer.products = layer.algorithm.tiled ? tiled_products(kernels(i), conv, layer.algorithm.transform, size)
+                                           : conv.kernel_size * size.segment_rows * size.in * size.out;
     plan_.layers.push_back(layer);
   }
 
@@ -156,7 +162,8 @@ class Planner {
     layer.block_rows *= up.stride;
     const double macs = up.taps() * up.stride * size.in * size.out;
     layer.weight_bytes = weight_bytes(kernels(i), macs);
-    layer.predicted_us = size.segment_rows * macs / kernels(i).costs.macs_per_us +
+    layer.products = size.segment_rows * macs;
+    layer.predicted_us = layer.products / kernels(i).costs.macs_per_us +
                          weights_us(kernels(i).caches, layer.weight_bytes, layer.weight_bytes, size.blocks);
     plan_.layers.push_back(layer);
   }
@@ -167,6 +174,7 @@ class Planner {
     PlannedLayer layer = entry(i, size);
     const double macs = conv.kernel_size * size.in;
     layer.weight_bytes = weight_bytes(kernels(i), macs);
+    layer.products = rows * macs;
     // No product of matrices: the input is read once per tap, and half of the speed is lost in adding up lanes.
     layer.predicted_us = 2 * rows * macs / kernels(i).costs.macs_per_us;
     plan_.layers.push_back(layer);
@@ -174,7 +182,7 @@ class Planner {
 
   PlannedLayer entry(std::size_t i, const Size& size) const {
     return {network_.layers[i].name, operation_of(network_, i), {}, static_cast<Index>(size.segment_rows),
-            static_cast<Index>(size.block_rows), 0, 0};
+            static_cast<Index>(size.block_rows), 0, 0, 0};
   }
 
   const Network& network_;

@@ -39,6 +39,7 @@ struct PlannedLayer {
   Index rows;           // output rows per segment
   Index block_rows;     // output rows per block, at most
   double weight_bytes;  // as laid out for the algorithm
+  double products;      // multiply-adds that the algorithm does per segment, those of padding counted
   double predicted_us;  // per segment, on one thread
 };
 

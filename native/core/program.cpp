@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/tuning.h"
+
 namespace hifigan {
 
 namespace {
@@ -38,7 +40,7 @@ LayerStep Program::layer_step(std::size_t number, const PackedWeights& weights) 
   switch (operation_of(network_, number)) {
     case Operation::kConv:
       if (algorithm.tiled) step.shape = kernels.transform_shape(algorithm.transform, k);
-      scratch = algorithm.tiled ? kernels.tiled_scratch_size(algorithm.transform, in, out)
+      scratch = algorithm.tiled ? kernels.tiled_scratch_size(algorithm.transform, in, out, most_block_bytes())
                                 : kernels.direct_scratch_size(in, out, k, layer.dilation);
       break;
     case Operation::kConvTranspose: scratch = kernels.transpose_scratch_size(in, out, k, layer.stride); break;

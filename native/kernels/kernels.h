@@ -75,6 +75,19 @@ struct Epilogue {
   Activation activation;
 };
 
+// How a layer goes through the caches. What is fastest differs from machine to machine; no bit does.
+struct Tuning {
+  const char* name;
+  // A block of many tiles, whose planes are `block_bytes` that stay in the second cache, goes through one product after the
+  // other, each over all panels of output channels; meanwhile the next product's weights are fetched into the second cache.
+  // Else a block of few tiles goes through one panel after the other, each with all its products, and weights are fetched
+  // past the second cache.
+  bool products_outside;
+  // Rows that will be written or added are fetched while products run.
+  bool fetch_rows;
+  Index block_bytes;
+};
+
 // A convolution of stride 1: output row r is the sum over taps j of weights[j] * activation(x[r + j * dilation]), for
 // 0 <= r < rows. So `x` is what tap 0 of output row 0 reads: the padding is already in it.
 struct ConvArgs {
@@ -91,6 +104,7 @@ struct ConvArgs {
   Index y_stride;
   Index rows;
   Epilogue epilogue;
+  const Tuning* tuning;
   float* scratch;
 };
 
@@ -124,6 +138,7 @@ struct ConvTransposeArgs {
   Index y_begin;
   Index y_end;
   const float* bias;  // padded output channels, once (not per phase)
+  const Tuning* tuning;
   float* scratch;
 };
 
@@ -210,7 +225,8 @@ struct Kernels {
   std::size_t (*tiled_weights_size)(Transform transform, int in_channels, int out_channels);
   int (*tiled_pack_units)(Transform transform, int in_channels, int out_channels);
   void (*pack_tiled)(const PackArgs& args);
-  std::size_t (*tiled_scratch_size)(Transform transform, int in_channels, int out_channels);
+  // For every tuning of at most so many block_bytes.
+  std::size_t (*tiled_scratch_size)(Transform transform, int in_channels, int out_channels, Index block_bytes);
   void (*conv_tiled)(const TiledConvArgs& args);
 
   std::size_t (*direct_weights_size)(int in_channels, int out_channels, int kernel_size);

@@ -14,8 +14,13 @@ constexpr int panel_vectors(int column, int columns) {
   return columns - column >= kPanel ? kPanelVectors : (columns - column) / kLanes;
 }
 
-// How far ahead of the arithmetic weights are fetched, in floats.
+// How far ahead of the arithmetic weights are fetched past the second cache, in floats.
 constexpr Index kWeightsAhead = 2048;
+
+// Rows up to which a product is done before other weights could be fetched beside it: it fetches its own, a little ahead.
+constexpr int kFewRows = kMaxRows * 2 / 3;
+
+constexpr Index kLineFloats = 64 / sizeof(float);
 
 // Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory.
 struct LeftMatrix {
@@ -27,23 +32,32 @@ struct LeftMatrix {
   int groups;
 };
 
+// The weights of the product to come, which a micro-kernel fetches: lines from `next` on, `step` floats further per k.
+struct Fetch {
+  const float* next;
+  Index step;
+};
+
 // sum += a b, with B as [k][Vectors * kLanes]. DenseRows says that the row stride is kLanes, which the addresses then hold as
-// constants.
-template <int Rows, int Vectors, bool DenseRows>
-HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Vec (&sum)[Rows][Vectors]) {
+// constants. With PastSecond the weights of b are fetched a little ahead, past the second cache, where they would drive out
+// what the layer reads again; without, those of the product to come are fetched into it.
+template <int Rows, int Vectors, bool DenseRows, bool PastSecond>
+HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch, Vec (&sum)[Rows][Vectors]) {
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
+  constexpr bool own = PastSecond || Rows <= kFewRows;
+  const Index step = fetch.step;
+  const float* next = fetch.next;
   for (int tap = 0; tap < a.taps; ++tap) {
     const float* left = a.data + tap * a.tap_stride;
     for (int group = 0; group < a.groups; ++group) {
 #pragma GCC unroll 4
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
-        // The weights come by once per block of rows, from the last cache or from memory: fetched past the second cache,
-        // where they would drive out what the layer reads again.
 #pragma GCC unroll 4
-        for (int column = 0; column < Vectors * kLanes; column += 16) {
-          __builtin_prefetch(b + kWeightsAhead + k * Vectors * kLanes + column, 0, 0);
+        for (Index line = 0; line < Vectors * kLanes; line += kLineFloats) {
+          __builtin_prefetch(own ? b + kWeightsAhead + k * Vectors * kLanes + line : next + line, 0, PastSecond ? 0 : 2);
         }
+        if (!own) next += step;
 #pragma GCC unroll 4
         for (int j = 0; j < Vectors; ++j) right[j] = load(b + (k * Vectors + j) * kLanes);
 #pragma GCC unroll 16
@@ -57,6 +71,7 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Vec (&sum)[R
       b += kLanes * Vectors * kLanes;
     }
   }
+  fetch.next = next;
 }
 
 template <int Rows, int Vectors>
@@ -87,38 +102,40 @@ HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index 
 }
 
 // The micro-kernel of one product: c = a b.
-template <bool DenseRows>
+template <bool DenseRows, bool PastSecond>
 struct OneProduct {
-  using Function = void (*)(const LeftMatrix& a, const float* b, float* c, Index c_stride);
+  using Function = void (*)(const LeftMatrix& a, const float* b, Fetch fetch, float* c, Index c_stride);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, const float* b, float* c, Index c_stride) {
+  static void run(const LeftMatrix& a, const float* b, Fetch fetch, float* c, Index c_stride) {
     Vec sum[Rows][Vectors];
     clear_sums(sum);
-    accumulate<Rows, Vectors, DenseRows>(a, b, sum);
+    accumulate<Rows, Vectors, DenseRows, PastSecond>(a, b, fetch, sum);
     store_sums(sum, c, c_stride);
   }
 };
 
 // The micro-kernel of three products that share the first, with dense rows: c1 = a0 b0 + a1 b1 and c2 = a0 b0 + a2 b2, where a1
 // and a2 lie one and two a_plane behind a0, and b1 and b2 behind b0 without a gap.
+template <bool PastSecond>
 struct ThreeProducts {
-  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride);
+  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, Fetch fetch, float* c1, float* c2,
+                            Index c_stride);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) {
+  static void run(const LeftMatrix& a, Index a_plane, const float* b, Fetch fetch, float* c1, float* c2, Index c_stride) {
     const Index matrix = Index{a.groups} * kLanes * Vectors * kLanes;
     LeftMatrix left = a;
     Vec sum[Rows][Vectors];
     clear_sums(sum);
-    accumulate<Rows, Vectors, true>(left, b, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b, fetch, sum);
     store_sums(sum, c2, c_stride);
     left.data += a_plane;
-    accumulate<Rows, Vectors, true>(left, b + matrix, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b + matrix, fetch, sum);
     store_sums(sum, c1, c_stride);
     left.data += a_plane;
     load_sums(c2, c_stride, sum);
-    accumulate<Rows, Vectors, true>(left, b + 2 * matrix, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b + 2 * matrix, fetch, sum);
     store_sums(sum, c2, c_stride);
   }
 };
@@ -135,60 +152,76 @@ typename MicroKernel::Function micro_kernel_for(int rows, int vectors) {
 }
 
 // `rows` rows cut into parts of nearly equal height, each with its micro-kernel.
-template <class MicroKernel>
+template <template <bool> class MicroKernel>
 class RowParts {
  public:
-  RowParts(int rows, int vectors)
+  RowParts(int rows, int vectors, bool past_second)
       : parts_((rows + kMaxRows - 1) / kMaxRows),
         height_(rows / parts_),
         taller_(rows % parts_),
-        low_(micro_kernel_for<MicroKernel>(height_, vectors)),
-        tall_(taller_ ? micro_kernel_for<MicroKernel>(height_ + 1, vectors) : low_) {}
+        width_(Index{vectors} * kLanes),
+        low_(kernel(height_, vectors, past_second)),
+        tall_(taller_ ? kernel(height_ + 1, vectors, past_second) : low_) {}
 
-  // Calls body(first row, micro-kernel) for each part.
+  // Calls body(first row, micro-kernel, what it fetches) for each part; `next` are the weights to come, `depth` the number of k.
   template <class Body>
-  HIFIGAN_INLINE void each(const Body& body) const {
+  HIFIGAN_INLINE void each(const float* next, Index depth, const Body& body) const {
+    // Each part fetches its share.
+    Fetch fetch = {next, (width_ + parts_ - 1) / parts_};
     int row = 0;
     for (int part = 0; part < parts_; ++part) {
       const bool is_tall = part < taller_;
-      body(row, is_tall ? tall_ : low_);
+      body(row, is_tall ? tall_ : low_, fetch);
       row += is_tall ? height_ + 1 : height_;
+      fetch.next += fetch.step * depth;
     }
   }
 
  private:
+  using Function = typename MicroKernel<true>::Function;
+
+  static Function kernel(int rows, int vectors, bool past_second) {
+    return past_second ? micro_kernel_for<MicroKernel<true>>(rows, vectors) : micro_kernel_for<MicroKernel<false>>(rows, vectors);
+  }
+
   int parts_, height_, taller_;
-  typename MicroKernel::Function low_, tall_;
+  Index width_;
+  Function low_, tall_;
 };
 
 template <bool DenseRows>
 class Product {
  public:
-  Product(int rows, int vectors) : parts_(rows, vectors) {}
+  Product(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
-  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, float* c, Index c_stride) const {
+  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, const float* next, float* c, Index c_stride) const {
     const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
-    parts_.each([&](int row, auto micro_kernel) {
+    const Index depth = Index{a.taps} * a.groups * kLanes;
+    parts_.each(next, depth, [&](int row, auto micro_kernel, const Fetch& fetch) {
       LeftMatrix part = a;
       part.data += row * row_stride;
-      micro_kernel(part, b, c + row * c_stride, c_stride);
+      micro_kernel(part, b, fetch, c + row * c_stride, c_stride);
     });
   }
 
  private:
-  RowParts<OneProduct<DenseRows>> parts_;
+  template <bool PastSecond>
+  using MicroKernel = OneProduct<DenseRows, PastSecond>;
+
+  RowParts<MicroKernel> parts_;
 };
 
 // The three products of a complex bin.
 class BinProduct {
  public:
-  BinProduct(int rows, int vectors) : parts_(rows, vectors) {}
+  BinProduct(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
-  HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, float* c1, float* c2, Index c_stride) const {
-    parts_.each([&](int row, auto micro_kernel) {
+  HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, const float* next, float* c1, float* c2,
+                          Index c_stride) const {
+    parts_.each(next, 3 * Index{a.groups} * kLanes, [&](int row, auto micro_kernel, const Fetch& fetch) {
       LeftMatrix part = a;
       part.data += row * kLanes;
-      micro_kernel(part, a_plane, b, c1 + row * c_stride, c2 + row * c_stride, c_stride);
+      micro_kernel(part, a_plane, b, fetch, c1 + row * c_stride, c2 + row * c_stride, c_stride);
     });
   }
 

@@ -16,6 +16,7 @@ struct RowProduct {
   const float* weights;  // [panel][tap][input channel][column of the panel]
   int columns;           // multiple of the lanes
   Index rows;
+  const Tuning* tuning;
   float* scratch;
 };
 
@@ -40,13 +41,17 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
       stride = p.in_padded;
     }
     const LeftMatrix left = {x, stride * p.dilation, kLanes, stride, p.taps, p.in_padded / kLanes};
-    const Product<false> wide(rows, kPanelVectors), narrow(rows, 1);
+    const bool past_second = !p.tuning->products_outside;
+    const Product<false> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
     const float* weights = p.weights;
     for (int column = 0; column < p.columns; column += kPanel) {
       const int vectors = panel_vectors(column, p.columns);
-      (vectors == kPanelVectors ? wide : narrow).run(left, weights, sums, kPanel);
+      const float* const next = weights + Index{p.taps} * p.in_padded * vectors * kLanes;
+      // Behind the last panel comes the first one again, for the next rows.
+      const float* const to_come = column + kPanel < p.columns ? next : p.weights;
+      (vectors == kPanelVectors ? wide : narrow).run(left, weights, to_come, sums, kPanel);
       sink(first, rows, column, vectors, sums);
-      weights += Index{p.taps} * p.in_padded * vectors * kLanes;
+      weights = next;
     }
   }
 }
@@ -87,7 +92,7 @@ void conv_direct(const ConvArgs& args) {
                         round_up_to_lanes(args.in_channels), args.kernel_size,
                         args.dilation,    args.weights,
                         round_up_to_lanes(args.out_channels), args.rows,
-                        args.scratch};
+                        args.tuning,         args.scratch};
   for_each_product(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const Index at = column + j * kLanes;
@@ -151,6 +156,7 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.weights,
                         args.stride * out_padded,
                         args.super_rows,
+                        args.tuning,
                         args.scratch};
   for_each_product(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {

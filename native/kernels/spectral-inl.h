@@ -15,9 +15,7 @@
 template <int N>
 constexpr int kSpectralProducts = 2 + 3 * (N / 2 - 1) + 2;
 
-// Planes of products: bin 0, bin N / 2, re and im of the bins between, then the two repairs.
-template <int N>
-constexpr int kSpectralPlanes = N + 2;
+// Sums of products lie in planes of the same numbers, re and im of a bin in its first two.
 
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
@@ -54,25 +52,26 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
   re[N / 2] = load(g + plane);
 #pragma GCC unroll 64
   for (int f = 1; f < N / 2; ++f) {
-    re[f] = load(g + (2 * f) * plane);
-    im[f] = load(g + (2 * f + 1) * plane);
+    re[f] = load(g + (3 * f - 1) * plane);
+    im[f] = load(g + (3 * f) * plane);
   }
   RealInverseFft<N, 1>::run(re, im, out);
-  out[0] = add(out[0], load(g + N * plane));
+  out[0] = add(out[0], load(g + (kSpectralProducts<N> - 2) * plane));
 #pragma GCC unroll 64
   for (int r = 0; r < N; ++r) {
-    if (r == outputs - 1) out[r] = add(out[r], load(g + (N + 1) * plane));
+    if (r == outputs - 1) out[r] = add(out[r], load(g + (kSpectralProducts<N> - 1) * plane));
     if (r < rows) store(y + r * stride, epilogue.apply(out[r], r, activate));
   }
 }
 
-// Tiles that go through the layer together. Few, because what a block writes (planes of input, planes of products) should
-// be read again from the near caches; the weights come through in one stream per block, which costs less.
-constexpr int kTileBlock = 12;
+// Tiles that go through the layer together, at least; and at most where a tuning's bytes decide.
+constexpr int kFewTiles = 12;
+constexpr int kMostTiles = 96;
 
-// Fetches the rows that a panel of a block will write or add into the caches, a few at a time while the products run: the
-// processor does not foresee rows with these strides, and the inverse transforms would wait for each. With tiles of
-// 8 samples it costs more than it saves.
+constexpr int round_up_to_panel(int count) { return (count + kPanel - 1) / kPanel * kPanel; }
+
+// Fetches rows that a block will write or add into the caches, a few at a time while the products run: the processor does not
+// foresee rows with these strides, and the inverse transforms would wait for each.
 template <bool Write>
 class RowFetcher {
  public:
@@ -117,10 +116,34 @@ class RowFetcher {
   Index row_;
 };
 
+// What a block of a layer writes and adds, fetched.
+class BlockFetcher {
+ public:
+  BlockFetcher(const ConvArgs& c, int column, int floats, int outputs, Index first_tile, int tiles, int steps, bool fetch)
+      : written_(fetch ? c.y + column : nullptr, c.y_stride, floats, c, outputs, first_tile, tiles, steps),
+        residual_(fetch && other(c, c.epilogue.residual) ? c.epilogue.residual + column : nullptr, c.epilogue.residual_stride,
+                  floats, c, outputs, first_tile, tiles, steps),
+        addend_(fetch && other(c, c.epilogue.addend) ? c.epilogue.addend + column : nullptr, c.epilogue.addend_stride, floats, c,
+                outputs, first_tile, tiles, steps) {}
+
+  HIFIGAN_INLINE void step() {
+    written_.step();
+    residual_.step();
+    addend_.step();
+  }
+
+ private:
+  static bool other(const ConvArgs& c, const float* rows) { return rows && rows != c.y; }
+
+  RowFetcher<true> written_;
+  RowFetcher<false> residual_, addend_;
+};
+
 template <int N>
 struct Spectral {
-  static constexpr int kPlanes = kSpectralPlanes<N>;
   static constexpr int kProducts = kSpectralProducts<N>;
+  // What is multiplied at once: bin 0, bin N / 2, each bin between, and the two repairs.
+  static constexpr int kBins = N / 2 - 1, kSteps = kBins + 4;
 
   static TransformShape shape(int kernel_size) {
     const bool possible = kernel_size >= 3 && kernel_size < N;
@@ -132,11 +155,12 @@ struct Spectral {
            static_cast<std::size_t>(round_up_to_lanes(out_channels));
   }
 
-  static std::size_t scratch_size(int in_channels) {
-    const int padded = round_up_to_lanes(in_channels);
-    constexpr std::size_t block = kTileBlock;
-    return kProducts * (block * static_cast<std::size_t>(padded) + kPlanePadding) +
-           kPlanes * (block * kPanel + kPlanePadding) + static_cast<std::size_t>(padded) * (N + 2);
+  static std::size_t scratch_size(int in_channels, int out_channels, Index block_bytes) {
+    const int in_padded = round_up_to_lanes(in_channels), out_padded = round_up_to_lanes(out_channels);
+    const auto size = [&](bool outside) {
+      return Planes(outside, block_tiles(outside, block_bytes, in_padded, out_padded), in_padded, out_padded).floats;
+    };
+    return size(true) > size(false) ? size(true) : size(false);
   }
 
   // Weights become [panel][product][input channel][column of the panel]; a unit is one vector of columns.
@@ -159,8 +183,10 @@ struct Spectral {
 
   static void conv(const TiledConvArgs& args) {
     const ConvArgs& c = args.conv;
+    const int tiles = block_tiles(c.tuning->products_outside, c.tuning->block_bytes, round_up_to_lanes(c.in_channels),
+                                  round_up_to_lanes(c.out_channels));
     const Index count = args.tile_end - args.tile_begin;
-    const Index parts = (count + kTileBlock - 1) / kTileBlock;
+    const Index parts = (count + tiles - 1) / tiles;
     for (Index part = 0; part < parts; ++part) {
       const Index begin = args.tile_begin + count * part / parts, end = args.tile_begin + count * (part + 1) / parts;
       conv_block(c, begin, static_cast<int>(end - begin));
@@ -168,6 +194,47 @@ struct Spectral {
   }
 
  private:
+  // Panel by panel, few tiles: what a block writes (planes of input, planes of products) should be read again from the near
+  // caches; the weights come through in one stream per block, which costs less.
+  static int block_tiles(bool outside, Index block_bytes, int in_padded, int out_padded) {
+    if (!outside) return kFewTiles;
+    const Index wide = in_padded > round_up_to_panel(out_padded) ? in_padded : round_up_to_panel(out_padded);
+    const Index tile = (kProducts + 3) * wide * static_cast<Index>(sizeof(float));
+    const Index tiles = block_bytes / tile / kMaxRows * kMaxRows;
+    return static_cast<int>(tiles < kFewTiles ? kFewTiles : tiles > kMostTiles ? kMostTiles : tiles);
+  }
+
+  // Where a block's planes lie in scratch memory: transformed input as [product][group of channels][tile][lane], sums as
+  // [product][panel][tile][column].
+  struct Planes {
+    Planes(bool outside, int tiles, int in_padded, int out_padded)
+        : input_group(Index{tiles} * kLanes), sum_panel(outside ? Index{tiles} * kPanel : 0) {
+      const Index input_floats = Index{tiles} * in_padded;
+      if (outside) {
+        // One row of planes for both, three apart: sums are written where the input of the bin before lay.
+        const Index sum_floats = Index{tiles} * round_up_to_panel(out_padded);
+        input_plane = sum_plane = (input_floats > sum_floats ? input_floats : sum_floats) + kPlanePadding;
+        edge = (kProducts + 3) * input_plane;
+        sums = 0;
+        input = 3 * input_plane;
+      } else {
+        // Sums of one panel.
+        input_plane = input_floats + kPlanePadding;
+        sum_plane = Index{tiles} * kPanel + kPlanePadding;
+        edge = kProducts * (input_plane + sum_plane);
+        input = 0;
+        sums = kProducts * input_plane;
+      }
+      floats = static_cast<std::size_t>(edge + Index{in_padded} * (N + 2));
+    }
+
+    Index input_group, sum_panel;
+    Index input_plane, sum_plane;
+    Index input, sums;  // first planes
+    Index edge;         // the rows of a tile at the end
+    std::size_t floats;
+  };
+
   static void pack_channel(const float (*taps)[kLanes], int kernel_size, float* out, Index plane) {
     const Vec scale = broadcast(1.0f / N);
     Vec in[N], re[N / 2 + 1], im[N / 2 + 1];
@@ -186,16 +253,69 @@ struct Spectral {
   }
 
   static void conv_block(const ConvArgs& c, Index first_tile, int tiles) {
+    const Tuning& tuning = *c.tuning;
+    // For few tiles the two orders are equal but for the work of keeping books.
+    const bool outside = tuning.products_outside && tiles > kFewTiles, past_second = !tuning.products_outside;
     const int outputs = N - c.kernel_size + 3;
     const int in_padded = round_up_to_lanes(c.in_channels), out_padded = round_up_to_lanes(c.out_channels);
-    const int groups = in_padded / kLanes;
-    constexpr Index a_group = kTileBlock * kLanes;
-    const Index a_plane = groups * a_group + kPlanePadding;
-    constexpr Index g_plane = kTileBlock * kPanel + kPlanePadding;
-    float* const a = c.scratch;
-    float* const g = a + kProducts * a_plane;
-    float* const edge = g + kPlanes * g_plane;
+    const Planes planes(outside, tiles, in_padded, out_padded);
+    forward(c, planes, outputs, first_tile, tiles);
 
+    const int panels = round_up_to_panel(out_padded) / kPanel, groups = in_padded / kLanes;
+    const Product<true> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
+    const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
+    const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
+    const Index panel_weights = Index{kProducts} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;
+    const auto multiply = [&](int step, bool full, const float* weights, const float* next, float* sums) {
+      const Index product = first_product(step);
+      const LeftMatrix left = {c.scratch + planes.input + product * planes.input_plane, 0, planes.input_group, kLanes, 1, groups};
+      float* const sum = sums + product * planes.sum_plane;
+      if (is_bin(step)) {
+        (full ? wide_bin : narrow_bin).run(left, planes.input_plane, weights, next, sum + planes.sum_plane, sum, kPanel);
+      } else {
+        (full ? wide : narrow).run(left, weights, next, sum, kPanel);
+      }
+    };
+    // With tiles of 8 samples fetching costs more than it saves.
+    const bool fetch = tuning.fetch_rows && N >= 16;
+    float* const sums = c.scratch + planes.sums;
+    if (outside) {
+      BlockFetcher fetcher(c, 0, out_padded, outputs, first_tile, tiles, kBins * panels, fetch);
+      const auto weights_of = [&](int step, int panel) {
+        return c.weights + panel * panel_weights + first_product(step) * row_weights * vectors_of(panel);
+      };
+      for (int step = 0; step < kSteps; ++step) {
+        for (int panel = 0; panel < panels; ++panel) {
+          const float* const next = panel + 1 < panels ? weights_of(step, panel + 1) : weights_of((step + 1) % kSteps, 0);
+          multiply(step, vectors_of(panel) == kPanelVectors, weights_of(step, panel), next, sums + panel * planes.sum_panel);
+          if (is_bin(step)) fetcher.step();
+        }
+      }
+      for (int panel = 0; panel < panels; ++panel) inverse(c, planes, outputs, first_tile, tiles, panel);
+    } else {
+      const float* weights = c.weights;
+      for (int panel = 0; panel < panels; ++panel) {
+        const int vectors = vectors_of(panel);
+        BlockFetcher fetcher(c, panel * kPanel, vectors * kLanes, outputs, first_tile, tiles, kBins, fetch);
+        for (int step = 0; step < kSteps; ++step) {
+          const float* const next = weights + (is_bin(step) ? 3 : 1) * vectors * row_weights;
+          multiply(step, vectors == kPanelVectors, weights, next, sums);
+          weights = next;
+          if (is_bin(step)) fetcher.step();
+        }
+        inverse(c, planes, outputs, first_tile, tiles, panel);
+      }
+    }
+  }
+
+  static constexpr bool is_bin(int step) { return step >= 2 && step <= N / 2; }
+  static constexpr int first_product(int step) {
+    return step < 2 ? step : is_bin(step) ? 3 * step - 4 : kProducts - kSteps + step;
+  }
+
+  static void forward(const ConvArgs& c, const Planes& planes, int outputs, Index first_tile, int tiles) {
+    const int in_padded = round_up_to_lanes(c.in_channels);
+    float* const edge = c.scratch + planes.edge;
     for (int t = 0; t < tiles; ++t) {
       const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
       const float* x = c.x + row * c.x_stride;
@@ -208,8 +328,9 @@ struct Spectral {
         activation = {};
       }
       const auto transform = [&](const auto& activate) {
-        for (int group = 0; group < groups; ++group) {
-          forward_tile<N>(x + group * kLanes, stride, activate, a + group * a_group + t * kLanes, a_plane);
+        for (int group = 0; group < in_padded / kLanes; ++group) {
+          forward_tile<N>(x + group * kLanes, stride, activate,
+                          c.scratch + planes.input + group * planes.input_group + t * kLanes, planes.input_plane);
         }
       };
       // Half of the layers have nothing to activate here, nor has a tile at the end: worth a transform without.
@@ -219,50 +340,23 @@ struct Spectral {
         with_activation(activation, transform);
       }
     }
+  }
 
-    const bool fetch = N >= 16;
-    const float* weights = c.weights;
-    for (int column = 0; column < out_padded; column += kPanel) {
-      const int vectors = panel_vectors(column, out_padded);
-      const Index matrix = Index{in_padded} * vectors * kLanes;
-      const Product<true> product(tiles, vectors);
-      const BinProduct bin_product(tiles, vectors);
-      const Epilogue& e = c.epilogue;
-      const auto fetched = [&](const float* rows) { return fetch && rows ? rows + column : nullptr; };
-      const auto other = [&](const float* rows) { return rows != c.y ? fetched(rows) : nullptr; };
-      const int floats = vectors * kLanes, steps = N / 2 - 1;
-      RowFetcher<true> written(fetched(c.y), c.y_stride, floats, c, outputs, first_tile, tiles, steps);
-      RowFetcher<false> residual(other(e.residual), e.residual_stride, floats, c, outputs, first_tile, tiles, steps);
-      RowFetcher<false> addend(other(e.addend), e.addend_stride, floats, c, outputs, first_tile, tiles, steps);
-      const auto left = [&](int index) { return LeftMatrix{a + index * a_plane, 0, a_group, kLanes, 1, groups}; };
-      const auto real = [&](int index, int plane) {
-        product.run(left(index), weights + index * matrix, g + plane * g_plane, kPanel);
-      };
-      real(0, 0);
-      real(1, 1);
-      for (int f = 1; f < N / 2; ++f) {
-        float* const re = g + (2 * f) * g_plane;
-        bin_product.run(left(3 * f - 1), a_plane, weights + (3 * f - 1) * matrix, re + g_plane, re, kPanel);
-        written.step();
-        residual.step();
-        addend.step();
-      }
-      real(kProducts - 2, N);
-      real(kProducts - 1, N + 1);
-      weights += kProducts * matrix;
-      with_activation(e.activation, [&](const auto& activate) {
-        for (int t = 0; t < tiles; ++t) {
-          const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
-          const Index rows = (c.rows - row + c.dilation - 1) / c.dilation;
-          if (rows <= 0) continue;
-          for (int j = 0; j < vectors; ++j) {
-            const Index at = column + j * kLanes;
-            inverse_tile<N>(g + t * kPanel + j * kLanes, g_plane, outputs, {e, row, c.dilation, at}, activate,
-                            static_cast<int>(rows < outputs ? rows : outputs), c.y + row * c.y_stride + at,
-                            c.y_stride * c.dilation);
-          }
+  static void inverse(const ConvArgs& c, const Planes& planes, int outputs, Index first_tile, int tiles, int panel) {
+    const int vectors = panel_vectors(panel * kPanel, round_up_to_lanes(c.out_channels));
+    const float* const sums = c.scratch + planes.sums + panel * planes.sum_panel;
+    with_activation(c.epilogue.activation, [&](const auto& activate) {
+      for (int t = 0; t < tiles; ++t) {
+        const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
+        const Index rows = (c.rows - row + c.dilation - 1) / c.dilation;
+        if (rows <= 0) continue;
+        for (int j = 0; j < vectors; ++j) {
+          const Index at = panel * kPanel + j * kLanes;
+          inverse_tile<N>(sums + t * kPanel + j * kLanes, planes.sum_plane, outputs, {c.epilogue, row, c.dilation, at}, activate,
+                          static_cast<int>(rows < outputs ? rows : outputs), c.y + row * c.y_stride + at,
+                          c.y_stride * c.dilation);
         }
-      });
-    }
+      }
+    });
   }
 };

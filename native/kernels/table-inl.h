@@ -31,9 +31,9 @@ void pack_tiled(const PackArgs& args) {
   with_samples(args.transform, [&](auto spectral) { spectral.pack(args); });
 }
 
-std::size_t tiled_scratch_size(Transform transform, int in_channels, int) {
+std::size_t tiled_scratch_size(Transform transform, int in_channels, int out_channels, Index block_bytes) {
   std::size_t size = 0;
-  with_samples(transform, [&](auto spectral) { size = spectral.scratch_size(in_channels); });
+  with_samples(transform, [&](auto spectral) { size = spectral.scratch_size(in_channels, out_channels, block_bytes); });
   return size;
 }
 

@@ -1,5 +1,6 @@
 // Times a whole generator with random weights, per stage, in processor time of the calling thread: the smallest of some rounds.
-// usage: bench_generator v1|v2|v3 [frames [segment [threads [rounds [isa [layer=algorithm ...]]]]]]   ("*" for all layers)
+// usage: bench_generator v1|v2|v3 [frames [segment [threads [rounds [isa [tuning [layer=algorithm ...]]]]]]]   ("*" for all
+// layers)
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -17,13 +18,14 @@ int main(int count, char** arguments) {
   const int threads = std::stoi(argument(4, "1")), rounds = std::stoi(argument(5, "5"));
   const std::string isa = argument(6, supported_isas().back().c_str());
   ForcedAlgorithms forced;
-  for (int i = 7; i < count; ++i) {
+  for (int i = 8; i < count; ++i) {
     const std::string pair = arguments[i];
     forced[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
   }
   RandomNetwork network = random_network(name, name == "v1" ? 512 : name == "v2" ? 128 : 256, 80, 1);
   const auto before = std::chrono::steady_clock::now();
   LoadedGenerator generator(network.network, network.sources, *find_kernels(isa.c_str()), segment, threads, forced);
+  generator.tune(argument(7, tunings().front().name));
   const std::chrono::duration<double> packing = std::chrono::steady_clock::now() - before;
   std::vector<float> mel(80 * static_cast<std::size_t>(frames), 0.0f);
   std::mt19937 random(2);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/thread_seconds.h"
+#include "core/tuning.h"
 #include "kernels/cpu_features.h"
 #include "kernels/kernels.h"
 
@@ -81,6 +82,7 @@ struct Bench {
       args.y_stride = padded;
       args.rows = rows;
       args.epilogue = {bias.get(), nullptr, 0, nullptr, 0, 1.0f, {}};
+      args.tuning = &hifigan::tunings().front();
       pack = {};
       pack.weights = weights.get();
       pack.in_channels = pack.out_channels = channels;
@@ -99,7 +101,7 @@ struct Bench {
     double pack_tiled(hifigan::Transform transform) {
       const int c = args.in_channels;
       packed = floats(kernels.tiled_weights_size(transform, c, c));
-      scratch = floats(kernels.tiled_scratch_size(transform, c, c));
+      scratch = floats(kernels.tiled_scratch_size(transform, c, c, hifigan::most_block_bytes()));
       pack.transform = transform;
       pack.unit_end = kernels.tiled_pack_units(transform, c, c);
       pack.out = packed.get();

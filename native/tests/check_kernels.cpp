@@ -35,6 +35,13 @@ std::string name_of(Activation activation) {
   return "";
 }
 
+// Every order of the loops with the smallest blocks, and blocks of another size.
+constexpr Index kMostBlockBytes = 1 << 20;
+const std::vector<hifigan::Tuning> kTunings = {{"panels", false, true, 0},
+                                               {"products of few tiles", true, true, 1},
+                                               {"products", true, false, kMostBlockBytes},
+                                               {"products of more tiles", true, true, kMostBlockBytes / 5}};
+
 struct ConvCase {
   int in_channels, out_channels, kernel_size, dilation;
   Index rows;
@@ -111,7 +118,7 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
   const int in_padded = kernels.padded_channels(c.in_channels), out_padded = kernels.padded_channels(c.out_channels);
   const Floats scratch = floats(scratch_size);
 
-  const auto compute = [&](int shares) {
+  const auto compute = [&](int shares, const hifigan::Tuning& tuning) {
     // A canary row on either side; with a residual the output is added in place.
     Floats y = floats(static_cast<std::size_t>((c.rows + 2) * out_padded), kCanary);
     if (c.residual) std::copy_n(p.residual.get(), c.rows * out_padded, y.get() + out_padded);
@@ -130,12 +137,13 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
     args.rows = c.rows;
     args.epilogue = {p.bias.get(), c.residual ? args.y : nullptr, out_padded, c.addend ? p.addend.get() : nullptr, out_padded,
                      c.scale, c.behind};
+    args.tuning = &tuning;
     args.scratch = scratch.get();
     for (int share = shares - 1; share >= 0; --share) run(args, share, shares);
     return y;
   };
 
-  const Floats y = compute(1);
+  const Floats y = compute(1, kTunings.front());
   Compare compare;
   for (Index r = 0; r < c.rows; ++r) {
     for (int o = 0; o < c.out_channels; ++o) {
@@ -154,9 +162,13 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
                y[static_cast<std::size_t>((c.rows + 1) * out_padded + o)] == kCanary;
   }
   report(canaries, what + " wrote outside its rows", 0);
-  const Floats cut = compute(parts);
-  report(std::memcmp(y.get(), cut.get(), static_cast<std::size_t>((c.rows + 2) * out_padded) * sizeof(float)) == 0,
-         what + " bits depend on the cut", parts);
+  const auto same = [&](const Floats& other) {
+    return std::memcmp(y.get(), other.get(), static_cast<std::size_t>((c.rows + 2) * out_padded) * sizeof(float)) == 0;
+  };
+  report(same(compute(parts, kTunings.front())), what + " bits depend on the cut", parts);
+  for (const hifigan::Tuning& tuning : kTunings) {
+    report(same(compute(1, tuning)), what + " bits depend on the tuning " + tuning.name, 0);
+  }
 }
 
 void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
@@ -209,7 +221,7 @@ void check_conv(const hifigan::Kernels& kernels, const ConvCase& c) {
     const Index tiles = c.dilation * ((per_phase + shape.outputs - 1) / shape.outputs);
     const std::string name = "tiled " + std::to_string(shape.samples);
     check_conv_with(kernels, name.c_str(), c, problem, packed.get(),
-                    kernels.tiled_scratch_size(transform, c.in_channels, c.out_channels), 5,
+                    kernels.tiled_scratch_size(transform, c.in_channels, c.out_channels, kMostBlockBytes), 5,
                     [&](const hifigan::ConvArgs& args, int share, int shares) {
                       kernels.conv_tiled({args, transform, tiles * share / shares, tiles * (share + 1) / shares});
                     });
@@ -245,7 +257,7 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
   const Floats bias = random_rows(1, out_channels, out_padded);
   const Index y_begin = skip_before, y_end = super_rows * stride - skip_behind;
   const Floats scratch = floats(kernels.transpose_scratch_size(in_channels, out_channels, kernel_size, stride));
-  const auto compute = [&](int shares) {
+  const auto compute = [&](int shares, const hifigan::Tuning& tuning) {
     // Memory begins at row y_begin - 1 and ends with row y_end: both canaries.
     Floats y = floats(static_cast<std::size_t>((y_end - y_begin + 2) * out_padded), kCanary);
     for (int share = 0; share < shares; ++share) {
@@ -265,12 +277,13 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
       args.y_begin = y_begin - begin * stride;
       args.y_end = y_end - begin * stride;
       args.bias = bias.get();
+      args.tuning = &tuning;
       args.scratch = scratch.get();
       kernels.conv_transpose(args);
     }
     return y;
   };
-  const Floats y = compute(1);
+  const Floats y = compute(1, kTunings.front());
   Compare compare;
   for (Index row = y_begin; row < y_end; ++row) {
     const Index q = row / stride, phase = row % stride;
@@ -294,9 +307,11 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
                y[static_cast<std::size_t>((y_end - y_begin + 1) * out_padded + o)] == kCanary;
   }
   report(canaries, std::string(what) + " wrote outside its rows", 0);
-  const Floats cut = compute(3);
-  report(std::memcmp(y.get(), cut.get(), static_cast<std::size_t>((y_end - y_begin + 2) * out_padded) * sizeof(float)) == 0,
-         std::string(what) + " bits depend on the cut", 0);
+  const auto same = [&](const Floats& other) {
+    return std::memcmp(y.get(), other.get(), static_cast<std::size_t>((y_end - y_begin + 2) * out_padded) * sizeof(float)) == 0;
+  };
+  report(same(compute(3, kTunings.front())), std::string(what) + " bits depend on the cut", 0);
+  report(same(compute(1, kTunings.back())), std::string(what) + " bits depend on the tuning", 0);
 }
 
 void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_size, Index rows, Index x_missing, float gain) {

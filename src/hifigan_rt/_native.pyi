@@ -22,6 +22,19 @@ def measure_memory(threads: int, bytes: int, seconds: float) -> tuple[float, flo
     Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.
     """
 
+def tunings() -> list[str]:
+    """
+    Names of the ways through the caches; the first is used where nothing was measured.
+    """
+
+def second_cache_bytes() -> int:
+    """Bytes of a core's second cache, as the engine takes it."""
+
+def measure_tunings(isa: str, seconds: float) -> list[list[float]]:
+    """
+    Seconds of processor time of one layer, [round][tuning], with direct convolution behind the last tuning.
+    """
+
 class SegmentStream:
     """
     One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most one thread; what is not possible raises StreamFinished, StreamBroken, StreamClosed or StreamBusy.
@@ -84,6 +97,12 @@ class LoadedGenerator:
 
     def plan_for(self, segment_frames: int) -> list:
         """The plan for another segment length."""
+
+    def tune(self, name: str) -> None:
+        """Take another way through the caches from now on; changes no bit."""
+
+    @property
+    def tuning(self) -> str: ...
 
     @property
     def isa(self) -> str: ...

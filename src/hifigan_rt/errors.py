@@ -234,6 +234,10 @@ class ServerUnreachable(RequestFailed):
     """Nothing answers at the server's address, the connection broke, or a package of the client is absent."""
 
 
+class SlowEngineWarning(UserWarning):
+    """The native engine is slower than it should be on this machine; the text says against what it was measured."""
+
+
 class MelConventionWarning(UserWarning):
     """A mel's range looks like another convention than the model's; the text names the likely one."""
 

@@ -16,6 +16,8 @@ import tolerances
 from cli.running import RATE, clip, error_of, hifigan, parse, synth
 from golden.tiny import tiny_mel
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.engines import native_tuning
+from hifigan_rt.tools.cli import info_plan
 from hifigan_rt.vocoder import load
 
 # Help, parsing and the words of errors
@@ -119,6 +121,36 @@ def test_info(place):
     assert "upsample rates            [4, 2]" in text
 
 
+def test_a_measured_plan_tells_what_the_machine_makes_of_it(place):
+    facts = json.loads(hifigan("info", "model", "--plan", "--measure", "--json").stdout)
+    measured = facts["measured"]
+    layers_us = sum(layer["measured_us"] for layer in facts["plan"])
+    products = sum(layer["products"] for layer in facts["plan"])
+    assert measured["us"] == pytest.approx(layers_us)
+    assert measured["share"] == pytest.approx(products / (1e-6 * layers_us * measured["multiply_adds_per_second"]))
+    assert all(layer["share"] > 0 for layer in facts["plan"])
+    assert measured["verdict"] == info_plan.verdict(measured["us"], measured["direct_us"])
+    text = hifigan("info", "model", "--plan", "--measure").stdout
+    assert text.count("share") == 2
+    assert "the plan is " in text
+
+
+def test_a_plan_slower_than_direct_convolution_is_called_so():
+    assert info_plan.verdict(100, 310) == "3.1 times as fast as the same network by direct convolution, as it should be"
+    assert info_plan.verdict(200, 100).startswith(
+        "SLOWER than the same network by direct convolution (2.0 times its time)"
+    )
+
+
+def test_engines_warn_of_a_slow_machine(monkeypatch):
+    monkeypatch.delenv("HIFIGAN_RT_TUNING", raising=False)
+    monkeypatch.setenv("HIFIGAN_RT_ISA", "generic")
+    slow = native_tuning.TuningChoice("products", "the default", {"products": 2.0}, 1.5)
+    monkeypatch.setattr(native_tuning, "choose_tuning", lambda isa: slow)
+    done = hifigan("engines")
+    assert "slow on this machine (generic)" in done.stderr
+
+
 def test_models_and_engines():
     names = [model["name"] for model in json.loads(hifigan("models", "--json").stdout)]
     assert names == ["ljspeech-v1", "universal-v1"]
@@ -127,6 +159,9 @@ def test_models_and_engines():
     assert reference["available"]
     assert not reference["automatic"]
     assert facts["isas"][0] == "generic"
+    native = facts["native"]
+    assert native["tuning"] in native["tunings"]
+    assert native["isa"] in facts["isas"]
     assert "reference: " in hifigan("engines").stdout
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.native_tuning import TUNING_VARIABLE, choose_tuning
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
 from hifigan_rt.errors import EngineError, EngineUnavailable
@@ -27,6 +28,9 @@ ISA_VARIABLE = "HIFIGAN_RT_ISA"
 OFFLINE_SEGMENT_FRAMES = 256
 """Whole mels are computed in segments of so many frames. The first stage's weights come from memory once per segment,
 so that a short segment waits for them; a longer one takes more memory and gains nothing (native/NOTES.md)."""
+
+_SHORT_FRAMES = 64
+"""Mels up to so many frames do not pay for a calibration."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ class LayerPlan:
     """Output rows that are taken through the layer at a time."""
     weight_bytes: int
     """Size of the weights as laid out for the algorithm."""
+    products: float
+    """Multiply-adds that the algorithm does per segment, those of padded channels counted."""
     predicted_us: float
     """Microseconds per segment on one thread, by the cost model."""
     measured_us: float | None = None
-    """Microseconds per segment on all threads, if it was measured."""
+    """Microseconds of the calling thread's processor time per segment, if it was measured."""
 
 
 def choose_isa() -> str:
@@ -77,6 +83,7 @@ class NativeEngine(Engine):
         self._graph = graph
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
+        self._tuned = False
         device = f"cpu ({generator.isa})"
         self.info = EngineInfo("native", own_version(), "float32", generator.threads, device, variant)
 
@@ -92,7 +99,10 @@ class NativeEngine(Engine):
         Raises:
             EngineError: the engine is closed.
         """
-        audios: list[np.ndarray] = self._open().run_many(list(mels))
+        generator = self._open()
+        if not self._tuned and any(mel.shape[1] > _SHORT_FRAMES for mel in mels):
+            self.tune()
+        audios: list[np.ndarray] = generator.run_many(list(mels))
         return audios
 
     # The graph is the engine's own.
@@ -104,6 +114,7 @@ class NativeEngine(Engine):
         """
         generator = self._open()
         check_segment(segment_frames)
+        self.tune()
         return generator.stream(segment_frames)
 
     def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
@@ -117,6 +128,7 @@ class NativeEngine(Engine):
     def measured_plan(self, rounds: int = 5) -> list[LayerPlan]:
         """The plan for whole mels with the time that each layer took: the smallest of some rounds, per segment."""
         generator = self._open()
+        self.tune()
         frames = generator.segment_frames
         mel = random_mel((self._graph.num_mels, frames))
         seconds = np.min([generator.measure(mel) for _ in range(rounds)], axis=0)
@@ -132,8 +144,28 @@ class NativeEngine(Engine):
         return size
 
     def _run(self, mel: CheckedMel) -> np.ndarray:
-        audio: np.ndarray = self._open().run(mel)
+        generator = self._open()
+        if not self._tuned and mel.shape[-1] > _SHORT_FRAMES:
+            self.tune()
+        audio: np.ndarray = generator.run(mel)
         return audio
+
+    @property
+    def tuning(self) -> str:
+        """The way through the caches that the next call takes."""
+        name: str = self._open().tuning
+        return name
+
+    def tune(self) -> None:
+        """Choose the way through the caches, if that is not done.
+
+        Raises:
+            EngineError: the engine is closed.
+            EngineUnavailable: see `native_tuning.choose_tuning`.
+        """
+        if not self._tuned:
+            self._open().tune(choose_tuning(self.isa).name)
+            self._tuned = True
 
     def _open(self) -> _native.LoadedGenerator:
         if self._generator is None:
@@ -149,7 +181,7 @@ def create(model: Weights, options: EngineOptions) -> NativeEngine:
 
     Raises:
         EngineError: an option or a setting is not offered.
-        EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have.
+        EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have, or HIFIGAN_RT_TUNING no tuning.
     """
     segment_frames = _segment_frames(options.settings.get("segment_frames", OFFLINE_SEGMENT_FRAMES))
     plan = read_plan(options.settings.get("plan", {}))
@@ -158,7 +190,10 @@ def create(model: Weights, options: EngineOptions) -> NativeEngine:
     if plan:
         digest = hashlib.sha256(json.dumps(sorted(plan.items())).encode()).hexdigest()
         variant += f", plan {digest[:12]}"
-    return NativeEngine(generator, model.generator.graph, variant)
+    engine = NativeEngine(generator, model.generator.graph, variant)
+    if os.environ.get(TUNING_VARIABLE):
+        engine.tune()
+    return engine
 
 
 def _segment_frames(value: object) -> int:

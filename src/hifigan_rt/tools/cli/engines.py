@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hifigan_rt.system.versions import installed_versions
@@ -41,13 +43,9 @@ def engines(console: Console, as_json: bool) -> None:
         }
         for name, entry in REGISTRY.items()
     ]
-    isas = []
-    if reasons["native"] is None:
-        from hifigan_rt import _native
-
-        isas = list(_native.supported_isas())
+    native = _native_facts() if reasons["native"] is None else None
     if as_json:
-        console.result({"engines": rows, "isas": isas})
+        console.result({"engines": rows, "isas": native["isas"] if native else [], "native": native})
         return
     for name, entry in REGISTRY.items():
         chosen = " (what --engine auto takes)" if name == automatic else ""
@@ -62,4 +60,40 @@ def engines(console: Console, as_json: bool) -> None:
             console.line(f"  --device   {entry.devices}")
         for key, choices in entry.settings.items():
             console.line(f"  --engine-option {key}={'|'.join(choices) or 'VALUE'}")
-    console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas) or 'none'}")
+    if native is None:
+        return
+    console.line(f"instruction sets of this machine that the native code knows: {', '.join(native['isas'])}")
+    console.line(f"  used       {native['isa']} (HIFIGAN_RT_ISA names another)")
+    cache = f"second cache of a core {native['second_cache_bytes'] >> 10} KiB"
+    console.line(f"  tuning     {native['tuning']}: {native['tuning_reason']}; {cache}")
+    console.line(
+        f"  others     {', '.join(name for name in native['tunings'] if name != native['tuning'])} (HIFIGAN_RT_TUNING)"
+    )
+    if native["warning"]:
+        console.note(f"warning: {native['warning']}")
+
+
+def _native_facts() -> dict[str, Any]:
+    """What the processor offers to the native engine and what the engine takes of it; measures for 0.1 s."""
+    import warnings
+
+    from hifigan_rt import _native
+    from hifigan_rt.engines.native import choose_isa
+    from hifigan_rt.engines.native_tuning import choose_tuning, slow_text
+    from hifigan_rt.errors import SlowEngineWarning
+
+    isa = choose_isa()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlowEngineWarning)
+        choice = choose_tuning(isa)
+    return {
+        "isas": list(_native.supported_isas()),
+        "isa": isa,
+        "second_cache_bytes": _native.second_cache_bytes(),
+        "tunings": list(_native.tunings()),
+        "tuning": choice.name,
+        "tuning_reason": choice.reason,
+        "tuning_seconds": dict(choice.seconds),
+        "direct_seconds": choice.direct_seconds,
+        "warning": slow_text(isa, choice) if choice.slow else None,
+    }

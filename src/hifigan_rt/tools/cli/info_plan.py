@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -11,42 +13,90 @@ if TYPE_CHECKING:
 
 
 def plan_of(model: Model, measure: bool) -> dict[str, Any]:
-    """The native engine's plan for whole mels.
+    """The native engine's plan for whole mels; measured on one thread, with what the processor allows beside it.
 
     Raises:
         EngineError: the native engine does not run such a model.
     """
     import dataclasses
 
-    from hifigan_rt.engines import create_engine
-    from hifigan_rt.engines.base import EngineOptions
-
-    engine = cast("NativeEngine", create_engine("native", model, EngineOptions()))
-    try:
+    # One thread: the time of several cannot be told from their waiting for each other on a busy machine.
+    threads = 1 if measure else None
+    with _engine(model, threads, {}) as engine:
         layers = engine.measured_plan() if measure else engine.plan()
-        return {
+        facts: dict[str, Any] = {
             "engine": dataclasses.asdict(engine.info),
             "weight_bytes": engine.weight_bytes,
             "plan": [dataclasses.asdict(layer) for layer in layers],
         }
+        if not measure:
+            return facts
+        speed = _multiply_adds(engine)
+        facts["tuning"] = engine.tuning
+    with _engine(model, threads, {"plan": {"*": "direct"}}) as direct:
+        direct_us = sum(layer.measured_us or 0.0 for layer in direct.measured_plan(rounds=2))
+    for layer in facts["plan"]:
+        layer["share"] = layer["products"] / (layer["measured_us"] * 1e-6 * speed)
+    measured_us = sum(layer["measured_us"] for layer in facts["plan"])
+    facts["measured"] = {
+        "us": measured_us,
+        "direct_us": direct_us,
+        "multiply_adds_per_second": speed,
+        "share": sum(layer["products"] for layer in facts["plan"]) / (measured_us * 1e-6 * speed),
+        "verdict": verdict(measured_us, direct_us),
+    }
+    return facts
+
+
+def verdict(measured_us: float, direct_us: float) -> str:
+    """What the two times say: a plan does fewer products than direct convolution, so that it must be faster."""
+    if measured_us < direct_us:
+        return f"{direct_us / measured_us:.1f} times as fast as the same network by direct convolution, as it should be"
+    return (
+        f"SLOWER than the same network by direct convolution ({measured_us / direct_us:.1f} times its time): it gains "
+        "nothing on this machine; compare engines with 'hifigan bench', try another HIFIGAN_RT_TUNING, and report "
+        "the processor"
+    )
+
+
+@contextmanager
+def _engine(model: Model, threads: int | None, settings: dict[str, Any]) -> Iterator[NativeEngine]:
+    from hifigan_rt.engines import create_engine
+    from hifigan_rt.engines.base import EngineOptions
+
+    engine = cast("NativeEngine", create_engine("native", model, EngineOptions(threads=threads, settings=settings)))
+    try:
+        yield engine
     finally:
         engine.close()
 
 
+def _multiply_adds(engine: NativeEngine) -> float:
+    """Multiply-adds per second that the engine's threads can do together: the best of some rounds."""
+    from hifigan_rt._native import measure_multiply_adds
+
+    return max(measure_multiply_adds(engine.isa, engine.info.threads, 0.05) for _ in range(5))
+
+
 def show_plan(console: Console, facts: dict[str, Any]) -> None:
     """Print the plan, a row per layer; times are per segment, predicted ones for one thread."""
-    info, layers = facts["engine"], facts["plan"]
-    measured = layers[0]["measured_us"] is not None
+    info, layers, measured = facts["engine"], facts["plan"], facts.get("measured")
     console.line(
         f"plan on {info['device']}, {info['variant']}, {facts['weight_bytes'] / 1e6:.0f} MB of packed weights:"
     )
     heading = f"  {'layer':<26}{'algorithm':<11}{'rows':>8}{'at a time':>11}{'weights MB':>12}{'predicted us':>14}"
-    console.line(heading + (f"{'us on ' + str(info['threads']) + ' threads':>19}" if measured else ""))
+    console.line(heading + (f"{'us on 1 thread':>16}{'share':>8}" if measured else ""))
     for layer in layers:
         row = (
             f"  {layer['layer']:<26}{layer['algorithm']:<11}{layer['rows']:>8}{layer['block_rows']:>11}"
             f"{layer['weight_bytes'] / 1e6:>12.2f}{layer['predicted_us']:>14.0f}"
         )
-        console.line(row + (f"{layer['measured_us']:>19.0f}" if measured else ""))
+        console.line(row + (f"{layer['measured_us']:>16.0f}{layer['share']:>8.0%}" if measured else ""))
     total = f"  {'sum':<26}{'':<11}{'':>8}{'':>11}{'':>12}{sum(layer['predicted_us'] for layer in layers):>14.0f}"
-    console.line(total + (f"{sum(layer['measured_us'] for layer in layers):>19.0f}" if measured else ""))
+    if not measured:
+        console.line(total)
+        return
+    console.line(total + f"{measured['us']:>16.0f}{measured['share']:>8.0%}")
+    speed = f"{measured['multiply_adds_per_second'] / 1e9:.0f} billion multiply-adds per second"
+    console.line(f"share: products done over what the processor can do in that time, {speed}; tuning {facts['tuning']}")
+    console.line(f"the plan is {measured['verdict']}")
