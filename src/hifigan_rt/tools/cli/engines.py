@@ -60,9 +60,13 @@ def engines(console: Console, as_json: bool) -> None:
             console.line(f"  --device   {entry.devices}")
         for key, choices in entry.settings.items():
             console.line(f"  --engine-option {key}={'|'.join(choices) or 'VALUE'}")
-    if native is None:
-        return
-    console.line(f"instruction sets of this machine that the native code knows: {', '.join(native['isas'])}")
+    isas = ", ".join(native["isas"]) if native else "none"
+    console.line(f"instruction sets of this machine that the native code knows: {isas}")
+    if native is not None:
+        _show_native(console, native)
+
+
+def _show_native(console: Console, native: dict[str, Any]) -> None:
     console.line(f"  used       {native['isa']} (HIFIGAN_RT_ISA names another)")
     cache = f"second cache of a core {native['second_cache_bytes'] >> 10} KiB"
     console.line(f"  tuning     {native['tuning']}: {native['tuning_reason']}; {cache}")
