@@ -472,6 +472,19 @@ def test_a_full_queue_is_told_at_once(slow):
         thread.join()
 
 
+def test_a_long_streamed_answer_shuts_nobody_out(slow):
+    engine, sources = slow
+    engine.seconds_per_block = 0.01
+    with running(sources, max_queue_wait_seconds=1.0) as server, server.client() as client:
+        thread, answers = server.begin(f"{SYNTHESIZE}?stream=1", npy(tiny_mel(4000)))
+        wait_for(lambda: engine.frames >= 64)
+        for streamed in (0, 1):
+            assert client.post(f"{SYNTHESIZE}?stream={streamed}", content=npy(tiny_mel(344))).status_code == 200
+            assert not answers
+        thread.join()
+        assert answers[0].status_code == 200
+
+
 def test_more_requests_than_may_be_are_refused(slow):
     engine, sources = slow
     with running(sources, max_concurrent_requests=1) as server, server.client() as client, engine.held():
