@@ -12,21 +12,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hifigan_rt.tools.client.protocol import (
-    FINISH,
     AnyClient,
     Call,
-    OpenedStream,
     Pieces,
     RemoteAudio,
     copy_synthesis,
     failure_of,
     is_answer,
     models,
-    opened,
     require,
-    stream_header,
     synthesis,
 )
+from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, opened, stream_header
 from hifigan_rt.tools.client.translation import errors_translated
 
 T = TypeVar("T")
