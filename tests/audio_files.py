@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 
@@ -100,11 +101,17 @@ def ogg_page_with(page: bytes, *, position: int | None = None, flags: int | None
     raw[22:26] = bytes(4)
     checksum = 0
     for byte in raw:
-        checksum ^= byte << 24
-        for _ in range(8):
-            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
+        checksum = (checksum << 8 & 0xFFFFFFFF) ^ _remainder((checksum >> 24) ^ byte)
     struct.pack_into("<I", raw, 22, checksum)
     return bytes(raw)
+
+
+@functools.cache
+def _remainder(byte: int) -> int:
+    value = byte << 24
+    for _ in range(8):
+        value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+    return value
 
 
 def ogg_with_position(content: bytes, position: int) -> bytes:

@@ -55,7 +55,7 @@ def promises(stated: int, there: int = BYTES) -> str:
 UNFINISHED = states(0, why="the recording program did not finish it")
 
 
-@pytest.mark.parametrize("after", [b"", LIST, ID3 + LIST], ids=["", "LIST", "id3"])
+@pytest.mark.parametrize("after", [b"", LIST + ID3], ids=["", "chunks"])
 @pytest.mark.parametrize("magic", [b"RIFF", b"RIFX"])
 @pytest.mark.parametrize(
     ("stated", "note"),
@@ -235,28 +235,28 @@ OGGS = {"VORBIS": (RATE, ""), "OPUS": (24000, " at 48000 Hz")}
 @pytest.mark.parametrize("subtype", OGGS)
 def test_positions_of_an_ogg(subtype):
     rate, unit = OGGS[subtype]
-    content = encoded(np.tile(FLOATS, 5), "OGG", subtype, rate)
+    content = encoded(np.tile(FLOATS, 3), "OGG", subtype, rate)
     whole = read(content)
-    assert (whole.note, len(whole.samples)) == (None, 5 * SAMPLES)
+    assert (whole.note, len(whole.samples)) == (None, 3 * SAMPLES)
     pages = ogg_pages(content)
     right = ogg_position(pages[-1])
     for position in (0, -1, 1000, ogg_position(pages[-2]) - 100, right - 3000):
         recording = read(ogg_with_position(content, position))
         assert recording.note.startswith(f"its last page states {position} samples{unit} and ")
         assert recording.note.endswith(f" are there; {TO_THE_END}")
-        assert np.array_equal(recording.samples[: 5 * SAMPLES], whole.samples)
-        assert len(recording.samples) < 5 * SAMPLES + 1024
+        assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
+        assert len(recording.samples) < 3 * SAMPLES + 1024
     for position in (right + 1000, right + 100_000, 1 << 40, 1 << 62):
         recording = read(ogg_with_position(content, position))
         assert recording.note.startswith(f"its last page promises {position} samples{unit} and ")
-        assert np.array_equal(recording.samples[: 5 * SAMPLES], whole.samples)
+        assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
     # What encoders add to the last packet is cut off by the position, so that a little less is right.
     assert read(ogg_with_position(content, right - 20)).note is None
 
 
 @pytest.mark.parametrize("subtype", OGGS)
 def test_pages_of_an_ogg(subtype):
-    content = encoded(np.tile(FLOATS, 5), "OGG", subtype, OGGS[subtype][0])
+    content = encoded(np.tile(FLOATS, 3), "OGG", subtype, OGGS[subtype][0])
     whole, pages = read(content), ogg_pages(content)
     again = b"".join(ogg_page_with(page, serial=77) for page in pages)
     chained = read(content + again)
@@ -267,13 +267,13 @@ def test_pages_of_an_ogg(subtype):
         [*pages[:-1], ogg_page_with(pages[-1], flags=0, serial=int.from_bytes(pages[-1][14:18], "little"))]
     )
     assert read(open_end).note == "its last page is not marked as the end: the file is cut short"
-    assert len(read(open_end).samples) == 5 * SAMPLES
+    assert len(read(open_end).samples) == 3 * SAMPLES
     # Cut out of a longer stream: positions begin above 0.
     serial = int.from_bytes(pages[0][14:18], "little")
     later = [ogg_page_with(page, position=ogg_position(page) + 50_000, serial=serial) for page in pages[2:]]
     assert (read(b"".join(pages[:2] + later)).note, len(read(b"".join(pages[:2] + later)).samples)) == (
         None,
-        5 * SAMPLES,
+        3 * SAMPLES,
     )
 
 
@@ -390,7 +390,7 @@ def test_short_oggs_get_no_note(subtype, samples):
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
-@pytest.mark.parametrize("samples", [500, 5000, SAMPLES])
+@pytest.mark.parametrize("samples", [500, SAMPLES])
 def test_mp3s_get_no_note(rate, samples):
     recording = read(encoded(FLOATS[:samples], "MP3", "MPEG_LAYER_III", rate))
     assert (recording.note, len(recording.samples)) == (None, samples)
