@@ -17,6 +17,8 @@ _UNREAD_OGG = (".spx", ".oga", ".ogv")
 _WAV_CODECS = (1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x50, 0x55)
 """Format tags of what libsndfile reads inside WAV."""
 
+_BARE_SUFFIXES = (".raw", ".pcm", ".s16", ".sw")
+
 _AFTER_ID3 = (".wav", ".flac", ".ogg", ".mp3", "")
 """Suffixes of what may follow an ID3 tag."""
 
@@ -44,7 +46,9 @@ def check_magic(file: BinaryIO, name: str, file_name: str | None) -> None:
     if wav or head[:4] in (b"fLaC", b"OggS") or (mp3 and (kind is None or kind.suffix in _AFTER_ID3)):
         return
     if kind is None:
-        raise AudioError(f"{name} is not wav, flac, ogg or mp3: it starts with {head[:12]!r}")
+        bare = Path(file_name or "").suffix.lower() in _BARE_SUFFIXES
+        way_out = "; bare samples need a header: ffmpeg -f s16le -ar 22050 -ac 1 -i IN OUT.wav" if bare else ""
+        raise AudioError(f"{name} is not wav, flac, ogg or mp3: it starts with {head[:12]!r}{way_out}")
     raise AudioError(f"{name} is {kind.name}, not wav, flac, ogg or mp3{_way_out(kind, file_name)}")
 
 
