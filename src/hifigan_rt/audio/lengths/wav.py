@@ -148,10 +148,8 @@ def _find_end(file: BinaryIO, layout: _Layout, width: int) -> tuple[str | None, 
     if fitting:
         if len(layout.stated) == 1:
             return None, start + fitting[0]
-        first, second = layout.stated
-        return f"its header states both {first} and {second} bytes of samples: {fitting[0]} are there", start + fitting[
-            0
-        ]
+        both = " and ".join(map(str, layout.stated))
+        return f"its header states both {both} bytes of samples: {fitting[0]} are there", start + fitting[0]
     end = _find_tail(file, layout)
     there = end - start
     stated = layout.stated[0]
