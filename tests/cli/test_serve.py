@@ -111,6 +111,6 @@ def test_each_limit_that_is_given_reaches_the_settings():
     }  # fmt: skip
     arguments = ["--model", "m", *(part for option in given for part in (option, "3"))]
     chosen = serve_command._settings(serve_command.serve.make_context("serve", arguments, obj=Console()).params)
-    defaults = {"host": "127.0.0.1", "port": 8004, "cors_origins": ()}
+    defaults = {"host": "127.0.0.1", "port": 8004, "cors_origins": (), "trusted_proxies": ()}
     assert chosen == defaults | dict(given.values())
     ServerSettings(**chosen)

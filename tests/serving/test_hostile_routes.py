@@ -188,7 +188,7 @@ def test_sockets_are_set_up_against_waiting(server):
             transport = connection.transport
             assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             if type(connection).__name__ == "WebSocketConnection":
-                assert transport.max_size == 16 << 10
+                assert 512 <= transport.max_size < 256 << 10
 
 
 def test_a_mel_of_more_than_an_hour_is_refused(server):
