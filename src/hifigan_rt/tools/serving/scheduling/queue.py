@@ -161,14 +161,15 @@ class JobQueue:
         clients = len({arrival.client, *(job.client for job in queued)})
         audio = sum(job.remaining_seconds for job in queued)
         own_audio = sum(job.remaining_seconds for job in own)
-        limit = self._limit.seconds(arrival.client, now)
-        before = self._order.seconds_before(self._jobs, arrival, now)
-        if arrival.streamed:
-            before = max(before, self._order.seconds_of_streams(self._jobs, arrival, limit, now))
-        too_late = before > limit
         reserve = reserve_of(settings.max_queued_requests)
         most = settings.max_queued_requests + reserve
         too_many = not has_room(len(own) + 1, len(queued) + 1, clients, most, reserve)
+        before, limit = 0.0, self._limit.seconds(arrival.client, now)
+        if not too_many:
+            before = self._order.seconds_before(self._jobs, arrival, now)
+            if arrival.streamed:
+                before = max(before, self._order.seconds_of_streams(self._jobs, arrival, limit, now))
+        too_late = before > limit
         spare = settings.max_queued_audio_seconds / 16
         too_much = bool(queued) and not has_room(
             own_audio + arrival.audio_seconds if own else 0.0,  # a client's only request is as long as it likes
@@ -178,8 +179,8 @@ class JobQueue:
             self._limit.refused(arrival.client, now)
         elif not too_much:
             return None
-        # Half the backlog is gone by then.
-        backlog = sum(self._speed.seconds(job.model, job.computable_seconds) for job in queued)
+        # Half of it is gone by then. Of others, what is left says nothing about when this client may come in.
+        backlog = sum(self._speed.seconds(job.model, job.computable_seconds) for job in own)
         retry_after = float(math.ceil(max(1.0, (before if too_late else backlog) / 2)))
         return QueueFull(
             f"the server is busy: {len(queued)} requests wait with {audio:.0f} s of audio; try again later", retry_after
