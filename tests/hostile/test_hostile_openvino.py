@@ -158,7 +158,7 @@ def test_a_foreign_config_that_is_not_ours_is_passed_over(ir):
 
 
 def test_a_config_that_does_not_fit(ir):
-    (ir.parent / "config.json").write_text('{"resblock": "1"}')
+    (ir.parent / "config.json").write_text('{"resblock": "3"}')
     with pytest.raises(ConfigError):
         resolve_model(ir)
     with pytest.raises(ConfigError, match=r"num_mels: the config says 80, the input of .* has 10 bands"):
