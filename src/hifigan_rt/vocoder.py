@@ -239,12 +239,9 @@ class Vocoder:
 
     def _item(self, index: int, mel: object) -> CheckedMel:
         try:
-            checked = check_mel(mel, self.num_mels, self._model.mel)
+            return check_mel(mel, self.num_mels, self._model.mel, single=True)
         except MelError as error:
             raise MelError(f"item {index} of the list: {error}") from error
-        if checked.ndim != 2:
-            raise MelError(f"a list of mels holds one of shape {list(checked.shape)}: each must be [M, T]")
-        return checked
 
     def _expect(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Refuse audio that cannot fit into memory, and warn of ends that will not be exact.

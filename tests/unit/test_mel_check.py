@@ -227,7 +227,7 @@ def test_tensors():
     [
         (np.zeros(80), "the mel has shape [80], and [80, T] or [B, 80, T] is needed (bands before frames)"),
         (1.5, "the mel has shape [], and [80, T] or [B, 80, T] is needed (bands before frames)"),
-        (np.zeros((1, 1, 80, 5)), "the mel has shape [1, 1, 80, 5], and [80, T] or [B, 80, T] is needed "
+        (np.zeros((2, 2, 80, 5)), "the mel has shape [2, 2, 80, 5], and [80, T] or [B, 80, T] is needed "
          "(bands before frames)"),
         (np.zeros((5, 80)), "the mel has shape [5, 80]; this looks time-major: pass mel.T"),
         (np.zeros((2, 5, 80)), "the mel has shape [2, 5, 80]; this looks time-major: pass mel.transpose(0, 2, 1)"),

@@ -81,8 +81,14 @@ def test_an_empty_list_gives_an_empty_list(vocoder):
 
 
 def test_a_list_of_batches_is_refused(vocoder):
-    with pytest.raises(MelError, match=r"a list of mels holds one of shape \[1, 10, 3\]: each must be \[M, T\]"):
-        vocoder([tiny_mel(3)[None]])
+    with pytest.raises(MelError, match=r"item 1 of the list: the mel has shape \[2, 10, 3\], and \[M, T\] is needed"):
+        vocoder([tiny_mel(3), np.stack([tiny_mel(3)] * 2)])
+
+
+def test_items_of_a_list_may_have_dimensions_of_one_around_and_within(vocoder):
+    mel = tiny_mel(3)
+    for audio in vocoder([mel[None], mel[:, :, None], mel[:, None], mel[None, None], mel[None, :, None]]):
+        np.testing.assert_array_equal(audio, vocoder(mel))
 
 
 def test_audio_beyond_the_memory_is_refused_in_words(vocoder, monkeypatch):

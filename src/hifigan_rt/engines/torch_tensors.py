@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from hifigan_rt.errors import EngineError, MelError
-from hifigan_rt.mel.check import check_shape
+from hifigan_rt.mel.shapes import check_shape
 
 
 def as_tensors(mels: Sequence[object], device: torch.device, num_mels: int) -> list[torch.Tensor]:

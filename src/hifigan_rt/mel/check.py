@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NewType
 
 import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
-from hifigan_rt.graph import check_frames
 from hifigan_rt.mel.analysis import mel_filterbank
 from hifigan_rt.mel.arrays import as_floats
+from hifigan_rt.mel.shapes import check_shape, one_mel
 
 _LN_10 = math.log(10)
 _GUIDE = "see docs/mel-conventions.md"
@@ -48,22 +48,29 @@ Engines and streams take nothing else, and check none of that again.
 """
 
 
-def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None) -> CheckedMel:
+def check_mel(
+    mel: object, num_mels: int | None, config: MelConfig | None = None, *, single: bool = False
+) -> CheckedMel:
     """Check a mel and convert it to what an engine takes.
 
     Args:
         mel: array-like of floats, `[M, T]` or `[B, M, T]`.
         num_mels: M of the model; None if it is not known, as for some foreign ONNX files.
         config: the model's mel settings; if given, `warn_if_other_convention` is called with them.
+        single: exactly one mel is expected, and dimensions of 1 around or within it are left out.
 
     Returns:
-        float32, C-contiguous, of the same shape, from 1 to MAX_FRAMES frames.
+        float32, C-contiguous, of the same shape, from 1 to MAX_FRAMES frames; `[M, T]` if it is single.
 
     Raises:
         MelError: wrong shape, dtype or values; the text says what was found and what to do.
     """
     array = as_floats(mel)
+    if single:
+        array = one_mel(array, num_mels)
     check_shape(array.shape, num_mels)
+    if single and array.ndim != 2:
+        raise MelError(f"the mel has shape {list(array.shape)}, and [M, T] is needed")
     try:
         with np.errstate(over="ignore"):
             checked = np.ascontiguousarray(array, np.float32)
@@ -79,28 +86,6 @@ def check_mel(mel: object, num_mels: int | None, config: MelConfig | None = None
     if config is not None:
         warn_if_other_convention(checked, config)
     return CheckedMel(checked)
-
-
-def check_shape(shape: Sequence[int], num_mels: int | None) -> None:
-    """Check the shape of a mel.
-
-    Raises:
-        MelError: it is not `[M, T]` or `[B, M, T]` with the model's bands and a number of frames that is accepted.
-    """
-    if len(shape) not in (2, 3):
-        bands = "M" if num_mels is None else num_mels
-        raise MelError(
-            f"the mel has shape {list(shape)}, and [{bands}, T] or [B, {bands}, T] is needed (bands before frames)"
-        )
-    if num_mels is not None and shape[-2] != num_mels:
-        if shape[-1] == num_mels:
-            way_out = "mel.T" if len(shape) == 2 else "mel.transpose(0, 2, 1)"
-            raise MelError(f"the mel has shape {list(shape)}; this looks time-major: pass {way_out}")
-        raise MelError(f"the mel has {shape[-2]} bands (shape {list(shape)}), and this model takes {num_mels}")
-    if 0 in shape:
-        what = "frames" if shape[-1] == 0 else "items"
-        raise MelError(f"the mel has shape {list(shape)}: it holds no {what}")
-    check_frames(shape[-1])
 
 
 def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:

@@ -22,6 +22,7 @@ from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
 from hifigan_rt.mel.check import CheckedMel, check_mel
+from hifigan_rt.mel.shapes import one_mel
 from hifigan_rt.system.file_kinds import HEAD_BYTES, describe_failed_download, file_kind
 from hifigan_rt.system.files import atomic_writer
 
@@ -136,10 +137,10 @@ def write_mel_pieces(path: str | Path, num_mels: int, pieces: Iterable[np.ndarra
 
 def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int) -> CheckedMel:
     shape = list(array.shape)
-    if array.ndim == 3:
-        if shape[0] != 1:
-            raise MelError(f"it holds {shape[0]} mels (shape {shape}): one per file is read")
-        array = array[0]
+    for order in (time_major, not time_major):
+        array = one_mel(array, num_mels, time_major=order)
+    if array.ndim == 3 and num_mels in shape[1:]:
+        raise MelError(f"it holds {shape[0]} mels (shape {shape}): one per file is read")
     if array.ndim != 2:
         raise MelError(f"it has shape {shape}, and [{num_mels}, T] or [1, {num_mels}, T] is needed")
     rows, columns = array.shape

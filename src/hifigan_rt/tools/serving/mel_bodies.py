@@ -16,6 +16,7 @@ from starlette.requests import Request
 from hifigan_rt.errors import MelError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
+from hifigan_rt.mel.shapes import one_mel
 from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
@@ -80,6 +81,7 @@ _LIKELY_BANDS = 80
 _LIKELY_JSON_WIDTH = 10
 """Bytes of a number of a JSON list with what parts it from the next."""
 _CHECKED_AT_ONCE = 1 << 18
+_MAX_DIMENSIONS = 8
 _PLAUSIBLE = 1e4
 """Bound of the values of log-mels of any convention, decibels included."""
 
@@ -136,8 +138,7 @@ async def read_mel(request: Request, lease: ModelLease, name: str, *, streamed: 
             held += array.nbytes
         else:
             array = _array(body, kind, shape)
-    if array.ndim == 3 and len(array) == 1:
-        array = array[0]
+    array = one_mel(array, lease.num_mels)
     if array.ndim == 2:
         check_length(lease, min(array.shape[1], array.size), settings.max_mel_seconds)
         await context.memory.reserve(record, held + becomes(*array.shape))
@@ -231,9 +232,9 @@ def _array_of_json(content: object) -> np.ndarray:
     if not isinstance(content, dict) or set(content) != {"mel"}:
         raise BadRequest('the JSON body must be {"mel": [[...], ...]}, and nothing else')
     rows = content["mel"]
-    if isinstance(rows, np.ndarray) and rows.ndim == 2:
+    if isinstance(rows, np.ndarray) and rows.ndim >= 2:
         return rows
-    if not _is_matrix(rows):
+    if len(_shape(rows) or ()) < 2:
         raise MelInvalid("mel must be M lists (bands) of equally many numbers each (frames)")
     try:
         with np.errstate(over="ignore"):
@@ -242,11 +243,11 @@ def _array_of_json(content: object) -> np.ndarray:
         raise MelInvalid("mel holds a number beyond the range of floats") from error
 
 
-def _is_matrix(rows: Any) -> bool:
-    return (
-        isinstance(rows, list)
-        and len(rows) > 0
-        and all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows)
+def _shape(rows: Any, depth: int = 0) -> tuple[int, ...] | None:
+    """Shape of a nested list of numbers; None if it is something else, too deep, or its lists differ in length."""
+    if not isinstance(rows, list) or depth == _MAX_DIMENSIONS:
         # bool is an int to isinstance, and NumPy would take strings of digits.
-        and all(type(value) in (int, float) for row in rows for value in row)
-    )
+        return () if type(rows) in (int, float) else None
+    shapes = {_shape(row, depth + 1) for row in rows}
+    inner = next(iter(shapes)) if len(shapes) == 1 else None
+    return None if inner is None else (len(rows), *inner)

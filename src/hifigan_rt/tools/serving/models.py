@@ -97,12 +97,9 @@ class ModelLease:
             MelInvalid: it is no mel `[M, T]` that this model takes.
         """
         try:
-            checked = check_mel(mel, self.num_mels)
+            return check_mel(mel, self.num_mels, single=True)
         except MelError as error:
             raise MelInvalid(str(error)) from error
-        if checked.ndim != 2:
-            raise MelInvalid(f"the mel has shape {list(checked.shape)}, and [M, T] is needed")
-        return checked
 
     def likely_other_convention(self, mel: np.ndarray) -> str | None:
         """Name the convention that a checked mel looks like; None if it may well be the model's own."""
