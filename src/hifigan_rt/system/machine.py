@@ -17,6 +17,9 @@ _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 _CGROUPS = Path("/sys/fs/cgroup")
 _CGROUPS_OF_THIS = Path("/proc/self/cgroup")
 _STATM = Path("/proc/self/statm")
+# Of glibc's malloc.h.
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -63,6 +66,18 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
+
+
+def keep_little_memory() -> None:
+    """Have the C library keep little of what is freed from now on; for a process that lasts, before it has threads.
+
+    glibc keeps a heap for each thread, and, after large arrays were freed, takes the next ones from these heaps: 56 MB
+    were left after one body of JSON, 4 MB with this. Does nothing where the C library is another one.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if set_option is not None:
+        set_option(_M_ARENA_MAX, 2)
+        set_option(_M_MMAP_THRESHOLD, 1 << 18)
 
 
 def is_loopback(host: str) -> bool:

@@ -19,6 +19,7 @@ from types import FrameType
 import uvicorn
 
 from hifigan_rt.errors import HifiganError, ServerError
+from hifigan_rt.system.machine import keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import MAX_HEADER_BYTES, connection_classes
 from hifigan_rt.tools.serving.context import Context
@@ -156,6 +157,7 @@ def serve(server: Server) -> None:
     Raises:
         HifiganError: the port is taken, or a model could not be loaded.
     """
+    keep_little_memory()
     asyncio.run(server.serve())
 
 
