@@ -209,6 +209,7 @@ def test_our_own_export_keeps_its_layers_and_costs_no_trial(tmp_path, monkeypatc
     (tmp_path / "config.json").write_text(json.dumps(config_to_dict(TINY) | {"resblock": "2", "fmin": 50}))
     vocoder = hifigan_rt.load(path, engine="onnxruntime")
     assert (runs, vocoder.mel_config.fmin, vocoder.graph) == ([], 50, build_graph(TINY.generator))
+    assert "the config says other layers than the file" in " ".join(vocoder.notes)
     (tmp_path / "config.json").write_text(json.dumps(config_to_dict(TINY) | {"sampling_rate": 16000}))
     with pytest.raises(ConfigError, match="sample_rate=8000 in the file and 16000 in the config"):
         hifigan_rt.load(path, engine="onnxruntime")

@@ -176,9 +176,8 @@ def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[st
     info = inspect_onnx(path)
     stated = config_for_converted(path, config, info.num_mels, info.config)
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
-    return OnnxFile(
-        name, path, "onnx", known, num_mels, info.config is None, notes + _remarks(path, known), info.external_files
-    )
+    notes += _remarks(path, known, stated, info.config)
+    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes, info.external_files)
 
 
 def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:
@@ -189,7 +188,8 @@ def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tupl
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     form = f"openvino ({info.precision} weights)"
     weights = (info.weights_path,) if info.weights_path.exists() else ()
-    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes + _remarks(path, known), weights)
+    notes += _remarks(path, known, stated, info.config)
+    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes, weights)
 
 
 def _config_of_file(
@@ -225,8 +225,15 @@ def _config_of_file(
     return stated, stated.generator.num_mels
 
 
-def _remarks(path: Path, config: ModelConfig | None) -> tuple[str, ...]:
-    return describe_others(path) if config is None else describe_mel(config.mel)
+def _remarks(
+    path: Path, config: ModelConfig | None, stated: ModelConfig | None, own: ModelConfig | None
+) -> tuple[str, ...]:
+    if config is None:
+        return describe_others(path)
+    notes = describe_mel(config.mel)
+    if own is not None and stated is not None and own.generator != stated.generator:
+        notes += ("the config says other layers than the file, which has those of its weights: they are taken",)
+    return notes
 
 
 def _is_om(path: Path) -> bool:
@@ -260,7 +267,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
         notes += (f"this .om says of itself: {info.caveat}",)
     if known is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
-    notes += _remarks(path, known)
+    notes += _remarks(path, known, stated, own)
     form = f"om ({info.caveat})" if info.caveat else "om"
     return OmFile(name, path, form, known, num_mels, own is None, notes)
 
