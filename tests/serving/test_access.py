@@ -79,7 +79,23 @@ def test_pages_of_allowed_origins_may_ask_and_read(guarded):
         assert failure.headers["access-control-allow-origin"] == "https://voice.example"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://voice.example.evil.example", "file://"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "null",
+        "https://voice.example.evil.example",
+        "file://",
+        "http://[",
+        "http://[::1",
+        "http://]",
+        "//[x]",
+        "http://[v1.x]:99999",
+        "http://a\u2100b".encode(),
+        b"\xff[",
+        "http://a:b:c/[",
+    ],
+)
 def test_pages_of_other_origins_may_not(server, guarded, origin):
     for served in (server, guarded):
         with served.client(headers={"Origin": origin, "Authorization": f"Bearer {TOKEN}"}) as client:

@@ -97,7 +97,12 @@ def test_what_is_refused(place, monkeypatch):
         assert post(url, b" " * 100_001)[0] == 413
         assert post(url, content, Content_Length="9" * 5000)[0] == 413
         assert post(url, content, Content_Length="-1")[0] == 411
-        assert post(url, content, Origin="https://evil.example")[0] == 403
+        for origin in ("https://evil.example", "http://[", "http://[v1.x]", b"\xff://[", b"http://\xe2\x84\x80"):
+            assert post(url, content, Origin=origin)[0] == 403
+        for target in ("http://[", "http://[/", "http://localhost/results"):
+            with socket.create_connection((url.hostname, url.port), timeout=10) as connection:
+                connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+                assert connection.makefile("rb").readline().split()[1] == b"404"
         assert post(url, content, Host="evil.example")[0] == 403
         assert ask(url, "GET", "/", Host="evil.example")[0] == 403
         monkeypatch.setattr(collecting, "MAX_RESULTS", 0)

@@ -98,6 +98,14 @@ def host_name(header: str) -> str:
         return ""
 
 
+def is_same_origin(origin: str, host: str) -> bool:
+    """Whether an Origin header names the site of a Host header; one that is no address names none."""
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
+
+
 def _core_of(cpu: int) -> str:
     try:
         return (_TOPOLOGY / f"cpu{cpu}/topology/thread_siblings_list").read_text()

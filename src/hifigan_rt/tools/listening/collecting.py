@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from hifigan_rt.errors import EvaluationError, OutputError, ServerError
 from hifigan_rt.system.files import atomic_writer
-from hifigan_rt.system.machine import host_name, is_loopback
+from hifigan_rt.system.machine import host_name, is_loopback, is_same_origin
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.listening.definition import Definition, read_page
 from hifigan_rt.tools.listening.submissions import MAX_BYTES, parse
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if self._is_foreign():
             return
-        if urlsplit(self.path).path != _RESULTS:
+        if self._place != _RESULTS:
             self._answer(HTTPStatus.NOT_FOUND, "there is nothing at this address")
         elif self.headers.get_content_type() != "application/json":
             self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a result is application/json")
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _give_page(self, *, with_body: bool) -> None:
         if self._is_foreign():
             return
-        if urlsplit(self.path).path != "/":
+        if self._place != "/":
             self._answer(HTTPStatus.NOT_FOUND, "there is nothing at this address; the test is at /")
             return
         self._deadline.cancel()
@@ -207,13 +207,21 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(page)
 
+    @property
+    def _place(self) -> str:
+        """Path of the request's target, without the query; the target itself if it is no address."""
+        try:
+            return urlsplit(self.path).path
+        except ValueError:
+            return self.path
+
     def _is_foreign(self) -> bool:
         """Refuse what another site's page sends through a listener's browser; also under a name made to lead here."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         name = host_name(host)
         if self.server.service.only_loopback_names and not is_loopback(name):
             self._answer(HTTPStatus.FORBIDDEN, "this server answers to localhost alone; --host opens it to others")
-        elif origin is not None and urlsplit(origin).netloc != host:
+        elif origin is not None and not is_same_origin(origin, host):
             self._answer(HTTPStatus.FORBIDDEN, "pages from elsewhere may not use this server")
         else:
             return False

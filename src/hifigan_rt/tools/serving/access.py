@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hifigan_rt.system.machine import host_name, is_loopback
+from hifigan_rt.system.machine import host_name, is_loopback, is_same_origin
 from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.errors import Forbidden, ServingError, ShuttingDown, TooManyRequests, Unauthorized
 from hifigan_rt.tools.serving.routes import Endpoint
@@ -96,7 +95,7 @@ class AccessControl:
         # Browsers send GET without asking, and keep the answer from the page; what changes or computes is refused here.
         if origin is None or scope.get("method") in ("GET", "HEAD", "OPTIONS"):
             return
-        if urlsplit(origin).netloc != host and origin not in self._origins and "*" not in self._origins:
+        if not is_same_origin(origin, host) and origin not in self._origins and "*" not in self._origins:
             raise Forbidden(f"pages of {origin[:80]!r} may not use this server: --cors-origin lets them")
 
 
