@@ -75,6 +75,8 @@ BAD_MELS = {
     "npy that claims terabytes": (npy_header("(10, 1000000000000)"), {}, 400, "mel_invalid"),
     "npy of a negative shape": (npy_header("(10, -20)") + bytes(800), {}, 400, "mel_invalid"),
     "npy with code for a shape": (npy_header("(10, __import__('os').getpid())"), {}, 400, "mel_invalid"),
+    "npy of 9,000 minus signs": (npy_header("-" * 9000), {}, 400, "mel_invalid"),
+    "npy of more digits than Python writes": (npy_header(f"(0x{'f' * 8000}, 20)"), {}, 400, "mel_invalid"),
     "npy with a huge header": (b"\x93NUMPY\x02\x00" + struct.pack("<I", 1 << 31), {}, 400, "mel_invalid"),
     "npy of type, not npy": (b"RIFF" + bytes(40), {"Content-Type": "application/x-npy"}, 400, "mel_invalid"),
     "shape without numbers": (BARE, {"X-Mel-Shape": "ten,20"}, 400, "bad_request"),

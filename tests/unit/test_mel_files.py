@@ -140,6 +140,14 @@ def test_refused_arrays(tmp_path, array, text):
         ),
         (npy_bytes("'<f4'", "(80, 'x')"), " is damaged: its header is not that of an array"),
         (npy_bytes("'<f4'", "(" * 3000), " is damaged: its header is not that of an array"),
+        *[
+            (npy_bytes("'<f4'", sizes), " is damaged: its header is not that of an array")
+            for sizes in ("-" * 9000, "~" * 9000, "9" * 9000, "1" + ",(1" * 900, "'\\N{x}'", "\x00", "{[]: 1}")
+        ],
+        *[
+            (npy_bytes("'<f4'", sizes), " is damaged: its header claims a shape that no array has")
+            for sizes in (f"(0x{'f' * 8000}, 80)", f"(0, {1 << 70})", f"({'1, ' * 3000})", "(-1, -1)")
+        ],
         (npy_bytes("'nonsense'", "(80, 7)"), " is damaged: its header is not that of an array"),
         (npy_bytes("[('a', '<f4')]", "(80, 7)"), " holds values of dtype [('a', '<f4')], and floats are needed; "
          "objects are never unpickled"),

@@ -6,9 +6,9 @@ No pickle is ever run, and nothing is allocated on the word of a header: sizes a
 from __future__ import annotations
 
 import io
+import math
 import struct
 import tempfile
-import tokenize
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,6 +39,8 @@ _REMEDY = (
 _MAX_NPY_HEADER_BYTES = 10_000
 _WRITTEN_AT_ONCE_FRAMES = 1 << 12
 _MAX_WIDTH = 8
+_MAX_AXES = 32
+_MAX_SIZE = 1 << 48
 _NPY_PREFIX = struct.Struct("<6sBB")
 
 
@@ -274,20 +276,22 @@ def _parse_npy(stream: _Plain | _Inflated | _InMemory, available: int) -> np.nda
     read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     try:
         shape, fortran_order, dtype = read_header(header)
-    except (ValueError, TypeError, SyntaxError, RecursionError, OverflowError, tokenize.TokenError) as error:
+    except Exception as error:
+        # NumPy gives the header to Python's parser, which knows a dozen ways to fail, MemoryError among them.
         raise MelError("is damaged: its header is not that of an array") from error
     if dtype.kind not in "fiub":
         raise MelError(f"holds values of dtype {dtype}, and floats are needed; objects are never unpickled")
-    n_bytes = dtype.itemsize
-    for size in shape:
-        n_bytes *= size
-    if n_bytes < 0 or n_bytes > available:
+    # Sizes in hexadecimal may have more digits than Python writes out.
+    if len(shape) > _MAX_AXES or not all(0 <= size <= _MAX_SIZE for size in shape):
+        raise MelError("is damaged: its header claims a shape that no array has")
+    n_bytes = dtype.itemsize * math.prod(shape)
+    if n_bytes > available:
         raise MelError(f"claims shape {list(shape)} of {dtype}, {n_bytes} bytes: {available} are there or allowed")
     data = stream.read(n_bytes)
     if len(data) < n_bytes:
         raise MelError(f"is cut short: shape {list(shape)} of {dtype} takes {n_bytes} bytes, {len(data)} are there")
-    array: np.ndarray = np.frombuffer(data, dtype)
     try:
+        array: np.ndarray = np.frombuffer(data, dtype)
         return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise MelError(f"is damaged: it claims the shape {list(shape)}") from error
