@@ -56,6 +56,8 @@ BAD_MELS = {
     "NaN": (with_value(np.nan), {}, 400, "mel_invalid"),
     "infinity": (with_value(-np.inf), {}, 400, "mel_invalid"),
     "beyond float32": (npy(np.full((10, 4), 1e300)), {}, 400, "mel_invalid"),
+    "finite, and beyond any convention": (with_value(3e38), {}, 400, "mel_invalid"),
+    "JSON beyond any convention": (rows([[-1e20] * 20] * 10), JSON, 400, "mel_invalid"),
     "time-major": (npy(MEL.T.copy()), {}, 400, "mel_invalid"),
     "other bands": (npy(MEL[:9]), {}, 400, "mel_invalid"),
     "one row": (npy(MEL[0]), {}, 400, "mel_invalid"),

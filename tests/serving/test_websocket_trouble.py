@@ -65,6 +65,7 @@ MESSAGES = {
     "half a frame": (FRAME.tobytes()[:60], "mel_invalid", "a frame has 40"),
     "NaN": (np.full((2, BANDS), np.nan, "<f4").tobytes(), "mel_invalid", "NaN"),
     "infinite": (np.full((2, BANDS), np.inf, "<f4").tobytes(), "mel_invalid", "infinite"),
+    "beyond any convention": (np.full((2, BANDS), 3e38, "<f4").tobytes(), "mel_invalid", "no convention"),
     "big-endian": (FRAME.byteswap().tobytes(), "mel_invalid", "little-endian"),
     "a text that is no JSON": ("finish", "bad_request", "no JSON"),
     "another type": ('{"type": "stop"}', "bad_request", '{"type": "finish"}'),

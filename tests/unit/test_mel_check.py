@@ -269,6 +269,11 @@ def test_tensors():
             "the mel holds 80 values that are NaN, infinite or beyond float32, the first at [0, 0] of shape [80, 1]: "
             "every value must be finite",
         ),
+        (
+            np.full((80, 1), -3e38),
+            "the mel holds values up to 3e+38 in size, and no convention has any beyond 1e+10: see "
+            "docs/mel-conventions.md",
+        ),
     ],
 )  # fmt: skip
 def test_refused(mel, text):

@@ -34,6 +34,10 @@ _LOWER_LN_FLOORS = (1e-8, 1e-9, 1e-10, 1e-12)
 _DB_BELOW = math.log(1e-12) - 0.5
 _INT16_GAIN = math.log(32768)
 
+LARGEST_VALUE = 1e10
+"""Largest size of a value. Linear magnitudes of 16-bit samples reach 1e7, all other conventions less; near the end of
+float32 the sums of a network become infinite."""
+
 CONVENTION_FRAMES = 200
 """Frames at the beginning of a stream that are looked at for another convention than the model's."""
 
@@ -82,6 +86,12 @@ def check_mel(
         raise MelError(
             f"the mel holds {int((~finite).sum())} values that are NaN, infinite or beyond float32, "
             f"the first at {first} of shape {list(checked.shape)}: every value must be finite"
+        )
+    peak = float(max(checked.max(), -checked.min()))
+    if peak > LARGEST_VALUE:
+        raise MelError(
+            f"the mel holds values up to {peak:.6g} in size, and no convention has any beyond {LARGEST_VALUE:g}: "
+            f"{_GUIDE}"
         )
     if config is not None:
         warn_if_other_convention(checked, config)
