@@ -211,13 +211,14 @@ def test_what_cannot_be_served_is_refused_when_it_is_loaded() -> None:
 def test_a_lease_checks_mels_and_names_other_conventions() -> None:
     async def scenario() -> None:
         with await pool_of(a=Loader()).lease() as lease:
-            for wrong in (np.zeros((79, 5), np.float32), np.zeros((1, 80, 5), np.float32), np.zeros((80, 0)), "mel"):
+            for wrong in (np.zeros((79, 5), np.float32), np.zeros((2, 80, 5), np.float32), np.zeros((80, 0)), "mel"):
                 with pytest.raises(MelInvalid):
                     lease.check_mel(wrong)
-            checked = lease.check_mel(np.full((80, 5), -3.0))
+            checked = lease.check_mel(np.linspace(-9, -3, 400).reshape(80, 5))
             assert checked.dtype == np.float32
-            assert lease.likely_other_convention(checked) is None
-            assert "decibels" in (lease.likely_other_convention(np.full((80, 5), -80, np.float32)) or "")
+            assert lease.diagnose(checked) is None
+            assert "decibels" in (lease.diagnose(np.linspace(-80, -9, 400, dtype=np.float32).reshape(80, 5)) or "")
+            assert "padding" in (lease.diagnose(np.full((80, 5), -3, np.float32)) or "")
             assert lease.audio_seconds(22050) == 256
 
     asyncio.run(scenario())
@@ -248,7 +249,7 @@ def test_a_model_without_mel_settings_serves_mels(caplog: pytest.LogCaptureFixtu
     async def scenario() -> None:
         with await pool.lease() as lease:
             assert (lease.sample_rate, lease.hop_length) == (22050, 256)
-            assert lease.likely_other_convention(np.zeros((80, 300), np.float32)) is None
+            assert lease.diagnose(np.zeros((80, 300), np.float32)) is None
         await pool.close()
 
     with caplog.at_level(logging.WARNING):

@@ -26,7 +26,7 @@ AUDIO_HEADERS = {
     "X-Audio-Seconds": "how long it lasts",
     "X-Model": "the model's name",
     "X-Clipped-Samples": "samples beyond the range of 16 bits, in whole answers",
-    "X-Mel-Warning": "the mel's values look like another convention than the model's",
+    "X-Mel-Warning": "the mel holds padding, or its values look like another convention than the model's",
     "X-Recording-Warning": "a count in the recording contradicts what it holds",
 }
 """Facts that responses with audio tell in headers, beside X-Request-Id and Server-Timing."""
@@ -143,9 +143,9 @@ async def respond_with_audio(
         **headers,
     }
     judged = mel[:, :_JUDGED_FRAMES]
-    convention = await decoded(lambda: lease.likely_other_convention(judged), judged.nbytes)
-    if convention is not None:
-        facts["X-Mel-Warning"] = record.facts["mel_warning"] = f"the mel looks like {convention}"
+    finding = await decoded(lambda: lease.diagnose(judged), judged.nbytes)
+    if finding is not None:
+        facts["X-Mel-Warning"] = record.facts["mel_warning"] = finding
     compute = _streamed if options.streamed else _whole
     return await compute(request, lease, mel, options.format, stages, facts)
 

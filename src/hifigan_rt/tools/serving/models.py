@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hifigan_rt.errors import ConfigError, HifiganError, MelError
-from hifigan_rt.mel.check import CheckedMel, check_mel, likely_other_convention
+from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose
 from hifigan_rt.system.machine import give_back_memory
 from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -101,10 +101,10 @@ class ModelLease:
         except MelError as error:
             raise MelInvalid(str(error)) from error
 
-    def likely_other_convention(self, mel: np.ndarray) -> str | None:
-        """Name the convention that a checked mel looks like; None if it may well be the model's own."""
+    def diagnose(self, mel: np.ndarray) -> str | None:
+        """Say what is odd about a checked mel: padding, or another convention; None if it may well be the model's."""
         config = self.vocoder.mel_config
-        return None if config is None else likely_other_convention(mel, config)
+        return None if config is None else diagnose(mel, config)
 
     def duplicate(self) -> ModelLease:
         """Take a second lease on the very same loaded model, whatever was reloaded since."""

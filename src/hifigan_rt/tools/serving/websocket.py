@@ -241,9 +241,9 @@ class _Session:
             return
         beginning = np.concatenate(self._beginning)[:CONVENTION_FRAMES]
         self._judged, self._beginning = True, []
-        convention = lease.likely_other_convention(np.ascontiguousarray(beginning.T))
-        if convention is not None:
-            self._record.facts["mel_warning"] = warning = f"the mel looks like {convention}"
+        warning = lease.diagnose(np.ascontiguousarray(beginning.T))
+        if warning is not None:
+            self._record.facts["mel_warning"] = warning
             await self.tell({"type": "warning", "code": "mel_convention", "message": warning})
 
     async def _give_audio(self, lease: ModelLease, live: StreamJob, output: str) -> None:
