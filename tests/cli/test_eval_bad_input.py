@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +135,18 @@ def test_results_never_go_into_an_input_folder(data):
         done = hifigan("eval", *arguments, "-o", folder, status=1)
         assert "is an input folder: name another one" in error_of(done)
     assert sorted(path.name for path in Path("in").iterdir()) == ["c0.wav", "c1.wav", "c2.wav"]
+
+
+def test_names_that_are_not_utf8_stand_in_every_result(data):
+    clip(b"in/caf\xe9.wav")
+    shutil.copytree("in", os.fsdecode(b"made\xff"))
+    report = os.fsdecode(b"out\xff")
+    chosen = ("--config", "model/config.json", "--metrics", "peak", "--jobs", "1")
+    hifigan("eval", "--reference", "in", "--generated", os.fsdecode(b"made\xff"), *chosen, "-o", report)
+    assert r"caf\udce9,made\udcff," in Path(report, "clips.csv").read_text(encoding="utf-8")
+    assert r"caf\udce9" in Path(report, "report.html").read_text(encoding="utf-8")
+    found = json.loads(Path(report, "report.json").read_bytes())
+    assert b"caf\xe9" in [os.fsencode(entry["name"]) for entry in found["clips"]]
+    title = os.fsdecode(b"T\xff")
+    hifigan("listen", "make", report, "--mode", "mos", "--title", title, "-o", os.fsdecode(b"test\xff"))
+    assert r"<title>T\udcff" in Path(os.fsdecode(b"test\xff"), "test.html").read_text(encoding="utf-8")

@@ -19,6 +19,15 @@ os.umask(_UMASK)
 """The mask can only be read by setting it, which threads would notice later: so once, at import."""
 
 
+def readable(text: str) -> str:
+    r"""Spell the bytes of file names that are not UTF-8, which Python keeps as lone surrogates: 0xff as \udcff.
+
+    That is how `repr` and JSON spell them. Whatever people read goes through here, so that no name stops a result from
+    being written. `os.fsencode(json.loads(text))` gives the bytes of a name in JSON back.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def file_sha256(path: Path) -> str:
     """Digest of a file's contents, 64 hexadecimal digits; a gigabyte takes about a second.
 

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from hifigan_rt.system.files import readable
+
 UNKNOWN = "–"
 """Stands where there is no figure."""
 
@@ -44,7 +46,7 @@ def comma_separated(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str
     writer.writerow(header)
     # NaN is the only value that differs from itself.
     writer.writerows([value if value == value else None for value in row] for row in rows)
-    return text.getvalue()
+    return readable(text.getvalue())
 
 
 def counted(count: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.system.files import atomic_writer, readable
 from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures, merge
 from hifigan_rt.tools.benchmark.csv_table import to_csv
 from hifigan_rt.tools.benchmark.markdown import to_markdown
@@ -54,7 +54,7 @@ def write_results(result: BenchmarkResult, folder: Path, earlier: BenchmarkResul
     write_json(result, folder / JSON_NAME)
     for name, text in ((CSV_NAME, to_csv(result)), (MARKDOWN_NAME, to_markdown(result, earlier))):
         with atomic_writer(folder / name) as file:
-            file.write(text.encode())
+            file.write(readable(text).encode())
     pictures = draw(result, folder) if find_spec("matplotlib") is not None else []
     return [*(folder / name for name in NAMES), *pictures]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.files import readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +36,11 @@ class Console:
     def note(self, text: str) -> None:
         """Something worth knowing."""
         if self.verbosity >= 0:
-            click.echo(text, err=True)
+            click.echo(readable(text), err=True)
 
     def error(self, text: str) -> None:
         """Why the program failed; shown with -q too."""
-        click.echo(f"hifigan: error: {text}", err=True)
+        click.echo(readable(f"hifigan: error: {text}"), err=True)
 
     def trace(self, error: BaseException) -> None:
         """Where an error came from, with -v."""
@@ -53,7 +54,7 @@ class Console:
             OutputError: standard output is full or closed by its device.
         """
         try:
-            click.echo(text)
+            click.echo(readable(text))
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
+from hifigan_rt.system.files import readable
 from hifigan_rt.tools.listening.definition import Definition
 from hifigan_rt.tools.web import json_for_script, player_script
 
@@ -32,7 +33,7 @@ def render(definition: Definition, audio: Mapping[str, str]) -> bytes:
         "audio": json_for_script(dict(audio)),
     }
     # In one pass: what is put in is never searched for slots again.
-    return _SLOT.sub(lambda slot: parts[slot[1]], _asset("page.html")).encode()
+    return readable(_SLOT.sub(lambda slot: parts[slot[1]], _asset("page.html"))).encode()
 
 
 def _asset(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.system.files import atomic_writer, readable
 from hifigan_rt.tools.evaluation.report.page import render
 from hifigan_rt.tools.evaluation.results import EvaluationResult
 from hifigan_rt.tools.evaluation.signal_files import SignalFiles
@@ -65,7 +65,7 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
     page = folder / HTML_NAME
     with atomic_writer(page) as file:
         names = {index: f"{CLIPS_FOLDER}/{path.name}" for index, path in linked.items()}
-        file.write(render(result, embedded, names).encode())
+        file.write(readable(render(result, embedded, names)).encode())
     remove_scripts(folder, but=set(linked.values()))
     return page
 
