@@ -118,6 +118,16 @@ def test_unreadable_files_fail_alone(data):
     assert len([row for row in result().scores if row.failed is None]) == 3
 
 
+def test_folders_that_are_none_are_told(data):
+    Path("loop").symlink_to("loop")
+    for name in ("loop", "x" * 300):
+        with_none = ("--config", "model/config.json", "--metrics", "peak", "--jobs", "1", "-o", "out", "--overwrite")
+        done = hifigan("eval", "--reference", "in", "--generated", name, *with_none, status=1)
+        assert "is no folder: name one with a file for each clip" in error_of(done)
+        done = hifigan("listen", "make", "--system", f"v={name}", "--mode", "mos", "-o", "test", status=1)
+        assert "is no folder: name one with a file for each clip" in error_of(done)
+
+
 def test_models_of_different_rates_are_not_compared(data):
     config = json.loads(Path("model/config.json").read_text()) | {"sampling_rate": 2 * RATE}
     Path("other.json").write_text(json.dumps(config))

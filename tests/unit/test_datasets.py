@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -238,3 +239,30 @@ def test_many_kinds_are_told_in_few_words():
     assert sum(counted.counts.values()) == 100
     assert counted.note == (f"left out: {counted.text}",)
     assert LeftOut().note == ()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE, errno.ELOOP, errno.ENOENT, errno.ENAMETOOLONG])
+def test_a_folder_that_cannot_be_listed_is_one_failed_input(monkeypatch, number):
+    touch("in/a.wav", "in/locked/b.wav", "in/z.wav", "locked/c.wav")
+    scandir = os.scandir
+
+    def entries(folder):
+        yield from list(scandir(folder))[:1]
+        if Path(folder).name == "locked":
+            raise OSError(number, os.strerror(number))
+        yield from list(scandir(folder))[1:]
+
+    monkeypatch.setattr(os, "scandir", entries)
+    found = find_inputs(["locked", "in"], SUFFIXES, recursive=True)
+    assert relatives(found) == ["locked", "a.wav", "locked", "z.wav"]
+    assert [item.problem is None for item in found] == [False, True, False, True]
+    assert f"cannot be read: {os.strerror(number)}" in str(found[2].problem)
+
+
+def test_circles_of_links_and_names_that_are_too_long_fail_alone():
+    touch("in/a.wav")
+    Path("in/loop").symlink_to("loop")
+    Path("in/circle.wav").symlink_to("circle.wav")
+    found = find_inputs(["in", "in/loop", "x" * 300, "x" * 5000, "in/a.wav/b"], SUFFIXES, recursive=True)
+    assert [item.path.name[:9] for item in found if item.problem is None] == ["a.wav", "circle.wa", "loop"]
+    assert len(found) == 6

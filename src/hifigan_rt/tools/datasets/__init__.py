@@ -2,5 +2,6 @@
 
 from hifigan_rt.tools.datasets.inputs import InputFile, find_inputs
 from hifigan_rt.tools.datasets.left_out import LeftOut
+from hifigan_rt.tools.datasets.listed_files import is_folder
 
-__all__ = ["InputFile", "LeftOut", "find_inputs"]
+__all__ = ["InputFile", "LeftOut", "find_inputs", "is_folder"]

@@ -145,7 +145,7 @@ class _Search:
                 yield item
             self.left_out.update(here)
             if not any_found:
-                yield InputFile(path, Path(path.name), path, self._nothing_in(name, here))
+                yield InputFile(path, _name(path), path, self._nothing_in(name, here))
 
     def _nothing_in(self, name: str, left_out: LeftOut) -> str:
         hint = "" if self.recursive else "; --recursive looks into the folders below it as well"
@@ -163,7 +163,7 @@ class _Search:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             problem = f"folder {str(folder)!r} cannot be read: {error.strerror}"
-            yield InputFile(folder, folder.relative_to(root), root, problem)
+            yield InputFile(folder, _name(folder) if folder == root else folder.relative_to(root), root, problem)
             return
         for entry in entries:
             path = folder / entry.name
@@ -297,6 +297,11 @@ def _name_clashes(inputs: Sequence[InputFile]) -> list[tuple[Path, Path]]:
             if first != item.path:
                 clashes.append((first, item.path))
     return clashes
+
+
+def _name(folder: Path) -> Path:
+    """The last name of a folder; the root of all has none."""
+    return Path(folder.name or "root")
 
 
 def _real_place(path: Path) -> Path:

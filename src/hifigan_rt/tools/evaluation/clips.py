@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
+from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs, is_folder
 
 GENERATED_SUFFIXES = ("", "_generated", "_generated_e2e")
 """What is appended to a clip's name: nothing, or as inference.py and inference_e2e.py of jik876/hifi-gan do."""
@@ -96,7 +96,7 @@ def pair(
     Raises:
         DatasetError: the folder is missing, holds nothing of the kind, or nothing that belongs to a clip.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DatasetError(f"{str(folder)!r} is no folder: name one with a file for each clip")
     left_out = LeftOut()
     inputs = find_inputs([str(folder)], suffixes, recursive=recursive, left_out=left_out)

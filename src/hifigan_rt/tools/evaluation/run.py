@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +126,7 @@ def _find(plan: Plan, folder: Path) -> ClipSet:
         raise EvaluationError(f"nothing tells which clips {first.name!r} is to make: give --dataset or --mels")
     inputs = [*names, *(str(path) for spec in plan.systems for path in (spec.folder, spec.mels) if path is not None)]
     for name in inputs:
-        if Path(name).resolve() == folder.resolve():
+        if os.path.realpath(name) == os.path.realpath(folder):  # Path.resolve raises where links lead in a circle
             raise OutputError(f"the output folder {str(folder)!r} is an input folder: name another one")
     clips = find_clips(
         names, suffixes, recursive=plan.recursive, split=plan.split, limit=plan.limit, seed=plan.seed, exclude=folder

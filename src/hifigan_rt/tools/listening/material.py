@@ -11,6 +11,7 @@ import numpy as np
 
 from hifigan_rt.audio import AUDIO_SUFFIXES, prepare, read_audio
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError
+from hifigan_rt.tools.datasets import is_folder
 from hifigan_rt.tools.evaluation.clips import find_clips, pair
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, read_json
 from hifigan_rt.tools.listening.definition import REFERENCE
@@ -77,7 +78,7 @@ def from_folders(systems: Mapping[str, Path], reference: Path | None, count: int
     _check_names(tuple(systems))
     folders = dict(systems) if reference is None else {REFERENCE: reference} | dict(systems)
     first = next(iter(folders.values()))
-    if not first.is_dir():
+    if not is_folder(first):
         raise DatasetError(f"{str(first)!r} is no folder: name one with a file for each clip")
     found = find_clips([str(first)], AUDIO_SUFFIXES, recursive=True, limit=count, seed=seed)
     files: Files = {clip: {} for clip in found.files}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.tools.datasets import is_folder
 from hifigan_rt.tools.evaluation.listening_results import ListeningResult, to_json
 from hifigan_rt.tools.evaluation.output import write_results
 from hifigan_rt.tools.evaluation.results import JSON_NAME, read_json
@@ -20,7 +21,7 @@ def find_results(names: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for name in names:
-        if not name.is_dir():
+        if not is_folder(name):
             found[name] = None
             continue
         try:
