@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_path
+from hifigan_rt.system.files import atomic_path, readable
 from hifigan_rt.tools.benchmark.results import BenchmarkResult
 from hifigan_rt.tools.benchmark.table_text import label
 
@@ -62,7 +62,7 @@ def looks(result: BenchmarkResult) -> dict[str, Look]:
 
 def wrapped_label(text: str) -> str:
     """Break a long name into lines."""
-    return "\n".join(textwrap.wrap(text, 30, break_on_hyphens=False)) or text
+    return "\n".join(textwrap.wrap(readable(text), 30, break_on_hyphens=False)) or text
 
 
 def _fonts() -> list[str]:
@@ -178,7 +178,7 @@ def _subtitle(result: BenchmarkResult) -> str:
 def _wrapped(text: str, width: float, size: float) -> str:
     """Break into lines of so many inches."""
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in readable(text).split(" "):
         if lines and text_width([f"{lines[-1]} {word}"], size) <= width:
             lines[-1] += f" {word}"
         else:
