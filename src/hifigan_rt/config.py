@@ -128,8 +128,8 @@ class MelConfig:
     Above half the sample rate it means what it means in the original: the bands are spread up to it, and those that
     begin above half the sample rate are always at the floor.
     """
-    log: Literal["ln", "log10"] = "ln"
-    """Base of the logarithm."""
+    log: Literal["ln", "log10", "log1p", "db"] = "ln"
+    """Logarithm: natural, of base 10, ln(1 + x) without a floor, or decibels (20 log10; 10 log10 of powers)."""
     floor: float = 1e-5
     """Magnitudes below it are raised to it before the logarithm."""
     magnitude_epsilon: float = 1e-9
@@ -143,6 +143,10 @@ class MelConfig:
     """Subtracted per band after the logarithm; one value per band, or a single one."""
     scale: tuple[float, ...] | None = None
     """Divided by per band after `mean`; one value per band, or a single one."""
+    power: int = 1
+    """Exponent of the magnitudes before the filters: 2 for a mel of powers."""
+    gain: float = 1.0
+    """Factor of the samples before the analysis: 32768 where 16-bit integers were not divided."""
 
     def __post_init__(self) -> None:
         _check_range("sample_rate", self.sample_rate, 1, 1 << 20)
@@ -157,8 +161,12 @@ class MelConfig:
             raise ConfigError(f"fmin={self.fmin} Hz must be at least 0 and below half the sample rate, {nyquist}")
         if self.fmax is not None and not self.fmin < self.fmax < math.inf:
             raise ConfigError(f"fmax={self.fmax} Hz must be above fmin={self.fmin} (null is half the sample rate)")
-        if self.log not in ("ln", "log10"):
-            raise ConfigError(f"log={self.log!r} must be 'ln' or 'log10'")
+        if self.log not in ("ln", "log10", "log1p", "db"):
+            raise ConfigError(f"log={self.log!r} must be 'ln', 'log10', 'log1p' or 'db'")
+        if self.power not in (1, 2):
+            raise ConfigError(f"power={self.power!r} must be 1 or 2")
+        if not 0 < self.gain < math.inf:
+            raise ConfigError(f"gain={self.gain} must be a finite number above 0")
         if self.padding not in ("reflect", "center", "zero"):
             raise ConfigError(f"padding={self.padding!r} must be 'reflect', 'center' or 'zero'")
         if self.norm not in ("slaney", None):

@@ -36,6 +36,22 @@ def test_lengths_encodings_and_the_manifest(place):
     assert not Path(MANIFEST_NAME).exists()
 
 
+def test_mels_of_another_convention_are_converted(place):
+    mel = np.random.default_rng(0).uniform(-11, 1, (10, 60)).astype(np.float32)
+    np.save("m.npy", mel)
+    np.save("log10.npy", mel / np.log(10))
+    np.save("standardised.npy", (mel / np.log(10) + 2) / 0.5)
+    np.save("stats.npy", np.stack([np.full(10, -2.0), np.full(10, 0.5)]))
+    synth("m.npy", "-o", "m.wav")
+    synth("log10.npy", "-o", "a.wav", "--mel-convention", "log10")
+    synth("standardised.npy", "-o", "b.wav", "--mel-convention", "log10", "--mel-stats", "stats.npy")
+    for name in ("a.wav", "b.wav"):
+        np.testing.assert_allclose(soundfile.read(name)[0], soundfile.read("m.wav")[0], atol=1e-3)
+    assert "--mel-stats" in synth("m.npy", "-o", "c.wav", "--mel-convention", "standardised", status=1).stderr
+    assert "is not known: ln, log10" in synth("m.npy", "-o", "c.wav", "--mel-convention", "log2", status=1).stderr
+    assert "--mel-convention" in synth("m.npy", "-o", "c.wav", "--mel-stats", "stats.npy", status=2).stderr
+
+
 def test_sample_rate_and_channels_need_leave(place):
     clip("in/fast.wav", rate=16000)
     clip("in/wide.wav", channels=2)

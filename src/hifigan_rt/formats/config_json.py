@@ -27,7 +27,7 @@ MEL_FIELDS: Mapping[str, str] = {
     "fmax": "fmax",
 }
 """Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
-_OUR_MEL_FIELDS = ("log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale")
+_OUR_MEL_FIELDS = ("log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale", "power", "gain")
 
 _TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
 
@@ -66,7 +66,7 @@ def parse_config(values: object) -> ModelConfig:
     What describes the network must be there; num_mels is 80, as in the original, where it is not. Of the mel settings
     any may be missing: they are None if none is stated, and a `PartialMelConfig` if an analysis needs more; what is
     stated must be right. Only `hop_size` follows from the network. Beside the original's fields, `log`, `floor`,
-    `magnitude_epsilon`, `padding`, `norm`, `mean` and `scale` are read as `MelConfig` names them.
+    `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power` and `gain` are read as `MelConfig` names them.
 
     Raises:
         ConfigError: a field is missing, mistyped, out of range or contradicts another.
@@ -189,6 +189,8 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
         norm=known.get("norm", "slaney"),
         mean=mean,
         scale=scale,
+        power=_integer(known, "power", default=1),
+        gain=_number(known, "gain", 1.0),
     )
     partial = PartialMelConfig({name: getattr(mel, MEL_FIELDS[name]) for name in stated} | _unusual_fields(mel))
     return partial if partial.missing else mel

@@ -150,7 +150,11 @@ class MelAnalysis:
             samples = self._padded_slice(start, stop)
             windows = np.lib.stride_tricks.sliding_window_view(samples, config.n_fft)[:: config.hop_length]
             spectrum = np.fft.rfft(windows * self._window, axis=1)
+            if config.gain != 1:
+                spectrum *= config.gain
             magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
+            if config.power == 2:
+                magnitude *= magnitude
             mel[:, first - self._frames : last - self._frames] = _compress(_apply(self._filters, magnitude), config)
         self._frames = max(self._frames, end)
         # Some more than the next frame needs: what is reflected at the end may begin before it.
@@ -184,7 +188,9 @@ def silence_mel_value(config: MelConfig) -> np.ndarray:
     It is the logarithm of the floor, or of the epsilon under the square root where a band lifts that above the floor;
     never 0, which is loud in a log-mel.
     """
-    magnitude = mel_filterbank(config).astype(np.float64).sum(axis=1) * np.sqrt(config.magnitude_epsilon)
+    magnitude = (
+        mel_filterbank(config).astype(np.float64).sum(axis=1) * np.sqrt(config.magnitude_epsilon) ** config.power
+    )
     return np.asarray(_compress(magnitude[:, None], config)[:, 0], np.float32)
 
 
@@ -277,8 +283,14 @@ def _window(config: MelConfig) -> np.ndarray:
 
 def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     """Logarithm of magnitudes `[M, T]`, with the floor before it and mean and scale after it."""
-    floored = np.maximum(mel, config.floor)
-    log_mel: np.ndarray = np.log(floored) if config.log == "ln" else np.log10(floored)
+    log_mel: np.ndarray
+    if config.log == "log1p":
+        log_mel = np.log1p(mel)
+    else:
+        floored = np.maximum(mel, config.floor)
+        log_mel = np.log(floored) if config.log == "ln" else np.log10(floored)
+    if config.log == "db":
+        log_mel *= 20 / config.power
     if config.mean is not None:
         log_mel = log_mel - np.array(config.mean)[:, None]
     if config.scale is not None:

@@ -65,6 +65,8 @@ def likely_other_convention(mel: np.ndarray, config: MelConfig) -> str | None:
     """
     if mel.ndim == 3:
         return next((name for item in mel if (name := likely_other_convention(item, config)) is not None), None)
+    if config.log not in ("ln", "log10") or config.power != 1 or config.gain != 1:
+        return None
     lowest, highest = float(mel.min()), float(mel.max())
     values: np.ndarray | None = None
     if config.scale is not None or config.mean is not None:

@@ -77,6 +77,31 @@ def read_mel_file(
         raise MelError(f"{name}: {error}") from error
 
 
+def read_arrays(path: str | Path, max_bytes: int) -> np.ndarray | dict[str, np.ndarray]:
+    """Read the arrays of a file, by name where it has names.
+
+    Raises:
+        MelError, ModelFileError: the file cannot be read, or holds no arrays.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npz":
+        with open_source(path) as source:
+            spans = read_zip_directory(source)
+            return {
+                name.removesuffix(".npy"): _parse_npy(_Inflated(source, span), max_bytes)
+                if span.inflated is not None
+                else _parse_npy(_InMemory(source.read(span.start, span.length, "the array")), span.length)
+                for name, span in spans.items()
+            }
+    if path.suffix.lower() == ".npy":
+        return _read_array(path, max_bytes)
+    tree = read_tensors(path, _REMEDY)
+    arrays = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)} if isinstance(tree, dict) else {}
+    if not arrays:
+        raise MelError("holds no arrays with names")
+    return arrays
+
+
 def parse_npy(content: bytes | bytearray) -> np.ndarray:
     """Read the array of a .npy file that is in memory; no pickle is ever run.
 

@@ -42,6 +42,10 @@ class ReadSettings:
     """Longest recording accepted; None is `audio.DEFAULT_MAX_SECONDS`."""
     time_major: bool = False
     """Mel files hold `[T, M]`."""
+    mel_convention: str | None = None
+    """Convention of the mel files, one of `mel.conventions.CONVENTIONS`; None is the model's own."""
+    mel_stats: str | None = None
+    """File of the mean and scale that they were standardised with."""
 
 
 class RecordingMel:

@@ -15,6 +15,7 @@ from hifigan_rt.audio.signal_metrics import mel_l1
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.mel.check import warn_if_other_convention
+from hifigan_rt.mel.conventions import convert_mel, named_convention
 from hifigan_rt.mel.files import read_mel_file, write_mel_file, write_mel_pieces
 from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.tools.bulk.long_clips import (
@@ -77,6 +78,9 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             vocoder.model.known_mel()
         # Known whenever the sample rate is: both stand in a config.
         self._num_mels = vocoder.num_mels or 0
+        self._given: MelConfig | None = None
+        if reading.mel_convention is not None:
+            self._given = named_convention(reading.mel_convention, vocoder.model.known_mel(), reading.mel_stats)
         self.caveat = vocoder.engine_info.caveat
 
     def settings(self) -> dict[str, Any]:
@@ -96,6 +100,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             "match_length": self._writing.match_length,
             **_reading_settings(self._reading),
             "time_major": self._reading.time_major,
+            **({} if self._given is None else {"mel_given": _mel_settings(self._given)}),
         }
 
     def read(self, source: Path) -> MelClip | LongMel:
@@ -105,7 +110,10 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             return whole(mel) if isinstance(mel, LongMel) and self._vocoder.graph is None else mel
         if self._writing.match_length:
             raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
-        return MelClip(read_mel_file(source, self._num_mels, time_major=self._reading.time_major))
+        stored: np.ndarray = read_mel_file(source, self._num_mels, time_major=self._reading.time_major)
+        if self._given is not None:
+            stored = convert_mel(stored, self._given, self._vocoder.model.known_mel())
+        return MelClip(stored)
 
     def compute(self, data: MelClip | LongMel) -> AudioClip | LongMel:
         if isinstance(data, LongMel):

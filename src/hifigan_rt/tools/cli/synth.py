@@ -38,6 +38,11 @@ CONTAINERS = ("wav", "flac")
 @engine_options
 @input_options
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
+@click.option(
+    "--mel-convention", metavar="NAME",
+    help="What the mel files hold, if not the model's own: ln, log10, log1p, db, power, int16-gain or standardised.",
+)  # fmt: skip
+@click.option("--mel-stats", metavar="FILE", help="Mean and scale that the mel files were standardised with.")
 @click.option("--match-length", is_flag=True, help="Trim or zero-pad each result to its recording's length.")
 @click.option(
     "--encoding", type=click.Choice(["pcm16", "pcm24", "float"]), default="pcm16", show_default=True,
@@ -66,6 +71,8 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
     is_file = named in CONTAINERS and not Path(values["output"]).is_dir()
     if is_file and container not in (None, named):
         raise click.UsageError(f"--format {container} contradicts -o {values['output']}")
+    if values["mel_stats"] is not None and values["mel_convention"] is None:
+        raise click.UsageError("--mel-stats undoes what --mel-convention names: give 'standardised', or its logarithm")
     container = container or (named if is_file else "wav")
     if container == "flac" and values["encoding"] == "float":
         raise click.UsageError("flac holds no floats: give --format wav, or --encoding pcm24")
@@ -99,6 +106,13 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         settings=values["settings"],
     )
     console.vocoder(vocoder)
-    reading = ReadSettings(values["resample"], values["mono"], values["max_seconds"], values["time_major"])
+    reading = ReadSettings(
+        values["resample"],
+        values["mono"],
+        values["max_seconds"],
+        values["time_major"],
+        values["mel_convention"],
+        values["mel_stats"],
+    )
     writing = WriteSettings(values["encoding"], container, values["match_length"], values["mel_l1"])  # type: ignore[arg-type]
     return Synthesis(vocoder, reading, writing)

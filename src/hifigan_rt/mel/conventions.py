@@ -1,0 +1,165 @@
+"""Converts mels from one convention to another: logarithm, floor, powers, gain, area norm, mean and scale.
+
+Only these can be converted afterwards. All are exact to rounding but three: what lies below either floor is lost; of
+powers the weighted mean within a band is another than that of magnitudes, so that the result is too loud where a band
+is uneven (0.1 on average for speech); and decibels relative to a clip's own maximum have lost its level.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import ConfigError, MelError, ModelFileError
+from hifigan_rt.mel.analysis import mel_filterbank
+from hifigan_rt.mel.files import read_arrays
+
+Convention = Literal["ln", "log10", "log1p", "db", "power", "int16-gain", "standardised"]
+CONVENTIONS: tuple[str, ...] = get_args(Convention)
+
+_LN_10 = math.log(10)
+_FIXED = ("sample_rate", "n_fft", "win_length", "hop_length", "num_mels", "fmin", "effective_fmax")
+_SCALES = ("scale", "scale_", "std", "mel_std")
+_MEANS = ("mean", "mean_", "mel_mean")
+
+
+def named_convention(name: str, config: MelConfig, statistics: str | Path | None = None) -> MelConfig:
+    """Describe mels of a convention that are otherwise computed as a model's.
+
+    Args:
+        name: one of `CONVENTIONS`. `int16-gain` and `standardised` keep the model's logarithm.
+        config: the model's mel settings.
+        statistics: file of the mean and scale that the mels were standardised with, after that logarithm; see
+            `read_statistics`. `standardised` needs it, and every other convention takes it.
+
+    Raises:
+        ConfigError: no such convention, the statistics are missing, or their file is none.
+    """
+    if name not in CONVENTIONS:
+        raise ConfigError(f"mel convention {name!r} is not known: {', '.join(CONVENTIONS)} are")
+    if name == "standardised" and statistics is None:
+        raise ConfigError(
+            "mel convention 'standardised' needs the mean and scale of its training data: --mel-stats FILE"
+        )
+    mean, scale = (None, None) if statistics is None else read_statistics(statistics, config.num_mels)
+    given = replace(config, mean=mean, scale=scale)
+    if name in ("ln", "log10", "log1p", "db"):
+        return replace(given, log=cast("Any", name), power=1, gain=1.0)
+    if name == "power":
+        return replace(given, log="ln", power=2, gain=1.0)
+    return replace(given, gain=32768.0) if name == "int16-gain" else given
+
+
+def convert_mel(mel: np.ndarray, given: MelConfig, wanted: MelConfig) -> np.ndarray:
+    """Convert a mel to another convention.
+
+    Args:
+        mel: float `[M, T]` or `[B, M, T]`.
+        given: how it was computed.
+        wanted: the model's mel settings.
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        ConfigError: they differ in what cannot be converted: rate, window, hop, bands or their limits.
+        MelError: the mel has another number of bands.
+    """
+    for field in _FIXED:
+        has, needs = getattr(given, field), getattr(wanted, field)
+        if has != needs:
+            name = field.removeprefix("effective_")
+            raise ConfigError(
+                f"{name} is {has} for the mel and {needs} for the model: only a mel of the same analysis can be "
+                "converted, compute it again"
+            )
+    if mel.ndim not in (2, 3) or mel.shape[-2] != wanted.num_mels:
+        raise MelError(f"the mel has shape {list(mel.shape)}, and [{wanted.num_mels}, T] is needed")
+    with np.errstate(divide="ignore", over="ignore"):
+        natural = _to_natural(np.asarray(mel, np.float64), given) + (_filter_sums(wanted) - _filter_sums(given))
+        return np.asarray(_from_natural(natural, wanted), np.float32)
+
+
+def read_statistics(path: str | Path, num_mels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Read mean and scale, one value per band.
+
+    Args:
+        path: a .npy of `[2, M]` (mean, scale), as ParallelWaveGAN writes; or a .npz, .pt or .safetensors with `mean`
+            and one of `scale`, `std` and `var`.
+        num_mels: M.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else, a 0 as scale, or numbers that are not finite.
+    """
+    name = f"statistics {str(path)!r}"
+    if Path(path).suffix.lower() in (".h5", ".hdf5"):
+        raise ConfigError(
+            f"{name} is HDF5, which is not read here: np.save('stats.npy', np.stack([file['mean'], file['scale']])) "
+            "with h5py makes a .npy of it"
+        )
+    try:
+        arrays = read_arrays(path, 1 << 20)
+    except (MelError, ModelFileError) as error:
+        raise ConfigError(f"{name}: {error}") from error
+    if isinstance(arrays, np.ndarray):
+        if arrays.shape != (2, num_mels):
+            raise ConfigError(f"{name} has shape {list(arrays.shape)}: [2, {num_mels}] is needed, mean and scale")
+        mean, scale = arrays.astype(np.float64)
+    else:
+        found = {key: np.asarray(value, np.float64).reshape(-1) for key, value in arrays.items()}
+        for key in ("var", "var_"):
+            if key in found:
+                found.setdefault("scale", np.sqrt(np.maximum(found[key], 0)))
+        mean, scale = (next((found[key] for key in keys if key in found), np.empty(0)) for keys in (_MEANS, _SCALES))
+    for what, values in (("mean", mean), ("scale", scale)):
+        if len(values) != num_mels or not np.isfinite(values).all() or (what == "scale" and (values <= 0).any()):
+            raise ConfigError(
+                f"{name}: {what} has {len(values)} values: {num_mels} finite numbers are needed, scale above 0"
+            )
+    return tuple(mean.tolist()), tuple(scale.tolist())
+
+
+def _to_natural(mel: np.ndarray, config: MelConfig) -> np.ndarray:
+    """ln of magnitudes without gain; -inf where nothing is left."""
+    values = mel
+    if config.scale is not None:
+        values = values * np.array(config.scale)[:, None]
+    if config.mean is not None:
+        values = values + np.array(config.mean)[:, None]
+    if config.log == "log10":
+        values = values * _LN_10
+    elif config.log == "db":
+        values = values * (_LN_10 * config.power / 20)
+    elif config.log == "log1p":
+        values = np.log(np.expm1(np.maximum(values, 0)))
+    if config.power == 2:
+        # With equal magnitudes p in a band, the filters give p * sum of magnitudes and p^2 * sum of powers.
+        values = (values + _filter_sums(config)) / 2
+    return values - math.log(config.gain)
+
+
+def _from_natural(values: np.ndarray, config: MelConfig) -> np.ndarray:
+    values = values + math.log(config.gain)
+    if config.power == 2:
+        values = 2 * values - _filter_sums(config)
+    values = np.log1p(np.exp(values)) if config.log == "log1p" else np.maximum(values, math.log(config.floor))
+    if config.log == "log10":
+        values = values / _LN_10
+    elif config.log == "db":
+        values = values * (20 / config.power / _LN_10)
+    if config.mean is not None:
+        values = values - np.array(config.mean)[:, None]
+    if config.scale is not None:
+        values = values / np.array(config.scale)[:, None]
+    return values
+
+
+def _filter_sums(config: MelConfig) -> np.ndarray:
+    """ln of the sum of each filter, `[M, 1]`; 0 for an empty one."""
+    sums = mel_filterbank(config).astype(np.float64).sum(axis=1)
+    return np.log(np.where(sums > 0, sums, 1))[:, None]

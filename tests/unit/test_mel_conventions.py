@@ -1,0 +1,145 @@
+"""Conversions of mels against float64 formulas, and files of statistics that are none."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
+from hifigan_rt.errors import ConfigError, MelError
+from hifigan_rt.formats.config_json import config_to_dict, parse_config
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.mel.conventions import convert_mel, named_convention, read_statistics
+
+V1 = PRESETS["v1"].mel
+assert isinstance(V1, MelConfig)
+RNG = np.random.default_rng(0)
+LN = RNG.uniform(-11.4, 1.5, (80, 40))
+MEAN, SCALE = RNG.uniform(-6, -4, (80, 1)), RNG.uniform(0.5, 2, (80, 1))
+AUDIO = (0.2 * RNG.standard_normal(9000) * np.linspace(0, 1, 9000)).astype(np.float32)
+
+
+@pytest.fixture
+def statistics(tmp_path):
+    path = tmp_path / "stats.npy"
+    np.save(path, np.stack([MEAN[:, 0], SCALE[:, 0]]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mel"),
+    [
+        ("ln", LN),
+        ("log10", LN / np.log(10)),
+        ("log1p", np.log1p(np.exp(LN))),
+        ("db", 20 * LN / np.log(10)),
+        ("int16-gain", LN + np.log(32768)),
+    ],
+)
+def test_exact_conversions(name, mel):
+    converted = convert_mel(mel.astype(np.float32), named_convention(name, V1), V1)
+    assert converted.dtype == np.float32
+    np.testing.assert_allclose(converted, LN, atol=2e-5 if name != "log1p" else 1e-4)
+    batch = convert_mel(np.stack([mel] * 2).astype(np.float32), named_convention(name, V1), V1)
+    np.testing.assert_array_equal(batch[1], converted)
+
+
+def test_statistics_are_undone_before_the_logarithm(statistics):
+    given = named_convention("standardised", V1, statistics)
+    np.testing.assert_allclose(convert_mel((LN - MEAN) / SCALE, given, V1), LN, atol=1e-5)
+    given = named_convention("log10", V1, statistics)
+    np.testing.assert_allclose(convert_mel((LN / np.log(10) - MEAN) / SCALE, given, V1), LN, atol=1e-5)
+
+
+def test_what_lies_below_the_floor_is_the_floor():
+    low = np.full((80, 3), -10.0)
+    np.testing.assert_allclose(convert_mel(low, named_convention("log10", V1), V1), np.log(1e-5), atol=1e-6)
+    np.testing.assert_allclose(convert_mel(low * 0, named_convention("log1p", V1), V1), np.log(1e-5), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        replace(V1, log="log10"),
+        replace(V1, log="db", gain=32768.0),
+        replace(V1, log="log1p", norm=None, magnitude_epsilon=1e-9),
+        replace(V1, norm=None, mean=tuple(MEAN[:, 0]), scale=(2.0,)),
+    ],
+)
+def test_a_described_analysis_is_converted_to_the_models_and_back(given):
+    """With the floor out of the way, from recordings: what the analysis of either gives."""
+    wanted = replace(V1, floor=1e-12)
+    given = replace(given, floor=1e-12)
+    expected = compute_mel(AUDIO, wanted)
+    np.testing.assert_allclose(convert_mel(compute_mel(AUDIO, given), given, wanted), expected, atol=2e-4)
+    back = convert_mel(expected, wanted, given)
+    np.testing.assert_allclose(back, compute_mel(AUDIO, given), rtol=1e-4, atol=2e-4)
+
+
+def test_powers_are_converted_but_for_what_differs_within_a_band():
+    for log in ("ln", "db"):
+        given = replace(V1, power=2, log=log, floor=1e-20)
+        difference = convert_mel(compute_mel(AUDIO, given), given, V1) - compute_mel(AUDIO, V1)
+        assert difference[:, 3:].min() > -1e-3
+        assert difference[:, 3:].mean() < 0.15
+
+
+def test_another_analysis_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"^fmax is 11025.0 for the mel and 8000.0 for the model: only a mel of the same"
+    ):
+        convert_mel(LN, replace(V1, fmax=None), V1)
+    with pytest.raises(MelError, match=r"has shape \[40, 80\], and \[80, T\] is needed"):
+        convert_mel(LN.T, V1, V1)
+    with pytest.raises(
+        ConfigError, match=r"^mel convention 'log2' is not known: ln, log10, log1p, db, power, int16-gain, "
+    ):
+        named_convention("log2", V1)
+    with pytest.raises(ConfigError, match="needs the mean and scale"):
+        named_convention("standardised", V1)
+
+
+@pytest.mark.parametrize("names", [("mean", "scale"), ("mean_", "scale_"), ("mean", "std"), ("mean", "var")])
+def test_named_statistics(names, tmp_path):
+    second = SCALE[:, 0] ** 2 if names[1] == "var" else SCALE[:, 0]
+    np.savez(tmp_path / "s.npz", **{names[0]: MEAN[:, 0], names[1]: second})
+    mean, scale = read_statistics(tmp_path / "s.npz", 80)
+    np.testing.assert_allclose(mean, MEAN[:, 0])
+    np.testing.assert_allclose(scale, SCALE[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.ones((2, 79)), "has shape [2, 79]: [2, 80] is needed, mean and scale"),
+        (np.ones((80, 2)), "has shape [80, 2]: [2, 80] is needed, mean and scale"),
+        (np.stack([np.full(80, np.nan), np.ones(80)]), "mean has 80 values: 80 finite numbers are needed"),
+        (np.zeros((2, 80)), "scale has 80 values: 80 finite numbers are needed, scale above 0"),
+    ],
+)
+def test_bad_statistics(array, text, tmp_path):
+    np.save(tmp_path / "s.npy", array)
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        read_statistics(tmp_path / "s.npy", 80)
+
+
+def test_statistics_that_are_no_file_of_them(tmp_path):
+    (tmp_path / "stats.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ConfigError, match=r"is HDF5, which is not read here: np\.save"):
+        read_statistics(tmp_path / "stats.h5", 80)
+    np.savez(tmp_path / "s.npz", mean=np.ones(80))
+    with pytest.raises(ConfigError, match="scale has 0 values: 80 finite numbers are needed"):
+        read_statistics(tmp_path / "s.npz", 80)
+    with pytest.raises(ConfigError, match="statistics"):
+        read_statistics(tmp_path / "absent.npy", 80)
+
+
+def test_the_fields_survive_the_way_through_json():
+    config = ModelConfig(PRESETS["v1"].generator, replace(V1, log="log1p", power=2, gain=32768.0, norm=None))
+    assert parse_config(config_to_dict(config)) == config
+    for field, value in (("log", "log2"), ("power", 3), ("gain", 0)):
+        with pytest.raises(ConfigError, match=field):
+            parse_config(config_to_dict(config) | {field: value})
