@@ -12,7 +12,8 @@ from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES
 from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
-from hifigan_rt.mel.check import CONVENTION_FRAMES, CheckedMel, check_mel, warn_if_other_convention
+from hifigan_rt.mel.check import CheckedMel, check_mel, warn_of
+from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.model.kinds import Model
 
 
@@ -29,7 +30,7 @@ class Stream:
         self._engine = engine
         self._graph = graph
         self._model = model
-        self._mel = model.mel
+        self._watch = None if model.mel is None else MelWatch(model.mel)
         self._stream = engine.stream(STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames, graph)
 
     def push(self, mel: object) -> np.ndarray:
@@ -48,7 +49,7 @@ class Stream:
                 engine failed, after which only `reset` helps.
 
         Warns:
-            MelConventionWarning: the beginning of the signal looks like another convention than the model's.
+            MelConventionWarning: padding, or a beginning that looks like another convention than the model's.
         """
         self._engine.check_open()
         return self._stream.push(self._checked(mel))
@@ -63,6 +64,8 @@ class Stream:
             EngineError: as for `push`.
         """
         self._engine.check_open()
+        if self._watch is not None:
+            warn_of(self._watch.finish())
         return self._stream.finish()
 
     def reset(self) -> None:
@@ -73,6 +76,7 @@ class Stream:
         """
         self._engine.check_open()
         self._stream.reset()
+        self._watch = None if self._model.mel is None else MelWatch(self._model.mel)
 
     def close(self) -> None:
         """Free the stream's memory; the vocoder stays. Closing twice is allowed."""
@@ -162,8 +166,8 @@ class Stream:
             )
         if self._stream.frames + checked.shape[1] > MAX_FRAMES:
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
-        if self._mel is not None and self._stream.frames < CONVENTION_FRAMES:
-            warn_if_other_convention(checked, self._mel)
+        if self._watch is not None:
+            warn_of(self._watch.push(checked))
         return checked
 
 

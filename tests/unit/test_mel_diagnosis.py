@@ -12,6 +12,7 @@ from hifigan_rt.audio import read_audio
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.mel.analysis import compute_mel, mel_filterbank, silence_mel_value
 from hifigan_rt.mel.check import diagnose, likely_other_convention
+from hifigan_rt.mel.watch import MelWatch
 
 ORIGINAL = PRESETS["v1"].mel
 assert isinstance(ORIGINAL, MelConfig)
@@ -123,3 +124,20 @@ def test_another_conventions_own_silence_is_no_padding():
     clip = np.concatenate([CLIPS[0], np.zeros(8000)])
     decibels = 20 * np.log10(np.exp(compute_mel(clip.astype(np.float32), ORIGINAL)))
     assert "decibels" in str(diagnose(decibels, ORIGINAL))
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 90, 1000])
+def test_a_stream_is_watched_whatever_the_sizes_of_its_pushes(size):
+    def told(mel: np.ndarray) -> list[str]:
+        watch = MelWatch(ORIGINAL)
+        pushes = [mel[:, start : start + size] for start in range(0, mel.shape[1], size)]
+        return [finding for finding in [*map(watch.push, pushes), watch.finish()] if finding is not None]
+
+    assert told(MEL) == []
+    padded = np.concatenate([MEL, np.zeros((80, 40), np.float32)], axis=1)
+    (finding,) = told(padded)
+    assert "0 in every band" in finding
+    (finding,) = told((MEL / np.log(10)).astype(np.float32))
+    assert "log10" in finding
+    (finding,) = told((MEL / np.log(10)).astype(np.float32)[:, 40:160])
+    assert "log10" in finding

@@ -86,9 +86,13 @@ def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:
 
     Short or ambiguous mels pass in silence.
     """
-    finding = diagnose(mel, config)
+    warn_of(diagnose(mel, config), stacklevel=4)
+
+
+def warn_of(finding: str | None, *, stacklevel: int = 3) -> None:
+    """Issue a `MelConventionWarning` with what `diagnose` found, if it found anything."""
     if finding is not None:
-        warnings.warn(f"{finding}: {_GUIDE}", MelConventionWarning, stacklevel=3)
+        warnings.warn(f"{finding}: {_GUIDE}", MelConventionWarning, stacklevel=stacklevel)
 
 
 def diagnose(mel: np.ndarray, config: MelConfig) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from hifigan_rt.mel.check import CONVENTION_FRAMES
+from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.encoders import stream_encoder
 from hifigan_rt.tools.serving.errors import (
@@ -103,8 +103,7 @@ class _Session:
         self._context, self._record = context_of(websocket), record_of(websocket)
         self._settings = self._context.settings
         self._frames = 0
-        self._judged = False
-        self._beginning: list[np.ndarray] = []
+        self._watch: MelWatch | None = None
 
     async def run(self) -> None:
         """Serve the stream to its end.
@@ -189,10 +188,10 @@ class _Session:
                 for start in range(0, len(frames), _PUSHED_AT_ONCE_FRAMES):
                     await live.push(frames[start : start + _PUSHED_AT_ONCE_FRAMES].T)
                 self._frames += len(frames)
-                await self._judge(lease, frames, last=False)
+                await self._judge(lease, frames)
             else:
                 check_finish(text)
-                await self._judge(lease, np.empty((0, 0), np.float32), last=True)
+                await self._judge(lease, None)
                 live.finish()
             # Messages that are here already are taken without waiting, and a flood of them would hold up everybody.
             await asyncio.sleep(0)
@@ -231,17 +230,14 @@ class _Session:
         check_byte_order(frames)
         return frames
 
-    async def _judge(self, lease: ModelLease, frames: np.ndarray, *, last: bool) -> None:
-        """Tell the client once if its mels, frames [F, M], look wrong."""
-        if self._judged:
-            return
-        if len(frames):
-            self._beginning.append(frames)
-        if not self._beginning or (self._frames < CONVENTION_FRAMES and not last):
-            return
-        beginning = np.concatenate(self._beginning)[:CONVENTION_FRAMES]
-        self._judged, self._beginning = True, []
-        warning = lease.diagnose(np.ascontiguousarray(beginning.T))
+    async def _judge(self, lease: ModelLease, frames: np.ndarray | None) -> None:
+        """Tell the client what is odd about its mel: frames `[F, M]`, or None at the end."""
+        if self._watch is None:
+            config = lease.vocoder.mel_config
+            if config is None:
+                return
+            self._watch = MelWatch(config)
+        warning = self._watch.finish() if frames is None else self._watch.push(frames.T)
         if warning is not None:
             self._record.facts["mel_warning"] = warning
             await self.tell({"type": "warning", "code": "mel_convention", "message": warning})
