@@ -89,7 +89,9 @@ def test_ctrl_c_ends_the_group(tmp_path):
     """In a process of its own, as the signal goes to the whole of it."""
     code = (
         "from hifigan_rt.engines.ascend_runtime.tool_process import run_tool\n"
-        f"run_tool(['/bin/sh', '-c', 'sleep 1000 & echo $! > {tmp_path}/pid; wait'], timeout_seconds=300)"
+        "from pathlib import Path\n"
+        f"def keep(line): Path({str(tmp_path)!r}, 'pid').write_text(line)\n"
+        "run_tool(['/bin/sh', '-c', 'sleep 1000 & echo $!; wait'], timeout_seconds=300, on_line=keep)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())

@@ -43,12 +43,12 @@ def counted(what, function, tell):
 def below(path):
     return Path(path).absolute().relative_to(Path(os.environ["HIFIGAN_COUNTS"]).parent)
 
-decode = counted("decode", decoding._decode, lambda arguments: below(arguments[0].name))
+decode = counted("decode", decoding._opened, lambda arguments: below(arguments[0].name))
 digest = counted("digest", hashlib.file_digest, lambda arguments: below(arguments[0].name))
 track = counted("track", pitch.track_pitch, lambda arguments: "")
 
 def main():
-    decoding._decode, hashlib.file_digest, pitch.track_pitch = decode, digest, track
+    decoding._opened, hashlib.file_digest, pitch.track_pitch = decode, digest, track
     workers.main()
 """
 
@@ -67,7 +67,7 @@ def counts(tmp_path, monkeypatch):
     counting = importlib.import_module("counting")
     true = workers.python_command
     monkeypatch.setattr(workers, "python_command", lambda _: true("counting"))
-    monkeypatch.setattr(decoding, "_decode", counting.decode)
+    monkeypatch.setattr(decoding, "_opened", counting.decode)
     monkeypatch.setattr("hashlib.file_digest", counting.digest)
     monkeypatch.setattr(pitch, "track_pitch", counting.track)
     read = counting.counted("read a checkpoint", reader._read_tree, lambda _: "")

@@ -47,7 +47,10 @@ def test_measured_times_stand_in_the_table(tmp_path, capsys):
     assert "predicted us" in lines[start + 1]
     assert "us on" in lines[start + 1]
     assert lines[start + 2].split()[0] == "conv_pre"
-    assert lines[-1].split()[0] == "sum"
+    total, share, verdict = lines[-3:]
+    assert total.split()[0] == "sum"
+    assert share.startswith("share: ")
+    assert verdict.startswith("the plan is ")
 
 
 @pytest.mark.parametrize(
