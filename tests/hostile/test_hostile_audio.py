@@ -57,9 +57,13 @@ def test_short_wavs_are_read(tmp_path, samples):
             wav(bytes(20))[:30],
             "cannot be decoded (Error in WAV file. No 'data' chunk marker.): it is damaged or of an unusual kind",
         ),
+        *[
+            (content, "cannot be decoded (Format not recognised.): it is damaged or of an unusual kind")
+            for content in (b"RIFF", b"OggS")
+        ],
         (
-            b"RIFF",
-            "cannot be decoded (Format not recognised.): it is damaged or of an unusual kind",
+            b"OggS\0\2" + bytes(14),
+            "cannot be decoded (File contains data in an unimplemented format.): it is damaged or of an unusual kind",
         ),
         (
             encoded("FLAC", "PCM_16")[: len(encoded("FLAC", "PCM_16")) // 2],

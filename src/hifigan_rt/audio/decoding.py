@@ -240,6 +240,11 @@ def _opened(file: BinaryIO, name: str, file_name: str | None, limit_s: float) ->
         finding = examine_length(file)
     except AudioError as error:
         raise AudioError(f"{name}: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:
+        # Whatever else a stranger's bytes make a parser raise says of them, not of us, that they are damaged.
+        raise undecodable(error) from error
     with contextlib.ExitStack() as opened:
 
         def open_source(source: BinaryIO) -> Any:

@@ -113,6 +113,8 @@ def examine_ogg(file: BinaryIO) -> LengthFinding:
     """Find the length of an Ogg; several recordings one behind the other are read as one."""
     window = ByteWindow(file)
     links, is_whole, side_by_side = _read_links(window)
+    if not links:
+        return LengthFinding()
     note = None if is_whole else "its last page is incomplete: the file is cut short"
     sources: list[BinaryIO] = []
     samples, rate, as_it_is = 0, 0, len(links) == 1
@@ -133,8 +135,6 @@ def examine_ogg(file: BinaryIO) -> LengthFinding:
         sources.append(pieced_file(file, *pieces))
     if side_by_side > 1:
         note = note or f"it holds {side_by_side} streams side by side: the first was read"
-    if not links:
-        return LengthFinding()
     return LengthFinding(samples, note=note, sources=() if as_it_is else sources, samples_hz=rate)
 
 
