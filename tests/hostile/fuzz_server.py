@@ -3,7 +3,7 @@
     python tests/hostile/fuzz_server.py --seconds 60 [--seed 1]
 
 503 with Retry-After, 501 and 505 are right answers; so is a connection that is closed without one. A WebSocket must end
-with an error of the client's, never with the code 1011. What failed is printed.
+with an error of the client's, never with the code 1011. The server logs no error of its own. What failed is printed.
 """
 
 from __future__ import annotations
@@ -207,6 +207,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     seeds, valid, counts = random.Random(arguments.seed), bodies(), Counter[str]()
+    failures: list[str] = []
+    watch = logging.Handler(logging.ERROR)
+    watch.emit = lambda record: failures.append(logging.Formatter().format(record))  # type: ignore[method-assign]
+    logging.getLogger("hifigan_rt").addHandler(watch)
     # Answers are judged here; what protocols log of their clients' mistakes would hide the trace of a failure.
     for name in ("asyncio", "uvicorn.error"):
         logging.getLogger(name).disabled = True
@@ -216,6 +220,9 @@ def main() -> int:
         attacks = [clients.submit(attack, server, valid, seeds.getrandbits(48), end) for _ in range(_TOGETHER)]
         for counted in attacks:
             counts += counted.result()
+    if failures:
+        print(f"FAILED: {len(failures)} errors of the server's own were logged, the first is\n{failures[0]}")
+        return 1
     for outcome, count in sorted(counts.items()):
         print(f"{count:9} {outcome}")
     print(f"{counts.total()} requests and streams in {arguments.seconds:.0f} s, none of which was the server's fault")

@@ -139,6 +139,9 @@ class _Session:
                 await sending
         except TimeoutError as error:
             raise WebSocketDisconnect(1006, "the client takes nothing") from error
+        except RuntimeError as error:
+            # The protocol closes by itself after a frame that is none, such as a text that is not UTF-8.
+            raise WebSocketDisconnect(1006, "the connection was closed over a broken frame") from error
 
     async def _header(self) -> StreamHeader:
         seconds = self._settings.header_timeout_seconds
