@@ -160,8 +160,9 @@ def _fits(m: MelMeasures, scale: float, offset: float, loudest: float) -> bool:
 
 
 def _is_standardised(m: MelMeasures) -> bool:
-    flat_bands = 0.36 if m.frames >= 200 else 0.6
-    fits = -2.7 < m.mean < 0.8 and m.deviation < 3.7 and m.top > 0.8 and m.band_spread < flat_bands * m.deviation
+    is_about_zero = abs(m.mean) < 0.45 and 0.7 < m.deviation < 1.4
+    is_even = m.band_spread < (0.36 if m.frames >= 200 else 0.6) * m.deviation
+    fits = -2.7 < m.mean < 0.8 and m.deviation < 3.7 and m.top > 0.8 and (is_even or is_about_zero)
     return fits and (not m.is_natural or m.flutter < 0.29)
 
 
