@@ -141,3 +141,14 @@ def test_a_stream_is_watched_whatever_the_sizes_of_its_pushes(size):
     assert "log10" in finding
     (finding,) = told((MEL / np.log(10)).astype(np.float32)[:, 40:160])
     assert "log10" in finding
+
+
+def test_a_square_mel_is_told_from_its_transpose():
+    for clip in CLIPS:
+        whole = compute_mel(clip.astype(np.float32), ORIGINAL)
+        for start in (40, 100, 160):
+            square = whole[:, start : start + 80]
+            assert diagnose(square, ORIGINAL) is None
+            assert "looks time-major by its content: pass mel.T" in str(diagnose(square.T.copy(), ORIGINAL))
+    assert diagnose(np.full((80, 80), np.log(1e-5), np.float32), ORIGINAL) is None
+    assert diagnose(np.random.default_rng(0).uniform(-11, 1, (80, 80)).astype(np.float32), ORIGINAL) is None

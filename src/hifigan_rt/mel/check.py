@@ -15,6 +15,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
 from hifigan_rt.mel.arrays import as_floats
 from hifigan_rt.mel.diagnosis import likely_other_convention as likely_other_convention
+from hifigan_rt.mel.orientation import looks_transposed
 from hifigan_rt.mel.padding import describe_padding, flat_frames
 from hifigan_rt.mel.shapes import check_shape, one_mel
 
@@ -106,6 +107,8 @@ def diagnose(mel: np.ndarray, config: MelConfig) -> str | None:
             if finding is not None:
                 return f"item {index} of the batch: {finding}"
         return None
+    if mel.shape[0] == mel.shape[1] and looks_transposed(mel):
+        return f"the mel, {list(mel.shape)}, looks time-major by its content: pass mel.T (--time-major for files)"
     flat = flat_frames(mel, config) if mel.shape[1] > 1 else None
     if flat is not None and len(flat) < 2:
         flat = None

@@ -58,6 +58,7 @@ async def infer(request: Request) -> Response:
         record.model = lease.name
         asked, mels, frames = await _read(request, lease)
         total_frames = sum(mel.shape[1] for mel in mels)
+        finding = await decoded(lambda: _finding(lease, mels), 4 * total_frames * len(mels[0]))
         record.facts.update(
             items=len(mels), frames=total_frames, audio_seconds=round(lease.audio_seconds(total_frames), 3)
         )
@@ -71,6 +72,8 @@ async def infer(request: Request) -> Response:
         "Cache-Control": "no-store",
         "Content-Type": "application/json" if encoded.header_length is None else "application/octet-stream",
     }
+    if finding is not None:
+        headers["X-Mel-Warning"] = record.facts["mel_warning"] = finding
     if encoded.header_length is not None:
         headers[HEADER_LENGTH] = str(encoded.header_length)
     return whole_response(encoded.parts, headers)
@@ -87,6 +90,15 @@ def model_name(request: Request) -> str:
     if version != VERSION:
         raise UnknownModel(f"version {version[:40]!r} is not known here: every model has version {VERSION}")
     return name
+
+
+def _finding(lease: ModelLease, mels: Sequence[CheckedMel]) -> str | None:
+    """Say what is odd about the first mel with something odd."""
+    for index, mel in enumerate(mels):
+        finding = lease.diagnose(mel)
+        if finding is not None:
+            return f"item {index}: {finding}"
+    return None
 
 
 async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, list[CheckedMel], int]:
