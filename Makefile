@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak hostile hostile-load gpu-test gpu-torch docs bench clean help
+.PHONY: demo test test-long check soak fuzz hostile hostile-load gpu-test gpu-torch docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -34,6 +34,10 @@ hostile: $(VENV)/installed ## bodies that are meant to hurt: for how long is nob
 
 hostile-load: $(VENV)/installed ## an honest client beside 16 hostile connections, 5 minutes from one address and 5 from 16
 	$(VENV)/bin/python benchmarks/hostile_load.py --minutes $(or $(HOSTILE_MINUTES),5) $(if $(HOSTILE_LOAD_OUTPUT),-o $(HOSTILE_LOAD_OUTPUT))
+
+fuzz: $(VENV)/installed ## ten minutes of hostile checkpoints, ten of hostile requests; FUZZ_SECONDS=60 for less
+	$(VENV)/bin/python tests/hostile/fuzz_checkpoint.py --seconds $(or $(FUZZ_SECONDS),600)
+	$(VENV)/bin/python tests/hostile/fuzz_server.py --seconds $(or $(FUZZ_SECONDS),600)
 
 gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch for it in VENV
 	$(VENV)/bin/python -m pytest -q --noconftest tests/gpu/check_torch.py
