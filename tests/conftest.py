@@ -76,6 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if "long" not in item.keywords]
     config.stash[LEFT_OUT] = len(long)
+    # The longest tests first, so that no worker is left alone with one at the end.
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_docs.py::test_examples_run"))
     absent = _absent()
     if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
         pytest.exit("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()), returncode=1)

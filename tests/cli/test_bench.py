@@ -30,12 +30,12 @@ def bench(*arguments, status=0, **options):
 
 def test_candidates_in_every_case_and_all_files(place):
     done = bench(
-        "--engines", "native,reference,native", "--batch", "1,2", "--mel-len", "20,30", "--threads", "1", "--loop", "3",
+        "--engines", "native,reference,native", "--batch", "1,2", "--mel-len", "20", "--threads", "1", "--loop", "3",
         "-o", "out/results",
     )  # fmt: skip
     result = read_json(Path("out/results/bench.json"))
     assert [(case.batch, case.mel_len, case.threads) for case in result.cases] == [
-        (1, 20, 1), (1, 30, 1), (2, 20, 1), (2, 30, 1),
+        (1, 20, 1), (2, 20, 1),
     ]  # fmt: skip
     for case in result.cases:
         assert [row.candidate for row in case.measurements] == ["native", "reference", "native#2"]
@@ -51,10 +51,10 @@ def test_candidates_in_every_case_and_all_files(place):
             assert row.executed_threads == 1
     assert [row.precision for row in result.cases[0].measurements] == ["float32", "float64", "float32"]
     assert {ceiling.name for ceiling in result.ceilings} == {"multiply-adds", "memory"}
-    assert len(list(csv.reader(Path("out/results/bench.csv").read_text().splitlines()))) == 1 + 4 * 3
+    assert len(list(csv.reader(Path("out/results/bench.csv").read_text().splitlines()))) == 1 + 2 * 3
     assert Path("out/results/bench.md").read_text().startswith("# Benchmark of model\n")
     assert "# Benchmark of model\n" in done.stdout
-    assert done.stderr.count("] batch ") == 4, "one line for each case"
+    assert done.stderr.count("] batch ") == 2, "one line for each case"
     assert str(place) not in Path("out/results/bench.json").read_text(), "nothing tells whose machine it was"
 
 

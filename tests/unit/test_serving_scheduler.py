@@ -115,7 +115,7 @@ def test_a_live_stream_refuses_bad_frames_and_goes_on_as_if_they_had_not_come() 
         await live.push(mel(10))
         bad = mel(10)
         bad[3, 3] = np.nan
-        for frames in (bad, mel(10)[:79], mel(10).astype(np.int32), mel(10)[None], np.zeros(0, np.float32)):
+        for frames in (bad, mel(10)[:79], mel(10).astype(np.int32), np.stack([mel(10)] * 2), np.zeros(0, np.float32)):
             with pytest.raises(MelInvalid):
                 await live.push(frames)
         live.finish()
