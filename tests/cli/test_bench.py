@@ -59,8 +59,11 @@ def test_candidates_in_every_case_and_all_files(place):
 
 
 def test_json_is_what_the_file_holds(place):
-    done = bench("--engines", "native", *QUICK, "--json", "-q", "-o", "out")
+    grid = ("--batch", "1,2", "--mel-len", "20,30", "--threads", "1", "--loop", "1")
+    done = bench("--engines", "native", *grid, "--json", "-q", "-o", "out")
     assert json.loads(done.stdout)["cases"] == json.loads(Path("out/bench.json").read_text())["cases"]
+    cells = [(case.batch, case.mel_len) for case in read_json(Path("out/bench.json")).cases]
+    assert cells == [(1, 20), (1, 30), (2, 20), (2, 30)]
     assert done.stderr == ""
 
 
