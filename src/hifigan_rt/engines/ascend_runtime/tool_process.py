@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,20 +55,17 @@ def run_tool(
         KeyboardInterrupt: after the program and what it started were ended.
     """
     started = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise ToolFailed(f"{command[0]} could not be started: {getattr(error, 'strerror', None) or error}") from error
     lines = _Lines(on_line)
-    try:
-        finished = _follow(process, lines, started + timeout_seconds)
-    finally:
-        _end_group(process)
-        if process.stdout is not None:
-            process.stdout.close()
+    with ThreadPoolExecutor(1) as starter:
+        # Ctrl-C raises in the main thread alone: begun in another, no program is started and then lost.
+        starting = starter.submit(_start, command, folder)
+        try:
+            process = starting.result()
+            finished = _follow(process, lines, started + timeout_seconds)
+        finally:
+            if starting.exception() is None:
+                _end_group(starting.result())
+                _close_output(starting.result())
     if not finished:
         raise ToolFailed(
             f"{command[0]} did not end within {timeout_seconds:g} s and was stopped; the last it printed: "
@@ -75,6 +73,21 @@ def run_tool(
             output=lines.text(),
         )
     return ToolRun(process.returncode, lines.text(), time.monotonic() - started)
+
+
+def _start(command: Sequence[str], folder: Path | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ToolFailed(f"{command[0]} could not be started: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _close_output(process: subprocess.Popen[bytes]) -> None:
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _follow(process: subprocess.Popen[bytes], lines: _Lines, deadline: float) -> bool:
