@@ -107,7 +107,7 @@ KINDS = {
     "jpeg": (b"\xff\xd8\xff\xe0\0\x10JFIF" + FILL, "other", ""),
     "npy": (b"\x93NUMPY\1\0v\0{'descr'", "array", ".npy"),
     "npz": (npz(), "array", ".npz"),
-    "torch": (zip_of("archive/data.pkl"), "weights", ".pt"),
+    "torch.save": (zip_of("archive/data.pkl"), "weights", ".pt"),
     "torch, older": (pickle.dumps({"w": 1}, protocol=2), "weights", ".pt"),
     "safetensors": (struct.pack("<Q", 64) + b'{"w":{"dtype"' + FILL, "weights", ".safetensors"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + FILL, "other", ".h5"),
