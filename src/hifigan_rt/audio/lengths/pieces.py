@@ -24,7 +24,7 @@ class FilePart:
 class _PiecedFile(io.RawIOBase):
     """What `pieced_file` makes."""
 
-    def __init__(self, file: BinaryIO, pieces: Sequence[bytes | FilePart]) -> None:
+    def __init__(self, file: BinaryIO, pieces: Sequence[bytes | memoryview | FilePart]) -> None:
         self._file = file
         self._pieces = pieces
         self._starts = list(itertools.accumulate(map(len, pieces), initial=0))
@@ -55,23 +55,27 @@ class _PiecedFile(io.RawIOBase):
             filled += len(data)
         return filled
 
-    def _read_piece(self, length: int) -> bytes:
+    def _read_piece(self, length: int) -> bytes | memoryview:
         index = bisect.bisect_right(self._starts, self._position) - 1
         if index >= len(self._pieces):
             return b""
         piece, within = self._pieces[index], self._position - self._starts[index]
         count = min(length, len(piece) - within)
-        if isinstance(piece, bytes):
-            data = piece[within : within + count]
-        else:
+        data: bytes | memoryview
+        if isinstance(piece, FilePart):
             self._file.seek(piece.start + within)
             data = self._file.read(count)
+        else:
+            data = piece[within : within + count]
         self._position += len(data)
         return data
 
 
-def pieced_file(file: BinaryIO, *pieces: bytes | FilePart) -> BinaryIO:
-    """Put a seekable file together, of bytes and of parts of `file`, which stays open and is not used meanwhile."""
+def pieced_file(file: BinaryIO, *pieces: bytes | memoryview | FilePart) -> BinaryIO:
+    """Put a seekable file together, of bytes and of parts of `file`, which stays open and is not used meanwhile.
+
+    Nothing is copied for it.
+    """
     return cast("BinaryIO", _PiecedFile(file, pieces))
 
 

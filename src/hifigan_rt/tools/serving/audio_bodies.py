@@ -7,13 +7,13 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, cast
 
 import numpy as np
 from starlette.requests import Request
 
 from hifigan_rt.audio.conversion import convert_blocks
 from hifigan_rt.audio.decoding import RecordingReader, open_recording
+from hifigan_rt.audio.lengths.pieces import pieced_file
 from hifigan_rt.errors import AudioError
 from hifigan_rt.mel.analysis import MelAnalysis
 from hifigan_rt.mel.check import CheckedMel
@@ -117,34 +117,6 @@ async def read_recording(
         return await while_connected(request.receive, in_thread(threads, analysed))
 
 
-class _BytesFile(io.RawIOBase):
-    """File of bytes that are not copied for it, as those of `io.BytesIO` are."""
-
-    def __init__(self, content: bytes | bytearray) -> None:
-        self._content = memoryview(content)
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # narrower than WriteableBuffer
-        data = self._content[self._position : self._position + len(buffer)]
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
 @contextlib.contextmanager
 def _told(body: bytes | bytearray) -> Iterator[None]:
     """Tell errors of a recording as the server's, with what happened to the body on its way."""
@@ -162,7 +134,7 @@ def _opened(body: bytes | bytearray, max_seconds: float) -> Iterator[RecordingRe
     what = file_kind(bytes(body[:HEAD_BYTES]))
     if what is not None and what.holds == "array":
         raise AudioInvalid(f"the body is {what.name}, not a recording: /v1/synthesize takes mels")
-    with open_recording(cast("BinaryIO", _BytesFile(body)), max_seconds) as reader:
+    with open_recording(pieced_file(io.BytesIO(), memoryview(body)), max_seconds) as reader:
         yield reader
 
 
