@@ -33,7 +33,7 @@ from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.tools.tables import markdown as markdown_table
 from measuring.cases import CACHE, ROOT
-from measuring.report import write_result
+from measuring.report import publish
 from measuring.result_header import result_header
 from measuring.server_process import ServerProcess, running_server
 
@@ -282,11 +282,7 @@ def main() -> None:
     result = result_header("hostile_bodies.py", settings)
     result |= asyncio.run(run(model, arguments.rounds, arguments.only))
     result["complaints"] = complaints(result)
-    if arguments.output:
-        write_result(arguments.output, result, markdown(result))
-    print(markdown(result))
-    if result["complaints"]:
-        sys.exit("; ".join(result["complaints"]))
+    publish(arguments.output, result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from hifigan_rt.vocoder import load
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, percentiles, utterances
 from measuring.loopback import Connection, loopback_address
-from measuring.report import write_result
+from measuring.report import publish
 from measuring.result_header import result_header
 from measuring.server_process import running_server
 
@@ -249,11 +249,7 @@ def main() -> None:
     result = result_header("hostile_load.py", settings)
     result |= asyncio.run(measure(arguments.model, arguments.minutes, arguments.wavs))
     result["complaints"] = complaints(result)
-    if arguments.output:
-        write_result(arguments.output, result, markdown(result))
-    print(markdown(result))
-    if result["complaints"]:
-        sys.exit("; ".join(result["complaints"]))
+    publish(arguments.output, result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import random
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
@@ -28,7 +27,7 @@ from hifigan_rt.vocoder import load
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, utterances
 from measuring.loopback import Connection
-from measuring.report import write_result
+from measuring.report import publish
 from measuring.result_header import result_header
 from measuring.server_process import Reading, ServerProcess, running_server
 
@@ -185,11 +184,7 @@ def main() -> None:
     result = result_header("soak.py", settings)
     result |= asyncio.run(soak(arguments.model, arguments.minutes, arguments.wavs))
     result["complaints"] = complaints(result)
-    if arguments.output:
-        write_result(arguments.output, result, markdown(result))
-    print(markdown(result))
-    if result["complaints"]:
-        sys.exit("; ".join(result["complaints"]))
+    publish(arguments.output, result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -102,3 +103,12 @@ def write_result(path: Path, result: Mapping[str, Any], markdown: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(result, path)
     path.with_suffix(".md").write_text(markdown.rstrip() + "\n")
+
+
+def publish(path: Path | None, result: Mapping[str, Any], markdown: str) -> None:
+    """Write a result if a path is given, print it, and end the program with its complaints, if it has any."""
+    if path:
+        write_result(path, result, markdown)
+    print(markdown)
+    if result["complaints"]:
+        sys.exit("; ".join(result["complaints"]))
