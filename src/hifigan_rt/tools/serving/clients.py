@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from starlette.types import Scope
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from hifigan_rt.system.addresses import Address, client_at, parse_address
 
-_IPV6_PREFIX = 64
-"""Leading bits of an IPv6 address that tell customers apart: each has all that follow."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
@@ -29,34 +28,19 @@ def client_of(scope: Scope, proxies: Sequence[Network]) -> str:
     client can write whatever it likes before what the proxy appends.
     """
     peer = (scope.get("client") or ("",))[0]
-    address = _address(peer)
+    address = parse_address(peer)
     if address is None or not _is_one_of(address, proxies):
-        return _shown(peer, address)
+        return client_at(peer)
     values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     for text in reversed(b",".join(values).decode("latin-1").split(",")):
-        forwarded = _address(text.strip())
+        forwarded = parse_address(text.strip())
         if forwarded is None:
             break
         address = forwarded
         if not _is_one_of(address, proxies):
             break
-    return _shown(peer, address)
+    return client_at(str(address))
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return address if mapped is None else mapped
-
-
-def _is_one_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address, proxies: Sequence[Network]) -> bool:
+def _is_one_of(address: Address, proxies: Sequence[Network]) -> bool:
     return any(address in proxy for proxy in proxies)
-
-
-def _shown(peer: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> str:
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
-    return peer if address is None else str(address)
