@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import httpx2
 import numpy as np
+import soundfile
 
 from hifigan_rt.engines.base import Engine, EngineInfo
 from hifigan_rt.engines.streams import EngineStream
@@ -27,6 +28,14 @@ from waiting import wait_for
 def npy(mel: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, mel)
+    return buffer.getvalue()
+
+
+def recording(rate: int = 8000, channels: int = 1, seconds: float = 0.5) -> bytes:
+    shape = (int(rate * seconds), channels) if channels > 1 else int(rate * seconds)
+    buffer = io.BytesIO()
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
+    soundfile.write(buffer, audio, rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

@@ -25,8 +25,8 @@ def budget_of(total_mb: int | None = 640, wait_seconds: float = 0.02) -> MemoryB
     return MemoryBudget(settings, Telemetry())
 
 
-def holder() -> SimpleNamespace:
-    return SimpleNamespace(held_bytes=0)
+def holder(client: str = "a") -> SimpleNamespace:
+    return SimpleNamespace(client=client, held_bytes=0)
 
 
 def test_what_could_never_fit_is_refused_with_both_numbers():
@@ -117,7 +117,7 @@ def test_any_mixture_of_requests_ends_and_never_exceeds_the_budget():
 
     async def request(budget: MemoryBudget, rng: random.Random) -> str:
         nonlocal most
-        held = holder()
+        held = holder(rng.choice("abc"))
         try:
             await budget.reserve(held, rng.choice([1, 5, 50]) * MB)
             await asyncio.sleep(rng.random() * 0.002)
@@ -136,12 +136,127 @@ def test_any_mixture_of_requests_ends_and_never_exceeds_the_budget():
         ends = await asyncio.gather(*(request(budget, rng) for _ in range(300)))
         assert budget.held_bytes == 0
         assert not budget._waiting
+        assert not budget._held_of
+        assert not budget._waiting_of
         budget.close()
         return ends
 
     ends = asyncio.run(run())
     assert set(ends) == {"done", "queue_full", "payload_too_large"}
     assert most <= 640 * MB
+
+
+def waiting_for(budget: MemoryBudget, client: str, size_mb: int, count: int = 1) -> list[asyncio.Task[SimpleNamespace]]:
+    async def reserve() -> SimpleNamespace:
+        held = holder(client)
+        await budget.reserve(held, size_mb * MB)
+        return held
+
+    return [asyncio.ensure_future(reserve()) for _ in range(count)]
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def done(tasks: list[asyncio.Task[SimpleNamespace]]) -> list[SimpleNamespace]:
+    return [task.result() for task in tasks if task.done()]
+
+
+def test_a_lone_client_has_it_all_but_a_sixteenth():
+    """Others that hold something and want no more take nothing from it."""
+
+    async def run() -> None:
+        budget = budget_of()
+        budget.grow(holder("b"), 10 * MB)
+        for _ in range(60):
+            budget.grow(holder("a"), 10 * MB)
+        with pytest.raises(QueueFull) as caught:
+            budget.grow(holder("a"), 10 * MB)
+        assert caught.value.message.startswith(
+            "requests hold 610.0 MB of the server's 640.0 MB, 600.0 MB of them yours"
+        )
+        budget.grow(holder("c"), 10 * MB)
+        assert budget.held_bytes == 620 * MB
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("wanted_mb", "before"), [(10, 0), (100, 22), (240, 36)])
+def test_one_client_shuts_nobody_out(wanted_mb, before):
+    """However many requests one client has waiting, another gets its share as soon as the first is down to its own.
+
+    Args:
+        wanted_mb: what the other wants, at most half of three quarters.
+        before: requests of the first, of 10 MB each, that must have ended before there is room.
+    """
+
+    async def run() -> None:
+        budget = budget_of(wait_seconds=60)
+        many = waiting_for(budget, "a", 10, count=200)
+        await settle()
+        assert budget.held_bytes == 600 * MB
+        [one] = waiting_for(budget, "b", wanted_mb)
+        await settle()
+        ended = 0
+        while not one.done():
+            budget.release(done(many)[ended])
+            ended += 1
+            await settle()
+        assert ended == before
+        budget.release(one.result())
+        await settle()
+        assert budget.held_bytes == 600 * MB
+        for task in many:
+            task.cancel()
+        await asyncio.wait(many)
+        budget.close()
+
+    asyncio.run(run())
+
+
+def test_shares_end_with_the_one_who_waited():
+    """Whoever goes without its memory frees the others of their shares at once."""
+
+    async def run() -> None:
+        budget = budget_of(wait_seconds=60)
+        held = holder("a")
+        budget.grow(held, 400 * MB)
+        [gone] = waiting_for(budget, "b", 480)
+        await settle()
+        small = waiting_for(budget, "a", 10)
+        await settle()
+        assert not small[0].done()
+        gone.cancel()
+        await settle()
+        assert small[0].done()
+        budget.release(held)
+        budget.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("clients", [2, 3, 6])
+def test_what_all_wait_for_is_shared_equally(clients):
+    """Once the first client's requests have ended, all hold equally much, though each came with all of its own."""
+
+    async def run() -> None:
+        budget = budget_of(wait_seconds=60)
+        tasks = [waiting_for(budget, str(client), 10, count=120) for client in range(clients)]
+        await settle()
+        for held in done(tasks[0]):
+            budget.release(held)
+        await settle()
+        held_mb = [sum(held.held_bytes for held in done(own)) // MB for own in tasks]
+
+        assert held_mb == [480 // clients] * clients
+        for task in [task for own in tasks for task in own]:
+            task.cancel()
+        await asyncio.sleep(0)
+        budget.close()
+
+    asyncio.run(run())
 
 
 def test_memory_goes_back_to_the_system_after_a_peak(monkeypatch):

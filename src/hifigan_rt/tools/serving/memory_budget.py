@@ -6,6 +6,9 @@
   more is given at once or not at all.
 - What could never fit is refused with 413, with both numbers, whatever else is going on.
 - Large requests leave a quarter of the budget to small ones.
+- A client has it all but a sixteenth while nobody else waits. While another client waits, three quarters are shared
+  equally among those who hold or wait: what would take a client beyond its share waits too. A client's only request
+  is as large as it likes.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ import asyncio
 import logging
 import math
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Protocol
 
 from hifigan_rt.system.machine import give_back_memory, memory_limit, resident_memory
 from hifigan_rt.tools.serving.errors import PayloadTooLarge, QueueFull
+from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 
@@ -39,6 +43,7 @@ _GIVE_BACK_AFTER_SECONDS = 0.5
 class Holder(Protocol):
     """Whatever memory is counted for: the record of a request."""
 
+    client: str
     held_bytes: int
 
 
@@ -59,6 +64,8 @@ class MemoryBudget:
         self._settings, self._telemetry = settings, telemetry
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
+        self._held_of: Counter[str] = Counter()  # bytes of each client that holds any
+        self._waiting_of: Counter[str] = Counter()  # requests of each client that waits
         self._released_bytes = 0  # since memory was given back
         self._giving_back: asyncio.TimerHandle | None = None
         self.held_bytes = 0
@@ -100,18 +107,19 @@ class MemoryBudget:
             if self._give(holder, wanted_bytes):
                 return
             if holder.held_bytes > self.small_bytes:
-                raise self._full()
+                raise self._full(holder)
             waiting = _Waiting(holder, wanted_bytes, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
+            self._waiting_of[holder.client] += 1
         try:
             async with asyncio.timeout(self._settings.max_queue_wait_seconds):
                 await waiting.granted
         except TimeoutError as error:
-            raise self._full() from error
+            raise self._full(holder) from error
         finally:
             with self._lock:
-                if waiting in self._waiting:
-                    self._waiting.remove(waiting)
+                if waiting in self._waiting and self._remove(waiting):
+                    self._give_to_waiting()  # others were held to their shares for this client
 
     def grow(self, holder: Holder, wanted_bytes: int) -> None:
         """Let a holder have so many bytes in all, at once or not at all; fewer than it has are given back.
@@ -123,7 +131,7 @@ class MemoryBudget:
         self._check_possible(wanted_bytes)
         with self._lock:
             if not self._give(holder, wanted_bytes):
-                raise self._full()
+                raise self._full(holder)
 
     def release(self, holder: Holder) -> None:
         """Take back all that a holder has; called on the event loop."""
@@ -147,21 +155,51 @@ class MemoryBudget:
 
     def _give(self, holder: Holder, wanted_bytes: int) -> bool:
         more = wanted_bytes - holder.held_bytes
-        share = 1 if wanted_bytes <= self.small_bytes else _LARGE_SHARE
-        if more > 0 and self.held_bytes + more > self.total_bytes * share:
+        if more > 0 and not self._has_room(holder, wanted_bytes):
             return False
         holder.held_bytes = wanted_bytes
         self.held_bytes += more
+        self._held_of[holder.client] += more
+        if not self._held_of[holder.client]:
+            del self._held_of[holder.client]
         if more < 0:
             self._give_to_waiting()
         self._show()
         return True
 
+    def _has_room(self, holder: Holder, wanted_bytes: int) -> bool:
+        held_bytes = self.held_bytes - holder.held_bytes + wanted_bytes
+        most, reserve = self.most_bytes, 0
+        if wanted_bytes <= self.small_bytes:
+            most, reserve = self.total_bytes, reserve_of(self.total_bytes)
+        others_bytes = self._held_of[holder.client] - holder.held_bytes
+        if not others_bytes:
+            return held_bytes <= most
+        clients = 1
+        if len(self._waiting_of) > (holder.client in self._waiting_of):
+            clients = len({holder.client} | self._held_of.keys() | self._waiting_of.keys())
+            reserve = most - self.most_bytes
+        return has_room(others_bytes + wanted_bytes, held_bytes, clients, most, reserve)
+
     def _give_to_waiting(self) -> None:
-        for waiting in list(self._waiting):
-            if not waiting.granted.done() and self._give(waiting.holder, waiting.wanted_bytes):
-                self._waiting.remove(waiting)
-                waiting.granted.get_loop().call_soon_threadsafe(_grant, waiting.granted)
+        given = True
+        while given:  # again, since others are held to their shares only as long as somebody waits
+            given = False
+            for waiting in list(self._waiting):
+                if not waiting.granted.done() and self._give(waiting.holder, waiting.wanted_bytes):
+                    self._remove(waiting)
+                    waiting.granted.get_loop().call_soon_threadsafe(_grant, waiting.granted)
+                    given = True
+
+    def _remove(self, waiting: _Waiting) -> bool:
+        """Let a request wait no more; whether its client has no other that does."""
+        self._waiting.remove(waiting)
+        client = waiting.holder.client
+        self._waiting_of[client] -= 1
+        if self._waiting_of[client]:
+            return False
+        del self._waiting_of[client]
+        return True
 
     def _check_possible(self, wanted_bytes: int) -> None:
         if wanted_bytes > self.most_bytes:
@@ -170,11 +208,11 @@ class MemoryBudget:
                 "send less at once; the server's --memory-budget is the limit"
             )
 
-    def _full(self) -> QueueFull:
+    def _full(self, holder: Holder) -> QueueFull:
         self._telemetry.rejected(QueueFull.code)
         return QueueFull(
-            f"requests hold {_mb(self.held_bytes)} MB of the server's {_mb(self.total_bytes)} MB, and there is no room "
-            "for this one: try again later",
+            f"requests hold {_mb(self.held_bytes)} MB of the server's {_mb(self.total_bytes)} MB, "
+            f"{_mb(self._held_of[holder.client])} MB of them yours, and there is no room for this one: try again later",
             float(math.ceil(min(30.0, max(1.0, self._settings.max_queue_wait_seconds / 2)))),
         )
 

@@ -115,7 +115,9 @@ class _Session:
         header = await self._header()
         with await self._context.models.lease(header.model) as lease:
             self._record.model = lease.name
-            self._context.memory.grow(self._record, live_stream_bytes(lease, self._settings, MAX_MESSAGE_BYTES))
+            await self._context.memory.reserve(
+                self._record, live_stream_bytes(lease, self._settings, MAX_MESSAGE_BYTES)
+            )
             client, segment_frames = self._record.client, header.segment_frames
             with self._context.scheduler.open_stream(lease, client=client, segment_frames=segment_frames) as live:
                 segment_frames = segment_frames or self._settings.live_segment_frames
