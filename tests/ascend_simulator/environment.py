@@ -30,6 +30,11 @@ class Simulator:
         for name, value in settings.items():
             self.monkeypatch.setenv(f"SIM_{name}", str(value))
 
+    def reset(self, *names: str) -> None:
+        """Back to the defaults."""
+        for name in names:
+            self.monkeypatch.delenv(f"SIM_{name}", raising=False)
+
     def atc(self, *arguments: str) -> subprocess.CompletedProcess:
         return run(BIN / "atc", *arguments)
 

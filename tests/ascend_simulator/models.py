@@ -37,7 +37,7 @@ def arguments(model: Path, output: str = "m", /, **changes: str | None) -> list[
         "input_format": "ND",
         "input_shape": f"{MEL}:1,10,-1",
         "dynamic_dims": GEARS,
-        "precision_mode": "must_keep_origin_dtype",
+        "precision_mode": "cube_fp16in_fp32out",
     } | changes
     return [f"--{name}={value}" for name, value in options.items() if value is not None]
 

@@ -204,7 +204,7 @@ def test_the_om_holds_what_the_runtime_needs(simulator, tmp_path, monkeypatch, r
     assert facts["outputs"] == [{"name": "squeeze:0:wavs", "dtype": "float32", "shape": [1, -1]}]
     assert facts["dynamic_dims"] == [[250], [500], [750]]
     assert facts["input_dims_of_gears"] == [[1, 10, *ones, frames] for frames in (250, 500, 750)]
-    assert (facts["soc_version"], facts["weights"], facts["simulator"]) == ("Ascend310P3", "float32", True)
+    assert (facts["soc_version"], facts["weights"], facts["simulator"]) == ("Ascend310P3", "float16", True)
     assert "'--dynamic_dims=250;500;750'" in facts["atc_cmdline"]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(NotSimulated, match="cut off"):
@@ -378,7 +378,7 @@ def test_the_om_is_read_as_an_ordinary_one(simulator, tmp_path, monkeypatch, cha
     assert (info.soc_version, info.atc_version, info.atc_cmdline) == (
         facts["soc_version"], facts["atc_version"], facts["atc_cmdline"],
     )  # fmt: skip
-    assert info.precision_mode == "must_keep_origin_dtype"
+    assert info.precision_mode == "cube_fp16in_fp32out"
     for told, known in ((info.inputs, facts["inputs"]), (info.outputs, facts["outputs"])):
         assert [(tensor.name, tensor.dtype, list(tensor.shape)) for tensor in told] == [
             (entry["name"], entry["dtype"], entry["shape"]) for entry in known

@@ -17,7 +17,12 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def chain(place, simulator):
-    """A folder with a tiny checkpoint, in an environment of simulated tools."""
+    """A folder with a tiny checkpoint, in an environment of simulated tools.
+
+    Weights stay float32 on each chip, so that lengths and samples are held to float32's figures; a test of precisions
+    takes that away.
+    """
+    simulator.set(WEIGHTS="float32")
     return simulator
 
 

@@ -16,7 +16,7 @@ import soundfile
 import tolerances
 from ascend_simulator.environment import CAVEAT
 from cli.ascend_chain import OM, export, mels, synth
-from cli.running import hifigan
+from cli.running import error_of, hifigan
 from golden.tiny import TINY
 from hifigan_rt.audio import write_audio
 from hifigan_rt.audio.signal_metrics import snr_db
@@ -109,6 +109,7 @@ def test_a_name_with_the_systems_suffix_is_found(chain):
 
 
 def test_half_precision_is_asked_for_by_name(chain):
+    chain.reset("WEIGHTS")
     mels(500)
     export("--precision-mode", "force_fp16")
     assert "force_fp16" in hifigan("info", OM).stdout
@@ -116,6 +117,43 @@ def test_half_precision_is_asked_for_by_name(chain):
     [(made, truth, snr)] = compare("mels").values()
     assert made == truth
     assert tolerances.SIMULATED_FLOAT16_SNR_DB <= snr < tolerances.PRETRAINED_SNR_DB
+
+
+CHIPS = {
+    "Ascend310P3": ("cube_fp16in_fp32out", "float16 products, float32 sums", tolerances.SIMULATED_FLOAT16_SNR_DB),
+    "Ascend910B4-1": ("must_keep_origin_dtype", "float32, convolutions in HF32", tolerances.PRETRAINED_SNR_DB),
+    "Ascend310B4": ("must_keep_origin_dtype", "float32", tolerances.PRETRAINED_SNR_DB),
+}
+"""Chips with the default mode, what is computed under it, and the SNR of the simulator: it shows that mode and label go
+together, not the arithmetic of a chip (HF32 is not imitated)."""
+
+
+@pytest.mark.parametrize("simulator", [8], indirect=True)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_the_default_precision_is_one_that_the_chip_computes(chain, chip):
+    mode, label, lowest = CHIPS[chip]
+    chain.reset("WEIGHTS")
+    chain.set(SOC=chip)
+    mels(300)
+    done = export("--soc", chip, "--mel-len", "250,500")
+    assert f"{chip}, {label} ({mode})" in done.stdout
+    assert (f"{chip} multiplies float16 at most, so the file computes in {label}" in done.stderr) == ("16" in label)
+    done = hifigan("synth", "mels", "-o", "out", "--model", OM, "--engine", "ascend", "--encoding", "float")
+    assert f": {label} ({mode}), " in done.stderr
+    [(made, truth, snr)] = compare("mels").values()
+    assert made == truth
+    assert snr >= lowest
+    assert (snr < tolerances.PRETRAINED_SNR_DB) == ("16" in label), "a label must tell float16 from float32"
+
+
+@pytest.mark.parametrize("words", [("--precision-mode", "must_keep_origin_dtype"), ("--precision-mode", "origin"),
+                                   ("--atc-arg", "precision_mode_v2=origin")])  # fmt: skip
+@pytest.mark.parametrize("simulator", [8], indirect=True)
+def test_float32_on_a_chip_without_it_is_answered_by_the_mode_that_runs(chain, words):
+    done = export("--soc", "Ascend310P3", "--mel-len", "250", *words, status=1)
+    assert "Ascend310P3 multiplies float16 at most: under" in done.stderr
+    assert "EZ3002: Optype [Conv2D]" in error_of(done)
+    assert "no float32 kernel of the operator: leave --precision-mode out" in error_of(done)
 
 
 @pytest.mark.long

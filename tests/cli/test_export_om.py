@@ -88,11 +88,15 @@ def test_export_and_info(place, simulator):
     assert "atc: ATC run success" in done.stderr
     size = Path("generator_bs2.om").stat().st_size
     assert f"'generator_bs2.om': {size} bytes" in done.stdout
-    assert "batch 2, gears 50, 100 frames, Ascend310P3, must_keep_origin_dtype" in done.stdout
+    assert (
+        "batch 2, gears 50, 100 frames, Ascend310P3, float16 products, float32 sums (cube_fp16in_fp32out)"
+        in done.stdout
+    )
     assert f"on the chip: {CAVEAT}" in done.stdout
     facts = json.loads(hifigan("info", "generator_bs2.om", "--json").stdout)
     assert facts["om"]["caveat"] == CAVEAT
     assert facts["om"]["chip"] == "Ascend310P3"
+    assert facts["om"]["computes_in"] == "float16 products, float32 sums (cube_fp16in_fp32out)"
     assert facts["om"]["inputs"] == [{"name": "mel_spec", "dtype": "float32", "shape": [2, 10, -1]}]
     assert facts["om"]["gears"] == [50, 100]
     assert facts["om"]["size_bytes"] == size

@@ -32,7 +32,7 @@ class Place:
         self._folder = folder
         self.engines: list[AscendEngine] = []
 
-    def om(self, gears=DEFAULT_GEARS, batch=1, rank=3, soc="Ascend310P3", precision="must_keep_origin_dtype") -> Path:
+    def om(self, gears=DEFAULT_GEARS, batch=1, rank=3, soc="Ascend310P3", precision="cube_fp16in_fp32out") -> Path:
         name = f"g{'_'.join(map(str, gears))}_bs{batch}_r{rank}_{soc}_{precision}_{self.simulator.generation}"
         path = self._folder / f"{name}.om"
         if not path.exists():

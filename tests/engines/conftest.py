@@ -18,6 +18,8 @@ def om_folder(tmp_path_factory):
 
 @pytest.fixture
 def place(simulator, om_folder):
+    # Lengths and samples are held to float32's figures on the guide's chip too, which multiplies float16.
+    simulator.set(WEIGHTS="float32")
     made = Place(simulator, om_folder)
     yield made
     for engine in made.engines:

@@ -130,7 +130,7 @@ def test_info_says_that_it_is_simulated(place):
     info = place.engine(place.om(gears=(100, 150)), device="1").info
     assert (info.name, info.version, info.variant) == ("ascend", "0.0.2", "aclruntime")
     assert info.device == f"npu:1 (Ascend310P3, {CAVEAT})"
-    assert info.precision == "float32 (must_keep_origin_dtype)"
+    assert info.precision == "float16 products, float32 sums (cube_fp16in_fp32out)"
     assert info.caveat == CAVEAT
     half = place.engine(place.om(gears=(100, 150), precision="force_fp16")).info
     assert half.precision == "float16 (force_fp16)"

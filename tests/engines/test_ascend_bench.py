@@ -32,7 +32,7 @@ def test_an_om_file_is_measured_at_its_gears_and_marked_as_simulated(place, benc
         (row,) = case["measurements"]
         assert row["failed"] is None
         assert row["engine"] == "ascend"
-        assert row["precision"] == "float32 (must_keep_origin_dtype)"
+        assert row["precision"] == "float16 products, float32 sums (cube_fp16in_fp32out)"
         assert row["requested_precision"] == "", "it was settled when the file was converted"
         assert row["caveat"] == CAVEAT
         assert row["snr_db"] > 100

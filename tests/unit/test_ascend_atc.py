@@ -13,7 +13,7 @@ from hifigan_rt.tools.ascend import atc
 from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_extra, check_soc, command_text, find_atc, run_atc
 from hifigan_rt.tools.ascend.atc_errors import ADVICE, parse_errors
 
-JOB = AtcJob("g.onnx", "g_bs1", "mel_spec", 1, 80, 3, (250, 500, 1000), "Ascend310P3")
+JOB = AtcJob("g.onnx", "g_bs1", "mel_spec", 1, 80, 3, (250, 500, 1000), "Ascend310P3", "force_fp16")
 STARTED = "ATC start working now, please wait for a moment.\n"
 FAILED = "ATC run failed, Please check the detail log, Try 'atc --help' for more information\n"
 
@@ -22,7 +22,7 @@ def test_arguments_of_a_model_with_gears():
     assert build_arguments(JOB) == [
         "--mode=0", "--framework=5", "--model=g.onnx", "--output=g_bs1", "--input_format=ND",
         "--input_shape=mel_spec:1,80,-1", "--dynamic_dims=250;500;1000", "--soc_version=Ascend310P3",
-        "--precision_mode=must_keep_origin_dtype", "--log=error",
+        "--precision_mode=force_fp16", "--log=error",
     ]  # fmt: skip
 
 

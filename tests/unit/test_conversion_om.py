@@ -12,6 +12,7 @@ from ascend_simulator.environment import CAVEAT
 from fake_tools import printing, put_on_path
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.config import PRESETS
+from hifigan_rt.engines.ascend_runtime.precision import V2_MODES
 from hifigan_rt.errors import ConfigError, ExportError, ModelFileError, OutputError, ToolFailed
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.om_record import read_record
@@ -67,13 +68,35 @@ def test_lengths_are_sorted_and_taken_once_with_a_note():
         "mel_len was sorted, and each value is taken once: 250, 500",
     )
     assert checked(OmSettings(mel_lengths=(500, 500)))[0].mel_lengths == (500,)
-    assert checked(OmSettings()) == (OmSettings(precision_mode="must_keep_origin_dtype"), ())
+    assert checked(OmSettings()) == (OmSettings(), ())
     assert checked(OmSettings(mel_lengths=tuple(range(1, 101))))[1] == ()
 
 
 def test_precision_mode_v2_takes_the_place_of_the_default():
     plan = plan_om(GENERATOR.graph, "g", OmSettings(soc="Ascend310P3", atc_options={"precision-mode-v2": "origin"}))
     assert "--precision_mode_v2=origin" in plan.commands[0]
+    assert "--precision_mode=" not in plan.commands[0]
+
+
+@pytest.mark.parametrize(
+    ("chip", "mode"),
+    [(chip, "cube_fp16in_fp32out") for chip in (
+        "Ascend310", "Ascend310P1", "Ascend310P3", "Ascend310P5", "Ascend310P7", "Ascend610", "Ascend910A",
+        "Ascend910B", "Ascend910ProA", "Ascend910ProB", "Ascend910PremiumA")]
+    + [(chip, "must_keep_origin_dtype") for chip in (
+        "Ascend310B1", "Ascend310B4", "Ascend910B1", "Ascend910B2C", "Ascend910B4-1", "Ascend910_9362",
+        "Ascend910_9391", "Ascend950PR_9579", "Ascend950DT_95A1", "Ascend999")],
+)  # fmt: skip
+def test_the_default_precision_follows_the_chip(chip, mode):
+    plan = plan_om(GENERATOR.graph, "g", OmSettings(soc=chip))
+    assert f" --precision_mode={mode} " in plan.commands[0]
+    assert any("multiplies float16 at most, so the file" in note for note in plan.notes) == ("cube" in mode)
+
+
+@pytest.mark.parametrize("mode", V2_MODES)
+def test_modes_of_the_newer_option_are_given_to_it(mode):
+    plan = plan_om(GENERATOR.graph, "g", OmSettings(soc="Ascend910B4", precision_mode=mode))
+    assert f" --precision_mode_v2={mode} " in plan.commands[0]
     assert "--precision_mode=" not in plan.commands[0]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from hifigan_rt.engines.ascend_cann import open_cann
 from hifigan_rt.engines.ascend_runtime.failures import DeviceContext
 from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, plan_windows
+from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
 from hifigan_rt.engines.ascend_runtime.worker_pool import DevicePool, PoolRequest, Run
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
@@ -30,12 +31,6 @@ DEFAULT_TIMEOUT_S = 600.0
 """Limit for loading a model, and for one inference: a large .om takes a minute to load, an inference milliseconds."""
 
 _MAX_DEVICE = 255
-
-_PRECISIONS: Mapping[str, str] = {
-    "": "float16", "force_fp16": "float16", "fp16": "float16", "must_keep_origin_dtype": "float32",
-    "origin": "float32", "force_fp32": "float32", "cube_fp16in_fp32out": "mixed",
-}  # fmt: skip
-"""The precision modes of atc, whose default is force_fp16; all others mix."""
 
 
 @dataclass(frozen=True)
@@ -268,9 +263,8 @@ def read_shapes(
 
 
 def describe_precision(om: OmInfo) -> str:
-    """Name the precision as asked for, for example "float32 (must_keep_origin_dtype)"; the vendor decides what runs."""
-    mode = om.precision_mode
-    return f"{_PRECISIONS.get(mode, 'mixed')} ({mode or 'force_fp16, the default of atc'})"
+    """What a file computes in, with its mode, for example "float16 products, float32 sums (cube_fp16in_fp32out)"."""
+    return describe_mode(om.precision_mode, om.soc_version, om.atc_cmdline)
 
 
 def describe_devices(devices: Sequence[int], om: OmInfo) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hifigan_rt.engines.ascend_runtime.precision import option_for
 from hifigan_rt.engines.ascend_runtime.tool_process import ToolRun, run_tool
 from hifigan_rt.errors import ExportError, ModelFileError, ToolFailed
 from hifigan_rt.formats.om_file import OmInfo, read_om
@@ -23,14 +24,6 @@ LOWEST_GEARS, HIGHEST_GEARS = 2, 100
 
 DEFAULT_MEL_LENGTHS = tuple(range(250, 2001, 250))
 """Frames: 2.9 to 23.2 s at 22,050 Hz with a hop of 256."""
-
-DEFAULT_PRECISION_MODE = "must_keep_origin_dtype"
-"""float32 stays float32; atc's own default computes in float16, which was seen to ruin transposed convolutions."""
-
-PRECISION_MODES = (
-    "must_keep_origin_dtype", "force_fp32", "cube_fp16in_fp32out", "allow_fp32_to_fp16", "allow_mix_precision",
-    "allow_mix_precision_fp16", "allow_mix_precision_bf16", "allow_fp32_to_bf16", "force_fp16",
-)  # fmt: skip
 
 LOG_LEVELS = ("null", "error", "warning", "info", "debug")
 
@@ -44,7 +37,7 @@ _OWN_OPTIONS: Mapping[str, str] = {
 """Options that we set, each with what sets it."""
 
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_SOC_VERSION = re.compile(r"[A-Za-z0-9_]+")
+_SOC_VERSION = re.compile(r"[A-Za-z0-9_-]+")
 _FULL_DISK_BYTES = 64 << 20
 
 _TOOLKITS = (
@@ -69,8 +62,8 @@ class AtcJob:
     mel_lengths: tuple[int, ...]
     """Frames, ascending; one gives a static model."""
     soc_version: str
-    precision_mode: str | None = DEFAULT_PRECISION_MODE
-    """None leaves it out."""
+    precision_mode: str | None = None
+    """A mode of either option of atc; None leaves it out."""
     log: str = "error"
     extra: Mapping[str, str] = field(default_factory=dict)
     """More options of atc, by name."""
@@ -130,9 +123,14 @@ def build_arguments(job: AtcJob) -> list[str]:
         arguments.append(f"--dynamic_dims={';'.join(str(frames) for frames in job.mel_lengths)}")
     arguments.append(f"--soc_version={job.soc_version}")
     if job.precision_mode is not None:
-        arguments.append(f"--precision_mode={job.precision_mode}")
+        arguments.append(f"--{option_for(job.precision_mode)}={job.precision_mode}")
     arguments.append(f"--log={job.log}")
     return arguments + [f"--{name}={value}" for name, value in job.extra.items()]
+
+
+def precision_of(job: AtcJob) -> str:
+    """The precision mode of a job, whichever of atc's two options it is in; empty for atc's own default."""
+    return job.precision_mode or job.extra.get("precision_mode_v2", "")
 
 
 def command_text(arguments: Sequence[str]) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from hifigan_rt.engines.ascend_runtime.precision import FLOAT16_PRODUCTS
 
 _CODE = re.compile(r"(E[A-Z0-9]\d{4})(?![A-Za-z0-9])(.*)")
 _STAMP = re.compile(r"[:\s]*(?:\[PID:\s*\d+\]\s*)?(?:\d{4}-\d{2}-\d{2}[- ][\d:.]+\s*)?(?:\(E[A-Z0-9]\d{4}\))?[:\s]*")
 """Process and time, which some releases print between code and message, and the code once more."""
 _SOLUTION = re.compile(r"\s+Solution:\s*(\S.*)")
 _MAX_MESSAGE_CHARACTERS = 600
+_MAX_BLOCK_CHARACTERS = 20_000
 
 _MODEL_UNREADABLE = "atc could not read the ONNX file: check the rights of the folder, and that its disk is not full"
 _NO_KERNEL = (
@@ -80,6 +83,13 @@ ADVICE: Mapping[str, str] = {
     "EZ3003": _NO_KERNEL,
 }  # fmt: skip
 
+_NO_FLOAT32 = (
+    "this chip has no float32 kernel of the operator: leave --precision-mode out, or give --precision-mode "
+    f"{FLOAT16_PRODUCTS} (float16 products, float32 sums)"
+)
+_FLOAT32_REFUSED = re.compile(r"data type (DT_FLOAT|float32) of (input|output) ", re.IGNORECASE)
+"""hicann/ge compiler/engines/nn_engine/optimizer/ops_kernel_store/sub_ops_store.cc."""
+
 _REASONS = (
     ("AIPP", "take insert_op_conf out of --atc-arg: gears do not work with image preprocessing"),
     ("input_format must be ND", "take input_format out of --atc-arg"),
@@ -100,6 +110,8 @@ class AtcError:
     """Text without time and process; empty if nothing follows the code."""
     solution: str
     """What atc itself advises; often empty."""
+    block: str = ""
+    """All that was printed from the code to the next one."""
 
     @property
     def way_out(self) -> str:
@@ -108,6 +120,8 @@ class AtcError:
             for part, advice in _REASONS:
                 if part in self.message:
                     return advice
+        if self.code in ("EZ3002", "EZ3003") and _FLOAT32_REFUSED.search(self.block):
+            return _NO_FLOAT32
         if self.code in ADVICE:
             return ADVICE[self.code]
         if self.code.startswith("E5005"):
@@ -124,12 +138,15 @@ def parse_errors(output: str) -> tuple[AtcError, ...]:
         if match is not None:
             current = match[1]
             message = match[2][_stamp_length(match[2]) :].strip()[:_MAX_MESSAGE_CHARACTERS]
-            known = found.get(current)
+            known = found.get(current) or AtcError(current, "", "")
             # E19999 prints a heading first, and what happened in the lines after it.
-            if known is None or known.message in ("", "Inner Error!", "Internal Error!"):
-                found[current] = AtcError(current, message, known.solution if known else "")
+            if known.message in ("", "Inner Error!", "Internal Error!"):
+                known = replace(known, message=message)
+            found[current] = known
         elif current and (advice := _SOLUTION.match(line)) and not found[current].solution:
-            found[current] = AtcError(current, found[current].message, advice[1].strip()[:_MAX_MESSAGE_CHARACTERS])
+            found[current] = replace(found[current], solution=advice[1].strip()[:_MAX_MESSAGE_CHARACTERS])
+        if current:
+            found[current] = replace(found[current], block=f"{found[current].block}{line}\n"[:_MAX_BLOCK_CHARACTERS])
     return tuple(found.values())
 
 

@@ -22,13 +22,22 @@ from hifigan_rt.formats.om_record import OmRecord, record_path, write_record
 from hifigan_rt.graph import Generator, Graph
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.system.versions import UNKNOWN, installed_version, own_version
-from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_soc, command_text, find_atc, run_atc
+from hifigan_rt.tools.ascend.atc import (
+    AtcJob,
+    build_arguments,
+    check_soc,
+    command_text,
+    find_atc,
+    precision_of,
+    run_atc,
+)
 from hifigan_rt.tools.ascend.om_settings import (
     AUTO_SOC,
     OmSettings,
     checked,
     length_notes,
     plan_jobs,
+    precision_notes,
     safe_stem,
 )
 
@@ -83,8 +92,10 @@ def plan_om(graph: Graph, source: str, settings: OmSettings) -> OmPlan:
     if soc_version == AUTO_SOC:
         soc_version = check_soc(choose_soc(find_chips()))
         notes += (f"chip {soc_version}, as npu-smi tells",)
-    notes += stem_notes + length_notes(graph, ordered.mel_lengths)
-    return OmPlan(stem, plan_jobs(stem, graph, ordered, soc_version), notes)
+    jobs = plan_jobs(stem, graph, ordered, soc_version)
+    chosen = ordered.precision_mode is None and jobs[0].precision_mode is not None
+    notes += stem_notes + length_notes(graph, ordered.mel_lengths) + precision_notes(jobs[0], chosen=chosen)
+    return OmPlan(stem, jobs, notes)
 
 
 def export_om(
@@ -161,7 +172,7 @@ def _convert(
         rank=job.rank,
         input_name=job.input_name,
         soc_version=job.soc_version,
-        precision_mode=job.precision_mode or job.extra.get("precision_mode_v2", ""),
+        precision_mode=precision_of(job),
         command=command_text(build_arguments(job)),
         caveat=info.caveat,
         om_sha256=file_sha256(path),

@@ -8,19 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hifigan_rt.engines.ascend_runtime.gears import needed_overlap
+from hifigan_rt.engines.ascend_runtime.precision import (
+    KEEPING_MODES,
+    PRECISION_MODES,
+    default_mode,
+    describe_mode,
+    multiplies_float32,
+)
 from hifigan_rt.errors import ExportError, did_you_mean
 from hifigan_rt.formats.onnx_metadata import MEL_INPUT_NAME
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.tools.ascend.atc import (
     DEFAULT_MEL_LENGTHS,
-    DEFAULT_PRECISION_MODE,
     DEFAULT_TIMEOUT_SECONDS,
     HIGHEST_GEARS,
     LOG_LEVELS,
-    PRECISION_MODES,
     AtcJob,
     check_extra,
     check_soc,
+    precision_of,
 )
 
 AUTO_SOC = "auto"
@@ -41,7 +47,7 @@ class OmSettings:
     soc: str = AUTO_SOC
     """The chip, for example Ascend310P3; "auto" asks npu-smi."""
     precision_mode: str | None = None
-    """None takes must_keep_origin_dtype, unless `atc_options` has precision_mode_v2."""
+    """A mode of either option of atc; None takes the chip's, unless `atc_options` has precision_mode_v2."""
     rank: int = 3
     """3 takes mels as [B, M, T], 4 as [B, M, 1, T]."""
     log: str = "error"
@@ -65,8 +71,6 @@ def checked(settings: OmSettings) -> tuple[OmSettings, tuple[str, ...]]:
         raise ExportError(f"rank={settings.rank} is not offered: 3 takes mels as [B, M, T], 4 as [B, M, 1, T]")
     options = check_extra(settings.atc_options)
     mode = settings.precision_mode
-    if mode is None and "precision_mode_v2" not in options:
-        mode = DEFAULT_PRECISION_MODE
     if mode is not None and "precision_mode_v2" in options:
         raise ExportError("precision_mode and precision_mode_v2 exclude each other: leave one out")
     if mode is not None:
@@ -84,6 +88,9 @@ def checked(settings: OmSettings) -> tuple[OmSettings, tuple[str, ...]]:
 
 def plan_jobs(stem: str, graph: Graph, settings: OmSettings, soc_version: str) -> tuple[AtcJob, ...]:
     """One job of atc for each batch size of checked settings."""
+    mode = settings.precision_mode
+    if mode is None and "precision_mode_v2" not in settings.atc_options:
+        mode = default_mode(soc_version)
     return tuple(
         AtcJob(
             onnx_name=f"{stem}.onnx",
@@ -94,7 +101,7 @@ def plan_jobs(stem: str, graph: Graph, settings: OmSettings, soc_version: str) -
             rank=settings.rank,
             mel_lengths=settings.mel_lengths,
             soc_version=soc_version,
-            precision_mode=settings.precision_mode,
+            precision_mode=mode,
             log=settings.log,
             extra=settings.atc_options,
         )
@@ -132,6 +139,25 @@ def length_notes(graph: Graph, lengths: tuple[int, ...]) -> tuple[str, ...]:
     return (
         f"mel_len {', '.join(map(str, short))}: two windows of this model overlap by {overlap} frames, so gears up to "
         "that serve only mels that are no longer than they are",
+    )
+
+
+def precision_notes(job: AtcJob, *, chosen: bool) -> tuple[str, ...]:
+    """What a file will compute in on a chip without float32 products, where the mode was chosen for it or is unwise.
+
+    Args:
+        job: with its mode and chip.
+        chosen: the mode is ours, not the user's.
+    """
+    mode, chip = precision_of(job), job.soc_version
+    if multiplies_float32(chip) or not (chosen or mode in KEEPING_MODES):
+        return ()
+    label = describe_mode(mode, chip)
+    if chosen:
+        return (f"{chip} multiplies float16 at most, so the file computes in {label}",)
+    return (
+        f"{chip} multiplies float16 at most: under {mode} the convolutions do not compile (EZ3002) or are slow "
+        f"({label}); without --precision-mode it is {default_mode(chip)}",
     )
 
 

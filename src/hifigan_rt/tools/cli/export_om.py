@@ -55,7 +55,7 @@ def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int
     help="Lengths in frames (gears), 2 to 100 of them; a single one gives a static model.",
 )  # fmt: skip
 @click.option("--soc", default="auto", show_default=True, help="The chip, as in Ascend310P3; auto asks npu-smi.")
-@click.option("--precision-mode", help="atc's --precision_mode [default: must_keep_origin_dtype].")
+@click.option("--precision-mode", help="atc's --precision_mode [default: the chip's].")
 @click.option(
     "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
     help="3 takes mels as [B, M, T]; 4 as [B, M, 1, T], for toolchains without one-dimensional convolutions.",
@@ -169,13 +169,16 @@ def _facts(report: OmReport) -> dict[str, Any]:
 
 
 def _show(console: Console, report: OmReport) -> None:
+    from hifigan_rt.engines.ascend_runtime.precision import describe_mode
+
     record = report.record
     lengths = ", ".join(str(frames) for frames in record.mel_lengths)
     kind = "gears" if len(record.mel_lengths) > 1 else "static,"
+    precision = describe_mode(record.precision_mode, record.soc_version, record.command)
     verdict = record.caveat or "unknown until it was measured there"
     console.line(
         f"{str(report.path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; batch {record.batch}, {kind} "
-        f"{lengths} frames, {record.soc_version}, {record.precision_mode}"
+        f"{lengths} frames, {record.soc_version}, {precision}"
     )
     console.line(
         f"  SNR of the ONNX file {record.onnx_snr_db:.1f} dB against the float64 reference; on the chip: {verdict}"

@@ -9,6 +9,7 @@ from typing import Any
 
 def facts_of_om(path: Path) -> dict[str, Any]:
     """What the container and the record beside it tell, in the order in which it is shown; None where they do not."""
+    from hifigan_rt.engines.ascend_runtime.precision import describe_mode
     from hifigan_rt.formats.om_file import read_om
     from hifigan_rt.formats.om_record import read_record
 
@@ -20,6 +21,7 @@ def facts_of_om(path: Path) -> dict[str, Any]:
         "chip": info.soc_version or None,
         "atc_version": info.atc_version or None,
         "precision_mode": info.precision_mode or None,
+        "computes_in": describe_mode(info.precision_mode, info.soc_version, info.atc_cmdline),
         "inputs": tuple(asdict(tensor) for tensor in info.inputs),
         "outputs": tuple(asdict(tensor) for tensor in info.outputs),
         "gears": tuple(gear[0] if len(gear) == 1 else gear for gear in info.dynamic_dims),

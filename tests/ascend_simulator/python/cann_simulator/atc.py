@@ -14,8 +14,10 @@ from typing import Any
 
 from cann_simulator import CAVEAT
 from cann_simulator.atc_options import (
+    FLOAT16_CHIPS,
     HALF_PRECISION,
     HALF_PRECISION_V2,
+    KEEPING_MODES,
     UnknownOption,
     check,
     parse,
@@ -86,6 +88,7 @@ def build(options: dict[str, str]) -> None:
     if generation() == 8:
         print("." * 9, flush=True)
     facts = _facts(options, model, content, shapes)
+    _check_products(options["soc_version"], facts["precision_mode"])
     path = _output_path(options["output"], shapes)
     _compile(shapes, path, content)
     if fault("atc:no-output") is not None:
@@ -130,6 +133,18 @@ def _facts(options: dict[str, str], model: Any, content: bytes, shapes: Shapes) 
 def _output_path(output: str, shapes: Shapes) -> Path:
     naming = os.environ.get("SIM_OM_NAMING", "linux" if shapes.kind == "shape" else "plain")
     return Path(output + (f"_linux_{platform.machine()}" if naming == "linux" else "") + ".om")
+
+
+def _check_products(soc_version: str, mode: str) -> None:
+    """A chip without float32 products has no float32 kernel of a convolution, and its AI CPU has none either.
+
+    The text: hicann/ge compiler/engines/nn_engine/optimizer/ops_kernel_store/sub_ops_store.cc.
+    """
+    if mode in KEEPING_MODES and soc_version in FLOAT16_CHIPS:
+        kind = "data type DT_FLOAT of input [x] is not supported. All supported data type and format of tensor "
+        kind += "input0.x is: Data Type: {DT_FLOAT16}Format:{NC1HWC0}"
+        reason = f"[Dynamic shape check]: {kind}[Static shape check]:{kind}"
+        raise AtcError("EZ3002", "Conv2D", "AIcoreEngine", reason)
 
 
 def _compile(shapes: Shapes, path: Path, content: bytes) -> None:

@@ -23,13 +23,21 @@ KNOWN_OPTIONS = (
 NEW_OPTIONS = ("precision_mode_v2", "deterministic", "external_weight", "reuse_memory", "tiling_schedule_optimize")
 
 IMPLEMENTATION_MODES = ("high_precision", "high_performance", "high_precision_for_all", "high_performance_for_all")
-HALF_PRECISION = ("force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "allow_mix_precision_fp16")
-PRECISION_MODES = (
-    *HALF_PRECISION, "force_fp32", "cube_fp16in_fp32out", "must_keep_origin_dtype", "allow_mix_precision_bf16",
-    "allow_fp32_to_bf16",
+HALF_PRECISION = (
+    "force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "allow_mix_precision_fp16", "force_fp32",
+    "cube_fp16in_fp32out",
 )  # fmt: skip
+"""Modes whose products are of float16: force_fp32 is another name of cube_fp16in_fp32out (hicann/ge,
+compiler/engines/nn_engine/utils/common/fe_context_utils.cc)."""
+PRECISION_MODES = (*HALF_PRECISION, "must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16")
 HALF_PRECISION_V2 = ("fp16", "mixed_float16")
-PRECISION_MODES_V2 = (*HALF_PRECISION_V2, "origin", "cube_fp16in_fp32out", "mixed_bfloat16")
+PRECISION_MODES_V2 = (*HALF_PRECISION_V2, "origin", "cube_fp16in_fp32out", "mixed_bfloat16", "cube_hif8", "mixed_hif8")
+KEEPING_MODES = ("must_keep_origin_dtype", "origin")
+FLOAT16_CHIPS = (
+    "Ascend310", "Ascend310P1", "Ascend310P3", "Ascend310P5", "Ascend310P7", "Ascend910A", "Ascend910B",
+    "Ascend910ProA", "Ascend910ProB", "Ascend910PremiumA",
+)  # fmt: skip
+"""Chips whose `Intrinsic_mmad` has no `f322f32` (hicann/runtime, src/platform/platform_config/cann/Ascend*.ini)."""
 LOG_LEVELS = ("debug", "info", "warning", "error", "null")
 DYNAMIC_OPTIONS = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims", "input_shape_range")
 KNOWN_SOCS = ("Ascend310", "Ascend310P", "Ascend310B", "Ascend910", "Ascend950")
