@@ -11,7 +11,7 @@ from fake_tools import printing, put_on_path
 from hifigan_rt.errors import ExportError, ToolFailed
 from hifigan_rt.tools.ascend import atc
 from hifigan_rt.tools.ascend.atc import AtcJob, build_arguments, check_extra, check_soc, command_text, find_atc, run_atc
-from hifigan_rt.tools.ascend.atc_errors import ADVICE, parse_errors
+from hifigan_rt.tools.ascend.atc_errors import ADVICE, parse_errors, uncoded_cause
 
 JOB = AtcJob("g.onnx", "g_bs1", "mel_spec", 1, 80, 3, (250, 500, 1000), "Ascend310P3", "force_fp16")
 STARTED = "ATC start working now, please wait for a moment.\n"
@@ -60,7 +60,11 @@ def test_options_are_spelt_as_atc_spells_them():
 
 
 def test_the_form_of_a_chip():
-    assert check_soc("Ascend910_9362") == "Ascend910_9362"
+    for name in ("Ascend910_9362", "Ascend910B4-1", "Ascend950PR_9579", "Ascend310B4"):
+        assert check_soc(name) == name
+    for name in ("-Ascend910B4", "Ascend910B4-", "--help", "Ascend910B4,Ascend310P3"):
+        with pytest.raises(ExportError, match="is no chip"):
+            check_soc(name)
     with pytest.raises(ExportError, match="soc='Ascend310P3; rm' is no chip"):
         check_soc("Ascend310P3; rm")
     with pytest.raises(ExportError, match="how npu-smi shows the chip; atc knows it as 'Ascend310P3'"):
@@ -123,7 +127,7 @@ def test_a_file_of_an_earlier_run_is_not_taken_for_the_result(place):
 
 
 def test_status_0_and_no_file(place):
-    with pytest.raises(ToolFailed, match=r"status 0 and wrote no g_bs1\.om: .*last it printed: fine") as caught:
+    with pytest.raises(ToolFailed, match=r"status 0 and wrote no g_bs1\.om: .*it printed: fine") as caught:
         place("echo fine")
     assert caught.value.output == "fine"
 
@@ -176,6 +180,13 @@ BLOCKS = {
     "with the process": "{code}: [PID: 200452] 2025-06-16-13:02:36.801.136 Value x for --something is odd.\n"
     "        Possible Cause: None.\n        Solution: Try again.\n        TraceBack (most recent call last):\n",
     "code twice": "{code}[PID: 7] 2026-01-02-03:04:05.006 ({code}): Value x for --something is odd.\n",
+    "title, CANN 8.5": "[PID: 7] 2026-01-02-03:04:05.006.007 Unsupported_Operator({code}): Value x for --something is "
+    "odd.\n        Possible Cause: None.\nTraceBack (most recent call last):\n        build graph failed\n",
+    "title behind a logger's prefix": "(EngineCore pid=9) ERROR 01-02 [log.py:1] [PID: 7] 2026-01-02-03:04:05.006.007 "
+    "Invalid_Argument({code}): Value x for --something is odd.\n",
+    "inner error": "{code}: Internal error!\n{code}[PID: 7] 2026-01-02-03:04:05.006.007 Inner_Error({code}):  Value x "
+    "for --something is odd.\nTraceBack (most recent call last):\n       build graph failed\n",
+    "inner error without a code below": "{code}: Internal error!\n        Value x for --something is odd.\n",
 }
 
 
@@ -204,8 +215,45 @@ def test_an_inner_error_is_told_by_the_line_below_its_heading():
     assert error.message == "Write file failed"
 
 
+@pytest.mark.parametrize("heading", ["Inner Error!", "Internal Error!", "Internal error!", "Inner error!"])
+def test_every_heading_of_an_inner_error_is_passed_over(heading):
+    (error,) = parse_errors(f"EZ9999: {heading}\nEZ9999  AI Core exception\nTraceBack (most recent call last):\n   x\n")
+    assert error.message == "AI Core exception"
+
+
+def test_a_warning_of_the_new_layout_ends_an_error():
+    text = (
+        "[PID: 7] 2026-01-02-03:04:05.006.007 Unsupported_Operator(EZ3002): no\n"
+        "[PID: 7] 2026-01-02-03:04:05.006.007 Compile_Hint(W11001): slow\n        Solution: Wait.\n"
+    )
+    assert [(error.code, error.message, error.solution) for error in parse_errors(text)] == [("EZ3002", "no", "")]
+
+
+@pytest.mark.parametrize("code", ["EZ3002", "EZ3003"])
+def test_a_refused_float32_is_told_from_a_missing_package(code):
+    """As printed on 310P3: the compiler's reason, and in the layout of CANN 8.5 the second error without its code."""
+    reason = "[Static shape check]:data type DT_FLOAT of input [x] is not supported. All supported data type and format"
+    (error,) = parse_errors(
+        f"[PID: 7] 2026-01-02-03:04:05.006.007 Unsupported_Operator({code}): Optype [Conv2D] of Ops kernel "
+        f"[AIcoreEngine] is unsupported. Reason: {reason}\nTraceBack (most recent call last):\n"
+        "        No supported Ops kernel and engine are found for [conv], optype [Conv2D].\n"
+    )
+    assert "leave --precision-mode out" in error.way_out
+    (other,) = parse_errors(f"{code}: TransData not found in this op store\n")
+    assert "kernels package" in other.way_out
+
+
+def test_without_a_code_the_cause_comes_before_the_traceback():
+    cause = "No module named 'decorator'"
+    trace = "Traceback (most recent call last):\n  File 'a.py', line 1, in f\n    import decorator\n"
+    text = f"{STARTED}{FAILED}[ERROR] te: {cause}\n{trace}ModuleNotFoundError: {cause}\nend\nend\n"
+    assert uncoded_cause(text) == f"[ERROR] te: {cause} | ModuleNotFoundError: {cause}"
+    assert uncoded_cause("one\ntwo\nthree\nfour\n") == "one | two | three"
+    assert uncoded_cause(STARTED + "....\n") == ""
+
+
 def test_several_codes_keep_their_order_and_come_once():
-    text = "E20001: a\nEZ3002: b\nE20001: c\nW11001: d\nxE10001: e\nE100012: f\nno code\n"
+    text = "E20001: a\nEZ3002: b\nE20001: c\nW11001: d\nxE10001: e\nE100012: f\nno code\nE20001: (E10001): g\n(E1): h\n"
     assert [(error.code, error.message) for error in parse_errors(text)] == [("E20001", "a"), ("EZ3002", "b")]
 
 

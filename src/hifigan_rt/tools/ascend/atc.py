@@ -17,7 +17,7 @@ from hifigan_rt.engines.ascend_runtime.precision import option_for
 from hifigan_rt.engines.ascend_runtime.tool_process import ToolRun, run_tool
 from hifigan_rt.errors import ExportError, ModelFileError, ToolFailed
 from hifigan_rt.formats.om_file import OmInfo, read_om
-from hifigan_rt.tools.ascend.atc_errors import AtcError, describe_errors, parse_errors
+from hifigan_rt.tools.ascend.atc_errors import AtcError, describe_errors, parse_errors, uncoded_cause
 
 LOWEST_GEARS, HIGHEST_GEARS = 2, 100
 """What --dynamic_dims takes; one length alone is converted without it."""
@@ -37,7 +37,8 @@ _OWN_OPTIONS: Mapping[str, str] = {
 """Options that we set, each with what sets it."""
 
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_SOC_VERSION = re.compile(r"[A-Za-z0-9_-]+")
+_SOC_VERSION = re.compile(r"\w+(-\w+)*", re.ASCII)
+"""Ascend910B4-1 is one (hicann/runtime src/platform/platform_config/cann/Ascend910B4-1.ini)."""
 _FULL_DISK_BYTES = 64 << 20
 
 _TOOLKITS = (
@@ -98,7 +99,7 @@ def check_soc(soc_version: str) -> str:
     """Check the form of a chip's name; which chips there are only atc knows.
 
     Raises:
-        ExportError: it has other characters than letters, digits and underscores, or is npu-smi's short form.
+        ExportError: it has other characters than letters, digits, underscores and hyphens, or is npu-smi's short form.
     """
     if not _SOC_VERSION.fullmatch(soc_version):
         raise ExportError(f"soc={soc_version!r} is no chip: a name like Ascend310P3, or auto")
@@ -217,13 +218,11 @@ def _status_text(status: int) -> str:
 
 
 def _failed(what: str, run: ToolRun, errors: Sequence[AtcError], folder: Path) -> ToolFailed:
-    told = [line.strip() for line in run.output.splitlines() if line.strip()]
+    cause = uncoded_cause(run.output)
     if errors:
         reason = describe_errors(errors)
-    elif told:
-        reason = "no error code; the last it printed: " + " | ".join(line[:300] for line in told[-3:])
     else:
-        reason = "it printed nothing"
+        reason = f"no error code; it printed: {cause}" if cause else "it printed nothing"
     text = f"{what}: {reason}"
     free = shutil.disk_usage(folder).free
     if free < _FULL_DISK_BYTES or "No space left on device" in run.output:

@@ -106,6 +106,14 @@ COMPILER = {
     "EL0003": "The argument is invalid. Reason: {}",
 }
 
+TITLES = {
+    "E10035": "Invalid_Argument_Tensor_Dynamic_Shape", "E13000": "File_Operation_Error_Invalid_Path",
+    "E16005": "Invalid_Argument_ONNX_Model_Data", "E20001": "Compilation_Error", "EZ3002": "Unsupported_Operator",
+    "EZ3003": "Unsupported_Operator",
+}  # fmt: skip
+"""Titles of the layout from CANN 8.5 on, where they are known (hicann/ge base/common/error_registry/error_registry.cc,
+hicann/runtime src/dfx/error_manager/error_code.json; the layout: error_manager.cc there)."""
+
 KNOWN = {*NEW, *OLD, *COMPILER, "E19999"}
 
 
@@ -130,16 +138,23 @@ def error_block(error: AtcError) -> str:
     """As ATC prints it, of the generation in SIM_CANN."""
     stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H:%M:%S.%f")
     stamp = f"[PID: {os.getpid()}] {stamp[:-3]}.{stamp[-3:]}"
+    newest = fault("atc:layout-2026") is not None
     if error.code == "E19999":
+        detail = error.values[0] if error.values else "Unknown error occurred. Please check the log."
+        if newest:
+            return (
+                f"E19999: Internal error!\nE19999{stamp} Inner_Error(E19999):  {detail}\n"
+                "TraceBack (most recent call last):\n       build graph failed"
+            )
         # "Inner" became "Internal".
         title = "Inner Error!" if generation() == 6 else "Internal Error!"
-        detail = error.values[0] if error.values else "Unknown error occurred. Please check the log."
         return (
             f"E19999: {title}\nE19999  {detail}\n        TraceBack (most recent call last):\n        build graph failed"
         )
     text = message(error.code, error.values)
-    if fault("atc:layout-2026") is not None:
-        return f"{error.code}[PID: {os.getpid()}] {stamp.partition('] ')[2]} ({error.code}): {text}"
+    if newest:
+        title = TITLES.get(error.code, "Invalid_Argument")
+        return f"{stamp} {title}({error.code}): {text}\nTraceBack (most recent call last):\n        build graph failed"
     lines = [f"{error.code}: {stamp + ' ' if generation() == 8 else ''}{text}"]
     if generation() == 6:
         lines.append("        Possible Cause: The argument is invalid.")
