@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any
 
@@ -190,7 +190,7 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
     """
     if isinstance(mels, np.ndarray) and mels.ndim != 3:
         raise MelError(f"frames are of shape {list(mels.shape)}: [B, M, F] is needed, or a list of [M, F]")
-    if not hasattr(mels, "__len__"):
+    if not hasattr(mels, "__len__") or isinstance(mels, (Mapping, Set)):
         raise MelError(f"the mels are a {type(mels).__name__}: pass an array [B, M, F], or a list of [M, F]")
     if len(mels) != len(streams):
         raise MelError(f"{len(mels)} mels are given for {len(streams)} streams: each stream needs its own")
@@ -201,7 +201,7 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         whole = check_mel(mels, bands.pop())
         checked = [stream._accepted(CheckedMel(mel)) for stream, mel in zip(streams, whole, strict=True)]
     else:
-        checked = [stream._checked(mel) for stream, mel in zip(streams, mels, strict=True)]
+        checked = [_item(index, stream, mel) for index, (stream, mel) in enumerate(zip(streams, mels, strict=True))]
     audios = [np.empty(0, np.float32)] * len(streams)
     by_engine: dict[Engine, list[int]] = {}
     for index, stream in enumerate(streams):
@@ -214,3 +214,10 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
     if isinstance(mels, np.ndarray) and len({len(audio) for audio in audios}) == 1:
         return np.stack(audios)
     return audios
+
+
+def _item(index: int, stream: Stream, mel: object) -> CheckedMel:
+    try:
+        return stream._checked(mel)
+    except MelError as error:
+        raise MelError(f"item {index} of the list: {error}") from error

@@ -18,7 +18,7 @@ from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarn
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.arrays import is_on_device, is_rows
-from hifigan_rt.mel.check import CheckedMel, check_mel
+from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose, warn_of
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.reference import ModelReference, check_unchanged, file_states, refer_to, with_absolute_paths
 from hifigan_rt.model.resolve import resolve_model
@@ -153,13 +153,15 @@ class Vocoder:
             PaddedTailWarning: a converted model takes no mel as short as that, see `inexact_tail_frames`.
         """
         if is_on_device(mel):
-            return self._on_device([mel], segment_frames)[0]
+            return self._on_device([mel], segment_frames, listed=False)[0]
         if isinstance(mel, (list, tuple)) and not is_rows(mel):
             if any(is_on_device(item) for item in mel):
-                if not all(len(getattr(item, "shape", ())) == 2 for item in mel):
-                    raise MelError("a list of mels holds one that is not [M, T]")
-                return self._on_device(mel, segment_frames)
-            items = [self._item(index, item) for index, item in enumerate(mel)]
+                return self._on_device(mel, segment_frames, listed=True)
+            items = []
+            for index, item in enumerate(mel):
+                checked, finding = self._item(index, item)
+                warn_of(finding)
+                items.append(checked)
             self._expect([(1, item.shape[1]) for item in items])
             if segment_frames is not None:
                 return [self._in_segments(item, segment_frames) for item in items]
@@ -232,16 +234,19 @@ class Vocoder:
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
 
-    def _on_device(self, mels: Sequence[object], segment_frames: int | None) -> list[Any]:
+    def _on_device(self, mels: Sequence[object], segment_frames: int | None, *, listed: bool) -> list[Any]:
         if segment_frames is not None:
             raise EngineError(f"segment_frames={segment_frames} needs a mel in host memory: pass mel.cpu().numpy()")
-        return self._engine.run_on_device(mels)
+        return self._engine.run_on_device(mels, listed=listed)
 
-    def _item(self, index: int, mel: object) -> CheckedMel:
+    def _item(self, index: int, mel: object) -> tuple[CheckedMel, str | None]:
+        """Check an item of a list, and say what is odd about it."""
         try:
-            return check_mel(mel, self.num_mels, self._model.mel, single=True)
+            checked = check_mel(mel, self.num_mels, single=True)
         except MelError as error:
             raise MelError(f"item {index} of the list: {error}") from error
+        finding = None if self._model.mel is None else diagnose(checked, self._model.mel)
+        return checked, None if finding is None else f"item {index} of the list: {finding}"
 
     def _expect(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Refuse audio that cannot fit into memory, and warn of ends that will not be exact.

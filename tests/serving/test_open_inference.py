@@ -139,7 +139,7 @@ class TestTritonClient:
     @pytest.mark.parametrize(
         ("mels", "lengths", "model", "status", "reason"),
         [
-            (batch_of(9), [10], "tiny", "400", "bad_request: mel_lengths holds 10"),
+            (batch_of(9), [10], "tiny", "400", "bad_request: mel_lengths holds 10 for item 0"),
             (batch_of(9), [0], "tiny", "400", "bad_request: mel_lengths holds 0"),
             (batch_of(9), [-(1 << 63)], "tiny", "400", "bad_request: mel_lengths holds -9223372036854775808"),
             (batch_of(9), [9, 9], "tiny", "400", "bad_request: mel_lengths has 2 values"),

@@ -244,7 +244,7 @@ def test_tensors():
          "of a file"),
         (None, "the mel is a NoneType: pass a NumPy array of float32"),
         ({"mel": np.zeros((80, 5))}, "the mel is a dict with the keys 'mel': pass one of its arrays"),
-        ({1, 2}, "the mel is a set: pass a NumPy array of float32"),
+        ({1, 2}, "the mel is a set, which has no order: pass a list"),
         ((row for row in np.zeros((80, 5))), "the mel is a generator, which gives its items once: pass list(...) of "
          "it"),
         (map(float, "12"), "the mel is a map, which gives its items once: pass list(...) of it"),

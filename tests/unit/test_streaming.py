@@ -326,8 +326,11 @@ def test_what_advance_refuses_changes_no_stream(vocoder):
     for wrong, error, text in (
         ((streams, [mel]), MelError, "1 mels are given for 2 streams"),
         ((streams, mel), MelError, r"\[B, M, F\] is needed"),
-        ((streams, [mel, mel * np.nan]), MelError, "finite"),
-        ((streams, [mel, mel.T]), MelError, "time-major"),
+        ((streams, [mel, mel * np.nan]), MelError, "item 1 of the list: .* finite"),
+        ((streams, [mel.T, mel]), MelError, "item 0 of the list: .* time-major"),
+        ((streams, iter([mel, mel])), MelError, "the mels are a list_iterator: pass an array"),
+        ((streams, {"a": mel, "b": mel}), MelError, "the mels are a dict: pass an array"),
+        ((streams, {1, 2}), MelError, "the mels are a set: pass an array"),
         (([streams[0], streams[0]], [mel, mel]), EngineError, "a stream is named twice"),
     ):
         with pytest.raises(error, match=text):

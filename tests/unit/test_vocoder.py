@@ -1,5 +1,7 @@
 import hashlib
 import importlib.util
+from collections import UserDict, deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,15 @@ import hifigan_rt
 from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
 from hifigan_rt.engines import choose_engine, why_unavailable
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.errors import AudioError, AudioTooShort, ConfigError, EngineError, EngineUnavailable, MelError
+from hifigan_rt.errors import (
+    AudioError,
+    AudioTooShort,
+    ConfigError,
+    EngineError,
+    EngineUnavailable,
+    MelConventionWarning,
+    MelError,
+)
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
 
@@ -69,11 +79,29 @@ def test_a_list_of_rows_is_one_mel(vocoder, rows):
         ((row for row in tiny_mel(3)), "the mel is a generator"),
         ({"mel": tiny_mel(3)}, "a dict with the keys 'mel'"),
         ("mel.npy", "the mel is text"),
+        (Path("mel.npy"), "the mel is a path, 'mel.npy'"),
+        (map(np.asarray, [tiny_mel(3)]), r"a map, which gives its items once: pass list\(...\) of it"),
+        ({1, 2}, "a set, which has no order: pass a list"),
+        ({"a": tiny_mel(3)}.values(), r"a dict_values: pass list\(...\) of it"),
+        (UserDict(mel=tiny_mel(3)), "a UserDict with the keys 'mel'"),
+        (deque([tiny_mel(3), tiny_mel(4)]), r"a deque, cannot be made an array .*: pass list\(...\) of it"),
+        (np.array([tiny_mel(3), None], object), r"dtype object: if it holds several mels, pass list\(mel\)"),
+        ([tiny_mel(3), (row for row in tiny_mel(3))], "item 1 of the list: the mel is a generator"),
+        ([tiny_mel(3), None], "item 1 of the list: the mel is a NoneType"),
+        ([tiny_mel(3), np.full((10, 4), np.nan)], "item 1 of the list: the mel holds 40 values that are NaN"),
     ],
 )
 def test_what_is_no_mel_is_told_as_such(vocoder, mel, text):
     with pytest.raises(MelError, match=text):
         vocoder(mel)
+
+
+def test_which_item_of_a_list_looks_like_another_convention(vocoder):
+    mel = tiny_mel(40)
+    padded = np.where(np.arange(40) < 20, mel, np.float32(0))
+    with pytest.warns(MelConventionWarning, match="item 1 of the list: the mel's frames 20 to 39 are all 0") as caught:
+        vocoder([mel, padded, mel])
+    assert len(caught) == 1
 
 
 def test_an_empty_list_gives_an_empty_list(vocoder):

@@ -114,11 +114,12 @@ class Engine(ABC):
         """
         return [self.run(CheckedMel(mel[None]))[0] for mel in mels]
 
-    def run_on_device(self, mels: Sequence[object]) -> list[Any]:
+    def run_on_device(self, mels: Sequence[object], *, listed: bool) -> list[Any]:  # noqa: ARG002 - most refuse them
         """Synthesise mels that lie in a device's memory, without a copy through the host's.
 
         Args:
             mels: float `[M, T_i]` or `[B, M, T_i]` each, of PyTorch or any library that has DLPack.
+            listed: whether they are the items of a user's list, so that each is one mel and errors name its index.
 
         Returns:
             float32 `[N_i]` or `[B, N_i]` each, PyTorch tensors in the same memory.

@@ -64,10 +64,10 @@ class TorchEngine(Engine):
             return super().run_many(mels)
         return [audio.copy() for audio in self._joined(mels)]
 
-    def run_on_device(self, mels: Sequence[object]) -> list[Any]:
+    def run_on_device(self, mels: Sequence[object], *, listed: bool) -> list[Any]:
         self.check_open()
         with self._told(f"{len(mels)} mels on device {str(self._device)!r}"):
-            tensors = as_tensors(mels, self._device, self._num_mels)
+            tensors = as_tensors(mels, self._device, self._num_mels, listed=listed)
             computer = self._open()
             if not isinstance(computer, Rows):
                 with _settings_of_a_call(self.info.threads):

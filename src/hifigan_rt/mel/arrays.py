@@ -31,6 +31,8 @@ def as_floats(mel: object) -> np.ndarray:
     if array.dtype.kind in "iub":
         floats = "mel.astype('float32')" if isinstance(mel, np.ndarray) else "np.asarray(mel, 'float32')"
         raise MelError(f"the mel has dtype {array.dtype}, and its values must be floats: pass {floats}")
+    if array.dtype.kind == "O" and array.ndim == 1:
+        raise MelError("the mel is an array of dtype object: if it holds several mels, pass list(mel)")
     if array.dtype.kind != "f":
         raise MelError(f"the mel has dtype {array.dtype}, and its values must be float16, float32 or float64")
     return array

@@ -42,10 +42,15 @@ def one_mel(array: np.ndarray, num_mels: int | None, *, time_major: bool = False
     Returns:
         A view of two dimensions; the array itself if it has two, or more than one reading, or none.
     """
-    if array.ndim <= 2:
-        return array
-    axes = _too_many(array.shape, 2, num_mels, band_axis=1 if time_major else 0)
-    return array if axes is None else np.squeeze(array, axes)
+    axes = axes_to_leave_out(array.shape, num_mels, time_major=time_major)
+    return np.squeeze(array, axes) if axes else array
+
+
+def axes_to_leave_out(shape: Sequence[int], num_mels: int | None, *, time_major: bool = False) -> tuple[int, ...]:
+    """Tell the axes that `one_mel` leaves out of an array of this shape, whosever it is."""
+    if len(shape) <= 2:
+        return ()
+    return _too_many(shape, 2, num_mels, band_axis=1 if time_major else 0) or ()
 
 
 def _mismatch(shape: Sequence[int], num_mels: int | None) -> str:

@@ -7,7 +7,8 @@ names the type and the way out. Shape, dtype and values are for the caller to ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,8 @@ class Expected:
                 f"the {self.name}, a {type(value).__name__}, cannot be made an array ({reason}): pass "
                 f"{self._way_out(value)}"
             ) from error
-        if array.ndim == 0 and array.dtype.kind in "OSU" and not isinstance(value, np.ndarray):
+        is_no_array = array.dtype.kind in "OSU" and (array.ndim == 0 or isinstance(value, Mapping))
+        if is_no_array and not isinstance(value, np.ndarray):
             raise self.error(f"the {self.name} is {self._described(value)}")
         if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
             count = int(np.ma.getmaskarray(value).sum())
@@ -55,7 +57,10 @@ class Expected:
 
     def _way_out(self, value: object) -> str:
         of_torch = type(value).__module__.partition(".")[0] == "torch"
-        return f"{self.name}.detach().float().cpu().numpy()" if of_torch else "a NumPy array of float32"
+        if of_torch:
+            return f"{self.name}.detach().float().cpu().numpy()"
+        plain = isinstance(value, (list, tuple)) or not isinstance(value, Iterable)
+        return "a NumPy array of float32" if plain else "list(...) of it"
 
     def _described(self, value: object) -> str:
         """Name what is no array at all, and what to pass."""
@@ -65,8 +70,14 @@ class Expected:
             return f"a {kind} with the keys {keys}: pass one of its arrays"
         if isinstance(value, Iterator):
             return f"a {kind}, which gives its items once: pass list(...) of it"
-        if isinstance(value, (str, bytes)):
-            return f"text, {value[:_SHOWN_CHARACTERS]!r}: pass an array; {self.reader} reads that of a file"
+        if isinstance(value, (str, bytes, os.PathLike)):
+            text = os.fspath(value)
+            what = "text" if value is text else "a path"
+            return f"{what}, {text[:_SHOWN_CHARACTERS]!r}: pass an array; {self.reader} reads that of a file"
+        if isinstance(value, Set):
+            return f"a {kind}, which has no order: pass a list"
+        if isinstance(value, Iterable) or hasattr(value, "__getitem__"):
+            return f"a {kind}: pass list(...) of it"
         return f"a {kind}: pass a NumPy array of float32"
 
 

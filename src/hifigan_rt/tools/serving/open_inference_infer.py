@@ -158,9 +158,13 @@ def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
         return [frames] * items
     if len(lengths) != items:
         raise BadRequest(f"{LENGTHS.name} has {len(lengths)} values, and {MEL.name} has {items} mels")
-    wrong = lengths[(lengths < 1) | (lengths > frames)]
-    if len(wrong):
-        raise BadRequest(f"{LENGTHS.name} holds {int(wrong[0])}: each must be from 1 to the {frames} frames given")
+    outside = (lengths < 1) | (lengths > frames)
+    if outside.any():
+        index = int(np.flatnonzero(outside)[0])
+        raise BadRequest(
+            f"{LENGTHS.name} holds {int(lengths[index])} for item {index}: each must be from 1 to the {frames} frames "
+            "given"
+        )
     return [int(length) for length in lengths]
 
 
