@@ -201,6 +201,20 @@ def test_mel_then_synth_equals_synth(place):
         assert Path(f"direct/{i}.wav").read_bytes() == Path(f"via/{i}.wav").read_bytes()
 
 
+def test_mels_beside_other_arrays(place):
+    mels = [np.maximum(tiny_mel(40, seed) - 4, -11.5).astype(np.float32) for seed in range(2)]
+    Path("in").mkdir()
+    np.savez("in/a.npz", before=mels[0], after=mels[1])
+    told = synth("in", "-o", "out", status=1).stderr
+    assert "holds 2 arrays (after, before): one is needed" in told
+    assert "--mel-at NAME takes one" in told
+    for name, mel in zip(("before", "after"), mels, strict=True):
+        synth("in", "-o", "out", "--mel-at", name, "--encoding", "float", "--resume")  # another name is made anew
+        made = soundfile.read("out/a.wav", dtype="float32")[0]
+        assert np.array_equal(made, load("model", engine="reference")(mel))
+    assert "none at 'middle'" in synth("in", "-o", "out", "--mel-at", "middle", "--overwrite", status=1).stderr
+
+
 def test_time_major_mels(place):
     mel = np.maximum(tiny_mel(40) - 4, -11.5).astype(np.float32)  # as loud as speech, not louder
     Path("in").mkdir()

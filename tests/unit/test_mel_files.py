@@ -17,8 +17,12 @@ from safetensors.numpy import save_file
 from effort import examples
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.mel.files import read_mel_file, write_mel_file
+from hifigan_rt.mel.picking import pick_array
 
 MEL = np.random.default_rng(0).standard_normal((80, 7)).astype(np.float32)
+
+
+ONE_IS_NEEDED = "one is needed, or one named 'mel'; --mel-at NAME takes one (mel_at= in Python)"
 
 
 def npy_bytes(
@@ -55,7 +59,7 @@ def test_npz(tmp_path, save):
     save(path, mel=MEL, text=np.zeros(3))
     assert np.array_equal(read_mel_file(path, 80), MEL)
     save(path, a=MEL, b=MEL)
-    assert refusal(path) == f"mel file {str(path)!r} holds 2 arrays (a, b): one is needed, or one named 'mel'"
+    assert refusal(path) == f"mel file {str(path)!r} holds 2 arrays (a, b): {ONE_IS_NEEDED}"
 
 
 def test_safetensors(tmp_path):
@@ -65,7 +69,7 @@ def test_safetensors(tmp_path):
     save_file({"mel": MEL, "other": MEL[:2]}, path)
     assert np.array_equal(read_mel_file(path, 80), MEL)
     save_file({"a": MEL, "other": MEL[:2]}, path)
-    assert refusal(path) == f"mel file {str(path)!r} holds 2 arrays (a, other): one is needed, or one named 'mel'"
+    assert refusal(path) == f"mel file {str(path)!r} holds 2 arrays (a, other): {ONE_IS_NEEDED}"
 
 
 @pytest.mark.torch
@@ -75,6 +79,48 @@ def test_torch(tmp_path, wrap):
     path = tmp_path / "a.pt"
     torch.save(wrap(torch.from_numpy(MEL)[None]), path)
     assert np.array_equal(read_mel_file(path, 80), MEL)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+def test_one_of_several_by_its_name(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    arrays = {"before": MEL + 1, "mel": MEL + 2, "layer.2": MEL}
+    if suffix == ".npz":
+        np.savez(path, **arrays)
+    elif suffix == ".safetensors":
+        save_file(arrays, path)
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    for name, array in arrays.items():
+        assert np.array_equal(read_mel_file(path, 80, mel_at=name), array)
+    assert np.array_equal(read_mel_file(path, 80), arrays["mel"])
+    for name in ("after", "", "layer", "2"):
+        assert refusal(path, mel_at=name) == (
+            f"mel file {str(path)!r} holds 3 arrays (before, layer.2, mel), and none at {name!r}, which --mel-at names"
+        )
+
+
+def test_a_file_of_one_array_without_a_name_has_nothing_to_choose(tmp_path):
+    np.save(tmp_path / "a.npy", MEL)
+    assert np.array_equal(read_mel_file(tmp_path / "a.npy", 80, mel_at="mel_postnet"), MEL)
+    assert np.array_equal(pick_array(MEL, "mel_postnet"), MEL)
+
+
+def test_arrays_within_containers():
+    tree = {"step": 3, "outputs": {"mel": MEL, "all": [MEL + 1, (MEL + 2,)]}}
+    assert np.array_equal(pick_array(tree, "outputs.mel"), MEL)
+    assert np.array_equal(pick_array(tree, "outputs.all.1.0"), MEL + 2)
+    assert np.array_equal(pick_array({"step": 3, "outputs": [MEL]}, None), MEL)
+    assert np.array_equal(pick_array(tree | {"at the top": MEL + 3}, None), MEL + 3)
+    with pytest.raises(MelError) as caught:
+        pick_array(tree, None)
+    assert str(caught.value) == f"holds 3 arrays (outputs.all.0, outputs.all.1.0, outputs.mel): {ONE_IS_NEEDED}"
+    for twice in ({"0": MEL, 0: MEL + 1}, {"a.b": MEL, "a": {"b": MEL + 1}}):
+        with pytest.raises(MelError, match=r"holds 2 arrays .* several at '(0|a\.b)', which --mel-at names"):
+            pick_array(twice, "0" if "0" in twice else "a.b")
+    with pytest.raises(MelError, match="holds no array"):
+        pick_array({"text": "none"}, "text")
 
 
 def test_time_major(tmp_path):

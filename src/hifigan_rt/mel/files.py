@@ -12,24 +12,22 @@ import tempfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hifigan_rt.errors import MelError, ModelFileError
-from hifigan_rt.formats.checkpoint import OpaqueObject, read_tensors
+from hifigan_rt.formats.checkpoint import read_tensors
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
 from hifigan_rt.mel.check import CheckedMel, check_mel
+from hifigan_rt.mel.picking import pick_array, pick_name
 from hifigan_rt.mel.shapes import one_mel
 from hifigan_rt.system.file_kinds import HEAD_BYTES, describe_failed_download, file_kind
 from hifigan_rt.system.files import atomic_writer
 
 DEFAULT_MAX_FRAMES = 1 << 19
 """An hour and a half at 86 frames per second; with 80 bands 168 MB of float32."""
-
-MEL_KEY = "mel"
 
 _REMEDY = (
     "If you trust the file, load it in PyTorch and save the mel alone: np.save('mel.npy', mel), or "
@@ -45,16 +43,21 @@ _NPY_PREFIX = struct.Struct("<6sBB")
 
 
 def read_mel_file(
-    path: str | Path, num_mels: int, *, time_major: bool = False, max_frames: int = DEFAULT_MAX_FRAMES
+    path: str | Path,
+    num_mels: int,
+    *,
+    time_major: bool = False,
+    mel_at: str | None = None,
+    max_frames: int = DEFAULT_MAX_FRAMES,
 ) -> CheckedMel:
     """Read one mel.
-
-    Files of several arrays must have one named "mel".
 
     Args:
         path: a .npy, .npz, .pt, .pth or .safetensors file of `[M, T]` or `[1, M, T]` floats.
         num_mels: M of the model.
         time_major: the file holds `[T, M]` or `[1, T, M]` instead.
+        mel_at: which of a file's several arrays is the mel, as `hifigan_rt.mel.picking` says; by default the one named
+            "mel", else the only one.
         max_frames: longest mel accepted; it also bounds what a compressed file may unpack to.
 
     Returns:
@@ -66,7 +69,7 @@ def read_mel_file(
     path = Path(path)
     name = f"mel file {str(path)!r}"
     try:
-        array = _read_array(path, max_frames * num_mels * _MAX_WIDTH)
+        array = _read_array(path, max_frames * num_mels * _MAX_WIDTH, mel_at)
     except (ModelFileError, MelError) as error:
         # The checkpoint reader's texts start with the file name, those of its parts and ours with a verb.
         text = str(error).removeprefix(f"{str(path)!r} ")
@@ -182,42 +185,17 @@ def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int)
     return check_mel(array, num_mels)
 
 
-def _read_array(path: Path, max_bytes: int) -> np.ndarray:
+def _read_array(path: Path, max_bytes: int, mel_at: str | None = None) -> np.ndarray:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         with open_source(path) as source:
             return _parse_npy(_Plain(source), min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES))
     if suffix == ".npz":
         with open_source(path) as source:
-            return _read_npz(source, max_bytes)
+            return _read_npz(source, max_bytes, mel_at)
     if suffix in (".pt", ".pth", ".safetensors"):
-        return _pick(read_tensors(path, _REMEDY))
+        return pick_array(read_tensors(path, _REMEDY), mel_at)
     raise MelError(f"has the suffix {suffix!r}, and mels are .npy, .npz, .pt, .pth or .safetensors")
-
-
-def _pick(tree: object) -> np.ndarray:
-    """The array itself, the one under "mel", or the only one of a container."""
-    if isinstance(tree, np.ndarray):
-        return tree
-    if isinstance(tree, dict) and isinstance(tree.get(MEL_KEY), np.ndarray):
-        return np.asarray(tree[MEL_KEY])
-    items: dict[Any, Any] = tree if isinstance(tree, dict) else {}
-    if isinstance(tree, (list, tuple)):
-        items = dict(enumerate(tree))
-    arrays = {key: value for key, value in items.items() if isinstance(value, np.ndarray)}
-    opaque = tree if isinstance(tree, OpaqueObject) else items.get(MEL_KEY, next(iter(items.values()), None))
-    if isinstance(opaque, OpaqueObject) and (not arrays or MEL_KEY in items):
-        raise MelError(f"holds {opaque.NOUN} and no array of numbers: np.save('mel.npy', mel.astype('float32'))")
-    if len(arrays) != 1:
-        raise MelError(_ambiguous(list(map(str, arrays))))
-    return np.asarray(next(iter(arrays.values())))
-
-
-def _ambiguous(names: list[str]) -> str:
-    if not names:
-        return "holds no array"
-    listed = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
-    return f"holds {len(names)} arrays ({listed}): one is needed, or one named {MEL_KEY!r}"
 
 
 class _Plain:
@@ -265,11 +243,9 @@ class _Inflated:
         return data
 
 
-def _read_npz(source: ByteSource, max_bytes: int) -> np.ndarray:
+def _read_npz(source: ByteSource, max_bytes: int, mel_at: str | None) -> np.ndarray:
     spans = {name.removesuffix(".npy"): span for name, span in read_zip_directory(source).items()}
-    if MEL_KEY not in spans and len(spans) != 1:
-        raise MelError(_ambiguous(list(spans)))
-    span = spans.get(MEL_KEY) or next(iter(spans.values()))
+    span = list(spans.values())[pick_name(list(spans), mel_at)]
     if span.inflated is None:
         entry = source.read(span.start, span.length, "the array")
         return _parse_npy(_InMemory(entry), span.length)

@@ -66,7 +66,9 @@ def sample_data(num_mels: int, frames: int) -> MelData:
     return MelData(sample_mel(num_mels, min(frames, _MOST_SAMPLE_FRAMES)), SAMPLE_NAME)
 
 
-def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, frames: int) -> MelData:
+def input_data(
+    names: Sequence[str], config: MelConfig | None, num_mels: int, frames: int, mel_at: str | None = None
+) -> MelData:
     """Read recordings and mel files, in the order of their names, one behind the other, until `frames` are there.
 
     Recordings are resampled and mixed down as needed. Each one's own mel is computed, so that no frame spans two.
@@ -83,7 +85,7 @@ def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, fr
             raise DatasetError(entry.problem)
     mels: list[np.ndarray] = []
     notes = list(left_out.note)
-    for mel in _mels(inputs, config, num_mels, notes):
+    for mel in _mels(inputs, config, num_mels, mel_at, notes):
         mels.append(mel)
         if sum(entry.shape[1] for entry in mels) >= frames:
             break
@@ -95,11 +97,11 @@ def input_data(names: Sequence[str], config: MelConfig | None, num_mels: int, fr
 
 
 def _mels(
-    inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int, notes: list[str]
+    inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int, mel_at: str | None, notes: list[str]
 ) -> Iterator[np.ndarray]:
     for entry in inputs:
         if entry.path.suffix.lower() in MEL_SUFFIXES:
-            yield read_mel_file(entry.path, num_mels)
+            yield read_mel_file(entry.path, num_mels, mel_at=mel_at)
             continue
         if config is None:
             raise ConfigError(

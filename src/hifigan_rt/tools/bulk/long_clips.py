@@ -42,6 +42,8 @@ class ReadSettings:
     """Longest recording accepted; None is `audio.DEFAULT_MAX_SECONDS`."""
     time_major: bool = False
     """Mel files hold `[T, M]`."""
+    mel_at: str | None = None
+    """Name of the mel in mel files of several arrays, see `hifigan_rt.mel.picking`."""
     mel_convention: str | None = None
     """Convention of the mel files, one of `mel.conventions.CONVENTIONS`; None is the model's own."""
     mel_stats: str | None = None

@@ -100,6 +100,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             "match_length": self._writing.match_length,
             **_reading_settings(self._reading),
             "time_major": self._reading.time_major,
+            **({} if self._reading.mel_at is None else {"mel_at": self._reading.mel_at}),
             **({} if self._given is None else {"mel_given": _mel_settings(self._given)}),
         }
 
@@ -110,7 +111,9 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             return whole(mel) if isinstance(mel, LongMel) and self._vocoder.graph is None else mel
         if self._writing.match_length:
             raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
-        stored: np.ndarray = read_mel_file(source, self._num_mels, time_major=self._reading.time_major)
+        stored: np.ndarray = read_mel_file(
+            source, self._num_mels, time_major=self._reading.time_major, mel_at=self._reading.mel_at
+        )
         if self._given is not None:
             stored = convert_mel(stored, self._given, self._vocoder.model.known_mel())
         return MelClip(stored)

@@ -13,6 +13,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
     json_option,
+    mel_at_option,
     model_option,
     parse_settings,
     verbosity_options,
@@ -80,6 +81,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "--input", "inputs", multiple=True, metavar="PATH",
     help="A folder or file of recordings or mels; may be given again [default: a built-in sample].",
 )  # fmt: skip
+@mel_at_option
 @click.option("--reference", metavar="NAME|PATH", help="The checkpoint of a converted model, for its SNR.")
 @click.option("--snr/--no-snr", default=True, help="Compare with the float64 reference [default: yes].")
 @click.option("--ceilings/--no-ceilings", default=True, help="Measure the machine's limits [default: yes].")
@@ -175,7 +177,7 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
     longest = max(cell.frames for cell in cells)
     frames = longest * max(cell.batch for cell in cells)
     data = (
-        input_data(values["inputs"], model.mel, model.num_mels, frames)
+        input_data(values["inputs"], model.mel, model.num_mels, frames, values["mel_at"])
         if values["inputs"]
         else sample_data(model.num_mels, frames)
     )

@@ -14,6 +14,7 @@ from hifigan_rt.tools.cli.options import (
     engine_choice,
     input_options,
     json_option,
+    mel_at_option,
     parse_settings,
     run_options,
     verbosity_options,
@@ -69,6 +70,7 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     help="Predicted mels, named like the clips, to start from instead of the recordings' own.",
 )  # fmt: skip
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
+@mel_at_option
 @click.option(
     "--compare", "compared", multiple=True, metavar="SYSTEM",
     help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, weights_at, config, "
@@ -142,7 +144,9 @@ def _plan(values: dict[str, Any], command: str) -> Plan:
         recursive=values["recursive"],
         limit=values["limit"],
         seed=values["seed"],
-        reading=ReadSettings(values["resample"], values["mono"], values["max_seconds"], values["time_major"]),
+        reading=ReadSettings(
+            values["resample"], values["mono"], values["max_seconds"], values["time_major"], values["mel_at"]
+        ),
         config=values["config"],
         metrics=values["metrics"],
         minima=values["minima"],

@@ -57,6 +57,12 @@ model_option = click.option(
 )  # fmt: skip
 
 
+mel_at_option = click.option(
+    "--mel-at", metavar="NAME",
+    help="Which array of mel files of several is the mel: its key, or keys with dots, as in outputs.mel.",
+)  # fmt: skip
+
+
 def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Options of the form KEY=VALUE."""
     settings = {}

@@ -13,6 +13,7 @@ from hifigan_rt.tools.cli.options import (
     engine_options,
     input_options,
     json_option,
+    mel_at_option,
     model_option,
     run_options,
     verbosity_options,
@@ -38,6 +39,7 @@ CONTAINERS = ("wav", "flac")
 @engine_options
 @input_options
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
+@mel_at_option
 @click.option(
     "--mel-convention", metavar="NAME",
     help="What the mel files hold, if not the model's own: ln, log10, log1p, db, power, int16-gain or standardised.",
@@ -111,6 +113,7 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         values["mono"],
         values["max_seconds"],
         values["time_major"],
+        values["mel_at"],
         values["mel_convention"],
         values["mel_stats"],
     )
