@@ -32,6 +32,7 @@ def test_the_guides_table(simulator):
         ("310p-duo", "310P3", "| Chip    Device                | Bus-Id ", 104),
         ("910b", "910B4", "| Chip                      | Bus-Id ", 96),
         ("a3", "Ascend910", "| Chip  Phy-ID              | Bus-Id ", 96),
+        ("310b", "310B4", "| Chip    Device                | Bus-Id ", 104),
     ],
 )
 def test_newer_tables(simulator, layout, name, titles, banner_width):
@@ -44,6 +45,27 @@ def test_newer_tables(simulator, layout, name, titles, banner_width):
     paired = layout in ("310p-duo", "a3")
     assert rows == ([("0", "15.8"), ("0", "-")] if paired else [("0", "15.8"), ("1", "15.8")])
     assert "| No running processes found in NPU 0" in text
+
+
+def test_the_table_of_the_950(simulator):
+    """Rows as npu-smi 25.7.rc1.6 prints them."""
+    simulator.set(NPU_LAYOUT="950", DEVICES=1)
+    text = simulator.npu_smi("info").stdout
+    assert "\n| NPU ID | Name             | Health        | Power(W) " in text
+    assert "\n| 0      | Ascend950PR      | OK            | 15.8 " in text
+    assert "\n|        |                  | 0000:82:00.0  | 0 " in text
+
+
+@pytest.mark.parametrize(
+    ("layout", "first"),
+    [("a3", ["0", "0", "0", "0", "Ascend910"]), ("950", ["0", "0", "0", "0", "Ascend950PR"])],
+)
+def test_mappings_of_five_columns(simulator, layout, first):
+    simulator.set(NPU_LAYOUT=layout)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in simulator.npu_smi("info", "-m").stdout.splitlines()]
+    middle = ["Chip ID", "Chip Logic ID"] if layout == "a3" else ["Slot ID", "Chip ID"]
+    assert rows[0] == ["NPU ID", *middle, "Chip Phy-ID", "Chip Name"]
+    assert rows[1] == first
 
 
 def test_mapping(simulator):

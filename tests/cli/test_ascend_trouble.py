@@ -62,13 +62,14 @@ def test_troubles_of_the_converter(chain, fault, text):
     assert sorted(os.listdir()) == before
 
 
-@pytest.mark.parametrize("layout", ["310p-legacy", "310p", "310p-duo", "910b", "a3"])
+@pytest.mark.parametrize("layout", ["310p-legacy", "310p", "310p-duo", "310b", "910b", "a3", "950"])
 @pytest.mark.parametrize("table_only", [False, True])
 def test_every_layout_of_npu_smi_tells_the_chip(chain, layout, table_only):
     chain.set(NPU_LAYOUT=layout)
-    if table_only and layout != "a3":
+    if table_only and layout not in ("a3", "950"):
         chain.set(FAULT="npu-smi:table-only")
-    expected = {"910b": "Ascend910B4", "a3": "Ascend910_9362"}.get(layout, "Ascend310P3")
+    others = {"910b": "Ascend910B4", "a3": "Ascend910_9362", "310b": "Ascend310B4", "950": "Ascend950PR_9579"}
+    expected = others.get(layout, "Ascend310P3")
     assert f"--soc_version={expected}" in export("--dry-run").stdout
 
 

@@ -16,7 +16,7 @@ from hifigan_rt.errors import ToolFailed
 
 
 def chip(npu_id: int, chip_id: int, logic_id: int, name: str, health: str = "OK") -> Chip:
-    return Chip(npu_id, chip_id, logic_id, name, "" if name == "Ascend910" else name, health)
+    return Chip(npu_id, chip_id, logic_id, name, "" if name in ("Ascend910", "Ascend950PR") else name, health)
 
 
 TABLES = {
@@ -26,6 +26,13 @@ TABLES = {
     ),
     "910B": (outputs.TABLE_910B, [chip(0, 0, 0, "Ascend910B4"), chip(3, 0, 1, "Ascend910B4")]),
     "910A": (outputs.TABLE_910A, [chip(0, 0, 0, "Ascend910ProB"), chip(3, 0, 1, "Ascend910ProB")]),
+    "910B4-1": (
+        outputs.TABLE_910B.replace("910B4  ", "910B4-1"),
+        [chip(0, 0, 0, "Ascend910B4-1"), chip(3, 0, 1, "Ascend910B4-1")],
+    ),
+    "310B": (outputs.TABLE_310B, [chip(0, 0, 0, "Ascend310B4", "Alarm")]),
+    "310B without a bus": (outputs.TABLE_310B_SHORT, [chip(0, 0, 0, "Ascend310B4", "Alarm")]),
+    "950": (outputs.TABLE_950, [chip(0, 0, 0, "Ascend950PR", "Alarm"), chip(3, 0, 1, "Ascend950PR")]),
     "A3": (outputs.TABLE_A3, [chip(0, 0, 0, "Ascend910"), chip(0, 1, 1, "Ascend910")]),
 }  # fmt: skip
 
@@ -50,6 +57,15 @@ def test_one_chip_per_name_row_with_several_bus_rows():
         (outputs.MAPPING_310P, [(4, 0, 0, "Ascend310P3"), (4, 1, 1, "Ascend310P3")]),
         (outputs.MAPPING_910B, [(0, 0, 0, "Ascend910B4"), (3, 0, 1, "Ascend910B4")]),
         (outputs.MAPPING_A3, [(0, 0, 0, "Ascend910"), (0, 1, 1, "Ascend910")]),
+        (outputs.MAPPING_A3_FIVE, [(0, 0, 0, "Ascend910"), (0, 1, 1, "Ascend910")]),
+        (outputs.MAPPING_950, [(3, 0, 0, "Ascend950PR"), (7, 0, 1, "Ascend950PR")]),
+        (outputs.MAPPING_310P.replace("310P3", "910B4-1"), [(4, 0, 0, "Ascend910B4-1"), (4, 1, 1, "Ascend910B4-1")]),
+        (
+            "NPU ID Chip ID Chip Logic ID Chip Phy-ID Chip Name\n8 0 0 3 Ascend910\n8 1 - - Mcu\n",
+            [(8, 0, 0, "Ascend910")],
+        ),
+        # columns that nobody knows yet: a name that would hold two fields is no name
+        ("NPU ID  Chip ID  New ID  Chip Logic ID  Chip Name\n0  0  7  0  Ascend310P3\n", []),
         (outputs.NO_PERMISSION, []),
         (outputs.OLD_310P, []),
     ],
@@ -60,7 +76,9 @@ def test_mapping(text, names):
 
 def test_board():
     assert parse_board(outputs.BOARD_A3) == "Ascend910_9362"
+    assert parse_board(outputs.BOARD_950) == "Ascend950PR_9579"
     assert parse_board(outputs.BOARD_310P) == ""
+    assert parse_board(outputs.BOARD_A3.replace("9362", "NA")) == ""
 
 
 def npu_smi(folder, monkeypatch, *, mapping="", table="", board="", status=0):
@@ -86,6 +104,15 @@ def test_the_table_where_the_mapping_fails(tmp_path, monkeypatch):
 def test_the_board_completes_a3(tmp_path, monkeypatch):
     npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_A3, table=outputs.TABLE_A3, board=outputs.BOARD_A3)
     assert [chip.soc_version for chip in find_chips()] == ["Ascend910_9362", "Ascend910_9362"]
+
+
+def test_the_board_completes_a_950_and_takes_no_chip_id(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_950, table=outputs.TABLE_950)
+    script = tmp_path / "bin/npu-smi"
+    board = printing(tmp_path / "texts", "board950", outputs.BOARD_950)
+    script.write_text(script.read_text().replace('case "$2" in', f'case "$2$6" in\n-t) {board} ;;\n-t0) echo no -c ;;'))
+    chips = find_chips()
+    assert [(chip.npu_id, chip.soc_version) for chip in chips] == [(3, "Ascend950PR_9579"), (7, "Ascend950PR_9579")]
 
 
 def test_a3_without_the_board_asks_for_soc(tmp_path, monkeypatch):

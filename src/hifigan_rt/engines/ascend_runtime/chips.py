@@ -1,4 +1,12 @@
-"""Finds the Ascend chips of this machine with the vendor's npu-smi, whose layouts differ by family and by release."""
+"""Finds the Ascend chips of this machine with the vendor's npu-smi, whose layouts differ by family and by release.
+
+Rule: columns of the mapping are read by their headings, never by their number; cells of the table by what they hold. A
+name that several kinds of a chip share is completed by the board, or not taken at all.
+
+The layouts are those of public logs: 310P (vllm-project/vllm-ascend issue 811), 910B (3010), A3 (2534, 12980, and
+the tests of vllm_ascend.cpu_binding there for its mapping of five columns), 310B with `NA` for a bus (200I DK A2, Orange
+Pi AIpro), 950 (npu-smi 25.7.rc1, whose NPU and name are two cells).
+"""
 
 from __future__ import annotations
 
@@ -15,13 +23,13 @@ DEFAULT_TIMEOUT_SECONDS = 30.0
 
 WAY_OUT = "name the chip yourself, for example --soc Ascend310P3 ('npu-smi info' shows it without 'Ascend' before it)"
 
-_INCOMPLETE = "Ascend910"
-"""The name that 910_93 chips (A3) show for all their kinds; the board tells the rest."""
+_INCOMPLETE = re.compile(r"Ascend(910|950|950PR|950DT)")
+"""Names that all kinds of A3 (910_93) and of 950 show; the board tells the rest."""
 
-_MAPPING_ROW = re.compile(r"\s*(\d+)\s+(\d+)\s+(\d+|-)\s+(\S.*?)\s*")
-_NAME_CELL = re.compile(r"\s*(\d+)\s+((?:Ascend\s?)?\d{3}[A-Za-z0-9_]*)\s*")
-_PCI_CELL = re.compile(r"\s*[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]\s*")
-_HEALTH_CELL = re.compile(r"\s*([A-Za-z]+)\s*")
+_HEADINGS = re.compile(r"NPU ID|Slot ID|Chip ID|Chip Logic ID|Chip Phy-ID|Chip Name|Device ID|Chip Count")
+_NAME = re.compile(r"(?:Ascend\s?)?(\d{3}\w*(?:-\w+)*)", re.ASCII)
+_NAME_CELL = re.compile(rf"\s*(\d+)\s+({_NAME.pattern})\s*", re.ASCII)
+_HEALTH_CELL = re.compile(r"\s*(?!NA\b)([A-Za-z]+)\s*")
 _BOARD_FIELD = re.compile(r"\s*(Chip Name|NPU Name)\s*:\s*(\S.*?)\s*")
 _DRIVER_TROUBLE = re.compile(r"dcmi module initialize failed|DrvMng\w* failed|ret is -8005|[Pp]ermission denied")
 
@@ -80,31 +88,48 @@ def choose_soc(chips: Sequence[Chip]) -> str:
 
 
 def parse_mapping(text: str) -> tuple[Chip, ...]:
-    """Read `npu-smi info -m`: NPU ID, Chip ID, Chip Logic ID, Chip Name; controllers (Mcu) have no logic id."""
-    chips = []
+    """Read `npu-smi info -m` by its headings; controllers (Mcu) have no number for the runtime and are left out.
+
+    Where there is no logic id (950) the chips are numbered in the order of their physical ids, as the runtime does.
+    """
+    columns: list[str] = []
+    rows: list[tuple[int, Chip]] = []
     for line in text.splitlines():
-        match = _MAPPING_ROW.fullmatch(line)
-        if match is not None and match[3] != "-":
-            chips.append(_chip(int(match[1]), int(match[2]), int(match[3]), match[4]))
-    return tuple(chips)
+        if "NPU ID" in line and "Chip Name" in line:
+            columns = _HEADINGS.findall(line)
+            continue
+        fields = line.split(maxsplit=len(columns) - 1) if columns else []
+        row = dict(zip(columns, fields, strict=False))
+        name = _NAME.fullmatch(row.get("Chip Name", "").strip())
+        numbers = [row.get(key, "0") for key in ("NPU ID", "Chip ID", "Chip Phy-ID", "Chip Logic ID")]
+        if name is not None and all(number.isdecimal() for number in numbers):
+            npu, chip, physical, logic = map(int, numbers)
+            rows.append((physical, _chip(npu, chip, logic, name[1])))
+    if "Chip Logic ID" in columns:
+        return tuple(chip for _, chip in rows)
+    ordered = sorted(rows, key=lambda row: row[0])
+    return tuple(replace(chip, logic_id=index) for index, (_, chip) in enumerate(ordered))
 
 
 def parse_table(text: str) -> tuple[Chip, ...]:
     """Read the table of `npu-smi info`, which gives each chip two rows: name and health, then bus and load.
 
-    Column widths differ between releases; cells are told by what they hold. The rows of the process table below have a
-    process id where health stands.
+    Column widths differ between releases; cells are told by what they hold. The table of processes ends it.
     """
     chips: list[Chip] = []
     pending: tuple[int, str, str] | None = None
     for line in text.splitlines():
         cells = line.strip().strip("|").split("|")
+        if "Process id" in line:
+            break
         if not line.lstrip().startswith("|") or len(cells) < 3:
             continue
+        if len(cells) > 3:  # the 950's: NPU and name, or two blanks
+            cells = [f"{cells[0]} {cells[1]}", *cells[2:]]
         name, health = _NAME_CELL.fullmatch(cells[0]), _HEALTH_CELL.fullmatch(cells[1])
         if name is not None and health is not None:
             pending = (int(name[1]), name[2], health[1])
-        elif pending is not None and _PCI_CELL.fullmatch(cells[1]):
+        elif pending is not None and not cells[0].strip(" 0123456789"):
             npu_id, label, state = pending
             numbers = [int(number) for number in cells[0].split() if number.isdecimal()]
             # The second number is the device id where there is one; 910A and 910B leave the cell blank.
@@ -117,9 +142,10 @@ def parse_table(text: str) -> tuple[Chip, ...]:
 def parse_board(text: str) -> str:
     """The `soc_version` from `npu-smi info -t board`: chip name and NPU name joined; empty if one is not there."""
     fields = {match[1]: match[2] for line in text.splitlines() if (match := _BOARD_FIELD.fullmatch(line))}
-    if not all(re.fullmatch(r"[A-Za-z0-9_ ]+", fields.get(name, "")) for name in ("Chip Name", "NPU Name")):
+    chip, npu = (fields.get(name, "").replace(" ", "") for name in ("Chip Name", "NPU Name"))
+    if not re.fullmatch(r"\w+", chip, re.ASCII) or not re.fullmatch(r"(?!NA$)\w+", npu, re.ASCII):
         return ""
-    return f"{_with_ascend(fields['Chip Name'])}_{fields['NPU Name'].replace(' ', '')}"
+    return f"{_with_ascend(chip)}_{npu}"
 
 
 def _ask(program: str, arguments: Sequence[str], timeout_seconds: float) -> str:
@@ -142,7 +168,7 @@ def _complete(chip: Chip, program: str, timeout_seconds: float) -> Chip:
 
 def _chip(npu_id: int, chip_id: int, logic_id: int, label: str) -> Chip:
     name = _with_ascend(label)
-    return Chip(npu_id, chip_id, logic_id, name, "" if name == _INCOMPLETE else name)
+    return Chip(npu_id, chip_id, logic_id, name, "" if _INCOMPLETE.fullmatch(name) else name)
 
 
 def _with_ascend(label: str) -> str:

@@ -17,7 +17,7 @@ NO_PERMISSION = ("DrvMngGetConsoleLogLevel failed. (ret=4)", "dcmi module initia
 class Layout:
     """Widths between the `+` of the table, and what differs between families and drivers."""
 
-    widths: tuple[int, int, int]
+    widths: tuple[int, ...]
     version: str
     """Of the banner; empty: the old table has none."""
     memory_title: str
@@ -25,6 +25,10 @@ class Layout:
     second_title: str = "Chip    Device"
     chips_per_npu: int = 1
     processes: bool = True
+    buses: bool = True
+    """False prints NA for each."""
+    columns: tuple[str, ...] = ("NPU ID", "Chip ID", "Chip Logic ID", "Chip Name")
+    """Headings of `info -m`."""
 
 
 LAYOUTS = {
@@ -36,9 +40,15 @@ LAYOUTS = {
     ),
     "a3": Layout(
         (27, 15, 52), "25.2.0", "AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)", "NPU   Name", "Chip  Phy-ID",
-        chips_per_npu=2,
+        chips_per_npu=2, columns=("NPU ID", "Chip ID", "Chip Logic ID", "Chip Phy-ID", "Chip Name"),
+    ),
+    "310b": Layout((31, 17, 54), "23.0.0", "AICore(%)    Memory-Usage(MB)", buses=False),
+    "950": Layout(
+        (8, 18, 15, 53), "25.7.rc1.6", "NPU Util(%) Memory-Usage(MB)  HBM-Usage(MB)", "NPU ID| Name", "",
+        columns=("NPU ID", "Slot ID", "Chip ID", "Chip Phy-ID", "Chip Name"),
     ),
 }  # fmt: skip
+"""From public logs: src/hifigan_rt/engines/ascend_runtime/chips.py names them."""
 
 
 def main(arguments: list[str]) -> int:
@@ -71,8 +81,8 @@ def main(arguments: list[str]) -> int:
 
 
 def chip_name(layout: str) -> str:
-    """As the table shows it: without Ascend, and on A3 without the model."""
-    return "Ascend910" if layout == "a3" else soc().removeprefix("Ascend")
+    """As the table shows it: without Ascend, and on A3 and 950 without the kind."""
+    return soc().partition("_")[0] if layout in ("a3", "950") else soc().removeprefix("Ascend")
 
 
 def table(name: str, layout: Layout) -> None:
@@ -93,10 +103,17 @@ def table(name: str, layout: Layout) -> None:
             if chip:
                 print(rule)
             power = "15.8" if chip == 0 else "-"
-            row(layout, f"{npu:<{width}}{chip_name(name)}", "OK", f"{power:<13}42                0    / 0")
+            between = "| " if name == "950" else ""
+            row(
+                layout,
+                f"{npu:<{width - len(between)}}{between}{chip_name(name)}",
+                "OK",
+                f"{power:<13}42                0    / 0",
+            )
             logical = npu * layout.chips_per_npu + chip
             second = f"{chip:<{width}}" + ("" if name == "910b" else str(logical))
-            row(layout, second, f"0000:{0x82 + logical:02X}:00.0", "0            1074 / 21534")
+            bus = f"0000:{0x82 + logical:02X}:00.0" if layout.buses else "NA"
+            row(layout, "" if name == "950" else second, bus, "0            1074 / 21534")
         print(double)
     if layout.processes:
         print("| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |")
@@ -106,7 +123,11 @@ def table(name: str, layout: Layout) -> None:
             print("+===========================+===============+====================================================+")
 
 
-def row(layout: Layout, *cells: str) -> None:
+def row(layout: Layout, first: str, *others: str) -> None:
+    """One line; a bar in the first text parts it into two cells."""
+    cells = (
+        [*(part.strip() for part in first.partition("|")[::2]), *others] if len(layout.widths) > 3 else [first, *others]
+    )
     print("|" + "|".join(f" {cell}".ljust(width) for cell, width in zip(cells, layout.widths, strict=True)) + "|")
 
 
@@ -121,19 +142,33 @@ def listing(_name: str, layout: Layout, _options: dict[str, str]) -> None:
 
 def mapping(name: str, layout: Layout, _options: dict[str, str]) -> None:
     """NPU and chip to the logical id that the runtime takes; the management chip has none."""
-    print("\tNPU ID                         Chip ID                        Chip Logic ID                  Chip Name")
-    shown = "Ascend910" if name == "a3" else soc()
+    print("\t" + "".join(f"{title:<31}" for title in layout.columns).rstrip())
+    shown = soc().partition("_")[0] if name in ("a3", "950") else soc()
     for npu in range(device_count() // layout.chips_per_npu or 1):
         for chip in range(layout.chips_per_npu):
-            print("\t" + "".join(f"{value!s:<31}" for value in (npu, chip, npu * layout.chips_per_npu + chip)) + shown)
-        print("\t" + "".join(f"{value!s:<31}" for value in (npu, layout.chips_per_npu, "-")) + "Mcu")
+            logical = npu * layout.chips_per_npu + chip
+            numbers = {"NPU ID": npu, "Slot ID": npu, "Chip ID": chip, "Chip Logic ID": logical, "Chip Phy-ID": logical}
+            print("\t" + "".join(f"{numbers[title]:<31}" for title in layout.columns[:-1]) + shown)
+        if name != "950":
+            values = (npu, layout.chips_per_npu, *["-"] * (len(layout.columns) - 3))
+            print("\t" + "".join(f"{value!s:<31}" for value in values) + "Mcu")
 
 
 def board(name: str, layout: Layout, options: dict[str, str]) -> None:
     if "-i" not in options:
         print("Error parameter of -i")
         return
+    if name == "950" and "-c" in options:
+        print("Error parameter of -c")
+        return
     field("NPU ID", options["-i"])
+    if name == "950":
+        chip, _, npu_name = soc().partition("_")
+        field("Product Name", "A310-50-C00MM304A1")
+        field("NPU Name", npu_name)
+        field("Chip Name", chip)
+        field("Chip Version", "V100")
+        return
     if "-c" in options:
         chip, _, npu_name = soc().partition("_")
         field("Chip ID", options["-c"])

@@ -21,8 +21,8 @@ def generation() -> int:
 
 def soc() -> str:
     """The chip of this machine, as `--soc_version` spells it."""
-    usual = {"910b": "Ascend910B4", "a3": "Ascend910_9362"}.get(os.environ.get("SIM_NPU_LAYOUT", ""), "Ascend310P3")
-    return os.environ.get("SIM_SOC", usual)
+    usual = {"910b": "Ascend910B4", "a3": "Ascend910_9362", "310b": "Ascend310B4", "950": "Ascend950PR_9579"}
+    return os.environ.get("SIM_SOC", usual.get(os.environ.get("SIM_NPU_LAYOUT", ""), "Ascend310P3"))
 
 
 def device_count() -> int:
