@@ -4,8 +4,8 @@ Rule: columns of the mapping are read by their headings, never by their number; 
 name that several kinds of a chip share is completed by the board, or not taken at all.
 
 The layouts are those of public logs: 310P (vllm-project/vllm-ascend issue 811), 910B (3010), A3 (2534, 12980, and
-the tests of vllm_ascend.cpu_binding there for its mapping of five columns), 310B with `NA` for a bus (200I DK A2, Orange
-Pi AIpro), 950 (npu-smi 25.7.rc1, whose NPU and name are two cells).
+the tests of vllm_ascend.cpu_binding there for its mapping of five columns), 310B with `NA` for a bus (200I DK A2,
+Orange Pi AIpro), 950 (npu-smi 25.7.rc1, whose NPU and name are two cells).
 """
 
 from __future__ import annotations
