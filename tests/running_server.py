@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import math
 import socket
 import threading
@@ -37,6 +38,31 @@ def recording(rate: int = 8000, channels: int = 1, seconds: float = 0.5) -> byte
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
     soundfile.write(buffer, audio, rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
+
+
+REQUEST = b"POST /v1/synthesize%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s\r\n"
+
+
+def request(content: bytes, query: bytes = b"", headers: bytes = b"") -> bytes:
+    return REQUEST % (query, len(content), headers) + content
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Until the server closes."""
+    received = b""
+    while True:
+        try:
+            piece = connection.recv(1 << 16)
+        except ConnectionResetError:
+            return received
+        if not piece:
+            return received
+        received += piece
+
+
+def status_and_code(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["error"]["code"]
 
 
 class Running:

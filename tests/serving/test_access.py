@@ -111,7 +111,7 @@ def test_the_servers_own_page_may(server):
         assert client.post(SYNTHESIZE, content=npy(tiny_mel(20))).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example:8004", "127.0.0.1.evil.example", "[::2]", "[", "10.0.0.1"])
+@pytest.mark.parametrize("host", ["evil.example:8004", "127.0.0.1.evil.example", "[::2]", "10.0.0.1"])
 def test_names_that_only_lead_to_loopback_are_refused_where_there_is_no_token(server, guarded, host):
     with server.client(headers={"Host": host}) as client:
         answer = client.get("/v1/models")

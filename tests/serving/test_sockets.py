@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 import time
@@ -10,31 +9,7 @@ import time
 import pytest
 
 from golden.tiny import tiny_mel
-from running_server import npy, running, wait_for
-
-REQUEST = b"POST /v1/synthesize%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s\r\n"
-
-
-def request(content: bytes, query: bytes = b"", headers: bytes = b"") -> bytes:
-    return REQUEST % (query, len(content), headers) + content
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """Until the server closes."""
-    received = b""
-    while True:
-        try:
-            piece = connection.recv(1 << 16)
-        except ConnectionResetError:
-            return received
-        if not piece:
-            return received
-        received += piece
-
-
-def status_and_code(answer: bytes) -> tuple[int, str]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)["error"]["code"]
+from running_server import REQUEST, npy, read_all, request, running, status_and_code, wait_for
 
 
 def vanish(connection: socket.socket) -> None:

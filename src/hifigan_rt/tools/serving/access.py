@@ -77,7 +77,7 @@ class AccessControl:
         path = scope["path"]
         if self._token is None or path in self._public_paths or path.startswith(self._public_prefixes):
             return
-        given = _given_tokens(scope, headers)
+        given = _given_tokens(headers)
         # Digests have equal lengths, so that the comparison's time tells nothing at all.
         matches = [hmac.compare_digest(_digest(token), self._token) for token in given]
         if not any(matches):
@@ -117,10 +117,11 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _given_tokens(scope: Scope, headers: Headers) -> Iterable[str]:
+def _given_tokens(headers: Headers) -> Iterable[str]:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         yield token.strip()
-    for name in scope.get("subprotocols", ()):
-        if name.startswith(TOKEN_SUBPROTOCOL):
-            yield name.removeprefix(TOKEN_SUBPROTOCOL)
+    # Of the header, and not of the scope: what a proxy made of a handshake is told what it lacks, as others are.
+    for name in ",".join(headers.getlist("sec-websocket-protocol")).split(","):
+        if name.strip().startswith(TOKEN_SUBPROTOCOL):
+            yield name.strip().removeprefix(TOKEN_SUBPROTOCOL)

@@ -11,6 +11,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hifigan_rt.tools.serving import (
     copy_synthesis,
@@ -25,7 +27,7 @@ from hifigan_rt.tools.serving import (
 from hifigan_rt.tools.serving.access import AccessControl
 from hifigan_rt.tools.serving.audio_responses import AUDIO_HEADERS
 from hifigan_rt.tools.serving.context import Context, record_of
-from hifigan_rt.tools.serving.error_responses import error_response, from_router
+from hifigan_rt.tools.serving.error_responses import error_response, from_router, no_websocket, websocket_alone
 from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.openapi import document_endpoint
@@ -97,6 +99,7 @@ def make_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.router.default = _or_other_kind(app.router)
     app.state.context = context
     return app
 
@@ -117,6 +120,23 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     record = record_of(request)
     failure = from_router(error, request.scope)
     record.code = failure.code
-    response = error_response(failure, request.scope, record.request_id)
-    response.headers.update(error.headers or {})
-    return response
+    return error_response(failure, request.scope, record.request_id)
+
+
+def _or_other_kind(router: Router) -> ASGIApp:
+    """Make what answers requests that no route takes; a path may be one of the other kind, page or WebSocket."""
+    not_found = router.default
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = scope["type"]
+        if asked in ("http", "websocket"):
+            other = {**scope, "type": "http" if asked == "websocket" else "websocket", "method": "GET"}
+            taking = [route for route in router.routes if route.matches(other)[0] is not Match.NONE]
+            if asked == "websocket":
+                methods = {method for route in taking if isinstance(route, Route) for method in route.methods or ()}
+                raise no_websocket(scope, methods)
+            if taking:
+                raise websocket_alone(scope)
+        await not_found(scope, receive, send)
+
+    return answer

@@ -7,9 +7,12 @@ uvicorn 0.54 has settings for idle connections (`timeout_keep_alive`) and for th
 So `Config(http=..., ws=...)`, which is public, gets subclasses of its protocols. `WriteGuard` and the options of the
 sockets need asyncio's interface alone. These parts are uvicorn's own, and why `pyproject.toml` pins its minor version:
 
-- `conn` (h11's state), `handle_events`: whether headers are still to come;
+- `conn` (h11's state), `handle_events`, `timeout_keep_alive_task`: whether headers are still to come, and by which
+  rules they are read (`request_heads`);
 - `cycle`, `on_response_complete`: whether a body goes on after its response;
-- `send_400_response`: the answer to what is no HTTP;
+- `handle_websocket_upgrade`, `handshake_initiated`, `handshake_complete`: frames that come with the handshake;
+- `send_receive_event_to_app`, `frames`, `curr_msg_data_type`, `close_sent`, `handle_parser_exception`: texts that are
+  not UTF-8;
 - `close_timeout`: how long a WebSocket's client may take to answer a close.
 
 `transport.max_size` is asyncio's, and undocumented. A proxy in front would do most of this for those who have one.
@@ -28,13 +31,17 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+from websockets.protocol import State
 
-from hifigan_rt.tools.serving.errors import BadRequest, HeadersTooLarge, ServingError
+from hifigan_rt.tools.serving.errors import ServingError
+from hifigan_rt.tools.serving.request_heads import MAX_HEADER_BYTES, CheckedConnection
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
-MAX_HEADER_BYTES = 32 << 10
+_MAX_EARLY_BYTES = 64 << 10
+"""Bytes of frames behind a handshake that is not answered yet, beyond which no more are read."""
 
 _LINGER_SECONDS = 5.0
 """Time for the rest of a body after its response: closing sooner would make some clients lose the response."""
@@ -100,6 +107,7 @@ class ReadGuard(asyncio.Protocol):
     parsers take more than a second for them.
     """
 
+    _guarded: asyncio.Transport
     _read_from: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,7 +118,11 @@ class ReadGuard(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         began = time.perf_counter()
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001 - asyncio would log it as an error, with its trace
+            logger.info("a client's bytes end its connection: %s: %.200s", type(error).__name__, error)
+            self._guarded.abort()
         if self._read_from is not None:
             self._read_from.max_size = read_at_once(self._read_from.max_size, time.perf_counter() - began)
 
@@ -126,7 +138,13 @@ def read_at_once(size: int, seconds: float) -> int:
 class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
     """HTTP/1.1 connection that does not wait without end."""
 
+    conn: CheckedConnection
     _headers_due: asyncio.TimerHandle | None = None
+    _refused = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = CheckedConnection(h11.SERVER, MAX_HEADER_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -139,39 +157,59 @@ class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
         self._forget_headers()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
     def handle_events(self) -> None:
+        self.conn = self.conn.skip_empty_lines()
         super().handle_events()
-        waits = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-        if not waits:
+        if self.conn.failure is not None and not self._refused:
+            self._refuse(self.conn.failure)
+        # A connection that is kept for the next request has uvicorn's timer until something comes.
+        waits = self.conn.their_state is h11.IDLE and not self._refused
+        if not waits or (self.timeout_keep_alive_task is not None and not self.conn.trailing_data[0]):
             self._forget_headers()
         elif self._headers_due is None:
             self._expect_headers()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over, with what came behind the handshake."""
+        behind = self.conn.trailing_data[0]
+        super().handle_websocket_upgrade(event)
+        protocol = self._guarded.get_protocol()
+        if behind and isinstance(protocol, asyncio.Protocol):
+            protocol.data_received(behind)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.transport.is_closing() and self.conn.their_state is h11.SEND_BODY:
             self.loop.call_later(_LINGER_SECONDS, self._end_body_of, self.cycle)
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer a request that cannot be understood, if that is still possible, and close."""
-        failure: ServingError = BadRequest(msg)
-        if self.conn.our_state is h11.IDLE and len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES:
-            failure = HeadersTooLarge(f"the headers have more than {MAX_HEADER_BYTES} bytes")
+    def _refuse(self, failure: ServingError) -> None:
+        """Answer what is no request, if that is still possible, and close once the client has had time to read it."""
+        self._refused = True
         error = {"code": failure.code, "message": failure.message, "request_id": ""}
         body = json.dumps({"error": error}).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **failure.headers}
+        # The last one of its name: what an upgrade would need is said in vain by a connection that ends.
+        headers["Connection"] = "close"
         # uvicorn declares it never to be None, and begins with None.
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            reason = http.HTTPStatus(failure.status).phrase.encode()
-            events = (h11.Response(status_code=failure.status, headers=headers, reason=reason), h11.Data(body))
-            for event in (*events, h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
         facts = {"event": "refused", "status": failure.status, "code": failure.code}
         logger.info("request refused: %s", failure.message, extra={"facts": facts})
-        self.transport.close()
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+            return
+        reason = http.HTTPStatus(failure.status).phrase.encode()
+        response = h11.Response(status_code=failure.status, headers=list(headers.items()), reason=reason)
+        for event in (response, h11.Data(body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        # Closed while something of the client's is unread, a connection loses what was sent to the client.
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _expect_headers(self) -> None:
         self._headers_due = self.loop.call_later(self.limits.header_timeout_seconds, self._give_up_headers)
@@ -191,11 +229,51 @@ class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
 
 
 class WebSocketConnection(ReadGuard, WriteGuard, WebSocketsSansIOProtocol):
-    """WebSocket that is closed when its client takes in nothing."""
+    """WebSocket that is closed when its client takes in nothing, and whose client's mistakes are no errors here."""
+
+    _early = b""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.close_timeout = _LINGER_SECONDS
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            # Frames before the answer to the handshake: its parser would answer them before it.
+            self._early += data
+            if len(self._early) > _MAX_EARLY_BYTES:
+                self.transport.pause_reading()
+        else:
+            super().data_received(data)
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message to the application; a text that is not UTF-8 ends the connection, and is no error here."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            if self.conn.state is State.OPEN:
+                self.conn.send_close(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        """Send an ASGI message."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            # Else uvicorn logs an error: it takes a handshake that was refused for one that was not answered.
+            self.handshake_complete = True
+        elif message["type"] == "websocket.accept" and self._early:
+            early, self._early = self._early, b""
+            self.transport.resume_reading()
+            self.data_received(early)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], type[WebSocketConnection]]:

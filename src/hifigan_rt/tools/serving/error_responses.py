@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from hifigan_rt.tools.serving.errors import MethodNotAllowed, NotFound, RequestTimeout, ServingError, Unauthorized
+from hifigan_rt.tools.serving.errors import MethodNotAllowed, NotFound, RequestTimeout, ServingError, UpgradeRequired
 
 
 def error_response(error: ServingError, scope: Scope, request_id: str) -> JSONResponse:
@@ -19,11 +20,9 @@ def error_response(error: ServingError, scope: Scope, request_id: str) -> JSONRe
         scope: ASGI scope of the request.
         request_id: id that the response repeats, for reports.
     """
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **error.headers}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = 'Bearer realm="hifigan"'
     if isinstance(error, RequestTimeout) or _waits_for_leave(scope):
         # The rest of the body may come after all, and must not be taken for the next request.
         headers["Connection"] = "close"
@@ -36,16 +35,45 @@ def error_response(error: ServingError, scope: Scope, request_id: str) -> JSONRe
 
 def from_router(error: HTTPException, scope: Scope) -> ServingError:
     """Translate what Starlette's router raises."""
-    method, path = scope.get("method", "GET"), str(scope["path"])
-    shown = path if len(path) <= 80 else path[:80] + "..."
     if error.status_code == MethodNotAllowed.status:
         allowed = (error.headers or {}).get("Allow", "another method")
-        return MethodNotAllowed(f"{shown!r} does not take {str(method)[:20]}: {allowed} is")
+        method = str(scope.get("method", "GET"))[:20]
+        return MethodNotAllowed(f"{_shown_path(scope)} does not take {method}: {allowed} is", allowed)
     if error.status_code == NotFound.status:
-        return NotFound(f"there is nothing at {shown!r}: /openapi.json lists what there is")
+        return NotFound(f"there is nothing at {_shown_path(scope)}: /openapi.json lists what there is")
     failure = ServingError(str(error.detail))
     failure.status = error.status_code
     return failure
+
+
+def no_websocket(scope: Scope, methods: Iterable[str]) -> ServingError:
+    """Tell who opens a WebSocket where there is none what there is.
+
+    Args:
+        scope: ASGI scope of the handshake.
+        methods: that the path takes; none for a path that leads nowhere.
+    """
+    allowed = ", ".join(sorted(methods))
+    if not allowed:
+        return NotFound(f"there is nothing at {_shown_path(scope)}: the WebSocket is /v1/stream")
+    return MethodNotAllowed(
+        f"{_shown_path(scope)} takes no WebSocket: {allowed} is taken there; the WebSocket is /v1/stream", allowed
+    )
+
+
+def websocket_alone(scope: Scope) -> ServingError:
+    """Tell who asks for a WebSocket as for a page how to open it: most often, a proxy lost what a handshake has."""
+    if scope["method"] not in ("GET", "HEAD"):
+        return MethodNotAllowed(f"{_shown_path(scope)} is a WebSocket, which begins with GET", "GET")
+    return UpgradeRequired(
+        f"{_shown_path(scope)} is a WebSocket: its handshake needs HTTP/1.1 and the headers Upgrade: websocket and "
+        "Connection: Upgrade; a proxy in front drops both unless it is told to pass them on"
+    )
+
+
+def _shown_path(scope: Scope) -> str:
+    path = str(scope["path"])
+    return repr(path if len(path) <= 80 else f"{path[:80]}...")
 
 
 def _waits_for_leave(scope: Scope) -> bool:

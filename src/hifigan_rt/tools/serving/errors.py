@@ -13,18 +13,25 @@ ServingError
 +-- LengthRequired          length_required         411
 +-- PayloadTooLarge         payload_too_large       413
 +-- UnsupportedMediaType    unsupported_media       415
++-- ExpectationFailed       expectation_failed      417
 +-- AnalysisUnavailable     analysis_unavailable    422   the model's mel settings are not known
++-- UpgradeRequired         upgrade_required        426   a WebSocket's path, asked for as a page
 +-- TooManyRequests         too_many_requests       429
 +-- HeadersTooLarge         headers_too_large       431
 +-- InternalFailure         internal                500
 |   +-- EngineFailed        engine_failed           500
++-- NotImplementedHere      not_implemented         501   a transfer coding, or CONNECT
 +-- QueueFull               queue_full              503
 +-- ShuttingDown            shutting_down           503
 +-- ModelUnavailable        model_unavailable       503
 +-- DeadlineExceeded        deadline_exceeded       504
++-- HttpVersionUnknown      http_version_unknown    505
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from hifigan_rt.errors import AudioError, ConfigError, EngineError, HifiganError, MelError
 
@@ -37,10 +44,12 @@ class ServingError(HifiganError):
         status: status of the HTTP response.
         message: text for people, which holds nothing of the server's insides.
         retry_after_seconds: time after which another try is worth while; None if that is never, or not known.
+        headers: headers of the HTTP response that belong to the failure.
     """
 
     code = "internal"
     status = 500
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -70,6 +79,7 @@ class Unauthorized(ServingError):
     """A request without the bearer token, or with a wrong one."""
 
     code, status = "unauthorized", 401
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="hifigan"'})
 
 
 class Forbidden(ServingError):
@@ -94,6 +104,11 @@ class MethodNotAllowed(ServingError):
     """A method that the path does not take."""
 
     code, status = "method_not_allowed", 405
+
+    def __init__(self, message: str, allowed: str = "") -> None:
+        """Name the methods that it takes, with commas between."""
+        super().__init__(message)
+        self.headers = {"Allow": allowed}
 
 
 class RequestTimeout(ServingError):
@@ -120,10 +135,23 @@ class UnsupportedMediaType(ServingError):
     code, status = "unsupported_media", 415
 
 
+class ExpectationFailed(ServingError):
+    """A header Expect with something that the server does not do."""
+
+    code, status = "expectation_failed", 417
+
+
 class AnalysisUnavailable(ServingError):
     """A recording for a model that takes mels alone, since its config does not tell how to make them."""
 
     code, status = "analysis_unavailable", 422
+
+
+class UpgradeRequired(ServingError):
+    """A request for a WebSocket that is none, or of another version of the protocol."""
+
+    code, status = "upgrade_required", 426
+    headers = MappingProxyType({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"})
 
 
 class TooManyRequests(ServingError):
@@ -146,6 +174,12 @@ class EngineFailed(InternalFailure):
     """An engine that failed while it computed."""
 
     code = "engine_failed"
+
+
+class NotImplementedHere(ServingError):
+    """A part of HTTP that the server does not have, and need not have."""
+
+    code, status = "not_implemented", 501
 
 
 class QueueFull(ServingError):
@@ -174,6 +208,12 @@ class DeadlineExceeded(ServingError):
     """A request that was not finished in the time it had."""
 
     code, status = "deadline_exceeded", 504
+
+
+class HttpVersionUnknown(ServingError):
+    """A request of another version of HTTP than 1.x."""
+
+    code, status = "http_version_unknown", 505
 
 
 def as_serving_error(error: BaseException) -> ServingError:

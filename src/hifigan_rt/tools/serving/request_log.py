@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from hifigan_rt.tools.serving.clients import client_of, networks
 from hifigan_rt.tools.serving.context import Context, RequestRecord
@@ -33,6 +34,8 @@ CLIENT_GONE = 499
 
 _COUNTED_WHERE_RAISED = (QueueFull.code, TooManyRequests.code, ShuttingDown.code)
 """Codes that the scheduler counts itself: it refuses WebSocket streams as well, which have had their status before."""
+
+_SHOWN_METHOD_CHARACTERS = 20
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,127}")
 
@@ -63,7 +66,7 @@ class RequestLog:
     async def _answer(
         self, error: BaseException, record: RequestRecord, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if isinstance(error, ClientDisconnect):
+        if isinstance(error, (ClientDisconnect, WebSocketDisconnect)):
             record.code, record.status = "client_gone", record.status or CLIENT_GONE
             return
         if isinstance(error, asyncio.CancelledError):
@@ -91,7 +94,7 @@ class RequestLog:
             "event": "request",
             "request_id": record.request_id,
             "client": client[0],
-            "method": scope.get("method", "WEBSOCKET"),
+            "method": str(scope.get("method", "WEBSOCKET"))[:_SHOWN_METHOD_CHARACTERS],
             "route": route,
             "status": status,
             "code": record.code,

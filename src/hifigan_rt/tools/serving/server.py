@@ -21,7 +21,7 @@ import uvicorn
 from hifigan_rt.errors import HifiganError, ServerError
 from hifigan_rt.system.machine import keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
-from hifigan_rt.tools.serving.connections import MAX_HEADER_BYTES, connection_classes
+from hifigan_rt.tools.serving.connections import connection_classes
 from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -184,7 +184,6 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # Requests that have not ended by now had their grace.
         timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
 
 
