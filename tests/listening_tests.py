@@ -92,7 +92,7 @@ def record_of(
         trials.append(
             {
                 "order": list(trial.order), "x": trial.x, "ratings": ratings, "answer": answer,
-                "heard_seconds": dict.fromkeys(heard, clip.seconds), "seconds": 4.5,
+                "heard_seconds": dict.fromkeys(heard, clip.seconds), "seconds": len(heard) * clip.seconds + 2.5,
             }
         )  # fmt: skip
     record = {

@@ -109,6 +109,23 @@ def test_files_that_do_not_count_are_named_and_change_the_status(place):
     assert "Traceback" not in done.stderr
 
 
+def test_different_answers_under_one_code_count_for_nobody_and_are_told(place):
+    hifigan("listen", "make", *SYSTEMS, "--mode", "mos", "-o", "test", "-q")
+    key = read_key(place / "test" / "key.json")
+    for listener in ("L1", "L2"):
+        answer(key, listener, QUALITY["mos"], np.random.default_rng(0))
+    forged = record_of(key, "L1", lambda *_: 1, started="2020-01-01T00:00:00Z", finished="2020-01-01T01:00:00Z")
+    Path("answers/0.json").write_text(json.dumps(forged))
+    done = hifigan("listen", "score", "answers", "--key", "test/key.json", "--csv", "answers.csv", status=1)
+    assert "not counted: L1: 2 different results came under this code: none counts" in done.stdout
+    assert "1 listener," in done.stdout
+    assert "take the others out" in done.stderr
+    assert "2 of 3 files could not be used" in done.stderr
+    assert {row["listener"] for row in csv.DictReader(Path("answers.csv").read_text().splitlines())} == {"L2"}
+    done = hifigan("listen", "score", "answers", "--key", "test/key.json", "--json", status=1)
+    assert [entry["name"] for entry in json.loads(done.stdout)["contested"]] == ["L1"]
+
+
 def test_nothing_to_score(place):
     hifigan("listen", "make", *SYSTEMS, "--mode", "mos", "-o", "test", "-q")
     Path("empty").mkdir()

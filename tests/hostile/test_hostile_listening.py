@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.errors import EvaluationError
-from hifigan_rt.tools.listening.submissions import MAX_BYTES, parse, read_all
+from hifigan_rt.tools.listening.reading import read_all
+from hifigan_rt.tools.listening.submissions import MAX_BYTES, most_bytes, parse
 from listening_tests import key_of, record_of
 
 MOS = key_of("mos", ("v1", "v3"), 3)
@@ -169,28 +171,71 @@ def test_anything_in_any_field_is_refused_or_harmless(value, name):
         parse(json.dumps(record).encode(), MUSHRA.definition)
 
 
-def test_doubled_answers(tmp_path):
-    def put(name, record):
-        (tmp_path / name).write_text(json.dumps(record))
-        return tmp_path / name
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"seconds": 0}, "trial 1: 2 s were heard in 0 s"),
+        ({"heard_seconds": {stimulus(): 4.7}, "seconds": 4.3}, "4.7 s were heard in 4.3 s"),
+        ({"heard_seconds": {stimulus(): 3000}, "seconds": 2000}, "3000 s were heard in 2000 s"),
+        ({"heard_seconds": {stimulus(): 1200}, "seconds": 1300}, "its trials took 1322.5 s"),
+    ],
+)
+def test_times_that_cannot_be_of_a_trial(changes, text):
+    assert text in refused(first_trial(**changes))
 
-    first = put("b.json", record_of(MOS, "L1"))
-    copy = put("a.json", record_of(MOS, "L1"))
-    later = put("c.json", record_of(MOS, "L1", lambda *_: 5, finished="2026-01-03T00:00:00Z"))
-    other = put("d.json", record_of(MOS, "L2"))
-    submissions, rejected = read_all([first, copy, later, other], MOS.definition)
-    assert [entry.listener for entry in submissions] == ["L1", "L2"]
-    assert submissions[0].answers[0].ratings == {stimulus(): 3}
-    assert {entry.name: entry.reason for entry in rejected} == {
-        str(copy): f"it holds the same answers as {str(first)!r}, which counts",
-        str(later): f"it comes from the same listener as, and was finished after, {str(first)!r}, which counts",
-    }
+
+def test_recordings_are_heard_one_after_the_other():
+    heard = dict.fromkeys("ABX", 4.0)
+    assert "12 s were heard in 5 s" in refused(first_trial(ABX, heard_seconds=heard, seconds=5.0), ABX)
+    parse(json.dumps(first_trial(ABX, heard_seconds=heard, seconds=11.9)).encode(), ABX.definition)
+
+
+@pytest.mark.parametrize(
+    ("started", "finished", "text"),
+    [
+        ("2026-01-02T03:24:04Z", "2026-01-02T03:24:05Z", "took 27 s, and from its begin to its end there are 1"),
+        ("2026-01-02T03:24:05Z", "2026-01-02T03:24:05Z", "there are 0 s"),
+        ("2026-01-02T03:24:05+01:00", "2026-01-02T02:24:06+00:00", "there are 1 s"),
+        ("2026-01-02T03:24:05Z", "9999-12-31T23:59:59-23:59", "was there at"),
+        ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "was there at"),
+        ("2026-01-02T03:24:05Z", "2026-01-02T04:06:00Z", "was there at 2026-01-02T04:00:00+00:00 already"),
+    ],
+)  # fmt: skip
+def test_times_that_cannot_be_of_a_sitting(started, finished, text):
+    record = record_of(MOS, "L1", started=started, finished=finished)
+    with pytest.raises(EvaluationError) as caught:
+        parse(json.dumps(record).encode(), MOS.definition, datetime.datetime(2026, 1, 2, 4, tzinfo=datetime.UTC))
+    assert text in str(caught.value)
+
+
+def test_times_of_honest_listeners():
+    there = datetime.datetime(2026, 1, 2, 4, tzinfo=datetime.UTC)
+    # Just finished, by a clock that is ahead; and resumed on another day.
+    for started, finished in (("02T03:59:00Z", "02T04:04:59Z"), ("01T03:00:00Z", "02T03:59:59Z")):
+        record = record_of(MOS, "L1", started=f"2026-01-{started}", finished=f"2026-01-{finished}")
+        assert parse(json.dumps(record).encode(), MOS.definition, there).listener == "L1"
+    # The sound card's clock was ahead of the computer's.
+    parse(json.dumps(first_trial(heard_seconds={stimulus(): 60.0}, seconds=59.0)).encode(), MOS.definition)
+
+
+@pytest.mark.parametrize("key", [MOS, MUSHRA, ABX], ids=["mos", "mushra", "abx"])
+def test_a_result_of_any_form_fits_and_a_filled_one_does_not(key):
+    record = record_of(key, "L" * 40)
+    assert parse(json.dumps(record, indent=8).encode(), key.definition).listener == "L" * 40
+    content = json.dumps(record).encode()
+    filled = content + b" " * (most_bytes(key.definition) + 1 - len(content))
+    assert f"larger than {most_bytes(key.definition)} bytes" in refused(filled, key)
 
 
 def test_files_that_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "folder.json").mkdir()
-    names = [tmp_path / name for name in ("pipe.json", "folder.json", "absent.json")]
-    submissions, rejected = read_all(names, MOS.definition)
-    assert submissions == []
-    assert [entry.reason for entry in rejected] == ["it is no file"] * 3
+    (tmp_path / "device.json").symlink_to("/dev/zero")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    (tmp_path / "pipe-link.json").symlink_to("pipe.json")
+    names = [tmp_path / f"{name}.json" for name in ("pipe", "folder", "absent", "device", "loop", "pipe-link")]
+    assert read_all([tmp_path], MOS.definition).submissions == []
+    read = read_all([name for name in names if name.stem != "folder"], MOS.definition)
+    assert read.submissions == []
+    reasons = [entry.reason for entry in read.rejected]
+    assert reasons == ["it is no file"] * 3 + ["it cannot be read: Too many levels of symbolic links", "it is no file"]

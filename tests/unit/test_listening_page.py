@@ -12,9 +12,9 @@ from browser import WIDTHS, assert_no_overflow, contrast, until
 from hifigan_rt.tools.listening.collecting import Collector
 from hifigan_rt.tools.listening.making import Request, make
 from hifigan_rt.tools.listening.material import from_folders
+from hifigan_rt.tools.listening.reading import read_all
 from hifigan_rt.tools.listening.schedule import schedule, seed_of
 from hifigan_rt.tools.listening.scoring import score
-from hifigan_rt.tools.listening.submissions import read_all
 from listening_tests import write_folders
 
 pytestmark = pytest.mark.browser
@@ -139,15 +139,15 @@ def test_a_whole_test_by_keyboard(place, open_page, mode):
     download.value.save_as(file)
     assert file.name == f"{key.definition.test_id}-L07.json"
 
-    submissions, rejected = read_all([file], key.definition)
-    assert rejected == []
-    answers = submissions[0].answers
+    read = read_all([file], key.definition)
+    assert read.rejected == read.notes == []
+    answers = read.submissions[0].answers
     # The page's order is Python's, to the last X: otherwise the file had been rejected.
     assert [answer.trial for answer in answers] == list(schedule(key.definition, "L07"))
     if mode == "mushra":
         for answer in answers:
             assert [answer.ratings[name] for name in answer.trial.order] == [1, 21, 41, 61]
-    result = score(submissions, [], key, keep_screened=True)
+    result = score(read.submissions, [], key, keep_screened=True)
     assert result.listeners == 1
 
 
@@ -165,9 +165,9 @@ def test_answers_go_to_the_server_and_the_next_listener_can_begin(place, open_pa
         finally:
             collector.stop()
             thread.join()
-    submissions, rejected = read_all(list((place / "answers").iterdir()), key.definition)
-    assert rejected == []
-    assert submissions[0].listener.startswith("L")
+    read = read_all([place / "answers"], key.definition)
+    assert read.rejected == read.notes == []
+    assert read.submissions[0].listener.startswith("L")
 
 
 def test_a_server_that_is_gone_loses_nothing(place, open_page):
@@ -186,7 +186,7 @@ def test_a_server_that_is_gone_loses_nothing(place, open_page):
     with page.expect_download() as download:
         page.click("#download")
     download.value.save_as(place / "result.json")
-    assert read_all([place / "result.json"], key.definition)[1] == []
+    assert read_all([place / "result.json"], key.definition).rejected == []
 
 
 def test_switching_is_at_the_sample(place, open_page):

@@ -75,8 +75,10 @@ def decoded(kind: Any, value: Any) -> Any:
     if kind is Any:
         return value
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(**{name: decoded(hints[name], entry) for name, entry in dict(value).items()})
+        hints, entries = get_type_hints(kind), dict(value)
+        if unknown := [name for name in entries if name not in hints]:
+            raise TypeError(f"{kind.__name__} has no {unknown[0]!r}")
+        return kind(**{name: decoded(hints[name], entry) for name, entry in entries.items()})
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return None if value is None else decoded(arguments[0], value)

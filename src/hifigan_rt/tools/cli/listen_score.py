@@ -52,26 +52,28 @@ def score(
     from hifigan_rt.system.files import atomic_writer
     from hifigan_rt.tools.evaluation.listening_results import to_json
     from hifigan_rt.tools.listening.definition import read_key
-    from hifigan_rt.tools.listening.output import add_to_report, find_results
+    from hifigan_rt.tools.listening.output import add_to_report
+    from hifigan_rt.tools.listening.reading import read_all
     from hifigan_rt.tools.listening.scoring import score as score_test
-    from hifigan_rt.tools.listening.submissions import read_all
     from hifigan_rt.tools.listening.tables import to_csv, to_text
 
     key = read_key(key_path)
-    submissions, rejected = read_all(find_results(results), key.definition)
-    result = score_test(submissions, rejected, key, keep_screened=keep_screened)
+    read = read_all(results, key.definition)
+    result = score_test(
+        read.submissions, read.rejected, key, contested=read.contested, notes=read.notes, keep_screened=keep_screened
+    )
     if as_json:
         console.result(to_json(result))
     elif console.verbosity >= 0:
         console.line(to_text(result).rstrip())
     if csv_path is not None:
         with atomic_writer(csv_path) as file:
-            file.write(to_csv(submissions, key).encode())
+            file.write(to_csv(read.submissions, key).encode())
     if report is not None:
         names = [path.name for path in add_to_report(result, report)]
         console.note(f"in {str(report)!r}: {', '.join(names)}")
-    _tell_exclusions(console, result, len(submissions) + len(rejected), keep_screened=keep_screened)
-    return 1 if rejected else 0
+    _tell_exclusions(console, result, read.files, keep_screened=keep_screened)
+    return 1 if read.rejected else 0
 
 
 def _tell_exclusions(console: Console, result: ListeningResult, files: int, *, keep_screened: bool) -> None:

@@ -104,6 +104,8 @@ class ListeningResult:
     sentences: tuple[str, ...]
     """What it means, in plain words."""
     notes: tuple[str, ...]
+    contested: tuple[Exclusion, ...] = ()
+    """Codes under which different answers came, none of which counts."""
 
 
 def to_json(result: ListeningResult) -> dict[str, Any]:

@@ -1,77 +1,68 @@
 """A small server for listeners in one room: gives them the page, and keeps what they answer.
 
 It knows two addresses, the page and where answers go; nothing else of the disk can be asked for, the key least of all.
+Whatever a client sends costs bounded time, memory and disk, and leaves nothing in the log but at the level debug.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from hifigan_rt.errors import EvaluationError, OutputError, ServerError
-from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.system.machine import host_name, is_loopback, is_same_origin
-from hifigan_rt.tools.bulk.outputs import make_folder
-from hifigan_rt.tools.listening.definition import Definition, read_page
-from hifigan_rt.tools.listening.submissions import MAX_BYTES, parse
+from hifigan_rt.tools.listening.connections import Connections, end
+from hifigan_rt.tools.listening.definition import read_page
+from hifigan_rt.tools.listening.intake import Intake
 
 logger = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 64
-"""Maximum number of connections at a time; more wait."""
+MAX_CONNECTIONS = 128
+"""Maximum number of connections at a time."""
 
-MAX_RESULTS = 10_000
-"""Files in the folder of results, so that nobody fills the disk."""
+MAX_HEAD_BYTES = 96 << 10
+"""Maximum size of a request's line and headers."""
 
 REQUEST_SECONDS = 30.0
 """Limit for a client to send its whole request."""
 
 SILENCE_SECONDS = 30.0
-"""Limit for a client to take anything in."""
+"""Limit for a client to take a piece of an answer in."""
+
+MAX_DISCARDED_BYTES = 64 << 20
+DISCARDED_SILENCE_SECONDS = 2.0
+"""What is read of a request that was refused: a client reads the answer only after it has sent everything."""
+
+_PIECE_BYTES = 256 << 10
 
 _RESULTS = "/results"
 
+_FULL = (
+    b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+    b"all connections are in use: try again\n"
+)
 
-@dataclass
+
+@dataclass(frozen=True)
 class _Service:
     """What all connections share."""
 
     page: bytes
-    definition: Definition
-    results: Path
-    on_result: Callable[[Path], None]
+    intake: Intake
     only_loopback_names: bool
-    writing: threading.Lock = field(default_factory=threading.Lock)
-
-    def keep(self, content: bytes) -> Path:
-        """Write a result under a name of its own; the same result again gets the same name.
-
-        Raises:
-            EvaluationError: it is no result of this test, or there are too many.
-            OutputError: it could not be written.
-        """
-        submission = parse(content, self.definition)
-        digest = hashlib.sha256(content).hexdigest()[:12]
-        path = self.results / f"{submission.listener}-{digest}.json"
-        with self.writing:
-            if not path.exists():
-                if sum(1 for _ in self.results.iterdir()) >= MAX_RESULTS:
-                    raise EvaluationError(f"there are {MAX_RESULTS} results already: no more are taken")
-                with atomic_writer(path) as file:
-                    file.write(content)
-                self.on_result(path)
-        return path
 
 
 class Collector:
@@ -100,12 +91,7 @@ class Collector:
         on_result: Callable[[Path], None] = lambda _: None,
     ) -> None:
         content, definition = read_page(page)
-        make_folder(results)
-        # Found out now, and not when the first listener has done all the work.
-        with atomic_writer(results / ".writable"):
-            pass
-        (results / ".writable").unlink()
-        service = _Service(content, definition, results, on_result, is_loopback(host))
+        service = _Service(content, Intake(results, definition, on_result), is_loopback(host))
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             self._server = _Server((host, port), family, service)
@@ -141,18 +127,20 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily, service: _Service) -> None:
         self.address_family = family
         self.service = service
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._connections = Connections(MAX_CONNECTIONS)
         super().__init__(address, _Handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._slots.acquire()
-        super().process_request(request, client_address)
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        if self._connections.admit(request, client_address[0]):
+            return True
+        # Into an empty buffer: it does not wait for the client.
+        with contextlib.suppress(OSError):
+            request.sendall(_FULL)
+        return False
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self._connections.forget(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
         # Connections that break are everyday; the base class prints a trace for each.
@@ -167,17 +155,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._deadline = threading.Timer(REQUEST_SECONDS, self._give_up)
+        self.rfile = cast("BufferedIOBase", _Head(self.rfile))
+        self._has_unread = True
+        self._deadline = threading.Timer(REQUEST_SECONDS, end, [self.connection])
         self._deadline.daemon = True
         self._deadline.start()
 
     def finish(self) -> None:
         self._deadline.cancel()
         super().finish()
+        if self._has_unread:
+            self._discard()
 
-    def _give_up(self) -> None:
+    def _discard(self) -> None:
+        """Take what the client still sends: if it met a closed connection, it would not read the answer."""
+        until = time.monotonic() + REQUEST_SECONDS
+        left = MAX_DISCARDED_BYTES
         with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(DISCARDED_SILENCE_SECONDS)
+            while left > 0 and time.monotonic() < until and (piece := self.connection.recv(_PIECE_BYTES)):
+                left -= len(piece)
 
     def do_GET(self) -> None:
         self._give_page(with_body=True)
@@ -186,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._give_page(with_body=False)
 
     def do_POST(self) -> None:
-        if self._is_foreign():
+        if self._is_refused():
             return
         if self._place != _RESULTS:
             self._answer(HTTPStatus.NOT_FOUND, "there is nothing at this address")
@@ -196,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._take_result()
 
     def _give_page(self, *, with_body: bool) -> None:
-        if self._is_foreign():
+        if self._is_refused():
             return
         if self._place != "/":
             self._answer(HTTPStatus.NOT_FOUND, "there is nothing at this address; the test is at /")
@@ -204,8 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._deadline.cancel()
         page = self.server.service.page
         self._head(HTTPStatus.OK, "text/html; charset=utf-8", len(page))
-        if with_body:
-            self.wfile.write(page)
+        # In pieces: the limit holds for each, so that a slow line has its time and a client that takes nothing has not.
+        for begin in range(0, len(page) if with_body else 0, _PIECE_BYTES):
+            self.wfile.write(page[begin : begin + _PIECE_BYTES])
 
     @property
     def _place(self) -> str:
@@ -215,13 +214,20 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             return self.path
 
-    def _is_foreign(self) -> bool:
-        """Refuse what another site's page sends through a listener's browser; also under a name made to lead here."""
-        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        name = host_name(host)
-        if self.server.service.only_loopback_names and not is_loopback(name):
+    def _is_refused(self) -> bool:
+        """Refuse what cannot be understood in one way alone, and what a stranger's page or name leads to.
+
+        Another site's page may send through a listener's browser, also under a name made to lead here.
+        """
+        hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(hosts) > 1 or (not hosts and self.request_version >= "HTTP/1.1"):
+            self._answer(HTTPStatus.BAD_REQUEST, f"a request has one Host, and this has {len(hosts)} (RFC 9112, 3.2)")
+        elif len(lengths) + ("Transfer-Encoding" in self.headers) > 1:
+            self._answer(HTTPStatus.BAD_REQUEST, "the length of the body is told in two ways (RFC 9112, 6.1 and 6.3)")
+        elif self.server.service.only_loopback_names and not is_loopback(host_name("".join(hosts))):
             self._answer(HTTPStatus.FORBIDDEN, "this server answers to localhost alone; --host opens it to others")
-        elif origin is not None and not is_same_origin(origin, host):
+        elif origin is not None and not is_same_origin(origin, "".join(hosts)):
             self._answer(HTTPStatus.FORBIDDEN, "pages from elsewhere may not use this server")
         else:
             return False
@@ -233,18 +239,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.LENGTH_REQUIRED, "the length of the result must be told")
             return
         # Compared as text first: a number of any length may stand there.
-        if len(length) > 12 or int(length) > MAX_BYTES:
-            self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a result has at most {MAX_BYTES} bytes")
+        intake = self.server.service.intake
+        if len(length) > 12 or int(length) > intake.most_bytes:
+            self._answer(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a result of this test has at most {intake.most_bytes} bytes"
+            )
             return
         content = self.rfile.read(int(length))
         if len(content) < int(length):
             return
+        self._has_unread = False
+        self._deadline.cancel()
         try:
-            path = self.server.service.keep(content)
+            path = intake.keep(content)
         except EvaluationError as error:
             self._answer(HTTPStatus.BAD_REQUEST, f"the result was not taken: {error}")
-        except OutputError:
-            logger.exception("a result could not be written")
+        except OutputError as error:
+            logger.error("a result could not be written: %s", error)  # noqa: TRY400 - the text says it all
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the result could not be written: keep the download")
         else:
             self._answer(HTTPStatus.CREATED, json.dumps({"kept": path.name}), "application/json")
@@ -271,4 +282,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        logger.debug("%s %s", self.address_string(), format % args)
+        # Spelt in ASCII: a request may hold what moves a terminal's cursor.
+        logger.debug("%s %a", self.address_string(), format % args)
+
+
+class _Head:
+    """What a client sends, of which the request's line and headers are bounded."""
+
+    def __init__(self, inner: BufferedIOBase) -> None:
+        self._inner = inner
+        self._left = MAX_HEAD_BYTES
+        self.read, self.close = inner.read, inner.close
+
+    def readline(self, size: int) -> bytes:
+        """Read a line of the head.
+
+        Raises:
+            HTTPException: the head is too large; the base class answers 431.
+        """
+        line = self._inner.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise HTTPException(f"a request's line and headers have at most {MAX_HEAD_BYTES} bytes")
+        return line

@@ -42,6 +42,8 @@ def score(
     rejected: Sequence[Exclusion],
     key: Key,
     *,
+    contested: Sequence[Exclusion] = (),
+    notes: Sequence[str] = (),
     keep_screened: bool = False,
 ) -> ListeningResult:
     """Score a test.
@@ -50,6 +52,8 @@ def score(
         submissions: one per listener.
         rejected: files that could not be used, for the record.
         key: of the test.
+        contested: codes under which different answers came, for the record.
+        notes: what else is to be said of the results.
         keep_screened: count listeners that the screening would leave out; they are named nevertheless.
 
     Raises:
@@ -76,7 +80,8 @@ def score(
         screened=tuple(screened),
         rejected=tuple(rejected),
         sentences=tuple(_sentences(tests, abx)),
-        notes=tuple(_notes(counted, screened, key, keep_screened=keep_screened)),
+        notes=(*_notes(counted, screened, key, keep_screened=keep_screened), *notes),
+        contested=tuple(contested),
     )
 
 

@@ -1,18 +1,21 @@
-"""Reads what listeners sent, and believes none of it: a file counts whole or not at all, with the reason told."""
+"""Checks what a listener sent, and believes none of it: a result counts whole or not at all, with the reason told.
+
+Whoever sends a result writes all its fields, so none of them decides which of several results counts (`reading.py`).
+Here each is held against the test, and the times against each other: what the page cannot have measured is refused.
+"""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hifigan_rt.errors import EvaluationError
-from hifigan_rt.tools.evaluation.listening_results import Exclusion
 from hifigan_rt.tools.listening.definition import Definition
 from hifigan_rt.tools.listening.schedule import Trial, schedule, seed_of
 
@@ -22,9 +25,15 @@ FORMAT = 1
 MAX_BYTES = 4 << 20
 """A test of 1000 trials has 300 kB."""
 
+_SPARE_BYTES = 128 << 10
+_STIMULUS_BYTES = 1536
+
 RANGES = {"mos": (1, 5), "mushra": (0, 100)}
 
 MAX_SECONDS = 30 * 24 * 3600.0
+
+CLOCK_SKEW = datetime.timedelta(minutes=5)
+"""Lead of a listener's clock over the clock here that passes for inexact."""
 
 _LISTENER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _KEYS = {
@@ -35,6 +44,8 @@ _TRIAL_KEYS = {"order", "x", "ratings", "answer", "heard_seconds", "seconds"}
 _LEAST_SECONDS = 1.0
 _CLOCK_SECONDS = 0.25
 """What the page asks to be heard, and the steps that a browser's audio clock may make."""
+_CLOCK_SHARE = 0.02
+"""Difference between the speeds of two clocks of one machine, of which one is its sound card's."""
 
 
 @dataclass(frozen=True)
@@ -57,41 +68,33 @@ class Submission:
 
     listener: str
     output: str
-    finished: datetime.datetime
     answers: tuple[Answer, ...]
 
-
-def read_all(paths: Sequence[Path], definition: Definition) -> tuple[list[Submission], list[Exclusion]]:
-    """Read result files; of several from one listener the first one finished counts.
-
-    Returns:
-        What counts, and each file that does not, with the reason.
-    """
-    by_listener: dict[str, tuple[Path, Submission]] = {}
-    rejected = []
-    read = []
-    for path in paths:
-        try:
-            read.append((path, parse(_bytes_of(path), definition)))
-        except EvaluationError as error:
-            rejected.append(Exclusion(str(path), str(error)))
-    for path, submission in sorted(read, key=lambda entry: entry[1].finished):
-        earlier = by_listener.setdefault(submission.listener, (path, submission))
-        if earlier[0] is path:
-            continue
-        same = earlier[1].answers == submission.answers
-        what = "holds the same answers as" if same else "comes from the same listener as, and was finished after,"
-        rejected.append(Exclusion(str(path), f"it {what} {str(earlier[0])!r}, which counts"))
-    return [submission for _, submission in by_listener.values()], rejected
+    @property
+    def choices(self) -> str:
+        """Digest of what was answered, whatever the times; 64 hexadecimal digits."""
+        values = [[answer.side, *map(answer.ratings.get, answer.trial.order)] for answer in self.answers]
+        return hashlib.sha256(json.dumps([self.listener, values]).encode()).hexdigest()
 
 
-def parse(content: bytes, definition: Definition) -> Submission:
+def most_bytes(definition: Definition) -> int:
+    """Maximum size of a result of this test: some four times what the page writes, so that forged ones cost little."""
+    stimuli = definition.rows_per_listener * max(map(len, definition.rows), default=0)
+    return min(MAX_BYTES, _SPARE_BYTES + _STIMULUS_BYTES * stimuli)
+
+
+def parse(content: bytes, definition: Definition, there: datetime.datetime | None = None) -> Submission:
     """Check one result against the test that it claims to answer.
+
+    Args:
+        content: the file.
+        definition: of the test.
+        there: a time at which the result was there, with its zone; by default now.
 
     Raises:
         EvaluationError: it is not a whole, untouched result of this test; the text says what is wrong.
     """
-    record = _json_of(content)
+    record = _json_of(content, most_bytes(definition))
     _expect(isinstance(record, dict) and record.get("kind") == KIND, "it is no result of a listening test")
     _expect(record.get("format") == FORMAT, f"it has format {_shown(record.get('format'))}, and {FORMAT} is read here")
     _expect(
@@ -115,9 +118,24 @@ def parse(content: bytes, definition: Definition) -> Submission:
     )
     output = record["output"]
     _expect(output in ("headphones", "loudspeakers"), f"output {_shown(output)} is neither headphones nor loudspeakers")
+    answers = _answers_of(record["trials"], definition, listener)
+    _check_times(record, sum(answer.seconds for answer in answers), there or datetime.datetime.now(datetime.UTC))
+    return Submission(listener, output, answers)
+
+
+def _check_times(record: Mapping[str, Any], seconds: float, there: datetime.datetime) -> None:
     started, finished = _time_of(record["started"]), _time_of(record["finished"])
     _expect(started <= finished, f"it was finished at {record['finished']} and begun later, at {record['started']}")
-    return Submission(listener, output, finished, _answers_of(record["trials"], definition, listener))
+    elapsed = (finished - started).total_seconds()
+    _expect(
+        _fits(seconds, elapsed),
+        f"its trials took {seconds:g} s, and from its begin to its end there are {elapsed:g} s: it was changed",
+    )
+    _expect(
+        finished - there <= CLOCK_SKEW,
+        f"it was finished at {record['finished']}, and was there at {there.isoformat(timespec='seconds')} already: the "
+        "listener's clock was wrong, or the file was changed",
+    )
 
 
 def _answers_of(records: Any, definition: Definition, listener: str) -> tuple[Answer, ...]:
@@ -147,7 +165,8 @@ def _answer_of(record: Any, trial: Trial, definition: Definition) -> Answer:
         "its stimuli are not those that this listener got here: the file was changed",
     )
     seconds = _number(record["seconds"], "seconds")
-    _check_heard(record["heard_seconds"], trial, definition)
+    heard = _heard_seconds(record["heard_seconds"], trial, definition)
+    _expect(_fits(heard, seconds), f"{heard:g} s were heard in {seconds:g} s, and the page plays one after the other")
     ratings = record["ratings"]
     _expect(isinstance(ratings, dict), f"its ratings are {_shown(ratings)}")
     if definition.mode == "abx":
@@ -172,19 +191,28 @@ def _answer_of(record: Any, trial: Trial, definition: Definition) -> Answer:
     return Answer(trial, ratings, correct=False, side=0, seconds=seconds)
 
 
-def _check_heard(heard: Any, trial: Trial, definition: Definition) -> None:
+def _heard_seconds(heard: Any, trial: Trial, definition: Definition) -> float:
+    """Seconds that all recordings of a trial were heard together."""
     clip = next(entry for entry in definition.clips if entry.id == definition.stimuli[trial.order[0]])
     names = {"mos": set(trial.order), "mushra": {*trial.order, clip.reference}, "abx": {"A", "B", "X"}}[definition.mode]
     _expect(
         isinstance(heard, dict) and set(heard) == names, f"heard_seconds are not of its recordings: {_shown(heard)}"
     )
     least = clip.seconds if definition.mode == "mos" else min(_LEAST_SECONDS, clip.seconds)
+    total = 0.0
     for name, value in heard.items():
         seconds = _number(value, f"heard_seconds of {name!r}")
         _expect(
             seconds >= least - _CLOCK_SECONDS,
             f"{name!r} was heard for {seconds:g} s of at least {least:g} s, which the page does not let pass",
         )
+        total += seconds
+    return total
+
+
+def _fits(part: float, whole: float) -> bool:
+    """Whether what took `part` seconds can lie within `whole` seconds, each after a clock of its own."""
+    return part * (1 - _CLOCK_SHARE) - _CLOCK_SECONDS <= whole
 
 
 def _number(value: Any, what: str) -> float:
@@ -202,20 +230,9 @@ def _time_of(text: Any) -> datetime.datetime:
     return time
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise EvaluationError("it is no file")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise EvaluationError(f"it cannot be read: {error.strerror}") from error
-    return content
-
-
-def _json_of(content: bytes) -> Any:
-    if len(content) > MAX_BYTES:
-        raise EvaluationError(f"it is larger than {MAX_BYTES} bytes: that is no result")
+def _json_of(content: bytes, most: int) -> Any:
+    if len(content) > most:
+        raise EvaluationError(f"it is larger than {most} bytes: that is no result of this test")
     try:
         return json.loads(content, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,9 @@ from hifigan_rt.tools.listening.definition import Key
 from hifigan_rt.tools.listening.submissions import Submission
 from hifigan_rt.tools.tables import aligned, comma_separated, counted
 
+SHOWN_CODES = 20
+"""Codes that do not count, listed in full; the JSON has them all."""
+
 _MODES = {"mos": "MOS, 1 to 5", "mushra": "MUSHRA, 0 to 100", "abx": "ABX"}
 
 
@@ -21,6 +24,8 @@ def to_text(result: ListeningResult) -> str:
     lines = [
         f"{result.title}: {_MODES[result.mode]}, {counted(result.listeners, 'listener')}, "
         f"{counted(result.clips, 'clip')}",
+        *(f"not counted: {entry.name}: {entry.reason}" for entry in result.contested[:SHOWN_CODES]),
+        *([f"not counted: {len(result.contested) - SHOWN_CODES} more codes"] * (len(result.contested) > SHOWN_CODES)),
         "",
     ]
     if result.ratings:
