@@ -66,6 +66,13 @@ def test_refusals(arguments, text):
     assert text in refused(*arguments)
 
 
+def test_a_token_file_has_one_token_a_line(place):
+    (place / "tokens").write_text("abc\n\n  def-g \r\nh=/+\n")
+    assert serve_command._tokens("0.0.0.0", "tokens", insecure=False) == ("abc", "def-g", "h=/+")
+    (place / "tokens").write_text("abc\ndef\nabc\n")
+    assert "given twice" in refused("--model", "model", "--token-file", "tokens")
+
+
 @pytest.mark.usefixtures("place")
 def test_a_port_in_use():
     with socket.create_server(("127.0.0.1", 0)) as taken:

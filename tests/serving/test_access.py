@@ -22,7 +22,7 @@ TOKEN = "s3cret-token"  # noqa: S105
 
 @pytest.fixture(scope="module")
 def guarded(sources):
-    with running(sources, bearer_token=TOKEN, cors_origins=("https://voice.example",)) as served:
+    with running(sources, bearer_tokens=(TOKEN,), cors_origins=("https://voice.example",)) as served:
         yield served
 
 
@@ -167,6 +167,25 @@ def test_each_request_is_one_line_without_its_content(guarded, caplog):
     assert TOKEN not in text
     assert "nobody" not in text
     assert str(mel[0, 0])[:6] not in text
+
+
+def test_of_several_tokens_each_is_a_client_wherever_it_comes_from(sources, caplog):
+    caplog.set_level(logging.INFO, "hifigan_rt")
+    tokens = ("first-token", "second-token")
+    with running(sources, bearer_tokens=tokens, max_concurrent_requests=16) as served:
+
+        def status(token: str | None) -> int:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}", "X-Request-Id": token}
+            with served.client(headers=headers) as client:
+                return client.get("/v1/models").status_code
+
+        assert [status(token) for token in (*tokens, "third", None)] == [200, 200, 401, 401]
+        served.context.active_of["token 1"] = 15
+        assert [status(token) for token in tokens] == [429, 200]
+        del served.context.active_of["token 1"]
+        wait_for(lambda: served.context.active == 0)
+    assert [entry["client"] for token in tokens for entry in logged(caplog, token)[:1]] == ["token 1", "token 2"]
+    assert [entry["client"] for entry in logged(caplog, "third")] == ["127.0.0.1"]
 
 
 def test_metrics_count_what_happened(server, client):

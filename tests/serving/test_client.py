@@ -217,7 +217,7 @@ TOKEN = "open sesame, please, now"  # noqa: S105 - of a server that lives as lon
 
 
 def test_tokens(sources):
-    with running(sources, bearer_token=TOKEN) as served:
+    with running(sources, bearer_tokens=(TOKEN,)) as served:
         with Client(served.url) as client, pytest.raises(RequestFailed) as caught:
             client.synthesize(tiny_mel(5))
         assert (caught.value.status, caught.value.code) == (401, "unauthorized")

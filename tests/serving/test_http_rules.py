@@ -69,7 +69,7 @@ def test_what_a_proxy_makes_of_a_websocket_is_told_the_way_out(server, sources, 
     head = b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n%sConnection: close\r\n"
     sent = head % (KEY + b"Sec-WebSocket-Protocol: hifigan.v1, bearer.%s\r\n" % (token.encode() or b"x")) + b"\r\n"
     if token:
-        with running(sources, bearer_token=token) as guarded:
+        with running(sources, bearer_tokens=(token,)) as guarded:
             answer = exchanged(guarded, sent)
             assert status_and_code(exchanged(guarded, sent.replace(b".secret", b".wrong")))[0] == 401
     else:

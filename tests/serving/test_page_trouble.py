@@ -129,7 +129,7 @@ def test_cancelling_ends_the_servers_work(open_page, slow, tmp_path):
 
 
 def test_a_token_is_asked_for(open_page, sources, clip):
-    with running(sources, bearer_token=TOKEN) as served:
+    with running(sources, bearer_tokens=(TOKEN,)) as served:
         page = open_page(served.url, expected=REFUSED)
         token = page.get_by_label("Token", exact=True)
         expect(token).to_be_focused()
@@ -145,7 +145,7 @@ def test_a_token_is_asked_for(open_page, sources, clip):
 
 
 def test_a_recording_waits_for_the_token(open_page, sources, clip):
-    with running(sources, bearer_token=TOKEN) as served:
+    with running(sources, bearer_tokens=(TOKEN,)) as served:
         page = open_page(served.url, expected=REFUSED)
         page.set_input_files("#file", clip[0])
         expect(page.locator("#source-facts")).to_contain_text("clip of mine.wav")

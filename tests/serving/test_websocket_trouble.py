@@ -272,7 +272,7 @@ def test_an_engine_that_fails_is_told(slow):
 
 
 def test_tokens_are_asked_for_before_the_stream_opens(sources):
-    with running(sources, bearer_token="right") as server:  # noqa: S106 - made up
+    with running(sources, bearer_tokens=("right",)) as server:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
             with pytest.raises(InvalidStatus) as caught:
                 connected(server, additional_headers=headers)

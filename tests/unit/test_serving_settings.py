@@ -30,8 +30,9 @@ def test_no_limit_can_be_negative_or_absent(name: str) -> None:
     "values",
     [
         {"port": 65536},
-        {"bearer_token": ""},
-        {"bearer_token": "  "},
+        {"bearer_tokens": ("",)},
+        {"bearer_tokens": ("a", "  ")},
+        {"bearer_tokens": ("a", "a")},
         {"bulk_share": 1.0},
         {"bulk_share": 0.0},
         {"live_segment_frames": 5000},
@@ -39,7 +40,7 @@ def test_no_limit_can_be_negative_or_absent(name: str) -> None:
     ],
 )
 def test_values_that_no_server_can_work_with_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(values)).replace("_token", " token")):
+    with pytest.raises(ConfigError, match=next(iter(values)).replace("_tokens", " token")):
         ServerSettings(**values)
 
 

@@ -36,7 +36,9 @@ _COUNT = click.IntRange(min=1)
 @click.option("--on-demand", is_flag=True, help="Load models when they are first asked for, not at the start.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8004, show_default=True, help="0 takes a free one.")
-@click.option("--token-file", metavar="FILE", help="Ask every client for the bearer token in this file.")
+@click.option(
+    "--token-file", metavar="FILE", help="Ask every client for a bearer token of this file, which has one a line."
+)
 @click.option(
     "--insecure-no-token", is_flag=True, help="Let anybody who reaches a host other than loopback use the server."
 )
@@ -111,9 +113,9 @@ def serve(console: Console, /, models: tuple[str, ...], on_demand: bool, config:
     check_engine(values["engine"])
     if config is not None and len(models) > 1:
         raise click.UsageError("--config is for a single model: put each model's config.json beside its file")
-    token = _token(values["host"], values["token_file"], insecure=values["insecure_no_token"])
+    tokens = _tokens(values["host"], values["token_file"], insecure=values["insecure_no_token"])
     _check_origins(values["cors_origins"])
-    settings = ServerSettings(bearer_token=token, **_settings(values))
+    settings = ServerSettings(bearer_tokens=tokens, **_settings(values))
     server = Server(settings, _sources(models, config, values), preload=() if on_demand else None)
     configure_logs(console.verbosity)
     run(server)
@@ -141,13 +143,13 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _token(host: str, path: str | None, *, insecure: bool) -> str | None:
+def _tokens(host: str, path: str | None, *, insecure: bool) -> tuple[str, ...]:
     from hifigan_rt.errors import ServerError
     from hifigan_rt.system.machine import is_loopback
 
     if path is None:
         if is_loopback(host) or insecure:
-            return None
+            return ()
         raise ServerError(
             f"--host {host} lets other machines in, and without a token whoever reaches the port can use this "
             "processor and reload its models: give --token-file FILE, or --insecure-no-token if something else keeps "
@@ -157,20 +159,22 @@ def _token(host: str, path: str | None, *, insecure: bool) -> str | None:
         raise click.UsageError("--token-file asks for a token and --insecure-no-token for none: give one of them")
     try:
         mode = Path(path).stat().st_mode
-        token = Path(path).read_text("ascii").strip()
+        lines = [line.strip() for line in Path(path).read_text("ascii").splitlines()]
     except OSError as error:
         raise ServerError(f"token file {path!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ServerError(
             f"token file {path!r} holds more than ASCII: a header could not carry such a token"
         ) from error
-    if not token or any(character.isspace() for character in token):
+    tokens = tuple(line for line in lines if line)
+    if not tokens or any(character.isspace() for token in tokens for character in token):
         raise ServerError(
-            f"token file {path!r} must hold one token without spaces in it, for example from: openssl rand -hex 32"
+            f"token file {path!r} must hold one token on each line, without spaces in it, for example from: "
+            "openssl rand -hex 32"
         )
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         click.echo(f"note: other users of this machine can read {path!r}: chmod 600 keeps them out", err=True)
-    return token
+    return tokens
 
 
 def _check_origins(origins: tuple[str, ...]) -> None:

@@ -83,7 +83,7 @@ def make_app(
         finally:
             await context.close()
 
-    with_token = settings.bearer_token is not None
+    with_token = bool(settings.bearer_tokens)
     endpoints = (*_ENDPOINTS, document_endpoint(_ENDPOINTS, with_token=with_token))
     middleware = [
         Middleware(RequestLog, context=context, endpoints=endpoints),

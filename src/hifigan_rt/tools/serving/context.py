@@ -31,7 +31,7 @@ class RequestRecord:
     request_id: str
     """The client's X-Request-Id if it is sane, else a random one."""
     client: str = ""
-    """Client that it comes from; see `hifigan_rt.tools.serving.clients`."""
+    """Client that it comes from: an address, see `hifigan_rt.tools.serving.clients`, or one of several tokens."""
     started: float = field(default_factory=time.monotonic)
     """Time when its headers had come, on the monotonic clock."""
     model: str = ""

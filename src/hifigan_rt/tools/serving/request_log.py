@@ -89,11 +89,10 @@ class RequestLog:
         self._context.telemetry.request_finished(route, status, record.model, seconds)
         if record.code is not None and status != CLIENT_GONE and record.code not in _COUNTED_WHERE_RAISED:
             self._context.telemetry.rejected(record.code)
-        client = scope.get("client") or ("", 0)
         facts = {
             "event": "request",
             "request_id": record.request_id,
-            "client": client[0],
+            "client": record.client,
             "method": str(scope.get("method", "WEBSOCKET"))[:_SHOWN_METHOD_CHARACTERS],
             "route": route,
             "status": status,

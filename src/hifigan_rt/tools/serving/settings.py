@@ -19,8 +19,9 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8004
-    bearer_token: str | None = None
-    """Token that every request but those for health must have; None lets everybody in."""
+    bearer_tokens: tuple[str, ...] = ()
+    """Tokens of which every request but those for health must have one; none lets everybody in. Of several, each is a
+    client: all who have it share one part of the limits."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call this server from a browser; none by default."""
     trusted_proxies: tuple[str, ...] = ()
@@ -98,8 +99,10 @@ class ServerSettings:
                 raise ConfigError(f"{name}={value!r} must be above 0")
             if name.endswith("_frames") and value > MAX_SEGMENT_FRAMES:
                 raise ConfigError(f"{name}={value} must be from 1 to {MAX_SEGMENT_FRAMES}")
-        if self.bearer_token is not None and not self.bearer_token.strip():
-            raise ConfigError("the bearer token is empty: give one, or none at all")
+        if not all(token.strip() for token in self.bearer_tokens):
+            raise ConfigError("a bearer token is empty: give one, or none at all")
+        if len(set(self.bearer_tokens)) < len(self.bearer_tokens):
+            raise ConfigError("a bearer token is given twice, and would be two clients: give it once")
         try:
             networks(self.trusted_proxies)
         except ValueError as error:
