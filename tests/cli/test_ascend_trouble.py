@@ -51,6 +51,7 @@ def test_codes_reach_the_user_with_a_way_out(chain, layout):
         ("atc:no-output", "wrote no generator_bs1.om"),
         ("atc:disk-full", "No space left on device"),
         ("atc:op-store", "EZ3002"),
+        ("atc:no-driver", "libascend_hal.so comes with the driver"),
         ("npu-smi:no-permission", "--soc Ascend310P3"),
         ("npu-smi:no-permission=255", "--soc Ascend310P3"),
     ],
@@ -77,6 +78,23 @@ def test_output_that_is_not_utf8_and_warnings_do_no_harm(chain):
     chain.set(FAULT="atc:not-utf8,atc:warning")
     export("--mel-len", "250,500")
     assert Path(OM).is_file()
+
+
+def test_the_converter_meets_none_of_our_packages(chain, monkeypatch, tmp_path):
+    """The simulated compiler refuses a virtual environment's python3: hifigan takes its own away."""
+    bare = Path(sys.executable).parent
+    chain.set(FAULT="atc:python")
+    monkeypatch.setenv("PATH", f"{bare}:{os.environ['PATH']}")
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    export("--mel-len", "250,500")
+    python = tmp_path / "numpy2" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    (python.parent.parent / "pyvenv.cfg").write_text("")
+    python.symlink_to(sys.executable)
+    monkeypatch.setenv("HIFIGAN_ATC_PYTHON", str(python))
+    error = error_of(export("--mel-len", "250,500", "--overwrite", status=1))
+    assert "E40020" in error
+    assert "HIFIGAN_ATC_PYTHON" in error
 
 
 def test_tools_that_are_absent(chain, monkeypatch):

@@ -2,7 +2,9 @@
 
 import shlex
 import shutil
+import sys
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,23 @@ def test_options_that_are_not_passed_through(extra, text):
 
 def test_options_are_spelt_as_atc_spells_them():
     assert check_extra({"--op-debug-level": "1"}) == {"op_debug_level": "1"}
+
+
+def test_files_of_options_are_named_by_whole_paths(tmp_path, monkeypatch):
+    """atc runs in another folder; what is no file, or no option of a file, stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keep.cfg").write_text("")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "high_precision").write_text("")
+    given = {
+        "keep_dtype": "keep.cfg", "--op-compiler-cache-dir": "cache", "op_precision_mode": f"{tmp_path}/keep.cfg",
+        "insert_op_conf": "absent.cfg", "op_select_implmode": "high_precision",
+    }  # fmt: skip
+    assert check_extra(given) == {
+        "keep_dtype": f"{tmp_path}/keep.cfg", "op_compiler_cache_dir": f"{tmp_path}/cache",
+        "op_precision_mode": f"{tmp_path}/keep.cfg", "insert_op_conf": "absent.cfg",
+        "op_select_implmode": "high_precision",
+    }  # fmt: skip
 
 
 def test_the_form_of_a_chip():
@@ -171,6 +190,82 @@ def test_a_full_disk_is_named(place, monkeypatch):
 def test_a_full_disk_that_atc_tells(place):
     with pytest.raises(ToolFailed, match="MiB left: make room"):
         place("echo 'write failed: No space left on device'; exit 255")
+
+
+def environment_of(place, monkeypatch, **variables) -> dict[str, str]:
+    """What atc sees."""
+    for name in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "HIFIGAN_ATC_PYTHON", "ASCEND_HOME_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    lines: list[str] = []
+    put_on_path(place.work.parent / "bin", {"atc": f"env; cp {place.good} g_bs1.om"}, monkeypatch)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    run_atc(JOB, place.work, on_line=lines.append)
+    return dict(line.partition("=")[::2] for line in lines)
+
+
+def test_atc_is_started_without_our_python(place, tmp_path, monkeypatch):
+    """Our environment's programs, and all of PYTHONPATH but the toolkit's folders."""
+    ours = tmp_path / "venv"
+    (ours / "bin").mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(ours))
+    toolkit = tmp_path / "Ascend/cann"
+    own = [str(toolkit / "python/site-packages"), str(toolkit / "opp/tbe")]
+    seen = environment_of(
+        place, monkeypatch, VIRTUAL_ENV=str(ours), PYTHONHOME="/x", ASCEND_HOME_PATH=str(toolkit),
+        MAX_COMPILE_CORE_NUMBER="1", PATH=f"{ours}/bin:{tmp_path}/bin:/usr/bin:/bin",
+        PYTHONPATH=":".join([str(ours / "lib"), own[0], "/y", own[1]]),
+    )  # fmt: skip
+    assert seen["PATH"] == f"{tmp_path}/bin:/usr/bin:/bin"
+    assert seen["PYTHONPATH"] == ":".join(own)
+    assert seen["MAX_COMPILE_CORE_NUMBER"] == "1"
+    assert not {"VIRTUAL_ENV", "PYTHONHOME"} & set(seen)
+
+
+def test_a_system_python_and_another_environment_stay_on_the_path(place, tmp_path, monkeypatch):
+    """Where hifigan runs in the system's Python there is nothing to leave out, and an activated one is not ours."""
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    path = f"{sys.base_prefix}/bin:{tmp_path}/other/bin:{tmp_path}/bin:/usr/bin:/bin"
+    assert environment_of(place, monkeypatch, PATH=path)["PATH"] == path
+
+
+@pytest.mark.parametrize("name", ["python3", "python3.9"])
+def test_atc_gets_the_interpreter_that_the_variable_names(place, tmp_path, monkeypatch, name):
+    """Under another name than python3 it is linked to that name: nothing else is looked for."""
+    interpreter = tmp_path / "pythons" / name
+    interpreter.parent.mkdir()
+    interpreter.write_text("#!/bin/sh\necho mine\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    first = environment_of(place, monkeypatch, HIFIGAN_ATC_PYTHON=str(interpreter))["PATH"].split(":")[0]
+    assert (Path(first) / "python3").resolve() == interpreter
+    with pytest.raises(ToolFailed, match=r"HIFIGAN_ATC_PYTHON='/no/python' is no program that can be run"):
+        environment_of(place, monkeypatch, HIFIGAN_ATC_PYTHON="/no/python")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ModuleNotFoundError: No module named 'te'", "No module named 'tbe'", "[ERROR] No module named decorator",
+     "E19999: Internal error!\nE19999  [te] ModuleNotFoundError: No module named 'attr'",
+     "AttributeError: module 'numpy' has no attribute 'float_'", "EC0010: failed", "E40000: failed"],
+)  # fmt: skip
+def test_an_interpreter_that_does_not_suit_is_answered_by_the_variable(place, text):
+    with pytest.raises(ToolFailed, match=r"NumPy below 2.*HIFIGAN_ATC_PYTHON"):
+        place(printing(place.texts, "block", STARTED + text + "\n") + "; exit 255")
+
+
+@pytest.mark.parametrize("where", ["devlib", "x86_64-linux/devlib", "devlib/linux/x86_64"])
+def test_a_machine_without_the_driver_is_told_of_the_toolkits_library(place, tmp_path, monkeypatch, where):
+    text = "atc.bin: error while loading shared libraries: libascend_hal.so: cannot open shared object file"
+    script = printing(place.texts, "hal", text) + "; exit 127"
+    with pytest.raises(ToolFailed, match=r"export LD_LIBRARY_PATH=/usr/local/Ascend/cann/<arch>-linux/devlib:"):
+        place(script)
+    (tmp_path / "cann" / where).mkdir(parents=True)
+    (tmp_path / "cann" / where / "libascend_hal.so").write_text("")
+    put_on_path(tmp_path / "bin", {"atc": script}, monkeypatch)
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path / "cann"))
+    with pytest.raises(ToolFailed, match=f"export LD_LIBRARY_PATH={tmp_path}/cann/{where}:"):
+        run_atc(JOB, place.work)
 
 
 # --- error codes ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ def run_tool(
     *,
     timeout_seconds: float,
     folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> ToolRun:
     """Run a program to its end, without a terminal and in a process group of its own.
@@ -48,6 +49,7 @@ def run_tool(
         command: program and arguments; no shell is involved.
         timeout_seconds: it is ended when it takes longer.
         folder: where it runs; None for the current one.
+        environment: all its variables; None for ours.
         on_line: is given each line of output as it comes; bytes that are not UTF-8 are replaced.
 
     Raises:
@@ -58,7 +60,7 @@ def run_tool(
     lines = _Lines(on_line)
     with ThreadPoolExecutor(1) as starter:
         # Ctrl-C raises in the main thread alone: begun in another, no program is started and then lost.
-        starting = starter.submit(_start, command, folder)
+        starting = starter.submit(_start, command, folder, environment)
         try:
             process = starting.result()
             finished = _follow(process, lines, started + timeout_seconds)
@@ -75,11 +77,13 @@ def run_tool(
     return ToolRun(process.returncode, lines.text(), time.monotonic() - started)
 
 
-def _start(command: Sequence[str], folder: Path | None) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str], folder: Path | None, environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True, env=environment,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise ToolFailed(f"{command[0]} could not be started: {getattr(error, 'strerror', None) or error}") from error

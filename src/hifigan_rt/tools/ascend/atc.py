@@ -17,7 +17,8 @@ from hifigan_rt.engines.ascend_runtime.precision import option_for
 from hifigan_rt.engines.ascend_runtime.tool_process import ToolRun, run_tool
 from hifigan_rt.errors import ExportError, ModelFileError, ToolFailed
 from hifigan_rt.formats.om_file import OmInfo, read_om
-from hifigan_rt.tools.ascend.atc_errors import AtcError, describe_errors, parse_errors, uncoded_cause
+from hifigan_rt.tools.ascend.atc_environment import atc_environment, find_driver_stand_in
+from hifigan_rt.tools.ascend.atc_errors import AtcError, advice_for_text, describe_errors, parse_errors, uncoded_cause
 
 LOWEST_GEARS, HIGHEST_GEARS = 2, 100
 """What --dynamic_dims takes; one length alone is converted without it."""
@@ -35,6 +36,14 @@ _OWN_OPTIONS: Mapping[str, str] = {
     "precision_mode": "--precision-mode", "log": "--log", "mode": "nothing: it is always 0",
 }  # fmt: skip
 """Options that we set, each with what sets it."""
+
+_FILE_OPTIONS = frozenset((
+    "weight", "insert_op_conf", "keep_dtype", "customize_dtypes", "modify_mixlist", "op_precision_mode",
+    "compression_optimize_conf", "fusion_switch_file", "op_name_map", "op_debug_config", "op_compiler_cache_dir",
+    "debug_dir", "op_bank_path", "mdl_bank_path", "singleop", "check_report", "json", "om", "cluster_config",
+    "hccl_sub_comm_config",
+))  # fmt: skip
+"""Options that take a file or a folder (hicann/ge docs/zh/user_guides/atc_tools/CLI_options)."""
 
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOC_VERSION = re.compile(r"\w+(-\w+)*", re.ASCII)
@@ -79,6 +88,8 @@ class AtcJob:
 def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
     """Check options that are passed through to atc; dashes before and within their names are taken as atc takes them.
 
+    atc runs in a folder of ours: files and folders that are here are named by their whole paths.
+
     Raises:
         ExportError: a name that is none, one that hifigan sets itself, or a value of several lines.
     """
@@ -91,7 +102,8 @@ def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
             raise ExportError(f"--atc-arg {key!r}: hifigan sets this option itself, from {_OWN_OPTIONS[name]}")
         if not value.isprintable() or not value:
             raise ExportError(f"--atc-arg {key}={value!r}: the value must be one line of text")
-        checked[name] = value
+        path = Path(value)
+        checked[name] = str(Path.cwd() / path) if name in _FILE_OPTIONS and path.exists() else value
     return checked
 
 
@@ -192,7 +204,13 @@ def run_atc(
     """
     program = find_atc()
     before = {path: path.stat().st_mtime_ns for path in _candidates(folder, job.stem)}
-    run = run_tool([program, *build_arguments(job)], timeout_seconds=timeout_seconds, folder=folder, on_line=on_line)
+    run = run_tool(
+        [program, *build_arguments(job)],
+        timeout_seconds=timeout_seconds,
+        folder=folder,
+        environment=atc_environment(program, folder),
+        on_line=on_line,
+    )
     errors = parse_errors(run.output)
     if run.status != 0:
         raise _failed(f"atc failed ({_status_text(run.status)})", run, errors, folder)
@@ -224,6 +242,13 @@ def _failed(what: str, run: ToolRun, errors: Sequence[AtcError], folder: Path) -
     else:
         reason = f"no error code; it printed: {cause}" if cause else "it printed nothing"
     text = f"{what}: {reason}"
+    if errors == () and (advice := advice_for_text(run.output)):
+        text += f" (way out: {advice})"
+    if "libascend_hal.so" in run.output:
+        text += (
+            "; libascend_hal.so comes with the driver, and a machine without a chip takes the toolkit's: export "
+            f"LD_LIBRARY_PATH={find_driver_stand_in(find_atc())}:$LD_LIBRARY_PATH"
+        )
     free = shutil.disk_usage(folder).free
     if free < _FULL_DISK_BYTES or "No space left on device" in run.output:
         text += f"; the disk of {str(folder.parent)!r} has {free >> 20} MiB left: make room, or write elsewhere with -o"

@@ -40,6 +40,12 @@ _COMPILE = (
 )
 _GEARS = "give --mel-len one length, or 2 to 100 different ones above 0"
 
+_PYTHON = (
+    "atc compiles operators in the first python3 on PATH, ours left out: it must be one that this CANN supports (to "
+    "8.1: Python 3.7 to 3.11, NumPy below 2) and have decorator, attrs, psutil, scipy and sympy; source set_env.sh, "
+    "and name it in HIFIGAN_ATC_PYTHON"
+)
+
 ADVICE: Mapping[str, str] = {
     "E10001": "an option has a value that this atc does not take: the reason is in its text; see --precision-mode, "
     "--soc and --atc-arg",
@@ -83,12 +89,18 @@ ADVICE: Mapping[str, str] = {
     "E19999": "an internal error of atc: ASCEND_SLOG_PRINT_TO_STDOUT=1 with --log error shows more, and so do files "
     "in ~/ascend/log/debug/plog; often memory or disk ran out, or the driver, CANN and its kernels differ in release",
     "E20001": _COMPILE,
+    "E40000": _PYTHON,
+    "E40001": _PYTHON,
+    "E40002": _PYTHON,
+    "E40020": _PYTHON,
+    "E40024": _PYTHON,
     "E50056": "the chip does not take this dilation of a convolution: try the other --rank, or a newer CANN",
     "E50058": "the chip does not take this padding of a convolution: try the other --rank, or a newer CANN",
     "E90000": _COMPILE,
     "E90001": _COMPILE,
     "E90002": _COMPILE,
     "E90003": _COMPILE,
+    "EC0010": _PYTHON,
     "EZ3002": "the chip does not run an operator in this form; for open shapes use --mel-len; or " + _NO_KERNEL,
     "EZ3003": _NO_KERNEL,
 }  # fmt: skip
@@ -99,6 +111,12 @@ _NO_FLOAT32 = (
 )
 _FLOAT32_REFUSED = re.compile(r"data type (DT_FLOAT|float32) of (input|output) ", re.IGNORECASE)
 """hicann/ge compiler/engines/nn_engine/optimizer/ops_kernel_store/sub_ops_store.cc."""
+
+_PYTHON_TROUBLE = re.compile(
+    r"No module named '?(te|tbe|decorator|attr|attrs|psutil|scipy|sympy|numpy|absl|cloudpickle|ml_dtypes)\b"
+    r"|module 'numpy' has no attribute|NumPy 2|libpython3[\d.]+m?\.so"
+)
+"""Texts of the operator compiler in an interpreter that does not suit it."""
 
 _REASONS = (
     ("AIPP", "take insert_op_conf out of --atc-arg: gears do not work with image preprocessing"),
@@ -132,6 +150,8 @@ class AtcError:
                     return advice
         if self.code in ("EZ3002", "EZ3003") and _FLOAT32_REFUSED.search(self.block):
             return _NO_FLOAT32
+        if _PYTHON_TROUBLE.search(self.block):
+            return _PYTHON
         if self.code in ADVICE:
             return ADVICE[self.code]
         if self.code.startswith("E5005"):
@@ -159,6 +179,11 @@ def parse_errors(output: str) -> tuple[AtcError, ...]:
         current = replace(current, block=f"{current.block}{line}\n"[:_MAX_BLOCK_CHARACTERS])
         found[current.code] = current
     return tuple(found.values())
+
+
+def advice_for_text(output: str) -> str:
+    """The way out of output without an error code; empty if there is none."""
+    return _PYTHON if _PYTHON_TROUBLE.search(output) else ""
 
 
 def uncoded_cause(output: str, lines: int = 3) -> str:

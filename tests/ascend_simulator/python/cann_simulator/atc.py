@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,10 @@ def refuse_mode(options: dict[str, str]) -> None:
 
 def build(options: dict[str, str]) -> None:
     """ONNX to .om."""
+    if fault("atc:no-driver") is not None:
+        library = "libascend_hal.so: cannot open shared object file: No such file or directory"
+        print(f"atc.bin: error while loading shared libraries: {library}")
+        sys.exit(127)
     wanted = fault("atc:error")
     if wanted is not None:
         if wanted not in KNOWN:
@@ -88,6 +93,7 @@ def build(options: dict[str, str]) -> None:
     if generation() == 8:
         print("." * 9, flush=True)
     facts = _facts(options, model, content, shapes)
+    _check_python()
     _check_products(options["soc_version"], facts["precision_mode"])
     path = _output_path(options["output"], shapes)
     _compile(shapes, path, content)
@@ -133,6 +139,22 @@ def _facts(options: dict[str, str], model: Any, content: bytes, shapes: Shapes) 
 def _output_path(output: str, shapes: Shapes) -> Path:
     naming = os.environ.get("SIM_OM_NAMING", "linux" if shapes.kind == "shape" else "plain")
     return Path(output + (f"_linux_{platform.machine()}" if naming == "linux" else "") + ".om")
+
+
+def _check_python() -> None:
+    """The operator compiler imports NumPy in the first python3 on PATH: an environment of pip has NumPy 2 today.
+
+    Which python3: hicann/ge compiler/opcompiler/op_compile_adapter/source/python_adapter/py_decouple.cc.
+    """
+    if fault("atc:python") is None:
+        return
+    found = Path(shutil.which("python3") or "/usr/bin/python3")
+    traces = [name for name in ("VIRTUAL_ENV", "PYTHONHOME") if name in os.environ]
+    traces += [str(found)] if (found.parent.parent / "pyvenv.cfg").exists() else []
+    traces += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if "numpy2" in entry]
+    if traces:
+        text = "AttributeError: module 'numpy' has no attribute 'float_' in the NumPy 2.0 release"
+        raise AtcError("E40020", f"[te_fusion.fusion_manager] of {', '.join(traces)}", text)
 
 
 def _check_products(soc_version: str, mode: str) -> None:

@@ -95,8 +95,13 @@ OLD = {
     "E50058": "auto_pad [{}] of the convolution is not supported.",
 }
 
+# E4....: hicann/runtime src/dfx/error_manager/error_code.json.
 COMPILER = {
     "E20001": "Failed to compile Op [{}].",
+    "E40001": "Value {} for environment variable {} is invalid when {}. Reason: {}.",
+    "E40002": "Unsupported Python version: {}. Expected: {} or later.",
+    "E40020": "Failed to import Python module {}. Reason: {}.",
+    "E40024": "Failed to call Python Method {}. Reason: {}.",
     "E90000": "Failed to compile Op [{}]. (oppath: [Pre-compile], optype: [{}])",
     "E90001": "Argument [{}] is invalid. Reason: {}",
     "E90002": "Argument [{}] is invalid. Reason: {}",
