@@ -2,11 +2,12 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256
+from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256, plain_path
 
 
 def test_the_file_appears_whole_at_the_end(tmp_path):
@@ -102,3 +103,24 @@ def test_the_digest_is_that_of_sha256sum(tmp_path):
     assert file_sha256(path) == done.stdout.split()[0]
     with pytest.raises(FileNotFoundError):
         file_sha256(tmp_path / "none")
+
+
+def test_paths_are_shown_without_detours(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "below")
+    monkeypatch.chdir(tmp_path / "a")
+    for given, plain in {
+        "../c.wav": "c.wav",
+        "b/../c.wav": "a/c.wav",
+        "b/../../a/./b//../c.wav": "a/c.wav",
+        "../*.wav": "*.wav",
+        "..": "",
+        "../link/../c.wav": "link/../c.wav",
+        "../link/../../c.wav": "link/../../c.wav",
+        "../absent/../c.wav": "absent/../c.wav",
+        "...": "a/...",
+    }.items():
+        assert str(plain_path(given)) == str(tmp_path / plain)
+        assert os.path.realpath(plain_path(given)) == os.path.realpath(given)
+    assert plain_path("/../../tmp") == Path("/tmp")

@@ -18,7 +18,7 @@ from hifigan_rt.graph import Generator, bind
 from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained
 from hifigan_rt.model.resolve import read_tensors
-from hifigan_rt.system.files import file_sha256
+from hifigan_rt.system.files import file_sha256, plain_path
 
 _NO_WEIGHTS = "a pickle of a vocoder holds no weights"
 
@@ -61,10 +61,10 @@ class ModelReference:
 def with_absolute_paths(model: Model) -> Model:
     """The same model, to be found from any working directory."""
     try:
-        absolute = replace(model, path=model.path.absolute())
+        absolute = replace(model, path=plain_path(model.path))
         if isinstance(absolute, Weights):
             return absolute
-        return replace(absolute, further_files=tuple(path.absolute() for path in absolute.further_files))
+        return replace(absolute, further_files=tuple(plain_path(path) for path in absolute.further_files))
     except FileNotFoundError:  # the working directory is gone
         return model
 

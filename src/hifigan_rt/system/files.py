@@ -28,6 +28,21 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def plain_path(path: str | Path) -> Path:
+    """Make a path absolute and leave out each `..` with the folder before it, as people write paths.
+
+    Not where that folder is a link or is not there: the system follows a link before it goes up.
+    """
+    plain: list[str] = []
+    for part in Path(path).absolute().parts:
+        above = os.path.join(*plain) if plain else ""  # noqa: PTH118 - parts of a path that begins with its root
+        if part == ".." and plain[-1] != ".." and os.path.isdir(above) and not os.path.islink(above):  # noqa: PTH112, PTH114
+            plain = plain[:-1] or plain
+        else:
+            plain.append(part)
+    return Path(*plain)
+
+
 def file_sha256(path: Path) -> str:
     """Digest of a file's contents, 64 hexadecimal digits; a gigabyte takes about a second.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.files import plain_path
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 from hifigan_rt.tools.bulk.resume import is_finished
 from hifigan_rt.tools.datasets import InputFile
@@ -32,7 +33,7 @@ def plan_outputs(inputs: Sequence[InputFile], folder: Path, suffix: str) -> list
     Raises:
         OutputError: the output folder is an input folder, or an output would overwrite an input.
     """
-    folder = folder.absolute()
+    folder = plain_path(folder)
     real_folder = os.path.realpath(folder)
     for named in {item.folder for item in inputs if item.folder is not None}:
         if os.path.realpath(named) == real_folder:

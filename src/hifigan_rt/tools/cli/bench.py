@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.minutes import StageLines
 from hifigan_rt.tools.cli.options import (
     config_option,
     json_option,
@@ -232,7 +235,16 @@ def _measure(console: Console, benchmark: Benchmark, report: _Report, progress: 
     from hifigan_rt.tools.cli.bench_table import watcher_for
 
     shown = console.verbosity >= 0 if progress is None else progress
-    benchmark.run(watcher_for(benchmark.plan) if shown else Watcher(), after_case=report.save)
+    lines = StageLines("cases", len(benchmark.plan.cells))
+
+    def save() -> None:
+        lines.done = len(benchmark.cases)
+        report.save()
+
+    # A table that changes in place tells all that, and a line would tear it.
+    in_place = not shown or sys.stderr.isatty()
+    with nullcontext() if in_place else console.every_minute(lines.line):
+        benchmark.run(watcher_for(benchmark.plan) if shown else Watcher(), after_case=save)
 
 
 class _Report:

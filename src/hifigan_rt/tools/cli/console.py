@@ -7,13 +7,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import readable
+from hifigan_rt.tools.cli.minutes import EveryMinute, StageLines, duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,8 @@ class Console:
     def __init__(self) -> None:
         self.verbosity = 0
         """Above 0 with -v, below with -q."""
+        self._told: set[tuple[str, str]] = set()  # failures
+        self._stage_told: StageLines | None = None  # in lines, not by a bar
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
@@ -83,62 +86,102 @@ class Console:
                 (self.note if to_stderr else self.line)(line)
             for text, count in list(summary.warnings.values())[:_SHOWN_AT_ONCE]:
                 click.echo(f"warning: {text} ({_clips(count)})", err=True)
-        for name, reason in summary.failed[:_SHOWN_AT_ONCE]:
-            # Most reasons name the file already.
-            click.echo(f"failed: {reason if repr(name) in reason else f'{name!r}: {reason}'}", err=True)
-        if len(summary.failed) > _SHOWN_AT_ONCE:
-            more = len(summary.failed) - _SHOWN_AT_ONCE
-            where = "" if summary.manifest is None else f", all are in {str(summary.manifest)!r}"
-            click.echo(f"and {more} more failed{where}", err=True)
+        self.failures(summary.failed, summary.manifest)
         if summary.stopped is not None:
             self.error(f"stopped after {summary.done + summary.skipped} of {summary.clips} clips: {summary.stopped}")
 
     def failures(self, failed: Sequence[tuple[str, str]], record: Path | None) -> None:
-        """What could not be done, each with its name and reason; shown with -q too."""
-        for name, reason in failed[:_SHOWN_AT_ONCE]:
-            click.echo(f"failed: {reason if repr(name) in reason else f'{name!r}: {reason}'}", err=True)
+        """What could not be done, each with its name and reason, but those told before; shown with -q too.
+
+        Args:
+            failed: names and reasons.
+            record: the file that has all of them.
+        """
+        for name, reason in failed:
+            self.failure(name, reason)
         if len(failed) > _SHOWN_AT_ONCE:
             where = "" if record is None else f", all are in {str(record)!r}"
             click.echo(f"and {len(failed) - _SHOWN_AT_ONCE} more failed{where}", err=True)
 
+    def failure(self, name: str, reason: str) -> None:
+        """What could not be done, once, and no more than the first ones; shown with -q too."""
+        if (name, reason) in self._told or len(self._told) >= _SHOWN_AT_ONCE:
+            return
+        self._told.add((name, reason))
+        # Most reasons name the file already.
+        click.echo(f"failed: {reason if repr(name) in reason else f'{name!r}: {reason}'}", err=True)
+
+    def failure_now(self, name: str, reason: str) -> None:
+        """What could not be done in the present stage, unless a bar is shown, which the line would tear."""
+        if self._stage_told is not None:
+            self._stage_told.failed += 1
+            self.failure(name, reason)
+
+    def every_minute(self, say: Callable[[float], str]) -> AbstractContextManager[None]:
+        """Context in which a line is shown each minute; `say` makes it of the seconds that have passed."""
+        return EveryMinute(lambda seconds: self.note(say(seconds))) if self.verbosity >= 0 else nullcontext()
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """Context of work that tells nothing of itself; each minute it is said to go on."""
+        return self.every_minute(lambda seconds: f"{what}: still at work after {duration(seconds)}")
+
     @contextmanager
     def progress(self, clips: int, forced: bool | None) -> Iterator[Callable[[ClipRecord], None]]:
-        """A bar on standard error that tells audio seconds per second; on a terminal only, unless forced."""
+        """Progress over clips, as `steps` shows it, with the audio seconds per second."""
         started, audio_seconds = time.perf_counter(), 0.0
 
-        def speed(record: ClipRecord | None) -> str | None:
-            if record is None:
-                return None
-            return f"{audio_seconds / (time.perf_counter() - started):.1f} s of audio per s"
+        def speed() -> str | None:
+            passed = time.perf_counter() - started
+            return f"{audio_seconds / passed:.1f} s of audio per s" if audio_seconds else None
 
-        with self._bar("clips", clips, forced, speed) as advance:
+        with self._stage("clips", clips, forced, speed) as advance:
 
             def count(record: ClipRecord) -> None:
                 nonlocal audio_seconds
                 audio_seconds += record.audio_seconds or 0.0
-                advance(record)
+                if record.status == "failed":
+                    self.failure_now(record.input, record.error or "unknown")
+                advance()
 
             yield count
 
-    @contextmanager
-    def steps(self, label: str, count: int, forced: bool | None) -> Iterator[Callable[[], None]]:
-        """A bar on standard error for one stage of several; shown as `progress` is."""
-        with self._bar(label, count, forced, lambda _: None) as advance:
-            yield lambda: advance(None)
+    def steps(self, label: str, count: int, forced: bool | None) -> AbstractContextManager[Callable[[], None]]:
+        """Progress of one stage of several on standard error.
+
+        On a terminal it is a bar. Elsewhere it is a line a minute, and `failure_now` tells failures as they come.
+
+        Args:
+            label: what is counted.
+            count: steps of the stage.
+            forced: whether there is a bar, wherever standard error leads; without one there is no line either.
+
+        Returns:
+            A context that gives the function to call after each step.
+        """
+        return self._stage(label, count, forced, lambda: None)
 
     @contextmanager
-    def _bar(
-        self, label: str, length: int, forced: bool | None, show: Callable[[Any], str | None]
-    ) -> Iterator[Callable[[Any], None]]:
+    def _stage(
+        self, label: str, length: int, forced: bool | None, remark: Callable[[], str | None]
+    ) -> Iterator[Callable[[], None]]:
         shown = sys.stderr.isatty() if forced is None else forced
-        if not shown or self.verbosity < 0 or length == 0:
-            yield lambda _: None
+        if shown and self.verbosity >= 0 and length:
+            bar: click._termui_impl.ProgressBar[None]
+            with click.progressbar(
+                length=length, label=label, show_pos=True, item_show_func=lambda _: remark(), file=sys.stderr
+            ) as bar:
+                if forced:
+                    # click decides by the stream whether to draw, and has no public switch for it.
+                    bar._is_atty = True
+                yield lambda: bar.update(1)
             return
-        with click.progressbar(length=length, label=label, show_pos=True, item_show_func=show, file=sys.stderr) as bar:
-            if forced:
-                # click decides by the stream whether to draw, and has no public switch for it.
-                bar._is_atty = True
-            yield lambda item: bar.update(1, item)
+        lines = self._stage_told = StageLines(label, length)
+        silent = forced is False or not length
+        try:
+            with nullcontext() if silent else self.every_minute(lambda seconds: lines.line(seconds, remark())):
+                yield lines.step
+        finally:
+            self._stage_told = None
 
 
 def _summary_lines(summary: RunSummary) -> Iterator[str]:

@@ -125,7 +125,7 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
     plan = _plan(values, recorded_command(ctx))
     result = evaluate(
         plan, values["output"], resume=values["resume"], overwrite=values["overwrite"], sounds=no_page() is None,
-        progress=lambda label, steps: console.steps(label, steps, values["progress"]),
+        progress=lambda label, steps: console.steps(label, steps, values["progress"]), failed=console.failure_now,
     )  # fmt: skip
     _report(console, result, values["output"], as_json=values["as_json"])
     return 0 if result.complete and result.passed else 1

@@ -77,7 +77,8 @@ def make(console: Console, /, **values: Any) -> int:
     seed = secrets.randbits(64) if values["seed"] is None else values["seed"]
     request = Request(values["mode"], values["title"], seed, values["rows"], values["repeats"])
     _prepare(values["output"], overwrite=values["overwrite"])
-    made = make_test(_material(values, seed), request)
+    with console.waiting("listening test"):
+        made = make_test(_material(values, seed), request)
     _write(made, values["output"])
     _tell(console, made, values["output"], as_json=values["as_json"])
     return 0

@@ -120,7 +120,11 @@ run_options = _chain(
         "--resume", is_flag=True, help="Leave out what an earlier run finished with the same inputs and settings."
     ),
     click.option("--overwrite", is_flag=True, help="Replace outputs that are there."),
-    click.option("--progress/--no-progress", default=None, help="The progress bar [default: on a terminal]."),
+    click.option(
+        "--progress/--no-progress",
+        default=None,
+        help="The progress bar [default: on a terminal; elsewhere a line a minute].",
+    ),
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")

@@ -73,6 +73,7 @@ def run(
     import tempfile
 
     from hifigan_rt.errors import DatasetError
+    from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.run import run_single
     from hifigan_rt.tools.bulk.standard_streams import deliver, spool_input
     from hifigan_rt.tools.datasets import LeftOut, find_inputs
@@ -92,11 +93,13 @@ def run(
             source = found[0]
         work = make_work()
         if options.output != STREAM:
-            output = Path(options.output).absolute()
-            summary = run_single(work, source, output, overwrite=options.overwrite, left_out=left_out)
+            output = plain_path(options.output)
+            with console.waiting(options.inputs[0]):
+                summary = run_single(work, source, output, overwrite=options.overwrite, left_out=left_out)
             return _report(console, options, summary)
         output = Path(temporary) / f"standard-output{suffix}"
-        summary = run_single(work, source, output, left_out=left_out)
+        with console.waiting(options.inputs[0]):
+            summary = run_single(work, source, output, left_out=left_out)
         if summary.complete:
             deliver(output, sys.stdout.buffer)
         return _report(console, options, summary)
@@ -109,12 +112,13 @@ def _run_folder(
     input_suffixes: Collection[str],
     suffix: str,
 ) -> RunSummary:
+    from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.outputs import plan_outputs
     from hifigan_rt.tools.bulk.run import run_in_folder
     from hifigan_rt.tools.datasets import LeftOut, find_inputs
 
     left_out = LeftOut()
-    folder = Path(options.output).absolute()
+    folder = plain_path(options.output)
     inputs = find_inputs(
         options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=folder,
         left_out=left_out,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.errors import DatasetError
+from hifigan_rt.system.files import plain_path
 from hifigan_rt.tools.datasets.left_out import LeftOut, is_no_data
 from hifigan_rt.tools.datasets.listed_files import WAVS, ListFolder, is_file, is_folder
 from hifigan_rt.tools.datasets.lists import ListEntry, read_list
@@ -98,7 +99,7 @@ class _Search:
     left_out: LeftOut
 
     def expand(self, name: str) -> Iterator[InputFile]:
-        path = Path(name).absolute()
+        path = plain_path(name)
         if is_folder(path):
             yield from self._folder(name, path)
         elif self.split is not None:

@@ -58,6 +58,8 @@ class WorkFolder:
     resume: bool
     overwrite: bool
     progress: Progress
+    failed: Callable[[str, str], None] = lambda *_: None
+    """Told the name and the reason of each failure at once."""
 
     def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, ClipAudio]:
         """Work through files, by clip.
@@ -68,10 +70,16 @@ class WorkFolder:
         """
         folder = self.folder / AUDIO_FOLDER / name
         jobs = plan_outputs([renamed(item, clip) for clip, item in files.items()], folder, SUFFIX)
+        clips = {job.name: clip for clip, job in zip(files, jobs, strict=True)}
+
+        def report(record: ClipRecord) -> None:
+            if record.status == "failed":
+                clip = clips[record.output]
+                self.failed(clip if name == REFERENCE_FOLDER else f"{label}, {clip}", _reason(record))
+            advance()
+
         with self.progress(label, len(jobs)) as advance:
-            summary = run_in_folder(
-                work, jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=lambda _: advance()
-            )
+            summary = run_in_folder(work, jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=report)
         if summary.stopped is not None:
             raise OutputError(summary.stopped)
         records = read_manifest(folder / MANIFEST_NAME).clips
@@ -149,8 +157,12 @@ def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) ->
 
 def _made(record: ClipRecord, prefix: str) -> ClipAudio:
     if record.status == "failed":
-        return ClipAudio(None, failed=record.error or "unknown")
+        return ClipAudio(None, failed=_reason(record))
     return ClipAudio(prefix + record.output, record.audio_seconds, None, (*record.notes, *record.warnings))
+
+
+def _reason(record: ClipRecord) -> str:
+    return record.error or "unknown"
 
 
 def _beside(pairing: Pairing) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import datetime
 import functools
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hifigan_rt.errors import AudioError, DatasetError, EvaluationError, OutputE
 from hifigan_rt.formats.config_json import read_mel_config
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.system.files import plain_path
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
@@ -62,6 +63,7 @@ def evaluate(
     folder: Path,
     *,
     progress: Progress,
+    failed: Callable[[str, str], None] = lambda *_: None,
     resume: bool = False,
     overwrite: bool = False,
     sounds: bool = True,
@@ -74,6 +76,7 @@ def evaluate(
         plan: what.
         folder: made if it is missing.
         progress: told about every stage.
+        failed: told at once of each clip that failed, by its name (after that of a system) and the reason.
         resume: keep what an earlier run finished of the same inputs with the same settings.
         overwrite: replace what is there.
         sounds: write the sound of clips while they are measured, for the report.
@@ -94,7 +97,7 @@ def evaluate(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
     )
     sample_rate = mel.sample_rate if mel is not None else _first_rate(clips)
-    target = _work_folder(folder, progress, resume=resume, overwrite=overwrite)
+    target = _work_folder(folder, progress, failed, resume=resume, overwrite=overwrite)
     reference = prepare_reference(target, clips, sample_rate, plan.reading) if plan.data else {}
     usable = {name: item for name, item in clips.files.items() if not plan.data or reference[name].failed is None}
     if not usable:
@@ -168,7 +171,9 @@ def _first_rate(clips: ClipSet) -> int:
     raise DatasetError("none of the clips can be read, so their sample rate is not known")
 
 
-def _work_folder(folder: Path, progress: Progress, *, resume: bool, overwrite: bool) -> WorkFolder:
+def _work_folder(
+    folder: Path, progress: Progress, failed: Callable[[str, str], None], *, resume: bool, overwrite: bool
+) -> WorkFolder:
     make_folder(folder)
     if (folder / JSON_NAME).exists() and not (resume or overwrite):
         raise OutputError(
@@ -176,7 +181,7 @@ def _work_folder(folder: Path, progress: Progress, *, resume: bool, overwrite: b
         )
     if overwrite:
         (folder / SCORES_NAME).unlink(missing_ok=True)
-    return WorkFolder(folder.absolute(), resume, overwrite, progress)
+    return WorkFolder(plain_path(folder), resume, overwrite, progress, failed)
 
 
 def _result(

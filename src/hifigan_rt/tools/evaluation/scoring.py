@@ -88,6 +88,8 @@ def measure_all(
                     if found.failed is None:
                         scores.append(identities[key], found)
                     measured[key] = merged(measured.get(key), found)
+                    if found.failed is not None:
+                        target.failed(f"{system}, {names[index]}", found.failed)
                     summary.done += 1
                     advance()
     except KeyboardInterrupt as error:
