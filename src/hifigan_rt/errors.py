@@ -235,7 +235,7 @@ class ServerUnreachable(RequestFailed):
 
 
 class SlowEngineWarning(UserWarning):
-    """The native engine is slower than it should be on this machine; the text says against what it was measured."""
+    """An engine is slower than it should be on this machine; the text says why, or against what it was measured."""
 
 
 class MelConventionWarning(UserWarning):

@@ -1,21 +1,71 @@
-"""Runs ONNX files on an Ascend NPU through ONNX Runtime's CANN provider, where such a build is installed."""
+"""Runs ONNX files on an Ascend NPU through ONNX Runtime's CANN provider, where such a build is installed.
+
+Rule: what plays is this file, compiled now. The provider compiles for each new shape, writes the .om into the current
+folder (`dump_om_model`, on by default), and loads without a question whatever lies there under that name, which is made
+of the graph's name, the file's path and the shape: weights, precision and chip are not in it
+(microsoft/onnxruntime core/providers/cann/cann_execution_provider.cc, Compile and GetSubGraph, and GenerateId there).
+So the dump is turned off, and the graph gets a name of its own for each load, from a path of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import secrets
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from hifigan_rt.engines.ascend_runtime.chips import soc_of_device
+from hifigan_rt.engines.ascend_runtime.precision import FLOAT16_PRODUCTS, KEEP_ORIGIN, default_mode, describe_mode
 from hifigan_rt.engines.base import EngineInfo
-from hifigan_rt.engines.onnxruntime_session import SessionEngine, open_file
-from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.engines.input_layout import InputLayout
+from hifigan_rt.engines.onnxruntime_session import SessionEngine, layout_of, open_session
+from hifigan_rt.errors import EngineError, EngineUnavailable, SlowEngineWarning
+from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.model.kinds import OnnxFile
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 CANN_PROVIDER = "CANNExecutionProvider"
 
-PRECISION_MODE = "must_keep_origin_dtype"
-"""The provider's own default is force_fp16; the same as for our .om files is taken."""
+MOST_SHAPES = 8
+"""Number of shapes after which a warning says that each stays on the device."""
+
+_V2_NAMES = {KEEP_ORIGIN: "origin", FLOAT16_PRODUCTS: FLOAT16_PRODUCTS}
+"""Modes as builds of 2026 name them, in precision_mode_v2 (microsoft/onnxruntime pull request 27970)."""
+
+_UNKNOWN_OPTION = re.compile(r"[Uu]nknown provider option|\b(precision_mode|precision_mode_v2|dump_om_model)\b")
+_DEVICE_TROUBLE = re.compile(
+    r"CANN (failure|error)|\bacl[a-z]*[A-Z]\w+|Invalid device ID|libascend|CANNExecutionProvider"
+)
 
 
-def open_cann(model: OnnxFile, devices: Sequence[int]) -> SessionEngine:
+class CannEngine(SessionEngine):
+    """One session whose every new shape is compiled, and kept on the device until the engine is closed."""
+
+    def __init__(self, session: InferenceSession, info: EngineInfo, layout: InputLayout) -> None:
+        super().__init__(session, info, layout)
+        self._shapes: set[tuple[int, ...]] = set()
+
+    def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
+        self._shapes.add(mel.shape)
+        if len(self._shapes) == MOST_SHAPES + 1:
+            warnings.warn(
+                f"backend=cann has compiled {MOST_SHAPES} shapes of mels and goes on: each new one takes its time, and "
+                "device memory until the engine is closed; 'hifigan export om' makes a file that takes all lengths",
+                SlowEngineWarning,
+                stacklevel=2,
+            )
+        return super()._run_part(session, mel)
+
+
+def open_cann(model: OnnxFile, devices: Sequence[int]) -> CannEngine:
     """Load an ONNX file. Every length is exact: the provider compiles the graph anew for each, which takes its time.
 
     Raises:
@@ -33,12 +83,60 @@ def open_cann(model: OnnxFile, devices: Sequence[int]) -> SessionEngine:
         )
     import onnxruntime
 
-    options = {"device_id": str(devices[0]), "precision_mode": PRECISION_MODE}
-    session, layout, precision = open_file(model, 1, CANN_PROVIDER, options)
-    info = EngineInfo(
-        "ascend", onnxruntime.__version__, f"{precision} ({PRECISION_MODE})", 1, f"npu:{devices[0]}", variant="cann"
+    info = inspect_onnx(model.path)
+    layout = layout_of(model, info)
+    chip = soc_of_device(devices[0])
+    mode = default_mode(chip)
+    with tempfile.TemporaryDirectory(prefix="hifigan-cann-") as folder:
+        session = _open(f"ONNX file {str(info.path)!r}", _private_copy(info, Path(folder)), devices[0], mode)
+    label = describe_mode(mode, chip)
+    precision = label if info.precision == "float32" else f"{info.precision} weights, {label}"
+    device = f"npu:{devices[0]} ({chip})" if chip else f"npu:{devices[0]}"
+    return CannEngine(
+        session, EngineInfo("ascend", onnxruntime.__version__, precision, 1, device, variant="cann"), layout
     )
-    return SessionEngine(session, info, layout)
+
+
+def option_sets(device: int, mode: str) -> tuple[Mapping[str, str], ...]:
+    """The provider's options, for one generation of its builds after another; an unknown one is an error there."""
+    no_dump = {"device_id": str(device), "dump_om_model": "0"}
+    return (
+        no_dump | {"precision_mode": mode},
+        no_dump | {"precision_mode_v2": _V2_NAMES[mode]},
+        # Before pull request 20075 (2024) the dump could not be turned off.
+        {"device_id": str(device), "precision_mode": mode},
+    )
+
+
+def _open(name: str, path: Path, device: int, mode: str) -> InferenceSession:
+    for options in option_sets(device, mode):
+        try:
+            return open_session(name, str(path), 1, CANN_PROVIDER, options, fall_back=False)
+        except EngineError as error:
+            if _UNKNOWN_OPTION.search(str(error)):
+                refused = error
+                continue
+            if _DEVICE_TROUBLE.search(str(error)):
+                raise EngineUnavailable(
+                    f"execution_provider='cann' is installed, and did not start here: its device or driver is missing, "
+                    f"or in use ({error})"
+                ) from error
+            raise
+    raise EngineUnavailable(f"this build of the CANN provider takes none of the options that are known: {refused}")
+
+
+def _private_copy(info: OnnxInfo, folder: Path) -> Path:
+    """The file under a path of its own, with a name of its own for its graph, and its external data beside it."""
+    name = f"hifigan_{secrets.token_hex(16)}".encode()
+    # A field of a message that comes again is merged with the first: 7 is ModelProto.graph, 2 GraphProto.name.
+    graph = b"\x12" + bytes([len(name)]) + name
+    path = folder / f"{secrets.token_hex(8)}.onnx"
+    path.write_bytes(info.path.read_bytes() + b"\x3a" + bytes([len(graph)]) + graph)
+    for file in info.external_files:
+        target = folder / file.relative_to(info.path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    return path
 
 
 def _available_providers() -> list[str]:

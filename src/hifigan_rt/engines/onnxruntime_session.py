@@ -54,9 +54,7 @@ class SessionEngine(Engine):
         self._session = None
 
 
-def open_file(
-    model: OnnxFile, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
-) -> tuple[InferenceSession, InputLayout, str]:
+def open_file(model: OnnxFile, threads: int, provider: str) -> tuple[InferenceSession, InputLayout, str]:
     """Open an ONNX file: its session, how mels go into it, and the precision of its weights.
 
     Raises:
@@ -65,14 +63,28 @@ def open_file(
         ModelFileError: it is damaged or unsafe.
     """
     info = inspect_onnx(model.path)
+    layout = layout_of(model, info)
+    return open_session(f"ONNX file {str(info.path)!r}", _as_source(info), threads, provider), layout, info.precision
+
+
+def layout_of(model: OnnxFile, info: OnnxInfo) -> InputLayout:
+    """How mels go into a file.
+
+    Raises:
+        EngineError: it is no vocoder that can be fed.
+    """
     name = f"ONNX file {str(info.path)!r}"
-    rule = OutputRule(name, model.graph)
-    layout = layout_of_file(name, info.inputs, info.outputs, info.mel_axes, rule)
-    return open_session(name, _as_source(info), threads, provider, provider_options), layout, info.precision
+    return layout_of_file(name, info.inputs, info.outputs, info.mel_axes, OutputRule(name, model.graph))
 
 
 def open_session(
-    name: str, source: str | bytes, threads: int, provider: str, provider_options: Mapping[str, str] | None = None
+    name: str,
+    source: str | bytes,
+    threads: int,
+    provider: str,
+    provider_options: Mapping[str, str] | None = None,
+    *,
+    fall_back: bool = True,
 ) -> InferenceSession:
     """Start a session on one of ONNX Runtime's providers, with the CPU for what that does not know.
 
@@ -82,6 +94,7 @@ def open_session(
         threads: of the CPU.
         provider: its full name; `onnxruntime.get_available_providers` has it.
         provider_options: its own.
+        fall_back: ONNX Runtime may try the CPU where the provider fails; False raises what the provider says.
 
     Raises:
         EngineError: the model cannot be loaded.
@@ -102,7 +115,8 @@ def open_session(
     # Spinning between operators makes V2 and V3 a quarter faster; between runs it would only burn what others need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        session = onnxruntime.InferenceSession(source, options, providers=providers)
+        words = {} if fall_back else {"enable_fallback": 0}
+        session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
     except _onnxruntime_errors() as error:
         raise EngineError(f"ONNX Runtime cannot load {name}: {_first_line(error)}") from error
     # A provider that fails to start is replaced by the CPU with no more than a warning.

@@ -72,6 +72,15 @@ def find_chips(timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[Chip, 
     return tuple(_complete(chip, program, timeout_seconds) for chip in chips)
 
 
+def soc_of_device(device: int, timeout_seconds: float = 10.0) -> str:
+    """The chip behind a device id of the runtime; empty if npu-smi does not tell it."""
+    try:
+        chips = find_chips(timeout_seconds)
+    except ToolFailed:
+        return ""
+    return next((chip.soc_version for chip in chips if chip.logic_id == device), "")
+
+
 def choose_soc(chips: Sequence[Chip]) -> str:
     """The one `soc_version` of these chips.
 
