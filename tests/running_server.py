@@ -134,9 +134,8 @@ class SlowEngine(Engine):
 
     @contextmanager
     def held(self, after_blocks: int = 0) -> Iterator[None]:
-        """Let so many blocks more be computed, and no other before the end or `release`."""
-        with self._changed:
-            self._allowed = after_blocks
+        """Let so many blocks more be computed, and no other before the end `release` or `allow`."""
+        self.allow(after_blocks)
         try:
             yield
         finally:
@@ -144,8 +143,12 @@ class SlowEngine(Engine):
 
     def release(self) -> None:
         """Let every block be computed again."""
+        self.allow(math.inf)
+
+    def allow(self, blocks: float) -> None:
+        """Let so many blocks more be computed."""
         with self._changed:
-            self._allowed = math.inf
+            self._allowed = blocks
             self._changed.notify_all()
 
     def pretend(self, frames: int) -> np.ndarray:
