@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.minutes import StageLines
 from hifigan_rt.tools.cli.options import (
@@ -56,13 +57,14 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.command(cls=RecordedCommand)
 @model_option
 @click.option(
-    "--engines", default="all", show_default=True, callback=_names, metavar="NAME,...",
+    "--engines", shell_complete=completion.engine_list, default="all", show_default=True, callback=_names,
+    metavar="NAME,...",
     help="Each with settings of its own, as in torch:mode=compiled; a name may come twice. all: every engine that can "
     "run the model here, but the reference.",
 )  # fmt: skip
 @click.option(
-    "--precision", "precisions", default="float32", show_default=True, callback=_names, metavar="NAME,...",
-    help="Arithmetic, for each engine.",
+    "--precision", "precisions", shell_complete=completion.precision_list, default="float32", show_default=True,
+    callback=_names, metavar="NAME,...", help="Arithmetic, for each engine.",
 )  # fmt: skip
 @click.option("--batch", "batches", callback=_numbers, metavar="N,...", help="Clips per call [default: 1].")
 @click.option(
@@ -81,26 +83,37 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     help="Seconds for loading, and for one inference.",
 )  # fmt: skip
 @click.option(
-    "--input", "inputs", multiple=True, metavar="PATH",
+    "--input", "inputs", shell_complete=completion.files, multiple=True, metavar="PATH",
     help="A folder or file of recordings or mels; may be given again [default: a built-in sample].",
 )  # fmt: skip
 @mel_at_option
-@click.option("--reference", metavar="NAME|PATH", help="The checkpoint of a converted model, for its SNR.")
+@click.option(
+    "--reference",
+    shell_complete=completion.models,
+    metavar="NAME|PATH",
+    help="The checkpoint of a converted model, for its SNR.",
+)
 @click.option("--snr/--no-snr", default=True, help="Compare with the float64 reference [default: yes].")
 @click.option("--ceilings/--no-ceilings", default=True, help="Measure the machine's limits [default: yes].")
 @click.option("--device", metavar="NAME", help="The runtime's own name: cuda:0, GPU, or 0,1 for two NPUs.")
 @click.option(
-    "--engine-option", "settings", metavar="KEY=VALUE", multiple=True, callback=parse_settings,
-    help="For every engine that knows it ('hifigan engines'); may be given again.",
+    "--engine-option", "settings", shell_complete=completion.settings, metavar="KEY=VALUE", multiple=True,
+    callback=parse_settings, help="For every engine that knows it ('hifigan engines'); may be given again.",
 )  # fmt: skip
-@click.option("-o", "--output", metavar="FOLDER", help="Gets bench.json, bench.csv, bench.md and pictures.")
+@click.option(
+    "-o",
+    "--output",
+    shell_complete=completion.files,
+    metavar="FOLDER",
+    help="Gets bench.json, bench.csv, bench.md and pictures.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the results in FOLDER.")
 @click.option(
     "--from", "earlier", type=click.Path(path_type=Path), metavar="FILE",
     help="An earlier bench.json to compare with.",
 )  # fmt: skip
 @click.option(
-    "--ais-bench", "summaries", multiple=True, metavar="FILE",
+    "--ais-bench", "summaries", shell_complete=completion.files, multiple=True, metavar="FILE",
     help="A summary of ais_bench to put into the tables; FILE:mel_len=T:batch=N:device=NAME says what it does not.",
 )  # fmt: skip
 @click.option(

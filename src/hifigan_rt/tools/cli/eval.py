@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
@@ -55,14 +56,14 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 
 @click.command(cls=RecordedCommand)
 @click.option(
-    "--model", metavar="NAME|PATH",
+    "--model", shell_complete=completion.models, metavar="NAME|PATH",
     help="What is evaluated: a known model, a checkpoint, a converted model, or a folder with one.",
 )  # fmt: skip
 @click.option(
     "--generated", type=click.Path(path_type=Path), metavar="FOLDER", help="Or: audio that any other system made."
 )
 @click.option(
-    "--dataset", "--reference", "data", multiple=True, metavar="PATH",
+    "--dataset", "--reference", "data", shell_complete=completion.files, multiple=True, metavar="PATH",
     help="The recordings: an LJSpeech folder, a folder, files; may be given again.",
 )  # fmt: skip
 @click.option(
@@ -72,20 +73,26 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
 @mel_at_option
 @click.option(
-    "--compare", "compared", multiple=True, metavar="SYSTEM",
+    "--compare", "compared", shell_complete=completion.systems, multiple=True, metavar="SYSTEM",
     help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, weights_at, config, "
     "engine, precision, device, threads, mels, folder, or a setting of the engine; may be given again.",
 )  # fmt: skip
 @click.option(
-    "--metrics", callback=_keys, metavar="NAME,...",
+    "--metrics", shell_complete=completion.metrics, callback=_keys, metavar="NAME,...",
     help="Or all [default: all that can be computed here but SI-SDR and SNR].",
 )  # fmt: skip
 @click.option(
-    "--min", "minima", multiple=True, callback=_limits, metavar="METRIC=VALUE",
+    "--min", "minima", shell_complete=completion.limits, multiple=True, callback=_limits, metavar="METRIC=VALUE",
     help="Exit with 1 if the mean of any system is below; may be given again.",
 )  # fmt: skip
 @click.option(
-    "--max", "maxima", multiple=True, callback=_limits, metavar="METRIC=VALUE", help="The same if it is above."
+    "--max",
+    "maxima",
+    shell_complete=completion.limits,
+    multiple=True,
+    callback=_limits,
+    metavar="METRIC=VALUE",
+    help="The same if it is above.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only N clips, drawn at random.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import load_generator, source_name
 from hifigan_rt.tools.cli.options import (
@@ -43,8 +44,16 @@ def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
-@click.option("-o", "--output", metavar="FOLDER", default=".", show_default=True, help="Where the .om files go.")
+@click.argument("model", shell_complete=completion.models, metavar="MODEL")
+@click.option(
+    "-o",
+    "--output",
+    shell_complete=completion.files,
+    metavar="FOLDER",
+    default=".",
+    show_default=True,
+    help="Where the .om files go.",
+)
 @config_option
 @weights_at_option
 @click.option(
@@ -60,7 +69,10 @@ def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int
     "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
     help="3 takes mels as [B, M, T]; 4 as [B, M, 1, T], for toolchains without one-dimensional convolutions.",
 )  # fmt: skip
-@click.option("--log", metavar="LEVEL", default="error", show_default=True, help="null, error, warning, info or debug.")
+@click.option(
+    "--log", shell_complete=completion.one_of("null", "error", "warning", "info", "debug"), metavar="LEVEL",
+    default="error", show_default=True, help="null, error, warning, info or debug.",
+)  # fmt: skip
 @click.option(
     "--atc-arg", "atc_options", metavar="KEY=VALUE", multiple=True, callback=parse_settings,
     help="Any other option of atc; may be given again.",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
 from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @click.option(
-    "-o", "--output", metavar="FILE", help="[default: the model's name with .safetensors, in the current folder]"
+    "-o",
+    "--output",
+    shell_complete=completion.files,
+    metavar="FILE",
+    help="[default: the model's name with .safetensors, in the current folder]",
 )
 @config_option
 @weights_at_option

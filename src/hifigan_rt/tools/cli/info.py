@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
 from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @config_option
 @weights_at_option
 @click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")

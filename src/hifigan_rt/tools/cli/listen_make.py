@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import json_option, parse_settings, verbosity_options
 
@@ -30,7 +31,7 @@ def _systems(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
 @click.command()
 @click.argument("report", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--system", "systems", multiple=True, callback=_systems, metavar="NAME=FOLDER",
+    "--system", "systems", shell_complete=completion.files, multiple=True, callback=_systems, metavar="NAME=FOLDER",
     help="Instead of REPORT: audio that a system made; may be given again.",
 )  # fmt: skip
 @click.option("--reference", type=click.Path(path_type=Path), metavar="FOLDER", help="The recordings, with --system.")

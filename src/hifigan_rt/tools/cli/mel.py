@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True)
-@click.option("--model", metavar="NAME|PATH", help="The model whose mel settings are used; or give --config alone.")
+@click.argument("inputs", shell_complete=completion.files, nargs=-1, required=True)
 @click.option(
-    "-o", "--output", required=True, metavar="FOLDER|FILE|-",
+    "--model",
+    shell_complete=completion.models,
+    metavar="NAME|PATH",
+    help="The model whose mel settings are used; or give --config alone.",
+)
+@click.option(
+    "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
     help="A folder; for a single input also a .npy file, or - for standard output.",
 )  # fmt: skip
 @config_option

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hifigan_rt.tools.cli import completion
+
 if TYPE_CHECKING:
     from hifigan_rt.tools.cli.console import Console
 
@@ -42,7 +44,7 @@ verbosity_options = _chain(
 )  # fmt: skip
 
 config_option = click.option(
-    "--config", metavar="PATH|v1|v2|v3",
+    "--config", shell_complete=completion.configs, metavar="PATH|v1|v2|v3",
     help="The model's config.json, or a preset. By default the config.json beside the model, else its metadata.",
 )  # fmt: skip
 
@@ -52,7 +54,7 @@ weights_at_option = click.option(
 )  # fmt: skip
 
 model_option = click.option(
-    "--model", required=True, metavar="NAME|PATH",
+    "--model", shell_complete=completion.models, required=True, metavar="NAME|PATH",
     help="A known model ('hifigan models'), a checkpoint, an ONNX file, or a folder with one.",
 )  # fmt: skip
 
@@ -76,9 +78,23 @@ def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[s
 
 
 engine_choice = _chain(
-    click.option("--engine", default="auto", show_default=True, metavar="NAME", help="One of 'hifigan engines'."),
+    click.option(
+        "--engine",
+        shell_complete=completion.engines,
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="One of 'hifigan engines'.",
+    ),
     click.option("--threads", type=click.IntRange(min=1), help="By default the physical cores that may be used."),
-    click.option("--precision", default="float32", show_default=True, metavar="NAME", help="The engine's arithmetic."),
+    click.option(
+        "--precision",
+        shell_complete=completion.precisions,
+        default="float32",
+        show_default=True,
+        metavar="NAME",
+        help="The engine's arithmetic.",
+    ),
     click.option(
         "--execution-provider", metavar="NAME", help="One of ONNX Runtime's, for example CUDAExecutionProvider."
     ),
@@ -86,6 +102,7 @@ engine_choice = _chain(
     click.option(
         "--engine-option",
         "settings",
+        shell_complete=completion.settings,
         metavar="KEY=VALUE",
         multiple=True,
         callback=parse_settings,
@@ -99,7 +116,10 @@ engine_options = _chain(
         "--segment-frames", type=click.IntRange(1, 4096), help="Frames that the native engine computes together."
     ),
     click.option(
-        "--plan", metavar="FILE", help="Algorithms for the native engine, from 'hifigan info MODEL --plan --json'."
+        "--plan",
+        shell_complete=completion.files,
+        metavar="FILE",
+        help="Algorithms for the native engine, from 'hifigan info MODEL --plan --json'.",
     ),
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import config_option, engine_options, verbosity_options
 
@@ -29,7 +30,7 @@ _COUNT = click.IntRange(min=1)
 
 @click.command()
 @click.option(
-    "--model", "models", required=True, multiple=True, metavar="[NAME=]MODEL",
+    "--model", "models", shell_complete=completion.models, required=True, multiple=True, metavar="[NAME=]MODEL",
     help="A known model ('hifigan models'), file or folder, and what clients call it; may be given again. The first "
     "is the default.",
 )  # fmt: skip
@@ -37,7 +38,10 @@ _COUNT = click.IntRange(min=1)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8004, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--token-file", metavar="FILE", help="Ask every client for a bearer token of this file, which has one a line."
+    "--token-file",
+    shell_complete=completion.files,
+    metavar="FILE",
+    help="Ask every client for a bearer token of this file, which has one a line.",
 )
 @click.option(
     "--insecure-no-token", is_flag=True, help="Let anybody who reaches a host other than loopback use the server."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
@@ -28,10 +29,10 @@ CONTAINERS = ("wav", "flac")
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True)
+@click.argument("inputs", shell_complete=completion.files, nargs=-1, required=True)
 @model_option
 @click.option(
-    "-o", "--output", required=True, metavar="FOLDER|FILE|-",
+    "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
     help="A folder; for a single input also a .wav or .flac file, or - for standard output.",
 )  # fmt: skip
 @config_option
@@ -41,10 +42,15 @@ CONTAINERS = ("wav", "flac")
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
 @mel_at_option
 @click.option(
-    "--mel-convention", metavar="NAME",
+    "--mel-convention", shell_complete=completion.conventions, metavar="NAME",
     help="What the mel files hold, if not the model's own: ln, log10, log1p, db, power, int16-gain or standardised.",
 )  # fmt: skip
-@click.option("--mel-stats", metavar="FILE", help="Mean and scale that the mel files were standardised with.")
+@click.option(
+    "--mel-stats",
+    shell_complete=completion.files,
+    metavar="FILE",
+    help="Mean and scale that the mel files were standardised with.",
+)
 @click.option("--match-length", is_flag=True, help="Trim or zero-pad each result to its recording's length.")
 @click.option(
     "--encoding", type=click.Choice(["pcm16", "pcm24", "float"]), default="pcm16", show_default=True,
