@@ -117,8 +117,7 @@ class TorchEngine(Engine):
 
     def _open(self) -> Any:
         computer = self._computer
-        if computer is None:  # closed by another thread since `run` looked
-            raise EngineError("engine 'torch' was closed while it ran: load the model again")
+        self.check_open()  # another thread may have closed it since `run` looked
         if self._device.type == "cuda" and self._process != os.getpid():
             raise EngineError(
                 "a model on a GPU cannot be used in a process that was forked after it was loaded: load it there, in "
