@@ -15,15 +15,12 @@ import pytest
 
 import tolerances
 from golden.tiny import tiny_generator, tiny_mel
-from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import AUTO_ORDER, create_engine, why_unavailable
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, PrecisionUnavailable
-from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.model.kinds import OnnxFile, Weights
-from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case
 
@@ -286,15 +283,6 @@ def test_float32_is_never_tensorfloat32(monkeypatch):
     with pytest.raises(EngineError):
         engine.run(np.zeros((1, 3, 5), np.float32))
     assert [convolution.fp32_precision for convolution in convolutions] == before
-
-
-@pytest.mark.torch
-@pytest.mark.pretrained
-def test_real_weights_on_speech():
-    model = resolve_model("ljspeech-v1")
-    recording = read_audio(ROOT / "samples/harbour.flac").samples
-    mel = np.ascontiguousarray(compute_mel(recording, model.mel)[:, 40:104])
-    assert snr_db(generate(model.generator, mel), load(model).run(mel[None])[0]) >= tolerances.PRETRAINED_SNR_DB
 
 
 @pytest.mark.torch
