@@ -2,13 +2,14 @@
 
 import contextlib
 import http.client
+import socket
 
 import numpy as np
 import pytest
 
 from golden.tiny import tiny_mel
 from hifigan_rt.errors import EngineError
-from running_server import npy, running, wait_for
+from running_server import npy, request, running, wait_for
 
 SYNTHESIZE = "/v1/synthesize"
 JSON = {"Content-Type": "application/json"}
@@ -98,6 +99,33 @@ def test_a_long_streamed_answer_shuts_nobody_out(slow):
             assert not answers
         thread.join()
         assert answers[0].status_code == 200
+
+
+def test_bodies_that_drip_give_their_places_to_who_has_fewer(sources):
+    """Two clients hold all places with bodies that do not come: a third has what it needs, and they the rest."""
+    content = npy(MEL)
+    with running(sources, max_concurrent_requests=16) as served:
+        dripping = []
+        for address, count in (("127.0.0.2", 12), ("127.0.0.3", 4)):
+            for _ in range(count):
+                slow = socket.create_connection(("127.0.0.1", served.port), 60, source_address=(address, 0))
+                slow.sendall(request(content)[:-1])
+                dripping.append(slow)
+        wait_for(lambda: served.context.active == 16)
+        with served.client() as client:
+            for _ in range(3):
+                assert client.post(SYNTHESIZE, content=content).status_code == 200
+        answer = http.client.HTTPResponse(dripping[0])
+        answer.begin()
+        assert answer.status == 429
+        assert b"other clients need its place" in answer.read()
+        assert served.context.active >= 13
+        for slow in dripping[-4:]:  # they have few, and keep them
+            slow.sendall(content[-1:])
+            assert slow.recv(12) == b"HTTP/1.1 200"
+        for slow in dripping:
+            slow.close()
+        wait_for(lambda: served.context.active == 0)
 
 
 def test_more_requests_than_may_be_are_refused(slow):

@@ -60,11 +60,14 @@ class AccessControl:
 
     def _check_room(self, client: str) -> None:
         most, active = self._context.settings.max_concurrent_requests, self._context.active_of
-        own, all_ = active[client] + 1, active.total() + 1
+        own, all_, clients = active[client] + 1, active.total() + 1, len({client, *active})
         refusal: ServingError | None = None
         if self._context.draining:
             refusal = ShuttingDown("the server is shutting down: it takes no new requests")
-        elif not has_room(own, all_, len({client, *active}), most, reserve_of(most)):
+        elif not has_room(own, all_, clients, most, reserve_of(most)) and not (
+            # Within its share, it may have the place of a body that another client is still sending.
+            has_room(own, own, clients, most, reserve_of(most)) and self._context.bodies.displace_for(client, own)
+        ):
             refusal = TooManyRequests(
                 f"{all_ - 1} requests are being answered, {own - 1} of them yours, as many as may be: try again later",
                 1.0,

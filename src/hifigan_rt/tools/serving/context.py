@@ -12,6 +12,7 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from hifigan_rt.tools.serving.arriving_bodies import ArrivingBodies
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
@@ -60,6 +61,8 @@ class Context:
         """Whether the server shuts down: what has begun goes on, nothing else begins."""
         self.active_of: Counter[str] = Counter()
         """Number of requests and WebSockets of each client that are being answered, those for health not counted."""
+        self.bodies = ArrivingBodies()
+        """Bodies of requests that are being read."""
         self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
         """Threads that analyse long recordings: in the common pool these would keep short requests from a thread, and
         take much memory together."""

@@ -23,6 +23,7 @@ from hifigan_rt.tools.serving.errors import (
     MelInvalid,
     PayloadTooLarge,
     RequestTimeout,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from hifigan_rt.tools.serving.memory_costs import REQUEST_BYTES
@@ -71,6 +72,7 @@ async def read_body(
         UnsupportedMediaType: another Content-Encoding, or a form.
         BadRequest: it cannot be unpacked.
         RequestTimeout: it did not come in time.
+        TooManyRequests: other clients need its place; see `arriving_bodies`.
         QueueFull: all requests together would take too much memory.
         starlette.requests.ClientDisconnect: the client went before its end.
     """
@@ -96,16 +98,23 @@ async def read_body(
     size = 0
     seconds = context.settings.body_timeout_seconds
     try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                end = size + len(chunk)
-                if end > most:
-                    raise _too_large(end, most)
-                if end > stated:
-                    context.memory.grow(record, max(record.held_bytes, REQUEST_BYTES + _in_steps(end)))
-                body[size:end] = chunk
-                size = end
+        async with asyncio.timeout(seconds) as limit:
+            with context.bodies.arriving(record.client, limit) as arriving:
+                async for chunk in request.stream():
+                    end = size + len(chunk)
+                    if end > most:
+                        raise _too_large(end, most)
+                    if end > stated:
+                        context.memory.grow(record, max(record.held_bytes, REQUEST_BYTES + _in_steps(end)))
+                    body[size:end] = chunk
+                    size = end
     except TimeoutError as error:
+        if arriving.displaced:
+            raise TooManyRequests(
+                f"{size} bytes of the body came, and other clients need its place: send fewer bodies at a time, or "
+                "send them faster",
+                1.0,
+            ) from error
         raise RequestTimeout(
             f"{size} bytes of the body came within {seconds:g} s, and no end: send it faster"
         ) from error
