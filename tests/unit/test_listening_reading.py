@@ -105,12 +105,10 @@ def test_results_of_all_are_bounded(folder, monkeypatch):
     with pytest.raises(intake.EvaluationError, match="no more are taken"):
         Intake(folder, KEY.definition, lambda _: None).keep(bytes_of("L2"))
     (folder / "large.json").write_bytes(b"x" * 10_000_000)
-    monkeypatch.setattr(reading, "MAX_TOTAL_BYTES", 200_000)
-    assert ratings(read_all([folder], KEY.definition)) == {"L1": 3}  # a large one is not read to its end
-    monkeypatch.setattr(reading, "MAX_TOTAL_BYTES", 1000)
-    with pytest.raises(DatasetError, match=r"the 2 files have [0-9]+ bytes, of at most 1000"):
-        read_all([folder], KEY.definition)
-    monkeypatch.setattr(reading, "MAX_RESULTS", 1)
+    read = read_all([folder], KEY.definition)
+    assert ratings(read) == {"L1": 3}
+    assert "is larger than" in read.rejected[0].reason
+    monkeypatch.setattr(reading, "MAX_FILES", 1)
     with pytest.raises(DatasetError, match="there are more than 1 files"):
         read_all([folder], KEY.definition)
 

@@ -151,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     server_version = "hifigan-listen"
     sys_version = ""
+    default_request_version = "HTTP/1.0"
+    """What a request without a version is answered in: with a status, which HTTP/0.9 has not."""
     timeout = SILENCE_SECONDS
 
     def setup(self) -> None:

@@ -14,9 +14,12 @@ from hifigan_rt.errors import EvaluationError
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.tools.bulk.outputs import make_folder
 from hifigan_rt.tools.listening.definition import Definition
-from hifigan_rt.tools.listening.reading import MAX_RESULTS, MAX_TOTAL_BYTES
 from hifigan_rt.tools.listening.receipts import Receipt, ReceiptWriter, read_receipts
 from hifigan_rt.tools.listening.submissions import most_bytes, parse
+
+MAX_RESULTS = 10_000
+MAX_TOTAL_BYTES = 512 << 20
+"""Maximum number and size of the files in the folder, so that nobody fills the disk."""
 
 MAX_VERSIONS = 4
 """Different results kept under one code: from two on none counts, and the experimenter may know the right one."""

@@ -22,11 +22,8 @@ from hifigan_rt.tools.listening.receipts import RECEIPTS_NAME, Receipt, read_rec
 from hifigan_rt.tools.listening.submissions import Submission, most_bytes, parse
 from hifigan_rt.tools.tables import counted
 
-MAX_RESULTS = 10_000
-"""Maximum number of files: the server keeps no more in its folder, and no more are read."""
-
-MAX_TOTAL_BYTES = 512 << 20
-"""Maximum size of all files together, likewise."""
+MAX_FILES = 100_000
+"""Maximum number of files. Each costs the time that a result of the test takes at most, and hardly any memory."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +86,9 @@ def read_all(names: Sequence[Path], definition: Definition) -> AllAnswers:
         definition: of the test.
 
     Raises:
-        DatasetError: a folder holds none, or cannot be read, or there are too many files or bytes.
+        DatasetError: a folder holds none, or cannot be read, or there are too many files.
     """
-    paths = _paths_of(names, most_bytes(definition))
+    paths = _paths_of(names)
     lists = [read_receipts(folder) for folder in _folders_of(names)]
     receipts = [receipt for entry in lists for receipt in entry.receipts]
     places: dict[str, int] = {}
@@ -140,7 +137,7 @@ def _notes(
         yield f"{counted(len(gone), 'result')} that the server received are no longer there, or changed"
 
 
-def _paths_of(names: Sequence[Path], most_bytes_each: int) -> list[Path]:
+def _paths_of(names: Sequence[Path]) -> list[Path]:
     """The files that are named, and the .json files of folders that are named; each once."""
     found: dict[Path, None] = {}
     for name in names:
@@ -150,28 +147,15 @@ def _paths_of(names: Sequence[Path], most_bytes_each: int) -> list[Path]:
                 found[name] = None
             continue
         try:
-            inside = sorted(islice((path for path in name.iterdir() if path.suffix == ".json"), MAX_RESULTS + 1))
+            inside = sorted(islice((path for path in name.iterdir() if path.suffix == ".json"), MAX_FILES + 1))
         except OSError as error:
             raise DatasetError(f"folder {str(name)!r} cannot be read: {error.strerror}") from error
         if not inside:
             raise DatasetError(f"folder {str(name)!r} holds no .json file: listeners' results go there")
         found |= dict.fromkeys(inside)
-    if len(found) > MAX_RESULTS:
-        raise DatasetError(f"there are more than {MAX_RESULTS} files: take out what is no listener's result")
-    total = sum(min(_size_of(path), most_bytes_each) for path in found)
-    if total > MAX_TOTAL_BYTES:
-        raise DatasetError(
-            f"the {len(found)} files have {total} bytes, of at most {MAX_TOTAL_BYTES}: take out what is no listener's "
-            "result"
-        )
+    if len(found) > MAX_FILES:
+        raise DatasetError(f"there are more than {MAX_FILES} files: take out what is no listener's result")
     return list(found)
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0  # What is wrong is told when it is read.
 
 
 def _folders_of(names: Sequence[Path]) -> list[Path]:

@@ -133,8 +133,8 @@ def _check_times(record: Mapping[str, Any], seconds: float, there: datetime.date
     )
     _expect(
         finished - there <= CLOCK_SKEW,
-        f"it was finished at {record['finished']}, and was there at {there.isoformat(timespec='seconds')} already: the "
-        "listener's clock was wrong, or the file was changed",
+        f"it was finished at {record['finished']}, and was there at {there.isoformat(timespec='seconds')} already: "
+        "one of the two clocks is wrong, or the file was changed",
     )
 
 
