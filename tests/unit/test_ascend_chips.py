@@ -4,6 +4,7 @@ import pytest
 
 import npu_smi_outputs as outputs
 from fake_tools import printing, put_on_path
+from hifigan_rt.engines.ascend_runtime import chips
 from hifigan_rt.engines.ascend_runtime.chips import (
     Chip,
     choose_soc,
@@ -39,8 +40,8 @@ TABLES = {
 
 @pytest.mark.parametrize("family", TABLES)
 def test_tables(family):
-    text, chips = TABLES[family]
-    assert list(parse_table(text)) == chips
+    text, expected = TABLES[family]
+    assert list(parse_table(text)) == expected
 
 
 def test_one_chip_per_name_row_with_several_bus_rows():
@@ -91,9 +92,9 @@ def npu_smi(folder, monkeypatch, *, mapping="", table="", board="", status=0):
 
 def test_mapping_and_health_are_joined(tmp_path, monkeypatch):
     npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_310P, table=outputs.BANNER_310P)
-    chips = find_chips()
-    assert chips == (chip(4, 0, 0, "Ascend310P3"), chip(4, 1, 1, "Ascend310P3", "Alarm"))
-    assert choose_soc(chips) == "Ascend310P3"
+    found = find_chips()
+    assert found == (chip(4, 0, 0, "Ascend310P3"), chip(4, 1, 1, "Ascend310P3", "Alarm"))
+    assert choose_soc(found) == "Ascend310P3"
 
 
 def test_the_table_where_the_mapping_fails(tmp_path, monkeypatch):
@@ -111,8 +112,10 @@ def test_the_board_completes_a_950_and_takes_no_chip_id(tmp_path, monkeypatch):
     script = tmp_path / "bin/npu-smi"
     board = printing(tmp_path / "texts", "board950", outputs.BOARD_950)
     script.write_text(script.read_text().replace('case "$2" in', f'case "$2$6" in\n-t) {board} ;;\n-t0) echo no -c ;;'))
-    chips = find_chips()
-    assert [(chip.npu_id, chip.soc_version) for chip in chips] == [(3, "Ascend950PR_9579"), (7, "Ascend950PR_9579")]
+    assert [(chip.npu_id, chip.soc_version) for chip in find_chips()] == [
+        (3, "Ascend950PR_9579"),
+        (7, "Ascend950PR_9579"),
+    ]
 
 
 def test_a3_without_the_board_asks_for_soc(tmp_path, monkeypatch):
@@ -122,9 +125,9 @@ def test_a3_without_the_board_asks_for_soc(tmp_path, monkeypatch):
 
 
 def test_chips_of_two_kinds_ask_for_soc():
-    chips = [chip(0, 0, 0, "Ascend310P3"), chip(1, 0, 1, "Ascend310P1")]
+    two = [chip(0, 0, 0, "Ascend310P3"), chip(1, 0, 1, "Ascend310P1")]
     with pytest.raises(ToolFailed, match=r"Ascend310P1, Ascend310P3\): say with --soc"):
-        choose_soc(chips)
+        choose_soc(two)
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -132,6 +135,23 @@ def test_without_permission(tmp_path, monkeypatch, status):
     npu_smi(tmp_path, monkeypatch, mapping=outputs.NO_PERMISSION, table=outputs.NO_PERMISSION, status=status)
     with pytest.raises(ToolFailed, match=r"cannot reach the driver \(DrvMng.*HwHiAiUser.*--soc Ascend310P3"):
         find_chips()
+
+
+@pytest.mark.parametrize("start", ["(ret=4)", "(g_conLogLevel=3)"])
+@pytest.mark.parametrize("code", ["-8020", "-802"])
+def test_a_device_that_another_container_uses(tmp_path, monkeypatch, start, code):
+    text = f"DrvMngGetConsoleLogLevel failed. {start}\n"
+    text += f"dcmi model initialized failed, because the device is used. ret is {code}\n"
+    npu_smi(tmp_path, monkeypatch, mapping=text, table=text, status=255)
+    with pytest.raises(ToolFailed, match=r"another process or container uses the device .* --privileged; .*--soc"):
+        find_chips()
+
+
+def test_where_drivers_put_it_though_not_on_the_path(tmp_path, monkeypatch):
+    npu_smi(tmp_path, monkeypatch, mapping=outputs.MAPPING_910B, table=outputs.TABLE_910B)
+    monkeypatch.setattr(chips, "_USUAL_FOLDERS", (str(tmp_path / "none"), str(tmp_path / "bin")))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert [chip.soc_version for chip in find_chips()] == ["Ascend910B4", "Ascend910B4"]
 
 
 def test_absent(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ Orange Pi AIpro), 950 (npu-smi 25.7.rc1, whose NPU and name are two cells).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -31,7 +32,10 @@ _NAME = re.compile(r"(?:Ascend\s?)?(\d{3}\w*(?:-\w+)*)", re.ASCII)
 _NAME_CELL = re.compile(rf"\s*(\d+)\s+({_NAME.pattern})\s*", re.ASCII)
 _HEALTH_CELL = re.compile(r"\s*(?!NA\b)([A-Za-z]+)\s*")
 _BOARD_FIELD = re.compile(r"\s*(Chip Name|NPU Name)\s*:\s*(\S.*?)\s*")
-_DRIVER_TROUBLE = re.compile(r"dcmi module initialize failed|DrvMng\w* failed|ret is -8005|[Pp]ermission denied")
+_USUAL_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/local/dcmi")
+"""Where the driver's installer puts npu-smi; the first two are often missing on the PATH of a service or of sudo."""
+_IN_USE = re.compile(r"device is used|ret is -802\d?\b")
+_DRIVER_TROUBLE = re.compile(r"dcmi mod(ule|el) initialized? failed|DrvMng\w* failed|ret is -8005|[Pp]ermission denied")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def find_chips(timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[Chip, 
         ToolFailed: npu-smi is absent, hangs, has no access to the driver, or prints what is not understood. A model can
             still be converted with `--soc`, and often still run.
     """
-    program = shutil.which("npu-smi")
+    program = find_npu_smi()
     if program is None:
         raise ToolFailed(f"npu-smi is not on the PATH, so the chip is not known: {WAY_OUT}")
     mapping = _ask(program, ["-m"], timeout_seconds)
@@ -70,6 +74,12 @@ def find_chips(timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[Chip, 
     if not chips:
         raise ToolFailed(_explain(mapping + "\n" + table), output=mapping + "\n" + table)
     return tuple(_complete(chip, program, timeout_seconds) for chip in chips)
+
+
+def find_npu_smi() -> str | None:
+    """The path of npu-smi, None if it is neither on PATH nor where drivers put it."""
+    usual = os.pathsep.join(_USUAL_FOLDERS)
+    return shutil.which("npu-smi") or shutil.which("npu-smi", path=usual)
 
 
 def soc_of_device(device: int, timeout_seconds: float = 10.0) -> str:
@@ -185,6 +195,11 @@ def _with_ascend(label: str) -> str:
 
 
 def _explain(output: str) -> str:
+    if _IN_USE.search(output):
+        return (
+            "npu-smi cannot read the chip, because another process or container uses the device (ret is -8020): end "
+            f"that, or start this container with --privileged; {WAY_OUT}"
+        )
     first = next((line.strip() for line in output.splitlines() if line.strip()), "nothing")
     if _DRIVER_TROUBLE.search(output):
         return (
