@@ -321,3 +321,20 @@ def test_legality_of_the_model(simulator, script, tmp_path):
     if simulator.generation == 8:
         assert "text: TypeError device:0 is not a integer!" in out
         assert "far: ValueError device:256 is illegal. legal value range is [0, 255]" in out
+
+
+def test_the_runtime_of_2026_checks_paths_and_writes_small_letters(simulator, tmp_path):
+    """In the words of Yanguan619/aclruntime aclruntime/src/ModelInfer/File.cpp."""
+    path = convert(simulator, tmp_path)
+    simulator.set(TOOLS="2026")
+    code = "import aclruntime, sys; aclruntime.InferenceSession(sys.argv[1], 0, aclruntime.session_options())"
+    assert "[info] load model" in simulator.python("-c", code, str(path)).stdout
+    (tmp_path / "link.om").symlink_to(path)
+    other = tmp_path / "a b.om"
+    other.write_bytes(path.read_bytes())
+    path.chmod(0o660)
+    for name, reason in ((tmp_path / "link.om", "path is soft link"), (other, "path characters invalid"),
+                         (path, "path permission should not be over 0o755(rwxr-xr-x)")):  # fmt: skip
+        done = simulator.python("-c", code, str(name))
+        assert f"[error] {reason}\n[error] model path illegal, please check.\n" in done.stdout
+        assert done.stderr.endswith("RuntimeError: please check model path\n")

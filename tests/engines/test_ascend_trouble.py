@@ -160,25 +160,51 @@ def test_truncated_and_damaged_files(place, tmp_path, bytes_kept):
         place.engine(damaged)
 
 
-def test_paths_that_ais_bench_refuses(place, tmp_path):
-    if place.simulator.generation == 6:
-        return  # the older one checks no paths
+@pytest.mark.parametrize("backend", ["aclruntime", "ais_bench"])
+def test_paths_that_the_vendors_tools_refuse(place, tmp_path, backend, monkeypatch):
+    """aclruntime of 2025 and ais_bench of 2024 have these rules: they are told before a worker starts."""
     om = place.om(gears=GEARS)
     (tmp_path / "link.om").symlink_to(om)
-    open_to_all = tmp_path / "open.om"
-    open_to_all.write_bytes(om.read_bytes())
-    open_to_all.chmod(0o666)
-    named = tmp_path / "modèle.om"
-    named.write_bytes(om.read_bytes())
-    named.chmod(0o640)
-    for path, reason in (
-        (tmp_path / "link.om", "it is a soft link: name "),
-        (open_to_all, r"others than its owner may write to it \(mode 0666\): chmod 640 "),
-        (named, "its name holds 'è': only A-Z"),
-    ):
-        with pytest.raises(EngineError, match=f"^ais_bench does not accept the path .*: {reason}"):
-            place.engine(path, backend="ais_bench")
-        works(place.engine(path), MEL)
+
+    def copy(name, mode=0o640):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(om.read_bytes())
+        path.chmod(mode)
+        return path
+
+    good = copy("good.om")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_client.DeviceWorker, "__init__", None)
+        for path, reason in (
+            (tmp_path / "link.om", "it is a soft link: name "),
+            (copy("open.om", 0o666), r"others than its owner may write to it \(mode 0666\): chmod 640 "),
+            (copy("group.om", 0o664), r"others than its owner may write to it \(mode 0664\): chmod 640 "),
+            (copy("modèle.om"), "its name holds 'è': only A-Z"),
+            (copy("a b/m.om"), "its name holds ' ': only A-Z"),
+            (copy("m.bin"), r"its name ends in '\.bin': rename it to \.om"),
+        ):
+            with pytest.raises(EngineError, match=f"^{backend} does not accept the path .*: {reason}"):
+                place.engine(path, backend=backend)
+    place.simulator.set(TOOLS="2026")
+    works(place.engine(good, backend=backend), MEL)
+
+
+@pytest.mark.parametrize("tools", ["", "2026"])
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("memory", "has too little free memory"),
+        ("heartbeat", "does not answer"),
+        ("in-use", "is in use, by another process"),
+    ],
+)
+@pytest.mark.parametrize("simulator", [8], indirect=True)
+def test_a_cause_decides_before_the_return_value_that_many_share(place, fault, text, tools):
+    om = place.om(gears=GEARS)
+    place.simulator.set(FAULT=f"acl:{fault}", TOOLS=tools)
+    with pytest.raises(EngineError, match=rf"^.*device 0 {text}.*\(E.0?.*\| \[507033\]"):
+        place.engine(om)
 
 
 def test_a_model_whose_layers_are_not_known(place):

@@ -12,6 +12,7 @@ from hifigan_rt.engines.ascend_runtime.failures import DeviceContext, import_fai
 from hifigan_rt.errors import EngineError, EngineUnavailable, ToolFailed
 
 HERE = DeviceContext("/opt/python3.7", Path("/models/m.om"), 3, "Ascend310P3")
+STAMP = "[PID: 7] 2026-01-02-03:04:05.006.007"
 GENERAL = "[-1][ACL: general failure] "
 
 
@@ -53,7 +54,7 @@ def chips(monkeypatch):
          "[ERROR] load model from file failed, model file is /models/m.om", EngineError,
          "'/models/m.om' was converted for Ascend310P3: convert it with"),
         (GENERAL, "EZ9999: AI Core exception, code 507011\n[ERROR] execute model failed, modelId is 1", EngineError,
-         "device 3 failed while it ran '/models/m.om' (error 507011, an exception in the AI core): if the chip is no "),
+         "device 3 failed while it ran '/models/m.om' (error 507011, the execution of the model failed): if the"),
         (GENERAL, "E19999 The opp version of the model does not match the current opp version", EngineError,
          "was converted with a newer CANN than this machine has"),
         ("aclruntime version:None is lower please update aclruntime follow any one method", "", EngineUnavailable,
@@ -63,7 +64,32 @@ def chips(monkeypatch):
         ("om path:/models/m.om is illegal. Please check.", "", EngineError, "ais_bench does not accept the path"),
         ("", "", EngineError, "the Ascend runtime failed on device 3: it gave no reason"),
         ("[9][new] ", "[INFO] load\n[ERROR] something new\nEZ1234: newer", EngineError,
-         "failed on device 3: [9][new] | [ERROR] something new | EZ1234: newer"),
+         "failed on device 3: EZ1234: newer | [ERROR] something new | [9][new]"),
+        ("[507033][Error code unknown] ", f"[ACL ERROR] {STAMP} Memory_Allocation_Failure(EL0004): Failed to allocate "
+         "memory requested by RUNTIME module.\n[ERROR] acl open device 3 failed", EngineError,
+         "device 3 has too little free memory for '/models/m.om'"),
+        ("[507033][Error code unknown] ", f"[error] [ACL ERROR] {STAMP} Resource_Busy(EL0005): The resources are "
+         "busy.\n[error] acl open device 3 failed", EngineUnavailable, "Ascend device 3 is in use, by another process"),
+        ("[507033][Error code unknown] ", "E39009: [PID: 1] 2025-01-01-00:00:00.000.000 Failed to connect the device.",
+         EngineUnavailable, "Ascend device 3 does not answer (its heartbeat is lost)"),
+        ("[507033][Error code unknown] ", f"{STAMP} Inner_Error_Device_Status_Abnormal(E39009): Failed to connect the "
+         "device.", EngineUnavailable, "does not answer"),
+        ("[507899][Error code unknown] ", "dcmi model initialized failed, because the device is used. ret is -8020",
+         EngineUnavailable, "is in use"),
+        ("[-1][ACL: general failure] ", "EE8888: The soc version=Ascend310P3 has been set, device cannot be created on "
+         "real soc version=Ascend910B4", EngineError, "was converted for Ascend310P3"),
+        ("[9][x] ", "EE1001: model is of Ascend910B4-1, and soc_version here Ascend910B4", EngineError,
+         "was converted for"),
+        ("[9][x] ", "EE1001: soc_version Ascend310P3 of the model, Ascend310P3 here", EngineError,
+         "the Ascend runtime failed on device 3: EE1001"),
+        ("[507011][Error code unknown] ", "code 507015", EngineError, "(error 507015, an exception in the AI core)"),
+        ("[507035][Error code unknown] ", "", EngineError, "(error 507035, an exception in the vector core)"),
+        ("[507014][Error code unknown] ", "", EngineError, "(error 507014, the AI core did not end in time): end what"),
+        ("[507046][Error code unknown] ", "", EngineError, "(error 507046, the stream did not end in time)"),
+        ("[507009][Error code unknown] ", "", EngineError, "a task of a type that the device does not know): look at"),
+        ("[507899][Error code unknown] ", "", EngineError, "(error 507899, an internal error of the driver)"),
+        ("please check model path", "[error] path is soft link\n[error] model path illegal, please check.", EngineError,
+         "aclruntime does not accept the path '/models/m.om'"),
     ],
 )  # fmt: skip
 def test_every_known_failure_has_its_text(text, log, kind, says):
@@ -86,6 +112,18 @@ def test_a_failure_while_running_does_not_blame_the_chip_that_the_model_is_for(c
     text = str(runtime_failure("[507011][Error code unknown] ", "", HERE))
     assert "was converted for" not in text
     assert "with fewer gears, another --precision-mode or --rank" in text
+
+
+def test_causes_are_shown_first_and_tracebacks_not():
+    """As aclruntime of 2026 prints CANN's last error."""
+    log = (
+        "[info] open device 0 success\n[error] [ACL ERROR] E39999: Inner Error!\n"
+        f"E39999{STAMP} (E39999):  No TsdCloseEx symbol found in libtsdclient.so.\n"
+        "        TraceBack (most recent call last):\n       rtDatadumpInfoLoadWithFlag execution failed\n"
+        "[error] load failed\n"
+    )
+    text = str(runtime_failure("[9][?] ", log, HERE))
+    assert text.endswith("E39999: No TsdCloseEx symbol found in libtsdclient.so. | [error] load failed | [9][?]")
 
 
 def test_a_long_log_is_cut_to_what_was_marked():

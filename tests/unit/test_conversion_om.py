@@ -113,7 +113,7 @@ def test_names_that_the_vendors_tools_take(name, stem):
 
 def test_folders_that_the_vendors_tools_refuse(tmp_path):
     assert folder_notes(tmp_path / "a_b") == ()
-    assert "characters that ais_bench refuses" in folder_notes(tmp_path / "a b")[0]
+    assert "characters that the vendor's tools refuse" in folder_notes(tmp_path / "a b")[0]
 
 
 def test_gears_within_the_overlap_are_noted():

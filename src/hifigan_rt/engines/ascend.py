@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines.ascend_cann import open_cann
-from hifigan_rt.engines.ascend_runtime.failures import DeviceContext
+from hifigan_rt.engines.ascend_runtime.failures import DeviceContext, check_path
 from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, plan_windows
 from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
@@ -194,9 +194,11 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
         )
     if om.dynamic_shape and not om.dynamic_dims:
         raise EngineError(f"{model.name} has open shapes without gears: convert it with gears (--mel-len)")
+    backend = "ais_bench" if backend == "ais_bench" else "aclruntime"
+    check_path(model.path, backend)
     request = PoolRequest(
         DeviceContext(ascend_python(), model.path, devices[0], om.soc_version),
-        backend="ais_bench" if backend == "ais_bench" else "aclruntime",
+        backend=backend,
         caveat=om.caveat,
         dynamic=bool(om.dynamic_dims),
         wanted_output=AUDIO_OUTPUT_NAME,

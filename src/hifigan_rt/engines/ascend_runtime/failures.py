@@ -1,7 +1,11 @@
 """Turns what goes wrong in the vendor's runtime into errors that name the way out.
 
 The runtime raises RuntimeErrors such as "[-1][ACL: general failure] "; what they mean stands in the lines printed
-before. So both are searched together, by what the two generations of aclruntime and ais_bench print.
+before. Rule: both are searched together, by what the generations of aclruntime and ais_bench print. A named cause
+decides before a return value that many causes share (507033), and every text shows the causes first.
+
+Numbers: hicann/runtime include/external/acl/error_codes/rt_error_codes.h and docs/zh/api_ref/25-01_aclError.md; codes:
+src/dfx/error_manager/error_code.json there.
 """
 
 from __future__ import annotations
@@ -9,11 +13,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.engines.ascend_runtime.chips import find_chips
+from hifigan_rt.engines.ascend_runtime.error_codes import begins_traceback, is_heading, read_code
 from hifigan_rt.errors import EngineError, EngineUnavailable, ToolFailed
 
 INTERPRETER_VARIABLE = "HIFIGAN_ASCEND_PYTHON"
@@ -27,7 +32,11 @@ INSTALL_HINT = (
 _SOURCE_HINT = "source set_env.sh of the CANN toolkit in this shell first"
 
 _LEGAL_PATH = re.compile(r"[A-Za-z0-9_./-]+")
+_DEEPEST_PATH = 32
 _MAX_OM_BYTES = 10 << 30
+
+_MARKED = re.compile(r"\s*\[(ERROR|WARN|WARNING|CRITICAL|ACL ERROR)\]", re.IGNORECASE)
+"""Lines as the generations mark them; that of 2026 writes in small letters."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +87,14 @@ def runtime_failure(text: str, log: str, context: DeviceContext) -> EngineError:
     return EngineError(f"the Ascend runtime failed on device {context.device}: {_detail(text, log)}")
 
 
-def illegal_path(path: Path) -> str:
-    """Which of the rules of ais_bench a path breaks; empty if none."""
+def illegal_path(path: Path, backend: str) -> str:
+    """Which of the vendor's rules for a model's path it breaks; empty if none.
+
+    aclruntime checks them since 2025 (Yanguan619/aclruntime aclruntime/src/ModelInfer/File.cpp, CheckFileBeforeRead),
+    ais_bench since 2024, with the owner as well.
+    """
     reasons = []
-    text = str(path)
+    text = os.path.abspath(path)  # noqa: PTH100 - a link is what is looked for
     try:
         status, linked = path.stat(), path.is_symlink()
     except OSError as error:
@@ -94,18 +107,50 @@ def illegal_path(path: Path) -> str:
     if not _LEGAL_PATH.fullmatch(text):
         odd = sorted(set(_LEGAL_PATH.sub("", text)))
         reasons.append(f"its name holds {''.join(odd)!r}: only A-Z, a-z, 0-9 and _ . / - are allowed; rename it")
-    if hasattr(os, "getuid") and status.st_uid != os.getuid() and status.st_gid not in os.getgroups():
+    if path.suffix != ".om":
+        reasons.append(f"its name ends in {path.suffix!r}: rename it to .om")
+    if len(path.name) > 255 or len(text) > 4096 or text.count("/") > _DEEPEST_PATH:
+        reasons.append(f"its path is too long, or deeper than {_DEEPEST_PATH} folders")
+    foreign = hasattr(os, "getuid") and os.getuid() not in (0, status.st_uid) and status.st_gid not in os.getgroups()
+    if foreign and backend == "ais_bench":
         reasons.append("it belongs neither to this user nor to one of the user's groups: copy it")
     if status.st_size > _MAX_OM_BYTES:
         reasons.append("it is larger than 10 GiB")
     return "; ".join(reasons)
 
 
+def check_path(path: Path, backend: str) -> None:
+    """Refuse a path that the vendor's runtime refuses, before it is started.
+
+    Raises:
+        EngineError: the path breaks a rule; the text says which, and the way out.
+    """
+    reason = illegal_path(path, backend)
+    if reason:
+        raise EngineError(f"{backend} does not accept the path {str(path)!r}: {reason}")
+
+
 def _detail(text: str, log: str) -> str:
-    """What the runtime said, short: the exception and the lines that it marked as errors."""
-    errors = [line.strip() for line in log.splitlines() if re.match(r"\s*(\[(ERROR|WARN)|E[A-Z0-9]\d{4})", line)]
-    lines = [line for line in (text.strip(), *dict.fromkeys(errors[:6])) if line]
-    return " | ".join(lines)[:1500] or "it gave no reason"
+    """What the runtime said, short: the causes that it named, the lines that it marked as errors, and the exception."""
+    marked = [line.strip() for line in log.splitlines() if _MARKED.match(line) and not read_code(line)[0]]
+    lines = [*_causes(log)[:4], *dict.fromkeys(marked[:6]), text.strip()]
+    return " | ".join(line for line in lines if line)[:1500] or "it gave no reason"
+
+
+def _causes(log: str) -> list[str]:
+    """The errors in a log, each code with its text; an inner error's text stands below its heading."""
+    causes: dict[str, None] = {}
+    pending = ""
+    for line in log.splitlines():
+        code, text = read_code(line)
+        if code.startswith("E"):
+            pending = code if is_heading(text) else ""
+            if not pending:
+                causes[f"{code}: {text}"] = None
+        elif pending and line.strip() and not begins_traceback(line):
+            causes[f"{pending}: {line.strip()}"] = None
+            pending = ""
+    return list(causes)
 
 
 def _chips_here() -> str:
@@ -126,16 +171,56 @@ def _another_chip(_: re.Match[str], context: DeviceContext, detail: str) -> Engi
     )
 
 
+_EXECUTION_CODES = {
+    "507015": "an exception in the AI core", "507016": "a trap in the AI core", "507018": "an exception in the AI CPU",
+    "507035": "an exception in the vector core", "507036": "a trap in the vector core",
+    "507011": "the execution of the model failed",
+}  # fmt: skip
+"""Return values of a model that began to run, the most telling first."""
+
+_TIMEOUT_CODES = {
+    "507014": "the AI core did not end in time", "507034": "the vector core did not end in time",
+    "507017": "the AI CPU did not end in time", "507046": "the stream did not end in time",
+    "507047": "an event did not come in time",
+}  # fmt: skip
+
+_DRIVER_CODES = {
+    "507899": "an internal error of the driver", "507010": "the task scheduler's heartbeat was lost",
+    "507009": "a task of a type that the device does not know", "507001": "an internal error of the task scheduler",
+}  # fmt: skip
+
+
+def _pattern_of(codes: Mapping[str, str]) -> str:
+    return "|".join(rf"(?<!\d){code}(?!\d)" for code in codes)
+
+
 def _execution(match: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
-    """An exception in the AI core: what a model for another chip ends in, but not that alone."""
+    """A model that began to run and failed: what one for another chip ends in, but not that alone."""
     here = _chips_here()
     if not context.soc_version or (here and context.soc_version not in here):
         return _another_chip(match, context, detail)
+    code = next(code for code in _EXECUTION_CODES if re.search(_pattern_of({code: ""}), match.string))
     return EngineError(
-        f"device {context.device} failed while it ran {str(context.model)!r} (error 507011, an exception in the AI "
-        f"core): if the chip is no {context.soc_version} ('npu-smi info' shows it), convert the model for it; else "
-        "with fewer gears, another --precision-mode or --rank, or a CANN that fits the driver; the vendor's log is in "
+        f"device {context.device} failed while it ran {str(context.model)!r} (error {code}, {_EXECUTION_CODES[code]}): "
+        f"if the chip is no {context.soc_version} ('npu-smi info' shows it), convert the model for it; else with fewer "
+        "gears, another --precision-mode or --rank, or a CANN that fits the driver; the vendor's log is in "
         f"~/ascend/log ({detail})"
+    )
+
+
+def _late(match: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
+    return EngineError(
+        f"device {context.device} did not end a run of {str(context.model)!r} (error {match[0]}, "
+        f"{_TIMEOUT_CODES[match[0]]}): end what else runs there ('npu-smi info'), or convert with shorter gears or a "
+        f"smaller --batch ({detail})"
+    )
+
+
+def _driver(match: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
+    return EngineError(
+        f"the driver of device {context.device} failed (error {match[0]}, {_DRIVER_CODES[match[0]]}): look at its "
+        "health in 'npu-smi info', compare the driver's release with that of CANN, convert the model again with that; "
+        f"reset the device or start the machine anew if that does not help ({detail})"
     )
 
 
@@ -149,11 +234,15 @@ def _device(_: re.Match[str], context: DeviceContext, detail: str) -> EngineErro
     )
 
 
-def _path_rules(_: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
-    reason = illegal_path(context.model)
+def _path_rules(match: re.Match[str], context: DeviceContext, detail: str) -> EngineError:
+    """A path that `check_path` let pass: the file was changed since, or the rules were."""
+    backend = "ais_bench" if "om path" in match[0] else "aclruntime"
     return EngineError(
-        f"ais_bench does not accept the path {str(context.model)!r}: "
-        + (reason or f"{detail}; it wants a plain file, not writable by others, with letters, digits and _ . / - only")
+        f"{backend} does not accept the path {str(context.model)!r}: "
+        + (
+            illegal_path(context.model, backend)
+            or f"it wants a plain file, not writable by others, with letters, digits and _ . / - only ({detail})"
+        )
     )
 
 
@@ -165,12 +254,17 @@ def _said(error: type[EngineError], text: str) -> Callable[[re.Match[str], Devic
 
 
 _EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], DeviceContext, str], EngineError]], ...] = (
-    (r"om path:.*is illegal", _path_rules),
+    (r"om path:.*is illegal|please check model path", _path_rules),
     (
         r"is lower please update|has no attribute '(session_options|InferenceSession|InferSession)'",
         _said(EngineUnavailable, f"aclruntime and ais_bench are of different versions: {INSTALL_HINT}"),
     ),
-    (r"[Mm]odel soc version is not support|[Ss]oc_?version.*not (match|support)", _another_chip),
+    (
+        r"[Mm]odel soc version is not support|(?i:soc[_ ]?version).*not (?:match|support)"
+        # Two chips in one text: CANN 8 names what the model is for, and what is here.
+        r"|(?m:^)(?=[^\n]*(?i:soc[_ ]?version))[^\n]*\b(Ascend\d{3}[\w-]*)(?![\w-])[^\n]*\b(?!\1(?![\w-]))Ascend\d{3}",
+        _another_chip,
+    ),
     (
         r"opp version of the model does not match",
         _said(
@@ -178,15 +272,31 @@ _EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], DeviceContext, str], En
             "{model} was converted with a newer CANN than this machine has: convert it here, or update CANN",
         ),
     ),
-    (r"open device \d+ failed|\b507033\b|\bEL0003\b|\bEL003\b", _device),
     (
-        r"\b207001\b|\bEL0004\b|[Mm]emory allocation (failed|error)",
+        r"\b207001\b|\b207018\b|\bEL0004\b|[Mm]emory allocation (failed|error)|[Ff]ailed to allocate memory",
         _said(
             EngineError,
             "device {device} has too little free memory for {model}: end what else runs there ('npu-smi info'), or "
             "convert with a smaller --batch or shorter --mel-len",
         ),
     ),
+    (
+        r"\bEL0005\b|[Rr]esources are busy|device is used|-8020",
+        _said(
+            EngineUnavailable,
+            "Ascend device {device} is in use, by another process or container: end that ('npu-smi info' lists "
+            "processes), or name another with --device",
+        ),
+    ),
+    (
+        r"\bE39009\b|[Ff]ailed to connect the device",
+        _said(
+            EngineUnavailable,
+            "Ascend device {device} does not answer (its heartbeat is lost): look at its health in 'npu-smi info'; "
+            "reset the device or start the machine anew",
+        ),
+    ),
+    (r"open device \d+ failed|\b507033\b|\bEL0003\b|\bEL003\b", _device),
     (
         r"dymDims parameter is not correct|dynamic_dims parameter is not (correct|specified)|dym gearcount",
         _said(
@@ -214,6 +324,8 @@ _EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], DeviceContext, str], En
             "chip; convert it again on this machine with 'hifigan export om'",
         ),
     ),
-    (r"\b507011\b", _execution),
+    (_pattern_of(_TIMEOUT_CODES), _late),
+    (_pattern_of(_EXECUTION_CODES), _execution),
+    (_pattern_of(_DRIVER_CODES), _driver),
 )
 """What is printed, with the error that it becomes; the first that fits counts, the most telling come first."""

@@ -2,10 +2,6 @@
 
 Texts changed between releases and codes did not, so the code decides and the text is shown as it was printed. (CANN:
 base/common/error_registry/error_registry.cc; metadef: error_manager/error_code.json.)
-
-Rule: a line holds an error's code at its beginning (`E10001: text`, to CANN 8.3, and inner errors in every release), or
-in brackets before a colon, anywhere (`[PID: 7] 2026-01-02-03:04:05.006 Title(E10001): text`, from CANN 8.5 on:
-hicann/runtime src/dfx/error_manager/error_manager.cc, GetErrorMessage). What follows, to the next code, belongs to it.
 """
 
 from __future__ import annotations
@@ -14,15 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hifigan_rt.engines.ascend_runtime.error_codes import begins_traceback, is_heading, read_code
 from hifigan_rt.engines.ascend_runtime.precision import FLOAT16_PRODUCTS
 
-_FIRST_CODE = re.compile(r"([EW][A-Z0-9]\d{4})(?![A-Za-z0-9])(.*)")
-_BRACKETED_CODE = re.compile(r"\(([EW][A-Z0-9]\d{4})\):\s*(.*)")
-_STAMP = re.compile(r"[:\s]*(?:\[PID:\s*\d+\]\s*)?(?:\d{4}-\d{2}-\d{2}[- ][\d:.]+\s*)?")
-"""Process and time, which some releases print between code and message."""
-_HEADING = re.compile(r"(Inner|Internal) error!?|", re.IGNORECASE)
-"""What stands behind the code of an inner error, whose text comes in the lines below; or nothing."""
-_TRACEBACK = re.compile(r"\s*traceback \(most recent call last\):?.*", re.IGNORECASE)
 _BANNER = re.compile(r"ATC (start working|run failed)|[.\s]*$")
 _MARKED = re.compile(r"\[ERROR\]|\b\w*(Error|Exception)\b:|\b[Ff]ailed\b|No module named")
 _SOLUTION = re.compile(r"\s+Solution:\s*(\S.*)")
@@ -164,7 +154,7 @@ def parse_errors(output: str) -> tuple[AtcError, ...]:
     found: dict[str, AtcError] = {}
     current: AtcError | None = None
     for line in output.splitlines():
-        code, message = _coded(line)
+        code, message = read_code(line)
         if code.startswith("W"):
             current = None
             continue
@@ -172,7 +162,7 @@ def parse_errors(output: str) -> tuple[AtcError, ...]:
             current = found.get(code) or AtcError(code, "", "")
         if current is None:
             continue
-        if _HEADING.fullmatch(current.message) and (text := message if code else _below(line)):
+        if is_heading(current.message) and (text := message if code else _below(line)):
             current = replace(current, message=text[:_MAX_MESSAGE_CHARACTERS])
         if not current.solution and (advice := _SOLUTION.match(line)):
             current = replace(current, solution=advice[1].strip()[:_MAX_MESSAGE_CHARACTERS])
@@ -196,7 +186,7 @@ def uncoded_cause(output: str, lines: int = 3) -> str:
     told = []
     inside = False
     for line in output.splitlines():
-        if _TRACEBACK.fullmatch(line):
+        if begins_traceback(line):
             inside = True
         elif line.strip() and not (inside and line[0].isspace()):
             inside = False
@@ -206,20 +196,9 @@ def uncoded_cause(output: str, lines: int = 3) -> str:
     return " | ".join((marked or told)[:lines])
 
 
-def _coded(line: str) -> tuple[str, str]:
-    """The code that a line holds, and the text after it; both empty if it holds none."""
-    first, bracketed = _FIRST_CODE.match(line), _BRACKETED_CODE.search(line)
-    if bracketed is not None and (first is None or first[1] == bracketed[1]):
-        return bracketed[1], bracketed[2].strip()
-    if first is None:
-        return "", ""
-    stamp = _STAMP.match(first[2])
-    return first[1], first[2][stamp.end() if stamp else 0 :].strip()
-
-
 def _below(line: str) -> str:
     """The text of a line below a heading; empty for a traceback's."""
-    return "" if _TRACEBACK.match(line) or _SOLUTION.match(line) else line.strip()
+    return "" if begins_traceback(line) or _SOLUTION.match(line) else line.strip()
 
 
 def describe_errors(errors: Sequence[AtcError]) -> str:

@@ -125,8 +125,8 @@ def folder_notes(folder: Path) -> tuple[str, ...]:
     if not _UNSAFE_FOLDER.search(str(folder.resolve())):
         return ()
     return (
-        f"the path of folder {str(folder)!r} has characters that ais_bench refuses (it takes letters, digits and "
-        "_./-): move the files before you run them there",
+        f"the path of folder {str(folder)!r} has characters that the vendor's tools refuse (they take letters, digits "
+        "and _./-): move the files before you run them there",
     )
 
 

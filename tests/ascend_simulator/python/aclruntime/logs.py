@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from cann_simulator.settings import tools_of_2026
+
 DEBUG, INFO, WARN, ERROR = 1, 2, 3, 4
 _NAMES = {DEBUG: "DEBUG", INFO: "INFO", WARN: "WARN", ERROR: "ERROR"}
 _TEXTS = {
@@ -22,7 +24,17 @@ def set_level(level: int) -> None:
 
 def log(level: int, text: str) -> None:
     if level >= _level:
-        plain(f"[{_NAMES[level]}] {text}\n")
+        # spdlog's names of levels (Yanguan619/aclruntime aclruntime/src/Log.cpp).
+        name = {"WARN": "warning"}.get(_NAMES[level], _NAMES[level].lower()) if tools_of_2026() else _NAMES[level]
+        plain(f"[{name}] {text}\n")
+
+
+def recent_error(text: str) -> None:
+    """The library's last error, of several lines: bare in the older generations, marked since 2025."""
+    if tools_of_2026():
+        plain(f"[error] [ACL ERROR] {text}")
+    else:
+        plain(text)
 
 
 def plain(text: str) -> None:

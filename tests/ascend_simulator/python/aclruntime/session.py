@@ -13,9 +13,10 @@ import numpy as np
 
 from aclruntime import devices
 from aclruntime.logs import ERROR, INFO, WARN, check, failure, log, plain, set_level
+from aclruntime.paths import refused_path
 from aclruntime.tensors import BY_NUMPY_NAME, NUMPY_NAMES, BaseTensor, MemorySummary, Tensor, dtype
 from cann_simulator.om_file import NotSimulated, read_om
-from cann_simulator.settings import fault, generation, soc
+from cann_simulator.settings import fault, generation, soc, tools_of_2026
 
 GENERAL, INVALID, ZERO_SIZE = -1, 1, 3011
 MODEL_ID = 1
@@ -51,6 +52,10 @@ class InferenceSession:
     def __init__(self, model_path: str, device_id: int, options: session_options) -> None:
         self._loaded = False
         self._device, self._options = device_id, options
+        if tools_of_2026() and (reason := refused_path(model_path)):
+            log(ERROR, reason)
+            log(ERROR, "model path illegal, please check.")
+            raise RuntimeError("please check model path")
         devices.open_device(device_id)
         set_level(options.log_level)
         self._facts, onnx_bytes = _load(model_path)

@@ -19,6 +19,11 @@ def generation() -> int:
     return int(value)
 
 
+def tools_of_2026() -> bool:
+    """Whether aclruntime is the community's of 2026 (Yanguan619/aclruntime): path checks, small letters in its log."""
+    return os.environ.get("SIM_TOOLS") == "2026"
+
+
 def soc() -> str:
     """The chip of this machine, as `--soc_version` spells it."""
     usual = {"910b": "Ascend910B4", "a3": "Ascend910_9362", "310b": "Ascend310B4", "950": "Ascend950PR_9579"}
