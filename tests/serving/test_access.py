@@ -13,6 +13,7 @@ import pytest
 
 from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt import load
+from hifigan_rt.tools.serving import logs
 from hifigan_rt.tools.serving.logs import JsonFormatter
 from running_server import npy, running, wait_for
 
@@ -186,6 +187,23 @@ def test_of_several_tokens_each_is_a_client_wherever_it_comes_from(sources, capl
         wait_for(lambda: served.context.active == 0)
     assert [entry["client"] for token in tokens for entry in logged(caplog, token)[:1]] == ["token 1", "token 2"]
     assert [entry["client"] for entry in logged(caplog, "third")] == ["127.0.0.1"]
+
+
+def test_lines_of_the_log_are_short_and_plain_whatever_a_text_has_in_it():
+    record = logging.LogRecord("hifigan_rt", logging.INFO, "", 0, "%s", ("\x1b[2J\n\u202e" + "x" * 9000,), None)
+    record.facts = {"long": "y" * 9000, "number": 1}
+    line = JsonFormatter().format(record)
+    assert len(line) < 2300
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_no_descriptor_left_is_a_warning_without_a_trace():
+    """asyncio logs it for each connection that it cannot take, and strangers can have it do so."""
+    text = "socket.accept() out of system resource\nsocket: x"
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 0, text, (), (OSError, OSError(24, "x"), None))
+    assert logs._of_clients(record)
+    assert (record.levelname, record.levelno, record.exc_info) == ("WARNING", logging.WARNING, None)
 
 
 def test_metrics_count_what_happened(server, client):

@@ -211,6 +211,20 @@ def test_a_refused_body_that_goes_on_without_end_ends_the_connection(server, mon
                 time.sleep(0.005)
 
 
+def test_silent_connections_beyond_what_may_be_open_give_way(sources):
+    with running(sources, max_concurrent_requests=1) as server, server.client() as client:
+        assert client.get("/healthz").status_code == 200
+        silent = [
+            socket.create_connection(("127.0.0.1", server.port), 60, source_address=("127.0.0.2", 0)) for _ in range(80)
+        ]
+        assert read_all(silent[0]) == b""
+        assert client.get("/healthz").status_code == 200
+        with server.client() as another:
+            assert another.post("/v1/synthesize", content=npy(tiny_mel(20))).status_code == 200
+        for connection in silent:
+            connection.close()
+
+
 def test_many_silent_connections_leave_room_for_others(server):
     silent = [server.connect() for _ in range(300)]
     with server.client() as client:

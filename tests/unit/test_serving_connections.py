@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hifigan_rt.tools.serving.connections import ReadGuard, WriteGuard, read_at_once
+from hifigan_rt.tools.serving.connection_guards import OpenConnections, ReadGuard, WriteGuard, read_at_once
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 TIMEOUT = 7.0
@@ -90,6 +90,37 @@ def test_a_lost_connection_is_watched_no_longer(guarded: tuple[WriteGuard, HeldT
     guard.pause_writing()
     guard.connection_lost(None)
     assert timers.cancelled == 1
+
+
+class Counted:
+    """A connection as `OpenConnections` sees it."""
+
+    def __init__(self, address: str, *, waits: bool = True) -> None:
+        self.address, self.waits_for_request, self.given_up = address, waits, False
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
+def test_beyond_the_most_the_oldest_that_waits_gives_way_of_who_has_most() -> None:
+    counted: Any = OpenConnections(5)
+    silent = [Counted("first", waits=number > 0) for number in range(4)]
+    others = [Counted("second"), Counted("third"), Counted("second")]
+    for connection in silent + others:
+        counted.add(connection)
+    assert [connection.given_up for connection in silent + others] == [False, True, True, False, False, False, False]
+    counted.remove(others[0])
+    counted.remove(silent[1])  # it was closed and is gone already
+    counted.add(last := Counted("fourth"))
+    assert not any(connection.given_up for connection in (silent[0], silent[3], *others, last))
+
+
+def test_if_none_waits_the_last_that_came_is_closed() -> None:
+    counted: Any = OpenConnections(2)
+    busy = [Counted("first", waits=False) for _ in range(2)]
+    for connection in (*busy, last := Counted("second", waits=False)):
+        counted.add(connection)
+    assert [connection.given_up for connection in (*busy, last)] == [False, False, True]
 
 
 def test_less_is_read_at_once_of_what_takes_long_to_parse():

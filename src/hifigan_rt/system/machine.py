@@ -80,6 +80,25 @@ def keep_little_memory() -> None:
         set_option(_M_MMAP_THRESHOLD, 1 << 18)
 
 
+def allow_descriptors(wanted: int) -> int:
+    """Let this process have so many files and connections open, or as many as it may allow itself; tell how many.
+
+    Shells and services begin with 1024, for programs that use `select`, and may go far beyond.
+    """
+    if os.name != "posix":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft in (resource.RLIM_INFINITY, wanted) or soft > wanted:
+        return max(soft, wanted)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):  # macOS has a limit of its own below what it tells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return soft
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is this machine's loopback."""
     if host.lower() == "localhost":

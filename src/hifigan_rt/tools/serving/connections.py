@@ -4,8 +4,9 @@ A connection ends when its request's headers do not come in time, when its clien
 when it goes on sending a body long after the response. Requests that are no HTTP get an answer in JSON, as all others.
 
 uvicorn 0.54 has settings for idle connections (`timeout_keep_alive`) and for the size of headers, and none for these.
-So `Config(http=..., ws=...)`, which is public, gets subclasses of its protocols. `WriteGuard` and the options of the
-sockets need asyncio's interface alone. These parts are uvicorn's own, and why `pyproject.toml` pins its minor version:
+So `Config(http=..., ws=...)`, which is public, gets subclasses of its protocols. The guards of `connection_guards` and
+the options of the sockets need asyncio's interface alone. These parts are uvicorn's own, and why `pyproject.toml` pins
+its minor version:
 
 - `conn` (h11's state), `handle_events`, `timeout_keep_alive_task`: whether headers are still to come, and by which
   rules they are read (`request_heads`);
@@ -15,7 +16,7 @@ sockets need asyncio's interface alone. These parts are uvicorn's own, and why `
   not UTF-8;
 - `close_timeout`: how long a WebSocket's client may take to answer a close.
 
-`transport.max_size` is asyncio's, and undocumented. A proxy in front would do most of this for those who have one.
+A proxy in front would do most of this for those who have one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import http
 import json
 import logging
 import socket
-import time
 from typing import Any
 
 import h11
@@ -34,6 +34,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
+from hifigan_rt.tools.serving.connection_guards import CountGuard, OpenConnections, ReadGuard, WriteGuard
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.request_heads import MAX_HEADER_BYTES, CheckedConnection
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -46,96 +47,11 @@ _MAX_EARLY_BYTES = 64 << 10
 _LINGER_SECONDS = 5.0
 """Time for the rest of a body after its response: closing sooner would make some clients lose the response."""
 
-_READ_AT_ONCE_BYTES = (512, 8 << 10, 256 << 10)
-"""Fewest, first and most bytes that are read at once from a connection."""
-_PARSING_SECONDS = (0.0005, 0.002)
-"""Time to parse what was read at once, below which more is read the next time, and above which less is."""
-
-_LEAST_TAKEN_BYTES = 4096
-"""Bytes that a client must take in per `write_timeout_seconds`."""
-
 # A client whose machine vanished while its audio is computed is noticed after a minute.
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-class WriteGuard(asyncio.Protocol):
-    """Mixin that ends a connection whose client takes in nothing; goes before a protocol."""
-
-    limits: ServerSettings
-    _guarded: asyncio.Transport
-    _timer: asyncio.TimerHandle | None = None
-    _unsent = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
-        self._guarded = transport
-        super().connection_made(transport)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._watch()
-
-    def resume_writing(self) -> None:
-        self._unwatch()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
-        super().connection_lost(exc)
-
-    def _watch(self) -> None:
-        self._unsent = self._guarded.get_write_buffer_size()
-        self._timer = asyncio.get_running_loop().call_later(self.limits.write_timeout_seconds, self._look)
-
-    def _unwatch(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look(self) -> None:
-        if self._guarded.get_write_buffer_size() > self._unsent - _LEAST_TAKEN_BYTES:
-            logger.info("a client does not read: its connection is closed")
-            self._guarded.abort()
-        else:
-            self._watch()
-
-
-class ReadGuard(asyncio.Protocol):
-    """Mixin that reads so little at once that nobody waits long while it is parsed; goes before a protocol.
-
-    asyncio reads 256 KiB at once: 40,000 chunks of a body or frames of a WebSocket if they are of the smallest, whose
-    parsers take more than a second for them.
-    """
-
-    _guarded: asyncio.Transport
-    _read_from: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if hasattr(transport, "max_size"):
-            self._read_from = transport
-            self._read_from.max_size = _READ_AT_ONCE_BYTES[1]
-        super().connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        began = time.perf_counter()
-        try:
-            super().data_received(data)
-        except Exception as error:  # noqa: BLE001 - asyncio would log it as an error, with its trace
-            logger.info("a client's bytes end its connection: %s: %.200s", type(error).__name__, error)
-            self._guarded.abort()
-        if self._read_from is not None:
-            self._read_from.max_size = read_at_once(self._read_from.max_size, time.perf_counter() - began)
-
-
-def read_at_once(size: int, seconds: float) -> int:
-    """Choose how much is read next, where parsing `size` bytes took some time."""
-    fewest, _, most = _READ_AT_ONCE_BYTES
-    if seconds > _PARSING_SECONDS[1]:
-        return max(fewest, size // 4)
-    return min(most, 2 * size) if seconds < _PARSING_SECONDS[0] else size
-
-
-class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
+class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
     """HTTP/1.1 connection that does not wait without end."""
 
     conn: CheckedConnection
@@ -176,10 +92,17 @@ class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over, with what came behind the handshake."""
         behind = self.conn.trailing_data[0]
+        self.open_connections.remove(self)
         super().handle_websocket_upgrade(event)
         protocol = self._guarded.get_protocol()
         if behind and isinstance(protocol, asyncio.Protocol):
             protocol.data_received(behind)
+
+    @property
+    def waits_for_request(self) -> bool:
+        """Whether no request has come, or all have been answered."""
+        # uvicorn declares it never to be None, and begins with None.
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -194,8 +117,7 @@ class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **failure.headers}
         # The last one of its name: what an upgrade would need is said in vain by a connection that ends.
         headers["Connection"] = "close"
-        # uvicorn declares it never to be None, and begins with None.
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+        if not self.waits_for_request:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         facts = {"event": "refused", "status": failure.status, "code": failure.code}
@@ -228,7 +150,7 @@ class HttpConnection(ReadGuard, WriteGuard, H11Protocol):
             self.transport.abort()
 
 
-class WebSocketConnection(ReadGuard, WriteGuard, WebSocketsSansIOProtocol):
+class WebSocketConnection(ReadGuard, WriteGuard, CountGuard, WebSocketsSansIOProtocol):
     """WebSocket that is closed when its client takes in nothing, and whose client's mistakes are no errors here."""
 
     _early = b""
@@ -276,11 +198,18 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def connection_classes(settings: ServerSettings) -> tuple[type[HttpConnection], type[WebSocketConnection]]:
-    """Make the protocols for uvicorn's `http` and `ws`, with the limits of these settings."""
-    limits: dict[str, Any] = {"limits": settings}
-    return type("HttpConnection", (HttpConnection,), limits), type(
-        "WebSocketConnection", (WebSocketConnection,), limits
+def connection_classes(
+    settings: ServerSettings, most_open: int
+) -> tuple[type[HttpConnection], type[WebSocketConnection]]:
+    """Make the protocols for uvicorn's `http` and `ws`.
+
+    Args:
+        settings: whose time limits they keep.
+        most_open: connections that may be open together.
+    """
+    shared: dict[str, Any] = {"limits": settings, "open_connections": OpenConnections(most_open)}
+    return type("HttpConnection", (HttpConnection,), shared), type(
+        "WebSocketConnection", (WebSocketConnection,), shared
     )
 
 

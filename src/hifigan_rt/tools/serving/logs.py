@@ -7,21 +7,25 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+_MOST_CHARACTERS = 1000
+"""Longest text of a line, so that nobody fills the disk with one request."""
+
 
 class JsonFormatter(logging.Formatter):
     """Formatter that writes one line per record: time, level, logger, message, and the record's `facts`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Make the line; a trace, if there is one, is its last field."""
+        # Texts of strangers may be in any of them; a trace is our own.
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _cut(record.getMessage()),
         }
         facts = getattr(record, "facts", None)
         if isinstance(facts, dict):
-            line |= {name: value for name, value in facts.items() if value is not None}
+            line |= {name: _cut(value) for name, value in facts.items() if value is not None}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=True, default=str)
@@ -42,9 +46,21 @@ def configure_logs(verbosity: int = 0) -> None:
     logging.getLogger("hifigan_rt").setLevel(level)
     # Writes to a client that has gone are no event, and what uvicorn says of our cut-off answers is said by ours.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").addFilter(_of_clients)
     logging.getLogger("uvicorn.error").addFilter(_not_cut_off)
     logging.captureWarnings(capture=True)
 
 
+def _cut(value: object) -> object:
+    return f"{value[:_MOST_CHARACTERS]}..." if isinstance(value, str) and len(value) > _MOST_CHARACTERS else value
+
+
 def _not_cut_off(record: logging.LogRecord) -> bool:
     return "without completing response" not in record.getMessage()
+
+
+def _of_clients(record: logging.LogRecord) -> bool:
+    """Make a warning of what asyncio logs as an error, with its trace, when clients have used up all descriptors."""
+    if "out of system resource" in record.getMessage():
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+    return True

@@ -19,7 +19,7 @@ from types import FrameType
 import uvicorn
 
 from hifigan_rt.errors import HifiganError, ServerError
-from hifigan_rt.system.machine import keep_little_memory
+from hifigan_rt.system.machine import allow_descriptors, keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import connection_classes
 from hifigan_rt.tools.serving.context import Context
@@ -33,7 +33,11 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 15
 """Time for which an idle connection is kept for the next request."""
 
-_BACKLOG = 512
+_BACKLOG = 1024
+_OWN_DESCRIPTORS = 64
+"""Files that the process has open beside its connections."""
+_CONNECTIONS_PER_REQUEST, _MORE_CONNECTIONS = 4, 64
+"""Connections that may be open for each request that may be answered, and in all: most wait for the next request."""
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 
@@ -162,7 +166,7 @@ def serve(server: Server) -> None:
 
 
 def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
-    http, websocket = connection_classes(settings)
+    http, websocket = connection_classes(settings, _most_connections(settings.max_concurrent_requests))
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=http,
@@ -182,9 +186,19 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         # The operator is known by the address, which a header must not change.
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=_BACKLOG,
         # Requests that have not ended by now had their grace.
         timeout_graceful_shutdown=1,
     )
+
+
+def _most_connections(requests: int) -> int:
+    """Tell how many connections may be open, and let the process have as many files open as that takes."""
+    wanted = _CONNECTIONS_PER_REQUEST * requests + _MORE_CONNECTIONS
+    # What has come is accepted in one go, and counted afterwards.
+    beside = _OWN_DESCRIPTORS + _BACKLOG
+    limit = allow_descriptors(wanted + beside)
+    return min(wanted, max(limit // 2, limit - beside))
 
 
 def _url(listening: socket.socket) -> str:
