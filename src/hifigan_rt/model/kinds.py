@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,14 +92,22 @@ class ModelFile(ABC):
             )
         return self.sample_rate
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it consists of, `path` first."""
+        return (self.path,)
+
     @cached_property
     def sha256(self) -> str:
-        """Digest of the file at `path` when it is first asked for, 64 hexadecimal digits.
+        """Digest of its files when it is first asked for, 64 hexadecimal digits.
+
+        Of one file it is that of its contents; of several, that of their digests in a row.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: a file cannot be read.
         """
-        return file_sha256(self.path)
+        digests = [file_sha256(path) for path in self.files]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,10 @@ class ConvertedFile(ModelFile):
     """What was assumed or corrected on the way, one sentence each, for the user to see."""
     further_files: tuple[Path, ...] = ()
     """What belongs to it beside `path`: the .bin of an IR, the external data of an ONNX file."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.path, *self.further_files)
 
     @property
     def graph(self) -> Graph | None:

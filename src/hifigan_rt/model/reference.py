@@ -74,7 +74,7 @@ def file_states(model: Model) -> FileStates:
     in memory, and for files that are not there."""
     if isinstance(model, Weights):
         return {}
-    return {path: _state(path) for path in (model.path, *model.further_files) if path.exists()}
+    return {path: _state(path) for path in model.files if path.exists()}
 
 
 def check_unchanged(model: Model, states: FileStates) -> None:
@@ -121,7 +121,7 @@ def _digests(model: Model) -> dict[str, str]:
     if isinstance(model, Weights):
         return {"weights": _weights_sha256(model.generator.weights)}
     try:
-        return {path.name: file_sha256(path) for path in (model.path, *model.further_files)}
+        return {path.name: file_sha256(path) for path in model.files}
     except OSError as error:
         raise ModelNotFound(
             f"model {model.name!r}: {error.filename!r} cannot be read ({error.strerror}); {_NO_WEIGHTS}"
