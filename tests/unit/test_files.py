@@ -1,4 +1,7 @@
+import contextlib
+import errno
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -7,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256, plain_path
+from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256, plain_path, sync_folders
 
 
 def test_the_file_appears_whole_at_the_end(tmp_path):
@@ -124,3 +127,78 @@ def test_paths_are_shown_without_detours(tmp_path, monkeypatch):
         assert str(plain_path(given)) == str(tmp_path / plain)
         assert os.path.realpath(plain_path(given)) == os.path.realpath(given)
     assert plain_path("/../../tmp") == Path("/tmp")
+
+
+def test_contents_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a.bin", []
+
+    def fsync(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_writer(path) as file:
+        file.write(b"abc")
+    assert synced == [(path.stat().st_ino, 3, False)]
+    synced.clear()
+    with atomic_paths([tmp_path / "b.bin", tmp_path / "b.xml"]) as folder:
+        for name in ("b.bin", "b.xml"):
+            (folder / name).write_bytes(b"abcd")
+    places = [tmp_path / "b.bin", tmp_path / "b.xml", tmp_path]
+    assert [inode for inode, *_ in synced] == [place.stat().st_ino for place in places]
+
+
+def refuse_to_sync(monkeypatch, number):
+    def fsync(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_disk_that_cannot_be_waited_for_is_passed_over(tmp_path, monkeypatch, number):
+    refuse_to_sync(monkeypatch, number)
+    with atomic_writer(tmp_path / "a.bin") as file:
+        file.write(b"after")
+    sync_folders([tmp_path, tmp_path / "none"])
+    assert (tmp_path / "a.bin").read_bytes() == b"after"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_broken_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, number):
+    (tmp_path / "a.bin").write_bytes(b"before")
+    refuse_to_sync(monkeypatch, number)
+    with pytest.raises(OutputError, match=os.strerror(number)), atomic_writer(tmp_path / "a.bin") as file:
+        file.write(b"after")
+    with pytest.raises(OutputError, match=os.strerror(number)):
+        sync_folders([tmp_path])
+    assert (tmp_path / "a.bin").read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
+def test_what_is_no_file_is_never_replaced(tmp_path, kind):
+    path = tmp_path / "a.bin"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+            server.bind("a.bin")
+    else:
+        path = Path(os.devnull)
+    before = path.lstat()
+    for refused in (atomic_writer(path), atomic_paths([tmp_path / "b.bin", path])):
+        with pytest.raises(OutputError, match="and only files are replaced"), refused:
+            pass
+    assert path.lstat() == before
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "precious").write_bytes(b"precious")
+    for name in ("precious", "nowhere"):
+        link = tmp_path / f"{name}.link"
+        link.symlink_to(name)
+        with atomic_writer(link) as file:
+            file.write(b"new")
+        assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert not (tmp_path / "nowhere").exists()

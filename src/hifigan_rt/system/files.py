@@ -1,4 +1,10 @@
-"""Writes a file whole or not at all, and tells one file's contents from another's."""
+"""Writes a file whole or not at all, and tells one file's contents from another's.
+
+What a file holds reaches the disk before the file gets its name: after a power cut the name leads to the old contents
+or to the new ones, never to zeros. Waiting for the disk took 3.5 ms a file on ext4 on a virtual disk (0.1 ms without),
+in the thread that writes beside the engine. Nothing is written through a link, and what is no file (a device, a FIFO, a
+socket) is never replaced.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +13,9 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +24,12 @@ from hifigan_rt.errors import OutputError
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 """The mask can only be read by setting it, which threads would notice later: so once, at import."""
+
+_NOT_SYNCED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
+"""Errors of file systems that offer no way to wait for the disk; a full or broken disk has others."""
+
+_NOT_FOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+"""Flags with which a link is not followed, and a FIFO not waited for."""
 
 
 def readable(text: str) -> str:
@@ -53,16 +66,98 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sync(path: Path) -> None:
+    """Wait until what a file holds, or the names in a folder, are on the disk; passed over where that is not offered.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written to and not be read
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Wait until the names in some folders are on the disk.
+
+    Raises:
+        OutputError: the disk is full or broken.
+    """
+    for folder in folders:
+        try:
+            sync(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"folder {str(folder)!r} could not be written: {error.strerror or error}") from error
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file that only this package writes, such as a manifest, and give its descriptor.
+
+    Args:
+        path: the file.
+        flags: of `os.open`.
+
+    Raises:
+        OutputError: a link is at its place, or something that is no file.
+        OSError: it cannot be opened.
+    """
+    if path.is_symlink():
+        raise OutputError(
+            f"{str(path)!r} is a link to {str(path.readlink())!r}, and nothing is written through links: remove it, or "
+            "name another output folder"
+        )
+    refuse_special(path)
+    descriptor = os.open(path, flags | _NOT_FOLLOWED, 0o666)
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return descriptor
+
+
+def refuse_special(path: Path) -> None:
+    """Check that what is at a result's place may be replaced: renaming over /dev/null would do away with it.
+
+    Raises:
+        OutputError: a device, a FIFO or a socket is there.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # nothing is there, or opening it says why not
+        return
+    kind = next((name for holds, name in _SPECIAL if holds(mode)), None)
+    if kind is not None:
+        raise OutputError(f"{str(path)!r} is a {kind}, and only files are replaced: name another place for the result")
+
+
+_SPECIAL = (
+    (stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISBLK, "device"), (stat.S_ISCHR, "device"),
+)  # fmt: skip
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Name an empty temporary file beside `path` that takes its name when the block ends well.
 
     For writers that open the file themselves, and for files that are checked before they count. When the block raises,
-    or the process is interrupted, the temporary file is removed and whatever stood at `path` is untouched.
+    or the process is interrupted, the temporary file is removed and whatever stood at `path` is untouched. A link there
+    is replaced itself, and what it leads to is untouched as well.
+
+    The folder's names are not waited for: whoever writes many files calls `sync_folders` once.
 
     Raises:
-        OutputError: the folder is missing or read-only, or the disk is full.
+        OutputError: the folder is missing or read-only, the disk is full, or no file is at the place of `path`.
     """
+    refuse_special(path)
     temporary: Path | None = None
     try:
         try:
@@ -72,6 +167,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             # mkstemp makes the file private; a result gets the rights that open() would have given it.
             temporary.chmod(0o666 & ~_UMASK)
             yield temporary
+            sync(temporary)
             temporary.replace(path)
             temporary = None
         finally:
@@ -103,13 +199,18 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[Path]:
     cannot be moved, whatever stood at any of them is there again.
 
     Raises:
-        OutputError: the folder is missing or read-only, or the disk is full.
+        OutputError: the folder is missing or read-only, the disk is full, or no file is at the place of one of them.
     """
+    for path in paths:
+        refuse_special(path)
     try:
         workplace = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=paths[0].parent))
         try:
             yield workplace
+            for path in paths:
+                sync(workplace / path.name)
             _replace_together(workplace, paths)
+            sync(paths[0].parent)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
     except OSError as error:
@@ -125,7 +226,7 @@ def _replace_together(workplace: Path, paths: Sequence[Path]) -> None:
         for path in paths:
             if path.is_dir():  # would be moved, and deleted at the end
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            if path.exists():
+            if os.path.lexists(path):
                 path.replace(kept / path.name)
                 restoring.callback((kept / path.name).replace, path)
             (workplace / path.name).replace(path)
