@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.bulk import outputs
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
-from hifigan_rt.tools.bulk.outputs import Job, make_folder, plan_outputs, refuse_outputs_alike, select_jobs
-from hifigan_rt.tools.bulk.resume import identify, is_finished, settings_digest
+from hifigan_rt.tools.bulk.output_folder import make_folder
+from hifigan_rt.tools.bulk.outputs import Job, JobSelection, plan_outputs, select_jobs, set_apart_outputs_alike
+from hifigan_rt.tools.bulk.resume import identify, judge, settings_digest
 from hifigan_rt.tools.datasets import InputFile, find_inputs
 
 
@@ -78,40 +80,41 @@ def finished_record(job, digest="d"):
         input_mtime_ns=identity.mtime_ns,
         input_sha256=identity.sha256,
         output_bytes=6,
+        output_sha256=hashlib.sha256(b"result").hexdigest(),
     )
 
 
 def test_a_finished_clip_is_known(folder):
     job = plan("out")[0]
     record = finished_record(job)
-    assert is_finished(record, job.source.path, job.output, "d")
-    assert not is_finished(None, job.source.path, job.output, "d")
-    assert not is_finished(record, job.source.path, job.output, "other settings")
-    assert not is_finished(dataclasses.replace(record, status="failed"), job.source.path, job.output, "d")
+    assert judge(record, job.source.path, job.output, "d") == "finished"
+    assert judge(None, job.source.path, job.output, "d") != "finished"
+    assert judge(record, job.source.path, job.output, "other settings") != "finished"
+    assert judge(dataclasses.replace(record, status="failed"), job.source.path, job.output, "d") != "finished"
 
 
 def test_touched_or_moved_inputs_go_by_their_contents(folder):
     job = plan("out")[0]
     record = finished_record(job)
     os.utime(job.source.path, ns=(1, 1))
-    assert is_finished(record, job.source.path, job.output, "d")
+    assert judge(record, job.source.path, job.output, "d") == "finished"
     moved = job.source.path.rename(folder / "moved.wav")
-    assert is_finished(record, moved, job.output, "d")
+    assert judge(record, moved, job.output, "d") == "finished"
     moved.write_bytes(b"A")
-    assert not is_finished(record, moved, job.output, "d")
+    assert judge(record, moved, job.output, "d") != "finished"
 
 
 def test_changed_inputs_and_outputs_are_noticed(folder):
     job = plan("out")[0]
     record = finished_record(job)
     job.source.path.write_bytes(b"longer")
-    assert not is_finished(record, job.source.path, job.output, "d")
+    assert judge(record, job.source.path, job.output, "d") != "finished"
     job.source.path.write_bytes(b"a")
-    assert is_finished(record, job.source.path, job.output, "d")
+    assert judge(record, job.source.path, job.output, "d") == "finished"
     job.output.write_bytes(b"torn")
-    assert not is_finished(record, job.source.path, job.output, "d")
+    assert judge(record, job.source.path, job.output, "d") != "finished"
     job.output.unlink()
-    assert not is_finished(record, job.source.path, job.output, "d")
+    assert judge(record, job.source.path, job.output, "d") != "finished"
 
 
 def test_existing_outputs_are_protected(folder):
@@ -121,7 +124,7 @@ def test_existing_outputs_are_protected(folder):
     for resume in (False, True):
         with pytest.raises(OutputError, match=r"1 of 2 outputs exist already, the first is '.*b\.flac'.*--overwrite"):
             select_jobs(jobs, folder / "out", "d", resume=resume, overwrite=False)
-    assert select_jobs(jobs, folder / "out", "d", resume=False, overwrite=True) == (jobs, 0)
+    assert select_jobs(jobs, folder / "out", "d", resume=False, overwrite=True) == JobSelection(tuple(jobs))
 
 
 def test_resume_in_a_folder_of_ours(folder):
@@ -132,8 +135,8 @@ def test_resume_in_a_folder_of_ours(folder):
     with ManifestWriter(folder / "out" / MANIFEST_NAME) as manifest:
         manifest.start_run("d", {})
         manifest.append(record)
-    assert select_jobs(jobs, folder / "out", "d", resume=True, overwrite=False) == ([jobs[1]], 1)
-    assert select_jobs(jobs, folder / "out", "new", resume=True, overwrite=False) == (jobs, 0)
+    assert select_jobs(jobs, folder / "out", "d", resume=True, overwrite=False) == JobSelection((jobs[1],), 1)
+    assert select_jobs(jobs, folder / "out", "new", resume=True, overwrite=False) == JobSelection(tuple(jobs))
 
 
 def test_digest_depends_on_every_value_and_not_on_the_order():
@@ -144,9 +147,10 @@ def test_digest_depends_on_every_value_and_not_on_the_order():
 @pytest.mark.parametrize("names", [("A1.wav", "a1.wav"), ("caf\u00e9.wav", "cafe\u0301.wav"), ("x/B.wav", "X/b.wav")])
 def test_outputs_that_are_one_file_where_case_is_ignored(tmp_path, monkeypatch, names):
     jobs = [Job(InputFile(tmp_path / "in" / name, Path(name)), tmp_path / name, name) for name in names]
-    refuse_outputs_alike(jobs, tmp_path)
+    assert set_apart_outputs_alike(jobs, tmp_path) == jobs
     monkeypatch.setattr(outputs, "_ignores_case", lambda folder: True)
-    with pytest.raises(OutputError, match="would be one file in"):
-        refuse_outputs_alike(jobs, tmp_path)
-    refuse_outputs_alike(jobs[:1] * 2, tmp_path)
+    first, second = set_apart_outputs_alike(jobs, tmp_path)
+    assert first == jobs[0]
+    assert "would be one file in" in str(second.source.problem)
+    assert set_apart_outputs_alike(jobs[:1] * 2, tmp_path) == jobs[:1] * 2
     assert os.listdir(tmp_path) == []

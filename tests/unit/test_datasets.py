@@ -94,10 +94,43 @@ def test_equal_names_of_several_folders_stay_apart():
     assert relatives(find_inputs(["one/x.wav", "two/y.wav"], SUFFIXES)) == ["x.wav", "y.wav"]
 
 
-def test_names_that_differ_in_their_suffix_alone_are_refused():
-    touch("in/x.wav", "in/x.npy")
-    with pytest.raises(DatasetError, match=r"x\.npy' and '.*x\.wav' would have results of the same name"):
-        find_inputs(["in"], SUFFIXES)
+@pytest.mark.parametrize(
+    ("names", "results"),
+    [
+        (["x.npy", "x.wav"], ["x.npy", "x"]),
+        (["x.flac", "x.npy", "x.wav"], ["x.flac", "x.npy", "x"]),
+        (["x.WAV", "x.npy", "x.wav"], ["x.WAV", "x.npy", "x"]),
+        (["x.npy", "x.pt"], ["x", "x.pt"]),
+        (["x.flac", "x.npy"], ["x", "x.npy"]),
+        (["x.npy", "x.npy.wav", "x.wav"], ["x.npy.npy", "x.npy", "x"]),
+        (["x.npy", "x.npy.npy", "x.npy.wav", "x.wav"], ["x.npy.npy", "x.npy.npy.npy", "x.npy", "x"]),
+        (["caf\u00e9.npy", "cafe\u0301.wav"], ["caf\u00e9", "cafe\u0301"]),
+    ],
+)
+def test_names_that_differ_in_their_suffix_alone_keep_it_in_the_result(names, results):
+    touch(*(f"in/sub/{name}" for name in names))
+    wanted = {name: f"sub/{result}" for name, result in zip(names, results, strict=True)}
+    for named, options in ((["in"], {"recursive": True}), ([f"in/sub/{name}" for name in names], {})):
+        found = find_inputs(named, {*SUFFIXES, ".flac", ".pt"}, **options)
+        plain = {item.path.name: item.relative.with_suffix("").as_posix() for item in found}
+        assert plain == (wanted if options else dict(zip(names, results, strict=True)))
+        assert all(
+            (item.beside is None) != (item.path.stem != plain[item.path.name].rpartition("/")[2]) for item in found
+        )
+
+
+def test_pairs_in_folders_that_clash_with_others_are_named_after_both():
+    touch("one/x.wav", "one/x.npy", "two/x.wav")
+    assert relatives(find_inputs(["one", "two"], SUFFIXES)) == ["one/x.npy.npy", "one/x.wav", "two/x.wav"]
+    found = find_inputs(["one/x.npy", "three/x.wav"], SUFFIXES)
+    assert [(item.relative.name, item.beside) for item in found] == [("x.npy", None), ("x.wav.wav", None)]
+
+
+def test_pairs_that_a_list_names():
+    lj_speech("LJ", validation="LJ001.wav|a\nLJ001.npy|a\nLJ002|a\n")
+    touch("LJ/wavs/LJ001.npy", "LJ/wavs/LJ002.npy")
+    found = find_inputs(["LJ"], SUFFIXES, split="validation")
+    assert relatives(found) == ["LJ001.wav", "LJ001.npy.npy", "LJ002.wav"]
 
 
 def test_a_missing_name_is_a_problem_of_its_own():

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_writer, readable
+from hifigan_rt.system.files import atomic_writer, readable, refuse_special
 from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures, merge
 from hifigan_rt.tools.benchmark.csv_table import to_csv
 from hifigan_rt.tools.benchmark.markdown import to_markdown
 from hifigan_rt.tools.benchmark.pictures import draw
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, write_json
-from hifigan_rt.tools.bulk.outputs import make_folder
+from hifigan_rt.tools.bulk.output_folder import claimed_folder
 
 JSON_NAME, CSV_NAME, MARKDOWN_NAME = "bench.json", "bench.csv", "bench.md"
 NAMES = (JSON_NAME, CSV_NAME, MARKDOWN_NAME)
 
 
-def prepare_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make the folder and see that it can be written to, before hours go into measuring.
+@contextlib.contextmanager
+def prepared_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make the folder and see that it can be written to, before hours go into measuring; keep other runs out of it.
 
     Raises:
-        OutputError: it cannot be, or holds results that were not to be replaced.
+        OutputError: it cannot be written to, holds results that were not to be replaced, or another run is at work.
     """
-    make_folder(folder)
-    there = [name for name in NAMES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputError(f"{str(folder)!r} holds {', '.join(there)} already: name another folder, or give --overwrite")
-    probe = folder / ".writable"
-    with atomic_writer(probe):
-        pass
-    probe.unlink()
+    with claimed_folder(folder):
+        there = [name for name in NAMES if os.path.lexists(folder / name)]
+        if there and not overwrite:
+            raise OutputError(
+                f"{str(folder)!r} holds {', '.join(there)} already: name another folder, or give --overwrite"
+            )
+        for name in NAMES:
+            refuse_special(folder / name)
+        yield
 
 
 def with_foreign(result: BenchmarkResult, foreign: Sequence[ForeignFigures]) -> BenchmarkResult:

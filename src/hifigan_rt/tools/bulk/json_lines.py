@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,13 +11,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.files import open_own
 
 
 class JsonLinesWriter:
-    """Appends objects; every line reaches the file before `append_object` returns.
+    """Appends objects; every line reaches the file before `append_object` returns, and the disk before `close` does.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is a link.
     """
 
     def __init__(self, path: Path, title: str) -> None:
@@ -28,8 +30,9 @@ class JsonLinesWriter:
         self._path = path
         self._title = title
         try:
-            # "a" so that two runs in one folder cannot tear each other's lines, "+" to see how the file ends.
-            self._file = path.open("a+b", buffering=0)
+            # "a" so that two writers cannot tear each other's lines, "+" to see how the file ends.
+            descriptor = open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            self._file = os.fdopen(descriptor, "a+b", buffering=0)
             if self._file.seek(0, os.SEEK_END) > 0:
                 self._file.seek(-1, os.SEEK_END)
                 if self._file.read(1) != b"\n":
@@ -45,8 +48,9 @@ class JsonLinesWriter:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, when its lines are on the disk."""
+        with contextlib.closing(self._file), contextlib.suppress(OSError):  # a line that is lost is made again
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -69,10 +73,10 @@ def read_objects(path: Path, title: str) -> Iterator[dict[str, Any] | None]:
     """The objects of a file, in order; None for a line that is torn or not ours. A missing file is empty.
 
     Raises:
-        OutputError: it exists and cannot be read.
+        OutputError: it exists and cannot be read, or is a link.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
             for line in file:
                 if line.strip():
                     yield _parse(line)

@@ -10,7 +10,7 @@ and `os.fsencode(json.loads(line)["input"])` gives the exact bytes of the name b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,8 @@ class ClipRecord:
     input_mtime_ns: int | None = None
     input_sha256: str | None = None
     output_bytes: int | None = None
+    output_sha256: str | None = None
+    """Digest of the file that was written, by which `--resume` knows it."""
     input_samples: int | None = None
     """Length of the recording as the model takes it: mono, at the model's sample rate."""
     frames: int | None = None
@@ -70,10 +72,17 @@ class ManifestWriter(JsonLinesWriter):
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TITLE)
 
-    def start_run(self, digest: str, settings: Mapping[str, Any], left_out: Mapping[str, int] | None = None) -> None:
-        """Record the settings of the run whose clips follow, and how many files of which kind it left out."""
-        counted = {"left_out": dict(left_out)} if left_out else {}
-        self.append_object({"kind": "run", "settings": digest, "values": dict(settings), **counted})
+    def start_run(
+        self,
+        digest: str,
+        settings: Mapping[str, Any],
+        left_out: Mapping[str, int] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Record the settings of the run whose clips follow, the number of files of each kind left out, and notes."""
+        told = {"left_out": dict(left_out or {}), "notes": list(notes)}
+        told = {name: value for name, value in told.items() if value}
+        self.append_object({"kind": "run", "settings": digest, "values": dict(settings), **told})
 
     def append(self, record: ClipRecord) -> None:
         """Record one clip."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import plain_path
-from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
-from hifigan_rt.tools.bulk.resume import is_finished
+from hifigan_rt.system.machine import usable_cores
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
+from hifigan_rt.tools.bulk.resume import Verdict, judge
 from hifigan_rt.tools.datasets import InputFile
 
 
@@ -66,25 +68,28 @@ def refuse_overwritten_inputs(jobs: Sequence[Job]) -> None:
             )
 
 
-def select_jobs(
-    jobs: Sequence[Job], folder: Path, digest: str, *, resume: bool, overwrite: bool
-) -> tuple[list[Job], int]:
-    """Leave out what is finished (`resume`), and protect files that no run of ours is known to have made.
+@dataclass(frozen=True)
+class JobSelection:
+    """What a run has to do."""
 
-    Returns:
-        The jobs to do, and the number of those that are finished.
+    todo: tuple[Job, ...]
+    finished: int = 0
+    """Number of jobs that an earlier run has done."""
+    notes: tuple[str, ...] = ()
+    """What is made again although an earlier run did it, one sentence each."""
+
+
+def select_jobs(jobs: Sequence[Job], folder: Path, digest: str, *, resume: bool, overwrite: bool) -> JobSelection:
+    """Leave out what is finished (`resume`), and protect files that no run of ours is known to have made.
 
     Raises:
         OutputError: outputs exist and neither option allows to touch them.
     """
-    if overwrite:
-        return list(jobs), 0
     manifest = read_manifest(folder / MANIFEST_NAME)
+    if overwrite:
+        return JobSelection(tuple(jobs))
     if resume and manifest.runs:
-        todo = [
-            job for job in jobs if not is_finished(manifest.clips.get(job.name), job.source.path, job.output, digest)
-        ]
-        return todo, len(jobs) - len(todo)
+        return _unfinished(jobs, manifest.clips, folder.name, digest)
     # An input with a problem gets no output, and its name may be that of no file.
     existing = [job.output for job in jobs if job.source.problem is None and os.path.lexists(job.output)]
     if existing:
@@ -93,20 +98,29 @@ def select_jobs(
             f"{len(existing)} of {len(jobs)} outputs exist already, the first is {str(existing[0])!r}: "
             f"{missing}--overwrite replaces them"
         )
-    return list(jobs), 0
+    return JobSelection(tuple(jobs))
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and those above it.
+def _unfinished(jobs: Sequence[Job], records: Mapping[str, ClipRecord], folder: str, digest: str) -> JobSelection:
+    def verdict(job: Job) -> Verdict:
+        return judge(records.get(job.name), job.source.path, job.output, digest)
 
-    Raises:
-        OutputError: it cannot be created, or a file stands in its way.
-    """
+    pool = ThreadPoolExecutor(usable_cores())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "a file of that name is there" if isinstance(error, FileExistsError) else error.strerror
-        raise OutputError(f"output folder {str(folder)!r} cannot be made: {reason}") from error
+        verdicts = list(pool.map(verdict, jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    reasons: dict[Verdict, str] = {
+        "changed": "it is not what was written (edited, exchanged or damaged)",
+        "unproven": f"its line in {MANIFEST_NAME} has no output_sha256, as in earlier versions",
+    }
+    notes = []
+    for found, reason in reasons.items():
+        names = [job.name for job, told in zip(jobs, verdicts, strict=True) if told == found]
+        if names:
+            notes.append(f"made again: {len(names)}, the first is {f'{folder}/{names[0]}'!r}: {reason}")
+    todo = tuple(job for job, told in zip(jobs, verdicts, strict=True) if told != "finished")
+    return JobSelection(todo, len(jobs) - len(todo), tuple(notes))
 
 
 def _file_key(path: Path) -> tuple[int, int] | None:
@@ -117,20 +131,39 @@ def _file_key(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def refuse_outputs_alike(jobs: Sequence[Job], folder: Path) -> None:
-    """Check that no two outputs are one file to a file system that ignores case, as those of macOS and Windows do.
+def set_apart_outputs_alike(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """Find outputs that are one file to a file system that ignores case, as those of macOS and Windows do.
 
-    Raises:
-        OutputError: two are.
+    Returns:
+        The jobs; of two such outputs the second has a problem, and is not written.
     """
     taken: dict[str, Job] = {}
+    kept = []
     for job in jobs:
         first = taken.setdefault(unicodedata.normalize("NFC", job.name).casefold(), job)
-        if first.name != job.name and _ignores_case(folder):
-            raise OutputError(
+        if first.name != job.name and job.source.problem is None and _ignores_case(folder):
+            problem = (
                 f"the outputs {first.name!r} and {job.name!r} would be one file in {str(folder)!r}, where neither case "
-                "nor the form of accents tells names apart: make them in two runs, into two folders"
+                f"nor the form of accents tells names apart: make {job.name!r} in another run, into another folder"
             )
+            kept.append(replace(job, source=replace(job.source, problem=problem)))
+        else:
+            kept.append(job)
+    return kept
+
+
+def describe_pairs(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """Sentence about inputs whose names differ in their suffix alone, if there are any."""
+    pairs = [job for job in jobs if job.source.beside is not None]
+    if not pairs:
+        return ()
+    source = pairs[0].source
+    assert source.beside is not None  # noqa: S101 - by what `pairs` are
+    count = f" ({len(pairs)} such pairs)" if len(pairs) > 1 else ""
+    return (
+        f"{source.path.name!r} and {source.beside.name!r} differ in their suffix alone{count}: the former's result is "
+        f"{pairs[0].name!r}; to take one kind alone, name it, as in '*{source.beside.suffix}'",
+    )
 
 
 def _ignores_case(folder: Path) -> bool:

@@ -1,13 +1,20 @@
-"""Decides which clips an earlier run has finished: same input, same settings, output still there."""
+"""Decides which clips an earlier run has finished: same input, same settings, and the output that was written then.
+
+Outputs are believed by their contents alone. Size and time are not enough: after a power cut a file may be zeros of the
+right length, and a copy or an editor can keep the time. Reading is cheap beside making: the results of LJSpeech (13,100
+clips, 3.8 GB) take 4 s of one core from memory, or what the disk needs to give them. A line without a digest, as
+earlier versions wrote them, proves nothing, and its clip is made again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.manifest import ClipRecord
@@ -39,22 +46,38 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
-def is_finished(record: ClipRecord | None, source: Path, output: Path, digest: str) -> bool:
-    """Whether `record` says that `output` was made from `source` as it is now, with the settings of `digest`.
+Verdict = Literal["finished", "open", "changed", "unproven"]
+"""Finding about a clip: "changed" is an output that is not what was written, "unproven" one without a digest."""
 
-    Equal path, size and time are believed; otherwise the contents decide, so that a copied or touched data set is not
-    done again.
+
+def judge(record: ClipRecord | None, source: Path, output: Path, digest: str) -> Verdict:
+    """Hold what `record` says against the files as they are now, and `digest` of the settings.
+
+    Of the input equal path, size and time are believed; otherwise the contents decide, so that a copied or touched data
+    set is not done again.
     """
     if record is None or record.status != "ok" or record.settings != digest:
-        return False
+        return "open"
     try:
-        if output.stat().st_size != record.output_bytes:
-            return False
-        status = source.stat()
-        if status.st_size != record.input_bytes:
-            return False
-        if record.input == str(source) and status.st_mtime_ns == record.input_mtime_ns:
-            return True
-        return identify(source).sha256 == record.input_sha256
+        found = output.lstat()
+        if not _is_same_input(record, source):
+            return "open"
     except OSError:
+        return "open"
+    if record.output_sha256 is None:
+        return "unproven"
+    if not stat.S_ISREG(found.st_mode) or found.st_size != record.output_bytes:
+        return "changed"
+    try:
+        return "finished" if file_sha256(output) == record.output_sha256 else "changed"
+    except OSError:
+        return "changed"
+
+
+def _is_same_input(record: ClipRecord, source: Path) -> bool:
+    status = source.stat()
+    if status.st_size != record.input_bytes:
         return False
+    if record.input == str(source) and status.st_mtime_ns == record.input_mtime_ns:
+        return True
+    return identify(source).sha256 == record.input_sha256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -13,8 +14,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from hifigan_rt.errors import DatasetError, HifiganError, MelConventionWarning, OutputError, PaddedTailWarning
+from hifigan_rt.system.files import file_sha256, plain_path, refuse_special, sync_folders
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
-from hifigan_rt.tools.bulk.outputs import Job, make_folder, refuse_outputs_alike, refuse_overwritten_inputs, select_jobs
+from hifigan_rt.tools.bulk.output_folder import claimed_folder, make_folder, refuse_linked_folders
+from hifigan_rt.tools.bulk.outputs import (
+    Job,
+    describe_pairs,
+    refuse_overwritten_inputs,
+    select_jobs,
+    set_apart_outputs_alike,
+)
 from hifigan_rt.tools.bulk.pipeline import Pipeline, Stages
 from hifigan_rt.tools.bulk.resume import FileIdentity, identify, settings_digest
 from hifigan_rt.tools.bulk.summary import RunSummary
@@ -190,6 +199,7 @@ class _Run(Generic[R, C]):
             input_mtime_ns=computed.identity.mtime_ns,
             input_sha256=computed.identity.sha256,
             output_bytes=job.output.stat().st_size,
+            output_sha256=None if self._manifest is None else file_sha256(job.output),
             warnings=(*computed.warnings, *(text for text in texts if text not in computed.warnings)),
             **{**vars(facts), "compute_seconds": round(seconds + facts.compute_seconds, 6)},
         )
@@ -224,20 +234,30 @@ def run_in_folder(
         left_out: what the input folders hold beside the clips; for the manifest and the summary.
 
     Raises:
-        OutputError: outputs exist that may not be replaced, or the folder cannot be written to.
+        OutputError: outputs exist that may not be replaced, another run is at work in the folder, it cannot be written
+            to, or a link stands where a folder or the manifest should.
         Interrupted: Ctrl-C; what was finished is in place and in the manifest.
     """
     settings = work.settings()
     digest = settings_digest(settings)
-    make_folder(folder)
-    refuse_outputs_alike(jobs, folder)
-    todo, skipped = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
-    path = folder / MANIFEST_NAME
     left_out = left_out or LeftOut()
-    summary = RunSummary(len(jobs), skipped, manifest=path, left_out=left_out, caveat=work.caveat)
-    with ManifestWriter(path) as manifest:
-        manifest.start_run(digest, settings, left_out.counts)
-        _Run(work, manifest, digest, summary).run(todo, progress)
+    folder = plain_path(folder)  # as the jobs have it
+    with claimed_folder(folder):
+        folders = dict.fromkeys(job.output.parent for job in jobs)
+        refuse_linked_folders(folder, folders)
+        jobs = set_apart_outputs_alike(jobs, folder)
+        chosen = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
+        path, notes = folder / MANIFEST_NAME, (*describe_pairs(jobs), *chosen.notes)
+        summary = RunSummary(
+            len(jobs), chosen.finished, manifest=path, left_out=left_out, notes=notes, caveat=work.caveat
+        )
+        with ManifestWriter(path) as manifest:
+            manifest.start_run(digest, settings, left_out.counts, notes)
+            try:
+                _Run(work, manifest, digest, summary).run(chosen.todo, progress)
+            finally:
+                # Once for all of them: after each file it would double what waiting for the disk takes.
+                sync_folders(folders)
     return summary
 
 
@@ -252,7 +272,8 @@ def run_single(
     """
     job = Job(source, output, output.name)
     refuse_overwritten_inputs([job])
-    if output.exists() and not overwrite:
+    refuse_special(output)
+    if os.path.lexists(output) and not overwrite:
         raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
     summary = RunSummary(1, left_out=left_out or LeftOut(), caveat=work.caveat)
     _Run(work, None, "", summary).run([job], lambda _: None)

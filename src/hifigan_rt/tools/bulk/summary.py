@@ -40,6 +40,8 @@ class RunSummary:
     manifest: Path | None = None
     left_out: LeftOut = field(default_factory=LeftOut)
     """Count of what the named folders hold beside the clips."""
+    notes: tuple[str, ...] = ()
+    """What the run did otherwise than one might expect, one sentence each."""
     caveat: str = ""
     """What the device says against its times; mostly empty."""
 
@@ -83,6 +85,7 @@ class RunSummary:
             "failed": [{"input": name, "error": error} for name, error in self.failed],
             "complete": self.complete,
             "left_out": self.left_out.counts,
+            "notes": list(self.notes),
             "stopped": self.stopped,
             "audio_seconds": round(self.audio_seconds, 6),
             "compute_seconds": round(self.compute_seconds, 6),

@@ -84,11 +84,13 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
         self.caveat = vocoder.engine_info.caveat
 
     def settings(self) -> dict[str, Any]:
-        info = self._vocoder.engine_info
+        info, graph = self._vocoder.engine_info, self._vocoder.graph
         return {
             "command": "synth",
             "model_sha256": self._vocoder.model.sha256,
             **_generator_named(self._vocoder.model),
+            # What the file leaves open, a config decides: dilations, for example.
+            "generator": None if graph is None else dataclasses.asdict(graph.config),
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
       hifigan bench --model g_02500000 --engines native,openvino --precision float32,bfloat16 -o results/
     """
     from hifigan_rt.tools.benchmark.accuracy import read_accuracy
-    from hifigan_rt.tools.benchmark.output import prepare_folder
+    from hifigan_rt.tools.benchmark.output import prepared_folder
     from hifigan_rt.tools.benchmark.results import read_json
     from hifigan_rt.tools.benchmark.run import Benchmark
 
@@ -149,18 +150,17 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
     accuracy = None if values["evaluation"] is None else read_accuracy(values["evaluation"])
     foreign = [_read_summary(text) for text in values["summaries"]]
     folder = None if values["output"] is None else Path(values["output"])
-    if folder is not None:
-        prepare_folder(folder, overwrite=values["overwrite"])
-    plan = _plan(values, recorded_command(ctx), accuracy)
-    console.notes(plan.notes)
-    benchmark = Benchmark(plan)
-    report = _Report(console, benchmark, folder, earlier, foreign)
-    try:
-        _measure(console, benchmark, report, values["progress"])
-    except KeyboardInterrupt:
-        report.interrupted()
-        raise
-    report.finish(as_json=values["as_json"])
+    with contextlib.nullcontext() if folder is None else prepared_folder(folder, overwrite=values["overwrite"]):
+        plan = _plan(values, recorded_command(ctx), accuracy)
+        console.notes(plan.notes)
+        benchmark = Benchmark(plan)
+        report = _Report(console, benchmark, folder, earlier, foreign)
+        try:
+            _measure(console, benchmark, report, values["progress"])
+        except KeyboardInterrupt:
+            report.interrupted()
+            raise
+        report.finish(as_json=values["as_json"])
     return _status(benchmark)
 
 

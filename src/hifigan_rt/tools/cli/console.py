@@ -197,6 +197,7 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
             f"{summary.compute_seconds:.2f} s of them computing: {summary.x_real_time:.2f} x real time"
         )
     yield from summary.left_out.note
+    yield from summary.notes
     if summary.caveat:
         yield summary.caveat
     if summary.manifest is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,18 +124,20 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
       hifigan eval --model g_02500000 --dataset recordings --compare openvino,precision=bfloat16 -o report
       hifigan eval --reference recordings --generated made --config v1 --min stoi=0.95 --max mel_l1=0.25 -o report
     """
-    from hifigan_rt.tools.evaluation.output import no_page
+    from hifigan_rt.tools.evaluation.output import no_page, write_results
     from hifigan_rt.tools.evaluation.run import evaluate
 
     console: Console = ctx.obj
     if values["resume"] and values["overwrite"]:
         raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
     plan = _plan(values, recorded_command(ctx))
+    written: list[Path] = []
     result = evaluate(
         plan, values["output"], resume=values["resume"], overwrite=values["overwrite"], sounds=no_page() is None,
         progress=lambda label, steps: console.steps(label, steps, values["progress"]), failed=console.failure_now,
+        finish=lambda result: written.extend(write_results(result, values["output"])),
     )  # fmt: skip
-    _report(console, result, values["output"], as_json=values["as_json"])
+    _report(console, result, written, values["output"], as_json=values["as_json"])
     return 0 if result.complete and result.passed else 1
 
 
@@ -178,12 +181,13 @@ def _first_system(values: dict[str, Any]) -> SystemSpec:
     return model_system(values["model"], **{key: values[key] for key in keys})
 
 
-def _report(console: Console, result: EvaluationResult, folder: Path, *, as_json: bool) -> None:
-    from hifigan_rt.tools.evaluation.output import no_page, write_results
+def _report(
+    console: Console, result: EvaluationResult, written: Sequence[Path], folder: Path, *, as_json: bool
+) -> None:
+    from hifigan_rt.tools.evaluation.output import no_page
     from hifigan_rt.tools.evaluation.results import JSON_NAME, to_json
     from hifigan_rt.tools.evaluation.table import failures, remarks, to_text
 
-    names = [path.name for path in write_results(result, folder)]
     if as_json:
         console.result(to_json(result))
     elif console.verbosity >= 0:
@@ -192,5 +196,5 @@ def _report(console: Console, result: EvaluationResult, folder: Path, *, as_json
     reason = no_page()
     if reason is not None:
         console.note(f"note: {reason}")
-    console.note(f"in {str(folder)!r}: {', '.join(names)}")
+    console.note(f"in {str(folder)!r}: {', '.join(path.name for path in written)}")
     console.failures(failures(result), folder / JSON_NAME)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hifigan_rt.errors import ExportError, OutputError
+from hifigan_rt.system.files import refuse_special
 
 if TYPE_CHECKING:
     from hifigan_rt.graph import Generator
@@ -41,7 +43,8 @@ def choose_output(model: Model, named: str | None, suffix: str, overwrite: bool)
     path = Path(named) if named is not None else Path(source_name(model)).with_suffix(suffix)
     if path.exists() and path.samefile(model.path):
         raise OutputError(f"output {str(path)!r} is the model itself: name another file with -o")
-    if path.exists() and not overwrite:
+    refuse_special(path)
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,15 +73,17 @@ def make(console: Console, /, **values: Any) -> int:
       hifigan listen make report --mode mos --limit 20 -o test
       hifigan listen make --system v1=out-v1 --system v3=out-v3 --reference recordings --mode mushra -o test
     """
+    from hifigan_rt.tools.bulk.output_folder import claimed_folder
     from hifigan_rt.tools.listening.making import Request
     from hifigan_rt.tools.listening.making import make as make_test
 
     seed = secrets.randbits(64) if values["seed"] is None else values["seed"]
     request = Request(values["mode"], values["title"], seed, values["rows"], values["repeats"])
-    _prepare(values["output"], overwrite=values["overwrite"])
-    with console.waiting("listening test"):
-        made = make_test(_material(values, seed), request)
-    _write(made, values["output"])
+    with claimed_folder(values["output"]):
+        _refuse_replacing(values["output"], overwrite=values["overwrite"])
+        with console.waiting("listening test"):
+            made = make_test(_material(values, seed), request)
+        _write(made, values["output"])
     _tell(console, made, values["output"], as_json=values["as_json"])
     return 0
 
@@ -97,13 +100,11 @@ def _material(values: dict[str, Any], seed: int) -> Material:
     return from_report(values["report"], values["limit"], seed)
 
 
-def _prepare(folder: Path, *, overwrite: bool) -> None:
+def _refuse_replacing(folder: Path, *, overwrite: bool) -> None:
     from hifigan_rt.errors import OutputError
-    from hifigan_rt.tools.bulk.outputs import make_folder
     from hifigan_rt.tools.listening.definition import KEY_NAME, PAGE_NAME
 
-    make_folder(folder)
-    there = [name for name in (PAGE_NAME, KEY_NAME) if (folder / name).exists()]
+    there = [name for name in (PAGE_NAME, KEY_NAME) if os.path.lexists(folder / name)]
     if there and not overwrite:
         raise OutputError(
             f"{str(folder)!r} holds {' and '.join(there)} already, and without its key no answer to a test can be "

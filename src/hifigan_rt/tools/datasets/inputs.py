@@ -15,9 +15,11 @@ from pathlib import Path
 
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.system.files import plain_path
+from hifigan_rt.tools.datasets.input_file import InputFile, real_place
 from hifigan_rt.tools.datasets.left_out import LeftOut, is_no_data
 from hifigan_rt.tools.datasets.listed_files import WAVS, ListFolder, is_file, is_folder
 from hifigan_rt.tools.datasets.lists import ListEntry, read_list
+from hifigan_rt.tools.datasets.result_names import with_distinct_names
 
 SPLITS = ("training", "validation")
 """Lists beside `wavs/`, `<split>.txt`, as jik876/hifi-gan keeps them (LJSpeech-1.1/)."""
@@ -29,20 +31,6 @@ _LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".scp", ".json", ".jsonl", "
 """Suffixes of files that are tried as lists when they are named themselves."""
 
 _HEAD_BYTES = 1024
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """One file to work on."""
-
-    path: Path
-    """Absolute, with links left as they are: two links to one recording are two inputs."""
-    relative: Path
-    """Where its result goes below the output folder; still with the input's own suffix."""
-    folder: Path | None = None
-    """The folder that the user named and it was found in; None for a file that was named itself."""
-    problem: str | None = None
-    """Why it cannot be read, if that is known already."""
 
 
 def find_inputs(
@@ -58,9 +46,7 @@ def find_inputs(
 
     A folder gives its files with one of `suffixes`; an LJSpeech folder (`wavs/` beside a list) gives the clips of its
     lists, in their order, and so does a list that is named itself. Hidden files are passed over, and all else that is
-    not taken is counted. A name that stands for no file is tried as a glob. Results are named after the file's place
-    below the folder that the user named; if two would be named alike, all are named after their place below the folder
-    that holds everything.
+    not taken is counted. A name that stands for no file is tried as a glob. How results are named: `result_names`.
 
     Args:
         names: as the user typed them.
@@ -71,7 +57,7 @@ def find_inputs(
         left_out: counts what folders hold beside the inputs.
 
     Raises:
-        DatasetError: nothing was found at all, `split` has no list, or two results would still be named alike.
+        DatasetError: nothing was found at all, or `split` has no list.
     """
     if split is not None and split not in SPLITS:
         raise DatasetError(f"split={split!r} must be one of {', '.join(SPLITS)}")
@@ -80,13 +66,13 @@ def find_inputs(
     found: dict[Path, InputFile] = {}
     for name in names:
         for item in search.expand(name):
-            found.setdefault(_real_place(item.path), item)
+            found.setdefault(real_place(item.path), item)
     inputs = list(found.values())
     problems = [item.problem for item in inputs if item.problem is not None]
     if len(problems) == len(inputs):
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise DatasetError(("; ".join(problems[:3]) or "nothing was named") + more)
-    return _with_distinct_names(inputs)
+    return with_distinct_names(inputs)
 
 
 @dataclass(frozen=True)
@@ -266,45 +252,6 @@ def _looks_like_text(path: Path) -> bool:
     return head.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(head) > 0 and b"\0" not in head)
 
 
-def _with_distinct_names(inputs: list[InputFile]) -> list[InputFile]:
-    """Lengthen `relative` for all if two results would be named alike."""
-    if not _name_clashes(inputs):
-        return inputs
-    usable = [str(_real_place(item.path).parent) for item in inputs if item.problem is None]
-    common = Path(os.path.commonpath(usable))
-    longer = [
-        item
-        if item.problem is not None
-        else dataclasses.replace(item, relative=_real_place(item.path).relative_to(common))
-        for item in inputs
-    ]
-    clashes = _name_clashes(longer)
-    if clashes:
-        first, second = clashes[0]
-        raise DatasetError(
-            f"{str(first)!r} and {str(second)!r} would have results of the same name "
-            f"({len(clashes)} such pair{'s' if len(clashes) > 1 else ''}): name one kind, for example "
-            f"'{common}/*{first.suffix}'"
-        )
-    return longer
-
-
-def _name_clashes(inputs: Sequence[InputFile]) -> list[tuple[Path, Path]]:
-    taken: dict[Path, Path] = {}
-    clashes = []
-    for item in inputs:
-        if item.problem is None:
-            first = taken.setdefault(item.relative.with_suffix(""), item.path)
-            if first != item.path:
-                clashes.append((first, item.path))
-    return clashes
-
-
 def _name(folder: Path) -> Path:
     """The last name of a folder; the root of all has none."""
     return Path(folder.name or "root")
-
-
-def _real_place(path: Path) -> Path:
-    """One spelling for each place; a link is a place of its own, whatever it leads to."""
-    return Path(os.path.realpath(path.parent), path.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from hifigan_rt.tools.datasets import InputFile
 from hifigan_rt.tools.evaluation.clips import ClipSet, Pairing, pair, renamed
 from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_settings
 from hifigan_rt.tools.evaluation.results import System
+from hifigan_rt.tools.evaluation.signal_files import remember_digest
 from hifigan_rt.tools.evaluation.systems import SystemSpec
 from hifigan_rt.vocoder import Vocoder, load
 
@@ -60,6 +61,8 @@ class WorkFolder:
     progress: Progress
     failed: Callable[[str, str], None] = lambda *_: None
     """Told the name and the reason of each failure at once."""
+    notes: list[str] = field(default_factory=list)
+    """What its runs did otherwise than one might expect."""
 
     def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, ClipAudio]:
         """Work through files, by clip.
@@ -80,9 +83,14 @@ class WorkFolder:
 
         with self.progress(label, len(jobs)) as advance:
             summary = run_in_folder(work, jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=report)
+        self.notes.extend(note for note in summary.notes if note not in self.notes)
         if summary.stopped is not None:
             raise OutputError(summary.stopped)
         records = read_manifest(folder / MANIFEST_NAME).clips
+        for job in jobs:
+            digest = records[job.name].output_sha256
+            if digest is not None:
+                remember_digest(job.output, digest)
         prefix = f"{AUDIO_FOLDER}/{name}/"
         return {clip: _made(records[job.name], prefix) for clip, job in zip(files, jobs, strict=True)}
 

@@ -19,9 +19,17 @@ from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.system.files import plain_path
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
-from hifigan_rt.tools.bulk.outputs import make_folder
+from hifigan_rt.tools.bulk.output_folder import claimed_folder, refuse_linked_folders
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
-from hifigan_rt.tools.evaluation.audio_files import ClipAudio, Progress, WorkFolder, make_audio, prepare_reference
+from hifigan_rt.tools.evaluation.audio_files import (
+    AUDIO_FOLDER,
+    REFERENCE_FOLDER,
+    ClipAudio,
+    Progress,
+    WorkFolder,
+    make_audio,
+    prepare_reference,
+)
 from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
 from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
 from hifigan_rt.tools.evaluation.comparison import compare
@@ -30,6 +38,7 @@ from hifigan_rt.tools.evaluation.results import JSON_NAME, ClipScores, Evaluatio
 from hifigan_rt.tools.evaluation.rows import clip_record, length_notes, score_row
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.scoring import measure_all
+from hifigan_rt.tools.evaluation.sounds import CLIPS_FOLDER
 from hifigan_rt.tools.evaluation.summary import accuracy, check_limits, summarize_system
 from hifigan_rt.tools.evaluation.systems import SystemSpec, folder_names
 
@@ -67,6 +76,7 @@ def evaluate(
     resume: bool = False,
     overwrite: bool = False,
     sounds: bool = True,
+    finish: Callable[[EvaluationResult], None] = lambda _: None,
 ) -> EvaluationResult:
     """Evaluate.
 
@@ -80,6 +90,7 @@ def evaluate(
         resume: keep what an earlier run finished of the same inputs with the same settings.
         overwrite: replace what is there.
         sounds: write the sound of clips while they are measured, for the report.
+        finish: called with the result while no other run can work in the folder.
 
     Raises:
         HifiganError: nothing can be evaluated; the text says why.
@@ -97,13 +108,32 @@ def evaluate(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
     )
     sample_rate = mel.sample_rate if mel is not None else _first_rate(clips)
-    target = _work_folder(folder, progress, failed, resume=resume, overwrite=overwrite)
+    with claimed_folder(folder):
+        names = folder_names(plan.systems, taken=REFERENCE_FOLDER)
+        target = _work_folder(folder, names, progress, failed, resume=resume, overwrite=overwrite)
+        result = _evaluate(plan, target, names, clips, models, mel, columns, sample_rate, sounds=sounds)
+        finish(result)
+    return result
+
+
+def _evaluate(
+    plan: Plan,
+    target: WorkFolder,
+    names: Sequence[str],
+    clips: ClipSet,
+    models: Mapping[str, Model],
+    mel: MelConfig | None,
+    columns: Columns,
+    sample_rate: int,
+    *,
+    sounds: bool,
+) -> EvaluationResult:
     reference = prepare_reference(target, clips, sample_rate, plan.reading) if plan.data else {}
     usable = {name: item for name, item in clips.files.items() if not plan.data or reference[name].failed is None}
     if not usable:
         raise DatasetError(f"none of the clips can be used; the first: {next(iter(reference.values())).failed}")
     systems, audio = [], {}
-    for spec, name in zip(plan.systems, folder_names(plan.systems, taken="reference"), strict=True):
+    for spec, name in zip(plan.systems, names, strict=True):
         system, audio[spec.name] = make_audio(
             target, spec, models, name, usable, sample_rate, plan.reading,
             recursive=plan.recursive, complete=plan.limit is None,
@@ -114,7 +144,7 @@ def evaluate(
         system.name: tuple(score_row(system.name, name, reference, audio, measured) for name in clips.files)
         for system in systems
     }
-    return _result(plan, columns, clips, systems, reference, rows, measured, mel, sample_rate)
+    return _result(plan, columns, clips, systems, reference, rows, measured, mel, sample_rate, target.notes)
 
 
 def _find(plan: Plan, folder: Path) -> ClipSet:
@@ -172,10 +202,17 @@ def _first_rate(clips: ClipSet) -> int:
 
 
 def _work_folder(
-    folder: Path, progress: Progress, failed: Callable[[str, str], None], *, resume: bool, overwrite: bool
+    folder: Path,
+    names: Sequence[str],
+    progress: Progress,
+    failed: Callable[[str, str], None],
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> WorkFolder:
-    make_folder(folder)
-    if (folder / JSON_NAME).exists() and not (resume or overwrite):
+    audio = [folder / AUDIO_FOLDER / name for name in (REFERENCE_FOLDER, *names)]
+    refuse_linked_folders(folder, [*audio, folder / CLIPS_FOLDER])
+    if os.path.lexists(folder / JSON_NAME) and not (resume or overwrite):
         raise OutputError(
             f"{str(folder)!r} holds an evaluation already: --resume keeps what is finished, --overwrite replaces it"
         )
@@ -194,6 +231,7 @@ def _result(
     measured: Mapping[tuple[str, str], Measured],
     mel: MelConfig | None,
     sample_rate: int,
+    notes: Sequence[str],
 ) -> EvaluationResult:
     summaries = tuple(
         entry for system in systems for entry in summarize_system(rows[system.name], columns.metrics, plan.seed)
@@ -223,5 +261,5 @@ def _result(
         limits=check_limits(summaries, plan.minima, plan.maxima),
         accuracy=accuracy(summaries, columns.metrics, baseline),
         packages=columns.packages,
-        notes=(*clips.left_out.note, *length_notes(rows, reference)),
+        notes=(*clips.left_out.note, *notes, *length_notes(rows, reference)),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from hifigan_rt.config import MelConfig
 from hifigan_rt.system.machine import usable_cores
 from hifigan_rt.system.versions import own_version
-from hifigan_rt.tools.bulk.outputs import make_folder
+from hifigan_rt.tools.bulk.output_folder import make_folder
 from hifigan_rt.tools.bulk.run import Interrupted
 from hifigan_rt.tools.bulk.summary import RunSummary
 from hifigan_rt.tools.evaluation.audio_files import ClipAudio, WorkFolder
@@ -17,7 +17,7 @@ from hifigan_rt.tools.evaluation.columns import Columns
 from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
-from hifigan_rt.tools.evaluation.sounds import CLIPS_FOLDER, clip_tracks, script_path
+from hifigan_rt.tools.evaluation.sounds import CLIPS_FOLDER, clip_tracks, is_script, script_path
 from hifigan_rt.tools.evaluation.workers import MeasuringPool
 
 Key = tuple[str, str]
@@ -122,9 +122,9 @@ def _tasks(
 def _sound(
     folder: Path, clip: str, reference: Mapping[str, ClipAudio], audio: Mapping[str, Mapping[str, ClipAudio]]
 ) -> SoundTask | None:
-    """None if the script is there already."""
+    """None if the script is there as it was written."""
     recording = reference[clip].path if clip in reference else None
     systems = [(clips[clip].path, clips[clip].failed) for clips in audio.values()]
     tracks = clip_tracks(folder, [(recording, None), *systems])
     path = script_path(folder, tracks)
-    return None if path.exists() else SoundTask(str(path), tracks)
+    return None if is_script(path) else SoundTask(str(path), tracks)

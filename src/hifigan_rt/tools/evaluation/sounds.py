@@ -2,7 +2,7 @@
 
 A page opened from disk may not read files (browsers forbid `fetch` there), but it may run scripts that lie beside it.
 Scripts are written while the metrics are computed, from the same samples and pitch tracks; the report makes those that
-are missing.
+are missing, or do not hold what was written: each ends with its own digest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CROPPED_SECONDS = 0.1
 
 _F0_STEPS = 254
 _OURS = re.compile(r"[0-9a-f]{16}\.js")
-_SCRIPT = re.compile(r'hifiganClip\("\w+",(.*)\);\n', re.DOTALL)
+_SCRIPT = re.compile(rb'(hifiganClip\("(\w+)",(.*)\);\n)// sha256 ([0-9a-f]{64})\n', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,31 @@ def write_script(content: dict[str, Any], path: Path) -> None:
         OutputError: it could not be written.
     """
     text = json.dumps(content, separators=(",", ":"))
+    call = f'hifiganClip("{path.stem}",{text});\n'.encode()
     with atomic_writer(path) as file:
-        file.write(f'hifiganClip("{path.stem}",{text});\n'.encode())
+        file.write(call + f"// sha256 {hashlib.sha256(call).hexdigest()}\n".encode())
 
 
 def read_script(path: Path) -> dict[str, Any] | None:
-    """What `write_script` wrote; None if there is no such file."""
-    try:
-        found = _SCRIPT.fullmatch(path.read_text(encoding="utf-8"))
-        content: dict[str, Any] | None = None if found is None else json.loads(found[1])
-    except (OSError, ValueError):
-        return None
+    """What `write_script` wrote; None if there is no such file, or it holds something else."""
+    text = _written_content(path)
+    content: dict[str, Any] | None = None if text is None else json.loads(text)
     return content
+
+
+def is_script(path: Path) -> bool:
+    """Whether a file is as `write_script` wrote it, under the name that it got."""
+    return _written_content(path) is not None
+
+
+def _written_content(path: Path) -> bytes | None:
+    try:
+        found = None if path.is_symlink() else _SCRIPT.fullmatch(path.read_bytes())
+    except OSError:
+        return None
+    if found is None or found[2] != path.stem.encode() or hashlib.sha256(found[1]).hexdigest() != found[4].decode():
+        return None
+    return found[3]
 
 
 def remove_scripts(folder: Path, *, but: set[Path]) -> None:

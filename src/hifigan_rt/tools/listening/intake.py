@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hifigan_rt.errors import EvaluationError
 from hifigan_rt.system.files import atomic_writer
-from hifigan_rt.tools.bulk.outputs import make_folder
+from hifigan_rt.tools.bulk.output_folder import check_writable, make_folder
 from hifigan_rt.tools.listening.definition import Definition
 from hifigan_rt.tools.listening.receipts import Receipt, ReceiptWriter, read_receipts
 from hifigan_rt.tools.listening.submissions import most_bytes, parse
@@ -42,9 +42,7 @@ class Intake:
         self.most_bytes = most_bytes(definition)
         make_folder(folder)
         # Found out now, and not when the first listener has done all the work.
-        with atomic_writer(folder / ".writable"):
-            pass
-        (folder / ".writable").unlink()
+        check_writable(folder)
         self._writer = ReceiptWriter(folder)
         self._receipts: defaultdict[str, list[Receipt]] = defaultdict(list)
         for receipt in read_receipts(folder).receipts:

@@ -14,6 +14,7 @@ from hifigan_rt.errors import AudioError, DatasetError, EvaluationError
 from hifigan_rt.tools.datasets import is_folder
 from hifigan_rt.tools.evaluation.clips import find_clips, pair
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, read_json
+from hifigan_rt.tools.evaluation.signal_files import EvaluatedAudio
 from hifigan_rt.tools.listening.definition import REFERENCE
 
 MAX_SECONDS = 60.0
@@ -58,7 +59,8 @@ def from_report(folder: Path, count: int | None, seed: int) -> Material:
     clips = [clip.name for clip in result.clips]
     chosen = clips if count is None or count >= len(clips) else _drawn(clips, count, seed)
     with_reference = any(clip.reference for clip in result.clips)
-    files = {name: _files_of(result, folder, name, with_reference) for name in chosen}
+    kept = EvaluatedAudio(folder)
+    files = {name: _files_of(result, folder, kept, name, with_reference) for name in chosen}
     return _read(names, with_reference, files, [])
 
 
@@ -107,14 +109,20 @@ def _drawn(clips: Sequence[str], count: int, seed: int) -> list[str]:
     return [clips[index] for index in sorted(chosen)]
 
 
-def _files_of(result: EvaluationResult, folder: Path, name: str, with_reference: bool) -> dict[str, Path | str]:
+def _files_of(
+    result: EvaluationResult, folder: Path, kept: EvaluatedAudio, name: str, with_reference: bool
+) -> dict[str, Path | str]:
+    def place(audio: str | None, why: str) -> Path | str:
+        path, reason = kept.unless_changed(audio, None)
+        return folder / path if path else reason or why
+
     clip = next(entry for entry in result.clips if entry.name == name)
     files: dict[str, Path | str] = {}
     if with_reference:
-        files[REFERENCE] = folder / clip.reference if clip.reference else clip.problem or "there is no recording"
+        files[REFERENCE] = place(clip.reference, clip.problem or "there is no recording")
     for row in result.scores:
         if row.clip == name:
-            files[row.system] = folder / row.audio if row.audio else row.failed or "the evaluation kept no audio"
+            files[row.system] = place(row.audio, row.failed or "the evaluation kept no audio")
     return files
 
 

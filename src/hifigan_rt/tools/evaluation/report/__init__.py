@@ -8,10 +8,11 @@ from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import atomic_writer, readable
 from hifigan_rt.tools.evaluation.report.page import render
 from hifigan_rt.tools.evaluation.results import EvaluationResult
-from hifigan_rt.tools.evaluation.signal_files import SignalFiles
+from hifigan_rt.tools.evaluation.signal_files import EvaluatedAudio, SignalFiles
 from hifigan_rt.tools.evaluation.sounds import (
     CLIPS_FOLDER,
     clip_tracks,
+    is_script,
     read_script,
     remove_scripts,
     script_path,
@@ -31,7 +32,8 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
     """Write the page of a result, and scripts with the sound of the clips that do not go into it.
 
     Needs Jinja2. Sound that was written while the metrics were computed is taken; other sound is made from the audio.
-    Audio that a path of the result names and that cannot be read is left out, and the page says why.
+    Audio that a path of the result names and that cannot be read, or has changed since it was evaluated, is left out,
+    and the page says why.
 
     Args:
         result: what was found; its paths of audio are relative to `folder`.
@@ -51,15 +53,17 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
         except OSError as error:
             raise OutputError(f"{str(folder / CLIPS_FOLDER)!r} cannot be made: {error.strerror}") from error
     embedded, linked = {}, {}
+    kept = EvaluatedAudio(folder)
     for index, clip in enumerate(result.clips):
         found = [rows.get((system.name, clip.name)) for system in result.systems]
         systems = [(None, None) if row is None else (row.audio, row.failed) for row in found]
-        tracks = clip_tracks(folder, [(clip.reference, clip.problem), *systems])
+        signals = [kept.unless_changed(path, why) for path, why in [(clip.reference, clip.problem), *systems]]
+        tracks = clip_tracks(folder, signals)
         path = script_path(folder, tracks)
         if index in chosen:
             embedded[index] = read_script(path) or sound_of(tracks, SignalFiles())
             continue
-        if not path.exists():
+        if not is_script(path):
             write_script(sound_of(tracks, SignalFiles()), path)
         linked[index] = path
     page = folder / HTML_NAME
