@@ -36,7 +36,8 @@ def test_the_whole_report_is_as_worked_out_by_hand():
     )  # fmt: skip
     failed = measurement("openvino", (), failed="no such device |\n take another")
     earlier = result(case(measurement(seconds=(0.4, 0.4, 0.4))), date="2025-12-31", model="v2.pt")
-    record = result(case(measurement(ratio=ratio(1.0)), torch, failed, others=(0.02, 0.04, 0.9)), notes=("a note",))
+    native = measurement(ratio=ratio(1.0), products=0.25e9, processor_seconds=(0.2, 0.4, 0.6))
+    record = result(case(native, torch, failed, others=(0.02, 0.04, 0.9)), notes=("a note",))
     assert to_markdown(record, earlier) == GOLDEN.read_text()
 
 
@@ -87,16 +88,18 @@ def test_a_failure_and_a_comparison_show_the_caveat_too():
     ("changes", "share"),
     [
         ({}, "25%"),
-        ({"executed_threads": 1}, "50%"),
+        ({"processor_seconds": (0.1, 0.2, 0.9)}, "50%"),
+        ({"executed_threads": 1}, "20%"),
         ({"executed_threads": 3}, "–"),
         ({"executed_threads": None}, "–"),
-        ({"device": "cuda:0"}, "–"),
-        ({"source": "ais_bench"}, "–"),
+        ({"products": None}, "–"),
+        ({"processor_seconds": ()}, "–"),
     ],
 )
 def test_the_share_of_the_ceiling_is_of_the_same_threads_on_the_same_processor(changes, share):
-    """2.5 GFLOPS against 10 with two threads and 5 with one."""
-    (row,) = lines_with(to_markdown(result(case(measurement(**changes)))), "12.50")
+    """0.25e9 products in 0.4 s: 0.625e9 per second, of 2.5e9 on each of two threads and 3.125e9 on one."""
+    entry = measurement(**{"products": 0.25e9, "processor_seconds": (0.2, 0.4, 0.6)} | changes)
+    (row,) = lines_with(to_markdown(result(case(entry))), "12.50")
     assert f"| 2.50 | {share} |" in row
 
 

@@ -82,6 +82,7 @@ def test_a_candidate_that_fails_leaves_and_the_others_go_on():
     rounds = run(machine, turns, wanted=4)
     assert rounds.failures == {"b": "out of memory"}
     assert rounds.seconds == {"a": [1.0] * 4, "c": [1.0] * 4}
+    assert rounds.processor_seconds == {name: pytest.approx(times) for name, times in rounds.seconds.items()}
     assert len(rounds.others) == 4
     assert rounds.others == pytest.approx([0.0] * 4, abs=0.01)
 

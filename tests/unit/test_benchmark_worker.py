@@ -34,6 +34,7 @@ def test_a_worker_loads_runs_and_hands_over_what_it_computed(tmp_path):
             "threads": 1,
             "device": "cpu",
             "caveat": "",
+            "products_per_frame": None,
         }
         seconds, cpu_seconds = worker.run()
         assert 0 < seconds < cpu_seconds + 5

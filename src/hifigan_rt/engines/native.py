@@ -138,6 +138,11 @@ class NativeEngine(Engine):
         ]
 
     @property
+    def products_per_frame(self) -> float:
+        """Multiply-adds that the plan for whole mels does per frame, those of padding counted."""
+        return sum(layer.products for layer in self.plan()) / self._open().segment_frames
+
+    @property
     def weight_bytes(self) -> int:
         """Memory of the packed weights, of all plans in use."""
         size: int = self._open().weight_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hifigan_rt.tools.benchmark.device_peak import achieved
-from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Measurement, median_others
+from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Measurement, median_others, share_of_ceiling
 from hifigan_rt.tools.tables import comma_separated
 
 
@@ -54,6 +54,7 @@ def _row(result: BenchmarkResult, case: Case, entry: Measurement) -> dict[str, A
         "rtf": figures and figures.rtf,
         "mel_frames_per_s": figures and figures.mel_frames_per_second,
         "effective_gflops": figures and figures.effective_gflops,
+        "share_of_ceiling": share_of_ceiling(entry, result.ceilings),
         "of_device_peak": reached and reached.share,
         "device_peak_verdict": reached and reached.verdict,
         "audio_s_per_call": case.audio_seconds,

@@ -9,6 +9,7 @@ import numpy as np
 
 from hifigan_rt.engines import REGISTRY, choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.native import NativeEngine
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
@@ -44,7 +45,10 @@ class EngineCandidate:
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)
         info = self._engine.info
-        self.executed = Executed(f"{info.name} {info.version}", info.precision, info.threads, info.device, info.caveat)
+        products = self._engine.products_per_frame if isinstance(self._engine, NativeEngine) else None
+        self.executed = Executed(
+            f"{info.name} {info.version}", info.precision, info.threads, info.device, info.caveat, products
+        )
 
     def run(self, mel: np.ndarray) -> np.ndarray:
         return self._engine.run(CheckedMel(mel))

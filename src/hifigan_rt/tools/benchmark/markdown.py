@@ -16,6 +16,7 @@ from hifigan_rt.tools.benchmark.results import (
     Latency,
     Measurement,
     median_others,
+    share_of_ceiling,
 )
 from hifigan_rt.tools.benchmark.table_text import decibels, label, milliseconds, number, share, threads_text
 from hifigan_rt.tools.tables import UNKNOWN, counted
@@ -25,10 +26,10 @@ _DEFINITIONS = (
     "fps: clips of mel_len frames per second, 1000 * batch / mean ms, as ais_bench defines throughput; x real time: "
     "audio seconds per second, RTF its inverse; frames/s: mel frames; SNR: against the float64 reference; load: "
     "without importing; first: the first inference, compilation included.",
-    "GFLOPS eff.: two operations per multiply-add of direct convolution, whatever the engine really does, so more than "
-    "100 % of the measured ceiling is possible. The ratio is the median of time / the baseline's time in the same "
-    'rounds with its 95 % interval; "not resolved": wider than 5 % to either side, under six rounds, or others used '
-    "more than a quarter of the processors.",
+    "GFLOPS eff.: two operations per multiply-add of direct convolution, whatever the engine really does; share: "
+    "multiply-adds that it really does per second of processor time, over the ceiling. The ratio is the median of "
+    'time / the baseline\'s time in the same rounds with its 95 % interval; "not resolved": wider than 5 % to either '
+    "side, under six rounds, or others used more than a quarter of the processors.",
 )
 
 
@@ -105,7 +106,7 @@ def _case(case: Case, ceilings: Iterable[Ceiling]) -> str:
     rows = [_row(case, *measured, ceilings) for measured in _measured(case)]
     header = [
         "candidate", "engine", "executed", "threads", "mean ms", "median ms", "p90 ms", "p99 ms", "min ms",
-        "x real time", "RTF", "frames/s", "GFLOPS eff.", "of ceiling", "load s", "first s", "peak MiB", "SNR dB",
+        "x real time", "RTF", "frames/s", "GFLOPS eff.", "share", "load s", "first s", "peak MiB", "SNR dB",
         f"time / {case.baseline}",
     ]  # fmt: skip
     failures = [
@@ -133,21 +134,13 @@ def _row(case: Case, entry: Measurement, figures: Figures, latency: Latency, cei
         number(figures.rtf, 4),
         number(figures.mel_frames_per_second, 0),
         number(figures.effective_gflops, 0 if (figures.effective_gflops or 0) >= 10 else 2),
-        share(_of_ceiling(entry, figures, ceilings)),
+        share(share_of_ceiling(entry, ceilings)),
         number(entry.load_seconds, 2),
         number(entry.first_seconds, 2),
         number(entry.peak_memory_mib, 0),
         decibels(entry.snr_db),
         "1" if entry.candidate == case.baseline else str(entry.ratio or UNKNOWN),
     ]
-
-
-def _of_ceiling(entry: Measurement, figures: Figures, ceilings: Iterable[Ceiling]) -> float | None:
-    """Part of the processor's measured multiply-adds with as many threads; only for what ran on it."""
-    if figures.effective_gflops is None or entry.source != "measured" or not entry.device.lower().startswith("cpu"):
-        return None
-    found = [c for c in ceilings if c.name == "multiply-adds" and c.threads == entry.executed_threads]
-    return figures.effective_gflops / found[0].best if found and found[0].best > 0 else None
 
 
 def _peaks(result: BenchmarkResult) -> list[str]:

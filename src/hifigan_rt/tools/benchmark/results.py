@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,10 @@ class Measurement:
     """Against the float64 reference; None if it was not computed."""
     seconds: tuple[float, ...] = ()
     """Time of every measured call, warm-up excluded, in the order of the rounds."""
+    processor_seconds: tuple[float, ...] = ()
+    """What each of these calls took of the processors, all threads together."""
+    products: float | None = None
+    """Multiply-adds that a call really does; None where the runtime does not tell."""
     latency_summary: Latency | None = None
     """Figures whose single calls are not known, as in a summary of ais_bench; None where `seconds` is there."""
     ratio: Ratio | None = None
@@ -155,6 +159,22 @@ class Ceiling:
     best: float
     unit: str
     """"GFLOPS" or "GB/s"."""
+
+
+def share_of_ceiling(measurement: Measurement, ceilings: Iterable[Ceiling]) -> float | None:
+    """Products done per second of processor time over those that the processor can do; None where one is unknown.
+
+    A low share tells that the time goes elsewhere: to the caches, to transforms, to waiting.
+    """
+    speeds = [
+        ceiling.best / 2 * 1e9 / ceiling.threads
+        for ceiling in ceilings
+        if ceiling.name == "multiply-adds" and ceiling.threads == measurement.executed_threads
+    ]
+    if measurement.products is None or not measurement.processor_seconds or not speeds:
+        return None
+    used = speeds[0] * statistics.median(measurement.processor_seconds)
+    return measurement.products / used if used > 0 else None
 
 
 @dataclass(frozen=True)

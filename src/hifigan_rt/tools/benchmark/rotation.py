@@ -36,6 +36,8 @@ class Rounds:
     """What the rotation saw: times by candidate, all of one length, and the share of others in each round."""
 
     seconds: dict[str, list[float]]
+    processor_seconds: dict[str, list[float]] = field(default_factory=dict)
+    """What the same runs took of the processors, by candidate."""
     others: list[float | None] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -88,6 +90,7 @@ def rotate(
     """
     result = Rounds({}) if rounds is None else rounds
     result.seconds.update({name: [] for name in turns})
+    result.processor_seconds.update({name: [] for name in turns})
     own = dict.fromkeys(turns, 0.0)
     alive = dict(turns)
     start = clock()
@@ -100,14 +103,16 @@ def rotate(
         for name in list(alive):
             settle()
             try:
-                seconds, own[name] = alive[name].run()
+                seconds, used_so_far = alive[name].run()
             except CandidateFailed as error:
                 result.failures[name] = str(error)
                 own_before -= own[name]
-                del alive[name], result.seconds[name]
+                del alive[name], result.seconds[name], result.processor_seconds[name]
                 continue
             if number >= 0:
                 result.seconds[name].append(seconds)
+                result.processor_seconds[name].append(used_so_far - own[name])
+            own[name] = used_so_far
         if number >= 0:
             used = sum(own[name] for name in alive) - own_before + time.process_time() - own_parent
             # Before their first turn, nobody knows what the candidates have used for loading.

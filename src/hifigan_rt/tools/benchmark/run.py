@@ -170,7 +170,10 @@ def _case(plan: BenchmarkPlan, cell: Cell, run: CaseRun) -> Case:
         asked = "" if REGISTRY[candidate.engine].precision_of_file else candidate.precision
         row = Measurement(name, candidate.engine, asked, failures.get(name), **_told(run.facts.get(name)))
         if name in seconds:
-            row = replace(row, seconds=seconds[name], ratio=_ratio(seconds[name], seconds[baseline], others))
+            row = replace(
+                row, seconds=seconds[name], processor_seconds=tuple(run.rounds.processor_seconds[name][:whole]),
+                products=_products(run.facts[name], cell), ratio=_ratio(seconds[name], seconds[baseline], others),
+            )  # fmt: skip
         elif row.failed is None:
             row = replace(row, failed="interrupted before its first round")
         rows.append(row)
@@ -181,6 +184,11 @@ def _case(plan: BenchmarkPlan, cell: Cell, run: CaseRun) -> Case:
         macs=None if model.macs_per_frame is None else model.macs_per_frame * cell.batch * cell.frames,
         baseline=baseline, others=others, measurements=tuple(rows),
     )  # fmt: skip
+
+
+def _products(facts: Mapping[str, Any], cell: Cell) -> float | None:
+    per_frame: float | None = facts["executed"]["products_per_frame"]
+    return None if per_frame is None else per_frame * cell.frames * cell.batch
 
 
 def _told(facts: Mapping[str, Any] | None) -> dict[str, Any]:

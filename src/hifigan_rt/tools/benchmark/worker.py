@@ -32,6 +32,8 @@ class Executed:
     device: str = "cpu"
     caveat: str = ""
     """What the device says against its figures; mostly empty."""
+    products_per_frame: float | None = None
+    """Multiply-adds that are really done per frame of a mel; None where the runtime does not tell."""
 
 
 class LoadedCandidate(Protocol):
