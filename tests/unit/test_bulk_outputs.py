@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,17 @@ def test_touched_or_moved_inputs_go_by_their_contents(folder):
     assert judge(record, moved, job.output, "d") == "finished"
     moved.write_bytes(b"A")
     assert judge(record, moved, job.output, "d") != "finished"
+
+
+def test_an_input_that_was_exchanged_with_its_time_is_noticed(folder):
+    job = plan("out")[0]
+    times = job.source.path.stat()
+    record = dataclasses.replace(finished_record(job), input_ctime_ns=times.st_ctime_ns)
+    assert judge(record, job.source.path, job.output, "d") == "finished"
+    time.sleep(0.01)  # the clock of files ticks every 4 ms on some systems
+    job.source.path.write_bytes(b"A")
+    os.utime(job.source.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert judge(record, job.source.path, job.output, "d") == "open"
 
 
 def test_changed_inputs_and_outputs_are_noticed(folder):

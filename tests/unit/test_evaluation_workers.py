@@ -205,6 +205,9 @@ def test_more_workers_than_clips_are_not_started(files):
         assert len(pool._workers) == 1
 
 
+PACKAGES = {"pystoi": "0.4.1", "pyworld": "0.3.5"}
+
+
 def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp_path):
     path = tmp_path / "scores.jsonl"
     first = Measured(
@@ -215,11 +218,11 @@ def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp
         si_sdr_db=13.0,
     )
     identity = identify(task(files), "1")
-    with ScoreWriter(path) as writer:
+    with ScoreWriter(path, PACKAGES) as writer:
         writer.append(identity, first)
     with path.open("ab") as file:
         file.write(b'{"identity": "x", "measured": {"scores": 1}}\n[]\n{"torn')
-    assert read_scores(path) == {identity: first}
+    assert read_scores(path, PACKAGES) == {identity: first}
     assert identify(task(files, metrics=("stoi",)), "1") == identity, "whichever metrics are asked for"
     for other in (
         identify(task(files), "2"),
@@ -231,8 +234,22 @@ def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp
 
 def test_later_runs_add_metrics(files, tmp_path):
     path = tmp_path / "scores.jsonl"
-    with ScoreWriter(path) as writer:
+    with ScoreWriter(path, PACKAGES) as writer:
         writer.append("a", Measured({"stoi": Score(0.9), "mcd": Score(4.0)}))
         writer.append("a", Measured({"mcd": Score(5.0), "lsd": Score(8.0)}))
-    assert read_scores(path)["a"].scores == {"stoi": Score(0.9), "mcd": Score(5.0), "lsd": Score(8.0)}
+    assert read_scores(path, PACKAGES)["a"].scores == {"stoi": Score(0.9), "mcd": Score(5.0), "lsd": Score(8.0)}
     assert merged(None, Measured({"stoi": Score(0.5)})).scores == {"stoi": Score(0.5)}
+
+
+def test_scores_by_other_versions_are_computed_again(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    found = Measured(
+        {"stoi": Score(0.9), "mcd": Score(4.0), "lsd": Score(8.0), "of another version of ours": Score(1.0)}
+    )
+    with ScoreWriter(path, PACKAGES) as writer:
+        writer.append("a", found)
+    assert set(read_scores(path, PACKAGES)["a"].scores) == {"stoi", "mcd", "lsd"}
+    assert set(read_scores(path, PACKAGES | {"pystoi": "0.5"})["a"].scores) == {"mcd", "lsd"}
+    assert set(read_scores(path, {})["a"].scores) == {"lsd"}
+    path.write_text(path.read_text().replace('"packages"', '"other"'))
+    assert set(read_scores(path, PACKAGES)["a"].scores) == {"lsd"}, "as in earlier versions"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import shutil
 import tempfile
 import time
@@ -20,7 +21,7 @@ from hifigan_rt.export.verification import ExportReport
 from hifigan_rt.formats.om_file import OmInfo
 from hifigan_rt.formats.om_record import OmRecord, record_path, write_record
 from hifigan_rt.graph import Generator, Graph
-from hifigan_rt.system.files import file_sha256
+from hifigan_rt.system.files import file_sha256, refuse_special, sync
 from hifigan_rt.system.versions import UNKNOWN, installed_version, own_version
 from hifigan_rt.tools.ascend.atc import (
     AtcJob,
@@ -202,7 +203,8 @@ def _check_free(folder: Path, names: Sequence[str], overwrite: bool) -> None:
         path = folder / name
         if path.is_dir():
             raise OutputError(f"output {str(path)!r} is a folder: move it away, or write elsewhere with -o")
-        if path.exists() and not overwrite:
+        refuse_special(path)
+        if os.path.lexists(path) and not overwrite:
             raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
 
 
@@ -226,6 +228,7 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 def _move(source: Path, target: Path) -> None:
     try:
+        sync(source)
         source.replace(target)
     except OSError as error:
         raise OutputError(f"{str(target)!r} could not be written: {error.strerror}") from error

@@ -36,6 +36,7 @@ class ClipRecord:
     error: str | None = None
     input_bytes: int | None = None
     input_mtime_ns: int | None = None
+    input_ctime_ns: int | None = None
     input_sha256: str | None = None
     output_bytes: int | None = None
     output_sha256: str | None = None

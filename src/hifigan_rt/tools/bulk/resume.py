@@ -26,6 +26,8 @@ class FileIdentity:
 
     size_bytes: int
     mtime_ns: int
+    ctime_ns: int
+    """Time of the last change by the system's own account, which no copy and no `touch` can set."""
     sha256: str
 
 
@@ -37,7 +39,7 @@ def identify(path: Path) -> FileIdentity:
     """
     # Size and time before the contents: a change while hashing is then noticed by the next run.
     status = path.stat()
-    return FileIdentity(status.st_size, status.st_mtime_ns, file_sha256(path))
+    return FileIdentity(status.st_size, status.st_mtime_ns, status.st_ctime_ns, file_sha256(path))
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -53,8 +55,8 @@ Verdict = Literal["finished", "open", "changed", "unproven"]
 def judge(record: ClipRecord | None, source: Path, output: Path, digest: str) -> Verdict:
     """Hold what `record` says against the files as they are now, and `digest` of the settings.
 
-    Of the input equal path, size and time are believed; otherwise the contents decide, so that a copied or touched data
-    set is not done again.
+    Of the input equal path, size and times are believed; otherwise the contents decide, so that a copied or touched
+    data set is not done again.
     """
     if record is None or record.status != "ok" or record.settings != digest:
         return "open"
@@ -78,6 +80,7 @@ def _is_same_input(record: ClipRecord, source: Path) -> bool:
     status = source.stat()
     if status.st_size != record.input_bytes:
         return False
-    if record.input == str(source) and status.st_mtime_ns == record.input_mtime_ns:
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    if record.input == str(source) and times == (record.input_mtime_ns, record.input_ctime_ns):
         return True
     return identify(source).sha256 == record.input_sha256

@@ -197,6 +197,7 @@ class _Run(Generic[R, C]):
             settings=self._digest,
             input_bytes=computed.identity.size_bytes,
             input_mtime_ns=computed.identity.mtime_ns,
+            input_ctime_ns=computed.identity.ctime_ns,
             input_sha256=computed.identity.sha256,
             output_bytes=job.output.stat().st_size,
             output_sha256=None if self._manifest is None else file_sha256(job.output),

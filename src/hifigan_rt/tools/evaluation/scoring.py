@@ -55,7 +55,7 @@ def measure_all(
     tasks = dict(_tasks(target.folder, columns, mel, reference, audio))
     path = target.folder / SCORES_NAME
     version = own_version()
-    known = read_scores(path)
+    known = read_scores(path, columns.packages)
     identities = {key: identify(task, version) for key, task in tasks.items()}
     measured: dict[Key, Measured] = {}
     todo: dict[str, dict[str, Task]] = {}
@@ -78,7 +78,7 @@ def measure_all(
     names = list(todo)
     try:
         with (
-            ScoreWriter(path) as scores,
+            ScoreWriter(path, columns.packages) as scores,
             target.progress("metrics", count) as advance,
             MeasuringPool(jobs or usable_cores(), limit_seconds(longest)) as pool,
         ):
