@@ -22,6 +22,8 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
 ]
 WIDTHS = (360, 800, 1400)
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+"""Options of a context: what is touched, and has neither keys nor a pointer that hovers."""
 
 
 def executable() -> str | None:
@@ -82,6 +84,17 @@ def assert_no_overflow(page: Any) -> None:
     """Nothing is wider than the window."""
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]
+
+
+def assert_fits_a_phone(page: Any) -> None:
+    """Nothing is wider than the window, cut off, or about keys."""
+    assert_no_overflow(page)
+    cut = """[...document.querySelectorAll('body :not(select)')].filter(part => part.checkVisibility()
+        && getComputedStyle(part).textOverflow === 'ellipsis' && part.scrollWidth > part.clientWidth)"""
+    assert page.evaluate(f"{cut}.map(part => part.textContent)") == []
+    assert page.locator("kbd:visible").count() == 0
+    told = page.inner_text("body")
+    assert not any(word in told for word in ("Key", "Enter ", "↑ and ↓"))
 
 
 def contrast(page: Any, one: str, other: str) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from browser import WIDTHS, assert_no_overflow, contrast
+from browser import PHONE, WIDTHS, assert_fits_a_phone, assert_no_overflow, contrast
 from hifigan_rt import load
 from page_actions import RATE, array, expect, hold_still, upload, write_speechlike
 from running_server import running, wait_for
@@ -331,6 +331,14 @@ def test_nothing_overflows_and_all_text_can_be_read(open_page, server, clip, sch
         assert contrast(page, "--accent", "--on-accent") >= 4.5
         assert contrast(page, "--bad", "--bad-back") >= 4.5
         assert contrast(page, "--edge", "--raised") >= 3
+
+
+def test_a_phone_is_told_of_no_keys(open_page, server, clip):
+    page = open_page(server.url, **PHONE)
+    assert_fits_a_phone(page)
+    upload(page, clip[0])
+    assert_fits_a_phone(page)
+    assert not page.is_visible("#key-x")
 
 
 def test_nothing_moves_for_those_who_ask_for_that(open_page, server):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import evaluation_records
-from browser import WIDTHS, assert_no_overflow, until
+from browser import PHONE, WIDTHS, assert_fits_a_phone, assert_no_overflow, until
 from hifigan_rt.audio import write_audio
 from hifigan_rt.tools.evaluation.report import write_report
 from report_files import result_of, tone, write_sound
@@ -287,6 +287,41 @@ def test_it_fits_the_window(shown, width):
     # A name in a table takes a few lines, not a letter in each.
     heights = page.evaluate("[...document.querySelectorAll('.summary .metric')].map(name => name.offsetHeight)")
     assert max(heights) < 100
+
+
+def test_a_phone_shows_names_whole_and_tells_of_no_keys(shown):
+    systems = ["a system whose name is long", "another system whose name is long"]
+    page = shown(result_of(["a_clip_" * 6, "another_clip_" * 6], systems), **PHONE)
+    assert_fits_a_phone(page)
+    title = page.locator(".picture h3").nth(3)
+    assert title.inner_text() == f"{systems[0]} minus recording: orange has more, blue less, up to 24 dB"
+    page.locator("#tracks label").nth(1).tap()
+    assert page.evaluate("sound.audible") == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_goes_on_says_so(shown, scheme):
+    """By a shadow at its right: at the end of the table there is none, nor where it fits."""
+
+    def shaded(table):
+        table.evaluate("table => table.scrollIntoView({ block: 'end', behavior: 'instant' })")
+        box = table.bounding_box()
+        strip = {"x": box["x"] + box["width"] - 6, "y": box["y"] + box["height"] - 40, "width": 6, "height": 36}
+        with_it = page.screenshot(clip=strip)
+        page.evaluate("document.documentElement.style.setProperty('--shade', 'transparent')")
+        without = page.screenshot(clip=strip)
+        page.evaluate("document.documentElement.style.removeProperty('--shade')")
+        return with_it != without
+
+    result = result_of(["a", "b"], [f"system {index}" for index in range(9)])
+    page = shown(result, color_scheme=scheme, **PHONE)
+    for name in ("Metrics of this clip", "Table of clips", "Table of means"):
+        table = page.locator(f".scroll[aria-label='{name}']")
+        assert shaded(table), name
+        table.evaluate("table => { table.scrollLeft = 1e6 }")
+        assert not shaded(table), name
+    page.set_viewport_size({"width": 1400, "height": 844})
+    assert not shaded(page.locator(".scroll[aria-label='Table of clips']"))
 
 
 @pytest.mark.axe

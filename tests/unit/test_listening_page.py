@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from browser import WIDTHS, assert_no_overflow, contrast, until
+from browser import PHONE, WIDTHS, assert_fits_a_phone, assert_no_overflow, contrast, until
 from hifigan_rt.tools.listening.collecting import Collector
 from hifigan_rt.tools.listening.making import Request, make
 from hifigan_rt.tools.listening.material import from_folders
@@ -243,6 +243,23 @@ def test_it_fits_and_reads_at_every_width(place, open_page, scheme):
             begin(page)
     for one, other in (("--ink", "--paper"), ("--soft", "--paper"), ("--accent", "--on-accent"), ("--warn", "--paper")):
         assert contrast(page, one, other) >= 4.5
+
+
+@pytest.mark.parametrize("mode", ["mos", "mushra", "abx"])
+def test_a_phone_is_told_of_no_keys(place, open_page, mode):
+    made(place, mode)
+    page = open_page(f"file://{place}/test.html", **PHONE)
+    assert_fits_a_phone(page)
+    page.locator("label.choice").first.tap()
+    page.locator("button.main").tap()
+    until(page, "document.querySelector('h1').innerText === 'Set the volume'")
+    assert_fits_a_phone(page)
+    page.get_by_role("button", name="Play").tap()
+    until(page, "view.unheard.length === 0")
+    page.locator("button.main").tap()
+    until(page, "document.querySelector('h1').innerText !== 'Set the volume'")
+    assert_fits_a_phone(page)
+    assert ("If you hear no difference, guess." in page.inner_text("main")) == (mode == "abx")
 
 
 def test_screen_readers_get_names_and_news(place, open_page):

@@ -122,7 +122,7 @@ async function volume() {
   show("Set the volume", [
     make("p", {}, "Play this recording and set your volume so that speech is clear and comfortable. Then leave it as it is until the end."),
     make("div", { class: "players" }, check.buttons[stimulus]), check.timeline,
-    make("p", { class: "hint" }, "Keys: ", make("kbd", {}, "P"), " or ", make("kbd", {}, "Space"), " plays and stops, ", make("kbd", {}, "Enter"), " goes on."),
+    make("p", { class: "hint keys" }, "Keys: ", make("kbd", {}, "P"), " or ", make("kbd", {}, "Space"), " plays and stops, ", make("kbd", {}, "Enter"), " goes on."),
     mainButton("The volume is right"),
   ], () => {
     if (check.unheard.length) return complain("Play the recording first, at least for a second.");

@@ -122,7 +122,7 @@ class MosView extends TrialView {
     this.element = make(
       "div", {},
       make("div", { class: "players" }, this.buttons[stimulus]), this.timeline, this.group,
-      make("p", { class: "hint" }, "Keys: ", make("kbd", {}, "P"), " or ", make("kbd", {}, "Space"), " plays and stops, ", make("kbd", {}, "1"), " to ",
+      make("p", { class: "hint keys" }, "Keys: ", make("kbd", {}, "P"), " or ", make("kbd", {}, "Space"), " plays and stops, ", make("kbd", {}, "1"), " to ",
         make("kbd", {}, "5"), " rate, ", make("kbd", {}, "Enter"), " goes on."),
     );
   }
@@ -162,7 +162,7 @@ class MushraView extends TrialView {
       "div", {},
       make("div", { class: "players" }, this.buttons[reference]), this.timeline,
       make("div", { class: "scale", "aria-hidden": "true" }, make("span"), make("ol", {}, ...words)), ...rows,
-      make("p", { class: "hint" }, "Keys: ", make("kbd", {}, "R"), " plays the reference, ", make("kbd", {}, "A"), " to ", make("kbd", {}, LABELS[rows.length - 1]),
+      make("p", { class: "hint keys" }, "Keys: ", make("kbd", {}, "R"), " plays the reference, ", make("kbd", {}, "A"), " to ", make("kbd", {}, LABELS[rows.length - 1]),
         " play the others, ", make("kbd", {}, "←"), " ", make("kbd", {}, "→"), " rate the one that plays (", make("kbd", {}, "Page Up"), " ",
         make("kbd", {}, "Page Down"), " in large steps), ", make("kbd", {}, "Space"), " stops, ", make("kbd", {}, "Enter"), " goes on."),
     );
@@ -234,8 +234,8 @@ class AbxView extends TrialView {
     this.element = make(
       "div", {},
       make("div", { class: "players" }, ...Object.values(this.buttons)), this.timeline, this.group,
-      make("p", { class: "hint" }, "Keys: ", make("kbd", {}, "A"), " ", make("kbd", {}, "B"), " ", make("kbd", {}, "X"), " play, ", make("kbd", {}, "Space"),
-        " stops, ", make("kbd", {}, "1"), " X is A, ", make("kbd", {}, "2"), " X is B, ", make("kbd", {}, "Enter"), " goes on. If you hear no difference, guess."),
+      make("p", { class: "hint" }, make("span", { class: "keys" }, "Keys: ", make("kbd", {}, "A"), " ", make("kbd", {}, "B"), " ", make("kbd", {}, "X"), " play, ", make("kbd", {}, "Space"),
+        " stops, ", make("kbd", {}, "1"), " X is A, ", make("kbd", {}, "2"), " X is B, ", make("kbd", {}, "Enter"), " goes on. "), "If you hear no difference, guess."),
     );
   }
 
