@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -38,7 +39,7 @@ def load(tmp_path):
 def cann(monkeypatch):
     """A build with the provider; the session computes on the CPU and names what `providers` holds."""
     providers = [CANN, CPU]
-    asked, files, names = [], [], []
+    asked, files, names, shapes = [], [], [], []
     known = {"device_id", "precision_mode", "dump_om_model"}
     real = onnxruntime.InferenceSession
 
@@ -58,14 +59,17 @@ def cann(monkeypatch):
         def get_providers(self):
             return providers
 
-        def run(self, *arguments):
-            return self._session.run(*arguments)
+        def run(self, outputs, feeds):
+            shapes.extend(feed.shape for feed in feeds.values())
+            return self._session.run(outputs, feeds)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CANN, CPU])
     monkeypatch.setattr(ascend_cann, "soc_of_device", lambda _: chip[0])
     chip = [""]
-    return SimpleNamespace(providers=providers, asked=asked, files=files, names=names, known=known, chip=chip)
+    return SimpleNamespace(
+        providers=providers, asked=asked, files=files, names=names, shapes=shapes, known=known, chip=chip
+    )
 
 
 def test_a_file_runs_at_its_own_length_and_dtype(load, cann):
@@ -138,6 +142,24 @@ def test_a_compiled_file_of_an_earlier_load_is_never_the_one_that_plays(load, ca
     assert sorted(tmp_path.iterdir()) == before
     for engine in engines:
         assert snr_db(truth(MEL), engine.run(MEL)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_long_mels_are_covered_by_few_lengths(load, cann, batch):
+    """Each length would be compiled, and stay on the device; the samples are those of the whole."""
+    engine = load()
+    lengths = (251, 260, 499, 500, 777, 1001, 2500)
+    for frames in lengths:
+        mels = np.stack([tiny_mel(frames, seed=seed) for seed in range(batch)])
+        assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    assert {shape[2] for shape in cann.shapes} <= set(ascend_cann.GEARS)
+
+
+def test_a_file_whose_layers_are_not_proven_runs_whole(load, cann):
+    engine = load()
+    engine.unproven_source = "foreign.onnx"
+    engine.run(tiny_mel(300)[None])
+    assert cann.shapes == [(1, 10, 300)]
 
 
 def test_external_data_lie_beside_the_copy(cann, tmp_path):

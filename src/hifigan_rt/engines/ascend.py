@@ -161,8 +161,7 @@ class AscendEngine(Engine):
         self._rule.check(rows, segments[0].window.gear)
         for row, segment in zip(rows, segments, strict=False):
             window = segment.window
-            offset = window.start_frame * self._graph.hop_length
-            kept = row[window.first_sample - offset : window.end_sample - offset]
+            kept = window.cut(row, self._graph.hop_length)
             audio[segment.item][window.first_sample : window.end_sample] = kept
 
 

@@ -21,18 +21,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hifigan_rt.engines.ascend_runtime.chips import soc_of_device
+from hifigan_rt.engines.ascend_runtime.gears import needed_overlap, plan_windows
 from hifigan_rt.engines.ascend_runtime.precision import FLOAT16_PRODUCTS, KEEP_ORIGIN, default_mode, describe_mode
 from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.engines.input_layout import InputLayout
 from hifigan_rt.engines.onnxruntime_session import SessionEngine, layout_of, open_session
 from hifigan_rt.errors import EngineError, EngineUnavailable, SlowEngineWarning
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
+from hifigan_rt.graph import Graph
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import OnnxFile
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 CANN_PROVIDER = "CANNExecutionProvider"
+
+GEARS = (250, 500, 1000, 2000)
+"""Lengths in frames that cover mels longer than the first, so that few are compiled; every sample is exact."""
 
 MOST_SHAPES = 8
 """Number of shapes after which a warning says that each stays on the device."""
@@ -49,9 +55,22 @@ _DEVICE_TROUBLE = re.compile(
 class CannEngine(SessionEngine):
     """One session whose every new shape is compiled, and kept on the device until the engine is closed."""
 
-    def __init__(self, session: InferenceSession, info: EngineInfo, layout: InputLayout) -> None:
+    def __init__(self, session: InferenceSession, info: EngineInfo, layout: InputLayout, graph: Graph | None) -> None:
         super().__init__(session, info, layout)
+        # A file of fixed length, or whose layers are not known, is run as it is.
+        usable = graph is not None and layout.frames is None and needed_overlap(graph) < GEARS[0]
+        self._graph = graph if usable else None
         self._shapes: set[tuple[int, ...]] = set()
+
+    def _run(self, mel: CheckedMel) -> np.ndarray:
+        frames = mel.shape[2]
+        if self._graph is None or self.unproven_source is not None or frames <= GEARS[0]:
+            return super()._run(mel)
+        parts = []
+        for window in plan_windows(frames, GEARS, self._graph).windows:
+            audio = super()._run(CheckedMel(mel[:, :, window.start_frame : window.start_frame + window.gear]))
+            parts.append(window.cut(audio, self._graph.hop_length))
+        return np.concatenate(parts, axis=1)
 
     def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
         self._shapes.add(mel.shape)
@@ -66,7 +85,7 @@ class CannEngine(SessionEngine):
 
 
 def open_cann(model: OnnxFile, devices: Sequence[int]) -> CannEngine:
-    """Load an ONNX file. Every length is exact: the provider compiles the graph anew for each, which takes its time.
+    """Load an ONNX file. Every length is exact; each shape is compiled when it first comes, which takes its time.
 
     Raises:
         EngineError: several devices, or a file that cannot be fed.
@@ -93,7 +112,10 @@ def open_cann(model: OnnxFile, devices: Sequence[int]) -> CannEngine:
     precision = label if info.precision == "float32" else f"{info.precision} weights, {label}"
     device = f"npu:{devices[0]} ({chip})" if chip else f"npu:{devices[0]}"
     return CannEngine(
-        session, EngineInfo("ascend", onnxruntime.__version__, precision, 1, device, variant="cann"), layout
+        session,
+        EngineInfo("ascend", onnxruntime.__version__, precision, 1, device, variant="cann"),
+        layout,
+        model.graph,
     )
 
 

@@ -32,7 +32,7 @@ class InputLayout:
         self._axes = axes
         self._dtype = _FLOAT_DTYPES[mel.dtype]
         self._rule = rule
-        self._frames = fixed["T"]
+        self.frames = fixed["T"]
         # A graph without a batch dimension, at either end, runs one mel at a time.
         one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
         self.batch = 1 if one_by_one else fixed.get("B")
@@ -44,9 +44,9 @@ class InputLayout:
             EngineError: the graph does not take it.
         """
         batch, _, frames = mel.shape
-        if self._frames not in (None, frames):
+        if self.frames not in (None, frames):
             raise EngineError(
-                f"{self._source} was exported for mels of exactly {self._frames} frames, this one has {frames}: "
+                f"{self._source} was exported for mels of exactly {self.frames} frames, this one has {frames}: "
                 "export the model with a dynamic length"
             )
         if self.batch is not None and batch % self.batch:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph
 
@@ -26,6 +28,11 @@ class Window:
     first_sample: int
     end_sample: int
     """The samples of the whole that this window gives, counted from the start of the mel, end exclusive."""
+
+    def cut(self, audio: np.ndarray, hop_length: int) -> np.ndarray:
+        """The samples that this window gives, of what was computed for it; the last axis is time."""
+        offset = self.start_frame * hop_length
+        return audio[..., self.first_sample - offset : self.end_sample - offset]
 
 
 @dataclass(frozen=True)
