@@ -58,7 +58,13 @@ def simulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Both generations: CANN 6.0.RC1 with the tools of 2022, and CANN 8 with those of 2024."""
     for name in [name for name in os.environ if name.startswith(("SIM_", "ASCEND_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    # A virtual environment that runs the tests is none that atc may meet.
+    search = [
+        entry for entry in os.environ["PATH"].split(os.pathsep) if not (Path(entry).parent / "pyvenv.cfg").exists()
+    ]
+    monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), *search]))
+    for name in ("VIRTUAL_ENV", "PYTHONHOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(PYTHON), os.environ.get("PYTHONPATH")])))
     monkeypatch.setenv("SIM_PYTHON", sys.executable)
     monkeypatch.setenv("SIM_CANN", str(request.param))

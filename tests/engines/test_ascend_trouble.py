@@ -89,6 +89,11 @@ def test_packages_that_do_not_import(place, stand_in, code, way_out):
             "#!/bin/sh\necho no python; exit 7",
             "ended with status 7 while importing aclruntime; the last it printed: no",
         ),
+        (
+            "#!/bin/sh\necho '[error] [ACL ERROR] EZ9999: Inner Error!'\n"
+            "echo 'EZ9999[PID: 7] 2026-01-02-03:04:05.006 (EZ9999):  no library'\necho end; exit 9",
+            r"ended with status 9 while importing aclruntime; it named: EZ9999: no library$",
+        ),
         ("#!/bin/sh\nsleep 600", "did not answer within 0.5 s while importing aclruntime, and was stopped"),
         ("no program", "cannot be started"),
     ],

@@ -133,11 +133,11 @@ def check_path(path: Path, backend: str) -> None:
 def _detail(text: str, log: str) -> str:
     """What the runtime said, short: the causes that it named, the lines that it marked as errors, and the exception."""
     marked = [line.strip() for line in log.splitlines() if _MARKED.match(line) and not read_code(line)[0]]
-    lines = [*_causes(log)[:4], *dict.fromkeys(marked[:6]), text.strip()]
+    lines = [*named_causes(log)[:4], *dict.fromkeys(marked[:6]), text.strip()]
     return " | ".join(line for line in lines if line)[:1500] or "it gave no reason"
 
 
-def _causes(log: str) -> list[str]:
+def named_causes(log: str) -> list[str]:
     """The errors in a log, each code with its text; an inner error's text stands below its heading."""
     causes: dict[str, None] = {}
     pending = ""

@@ -19,6 +19,7 @@ from hifigan_rt.engines.ascend_runtime.failures import (
     DeviceContext,
     import_failure,
     missing_package,
+    named_causes,
     runtime_failure,
 )
 from hifigan_rt.errors import EngineError, EngineUnavailable
@@ -189,8 +190,12 @@ class DeviceWorker:
                 self._log.close()
 
     def _died(self, status: int, what: str) -> EngineError:
-        lines = [line.strip() for line in self._read_log().splitlines() if line.strip()]
+        log = self._read_log()
+        causes = named_causes(log)
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
         last = f"; the last it printed: {lines[-1][:500]}" if lines else ""
+        if causes:
+            last = f"; it named: {' | '.join(causes[:4])[:500]}"
         if status < 0:
             ended = f"was ended by signal {-status} ({signal.strsignal(-status)})"
         else:

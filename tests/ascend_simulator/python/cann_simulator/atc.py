@@ -146,12 +146,9 @@ def _check_python() -> None:
 
     Which python3: hicann/ge compiler/opcompiler/op_compile_adapter/source/python_adapter/py_decouple.cc.
     """
-    if fault("atc:python") is None:
-        return
     found = Path(shutil.which("python3") or "/usr/bin/python3")
     traces = [name for name in ("VIRTUAL_ENV", "PYTHONHOME") if name in os.environ]
     traces += [str(found)] if (found.parent.parent / "pyvenv.cfg").exists() else []
-    traces += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if "numpy2" in entry]
     if traces:
         text = "AttributeError: module 'numpy' has no attribute 'float_' in the NumPy 2.0 release"
         raise AtcError("E40020", f"[te_fusion.fusion_manager] of {', '.join(traces)}", text)
