@@ -1,6 +1,6 @@
 """Prints how much faster the second of two results of run_engines.py is than the first, cell by cell.
 
-    python benchmarks/compare.py benchmarks/results/before.json benchmarks/results/after.json
+    python benchmarks/compare.py before.json after.json
 
 The two were not measured in one run: an interval covers the spread within each, not what the machine did in between.
 The candidates that did not change (the peers) tell how much that was.
@@ -56,7 +56,8 @@ def main() -> None:
     before, after = (json.loads(path.read_text()) for path in (arguments.before, arguments.after))
     for name, result in (("before", before), ("after", after)):
         print(f"{name}: commit {result['commit']}, {result['date']}, {result['machine']['cpu']}")
-    if before["machine"]["cpu"] != after["machine"]["cpu"]:
+    # A name alone does not tell: generations share it.
+    if any(before["machine"][key] != after["machine"][key] for key in ("cpu", "cpu_family", "cpu_model")):
         print("the processors differ: the ratios say nothing about the project")
     header = ["model", "mel_len", "batch", "threads", "candidate", "times as fast", "SNR before", "SNR after"]
     table = sorted(rows(before, after), key=lambda row: (row[0], row[4], *map(int, row[1:4])))

@@ -1,6 +1,6 @@
 """Measures the figures of docs/figures.md and writes them as JSON and as a table.
 
-    python benchmarks/core_figures.py -o benchmarks/results/core.json [--install-size]
+    python benchmarks/core_figures.py -o core [--install-size]
 
 Needs the extras `onnx` and `pretrained`. --install-size also installs the core into an empty environment (a minute).
 """
@@ -27,6 +27,7 @@ from hifigan_rt.export.onnx import export_onnx
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.machine_record import machine_record
 from hifigan_rt.vocoder import load
+from measuring.arguments import add_output
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 9
@@ -133,7 +134,7 @@ def measure(with_install_size: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     parser.add_argument("--install-size", action="store_true")
     arguments = parser.parse_args()
     figures = measure(arguments.install_size)

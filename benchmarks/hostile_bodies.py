@@ -32,6 +32,7 @@ from hifigan_rt.config import PRESETS
 from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.tools.tables import markdown as markdown_table
+from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.report import publish
 from measuring.result_header import result_header
@@ -275,7 +276,7 @@ def main() -> None:
     parser.add_argument("--model", help="a small network with random weights by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="one of the bodies, by name")
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     model = arguments.model or str(small_model(CACHE / "hostile-bodies.safetensors"))
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}

@@ -1,6 +1,6 @@
 """Measures what an honest client gets beside 16 hostile connections, from one address and from 16.
 
-    python benchmarks/hostile_load.py --minutes 5 -o benchmarks/results/hostile-load.json        # or: make hostile-load
+    python benchmarks/hostile_load.py --minutes 5 -o hostile-load        # or: make hostile-load
     HOSTILE_MINUTES=1 make hostile-load
 
 An honest client asks for a whole mel of 4 s each second and feeds a live stream at its pace; all samples are compared.
@@ -32,6 +32,7 @@ import soundfile
 
 from hifigan_rt.tools.tables import markdown as markdown_table
 from hifigan_rt.vocoder import load
+from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, percentiles, utterances
 from measuring.loopback import Connection, loopback_address
@@ -238,7 +239,7 @@ def main() -> None:
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     parser.add_argument("--attack", metavar="URL", help="be the hostile clients of this server, and nothing else")
     parser.add_argument("--addresses", type=int, default=1)
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     if arguments.attack:
         os.nice(NICENESS)

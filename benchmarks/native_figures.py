@@ -1,6 +1,6 @@
 """Measures what the native engine promises beside its speed: accuracy, memory, loading, interruption, denormals.
 
-    python benchmarks/native_figures.py -o benchmarks/results/native.json [--wavs FOLDER]
+    python benchmarks/native_figures.py -o native [--wavs FOLDER]
 
 Accuracy is the SNR against the float64 reference, for every instruction set of this machine, model and algorithm, on
 real mels and at the ends of their range. Memory and loading are taken in fresh processes.
@@ -30,6 +30,7 @@ from hifigan_rt.graph import Generator
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.tables import markdown as markdown_table
+from measuring.arguments import add_output
 from measuring.cases import CACHE, MODELS, ROOT, CachedModel, recordings_mel
 from measuring.report import write_result
 from measuring.result_header import result_header
@@ -162,7 +163,7 @@ def costs() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    add_output(parser, required=True)
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     arguments = parser.parse_args()
     speech = recordings_mel(arguments.wavs, CachedModel("v1").mel_config, 4 * FRAMES)[:, -FRAMES:]

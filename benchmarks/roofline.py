@@ -1,6 +1,6 @@
 """Draws what the engines reach against the processor's float32 ceiling, from recorded results.
 
-    python benchmarks/roofline.py benchmarks/results/engines.json benchmarks/results/kernels.json -o roofline
+    python benchmarks/roofline.py engines-batch1 kernels -o roofline
 
 Writes roofline.svg and roofline.png; needs matplotlib. Left: whole engines. Right: the same stage by stage, where the
 time per layer is known. The pale bar is the speed as direct convolution would have to run it; the dark bar within is
@@ -15,6 +15,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from measuring.arguments import record_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,8 +115,8 @@ def chosen_case(result: dict[str, Any], arguments: argparse.Namespace) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("engines", type=Path, help="a result of run_engines.py")
-    parser.add_argument("kernels", type=Path, help="a result of run_kernels.py with the same threads")
+    parser.add_argument("engines", type=record_path, help="a result of run_engines.py")
+    parser.add_argument("kernels", type=record_path, help="a result of run_kernels.py with the same threads")
     parser.add_argument("--model", default="v1")
     parser.add_argument("--frames", type=int, default=250)
     parser.add_argument("--threads", type=int, default=2)

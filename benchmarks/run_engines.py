@@ -1,6 +1,6 @@
 """Measures our engines and their peers side by side, and writes a JSON record with a Markdown table beside it.
 
-    python benchmarks/run_engines.py -o benchmarks/results/engines.json
+    python benchmarks/run_engines.py -o engines
     python benchmarks/run_engines.py --candidates native,ort --models v2 --frames 32 --batch 1 --threads 2 --rounds 3
 
 benchmarks/README.md says what the peers need.
@@ -21,7 +21,7 @@ import numpy as np
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.tools.benchmark.case_run import CandidateJob, CaseRun
 from hifigan_rt.tools.benchmark.mels import crops
-from measuring.arguments import integers, names
+from measuring.arguments import add_output, integers, names
 from measuring.candidates import Job, default_names, entries, numbered, plain_name
 from measuring.cases import CACHE, MODELS, ROOT, CachedModel, Case, recordings_mel
 from measuring.report import case_markdown, result_markdown, summarise, write_result
@@ -111,7 +111,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--calibration", type=Path, help="recordings for int8 calibration; default: those of --wavs")
     parser.add_argument("--without-snr", action="store_true", help="do not compute the float64 reference")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("-o", "--output", type=Path, help="a .json; the table goes beside it as .md")
+    add_output(parser)
     arguments = parser.parse_args()
     arguments.candidates = numbered(arguments.candidates)
     unknown = set(arguments.models) - set(MODELS)

@@ -1,6 +1,6 @@
 """Measures each layer: effective GFLOPS of the engine `native` and of the peers, against the measured float32 ceiling.
 
-    python benchmarks/run_kernels.py -o benchmarks/results/kernels.json
+    python benchmarks/run_kernels.py -o kernels
 
 Effective: the operations of direct convolution per second. Executed: the products that the algorithm really makes.
 """
@@ -20,6 +20,7 @@ from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.ceiling import measure_multiply_add_ceiling
 from hifigan_rt.tools.benchmark.mels import crops
 from hifigan_rt.tools.tables import markdown as markdown_table
+from measuring.arguments import add_output
 from measuring.candidates import Job
 from measuring.cases import CACHE, MODELS, ROOT, CachedModel, recordings_mel
 from measuring.layers import OTHER, PROFILED, LayerFigure, figures
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=250, help="of the peers; native takes one segment")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     for given, known in ((arguments.engines, choices), (arguments.models, MODELS)):
         if unknown := set(given.split(",")) - set(known):

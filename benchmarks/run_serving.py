@@ -1,6 +1,6 @@
 """Measures `hifigan serve` on this machine: overhead, first audio, sustained streams, overload and recovery.
 
-    python benchmarks/run_serving.py -o benchmarks/results/serving.json         # about eight minutes
+    python benchmarks/run_serving.py -o serving         # about eight minutes
     python benchmarks/run_serving.py --quick                                    # does everything run?
 
 Server and clients share the machine, over loopback. Every sample that comes back is compared with the vocoder's own.
@@ -25,6 +25,7 @@ from hifigan_rt.tools.benchmark.cpu_usage import machine_cpu, used_by_others
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.tables import markdown as markdown_table
 from hifigan_rt.vocoder import Vocoder, load
+from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import STREAMED_SEGMENT_FRAMES, Tally, Utterance, percentiles, utterances
 from measuring.loopback import Connection
@@ -262,7 +263,7 @@ def main() -> None:
         kind = type(field.default)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help=f"default: {field.default}")
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else Plan()
     asked = {name: value for name, value in vars(arguments).items() if name in asdict(plan) and value is not None}

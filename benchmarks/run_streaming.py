@@ -1,6 +1,6 @@
 """Measures what streaming costs: the same mel through a stream, segment by segment, against one offline call.
 
-    python benchmarks/run_streaming.py -o benchmarks/results/streaming.json
+    python benchmarks/run_streaming.py -o streaming
 
 Both run on one loaded engine, in strict rotation.
 """
@@ -25,7 +25,7 @@ from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.mels import crops
 from hifigan_rt.tools.benchmark.rotation import chosen_rounds, rotate
 from hifigan_rt.tools.tables import markdown as markdown_table
-from measuring.arguments import integers, names
+from measuring.arguments import add_output, integers, names
 from measuring.cases import CACHE, MODELS, ROOT, CachedModel, recordings_mel
 from measuring.report import write_result
 from measuring.result_header import result_header
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--max-seconds", type=float, default=60)
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
     result = result_header("run_streaming.py", settings)

@@ -1,6 +1,6 @@
 """Keeps a server busy with everything at once, and fails if it leaks, stalls or gives one wrong sample.
 
-    python benchmarks/soak.py --minutes 30 -o benchmarks/results/soak.json        # or: make soak
+    python benchmarks/soak.py --minutes 30 -o soak        # or: make soak
     SOAK_MINUTES=2 make soak
 
 Clients ask for whole and streamed audio, feed live streams, vanish in the middle, and send nonsense; now and then there
@@ -24,6 +24,7 @@ import load_generator
 
 from hifigan_rt.tools.tables import markdown as markdown_table
 from hifigan_rt.vocoder import load
+from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, utterances
 from measuring.loopback import Connection
@@ -178,7 +179,7 @@ def main() -> None:
     parser.add_argument("--model", default="ljspeech-v1")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
-    parser.add_argument("-o", "--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
     result = result_header("soak.py", settings)

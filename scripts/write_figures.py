@@ -17,6 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
+"""A folder per processor, named by maker, family and model."""
+GENERATIONS = {"amd-25-17": "AMD Zen 4", "amd-26-2": "AMD Zen 5", "intel-6-207": "Intel Emerald Rapids"}
+"""Their names, which the system's own leave out."""
 DOCUMENTS = ("docs/figures.md",)
 MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
@@ -50,9 +53,20 @@ NATIVE = [
 ]
 
 
-def read(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
-    return result
+def records(name: str) -> dict[str, dict[str, Any]]:
+    """The records of that name by processor, the newest first."""
+    found = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob(f"*/{name}")}
+    return dict(sorted(found.items(), key=lambda item: str(item[1]["date"]), reverse=True))
+
+
+def generation(processor: str) -> str:
+    return GENERATIONS.get(processor, processor)
+
+
+def newest(name: str) -> tuple[str, dict[str, Any]]:
+    """The newest record of that name, and the processor's generation."""
+    processor, record = next(iter(records(name).items()))
+    return generation(processor), record
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -60,55 +74,64 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def speed(frames: int) -> str:
-    """V1 on real weights, 2 threads: the candidates of one case, the fastest first."""
-    result = read("headline.json")
-    case = next(case for case in result["cases"] if case["frames"] == frames)
+def speed_case(record: dict[str, Any], frames: int) -> dict[str, Any]:
+    """What was measured of each candidate, the fastest first."""
+    case = next(case for case in record["cases"] if case["frames"] == frames)
     measured = {name: facts for name, facts in case["candidates"].items() if "summary" in facts}
-    rows = []
-    for name in sorted(measured, key=lambda name: measured[name]["summary"]["median_ms"]):
-        facts, summary = measured[name], measured[name]["summary"]
-        ratio = summary["ratio_to_baseline"]["text"] if name != case["baseline"] else "1"
-        row = [
-            f"{summary['x_real_time']:.1f}",
-            ratio,
-            f"{facts['snr_db']:.0f} dB",
-            f"{facts['peak_memory_mib']:.0f} MiB",
-        ]
-        rows.append([LABELS[name], *row])
-    return table(["", "x real time", "time over native's", "SNR", "peak memory"], rows)
+    return {name: measured[name] for name in sorted(measured, key=lambda name: measured[name]["summary"]["median_ms"])}
+
+
+def speed(frames: int) -> str:
+    """V1 on real weights, 2 threads, each processor beside the others; the fastest on the newest record's first."""
+    cases = {processor: speed_case(record, frames) for processor, record in records("headline.json").items()}
+    header, rows = [""], {name: [LABELS[name]] for case in cases.values() for name in case}
+    for processor, case in cases.items():
+        header += [f"{generation(processor)}, x real time", "time over native's"]
+        for name, row in rows.items():
+            summary = case[name]["summary"] if name in case else None
+            row += [f"{summary['x_real_time']:.1f}", _over_native(name, summary)] if summary else ["", ""]
+    for name, row in rows.items():
+        facts = next(case[name] for case in cases.values() if name in case)
+        row += [f"{facts['snr_db']:.0f} dB", f"{facts['peak_memory_mib']:.0f} MiB"]
+    return table([*header, "SNR", "peak memory"], rows.values())
+
+
+def _over_native(name: str, summary: dict[str, Any]) -> str:
+    return "1" if name == "native" else str(summary["ratio_to_baseline"]["text"])
 
 
 FLOAT32_PEERS = ("ort", "openvino-f32-2d", "torch", "torch-eager")
 
 
 def ratios() -> str:
-    """Time of the fastest float32 peer over native's, batch 1, per model and threads, by number of frames."""
-    cases = read("engines-batch1.json")["cases"]
-    lengths = sorted({case["frames"] for case in cases})
+    """Time of the fastest float32 peer over native's, batch 1, by number of frames."""
     rows: dict[str, dict[int, str]] = {}
-    for case in cases:
-        peers = [
-            facts["summary"]["ratio_to_baseline"]
-            for name, facts in case["candidates"].items()
-            if name in FLOAT32_PEERS and "summary" in facts
-        ]
-        label = f"{case['model'].upper()}, threads {case['threads']}"
-        fastest = min(peers, key=lambda ratio: ratio["median"])
-        rows.setdefault(label, {})[case["frames"]] = f"{fastest['median']:.2f}"
+    for processor, record in records("engines-batch1.json").items():
+        for case in record["cases"]:
+            peers = [
+                facts["summary"]["ratio_to_baseline"]
+                for name, facts in case["candidates"].items()
+                if name in FLOAT32_PEERS and "summary" in facts
+            ]
+            label = f"{generation(processor)}: {case['model'].upper()}, threads {case['threads']}"
+            fastest = min(peers, key=lambda ratio: ratio["median"])
+            rows.setdefault(label, {})[case["frames"]] = f"{fastest['median']:.2f}"
+    lengths = sorted({frames for cells in rows.values() for frames in cells})
     header = ["frames", *map(str, lengths)]
     return table(header, [[label, *(cells.get(frames, "") for frames in lengths)] for label, cells in rows.items()])
 
 
 def listed(result: str, section: str, entries: list[tuple[str, str, str]]) -> str:
-    values = read(result)[section]
-    return table(["figure", "value"], [[label, form.format(values[key])] for label, key, form in entries])
+    processor, record = newest(result)
+    values = record[section]
+    return table(["figure", processor], [[label, form.format(values[key])] for label, key, form in entries])
 
 
 def streaming() -> str:
     """V1 and 1,000 frames; streaming.md has the other cases."""
     rows = []
-    for case in read("streaming.json")["cases"]:
+    processor, record = newest("streaming.json")
+    for case in record["cases"]:
         if (case["model"], case["frames"]) != ("v1", 1000):
             continue
         for segment, facts in case["segments"].items():
@@ -116,12 +139,12 @@ def streaming() -> str:
                 f"{case['model'].upper()}, {case['frames']} frames, threads {case['threads']}, segments of {segment}"
             )
             rows.append([label, facts["ratio_to_offline"]["text"], f"{facts['longest_push_ms']:.0f} ms"])
-    return table(["", "time over offline", "longest push"], rows)
+    return table([processor, "time over offline", "longest push"], rows)
 
 
 def serving() -> str:
     """V1 on real weights, server and clients on the same machine."""
-    result = read("serving.json")
+    processor, result = newest("serving.json")
     parts = ("overhead", "first_audio", "sustained", "overload")
     over, first, held, flood = (result[part] for part in parts)
     plan = result["plan"]
@@ -143,19 +166,23 @@ def serving() -> str:
         ("until a request was as quick as before", f"{flood['recovery_seconds']:.1f} s"),
         ("answers with a wrong sample", str(sum(result[part]["wrong"] for part in parts))),
     ]
-    return table(["figure", "value"], rows)
+    return table(["figure", processor], rows)
 
 
 def quiet(name: str) -> str:
     """How disturbed a result is that knows."""
-    shares = [share for share in read(name)["others"].values() if share is not None]
+    shares = [share for share in newest(name)[1]["others"].values() if share is not None]
     return f"Others used up to {max(shares):.0%} of the processors meanwhile.\n" if shares else ""
 
 
-def machine() -> str:
-    result = read("headline.json")
-    facts = result["machine"]
-    return f"Measured on {facts['cpu']}, {facts['usable_cores']} cores, {result['date']}, commit {result['commit']}.\n"
+def machines() -> str:
+    lines = [
+        f"- {generation(processor)} ({record['machine']['cpu']}, family {record['machine']['cpu_family']}, model "
+        f"{record['machine']['cpu_model']}), {record['machine']['usable_cores']} cores: {record['date'][:10]}, commit "
+        f"{record['commit']}"
+        for processor, record in records("headline.json").items()
+    ]
+    return "\n".join(lines) + "\n"
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -166,7 +193,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ratios": ratios,
     "serving": serving,
     "serving-others": lambda: quiet("serving.json"),
-    "machine": machine,
+    "machines": machines,
 }
 
 

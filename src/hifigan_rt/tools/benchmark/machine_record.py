@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ _PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "nncf", "torch", "simpl
 _FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16",
           "amx_tile", "asimd", "sve")  # fmt: skip
 
+_MAKERS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
+
 
 def _cpuinfo(*keys: str) -> str:
     try:
@@ -23,6 +26,17 @@ def _cpuinfo(*keys: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(keys)), "")
+
+
+def processor_name() -> str:
+    """Maker, family and model: "amd-25-17", "intel-6-207", "arm-0x41-0xd4f"; a model's name repeats."""
+    maker = _MAKERS.get(_cpuinfo("vendor_id"), "")
+    if maker:
+        return "-".join([maker, _cpuinfo("cpu family"), _cpuinfo("model\t")])
+    implementer, part = _cpuinfo("CPU implementer"), _cpuinfo("CPU part")
+    return (
+        f"arm-{implementer}-{part}" if implementer else re.sub(r"\W+", "-", platform.processor().lower()) or "unknown"
+    )
 
 
 def machine_record() -> dict[str, Any]:
