@@ -13,8 +13,7 @@ import pytest
 
 from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt import load
-from hifigan_rt.tools.serving import logs
-from hifigan_rt.tools.serving.logs import JsonFormatter
+from hifigan_rt.tools.serving.logs import JsonFormatter, RareWarning
 from running_server import npy, running, wait_for
 
 SYNTHESIZE = "/v1/synthesize"
@@ -202,8 +201,13 @@ def test_no_descriptor_left_is_a_warning_without_a_trace():
     """asyncio logs it for each connection that it cannot take, and strangers can have it do so."""
     text = "socket.accept() out of system resource\nsocket: x"
     record = logging.LogRecord("asyncio", logging.ERROR, "", 0, text, (), (OSError, OSError(24, "x"), None))
-    assert logs._of_clients(record)
+    rare = RareWarning()
+    assert rare.filter(record)
     assert (record.levelname, record.levelno, record.exc_info) == ("WARNING", logging.WARNING, None)
+    assert not any(rare.filter(record) for _ in range(1000))
+    record.created += 100
+    assert rare.filter(record)
+    assert rare.filter(logging.LogRecord("asyncio", logging.ERROR, "", 0, "another", (), None))
 
 
 def test_metrics_count_what_happened(server, client):

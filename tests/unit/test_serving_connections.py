@@ -95,32 +95,56 @@ def test_a_lost_connection_is_watched_no_longer(guarded: tuple[WriteGuard, HeldT
 class Counted:
     """A connection as `OpenConnections` sees it."""
 
-    def __init__(self, address: str, *, waits: bool = True) -> None:
-        self.address, self.waits_for_request, self.given_up = address, waits, False
+    def __init__(self, address: str) -> None:
+        self.address, self.waits_for_request, self.waits_for_body, self.given_up = address, True, False, False
 
     def give_up(self) -> None:
         self.given_up = True
 
 
+class Arrivals:
+    """Connections that come one after the other, most of them to begin something at once."""
+
+    def __init__(self, most: int) -> None:
+        self.counted: Any = OpenConnections(most)
+        self.all: list[Counted] = []
+
+    def come(self, address: str, then: str = "idle") -> None:
+        connection = Counted(address)
+        self.all.append(connection)
+        self.counted.add(connection)
+        connection.waits_for_request, connection.waits_for_body = then == "idle", then == "body"
+
+    @property
+    def given_up(self) -> list[int]:
+        return [number for number, connection in enumerate(self.all) if connection.given_up]
+
+
 def test_beyond_the_most_the_oldest_that_waits_gives_way_of_who_has_most() -> None:
-    counted: Any = OpenConnections(5)
-    silent = [Counted("first", waits=number > 0) for number in range(4)]
-    others = [Counted("second"), Counted("third"), Counted("second")]
-    for connection in silent + others:
-        counted.add(connection)
-    assert [connection.given_up for connection in silent + others] == [False, True, True, False, False, False, False]
-    counted.remove(others[0])
-    counted.remove(silent[1])  # it was closed and is gone already
-    counted.add(last := Counted("fourth"))
-    assert not any(connection.given_up for connection in (silent[0], silent[3], *others, last))
+    arrivals = Arrivals(5)
+    arrivals.come("first", "busy")
+    for address in ("first", "first", "first", "second", "third", "second"):
+        arrivals.come(address)
+    assert arrivals.given_up == [1, 2]
+    arrivals.counted.remove(arrivals.all[4])
+    arrivals.counted.remove(arrivals.all[1])  # it was closed and is gone already
+    arrivals.come("fourth")
+    assert arrivals.given_up == [1, 2]
 
 
 def test_if_none_waits_the_last_that_came_is_closed() -> None:
-    counted: Any = OpenConnections(2)
-    busy = [Counted("first", waits=False) for _ in range(2)]
-    for connection in (*busy, last := Counted("second", waits=False)):
-        counted.add(connection)
-    assert [connection.given_up for connection in (*busy, last)] == [False, False, True]
+    arrivals = Arrivals(2)
+    for address in ("first", "first", "second"):
+        arrivals.come(address, "busy")
+    assert arrivals.given_up == [2]
+
+
+def test_bodies_on_their_way_give_way_to_an_address_that_has_fewer() -> None:
+    arrivals = Arrivals(4)
+    arrivals.come("first", "busy")
+    for address in ("first", "first", "second", "second", "second"):
+        arrivals.come(address, "body")
+    assert arrivals.given_up == [1, 5]
 
 
 def test_less_is_read_at_once_of_what_takes_long_to_parse():

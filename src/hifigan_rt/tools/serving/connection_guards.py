@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from hifigan_rt.system.addresses import client_at
@@ -34,13 +33,20 @@ class OpenConnections:
         self._at: dict[str, dict[CountGuard, None]] = {}
 
     def add(self, connection: CountGuard) -> None:
-        """Count a connection; beyond the most, one is closed that waits for a request, or this one if none does.
+        """Count a connection; beyond the most, one is closed, so that many who are silent or slow shut nobody out.
 
-        The address with most connections gives one first, its oldest, so that many who are silent shut nobody out.
+        The address with most connections gives one first, its oldest: one that waits for a request, or else for a body,
+        if this address has more than that of the one that came. If there is none, that is the one to go.
         """
         self._at.setdefault(connection.address, {})[connection] = None
         if sum(map(len, self._at.values())) > self._most:
-            given_up = next((other for other in self._in_order() if other.waits_for_request), connection)
+            own = len(self._at[connection.address])
+            in_order = sorted(self._at.values(), key=len, reverse=True)
+            idle = (
+                other for others in in_order for other in others if other.waits_for_request and other is not connection
+            )
+            sending = (other for others in in_order if len(others) > own for other in others if other.waits_for_body)
+            given_up = next(idle, None) or next(sending, connection)
             self.remove(given_up)
             given_up.give_up()
 
@@ -50,10 +56,6 @@ class OpenConnections:
         connections.pop(connection, None)
         if not connections:
             self._at.pop(connection.address, None)
-
-    def _in_order(self) -> Iterator[CountGuard]:
-        for connections in sorted(self._at.values(), key=len, reverse=True):
-            yield from connections
 
 
 class CountGuard(asyncio.Protocol):
@@ -77,6 +79,11 @@ class CountGuard(asyncio.Protocol):
     @property
     def waits_for_request(self) -> bool:
         """Whether nothing is lost if the connection is closed now."""
+        return False
+
+    @property
+    def waits_for_body(self) -> bool:
+        """Whether a request has come in part, and no answer has begun."""
         return False
 
     def give_up(self) -> None:

@@ -104,6 +104,11 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
         # uvicorn declares it never to be None, and begins with None.
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
+    @property
+    def waits_for_body(self) -> bool:
+        """Whether a request has come, its body has not, and no answer has begun."""
+        return self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.SEND_RESPONSE
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.transport.is_closing() and self.conn.their_state is h11.SEND_BODY:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from datetime import UTC, datetime
 
 _MOST_CHARACTERS = 1000
 """Longest text of a line, so that nobody fills the disk with one request."""
+
+_SAID_BY_OURS = ("without completing response", "timeout graceful shutdown exceeded")
+"""What uvicorn calls errors, of answers that are cut off: the line of each such request tells it."""
+
+_RARE_SECONDS = 60.0
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,10 +50,10 @@ def configure_logs(verbosity: int = 0) -> None:
     root.setLevel(logging.WARNING)
     level = logging.INFO if verbosity == 0 else logging.DEBUG if verbosity > 0 else logging.WARNING
     logging.getLogger("hifigan_rt").setLevel(level)
-    # Writes to a client that has gone are no event, and what uvicorn says of our cut-off answers is said by ours.
+    # Writes to a client that has gone are no event.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").addFilter(_of_clients)
-    logging.getLogger("uvicorn.error").addFilter(_not_cut_off)
+    logging.getLogger("asyncio").addFilter(RareWarning())
+    logging.getLogger("uvicorn.error").addFilter(_not_said_by_ours)
     logging.captureWarnings(capture=True)
 
 
@@ -55,12 +61,24 @@ def _cut(value: object) -> object:
     return f"{value[:_MOST_CHARACTERS]}..." if isinstance(value, str) and len(value) > _MOST_CHARACTERS else value
 
 
-def _not_cut_off(record: logging.LogRecord) -> bool:
-    return "without completing response" not in record.getMessage()
+def _not_said_by_ours(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in _SAID_BY_OURS)
 
 
-def _of_clients(record: logging.LogRecord) -> bool:
-    """Make a warning of what asyncio logs as an error, with its trace, when clients have used up all descriptors."""
-    if "out of system resource" in record.getMessage():
+class RareWarning(logging.Filter):
+    """Filter that makes a warning, once in a while, of what asyncio logs when clients have used up all descriptors.
+
+    Its own is an error with a trace, a thousand times a second.
+    """
+
+    _last = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a record through, or not."""
+        if "out of system resource" not in record.getMessage():
+            return True
         record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-    return True
+        rare = record.created - self._last >= _RARE_SECONDS
+        if rare:
+            self._last = record.created
+        return rare
