@@ -52,9 +52,7 @@ def test_the_same_answers_count_once_and_the_first_received_stands(folder):
     assert [(entry.name, entry.reason) for entry in read.rejected] == [
         (str(folder / "A.json"), f"it holds the same answers as {str(first)!r}, which counts")
     ]
-    assert read.notes == [
-        "1 of 3 results have no receipt of 'hifigan listen serve': they were put there by hand, or changed"
-    ]
+    assert read.notes == ["without a receipt of 'hifigan listen serve', put there by hand or changed: 1 of 3 results"]
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
@@ -92,7 +90,7 @@ def test_versions_under_one_code_are_bounded_and_the_experimenter_may_decide(fol
         path.unlink()
     read = read_all([folder], KEY.definition)
     assert ratings(read) == {"L1": 3}
-    assert read.notes == ["3 results that the server received are no longer there, or changed"]
+    assert read.notes == ["received by the server, and no longer there or changed: 3 results"]
     assert keeper.keep(bytes_of("L1", 5)).exists()
 
 
@@ -121,7 +119,7 @@ def test_a_receipt_holds_for_the_bytes_and_not_for_the_name(folder):
     read = read_all([*folder.iterdir()], KEY.definition)  # as `answers/*` names them
     assert ratings(read) == {"L1": 5}
     assert read.rejected == []
-    assert "1 of 1 result have no receipt" in read.notes[0]
+    assert [note.rpartition(": ")[2] for note in read.notes] == ["1 of 1 results"]
 
 
 def test_a_receipt_tells_when_the_result_was_there(folder):

@@ -127,14 +127,12 @@ def _notes(
     found = [place for code in codes.values() for place, _, _ in code.files]
     by_hand = sum(place >= len(receipts) for place in found)
     if receipts and by_hand:
-        yield (
-            f"{by_hand} of {counted(len(found), 'result')} have no receipt of 'hifigan listen serve': they were put "
-            "there by hand, or changed"
-        )
+        of_all = f"{by_hand} of {len(found)} results"
+        yield f"without a receipt of 'hifigan listen serve', put there by hand or changed: {of_all}"
     there = {receipts[place].sha256 for place in found if place < len(receipts)}
     gone = {receipt.sha256 for receipt in receipts if receipt.test_id == test_id} - there
     if gone and all(map(is_folder, names)):
-        yield f"{counted(len(gone), 'result')} that the server received are no longer there, or changed"
+        yield f"received by the server, and no longer there or changed: {counted(len(gone), 'result')}"
 
 
 def _paths_of(names: Sequence[Path]) -> list[Path]:
