@@ -1,4 +1,9 @@
-"""What npu-smi prints, by family and release; the layouts are the field's, the serial numbers are not."""
+"""What npu-smi prints, by family and release; the layouts are the field's, the serial numbers are not.
+
+Sources: 310P, 910B and A3 from issues of vllm-project/vllm-ascend (811, 3010, 2534; the mapping of five columns from
+its tests of cpu_binding), 310B from users of the 200I DK A2 and Orange Pi AIpro (npu-smi 23.0.0), 950 from reports on
+Atlas 350 (npu-smi 25.7.rc1.6).
+"""
 
 OLD_310P = """\
 +-------------------+-----------------+------------------------------------------------------+

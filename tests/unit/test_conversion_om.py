@@ -81,8 +81,8 @@ def test_precision_mode_v2_takes_the_place_of_the_default():
 @pytest.mark.parametrize(
     ("chip", "mode"),
     [(chip, "cube_fp16in_fp32out") for chip in (
-        "Ascend310", "Ascend310P1", "Ascend310P3", "Ascend310P5", "Ascend310P7", "Ascend610", "Ascend910A",
-        "Ascend910B", "Ascend910ProA", "Ascend910ProB", "Ascend910PremiumA")]
+        "Ascend310", "Ascend310P", "Ascend710", "Ascend310P1", "Ascend310P3", "Ascend310P5", "Ascend310P7",
+        "Ascend610", "Ascend910A", "Ascend910B", "Ascend910ProA", "Ascend910ProB", "Ascend910PremiumA")]
     + [(chip, "must_keep_origin_dtype") for chip in (
         "Ascend310B1", "Ascend310B4", "Ascend910B1", "Ascend910B2C", "Ascend910B4-1", "Ascend910_9362",
         "Ascend910_9391", "Ascend950PR_9579", "Ascend950DT_95A1", "Ascend999")],

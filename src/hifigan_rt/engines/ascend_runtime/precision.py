@@ -25,8 +25,9 @@ KEEPING_MODES = (KEEP_ORIGIN, "origin")
 ATC_DEFAULT = "force_fp16"
 """What atc takes for inference where no mode is given."""
 
-_NO_FLOAT32_PRODUCTS = re.compile(r"Ascend(310(P\d\w*)?|610\w*|910(A|B|ProA|ProB|PremiumA)?)")
-"""Chips without `f322f32`; Ascend910B alone is a 910 of the first generation, Ascend910B1 to B4 are A2."""
+_NO_FLOAT32_PRODUCTS = re.compile(r"Ascend(310(P\w*)?|610\w*|710\w*|910(A|B|ProA|ProB|PremiumA)?)")
+"""Chips without `f322f32`. Ascend910B alone is a 910 of the first generation, Ascend910B1 to B4 are A2; Ascend710 was
+310P's name, and of 310 and 710, which are in no source any more, we know that their matrix unit multiplies float16."""
 
 _HF32_CONVOLUTIONS = re.compile(r"Ascend(910B\d|910_93|950)")
 """Beginnings of the chips (A2, A3, 950) whose float32 convolutions are HF32 by default: a mantissa of 11 bits."""
