@@ -100,6 +100,16 @@ def test_what_is_refused_is_answered_and_the_connection_closed(server, sent, sta
     assert b"connection: close" in answer.lower()
 
 
+def test_a_refusal_is_found_in_the_log_by_its_id(server, caplog):
+    caplog.set_level(logging.INFO, "hifigan_rt")
+    answer = exchanged(server, b"GET /healthz HTTP/1.1\r\n\r\n")
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert f"x-request-id: {told['request_id']}".encode() in answer.lower()
+    facts = [getattr(record, "facts", {}) for record in caplog.records]
+    [found] = [fact for fact in facts if fact.get("request_id") == told["request_id"]]
+    assert (found["event"], found["client"], found["code"]) == ("refused", "127.0.0.1", "bad_request")
+
+
 def test_a_whole_address_is_taken_whatever_the_host(server):
     answer = exchanged(
         server, b"GET http://localhost/healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"

@@ -26,6 +26,7 @@ import http
 import json
 import logging
 import socket
+import uuid
 from typing import Any
 
 import h11
@@ -117,15 +118,18 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
     def _refuse(self, failure: ServingError) -> None:
         """Answer what is no request, if that is still possible, and close once the client has had time to read it."""
         self._refused = True
-        error = {"code": failure.code, "message": failure.message, "request_id": ""}
+        request_id = uuid.uuid4().hex
+        error = {"code": failure.code, "message": failure.message, "request_id": request_id}
         body = json.dumps({"error": error}).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **failure.headers}
+        headers["X-Request-Id"] = request_id
         # The last one of its name: what an upgrade would need is said in vain by a connection that ends.
         headers["Connection"] = "close"
         if not self.waits_for_request:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        facts = {"event": "refused", "status": failure.status, "code": failure.code}
+        facts = {"event": "refused", "request_id": request_id, "client": self.address, "status": failure.status}
+        facts["code"] = failure.code
         logger.info("request refused: %s", failure.message, extra={"facts": facts})
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()

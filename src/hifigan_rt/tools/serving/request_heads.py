@@ -65,8 +65,10 @@ class CheckedConnection(h11.Connection):
 
     def skip_empty_lines(self) -> CheckedConnection:
         """Leave out empty lines before the next request: a connection in the same state, without them."""
+        if self.states != _BETWEEN_REQUESTS:
+            return self
         received = self.trailing_data[0]
-        lines = _EMPTY_LINES.match(received) if self.states == _BETWEEN_REQUESTS else None
+        lines = _EMPTY_LINES.match(received)
         if lines is None:
             return self
         anew = CheckedConnection(h11.SERVER, MAX_HEADER_BYTES)
