@@ -164,6 +164,20 @@ def done(tasks: list[asyncio.Task[SimpleNamespace]]) -> list[SimpleNamespace]:
     return [task.result() for task in tasks if task.done()]
 
 
+def test_a_lone_client_leaves_a_sixteenth_of_what_large_requests_may_have():
+    async def run() -> None:
+        budget = budget_of()
+        for _ in range(2):
+            budget.grow(holder("a"), 220 * MB)
+        with pytest.raises(QueueFull):
+            budget.grow(holder("a"), 11 * MB)
+        budget.grow(holder("b"), 40 * MB)  # nobody shares a client's only request
+        budget.grow(holder("a"), 10 * MB)
+        budget.close()
+
+    asyncio.run(run())
+
+
 def test_a_lone_client_has_it_all_but_a_sixteenth():
     """Others that hold something and want no more take nothing from it."""
 

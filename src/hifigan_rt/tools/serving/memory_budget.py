@@ -169,13 +169,11 @@ class MemoryBudget:
 
     def _has_room(self, holder: Holder, wanted_bytes: int) -> bool:
         held_bytes = self.held_bytes - holder.held_bytes + wanted_bytes
-        most, reserve = self.most_bytes, 0
-        if wanted_bytes <= self.small_bytes:
-            most, reserve = self.total_bytes, reserve_of(self.total_bytes)
+        most = self.total_bytes if wanted_bytes <= self.small_bytes else self.most_bytes
         others_bytes = self._held_of[holder.client] - holder.held_bytes
         if not others_bytes:
             return held_bytes <= most
-        clients = 1
+        clients, reserve = 1, reserve_of(self.total_bytes)
         if len(self._waiting_of) > (holder.client in self._waiting_of):
             clients = len({holder.client} | self._held_of.keys() | self._waiting_of.keys())
             reserve = most - self.most_bytes
