@@ -122,6 +122,8 @@ class Collector:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # Those that are not yet accepted; the base class has 5, which a stranger who connects again and again fills.
+    request_queue_size = MAX_CONNECTIONS
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily, service: _Service) -> None:
