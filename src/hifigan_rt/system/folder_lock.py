@@ -54,7 +54,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
     try:
         lock = _locked_by_kernel(folder)
     except OSError as error:
-        raise OutputError(f"folder {str(folder)!r} cannot be written to: {error.strerror or error}") from error
+        reason = f"{error.strerror or error} ({error.filename!r})" if error.filename else error.strerror or error
+        raise OutputError(f"folder {str(folder)!r} cannot be written to: {reason}") from error
     with lock:
         yield
 

@@ -102,8 +102,11 @@ def _material(values: dict[str, Any], seed: int) -> Material:
 
 def _refuse_replacing(folder: Path, *, overwrite: bool) -> None:
     from hifigan_rt.errors import OutputError
+    from hifigan_rt.system.files import refuse_special
     from hifigan_rt.tools.listening.definition import KEY_NAME, PAGE_NAME
 
+    for name in (PAGE_NAME, KEY_NAME):
+        refuse_special(folder / name)
     there = [name for name in (PAGE_NAME, KEY_NAME) if os.path.lexists(folder / name)]
     if there and not overwrite:
         raise OutputError(

@@ -17,7 +17,7 @@ from hifigan_rt.errors import AudioError, DatasetError, EvaluationError, OutputE
 from hifigan_rt.formats.config_json import read_mel_config
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
-from hifigan_rt.system.files import plain_path
+from hifigan_rt.system.files import plain_path, refuse_special
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.output_folder import claimed_folder, refuse_linked_folders
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
@@ -212,6 +212,7 @@ def _work_folder(
 ) -> WorkFolder:
     audio = [folder / AUDIO_FOLDER / name for name in (REFERENCE_FOLDER, *names)]
     refuse_linked_folders(folder, [*audio, folder / CLIPS_FOLDER])
+    refuse_special(folder / JSON_NAME)
     if os.path.lexists(folder / JSON_NAME) and not (resume or overwrite):
         raise OutputError(
             f"{str(folder)!r} holds an evaluation already: --resume keeps what is finished, --overwrite replaces it"
