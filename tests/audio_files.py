@@ -9,7 +9,15 @@ import struct
 import numpy as np
 import soundfile
 
+from hifigan_rt.audio import Recording, read_audio
+
 RATE = 22050
+SAMPLES = 20_000
+VALUES = np.random.default_rng(0).integers(-9000, 9000, SAMPLES).astype("<i2")
+FLOATS = VALUES.astype(np.float32) / 32768
+"""Noise as 16-bit integers, and as a reader gives it."""
+
+TO_THE_END = "it was read to the end"
 
 
 def encoded(samples: np.ndarray, container: str, subtype: str, rate: int = RATE) -> bytes:
@@ -119,3 +127,7 @@ def ogg_with_position(content: bytes, position: int) -> bytes:
     *pages, last = ogg_pages(content)
     serial = int.from_bytes(last[14:18], "little")
     return b"".join(pages) + ogg_page_with(last, position=position, serial=serial)
+
+
+def read_bytes(content: bytes) -> Recording:
+    return read_audio(io.BytesIO(content))

@@ -1,0 +1,138 @@
+"""Counts in Ogg and MP3 that contradict the file: never silent, too small or too large."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from audio_files import (
+    FLOATS,
+    RATE,
+    SAMPLES,
+    TO_THE_END,
+    encoded,
+    mp3_count_position,
+    mp3_with_count,
+    ogg_page_with,
+    ogg_pages,
+    ogg_position,
+    ogg_with_position,
+    read_bytes,
+)
+from hifigan_rt.errors import AudioError
+
+OGGS = {"VORBIS": (RATE, ""), "OPUS": (24000, " at 48000 Hz")}
+
+
+@pytest.mark.parametrize("subtype", OGGS)
+def test_positions_of_an_ogg(subtype):
+    rate, unit = OGGS[subtype]
+    content = encoded(np.tile(FLOATS, 3), "OGG", subtype, rate)
+    whole = read_bytes(content)
+    assert (whole.note, len(whole.samples)) == (None, 3 * SAMPLES)
+    pages = ogg_pages(content)
+    right = ogg_position(pages[-1])
+    for position in (0, -1, 1000, ogg_position(pages[-2]) - 100, right - 3000):
+        recording = read_bytes(ogg_with_position(content, position))
+        assert recording.note.startswith(f"its last page states {position} samples{unit} and ")
+        assert recording.note.endswith(f" are there; {TO_THE_END}")
+        assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
+        assert len(recording.samples) < 3 * SAMPLES + 1024
+    for position in (right + 1000, right + 100_000, 1 << 40, 1 << 62):
+        recording = read_bytes(ogg_with_position(content, position))
+        assert recording.note.startswith(f"its last page promises {position} samples{unit} and ")
+        assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
+    # What encoders add to the last packet is cut off by the position, so that a little less is right.
+    assert read_bytes(ogg_with_position(content, right - 20)).note is None
+
+
+@pytest.mark.parametrize("subtype", OGGS)
+def test_pages_of_an_ogg(subtype):
+    content = encoded(np.tile(FLOATS, 3), "OGG", subtype, OGGS[subtype][0])
+    whole, pages = read_bytes(content), ogg_pages(content)
+    again = b"".join(ogg_page_with(page, serial=77) for page in pages)
+    chained = read_bytes(content + again)
+    assert chained.note is None
+    assert np.array_equal(chained.samples, np.concatenate([whole.samples] * 2))
+    assert read_bytes(b"".join(pages[:3] + pages[4:])).note == "1 of its pages are missing"
+    open_end = b"".join(
+        [*pages[:-1], ogg_page_with(pages[-1], flags=0, serial=int.from_bytes(pages[-1][14:18], "little"))]
+    )
+    assert read_bytes(open_end).note == "its last page is not marked as the end: the file is cut short"
+    assert len(read_bytes(open_end).samples) == 3 * SAMPLES
+    # Cut out of a longer stream: positions begin above 0.
+    serial = int.from_bytes(pages[0][14:18], "little")
+    later = [ogg_page_with(page, position=ogg_position(page) + 50_000, serial=serial) for page in pages[2:]]
+    assert (read_bytes(b"".join(pages[:2] + later)).note, len(read_bytes(b"".join(pages[:2] + later)).samples)) == (
+        None,
+        3 * SAMPLES,
+    )
+
+
+def test_chained_oggs_of_different_rates_are_refused():
+    first, second = (encoded(FLOATS, "OGG", "VORBIS", rate) for rate in (RATE, 16000))
+    with pytest.raises(AudioError) as caught:
+        read_bytes(first + b"".join(ogg_page_with(page, serial=77) for page in ogg_pages(second)))
+    assert str(caught.value) == (
+        f"the audio stream goes on after {SAMPLES} samples with 1 channel(s) at 16000 Hz instead of 1 at 22050 Hz: "
+        "cut it in two"
+    )
+
+
+@pytest.fixture(scope="module")
+def mp3() -> bytes:
+    return encoded(np.tile(FLOATS, 3), "MP3", "MPEG_LAYER_III")
+
+
+def test_frames_of_an_mp3(mp3, capfd):
+    whole = read_bytes(mp3)
+    assert (whole.note, len(whole.samples)) == (None, 3 * SAMPLES)
+    at = mp3_count_position(mp3)
+    frames = int.from_bytes(mp3[at : at + 4], "big")
+    name = mp3[at - 8 : at - 4].decode()
+    for stated in (0, 1, frames // 2, frames - 1):
+        recording = read_bytes(mp3_with_count(mp3, stated))
+        assert recording.note == f"its {name} header states {stated} frames and {frames} are there; {TO_THE_END}"
+        assert np.array_equal(recording.samples, whole.samples)
+    for stated in (frames + 1, 2 * frames, 1 << 31, (1 << 32) - 1):
+        recording = read_bytes(mp3_with_count(mp3, stated))
+        assert recording.note.startswith("its header promises ")
+        assert recording.note.endswith(f" samples and {len(recording.samples)} are there: the file is cut short")
+        assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
+    for stated in (0, len(mp3) // 2, 2 * len(mp3)):
+        recording = read_bytes(mp3[: at + 4] + struct.pack(">I", stated) + mp3[at + 8 :])
+        assert recording.note.startswith(f"its {name} header states {stated} bytes and ")
+        assert np.array_equal(recording.samples, whole.samples)
+    assert (
+        read_bytes(mp3 + mp3).note
+        == f"its {name} header states {frames} frames and {2 * frames + 1} are there; {TO_THE_END}"
+    )
+    assert len(read_bytes(mp3 + mp3).samples) > 6 * SAMPLES
+    # libmpg123 talks to the process's standard error.
+    capfd.readouterr()
+
+
+def test_an_mp3_of_variable_rate_without_a_count(mp3, capfd):
+    """libsndfile estimates by the first frames, and reads no more than that."""
+    whole = read_bytes(mp3)
+    at = mp3_count_position(mp3)
+    frames = int.from_bytes(mp3[at : at + 4], "big")
+    bare = mp3[: at - 8] + bytes(4) + mp3[at - 4 :]
+    for content, extra in ((bare, 1), (mp3[: at - 1] + b"\0" + bytes(180) + mp3[at + 180 :], 0)):
+        recording = read_bytes(content)
+        assert (recording.note, len(recording.samples)) == (None, (frames + extra) * 576)
+        start = len(recording.samples) - frames * 576 + 1105
+        assert np.abs(recording.samples[start : start + 3 * SAMPLES] - whole.samples).max() < 1e-6
+    cut = read_bytes(bare[:-20])
+    assert (cut.note, len(cut.samples)) == ("its last frame is incomplete: the file is cut short", frames * 576)
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize("ends", [(4095, 0), (0, 4095), (4095, 4095)])
+def test_absurd_ends_of_an_mp3(mp3, ends):
+    at = mp3.find(b"LAME") + 21
+    packed = (ends[0] << 12 | ends[1]).to_bytes(3, "big")
+    note = read_bytes(mp3[:at] + packed + mp3[at + 3 :]).note
+    assert f"states {ends[0]} samples of delay and {ends[1]} of padding, more than encoders add" in note
