@@ -56,6 +56,8 @@ class HostileBody:
     at_once: int = 1
     chunk_bytes: int | None = None
     """Size of the chunks that it is sent in; None states its length."""
+    frames: bool = False
+    """Whether it is frames of a WebSocket, sent behind the handshake."""
 
 
 def npy(mel: np.ndarray) -> bytes:
@@ -93,9 +95,17 @@ def filled(text: str, megabytes: int, beginning: str = "", end: str = "") -> byt
     return (beginning + text * (megabytes * MIB // len(text) - 10) + end).encode()
 
 
+def frame(first: int, content: bytes = b"") -> bytes:
+    """Frame of a WebSocket as clients send it, masked with zeros: `first` is its kind and whether it is the last."""
+    size = len(content)
+    length = bytes([0x80 | size]) if size < 126 else b"\xff" + struct.pack(">Q", size)
+    return bytes([first]) + length + bytes(4) + content
+
+
 SYNTHESIZE = "/v1/synthesize"
 COPY = "/v1/copy-synthesis?resample=1&mono=1"
 INFER = "/v2/models/model/infer"
+STREAM = "/v1/stream"
 GZIP = {"Content-Encoding": "gzip"}
 BODIES = {
     "json lists": HostileBody(SYNTHESIZE, lambda: filled("[],", 16, '{"mel":['), JSON),
@@ -121,6 +131,12 @@ BODIES = {
     "wav that states 1 Hz": HostileBody(COPY, lambda: wav_of(1), {}),
     "wav that states 1000 Hz": HostileBody(COPY, lambda: wav_of(1000), {}),
     "chunks of one byte": HostileBody(COPY, lambda: bytes(MIB // 2), {}, chunk_bytes=1),
+    "pings without end": HostileBody(STREAM, lambda: frame(0x89) * 200_000, {}, frames=True),
+    "messages of nothing": HostileBody(STREAM, lambda: frame(0x82) * 200_000, {}, frames=True),
+    "fragments of one byte": HostileBody(
+        STREAM, lambda: frame(0x01, b"{") + frame(0x00, b" ") * 200_000, {}, frames=True
+    ),
+    "message of 16 MB": HostileBody(STREAM, lambda: frame(0x81, filled("[", 16)), {}, frames=True),
 }
 
 
@@ -160,6 +176,12 @@ class Client:
 def request_of(hostile: HostileBody) -> list[bytes]:
     """Head and body, so that nothing is copied while the server is watched."""
     body = hostile.make()
+    if hostile.frames:
+        head = (
+            f"GET {hostile.target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        return [head.encode(), body + frame(0x88)]
     length = f"Content-Length: {len(body)}" if hostile.chunk_bytes is None else "Transfer-Encoding: chunked"
     fields = "".join(f"{name}: {value}\r\n" for name, value in hostile.headers.items())
     head = f"POST {hostile.target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}{length}\r\n\r\n"
