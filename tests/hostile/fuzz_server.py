@@ -46,6 +46,7 @@ _PATHS = (
     "/v2", "/v2/models/tiny", "/v2/models/tiny/infer", "/v2/models/tiny/versions/1/infer", "/v2/repository/index",
     "/metrics", "/healthz", "/openapi.json", "/",
 )  # fmt: skip
+_TAKING_MELS = (_PATHS[0], _PATHS[0], "/v2/models/tiny/infer")
 _QUERIES = (
     "format=wav", "format=float32", "format=flac&stream=1", "model=tiny", "stream=1&format=pcm16", "model=%ED%A0%80",
     "model=%FF", "format=%00", "%=%&&=", "model=" + "9" * 5000, "stream=\u0661", "sample_rate=" + "9" * 5000,
@@ -110,8 +111,20 @@ def mutated(rng: random.Random, content: bytes) -> bytes:
     return bytes(found)
 
 
+def posted(rng: random.Random, valid: dict[str, bytes]) -> tuple[bytes, bytes]:
+    """A request with a head in order, so that its body is read, and nothing to follow its answer."""
+    own, content = rng.choice(list(valid.items()))
+    content = mutated(rng, content)
+    path = "/v1/copy-synthesis" if "audio/" in own else rng.choice(_TAKING_MELS)
+    path += rng.choice(("", "", f"?{rng.choice(_QUERIES[:4])}"))
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(content)}\r\n{own}\r\n"
+    )
+    return head.encode() + content, b""
+
+
 def request(rng: random.Random, valid: dict[str, bytes]) -> tuple[bytes, bytes]:
-    """A request, and nothing to follow its answer."""
+    """A request with a hostile head, and nothing to follow its answer."""
     own, content = rng.choice(list(valid.items()))
     content = mutated(rng, content)
     path = rng.choice(_PATHS[:2] if rng.random() < 0.5 else _PATHS)
@@ -165,7 +178,8 @@ def _frame(rng: random.Random, opcode: int, content: bytes) -> bytes:
 
 def made(rng: random.Random, valid: dict[str, bytes]) -> tuple[bytes, bytes]:
     """One connection's bytes: at first, and after the answer's beginning."""
-    return stream(rng) if rng.random() < 0.25 else request(rng, valid)
+    kind = rng.random()
+    return stream(rng) if kind < 0.25 else posted(rng, valid) if kind < 0.6 else request(rng, valid)
 
 
 def answered(server: Running, content: tuple[bytes, bytes]) -> bytes:
