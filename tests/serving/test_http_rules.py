@@ -100,6 +100,20 @@ def test_what_is_refused_is_answered_and_the_connection_closed(server, sent, sta
     assert b"connection: close" in answer.lower()
 
 
+def test_a_refusal_has_the_form_of_its_protocol(server):
+    head = b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: localhost\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n"
+    for sent, text in (
+        (head + chunked + b"Content-Length: 3\r\n\r\n", "bad_request: Content-Length and"),
+        (head + chunked + b"\r\nzzz\r\n", "bad_request: the request is not as HTTP/1.1 has it"),
+        (b"GET /v2 HTTP/3.0\r\n\r\n", "http_version_unknown: HTTP/3.0"),
+    ):
+        told = json.loads(exchanged(server, sent).partition(b"\r\n\r\n")[2])["error"]
+        assert isinstance(told, str)
+        assert told.startswith(text)
+    assert isinstance(json.loads(exchanged(server, b"GET /v2x\r\n\r\n").partition(b"\r\n\r\n")[2])["error"], dict)
+
+
 def test_a_refusal_is_found_in_the_log_by_its_id(server, caplog):
     caplog.set_level(logging.INFO, "hifigan_rt")
     answer = exchanged(server, b"GET /healthz HTTP/1.1\r\n\r\n")

@@ -36,6 +36,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from hifigan_rt.tools.serving.connection_guards import CountGuard, OpenConnections, ReadGuard, WriteGuard
+from hifigan_rt.tools.serving.error_responses import error_content
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.request_heads import MAX_HEADER_BYTES, CheckedConnection
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -44,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 _MAX_EARLY_BYTES = 64 << 10
 """Bytes of frames behind a handshake that is not answered yet, beyond which no more are read."""
+
+_SEEN_BYTES = 100
+"""Bytes of a head that is refused, which tell the protocol of its target."""
 
 _LINGER_SECONDS = 5.0
 """Time for the rest of a body after its response: closing sooner would make some clients lose the response."""
@@ -119,8 +123,7 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
         """Answer what is no request, if that is still possible, and close once the client has had time to read it."""
         self._refused = True
         request_id = uuid.uuid4().hex
-        error = {"code": failure.code, "message": failure.message, "request_id": request_id}
-        body = json.dumps({"error": error}).encode()
+        body = json.dumps(error_content(failure, self._path(), request_id)).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **failure.headers}
         headers["X-Request-Id"] = request_id
         # The last one of its name: what an upgrade would need is said in vain by a connection that ends.
@@ -141,6 +144,13 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
         # Closed while something of the client's is unread, a connection loses what was sent to the client.
         self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _path(self) -> str:
+        """Tell the path of a request that is refused: while its body is read, or as far as its head shows one."""
+        if not self.waits_for_request:
+            return str(self.cycle.scope["path"])
+        words = self.conn.trailing_data[0][:_SEEN_BYTES].split(b" ")
+        return words[1].decode("latin-1") if len(words) > 1 else ""
 
     def _expect_headers(self) -> None:
         self._headers_due = self.loop.call_later(self.limits.header_timeout_seconds, self._give_up_headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from starlette.exceptions import HTTPException
@@ -26,11 +27,14 @@ def error_response(error: ServingError, scope: Scope, request_id: str) -> JSONRe
     if isinstance(error, RequestTimeout) or _waits_for_leave(scope):
         # The rest of the body may come after all, and must not be taken for the next request.
         headers["Connection"] = "close"
-    if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
-        content: dict[str, object] = {"error": f"{error.code}: {error.message}"}
-    else:
-        content = {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
-    return JSONResponse(content, error.status, headers)
+    return JSONResponse(error_content(error, scope["path"], request_id), error.status, headers)
+
+
+def error_content(error: ServingError, path: str, request_id: str) -> dict[str, object]:
+    """Make the JSON that tells a failure, in the form of the protocol that the path belongs to."""
+    if re.match(r"/v2(?![^/?])", path):
+        return {"error": f"{error.code}: {error.message}"}
+    return {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
 
 
 def from_router(error: HTTPException, scope: Scope) -> ServingError:
