@@ -93,6 +93,24 @@ def test_one_length_is_a_static_model(chain):
     assert all(snr >= tolerances.PRETRAINED_SNR_DB for _, _, snr in compare("mels").values())
 
 
+def test_open_lengths(chain):
+    """CANN 6 has none, and says so by a code."""
+    mels(1, 249, 2001)
+    if chain.generation == 6:
+        refused = export("--mel-len", "dynamic", status=1)
+        assert "E10011" in refused.stderr
+        assert "for --mel-len dynamic this atc is too old, so give gears" in refused.stderr
+        return
+    assert "batch 1, any length, Ascend310P3" in export("--mel-len", "dynamic").stdout
+    facts = json.loads(hifigan("info", OM, "--json").stdout)["om"]
+    assert (facts["gears"], facts["dynamic_shape"]) == ([], True)
+    assert facts["inputs"][0]["shape"][-1] == -1
+    synth("mels", "-o", "out")
+    assert all(snr >= tolerances.PRETRAINED_SNR_DB for _, _, snr in compare("mels").values())
+    chain.set(SOC="Ascend310B4", NPU_LAYOUT="310b")
+    assert "Ascend310B4 runs no open lengths" in export("--mel-len", "dynamic", "--overwrite", status=1).stderr
+
+
 def test_two_devices_and_the_other_interface(chain):
     mels(250, 800, 1200)
     export("--mel-len", "250,500")

@@ -32,11 +32,16 @@ class Place:
         self._folder = folder
         self.engines: list[AscendEngine] = []
 
+    def open_om(self, batch=1, rank=3) -> Path:
+        """A model of open lengths, under the name that `hifigan export om` gives it."""
+        self.simulator.set(OM_NAMING="plain")
+        return self.om((), batch, rank)
+
     def om(self, gears=DEFAULT_GEARS, batch=1, rank=3, soc="Ascend310P3", precision="cube_fp16in_fp32out") -> Path:
         name = f"g{'_'.join(map(str, gears))}_bs{batch}_r{rank}_{soc}_{precision}_{self.simulator.generation}"
         path = self._folder / f"{name}.om"
         if not path.exists():
-            frames = -1 if len(gears) > 1 else gears[0]
+            frames = gears[0] if len(gears) == 1 else -1
             dims = [batch, 10, frames] if rank == 3 else [batch, 10, 1, frames]
             convert(
                 self.simulator,

@@ -41,6 +41,13 @@ def test_comes_back_as_it_was(om):
     assert read_record(om) == record
 
 
+def test_open_lengths_are_a_word_in_the_file(om):
+    record = dataclasses.replace(RECORD, om_sha256=file_sha256(om), mel_lengths=())
+    write_record(record, record_path(om))
+    assert json.loads(record_path(om).read_text())["mel_lengths"] == "dynamic"
+    assert read_record(om) == record
+
+
 def test_no_record_and_a_json_of_something_else(om):
     assert read_record(om) is None
     for text in (
@@ -71,6 +78,8 @@ def test_a_record_of_another_file(om):
         ({"rank": 5}, "rank=5"),
         ({"mel_lengths": []}, r"mel_lengths=\[\]"),
         ({"mel_lengths": [500, 250]}, r"mel_lengths=\[500, 250\]"),
+        ({"mel_lengths": "any"}, "mel_lengths='any'"),
+        ({"mel_lengths": ""}, "mel_lengths=''"),
         ({"mel_lengths": ["x"]}, r"mel_lengths=\['x'\]"),
         ({"config": {}}, "its config: upsample_initial_channel is missing"),
         ({"config": None}, "config=None"),

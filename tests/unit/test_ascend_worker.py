@@ -83,7 +83,7 @@ def test_the_older_spelling_of_a_mode_is_tried_when_the_newer_is_refused():
             return type("Summary", (), {"exec_time_list": [2.0]})
 
     worker.Runtime.__init__(runtime, Spelt(), "wavs")
-    _, compute_ns = runtime.run(np.zeros((1, 10, 5), np.float32), dynamic=True)
+    _, compute_ns = runtime.run(np.zeros((1, 10, 5), np.float32), "dymdims", 0)
     assert asked == ["dymdims", "dyndims"]
     assert compute_ns == 2_000_000
 

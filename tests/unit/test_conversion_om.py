@@ -43,6 +43,7 @@ def names(folder):
     [
         (OmSettings(batches=()), "batch is empty"),
         (OmSettings(batches=(0,)), "batch=0 must be from 1 to 1024"),
+        (OmSettings(batches=(2, 0), mel_lengths=()), "batch=0 must be from 1 to 1024"),
         (OmSettings(mel_lengths=(250, 0)), "mel_len=0 must be from 1 to"),
         (OmSettings(mel_lengths=tuple(range(1, 102))), "mel_len has 101 values: atc takes at most 100 gears"),
         (OmSettings(rank=5), "rank=5 is not offered"),
@@ -120,6 +121,22 @@ def test_gears_within_the_overlap_are_noted():
     # TINY's windows overlap by a few frames; 1 is less than that.
     plan = plan_om(GENERATOR.graph, "g", OmSettings(mel_lengths=(1, 500), soc="Ascend310P3"))
     assert "mel_len 1: two windows of this model overlap by" in plan.notes[0]
+
+
+@pytest.mark.parametrize(("rank", "shape"), [(3, "1,10,-1"), (4, "1,10,1,-1")])
+def test_open_lengths_are_one_open_dimension_without_gears(rank, shape):
+    plan = plan_om(GENERATOR.graph, "g", OmSettings(mel_lengths=(), soc="Ascend310P3", rank=rank))
+    assert f"--input_shape=mel_spec:{shape} " in plan.commands[0]
+    assert "dynamic_dims" not in plan.commands[0]
+
+
+@pytest.mark.parametrize("soc", ["Ascend310", "Ascend310B1", "Ascend310B4"])
+def test_chips_that_run_no_open_lengths(soc):
+    with pytest.raises(ExportError, match=rf"mel_len=dynamic: {soc} runs no open lengths; give gears"):
+        plan_om(GENERATOR.graph, "g", OmSettings(mel_lengths=(), soc=soc))
+    assert plan_om(GENERATOR.graph, "g", OmSettings(mel_lengths=(50,), soc=soc)).commands
+    for other in ("Ascend310P1", "Ascend310P3", "Ascend910B4-1", "Ascend910_9362", "Ascend950PR_9579"):
+        assert plan_om(GENERATOR.graph, "g", OmSettings(mel_lengths=(), soc=other)).commands
 
 
 def test_the_chip_is_asked_for(tmp_path, monkeypatch):

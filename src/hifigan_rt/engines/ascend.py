@@ -11,7 +11,7 @@ import numpy as np
 
 from hifigan_rt.engines.ascend_cann import open_cann
 from hifigan_rt.engines.ascend_runtime.failures import DeviceContext, check_path
-from hifigan_rt.engines.ascend_runtime.gears import Window, WindowPlan, plan_windows
+from hifigan_rt.engines.ascend_runtime.gears import LONGEST_OPEN, Window, WindowPlan, plan_windows
 from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
 from hifigan_rt.engines.ascend_runtime.worker_pool import DevicePool, PoolRequest, Run
@@ -31,6 +31,12 @@ DEFAULT_TIMEOUT_S = 600.0
 """Limit for loading a model, and for one inference: a large .om takes a minute to load, an inference milliseconds."""
 
 _MAX_DEVICE = 255
+
+_OPEN_BATCHES = (1, 2, 4, 8)
+"""Batches that a model with an open batch is run at."""
+
+_ALIGNMENT_BYTES = 32
+"""Outputs end at a multiple of this in the device's memory, with one such unit behind them."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,8 @@ class AscendEngine(Engine):
             while start < len(segments):
                 batch = self._shapes.batch_for(gear, len(segments) - start)
                 chosen = segments[start : start + batch]
-                runs.append((chosen, self._pool.submit(self._gather(mels, chosen, batch, gear))))
+                room = _room_bytes(batch * self._graph.output_length(gear))
+                runs.append((chosen, self._pool.submit(self._gather(mels, chosen, batch, gear), room)))
                 start += batch
         audio = [np.empty(self._graph.output_length(mel.shape[1]), np.float32) for mel in mels]
         busy_ns: dict[int, int] = {}
@@ -191,21 +198,22 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
             f"{model.name}: the layers of the model must be known to cut mels for its gears: keep the .json that "
             "'hifigan export om' wrote beside it, or give its config.json with --config"
         )
-    if om.dynamic_shape and not om.dynamic_dims:
-        raise EngineError(f"{model.name} has open shapes without gears: convert it with gears (--mel-len)")
+    open_lengths = om.dynamic_shape and not om.dynamic_dims
     backend = "ais_bench" if backend == "ais_bench" else "aclruntime"
     check_path(model.path, backend)
     request = PoolRequest(
         DeviceContext(ascend_python(), model.path, devices[0], om.soc_version),
         backend=backend,
         caveat=om.caveat,
-        dynamic=bool(om.dynamic_dims),
+        shape_mode="dymshape" if open_lengths else "dymdims" if om.dynamic_dims else "static",
         wanted_output=AUDIO_OUTPUT_NAME,
         timeout_s=timeout_s,
     )
     pool = DevicePool(request, devices)
     try:
-        shapes = read_shapes(model.name, pool.model["inputs"], om.dynamic_dims, graph.num_mels)
+        shapes = read_shapes(
+            model.name, pool.model["inputs"], om.dynamic_dims, graph.num_mels, open_lengths=open_lengths
+        )
     except BaseException:
         pool.close()
         raise
@@ -233,9 +241,16 @@ def parse_devices(text: str | None) -> tuple[int, ...]:
 
 
 def read_shapes(
-    name: str, inputs: Sequence[Mapping[str, Any]], dynamic_dims: Sequence[Sequence[int]], num_mels: int
+    name: str,
+    inputs: Sequence[Mapping[str, Any]],
+    dynamic_dims: Sequence[Sequence[int]],
+    num_mels: int,
+    *,
+    open_lengths: bool = False,
 ) -> OmShapes:
     """What the inputs that the runtime tells, with the gears that the file tells, come to.
+
+    Where lengths are open, each up to LONGEST_OPEN frames is a gear.
 
     Raises:
         EngineError: that is not one mel, or the gears do not fit it.
@@ -250,6 +265,10 @@ def read_shapes(
             f"{name} takes an input of shape {shape}, which is no mel of {num_mels} bands: [B, M, T] and [B, M, 1, T] "
             "are"
         )
+    if open_lengths and -1 in shape:
+        frames, batch = shape[axes.index("T")], shape[axes.index("B")]
+        sizes = _OPEN_BATCHES if batch == -1 else (batch,)
+        return OmShapes(axes, dict.fromkeys(range(1, LONGEST_OPEN + 1) if frames == -1 else (frames,), sizes))
     if -1 in shape and not dynamic_dims:
         raise EngineError(f"{name} does not tell its gears: convert it again with 'hifigan export om'")
     batches: dict[int, set[int]] = {}
@@ -273,6 +292,12 @@ def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
     about = [text for text in (om.soc_version, om.caveat) if text]
     listed = f"npu:{','.join(map(str, devices))}"
     return f"{listed} ({', '.join(about)})" if about else listed
+
+
+def _room_bytes(samples: int) -> int:
+    """Bytes of a buffer for float32 samples in the device's memory, with what the runtime puts behind them."""
+    units = -(-4 * samples // _ALIGNMENT_BYTES)
+    return (units + 1) * _ALIGNMENT_BYTES
 
 
 def _parse_timeout(text: str | None) -> float:

@@ -15,6 +15,7 @@ from hifigan_rt.system.files import atomic_writer, file_sha256
 
 FORMAT = 1
 _KIND = "hifigan-rt om"
+_ANY_LENGTH = "dynamic"
 _MAX_BYTES = 1 << 20
 
 
@@ -27,7 +28,7 @@ class OmRecord:
     config: ModelConfig
     batch: int
     mel_lengths: tuple[int, ...]
-    """The gears in frames, ascending; one for a static model."""
+    """The gears in frames, ascending; one for a static model, none where lengths are open."""
     rank: int
     """3 takes mels as [B, M, T], 4 as [B, M, 1, T]."""
     input_name: str
@@ -60,6 +61,7 @@ def write_record(record: OmRecord, path: Path) -> None:
         OutputError: the file could not be written.
     """
     values = {"kind": _KIND, "format": FORMAT} | asdict(record) | {"config": config_to_dict(record.config)}
+    values["mel_lengths"] = record.mel_lengths or _ANY_LENGTH
     with atomic_writer(path) as file:
         file.write((json.dumps(values, indent=2, ensure_ascii=True) + "\n").encode())
 
@@ -103,7 +105,7 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
 
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "source": str, "batch": int, "mel_lengths": list, "rank": int, "input_name": str, "soc_version": str,
+    "source": str, "batch": int, "mel_lengths": (list, str), "rank": int, "input_name": str, "soc_version": str,
     "precision_mode": str, "command": str, "caveat": str, "om_sha256": str, "onnx_sha256": str,
     "onnx_snr_db": (int, float, type(None)), "versions": dict, "created": str, "config": dict,
 }  # fmt: skip
@@ -119,7 +121,7 @@ def _parse(values: Mapping[str, Any], path: Path) -> OmRecord:
             raise ModelFileError(f"record {str(path)!r} is damaged: {name}={values.get(name)!r}; convert again")
     lengths = values["mel_lengths"]
     whole = bool(lengths) and all(type(frames) is int and frames > 0 for frames in lengths)
-    if not whole or lengths != sorted(set(lengths)):
+    if lengths != _ANY_LENGTH and (not whole or lengths != sorted(set(lengths))):
         raise ModelFileError(f"record {str(path)!r} is damaged: mel_lengths={lengths!r}; convert again")
     if values["rank"] not in (3, 4) or values["batch"] < 1:
         raise ModelFileError(
@@ -130,4 +132,4 @@ def _parse(values: Mapping[str, Any], path: Path) -> OmRecord:
     except ConfigError as error:
         raise ModelFileError(f"record {str(path)!r} is damaged: its config: {error}") from error
     chosen = {item.name: values[item.name] for item in fields(OmRecord)}
-    return OmRecord(**(chosen | {"config": config, "mel_lengths": tuple(lengths)}))
+    return OmRecord(**(chosen | {"config": config, "mel_lengths": () if lengths == _ANY_LENGTH else tuple(lengths)}))

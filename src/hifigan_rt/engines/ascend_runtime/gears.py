@@ -4,6 +4,8 @@ A window of gear length computes the same samples as the whole mel would, except
 frames are missing. So windows overlap by the receptive field, each keeps the samples whose frames it all has, and the
 first begins where the mel begins and the last ends where it ends: nothing is padded there, and every sample is exact.
 Only a mel shorter than the shortest gear has to be padded, which changes its last samples.
+
+A model of open lengths takes each length up to LONGEST_OPEN as it is, so that only longer mels have windows.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import numpy as np
 
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph
+
+LONGEST_OPEN = 2000
+"""Frames of the longest window of a model of open lengths: what it computes at once takes the device's memory."""
 
 
 @dataclass(frozen=True)

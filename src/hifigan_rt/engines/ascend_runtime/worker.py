@@ -36,6 +36,7 @@ class Runtime:
         self.mel = session.get_inputs()[0]
         self.dtype = np.dtype(_dtype_name(self.mel.datatype))
         names = [output.name for output in session.get_outputs()]
+        self.outputs = len(names)
         # The vendor calls an output "<node>:<number>:<name in the ONNX file>".
         suited = [i for i, name in enumerate(names) if name == wanted_output or name.endswith(":" + wanted_output)]
         self.output = suited[0] if suited else 0
@@ -49,8 +50,12 @@ class Runtime:
         ]
         return {"inputs": inputs, "output": self.output_name}
 
-    def run(self, mel: np.ndarray, dynamic: bool) -> tuple[np.ndarray, int]:
-        """One inference: the output, and the nanoseconds that it took without the copies to the device and back."""
+    def run(self, mel: np.ndarray, shape_mode: str, output_bytes: int) -> tuple[np.ndarray, int]:
+        """One inference: the output, and the nanoseconds that it took without the copies to the device and back.
+
+        `shape_mode` is static, dymdims (gears) or dymshape (open lengths). In dymshape the runtime knows the size of
+        no output, and makes room for `output_bytes` of each.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -72,10 +77,14 @@ class AclRuntime(Runtime):
         options = self._aclruntime.session_options()
         super().__init__(self._aclruntime.InferenceSession(model, device, options), wanted_output)
 
-    def run(self, mel: np.ndarray, dynamic: bool) -> tuple[np.ndarray, int]:
+    def run(self, mel: np.ndarray, shape_mode: str, output_bytes: int) -> tuple[np.ndarray, int]:
         session = self.session
-        if dynamic:
-            session.set_dynamic_dims(self.mel.name + ":" + ",".join(map(str, mel.shape)))
+        shape = self.mel.name + ":" + ",".join(map(str, mel.shape))
+        if shape_mode == "dymdims":
+            session.set_dynamic_dims(shape)
+        elif shape_mode == "dymshape":
+            session.set_dynamic_shape(shape)
+            session.set_custom_outsize([output_bytes] * self.outputs)
         else:
             session.set_staticbatch()
         feed = self._aclruntime.Tensor(mel)
@@ -96,15 +105,16 @@ class AisBench(Runtime):
         interface = importlib.import_module("ais_bench.infer.interface")
         super().__init__(interface.InferSession(device, model), wanted_output)
 
-    def run(self, mel: np.ndarray, dynamic: bool) -> tuple[np.ndarray, int]:
+    def run(self, mel: np.ndarray, shape_mode: str, output_bytes: int) -> tuple[np.ndarray, int]:
         session = self.session
+        sizes = {"custom_sizes": output_bytes} if shape_mode == "dymshape" else {}
         try:
-            results = session.infer([mel], "dymdims" if dynamic else "static")
+            results = session.infer([mel], shape_mode, **sizes)
         except RuntimeError as error:
             # The code of both generations says dym, its manual dyn.
-            if not dynamic or "infer_mode" not in str(error):
+            if shape_mode == "static" or "infer_mode" not in str(error):
                 raise
-            results = session.infer([mel], "dyndims")
+            results = session.infer([mel], shape_mode.replace("dym", "dyn"), **sizes)
         summary = _call_first(session, ["summary", "sumary"])
         compute_ns = _last_ns(summary.exec_time_list)
         _call_first(session, ["reset_summaryinfo", "reset_sumaryinfo"])
@@ -129,7 +139,7 @@ class Worker:
         if request["op"] == "run" and self._runtime is not None:
             mel = np.frombuffer(payload, np.float32).reshape(request["shape"])
             mel = np.ascontiguousarray(mel, dtype=self._runtime.dtype)
-            output, compute_ns = self._runtime.run(mel, request["dynamic"])
+            output, compute_ns = self._runtime.run(mel, request["shape_mode"], request["output_bytes"])
             output = np.ascontiguousarray(output, dtype=np.float32)
             return {"shape": list(output.shape), "compute_ns": compute_ns}, output.tobytes()
         if self._runtime is not None:

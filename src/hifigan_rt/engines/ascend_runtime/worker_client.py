@@ -129,12 +129,13 @@ class DeviceWorker:
         reply, _ = self._work(request, b"", f"loading {str(context.model)!r}")
         return reply
 
-    def run(self, mel: np.ndarray, *, dynamic: bool) -> tuple[np.ndarray, int]:
+    def run(self, mel: np.ndarray, *, shape_mode: str, output_bytes: int) -> tuple[np.ndarray, int]:
         """One inference.
 
         Args:
-            mel: float32 in the layout of the model's input, at a gear.
-            dynamic: the model has gears.
+            mel: float32 in the layout of the model's input, at a length that it takes.
+            shape_mode: static, dymdims for a model with gears, dymshape for open lengths: the names of ais_bench.
+            output_bytes: room for the output in dymshape, where the runtime does not know it.
 
         Returns:
             The output, float32, and the nanoseconds of computing on the device.
@@ -143,7 +144,7 @@ class DeviceWorker:
             EngineError: the runtime failed; or the process ended or did not answer in time, and `alive` is False then.
         """
         reply, payload = self._work(
-            {"op": "run", "shape": list(mel.shape), "dynamic": dynamic},
+            {"op": "run", "shape": list(mel.shape), "shape_mode": shape_mode, "output_bytes": output_bytes},
             np.asarray(mel, np.float32).tobytes(),
             f"computing a mel {list(mel.shape)}",
         )

@@ -34,6 +34,7 @@ class Run:
 @dataclass(frozen=True)
 class _Job:
     mel: np.ndarray
+    output_bytes: int
     done: Future[Run]
 
 
@@ -47,8 +48,8 @@ class PoolRequest:
     """aclruntime or ais_bench."""
     caveat: str
     """What the .om says against itself; the runtime must say the same."""
-    dynamic: bool
-    """The .om has gears."""
+    shape_mode: str
+    """How the runtime is told a shape: static, dymdims (the .om has gears) or dymshape (open lengths)."""
     wanted_output: str
     timeout_s: float
 
@@ -83,13 +84,17 @@ class DevicePool:
         self.runtime, self.model = loaded[0]
         """What runs below, and what it tells of the model: "inputs", each with name, shape and dtype, and "output"."""
 
-    def submit(self, mel: np.ndarray) -> Future[Run]:
-        """Have a batch of mels computed, float32 in the layout of the model's input and at a gear.
+    def submit(self, mel: np.ndarray, output_bytes: int) -> Future[Run]:
+        """Have a batch of mels computed.
+
+        Args:
+            mel: float32 in the layout of the model's input, at a length that it takes.
+            output_bytes: room for the output, which the runtime of a model of open lengths does not know.
 
         Raises:
             EngineError: the pool is closed.
         """
-        job = _Job(mel, Future())
+        job = _Job(mel, output_bytes, Future())
         with self._lock:
             if self._closed:
                 raise _closed()
@@ -126,7 +131,9 @@ class DevicePool:
                 job.done.set_exception(error)
                 continue
             try:
-                output, compute_ns = self._workers[device].run(job.mel, dynamic=self._request.dynamic)
+                output, compute_ns = self._workers[device].run(
+                    job.mel, shape_mode=self._request.shape_mode, output_bytes=job.output_bytes
+                )
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
                 job.done.set_exception(error)
             else:

@@ -70,7 +70,7 @@ class AtcJob:
     num_mels: int
     rank: int
     mel_lengths: tuple[int, ...]
-    """Frames, ascending; one gives a static model."""
+    """Frames, ascending; one gives a static model, none open lengths."""
     soc_version: str
     precision_mode: str | None = None
     """A mode of either option of atc; None leaves it out."""
@@ -80,7 +80,7 @@ class AtcJob:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the mel; -1 for frames that a gear decides."""
+        """Shape of the mel; -1 for frames that a gear decides, or each mel."""
         frames = self.mel_lengths[0] if len(self.mel_lengths) == 1 else -1
         return (self.batch, self.num_mels, *([1] if self.rank == 4 else []), frames)
 

@@ -47,7 +47,8 @@ ADVICE: Mapping[str, str] = {
     "E10007": "a needed option is missing: this atc is of a release that hifigan does not know; try --dry-run",
     "E10009": "only one way of dynamic shapes is possible: leave it to --mel-len, and take it out of --atc-arg",
     "E10010": "--log takes debug, info, warning, error or null",
-    "E10011": "the input shape holds no positive whole number: check --batch and --mel-len",
+    "E10011": "the input shape holds no positive whole number: check --batch; for --mel-len dynamic this atc is too "
+    "old, so give gears",
     "E10016": "the named input or operator is not in the model: check the names in --atc-arg",
     "E10017": "the named operator is no input: check the names in --atc-arg",
     "E10018": "only the batch may be open with dynamic_batch_size: use --mel-len",
@@ -72,7 +73,8 @@ ADVICE: Mapping[str, str] = {
     "E16001": "the ONNX file lacks a node that atc needs: convert the checkpoint again",
     "E16002": "this atc has no parser for an operator of the file: use a newer CANN",
     "E16004": "the ONNX file has no graph: convert the checkpoint again",
-    "E16005": "the ONNX file was not understood: use a newer CANN",
+    "E16005": "atc takes one opset import, and the ONNX file has several: convert the checkpoint, whose file has one, "
+    "or remove the imports that no node uses",
     "E19000": _MODEL_UNREADABLE,
     "E19001": _MODEL_UNREADABLE,
     "E19010": "this atc has no parser for an operator of the file: use a newer CANN",

@@ -189,6 +189,8 @@ def _convert(
 def _check_made(job: AtcJob, info: OmInfo) -> None:
     """Hold what the file says against what was asked for; older containers do not tell everything."""
     gears = tuple((frames,) for frames in job.mel_lengths) if len(job.mel_lengths) > 1 else ()
+    if not job.mel_lengths and not info.dynamic_shape:
+        raise ToolFailed("atc made a model of fixed shapes, and open lengths were asked for (--mel-len dynamic)")
     told = tuple(sorted(info.dynamic_dims))
     if told and told != gears:
         raise ToolFailed(f"atc made a model with the gears {list(told)}, and {list(gears)} were asked for")

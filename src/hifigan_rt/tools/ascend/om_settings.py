@@ -36,6 +36,10 @@ _UNSAFE_CHARACTER = re.compile(r"[^A-Za-z0-9_.-]")
 _UNSAFE_FOLDER = re.compile(r"[^A-Za-z0-9_./-]")
 
 
+_NO_OPEN_LENGTHS = re.compile(r"Ascend310(B\w*)?")
+"""Atlas 200/300/500 and Atlas 200I/500 A2 (atc's reference of CANN 8.0, --input_shape: no range of shapes there)."""
+
+
 @dataclass(frozen=True)
 class OmSettings:
     """How a model is to be converted; `checked` says what is not offered."""
@@ -43,7 +47,7 @@ class OmSettings:
     batches: tuple[int, ...] = (1,)
     """One .om file for each."""
     mel_lengths: tuple[int, ...] = DEFAULT_MEL_LENGTHS
-    """Frames; one length gives a static model."""
+    """Frames; one length gives a static model, none open lengths."""
     soc: str = AUTO_SOC
     """The chip, for example Ascend310P3; "auto" asks npu-smi."""
     precision_mode: str | None = None
@@ -64,7 +68,7 @@ def checked(settings: OmSettings) -> tuple[OmSettings, tuple[str, ...]]:
         ExportError: a value is not offered.
     """
     batches, batch_notes = _ordered("batch", settings.batches, MAX_BATCH)
-    lengths, length_notes = _ordered("mel_len", settings.mel_lengths, MAX_FRAMES)
+    lengths, length_notes = _ordered("mel_len", settings.mel_lengths, MAX_FRAMES) if settings.mel_lengths else ((), ())
     if len(lengths) > HIGHEST_GEARS:
         raise ExportError(f"mel_len has {len(lengths)} values: atc takes at most {HIGHEST_GEARS} gears; give fewer")
     if settings.rank not in (3, 4):
@@ -87,7 +91,15 @@ def checked(settings: OmSettings) -> tuple[OmSettings, tuple[str, ...]]:
 
 
 def plan_jobs(stem: str, graph: Graph, settings: OmSettings, soc_version: str) -> tuple[AtcJob, ...]:
-    """One job of atc for each batch size of checked settings."""
+    """One job of atc for each batch size of checked settings.
+
+    Raises:
+        ExportError: lengths are open, and the chip runs none such.
+    """
+    if not settings.mel_lengths and _NO_OPEN_LENGTHS.fullmatch(soc_version):
+        raise ExportError(
+            f"mel_len=dynamic: {soc_version} runs no open lengths; give gears, as in --mel-len 250,500,...,2000"
+        )
     mode = settings.precision_mode
     if mode is None and "precision_mode_v2" not in settings.atc_options:
         mode = default_mode(soc_version)

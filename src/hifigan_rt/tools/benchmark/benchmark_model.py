@@ -35,7 +35,9 @@ class BenchmarkModel:
     reference: ReferenceAudio | None
     """None where the weights are not known, or nobody wants the SNR."""
     sizes: tuple[tuple[int, int], ...] = ()
-    """Batch and mel_len of each gear, of a model that runs no others; empty if it runs any."""
+    """Batch and mel_len of each gear, of a model that runs no others; empty if it runs any length."""
+    batch: int | None = None
+    """Clips per call of a model of open lengths that runs no other batch."""
     notes: tuple[str, ...] = ()
 
 
@@ -92,6 +94,7 @@ def read_benchmark_model(
         macs_per_frame=graph.macs_per_frame,
         reference=ReferenceAudio(source.generator) if with_snr and isinstance(source, Weights) else None,
         sizes=_sizes(model.path, num_mels) if isinstance(model, OmFile) else (),
+        batch=_batch(model.path) if isinstance(model, OmFile) else None,
         notes=tuple(notes),
     )
 
@@ -123,3 +126,11 @@ def _sizes(path: Path, num_mels: int) -> tuple[tuple[int, int], ...]:
     return tuple(
         (shape[0], shape[-1]) for shape in shapes if len(shape) >= 3 and shape[1] == num_mels and min(shape) > 0
     )
+
+
+def _batch(path: Path) -> int | None:
+    """The one batch of an .om of open lengths; None if it is open too, or lengths are not."""
+    info = read_om(path)
+    open_lengths = info.dynamic_shape and not info.dynamic_dims
+    batch = info.inputs[0].shape[0] if open_lengths and info.inputs and info.inputs[0].shape else -1
+    return batch if batch > 0 else None

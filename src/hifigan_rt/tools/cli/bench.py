@@ -213,7 +213,12 @@ def _cells(values: dict[str, Any], model: BenchmarkModel) -> list[Cell]:
 
     threads = values["threads"] or (usable_cores(),)
     if not model.sizes:
-        return cells(values["batches"] or (1,), values["mel_lens"] or MEL_LENS, threads)
+        other = next((batch for batch in values["batches"] if model.batch not in (None, batch)), None)
+        if other is not None:
+            raise click.UsageError(
+                f"{model.name} was compiled for batch {model.batch}: {other} would be measured with padding"
+            )
+        return cells(values["batches"] or (model.batch or 1,), values["mel_lens"] or MEL_LENS, threads)
     batches = values["batches"] or sorted({batch for batch, _ in model.sizes})
     mel_lens = values["mel_lens"] or sorted({frames for _, frames in model.sizes})
     asked = [Cell(batch, frames, count) for count in threads for batch in batches for frames in mel_lens]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.ascend.om_export import OmPlan, OmReport
 
 _MOST_NUMBERS = 10_000
+DYNAMIC = "dynamic"
+"""The word of --mel-len for open lengths."""
 
 
 def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
@@ -43,6 +45,11 @@ def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int
     return tuple(numbers)
 
 
+def parse_lengths(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Frames as `parse_numbers` takes them, or the word dynamic, which is none."""
+    return () if text.strip() == DYNAMIC else parse_numbers(context, parameter, text)
+
+
 @click.command()
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @click.option(
@@ -60,8 +67,8 @@ def parse_numbers(_: click.Context, __: click.Parameter, text: str) -> tuple[int
     "--batch", default="1", show_default=True, metavar="N[,N...]", callback=parse_numbers, help="One .om for each."
 )
 @click.option(
-    "--mel-len", default="250,500,...,2000", show_default=True, metavar="N[,N...]", callback=parse_numbers,
-    help="Lengths in frames (gears), 2 to 100 of them; a single one gives a static model.",
+    "--mel-len", default="250,500,...,2000", show_default=True, metavar="N[,N...]|dynamic", callback=parse_lengths,
+    help="Lengths in frames (gears), 2 to 100 of them; one gives a static model, dynamic takes any length.",
 )  # fmt: skip
 @click.option("--soc", default="auto", show_default=True, help="The chip, as in Ascend310P3; auto asks npu-smi.")
 @click.option("--precision-mode", help="atc's --precision_mode [default: the chip's].")
@@ -168,7 +175,7 @@ def _facts(report: OmReport) -> dict[str, Any]:
         "bytes": report.size_bytes,
         "seconds": report.seconds,
         "batch": record.batch,
-        "mel_lengths": list(record.mel_lengths),
+        "mel_lengths": list(record.mel_lengths) or DYNAMIC,
         "rank": record.rank,
         "soc_version": record.soc_version,
         "precision_mode": record.precision_mode,
@@ -185,12 +192,13 @@ def _show(console: Console, report: OmReport) -> None:
 
     record = report.record
     lengths = ", ".join(str(frames) for frames in record.mel_lengths)
-    kind = "gears" if len(record.mel_lengths) > 1 else "static,"
+    kind = f"gears {lengths} frames" if len(record.mel_lengths) > 1 else f"static, {lengths} frames"
+    kind = kind if record.mel_lengths else "any length"
     precision = describe_mode(record.precision_mode, record.soc_version, record.command)
     verdict = record.caveat or "unknown until it was measured there"
     console.line(
-        f"{str(report.path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; batch {record.batch}, {kind} "
-        f"{lengths} frames, {record.soc_version}, {precision}"
+        f"{str(report.path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; batch {record.batch}, {kind}, "
+        f"{record.soc_version}, {precision}"
     )
     console.line(
         f"  SNR of the ONNX file {record.onnx_snr_db:.1f} dB against the float64 reference; on the chip: {verdict}"
