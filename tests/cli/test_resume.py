@@ -17,6 +17,7 @@ from cli.evaluating import model as evaluate
 from cli.evaluating import result as evaluated
 from cli.running import clip, command, error_of, hifigan, records, synth
 from hifigan_rt.system.folder_lock import LOCK_NAME, locked_folder
+from hifigan_rt.system.temporary_names import temporary_prefix
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME
 from hifigan_rt.tools.evaluation.sounds import is_script
 from listening_tests import write_folders
@@ -96,10 +97,12 @@ def test_kill_9_leaves_nothing_in_the_way(place):
         done = synth("in", "-o", "out", "--resume", status=1)
         assert f"another run is at work in '{place}/out': process {process.pid} on host " in error_of(done)
         process.send_signal(signal.SIGKILL)
+    prefix = temporary_prefix().replace(f"-{os.getpid()}-", f"-{process.pid}-")
+    Path("out", f"{prefix}half.part").touch()
     summary = resumed()
     assert summary["complete"]
     assert summary["skipped"] >= 2
-    assert not Path("out", LOCK_NAME).exists()
+    assert set(os.listdir("out")) == {*records(), MANIFEST_NAME}
 
 
 @pytest.mark.parametrize(

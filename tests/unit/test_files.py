@@ -11,6 +11,7 @@ import pytest
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256, plain_path, sync_folders
+from hifigan_rt.system.temporary_names import remove_left_over, temporary_prefix
 
 
 def test_the_file_appears_whole_at_the_end(tmp_path):
@@ -202,3 +203,22 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
         assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
     assert (tmp_path / "precious").read_bytes() == b"precious"
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    own = temporary_prefix()
+    of_gone = own.replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/a").touch()
+    (tmp_path / f"{of_gone}folder.part").mkdir()
+    (tmp_path / f"{of_gone}folder.part/a").touch()
+    (tmp_path / f"{of_gone}link.part").symlink_to("precious")
+    (tmp_path / f"{of_gone}file.part").touch()
+    kept = {"precious", f"{own}file.part", ".x.part", f"{of_gone}file.wav", f".hifigan-00000000-{gone.pid}-file.part"}
+    for name in kept - {"precious"}:
+        (tmp_path / name).touch()
+    remove_left_over([tmp_path, tmp_path / "none"])
+    assert set(os.listdir(tmp_path)) == kept
+    assert (tmp_path / "precious/a").exists()

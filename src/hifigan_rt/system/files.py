@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.temporary_names import TEMPORARY_SUFFIX, temporary_prefix
 
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
@@ -161,7 +162,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         try:
-            descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+            descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, temporary_prefix(), path.parent)
             os.close(descriptor)
             temporary = Path(name)
             # mkstemp makes the file private; a result gets the rights that open() would have given it.
@@ -204,7 +205,7 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         refuse_special(path)
     try:
-        workplace = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=paths[0].parent))
+        workplace = Path(tempfile.mkdtemp(TEMPORARY_SUFFIX, temporary_prefix(), paths[0].parent))
         try:
             yield workplace
             for path in paths:

@@ -24,6 +24,7 @@ from typing import Any
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import open_own
+from hifigan_rt.system.temporary_names import process_is_gone
 
 try:
     import fcntl
@@ -119,13 +120,7 @@ def _is_left_over(record: dict[str, Any], descriptor: int) -> bool:
         return False
     if process == os.getpid():
         return _key(descriptor) not in _held
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
+    return process_is_gone(process)
 
 
 def _busy(folder: Path, record: dict[str, Any], way_out: str = "") -> OutputError:

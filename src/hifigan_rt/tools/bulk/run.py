@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from hifigan_rt.errors import DatasetError, HifiganError, MelConventionWarning, OutputError, PaddedTailWarning
 from hifigan_rt.system.files import file_sha256, plain_path, refuse_special, sync_folders
+from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
 from hifigan_rt.tools.bulk.output_folder import claimed_folder, make_folder, refuse_linked_folders
 from hifigan_rt.tools.bulk.outputs import (
@@ -246,6 +247,7 @@ def run_in_folder(
     with claimed_folder(folder):
         folders = dict.fromkeys(job.output.parent for job in jobs)
         refuse_linked_folders(folder, folders)
+        remove_left_over(folders)
         jobs = set_apart_outputs_alike(jobs, folder)
         chosen = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
         path, notes = folder / MANIFEST_NAME, (*describe_pairs(jobs), *chosen.notes)
