@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ascend_simulator.environment import simulator  # noqa: F401 - a fixture for the whole suite
 from browser import chromium, executable, open_page  # noqa: F401 - fixtures too
@@ -18,8 +18,10 @@ from effort import LONG
 from hifigan_rt._native import supported_isas
 from nginx import executable as nginx
 
-# No deadline: a busy machine is no failure.
-settings.register_profile("suite", deadline=None, max_examples=100 if LONG else 25)
+# Neither deadline nor check of the speed: a busy machine is no failure.
+settings.register_profile(
+    "suite", deadline=None, max_examples=100 if LONG else 25, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
 
 # A shell that starts the run in the background lets it ignore Ctrl-C, and all that tests start and interrupt would too.
