@@ -8,7 +8,9 @@ from hifigan_rt.tools.benchmark.results import Case, Measurement
 
 NOT_BELIEVABLE = "above the device's peak: not believable"
 
-_PEAKS = {"310P": (70.0, 140.0)}
+FLOAT16_PEAK_310P = 70.0
+
+_PEAKS = {"310P": (FLOAT16_PEAK_310P, 140.0)}
 """Device to TFLOPS in float16 and TOPS in int8 of one chip (Huawei EDOC1100285916, Atlas 300I Pro: one such chip)."""
 
 

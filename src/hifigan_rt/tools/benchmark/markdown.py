@@ -8,6 +8,7 @@ from typing import Any
 
 from hifigan_rt.tools.benchmark.compare import ResultComparison, compare
 from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
+from hifigan_rt.tools.benchmark.guide_figures import published_rows
 from hifigan_rt.tools.benchmark.results import (
     BenchmarkResult,
     Case,
@@ -33,6 +34,12 @@ _DEFINITIONS = (
 )
 
 
+_PUBLISHED = (
+    "Its table stands beside commands for generator_v1; a later edition has commands for generator_v2 and figures 4 to "
+    "10 % lower. They are V2's: compare them with a benchmark of V2, and with none of V1."
+)
+
+
 def to_markdown(result: BenchmarkResult, earlier: BenchmarkResult | None = None) -> str:
     """Write a result as Markdown.
 
@@ -51,6 +58,7 @@ def to_markdown(result: BenchmarkResult, earlier: BenchmarkResult | None = None)
         _guide_table(result),
         *(_case(case, result.ceilings) for case in result.cases),
         *_peaks(result),
+        *_published(result),
         *([] if earlier is None else [_comparison(compare(earlier, result), earlier)]),
         "## Machine\n\n" + _machine(result.machine),
         *([_ceilings(result.ceilings)] if result.ceilings else []),
@@ -158,6 +166,17 @@ def _peaks(result: BenchmarkResult) -> list[str]:
                 )  # fmt: skip
     header = ["candidate", "device", "batch size", "mel_len", "fps", "TFLOPS", "peak of one chip", "of peak", "verdict"]
     return ["## Against the device's peak\n\n" + table(header, rows)] if rows else []
+
+
+def _published(result: BenchmarkResult) -> list[str]:
+    rows = [
+        [row.network, str(row.batch), str(row.mel_len), number(row.clips_per_second, 2), number(row.reached.tflops, 1),
+         share(row.reached.share), row.reached.verdict]
+        for row in published_rows(result)
+    ]  # fmt: skip
+    header = ["if of", "batch size", "mel_len", "fps", "TFLOPS", "of peak", "verdict"]
+    title = "## What the guide publishes for one Ascend 310P3"
+    return [f"{title}\n\n{_PUBLISHED}", table(header, rows)] if rows else []
 
 
 def _unbelievable(result: BenchmarkResult) -> Iterator[str]:
