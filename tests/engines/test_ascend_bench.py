@@ -36,7 +36,14 @@ def test_an_om_file_is_measured_at_its_gears_and_marked_as_simulated(place, benc
         assert row["requested_precision"] == "", "it was settled when the file was converted"
         assert row["caveat"] == CAVEAT
         assert row["snr_db"] > 100
+        assert row["executed_threads"] is None
     assert "ascend: times are the device's own, as ais_bench counts them" in result["notes"]
+
+
+def test_coarse_times_are_said(place, bench):
+    shown = bench(place.om((250,)), "--no-snr", "--engine-option", "backend=ais_bench", "--json")
+    (note,) = [note for note in json.loads(shown.out)["notes"] if "times are" in note]
+    assert note.endswith("0.06 ms after 15; backend=aclruntime measures in nanoseconds")
 
 
 def test_what_would_be_padded_is_refused(place, bench):

@@ -51,6 +51,9 @@ HUGE = (1 << 64) - 1
 
 CASES = {
     "empty": (b"", r"is empty \(0 bytes\)"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+                             "is a git-LFS pointer, not the file itself: run 'git lfs pull'"),
+    "a web page": (b"<!DOCTYPE html><html>", "is an HTML page: the download saved the web page"),
     "something else": (b"\x08\x07" + b"x" * 300, "starts with 08 07 .*, which no .om file does"),
     "only the magic": (b"IMOD", "is truncated: the header takes 256 bytes, the file has 4"),
     "another header size": (patched(4, "<I", 128), "claims a header of 128 bytes"),

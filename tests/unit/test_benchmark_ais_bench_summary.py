@@ -51,6 +51,43 @@ TEXT_EARLY_2022 = TEXT_2024.replace(
 ).replace("[INFO] NPU", "[INFO] H2D_latency (ms): min = 1.0, max = 1.0, mean = 1.0, median = 1.0\n[INFO] NPU")
 
 
+ROW_2026 = "│ NPU_compute_time (ms) │ 2.6000 │ 2.6860 │ 2.6430 │   2.6430 │ 2.6851 │"
+TEXT_2026 = f"""\
+[INFO] -----------------Performance Summary------------------
+╒═══════════════════════╤════════╤════════╤════════╤══════════╤════════╕
+│ Metric                │    min │    max │   mean │   median │    P99 │
+╞═══════════════════════╪════════╪════════╪════════╪══════════╪════════╡
+│ H2D_latency (ms)      │ 9.0000 │ 9.0000 │ 9.0000 │   9.0000 │ 9.0000 │
+├───────────────────────┼────────┼────────┼────────┼──────────┼────────┤
+{ROW_2026}
+╘═══════════════════════╧════════╧════════╧════════╧══════════╧════════╛
+[INFO] Throughput 1000*batchsize.mean(2)/NPU_compute_time.mean(2.643): 756.7158531971245
+"""
+"""The form that ais_bench/src/ais_bench/infer/summary.py prints (Yanguan619/aclruntime, commit 3eab4a91)."""
+
+
+@pytest.mark.parametrize("text", [TEXT_2026, TEXT_2026.replace("│", "|")], ids=["fancy", "plain"])
+def test_the_table_of_2026_is_read_by_its_headings(tmp_path, text):
+    figures = read_summary(saved(tmp_path, text), mel_len=250, device="Ascend 310P3")
+    latency = figures.measurement.latency
+    assert (figures.batch, figures.mel_len) == (2, 250)
+    assert (latency.min, latency.max, latency.mean, latency.median, latency.p99) == (2.6, 2.686, 2.643, 2.643, 2.6851)
+    assert len(figures.notes) == 1
+    swapped = text.replace("mean │   median", "median │   mean").replace("mean |   median", "median |   mean")
+    swapped = swapped.replace("2.6430 │   2.6430", "2.5 │   2.643").replace("2.6430 |   2.6430", "2.5 |   2.643")
+    assert read_summary(saved(tmp_path, swapped), mel_len=250).measurement.latency.median == 2.5
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [(TEXT_2026 + TEXT_2026, 2), (TEXT_2026 + TEXT_2024, 2), (TEXT_2026.replace(ROW_2026, ""), 0),
+     (TEXT_2026.replace("│ Metric ", "│ Name "), 0), (TEXT_2026.replace(ROW_2026, ROW_2026[:40]), 0)],
+)  # fmt: skip
+def test_tables_that_are_none_or_several(tmp_path, text, count):
+    with pytest.raises(DatasetError, match=rf"holds {count} lines 'NPU_compute_time \(ms\)'"):
+        read_summary(saved(tmp_path, text), mel_len=250)
+
+
 def test_the_json_of_2024_keeps_every_call(tmp_path):
     figures = read_summary(saved(tmp_path, of_2024()), device="Ascend 310P3")
     assert (figures.batch, figures.mel_len) == (1, 250)

@@ -62,6 +62,18 @@ def test_what_is_above_the_peak_is_said_at_the_top_and_in_its_row():
     assert lines_with(text, "| 104.8 | 70 | 150% | **above the device's peak: not believable** |")
 
 
+def test_threads_are_told_of_those_that_have_some():
+    """A device's speed is not that of the processor's threads, however many it was asked with."""
+    npu = measurement("ascend", executed_threads=None, device="npu:0 (Ascend310P3)")
+    text = to_markdown(result(case(npu)))
+    assert "mel_len 250, threads not applicable" in text
+    assert "2 threads" not in text[: text.index("## Ceilings")]
+    text = to_markdown(result(case(npu, measurement("native"))))
+    assert "mel_len 250, 2 threads" in text
+    assert [row[1] for row in guide_rows(text)[2:]] == ["ascend", "native, 2 threads"]
+    assert "mel_len 250, 2 threads" in to_markdown(result(case(replace(npu, failed="x", seconds=()))))
+
+
 def test_every_row_with_a_caveat_says_so():
     text = to_markdown(result(case(measurement(), measurement("ascend", caveat=CAVEAT, device="Ascend310P3"))))
     rows = lines_with(text, "| ascend (")

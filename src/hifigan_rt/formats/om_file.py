@@ -19,6 +19,7 @@ from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.protobuf_wire import ProtobufReader
 from hifigan_rt.formats.om_inout_info import MAX_BYTES, InOutInfo, parse_inout_info
 from hifigan_rt.formats.om_model_def import ModelDef, OmTensor, read_model_def
+from hifigan_rt.system.file_kinds import describe_failed_download
 
 MAGIC = b"IMOD"
 
@@ -174,7 +175,9 @@ class _Header:
 def _read_header(source: ByteSource) -> _Header:
     head = source.read(0, min(source.size, _HEADER_BYTES), "the header")
     if head[:4] != MAGIC:
-        what = "is empty (0 bytes)" if not head else f"starts with {head[:8].hex(' ')}, which no .om file does"
+        if failed := describe_failed_download(head):
+            raise ModelFileError(failed)
+        what = f"starts with {head[:8].hex(' ')}, which no .om file does"
         raise ModelFileError(f"{what}: it is damaged or something else; convert the model again")
     if len(head) < _HEADER_BYTES:
         raise ModelFileError(f"is truncated: the header takes {_HEADER_BYTES} bytes, the file has {len(head)}")

@@ -23,8 +23,10 @@ from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Latency, M
 
 _TIMES = re.compile(r"NPU_compute_time \(ms\): *(.*)")
 _PAIR = re.compile(r"(min|max|mean|median|percentile\(99%\)) = ([-+.\deE]+|nan|inf)")
+_GRID_RULE = re.compile(r"[|\u2502\u2551]")
+"""What stands between the cells of the table that the tool of 2026 prints."""
 _THROUGHPUT = re.compile(
-    r"throughput \(?1000\*batchsize(?:\.mean)?(?:\(([\d.]+)\))?/NPU_compute_time.*?: *([-+.\deE]+)"
+    r"[Tt]hroughput \(?1000\*batchsize(?:\.mean)?(?:\(([\d.]+)\))?/NPU_compute_time.*?: *([-+.\deE]+)"
 )
 _COMMAND = re.compile(r"^.*\b(?:ais_bench|ais_infer)\b.*--?m.*$", re.MULTILINE)
 _P99 = {"P99": "percentile(99%)"}
@@ -173,10 +175,10 @@ def _of_json(text: str, path: Path) -> _Summary:
 
 
 def _of_text(text: str, path: Path) -> _Summary:
-    blocks = _TIMES.findall(text)
+    blocks = [dict(_PAIR.findall(block)) for block in _TIMES.findall(text)] + _grid_rows(text)
     if len(blocks) != 1:
         raise DatasetError(
-            f"{str(path)!r} holds {len(blocks)} lines 'NPU_compute_time (ms): ...' where ais_bench prints one per run "
+            f"{str(path)!r} holds {len(blocks)} lines 'NPU_compute_time (ms)' where ais_bench prints one per run "
             "and device: give the output of one run on one device"
         )
     throughput = _THROUGHPUT.search(text)
@@ -185,7 +187,7 @@ def _of_text(text: str, path: Path) -> _Summary:
         arguments += _split(line)
     return _checked(
         _Summary(
-            times={key: _float(value) for key, value in _PAIR.findall(blocks[0])},
+            times={key: _float(value) for key, value in blocks[0].items()},
             singles=(),
             calls=0,
             overlapping=False,
@@ -196,6 +198,18 @@ def _of_text(text: str, path: Path) -> _Summary:
         ),
         path,
     )
+
+
+def _grid_rows(text: str) -> list[dict[str, str]]:
+    """The rows of NPU_compute_time in tables, by heading."""
+    rows, headings = [], list[str]()
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in _GRID_RULE.split(line)[1:-1]]
+        if cells[:1] == ["Metric"]:
+            headings = [_P99.get(heading, heading) for heading in cells]
+        elif cells[:1] == ["NPU_compute_time (ms)"] and len(cells) == len(headings):
+            rows.append(dict(zip(headings[1:], cells[1:], strict=True)))
+    return rows
 
 
 def _whole(text: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +16,10 @@ from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
 
 MODULE = __name__
+
+
+_NO_PROCESSOR = re.compile(r"npu|cuda|gpu|cann|\w*tensorrt", re.IGNORECASE)
+"""Devices whose speed the threads of the processor do not decide, as engines name them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,12 @@ class EngineCandidate:
         info = self._engine.info
         products = self._engine.products_per_frame if isinstance(self._engine, NativeEngine) else None
         self.executed = Executed(
-            f"{info.name} {info.version}", info.precision, info.threads, info.device, info.caveat, products
+            f"{info.name} {info.version}",
+            info.precision,
+            None if _NO_PROCESSOR.match(info.device) else info.threads,
+            info.device,
+            info.caveat,
+            products,
         )
 
     def run(self, mel: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def _guide_table(result: BenchmarkResult) -> str:
     rows = []
     for case in result.cases:
         for entry, figures, _ in _measured(case):
-            own_threads = case.threads is not None and entry.source == "measured"
+            own_threads = None not in (case.threads, entry.executed_threads) and entry.source == "measured"
             name = f"{label(entry)}, {threads_text(case.threads)}" if own_threads else label(entry)
             data_set = result.data_set if entry.source == "measured" else UNKNOWN
             rows.append(
@@ -107,7 +107,7 @@ def _device(entry: Measurement) -> str:
 
 
 def _case(case: Case, ceilings: Iterable[Ceiling]) -> str:
-    title = f"## Batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.threads)}"
+    title = f"## Batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}"
     others = median_others(case)
     disturbance = "" if others is None else f" Others used {others:.0%} of the processors in the median round."
     facts = f"{case.audio_seconds:.2f} s of audio per call.{disturbance}"

@@ -116,7 +116,7 @@ def _speed_by_mel_len(result: BenchmarkResult) -> Figure:
     groups: dict[tuple[int, int | None], list[Case]] = {}
     for case in result.cases:
         if _measured(case):
-            groups.setdefault((case.batch, case.threads), []).append(case)
+            groups.setdefault((case.batch, case.shown_threads), []).append(case)
     speeds = _speeds(result.cases)
     names = max(len(_by_candidate(cases)) for cases in groups.values())
     size = (3.4, max(2.4, _room(names) * 0.75))
@@ -201,7 +201,7 @@ def _latency(result: BenchmarkResult) -> Figure:
         axes.set_yticks(range(len(rows)), [look_of[name].name for name in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
-        axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.threads)}", loc="left")
+        axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}", loc="left")
         time_axis(axes, [time for entry in _measured(case) for time in _ends(entry)], case.batch)
     return page.figure
 
@@ -260,7 +260,7 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
         axes.set_xlim(min(0.0, *ratios, 0.0), max(*ratios, 1.0) * 1.08)
         speed_axis(axes, speeds)
         axes.set_xlabel("SNR against float64 (dB); further right is more accurate")
-        axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.threads)}", loc="left")
+        axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}", loc="left")
         name_beside(axes, points, size[1])
     return page.figure
 

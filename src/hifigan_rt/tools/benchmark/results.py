@@ -132,6 +132,12 @@ class Case:
                 "a case has one clip, one frame and some audio at least"
             )
 
+    @property
+    def shown_threads(self) -> int | None:
+        """Threads that were asked for; None where all that was measured ran on devices without such."""
+        measured = [entry for entry in self.measurements if entry.latency is not None]
+        return None if measured and all(entry.executed_threads is None for entry in measured) else self.threads
+
     def figures(self, measurement: Measurement) -> Figures | None:
         """Derive the table's figures from the mean latency; None if there is none."""
         latency = measurement.latency

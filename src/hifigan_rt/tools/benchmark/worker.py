@@ -28,7 +28,8 @@ class Executed:
 
     runtime: str
     precision: str
-    threads: int
+    threads: int | None
+    """None where a device computes that has no threads of ours."""
     device: str = "cpu"
     caveat: str = ""
     """What the device says against its figures; mostly empty."""
