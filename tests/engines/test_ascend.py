@@ -83,7 +83,7 @@ def test_what_a_batch_lacks_is_silence(place, monkeypatch):
     engine = place.engine(place.om(gears=(100, 150), batch=4))
     seen = []
     submit = engine._pool.submit
-    monkeypatch.setattr(engine._pool, "submit", lambda mel: seen.append(mel) or submit(mel))
+    monkeypatch.setattr(engine._pool, "submit", lambda mel, room: seen.append(mel) or submit(mel, room))
     engine.run(mels_of(3, 20))
     (fed,) = seen
     assert fed.shape == (4, 10, 100)
@@ -95,7 +95,7 @@ def test_mels_of_any_lengths_share_batches(place, monkeypatch):
     engine = place.engine(place.om(gears=(100, 150), batch=4))
     seen = []
     submit = engine._pool.submit
-    monkeypatch.setattr(engine._pool, "submit", lambda mel: seen.append(mel.shape) or submit(mel))
+    monkeypatch.setattr(engine._pool, "submit", lambda mel, room: seen.append(mel.shape) or submit(mel, room))
     mels = [mels_of(1, frames)[0] for frames in (100, 150, 100, 190, 100, 7)]
     for audio, mel in zip(engine.run_many(mels), mels, strict=True):
         exact = max(1, len(audio) - engine.inexact_tail_frames(mel.shape[1]) * HOP)

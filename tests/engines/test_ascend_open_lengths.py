@@ -15,7 +15,7 @@ from hifigan_rt.engines import ascend
 from hifigan_rt.engines.ascend import read_shapes
 from hifigan_rt.engines.ascend_runtime import gears
 from hifigan_rt.errors import EngineError, OutputMismatch
-from hifigan_rt.formats.om_file import read_om
+from hifigan_rt.formats.om_file import OmInfo, read_om
 from hifigan_rt.tools.benchmark.benchmark_model import read_benchmark_model
 from hifigan_rt.tools.cli.bench import _cells
 
@@ -64,14 +64,36 @@ def test_room_is_whole_units_and_one_more(samples, room):
      ([-1, -1, 10], (1, 2, 4, 8))],
 )  # fmt: skip
 def test_open_shapes_of_files_made_by_hand(shape, batches):
-    shapes = read_shapes("x.om", [{"name": "mel", "shape": shape}], (), 10, open_lengths=True)
+    shapes = read_shapes("x.om", [{"name": "mel", "shape": shape}], (), 10, open_ranges=())
     assert shapes.gears == tuple(range(1, gears.LONGEST_OPEN + 1))
     assert set(shapes.batches.values()) == {batches}
 
 
 def test_an_open_batch_alone_keeps_the_length():
-    shapes = read_shapes("x.om", [{"name": "mel", "shape": [-1, 10, 500]}], (), 10, open_lengths=True)
+    shapes = read_shapes("x.om", [{"name": "mel", "shape": [-1, 10, 500]}], (), 10, open_ranges=())
     assert dict(shapes.batches) == {500: (1, 2, 4, 8)}
+
+
+@pytest.mark.parametrize(
+    ("option", "ranges", "lengths", "batches"),
+    [
+        ("--input_shape=mel:1,10,-1", ((1, 1), (10, 10), (1, None)), (1, 2000), (1,)),
+        ("--input_shape=mel:1,10,100~1500", ((1, 1), (10, 10), (100, 1500)), (100, 1500), (1,)),
+        ("--input_shape 'mel:1~6,10,0~-1'", ((1, 6), (10, 10), (1, None)), (1, 2000), (1, 2, 4, 6)),
+        ("--input_shape_range=mel:[2,10,3000~9000]", ((2, 2), (10, 10), (3000, 9000)), (3000, 3000), (2,)),
+        ("--input_shape=mel:1,10", ((1, 1), (10, 10)), (1, 2000), (1, 2, 4, 8)),
+        ("--input_shape=mel:1,10,x", (), (1, 2000), (1, 2, 4, 8)),
+        ("--input_shape=mel:1,10,9~3", (), (1, 2000), (1, 2, 4, 8)),
+        ("--log=error", (), (1, 2000), (1, 2, 4, 8)),
+    ],
+)
+def test_ranges_are_those_of_the_command(tmp_path, option, ranges, lengths, batches):
+    info = OmInfo(tmp_path / "x.om", 0, atc_cmdline=f"atc --framework=5 {option}", dynamic_shape=True)
+    assert info.open_ranges == ranges
+    shape = [-1 if low != high else low for low, high in ranges] if len(ranges) == 3 else [-1, 10, -1]
+    shapes = read_shapes("x.om", [{"name": "mel", "shape": shape}], (), 10, open_ranges=ranges)
+    assert (shapes.gears[0], shapes.gears[-1]) == lengths
+    assert set(shapes.batches.values()) == {batches}
 
 
 def test_an_open_length_without_the_mark_of_one_is_refused():

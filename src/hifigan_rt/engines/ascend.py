@@ -212,7 +212,11 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
     pool = DevicePool(request, devices)
     try:
         shapes = read_shapes(
-            model.name, pool.model["inputs"], om.dynamic_dims, graph.num_mels, open_lengths=open_lengths
+            model.name,
+            pool.model["inputs"],
+            om.dynamic_dims,
+            graph.num_mels,
+            open_ranges=om.open_ranges if open_lengths else None,
         )
     except BaseException:
         pool.close()
@@ -246,11 +250,17 @@ def read_shapes(
     dynamic_dims: Sequence[Sequence[int]],
     num_mels: int,
     *,
-    open_lengths: bool = False,
+    open_ranges: Sequence[tuple[int, int | None]] | None = None,
 ) -> OmShapes:
     """What the inputs that the runtime tells, with the gears that the file tells, come to.
 
-    Where lengths are open, each up to LONGEST_OPEN frames is a gear.
+    Args:
+        name: of the file.
+        inputs: name and shape of each, as the runtime tells them.
+        dynamic_dims: the gears.
+        num_mels: the bands.
+        open_ranges: least and greatest size of each dimension of a model of open shapes, empty if they are not told;
+            None if shapes are not open. Each length up to LONGEST_OPEN frames is a gear then.
 
     Raises:
         EngineError: that is not one mel, or the gears do not fit it.
@@ -265,10 +275,13 @@ def read_shapes(
             f"{name} takes an input of shape {shape}, which is no mel of {num_mels} bands: [B, M, T] and [B, M, 1, T] "
             "are"
         )
-    if open_lengths and -1 in shape:
-        frames, batch = shape[axes.index("T")], shape[axes.index("B")]
-        sizes = _OPEN_BATCHES if batch == -1 else (batch,)
-        return OmShapes(axes, dict.fromkeys(range(1, LONGEST_OPEN + 1) if frames == -1 else (frames,), sizes))
+    if open_ranges is not None and -1 in shape:
+        if len(open_ranges) != len(shape):
+            open_ranges = [(1, None)] * len(shape)
+        frames = _sizes_of(shape, open_ranges, axes.index("T"), LONGEST_OPEN)
+        clips = _sizes_of(shape, open_ranges, axes.index("B"), _OPEN_BATCHES[-1])
+        sizes = tuple(size for size in clips if size in _OPEN_BATCHES or size in (clips[0], clips[-1]))
+        return OmShapes(axes, dict.fromkeys(frames, sizes))
     if -1 in shape and not dynamic_dims:
         raise EngineError(f"{name} does not tell its gears: convert it again with 'hifigan export om'")
     batches: dict[int, set[int]] = {}
@@ -292,6 +305,15 @@ def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
     about = [text for text in (om.soc_version, om.caveat) if text]
     listed = f"npu:{','.join(map(str, devices))}"
     return f"{listed} ({', '.join(about)})" if about else listed
+
+
+def _sizes_of(shape: Sequence[int], open_ranges: Sequence[tuple[int, int | None]], axis: int, most: int) -> range:
+    """Sizes of a dimension; of an open one up to `most`, unless its least is above that."""
+    if shape[axis] != -1:
+        return range(shape[axis], shape[axis] + 1)
+    least, greatest = open_ranges[axis]
+    most = max(least, most)
+    return range(least, (most if greatest is None else min(most, greatest)) + 1)
 
 
 def _room_bytes(samples: int) -> int:

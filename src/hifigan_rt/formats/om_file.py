@@ -76,6 +76,26 @@ class OmInfo:
         return sum(part.size for part in self.partitions if part.kind == "weights")
 
     @property
+    def open_ranges(self) -> tuple[tuple[int, int | None], ...]:
+        """Least and greatest size of each dimension of the one input, from atc's command; empty if it tells none.
+
+        None stands for no greatest size.
+        """
+        text = option_of(self.atc_cmdline, "input_shape") or option_of(self.atc_cmdline, "input_shape_range")
+        parts = text.rpartition(":")[2].strip("[] ").split(",")
+        found = [re.fullmatch(r"(\d{1,9})(?:~(\d{1,9}|-1))?|(-1)", part.strip()) for part in parts]
+        ranges = list[tuple[int, int | None]]()
+        for match in found:
+            if match is None:
+                return ()
+            least = max(1, int(match[1] or 1))
+            greatest = None if "-1" in (match[2], match[3]) else int(match[2] or least)
+            if greatest is not None and greatest < least:
+                return ()
+            ranges.append((least, greatest))
+        return tuple(ranges)
+
+    @property
     def input_dims_of_gears(self) -> tuple[tuple[int, ...], ...]:
         """All dimensions of all inputs, one after another, for each gear."""
         dims = [size for tensor in self.inputs for size in tensor.shape]
