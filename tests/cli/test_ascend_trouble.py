@@ -12,9 +12,15 @@ import pytest
 from ascend_simulator.environment import CAVEAT
 from cli.ascend_chain import OM, export, mels, synth
 from cli.running import clip, error_of, hifigan
+from effort import LONG
 from hifigan_rt.errors import ToolFailed
 from hifigan_rt.tools.ascend.atc import AtcJob, run_atc
 from hifigan_rt.tools.ascend.atc_errors import parse_errors
+
+# The older tools' texts are read by unit/test_ascend_atc.py and engines/test_ascend_trouble.py too.
+pytestmark = pytest.mark.parametrize(
+    "simulator", [6, 8] if LONG else [8], ids=lambda cann: f"cann{cann}", indirect=True
+)
 
 
 def known_codes() -> list[str]:
