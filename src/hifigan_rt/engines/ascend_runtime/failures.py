@@ -256,7 +256,7 @@ def _said(error: type[EngineError], text: str) -> Callable[[re.Match[str], Devic
 _EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], DeviceContext, str], EngineError]], ...] = (
     (r"om path:.*is illegal|please check model path", _path_rules),
     (
-        r"is lower please update|has no attribute '(session_options|InferenceSession|InferSession)'",
+        r"is lower,? please update|has no attribute '(session_options|InferenceSession|InferSession)'",
         _said(EngineUnavailable, f"aclruntime and ais_bench are of different versions: {INSTALL_HINT}"),
     ),
     (
@@ -313,11 +313,11 @@ _EXPLANATIONS: tuple[tuple[str, Callable[[re.Match[str], DeviceContext, str], En
         ),
     ),
     (
-        r"\b3011\b|OUTPUTSIZE_IS_ZERO",
+        r"\b3011\b|find outputsize is zero",
         _said(EngineError, "{model} has true dynamic shapes, which are not run: convert it with gears (--mel-len)"),
     ),
     (
-        r"load model from file failed|LoadModelFromFile|\b14500[06]\b|[Ii]nvalid om file",
+        r"[Ll]oad model from file failed|LoadModelFromFile|\b14500[06]\b|[Ii]nvalid om file",
         _said(
             EngineError,
             "the Ascend runtime cannot load {model}: it is damaged, was converted by a newer CANN, or for another "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from aclruntime.logs import ERROR, INFO, failure, log, recent_error
-from cann_simulator.settings import device_count, fault, generation
+from cann_simulator.settings import device_count, fault, generation, tools_of_2026
 
 DEVICE_ERROR = 507033
 """ACL_ERROR_RT_DEV_SETUP_ERROR, which memory, heartbeat and use by another share (hicann/runtime
@@ -43,7 +43,7 @@ def open_device(device: int) -> None:
             log(ERROR, f"acl open device {device} failed")
             raise failure(DEVICE_ERROR)
         log(INFO, f"open device {device} success")
-        if generation() == 8:
+        if tools_of_2026():
             log(INFO, "create new context")
         _opened.append(device)
     _sessions += 1
@@ -60,8 +60,9 @@ def finalize() -> None:
     if not _initialised:
         return
     for device in _opened:
-        log(INFO, "end to destroy context")
-        log(INFO, f"end to reset device is {device}")
+        if generation() == 6:
+            log(INFO, "end to destroy context")
+        log(INFO, f"end to reset device {'is ' * (generation() == 6)}{device}")
     _opened.clear()
     _initialised = False
     log(INFO, "end to finalize acl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cann_simulator.settings import tools_of_2026
+from cann_simulator.settings import generation, tools_of_2026
 
 DEBUG, INFO, WARN, ERROR = 1, 2, 3, 4
 _NAMES = {DEBUG: "DEBUG", INFO: "INFO", WARN: "WARN", ERROR: "ERROR"}
@@ -13,6 +13,13 @@ _TEXTS = {
     1: "ACL: invalid parameter",
     3011: "Undefined error code",  # the table of texts ends before it
 }
+
+_REWORDED = {
+    "load model from": "Load model from", "Check i:": "check i:", "Check InVector": "check input vector",
+    "Set InputsData": "set inputs data", "Execute Infer": "execute Infer", "Get OutTensors": "get OutTensors",
+    "om has": "om model has",
+}  # fmt: skip
+"""Beginnings of lines that were other words by 2026."""
 
 _level = INFO
 
@@ -25,16 +32,19 @@ def set_level(level: int) -> None:
 def log(level: int, text: str) -> None:
     if level >= _level:
         # spdlog's names of levels (Yanguan619/aclruntime aclruntime/src/Log.cpp).
+        if tools_of_2026():
+            old = next((old for old in _REWORDED if text.startswith(old)), "")
+            text = _REWORDED.get(old, "") + text[len(old) :]
         name = {"WARN": "warning"}.get(_NAMES[level], _NAMES[level].lower()) if tools_of_2026() else _NAMES[level]
         plain(f"[{name}] {text}\n")
 
 
 def recent_error(text: str) -> None:
-    """The library's last error, of several lines: bare in the older generations, marked since 2025."""
+    """The library's last error, of several lines: bare in 2023, marked since 2024 (Base/Log/Log.h, ACLERR_LOG)."""
     if tools_of_2026():
         plain(f"[error] [ACL ERROR] {text}")
     else:
-        plain(text)
+        plain(text if generation() == 6 else f"[ACL ERROR] {text}")
 
 
 def plain(text: str) -> None:

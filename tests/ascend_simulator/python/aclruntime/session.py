@@ -29,18 +29,20 @@ class session_options:  # noqa: N801 - the vendor's name
         self.acl_json_path = ""
 
 
-@dataclass
 class tensor_desc:  # noqa: N801 - the vendor's name
-    name: str = ""
-    datatype: dtype = dtype.float32
-    format: int = 2
-    """ND."""
-    shape: list[int] = field(default_factory=list)
-    """-1 in dynamic positions."""
-    size: int = 0
-    """Bytes at the largest gear."""
-    realsize: int = 0
-    """Bytes of the gear that is set."""
+    def __init__(self) -> None:
+        self.name = ""
+        self.datatype = dtype.float32
+        self.format = 2  # ND
+        self.shape: list[int] = []  # -1 in dynamic positions
+        self.size = 0  # bytes at the largest gear
+        self.realsize = 0  # bytes of the gear that is set
+
+
+def _described(name: str, datatype: dtype, shape: list[int], size: int) -> tensor_desc:
+    desc = tensor_desc()
+    desc.name, desc.datatype, desc.shape, desc.size, desc.realsize = name, datatype, list(shape), size, size
+    return desc
 
 
 @dataclass
@@ -85,9 +87,14 @@ class InferenceSession:
     def sumary(self) -> Summary:  # sic
         return self._summary
 
-    def reset_sumaryinfo(self) -> int:
+    def _forget_times(self) -> int:
         self._summary.exec_time_list.clear()
         return 0
+
+    if tools_of_2026():
+        summary, reset_summaryinfo = sumary, _forget_times
+    else:
+        reset_sumaryinfo = _forget_times
 
     def set_staticbatch(self) -> int:
         self._kind = "static"
@@ -217,7 +224,7 @@ class InferenceSession:
         size = max((math.prod(self._dims_of(gear)[index]) for gear in self._gears), default=0) * itemsize
         if not self._gears:
             size = 0 if -1 in entry["shape"] else math.prod(entry["shape"]) * itemsize
-        return tensor_desc(entry["name"], datatype, shape=list(entry["shape"]), size=size, realsize=size)
+        return _described(entry["name"], datatype, entry["shape"], size)
 
     def _describe_outputs(self, onnx_bytes: bytes) -> list[tensor_desc]:
         import onnx
@@ -232,7 +239,7 @@ class InferenceSession:
         for entry, dims in zip(self._facts["outputs"], inferred, strict=True):
             size = 0 if -1 in dims else math.prod(dims) * np.dtype(entry["dtype"]).itemsize
             datatype = BY_NUMPY_NAME[entry["dtype"]]
-            descs.append(tensor_desc(entry["name"], datatype, shape=list(entry["shape"]), size=size, realsize=size))
+            descs.append(_described(entry["name"], datatype, entry["shape"], size))
         return descs
 
     def _dims_of(self, flat: list[int]) -> list[list[int]]:
@@ -268,13 +275,14 @@ class InferenceSession:
         if not all(isinstance(feed, Tensor | BaseTensor) for feed in feeds):
             raise TypeError("run(): incompatible function arguments.")  # pybind11 finds no overload
         for index, (feed, desc) in enumerate(zip(feeds, self._inputs, strict=False)):
-            if feed.size != desc.realsize:
-                log(ERROR, f"Check i:{index} name:{desc.name} in size:{feed.size} needsize:{desc.realsize} not match")
+            size = feed._size()
+            if size != desc.realsize:
+                log(ERROR, f"Check i:{index} name:{desc.name} in size:{size} needsize:{desc.realsize} not match")
                 self._give_up("Check InVector failed")
-        payloads = [feed.read() for feed in feeds]
+        payloads = [feed._read() for feed in feeds]
         # Raw addresses are copied to the device here, tensors lie there already.
         return [
-            MemorySummary.copied(payload, to_device=True) if isinstance(feed, BaseTensor) else payload
+            MemorySummary._copied(payload, to_device=True) if isinstance(feed, BaseTensor) else payload
             for feed, payload in zip(feeds, payloads, strict=True)
         ]
 
@@ -325,7 +333,8 @@ class InferenceSession:
 
 
 def _load(model_path: str) -> tuple[dict[str, Any], bytes]:
-    expression = "processModel->LoadModelFromFile(modelPath)"
+    arguments = " modelPath, options->weightDir, options" if tools_of_2026() else "modelPath"
+    expression = f"processModel->LoadModelFromFile({arguments})"
     try:
         facts, onnx_bytes = read_om(Path(model_path))
     except (NotSimulated, OSError) as error:

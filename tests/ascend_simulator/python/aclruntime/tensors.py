@@ -38,7 +38,7 @@ class MemorySummary:
         self._d2h.clear()
 
     @classmethod
-    def copied(cls, data: np.ndarray, *, to_device: bool) -> np.ndarray:
+    def _copied(cls, data: np.ndarray, *, to_device: bool) -> np.ndarray:
         started = time.perf_counter()
         result = data.copy()
         (cls._h2d if to_device else cls._d2h).append((time.perf_counter() - started) * 1000)
@@ -51,7 +51,10 @@ class BaseTensor:
     def __init__(self, buf: int, size: int) -> None:
         self.buf, self.size = buf, size
 
-    def read(self) -> np.ndarray:
+    def _size(self) -> int:
+        return self.size
+
+    def _read(self) -> np.ndarray:
         return np.frombuffer(ctypes.string_at(self.buf, self.size), np.uint8)
 
 
@@ -66,12 +69,12 @@ class Tensor:
         self._device = _device
 
     def to_device(self, device_id: int) -> None:
-        self._data = MemorySummary.copied(self._data, to_device=True)
+        self._data = MemorySummary._copied(self._data, to_device=True)
         self._device = device_id
 
     def to_host(self) -> None:
         if self._device >= 0:
-            self._data = MemorySummary.copied(self._data, to_device=False)
+            self._data = MemorySummary._copied(self._data, to_device=False)
         self._device = -1
 
     @property
@@ -86,11 +89,10 @@ class Tensor:
     def shape(self) -> list[int]:
         return list(self._data.shape)
 
-    @property
-    def size(self) -> int:
+    def _size(self) -> int:
         return self._data.nbytes
 
-    def read(self) -> np.ndarray:
+    def _read(self) -> np.ndarray:
         return np.frombuffer(self._data.tobytes(), np.uint8)
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:

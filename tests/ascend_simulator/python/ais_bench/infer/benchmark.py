@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import aclruntime
 from ais_bench.infer.interface import InferSession, MemorySummary
 from ais_bench.infer.logs import logger
 from ais_bench.infer.summary import report
@@ -100,7 +101,8 @@ def measure(args: argparse.Namespace, device_folder: str = "") -> float:
     times = (session.sumary if generation() == 6 else session.summary)().exec_time_list
     if generation() == 8:
         times = [end - start for start, end in times]
-    h2d, d2h = MemorySummary.get_H2D_time_list(), MemorySummary.get_D2H_time_list()
+    copies = aclruntime.MemorySummary()
+    h2d, d2h = copies.H2D_time_list, copies.D2H_time_list
     batch = sum(batches) / len(batches) if batches else args.batchsize
     throughput = report(times, h2d, d2h, batch, files, sys.argv, prefix, display_all=args.display_all_summary)
     if generation() == 8:

@@ -9,7 +9,7 @@ import numpy as np
 
 import aclruntime
 from ais_bench.infer.path_checks import is_legal_model
-from cann_simulator.settings import generation
+from cann_simulator.settings import generation, tools_of_2026
 
 _SCALARS = (
     np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.float16, np.float32, np.float64,
@@ -46,26 +46,26 @@ class InferSession:
     def set_staticbatch(self) -> None:
         self.session.set_staticbatch()
 
-    def set_dynamic_batchsize(self, batch: int) -> None:
-        self.session.set_dynamic_batchsize(batch)
+    def set_dynamic_batchsize(self, dym_batch: int) -> None:
+        self.session.set_dynamic_batchsize(dym_batch)
 
-    def set_dynamic_hw(self, width: int, height: int) -> None:
-        self.session.set_dynamic_hw(width, height)
+    def set_dynamic_hw(self, w: int, h: int) -> None:
+        self.session.set_dynamic_hw(w, h)
 
-    def set_dynamic_dims(self, dims: str) -> None:
-        self.session.set_dynamic_dims(dims)
+    def set_dynamic_dims(self, dym_dims: str) -> None:
+        self.session.set_dynamic_dims(dym_dims)
 
-    def set_dynamic_shape(self, shape: str) -> None:
-        self.session.set_dynamic_shape(shape)
+    def set_dynamic_shape(self, dym_shape: str) -> None:
+        self.session.set_dynamic_shape(dym_shape)
 
-    def set_custom_outsize(self, sizes: list[int]) -> None:
-        self.session.set_custom_outsize(sizes)
+    def set_custom_outsize(self, custom_sizes: list[int]) -> None:
+        self.session.set_custom_outsize(custom_sizes)
 
     def create_tensor_from_fileslist(self, desc: Any, files: list[str]) -> Any:
         return self.session.create_tensor_from_fileslist(desc, files)
 
-    def create_tensor_from_arrays_to_device(self, array: np.ndarray) -> Any:
-        tensor = aclruntime.Tensor(array)
+    def create_tensor_from_arrays_to_device(self, arrays: np.ndarray) -> Any:
+        tensor = aclruntime.Tensor(arrays)
         tensor.to_device(self.device_id)
         return tensor
 
@@ -113,7 +113,7 @@ class InferSession:
             return self.session.sumary()
 
         def reset_summaryinfo(self) -> None:
-            self.session.reset_sumaryinfo()
+            (self.session.reset_summaryinfo if tools_of_2026() else self.session.reset_sumaryinfo)()
 
         def free_resource(self) -> None:
             self.session.free_resource()
@@ -219,6 +219,10 @@ class MultiDeviceSession:
         return outputs
 
 
+if generation() == 6:
+    del MultiDeviceSession
+
+
 def _infer_there(
     device: int, feeds: list[Any], mode: str, custom_sizes: Any, *arguments: Any
 ) -> tuple[int, Any, float]:
@@ -229,17 +233,19 @@ def _infer_there(
 
 
 class MemorySummary:
-    """Times of the copies, under the names of both generations."""
+    """Times of the copies."""
 
     @staticmethod
-    def get_H2D_time_list() -> list[float]:  # noqa: N802 - the vendor's name
+    def get_h2d_time_list() -> list[float]:
         return aclruntime.MemorySummary().H2D_time_list
 
     @staticmethod
-    def get_D2H_time_list() -> list[float]:  # noqa: N802
+    def get_d2h_time_list() -> list[float]:
         return aclruntime.MemorySummary().D2H_time_list
 
-    get_h2d_time_list, get_d2h_time_list = get_H2D_time_list, get_D2H_time_list
+    if generation() == 6:
+        get_H2D_time_list, get_D2H_time_list = get_h2d_time_list, get_d2h_time_list  # noqa: N815 - the vendor's names
+        del get_h2d_time_list, get_d2h_time_list
 
     @staticmethod
     def reset() -> None:
