@@ -140,3 +140,13 @@ def test_packages_that_are_missing_or_do_not_import():
     unset = import_failure("ImportError", "libascendcl.so: cannot open shared object file", HERE)
     assert "source set_env.sh of the CANN toolkit in this shell first" in str(unset)
     assert "of another Python or CANN version" in str(import_failure("ImportError", "undefined symbol: _Py", HERE))
+
+
+@pytest.mark.parametrize("mode", [0o240, 0o040, 0o000])
+def test_a_file_that_its_owner_may_not_read(tmp_path, mode):
+    """aclruntime looks at the mode alone, so that root is refused too."""
+    path = tmp_path / "m.om"
+    path.write_bytes(b"")
+    path.chmod(mode)
+    said = f"its owner may not read it (mode {mode:04o}): chmod 640 {path}"
+    assert said in failures.illegal_path(path, "aclruntime").split("; ")

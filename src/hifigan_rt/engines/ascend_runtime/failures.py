@@ -104,6 +104,8 @@ def illegal_path(path: Path, backend: str) -> str:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         mode = stat.S_IMODE(status.st_mode)
         reasons.append(f"others than its owner may write to it (mode {mode:04o}): chmod 640 {text}")
+    if not status.st_mode & stat.S_IRUSR:
+        reasons.append(f"its owner may not read it (mode {stat.S_IMODE(status.st_mode):04o}): chmod 640 {text}")
     if not _LEGAL_PATH.fullmatch(text):
         odd = sorted(set(_LEGAL_PATH.sub("", text)))
         reasons.append(f"its name holds {''.join(odd)!r}: only A-Z, a-z, 0-9 and _ . / - are allowed; rename it")

@@ -48,7 +48,7 @@ LAYOUTS = {
         columns=("NPU ID", "Slot ID", "Chip ID", "Chip Phy-ID", "Chip Name"),
     ),
 }  # fmt: skip
-"""From public logs: src/hifigan_rt/engines/ascend_runtime/chips.py names them."""
+"""From public logs: tests/npu_smi_outputs.py names them, with the originals."""
 
 
 def main(arguments: list[str]) -> int:
