@@ -50,6 +50,11 @@ REFUSALS = {
     "unknown soc": ({"soc_version": "310P3"}, ("E10001", "Value [310P3] for [--soc_version]"), ("E10001", "310P3")),
     "no model": ({"model": ""}, ("E10004", "Value for [--model] is empty."), ("E10054", "parameter --model for ATC")),
     "absent model": ({"model": "no.onnx"}, ("E19000", "no.onnx"), ("E13000", "Path no.onnx is empty.")),
+    "absent file": (
+        {"op_precision_mode": "o.ini"},
+        ("E10001", "No such file or directory"),
+        ("E10001", "No such file or directory"),
+    ),
     "folder as model": ({"model": "."}, ("E19001", "Is a directory"), ("E13026", "Input path . is invalid")),
     "no output": ({"output": None}, ("E10004", "[--output]"), ("E10054", "--output")),
     "folder as output": ({"output": "out/"}, ("E10022", "file name"), ("E10022", "Path out/ for parameter --output")),

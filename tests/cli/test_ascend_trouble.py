@@ -191,3 +191,12 @@ def test_a_misspelt_engine(chain):
     clip("a.wav")
     done = hifigan("synth", "a.wav", "--engine", "acsend", "--model", "model", "-o", "b.wav", status=1)
     assert "did you mean 'ascend'?" in error_of(done)
+
+
+def test_a_file_for_the_converter_is_found_from_where_the_user_is(chain):
+    """atc runs in a folder of its own, and looks for files from there."""
+    Path("precisions.ini").write_text("[ByOpType]\n")
+    export("--atc-arg", "op_precision_mode=precisions.ini")
+    assert Path(OM).exists()
+    error = error_of(export("--atc-arg", "op_precision_mode=absent.ini", "--overwrite", status=1))
+    assert "absent.ini" in error

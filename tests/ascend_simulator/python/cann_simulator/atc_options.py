@@ -76,9 +76,18 @@ def parse(arguments: list[str]) -> dict[str, str]:
 
 def check(options: dict[str, str]) -> None:
     """Everything that can be said before the model is read, in the order of the generation."""
-    new = (check_framework, check_soc, check_output, check_model, check_switches, check_precision, check_dynamic)
+    new = (
+        check_framework,
+        check_soc,
+        check_output,
+        check_model,
+        check_files,
+        check_switches,
+        check_precision,
+        check_dynamic,
+    )
     old = (
-        check_input_format, check_model, check_framework, check_output, check_switches, check_precision,
+        check_input_format, check_model, check_files, check_framework, check_output, check_switches, check_precision,
         check_dynamic, check_soc,
     )  # fmt: skip
     for step in new if generation() == 8 else old:
@@ -127,6 +136,13 @@ def check_model(options: dict[str, str]) -> None:
         raise AtcError("E19001", model, "Is a directory")
     if not os.access(path, os.R_OK):
         raise AtcError("E13001" if generation() == 8 else "E19001", model, "Permission denied")
+
+
+def check_files(options: dict[str, str]) -> None:
+    """Look for files from where atc runs (hicann/ge, api/atc/main_impl.cc, and CheckInputPathValid of util.cc)."""
+    for name in ("weight", "op_precision_mode", "op_name_map"):
+        if options.get(name) and not os.access(options[name], os.R_OK):
+            raise AtcError("E10001", options[name], f"--{name}", "realpath error, errmsg:No such file or directory")
 
 
 def check_switches(options: dict[str, str]) -> None:
