@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from hifigan_rt.tools.serving.arriving_bodies import ArrivingBodies
 from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.loop_pieces import LoopPieces
 from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.routes import Parameter, query_names
@@ -66,8 +66,8 @@ class Context:
         self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
         """Threads that analyse long recordings: in the common pool these would keep short requests from a thread, and
         take much memory together."""
-        self.turn = asyncio.Lock()
-        """Lock of what is done in pieces on the event loop, see `in_pieces` of `request_bodies`."""
+        self.pieces = LoopPieces(lambda: not self.scheduler.idle)
+        """Work that is done on the event loop in pieces."""
         self.short_recordings = ThreadPoolExecutor(_SHORT_RECORDINGS_AT_ONCE, "hifigan-short-recordings")
         """Threads that analyse the others."""
         self._scheduler: Scheduler | None = None

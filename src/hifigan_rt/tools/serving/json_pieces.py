@@ -2,7 +2,7 @@
 
 `json.loads` and `json.dumps` hold the interpreter's lock from the first byte to the last: for 16 MB of `[[],[],...]`
 every other request and stream stands still for 2 s. Here whatever is long is a generator that yields after about a
-millisecond; `hifigan_rt.tools.serving.request_bodies.in_pieces` runs it between the others' work.
+millisecond; `hifigan_rt.tools.serving.loop_pieces` runs it between the others' work.
 """
 
 from __future__ import annotations

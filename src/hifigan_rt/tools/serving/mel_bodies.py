@@ -28,7 +28,6 @@ from hifigan_rt.tools.serving.request_bodies import (
     content_type,
     damage_explained,
     decoded,
-    in_pieces,
     read_body,
 )
 from hifigan_rt.tools.serving.routes import Parameter
@@ -134,7 +133,7 @@ async def read_mel(request: Request, lease: ModelLease, name: str, *, streamed: 
         if kind == JSON_TYPE:
             values = body.count(b",") + 1
             await context.memory.reserve(record, held + JSON_BYTES_PER_VALUE * values)
-            array = _array_of_json(await in_pieces(parse_json_steps(body, "the body"), context.turn))
+            array = _array_of_json(await context.pieces.run(parse_json_steps(body, "the body")))
             held += array.nbytes
         else:
             array = _array(body, kind, shape)

@@ -30,7 +30,7 @@ from hifigan_rt.tools.serving.open_inference_tensors import (
     encode_response_steps,
     json_length,
 )
-from hifigan_rt.tools.serving.request_bodies import damage_explained, decoded, in_pieces, read_body, while_connected
+from hifigan_rt.tools.serving.request_bodies import damage_explained, decoded, read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
 from hifigan_rt.tools.serving.whole_response import whole_response
 
@@ -67,7 +67,7 @@ async def infer(request: Request) -> Response:
         audios = await while_connected(request.receive, work)
         samples = lease.vocoder.output_length(frames)
     wavs = await asyncio.to_thread(_padded, audios, samples)
-    encoded = await in_pieces(encode_response_steps(lease.name, VERSION, asked, AUDIO, wavs), context.turn)
+    encoded = await context.pieces.run(encode_response_steps(lease.name, VERSION, asked, AUDIO, wavs))
     headers = {
         "Cache-Control": "no-store",
         "Content-Type": "application/json" if encoded.header_length is None else "application/octet-stream",
@@ -117,7 +117,7 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
         held = REQUEST_BYTES + len(body) + JSON_BYTES_PER_VALUE * numbers
         await context.memory.reserve(record, held)
         steps = decode_request_steps(body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=most)
-        tensors = await in_pieces(steps, context.turn)
+        tensors = await context.pieces.run(steps)
     items, _, frames = tensors.tensors[MEL.name].shape
     if items > settings.max_batch_items:
         raise BadRequest(

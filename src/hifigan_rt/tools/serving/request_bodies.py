@@ -126,7 +126,7 @@ async def read_body(
         context.memory.grow(record, max(record.held_bytes, REQUEST_BYTES + size + _in_steps(unpacked)))
 
     with damage_explained(body):
-        return await in_pieces(_unpack_steps(body, encoding, most, count), context.turn)
+        return await context.pieces.run(_unpack_steps(body, encoding, most, count))
 
 
 def _in_steps(size: int) -> int:
@@ -192,23 +192,6 @@ async def decoded(decode: Callable[[], T], size: int) -> T:
     return decode() if size <= _QUICK_BYTES else await asyncio.to_thread(decode)
 
 
-async def in_pieces(work: Generator[None, None, T], turn: asyncio.Lock) -> T:
-    """Run a generator to its end on the event loop, one piece at a time between what others do there.
-
-    Args:
-        work: yields after every piece, which must be short: everybody waits for it.
-        turn: lock of all that is done so, which lets one piece run at a time, each body's in turn.
-    """
-    while True:
-        async with turn:
-            try:
-                next(work)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            await asyncio.sleep(0)
-
-
 async def in_thread(threads: Executor, work: Callable[[threading.Event], T]) -> T:
     """Do long work in a thread; when the call is cancelled, it returns after the work has ended.
 
@@ -219,6 +202,8 @@ async def in_thread(threads: Executor, work: Callable[[threading.Event], T]) -> 
     given_up = threading.Event()
     future = threads.submit(work, given_up)
     waiting = asyncio.wrap_future(future)
+    # Looked at whatever becomes of the call: asyncio logs errors that nobody takes.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         return await asyncio.shield(waiting)
     except asyncio.CancelledError:

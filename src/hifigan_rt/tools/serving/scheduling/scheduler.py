@@ -123,6 +123,11 @@ class Scheduler:
         self._queue.add(job)
         return job
 
+    @property
+    def idle(self) -> bool:
+        """Whether no work is left."""
+        return self._queue.idle
+
     async def close(self, grace_seconds: float | None = None) -> None:
         """Take no new work, finish what has begun, then end; closing twice is allowed.
 
