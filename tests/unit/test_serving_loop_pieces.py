@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import threading
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from audio_files import encoded
+from hifigan_rt.audio.decoding import open_recording
+from hifigan_rt.config import PRESETS
+from hifigan_rt.tools.serving.audio_bodies import _analysed
 from hifigan_rt.tools.serving.loop_pieces import REST, LoopPieces
 
 
@@ -50,3 +58,24 @@ def test_an_error_of_one_is_its_own():
 
     failed, worked = asyncio.run(run())
     assert (str(failed), worked) == ("wrong", 1)
+
+
+def test_the_analysis_of_a_long_recording_rests_after_each_block():
+    config = PRESETS["v1"].mel
+    lease = SimpleNamespace(
+        vocoder=SimpleNamespace(mel_config=config), sample_rate=config.sample_rate, hop_length=config.hop_length
+    )
+    content = encoded(np.zeros(40 * config.sample_rate, np.int16), "FLAC", "PCM_16", config.sample_rate)
+    rests: list[float] = []
+
+    def rest_seconds(took):
+        rests.append(took)
+        return 0.0
+
+    frames = []
+    for rest in (None, rest_seconds):
+        with open_recording(io.BytesIO(content), 60) as reader:
+            frames.append(_analysed(reader, lease, threading.Event(), lambda frames: None, rest).shape)
+    assert frames[0] == frames[1]
+    assert len(rests) > 1
+    assert min(rests) > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -107,12 +108,13 @@ async def read_recording(
         def count(frames: int) -> None:
             context.memory.grow(record, max(record.held_bytes, held + becomes(frames)))
 
+        is_long = reader.samples is None or reader.samples > _SHORT_SECONDS * reader.sample_rate
+
         def analysed(given_up: threading.Event) -> AnalysedRecording:
             with _told(body):
-                mel = _analysed(reader, lease, given_up, count)
+                mel = _analysed(reader, lease, given_up, count, context.pieces.rest_seconds if is_long else None)
             return AnalysedRecording(mel, reader.sample_rate, reader.note)
 
-        is_long = reader.samples is None or reader.samples > _SHORT_SECONDS * reader.sample_rate
         threads = context.long_recordings if is_long else context.short_recordings
         return await while_connected(request.receive, in_thread(threads, analysed))
 
@@ -144,17 +146,25 @@ def _stated_frames(reader: RecordingReader, lease: ModelLease) -> int:
 
 
 def _analysed(
-    reader: RecordingReader, lease: ModelLease, given_up: threading.Event, count: Callable[[int], None]
+    reader: RecordingReader,
+    lease: ModelLease,
+    given_up: threading.Event,
+    count: Callable[[int], None],
+    rest_seconds: Callable[[float], float] | None,
 ) -> CheckedMel:
     config = lease.vocoder.mel_config
     assert config is not None  # noqa: S101 - checked before the body was read
     analysis = MelAnalysis(config)
     pieces = []
+    began = time.perf_counter()
     for block in convert_blocks(reader.blocks(), reader.sample_rate, lease.sample_rate):
         if given_up.is_set():
             raise AudioInvalid("nobody waits for it any more")
         count((analysis.samples + len(block)) // lease.hop_length)
         pieces.append(analysis.push(block))
+        if rest_seconds is not None:
+            given_up.wait(rest_seconds(time.perf_counter() - began))
+            began = time.perf_counter()
     pieces.append(analysis.finish())
     return CheckedMel(np.concatenate(pieces, axis=1))
 

@@ -45,4 +45,8 @@ class LoopPieces:
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                await self._rest(REST * (self._clock() - began) if self._busy() else 0)
+                await self._rest(self.rest_seconds(self._clock() - began))
+
+    def rest_seconds(self, took: float) -> float:
+        """Tell the rest after a piece that took so many seconds; also for long work in threads of its own."""
+        return REST * took if self._busy() else 0.0
