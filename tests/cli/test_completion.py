@@ -85,6 +85,7 @@ def test_other_names():
     assert values("eval", "--compare", "openvino,prec") == {"openvino,precision="}
     assert values("serve", "--model", "anna=uni") == {"anna=universal-v1"}
     assert values("synth", "--encoding", "pcm") == {"pcm16", "pcm24"}
+    assert values("export", "om", "--mel-len", "d") == {"dynamic"}
 
 
 def every_parameter(command: click.Command, words: tuple[str, ...] = ()):

@@ -68,6 +68,7 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
 )
 @click.option(
     "--mel-len", default="250,500,...,2000", show_default=True, metavar="N[,N...]|dynamic", callback=parse_lengths,
+    shell_complete=completion.one_of(DYNAMIC),
     help="Lengths in frames (gears), 2 to 100 of them; one gives a static model, dynamic takes any length.",
 )  # fmt: skip
 @click.option("--soc", default="auto", show_default=True, help="The chip, as in Ascend310P3; auto asks npu-smi.")
