@@ -47,8 +47,10 @@ PROGRAMS = {
 }
 
 
-# A module that imports it before its first test, so that a marker comes too late.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["engines/test_torch_rows.py"]
+# Modules that import it before their first test, so that a marker comes too late.
+collect_ignore = (
+    [] if importlib.util.find_spec("torch") else ["engines/test_torch_rows.py", "engines/test_torch_tensors.py"]
+)
 
 
 def _absent() -> dict[str, str]:

@@ -81,7 +81,7 @@ def test_torch(tmp_path, wrap):
     assert np.array_equal(read_mel_file(path, 80), MEL)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", pytest.param(".pt", marks=pytest.mark.torch)])
 def test_one_of_several_by_its_name(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     arrays = {"before": MEL + 1, "mel": MEL + 2, "layer.2": MEL}
@@ -90,7 +90,8 @@ def test_one_of_several_by_its_name(tmp_path, suffix):
     elif suffix == ".safetensors":
         save_file(arrays, path)
     else:
-        torch = pytest.importorskip("torch")
+        import torch
+
         torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     for name, array in arrays.items():
         assert np.array_equal(read_mel_file(path, 80, mel_at=name), array)
