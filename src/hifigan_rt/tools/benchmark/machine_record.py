@@ -30,13 +30,13 @@ def _cpuinfo(*keys: str) -> str:
 
 def processor_name() -> str:
     """Maker, family and model: "amd-25-17", "intel-6-207", "arm-0x41-0xd4f"; a model's name repeats."""
-    maker = _MAKERS.get(_cpuinfo("vendor_id"), "")
-    if maker:
-        return "-".join([maker, _cpuinfo("cpu family"), _cpuinfo("model\t")])
+    vendor = _cpuinfo("vendor_id")
+    if vendor:
+        return "-".join([_MAKERS.get(vendor, vendor.lower()), _cpuinfo("cpu family"), _cpuinfo("model\t")])
     implementer, part = _cpuinfo("CPU implementer"), _cpuinfo("CPU part")
-    return (
-        f"arm-{implementer}-{part}" if implementer else re.sub(r"\W+", "-", platform.processor().lower()) or "unknown"
-    )
+    if implementer:
+        return f"arm-{implementer}-{part}"
+    return re.sub(r"\W+", "-", platform.processor().lower()).strip("-") or "unknown"
 
 
 def machine_record() -> dict[str, Any]:
