@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from golden.tiny import write_tiny
@@ -31,6 +33,17 @@ def vocoder(tiny_file):
 @pytest.fixture(scope="session")
 def sources(tiny_file, other_file):
     return {"tiny": lambda: load(tiny_file), "other": lambda: load(other_file)}
+
+
+@pytest.fixture
+def quiet(caplog):
+    """Nothing that a stranger does is an error in the log, or has a trace in it, whoever writes it."""
+    for name in ("", "hifigan_rt", "uvicorn.error", "asyncio"):
+        caplog.set_level(logging.INFO, name or None)
+    yield
+    # `caplog.records` would be those of the teardown alone.
+    records = caplog.get_records("call")
+    assert [record.getMessage() for record in records if record.levelno >= logging.ERROR or record.exc_info] == []
 
 
 @pytest.fixture(scope="module")

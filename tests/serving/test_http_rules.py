@@ -15,17 +15,6 @@ KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==
 HANDSHAKE = b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + KEY + b"\r\n"
 
 
-@pytest.fixture
-def quiet(caplog):
-    """Nothing that a stranger does is an error in the log, or has a trace in it, whoever writes it."""
-    for name in ("", "hifigan_rt", "uvicorn.error", "asyncio"):
-        caplog.set_level(logging.INFO, name or None)
-    yield
-    assert [
-        record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info
-    ] == []
-
-
 def frame(opcode: int, content: bytes) -> bytes:
     size = struct.pack("!BH", 0xFE, len(content)) if len(content) > 125 else bytes([0x80 | len(content)])
     return bytes([0x80 | opcode]) + size + bytes(4) + content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from asyncio.selector_events import _SelectorSocketTransport
 
 import pytest
 
@@ -177,6 +178,23 @@ def test_requests_one_after_the_other_on_one_connection(server):
     with server.connect() as connection:
         connection.sendall(request(content, b"?format=wav") * 3 + request(content, b"", b"Connection: close\r\n"))
         assert read_all(connection).count(b"HTTP/1.1 200 OK") == 4
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_client_that_goes_while_it_is_refused_is_no_failure(server, monkeypatch):
+    connection = server.connect()
+    write_eof = _SelectorSocketTransport.write_eof
+
+    def end_after_reset(transport):
+        vanish(connection)
+        write_eof(transport)
+
+    monkeypatch.setattr(_SelectorSocketTransport, "write_eof", end_after_reset)
+    # The second one is found to be no request while the response to the first is sent.
+    connection.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/9.9\r\n\r\n")
+    wait_for(lambda: connection.fileno() < 0)
+    with server.client() as client:
+        assert client.get("/healthz").status_code == 200
 
 
 def test_who_asks_for_leave_is_refused_before_the_body(server):

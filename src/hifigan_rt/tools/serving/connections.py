@@ -22,6 +22,7 @@ A proxy in front would do most of this for those who have one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
 import json
 import logging
@@ -142,7 +143,11 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
         for event in (response, h11.Data(body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         # Closed while something of the client's is unread, a connection loses what was sent to the client.
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client has reset the connection, and asyncio has not been told yet
+            self.transport.abort()
+            return
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _path(self) -> str:
@@ -236,11 +241,13 @@ def _set_up(transport: asyncio.BaseTransport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    # asyncio does so only where the listening socket was made with a protocol number; without it, an answer in two
-    # writes waits for the client's delayed acknowledgement: 40 ms.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        option = getattr(socket, name, None)  # not every system has them
-        if option is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    # A connection that its client has reset already takes no options on some systems; it ends with the first reading.
+    with contextlib.suppress(OSError):
+        # asyncio does so only where the listening socket was made with a protocol number; without it, an answer in two
+        # writes waits for the client's delayed acknowledgement: 40 ms.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            option = getattr(socket, name, None)  # not every system has them
+            if option is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
