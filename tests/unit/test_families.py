@@ -11,13 +11,14 @@ from golden.tiny import TINY, tiny_mel, tiny_weights, write_tiny
 from hifigan_rt import families, load
 from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
-from hifigan_rt.families.family import Family
+from hifigan_rt.families.family import ConfigForm, Family
 from hifigan_rt.families.original import NESTED, ORIGINAL
 from hifigan_rt.model.resolve import resolve_model
 
 
-def parse_toy_config(values: object) -> ModelConfig:
-    if not isinstance(values, dict) or "rate" not in values:
+def parse_toy_config(values, shapes) -> ModelConfig:
+    assert shapes["conv_pre.weight"] == (8, 10, 7)
+    if "rate" not in values:
         raise ConfigError("rate is missing")
     return ModelConfig(TINY.generator, MelConfig(values["rate"], 64, 64, 8, 10, norm=None))
 
@@ -36,7 +37,7 @@ TOY = Family(
     parts=frozenset(NAMES.values()),
     needed={"input_conv": re.compile(r"input_conv\."), "upsamples.N": re.compile(r"upsamples\.\d")},
     rename=rename_toy,
-    parse_config=parse_toy_config,
+    config_forms=(ConfigForm("toy", lambda values: "upsample_rates" not in values, parse_toy_config),),
     ignored=re.compile(r"lookup\."),
 )
 

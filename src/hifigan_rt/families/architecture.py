@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
+from hifigan_rt.families.family import Shapes
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 UNDECIDED_FIELDS = ("upsample_rates", "resblock_dilation_sizes")
 """Fields of a config that leave no trace in weights."""
@@ -105,6 +104,8 @@ class SettledConfig:
     """What was read differently than stated, one sentence each."""
     assumptions: tuple[str, ...] = ()
     """What neither a config nor the weights decide, one sentence each."""
+    form: str | None = None
+    """The project in whose form the config was; None if it was in the original's."""
 
 
 _PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {name: config_to_dict(preset) for name, preset in PRESETS.items()}

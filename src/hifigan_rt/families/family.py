@@ -5,8 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hifigan_rt.config import ModelConfig
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shapes of the folded parameters, under the original's names."""
+
+
+def imply_nothing(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the others look
+    """Tell that the network is the original's."""
+    return {}
+
+
+@dataclass(frozen=True)
+class ConfigForm:
+    """How one project writes a config, where it differs from the original's `config.json`."""
+
+    name: str
+    """The project, for texts."""
+    tells: Callable[[Mapping[str, object]], bool]
+    """Tells the project's decoded config by fields that no other form has."""
+    parse: Callable[[Mapping[str, object], Shapes], ModelConfig]
+    """Reads such a config for weights of these shapes: the architecture, and the mel convention where it tells.
+
+    Raises ConfigError for a field that is missing, mistyped, out of range or contradicts another.
+    """
 
 
 @dataclass(frozen=True)
@@ -29,15 +53,21 @@ class Family:
 
     Raises CheckpointError if one does not fit; the text names it.
     """
-    parse_config: Callable[[object], ModelConfig]
-    """Reads the family's decoded config: the architecture, and the mel convention where it tells.
+    config_forms: tuple[ConfigForm, ...] = ()
+    """Forms of config that come with weights of such names, beside the original's, which every family takes."""
+    imply: Callable[[Mapping[str, Any], Shapes], Mapping[str, Any]] = imply_nothing
+    """Gives what the names alone tell of the network, as fields of our own `config.json`, to a config in its fields.
 
-    Raises ConfigError for a field that is missing, mistyped, out of range or contradicts another.
+    What the config states counts before it.
     """
     ignored: re.Pattern[str] | None = None
     """Beginnings of names that stand among the generator's and are no part of it: those tensors are never loaded."""
-    owns_config: Callable[[Mapping[str, object]], bool] | None = None
-    """Tells the family's decoded config from the original's; None if it is written in the original's fields."""
+
+    def form_of(self, values: object) -> ConfigForm | None:
+        """Find the form of a decoded config; None if it is none of the family's own."""
+        if not isinstance(values, dict):
+            return None
+        return next((form for form in self.config_forms if form.tells(values)), None)
 
     @property
     def first_layer(self) -> re.Pattern[str]:

@@ -12,8 +12,8 @@ from typing import Any
 from hifigan_rt import families
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.families.architecture import SettledConfig, Shapes, reconcile, settle_config
-from hifigan_rt.families.family import Family
+from hifigan_rt.families.architecture import SettledConfig, reconcile, settle_config
+from hifigan_rt.families.family import Family, Shapes
 from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
 
 
@@ -63,7 +63,7 @@ def match_config(family: Family, shapes: Shapes, stated: StatedConfig | None) ->
         ConfigError: the config is another family's, wrong, or contradicts the weights; the text begins with its place.
     """
     if stated is None:
-        return settle_config(shapes, {})
+        return settle_config(shapes, family.imply({}, shapes))
     try:
         return _match(family, shapes, stated.values)
     except ConfigError as error:
@@ -108,23 +108,33 @@ def choose_alike(settled: Sequence[tuple[StatedConfig, SettledConfig]]) -> tuple
 
 
 def _match(family: Family, shapes: Shapes, values: object) -> SettledConfig:
-    own = isinstance(values, dict) and family.owns_config is not None and family.owns_config(values)
-    owner = None if own else _owner(values)
+    form = family.form_of(values)
+    if form is not None and isinstance(values, dict):
+        return SettledConfig(*reconcile(form.parse(values, shapes), shapes), form=form.name)
+    owner = _owner(values)
     if owner is not None:
         raise ConfigError(
             f"it is a config of {owner}, and the weights are named as {family.name} names them: give the config that "
             "they were trained with with config= (--config), in the fields of the original's config.json; if this one "
             "only lies beside the file, move it away"
         )
-    if not own and (holds_network(values) or family.parse_config is parse_config):
-        fields = stated_fields(values)
-        if not holds_fields(values):
-            raise ConfigError(
-                "it holds none of the fields of the original's config.json, upsample_rates and so on: give the config "
-                "of the vocoder with config= (--config)"
-            )
-        return settle_config(shapes, fields)
-    return SettledConfig(*reconcile(family.parse_config(values), shapes))
+    fields = stated_fields(values)
+    if not holds_fields(values):
+        raise ConfigError(
+            "it holds none of the fields of the original's config.json, upsample_rates and so on: give the config "
+            "of the vocoder with config= (--config)"
+        )
+    return settle_config(shapes, {**family.imply(fields, shapes), **fields})
+
+
+def is_config(values: object) -> bool:
+    """Tell whether a decoded value is a config, in the original's fields or in a form of a family's own."""
+    return holds_fields(values) or any(family.form_of(values) for family in families.FAMILIES)
+
+
+def describes_network(values: object) -> bool:
+    """Tell whether a decoded value is a config that describes a network, in any of those forms."""
+    return holds_network(values) or any(family.form_of(values) for family in families.FAMILIES)
 
 
 def _owner(values: object) -> str | None:
@@ -132,6 +142,7 @@ def _owner(values: object) -> str | None:
     if not isinstance(values, dict):
         return None
     for family in families.FAMILIES:
-        if family.owns_config is not None and family.owns_config(values):
-            return family.name
+        form = family.form_of(values)
+        if form is not None:
+            return form.name
     return next((name for name, tells in _OTHERS.items() if tells(values)), None)

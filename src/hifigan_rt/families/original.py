@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Family
-from hifigan_rt.formats.config_json import parse_config
 
 _PARTS = frozenset(("conv_pre", "ups", "resblocks", "conv_post"))
 _FIRST, _UPSAMPLE = re.compile(r"conv_pre\."), re.compile(r"ups\.(\d{1,4})\.")
@@ -52,7 +51,6 @@ ORIGINAL = Family(
         "resblocks.N.convs1.N or .convs.N": re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\."),
     },
     rename=_keep,
-    parse_config=parse_config,
 )
 
 NESTED = Family(
@@ -61,6 +59,5 @@ NESTED = Family(
     parts=_PARTS,
     needed={"conv_pre": _FIRST, "ups.N": _UPSAMPLE, "resblocks.N.N.convs1.N or .convs.N": _NESTED},
     rename=_flatten,
-    parse_config=parse_config,
 )
 """The same network, whose residual blocks are counted within each stage."""

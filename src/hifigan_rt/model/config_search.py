@@ -11,11 +11,18 @@ from pathlib import Path
 
 from hifigan_rt.config import PRESETS, ModelConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.families.architecture import SettledConfig, Shapes
-from hifigan_rt.families.family import Family
-from hifigan_rt.families.matching import StatedConfig, choose_alike, differences, match_config, parse_for_file
+from hifigan_rt.families.architecture import SettledConfig
+from hifigan_rt.families.family import Family, Shapes
+from hifigan_rt.families.matching import (
+    StatedConfig,
+    choose_alike,
+    describes_network,
+    differences,
+    match_config,
+    parse_for_file,
+)
 from hifigan_rt.formats.config_file import read_config_values
-from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, holds_network
+from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict
 
 _NAME = "config.json"
 _MOST_FILES = 100
@@ -178,7 +185,7 @@ def _other_files(path: Path) -> tuple[list[StatedConfig], list[str]]:
         except ConfigError as error:
             unread.append(str(error))
             continue
-        if holds_network(values):
+        if describes_network(values):
             stated.append(StatedConfig(f"config {str(file)!r}", values))
     return stated, unread[:3]
 

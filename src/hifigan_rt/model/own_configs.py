@@ -1,13 +1,13 @@
-"""Finds configs that stand in a checkpoint beside its weights, in the original's fields."""
+"""Finds configs that stand in a checkpoint beside its weights, in the original's fields or a family's own form."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 
-from hifigan_rt.families.matching import StatedConfig
+from hifigan_rt.families.matching import StatedConfig, describes_network, is_config
 from hifigan_rt.formats.checkpoint import Checkpoint
-from hifigan_rt.formats.config_json import holds_fields, holds_mel, holds_network
+from hifigan_rt.formats.config_json import holds_fields, holds_mel
 
 _MAX_TEXT = 1 << 20
 """Characters of JSON text that are decoded."""
@@ -24,7 +24,7 @@ def find_configs(checkpoint: Checkpoint) -> list[StatedConfig]:
     others: list[StatedConfig] = []
     for mapping in checkpoint.beside:
         found = _found_in(mapping)
-        networks = [stated for stated in found if holds_network(stated.values)]
+        networks = [stated for stated in found if describes_network(stated.values)]
         if networks:
             return _with_mel(networks, [stated for stated in found if stated not in networks])
         others = others or found
@@ -44,7 +44,7 @@ def _found_in(mapping: Mapping[str, object]) -> list[StatedConfig]:
     own = {name: value for name, value in mapping.items() if not isinstance(value, dict)}
     candidates: list[tuple[str, object]] = [("the checkpoint itself", own)]
     candidates += [(f"entry {name[:40]!r} of the checkpoint", _decoded(value)) for name, value in mapping.items()]
-    return [StatedConfig(place, values) for place, values in candidates if holds_fields(values)]
+    return [StatedConfig(place, values) for place, values in candidates if is_config(values)]
 
 
 def _decoded(value: object) -> object:
