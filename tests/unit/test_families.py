@@ -13,14 +13,15 @@ from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import ConfigForm, Family
 from hifigan_rt.families.original import NESTED, ORIGINAL
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.model.resolve import resolve_model
 
 
-def parse_toy_config(values, shapes) -> ModelConfig:
+def read_toy_config(values, shapes) -> ModelConfig:
     assert shapes["conv_pre.weight"] == (8, 10, 7)
     if "rate" not in values:
         raise ConfigError("rate is missing")
-    return ModelConfig(TINY.generator, MelConfig(values["rate"], 64, 64, 8, 10, norm=None))
+    return config_to_dict(ModelConfig(TINY.generator, MelConfig(values["rate"], 64, 64, 8, 10, norm=None)))
 
 
 NAMES = {"conv_pre": "input_conv", "conv_post": "output_conv", "ups": "upsamples", "resblocks": "blocks"}
@@ -37,7 +38,7 @@ TOY = Family(
     parts=frozenset(NAMES.values()),
     needed={"input_conv": re.compile(r"input_conv\."), "upsamples.N": re.compile(r"upsamples\.\d")},
     rename=rename_toy,
-    config_forms=(ConfigForm("toy", lambda values: "upsample_rates" not in values, parse_toy_config),),
+    config_forms=(ConfigForm("toy", lambda values: "upsample_rates" not in values, read_toy_config),),
     ignored=re.compile(r"lookup\."),
 )
 

@@ -11,12 +11,13 @@ from typing import Any, Literal
 from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import Shapes
-from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
+from hifigan_rt.formats.config_json import MEL_FIELDS, NETWORK_FIELDS, config_to_dict, parse_config
 
 UNDECIDED_FIELDS = ("upsample_rates", "resblock_dilation_sizes")
 """Fields of a config that leave no trace in weights."""
 
 _UPSAMPLE = re.compile(r"ups\.(\d{1,4})\.weight")
+_CONDITIONING = re.compile(r"conds\.(\d{1,4})\.weight")
 _RESBLOCK = re.compile(r"resblocks\.(\d{1,4})\.(convs1|convs)\.(\d{1,4})\.weight")
 
 
@@ -111,6 +112,32 @@ class SettledConfig:
 _PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {name: config_to_dict(preset) for name, preset in PRESETS.items()}
 
 
+def decide_beyond(shapes: Shapes) -> dict[str, Any]:
+    """What weights decide beyond the original's network, as fields of our own `config.json`; empty for the original's.
+
+    Args:
+        shapes: the folded parameters.
+    """
+    found: dict[str, Any] = {}
+    for layer in ("conv_pre", "conv_post"):
+        shape = shapes.get(f"{layer}.weight", ())
+        if len(shape) == 3 and shape[2] != 7:
+            found[f"{layer}_kernel_size"] = shape[2]
+    if "mean" in shapes and "scale" in shapes:
+        found["input_normalization"] = True
+    if len(linear := shapes.get("lin_pre.weight", ())) == 2:
+        found["pre_linear"] = linear[1]
+    conditioned = {"conv_pre": shapes.get("cond.weight", ())} | {
+        f"ups.{match[1]}": shape for name, shape in shapes.items() if (match := _CONDITIONING.fullmatch(name))
+    }
+    if layers_conditioned := [layer for layer, shape in conditioned.items() if len(shape) == 3]:
+        found["conditioned_layers"] = layers_conditioned
+        found["conditioning_channels"] = conditioned[layers_conditioned[0]][1]
+    if len(table := shapes.get("emb_g.weight", ())) == 2:
+        found["num_speakers"] = table[0]
+    return found
+
+
 def settle_config(shapes: Shapes, fields: Mapping[str, Any]) -> SettledConfig:
     """Join what the original's fields state with what the weights decide.
 
@@ -126,6 +153,7 @@ def settle_config(shapes: Shapes, fields: Mapping[str, Any]) -> SettledConfig:
         ConfigError: a field is wrong or contradicts the weights; or rates and dilations stay unknown.
     """
     decided = DecidedArchitecture.of_weights(shapes)
+    fields = decide_beyond(shapes) | dict(fields)
     stated = {name: value for name, value in fields.items() if value is not None or name not in NETWORK_FIELDS}
     unknown = [name for name in UNDECIDED_FIELDS if name not in stated]
     if not unknown:
@@ -148,7 +176,8 @@ def settle_config(shapes: Shapes, fields: Mapping[str, Any]) -> SettledConfig:
 
 
 def _lack(stated: Mapping[str, Any], unknown: Sequence[str]) -> str:
-    return f"the config lacks {' and '.join(unknown)}" if stated else "no config was found"
+    said = any(name in stated for name in (*NETWORK_FIELDS, *MEL_FIELDS))
+    return f"the config lacks {' and '.join(unknown)}" if said else "no config was found"
 
 
 def _settle(shapes: Shapes, fields: Mapping[str, Any]) -> SettledConfig:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hifigan_rt.config import ModelConfig
-
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the folded parameters, under the original's names."""
 
@@ -26,10 +24,10 @@ class ConfigForm:
     """The project, for texts."""
     tells: Callable[[Mapping[str, object]], bool]
     """Tells the project's decoded config by fields that no other form has."""
-    parse: Callable[[Mapping[str, object], Shapes], ModelConfig]
-    """Reads such a config for weights of these shapes: the architecture, and the mel convention where it tells.
+    read: Callable[[Mapping[str, object], Shapes], Mapping[str, Any]]
+    """Reads such a config for weights of these shapes into the fields of our own `config.json`, mel settings included.
 
-    Raises ConfigError for a field that is missing, mistyped, out of range or contradicts another.
+    What weights decide it may leave out. Raises ConfigError for what is another network, or contradicts itself.
     """
 
 
@@ -60,6 +58,8 @@ class Family:
 
     What the config states counts before it.
     """
+    buffers: frozenset[str] = frozenset()
+    """Parameters, as the original or our own files name them, that files hold whether the network uses them or not."""
     ignored: re.Pattern[str] | None = None
     """Beginnings of names that stand among the generator's and are no part of it: those tensors are never loaded."""
 

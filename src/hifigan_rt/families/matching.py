@@ -6,13 +6,13 @@ The original's fields are taken for weights of any family. What else a family wr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hifigan_rt import families
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.families.architecture import SettledConfig, reconcile, settle_config
+from hifigan_rt.families.architecture import SettledConfig, settle_config
 from hifigan_rt.families.family import Family, Shapes
 from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
 
@@ -110,7 +110,8 @@ def choose_alike(settled: Sequence[tuple[StatedConfig, SettledConfig]]) -> tuple
 def _match(family: Family, shapes: Shapes, values: object) -> SettledConfig:
     form = family.form_of(values)
     if form is not None and isinstance(values, dict):
-        return SettledConfig(*reconcile(form.parse(values, shapes), shapes), form=form.name)
+        fields = form.read(values, shapes)
+        return replace(settle_config(shapes, {**family.imply(fields, shapes), **fields}), form=form.name)
     owner = _owner(values)
     if owner is not None:
         raise ConfigError(

@@ -122,6 +122,8 @@ def _from_checkpoint(
             # Else what was assumed says it.
             notes += describe_mel(settled.config.mel)
         graph = build_graph(settled.config.generator)
+        unused = family.buffers.difference(graph.weight_shapes())
+        weights = {key: array for key, array in weights.items() if key not in unused}
         generator = bind(graph, weights, f"the weights are those of {str(path)!r}")
     mel, assumptions = settled.config.mel, settled.assumptions
     return Weights(name, path, checkpoint.format, generator, mel, notes, weights_at, assumptions, doubts)
