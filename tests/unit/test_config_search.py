@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import yaml
 from safetensors.numpy import save_file
 
 from checkpoint_files import Ordered, Tensor, zip_file
@@ -136,9 +137,9 @@ def test_the_only_other_json_file_that_fits_is_used_and_told(tmp_path):
     (tmp_path / "same.json").write_text(json.dumps({"generator": NETWORK}))
     with pytest.warns(ModelAssumptionWarning):
         assert resolve_model(path).mel == TINY.mel
-    (tmp_path / "z.json").write_text(json.dumps(OTHER_RATES))
+    (tmp_path / "z.yaml").write_text(yaml.safe_dump(OTHER_RATES))
     with pytest.raises(
-        ConfigError, match=r"config '.*config_v1.json' and config '.*z.json' both fit the weights and dif"
+        ConfigError, match=r"config '.*config_v1.json' and config '.*z.yaml' both fit the weights and dif"
     ):
         resolve_model(path)
 
@@ -147,13 +148,13 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     path = write_tiny(tmp_path, config=False)
     (tmp_path / "config_v2.json").write_text(json.dumps(MISFIT))
     (tmp_path / "with_comments.json").write_text('{"a": 1, // rates\n"b": 2}')
-    (tmp_path / "config.yml").write_text("a: 1")
+    (tmp_path / "config.yml").write_text("a: [1")
     with pytest.raises(ConfigError, match="no config was found") as caught:
         resolve_model(path)
     for told in (
         "config_v2.json': upsample_initial_channel: the config says 16",
         "comments are not JSON",
-        "config.yml",
+        "config.yml': it is no YAML",
     ):
         assert told in str(caught.value)
 

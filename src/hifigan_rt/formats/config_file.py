@@ -1,4 +1,4 @@
-"""Reads the file that a config is in: JSON, or a text that says what it is instead."""
+"""Reads the file that a config is in: JSON or YAML, or a text that says what it is instead."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.config_yaml import decode_yaml
 
 MAX_CONFIG_BYTES = 1 << 20
 """A config is a few hundred bytes; a file beyond this is something else."""
+
+YAML_SUFFIXES = (".yaml", ".yml")
 
 _TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _COMMENT = re.compile(r"//|/\*|^\s*#", re.MULTILINE)
@@ -19,10 +22,10 @@ _YAML_LINE = re.compile(r"\s*(?:#.*\n\s*|---\s*\n\s*)*[A-Za-z_][\w.-]*\s*:(?:\s|
 
 
 def read_config_values(path: str | Path) -> object:
-    """Decode a config file; of a folder, the config.json in it. A BOM and UTF-16 are read as well.
+    """Decode a config file, JSON or YAML; of a folder, the config.json in it. A BOM and UTF-16 are read as well.
 
     Raises:
-        ConfigError: no such file, too large, or not JSON; the text tells what it is, where that shows.
+        ConfigError: no such file, too large, or neither JSON nor YAML; the text tells what it is, where that shows.
     """
     name, path = str(path), Path(path)
     try:
@@ -45,8 +48,14 @@ def read_config_values(path: str | Path) -> object:
     try:
         values: object = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"config {name!r} is not JSON: {_diagnosis(path, text, error)}") from error
-    return values
+        if path.suffix.lower() not in YAML_SUFFIXES and not _YAML_LINE.match(text):
+            raise ConfigError(f"config {name!r} is not JSON: {_diagnosis(text, error)}") from error
+    else:
+        return values
+    try:
+        return decode_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"config {name!r}: {error}") from error
 
 
 def _in_folder(folder: Path) -> Path:
@@ -58,7 +67,7 @@ def _in_folder(folder: Path) -> Path:
     raise ConfigError(f"config {str(folder)!r} cannot be read (Is a directory): {found}")
 
 
-def _diagnosis(path: Path, text: str, error: Exception) -> str:
+def _diagnosis(text: str, error: Exception) -> str:
     """What the text seems to be, and the way out."""
     if not text.strip():
         return "it is empty"
@@ -66,11 +75,6 @@ def _diagnosis(path: Path, text: str, error: Exception) -> str:
         return f"it is a web page or other markup: download the file itself ({error})"
     if text.startswith("version https://git-lfs"):
         return "it is a pointer of Git LFS: fetch the file itself with git lfs pull"
-    if path.suffix.lower() in (".yaml", ".yml") or _YAML_LINE.match(text):
-        return (
-            'it is YAML. Convert it, with PyYAML: python -c "import json, sys, yaml; '
-            'json.dump(yaml.safe_load(sys.stdin), sys.stdout)" < config.yaml > config.json'
-        )
     bare = _TEXT.sub(lambda found: " " * len(found[0]), text)
     for pattern, told in (
         (_COMMENT, "comments are not JSON: remove the one in line {}"),

@@ -21,7 +21,7 @@ from hifigan_rt.families.matching import (
     match_config,
     parse_for_file,
 )
-from hifigan_rt.formats.config_file import read_config_values
+from hifigan_rt.formats.config_file import YAML_SUFFIXES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict
 
 _NAME = "config.json"
@@ -152,7 +152,7 @@ def config_for_converted(
 
 
 def describe_others(path: Path) -> tuple[str, ...]:
-    """Name other JSON files beside a model whose config is not known, if they describe a network."""
+    """Name other config files beside a model whose config is not known, if they describe a network."""
     others = [stated.place for stated in _other_files(path)[0]]
     if not others:
         return ()
@@ -172,14 +172,13 @@ def _stated(path: Path, named: str | Path | None) -> StatedConfig | None:
 
 
 def _other_files(path: Path) -> tuple[list[StatedConfig], list[str]]:
-    """JSON files beside a model that describe a network, and what is said of YAML there, which is not read."""
+    """JSON and YAML files beside a model that describe a network, and what is said of others that cannot be read."""
     try:
-        files = sorted(file for file in path.parent.iterdir() if file.suffix.lower() in (".json", ".yaml", ".yml"))
+        files = sorted(file for file in path.parent.iterdir() if file.suffix.lower() in (".json", *YAML_SUFFIXES))
     except OSError:
         return [], []
-    stated = []
-    unread = [f"{file.name!r} lies there, and YAML is not read" for file in files if file.suffix.lower() != ".json"]
-    for file in [file for file in files if file.suffix.lower() == ".json"][:_MOST_FILES]:
+    stated, unread = [], []
+    for file in files[:_MOST_FILES]:
         try:
             values = read_config_values(file)
         except ConfigError as error:

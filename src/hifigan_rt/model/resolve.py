@@ -41,8 +41,8 @@ def resolve_model(name: str | Path, config: str | Path | None = None, weights_at
         name: `ljspeech-v1`, `universal-v1`, a checkpoint file, an ONNX file, the .xml of an OpenVINO IR, an Ascend .om
             file, or a folder that holds one of them.
         config: a `config.json` or a preset (v1, v2, v3); None looks for `config.json` beside the file (for an .om file,
-            at its record first), then into the file, then for one other JSON file beside it that fits, then takes a
-            preset's rates and dilations if all that the weights decide equals it.
+            at its record first), then into the file, then for one other JSON or YAML file beside it that fits, then
+            takes a preset's rates and dilations if all that the weights decide equals it.
         weights_at: where in a checkpoint with several generators the wanted one is: keys with dots between, as in
             `generator_ema` or `state_dict.ema`; "." is the top level. By default the only one is taken.
 
