@@ -147,6 +147,12 @@ class MelConfig:
     """Exponent of the magnitudes before the filters: 2 for a mel of powers."""
     gain: float = 1.0
     """Factor of the samples before the analysis: 32768 where 16-bit integers were not divided."""
+    window: Literal["hann", "symmetric_hann"] = "hann"
+    """hann: periodic, as an analysis should have it. symmetric_hann: its last sample is 0 as the first is (NeMo)."""
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    """slaney: linear below 1 kHz. htk: 2595 log10(1 + f / 700)."""
+    ceiling: float | None = None
+    """Magnitudes above it are lowered to it before the logarithm; None leaves them (Coqui TTS: `clip_norm`)."""
 
     def __post_init__(self) -> None:
         _check_range("sample_rate", self.sample_rate, 1, 1 << 20)
@@ -169,6 +175,12 @@ class MelConfig:
             raise ConfigError(f"gain={self.gain} must be a finite number above 0")
         if self.padding not in ("reflect", "center", "zero"):
             raise ConfigError(f"padding={self.padding!r} must be 'reflect', 'center' or 'zero'")
+        if self.window not in ("hann", "symmetric_hann"):
+            raise ConfigError(f"window={self.window!r} must be 'hann' or 'symmetric_hann'")
+        if self.mel_scale not in ("slaney", "htk"):
+            raise ConfigError(f"mel_scale={self.mel_scale!r} must be 'slaney' or 'htk'")
+        if self.ceiling is not None and not self.floor < self.ceiling < math.inf:
+            raise ConfigError(f"ceiling={self.ceiling} must be a finite number above floor={self.floor}, or null")
         if self.norm not in ("slaney", None):
             raise ConfigError(f"norm={self.norm!r} must be 'slaney' or null")
         for field in ("floor", "magnitude_epsilon"):
@@ -202,12 +214,16 @@ class PartialMelConfig:
     """Fields of the original's `config.json` that an analysis needs and the architecture does not tell."""
 
     stated: Mapping[str, Any]
-    """What is known, in the words of the original's `config.json`."""
+    """What is known, in the words of the original's `config.json`; and `UNSUPPORTED`, if the mel has more to it."""
+    UNSUPPORTED: ClassVar[str] = "unsupported_mel"
+    """Field that says, as a text, what of the model's mel convention is not computed here."""
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Fields that an analysis needs besides, in the same words."""
-        return tuple(name for name in self.NEEDED if name not in self.stated)
+        names = tuple(name for name in self.NEEDED if name not in self.stated)
+        unsupported = self.stated.get(self.UNSUPPORTED)
+        return names if unsupported is None else (*names, f"a mel that is computed here (its own has {unsupported})")
 
     @property
     def sample_rate(self) -> int | None:

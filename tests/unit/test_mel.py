@@ -49,6 +49,8 @@ VARIANTS = [
     replace(TINY, fmax=20000.0, num_mels=9, norm=None),
     replace(TINY, hop_length=100),
     replace(TINY, hop_length=99, padding="zero"),
+    replace(TINY, window="symmetric_hann", win_length=40),
+    replace(TINY, mel_scale="htk", fmin=300.0, ceiling=0.1, floor=0.01),
     replace(TINY, mean=(-4.0,), scale=(2.0,)),
     replace(TINY, mean=tuple(range(6)), scale=(1.0, 2.0, -3.0, 0.5, 5.0, 6.0), log="log10"),
 ]
@@ -60,6 +62,14 @@ def slaney_hz(mel: float) -> float:
 
 def slaney_mel(hz: float) -> float:
     return hz * 3 / 200 if hz <= 1000 else 15 + 27 * math.log(hz / 1000, 6.4)
+
+
+def htk_hz(mel: float) -> float:
+    return 700 * (math.exp(mel * math.log(10) / 2595) - 1)
+
+
+def htk_mel(hz: float) -> float:
+    return 2595 * math.log(1 + hz / 700, 10)
 
 
 def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
@@ -77,10 +87,11 @@ def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
     shift = (fft - config.win_length) // 2
     window = np.zeros(fft)
     for i in range(config.win_length):
-        window[shift + i] = math.sin(math.pi * i / config.win_length) ** 2
+        window[shift + i] = math.sin(math.pi * i / (config.win_length - (config.window == "symmetric_hann"))) ** 2
     angle = 2 * np.pi * np.outer(np.arange(fft // 2 + 1), np.arange(fft)) / fft
-    low, high = slaney_mel(config.fmin), slaney_mel(config.fmax or config.sample_rate / 2)
-    edges = [slaney_hz(low + (high - low) * i / (config.num_mels + 1)) for i in range(config.num_mels + 2)]
+    to_mel, to_hz = (htk_mel, htk_hz) if config.mel_scale == "htk" else (slaney_mel, slaney_hz)
+    low, high = to_mel(config.fmin), to_mel(config.fmax or config.sample_rate / 2)
+    edges = [to_hz(low + (high - low) * i / (config.num_mels + 1)) for i in range(config.num_mels + 2)]
     columns = []
     start = 0
     while start + fft <= len(padded):
@@ -94,7 +105,9 @@ def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
                 hz = k * config.sample_rate / fft
                 weight = max(0.0, min((hz - left) / (centre - left), (right - hz) / (right - centre)))
                 total += weight * value * (2 / (right - left) if config.norm else 1)
-            log = math.log(max(total, config.floor)) / (math.log(10) if config.log == "log10" else 1)
+            log = math.log(min(max(total, config.floor), config.ceiling or math.inf)) / (
+                math.log(10) if config.log == "log10" else 1
+            )
             mean = config.mean[m % len(config.mean)] if config.mean else 0
             scale = config.scale[m % len(config.scale)] if config.scale else 1
             column.append((log - mean) / scale)

@@ -27,7 +27,10 @@ MEL_FIELDS: Mapping[str, str] = {
     "fmax": "fmax",
 }
 """Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
-_OUR_MEL_FIELDS = ("log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale", "power", "gain")
+_OUR_MEL_FIELDS = (
+    "log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale", "power", "gain", "window", "mel_scale",
+    "ceiling", PartialMelConfig.UNSUPPORTED,
+)  # fmt: skip
 
 _TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
 
@@ -66,7 +69,8 @@ def parse_config(values: object) -> ModelConfig:
     What describes the network must be there; num_mels is 80, as in the original, where it is not. Of the mel settings
     any may be missing: they are None if none is stated, and a `PartialMelConfig` if an analysis needs more; what is
     stated must be right. Only `hop_size` follows from the network. Beside the original's fields, `log`, `floor`,
-    `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power` and `gain` are read as `MelConfig` names them.
+    `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power`, `gain`, `window`, `mel_scale` and `ceiling` are
+    read as `MelConfig` names them, and `unsupported_mel` as `PartialMelConfig` does.
 
     Raises:
         ConfigError: a field is missing, mistyped, out of range or contradicts another.
@@ -191,8 +195,15 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
         scale=scale,
         power=_integer(known, "power", default=1),
         gain=_number(known, "gain", 1.0),
+        window=known.get("window", "hann"),
+        mel_scale=known.get("mel_scale", "slaney"),
+        ceiling=None if known.get("ceiling") is None else _number(known, "ceiling", 1.0),
     )
-    partial = PartialMelConfig({name: getattr(mel, MEL_FIELDS[name]) for name in stated} | _unusual_fields(mel))
+    unsupported = known.get(PartialMelConfig.UNSUPPORTED)
+    if not (unsupported is None or isinstance(unsupported, str)):
+        raise ConfigError(f"{PartialMelConfig.UNSUPPORTED}={_describe(unsupported)} must be a text")
+    told = {} if unsupported is None else {PartialMelConfig.UNSUPPORTED: unsupported}
+    partial = PartialMelConfig({name: getattr(mel, MEL_FIELDS[name]) for name in stated} | _unusual_fields(mel) | told)
     return partial if partial.missing else mel
 
 
@@ -225,7 +236,8 @@ def known_mel_fields(mel: MelConfig | PartialMelConfig | None) -> dict[str, Any]
 def _unusual_fields(mel: MelConfig) -> dict[str, Any]:
     """What departs from the original's recipe, as JSON holds it."""
     default = MelConfig(mel.sample_rate, mel.n_fft, mel.win_length, mel.hop_length, mel.num_mels)
-    values = {name: getattr(mel, name) for name in _OUR_MEL_FIELDS if getattr(mel, name) != getattr(default, name)}
+    ours = [name for name in _OUR_MEL_FIELDS if name != PartialMelConfig.UNSUPPORTED]
+    values = {name: getattr(mel, name) for name in ours if getattr(mel, name) != getattr(default, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -34,6 +34,10 @@ _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
+# The scale of HTK (the HTK Book, 5.4): mel(f) = 2595 log10(1 + f / 700).
+_HTK_FACTOR = 2595.0
+_HTK_BREAK_HZ = 700.0
+
 
 def frame_count(samples: int, config: MelConfig) -> int:
     """Mel frames T of a recording of `samples` samples; 0 or less if it is too short.
@@ -251,6 +255,10 @@ def bands_above_nyquist(config: MelConfig) -> int:
 
 def _band_edges_hz(config: MelConfig) -> np.ndarray:
     """Lower edge, centre and upper edge of the bands, float64 `[M + 2]`: each band's are three in a row."""
+    if config.mel_scale == "htk":
+        low, high = (_HTK_FACTOR * np.log10(1 + hz / _HTK_BREAK_HZ) for hz in (config.fmin, config.effective_fmax))
+        edges: np.ndarray = _HTK_BREAK_HZ * (10 ** (np.linspace(low, high, config.num_mels + 2) / _HTK_FACTOR) - 1)
+        return edges
     mels = np.linspace(_hz_to_mel(config.fmin), _hz_to_mel(config.effective_fmax), config.num_mels + 2)
     return _mel_to_hz(mels)
 
@@ -275,8 +283,9 @@ def _padding_samples(config: MelConfig) -> int:
 
 
 def _window(config: MelConfig) -> np.ndarray:
-    """A periodic Hann window, float64 `[n_fft]`, centred between zeros if shorter, as torch.stft places it."""
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.win_length) / config.win_length)
+    """A Hann window, float64 `[n_fft]`, centred between zeros if shorter, as torch.stft places it."""
+    period = config.win_length - (config.window == "symmetric_hann" and config.win_length > 1)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.win_length) / period)
     left = (config.n_fft - config.win_length) // 2
     return np.pad(hann, (left, config.n_fft - config.win_length - left))
 
@@ -287,7 +296,7 @@ def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     if config.log == "log1p":
         log_mel = np.log1p(mel)
     else:
-        floored = np.maximum(mel, config.floor)
+        floored = np.clip(mel, config.floor, config.ceiling)
         log_mel = np.log(floored) if config.log == "ln" else np.log10(floored)
     if config.log == "db":
         log_mel *= 20 / config.power

@@ -23,7 +23,9 @@ Convention = Literal["ln", "log10", "log1p", "db", "power", "int16-gain", "stand
 CONVENTIONS: tuple[str, ...] = get_args(Convention)
 
 _LN_10 = math.log(10)
-_FIXED = ("sample_rate", "n_fft", "win_length", "hop_length", "num_mels", "fmin", "effective_fmax")
+_FIXED = (
+    "sample_rate", "n_fft", "win_length", "hop_length", "num_mels", "fmin", "effective_fmax", "window", "mel_scale",
+)  # fmt: skip
 _SCALES = ("scale", "scale_", "std", "mel_std")
 _MEANS = ("mean", "mean_", "mel_mean")
 
@@ -147,7 +149,10 @@ def _from_natural(values: np.ndarray, config: MelConfig) -> np.ndarray:
     values = values + math.log(config.gain)
     if config.power == 2:
         values = 2 * values - _filter_sums(config)
-    values = np.log1p(np.exp(values)) if config.log == "log1p" else np.maximum(values, math.log(config.floor))
+    if config.log == "log1p":
+        values = np.log1p(np.exp(values))
+    else:
+        values = np.clip(values, math.log(config.floor), None if config.ceiling is None else math.log(config.ceiling))
     if config.log == "log10":
         values = values / _LN_10
     elif config.log == "db":
