@@ -128,8 +128,8 @@ class MelConfig:
     Above half the sample rate it means what it means in the original: the bands are spread up to it, and those that
     begin above half the sample rate are always at the floor.
     """
-    log: Literal["ln", "log10", "log1p", "db"] = "ln"
-    """Logarithm: natural, of base 10, ln(1 + x) without a floor, or decibels (20 log10; 10 log10 of powers)."""
+    log: Literal["ln", "log10", "log2", "log1p", "db"] = "ln"
+    """Logarithm: natural, of base 10 or 2, ln(1 + x) without a floor, or decibels (20 log10; 10 log10 of powers)."""
     floor: float = 1e-5
     """Magnitudes below it are raised to it before the logarithm."""
     magnitude_epsilon: float = 1e-9
@@ -167,8 +167,8 @@ class MelConfig:
             raise ConfigError(f"fmin={self.fmin} Hz must be at least 0 and below half the sample rate, {nyquist}")
         if self.fmax is not None and not self.fmin < self.fmax < math.inf:
             raise ConfigError(f"fmax={self.fmax} Hz must be above fmin={self.fmin} (null is half the sample rate)")
-        if self.log not in ("ln", "log10", "log1p", "db"):
-            raise ConfigError(f"log={self.log!r} must be 'ln', 'log10', 'log1p' or 'db'")
+        if self.log not in ("ln", "log10", "log2", "log1p", "db"):
+            raise ConfigError(f"log={self.log!r} must be 'ln', 'log10', 'log2', 'log1p' or 'db'")
         if self.power not in (1, 2):
             raise ConfigError(f"power={self.power!r} must be 1 or 2")
         if not 0 < self.gain < math.inf:
@@ -217,11 +217,14 @@ class PartialMelConfig:
     """What is known, in the words of the original's `config.json`; and `UNSUPPORTED`, if the mel has more to it."""
     UNSUPPORTED: ClassVar[str] = "unsupported_mel"
     """Field that says, as a text, what of the model's mel convention is not computed here."""
+    NORMALIZED: ClassVar[str] = "normalized"
+    """Field that is true where mels are normalised with a mean and scale: without those an analysis is not possible."""
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Fields that an analysis needs besides, in the same words."""
-        names = tuple(name for name in self.NEEDED if name not in self.stated)
+        needed = (*self.NEEDED, *(("mean", "scale") if self.stated.get(self.NORMALIZED) else ()))
+        names = tuple(name for name in needed if name not in self.stated)
         unsupported = self.stated.get(self.UNSUPPORTED)
         return names if unsupported is None else (*names, f"a mel that is computed here (its own has {unsupported})")
 

@@ -33,6 +33,7 @@ def rename_toy(names):
 
 
 TOY = Family(
+    key="toy",
     name="toy",
     layers="input_conv, upsamples.N, blocks.N and output_conv",
     parts=frozenset(NAMES.values()),

@@ -59,7 +59,21 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
     _check_neighbours(group, find_neighbours(group, placed), chosen=weights_at is not None)
     way = dictionaries_around(root, group.place)
     notes = (*_note_address(group), *_note_left_out(group, way[0]))
-    return Selection({name: placed.tensor for name, placed in group.tensors.items()}, notes, way)
+    statistics = _find_statistics(group, placed)
+    return Selection({name: placed.tensor for name, placed in group.tensors.items()}, notes, way, statistics)
+
+
+def _find_statistics(group: Group, placed: Sequence[PlacedTensor]) -> tuple[LazyTensor, LazyTensor] | None:
+    """Find mean and scale of the mels, under the names that the family has for them, at the generator or around it."""
+    pairs = () if group.family is None else group.family.statistics
+    tensors = {tensor.name: tensor.tensor for tensor in placed} if pairs else {}
+    way = [] if group.address == "." else group.address.split(".")
+    for length in range(len(way), -1, -1):
+        for names in pairs:
+            mean, scale = (".".join((*way[:length], name)) for name in names)
+            if mean in tensors and scale in tensors:
+                return tensors[mean], tensors[scale]
+    return None
 
 
 def _one_of(groups: Sequence[Group], weights_at: str | None) -> Group:

@@ -16,6 +16,10 @@ def imply_nothing(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any
     return {}
 
 
+def _no_files(values: Mapping[str, object]) -> tuple[str, ...]:  # noqa: ARG001 - the others look
+    return ()
+
+
 @dataclass(frozen=True)
 class ConfigForm:
     """How one project writes a config, where it differs from the original's `config.json`."""
@@ -29,12 +33,18 @@ class ConfigForm:
 
     What weights decide it may leave out. Raises ConfigError for what is another network, or contradicts itself.
     """
+    files: tuple[str, ...] = ()
+    """Names under which the project's programs write it beside a checkpoint, the usual one first."""
+    statistics: Callable[[Mapping[str, object]], tuple[str, ...]] = _no_files
+    """Names of files beside a checkpoint that may hold the mean and scale of its mels, by the decoded config."""
 
 
 @dataclass(frozen=True)
 class Family:
     """How one project writes a generator, as patterns of names and functions that bring it to the original's form."""
 
+    key: str
+    """Short name, for `--family` and machines."""
     name: str
     """The project, for texts."""
     layers: str
@@ -58,6 +68,8 @@ class Family:
 
     What the config states counts before it.
     """
+    statistics: tuple[tuple[str, str], ...] = ()
+    """Names of tensors with the mean and scale of its mels, beside the generator's or around them: no input step."""
     buffers: frozenset[str] = frozenset()
     """Parameters, as the original or our own files name them, that files hold whether the network uses them or not."""
     ignored: re.Pattern[str] | None = None
@@ -68,6 +80,11 @@ class Family:
         if not isinstance(values, dict):
             return None
         return next((form for form in self.config_forms if form.tells(values)), None)
+
+    @property
+    def config_files(self) -> tuple[str, ...]:
+        """Names of config files that are looked for beside a checkpoint, in this order."""
+        return (*(name for form in self.config_forms for name in form.files), "config.json")
 
     @property
     def first_layer(self) -> re.Pattern[str]:

@@ -42,6 +42,7 @@ def _flatten(names: Collection[str]) -> Mapping[str, str]:
 
 
 ORIGINAL = Family(
+    key="hifi-gan",
     name="jik876/hifi-gan",
     layers="conv_pre, ups.N, resblocks.N and conv_post",
     parts=_PARTS,
@@ -54,6 +55,7 @@ ORIGINAL = Family(
 )
 
 NESTED = Family(
+    key="nvidia",
     name="NVIDIA (DeepLearningExamples, NeMo)",
     layers="conv_pre, ups.N, resblocks.N.N and conv_post",
     parts=_PARTS,

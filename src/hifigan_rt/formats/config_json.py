@@ -29,7 +29,7 @@ MEL_FIELDS: Mapping[str, str] = {
 """Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
 _OUR_MEL_FIELDS = (
     "log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale", "power", "gain", "window", "mel_scale",
-    "ceiling", PartialMelConfig.UNSUPPORTED,
+    "ceiling", PartialMelConfig.UNSUPPORTED, PartialMelConfig.NORMALIZED,
 )  # fmt: skip
 
 _TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
@@ -70,7 +70,7 @@ def parse_config(values: object) -> ModelConfig:
     any may be missing: they are None if none is stated, and a `PartialMelConfig` if an analysis needs more; what is
     stated must be right. Only `hop_size` follows from the network. Beside the original's fields, `log`, `floor`,
     `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power`, `gain`, `window`, `mel_scale` and `ceiling` are
-    read as `MelConfig` names them, and `unsupported_mel` as `PartialMelConfig` does.
+    read as `MelConfig` names them, and `unsupported_mel` and `normalized` as `PartialMelConfig` does.
 
     Raises:
         ConfigError: a field is missing, mistyped, out of range or contradicts another.
@@ -202,7 +202,9 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
     unsupported = known.get(PartialMelConfig.UNSUPPORTED)
     if not (unsupported is None or isinstance(unsupported, str)):
         raise ConfigError(f"{PartialMelConfig.UNSUPPORTED}={_describe(unsupported)} must be a text")
-    told = {} if unsupported is None else {PartialMelConfig.UNSUPPORTED: unsupported}
+    told: dict[str, Any] = {} if unsupported is None else {PartialMelConfig.UNSUPPORTED: unsupported}
+    if known.get(PartialMelConfig.NORMALIZED) is True and (mean is None or scale is None):
+        told[PartialMelConfig.NORMALIZED] = True
     partial = PartialMelConfig({name: getattr(mel, MEL_FIELDS[name]) for name in stated} | _unusual_fields(mel) | told)
     return partial if partial.missing else mel
 
@@ -236,7 +238,7 @@ def known_mel_fields(mel: MelConfig | PartialMelConfig | None) -> dict[str, Any]
 def _unusual_fields(mel: MelConfig) -> dict[str, Any]:
     """What departs from the original's recipe, as JSON holds it."""
     default = MelConfig(mel.sample_rate, mel.n_fft, mel.win_length, mel.hop_length, mel.num_mels)
-    ours = [name for name in _OUR_MEL_FIELDS if name != PartialMelConfig.UNSUPPORTED]
+    ours = [name for name in _OUR_MEL_FIELDS if hasattr(default, name)]
     values = {name: getattr(mel, name) for name in ours if getattr(mel, name) != getattr(default, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

@@ -7,6 +7,7 @@ from its defaults, other families' recipes are computed. Everything is float64 i
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -290,14 +291,16 @@ def _window(config: MelConfig) -> np.ndarray:
     return np.pad(hann, (left, config.n_fft - config.win_length - left))
 
 
+_LOGARITHMS: Mapping[str, np.ufunc] = {"ln": np.log, "log10": np.log10, "log2": np.log2, "db": np.log10}
+
+
 def _compress(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     """Logarithm of magnitudes `[M, T]`, with the floor before it and mean and scale after it."""
     log_mel: np.ndarray
     if config.log == "log1p":
         log_mel = np.log1p(mel)
     else:
-        floored = np.clip(mel, config.floor, config.ceiling)
-        log_mel = np.log(floored) if config.log == "ln" else np.log10(floored)
+        log_mel = _LOGARITHMS[config.log](np.clip(mel, config.floor, config.ceiling))
     if config.log == "db":
         log_mel *= 20 / config.power
     if config.mean is not None:

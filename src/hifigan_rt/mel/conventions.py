@@ -15,19 +15,17 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from hifigan_rt.config import MelConfig
-from hifigan_rt.errors import ConfigError, MelError, ModelFileError
+from hifigan_rt.errors import ConfigError, MelError
 from hifigan_rt.mel.analysis import mel_filterbank
-from hifigan_rt.mel.files import read_arrays
+from hifigan_rt.mel.statistics import read_statistics
 
 Convention = Literal["ln", "log10", "log1p", "db", "power", "int16-gain", "standardised"]
 CONVENTIONS: tuple[str, ...] = get_args(Convention)
 
-_LN_10 = math.log(10)
+_LN_10, _LN_2 = math.log(10), math.log(2)
 _FIXED = (
     "sample_rate", "n_fft", "win_length", "hop_length", "num_mels", "fmin", "effective_fmax", "window", "mel_scale",
 )  # fmt: skip
-_SCALES = ("scale", "scale_", "std", "mel_std")
-_MEANS = ("mean", "mean_", "mel_mean")
 
 
 def named_convention(name: str, config: MelConfig, statistics: str | Path | None = None) -> MelConfig:
@@ -37,7 +35,7 @@ def named_convention(name: str, config: MelConfig, statistics: str | Path | None
         name: one of `CONVENTIONS`. `int16-gain` and `standardised` keep the model's logarithm.
         config: the model's mel settings.
         statistics: file of the mean and scale that the mels were standardised with, after that logarithm; see
-            `read_statistics`. `standardised` needs it, and every other convention takes it.
+            `hifigan_rt.mel.statistics.read_statistics`. `standardised` needs it, and every other convention takes it.
 
     Raises:
         ConfigError: no such convention, the statistics are missing, or their file is none.
@@ -87,45 +85,6 @@ def convert_mel(mel: np.ndarray, given: MelConfig, wanted: MelConfig) -> np.ndar
         return np.asarray(_from_natural(natural, wanted), np.float32)
 
 
-def read_statistics(path: str | Path, num_mels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Read mean and scale, one value per band.
-
-    Args:
-        path: a .npy of `[2, M]` (mean, scale), as ParallelWaveGAN writes; or a .npz, .pt or .safetensors with `mean`
-            and one of `scale`, `std` and `var`.
-        num_mels: M.
-
-    Raises:
-        ConfigError: it cannot be read, or holds something else, a 0 as scale, or numbers that are not finite.
-    """
-    name = f"statistics {str(path)!r}"
-    if Path(path).suffix.lower() in (".h5", ".hdf5"):
-        raise ConfigError(
-            f"{name} is HDF5, which is not read here: np.save('stats.npy', np.stack([file['mean'], file['scale']])) "
-            "with h5py makes a .npy of it"
-        )
-    try:
-        arrays = read_arrays(path, 1 << 20)
-    except (MelError, ModelFileError) as error:
-        raise ConfigError(f"{name}: {error}") from error
-    if isinstance(arrays, np.ndarray):
-        if arrays.shape != (2, num_mels):
-            raise ConfigError(f"{name} has shape {list(arrays.shape)}: [2, {num_mels}] is needed, mean and scale")
-        mean, scale = arrays.astype(np.float64)
-    else:
-        found = {key: np.asarray(value, np.float64).reshape(-1) for key, value in arrays.items()}
-        for key in ("var", "var_"):
-            if key in found:
-                found.setdefault("scale", np.sqrt(np.maximum(found[key], 0)))
-        mean, scale = (next((found[key] for key in keys if key in found), np.empty(0)) for keys in (_MEANS, _SCALES))
-    for what, values in (("mean", mean), ("scale", scale)):
-        if len(values) != num_mels or not np.isfinite(values).all() or (what == "scale" and (values <= 0).any()):
-            raise ConfigError(
-                f"{name}: {what} has {len(values)} values: {num_mels} finite numbers are needed, scale above 0"
-            )
-    return tuple(mean.tolist()), tuple(scale.tolist())
-
-
 def _to_natural(mel: np.ndarray, config: MelConfig) -> np.ndarray:
     """ln of magnitudes without gain; -inf where nothing is left."""
     values = mel
@@ -135,6 +94,8 @@ def _to_natural(mel: np.ndarray, config: MelConfig) -> np.ndarray:
         values = values + np.array(config.mean)[:, None]
     if config.log == "log10":
         values = values * _LN_10
+    elif config.log == "log2":
+        values = values * _LN_2
     elif config.log == "db":
         values = values * (_LN_10 * config.power / 20)
     elif config.log == "log1p":
@@ -155,6 +116,8 @@ def _from_natural(values: np.ndarray, config: MelConfig) -> np.ndarray:
         values = np.clip(values, math.log(config.floor), None if config.ceiling is None else math.log(config.ceiling))
     if config.log == "log10":
         values = values / _LN_10
+    elif config.log == "log2":
+        values = values / _LN_2
     elif config.log == "db":
         values = values * (20 / config.power / _LN_10)
     if config.mean is not None:

@@ -1,5 +1,7 @@
 """Finds the config that goes with a model's file: the one named, `config.json` beside it, one inside, another beside.
 
+In place of `config.json` it may have the name that the family's programs give it. With mels that are normalised belong
+a mean and scale, from the checkpoint or a file beside it.
 Whatever is taken is held to the weights (`hifigan_rt.families.matching`), and what the user did not name is said.
 """
 
@@ -9,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hifigan_rt.config import PRESETS, ModelConfig
+import numpy as np
+
+from hifigan_rt.config import PRESETS, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.architecture import SettledConfig
 from hifigan_rt.families.family import Family, Shapes
@@ -22,7 +26,8 @@ from hifigan_rt.families.matching import (
     parse_for_file,
 )
 from hifigan_rt.formats.config_file import YAML_SUFFIXES, read_config_values
-from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict
+from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
+from hifigan_rt.mel.statistics import check_statistics, read_statistics
 
 _NAME = "config.json"
 _MOST_FILES = 100
@@ -40,6 +45,8 @@ class ConfigSearch:
     """The checkpoint."""
     own: Sequence[StatedConfig]
     """Configs that stand in it."""
+    statistics: tuple[np.ndarray, np.ndarray] | None = None
+    """Mean and scale of the mels, if it holds them."""
 
     def settle(self, named: str | Path | None) -> SettledConfig:
         """Find the config, in the order above, and hold it to the weights.
@@ -52,7 +59,7 @@ class ConfigSearch:
             ConfigError: the config is wrong or contradicts the weights, several contradict each other, or there is
                 none and the weights do not decide it.
         """
-        stated = _stated(self.path, named)
+        stated = _stated(self.path, named, self.family.config_files)
         if stated is not None:
             settled = self._hold(stated, lies_beside=named is None)
             doubts = tuple(self._doubts(stated, settled))
@@ -64,7 +71,7 @@ class ConfigSearch:
 
     def _hold(self, stated: StatedConfig, *, lies_beside: bool) -> SettledConfig:
         try:
-            return match_config(self.family, self.shapes, stated)
+            return self._match(stated)
         except ConfigError as error:
             if not lies_beside:
                 raise
@@ -74,6 +81,29 @@ class ConfigSearch:
                 f"{error}. It only lies beside {self.path.name!r}: the config that is named with config= (--config) "
                 f"comes before it{others}"
             ) from error
+
+    def _match(self, stated: StatedConfig) -> SettledConfig:
+        """Hold a config to the weights, and add the mean and scale that its mels are normalised with."""
+        settled = match_config(self.family, self.shapes, stated)
+        config = settled.config
+        if not (isinstance(config.mel, PartialMelConfig) and {"mean", "scale"} & set(config.mel.missing)):
+            return settled
+        found = self._statistics(stated.values, config.generator.num_mels)
+        if found is None:
+            return settled
+        fields = config_to_dict(config) | dict(zip(("mean", "scale"), map(list, found), strict=True))
+        return replace(settled, config=replace(config, mel=parse_config(fields).mel))
+
+    def _statistics(self, values: object, num_mels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        if self.statistics is not None:
+            return check_statistics(*self.statistics, num_mels, f"the mean and scale in {self.path.name!r}")
+        form = self.family.form_of(values)
+        fields = values if isinstance(values, dict) else {}
+        forms = self.family.config_forms if form is None else (form,)
+        # A config names them with the folders that they had where the model was trained.
+        names = [Path(name).name for known in forms for name in known.statistics(fields)]
+        beside = next((file for name in names if name and (file := self.path.parent / name).is_file()), None)
+        return None if beside is None else read_statistics(beside, num_mels)
 
     def _doubts(self, stated: StatedConfig, settled: SettledConfig) -> list[str]:
         fits, _ = self._fitting(self.own)
@@ -122,7 +152,7 @@ class ConfigSearch:
         fits, misfits = [], []
         for stated in candidates:
             try:
-                fits.append((stated, match_config(self.family, self.shapes, stated)))
+                fits.append((stated, self._match(stated)))
             except ConfigError as error:
                 misfits.append(error)
         return fits, misfits
@@ -142,7 +172,7 @@ def config_for_converted(
     Raises:
         ConfigError: the config is wrong, or another family's.
     """
-    stated = _stated(path, named)
+    stated = _stated(path, named, (_NAME,))
     if stated is None:
         return None
     known = {} if num_mels is None else {"num_mels": num_mels}
@@ -159,15 +189,14 @@ def describe_others(path: Path) -> tuple[str, ...]:
     return (f"no {_NAME} lies beside the file: {', '.join(others[:5])} may be meant, --config names it",)
 
 
-def _stated(path: Path, named: str | Path | None) -> StatedConfig | None:
-    """What the user named, or the `config.json` beside the file."""
+def _stated(path: Path, named: str | Path | None, names: Sequence[str]) -> StatedConfig | None:
+    """What the user named, or the first file of such names beside the model."""
     if named is not None and str(named) in PRESETS:
         return StatedConfig(f"preset {str(named)!r}", config_to_dict(PRESETS[str(named)]))
     if named is None:
-        beside = path.parent / _NAME
-        if not beside.is_file():
+        named = next((beside for name in names if (beside := path.parent / name).is_file()), None)
+        if named is None:
             return None
-        named = beside
     return StatedConfig(f"config {str(named)!r}", read_config_values(named))
 
 

@@ -115,7 +115,8 @@ def _from_checkpoint(
     with _naming_other_networks(path, checkpoint.weights):
         notes += checkpoint.notes
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
-        settled = ConfigSearch(family, shapes, path, find_configs(checkpoint)).settle(config)
+        search = ConfigSearch(family, shapes, path, find_configs(checkpoint), checkpoint.statistics)
+        settled = search.settle(config)
         doubts = settled.assumptions + describe_odd_stages(settled.config.generator)
         notes += settled.notes + doubts
         if settled.config.mel is not None or not settled.assumptions:

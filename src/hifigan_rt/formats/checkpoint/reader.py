@@ -41,6 +41,8 @@ class Selection:
     """What was assumed or left out, one sentence each."""
     beside: tuple[dict[object, object], ...] = ()
     """Dictionaries around the state dict, the nearest first."""
+    statistics: tuple[LazyTensor, LazyTensor] | None = None
+    """Mean and scale of the mels, if the file holds them beside the network."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Checkpoint:
 
     Training programs put configs there, as in `{"generator": ..., "config": {...}}`.
     """
+    statistics: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    """Mean and scale of the mels, if the file holds them beside the network."""
 
 
 def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
@@ -78,7 +82,9 @@ def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
         selection = select(tree.root)
         weights = _fold_all(selection.tensors, tree.loader)
         beside = tuple(plain_values(mapping) for mapping in selection.beside)
-        return Checkpoint(weights, tree.config, tree.format, tree.notes + selection.notes, beside)
+        found = selection.statistics
+        statistics = None if found is None else (tree.loader.load(found[0]), tree.loader.load(found[1]))
+        return Checkpoint(weights, tree.config, tree.format, tree.notes + selection.notes, beside, statistics)
 
 
 def read_tensors(path: Path, remedy: str = STATE_REMEDY) -> object:
