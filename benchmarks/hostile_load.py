@@ -30,8 +30,8 @@ import load_generator
 import numpy as np
 import soundfile
 
+from hifigan_rt.tools.serving.loading import load_to_serve
 from hifigan_rt.tools.tables import markdown as markdown_table
-from hifigan_rt.vocoder import load
 from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, percentiles, utterances
@@ -178,7 +178,7 @@ async def beside(url: str, addresses: int, whole: Utterance, live: Utterance, se
 
 
 async def measure(model: str, minutes: float, wavs: Path) -> dict[str, Any]:
-    vocoder = load(model)
+    vocoder = load_to_serve(model)
     [whole, live] = utterances(vocoder, [WHOLE_FRAMES, LIVE_FRAMES], wavs)
     vocoder.close()
     seconds = 60 * minutes

@@ -23,8 +23,9 @@ import load_generator
 
 from hifigan_rt.tools.benchmark.cpu_usage import machine_cpu, used_by_others
 from hifigan_rt.tools.benchmark.intervals import paired_ratio
+from hifigan_rt.tools.serving.loading import load_to_serve
 from hifigan_rt.tools.tables import markdown as markdown_table
-from hifigan_rt.vocoder import Vocoder, load
+from hifigan_rt.vocoder import Vocoder
 from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import STREAMED_SEGMENT_FRAMES, Tally, Utterance, percentiles, utterances
@@ -204,7 +205,7 @@ async def measure(arguments: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     log = CACHE / "server.log"
     options = ["--threads", str(arguments.threads)]
-    vocoder = load(arguments.model, threads=arguments.threads)
+    vocoder = load_to_serve(arguments.model, threads=arguments.threads)
     async with running_server(arguments.model, log, options) as server:
         measurement = Measurement(server, vocoder, plan, arguments.wavs)
         with measurement.watched("overhead"):

@@ -22,8 +22,8 @@ from typing import Any
 
 import load_generator
 
+from hifigan_rt.tools.serving.loading import load_to_serve
 from hifigan_rt.tools.tables import markdown as markdown_table
-from hifigan_rt.vocoder import load
 from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import Tally, Utterance, utterances
@@ -86,7 +86,7 @@ async def turn(url: str, work: Sequence[Utterance], live: Sequence[Utterance], s
 
 
 async def soak(model: str, minutes: float, wavs: Path) -> dict[str, Any]:
-    vocoder = load(model)
+    vocoder = load_to_serve(model)
     work, live = utterances(vocoder, FRAMES, wavs), utterances(vocoder, [LIVE_FRAMES], wavs)
     vocoder.close()
     readings: list[Reading] = []

@@ -82,7 +82,7 @@ class PretendedEngine(Engine):
     """Each frame takes the same time, and gives its first band's value `hop_length` times."""
 
     info = EngineInfo("pretended", "0", "float32", 1, "none")
-    offline_segment_frames = 256
+    offline_segment_frames: int | None = 256
 
     def __init__(self, clock: Clock, x_real_time: float) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hifigan_rt.tools.serving.errors import QueueFull, TooManyRequests
+from hifigan_rt.tools.serving.loading import WHOLE_SEGMENT_FRAMES
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from serving_models import MEL, SECONDS_PER_FRAME
@@ -39,8 +40,9 @@ HOSTILE: dict[str, Hostile] = {
 class Scenario:
     """16 hostile connections that ask again at once, and from the fifth second on an honest client."""
 
-    def __init__(self, hostile: str, addresses: int) -> None:
-        self.simulation = Simulation(X_REAL_TIME, **LIMITS)
+    def __init__(self, hostile: str, addresses: int, x_real_time: float = X_REAL_TIME) -> None:
+        self.simulation = Simulation(x_real_time, **LIMITS)
+        self.simulation.engine.offline_segment_frames = WHOLE_SEGMENT_FRAMES
         self.latencies: list[float] = []
         self.refused = self.underruns = 0
         self._hostile = hostile
@@ -122,6 +124,18 @@ def test_sixteen_hostile_addresses_that_want_much_do_not_shut_others_out(hostile
     assert scenario.refused == 0
     assert len(scenario.latencies) >= SECONDS - 2
     assert np.quantile(scenario.latencies, 0.95) <= 3 * scenario.simulation.seconds(WHOLE_FRAMES)
+    assert scenario.underruns == 0
+
+
+@pytest.mark.parametrize("hostile", ["streamed", "gone after the first audio", "long"])
+@pytest.mark.parametrize("addresses", [1, CONNECTIONS])
+def test_a_client_that_needs_most_of_the_processor_gets_it_beside_streams(hostile: str, addresses: int) -> None:
+    # 4 s whole and 1 s live each second of what gives 7 s: 71 %.
+    scenario = Scenario(hostile, addresses, x_real_time=7.0)
+    scenario.play()
+    assert scenario.refused == 0
+    assert len(scenario.latencies) >= SECONDS - 2
+    assert np.quantile(scenario.latencies, 0.95) <= 2 * scenario.simulation.seconds(WHOLE_FRAMES)
     assert scenario.underruns == 0
 
 

@@ -10,13 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt.config import PartialMelConfig
 from hifigan_rt.errors import ConfigError, ModelNotFound
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.tools.serving.loading import load_to_serve
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from hifigan_rt.vocoder import Vocoder
+from hifigan_rt.vocoder import Vocoder, load
 from serving_models import TINY_MODEL, Clock, PretendedEngine, pretended_vocoder
 
 
@@ -267,3 +269,16 @@ def test_a_model_without_a_sample_rate_is_not_served() -> None:
         await pool.close()
 
     asyncio.run(scenario())
+
+
+def test_whole_mels_are_computed_in_segments_that_live_streams_can_wait_for(tmp_path) -> None:
+    file = write_tiny(tmp_path)
+    mel = tiny_mel(200)
+    with load_to_serve(file) as served, load(file, segment_frames=64) as same:
+        assert served.engine.offline_segment_frames == 64
+        np.testing.assert_array_equal(served(mel), same(mel))
+    for options, frames in (
+        ({"segment_frames": 32}, 32), ({"settings": {"segment_frames": "48"}}, 48), ({"engine": "reference"}, None),
+    ):  # fmt: skip
+        with load_to_serve(file, **options) as named:
+            assert named.engine.offline_segment_frames == frames

@@ -188,7 +188,7 @@ def _check_origins(origins: tuple[str, ...]) -> None:
 
 
 def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]) -> dict[str, Callable[[], Vocoder]]:
-    from hifigan_rt.vocoder import load
+    from hifigan_rt.tools.serving.loading import load_to_serve
 
     options = {
         name: values[name]
@@ -209,7 +209,7 @@ def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]
         name, path = _named(text)
         if name in sources:
             raise click.UsageError(f"two models are called {name!r}: give NAME=MODEL")
-        sources[name] = functools.partial(load, path, config=config, weights_at=places.get(name), **options)
+        sources[name] = functools.partial(load_to_serve, path, config=config, weights_at=places.get(name), **options)
     return sources
 
 

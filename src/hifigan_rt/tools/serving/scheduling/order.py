@@ -12,8 +12,13 @@ from hifigan_rt.tools.serving.scheduling.policy import Speed
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
 
-_WHOLE_SHARE = 0.5
-"""Share of whole requests beside streamed responses that run short."""
+_WHOLE_SHARE = 0.75
+"""Share of whole requests beside streamed responses that run short.
+
+With half of the time, whole requests that need half of the processor never came out of their queue as soon as streamed
+responses wanted the other half; the quarter that streams keep feeds one listener and more on any processor that can."""
+_WHOLES_PER_STREAM = _WHOLE_SHARE / (1 - _WHOLE_SHARE)
+"""Seconds of whole requests per second of streamed ones, while both wait."""
 _LIVE_SHARE = 0.1
 """Share of the processor that live streams of one client may take in any case."""
 _MAX_CREDIT_SECONDS = 2.0
@@ -90,7 +95,7 @@ class BlockOrder:
     """Order of the blocks, fair between clients, and the accounts that it needs.
 
     1. Live streams whose listeners would hear silence.
-    2. Streamed responses that have not begun or would fall silent; whole requests get half of the time beside them.
+    2. Streamed responses that have not begun or would fall silent; whole requests get most of the time beside them.
     3. Whole requests. Those of one client by the time that they need, less what they have waited; those of different
        clients by what each of the clients has used lately and needs up to that request. So short requests pass long
        ones, and a client's many requests hold up nobody but itself.
@@ -161,7 +166,7 @@ class BlockOrder:
         clients = len({arrival.client, *(job.client for job in ready)})
         if arrival.streamed and not self._use.beyond_share(arrival.client, clients, now):
             before = sum(self._seconds_before_stream(job, arrival, now) for job in streamed)
-            before += min(before, sum(self._claim(job).seconds for job in whole))
+            before += min(before * _WHOLES_PER_STREAM, sum(self._claim(job).seconds for job in whole))
         else:
             seconds = self._speed.seconds(arrival.model, arrival.audio_seconds)
             new = _Claim(arrival.client, seconds + self._settings.ageing * now, seconds)
@@ -186,7 +191,7 @@ class BlockOrder:
             needs[job.client] = needs.get(job.client, 0.0) + need
         all_needs = sum(min(need, needs[arrival.client]) for need in needs.values())
         wholes = sum(self._claim(job).seconds for job in ready if not isinstance(job, StreamJob))
-        return (all_needs + min(all_needs, wholes)) / self._share_beside_live(now)
+        return (all_needs + min(all_needs * _WHOLES_PER_STREAM, wholes)) / self._share_beside_live(now)
 
     def _seconds_before_stream(self, job: QueuedJob, arrival: Arrival, now: float) -> float:
         """Tell what a stream that runs short gets before a new one begins."""
