@@ -76,9 +76,9 @@ def test_tensors(tmp_path):
     torch = pytest.importorskip("torch")
     tone = torch.from_numpy(TONE)
     assert write_audio(tmp_path / "a.wav", tone, RATE) == 0
-    for unfit in (tone.clone().requires_grad_(), tone.bfloat16()):
-        with pytest.raises(AudioError, match=r"the audio, a Tensor, .*: pass audio\.detach\(\)\.float\(\)\.cpu\(\)"):
-            write_audio(tmp_path / "b.wav", unfit, RATE)
+    assert write_audio(tmp_path / "b.wav", tone.clone().requires_grad_(), RATE) == 0
+    with pytest.raises(AudioError, match=r"the audio, a Tensor, .*: pass audio\.detach\(\)\.float\(\)\.cpu\(\)"):
+        write_audio(tmp_path / "c.wav", tone.bfloat16(), RATE)
 
 
 @pytest.mark.parametrize(

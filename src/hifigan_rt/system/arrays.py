@@ -82,6 +82,8 @@ class Expected:
 
 
 def _as_array(value: Any) -> np.ndarray:
+    if getattr(value, "requires_grad", None) is True and hasattr(value, "detach"):
+        value = value.detach()  # a tensor of PyTorch that takes part in training: its numbers are as any other's
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
     return np.asarray(value)
