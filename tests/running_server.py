@@ -161,10 +161,10 @@ class SlowEngine(Engine):
         self.frames += frames
         return np.zeros(8 * frames, np.float32)
 
-    def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
+    def stream(self, segment_frames: int, graph: Graph, conditioning: np.ndarray | None = None) -> EngineStream:
         return _SlowStream(self, segment_frames)
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def _run(self, mel: np.ndarray, conditioning: np.ndarray | None = None) -> np.ndarray:
         return self.pretend(mel.shape[2])[None]
 
 

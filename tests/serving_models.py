@@ -96,10 +96,10 @@ class PretendedEngine(Engine):
         self.clock.now += mel.shape[1] * SECONDS_PER_FRAME / self.x_real_time
         return np.repeat(mel[0], MEL.hop_length)
 
-    def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
+    def stream(self, segment_frames: int, graph: Graph, conditioning: np.ndarray | None = None) -> EngineStream:
         return PretendedStream(self, segment_frames)
 
-    def _run(self, mel: np.ndarray) -> np.ndarray:
+    def _run(self, mel: np.ndarray, conditioning: np.ndarray | None = None) -> np.ndarray:
         return self.pretend(mel[0])[None]
 
 

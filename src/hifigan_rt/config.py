@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from hifigan_rt.errors import ConfigError
@@ -15,6 +15,7 @@ MAX_RATE = 1 << 12
 MAX_KERNEL_SIZE = 1 << 10
 MAX_DILATION = 1 << 12
 MAX_LAYERS = 1 << 12
+MAX_SPEAKERS = 1 << 20
 """Bounds far above any published vocoder, so that a hostile config cannot make us allocate without end."""
 
 
@@ -39,7 +40,38 @@ class GeneratorConfig:
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     """The dilations of each of those residual blocks."""
     num_mels: int = 80
-    """Mel bands of the input."""
+    """Mel bands of the input; channels, where it is a latent."""
+    conv_pre_kernel_size: int = 7
+    conv_post_kernel_size: int = 7
+    leaky_relu_slope: float = 0.1
+    """Slope of the activation in front of all layers but the first and the last (models.py: LRELU_SLOPE); 0 is ReLU."""
+    final_slope: float = 0.01
+    """Slope in front of `conv_post`. models.py calls leaky_relu there without a slope, so PyTorch's default of 0.01
+    applies; every published checkpoint was trained that way."""
+    upsample_paddings: tuple[tuple[int, int], ...] | None = None
+    """Rows cut off the left and right of the `(L - 1) * rate + kernel` that each transposed convolution gives in full;
+    None cuts `(kernel - rate) // 2` on both sides, as the original does. `(p, kernel - rate - p)` keeps `L * rate`."""
+    padding_mode: Literal["zeros", "reflect", "replicate"] = "zeros"
+    """What every convolution finds beyond the ends: zeros, the rows mirrored at the last one, or the last one again."""
+    causal: bool = False
+    """Whether no layer looks ahead, as ParallelWaveGAN's causal ones: convolutions have all their padding on the left;
+    transposed ones find the first row once more before it, and keep the first `L * rate` rows from row 0 on."""
+    layers_without_bias: tuple[str, ...] = ()
+    """Names of layers that have no bias, for example "conv_post"; the original gives every layer one."""
+    input_normalization: bool = False
+    """Whether the first layer takes `(mel - mean) / scale`; both are weights, one value per band."""
+    pre_linear: int = 0
+    """Features of an input that a linear layer, `lin_pre`, turns into `num_mels` channels for `conv_pre`; 0 is none."""
+    conditioning_channels: int = 0
+    """Length of the vector that `conditioned_layers` get beside the mel, for example of a speaker; 0 is none."""
+    conditioned_layers: tuple[str, ...] = ()
+    """Names of the layers to whose result a 1x1 convolution of that vector is added: "conv_pre", "ups.1"."""
+    num_speakers: int = 0
+    """Rows of the table of such vectors among the weights (`emb_g.weight`); 0 is none."""
+    output: Literal["tanh", "clamp", "none"] = "tanh"
+    """What brings samples into [-1, 1]."""
+    input_kind: Literal["mel", "latent"] = "mel"
+    """What the input is: a mel, or values that another network computed (the decoder of VITS)."""
 
     def __post_init__(self) -> None:
         _check_range("num_mels", self.num_mels, 1, MAX_CHANNELS)
@@ -87,14 +119,89 @@ class GeneratorConfig:
             raise ConfigError(
                 f"resblock_dilation_sizes and upsample_rates ask for {layers} convolutions: at most {MAX_LAYERS}"
             )
+        self._check_steps()
+        self._check_ends()
+        self._check_conditioning()
 
-    @staticmethod
-    def _check_padding(j: int, kernel: int, dilation: int) -> None:
-        if (kernel - 1) * dilation % 2:
+    def _check_padding(self, j: int, kernel: int, dilation: int) -> None:
+        if not self.causal and (kernel - 1) * dilation % 2:
             raise ConfigError(
                 f"resblock_kernel_sizes[{j}]={kernel} with dilation {dilation} cannot keep the length: "
                 "(kernel - 1) * dilation must be even"
             )
+
+    def _check_steps(self) -> None:
+        for name in ("leaky_relu_slope", "final_slope"):
+            slope = getattr(self, name)
+            if not 0 <= slope <= 1:
+                raise ConfigError(f"{name}={slope} must be from 0 (ReLU) to 1")
+        for name, words in (
+            ("padding_mode", ("zeros", "reflect", "replicate")),
+            ("output", ("tanh", "clamp", "none")),
+            ("input_kind", ("mel", "latent")),
+        ):
+            if getattr(self, name) not in words:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must be {_either(words)}")
+        _check_range("pre_linear", self.pre_linear, 0, MAX_CHANNELS)
+
+    def _check_ends(self) -> None:
+        for name in ("conv_pre_kernel_size", "conv_post_kernel_size"):
+            kernel = getattr(self, name)
+            _check_range(name, kernel, 1, MAX_KERNEL_SIZE)
+            if not self.causal and kernel % 2 == 0:
+                raise ConfigError(f"{name}={kernel} cannot keep the length: it must be odd")
+        if self.causal and self.padding_mode != "zeros":
+            raise ConfigError(f"causal=true pads with zeros: padding_mode={self.padding_mode!r} contradicts it")
+        if self.upsample_paddings is None:
+            return
+        if self.causal:
+            raise ConfigError("causal=true says which rows are kept: upsample_paddings contradicts it")
+        _check_same_length("upsample_paddings", self.upsample_paddings, "upsample_rates", self.upsample_rates)
+        for i, (cut, kernel) in enumerate(zip(self.upsample_paddings, self.upsample_kernel_sizes, strict=True)):
+            if min(cut) < 0 or sum(cut) >= kernel:
+                raise ConfigError(
+                    f"upsample_paddings[{i}]={list(cut)} must be rows cut off the left and the right end, from 0 and "
+                    f"in sum below upsample_kernel_sizes[{i}]={kernel}"
+                )
+
+    def _check_conditioning(self) -> None:
+        _check_range("conditioning_channels", self.conditioning_channels, 0, MAX_CHANNELS)
+        _check_range("num_speakers", self.num_speakers, 0, MAX_SPEAKERS)
+        known = ["conv_pre", *(f"ups.{i}" for i in range(len(self.upsample_rates)))]
+        unknown = [name for name in self.conditioned_layers if name not in known]
+        if unknown or len(set(self.conditioned_layers)) < len(self.conditioned_layers):
+            raise ConfigError(
+                f"conditioned_layers={_listed(self.conditioned_layers)} must name some of {', '.join(known)}, each once"
+            )
+        if bool(self.conditioning_channels) != bool(self.conditioned_layers):
+            raise ConfigError(
+                f"conditioning_channels={self.conditioning_channels} and conditioned_layers="
+                f"{_listed(self.conditioned_layers)}: one of them without the other means nothing"
+            )
+        if self.num_speakers and not self.conditioning_channels:
+            raise ConfigError(
+                f"num_speakers={self.num_speakers} is the size of a table of conditioning vectors, and "
+                "conditioning_channels=0 says that there is none"
+            )
+
+    @property
+    def unusual_features(self) -> dict[str, str]:
+        """What the network has beyond the original's, by field, each with a text; other numbers alone do not count."""
+        texts = {
+            "upsample_paddings": f"upsample_paddings={self.upsample_paddings}",
+            "padding_mode": f"padding_mode={self.padding_mode!r}",
+            "causal": "causal layers",
+            "input_normalization": "an input that is normalized",
+            "conditioning_channels": f"conditioning of {', '.join(self.conditioned_layers)}",
+            "output": f"output={self.output!r}",
+        }
+        fields = type(self).__dataclass_fields__
+        return {name: text for name, text in texts.items() if getattr(self, name) != fields[name].default}
+
+    @property
+    def input_channels(self) -> int:
+        """Bands or features that the network takes per frame: `pre_linear`, if that is there, else `num_mels`."""
+        return self.pre_linear or self.num_mels
 
     @property
     def hop_length(self) -> int:
@@ -183,14 +290,14 @@ class MelConfig:
             raise ConfigError(f"ceiling={self.ceiling} must be a finite number above floor={self.floor}, or null")
         if self.norm not in ("slaney", None):
             raise ConfigError(f"norm={self.norm!r} must be 'slaney' or null")
-        for field in ("floor", "magnitude_epsilon"):
-            value = getattr(self, field)
-            if not (math.isfinite(value) and value >= 0) or (field == "floor" and value == 0):
-                raise ConfigError(f"{field}={value} must be a finite number above 0")
-        for field in ("mean", "scale"):
-            values = getattr(self, field)
+        for name in ("floor", "magnitude_epsilon"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0) or (name == "floor" and value == 0):
+                raise ConfigError(f"{name}={value} must be a finite number above 0")
+        for name in ("mean", "scale"):
+            values = getattr(self, name)
             if values is not None and len(values) not in (1, self.num_mels):
-                raise ConfigError(f"{field} holds {len(values)} values: one, or num_mels={self.num_mels}, are needed")
+                raise ConfigError(f"{name} holds {len(values)} values: one, or num_mels={self.num_mels}, are needed")
         if self.scale is not None and not all(math.isfinite(value) and value != 0 for value in self.scale):
             raise ConfigError("scale holds a 0 or a number that is not finite: the mel is divided by it")
         if self.mean is not None and not all(math.isfinite(value) for value in self.mean):
@@ -242,30 +349,44 @@ class ModelConfig:
     mel: MelConfig | PartialMelConfig | None = None
     resblock_was_integer: bool = False
     """The file held `"resblock": 1` without quotes, which the original code reads as type 2."""
+    speakers: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Names of speakers, with their rows in the table."""
 
     def __post_init__(self) -> None:
         generator, mel = self.generator, self.mel
+        for name, row in self.speakers.items():
+            if not 0 <= row < generator.num_speakers:
+                raise ConfigError(
+                    f"speakers: {name[:100]!r} has row {row} of a table of {generator.num_speakers} speakers"
+                )
         if mel is None:
             return
+        if isinstance(mel, MelConfig) and generator.input_kind == "latent":
+            raise ConfigError("input_kind='latent' has no mel: of the mel settings only the sample rate may be stated")
         hop_length, num_mels = (
             (mel.hop_length, mel.num_mels)
             if isinstance(mel, MelConfig)
-            else (mel.stated.get("hop_size", generator.hop_length), generator.num_mels)
+            else (mel.stated.get("hop_size", generator.hop_length), generator.input_channels)
         )
         if hop_length != generator.hop_length:
             raise ConfigError(
                 f"hop_size={hop_length} does not match upsample_rates="
                 f"{list(generator.upsample_rates)}, whose product is {generator.hop_length}"
             )
-        if num_mels != generator.num_mels:
+        if num_mels != generator.input_channels:
             raise ConfigError(
-                f"num_mels={num_mels} of the mel settings differs from the generator's num_mels={generator.num_mels}"
+                f"num_mels={num_mels} of the mel settings differs from the generator's num_mels="
+                f"{generator.input_channels}"
             )
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{name}={value} must be from {low} to {high}")
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return f"{', '.join(repr(word) for word in words[:-1])} or {words[-1]!r}"
 
 
 def _check_same_length(name: str, values: tuple[Any, ...], other: str, others: tuple[Any, ...]) -> None:

@@ -3,17 +3,18 @@
 Layers carry the names of the original's parameters (jik876/hifi-gan: models.py), so that errors match checkpoints.
 The network is the list of its layers in order. One forward pass is
 
-    values = {"mel": mel}
+    values = {"mel": (mel - mean) / scale if the config has input_normalization, else mel}
     for layer in graph.layers:
         x = mean of values[name] over layer.inputs
         y = convolution(activation(x))
+        y = y + 1x1 convolution of the conditioning vector, if layer.conditioning names one
         values[layer.name] = y + values[layer.residual] if the layer has a residual, else y
-    audio = tanh(values of the last layer)
+    audio = tanh(values of the last layer), or what config.output says
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -52,18 +53,17 @@ Activation = LeakyRelu | None
 """An activation as a value; None is none."""
 
 LayerKind = Literal["conv", "conv_transpose"]
+PaddingMode = Literal["zeros", "reflect", "replicate"]
 
-INNER_ACTIVATION = LeakyRelu(0.1)
-"""Activation in front of every layer but the first and the last (models.py: LRELU_SLOPE)."""
-
-FINAL_ACTIVATION = LeakyRelu(0.01)
-"""Activation in front of conv_post. models.py calls leaky_relu there without a slope, so PyTorch's default of 0.01
-applies; every published checkpoint was trained that way."""
+NORMALIZATION = ("mean", "scale")
+"""Names of the weights `[M]` of the input's normalization."""
+SPEAKER_TABLE = "emb_g.weight"
+"""Name of the table `[S, G]` of conditioning vectors."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution of stride 1 with zero padding, or a transposed one without output padding."""
+    """A convolution of stride 1, or a transposed one."""
 
     name: str
     """The original's parameter name, for example "resblocks.3.convs1.2"; also the name of the layer's value."""
@@ -76,7 +76,7 @@ class Layer:
     dilation: int
     """Input rows from tap to tap of a convolution; 1 for a transposed one."""
     padding: tuple[int, int]
-    """Rows at the left and right end: added as zeros by a convolution, cut off by a transposed one."""
+    """Rows at the left and right end: added by a convolution, cut off by a transposed one."""
     activation: Activation
     """What the input passes first."""
     bias: bool
@@ -85,6 +85,11 @@ class Layer:
     """Names of the values it reads: their mean, if they are several."""
     residual: str | None
     """Name of the value that is added to its result."""
+    padding_mode: PaddingMode = "zeros"
+    """What is beyond the ends of the input: for a transposed convolution "replicate" means that the row before the
+    first one is the first one again, whose part of the result counts as well."""
+    conditioning: str | None = None
+    """Name of a 1x1 convolution of the conditioning vector `[G]`, which is added to every row of its result."""
 
     @property
     def weight_shape(self) -> tuple[int, int, int]:
@@ -139,7 +144,8 @@ class Graph:
 
     @property
     def num_mels(self) -> int:
-        return self.config.num_mels
+        """Bands or features that a frame of the input has."""
+        return self.config.input_channels
 
     @property
     def hop_length(self) -> int:
@@ -148,29 +154,58 @@ class Graph:
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, weight norm folded."""
+        config = self.config
         shapes: dict[str, tuple[int, ...]] = {}
+        if config.input_normalization:
+            shapes |= dict.fromkeys(NORMALIZATION, (self.num_mels,))
         for layer in self.layers:
             shapes[f"{layer.name}.weight"] = layer.weight_shape
             if layer.bias:
                 shapes[f"{layer.name}.bias"] = (layer.out_channels,)
+            if layer.conditioning is not None:
+                shapes[f"{layer.conditioning}.weight"] = (layer.out_channels, config.conditioning_channels, 1)
+                if layer.conditioning not in config.layers_without_bias:
+                    shapes[f"{layer.conditioning}.bias"] = (layer.out_channels,)
+        if config.num_speakers:
+            shapes[SPEAKER_TABLE] = (config.num_speakers, config.conditioning_channels)
         return shapes
 
     def output_length(self, frames: int) -> int:
-        """Samples N that T mel frames give: `T * hop_length` when every `kernel - rate` is even.
+        """Samples N that T mel frames give: `T * hop_length` when every stage keeps `rate` rows for each of its own.
 
         Raises:
-            MelError: frames is below 1 or absurd.
+            MelError: frames is below `least_frames` or absurd.
         """
         check_frames(frames)
+        if frames < self.least_frames:
+            raise MelError(
+                f"mel has T={frames} frames: the layers of this generator mirror their input at its ends "
+                f"(padding_mode 'reflect'), which needs at least {self.least_frames}"
+            )
         # Each layer's length is linear in its input's, with the stride as the factor.
         return (frames - 1) * self.hop_length + self._samples_of_one_frame
 
     @cached_property
+    def least_frames(self) -> int:
+        """Frames that a mel must have: 1, or what reflection needs, more rows than it adds on one side."""
+        least = 1
+        for layer, rows, rate in self._rows():
+            if layer.padding_mode == "reflect":
+                least = max(least, 1 - (rows - max(layer.padding) - 1) // rate)
+        return least
+
+    @cached_property
     def _samples_of_one_frame(self) -> int:
-        lengths = {MEL: 1}
+        *_, (last, rows, _) = self._rows()
+        return last.output_length(rows)
+
+    def _rows(self) -> Iterator[tuple[Layer, int, int]]:
+        """Each layer with the rows that it reads of the first frame, and of each further one."""
+        lengths, rates = {MEL: 1}, {MEL: 1}
         for layer in self.layers:
-            lengths[layer.name] = layer.output_length(lengths[layer.inputs[0]])
-        return lengths[self.layers[-1].name]
+            rows, rate = lengths[layer.inputs[0]], rates[layer.inputs[0]]
+            yield layer, rows, rate
+            lengths[layer.name], rates[layer.name] = layer.output_length(rows), rate * layer.stride
 
     @property
     def parameter_count(self) -> int:
@@ -184,12 +219,9 @@ class Graph:
 
     def macs_of_layers(self) -> Iterator[tuple[Layer, int]]:
         """Each layer with its multiply-accumulates per mel frame."""
-        rows = {MEL: 1}
-        for layer in self.layers:
+        for layer, _, rate in self._rows():
             # A transposed convolution does its kernel once per input row, all others once per output row: as many.
-            read = rows[layer.inputs[0]]
-            yield layer, read * int(np.prod(layer.weight_shape))
-            rows[layer.name] = read * layer.stride
+            yield layer, rate * int(np.prod(layer.weight_shape))
 
     @cached_property
     def receptive_field(self) -> ReceptiveField:
@@ -226,7 +258,7 @@ class Graph:
 class Generator:
     """A graph with its weights: what every engine runs and every exporter writes.
 
-    `weights` maps `<layer>.weight` and `<layer>.bias` to C-contiguous float32 or float64 arrays of the graph's shapes.
+    `weights` maps the names of `Graph.weight_shapes` to C-contiguous float32 or float64 arrays of those shapes.
     """
 
     graph: Graph
@@ -237,34 +269,77 @@ class Generator:
         weight = self.weights[f"{layer.name}.weight"]
         return self.weights.get(f"{layer.name}.bias", np.zeros(layer.out_channels, weight.dtype))
 
+    def normalized(self, mel: np.ndarray) -> np.ndarray:
+        """What the first layer takes of a mel `[..., M, T]`, in the mel's dtype: itself without normalization."""
+        if not self.graph.config.input_normalization:
+            return mel
+        mean, scale = (self.weights[name].astype(mel.dtype)[:, None] for name in NORMALIZATION)
+        normalized: np.ndarray = (mel - mean) / scale
+        return normalized
 
-def build_graph(config: GeneratorConfig, without_bias: Iterable[str] = ()) -> Graph:
+    def conditioning_of(self, layer: Layer, conditioning: np.ndarray) -> np.ndarray:
+        """What is added to every row of a conditioned layer's result, in the vector's dtype.
+
+        Args:
+            layer: one that has a conditioning.
+            conditioning: `[..., G]`.
+
+        Returns:
+            `[..., C_out]`.
+        """
+        weight = self.weights[f"{layer.conditioning}.weight"][:, :, 0].astype(conditioning.dtype)
+        added: np.ndarray = conditioning @ weight.T
+        bias = self.weights.get(f"{layer.conditioning}.bias")
+        return added if bias is None else added + bias.astype(conditioning.dtype)
+
+    @property
+    def speaker_table(self) -> np.ndarray | None:
+        """Conditioning vectors of the speakers, float32 `[S, G]`; None if there is no table."""
+        table = self.weights.get(SPEAKER_TABLE)
+        return None if table is None else table.astype(np.float32)
+
+
+def build_graph(config: GeneratorConfig) -> Graph:
     """Lay out the layers of a generator (jik876/hifi-gan: models.py, class Generator).
 
-    Args:
-        config: the architecture.
-        without_bias: names of layers that have no bias, for example "conv_post". The original gives every layer one;
-            relatives of it leave some out.
-
     Raises:
-        ConfigError: without_bias names a layer that is not there.
+        ConfigError: `layers_without_bias` names a layer that is not there.
     """
-    absent = frozenset(without_bias)
-    layers = tuple(replace(layer, bias=layer.name not in absent) for layer in _layers(config))
-    unknown = absent - {layer.name for layer in layers}
-    if unknown:
-        raise ConfigError(f"without_bias names {', '.join(sorted(unknown))}: the generator has no such layer")
+    absent = frozenset(config.layers_without_bias)
+    layers = tuple(_with_ends(replace(layer, bias=layer.name not in absent), config) for layer in _layers(config))
+    names = {name for layer in layers for name in (layer.name, layer.conditioning)}
+    if unknown := absent - names:
+        raise ConfigError(f"layers_without_bias names {', '.join(sorted(unknown))}: the generator has no such layer")
     return Graph(config, layers)
 
 
+def _with_ends(layer: Layer, config: GeneratorConfig) -> Layer:
+    """A layer as the config wants its ends, and with its conditioning."""
+    if layer.name in config.conditioned_layers:
+        layer = replace(layer, conditioning="cond" if layer.name == "conv_pre" else layer.name.replace("ups", "conds"))
+    if layer.kind == "conv":
+        padding = (layer.span, 0) if config.causal else layer.padding
+        return replace(layer, padding=padding, padding_mode=config.padding_mode)
+    if config.causal:
+        return replace(layer, padding=(0, layer.kernel_size - layer.stride), padding_mode="replicate")
+    return layer
+
+
 def _layers(config: GeneratorConfig) -> Iterator[Layer]:
+    """The layers, centred and with zeros beyond their ends."""
+    activation = LeakyRelu(config.leaky_relu_slope)
+    x = MEL
+    if config.pre_linear:
+        yield _conv("lin_pre", config.pre_linear, config.num_mels, 1, 1, None, (x,))
+        x = "lin_pre"
     channels = config.upsample_initial_channel
-    yield _conv("conv_pre", config.num_mels, channels, 7, 1, None, (MEL,))
+    yield _conv("conv_pre", config.num_mels, channels, config.conv_pre_kernel_size, 1, None, (x,))
     values: tuple[str, ...] = ("conv_pre",)
     n_resblocks = len(config.resblock_kernel_sizes)
     for i, (rate, kernel) in enumerate(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True)):
         in_channels, channels = channels, config.upsample_initial_channel >> (i + 1)
         upsample = f"ups.{i}"
+        cut = (kernel - rate) // 2
         yield Layer(
             upsample,
             "conv_transpose",
@@ -273,8 +348,8 @@ def _layers(config: GeneratorConfig) -> Iterator[Layer]:
             kernel,
             stride=rate,
             dilation=1,
-            padding=((kernel - rate) // 2, (kernel - rate) // 2),
-            activation=INNER_ACTIVATION,
+            padding=(cut, cut) if config.upsample_paddings is None else config.upsample_paddings[i],
+            activation=activation,
             bias=True,
             inputs=values,
             residual=None,
@@ -284,20 +359,21 @@ def _layers(config: GeneratorConfig) -> Iterator[Layer]:
             resblock = list(_resblock(f"resblocks.{i * n_resblocks + j}", upsample, channels, config, j))
             yield from resblock
             values = (*values, resblock[-1].name)
-    yield _conv("conv_post", channels, 1, 7, 1, FINAL_ACTIVATION, values)
+    yield _conv("conv_post", channels, 1, config.conv_post_kernel_size, 1, LeakyRelu(config.final_slope), values)
 
 
 def _resblock(name: str, x: str, channels: int, config: GeneratorConfig, j: int) -> Iterator[Layer]:
     """The j-th residual block of a stage: per dilation one convolution (type 2) or two (type 1), and a sum."""
     kernel = config.resblock_kernel_sizes[j]
+    activation = LeakyRelu(config.leaky_relu_slope)
     for m, dilation in enumerate(config.resblock_dilation_sizes[j]):
         if config.resblock == "1":
             first, last = f"{name}.convs1.{m}", f"{name}.convs2.{m}"
-            yield _conv(first, channels, channels, kernel, dilation, INNER_ACTIVATION, (x,))
-            yield _conv(last, channels, channels, kernel, 1, INNER_ACTIVATION, (first,), residual=x)
+            yield _conv(first, channels, channels, kernel, dilation, activation, (x,))
+            yield _conv(last, channels, channels, kernel, 1, activation, (first,), residual=x)
         else:
             last = f"{name}.convs.{m}"
-            yield _conv(last, channels, channels, kernel, dilation, INNER_ACTIVATION, (x,), residual=x)
+            yield _conv(last, channels, channels, kernel, dilation, activation, (x,), residual=x)
         x = last
 
 
@@ -334,7 +410,8 @@ def bind(graph: Graph, weights: Mapping[str, np.ndarray], hint: str = "") -> Gen
 
     Args:
         graph: the architecture.
-        weights: folded parameters by name; float16 widens to float32 exactly, float32 and float64 stay.
+        weights: folded parameters by name; float16 widens to float32 exactly, float32 and float64 stay. The matrix of a
+            linear layer is taken as the 1x1 convolution that it is.
         hint: a last line for the error, for example where the config came from.
 
     Raises:
@@ -342,6 +419,7 @@ def bind(graph: Graph, weights: Mapping[str, np.ndarray], hint: str = "") -> Gen
         CheckpointError: a parameter is not a float array or holds NaN or infinity.
     """
     shapes = graph.weight_shapes()
+    weights = {name: _as_convolution(array, shapes.get(name, ())) for name, array in weights.items()}
     missing = [name for name in shapes if name not in weights]
     unexpected = [name for name in weights if name not in shapes]
     misshapen = {
@@ -352,6 +430,10 @@ def bind(graph: Graph, weights: Mapping[str, np.ndarray], hint: str = "") -> Gen
     if missing or unexpected or misshapen:
         raise WeightMismatch(missing, unexpected, misshapen, hint)
     return Generator(graph, {name: _as_parameter(name, weights[name]) for name in shapes})
+
+
+def _as_convolution(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return array[:, :, None] if array.ndim == 2 and shape[2:] == (1,) else array
 
 
 def _as_parameter(name: str, array: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def test_info_names_engine_version_and_threads(engine_name, case):
 
 @pytest.mark.parametrize("name", WEIGHTS_ENGINES)
 def test_layers_without_a_bias(name):
-    graph = build_graph(TINY.generator, without_bias=["conv_post", "ups.0", "resblocks.1.convs2.0"])
+    graph = build_graph(replace(TINY.generator, layers_without_bias=("conv_post", "ups.0", "resblocks.1.convs2.0")))
     assert "conv_post.bias" not in graph.weight_shapes()
     weights = {key: array.astype(np.float32) for key, array in seeded_weights(graph.weight_shapes(), 3).items()}
     generator = bind(graph, weights)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,41 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"fmin": "0"}, "fmin=str '0' must be a finite number"),
         ({"n_fft": 1024.5}, "n_fft=float 1024.5 must be a whole number"),
         ({"hop_size": "256"}, "hop_size=str '256' must be a whole number"),
-        ({"leaky_relu_slope": 0.2}, "leaky_relu_slope=float 0.2 is another network: 0.1 alone is computed"),
+        ({"use_tanh_at_final": False}, "use_tanh_at_final=bool False is another network: True alone is computed"),
+        ({"leaky_relu_slope": 1.5}, "leaky_relu_slope=1.5 must be from 0 (ReLU) to 1"),
+        ({"final_slope": "x"}, "final_slope=str 'x' must be a finite number"),
+        ({"conv_pre_kernel_size": 4}, "conv_pre_kernel_size=4 cannot keep the length: it must be odd"),
+        ({"conv_post_kernel_size": 0}, "conv_post_kernel_size=0 must be from 1 to 1024"),
+        ({"padding_mode": "circular"}, "padding_mode='circular' must be 'zeros', 'reflect' or 'replicate'"),
+        ({"padding_mode": "reflect", "causal": True},
+         "causal=true pads with zeros: padding_mode='reflect' contradicts it"),
+        ({"causal": 1}, "causal=int 1 must be true or false"),
+        ({"causal": True, "upsample_paddings": [[4, 4]] * 4},
+         "causal=true says which rows are kept: upsample_paddings contradicts it"),
+        ({"upsample_paddings": [[4, 4]]},
+         "upsample_paddings=[[4, 4]] has 1 entries and upsample_rates=[8, 8, 2, 2] has 4: they must be as many"),
+        ({"upsample_paddings": [[4, 4], [4, 4, 4], [1, 1], [1, 1]]},
+         "upsample_paddings[1]=list [4, 4, 4] must be two numbers: rows cut off left and right"),
+        ({"upsample_paddings": [[4, 4], [-1, 9], [1, 1], [1, 1]]},
+         "upsample_paddings[1]=[-1, 9] must be rows cut off the left and the right end, from 0 and in sum below "
+         "upsample_kernel_sizes[1]=16"),
+        ({"upsample_paddings": [[4, 4], [8, 8], [1, 1], [1, 1]]},
+         "upsample_paddings[1]=[8, 8] must be rows cut off the left and the right end, from 0 and in sum below "
+         "upsample_kernel_sizes[1]=16"),
+        ({"layers_without_bias": "conv_post"}, "layers_without_bias=str 'conv_post' must be a list"),
+        ({"conditioning_channels": 8},
+         "conditioning_channels=8 and conditioned_layers=[]: one of them without the other means nothing"),
+        ({"conditioning_channels": 8, "conditioned_layers": ["ups.4"]},
+         'conditioned_layers=["ups.4"] must name some of conv_pre, ups.0, ups.1, ups.2, ups.3, each once'),
+        ({"conditioning_channels": 8, "conditioned_layers": ["ups.1", "ups.1"]},
+         'conditioned_layers=["ups.1", "ups.1"] must name some of conv_pre, ups.0, ups.1, ups.2, ups.3, each once'),
+        ({"speaker_table_size": 4},
+         "num_speakers=4 is the size of a table of conditioning vectors, and conditioning_channels=0 says that there "
+         "is none"),
+        ({"speaker_ids": {"a": 0}}, "speakers: 'a' has row 0 of a table of 0 speakers"),
+        ({"speaker_ids": ["a"]}, "speaker_ids=list ['a'] must be an object of at most 1048576 names"),
+        ({"output_activation": "sigmoid"}, "output='sigmoid' must be 'tanh', 'clamp' or 'none'"),
+        ({"input_kind": "wave"}, "input_kind='wave' must be 'mel' or 'latent'"),
         ({"upsample_rates": [[[[[[1]]]]]]}, "upsample_rates holds more than 4 lists within each other"),
         ({"log": [[[[[[]]]]]]}, "log holds more than 4 lists within each other"),
         ({"fmin": -1}, "fmin=-1.0 Hz must be at least 0 and below half the sample rate, 11025.0"),
@@ -133,6 +168,46 @@ def test_each_broken_field_is_named_with_its_value_and_rule(change, message):
 def test_a_missing_field_is_named(field):
     with pytest.raises(ConfigError, match=f"^{field} is missing$"):
         parse_config({key: value for key, value in V1.items() if key != field})
+
+
+EVERYTHING = ModelConfig(
+    GeneratorConfig(
+        8, (3, 2), (6, 5), "2", (3,), ((1,),), 5, conv_pre_kernel_size=5, conv_post_kernel_size=3, leaky_relu_slope=0.2,
+        final_slope=0.0, upsample_paddings=((2, 1), (1, 2)), padding_mode="replicate", layers_without_bias=("ups.1",),
+        input_normalization=True, pre_linear=7, conditioning_channels=4, conditioned_layers=("conv_pre", "ups.0"),
+        num_speakers=3, output="clamp", input_kind="latent",
+    ),
+    PartialMelConfig({"sampling_rate": 8000}),
+    speakers={"Ann": 0, "Bo": 2},
+)  # fmt: skip
+
+
+def test_our_form_of_a_config_carries_all_of_a_network():
+    written = json.loads(json.dumps(config_to_dict(EVERYTHING)))
+    assert parse_config(written) == EVERYTHING
+    causal = replace(EVERYTHING, generator=replace(
+        EVERYTHING.generator, padding_mode="zeros", causal=True, upsample_paddings=None
+    ))  # fmt: skip
+    assert parse_config(config_to_dict(causal)) == causal
+    usual = [
+        field.name
+        for field in dataclasses.fields(GeneratorConfig)
+        if getattr(EVERYTHING.generator, field.name) == field.default
+    ]
+    assert usual == ["causal"]
+
+
+def test_what_is_at_its_default_is_not_written():
+    assert list(config_to_dict(PRESETS["v1"])) == [
+        "resblock", "upsample_rates", "upsample_kernel_sizes", "upsample_initial_channel", "resblock_kernel_sizes",
+        "resblock_dilation_sizes", "num_mels", "sampling_rate", "n_fft", "win_size", "hop_size", "fmin", "fmax",
+    ]  # fmt: skip
+
+
+def test_a_decoder_of_latents_keeps_the_sample_rate_alone():
+    assert parse_config(V1 | {"input_kind": "latent"}).mel == PartialMelConfig({"sampling_rate": 22050})
+    with pytest.raises(ConfigError, match="input_kind='latent' has no mel"):
+        replace(PRESETS["v1"], generator=replace(PRESETS["v1"].generator, input_kind="latent"))
 
 
 def test_layers_without_end_are_refused():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,9 @@ def test_names_equal_the_originals_parameters():
 
 def test_the_layers_are_the_network():
     """Two stages of two blocks of type 1, layer by layer."""
-    graph = build_graph(GeneratorConfig(8, (4, 3), (8, 6), "1", (3, 5), ((1, 3), (2,)), num_mels=2), ["conv_post"])
+    graph = build_graph(
+        GeneratorConfig(8, (4, 3), (8, 6), "1", (3, 5), ((1, 3), (2,)), num_mels=2, layers_without_bias=("conv_post",))
+    )
     inner = LeakyRelu(0.1)
     assert [(layer.name, layer.inputs, layer.residual) for layer in graph.layers[:9]] == [
         ("conv_pre", ("mel",), None),
@@ -170,5 +174,35 @@ class TestBind:
 
 
 def test_a_layer_without_bias_that_is_not_there():
-    with pytest.raises(ConfigError, match="without_bias names conv_mid: the generator has no such layer"):
-        build_graph(TINY, without_bias=["conv_mid", "conv_pre"])
+    with pytest.raises(ConfigError, match="layers_without_bias names conv_mid: the generator has no such layer"):
+        build_graph(replace(TINY, layers_without_bias=("conv_mid", "conv_pre")))
+
+
+def test_layers_that_mirror_need_more_frames_than_they_add():
+    graph = build_graph(replace(TINY, padding_mode="reflect", resblock_kernel_sizes=(11,)))
+    # conv_pre and conv_post add 3 rows, the residual block 5 at two rows a frame.
+    assert graph.least_frames == 4
+    assert graph.output_length(4) == 8
+    with pytest.raises(MelError, match=r"mel has T=3 frames: .* needs at least 4"):
+        graph.output_length(3)
+    assert build_graph(replace(TINY, padding_mode="reflect", conv_pre_kernel_size=1)).least_frames == 2
+    assert build_graph(replace(TINY, padding_mode="replicate")).least_frames == 1
+
+
+def test_rows_that_are_kept():
+    odd = GeneratorConfig(8, (5, 3), (10, 6), "2", (3,), ((1,),))
+    assert build_graph(odd).output_length(4) == (4 * 5 + 1) * 3 + 1
+    kept = build_graph(replace(odd, upsample_paddings=((3, 2), (2, 1))))
+    assert [kept.output_length(frames) for frames in (1, 4)] == [15, 60]
+    causal = build_graph(replace(odd, causal=True))
+    assert causal.output_length(4) == 60
+    assert (causal.receptive_field.first_sample, causal.receptive_field.right_frames) == (0, 0)
+    assert [layer.padding for layer in causal.layers if layer.kind == "conv_transpose"] == [(0, 5), (0, 3)]
+
+
+def test_the_matrix_of_a_linear_layer_is_a_convolution():
+    graph = build_graph(replace(TINY, pre_linear=3))
+    assert (graph.num_mels, graph.layers[0].name, graph.weight_shapes()["lin_pre.weight"]) == (3, "lin_pre", (2, 3, 1))
+    weights = seeded_weights(graph.weight_shapes(), 0)
+    weights["lin_pre.weight"] = weights["lin_pre.weight"][:, :, 0]
+    assert bind(graph, weights).weights["lin_pre.weight"].shape == (2, 3, 1)

@@ -213,7 +213,7 @@ class Failing(Engine):
         self.running, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
 
-    def _run(self, mel):
+    def _run(self, mel, conditioning=None):
         if self.error:
             raise self.error
         self.running.set()

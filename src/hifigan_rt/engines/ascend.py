@@ -93,9 +93,7 @@ class AscendEngine(Engine):
         # An engine that is dropped, or open at the interpreter's end, gives its devices back too.
         self._finalizer = weakref.finalize(self, pool.close)
 
-    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
-        if self._closed:
-            raise EngineError("engine 'ascend' is closed: load the model again")
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:  # noqa: ARG002
         return self._synthesise(mels)
 
     def inexact_tail_frames(self, frames: int) -> int:
@@ -111,7 +109,7 @@ class AscendEngine(Engine):
             "shorter gear (--mel-len) for exact ends"
         )
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
         return np.stack(self._synthesise(mel))
 
     def _close(self) -> None:

@@ -62,7 +62,7 @@ class CannEngine(SessionEngine):
         self._graph = graph if usable else None
         self._shapes: set[tuple[int, ...]] = set()
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
         frames = mel.shape[2]
         if self._graph is None or self.unproven_source is not None or frames <= GEARS[0]:
             return super()._run(mel)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, OverlapStream
 from hifigan_rt.errors import EngineError
@@ -73,6 +74,8 @@ class Engine(ABC):
     info: EngineInfo
     options: EngineOptions = EngineOptions()
     """What was asked of it when it was created, so that it can be created again."""
+    conditioning: ConditioningRule = ConditioningRule()
+    """What it takes beside the mel."""
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
     unproven_source: str | None = None
@@ -85,41 +88,52 @@ class Engine(ABC):
     def __init__(self) -> None:
         self._closed = False
 
-    def run(self, mel: CheckedMel) -> np.ndarray:
+    def run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         """Synthesise a batch.
 
         Args:
             mel: float32 `[B, M, T]`, C-contiguous.
+            conditioning: what the model takes beside it, float `[B, G]` vectors or integer `[B]` rows of the table of
+                speakers; None if it takes nothing.
 
         Returns:
             float32 `[B, N]` with N = graph.output_length(T), in [-1, 1].
 
         Raises:
-            EngineError: the engine is closed or failed.
+            EngineError: the engine is closed or failed, or `ConditioningRule.check` refuses what is given.
         """
         self.check_open()
-        return self._run(mel)
+        return self._run(mel, self.conditioning.check(conditioning, len(mel)))
 
-    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+    def run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         """Synthesise mels of any lengths, each as it would come out alone.
 
         Args:
             mels: float32 `[M, T_i]` each, C-contiguous.
+            conditioning: as for `run`, a vector or a row for each of them.
 
         Returns:
             float32 `[N_i]` each.
 
         Raises:
-            EngineError: the engine is closed or failed.
+            EngineError: as for `run`.
         """
-        return [self.run(CheckedMel(mel[None]))[0] for mel in mels]
+        self.check_open()
+        return self._run_many(mels, self.conditioning.check(conditioning, len(mels)))
 
-    def run_on_device(self, mels: Sequence[object], *, listed: bool) -> list[Any]:  # noqa: ARG002 - most refuse them
+    def run_on_device(
+        self,
+        mels: Sequence[object],
+        *,
+        listed: bool,  # noqa: ARG002 - most refuse them
+        conditioning: np.ndarray | None = None,  # noqa: ARG002
+    ) -> list[Any]:
         """Synthesise mels that lie in a device's memory, without a copy through the host's.
 
         Args:
             mels: float `[M, T_i]` or `[B, M, T_i]` each, of PyTorch or any library that has DLPack.
             listed: whether they are the items of a user's list, so that each is one mel and errors name its index.
+            conditioning: as for `run`, in host memory: for each mel, those of a batch counted one by one.
 
         Returns:
             float32 `[N_i]` or `[B, N_i]` each, PyTorch tensors in the same memory.
@@ -141,24 +155,32 @@ class Engine(ABC):
         """What is not exact about the end of a mel of `frames`, for people; None if nothing is."""
         return None
 
-    def stream(self, segment_frames: int, graph: Graph) -> EngineStream:
+    def stream(self, segment_frames: int, graph: Graph, conditioning: np.ndarray | None = None) -> EngineStream:
         """Open a stream; several may be open at once, and share the loaded model.
 
         Args:
             segment_frames: frames that are computed together, 1 to 4096.
             graph: the generator's layers.
+            conditioning: what the model takes beside the mel, float `[G]` or an integer `[]`, for the whole stream.
 
         Raises:
-            EngineError: the engine is closed, or segment_frames is out of range.
+            EngineError: the engine is closed, or segment_frames is out of range, or `ConditioningRule.check` refuses
+                what is given.
             OutputMismatch: a foreign file is not the network that its config says.
         """
         self.check_open()
+        given = self.conditioning.check_one(conditioning)
         if self.unproven_source is not None:
             check_reach(self, self.unproven_source, graph)
             self.unproven_source = None
+
+        def run(mel: CheckedMel) -> np.ndarray:
+            self.check_open()
+            return self._run(mel, given)
+
         lengths = range(1, MAX_SEGMENT_FRAMES)
         least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
-        return OverlapStream(self.run, graph, segment_frames, least_frames)
+        return OverlapStream(run, graph, segment_frames, max(least_frames, graph.least_frames))
 
     def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
         """Push frames into several streams of this engine, together where that is faster.
@@ -202,7 +224,15 @@ class Engine(ABC):
         )
 
     @abstractmethod
-    def _run(self, mel: CheckedMel) -> np.ndarray: ...
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
+        """Compute a batch, with what `ConditioningRule.check` made of what comes with it."""
+
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
+        """Compute mels of any lengths, with what `ConditioningRule.check` made of what comes with them."""
+        return [
+            self._run(CheckedMel(mel[None]), None if conditioning is None else conditioning[index : index + 1])[0]
+            for index, mel in enumerate(mels)
+        ]
 
     def _close(self) -> None:  # noqa: B027 - most engines hold nothing but memory
         """Free what the garbage collector does not."""

@@ -16,6 +16,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.native_tuning import TUNING_VARIABLE, choose_tuning
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
+from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator, Graph, Layer, LeakyRelu
 from hifigan_rt.mel.analysis import random_mel
@@ -87,32 +88,26 @@ class NativeEngine(Engine):
         device = f"cpu ({generator.isa})"
         self.info = EngineInfo("native", own_version(), "float32", generator.threads, device, variant)
 
-    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
-        """Synthesise mels of any lengths side by side.
-
-        Args:
-            mels: float32 `[M, T_i]` each, C-contiguous.
-
-        Returns:
-            float32 `[N_i]` each, equal bit for bit to what each gives alone.
-
-        Raises:
-            EngineError: the engine is closed.
-        """
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:  # noqa: ARG002
         generator = self._open()
         if not self._tuned and any(mel.shape[1] > _SHORT_FRAMES for mel in mels):
             self.tune()
         audios: list[np.ndarray] = generator.run_many(list(mels))
         return audios
 
-    # The graph is the engine's own.
-    def stream(self, segment_frames: int = STREAM_SEGMENT_FRAMES, graph: Graph | None = None) -> EngineStream:  # noqa: ARG002
+    def stream(
+        self,
+        segment_frames: int = STREAM_SEGMENT_FRAMES,
+        graph: Graph | None = None,  # noqa: ARG002 - it is the engine's own
+        conditioning: np.ndarray | None = None,
+    ) -> EngineStream:
         """Open a stream with a state: in sum equal, bit for bit, to the whole signal computed in such segments.
 
         Raises:
             EngineError: the engine is closed, or segment_frames is out of range.
         """
         generator = self._open()
+        self.conditioning.check_one(conditioning)
         check_segment(segment_frames)
         self.tune()
         return generator.stream(segment_frames)
@@ -148,7 +143,7 @@ class NativeEngine(Engine):
         size: int = self._open().weight_bytes
         return size
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
         generator = self._open()
         if not self._tuned and mel.shape[-1] > _SHORT_FRAMES:
             self.tune()
@@ -188,6 +183,7 @@ def create(model: Weights, options: EngineOptions) -> NativeEngine:
         EngineError: an option or a setting is not offered.
         EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have, or HIFIGAN_RT_TUNING no tuning.
     """
+    refuse_unusual("native", model.generator.graph.config)
     segment_frames = _segment_frames(options.settings.get("segment_frames", OFFLINE_SEGMENT_FRAMES))
     plan = read_plan(options.settings.get("plan", {}))
     generator = load_generator(model.generator, choose_isa(), segment_frames, options.thread_count, plan)

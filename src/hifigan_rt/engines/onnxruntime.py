@@ -5,6 +5,7 @@ from __future__ import annotations
 from hifigan_rt.engines.base import EngineInfo, EngineOptions
 from hifigan_rt.engines.input_layout import layout_of_export
 from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
+from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.model.kinds import OnnxFile, Weights
@@ -25,6 +26,7 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
     if isinstance(model, Weights):
         layout = layout_of_export(model.name, model.generator.graph.num_mels, rank=3)
         precision = "float32"
+        refuse_unusual("onnxruntime", model.generator.graph.config)
         serialised = build_onnx(model.generator, model.mel).SerializeToString()
         session = open_session(model.name, serialised, threads, provider)
     else:

@@ -34,7 +34,7 @@ class SessionEngine(Engine):
         self.info = info
         self._layout = layout
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
         session = self._session
         if session is None:  # closed by another thread since `run` looked
             raise EngineError(f"engine {self.info.name!r} is closed: load the model again")

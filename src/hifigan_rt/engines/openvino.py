@@ -16,6 +16,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_export, layout_of_file
 from hifigan_rt.engines.openvino_shapes import CompiledShapes
 from hifigan_rt.engines.output_rule import OutputRule
+from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
@@ -48,14 +49,14 @@ class OpenVinoEngine(Engine):
         self.info = info
         self._layout = layout
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
         return self._run_until(mel, threading.Event())
 
-    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         """See `Engine.run_many`; with hint=throughput several at once."""
         shapes = self._shapes
         if shapes is None or shapes.concurrency == 1 or len(mels) < 2:
-            return super().run_many(mels)
+            return super()._run_many(mels, conditioning)
         stopped = threading.Event()
         with ThreadPoolExecutor(min(shapes.concurrency, len(mels))) as pool:
             try:
@@ -151,6 +152,7 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
     core = openvino_core()
     if isinstance(model, Weights):
         rank = 3 if options.settings.get("graph") == "1d" else 4
+        refuse_unusual("openvino", model.generator.graph.config)
         serialised = build_onnx(model.generator, model.mel, rank=rank).SerializeToString()
         return (
             model.name,

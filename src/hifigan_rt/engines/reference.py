@@ -6,12 +6,14 @@ Every other engine is compared with this one. It is itself judged by golden outp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.graph import MEL, Activation, Generator, Layer
+from hifigan_rt.engines.conditioning import ConditioningRule
+from hifigan_rt.graph import MEL, Activation, Generator, Layer, PaddingMode
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
@@ -23,9 +25,18 @@ def activate(x: np.ndarray, activation: Activation) -> np.ndarray:
     return np.where(x > 0, x, activation.slope * x)
 
 
+_NUMPY_MODES: Mapping[PaddingMode, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
+
+_OUTPUTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "clamp": lambda x: np.clip(x, -1, 1),
+    "none": lambda x: x,
+}
+
+
 def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Layer) -> np.ndarray:
     """Correlate `[C_in, T]` with `[C_out, C_in, K]`: one matrix product per tap, shifted by the dilation."""
-    padded = np.pad(x, ((0, 0), layer.padding))
+    padded = np.pad(x, ((0, 0), layer.padding), _NUMPY_MODES[layer.padding_mode])
     length = layer.output_length(x.shape[1])
     y = np.repeat(bias[:, None], length, axis=1)
     for tap in range(layer.kernel_size):
@@ -36,12 +47,15 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Layer) 
 
 def convolve_transposed(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: Layer) -> np.ndarray:
     """Spread `[C_in, T]` by the stride: input row t adds its tap j to output row t * stride + j - left padding."""
+    kept = layer.output_length(x.shape[1])
+    left, _ = layer.padding
+    if layer.padding_mode == "replicate":
+        x, left = np.concatenate([x[:, :1], x], axis=1), left + layer.stride
     length = x.shape[1]
     whole = np.zeros((layer.out_channels, (length - 1) * layer.stride + layer.kernel_size))
     for tap in range(layer.kernel_size):
         whole[:, tap : tap + (length - 1) * layer.stride + 1 : layer.stride] += weight[:, :, tap].T @ x
-    left, _ = layer.padding
-    y: np.ndarray = whole[:, left : left + layer.output_length(length)] + bias[:, None]
+    y: np.ndarray = whole[:, left : left + kept] + bias[:, None]
     return y
 
 
@@ -53,19 +67,26 @@ def mean(values: Sequence[np.ndarray]) -> np.ndarray:
     return total if len(values) == 1 else total / len(values)
 
 
-def generate(generator: Generator, mel: np.ndarray) -> np.ndarray:
-    """Run one mel `[M, T]` through the network; returns float64 `[N]`."""
+def generate(generator: Generator, mel: np.ndarray, conditioning: np.ndarray | None = None) -> np.ndarray:
+    """Run one mel `[M, T]`, with its vector `[G]` if layers take one, through the network; returns float64 `[N]`.
+
+    Raises:
+        MelError: the mel is shorter than the layers take.
+    """
     graph = generator.graph
-    values = {MEL: np.asarray(mel, dtype=np.float64)}
+    graph.output_length(mel.shape[1])
+    values = {MEL: generator.normalized(np.asarray(mel, dtype=np.float64))}
     for layer in graph.layers:
         weight = generator.weights[f"{layer.name}.weight"].astype(np.float64)
         bias = generator.bias_of(layer).astype(np.float64)
         x = activate(mean([values[name] for name in layer.inputs]), layer.activation)
         y = (convolve if layer.kind == "conv" else convolve_transposed)(x, weight, bias, layer)
+        if layer.conditioning is not None:
+            y = y + generator.conditioning_of(layer, np.asarray(conditioning, dtype=np.float64))[:, None]
         values[layer.name] = y if layer.residual is None else y + values[layer.residual]
         for name in graph.last_reads[layer.name]:
             del values[name]
-    audio: np.ndarray = np.tanh(values[graph.layers[-1].name])[0]
+    audio: np.ndarray = _OUTPUTS[graph.config.output](values[graph.layers[-1].name])[0]
     return audio
 
 
@@ -75,10 +96,13 @@ class ReferenceEngine(Engine):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self._generator = generator
+        self.conditioning = ConditioningRule.of_generator(generator)
         self.info = EngineInfo("reference", np.__version__, "float64", 1, "cpu")
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
-        return np.stack([generate(self._generator, item) for item in mel]).astype(np.float32)
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
+        vectors = [None] * len(mel) if conditioning is None else list(conditioning)
+        audios = [generate(self._generator, item, vector) for item, vector in zip(mel, vectors, strict=True)]
+        return np.stack(audios).astype(np.float32)
 
 
 def create(model: Weights, options: EngineOptions) -> ReferenceEngine:  # noqa: ARG001 - it has no options

@@ -29,6 +29,7 @@ from hifigan_rt.engines.torch_module import Form, TorchGenerator
 from hifigan_rt.engines.torch_rows import MAX_ROW_FRAMES, Layout, levels_of
 from hifigan_rt.engines.torch_settings import convolutions, worker_threads
 from hifigan_rt.engines.torch_tensors import as_tensors
+from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.graph import Generator, Graph
 from hifigan_rt.mel.check import CheckedMel
@@ -58,13 +59,18 @@ class TorchEngine(Engine):
             self.joined_streams = _JOINED_STREAMS
         self.info = info
 
-    def run_many(self, mels: Sequence[CheckedMel]) -> list[np.ndarray]:
-        self.check_open()
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         if not isinstance(self._computer, Rows):
-            return super().run_many(mels)
+            return super()._run_many(mels, conditioning)
         return [audio.copy() for audio in self._joined(mels)]
 
-    def run_on_device(self, mels: Sequence[object], *, listed: bool) -> list[Any]:
+    def run_on_device(
+        self,
+        mels: Sequence[object],
+        *,
+        listed: bool,
+        conditioning: np.ndarray | None = None,  # noqa: ARG002 - refused
+    ) -> list[Any]:
         self.check_open()
         with self._told(f"{len(mels)} mels on device {str(self._device)!r}"):
             tensors = as_tensors(mels, self._device, self._num_mels, listed=listed)
@@ -85,7 +91,7 @@ class TorchEngine(Engine):
             return super().advance(streams, mels)
         return push_together(cast("Sequence[OverlapStream]", streams), mels, self._submit, _WINDOWS_AT_ONCE)
 
-    def _run(self, mel: CheckedMel) -> np.ndarray:
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
         if isinstance(self._computer, Rows):
             audios = self._joined(list(mel))
             return np.stack(audios) if len(audios) > 1 else audios[0].copy()[None]
@@ -158,6 +164,7 @@ def create(model: Weights, options: EngineOptions) -> TorchEngine:
     """
     threads = options.thread_count
     check_version()
+    refuse_unusual("torch", model.generator.graph.config)
     device = open_device("cpu" if options.device is None else options.device)
     check_precision(options.precision, device)
     mode = options.settings.get("mode", EAGER)

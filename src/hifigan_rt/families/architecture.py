@@ -12,6 +12,7 @@ from hifigan_rt.config import PRESETS, GeneratorConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import Shapes
 from hifigan_rt.formats.config_json import MEL_FIELDS, NETWORK_FIELDS, config_to_dict, parse_config
+from hifigan_rt.formats.graph_fields import graph_fields
 
 UNDECIDED_FIELDS = ("upsample_rates", "resblock_dilation_sizes")
 """Fields of a config that leave no trace in weights."""
@@ -109,7 +110,9 @@ class SettledConfig:
     """The project in whose form the config was; None if it was in the original's."""
 
 
-_PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {name: config_to_dict(preset) for name, preset in PRESETS.items()}
+_PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    name: config_to_dict(preset) | graph_fields(preset.generator, defaults=True) for name, preset in PRESETS.items()
+}
 
 
 def decide_beyond(shapes: Shapes) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def decide_beyond(shapes: Shapes) -> dict[str, Any]:
             found[f"{layer}_kernel_size"] = shape[2]
     if "mean" in shapes and "scale" in shapes:
         found["input_normalization"] = True
-    if len(linear := shapes.get("lin_pre.weight", ())) == 2:
+    if len(linear := shapes.get("lin_pre.weight", ())) in (2, 3):  # a matrix, or the 1x1 convolution that it is
         found["pre_linear"] = linear[1]
     conditioned = {"conv_pre": shapes.get("cond.weight", ())} | {
         f"ups.{match[1]}": shape for name, shape in shapes.items() if (match := _CONDITIONING.fullmatch(name))
@@ -134,7 +137,7 @@ def decide_beyond(shapes: Shapes) -> dict[str, Any]:
         found["conditioned_layers"] = layers_conditioned
         found["conditioning_channels"] = conditioned[layers_conditioned[0]][1]
     if len(table := shapes.get("emb_g.weight", ())) == 2:
-        found["num_speakers"] = table[0]
+        found["speaker_table_size"] = table[0]
     return found
 
 

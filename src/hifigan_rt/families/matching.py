@@ -15,6 +15,7 @@ from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.architecture import SettledConfig, settle_config
 from hifigan_rt.families.family import Family, Shapes
 from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
+from hifigan_rt.formats.graph_fields import SPEAKERS, graph_fields
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ def parse_for_file(stated: StatedConfig, known: Mapping[str, Any]) -> ModelConfi
 
 def differences(one: ModelConfig, other: ModelConfig) -> str:
     """Tell which fields two configs state differently, with both values; empty if none."""
-    ours, theirs = config_to_dict(one), config_to_dict(other)
+    ours, theirs = (
+        config_to_dict(config) | graph_fields(config.generator, defaults=True) | {SPEAKERS: dict(config.speakers)}
+        for config in (one, other)
+    )
     fields = [name for name in ours if name in theirs and ours[name] != theirs[name]]
     return ", ".join(f"{name} {ours[name]} and {theirs[name]}" for name in fields)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,14 +9,22 @@ from typing import Any, Literal, cast
 from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.config_file import read_config_values
+from hifigan_rt.formats.config_values import (
+    as_integer,
+    as_list,
+    as_number,
+    describe,
+    required,
+)
+from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS, graph_fields, parse_graph_fields, parse_speakers
 
 NETWORK_FIELDS = (
     "resblock", "upsample_rates", "upsample_kernel_sizes", "upsample_initial_channel", "resblock_kernel_sizes",
     "resblock_dilation_sizes", "num_mels",
 )  # fmt: skip
 """Fields that describe the network."""
-_FIXED_FIELDS = {"leaky_relu_slope": 0.1, "use_tanh_at_final": True}
-"""Fields of relatives that the original has not, with its values."""
+_FIXED_FIELDS = {"use_tanh_at_final": True}
+"""Fields of relatives that the original has not, with the only value that is computed."""
 MEL_FIELDS: Mapping[str, str] = {
     "sampling_rate": "sample_rate",
     "n_fft": "n_fft",
@@ -70,13 +77,16 @@ def parse_config(values: object) -> ModelConfig:
     any may be missing: they are None if none is stated, and a `PartialMelConfig` if an analysis needs more; what is
     stated must be right. Only `hop_size` follows from the network. Beside the original's fields, `log`, `floor`,
     `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power`, `gain`, `window`, `mel_scale` and `ceiling` are
-    read as `MelConfig` names them, and `unsupported_mel` and `normalized` as `PartialMelConfig` does.
+    read as `MelConfig` names them, `unsupported_mel` and `normalized` as `PartialMelConfig` does, and `GRAPH_FIELDS` as
+    `GeneratorConfig` defines them.
 
     Raises:
         ConfigError: a field is missing, mistyped, out of range or contradicts another.
     """
     fields = stated_fields(values)
+    beyond = parse_graph_fields(fields)
     generator = GeneratorConfig(
+        **beyond,
         num_mels=_integer(fields, "num_mels", default=80),
         upsample_initial_channel=_integer(fields, "upsample_initial_channel"),
         upsample_rates=_integers(fields, "upsample_rates"),
@@ -87,9 +97,11 @@ def parse_config(values: object) -> ModelConfig:
     )
     for name, value in _FIXED_FIELDS.items():
         if fields.get(name, value) != value:
-            raise ConfigError(f"{name}={_describe(fields[name])} is another network: {value} alone is computed")
-    mel = _parse_mel(fields, generator.hop_length, generator.num_mels)
-    return ModelConfig(generator, mel, resblock_was_integer=isinstance(fields["resblock"], int))
+            raise ConfigError(f"{name}={describe(fields[name])} is another network: {value} alone is computed")
+    mel = _parse_mel(fields, generator.hop_length, generator.input_channels)
+    if generator.input_kind == "latent":
+        mel = rate_alone(mel)
+    return ModelConfig(generator, mel, isinstance(fields["resblock"], int), parse_speakers(fields))
 
 
 def stated_fields(values: object) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def stated_fields(values: object) -> dict[str, Any]:
         ConfigError: no object, or a field stands in two places of one depth with different values.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"a config must be a JSON object, this is {_describe(values)}")
+        raise ConfigError(f"a config must be a JSON object, this is {describe(values)}")
     found: dict[str, tuple[int, str, Any]] = {}
     places: dict[str, dict[Any, Any]] = {}
     for depth, place, fields in _objects(values):
@@ -111,7 +123,7 @@ def stated_fields(values: object) -> dict[str, Any]:
             known = found.get(name)
             if known is not None and known[2] is not None and known[0] == depth and known[2] != fields[name]:
                 raise ConfigError(
-                    f"{name} is {_describe(known[2])} in {known[1]} and {_describe(fields[name])} in {place}: which of "
+                    f"{name} is {describe(known[2])} in {known[1]} and {describe(fields[name])} in {place}: which of "
                     "them is the generator's? Give a config that holds one"
                 )
             if known is None or (known[2] is None and fields[name] is not None):
@@ -123,7 +135,10 @@ def stated_fields(values: object) -> dict[str, Any]:
         stated |= {name: fields[name] for name in _OUR_MEL_FIELDS if name in fields and name not in stated}
     network = places.get("upsample_rates", values)
     stated |= {name: network[name] for name in _FIXED_FIELDS if name in network}
+    stated |= {name: network[name] for name in (*GRAPH_FIELDS, SPEAKERS) if network.get(name) is not None}
     for name, value in stated.items():
+        if name == SPEAKERS:
+            continue
         if _is_deeper(value, _MAX_DEPTH):
             raise ConfigError(f"{name} holds more than {_MAX_DEPTH} lists within each other")
         if isinstance(value, str) and len(value) > _MAX_TEXT:
@@ -201,7 +216,7 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
     )
     unsupported = known.get(PartialMelConfig.UNSUPPORTED)
     if not (unsupported is None or isinstance(unsupported, str)):
-        raise ConfigError(f"{PartialMelConfig.UNSUPPORTED}={_describe(unsupported)} must be a text")
+        raise ConfigError(f"{PartialMelConfig.UNSUPPORTED}={describe(unsupported)} must be a text")
     told: dict[str, Any] = {} if unsupported is None else {PartialMelConfig.UNSUPPORTED: unsupported}
     if known.get(PartialMelConfig.NORMALIZED) is True and (mean is None or scale is None):
         told[PartialMelConfig.NORMALIZED] = True
@@ -220,12 +235,20 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
         "resblock_kernel_sizes": list(generator.resblock_kernel_sizes),
         "resblock_dilation_sizes": [list(dilations) for dilations in generator.resblock_dilation_sizes],
         "num_mels": generator.num_mels,
-    }
+    } | graph_fields(generator)
+    if config.speakers:
+        fields[SPEAKERS] = dict(config.speakers)
     if isinstance(mel, PartialMelConfig):
         fields |= mel.stated
     elif mel is not None:
         fields |= {name: getattr(mel, attribute) for name, attribute in MEL_FIELDS.items()} | _unusual_fields(mel)
     return fields
+
+
+def rate_alone(mel: MelConfig | PartialMelConfig | None) -> PartialMelConfig | None:
+    """What a decoder of latents keeps of mel settings: the sample rate."""
+    rate = None if mel is None else mel.sample_rate
+    return None if rate is None else PartialMelConfig({"sampling_rate": rate})
 
 
 def known_mel_fields(mel: MelConfig | PartialMelConfig | None) -> dict[str, Any]:
@@ -243,25 +266,8 @@ def _unusual_fields(mel: MelConfig) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _describe(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-def _required(fields: Mapping[str, Any], name: str) -> Any:
-    if name not in fields:
-        raise ConfigError(f"{name} is missing")
-    return fields[name]
-
-
-def _as_integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
-        raise ConfigError(f"{name}={_describe(value)} must be a whole number")
-    return int(value)
-
-
 def _resblock(fields: Mapping[str, Any]) -> Literal["1", "2"]:
-    value = _required(fields, "resblock")
+    value = required(fields, "resblock")
     if isinstance(value, bool) or value not in ("1", "2", 1, 2):
         raise ConfigError(f"resblock={value!r} must be '1' or '2'")
     return "1" if str(value)[:1] == "1" else "2"
@@ -270,36 +276,24 @@ def _resblock(fields: Mapping[str, Any]) -> Literal["1", "2"]:
 def _integer(fields: Mapping[str, Any], name: str, default: int | None = None) -> int:
     if default is not None and name not in fields:
         return default
-    return _as_integer(name, _required(fields, name))
-
-
-def _as_list(name: str, value: object) -> list[Any]:
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{name}={_describe(value)} must be a list")
-    return list(value)
+    return as_integer(name, required(fields, name))
 
 
 def _integers(fields: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    values = _as_list(name, _required(fields, name))
-    return tuple(_as_integer(f"{name}[{i}]", value) for i, value in enumerate(values))
+    values = as_list(name, required(fields, name))
+    return tuple(as_integer(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 
 def _nested_integers(fields: Mapping[str, Any], name: str) -> tuple[tuple[int, ...], ...]:
-    rows = _as_list(name, _required(fields, name))
+    rows = as_list(name, required(fields, name))
     return tuple(
-        tuple(_as_integer(f"{name}[{j}][{m}]", value) for m, value in enumerate(_as_list(f"{name}[{j}]", row)))
+        tuple(as_integer(f"{name}[{j}][{m}]", value) for m, value in enumerate(as_list(f"{name}[{j}]", row)))
         for j, row in enumerate(rows)
     )
 
 
-def _as_number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"{name}={_describe(value)} must be a finite number")
-    return float(value)
-
-
 def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
-    return _as_number(name, fields.get(name, default))
+    return as_number(name, fields.get(name, default))
 
 
 def _numbers(fields: Mapping[str, Any], name: str) -> tuple[float, ...] | None:
@@ -307,5 +301,5 @@ def _numbers(fields: Mapping[str, Any], name: str) -> tuple[float, ...] | None:
     if value is None:
         return None
     if isinstance(value, list):
-        return tuple(_as_number(f"{name}[{i}]", entry) for i, entry in enumerate(value))
-    return (_as_number(name, value),)
+        return tuple(as_number(f"{name}[{i}]", entry) for i, entry in enumerate(value))
+    return (as_number(name, value),)

@@ -65,6 +65,8 @@ def build_onnx(
     if size > _MAX_WEIGHT_BYTES:
         raise ExportError(f"the weights take {size} bytes in float32: one ONNX file holds at most {_MAX_WEIGHT_BYTES}")
     config = ModelConfig(generator.graph.config, mel)
+    if beyond := config.generator.unusual_features.values():
+        raise ExportError(f"a generator with {' and '.join(beyond)} is not exported yet")
     try:
         from onnx import TensorProto, helper
     except ImportError as error:

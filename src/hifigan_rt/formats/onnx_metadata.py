@@ -39,7 +39,7 @@ def build_metadata(config: ModelConfig, source: str) -> dict[str, str]:
         "model_type": MODEL_TYPE,
         "version": 1,
         "hop_length": config.generator.hop_length,
-        "num_mels": config.generator.num_mels,
+        "num_mels": config.generator.input_channels,
     }
     if source:
         entries["source"] = source
@@ -91,7 +91,7 @@ def contradictions(metadata: Mapping[str, str], config: ModelConfig) -> list[str
     """
     given = known_mel_fields(config.mel) | {
         "hop_length": config.generator.hop_length,
-        "num_mels": config.generator.num_mels,
+        "num_mels": config.generator.input_channels,
     }
     return [
         f"{name}={said:g} in the file and {given[name]} in the config"

@@ -85,7 +85,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     weight = scan.initializer_dims.get(scan.first_conv_weight)
     num_mels, axes = settle_mel_input(
         inputs,
-        None if config is None else config.generator.num_mels,
+        None if config is None else config.generator.input_channels,
         weight[1] if weight is not None and len(weight) > 2 else None,
     )
     return OnnxInfo(

@@ -27,6 +27,7 @@ from hifigan_rt.families.matching import (
 )
 from hifigan_rt.formats.config_file import YAML_SUFFIXES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
+from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS
 from hifigan_rt.mel.statistics import check_statistics, read_statistics
 
 _NAME = "config.json"
@@ -88,7 +89,7 @@ class ConfigSearch:
         config = settled.config
         if not (isinstance(config.mel, PartialMelConfig) and {"mean", "scale"} & set(config.mel.missing)):
             return settled
-        found = self._statistics(stated.values, config.generator.num_mels)
+        found = self._statistics(stated.values, config.generator.input_channels)
         if found is None:
             return settled
         fields = config_to_dict(config) | dict(zip(("mean", "scale"), map(list, found), strict=True))
@@ -177,7 +178,11 @@ def config_for_converted(
         return None
     known = {} if num_mels is None else {"num_mels": num_mels}
     if own is not None:
-        known |= {name: value for name, value in config_to_dict(own).items() if name in NETWORK_FIELDS}
+        known |= {
+            name: value
+            for name, value in config_to_dict(own).items()
+            if name in (*NETWORK_FIELDS, *GRAPH_FIELDS, SPEAKERS)
+        }
     return parse_for_file(stated, known)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -128,6 +129,8 @@ class Weights(ModelFile):
     """What of it was assumed, one sentence each; an export, which outlives such notes, asks for a config instead."""
     doubts: tuple[str, ...] = ()
     """Those notes that Python warns of: the assumptions, and what can be read in two ways."""
+    speakers: Mapping[str, int] = field(default_factory=dict)
+    """Names of speakers, with their rows in the table."""
 
     @property
     def graph(self) -> Graph:
@@ -165,6 +168,11 @@ class ConvertedFile(ModelFile):
     @property
     def mel_settings(self) -> MelConfig | PartialMelConfig | None:
         return None if self.config is None else self.config.mel
+
+    @property
+    def speakers(self) -> Mapping[str, int]:
+        """Names of speakers, with their rows in the table."""
+        return {} if self.config is None else self.config.speakers
 
 
 class OnnxFile(ConvertedFile):

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.errors import ModelFileError, ModelNotFound
-from hifigan_rt.graph import Generator, bind
+from hifigan_rt.graph import Generator
 from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained
-from hifigan_rt.model.resolve import read_tensors
+from hifigan_rt.model.resolve import bind_tensors, read_tensors
 from hifigan_rt.system.files import file_sha256, plain_path
 
 _NO_WEIGHTS = "a pickle of a vocoder holds no weights"
@@ -47,7 +47,8 @@ class ModelReference:
             model = replace(model, path=locate_pretrained(model.name))
         if isinstance(model, Weights):
             _check_there(model)
-            generator = bind(model.graph, read_tensors(model.path, model.weights_at)[1])
+            _, tensors, family = read_tensors(model.path, model.weights_at)
+            generator = bind_tensors(model.graph, tensors, family, model.path)
             model = replace(model, generator=generator)
         if _digests(model) != self.digests:
             raise ModelFileError(

@@ -24,7 +24,7 @@ from hifigan_rt.families import read_checkpoint, recognise
 from hifigan_rt.families.family import Family
 from hifigan_rt.families.other_networks import describe_parts_beyond
 from hifigan_rt.formats.checkpoint.reader import Checkpoint
-from hifigan_rt.graph import bind, build_graph
+from hifigan_rt.graph import Generator, Graph, bind, build_graph
 from hifigan_rt.model.config_remarks import describe_mel, describe_odd_stages
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
 from hifigan_rt.model.folders import choose_in_folder, refuse_unzipped
@@ -122,12 +122,20 @@ def _from_checkpoint(
         if settled.config.mel is not None or not settled.assumptions:
             # Else what was assumed says it.
             notes += describe_mel(settled.config.mel)
-        graph = build_graph(settled.config.generator)
-        unused = family.buffers.difference(graph.weight_shapes())
-        weights = {key: array for key, array in weights.items() if key not in unused}
-        generator = bind(graph, weights, f"the weights are those of {str(path)!r}")
-    mel, assumptions = settled.config.mel, settled.assumptions
-    return Weights(name, path, checkpoint.format, generator, mel, notes, weights_at, assumptions, doubts)
+        generator = bind_tensors(build_graph(settled.config.generator), weights, family, path)
+    mel, assumptions, speakers = settled.config.mel, settled.assumptions, settled.config.speakers
+    return Weights(name, path, checkpoint.format, generator, mel, notes, weights_at, assumptions, doubts, speakers)
+
+
+def bind_tensors(graph: Graph, weights: Mapping[str, np.ndarray], family: Family, path: Path) -> Generator:
+    """Join a graph with the tensors of a file, less what files of the family hold whether it is used or not.
+
+    Raises:
+        WeightMismatch, CheckpointError: see `hifigan_rt.graph.bind`.
+    """
+    unused = family.buffers.difference(graph.weight_shapes())
+    used = {name: array for name, array in weights.items() if name not in unused}
+    return bind(graph, used, f"the weights are those of {str(path)!r}")
 
 
 def read_tensors(path: Path, weights_at: str | None) -> tuple[Checkpoint, dict[str, np.ndarray], Family]:
@@ -213,10 +221,10 @@ def _config_of_file(
         stated = own
     if stated is None:
         return None, num_mels
-    if num_mels not in (None, stated.generator.num_mels):
+    if num_mels not in (None, stated.generator.input_channels):
         raise ConfigError(
-            f"num_mels: the config says {stated.generator.num_mels}, the input of {str(path)!r} has {num_mels} bands: "
-            "give the right config with --config"
+            f"num_mels: the config says {stated.generator.input_channels}, the input of {str(path)!r} has {num_mels} "
+            "bands: give the right config with --config"
         )
     if found := contradictions(metadata, stated):
         raise ConfigError(
@@ -224,8 +232,8 @@ def _config_of_file(
         )
     if own is not None:
         fuller = stated.mel if isinstance(stated.mel, MelConfig) else own.mel or stated.mel
-        stated = ModelConfig(own.generator, fuller)
-    return stated, stated.generator.num_mels
+        stated = ModelConfig(own.generator, fuller, speakers=own.speakers or stated.speakers)
+    return stated, stated.generator.input_channels
 
 
 def _remarks(

@@ -1,0 +1,111 @@
+"""What a network has beyond the original's, as our own form of `config.json` states it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hifigan_rt.config import MAX_SPEAKERS, GeneratorConfig
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.config_values import as_integer, as_list, as_number, describe
+
+SPEAKERS = "speaker_ids"
+"""The field of `ModelConfig.speakers`."""
+
+_MAX_NAME = 1000
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}={describe(value)} must be a text")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={describe(value)} must be true or false")
+    return value
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    return tuple(_text(f"{name}[{i}]", item) for i, item in enumerate(as_list(name, value)))
+
+
+def _paddings(name: str, value: object) -> tuple[tuple[int, int], ...]:
+    pairs = []
+    for i, item in enumerate(as_list(name, value)):
+        pair = as_list(f"{name}[{i}]", item)
+        if len(pair) != 2:
+            raise ConfigError(f"{name}[{i}]={describe(item)} must be two numbers: rows cut off left and right")
+        pairs.append((as_integer(f"{name}[{i}][0]", pair[0]), as_integer(f"{name}[{i}][1]", pair[1])))
+    return tuple(pairs)
+
+
+_READERS: Mapping[str, tuple[str, Callable[[str, object], Any]]] = {
+    "conv_pre_kernel_size": ("conv_pre_kernel_size", as_integer),
+    "conv_post_kernel_size": ("conv_post_kernel_size", as_integer),
+    "leaky_relu_slope": ("leaky_relu_slope", as_number),
+    "final_slope": ("final_slope", as_number),
+    "upsample_paddings": ("upsample_paddings", _paddings),
+    "padding_mode": ("padding_mode", _text),
+    "causal": ("causal", _flag),
+    "layers_without_bias": ("layers_without_bias", _texts),
+    "input_normalization": ("input_normalization", _flag),
+    "pre_linear": ("pre_linear", as_integer),
+    "conditioning_channels": ("conditioning_channels", as_integer),
+    "conditioned_layers": ("conditioned_layers", _texts),
+    "speaker_table_size": ("num_speakers", as_integer),
+    "output_activation": ("output", _text),
+    "input_kind": ("input_kind", _text),
+}
+"""Each field with the attribute of `GeneratorConfig`. Words that configs of others use for anything are not among them:
+"output" and "num_speakers" would be."""
+
+GRAPH_FIELDS: tuple[str, ...] = tuple(_READERS)
+"""Fields beyond the original's."""
+
+
+def parse_graph_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what is stated of them, by the names of `GeneratorConfig`.
+
+    Raises:
+        ConfigError: one is of a wrong type.
+    """
+    return {
+        attribute: read(name, fields[name])
+        for name, (attribute, read) in _READERS.items()
+        if fields.get(name) is not None
+    }
+
+
+def parse_speakers(fields: Mapping[str, Any]) -> dict[str, int]:
+    """Read the names of speakers, with their rows in the table.
+
+    Raises:
+        ConfigError: they are no object of whole numbers.
+    """
+    stated = fields.get(SPEAKERS)
+    if stated is None:
+        return {}
+    if not isinstance(stated, dict) or len(stated) > MAX_SPEAKERS:
+        raise ConfigError(f"{SPEAKERS}={describe(stated)} must be an object of at most {MAX_SPEAKERS} names")
+    for name in stated:
+        if not isinstance(name, str) or len(name) > _MAX_NAME:
+            raise ConfigError(f"{SPEAKERS}: a name {describe(name)} must be a text of at most {_MAX_NAME} characters")
+    return {name: as_integer(f"{SPEAKERS}[{name[:60]!r}]", row) for name, row in stated.items()}
+
+
+def graph_fields(config: GeneratorConfig, *, defaults: bool = False) -> dict[str, Any]:
+    """The fields as JSON holds them: those that are not at their default, or all.
+
+    A config of the original's network has none of them, so that files of it are the same as ever.
+    """
+    fields = type(config).__dataclass_fields__
+    stated = {
+        name: (getattr(config, attribute), fields[attribute].default) for name, (attribute, _) in _READERS.items()
+    }
+    return {name: _plain(value) for name, (value, default) in stated.items() if defaults or value != default}
+
+
+def _plain(value: object) -> object:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
