@@ -11,6 +11,7 @@
     |   +-- AudioTooShort           fewer samples than the mel analysis needs
     |   +-- SampleRateMismatch      another sample rate, and no leave to resample
     +-- MelError                    a mel spectrogram has a wrong shape, dtype or value
+    +-- ConditioningError           a speaker or a conditioning vector is missing, unknown or not taken
     +-- DatasetError                a file list, folder or glob leads to no clips
     +-- EngineError                 an engine failed or was used after close()
     |   +-- EngineUnavailable       its package or device is not there
@@ -120,6 +121,10 @@ class SampleRateMismatch(AudioError):
 
 class MelError(HifiganError):
     """A mel spectrogram has a wrong shape, dtype or value."""
+
+
+class ConditioningError(HifiganError):
+    """A speaker or a conditioning vector is missing, unknown, of a wrong shape, or not taken by the model."""
 
 
 class DatasetError(HifiganError):

@@ -25,13 +25,21 @@ class Stream:
     threads; each is for one thread at a time.
     """
 
-    def __init__(self, engine: Engine, graph: Graph, model: Model, segment_frames: int | None = None) -> None:
-        """Open a stream on a loaded engine; see `Vocoder.stream`."""
+    def __init__(
+        self,
+        engine: Engine,
+        graph: Graph,
+        model: Model,
+        segment_frames: int | None = None,
+        conditioning: np.ndarray | None = None,
+    ) -> None:
+        """Open a stream on a loaded engine; see `Vocoder.stream` and `Engine.stream`."""
         self._engine = engine
         self._graph = graph
         self._model = model
         self._watch = None if model.mel is None else MelWatch(model.mel)
-        self._stream = engine.stream(STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames, graph)
+        frames = STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames
+        self._stream = engine.stream(frames, graph, conditioning)
 
     def push(self, mel: object) -> np.ndarray:
         """Take frames in.
@@ -69,7 +77,8 @@ class Stream:
         return self._stream.finish()
 
     def reset(self) -> None:
-        """Begin another signal, with nothing left of the one before, be it finished, unfinished or failed.
+        """Begin another signal of the same speaker, with nothing left of the one before, be it finished, unfinished or
+        failed.
 
         Raises:
             EngineError: the stream or its vocoder is closed, or another thread is using the stream.

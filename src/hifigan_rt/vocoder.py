@@ -14,6 +14,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
+from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
@@ -38,6 +39,7 @@ class Vocoder:
         self._model = model
         self._engine = engine
         self._graph = model.graph
+        self._choice = SpeakerChoice(model.name, engine.conditioning, model.speakers)
         self._located = with_absolute_paths(model)
         self._file_states = file_states(self._located)
         self._reference: ModelReference | None = None
@@ -88,6 +90,17 @@ class Vocoder:
         return self._model.num_mels
 
     @property
+    def speakers(self) -> Mapping[str, int]:
+        """Names of the model's speakers, with their numbers; empty if none has a name."""
+        return self._model.speakers
+
+    @property
+    def speaker_choice(self) -> SpeakerChoice:
+        """What the model takes beside the mel: `rule` tells it, and `conditioning` makes it, for those who call
+        `engine` themselves."""
+        return self._choice
+
+    @property
     def hop_length(self) -> int | None:
         """Samples per mel frame; None for a foreign ONNX file without metadata or config."""
         return None if self._graph is None else self._graph.hop_length
@@ -124,12 +137,21 @@ class Vocoder:
         return self._engine.inexact_tail_frames(frames)
 
     @overload
-    def __call__(self, mel: np.ndarray, *, segment_frames: int | None = None) -> np.ndarray: ...
+    def __call__(
+        self, mel: np.ndarray, *, speaker: object = None, conditioning: object = None, segment_frames: int | None = None
+    ) -> np.ndarray: ...
     @overload
-    def __call__(self, mel: Sequence[np.ndarray], *, segment_frames: int | None = None) -> list[np.ndarray]: ...
+    def __call__(
+        self, mel: Sequence[np.ndarray], *, speaker: object = None, conditioning: object = None,
+        segment_frames: int | None = None,
+    ) -> list[np.ndarray]: ...  # fmt: skip
     @overload
-    def __call__(self, mel: Any, *, segment_frames: int | None = None) -> Any: ...
-    def __call__(self, mel: Any, *, segment_frames: int | None = None) -> Any:
+    def __call__(
+        self, mel: Any, *, speaker: object = None, conditioning: object = None, segment_frames: int | None = None
+    ) -> Any: ...
+    def __call__(
+        self, mel: Any, *, speaker: object = None, conditioning: object = None, segment_frames: int | None = None
+    ) -> Any:
         """Synthesise audio from log-mels.
 
         Args:
@@ -137,6 +159,8 @@ class Vocoder:
                 item of a list comes out as it would alone. A list of M rows of numbers is one mel. Engine `torch` also
                 takes arrays in its device's memory, of PyTorch or any library that has DLPack; their range is not
                 looked at.
+            speaker: number or name of one of the model's speakers, for all mels; or a list, one for each.
+            conditioning: in place of a speaker a vector, float `[G]`, for all mels; or `[B, G]`, one for each.
             segment_frames: compute in segments of so many frames, as a stream with them would; None computes in the
                 way that is fastest for whole mels.
 
@@ -146,17 +170,24 @@ class Vocoder:
 
         Raises:
             MelError: a shape, dtype or value that no mel of this model can have.
+            ConditioningError: a speaker or vector that the model does not take, or it needs one and none is given.
             EngineError: the vocoder is closed, or its engine failed.
 
         Warns:
             MelConventionWarning: the range looks like another convention than the model's.
             PaddedTailWarning: a converted model takes no mel as short as that, see `inexact_tail_frames`.
         """
+
+        def chosen(items: int) -> np.ndarray | None:
+            return self._choice.conditioning(speaker, conditioning, items)
+
         if is_on_device(mel):
-            return self._on_device([mel], segment_frames, listed=False)[0]
+            items = mel.shape[0] if getattr(mel, "ndim", 2) == 3 else 1
+            return self._on_device([mel], segment_frames, chosen(items), listed=False)[0]
         if isinstance(mel, (list, tuple)) and not is_rows(mel):
+            given = chosen(len(mel))
             if any(is_on_device(item) for item in mel):
-                return self._on_device(mel, segment_frames, listed=True)
+                return self._on_device(mel, segment_frames, given, listed=True)
             items = []
             for index, item in enumerate(mel):
                 checked, finding = self._item(index, item)
@@ -164,30 +195,38 @@ class Vocoder:
                 items.append(checked)
             self._expect([(1, item.shape[1]) for item in items])
             if segment_frames is not None:
-                return [self._in_segments(item, segment_frames) for item in items]
-            return self._engine.run_many(items)
+                return self._in_segments(items, segment_frames, given)
+            return self._engine.run_many(items, given)
         checked = check_mel(mel, self.num_mels, self._model.mel)
         batch = CheckedMel(checked.reshape(-1, *checked.shape[-2:]))
+        given = chosen(len(batch))
         self._expect([(len(batch), batch.shape[2])])
         if segment_frames is None:
-            audio = self._engine.run(batch)
+            audio = self._engine.run(batch, given)
         else:
-            audio = np.stack([self._in_segments(CheckedMel(item), segment_frames) for item in batch])
+            audio = np.stack(self._in_segments([CheckedMel(item) for item in batch], segment_frames, given))
         return audio if checked.ndim == 3 else audio[0]
 
-    def stream(self, segment_frames: int | None = None) -> Stream:
+    def stream(
+        self, segment_frames: int | None = None, *, speaker: object = None, conditioning: object = None
+    ) -> Stream:
         """Open a stream: frames in, audio out as soon as it is determined.
 
         Args:
             segment_frames: frames that are computed together, 1 to 4096; 16 by default. Fewer come out sooner and cost
                 more.
+            speaker: number or name of one of the model's speakers, for the whole stream, also after `Stream.reset`.
+            conditioning: in place of a speaker a vector, float `[G]`.
 
         Raises:
             ConfigError: the model is a converted file without config: its layers tell which samples are
                 determined.
+            ConditioningError: a speaker or vector that the model does not take, or it needs one and none is given.
             EngineError: the vocoder is closed, or segment_frames is out of range.
         """
-        return Stream(self._engine, self._known_graph(), self._model, segment_frames)
+        return Stream(
+            self._engine, self._known_graph(), self._model, segment_frames, self._choice.one(speaker, conditioning)
+        )
 
     def mel(self, audio: np.ndarray) -> CheckedMel:
         """Compute the log-mel of a recording with the model's own settings.
@@ -234,10 +273,12 @@ class Vocoder:
     def __repr__(self) -> str:
         return f"<Vocoder {self.name!r} on {self.engine_info.name}>"
 
-    def _on_device(self, mels: Sequence[object], segment_frames: int | None, *, listed: bool) -> list[Any]:
+    def _on_device(
+        self, mels: Sequence[object], segment_frames: int | None, conditioning: np.ndarray | None, *, listed: bool
+    ) -> list[Any]:
         if segment_frames is not None:
             raise EngineError(f"segment_frames={segment_frames} needs a mel in host memory: pass mel.cpu().numpy()")
-        return self._engine.run_on_device(mels, listed=listed)
+        return self._engine.run_on_device(mels, listed=listed, conditioning=conditioning)
 
     def _item(self, index: int, mel: object) -> tuple[CheckedMel, str | None]:
         """Check an item of a list, and say what is odd about it."""
@@ -268,9 +309,15 @@ class Vocoder:
             if tail is not None:
                 warnings.warn(tail, PaddedTailWarning, stacklevel=3)
 
-    def _in_segments(self, mel: CheckedMel, segment_frames: int) -> np.ndarray:
-        stream = self._engine.stream(segment_frames, self._known_graph())
-        return np.concatenate([stream.push(mel), stream.finish()])
+    def _in_segments(
+        self, mels: Sequence[CheckedMel], segment_frames: int, conditioning: np.ndarray | None
+    ) -> list[np.ndarray]:
+        audios = []
+        for index, mel in enumerate(mels):
+            given = None if conditioning is None else np.asarray(conditioning[index])
+            stream = self._engine.stream(segment_frames, self._known_graph(), given)
+            audios.append(np.concatenate([stream.push(mel), stream.finish()]))
+        return audios
 
     def _known_graph(self) -> Graph:
         if self._graph is None:

@@ -143,7 +143,8 @@ def test_bad_mels(client, name):
         ("format=", 400, "bad_request"),
         ("format=" + "f" * 5000, 400, "bad_request"),
         ("stream=yes", 400, "bad_request"),
-        ("speaker=1", 400, "bad_request"),
+        ("speaker=1", 400, "conditioning_invalid"),
+        ("who=1", 400, "bad_request"),
     ],
 )
 def test_bad_queries(client, query, status, code):

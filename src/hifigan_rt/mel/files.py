@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.errors import MelError, ModelFileError
+from hifigan_rt.errors import ConditioningError, MelError, ModelFileError
 from hifigan_rt.formats.checkpoint import read_tensors
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
@@ -35,6 +35,7 @@ _REMEDY = (
 )
 
 _MAX_NPY_HEADER_BYTES = 10_000
+_MAX_VECTOR_BYTES = 1 << 20
 _WRITTEN_AT_ONCE_FRAMES = 1 << 12
 _MAX_WIDTH = 8
 _MAX_AXES = 32
@@ -78,6 +79,20 @@ def read_mel_file(
         return _as_mel(array, num_mels, time_major, max_frames)
     except MelError as error:
         raise MelError(f"{name}: {error}") from error
+
+
+def read_vector_file(path: str | Path) -> np.ndarray:
+    """Read a conditioning vector: the one array of a .npy, .npz, .pt, .pth or .safetensors file, of any shape.
+
+    Raises:
+        ConditioningError: the file cannot be read, or does not hold one array.
+    """
+    path = Path(path)
+    try:
+        return _read_array(path, _MAX_VECTOR_BYTES)
+    except (ModelFileError, MelError) as error:
+        text = str(error).removeprefix(f"{str(path)!r} ")
+        raise ConditioningError(f"conditioning file {str(path)!r} {text}") from error
 
 
 def read_arrays(path: str | Path, max_bytes: int) -> np.ndarray | dict[str, np.ndarray]:
@@ -195,7 +210,7 @@ def _read_array(path: Path, max_bytes: int, mel_at: str | None = None) -> np.nda
             return _read_npz(source, max_bytes, mel_at)
     if suffix in (".pt", ".pth", ".safetensors"):
         return pick_array(read_tensors(path, _REMEDY), mel_at)
-    raise MelError(f"has the suffix {suffix!r}, and mels are .npy, .npz, .pt, .pth or .safetensors")
+    raise MelError(f"has the suffix {suffix!r}, and arrays are read from .npy, .npz, .pt, .pth or .safetensors")
 
 
 class _Plain:

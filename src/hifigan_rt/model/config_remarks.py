@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hifigan_rt.config import GeneratorConfig, MelConfig, PartialMelConfig
+from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.mel.analysis import bands_above_nyquist
 
 
@@ -17,6 +17,16 @@ def describe_odd_stages(generator: GeneratorConfig) -> tuple[str, ...]:
         "gives one sample more at each such stage. ParallelWaveGAN, ESPnet and their relatives cut the stage to "
         f"rate times its input (output_padding): weights from there should give {generator.hop_length} samples for "
         "each frame, and come out shifted and too long here",
+    )
+
+
+def describe_input(config: ModelConfig) -> tuple[str, ...]:
+    """Tell that recordings are not analysed, and why, or what an unusual mel setting means."""
+    if config.generator.input_kind == "mel":
+        return describe_mel(config.mel)
+    return (
+        f"it takes latents of {config.generator.input_channels} channels, which another part of its voice computes, "
+        "and no mels: recordings are not analysed",
     )
 
 

@@ -49,6 +49,11 @@ class ModelFile(ABC):
         """The mel settings as far as a config or the file's metadata tells them; None if neither does."""
 
     @property
+    def takes_latents(self) -> bool:
+        """Whether its input is computed by another network, so that no recording has one."""
+        return self.graph is not None and self.graph.config.input_kind == "latent"
+
+    @property
     def mel(self) -> MelConfig | None:
         """The mel settings, if all that an analysis needs are known."""
         return self.mel_settings if isinstance(self.mel_settings, MelConfig) else None
@@ -74,6 +79,11 @@ class ModelFile(ABC):
         """
         if self.mel is not None:
             return self.mel
+        if self.takes_latents:
+            raise ConfigError(
+                f"{self.name} takes latents, which another part of its voice computes, and no mels: no recording can "
+                "be analysed for it; give latents, as arrays or .npy files"
+            )
         hop = "" if self.graph is None else f" (hop_size follows from the architecture: {self.graph.hop_length})"
         raise ConfigError(
             f"{self.name}: the mel settings must be known to analyse recordings, and weights do not tell; missing: "
@@ -131,6 +141,8 @@ class Weights(ModelFile):
     """Those notes that Python warns of: the assumptions, and what can be read in two ways."""
     speakers: Mapping[str, int] = field(default_factory=dict)
     """Names of speakers, with their rows in the table."""
+    family: str = ""
+    """The project whose names its tensors have; empty if that is not told."""
 
     @property
     def graph(self) -> Graph:

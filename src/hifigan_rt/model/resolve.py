@@ -25,7 +25,7 @@ from hifigan_rt.families.family import Family
 from hifigan_rt.families.other_networks import describe_parts_beyond
 from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import Generator, Graph, bind, build_graph
-from hifigan_rt.model.config_remarks import describe_mel, describe_odd_stages
+from hifigan_rt.model.config_remarks import describe_input, describe_odd_stages
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
 from hifigan_rt.model.folders import choose_in_folder, refuse_unzipped
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
@@ -121,10 +121,13 @@ def _from_checkpoint(
         notes += settled.notes + doubts
         if settled.config.mel is not None or not settled.assumptions:
             # Else what was assumed says it.
-            notes += describe_mel(settled.config.mel)
+            notes += describe_input(settled.config)
         generator = bind_tensors(build_graph(settled.config.generator), weights, family, path)
-    mel, assumptions, speakers = settled.config.mel, settled.assumptions, settled.config.speakers
-    return Weights(name, path, checkpoint.format, generator, mel, notes, weights_at, assumptions, doubts, speakers)
+    assumptions, told = settled.assumptions, settled.config
+    return Weights(
+        name, path, checkpoint.format, generator, told.mel, notes, weights_at, assumptions, doubts, told.speakers,
+        family.name,
+    )  # fmt: skip
 
 
 def bind_tensors(graph: Graph, weights: Mapping[str, np.ndarray], family: Family, path: Path) -> Generator:
@@ -241,7 +244,7 @@ def _remarks(
 ) -> tuple[str, ...]:
     if config is None:
         return describe_others(path)
-    notes = describe_mel(config.mel)
+    notes = describe_input(config)
     if own is not None and stated is not None and own.generator != stated.generator:
         notes += ("the config says other layers than the file, which has those of its weights: they are taken",)
     return notes

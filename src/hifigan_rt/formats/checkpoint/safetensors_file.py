@@ -43,23 +43,37 @@ def read_safetensors(source: ByteSource) -> Tree:
     Raises:
         CheckpointError: truncated, damaged, or the header breaks a rule.
     """
-    header_length = int.from_bytes(source.read(0, 8, "the length of the header"), "little")
-    if header_length > MAX_HEADER_BYTES:
-        raise CheckpointError(f"has a safetensors header of {header_length} bytes: at most {MAX_HEADER_BYTES}")
-    header = _parse_json(source.read(8, header_length, "the safetensors header"), "its safetensors header")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError("is damaged: its safetensors metadata are not texts")
+    header, metadata, start = _read_header(source)
     if len(header) > MAX_TENSORS:
         raise CheckpointError(f"holds {len(header)} tensors: at most {MAX_TENSORS}")
     spans = {name: _parse_entry(name, entry) for name, entry in header.items()}
-    start = 8 + header_length
     _check_cover(spans, source.size - start)
     tensors = {name: tensor for name, (tensor, _) in spans.items()}
     located = {name: Span(start + first, last - first) for name, (_, (first, last)) in spans.items()}
     config, notes = _read_config(metadata)
     loader = TensorLoader(source, located, Budget(source.size), big_endian=False)
     return Tree(tensors, loader, "safetensors", config, notes)
+
+
+def read_metadata(source: ByteSource) -> dict[str, str]:
+    """Read the texts that a file has beside its tensors.
+
+    Raises:
+        CheckpointError: truncated or damaged.
+    """
+    return _read_header(source)[1]
+
+
+def _read_header(source: ByteSource) -> tuple[dict[str, Any], dict[str, str], int]:
+    """The entries of tensors, the metadata, and where the bytes begin."""
+    length = int.from_bytes(source.read(0, 8, "the length of the header"), "little")
+    if length > MAX_HEADER_BYTES:
+        raise CheckpointError(f"has a safetensors header of {length} bytes: at most {MAX_HEADER_BYTES}")
+    header = _parse_json(source.read(8, length, "the safetensors header"), "its safetensors header")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError("is damaged: its safetensors metadata are not texts")
+    return header, metadata, 8 + length
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from hifigan_rt.config import MelConfig
+from hifigan_rt.engines.conditioning import ConditioningRule
+from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.om_file import read_om
 from hifigan_rt.model.kinds import Model, ModelKind, OmFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.reference_audio import ReferenceAudio
+from hifigan_rt.tools.benchmark.voice import VoiceOfRun
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,16 @@ class BenchmarkModel:
     config: str | None
     weights_at: str | None
     """Place of the model's generator in its file, if the user named it."""
+    speaker: str | None
+    vector: tuple[float, ...] | None
+    """Who speaks, as the user names it: see `VoiceOfRun`."""
     name: str
     """The name that a result shows; it does not tell where the file lies."""
     weights: str
     kind: ModelKind
     num_mels: int
     mel: MelConfig | None
+    takes_latents: bool
     sample_rate: int
     hop_length: int
     macs_per_frame: int | None
@@ -48,6 +57,8 @@ def read_benchmark_model(
     reference: str | None = None,
     with_snr: bool = True,
     weights_at: str | None = None,
+    speaker: str | None = None,
+    vector: np.ndarray | None = None,
 ) -> BenchmarkModel:
     """Read a model.
 
@@ -56,10 +67,13 @@ def read_benchmark_model(
         reference: the checkpoint that a converted file was made from, for the SNR.
         with_snr: prepare the float64 reference.
         weights_at: where that checkpoint, or the model itself if there is none, has the generator.
+        speaker: number or name of who speaks.
+        vector: in the place of a speaker, `[G]`.
 
     Raises:
         ModelNotFound, ModelFileError: see `hifigan_rt.model.resolve.resolve_model`.
         ConfigError: likewise; or the sample rate or mel bands are not known, or the reference is another network.
+        ConditioningError: the model does not take such a voice.
     """
     own = weights_at if reference is None else None
     model = resolve_model(name, config, own)
@@ -74,6 +88,12 @@ def read_benchmark_model(
             "model's config.json with --config"
         )
     _check_same(model, source)
+    numbers = None if vector is None else tuple(float(value) for value in vector.ravel())
+    audio = None
+    if isinstance(source, Weights):
+        rule = ConditioningRule.of_generator(source.generator)
+        given = VoiceOfRun(SpeakerChoice(source.name, rule, source.speakers), speaker, numbers).conditioning(1)
+        audio = ReferenceAudio(source.generator, given) if with_snr else None
     notes = list(model.notes)
     if not isinstance(source, Weights) and with_snr:
         notes.append(
@@ -84,15 +104,18 @@ def read_benchmark_model(
         argument=name,
         config=config,
         weights_at=own,
+        speaker=speaker,
+        vector=numbers,
         name=name if name in KNOWN_MODELS else Path(name).name,
         weights=_weights(name, model),
         kind=type(model),
         num_mels=num_mels,
         mel=mel,
+        takes_latents=graph.config.input_kind == "latent",
         sample_rate=sample_rate,
         hop_length=graph.hop_length,
         macs_per_frame=graph.macs_per_frame,
-        reference=ReferenceAudio(source.generator) if with_snr and isinstance(source, Weights) else None,
+        reference=audio,
         sizes=_sizes(model.path, num_mels) if isinstance(model, OmFile) else (),
         batch=_batch(model.path) if isinstance(model, OmFile) else None,
         notes=tuple(notes),

@@ -11,8 +11,10 @@ import numpy as np
 from hifigan_rt.engines import REGISTRY, choose_engine, create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import NativeEngine
+from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.voice import VoiceOfRun
 from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
 
 MODULE = __name__
@@ -36,6 +38,9 @@ class EngineJob:
     device: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
     weights_at: str | None = None
+    speaker: str | None = None
+    conditioning: list[float] | None = None
+    """Vector in the place of a speaker."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,6 +54,8 @@ class EngineCandidate:
         name = choose_engine(job.engine, type(model))
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)
+        choice = SpeakerChoice(model.name, self._engine.conditioning, model.speakers)
+        self._voice = VoiceOfRun(choice, job.speaker, job.conditioning)
         info = self._engine.info
         products = self._engine.products_per_frame if isinstance(self._engine, NativeEngine) else None
         self.executed = Executed(
@@ -61,7 +68,7 @@ class EngineCandidate:
         )
 
     def run(self, mel: np.ndarray) -> np.ndarray:
-        return self._engine.run(CheckedMel(mel))
+        return self._engine.run(CheckedMel(mel), self._voice.conditioning(len(mel)))
 
     @property
     def compute_seconds(self) -> float | None:

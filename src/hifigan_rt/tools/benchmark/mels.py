@@ -17,6 +17,7 @@ from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
 
 SAMPLE_NAME = "built-in sample (made from a seed)"
+LATENTS_NAME = "normal distribution (from a seed)"
 _SEED = 0
 _MOST_SAMPLE_FRAMES = 1 << 16
 
@@ -61,13 +62,22 @@ def sample_mel(num_mels: int, frames: int) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(parts, axis=1)[:, :frames])
 
 
-def sample_data(num_mels: int, frames: int) -> MelData:
-    """The built-in sample; beyond 65536 frames it is repeated like any other data."""
-    return MelData(sample_mel(num_mels, min(frames, _MOST_SAMPLE_FRAMES)), SAMPLE_NAME)
+def sample_data(num_mels: int, frames: int, *, latents: bool = False) -> MelData:
+    """The built-in sample, or latents of a normal distribution; beyond 65536 frames it is repeated like other data."""
+    frames = min(frames, _MOST_SAMPLE_FRAMES)
+    if latents:
+        return MelData(np.random.default_rng(_SEED).standard_normal((num_mels, frames), np.float32), LATENTS_NAME)
+    return MelData(sample_mel(num_mels, frames), SAMPLE_NAME)
 
 
 def input_data(
-    names: Sequence[str], config: MelConfig | None, num_mels: int, frames: int, mel_at: str | None = None
+    names: Sequence[str],
+    config: MelConfig | None,
+    num_mels: int,
+    frames: int,
+    mel_at: str | None = None,
+    *,
+    latents: bool = False,
 ) -> MelData:
     """Read recordings and mel files, in the order of their names, one behind the other, until `frames` are there.
 
@@ -85,7 +95,7 @@ def input_data(
             raise DatasetError(entry.problem)
     mels: list[np.ndarray] = []
     notes = list(left_out.note)
-    for mel in _mels(inputs, config, num_mels, mel_at, notes):
+    for mel in _mels(inputs, config, num_mels, mel_at, notes, latents=latents):
         mels.append(mel)
         if sum(entry.shape[1] for entry in mels) >= frames:
             break
@@ -97,12 +107,20 @@ def input_data(
 
 
 def _mels(
-    inputs: Sequence[InputFile], config: MelConfig | None, num_mels: int, mel_at: str | None, notes: list[str]
+    inputs: Sequence[InputFile],
+    config: MelConfig | None,
+    num_mels: int,
+    mel_at: str | None,
+    notes: list[str],
+    *,
+    latents: bool,
 ) -> Iterator[np.ndarray]:
     for entry in inputs:
         if entry.path.suffix.lower() in MEL_SUFFIXES:
             yield read_mel_file(entry.path, num_mels, mel_at=mel_at)
             continue
+        if latents:
+            raise ConfigError(f"the model takes latents, and {str(entry.path)!r} holds none: give files of latents")
         if config is None:
             raise ConfigError(
                 f"the mel of {str(entry.path)!r} cannot be computed, since the model's mel settings are not known: "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.graph import Generator
 
@@ -36,8 +37,16 @@ class Piece:
 class ReferenceAudio:
     """The reference for many cases; pieces that cases share are computed once."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, conditioning: np.ndarray | None = None) -> None:
+        """Prepare it.
+
+        Args:
+            generator: the model's.
+            conditioning: what it takes beside a mel, as `Engine.run` does for a batch of one.
+        """
         self._generator = generator
+        given = ConditioningRule.of_generator(generator).check(conditioning, 1)
+        self._vector = None if given is None else given[0]
         frames = int(_MACS_OF_PIECE / generator.graph.macs_per_frame)
         self.piece_frames = max(_LEAST_FRAMES, frames)
         self._known: dict[tuple[bytes, int, int | None], np.ndarray] = {}
@@ -71,7 +80,7 @@ class ReferenceAudio:
         end = None if piece.end == mel.shape[1] else (piece.end - piece.first) * hop_length
         key = crop.tobytes(), start, end
         if key not in self._known:
-            self._known[key] = generate(self._generator, crop)[start:end]
+            self._known[key] = generate(self._generator, crop, self._vector)[start:end]
         return self._known[key]
 
     def snr_db(self, expected: list[tuple[Piece, np.ndarray]], audio: np.ndarray) -> float | None:

@@ -159,6 +159,7 @@ def synthesize_into(
     vocoder: Vocoder,
     mel: LongMel,
     *,
+    conditioning: np.ndarray | None = None,
     match_length: bool,
     config: MelConfig | None,
     stopped: threading.Event,
@@ -169,6 +170,7 @@ def synthesize_into(
         writer: of the result.
         vocoder: the model; its layers must be known.
         mel: the mel.
+        conditioning: what the model takes beside it, of `SpeakerChoice.one`.
         match_length: whether the audio is trimmed or zero-padded to the recording's length.
         config: mel settings for the distance of the mels of input and output; None leaves it out.
         stopped: set when the run ends early.
@@ -190,7 +192,7 @@ def synthesize_into(
         writer.write(audio)
 
     assert vocoder.graph is not None  # noqa: S101 - else the mel is not long
-    with contextlib.closing(vocoder.engine.stream(segment_frames, vocoder.graph)) as stream:
+    with contextlib.closing(vocoder.engine.stream(segment_frames, vocoder.graph, conditioning)) as stream:
         for piece in mel.pieces:
             if stopped.is_set():
                 raise OutputError("the run was stopped before this clip was finished: nothing of it was written")

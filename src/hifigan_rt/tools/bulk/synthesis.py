@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 
 from hifigan_rt.audio import Container, Encoding, open_audio_writer, write_audio
 from hifigan_rt.audio.signal_metrics import mel_l1
-from hifigan_rt.config import MelConfig
+from hifigan_rt.config import GeneratorConfig, MelConfig
 from hifigan_rt.errors import MelError, OutputError
+from hifigan_rt.formats.config_json import NETWORK_FIELDS
+from hifigan_rt.formats.graph_fields import graph_fields
 from hifigan_rt.mel.check import warn_if_other_convention
 from hifigan_rt.mel.conventions import convert_mel, named_convention
 from hifigan_rt.mel.files import read_mel_file, write_mel_file, write_mel_pieces
@@ -69,8 +72,22 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
         ConfigError: the model's sample rate is not known, or its mel settings where `mel_l1` is wanted.
     """
 
-    def __init__(self, vocoder: Vocoder, reading: ReadSettings, writing: WriteSettings) -> None:
+    def __init__(
+        self,
+        vocoder: Vocoder,
+        reading: ReadSettings,
+        writing: WriteSettings,
+        conditioning: np.ndarray | None = None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            vocoder: the model.
+            reading, writing: how files are read and written.
+            conditioning: what the model takes beside each mel, of `SpeakerChoice.one`.
+        """
         self._vocoder = vocoder
+        self._conditioning = conditioning
         self._reading = reading
         self._writing = writing
         self._sample_rate = vocoder.sample_rate
@@ -90,7 +107,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             "model_sha256": self._vocoder.model.sha256,
             **_generator_named(self._vocoder.model),
             # What the file leaves open, a config decides: dilations, for example.
-            "generator": None if graph is None else dataclasses.asdict(graph.config),
+            "generator": None if graph is None else _network(graph.config),
             "mel": _mel_settings(self._vocoder.mel_config),
             # Neither threads nor the runtime's version: they change no more than the last bits of a result.
             "engine": info.name,
@@ -103,6 +120,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             **_reading_settings(self._reading),
             "time_major": self._reading.time_major,
             **({} if self._reading.mel_at is None else {"mel_at": self._reading.mel_at}),
+            **_voice(self._conditioning),
             **({} if self._given is None else {"mel_given": _mel_settings(self._given)}),
         }
 
@@ -127,7 +145,13 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             if self._vocoder.mel_config is not None:
                 warn_if_other_convention(data.mel, self._vocoder.mel_config)
             return in_pieces(data.mel)
-        return AudioClip(self._vocoder(data.mel), data)
+        return AudioClip(self._synthesise(data.mel), data)
+
+    def _synthesise(self, mel: np.ndarray) -> np.ndarray:
+        given = self._conditioning
+        speaker, vector = (given, None) if given is not None and given.ndim == 0 else (None, given)
+        audio: np.ndarray = self._vocoder(mel, speaker=speaker, conditioning=vector)
+        return audio
 
     def write(self, data: AudioClip | LongMel, output: Path) -> ClipFacts:
         if isinstance(data, LongMel):
@@ -159,6 +183,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
                 writer,
                 self._vocoder,
                 mel,
+                conditioning=self._conditioning,
                 match_length=writing.match_length,
                 config=self._vocoder.model.known_mel() if writing.mel_l1 else None,
                 stopped=self.stopped,
@@ -233,6 +258,21 @@ def _generator_named(model: Model) -> dict[str, str]:
     """Which generator of a file of several it is; the file's digest tells all else."""
     named = model.weights_at if isinstance(model, Weights) else None
     return {} if named is None else {"weights_at": named}
+
+
+def _network(config: GeneratorConfig) -> dict[str, Any]:
+    """The network, so that the digest of one in the original's form stays what earlier versions made."""
+    fields = {name: value for name, value in dataclasses.asdict(config).items() if name in NETWORK_FIELDS}
+    return fields | graph_fields(config)
+
+
+def _voice(conditioning: np.ndarray | None) -> dict[str, Any]:
+    """The speaker's number, or the digest of a vector."""
+    if conditioning is None:
+        return {}
+    if conditioning.ndim == 0:
+        return {"speaker": int(conditioning)}
+    return {"conditioning_sha256": hashlib.sha256(conditioning.astype("<f4").tobytes()).hexdigest()}
 
 
 def _mel_settings(config: MelConfig | None) -> dict[str, Any] | None:

@@ -21,6 +21,8 @@ from hifigan_rt.tools.cli.options import (
     mel_at_option,
     model_option,
     parse_settings,
+    speaker_given,
+    speaker_options,
     verbosity_options,
     weights_at_option,
 )
@@ -123,6 +125,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 )  # fmt: skip
 @config_option
 @weights_at_option
+@speaker_options
 @click.option("--progress/--no-progress", default=None, help="What is going on, on standard error [default: yes].")
 @json_option
 @verbosity_options
@@ -179,12 +182,15 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
     from hifigan_rt.tools.benchmark.run import BenchmarkPlan
 
     check_names(values["engines"])
+    speaker, vector = speaker_given(values)
     model = read_benchmark_model(
         values["model"],
         values["config"],
         reference=values["reference"],
         with_snr=values["snr"],
         weights_at=values["weights_at"],
+        speaker=speaker,
+        vector=vector,
     )
     candidates = plan_candidates(
         values["engines"], values["precisions"], model.kind, device=values["device"], settings=values["settings"]
@@ -193,9 +199,9 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
     longest = max(cell.frames for cell in cells)
     frames = longest * max(cell.batch for cell in cells)
     data = (
-        input_data(values["inputs"], model.mel, model.num_mels, frames, values["mel_at"])
+        input_data(values["inputs"], model.mel, model.num_mels, frames, values["mel_at"], latents=model.takes_latents)
         if values["inputs"]
-        else sample_data(model.num_mels, frames)
+        else sample_data(model.num_mels, frames, latents=model.takes_latents)
     )
     notes = [*model.notes, *data.notes]
     if data.mel.shape[1] < longest:

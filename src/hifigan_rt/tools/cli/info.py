@@ -14,6 +14,10 @@ from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_o
 if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
 
+_SHOWN_SPEAKERS = 12
+_FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
+"""Fields of the network that are told of its input."""
+
 
 @click.command()
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
@@ -33,16 +37,24 @@ def info(
     measure: bool,
     as_json: bool,
 ) -> None:
-    """Show a model's architecture, cost, reach and mel settings.
+    """Show a model's family, architecture, input, cost, reach, mel settings and licence.
+
+    What cannot be run is named with the reason, and the exit status is 1; --json has the reason under "refused".
 
     \b
     Examples:
       hifigan info ljspeech-v1
       hifigan info ljspeech-v1 --plan --measure
     """
+    from hifigan_rt.errors import HifiganError
     from hifigan_rt.model.resolve import resolve_model
 
-    resolved = resolve_model(model, config, weights_at)
+    try:
+        resolved = resolve_model(model, config, weights_at)
+    except HifiganError as error:
+        if as_json:
+            console.result({"name": model, "refused": str(error)})
+        raise
     facts = _facts(resolved)
     plan = plan_of(resolved, measure) if with_plan or measure else None
     if as_json:
@@ -60,6 +72,7 @@ def _show(console: Console, facts: dict[str, Any]) -> None:
             for name, entry in value.items():
                 # In the mel settings null is a choice, elsewhere it is a gap.
                 text = "none" if entry is None and title == "mel" else _text(entry)
+                text = _named(entry) if name == "speakers" else text
                 console.line(f"  {_words(name):<26}{text}")
         elif isinstance(value, list):
             for text in value:
@@ -71,15 +84,27 @@ def _show(console: Console, facts: dict[str, Any]) -> None:
 def _facts(model: Model) -> dict[str, Any]:
     import dataclasses
 
-    from hifigan_rt.model.kinds import OmFile
+    from hifigan_rt.engines import engines_for
+    from hifigan_rt.formats.config_json import NETWORK_FIELDS, known_mel_fields
+    from hifigan_rt.formats.graph_fields import graph_fields
+    from hifigan_rt.model.kinds import OmFile, Weights
+    from hifigan_rt.model.licence import find_licence
 
     facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
-    from hifigan_rt.formats.config_json import known_mel_fields
-
+    if isinstance(model, Weights) and model.family:
+        facts["family"] = model.family
+    facts["licence"] = find_licence(model)
+    facts["engines"] = engines_for(type(model))
     sample_rate, graph = model.sample_rate, model.graph
+    facts["sample_rate_hz"] = sample_rate
+    facts["input"] = _input(model)
     if graph is not None:
         field = graph.receptive_field
-        facts["architecture"] = dataclasses.asdict(graph.config)
+        network = dataclasses.asdict(graph.config)
+        facts["architecture"] = {name: network[name] for name in network if name in NETWORK_FIELDS}
+        facts["architecture"] |= {
+            name: value for name, value in graph_fields(graph.config).items() if name not in _FACTS_OF_INPUT
+        }
         facts["cost"] = {
             "parameters": graph.parameter_count,
             "macs_per_frame": graph.macs_per_frame,
@@ -95,13 +120,34 @@ def _facts(model: Model) -> dict[str, Any]:
             "look_ahead_ms": None if sample_rate is None else round(-1000 * field.first_sample / sample_rate, 1),
         }
         facts["hop_length_samples"] = graph.hop_length
-    facts["mel"] = known_mel_fields(model.mel_settings) or None if model.mel is None else dataclasses.asdict(model.mel)
+    if not model.takes_latents:
+        facts["mel"] = (
+            known_mel_fields(model.mel_settings) or None if model.mel is None else dataclasses.asdict(model.mel)
+        )
     if isinstance(model, OmFile):
         from hifigan_rt.tools.cli.info_om import facts_of_om
 
         facts["om"] = facts_of_om(model.path)
     facts["notes"] = list(model.notes)
     return facts
+
+
+def _input(model: Model) -> dict[str, Any]:
+    """What a frame holds, and what else is to be given."""
+    told: dict[str, Any] = {"kind": "latent" if model.takes_latents else "mel", "channels": model.num_mels}
+    graph = model.graph
+    if graph is not None and graph.config.conditioning_channels:
+        told["conditioning_channels"] = graph.config.conditioning_channels
+        told["num_speakers"] = graph.config.num_speakers
+    if model.speakers:
+        told["speakers"] = dict(model.speakers)
+    return told
+
+
+def _named(speakers: dict[str, int]) -> str:
+    """The first speakers with their numbers; --json has all."""
+    shown = ", ".join(f"{name} ({number})" for name, number in list(speakers.items())[:_SHOWN_SPEAKERS])
+    return shown if len(speakers) <= _SHOWN_SPEAKERS else f"{shown} and {len(speakers) - _SHOWN_SPEAKERS} more"
 
 
 def _words(name: str) -> str:
@@ -115,6 +161,6 @@ def _text(value: object) -> str:
         return f"{value:,}" if abs(value) >= 100_000 else str(value)
     if isinstance(value, dict):
         return " ".join(_text(entry) for entry in value.values())
-    if isinstance(value, tuple):
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_text(entry) for entry in value) + "]"
     return str(value)

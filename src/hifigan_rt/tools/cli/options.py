@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -10,6 +10,8 @@ import click
 from hifigan_rt.tools.cli import completion
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hifigan_rt.tools.cli.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,6 +65,28 @@ mel_at_option = click.option(
     "--mel-at", metavar="NAME",
     help="Which array of mel files of several is the mel: its key, or keys with dots, as in outputs.mel.",
 )  # fmt: skip
+
+
+speaker_options = _chain(
+    click.option("--speaker", metavar="NAME|ID", help="Who speaks, of a model of several ('hifigan info')."),
+    click.option(
+        "--conditioning", shell_complete=completion.files, metavar="FILE",
+        help="Or: the vector that the model takes beside the mel, a .npy.",
+    ),
+)  # fmt: skip
+
+
+def speaker_given(values: Mapping[str, Any]) -> tuple[str | None, np.ndarray | None]:
+    """Read what `speaker_options` name: a speaker, or a vector.
+
+    Raises:
+        ConditioningError: the file cannot be read.
+    """
+    if values["conditioning"] is None:
+        return values["speaker"], None
+    from hifigan_rt.mel.files import read_vector_file
+
+    return values["speaker"], read_vector_file(values["conditioning"])
 
 
 def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

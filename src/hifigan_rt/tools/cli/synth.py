@@ -17,6 +17,8 @@ from hifigan_rt.tools.cli.options import (
     mel_at_option,
     model_option,
     run_options,
+    speaker_given,
+    speaker_options,
     verbosity_options,
     weights_at_option,
 )
@@ -38,6 +40,7 @@ CONTAINERS = ("wav", "flac")
 @config_option
 @weights_at_option
 @engine_options
+@speaker_options
 @input_options
 @click.option("--time-major", is_flag=True, help="The mel files hold [T, M] instead of [M, T].")
 @mel_at_option
@@ -114,6 +117,7 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         settings=values["settings"],
     )
     console.vocoder(vocoder)
+    conditioning = vocoder.speaker_choice.one(*speaker_given(values))
     reading = ReadSettings(
         values["resample"],
         values["mono"],
@@ -124,4 +128,4 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         values["mel_stats"],
     )
     writing = WriteSettings(values["encoding"], container, values["match_length"], values["mel_l1"])  # type: ignore[arg-type]
-    return Synthesis(vocoder, reading, writing)
+    return Synthesis(vocoder, reading, writing, conditioning)

@@ -16,6 +16,7 @@ from hifigan_rt.tools.client.protocol import (
     Call,
     Pieces,
     RemoteAudio,
+    Voice,
     copy_synthesis,
     failure_of,
     is_answer,
@@ -35,13 +36,27 @@ class AsyncClient(AnyClient):
     _http_class = "AsyncClient"
     _transport_class = "AsyncHTTPTransport"
 
-    async def synthesize(self, mel: np.ndarray, model: str | None = None) -> RemoteAudio:
+    async def synthesize(
+        self,
+        mel: np.ndarray,
+        model: str | None = None,
+        *,
+        speaker: int | str | None = None,
+        conditioning: object = None,
+    ) -> RemoteAudio:
         """See `Client.synthesize`."""
-        return await self._answer(synthesis(mel, model))
+        return await self._answer(synthesis(mel, model, Voice(speaker, conditioning)))
 
-    async def synthesize_streamed(self, mel: np.ndarray, model: str | None = None) -> AsyncIterator[np.ndarray]:
+    async def synthesize_streamed(
+        self,
+        mel: np.ndarray,
+        model: str | None = None,
+        *,
+        speaker: int | str | None = None,
+        conditioning: object = None,
+    ) -> AsyncIterator[np.ndarray]:
         """See `Client.synthesize_streamed`."""
-        call, pieces = synthesis(mel, model, streamed=True), Pieces()
+        call, pieces = synthesis(mel, model, Voice(speaker, conditioning), streamed=True), Pieces()
         with errors_translated(self._server):
             async with self._http.stream(**call.options) as response:
                 if not is_answer(response.status_code, response.headers):
@@ -59,9 +74,12 @@ class AsyncClient(AnyClient):
         *,
         resample: bool = False,
         mono: bool = False,
+        speaker: int | str | None = None,
+        conditioning: object = None,
     ) -> RemoteAudio:
         """See `Client.copy_synthesis`."""
-        return await self._answer(copy_synthesis(recording, model, resample=resample, mono=mono))
+        voice = Voice(speaker, conditioning)
+        return await self._answer(copy_synthesis(recording, model, voice, resample=resample, mono=mono))
 
     async def models(self) -> list[dict[str, Any]]:
         """See `Client.models`."""
@@ -69,14 +87,20 @@ class AsyncClient(AnyClient):
 
     @asynccontextmanager
     async def stream(
-        self, model: str | None = None, *, segment_frames: int | None = None
+        self,
+        model: str | None = None,
+        *,
+        segment_frames: int | None = None,
+        speaker: int | str | None = None,
+        conditioning: object = None,
     ) -> AsyncIterator[AsyncLiveStream]:
         """See `Client.stream`."""
         connect = require("websockets.asyncio.client").connect
+        header = stream_header(model, segment_frames, Voice(speaker, conditioning))
         async with AsyncExitStack() as stack:
             with errors_translated(self._server, streamed=True):
                 socket = await stack.enter_async_context(connect(**self._server.stream_options))
-                await socket.send(stream_header(model, segment_frames))
+                await socket.send(header)
                 facts = opened(await asyncio.wait_for(socket.recv(), self._server.timeout_seconds))
             yield AsyncLiveStream(socket, facts, self._server)
 

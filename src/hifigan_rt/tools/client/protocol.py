@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import json
@@ -17,12 +18,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
+from hifigan_rt.errors import AudioError, ConditioningError, MelError, RequestFailed, ServerUnreachable
 from hifigan_rt.mel.arrays import as_floats
+from hifigan_rt.system.arrays import Expected
 from hifigan_rt.tools.client.proxies import ProxyAddress, request_proxy, stream_proxy
 
 DEFAULT_URL = "http://127.0.0.1:8004"
 SAMPLE_BYTES = 4
+_VECTOR = Expected("conditioning", "numpy.load", ConditioningError)
 SAMPLE_FORMAT = "float32"
 """Format that is asked for: the model's samples as they are, in little-endian order."""
 
@@ -178,10 +181,47 @@ class Call(Generic[T]):
             raise failure from error
 
 
-def synthesis(mel: np.ndarray, model: str | None, *, streamed: bool = False) -> Call[RemoteAudio]:
+@dataclass(frozen=True)
+class Voice:
+    """What a model is asked to speak as, as callers give it."""
+
+    speaker: int | str | None = None
+    conditioning: object = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Parameter of the query."""
+        return {} if self.speaker is None else {"speaker": str(self.speaker)}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header of a vector.
+
+        Raises:
+            ConditioningError: it is no array of numbers.
+        """
+        if self.conditioning is None:
+            return {}
+        return {"X-Conditioning": base64.b64encode(self.vector.tobytes()).decode()}
+
+    @property
+    def vector(self) -> np.ndarray:
+        """The vector, float32 `[G]` in little-endian order.
+
+        Raises:
+            ConditioningError: it is no array of numbers.
+        """
+        array = _VECTOR.array(self.conditioning)
+        if array.dtype.kind not in "fiu":
+            raise ConditioningError(f"conditioning has dtype {array.dtype}, and its values must be floats")
+        return array.astype("<f4").ravel()
+
+
+def synthesis(mel: np.ndarray, model: str | None, voice: Voice, *, streamed: bool = False) -> Call[RemoteAudio]:
     """Ask for the audio of a mel.
 
     Raises:
+        ConditioningError: the vector is no array of numbers.
         MelError: it is no array of floats, as for `Vocoder`, or not [M, T].
     """
     array = as_floats(mel)
@@ -189,16 +229,22 @@ def synthesis(mel: np.ndarray, model: str | None, *, streamed: bool = False) -> 
         raise MelError(f"mel has shape {list(array.shape)} and dtype {array.dtype}: it must be float [M, T]")
     body = np.ascontiguousarray(array, "<f4").tobytes()
     shape = f"{array.shape[0]},{array.shape[1]}"
-    headers = {"Content-Type": "application/octet-stream", "X-Mel-Shape": shape}
-    return Call("POST", "/v1/synthesize", read_audio, _query(model, streamed=streamed), body, headers)
+    headers = {"Content-Type": "application/octet-stream", "X-Mel-Shape": shape} | voice.headers
+    return Call("POST", "/v1/synthesize", read_audio, _query(model, streamed=streamed) | voice.query, body, headers)
 
 
 def copy_synthesis(
-    recording: bytes | bytearray | memoryview | str | Path, model: str | None, *, resample: bool, mono: bool
+    recording: bytes | bytearray | memoryview | str | Path,
+    model: str | None,
+    voice: Voice,
+    *,
+    resample: bool,
+    mono: bool,
 ) -> Call[RemoteAudio]:
     """Ask for the resynthesis of a recording.
 
     Raises:
+        ConditioningError: the vector is no array of numbers.
         AudioError: the file cannot be read, or it is neither a path nor the bytes of one.
     """
     if isinstance(recording, (bytearray, memoryview)):
@@ -213,8 +259,8 @@ def copy_synthesis(
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise AudioError(f"recording {str(recording)!r} cannot be read: {reason}") from error
-    query = _query(model, streamed=False) | {"resample": str(int(resample)), "mono": str(int(mono))}
-    headers = {"Content-Type": "application/octet-stream"}
+    query = _query(model, streamed=False) | {"resample": str(int(resample)), "mono": str(int(mono))} | voice.query
+    headers = {"Content-Type": "application/octet-stream"} | voice.headers
     return Call("POST", "/v1/copy-synthesis", read_audio, query, recording, headers)
 
 

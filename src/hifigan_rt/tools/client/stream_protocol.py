@@ -10,7 +10,7 @@ import numpy as np
 
 from hifigan_rt.errors import MelError, RequestFailed
 from hifigan_rt.mel.arrays import as_floats
-from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress
+from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress, Voice
 
 
 @dataclass
@@ -82,9 +82,18 @@ FINISH = json.dumps({"type": "finish"})
 """Message after the last frames."""
 
 
-def stream_header(model: str | None, segment_frames: int | None) -> str:
-    """Make the first message of a live stream."""
-    return json.dumps({"model": model, "segment_frames": segment_frames, "output": SAMPLE_FORMAT})
+def stream_header(model: str | None, segment_frames: int | None, voice: Voice) -> str:
+    """Make the first message of a live stream.
+
+    Raises:
+        ConditioningError: the vector is no array of numbers.
+    """
+    header: dict[str, object] = {"model": model, "segment_frames": segment_frames, "output": SAMPLE_FORMAT}
+    if voice.speaker is not None:
+        header["speaker"] = voice.speaker
+    if voice.conditioning is not None:
+        header["conditioning"] = voice.vector.tolist()
+    return json.dumps(header)
 
 
 def opened(message: str | bytes) -> StreamFacts:

@@ -15,6 +15,7 @@ from hifigan_rt.tools.client.protocol import (
     Call,
     Pieces,
     RemoteAudio,
+    Voice,
     copy_synthesis,
     failure_of,
     is_answer,
@@ -34,21 +35,38 @@ class Client(AnyClient):
     _http_class = "Client"
     _transport_class = "HTTPTransport"
 
-    def synthesize(self, mel: np.ndarray, model: str | None = None) -> RemoteAudio:
+    def synthesize(
+        self,
+        mel: np.ndarray,
+        model: str | None = None,
+        *,
+        speaker: int | str | None = None,
+        conditioning: object = None,
+    ) -> RemoteAudio:
         """Send a mel, get its audio when all of it is computed.
 
         Args:
             mel: float `[M, T]`, the model's log-mel.
             model: one of `models()`; the server's default if it is not given.
+            speaker: number or name of one of the model's speakers, where it has several.
+            conditioning: in place of a speaker a vector, float `[G]`.
 
         Raises:
+            ConditioningError: the vector is no array of numbers.
             MelError: it is not [M, T].
             RequestFailed: the server refused it; `retry_after_seconds` is set if it is only busy.
             ServerUnreachable: nothing answers.
         """
-        return self._answer(synthesis(mel, model))
+        return self._answer(synthesis(mel, model, Voice(speaker, conditioning)))
 
-    def synthesize_streamed(self, mel: np.ndarray, model: str | None = None) -> Iterator[np.ndarray]:
+    def synthesize_streamed(
+        self,
+        mel: np.ndarray,
+        model: str | None = None,
+        *,
+        speaker: int | str | None = None,
+        conditioning: object = None,
+    ) -> Iterator[np.ndarray]:
         """Send a mel, get its audio piece by piece while it is computed.
 
         Leaving the iteration ends the work on the server.
@@ -59,7 +77,7 @@ class Client(AnyClient):
         Raises:
             MelError, RequestFailed, ServerUnreachable: see `synthesize`; also later, if the connection breaks.
         """
-        call, pieces = synthesis(mel, model, streamed=True), Pieces()
+        call, pieces = synthesis(mel, model, Voice(speaker, conditioning), streamed=True), Pieces()
         with errors_translated(self._server), self._http.stream(**call.options) as response:
             if not is_answer(response.status_code, response.headers):
                 raise failure_of(response.status_code, response.headers, response.read(), self._server.proxy)
@@ -75,6 +93,8 @@ class Client(AnyClient):
         *,
         resample: bool = False,
         mono: bool = False,
+        speaker: int | str | None = None,
+        conditioning: object = None,
     ) -> RemoteAudio:
         """Send a recording, get what the model makes of its mel.
 
@@ -83,12 +103,14 @@ class Client(AnyClient):
             model: one of `models()`; the server's default if it is not given.
             resample: let the server convert another sample rate than the model's.
             mono: let the server average several channels.
+            speaker, conditioning: see `synthesize`.
 
         Raises:
             AudioError: the file cannot be read.
             RequestFailed, ServerUnreachable: see `synthesize`.
         """
-        return self._answer(copy_synthesis(recording, model, resample=resample, mono=mono))
+        voice = Voice(speaker, conditioning)
+        return self._answer(copy_synthesis(recording, model, voice, resample=resample, mono=mono))
 
     def models(self) -> list[dict[str, Any]]:
         """List the models that the server offers, as `GET /v1/models` tells them.
@@ -99,21 +121,30 @@ class Client(AnyClient):
         return self._answer(models())
 
     @contextmanager
-    def stream(self, model: str | None = None, *, segment_frames: int | None = None) -> Iterator[LiveStream]:
+    def stream(
+        self,
+        model: str | None = None,
+        *,
+        segment_frames: int | None = None,
+        speaker: int | str | None = None,
+        conditioning: object = None,
+    ) -> Iterator[LiveStream]:
         """Open a live stream: frames go in as they come, audio comes out as soon as it is determined.
 
         Args:
             model: one of `models()`; the server's default if it is not given.
             segment_frames: frames that are computed together; the server's choice if it is not given.
+            speaker, conditioning: see `synthesize`.
 
         Raises:
             RequestFailed, ServerUnreachable: see `synthesize`.
         """
         connect = require("websockets.sync.client").connect
+        header = stream_header(model, segment_frames, Voice(speaker, conditioning))
         with ExitStack() as stack:
             with errors_translated(self._server, streamed=True):
                 socket = stack.enter_context(connect(**self._server.stream_options))
-                socket.send(stream_header(model, segment_frames))
+                socket.send(header)
                 facts = opened(socket.recv(self._server.timeout_seconds))
             yield LiveStream(socket, facts, self._server)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from hifigan_rt.audio import AUDIO_SUFFIXES
 from hifigan_rt.errors import OutputError
+from hifigan_rt.mel.files import read_vector_file
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
@@ -142,7 +143,9 @@ def make_audio(
         pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
         files, notes = pairing.files, _beside(pairing)
     with _load(spec, models[spec.name]) as vocoder:
-        made = target.run(Synthesis(vocoder, reading, write_settings()), files, name, spec.name)
+        vector = None if spec.conditioning is None else read_vector_file(spec.conditioning)
+        conditioning = vocoder.speaker_choice.one(spec.speaker, vector)
+        made = target.run(Synthesis(vocoder, reading, write_settings(), conditioning), files, name, spec.name)
         return _model_system(spec, vocoder, notes), made
 
 
@@ -156,9 +159,14 @@ def _load(spec: SystemSpec, model: Model) -> Vocoder:
 def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) -> System:
     info = vocoder.engine_info
     mels = "" if spec.mels is None else _last(spec.mels)
+    settings = dict(spec.settings)
+    if spec.speaker is not None:
+        settings["speaker"] = spec.speaker
+    if spec.conditioning is not None:
+        settings["conditioning"] = _last(Path(spec.conditioning))
     return System(
         spec.name, "model", _last(Path(spec.model or "")), vocoder.model.sha256, info.name,
-        f"{info.name} {info.version}", info.device, info.precision, dict(spec.settings), mels, info.caveat,
+        f"{info.name} {info.version}", info.device, info.precision, settings, mels, info.caveat,
         (*vocoder.notes, *notes),
     )  # fmt: skip
 

@@ -107,7 +107,7 @@ def evaluate(
     columns = choose_columns(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
     )
-    sample_rate = mel.sample_rate if mel is not None else _first_rate(clips)
+    sample_rate = _sample_rate(models) or (_first_rate(clips) if mel is None else mel.sample_rate)
     with claimed_folder(folder):
         names = folder_names(plan.systems, taken=REFERENCE_FOLDER)
         target = _work_folder(folder, names, progress, failed, resume=resume, overwrite=overwrite)
@@ -177,21 +177,29 @@ def _resolve(systems: Sequence[SystemSpec]) -> dict[str, Model]:
 
 
 def _mel_settings(plan: Plan, models: Mapping[str, Model]) -> MelConfig | None:
-    """Settings of the first model; the sample rate of all models must agree."""
+    """Settings of the first model that has any."""
     found: MelConfig | None = None
-    first = ""
-    for name, model in models.items():
-        mel = model.known_mel()
-        if found is not None and mel.sample_rate != found.sample_rate:
-            raise EvaluationError(
-                f"{name} makes {mel.sample_rate} Hz and {first} {found.sample_rate} Hz: metrics of both cannot be "
-                "compared; evaluate each by itself, or give one's audio as a folder with --resample"
-            )
-        if found is None:
-            found, first = mel, name
-    if found is None and plan.config is not None:
+    for spec in plan.systems:
+        model = models.get(spec.name)
+        # A decoder of latents starts from files of them.
+        if model is not None and not (model.takes_latents and spec.mels is not None):
+            found = found or model.known_mel()
+    if found is None and not models and plan.config is not None:
         found = read_mel_config(plan.config)
     return found
+
+
+def _sample_rate(models: Mapping[str, Model]) -> int | None:
+    """The sample rate of all models, which must agree; None if there is none."""
+    rates = {name: model.known_sample_rate() for name, model in models.items()}
+    first = next(iter(rates), "")
+    for name, rate in rates.items():
+        if rate != rates[first]:
+            raise EvaluationError(
+                f"{name} makes {rate} Hz and {first} {rates[first]} Hz: metrics of both cannot be compared; evaluate "
+                "each by itself, or give one's audio as a folder with --resample"
+            )
+    return rates.get(first)
 
 
 def _first_rate(clips: ClipSet) -> int:

@@ -2,9 +2,9 @@
 
     KEY=VALUE[,KEY=VALUE...]     a bare first word is an engine or a model
 
-Keys: name, model, weights_at, config, engine, precision, device, threads, mels, folder; any other is a setting of the
-engine. What is not given is as for the first system. A part without "=" that is not the first belongs to the value
-before it, so that values may hold commas.
+Keys: name, model, weights_at, config, speaker, conditioning, engine, precision, device, threads, mels, folder; any
+other is a setting of the engine. What is not given is as for the first system. A part without "=" that is not the first
+belongs to the value before it, so that values may hold commas.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from pathlib import Path
 from hifigan_rt.engines import REGISTRY, check_engine, check_settings
 from hifigan_rt.errors import EvaluationError
 
-KEYS = ("name", "model", "weights_at", "config", "engine", "precision", "device", "threads", "mels", "folder")
+KEYS = (
+    "name", "model", "weights_at", "config", "speaker", "conditioning", "engine", "precision", "device", "threads",
+    "mels", "folder",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class SystemSpec:
     weights_at: str | None = None
     """Place of the generator in a checkpoint of several."""
     config: str | None = None
+    speaker: str | None = None
+    """Number or name of who speaks."""
+    conditioning: str | None = None
+    """File of the vector in its place."""
     engine: str = "auto"
     precision: str = "float32"
     threads: int | None = None
@@ -93,11 +100,14 @@ def parse_system(text: str, first: SystemSpec) -> SystemSpec:
         raise EvaluationError(f"system {text!r} needs model=NAME, since the first system is a folder of audio")
     same_engine = given.get("engine", first.engine) == first.engine
     same_model = "model" not in given
+    same_voice = same_model and "speaker" not in given and "conditioning" not in given
     return SystemSpec(
         label or _last_part(text),
         given.get("model", first.model),
         weights_at=given.get("weights_at", first.weights_at if same_model else None),
         config=given.get("config", first.config if same_model else None),
+        speaker=given.get("speaker", first.speaker if same_voice else None),
+        conditioning=given.get("conditioning", first.conditioning if same_voice else None),
         engine=given.get("engine", first.engine),
         precision=given.get("precision", first.precision),
         threads=_threads(text, given["threads"]) if "threads" in given else first.threads,

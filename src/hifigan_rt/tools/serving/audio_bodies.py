@@ -75,6 +75,11 @@ async def read_recording(
         ClientDisconnect: the client went.
         ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
     """
+    if lease.vocoder.model.takes_latents:
+        raise AnalysisUnavailable(
+            f"model {lease.name!r} takes latents, which another part of its voice computes, and no recording has one: "
+            "send latents to /v1/synthesize"
+        )
     if lease.vocoder.mel_config is None:
         raise AnalysisUnavailable(
             f"model {lease.name!r} takes mels alone, at /v1/synthesize: its config does not state all mel settings "

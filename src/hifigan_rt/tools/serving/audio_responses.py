@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, while_connected
 from hifigan_rt.tools.serving.routes import flag_query, query, response
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse
+from hifigan_rt.tools.serving.voices import SPEAKER_PARAMETER
 from hifigan_rt.tools.serving.whole_response import whole_response
 
 AUDIO_HEADERS = {
@@ -35,6 +37,7 @@ AUDIO_QUERY = (
     query("model", "of /v1/models; the default one if it is not given", {"type": "string"}),
     query("format", "of the audio", {"type": "string", "enum": list(FORMATS), "default": "wav"}),
     flag_query("stream", "send the audio while it is computed, chunked"),
+    SPEAKER_PARAMETER,
 )
 """Parameters of the query that every route with audio takes."""
 
@@ -72,6 +75,8 @@ class AudioOptions:
     """Key of `FORMATS`."""
     streamed: bool
     """Whether the audio is sent while it is computed."""
+    speaker: str | None = None
+    """Name or number of who speaks."""
 
 
 def audio_options(query: Mapping[str, str]) -> AudioOptions:
@@ -83,7 +88,7 @@ def audio_options(query: Mapping[str, str]) -> AudioOptions:
     name = query.get("format", "wav")
     if name not in FORMATS:
         raise BadRequest(f"format={name[:40]!r} is not known: {', '.join(FORMATS)} are")
-    return AudioOptions(query.get("model"), name, flag(query, "stream"))
+    return AudioOptions(query.get("model"), name, flag(query, "stream"), query.get("speaker"))
 
 
 class StageTimes:
@@ -109,6 +114,7 @@ async def respond_with_audio(
     request: Request,
     lease: ModelLease,
     mel: CheckedMel,
+    voice: np.ndarray | None,
     options: AudioOptions,
     stages: StageTimes,
     headers: Mapping[str, str],
@@ -119,6 +125,7 @@ async def respond_with_audio(
         request: its client waits; when the client goes, the work is cancelled.
         lease: the model.
         mel: `[M, T]`.
+        voice: what the model takes beside it, of `requested_voice`.
         options: format and way.
         stages: what has been timed so far.
         headers: further headers of the response.
@@ -147,15 +154,21 @@ async def respond_with_audio(
     if finding is not None:
         facts["X-Mel-Warning"] = record.facts["mel_warning"] = finding
     compute = _streamed if options.streamed else _whole
-    return await compute(request, lease, mel, options.format, stages, facts)
+    return await compute(request, lease, mel, voice, options.format, stages, facts)
 
 
 async def _whole(
-    request: Request, lease: ModelLease, mel: CheckedMel, name: str, stages: StageTimes, facts: dict[str, str]
+    request: Request,
+    lease: ModelLease,
+    mel: CheckedMel,
+    voice: np.ndarray | None,
+    name: str,
+    stages: StageTimes,
+    facts: dict[str, str],
 ) -> Response:
     context, record = context_of(request), record_of(request)
     deadline = record.started + context.settings.request_timeout_seconds
-    work = context.scheduler.synthesize(lease, [mel], client=record.client, deadline=deadline)
+    work = context.scheduler.synthesize(lease, [mel], voice, client=record.client, deadline=deadline)
     (audio,) = await while_connected(request.receive, work)
     stages.end("compute")
     encoding = (name, audio, lease.sample_rate)
@@ -169,11 +182,17 @@ async def _whole(
 
 
 async def _streamed(
-    request: Request, lease: ModelLease, mel: CheckedMel, name: str, stages: StageTimes, facts: dict[str, str]
+    request: Request,
+    lease: ModelLease,
+    mel: CheckedMel,
+    voice: np.ndarray | None,
+    name: str,
+    stages: StageTimes,
+    facts: dict[str, str],
 ) -> Response:
     context, record = context_of(request), record_of(request)
     # No deadline: a client may well listen while it reads; one that does not read is found by the connection.
-    audio = context.scheduler.stream_request(lease, mel, client=record.client)
+    audio = context.scheduler.stream_request(lease, mel, voice, client=record.client)
     encoder = stream_encoder(name, lease.sample_rate, lease.vocoder.output_length(mel.shape[1]))
     streamed = StreamedResponse(context, record, audio, encoder, threaded=name not in _INLINE)
     try:

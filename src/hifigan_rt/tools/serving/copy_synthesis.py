@@ -17,11 +17,13 @@ from hifigan_rt.tools.serving.context import context_of, flag, query_of, record_
 from hifigan_rt.tools.serving.errors import AnalysisUnavailable
 from hifigan_rt.tools.serving.mel_bodies import check_length
 from hifigan_rt.tools.serving.routes import Endpoint, flag_query, json_content, response
+from hifigan_rt.tools.serving.voices import CONDITIONING_PARAMETER, requested_voice
 
 _QUERY = (
     *AUDIO_QUERY,
     flag_query("resample", "convert another sample rate than the model's"),
     flag_query("mono", "average several channels"),
+    CONDITIONING_PARAMETER,
 )
 _BODY = {
     "required": True,
@@ -46,6 +48,7 @@ async def copy_synthesis(request: Request) -> Response:
     context = context_of(request)
     with await context.models.lease(options.model) as lease:
         record_of(request).model = lease.name
+        voice = requested_voice(request, lease, options.speaker)
         recording = await read_recording(
             request, lease, options, resample_allowed=resample_allowed, mono_allowed=mono_allowed
         )
@@ -54,7 +57,7 @@ async def copy_synthesis(request: Request) -> Response:
         headers = {"X-Recording-Sample-Rate": str(recording.sample_rate)}
         if recording.note is not None:
             headers["X-Recording-Warning"] = recording.note
-        return await respond_with_audio(request, lease, recording.mel, options, stages, headers)
+        return await respond_with_audio(request, lease, recording.mel, voice, options, stages, headers)
 
 
 ENDPOINTS = (

@@ -4,6 +4,7 @@ ServingError
 +-- BadRequest              bad_request             400
 +-- MelInvalid              mel_invalid             400
 +-- AudioInvalid            audio_invalid           400
++-- ConditioningInvalid     conditioning_invalid    400   a speaker or vector that the model does not take, or none
 +-- Unauthorized            unauthorized            401
 +-- Forbidden               forbidden               403   another site's page, or not the operator
 +-- NotFound                not_found               404
@@ -33,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hifigan_rt.errors import AudioError, ConfigError, EngineError, HifiganError, MelError
+from hifigan_rt.errors import AudioError, ConditioningError, ConfigError, EngineError, HifiganError, MelError
 
 
 class ServingError(HifiganError):
@@ -73,6 +74,12 @@ class AudioInvalid(ServingError):
     """A recording that cannot be read."""
 
     code, status = "audio_invalid", 400
+
+
+class ConditioningInvalid(ServingError):
+    """A speaker or a conditioning vector that the model does not take, or none where it needs one."""
+
+    code, status = "conditioning_invalid", 400
 
 
 class Unauthorized(ServingError):
@@ -222,6 +229,8 @@ def as_serving_error(error: BaseException) -> ServingError:
         return error
     if isinstance(error, MelError):
         return MelInvalid(str(error))
+    if isinstance(error, ConditioningError):
+        return ConditioningInvalid(str(error))
     if isinstance(error, AudioError):
         return AudioInvalid(str(error))
     if isinstance(error, ConfigError):

@@ -37,9 +37,10 @@ async def reload_model(request: Request) -> Response:
     return JSONResponse(_described(context.models.status(name)), headers={"Cache-Control": "no-store"})
 
 
-def _described(status: ModelStatus) -> dict[str, str | int | None]:
+def _described(status: ModelStatus) -> dict[str, str | int | dict[str, int] | None]:
     """Leave out why a load failed: it may name files, and stays in the log."""
-    return {name: getattr(status, name) for name in _MODEL["properties"]}
+    told = {name: getattr(status, name) for name in _MODEL["properties"]}
+    return {**told, "speakers": None if status.speakers is None else dict(status.speakers)}
 
 
 _OPTIONAL_TEXT = {"type": ["string", "null"]}
@@ -53,6 +54,14 @@ _MODEL = object_schema(
         "sample_rate": _OPTIONAL_NUMBER,
         "hop_length": _OPTIONAL_NUMBER,
         "num_mels": _OPTIONAL_NUMBER,
+        "input_kind": {"type": ["string", "null"], "enum": ["mel", "latent", None]},
+        "num_speakers": _OPTIONAL_NUMBER,
+        "speakers": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "integer"},
+            "description": "names of speakers, with their numbers",
+        },
+        "conditioning_channels": _OPTIONAL_NUMBER,
         "loads": {"type": "integer", "description": "how often it was loaded"},
     }
 ) | {"additionalProperties": False}

@@ -7,16 +7,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal
 
 import numpy as np
 
-from hifigan_rt.errors import ConfigError, HifiganError, MelError
+from hifigan_rt.engines.speakers import SpeakerChoice
+from hifigan_rt.errors import ConditioningError, ConfigError, HifiganError, MelError
 from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose
 from hifigan_rt.system.machine import give_back_memory
-from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
+from hifigan_rt.tools.serving.errors import (
+    ConditioningInvalid,
+    MelInvalid,
+    ModelUnavailable,
+    ShuttingDown,
+    UnknownModel,
+)
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
@@ -44,6 +51,14 @@ class ModelStatus:
     sample_rate: int | None = None
     hop_length: int | None = None
     num_mels: int | None = None
+    input_kind: str | None = None
+    """What it takes: "mel" or "latent"."""
+    num_speakers: int | None = None
+    """Number of its speakers, who have numbers from 0 on; 0 if none is to be named."""
+    speakers: Mapping[str, int] | None = None
+    """Names of speakers, with their numbers."""
+    conditioning_channels: int | None = None
+    """Length of the vector that may be given in place of a speaker; 0 if none is taken."""
     loads: int = 0
     """Number of times that it was loaded."""
     error: str | None = None
@@ -82,6 +97,30 @@ class ModelLease:
     def num_mels(self) -> int | None:
         """Bands that a mel must have; None for a foreign file that leaves them open."""
         return self.vocoder.num_mels
+
+    @property
+    def speaker_choice(self) -> SpeakerChoice:
+        """What the model takes beside a mel."""
+        return replace(self.vocoder.speaker_choice, model=f"model {self.name!r}")
+
+    def conditioning(self, speaker: object, vector: object = None, items: int = 1) -> np.ndarray | None:
+        """Make what the engine takes beside mels.
+
+        Args:
+            speaker: number or name, or one for each mel; None is not given.
+            vector: `[G]`, or `[B, G]`; None is not given.
+            items: number of mels.
+
+        Returns:
+            int64 `[B]`, float32 `[B, G]`, or None.
+
+        Raises:
+            ConditioningInvalid: the model does not take it, or needs something.
+        """
+        try:
+            return self.speaker_choice.conditioning(speaker, vector, items)
+        except ConditioningError as error:
+            raise ConditioningInvalid(str(error)) from error
 
     def audio_seconds(self, frames: int) -> float:
         """Tell the audio seconds that so many frames give."""
@@ -217,7 +256,7 @@ class ModelPool:
         if slot.loaded is None:
             return ModelStatus(slot.name, slot.state, loads=slot.loads, error=slot.error)
         vocoder = slot.loaded.vocoder
-        info = vocoder.engine_info
+        info, rule = vocoder.engine_info, vocoder.speaker_choice.rule
         return ModelStatus(
             slot.name,
             "ready",
@@ -226,6 +265,10 @@ class ModelPool:
             vocoder.sample_rate,
             slot.loaded.hop_length,
             vocoder.num_mels,
+            "latent" if vocoder.model.takes_latents else "mel",
+            rule.speakers if rule.takes_speakers else 0,
+            vocoder.speakers,
+            rule.channels if rule.takes_vectors else 0,
             slot.loads,
             slot.error,
         )
@@ -353,11 +396,12 @@ def _warm_up(vocoder: Vocoder) -> None:
     if vocoder.num_mels is None:
         return
     mel = CheckedMel(np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32))
-    vocoder.engine.run(CheckedMel(mel[None]))
+    given = vocoder.speaker_choice.rule.example(1)
+    vocoder.engine.run(CheckedMel(mel[None]), given)
     if vocoder.graph is None:
         return
     for segment_frames in _WARM_UP_SEGMENTS:
-        stream = vocoder.engine.stream(segment_frames, vocoder.graph)
+        stream = vocoder.engine.stream(segment_frames, vocoder.graph, None if given is None else np.asarray(given[0]))
         stream.push(mel)
         stream.finish()
         stream.close()

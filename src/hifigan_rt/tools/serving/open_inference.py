@@ -13,7 +13,17 @@ from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, ModelUnavailable
 from hifigan_rt.tools.serving.health import is_ready
 from hifigan_rt.tools.serving.json_values import parse_json
-from hifigan_rt.tools.serving.open_inference_infer import AUDIO, LENGTHS, MEL, MODEL_PATHS, VERSION, model_name
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.open_inference_infer import (
+    AUDIO,
+    CONDITIONING,
+    LENGTHS,
+    MEL,
+    MODEL_PATHS,
+    SPEAKER,
+    VERSION,
+    model_name,
+)
 from hifigan_rt.tools.serving.open_inference_tensors import TensorSpec
 from hifigan_rt.tools.serving.request_bodies import read_body
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, object_schema, response
@@ -56,7 +66,7 @@ async def model_metadata(request: Request) -> Response:
             "name": lease.name,
             "versions": [VERSION],
             "platform": f"hifiganrt_{lease.vocoder.engine_info.name}",
-            "inputs": [_described(MEL, [-1, lease.num_mels or -1, -1]), _described(LENGTHS, [-1])],
+            "inputs": _inputs(lease),
             "outputs": [{"name": AUDIO, "datatype": "FP32", "shape": [-1, -1]}],
         }
     return JSONResponse(content, headers=_NO_STORE)
@@ -81,9 +91,20 @@ async def repository_index(request: Request) -> Response:
     return JSONResponse(listed, headers=_NO_STORE)
 
 
-def _described(spec: TensorSpec, shape: list[int]) -> dict[str, object]:
+def _inputs(lease: ModelLease) -> list[dict[str, object]]:
+    """Describe the tensors that a model takes; a vector may stand in place of a speaker."""
+    rule = lease.speaker_choice.rule
+    inputs = [_described(MEL, [-1, lease.num_mels or -1, -1]), _described(LENGTHS, [-1], optional=True)]
+    if rule.takes_speakers:
+        inputs.append(_described(SPEAKER, [-1], optional=rule.takes_vectors or rule.speakers == 1))
+    if rule.takes_vectors:
+        inputs.append(_described(CONDITIONING, [-1, rule.channels or -1], optional=rule.takes_speakers))
+    return inputs
+
+
+def _described(spec: TensorSpec, shape: list[int], *, optional: bool = False) -> dict[str, object]:
     described: dict[str, object] = {"name": spec.name, "datatype": spec.datatype, "shape": shape}
-    return {**described, "optional": True} if spec.optional else described
+    return {**described, "optional": True} if optional else described
 
 
 def _only_ready(body: bytes | bytearray) -> bool:

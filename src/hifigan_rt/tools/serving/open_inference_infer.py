@@ -1,7 +1,8 @@
 """`POST /v2/models/{name}/infer`: tensors in, audio out.
 
-A model takes `mel_spec` FP32 [B, M, T], and `mel_lengths` INT64 [B] for mels of different lengths; it gives `wavs` FP32
-[B, N] with N samples for T frames. Each item comes out as it would alone, and is followed by zeros.
+A model takes `mel_spec` FP32 [B, M, T], and `mel_lengths` INT64 [B] for mels of different lengths; where it has several
+speakers `speaker` INT64 [B], and where it takes vectors `conditioning` FP32 [B, G]. It gives `wavs` FP32 [B, N] with N
+samples for T frames. Each item comes out as it would alone, and is followed by zeros.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from hifigan_rt.tools.serving.whole_response import whole_response
 
 MEL = TensorSpec("mel_spec", "FP32", 3, "[B, M, T]: log-mels")
 LENGTHS = TensorSpec("mel_lengths", "INT64", 1, "[B]: frames of each mel", optional=True)
+SPEAKER = TensorSpec("speaker", "INT64", 1, "[B]: numbers of speakers", optional=True)
+CONDITIONING = TensorSpec("conditioning", "FP32", 2, "[B, G]: vectors in place of speakers", optional=True)
+INPUTS = (MEL, LENGTHS, SPEAKER, CONDITIONING)
 AUDIO = "wavs"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 VERSION = "1"
@@ -57,13 +61,14 @@ async def infer(request: Request) -> Response:
     with await context.models.lease(model_name(request)) as lease:
         record.model = lease.name
         asked, mels, frames = await _read(request, lease)
+        voices = _voices(asked, lease, len(mels))
         total_frames = sum(mel.shape[1] for mel in mels)
         finding = await decoded(lambda: _finding(lease, mels), 4 * total_frames * len(mels[0]))
         record.facts.update(
             items=len(mels), frames=total_frames, audio_seconds=round(lease.audio_seconds(total_frames), 3)
         )
         deadline = record.started + context.settings.request_timeout_seconds
-        work = context.scheduler.synthesize(lease, mels, client=record.client, deadline=deadline)
+        work = context.scheduler.synthesize(lease, mels, voices, client=record.client, deadline=deadline)
         audios = await while_connected(request.receive, work)
         samples = lease.vocoder.output_length(frames)
     wavs = await asyncio.to_thread(_padded, audios, samples)
@@ -116,7 +121,7 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
         numbers = body.count(b",", 0, min(json_length(header_length, len(body)), most)) + 1
         held = REQUEST_BYTES + len(body) + JSON_BYTES_PER_VALUE * numbers
         await context.memory.reserve(record, held)
-        steps = decode_request_steps(body, header_length, (MEL, LENGTHS), AUDIO, max_json_bytes=most)
+        steps = decode_request_steps(body, header_length, INPUTS, AUDIO, max_json_bytes=most)
         tensors = await context.pieces.run(steps)
     items, _, frames = tensors.tensors[MEL.name].shape
     if items > settings.max_batch_items:
@@ -153,6 +158,16 @@ def _checked(request: TensorRequest, lease: ModelLease) -> list[CheckedMel]:
     return mels
 
 
+def _voices(request: TensorRequest, lease: ModelLease, items: int) -> np.ndarray | None:
+    """Give what the engine takes beside the mels."""
+    speakers, vectors = (request.tensors.get(spec.name) for spec in (SPEAKER, CONDITIONING))
+    if speakers is not None and len(speakers) != items:
+        raise BadRequest(f"{SPEAKER.name} has {len(speakers)} values, and {MEL.name} has {items} mels")
+    if vectors is not None and len(vectors) != items:
+        raise BadRequest(f"{CONDITIONING.name} has {len(vectors)} vectors, and {MEL.name} has {items} mels")
+    return lease.conditioning(speakers, vectors, items)
+
+
 def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
     if lengths is None:
         return [frames] * items
@@ -185,7 +200,7 @@ def _tensor(names: list[str], datatypes: list[str]) -> dict[str, Any]:
 
 
 _RAW = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-_INPUTS = _tensor([MEL.name, LENGTHS.name], [MEL.datatype, LENGTHS.datatype])
+_INPUTS = _tensor([spec.name for spec in INPUTS], list(dict.fromkeys(spec.datatype for spec in INPUTS)))
 _REQUEST = object_schema(
     {"inputs": {"type": "array", "minItems": 1, "items": _INPUTS}},
     {

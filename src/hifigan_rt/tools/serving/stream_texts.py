@@ -10,7 +10,11 @@ from hifigan_rt.tools.serving.json_values import parse_json
 
 OUTPUTS = ("pcm16", "float32")
 
+HEADER_KEYS = ("model", "segment_frames", "output", "speaker", "conditioning")
+
 _MAX_TEXT_CHARACTERS = 4096
+_MAX_HEADER_CHARACTERS = 1 << 16
+"""A vector of 1024 numbers takes 24,000."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,10 @@ class StreamHeader:
     """Frames that are computed together; None for the server's choice."""
     output: str = "pcm16"
     """Format of the audio, one of `OUTPUTS`."""
+    speaker: int | str | None = None
+    """Number or name of who speaks."""
+    conditioning: list[float] | None = None
+    """Vector in place of a speaker."""
 
 
 def parse_header(text: str) -> StreamHeader:
@@ -31,7 +39,8 @@ def parse_header(text: str) -> StreamHeader:
     Raises:
         BadRequest: it is no header of a stream.
     """
-    content = _object(text, "the header", ("model", "segment_frames", "output"))
+    content = _object(text, "the header", HEADER_KEYS, _MAX_HEADER_CHARACTERS)
+    speaker, conditioning = content.get("speaker"), content.get("conditioning")
     model, segment_frames = content.get("model"), content.get("segment_frames")
     output = content.get("output", "pcm16")
     if model is not None and not isinstance(model, str):
@@ -40,7 +49,12 @@ def parse_header(text: str) -> StreamHeader:
         raise BadRequest("the header's segment_frames must be a whole number")
     if not isinstance(output, str) or output not in OUTPUTS:
         raise BadRequest(f"the header's output must be one of {', '.join(OUTPUTS)}")
-    return StreamHeader(model, segment_frames, output)
+    if speaker is not None and type(speaker) not in (int, str):
+        raise BadRequest("the header's speaker must be a number or a name")
+    numbers = isinstance(conditioning, list) and all(type(value) in (int, float) for value in conditioning)
+    if conditioning is not None and not numbers:
+        raise BadRequest("the header's conditioning must be a list of numbers")
+    return StreamHeader(model, segment_frames, output, speaker, conditioning)  # type: ignore[arg-type]
 
 
 def check_finish(text: str) -> None:
@@ -53,9 +67,9 @@ def check_finish(text: str) -> None:
         raise BadRequest('a text after the header must be {"type": "finish"}; frames are binary')
 
 
-def _object(text: str, what: str, known: tuple[str, ...]) -> Mapping[str, object]:
-    if len(text) > _MAX_TEXT_CHARACTERS:
-        raise BadRequest(f"{what} has {len(text)} characters, and at most {_MAX_TEXT_CHARACTERS} are taken")
+def _object(text: str, what: str, known: tuple[str, ...], most: int = _MAX_TEXT_CHARACTERS) -> Mapping[str, object]:
+    if len(text) > most:
+        raise BadRequest(f"{what} has {len(text)} characters, and at most {most} are taken")
     content = parse_json(text, what)
     if not isinstance(content, dict):
         raise BadRequest(f"{what} must be a JSON object")

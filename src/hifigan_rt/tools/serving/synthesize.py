@@ -15,6 +15,7 @@ from hifigan_rt.tools.serving.audio_responses import (
 from hifigan_rt.tools.serving.context import context_of, query_of, record_of
 from hifigan_rt.tools.serving.mel_bodies import MEL_BODY, SHAPE_PARAMETER, read_mel
 from hifigan_rt.tools.serving.routes import Endpoint
+from hifigan_rt.tools.serving.voices import CONDITIONING_PARAMETER, requested_voice
 
 
 async def synthesize(request: Request) -> Response:
@@ -23,14 +24,15 @@ async def synthesize(request: Request) -> Response:
     stages = StageTimes()
     with await context_of(request).models.lease(options.model) as lease:
         record_of(request).model = lease.name
+        voice = requested_voice(request, lease, options.speaker)
         mel = await read_mel(request, lease, options.format, streamed=options.streamed)
         stages.end("body")
-        return await respond_with_audio(request, lease, mel, options, stages, {})
+        return await respond_with_audio(request, lease, mel, voice, options, stages, {})
 
 
 ENDPOINTS = (
     Endpoint(
         "POST", "/v1/synthesize", synthesize, "synthesize", "Audio of a mel", AUDIO_RESPONSES,
-        (*AUDIO_QUERY, SHAPE_PARAMETER), MEL_BODY,
+        (*AUDIO_QUERY, SHAPE_PARAMETER, CONDITIONING_PARAMETER), MEL_BODY,
     ),
 )  # fmt: skip

@@ -1,9 +1,10 @@
 """`WS /v1/stream`: frames in, audio out while it is computed.
 
-The client begins with one JSON text, `{"model", "segment_frames", "output"}`, all of them optional; the server answers
-`{"type": "ready", ...}`. Then come binary messages of little-endian float32 [F, M], frame after frame, F may be
-anything, and `{"type": "finish"}`. The server sends bare PCM, then `{"type": "end", ...}`, and closes. A failure is
-`{"type": "error", "code", "message"}`, and closes.
+The client begins with one JSON text, `{"model", "segment_frames", "output", "speaker", "conditioning"}`, all of them
+optional but for a speaker where the model has several; the server answers `{"type": "ready", ...}`. Then come binary
+messages of little-endian float32 [F, M], frame after frame, F may be anything, and `{"type": "finish"}`. The server
+sends bare PCM, then `{"type": "end", ...}`, and closes. A failure is `{"type": "error", "code", "message"}`, and
+closes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.encoders import stream_encoder
 from hifigan_rt.tools.serving.errors import (
     BadRequest,
+    ConditioningInvalid,
     InternalFailure,
     MelInvalid,
     PayloadTooLarge,
@@ -35,7 +37,7 @@ from hifigan_rt.tools.serving.memory_costs import live_stream_bytes
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_log import CLIENT_GONE
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
-from hifigan_rt.tools.serving.stream_texts import StreamHeader, check_finish, parse_header
+from hifigan_rt.tools.serving.stream_texts import HEADER_KEYS, StreamHeader, check_finish, parse_header
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ ROUTE = WebSocketRoute("/v1/stream", stream)
 
 def close_code(failure: ServingError) -> int:
     """Choose the code of RFC 6455 and its registry that a WebSocket closes with after a failure."""
-    if isinstance(failure, (BadRequest, MelInvalid)):
+    if isinstance(failure, (BadRequest, ConditioningInvalid, MelInvalid)):
         return 1007
     if isinstance(failure, PayloadTooLarge):
         return 1009
@@ -119,7 +121,10 @@ class _Session:
                 self._record, live_stream_bytes(lease, self._settings, MAX_MESSAGE_BYTES)
             )
             client, segment_frames = self._record.client, header.segment_frames
-            with self._context.scheduler.open_stream(lease, client=client, segment_frames=segment_frames) as live:
+            voice = lease.conditioning(header.speaker, header.conditioning)
+            with self._context.scheduler.open_stream(
+                lease, voice, client=client, segment_frames=segment_frames
+            ) as live:
                 segment_frames = segment_frames or self._settings.live_segment_frames
                 await self.tell(self._ready(lease, header, segment_frames))
                 await self._serve(
@@ -153,7 +158,8 @@ class _Session:
         except TimeoutError as error:
             raise RequestTimeout(f"no header came within {seconds:g} s") from error
         if text is None:
-            raise BadRequest('the first message must be a JSON text: {"model", "segment_frames", "output"}, or {}')
+            keys = ", ".join(f'"{key}"' for key in HEADER_KEYS)
+            raise BadRequest(f"the first message must be a JSON text: {{{keys}}}, or {{}}")
         return parse_header(text)
 
     def _ready(self, lease: ModelLease, header: StreamHeader, segment_frames: int) -> dict[str, object]:

@@ -110,7 +110,20 @@ function showModel() {
   const { engine, precision, sample_rate: rate, state } = model();
   const facts = engine ? `Engine ${engine}, ${precision}, ${rate.toLocaleString('en')} Hz` : 'Loaded when it is first used';
   byId('model-facts').textContent = state === 'failed' ? 'The server could not load this model' : facts;
+  showSpeakers();
 }
+
+/** Offer the speakers, if there are several: by name, else by number. */
+function showSpeakers() {
+  const { num_speakers: count, speakers } = model(), chosen = byId('speaker').value;
+  const names = new Map(Object.entries(speakers ?? {}).map(([name, number]) => [number, name]));
+  const options = Array.from({ length: count > 1 ? count : 0 }, (_, number) => new Option(names.get(number) ?? `Number ${number}`, names.get(number) ?? number));
+  byId('speaker').replaceChildren(...options);
+  byId('speakers').hidden = !options.length;
+  if (options.some(({ value }) => value === chosen)) byId('speaker').value = chosen;
+}
+
+const speaker = () => byId('speakers').hidden ? null : byId('speaker').value;
 
 function askForToken(error) {
   byId('token-form').hidden = false;
@@ -220,6 +233,11 @@ async function resynthesise({ streamed }) {
     if (mine !== job) return;
     job = null;
     endStreaming();
+    if (error.code === 'conditioning_invalid' && !model().engine) {
+      // A model that was not loaded yet told nobody its speakers.
+      await loadModels().catch(fail);
+      if (speaker() !== null) return resynthesise({ streamed });
+    }
     if (error.name === 'AbortError') {
       say('Cancelled.');
       offerAgain(0);
@@ -247,7 +265,7 @@ async function request(streamed, signal) {
     streaming?.push(piece);
     pictures.showPart(part.samples.subarray(0, part.placed));
   };
-  const times = await service.resynthesise(wavOf(samples, sampleRate, 32), { model: name, streamed, signal, onstart, onsamples });
+  const times = await service.resynthesise(wavOf(samples, sampleRate, 32), { model: name, speaker: speaker(), streamed, signal, onstart, onsamples });
   return { ...part, ...times };
 }
 
@@ -331,6 +349,9 @@ byId('file').addEventListener('change', event => {
 byId('record').addEventListener('click', toggleRecording);
 byId('model').addEventListener('change', () => {
   showModel();
+  if (recording) resynthesise({ streamed: false });
+});
+byId('speaker').addEventListener('change', () => {
   if (recording) resynthesise({ streamed: false });
 });
 byId('token-form').addEventListener('submit', useToken);

@@ -29,8 +29,9 @@ class Service {
    * @param onsamples called with each Float32Array of samples as it comes.
    * @returns {samples, firstMs, allMs, stages}: times in this page from the request on, those of the server by name.
    */
-  async resynthesise(recording, { model, streamed, signal, onstart, onsamples }) {
+  async resynthesise(recording, { model, speaker, streamed, signal, onstart, onsamples }) {
     const query = new URLSearchParams({ model, format: 'float32', stream: streamed ? '1' : '0', resample: '1', mono: '1' });
+    if (speaker !== null) query.set('speaker', speaker);
     const began = performance.now();
     const response = await this.ask(`v1/copy-synthesis?${query}`, { method: 'POST', body: recording, signal });
     const header = name => response.headers.get(name), expected = Number(header('X-Samples'));

@@ -69,6 +69,7 @@ class QueuedJob(ABC):
         self._shared, self._lock = shared, shared.lock
         self._stream: EngineStream | None = None
         self._block = NO_FRAMES
+        self._voice: np.ndarray | None = None  # of the block's signal, as `Engine.stream` takes it
         self._at_once = False  # whether the block is a whole mel, which needs no stream
         self._last = False  # whether the block is its signal's last one
         self._changed = asyncio.Event()
@@ -150,7 +151,7 @@ class QueuedJob(ABC):
     def _opened(self) -> EngineStream:
         if self._stream is None:
             assert self._graph is not None  # noqa: S101 - checked where streams are made
-            self._stream = self.engine.stream(self._segment_frames, self._graph)
+            self._stream = self.engine.stream(self._segment_frames, self._graph, self._voice)
         return self._stream
 
     def _close_stream(self) -> None:
@@ -166,13 +167,19 @@ def compute(jobs: Sequence[QueuedJob]) -> list[np.ndarray]:
         jobs: one that computes a whole mel at once, or streams of one engine.
     """
     if jobs[0]._at_once:
-        return [job.engine.run(CheckedMel(job._block[None]))[0].astype(np.float32, copy=False) for job in jobs]
+        return [_computed_at_once(job) for job in jobs]
     streams = [job._opened() for job in jobs]
     audios = jobs[0].engine.advance(streams, [job._block for job in jobs])
     for index, (stream, job) in enumerate(zip(streams, jobs, strict=True)):
         if job._last:
             audios[index] = np.concatenate([audios[index], stream.finish()])
     return [audio.astype(np.float32, copy=False) for audio in audios]
+
+
+def _computed_at_once(job: QueuedJob) -> np.ndarray:
+    voice = None if job._voice is None else job._voice[None]
+    audio: np.ndarray = job.engine.run(CheckedMel(job._block[None]), voice)[0]
+    return audio.astype(np.float32, copy=False)
 
 
 class WholeJob(QueuedJob):
@@ -185,12 +192,15 @@ class WholeJob(QueuedJob):
         mels: Sequence[CheckedMel],
         deadline: float | None = None,
         client: str = "",
+        conditioning: np.ndarray | None = None,
     ) -> None:
         own_segment = lease.vocoder.engine.offline_segment_frames
         super().__init__(shared, lease, own_segment or shared.settings.block_frames, deadline, client)
         # Where no stream gives the same bits, one more block at once costs less than the overlap.
         self._at_once_frames = self._segment_frames * (1 if own_segment else 2)
         self._mels = deque(mels)
+        self._voices = deque[np.ndarray]() if conditioning is None else deque(map(np.asarray, conditioning))
+        """What each mel that is left is spoken as; empty if the model takes none."""
         self._remaining: int = sum(mel.shape[1] for mel in mels)
         self._audios: list[np.ndarray] = []
         self._frames = self._samples = 0  # of the first of the mels left: computed
@@ -225,6 +235,7 @@ class WholeJob(QueuedJob):
         mel = self._mels[0]
         frames: int = mel.shape[1]
         self._at_once = not self.joins_others
+        self._voice = self._voices[0] if self._voices else None
         end = frames if self._at_once else min(self._frames + self._segment_frames, frames)
         self._block, self._last = CheckedMel(mel[:, self._frames : end]), end == frames
         return end - self._frames
@@ -243,6 +254,8 @@ class WholeJob(QueuedJob):
         if self._last:
             self._close_stream()
             self._mels.popleft()
+            if self._voices:
+                self._voices.popleft()
             self._frames = self._samples = 0
 
     def end(self, error: ServingError | None) -> None:

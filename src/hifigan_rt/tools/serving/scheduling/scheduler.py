@@ -50,13 +50,20 @@ class Scheduler:
         self._queue.check_room(Arrival(client, lease.name, lease.audio_seconds(least_frames), streamed))
 
     async def synthesize(
-        self, lease: ModelLease, mels: Sequence[CheckedMel], *, client: str = "", deadline: float | None = None
+        self,
+        lease: ModelLease,
+        mels: Sequence[CheckedMel],
+        conditioning: np.ndarray | None = None,
+        *,
+        client: str = "",
+        deadline: float | None = None,
     ) -> list[np.ndarray]:
         """Compute whole mels; cancelling the call stops the computing.
 
         Args:
             lease: the model; it may be released as soon as the call has ended, however it ended.
             mels: `[M, T_i]` each.
+            conditioning: what the model takes beside them, of `ModelLease.conditioning`.
             client: whose request it is.
             deadline: time on the monotonic clock; None waits as long as it takes.
 
@@ -70,7 +77,7 @@ class Scheduler:
         """
         if not mels:
             raise BadRequest("the request holds no mel")
-        job = WholeJob(self._shared, lease, mels, deadline, client)
+        job = WholeJob(self._shared, lease, mels, deadline, client, conditioning)
         self._queue.add(job)
         self._telemetry.batch(lease.name, len(mels))
         try:
@@ -80,12 +87,15 @@ class Scheduler:
         self._telemetry.computed(lease.name, job.busy_seconds)
         return audios
 
-    def stream_request(self, lease: ModelLease, mel: CheckedMel, *, client: str = "") -> StreamJob:
+    def stream_request(
+        self, lease: ModelLease, mel: CheckedMel, conditioning: np.ndarray | None = None, *, client: str = ""
+    ) -> StreamJob:
         """Begin to compute a mel whose audio leaves while it is computed.
 
         Args:
             lease: the model; it may be released at once.
             mel: `[M, T]`.
+            conditioning: what the model takes beside it, of `ModelLease.conditioning`.
             client: whose request it is.
 
         Returns:
@@ -96,18 +106,26 @@ class Scheduler:
             BadRequest: the model cannot stream.
         """
         frames = self._settings.streamed_segment_frames
-        job = StreamJob(self._shared, lease, frames, live=False, client=client)
+        job = StreamJob(self._shared, lease, frames, live=False, client=client, conditioning=_one(conditioning))
         job.put(mel)
         job.finish()
         self._queue.add(job)
         self._telemetry.batch(lease.name, 1)
         return job
 
-    def open_stream(self, lease: ModelLease, *, client: str = "", segment_frames: int | None = None) -> StreamJob:
+    def open_stream(
+        self,
+        lease: ModelLease,
+        conditioning: np.ndarray | None = None,
+        *,
+        client: str = "",
+        segment_frames: int | None = None,
+    ) -> StreamJob:
         """Open a stream whose frames come little by little.
 
         Args:
             lease: the model; it may be released at once.
+            conditioning: what the model takes beside the mel, of `ModelLease.conditioning`.
             client: whose stream it is.
             segment_frames: frames that are computed together; the settings' `live_segment_frames` by default.
 
@@ -119,7 +137,7 @@ class Scheduler:
         frames = self._settings.live_segment_frames if segment_frames is None else segment_frames
         if not 1 <= frames <= self._settings.max_live_segment_frames:
             raise BadRequest(f"segment_frames={frames} must be from 1 to {self._settings.max_live_segment_frames}")
-        job = StreamJob(self._shared, lease, frames, live=True, client=client)
+        job = StreamJob(self._shared, lease, frames, live=True, client=client, conditioning=_one(conditioning))
         self._queue.add(job)
         return job
 
@@ -141,3 +159,7 @@ class Scheduler:
         self._queue.stop()
         await asyncio.to_thread(self._thread.join)
         self._queue.end_all()
+
+
+def _one(conditioning: np.ndarray | None) -> np.ndarray | None:
+    return None if conditioning is None else np.asarray(conditioning[0])

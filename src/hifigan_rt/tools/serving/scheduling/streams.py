@@ -30,8 +30,14 @@ class StreamJob(QueuedJob):
         *,
         live: bool,
         client: str = "",
+        conditioning: np.ndarray | None = None,
     ) -> None:
         """Begin without frames.
+
+        Args:
+            shared, lease, segment_frames, client: of the job.
+            live: whether frames still come.
+            conditioning: what the model takes beside the mel, as `Engine.stream` does.
 
         Raises:
             BadRequest: the model's layers are not known, so that it cannot stream.
@@ -40,6 +46,7 @@ class StreamJob(QueuedJob):
         if self._graph is None:
             raise BadRequest(f"model {lease.name!r} cannot stream: its layers are not known; ask for the whole audio")
         settings = shared.settings
+        self._voice = conditioning
         self.live = live
         self.total_frames = 0
         """Frames pushed so far."""

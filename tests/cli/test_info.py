@@ -1,0 +1,63 @@
+"""What `hifigan info` tells of a file: family, input, licence, and why a file is not run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cli.running import error_of, hifigan
+from golden.tiny import tiny_weights
+
+
+def info(*arguments: str, status: int = 0) -> dict:
+    return json.loads(hifigan("info", *arguments, "--json", status=status).stdout)
+
+
+def test_family_and_input_of_the_original(place):
+    told = info("model")
+    assert (told["family"], told["licence"]) == ("jik876/hifi-gan", None)
+    assert told["input"] == {"kind": "mel", "channels": 10}
+    assert {"native", "reference"} <= set(told["engines"])
+    assert "conditioned_layers" not in told["architecture"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "licence"),
+    [
+        (
+            "README.md",
+            "---\nlanguage: en\nlicense: apache-2.0\n---\nlicense: none\n",
+            "apache-2.0 (by README.md beside it)",
+        ),
+        ("README.md", "# A project\nlicense: mit\n", None),
+        (
+            "MODEL_CARD",
+            "# Model card\n\n## Dataset\n\n* License: Public Domain\n",
+            "Public Domain (by MODEL_CARD beside it)",
+        ),
+        ("MODEL_CARD", "", None),
+    ],
+)
+def test_the_licence_of_a_card(place, name, text, licence):
+    Path("model", name).write_text(text)
+    assert info("model")["licence"] == licence
+
+
+def test_the_licence_in_the_files_own_metadata(place):
+    for key in ("license", "Licence"):
+        save_file(tiny_weights(), "model/generator.safetensors", {key: "CC BY 4.0"})
+        assert info("model")["licence"] == "CC BY 4.0"
+    assert "licence                     CC BY 4.0" in hifigan("info", "model").stdout
+
+
+def test_a_file_that_is_not_run(place):
+    vocos = {"backbone.embed.weight": np.ones((4, 10, 7), np.float32), "head.out.weight": np.ones((6, 4), np.float32)}
+    save_file(vocos, "vocos.safetensors")
+    told = info("vocos.safetensors", status=1)
+    assert told["name"] == "vocos.safetensors"
+    assert "seems to be a Vocos vocoder" in told["refused"]
+    assert "seems to be a Vocos vocoder" in error_of(hifigan("info", "vocos.safetensors", status=1))
