@@ -2,6 +2,8 @@
 
 # reference engine: float64 sums in another order than the original's float64 network
 REFERENCE_MAX_ABS = 1e-12
+# the same against a float64 network that computes its weights by its own weight norm: ours are folded to float32
+OWN_WEIGHT_NORM_MAX_ABS = 1e-6
 
 # folded weights: float64 arithmetic rounded once, which may fall on the other side of a tie
 FOLDED_MAX_ULP = 1

@@ -72,12 +72,13 @@ def npz_file():
         ),
         (
             tar_file(),
-            "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights, "
-            "and its architecture in model_config.yaml must be given as a config.json",
+            "is a tar archive without model_weights.ckpt, which a .nemo file has: unpack it and name the checkpoint in "
+            "it; it holds model_config.yaml",
         ),
         (
             tar_file("gz"),
-            "is compressed with gzip: unpack it first (.nemo and .tar.gz files hold the checkpoint inside)",
+            "is a tar archive without model_weights.ckpt, which a .nemo file has: unpack it and name the checkpoint in "
+            "it; it holds model_config.yaml",
         ),
         (b"\x93NUMPY\x01\0" + bytes(200), "is one NumPy array (.npy), not a checkpoint"),
         (npz_file(), "is a NumPy archive (.npz), not a checkpoint"),

@@ -175,7 +175,6 @@ def test_a_config_that_lies_beside_and_does_not_fit_names_what_would(tmp_path):
 
 FOREIGN = {
     "transformers": {"architectures": ["SpeechT5HifiGan"], "model_in_dim": 10, **NETWORK},
-    "Coqui TTS": {"generator_model": "hifigan_generator", "audio": {"sample_rate": 8000}},
     "ParallelWaveGAN": {"generator_type": "HiFiGANGenerator", "generator_params": {}},
     "Piper": {"phoneme_id_map": {}, "audio": {"sample_rate": 22050}},
     "VITS": {"model": {"inter_channels": 192, **NETWORK}, "data": {"sampling_rate": 22050}},

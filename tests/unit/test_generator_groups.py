@@ -316,7 +316,6 @@ def test_files_without_a_generator(tmp_path, root, message, write):
             ("input_conv.weight", "upsamples.0.1.weight", "output_conv.1.weight"),
             "a generator of ParallelWaveGAN, ESPnet",
         ),
-        (("conv_pre.weight", "upsampler.0.weight", "resblocks.0.convs1.0.weight"), "a generator of transformers"),
         (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
         (("shadow_params.0",), "an average of weights without their names"),
     ],

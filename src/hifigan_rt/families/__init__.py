@@ -11,11 +11,14 @@ from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.choice import choose_generator
+from hifigan_rt.families.coqui import COQUI
 from hifigan_rt.families.family import Family
 from hifigan_rt.families.original import NESTED, ORIGINAL
+from hifigan_rt.families.speechbrain import SPEECHBRAIN
+from hifigan_rt.families.transformers import TRANSFORMERS
 from hifigan_rt.formats.checkpoint import Checkpoint, read_state
 
-FAMILIES: tuple[Family, ...] = (NESTED, ORIGINAL)
+FAMILIES: tuple[Family, ...] = (TRANSFORMERS, SPEECHBRAIN, NESTED, COQUI, ORIGINAL)
 """All that are read, in the order in which they are asked."""
 
 

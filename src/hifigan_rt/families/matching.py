@@ -25,6 +25,7 @@ class StatedConfig:
     place: str
     """Where, for texts: "config 'x.json'"."""
     values: object
+    """What it holds; a ConfigError if it cannot be decoded."""
 
 
 def _within(name: str, *fields: str) -> Callable[[Mapping[str, object]], bool]:
@@ -41,7 +42,6 @@ def _any_of(*fields: str) -> Callable[[Mapping[str, object]], bool]:
 
 _OTHERS: Mapping[str, Callable[[Mapping[str, object]], bool]] = {
     "transformers": _any_of("transformers_version", "architectures", "model_in_dim"),
-    "Coqui TTS": _any_of("generator_model", "generator_model_params"),
     "ParallelWaveGAN": _any_of("generator_type", "generator_params"),
     "Piper": _any_of("phoneme_id_map", "espeak"),
     "VITS": _within("model", "inter_channels", "n_flow_layer", "gin_channels"),
@@ -66,6 +66,8 @@ def match_config(family: Family, shapes: Shapes, stated: StatedConfig | None) ->
     if stated is None:
         return settle_config(shapes, family.imply({}, shapes))
     try:
+        if isinstance(stated.values, ConfigError):
+            raise stated.values
         return _match(family, shapes, stated.values)
     except ConfigError as error:
         raise ConfigError(f"{stated.place}: {error}") from error

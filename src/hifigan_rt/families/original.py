@@ -6,7 +6,10 @@ import re
 from collections.abc import Collection, Mapping
 
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.families.coqui import COQUI_VOCODER, COQUI_VOICE
 from hifigan_rt.families.family import Family
+from hifigan_rt.families.nemo import NEMO_CONFIG
+from hifigan_rt.families.nvidia import NVIDIA_CONFIG
 
 _PARTS = frozenset(("conv_pre", "ups", "resblocks", "conv_post"))
 _FIRST, _UPSAMPLE = re.compile(r"conv_pre\."), re.compile(r"ups\.(\d{1,4})\.")
@@ -52,6 +55,7 @@ ORIGINAL = Family(
         "resblocks.N.convs1.N or .convs.N": re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\."),
     },
     rename=_keep,
+    config_forms=(COQUI_VOCODER, COQUI_VOICE, NEMO_CONFIG, NVIDIA_CONFIG),
 )
 
 NESTED = Family(
@@ -61,5 +65,6 @@ NESTED = Family(
     parts=_PARTS,
     needed={"conv_pre": _FIRST, "ups.N": _UPSAMPLE, "resblocks.N.N.convs1.N or .convs.N": _NESTED},
     rename=_flatten,
+    config_forms=(NEMO_CONFIG, NVIDIA_CONFIG),
 )
 """The same network, whose residual blocks are counted within each stage."""

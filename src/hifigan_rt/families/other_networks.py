@@ -42,7 +42,6 @@ PARTS_BEYOND = (
         "a generator that a speaker or another voice conditions",
         r"(cond|cond_layer|conds|cond_pre|cond_emb|global_conv|emb_g|spk_emb|speaker_embedding|spk_proj|fc)\.",
     ),
-    _network("SpeechBrain's HiFi-GAN, whose convolutions pad by reflection", r"conv_pre\.conv\."),
 )
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
 
@@ -115,10 +114,6 @@ FILES = (
     _network("a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.", advice=_VOICE),
     _network(
         "a generator of ParallelWaveGAN, ESPnet or PaddleSpeech", r"input_conv\.", r"upsamples\.\d", r"output_conv\.",
-        advice="its layers' names are not read yet",
-    ),
-    _network(
-        "a generator of transformers (SpeechT5HifiGan or a relative)", r"conv_pre\.", r"upsampler\.\d",
         advice="its layers' names are not read yet",
     ),
     _network("discriminators", r"discriminators\.\d", advice="the generator is in another file"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.matching import StatedConfig, describes_network, is_config
 from hifigan_rt.formats.checkpoint import Checkpoint
 from hifigan_rt.formats.config_json import holds_fields, holds_mel
+from hifigan_rt.formats.config_yaml import decode_yaml
 
 _MAX_TEXT = 1 << 20
 """Characters of JSON text that are decoded."""
@@ -21,6 +23,8 @@ def find_configs(checkpoint: Checkpoint) -> list[StatedConfig]:
     """
     if holds_fields(checkpoint.config):
         return [StatedConfig("the config in the file's metadata", checkpoint.config)]
+    if checkpoint.config_text is not None:
+        return [_decoded_yaml(checkpoint.config_text)]
     others: list[StatedConfig] = []
     for mapping in checkpoint.beside:
         found = _found_in(mapping)
@@ -29,6 +33,15 @@ def find_configs(checkpoint: Checkpoint) -> list[StatedConfig]:
             return _with_mel(networks, [stated for stated in found if stated not in networks])
         others = others or found
     return others
+
+
+def _decoded_yaml(text: str) -> StatedConfig:
+    try:
+        values = decode_yaml(text)
+    except ConfigError as error:
+        # Told where the config is needed: the user may have named another.
+        values = error
+    return StatedConfig("model_config.yaml in the file", values)
 
 
 def _with_mel(networks: list[StatedConfig], others: list[StatedConfig]) -> list[StatedConfig]:

@@ -15,11 +15,21 @@ from hifigan_rt.errors import ModelFileError
 
 
 class ByteSource:
-    """A regular file opened for reading; made by `open_source`."""
+    """A regular file opened for reading, or a part of it; made by `open_source`."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, start: int = 0) -> None:
         self._file = file
+        self._start = start
         self.size = size
+
+    def part(self, start: int, size: int, what: str) -> ByteSource:
+        """Take `size` bytes from `start` on as a source; `what` names them in the error.
+
+        Raises:
+            ModelFileError: the file ends before.
+        """
+        self.check(start, size, what)
+        return ByteSource(self._file, size, self._start + start)
 
     def read(self, start: int, length: int, what: str) -> bytes:
         """Read `length` bytes; `what` names them in the error.
@@ -28,7 +38,7 @@ class ByteSource:
             ModelFileError: the file ends before.
         """
         self.check(start, length, what)
-        self._file.seek(start)
+        self._file.seek(self._start + start)
         data = self._file.read(length)
         if len(data) != length:
             raise ModelFileError(f"is truncated: the file became shorter while {what} was read")
@@ -43,7 +53,7 @@ class ByteSource:
         self.check(start, array.nbytes, what)
         if array.nbytes == 0:
             return
-        self._file.seek(start)
+        self._file.seek(self._start + start)
         view = array.reshape(-1).view(np.uint8).data
         filled = 0
         while filled < array.nbytes:
@@ -59,6 +69,31 @@ class ByteSource:
                 f"is truncated: {what} takes the bytes {start} to {start + length}, and the file has {self.size}; "
                 "download or copy it again"
             )
+
+
+class SourceReader:
+    """A source as the standard library's readers want a file."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._position = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to an offset from the beginning, from here or from the end; not below 0."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Give up to `size` bytes, all that are left if it is negative; fewer only at the end."""
+        left = max(0, self._source.size - self._position)
+        length = left if size < 0 else min(size, left)
+        data = self._source.read(self._position, length, "the archive") if length else b""
+        self._position += length
+        return data
 
 
 @contextmanager

@@ -9,16 +9,16 @@ from hifigan_rt.errors import CheckpointError, ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_download, file_kind
 
-Format = Literal["torch-zip", "torch-legacy", "pickle", "safetensors"]
+Format = Literal["torch-zip", "torch-legacy", "pickle", "safetensors", "nemo", "nemo-gz"]
 
 _FOREIGN = {
-    ".tar": "is a tar archive, as .nemo files are: unpack it; of a .nemo file, model_weights.ckpt holds the weights, "
-    "and its architecture in model_config.yaml must be given as a config.json",
-    ".gz": "is compressed with gzip: unpack it first (.nemo and .tar.gz files hold the checkpoint inside)",
     ".npy": "is one NumPy array (.npy), not a checkpoint",
     ".json": "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",
 }
 """Texts for kinds that have a way out of their own, by their usual suffix."""
+
+_ARCHIVES: dict[str, Format] = {".tar": "nemo", ".gz": "nemo-gz"}
+"""Archives that may be .nemo files."""
 
 _ONNX = re.compile(rb"\x08[\x01-\x20](?:[\x12\x1a\x22\x28\x32\x3a\x42\x72]|\Z)")
 """A protobuf whose first field is ir_version, followed by another field of ModelProto (onnx.proto)."""
@@ -44,6 +44,8 @@ def detect_format(source: ByteSource) -> Format:
             "is an ONNX model, not a checkpoint: give it where a model is run; weights are not read out of it"
         )
     kind = file_kind(head)
+    if kind is not None and kind.suffix in _ARCHIVES:
+        return _ARCHIVES[kind.suffix]
     if kind is not None and kind.holds not in ("weights", "text"):
         raise CheckpointError(_FOREIGN.get(kind.suffix, f"is {kind.name}{_more(kind)}"))
     # Pickles of protocol 0 are text.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from hifigan_rt.errors import CheckpointError, ModelFileError, UnsafeCheckpoint
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
-from hifigan_rt.formats.checkpoint.detect import detect_format
+from hifigan_rt.formats.checkpoint.detect import Format, detect_format
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH, MAX_NODES
+from hifigan_rt.formats.checkpoint.nemo_archive import WEIGHTS, open_nemo
 from hifigan_rt.formats.checkpoint.numpy_objects import NumpyDtype
 from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, Unfinished
 from hifigan_rt.formats.checkpoint.pickle_input import UnreadBytes
@@ -54,7 +55,7 @@ class Checkpoint:
     config: dict[str, object] | None
     """The config.json in a safetensors file's metadata; None if there is none."""
     format: str
-    """torch-zip, torch-legacy, pickle or safetensors."""
+    """torch-zip, torch-legacy, pickle, safetensors or nemo."""
     notes: tuple[str, ...]
     """What was assumed or left out, one sentence each."""
     beside: tuple[dict[str, object], ...] = field(default=(), repr=False)
@@ -64,10 +65,12 @@ class Checkpoint:
     """
     statistics: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
     """Mean and scale of the mels, if the file holds them beside the network."""
+    config_text: str | None = field(default=None, repr=False)
+    """The YAML of a .nemo file, not decoded."""
 
 
 def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
-    """Read a state dict, in any of the three formats; PyTorch is not needed and nothing is run.
+    """Read a state dict, in any of the formats; PyTorch is not needed and nothing is run.
 
     Args:
         path: the file.
@@ -77,14 +80,15 @@ def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
         CheckpointError: not a checkpoint, without weights, damaged, or over the limits.
         UnsafeCheckpoint: it asks for something outside the allow-list.
     """
-    with _named(path), open_source(path) as source:
-        tree = _read_tree(source)
+    with _named(path), open_source(path) as source, _open_tree(source) as tree:
         selection = select(tree.root)
         weights = _fold_all(selection.tensors, tree.loader)
         beside = tuple(plain_values(mapping) for mapping in selection.beside)
         found = selection.statistics
         statistics = None if found is None else (tree.loader.load(found[0]), tree.loader.load(found[1]))
-        return Checkpoint(weights, tree.config, tree.format, tree.notes + selection.notes, beside, statistics)
+        return Checkpoint(
+            weights, tree.config, tree.format, tree.notes + selection.notes, beside, statistics, tree.config_text
+        )
 
 
 def read_tensors(path: Path, remedy: str = STATE_REMEDY) -> object:
@@ -102,8 +106,7 @@ def read_tensors(path: Path, remedy: str = STATE_REMEDY) -> object:
     Raises:
         CheckpointError, UnsafeCheckpoint: as for `read_state`.
     """
-    with _named(path, remedy), open_source(path) as source:
-        tree = _read_tree(source)
+    with _named(path, remedy), open_source(path) as source, _open_tree(source) as tree:
         return _TreeBuilder(tree.loader).build(tree.root)
 
 
@@ -119,8 +122,20 @@ def _named(path: Path, remedy: str = STATE_REMEDY) -> Iterator[None]:
         raise CheckpointError(f"{str(path)!r} needs more memory than this process may have") from error
 
 
-def _read_tree(source: ByteSource) -> Tree:
+@contextmanager
+def _open_tree(source: ByteSource) -> Iterator[Tree]:
     kind = detect_format(source)
+    if kind not in ("nemo", "nemo-gz"):
+        yield _read_tree(source, kind)
+        return
+    with open_nemo(source, compressed=kind == "nemo-gz") as archive:
+        inner = detect_format(archive.weights)
+        if inner in ("nemo", "nemo-gz"):
+            raise CheckpointError(f"holds an archive as its {WEIGHTS}: a checkpoint is needed")
+        yield replace(_read_tree(archive.weights, inner), format="nemo", config_text=archive.config)
+
+
+def _read_tree(source: ByteSource, kind: Format) -> Tree:
     if kind == "torch-zip":
         return read_zip(source)
     return read_safetensors(source) if kind == "safetensors" else read_legacy(source)

@@ -32,6 +32,8 @@ class Tree:
     format: Format
     config: dict[str, object] | None = None
     notes: tuple[str, ...] = ()
+    config_text: str | None = None
+    """A config beside the weights that is not decoded yet: the YAML of a .nemo file."""
 
 
 def _storage_bytes(storage: Storage) -> int:

@@ -1,0 +1,64 @@
+"""Files that the true frameworks wrote, against what their own generators computed of them in float64."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tolerances
+from golden.seeded import seeded_mel
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.families import FAMILIES
+from hifigan_rt.formats.config_json import parse_config
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.model.resolve import resolve_model
+
+FOLDER = Path(__file__).parents[1] / "golden" / "families"
+UNDECIDED = {"upsample_kernel_sizes": [8] * 4, "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 7, 11]}
+"""What weights would decide."""
+NAMES = ("transformers",)
+RECORDS = {name: np.load(FOLDER / f"{name}.npz", allow_pickle=False) for name in NAMES}
+CASES = [
+    pytest.param(RECORDS[name], case, facts, id=f"{name}-{case}")
+    for name in NAMES
+    for case, facts in json.loads(str(RECORDS[name]["facts"]))["cases"].items()
+]
+
+
+def write_files(record, case, facts, folder):
+    for file in facts["files"]:
+        (folder / file).write_bytes(record[f"{case}/files/{file}"].tobytes())
+    return folder / facts["file"]
+
+
+@pytest.mark.parametrize(("record", "case", "facts"), CASES)
+def test_a_file_of_the_framework_gives_its_output(tmp_path, record, case, facts):
+    path = write_files(record, case, facts, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = resolve_model(path, weights_at=facts["weights_at"])
+    mel = seeded_mel(1, facts["mel"]["num_mels"], facts["mel"]["frames"], facts["mel"]["seed"])[0].astype(np.float32)
+    audio = generate(model.generator, mel)
+    assert audio.shape == record[f"{case}/audio"].shape
+    assert np.abs(audio - record[f"{case}/folded"]).max() <= tolerances.REFERENCE_MAX_ABS
+    assert np.abs(audio - record[f"{case}/audio"]).max() <= tolerances.OWN_WEIGHT_NORM_MAX_ABS
+    assert np.sqrt((audio**2).mean()) > 0.01
+
+
+FEATURES = [case for case in CASES if f"{case.values[1]}/features" in case.values[0]]
+
+
+@pytest.mark.parametrize(("record", "case", "facts"), FEATURES)
+def test_the_mel_of_recordings_is_the_frameworks_own(tmp_path, record, case, facts):
+    model = resolve_model(write_files(record, case, facts, tmp_path), weights_at=facts["weights_at"])
+    mel = model.mel
+    if facts["features_config"] is not None:
+        form = next(form for family in FAMILIES if (form := family.form_of(facts["features_config"])))
+        mel = parse_config(UNDECIDED | dict(form.read(facts["features_config"], {}))).mel
+    ours, theirs = compute_mel(record[f"{case}/recording"], mel), record[f"{case}/features"]
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= tolerances.MEL_AGAINST_ORIGINAL
