@@ -13,7 +13,7 @@ WHOLE_SEGMENT_FRAMES = 64
 """Frames of a whole mel that the native engine computes together while it serves, since live streams wait for them.
 
 Of LJSpeech V1 they take 0.08 s on two cores. The engine's own 256 frames take 0.3 s, in which listeners hear silence,
-and in all 3 % less (docs/figures.md)."""
+and in all 3 % less (native/NOTES.md)."""
 
 
 def load_to_serve(
