@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from browser import PHONE, WIDTHS, assert_fits_a_phone, assert_no_overflow, contrast
+from golden.tiny_speakers import ENGINE, write_speaking
 from hifigan_rt import load
-from page_actions import RATE, array, expect, hold_still, upload, write_speechlike
+from page_actions import RATE, REFUSED, array, expect, hold_still, upload, write_speechlike
 from running_server import running, wait_for
 
 pytestmark = pytest.mark.browser
@@ -346,3 +347,30 @@ def test_nothing_moves_for_those_who_ask_for_that(open_page, server):
         page = open_page(server.url, reduced_motion=motion)
         duration = page.evaluate("getComputedStyle(byId('record')).transitionDuration")
         assert (duration not in ("0s", "")) == moving
+
+
+def test_a_model_of_several_speakers_offers_them(open_page, clip, tmp_path):
+    path, samples = clip
+    voice = load(write_speaking(tmp_path / "voice"), engine=ENGINE)
+    with running({"voice": lambda: load(voice.model, engine=ENGINE)}) as served:
+        page = open_page(served.url)
+        expect(page.locator("#model")).to_be_enabled()
+        upload(page, path)
+        assert page.locator("#speaker option").all_inner_texts() == ["anna", "Number 1", "bob", "225"]
+        mel = voice.mel(samples)
+        np.testing.assert_array_equal(array(page, "resynthesis.samples"), voice(mel, speaker="anna"))
+        for label, speaker in (("bob", "bob"), ("Number 1", 1)):
+            page.locator("#speaker").select_option(label=label)
+            wanted = voice(mel, speaker=speaker)
+            wait_for(lambda wanted=wanted: np.array_equal(array(page, "resynthesis?.samples ?? []"), wanted))
+
+
+def test_a_model_that_is_not_loaded_yet_tells_its_speakers_when_it_is(open_page, clip, tmp_path):
+    file = write_speaking(tmp_path / "voice")
+    with running({"voice": lambda: load(file, engine=ENGINE)}, preload=[]) as served:
+        page = open_page(served.url, expected=REFUSED)
+        expect(page.locator("#model")).to_be_enabled()
+        expect(page.locator("#speaker")).to_be_hidden()
+        upload(page, clip[0])
+        expect(page.locator("#speaker")).to_have_value("anna")
+        assert page.evaluate("resynthesis.samples.length") == RATE
