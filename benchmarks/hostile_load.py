@@ -207,6 +207,8 @@ def complaints(result: dict[str, Any]) -> list[str]:
         found.append(f"one address makes honest requests {slower:.1f} times as slow, {MOST_SLOWER:g} are allowed")
     if result["one_address"]["underruns"] or result["one_address"]["live_wrong"]:
         found.append("the live stream ran dry or was wrong beside one address")
+    if set(result["one_address"]["live_answers"]) - {"whole", "cut"}:
+        found.append(f"live streams ended early beside one address: {result['one_address']['live_answers']}")
     return found
 
 

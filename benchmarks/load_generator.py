@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from hifigan_rt.vocoder import load
 from measuring.arguments import integers
@@ -141,10 +141,15 @@ async def live(
         period = utterance.seconds / frames * segment_frames
         # Clients do not begin in step.
         await asyncio.sleep(period * index / clients)
-        await _live_once(url, utterance, segment_frames, period, tally, end)
-        # One that would be cut soon would only be a beginning more.
-        while time.monotonic() < end - utterance.seconds / 2:
-            await _live_once(url, utterance, segment_frames, period, tally, end)
+        again = True
+        while again:
+            try:
+                await _live_once(url, utterance, segment_frames, period, tally, end)
+            except (OSError, TimeoutError, WebSocketException) as error:
+                tally.answers[type(error).__name__] += 1
+                await asyncio.sleep(period)
+            # One that would be cut soon would only be a beginning more.
+            again = time.monotonic() < end - utterance.seconds / 2
 
     return await _all(clients, seconds, client)
 
