@@ -132,8 +132,7 @@ def test_a_name_with_a_null(tmp_path):
 def test_torchscript(refuse, entry):
     refuse(
         zip_file(STATE, extra={f"archive/{entry}": b""}),
-        "is a TorchScript archive, a program: a state dict is needed. Load it in PyTorch with torch.jit.load and "
-        "save torch.save({'generator': model.state_dict()}, path)",
+        "is damaged: it is a TorchScript archive, and its object is a dict",
     )
 
 

@@ -12,8 +12,8 @@ from hifigan_rt.families.other_networks import (
     describe_file,
     list_names,
     network_neighbours,
-    voice_neighbours,
 )
+from hifigan_rt.families.voices import find_speaker_table, find_voice
 from hifigan_rt.formats.checkpoint import (
     LazyTensor,
     PlacedTensor,
@@ -25,6 +25,7 @@ from hifigan_rt.formats.checkpoint import (
     list_tensors,
     unsafe,
 )
+from hifigan_rt.graph import SPEAKER_TABLE
 
 _USUAL_ADDRESSES = (".", "generator")
 """Where the original has its weights: nothing needs to be said of them."""
@@ -43,7 +44,7 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
         weights_at: the way to the generator that is wanted, as `Group.address` gives it, or to what holds it alone.
 
     Raises:
-        CheckpointError: there is none, or several; or it is the decoder of a voice.
+        CheckpointError: there is none, or several; or it is a part of another network.
     """
     placed = list_tensors(root)
     groups, partial = find_groups(placed, families)
@@ -56,11 +57,16 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
             raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
         raise CheckpointError(_describe_none(root, placed, partial, families, path))
     group = _one_of(groups, weights_at)
-    _check_neighbours(group, find_neighbours(group, placed), chosen=weights_at is not None)
+    neighbours = find_neighbours(group, placed)
+    voice = find_voice(group, neighbours)
+    if voice is None:
+        _check_neighbours(group, neighbours, chosen=weights_at is not None)
     way = dictionaries_around(root, group.place)
     notes = (*_note_address(group), *_note_left_out(group, way[0]))
-    statistics = _find_statistics(group, placed)
-    return Selection({name: placed.tensor for name, placed in group.tensors.items()}, notes, way, statistics)
+    tensors = {name: placed.tensor for name, placed in group.tensors.items()}
+    if voice is not None and (table := find_speaker_table(group, placed, neighbours)) is not None:
+        tensors[SPEAKER_TABLE] = table.tensor
+    return Selection(tensors, notes, way, _find_statistics(group, placed), group.place, voice)
 
 
 def _find_statistics(group: Group, placed: Sequence[PlacedTensor]) -> tuple[LazyTensor, LazyTensor] | None:
@@ -101,11 +107,6 @@ def _list_addresses(groups: Sequence[Group]) -> str:
 
 def _check_neighbours(group: Group, neighbours: set[str], *, chosen: bool) -> None:
     at = f"at {group.address!r}"
-    voice = voice_neighbours(neighbours)
-    if voice:
-        raise CheckpointError(
-            f"is a VITS voice, by {list_names(voice)} beside the generator {at}; its decoder takes latents, and no mels"
-        )
     network = network_neighbours(neighbours)
     if network and not chosen and group.address not in _USUAL_ADDRESSES:
         raise CheckpointError(

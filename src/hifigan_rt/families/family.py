@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from hifigan_rt.errors import ConfigError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the folded parameters, under the original's names."""
@@ -81,6 +83,28 @@ class Family:
             return None
         return next((form for form in self.config_forms if form.tells(values)), None)
 
+    def knowing(self, facts: Mapping[str, Any], source: str) -> Family:
+        """The family for a file that tells more than the names of its tensors.
+
+        Args:
+            facts: fields of our own `config.json`, as JSON holds them; a config that states one otherwise is refused.
+            source: what tells them, for texts.
+        """
+        if not facts:
+            return self
+
+        def imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
+            for name, value in facts.items():
+                stated = fields.get(name)
+                if stated is not None and _plain(stated) != value:
+                    raise ConfigError(
+                        f"{name}: the config says {stated}, {source} says {value}; config and checkpoint are not of "
+                        "one model: give the right one with --config"
+                    )
+            return {**self.imply(fields, shapes), **facts}
+
+        return replace(self, imply=imply)
+
     @property
     def config_files(self) -> tuple[str, ...]:
         """Names of config files that are looked for beside a checkpoint, in this order."""
@@ -98,3 +122,7 @@ class Family:
     def absent(self, names: Collection[str]) -> tuple[str, ...]:
         """List what is needed and has none of the names."""
         return tuple(layer for layer, pattern in self.needed.items() if not any(pattern.match(name) for name in names))
+
+
+def _plain(value: object) -> object:
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

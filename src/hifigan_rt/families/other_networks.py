@@ -27,8 +27,6 @@ def _network(name: str, *patterns: str, advice: str = "") -> Network:
     return Network(name, tuple(re.compile(rf"(?:\A|\.)(?:{pattern})") for pattern in patterns), advice)
 
 
-_VOICE = "its decoder takes latents, and no mels"
-
 PARTS_BEYOND = (
     _network("a HiFT generator (CosyVoice, Chatterbox)", r"source_resblocks\.|source_downs\.|f0_predictor\."),
     _network("an NSF-HiFi-GAN, which also takes the pitch", r"m_source\.|noise_convs\.|source_conv\.|noise_res\."),
@@ -44,12 +42,6 @@ PARTS_BEYOND = (
     ),
 )
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
-
-VOICE_PARTS = frozenset(
-    ("enc_p", "enc_q", "flow", "flows", "dp", "sdp", "emb_g", "emb_uv", "posterior_encoder", "post_flow", "pre_flow",
-     "ref_enc", "stochastic_duration_predictor")
-)  # fmt: skip
-"""Neighbours of a decoder that takes latents: of VITS and its relatives."""
 
 _NETWORK_PART = re.compile(
     r"(\w*_)?(encoder|quantizers?|codebook|text|tokens?|phonemes?|embeddings?|acoustic(_model)?|fastspeech2?|"
@@ -68,11 +60,6 @@ def describe_file(names: Collection[str]) -> str | None:
         if network.is_told_by(names):
             return f"{network.name}; {network.advice}" if network.advice else network.name
     return None
-
-
-def voice_neighbours(neighbours: Collection[str]) -> list[str]:
-    """Pick those of a group's neighbours that make it the decoder of a VITS voice."""
-    return sorted(VOICE_PARTS & set(neighbours))
 
 
 def network_neighbours(neighbours: Collection[str]) -> list[str]:
@@ -111,7 +98,10 @@ FILES = (
         "the discriminators and optimisers of a training run (a do_* file)", r"(mpd|msd|optim_g|optim_d)(\.|\Z)",
         advice="the generator is in the g_* file beside it",
     ),
-    _network("a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.", advice=_VOICE),
+    _network(
+        "a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.",
+        advice="its decoder is none that is known",
+    ),
     _network(
         "a generator of ParallelWaveGAN, ESPnet or PaddleSpeech", r"input_conv\.", r"upsamples\.\d", r"output_conv\.",
         advice="its layers' names are not read yet",

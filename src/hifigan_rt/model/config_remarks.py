@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
+from hifigan_rt.formats.checkpoint.reader import Voice
 from hifigan_rt.mel.analysis import bands_above_nyquist
 
 
 def describe_odd_stages(generator: GeneratorConfig) -> tuple[str, ...]:
     """Tell that a kernel minus its rate is odd, which projects read in two ways."""
+    if generator.upsample_paddings is not None or generator.causal:
+        return ()
     pairs = zip(generator.upsample_rates, generator.upsample_kernel_sizes, strict=True)
     odd = [f"{kernel} - {rate}" for rate, kernel in pairs if (kernel - rate) % 2]
     if not odd:
@@ -50,3 +53,11 @@ def _describe_bands_above_nyquist(mel: MelConfig) -> tuple[str, ...]:
         f"fmax={mel.fmax:g} Hz lies above half the sample rate, {mel.sample_rate / 2:g} Hz: as in the original, bands "
         f"are spread up to it, and {bands_above_nyquist(mel)} of {mel.num_mels} are always at the floor",
     )
+
+
+def describe_voice(voice: Voice | None) -> tuple[str, ...]:
+    """Tell of which voice a generator is the decoder, and what of it is not run."""
+    if voice is None:
+        return ()
+    parts = f": {', '.join(voice.parts)} beside it are not run" if voice.parts else ""
+    return (f"it is the decoder of {voice.name}{parts}",)

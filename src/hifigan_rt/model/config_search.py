@@ -62,13 +62,30 @@ class ConfigSearch:
         """
         stated = _stated(self.path, named, self.family.config_files)
         if stated is not None:
-            settled = self._hold(stated, lies_beside=named is None)
+            settled = self._knowing_own(stated)._hold(stated, lies_beside=named is None)
             doubts = tuple(self._doubts(stated, settled))
             # What the user names counts, and needs no confirmation.
             return replace(settled, notes=settled.notes + doubts) if named is not None else _assuming(settled, *doubts)
         if self.own:
             return self._own()
         return self._beside()
+
+    def _knowing_own(self, stated: StatedConfig) -> ConfigSearch:
+        """The same search, knowing the network of the checkpoint's own config where the stated one has none."""
+        if not self.own or self._states_network(stated.values):
+            return self
+        settled = self._own()
+        facts = config_to_dict(ModelConfig(settled.config.generator))
+        return replace(self, family=self.family.knowing(facts, "the config in the checkpoint"))
+
+    def _states_network(self, values: object) -> bool:
+        form = self.family.form_of(values)
+        if form is None or not isinstance(values, dict):
+            return describes_network(values)
+        try:
+            return "upsample_rates" in form.read(values, self.shapes)
+        except ConfigError:
+            return True  # told where it is read
 
     def _hold(self, stated: StatedConfig, *, lies_beside: bool) -> SettledConfig:
         try:

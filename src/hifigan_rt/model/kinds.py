@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.checkpoint.reader import Voice
 from hifigan_rt.graph import Generator, Graph, build_graph
 from hifigan_rt.system.files import file_sha256
 
@@ -143,6 +144,8 @@ class Weights(ModelFile):
     """Names of speakers, with their rows in the table."""
     family: str = ""
     """The project whose names its tensors have; empty if that is not told."""
+    voice: Voice | None = None
+    """The whole voice that the file holds, of which this is the decoder."""
 
     @property
     def graph(self) -> Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from hifigan_rt.errors import (
     did_you_mean,
 )
 from hifigan_rt.families import read_checkpoint, recognise
-from hifigan_rt.families.family import Family
+from hifigan_rt.families.family import Family, Shapes
 from hifigan_rt.families.other_networks import describe_parts_beyond
+from hifigan_rt.families.program_code import ProgramFacts, read_program
+from hifigan_rt.families.vits import voice_family
 from hifigan_rt.formats.checkpoint.reader import Checkpoint
-from hifigan_rt.graph import Generator, Graph, bind, build_graph
-from hifigan_rt.model.config_remarks import describe_input, describe_odd_stages
+from hifigan_rt.graph import SPEAKER_TABLE, Generator, Graph, bind, build_graph
+from hifigan_rt.model.config_remarks import describe_input, describe_odd_stages, describe_voice
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
 from hifigan_rt.model.folders import choose_in_folder, refuse_unzipped
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
@@ -115,10 +118,13 @@ def _from_checkpoint(
     with _naming_other_networks(path, checkpoint.weights):
         notes += checkpoint.notes
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
+        facts = _facts_of_program(checkpoint, family, shapes)
+        family = family.knowing(facts.fields, "the archive's code")
         search = ConfigSearch(family, shapes, path, find_configs(checkpoint), checkpoint.statistics)
         settled = search.settle(config)
-        doubts = settled.assumptions + describe_odd_stages(settled.config.generator)
+        doubts = settled.assumptions + facts.doubts + describe_odd_stages(settled.config.generator)
         notes += settled.notes + doubts
+        notes += describe_voice(checkpoint.voice)
         if settled.config.mel is not None or not settled.assumptions:
             # Else what was assumed says it.
             notes += describe_input(settled.config)
@@ -126,7 +132,7 @@ def _from_checkpoint(
     assumptions, told = settled.assumptions, settled.config
     return Weights(
         name, path, checkpoint.format, generator, told.mel, notes, weights_at, assumptions, doubts, told.speakers,
-        family.name,
+        family.name, checkpoint.voice,
     )  # fmt: skip
 
 
@@ -158,8 +164,28 @@ def read_tensors(path: Path, weights_at: str | None) -> tuple[Checkpoint, dict[s
     checkpoint = read_checkpoint(path, weights_at)
     family = recognise(checkpoint.weights)
     with _naming_other_networks(path, checkpoint.weights):
-        names = family.rename(checkpoint.weights)
-        return checkpoint, {names[key]: array for key, array in checkpoint.weights.items()}, family
+        names = _canonical_names(checkpoint, family)
+        weights = {names[key]: array for key, array in checkpoint.weights.items()}
+        return checkpoint, weights, family if checkpoint.voice is None else voice_family(family)
+
+
+def _canonical_names(checkpoint: Checkpoint, family: Family) -> dict[str, str]:
+    """The original's names by those in the file; the table of speakers, which lies beside a decoder, has its own."""
+    own = family.rename([name for name in checkpoint.weights if name != SPEAKER_TABLE])
+    return {**own, SPEAKER_TABLE: SPEAKER_TABLE}
+
+
+def _facts_of_program(checkpoint: Checkpoint, family: Family, shapes: Shapes) -> ProgramFacts:
+    if checkpoint.code is None:
+        return ProgramFacts({})
+    layers = {
+        theirs.removesuffix(".weight"): ours.removesuffix(".weight")
+        for theirs, ours in _canonical_names(checkpoint, family).items()
+        if len(shapes.get(ours, ())) == 3
+    }
+    facts = read_program(checkpoint.code, layers, shapes)
+    # What surrounds the decoder of a voice is the voice, which is said.
+    return facts if checkpoint.voice is None else replace(facts, doubts=())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hifigan_rt.errors import CheckpointError, ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_download, file_kind
 
-Format = Literal["torch-zip", "torch-legacy", "pickle", "safetensors", "nemo", "nemo-gz"]
+Format = Literal["torch-zip", "torchscript", "torch-legacy", "pickle", "safetensors", "nemo", "nemo-gz"]
 
 _FOREIGN = {
     ".npy": "is one NumPy array (.npy), not a checkpoint",

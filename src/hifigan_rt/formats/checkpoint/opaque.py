@@ -52,6 +52,9 @@ _OTHER_SPELLINGS = {"__builtin__": "builtins", "copy_reg": "copyreg", "pathlib._
 _CLOSED = frozenset(sys.stdlib_module_names) | {"asyncore", "commands", "distutils", "exceptions", "imp", "nt"}
 """Modules whose other names are never left out: those that run programs are among them."""
 
+PROGRAM_MODULE = "__torch__"
+"""The module within which a TorchScript archive names its own classes."""
+
 _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*_*[A-Z]\w*", re.ASCII)
 _FUNCTION = re.compile(r"_*[a-z]\w*", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
@@ -122,6 +125,9 @@ def find_opaque(module: str, name: str) -> OpaqueClass | None:
         return OpaqueClass(full)
     if len(full) > _MAX_NAME or module.partition(".")[0] in _CLOSED or not _MODULE.fullmatch(module):
         return None
+    if module.partition(".")[0] == PROGRAM_MODULE:
+        # Nothing else is named there, however a class is spelt.
+        return OpaqueClass(full) if name.isidentifier() else None
     if _FUNCTION.fullmatch(name):
         return OpaqueClass(full, is_function=True)
     # Of PyTorch's own module the classes are kinds of storages and dtypes.

@@ -22,6 +22,7 @@ from hifigan_rt.formats.checkpoint.safetensors_file import read_safetensors
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor, TensorLoader
 from hifigan_rt.formats.checkpoint.torch_files import Tree, read_legacy, read_zip
 from hifigan_rt.formats.checkpoint.torch_objects import Dtype
+from hifigan_rt.formats.checkpoint.torchscript import ModuleCode
 from hifigan_rt.formats.checkpoint.tree import plain_values
 from hifigan_rt.formats.checkpoint.weight_norm import NormedWeight, fold, plan_folding
 
@@ -30,6 +31,16 @@ STATE_REMEDY = (
     "model.state_dict()}, path)"
 )
 """What to do with a checkpoint that asks for code."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A text-to-speech model of which a file holds more than the generator."""
+
+    name: str
+    """What it is, with its article."""
+    parts: tuple[str, ...]
+    """Names of its parts that are not read."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,10 @@ class Selection:
     """Dictionaries around the state dict, the nearest first."""
     statistics: tuple[LazyTensor, LazyTensor] | None = None
     """Mean and scale of the mels, if the file holds them beside the network."""
+    place: tuple[str, ...] = ()
+    """Keys that lead to the dictionary of the state dict."""
+    voice: Voice | None = None
+    """The voice that the generator decodes for."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Checkpoint:
     config: dict[str, object] | None
     """The config.json in a safetensors file's metadata; None if there is none."""
     format: str
-    """torch-zip, torch-legacy, pickle, safetensors or nemo."""
+    """torch-zip, torchscript, torch-legacy, pickle, safetensors or nemo."""
     notes: tuple[str, ...]
     """What was assumed or left out, one sentence each."""
     beside: tuple[dict[str, object], ...] = field(default=(), repr=False)
@@ -67,6 +82,10 @@ class Checkpoint:
     """Mean and scale of the mels, if the file holds them beside the network."""
     config_text: str | None = field(default=None, repr=False)
     """The YAML of a .nemo file, not decoded."""
+    code: ModuleCode | None = field(default=None, repr=False)
+    """The code of the generator's modules, of a TorchScript archive."""
+    voice: Voice | None = None
+    """The voice that the generator decodes for, so that it takes latents."""
 
 
 def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
@@ -86,8 +105,17 @@ def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
         beside = tuple(plain_values(mapping) for mapping in selection.beside)
         found = selection.statistics
         statistics = None if found is None else (tree.loader.load(found[0]), tree.loader.load(found[1]))
+        code = None if tree.program is None else tree.program.code_of(selection.place)
         return Checkpoint(
-            weights, tree.config, tree.format, tree.notes + selection.notes, beside, statistics, tree.config_text
+            weights,
+            tree.config,
+            tree.format,
+            tree.notes + selection.notes,
+            beside,
+            statistics,
+            tree.config_text,
+            code,
+            selection.voice,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from hifigan_rt.formats.checkpoint.pickle_input import PickleInput
 from hifigan_rt.formats.checkpoint.pickle_machine import PickleMachine, describe
 from hifigan_rt.formats.checkpoint.tensors import DTYPES, Span, Storage, TensorLoader, inflate_into
 from hifigan_rt.formats.checkpoint.torch_objects import TorchObjects
+from hifigan_rt.formats.checkpoint.torchscript import Program, is_program_class
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -34,6 +35,8 @@ class Tree:
     notes: tuple[str, ...] = ()
     config_text: str | None = None
     """A config beside the weights that is not decoded yet: the YAML of a .nemo file."""
+    program: Program | None = None
+    """The modules with their code, of a TorchScript archive."""
 
 
 def _storage_bytes(storage: Storage) -> int:
@@ -115,6 +118,8 @@ def _locate_storages(source: ByteSource, objects: TorchObjects, keys: list[str],
 def read_zip(source: ByteSource) -> Tree:
     """Read `<name>/data.pkl` and find the storages `<name>/data/<key>` beside it.
 
+    A TorchScript archive has the same two, and code.
+
     Raises:
         CheckpointError, UnsafeCheckpoint: not such an archive, damaged, or see `PickleMachine.load`.
     """
@@ -139,7 +144,22 @@ def read_zip(source: ByteSource) -> Tree:
                 f"is damaged: storage {describe(key)} has {size} bytes and should have {_storage_bytes(storage)}"
             )
         located[key] = span
-    return _make_tree(source, root, objects, located, "torch-zip", big_endian=big_endian)
+    if not _is_program(spans, prefix):
+        return _make_tree(source, root, objects, located, "torch-zip", big_endian=big_endian)
+
+    def read_code(name: str) -> bytes | None:
+        entry = f"{prefix}code/{name}"
+        return _read_entry(source, spans, entry) if entry in spans else None
+
+    program = Program(root, read_code)
+    for name in [name for name in objects.left_out if is_program_class(name)]:
+        del objects.left_out[name]
+    tree = _make_tree(source, program.tree, objects, located, "torchscript", big_endian=big_endian)
+    return replace(tree, program=program)
+
+
+def _is_program(spans: Mapping[str, Span], prefix: str) -> bool:
+    return f"{prefix}constants.pkl" in spans or any(name.startswith(f"{prefix}code/") for name in spans)
 
 
 def _pickle_machine(source: ByteSource, spans: dict[str, Span], name: str, objects: TorchObjects) -> PickleMachine:
@@ -153,12 +173,6 @@ def _pickle_machine(source: ByteSource, spans: dict[str, Span], name: str, objec
 
 def _find_prefix(spans: dict[str, Span]) -> str:
     pickles = [name for name in spans if name.count("/") == 1 and name.endswith("/data.pkl")]
-    # TorchScript archives have a data.pkl too, of their own kind.
-    if any("/code/" in f"/{name}" or name.rpartition("/")[2] == "constants.pkl" for name in spans):
-        raise CheckpointError(
-            "is a TorchScript archive, a program: a state dict is needed. Load it in PyTorch with torch.jit.load and "
-            "save torch.save({'generator': model.state_dict()}, path)"
-        )
     if len(pickles) == 1:
         return pickles[0].removesuffix("data.pkl")
     if pickles:

@@ -173,6 +173,17 @@ def _rebuild_size(lengths: object = ()) -> tuple[int, ...]:
     return _counts(lengths, "torch.Size")
 
 
+def _rebuild_list(items: object) -> list[object]:
+    """Make the typed list of a TorchScript module, which is of no use here."""
+    if type(items) not in (list, tuple):
+        raise CheckpointError(f"is damaged: a list is made of {describe(items)}")
+    return list(items)  # type: ignore[call-overload,no-any-return] # a tuple or a list, by the check above
+
+
+def _rebuild_tagged(value: object, _kind: object) -> object:
+    return value
+
+
 def _rebuild_device(kind: object, index: object = None) -> str:
     if type(kind) is not str or (index is not None and type(index) is not int):
         raise CheckpointError(f"is damaged: a torch.device is made of {describe(kind)} and {describe(index)}")
@@ -226,6 +237,11 @@ ALLOWED: Mapping[tuple[str, str], object] = {
     ("torch._tensor", "_rebuild_from_type_v2"): Rebuilder(
         "torch._tensor._rebuild_from_type_v2", 4, 4, _rebuild_from_type
     ),
+    **{
+        ("torch.jit._pickle", f"build_{kind}"): Rebuilder(f"torch.jit._pickle.build_{kind}", 1, 1, _rebuild_list)
+        for kind in ("intlist", "doublelist", "boollist", "tensorlist")
+    },
+    ("torch.jit._pickle", "restore_type_tag"): Rebuilder("torch.jit._pickle.restore_type_tag", 2, 2, _rebuild_tagged),
     ("torch", "Tensor"): OpaqueClass("torch.Tensor"),
     ("torch", "Size"): Rebuilder("torch.Size", 0, 1, _rebuild_size),
     ("torch", "device"): Rebuilder("torch.device", 1, 2, _rebuild_device),

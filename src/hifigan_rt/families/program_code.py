@@ -1,0 +1,251 @@
+"""What the code of a TorchScript archive tells of the generator in it: rates, dilations, rows cut off, slopes.
+
+The text of each module's class is searched for the calls in it. Nothing is run. A call that a generator has not is
+refused by name: what is computed here would be something else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hifigan_rt.errors import CheckpointError
+from hifigan_rt.families.family import Shapes
+from hifigan_rt.formats.checkpoint.torchscript import ModuleCode
+
+_TOKEN = re.compile(r'"[^"\n]*"|(?:(?<![\w.])(?:torch|ops\.\w{1,40})\.(\w{1,80}))?\(|[\[\]),]')
+_VARIABLE = re.compile(r"(?<![\w.])(\w{1,40})\(")
+_ALIAS = re.compile(r"^ +(\w{1,40}) = __torch__\.(?:\w{1,80}\.){0,9}(\w{1,80})$", re.MULTILINE)
+_FINAL = re.compile(r"^ +(\w{1,40}) : Final\[.{1,40}\] = (.{1,200})$", re.MULTILINE)
+_INTEGER = re.compile(r"[\[(](-?\d{1,9}),?[\])]")
+_UPSAMPLE = re.compile(r"ups\.(\d{1,4})")
+_DILATED = re.compile(r"resblocks\.(\d{1,4})\.convs1?\.(\d{1,4})")
+_MAX_ARGUMENT = 100
+"""Characters of an argument that are looked at."""
+
+_CONVOLUTIONS = frozenset(("_convolution", "conv1d", "conv_transpose1d"))
+_ACTIVATIONS = frozenset(("leaky_relu", "leaky_relu_", "relu", "relu_"))
+_OUTPUTS = {"tanh": "tanh", "tanh_": "tanh", "clamp": "clamp", "clamp_": "clamp", "hardtanh": "clamp"}
+_MEANS = frozenset(("div", "div_", "true_divide", "mean"))
+_OTHERS = frozenset(
+    ("add", "add_", "sum", "stack", "append", "contiguous", "detach", "dim", "dropout", "eq", "floordiv", "format",
+     "ge", "gt", "le", "len", "lt", "ne", "range", "RaiseException", "select", "size", "slice", "squeeze", "to",
+     "type_as", "unsqueeze", "warn", "zeros", "zeros_like", "__is__", "__isnot__", "__not__", "_weight_norm",
+     "_weight_norm_interface", "norm_except_dim")
+)  # fmt: skip
+_KNOWN = _CONVOLUTIONS | _ACTIVATIONS | frozenset(_OUTPUTS) | _MEANS | _OTHERS
+"""Operations of a generator's code."""
+_HARMLESS = frozenset(
+    ("squeeze", "unsqueeze", "size", "to", "contiguous", "dim", "eq", "ne", "select", "__is__", "__isnot__", "detach")
+)
+"""Operations around it that change no number."""
+
+
+@dataclass(frozen=True)
+class ProgramFacts:
+    """What a program tells."""
+
+    fields: Mapping[str, Any]
+    """Of our own `config.json`; empty if the code is of a form that is not known."""
+    doubts: tuple[str, ...] = ()
+    """What it does beyond the generator, one sentence each."""
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    is_transposed: bool
+    stride: int
+    padding: int
+    dilation: int
+    output_padding: int
+
+
+def read_program(code: ModuleCode, layers: Mapping[str, str], shapes: Shapes) -> ProgramFacts:
+    """Find what leaves no trace in weights.
+
+    Args:
+        code: of the generator's modules.
+        layers: their names in the archive, with the original's.
+        shapes: of the folded parameters, under the original's names.
+
+    Raises:
+        CheckpointError: the code computes another network, or cannot be told from one.
+    """
+    texts = {name: _with_plain_calls(text) for name, text in code.inner.items()}
+    found = {ours: _convolution_of(theirs, texts.get(theirs, "")) for theirs, ours in layers.items()}
+    convolutions = {name: convolution for name, convolution in found.items() if convolution is not None}
+    if len(convolutions) < len(found):
+        missing = next(name for name, convolution in found.items() if convolution is None)
+        return ProgramFacts(
+            {},
+            (f"the archive's code calls no convolution in the module {missing} itself, as archives of PyTorch 1.4 and "
+             "later do: what it computes is not compared with the generator",),
+        )  # fmt: skip
+    own = {name: text for name, text in texts.items() if name not in layers}
+    for name, text in own.items():
+        unknown = [operation for operation, _ in _calls(text) if operation not in _KNOWN]
+        if unknown:
+            raise CheckpointError(
+                f"the archive's code in {name or 'the generator'} calls torch.{unknown[0]}, which a HiFi-GAN generator "
+                "does not: it is another network, or one that does something besides"
+            )
+    fields = _stages(convolutions, shapes) | _slopes(own) | _output(own[""], code.outer)
+    several = len({name.split(".")[1] for name in convolutions if _DILATED.fullmatch(name)}) > len(
+        fields["upsample_rates"]
+    )
+    if several and not any(operation in _MEANS for operation, _ in _calls(own[""])):
+        raise CheckpointError("the archive's code takes no mean over the residual blocks of a stage, as HiFi-GAN does")
+    return ProgramFacts(fields, _doubts(code.outer))
+
+
+def _with_plain_calls(text: str) -> str:
+    """The text with the functions' own names in place of the variables that stand for them."""
+    names = {match[1]: match[2] for match in _ALIAS.finditer(text)}
+    return _VARIABLE.sub(lambda match: f"torch.{names[match[1]]}(" if match[1] in names else match[0], text)
+
+
+def _calls(text: str) -> list[tuple[str, list[str]]]:
+    """Each call of an operation of PyTorch's, with the beginnings of its arguments, in the order of execution."""
+    found = []
+    # Of each bracket that is open: the operation, an empty name if it is none, and where its arguments begin.
+    stack: list[tuple[str, list[int]]] = []
+    for token in _TOKEN.finditer(text):
+        mark = token[0][-1]
+        if mark in "([":
+            stack.append((token[1] or "", [token.end()]))
+        elif mark == "," and stack:
+            stack[-1][1].append(token.end())
+        elif mark in ")]" and stack:
+            operation, begins = stack.pop()
+            if operation:
+                ends = [*(begin - 1 for begin in begins[1:]), token.start()]
+                arguments = [
+                    text[begin : min(end, begin + _MAX_ARGUMENT)].strip()
+                    for begin, end in zip(begins, ends, strict=True)
+                ]
+                found.append((operation, [argument for argument in arguments if argument]))
+    return found
+
+
+def _convolution_of(name: str, text: str) -> _Convolution | None:
+    """The convolution that a module's class calls; None if it calls none itself."""
+    calls = [(operation, arguments) for operation, arguments in _calls(text) if operation in _CONVOLUTIONS]
+    if not calls:
+        return None
+    final = {match[1]: match[2] for match in _FINAL.finditer(text)}
+    operation, arguments = calls[0]
+    is_old = operation == "_convolution"
+    is_transposed = operation == "conv_transpose1d" or (is_old and arguments[6:7] == ["True"])
+    # The arguments behind input, weight and bias.
+    order = (
+        ("stride", "padding", "dilation", "", "output_padding", "groups")
+        if is_old
+        else ("stride", "padding", "output_padding", "groups", "dilation")
+        if is_transposed
+        else ("stride", "padding", "dilation", "groups")
+    )
+    given = dict(zip(order, arguments[3:], strict=False)) | final
+    defaults = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0, "groups": 1}
+    numbers = {key: _number(name, key, given.get(key, str(default))) for key, default in defaults.items()}
+    mode = final.get("padding_mode", '"zeros"')
+    if len(calls) > 1 or numbers.pop("groups") != 1 or mode != '"zeros"' or "pad(" in text or "pad1d(" in text:
+        raise CheckpointError(
+            f"the archive's code in {name} is no plain convolution: it has groups, pads by {mode}, or calls several"
+        )
+    return _Convolution(is_transposed, **numbers)
+
+
+def _number(layer: str, name: str, text: str) -> int:
+    match = _INTEGER.fullmatch(text) or re.fullmatch(r"(-?\d{1,9})", text)
+    if match is None:
+        raise CheckpointError(f"the archive's code in {layer} has {name}={text[:60]}: one number is needed")
+    return int(match[1])
+
+
+def _stages(convolutions: Mapping[str, _Convolution], shapes: Shapes) -> dict[str, Any]:
+    rates: dict[int, int] = {}
+    cuts: dict[int, list[int]] = {}
+    dilations: dict[int, dict[int, int]] = {}
+    for name, it in convolutions.items():
+        kernel = shapes[f"{name}.weight"][2]
+        dilated = _DILATED.fullmatch(name)
+        if up := _UPSAMPLE.fullmatch(name):
+            rates[int(up[1])], cuts[int(up[1])] = it.stride, [it.padding, it.padding - it.output_padding]
+            is_right = it.is_transposed and it.dilation == 1 and 0 <= it.output_padding <= it.padding
+        else:
+            is_right = not it.is_transposed and it.stride == 1 and 2 * it.padding == (kernel - 1) * it.dilation
+            is_right = is_right and (it.dilation == 1 or dilated is not None)
+        if dilated:
+            dilations.setdefault(int(dilated[1]), {})[int(dilated[2])] = it.dilation
+        if not is_right:
+            raise CheckpointError(
+                f"the archive's code calls {name}, of kernel {kernel}, with stride {it.stride}, padding {it.padding}, "
+                f"dilation {it.dilation} and output padding {it.output_padding}: a HiFi-GAN generator does not"
+            )
+    sizes = [[units[m] for m in sorted(units)] for _, units in sorted(dilations.items())]
+    n_blocks = len(sizes) // max(len(rates), 1)
+    if not n_blocks or sizes != sizes[:n_blocks] * len(rates):
+        raise CheckpointError(f"the archive's code has other dilations in each stage: {sizes[:20]}")
+    fields: dict[str, Any] = {
+        "upsample_rates": [rates[i] for i in sorted(rates)],
+        "resblock_dilation_sizes": sizes[:n_blocks],
+    }
+    kernels = [shapes[f"ups.{i}.weight"][2] for i in sorted(rates)]
+    usual = [[(kernel - rates[i]) // 2] * 2 for i, kernel in zip(sorted(rates), kernels, strict=True)]
+    found = [cuts[i] for i in sorted(rates)]
+    # What is usual is said too where it can be read in two ways.
+    if found != usual or any((kernel - rates[i]) % 2 for i, kernel in zip(sorted(rates), kernels, strict=True)):
+        fields["upsample_paddings"] = found
+    return fields
+
+
+def _slopes(texts: Mapping[str, str]) -> dict[str, float]:
+    own = _slopes_in(texts[""])
+    others = [slope for name, text in texts.items() if name for slope in _slopes_in(text)]
+    inner = {*own[:-1], *others}
+    if len(inner) != 1:
+        raise CheckpointError(
+            f"the archive's code has activations of the slopes {sorted({*own, *others})}: one for all, and one before "
+            "conv_post, are needed"
+        )
+    return {"leaky_relu_slope": inner.pop(), "final_slope": own[-1] if own else others[0]}
+
+
+def _slopes_in(text: str) -> list[float]:
+    found = []
+    for operation, arguments in _calls(text):
+        if operation not in _ACTIVATIONS:
+            continue
+        if operation.startswith("relu"):
+            found.append(0.0)
+            continue
+        try:
+            found.append(float(arguments[1].removeprefix("negative_slope=")) if len(arguments) > 1 else 0.01)
+        except ValueError as error:
+            raise CheckpointError(f"the archive's code has a slope {arguments[1][:60]}: a number is needed") from error
+    return found
+
+
+def _output(text: str, outer: Sequence[str]) -> dict[str, str]:
+    """What bounds the samples: in the generator itself, or around it."""
+    for part in (text, *reversed(outer)):
+        found = [(_OUTPUTS[operation], arguments) for operation, arguments in _calls(part) if operation in _OUTPUTS]
+        if any(kind == "tanh" for kind, _ in found):
+            return {"output_activation": "tanh"}
+        for _, arguments in found:
+            if [argument.partition("=")[2] or argument for argument in arguments[1:]] in (["-1", "1"], ["-1.", "1."]):
+                return {"output_activation": "clamp"}
+            raise CheckpointError(f"the archive's code clamps to {arguments[1:]}: samples are in [-1, 1]")
+    return {"output_activation": "none"}
+
+
+def _doubts(outer: Sequence[str]) -> tuple[str, ...]:
+    beyond = [
+        operation for text in outer for operation, _ in _calls(_with_plain_calls(text)) if operation not in _HARMLESS
+    ]
+    if not beyond:
+        return ()
+    names = ", ".join(f"torch.{name}" for name in dict.fromkeys(beyond))
+    return (f"the archive's code around the generator calls {names[:300]}, which is not done here",)

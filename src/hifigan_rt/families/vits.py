@@ -1,0 +1,141 @@
+"""Configs of voices whose decoder is a HiFi-GAN generator: VITS and its relatives, Piper, VitsModel of transformers.
+
+The decoder takes latents in place of mels. Its layers are the original's, `conv_post` without a bias. A voice of
+several speakers adds `cond` of the speaker's vector, a row of `emb_g`, after the first layer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.families.coqui import COQUI_VOICE
+from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.formats.config_json import stated_fields
+
+_LATENT = {"input_kind": "latent"}
+_LISTS = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes", "resblock_dilation_sizes")
+_MAX_LIST_TEXT = 400
+
+
+def _inner(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = values.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _speaker_ids(*candidates: object) -> dict[str, Any]:
+    """The field of speakers' names, from the first of several values that names some."""
+    for stated in candidates:
+        if isinstance(stated, dict) and stated:
+            return {"speaker_ids": stated}
+        if isinstance(stated, list) and stated and all(isinstance(name, str) for name in stated):
+            return {"speaker_ids": {name: row for row, name in enumerate(stated)}}
+    return {}
+
+
+def _tells_vits(values: Mapping[str, object]) -> bool:
+    model = values.get("model")
+    return isinstance(model, dict) and any(name in model for name in ("inter_channels", "n_flow_layer", "gin_channels"))
+
+
+def _read_vits(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
+    model, data = _inner(values, "model"), _inner(values, "data")
+    fields = stated_fields(dict(model)) | _LATENT
+    if (channels := model.get("inter_channels")) is not None:
+        fields["num_mels"] = channels
+    if (rate := data.get("sampling_rate")) is not None:
+        fields["sampling_rate"] = rate
+    return fields | _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
+
+
+def _names_of_table(shapes: Shapes, *candidates: object) -> dict[str, Any]:
+    """The speakers' names, where the file has a table of speakers; lists that are longer name some of no use."""
+    return _speaker_ids(*candidates) if "emb_g.weight" in shapes else {}
+
+
+def _tells_piper_training(values: Mapping[str, object]) -> bool:
+    return "num_symbols" in values and "upsample_rates" in values
+
+
+def _read_piper_training(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all
+    fields: dict[str, Any] = {
+        name: _list_of(name, values[name]) for name in _LISTS if values.get(name) is not None
+    } | _LATENT
+    names = {
+        "resblock": "resblock",
+        "upsample_initial_channel": "upsample_initial_channel",
+        "num_mels": "inter_channels",
+        "sampling_rate": "sample_rate",
+    }
+    return fields | {ours: values[theirs] for ours, theirs in names.items() if values.get(theirs) is not None}
+
+
+def _list_of(name: str, value: object) -> object:
+    """A list, also where it is the text of a tuple, as command lines leave it: "((1, 2), (2, 6))"."""
+    if not isinstance(value, str):
+        return value
+    text = re.sub(r",\s*([\])])", r"\1", value[:_MAX_LIST_TEXT]).replace("(", "[").replace(")", "]")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}={value[:60]!r} must be a list of numbers") from error
+
+
+def _tells_piper_voice(values: Mapping[str, object]) -> bool:
+    return "phoneme_id_map" in values or ("espeak" in values and "audio" in values)
+
+
+def _read_piper_voice(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
+    fields: dict[str, Any] = dict(_LATENT)
+    if (rate := _inner(values, "audio").get("sample_rate")) is not None:
+        fields["sampling_rate"] = rate
+    return fields | _names_of_table(shapes, values.get("speaker_id_map"))
+
+
+_VITS_MODEL_DEFAULTS = {
+    "upsample_initial_channel": 512,
+    "upsample_rates": [8, 8, 2, 2],
+    "upsample_kernel_sizes": [16, 16, 4, 4],
+    "resblock_kernel_sizes": [3, 7, 11],
+    "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
+    "leaky_relu_slope": 0.1,
+}
+"""Of configuration_vits.py; a config may leave out what equals them."""
+
+
+def _tells_vits_model(values: Mapping[str, object]) -> bool:
+    return values.get("model_type") == "vits" or values.get("architectures") == ["VitsModel"]
+
+
+def _read_vits_model(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all
+    stated = {name: values[name] for name in _VITS_MODEL_DEFAULTS if values.get(name) is not None}
+    fields: dict[str, Any] = {**_VITS_MODEL_DEFAULTS, **stated}
+    fields |= {"resblock": "1", **_LATENT}
+    if (rate := values.get("sampling_rate")) is not None:
+        fields["sampling_rate"] = rate
+    if (channels := values.get("flow_size")) is not None:
+        fields["num_mels"] = channels
+    return fields
+
+
+VITS = ConfigForm("VITS", _tells_vits, _read_vits)
+PIPER_TRAINING = ConfigForm("Piper's training", _tells_piper_training, _read_piper_training)
+PIPER_VOICE = ConfigForm("Piper", _tells_piper_voice, _read_piper_voice)
+"""What lies beside a voice as NAME.onnx.json: it tells sample rate and speakers, and no network."""
+VITS_MODEL = ConfigForm("transformers' VitsModel", _tells_vits_model, _read_vits_model)
+
+_VOICE_FORMS = (VITS, PIPER_TRAINING, PIPER_VOICE, VITS_MODEL, COQUI_VOICE)
+
+
+def voice_family(family: Family) -> Family:
+    """The family of a voice's decoder, which takes latents, and comes with a config of the whole voice."""
+
+    def imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
+        without = {} if "conv_post.bias" in shapes else {"layers_without_bias": ["conv_post"]}
+        return {**without, **_LATENT, **family.imply(fields, shapes)}
+
+    return replace(family, imply=imply, config_forms=(*_VOICE_FORMS, *family.config_forms))

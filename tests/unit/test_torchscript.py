@@ -1,0 +1,241 @@
+"""TorchScript archives, written by PyTorch itself, whose modules have the original's names."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+
+from golden.tiny import tiny_mel
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import CheckpointError, ConfigError, HifiganError, ModelAssumptionWarning
+from hifigan_rt.model.resolve import resolve_model
+from tolerances import REFERENCE_MAX_ABS
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*(weight_norm|jit|TorchScript).*:Warning")]
+
+
+def build_network(torch, *, padding=1, output_padding=0, normed=True, around=None, change=None):
+    """A generator of the original's names with the rates 3 and 2, and weights from a seed, in float32.
+
+    The first kernel minus its rate is odd: of a padding of 1 come 3 rows for each and one more, as of the original; of
+    a padding of 2 with an output padding of 1, as in ParallelWaveGAN, 3 for each.
+    """
+    nn, functional = torch.nn, torch.nn.functional
+    norm = nn.utils.weight_norm if normed else lambda layer: layer
+
+    class Block(nn.Module):
+        def __init__(self, channels, kernel, dilations):
+            super().__init__()
+            self.convs1 = nn.ModuleList(
+                [norm(nn.Conv1d(channels, channels, kernel, 1, (kernel - 1) * d // 2, d)) for d in dilations]
+            )
+            self.convs2 = nn.ModuleList(
+                [norm(nn.Conv1d(channels, channels, kernel, 1, (kernel - 1) // 2)) for _ in dilations]
+            )
+
+        def forward(self, x):
+            for first, second in zip(self.convs1, self.convs2):  # noqa: B905 - TorchScript knows no strict
+                x = second(functional.leaky_relu(first(functional.leaky_relu(x, 0.1)), 0.1)) + x
+            return x
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv_pre = norm(nn.Conv1d(10, 8, 7, 1, 3))
+            self.ups = nn.ModuleList(
+                [
+                    norm(nn.ConvTranspose1d(8, 4, 6, 3, padding, output_padding)),
+                    norm(nn.ConvTranspose1d(4, 2, 4, 2, 1)),
+                ]
+            )
+            self.resblocks = nn.ModuleList(
+                [Block(channels, kernel, (1, 2)) for channels in (4, 2) for kernel in (3, 5)]
+            )
+            self.conv_post = norm(nn.Conv1d(2, 1, 7, 1, 3))
+
+        def forward(self, x):
+            x = self.conv_pre(x)
+            for i, up in enumerate(self.ups):
+                x = up(functional.leaky_relu(x, 0.1))
+                total = torch.zeros_like(x)
+                for j, block in enumerate(self.resblocks):
+                    if j // 2 == i:
+                        total = total + block(x)
+                x = total / 2
+            x = functional.leaky_relu(x)
+            return torch.tanh(self.conv_post(x))
+
+    torch.manual_seed(0)
+    network = Network()
+    if change is not None:
+        change(network)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.mul_(0.1 if "bias" in name else 1.5)
+    if around is None:
+        return network.eval()
+
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.generator = network
+
+        def forward(self, mel):
+            return around(self.generator, mel)
+
+    return Around().eval()
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def saved(torch, tmp_path_factory):
+    """Saves a network, traced or scripted, and gives its path with the function that PyTorch loads from it."""
+
+    def save(network, how="trace"):
+        path = tmp_path_factory.mktemp("saved") / "x.ts"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = (
+                torch.jit.trace(network, torch.zeros(1, 10, 9), check_trace=False)
+                if how == "trace"
+                else torch.jit.script(network)
+            )
+            made.save(str(path))
+
+        def run(mel):
+            program = torch.jit.load(str(path)).double()
+            with torch.no_grad(), torch.jit.optimized_execution(should_optimize=False):
+                return program(torch.from_numpy(mel[None]).double())[0, 0].numpy()
+
+        return path, run
+
+    return save
+
+
+def truth_of(torch, network, model, mel):
+    """The network in float64 with the weights as they were read, which weight norm in float32 is not."""
+    layers = dict(network.double().named_modules())
+    for name, array in model.generator.weights.items():
+        layer, _, parameter = name.rpartition(".")
+        if parameter == "weight" and hasattr(layers[layer], "weight_g"):
+            torch.nn.utils.remove_weight_norm(layers[layer])
+        getattr(layers[layer], parameter).data = torch.from_numpy(array).double()
+    with torch.no_grad():
+        return network(torch.from_numpy(mel[None]).double())[0, 0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("how", "normed", "padding", "output_padding", "samples"),
+    [("trace", True, 2, 1, 54), ("trace", False, 1, 0, 56), ("script", False, 2, 1, 54)],
+)
+def test_archives_are_read_without_a_config(torch, saved, how, normed, padding, output_padding, samples):
+    network = build_network(torch, padding=padding, output_padding=output_padding, normed=normed)
+    path, run = saved(network, how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ModelAssumptionWarning)
+        model = resolve_model(path)
+    mel = tiny_mel(9)
+    assert model.format == "torchscript"
+    audio = generate(model.generator, mel)
+    assert len(audio) == len(run(mel)) == samples
+    np.testing.assert_allclose(audio, run(mel), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(audio, truth_of(torch, network, model, mel), rtol=0, atol=REFERENCE_MAX_ABS)
+
+
+@pytest.fixture(scope="module")
+def plain(torch, saved):
+    return saved(build_network(torch, padding=2, output_padding=1, normed=False))[0]
+
+
+def test_a_config_beside_adds_what_the_code_does_not_tell_and_may_not_contradict_it(plain, tmp_path):
+    path = tmp_path / plain.name
+    path.write_bytes(plain.read_bytes())
+    config = tmp_path / "config.json"
+    config.write_text('{"sampling_rate": 8000, "n_fft": 64, "win_size": 64, "hop_size": 6, "fmin": 0, "fmax": 4000}')
+    model = resolve_model(path)
+    assert (model.sample_rate, model.graph.output_length(9)) == (8000, 54)
+    config.write_text('{"upsample_rates": [2, 3], "sampling_rate": 8000}')
+    with pytest.raises(
+        ConfigError, match=r"upsample_rates: the config says \[2, 3\], the archive's code says \[3, 2\]"
+    ):
+        resolve_model(path)
+
+
+def test_a_generator_within_other_modules(torch, saved):
+    path, run = saved(build_network(torch, around=lambda generator, mel: generator(mel.contiguous())))
+    model = resolve_model(path)
+    np.testing.assert_allclose(generate(model.generator, tiny_mel(9)), run(tiny_mel(9)), rtol=0, atol=1e-6)
+    path, _ = saved(build_network(torch, around=lambda generator, mel: generator((mel - 1) / 2)))
+    with pytest.warns(
+        ModelAssumptionWarning, match=r"around the generator calls torch.sub, torch.div, which is not done"
+    ):
+        resolve_model(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "change", "text"),
+    [
+        ("trace", lambda nn, it: setattr(it, "conv_pre", nn.Conv1d(10, 8, 7, 1, 3, padding_mode="reflect")),
+         "no plain convolution"),
+        ("script", lambda nn, it: setattr(it, "conv_pre", nn.Conv1d(10, 8, 7, 1, 3, padding_mode="reflect")),
+         "no plain convolution"),
+        ("trace", lambda nn, it: setattr(it.ups, "1", nn.ConvTranspose1d(4, 2, 4, 2, 1, dilation=2)),
+         "calls ups.1, .*dilation 2"),
+        ("trace", lambda nn, it: setattr(it.ups, "1", nn.Sequential(nn.ELU(), it.ups[1])), "calls torch.elu"),
+        ("script", lambda nn, it: setattr(it.resblocks[1].convs1, "0", nn.Conv1d(4, 4, 5, 1, 6, 3)),
+         "other dilations in each"),
+    ],
+)  # fmt: skip
+def test_what_is_another_network_is_refused(torch, saved, change, text, how):
+    path, _ = saved(build_network(torch, normed=False, change=lambda it: change(torch.nn, it)), how)
+    with pytest.raises(HifiganError, match=text):
+        resolve_model(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (r"torch.tanh", "torch.sin", "the archive's code in the generator calls torch.sin, which a HiFi-GAN generator"),
+        (r"torch.leaky_relu\(((?:.(?!, 0))*.), 0.1\d*\)", r"torch.elu(\1)", "calls torch.elu"),
+        (r"torch.div\(", "torch.add(", "takes no mean over the residual blocks"),
+        (r"0\.10*1", "0.2", None),
+        (r"\(input\d*, 0\.10*1\)", "(input, 0.3)", r"activations of the slopes \[0.01, 0.1, 0.3\]"),
+        (r", 0\.10*1\)", ", slope)", "has a slope slope: a number"),
+    ],
+)
+def test_code_is_looked_at_and_never_run(plain, tmp_path, old, new, text):
+    changed = tmp_path / "changed.ts"
+    found = 0
+    with zipfile.ZipFile(plain) as archive, zipfile.ZipFile(changed, "w") as target:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name.endswith(".py"):
+                code, count = re.subn(old, new, data.decode())
+                data, found = code.encode(), found + count
+            target.writestr(name, data)
+    assert found
+    if text is None:
+        assert resolve_model(changed).graph.config.leaky_relu_slope == 0.2
+        return
+    with pytest.raises(CheckpointError, match=text):
+        resolve_model(changed)
+
+
+def test_archives_without_names(torch, tmp_path):
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.freeze(torch.jit.script(build_network(torch, normed=False))), buffer)
+    path = tmp_path / "frozen.pt"
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match=r"whose modules hold no tensors: torch.jit.freeze .* where they have no"):
+        resolve_model(path)
