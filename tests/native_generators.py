@@ -29,9 +29,11 @@ class Case:
     generator: Generator
     mel: np.ndarray
     """float32 `[M, T]`."""
+    conditioning: np.ndarray | None = None
+    """float32 `[1, G]`, if the generator takes it."""
 
     def truth(self) -> np.ndarray:
-        return generate(self.generator, self.mel)
+        return generate(self.generator, self.mel, None if self.conditioning is None else self.conditioning[0])
 
     def load(self, isa: str = ISAS[-1], segment_frames: int = 16, threads: int = 1, **plan: str) -> _native.Generator:
         """With `plan`: algorithms by name, `every` for all layers."""
@@ -44,7 +46,9 @@ class Case:
 def make_case(config: GeneratorConfig, frames: int, seed: int = 0) -> Case:
     graph = build_graph(config)
     weights = {name: array.astype(np.float32) for name, array in seeded_weights(graph.weight_shapes(), seed).items()}
-    return Case(bind(graph, weights), seeded_mel(1, config.num_mels, frames, seed)[0].astype(np.float32))
+    vector = np.random.default_rng(seed).standard_normal((1, config.conditioning_channels)).astype(np.float32)
+    mel = seeded_mel(1, graph.num_mels, frames, seed)[0].astype(np.float32)
+    return Case(bind(graph, weights), mel, vector if config.conditioning_channels else None)
 
 
 def random_case(seed: int) -> Case:
@@ -79,9 +83,15 @@ def lopsided(case: Case, seed: int) -> Case:
     return replace(case, generator=replace(case.generator, graph=graph))
 
 
-def stream_all(generator: _native.Generator, mel: np.ndarray, segment_frames: int, pushes: list[int]) -> np.ndarray:
+def stream_all(
+    generator: _native.Generator,
+    mel: np.ndarray,
+    segment_frames: int,
+    pushes: list[int],
+    conditioning: np.ndarray | None = None,
+) -> np.ndarray:
     """Feed a mel in pushes of these sizes, over and over, and join what comes out."""
-    stream = generator.stream(segment_frames)
+    stream = generator.stream(segment_frames, conditioning)
     parts, start, turn = [], 0, 0
     while start < mel.shape[1]:
         size = pushes[turn % len(pushes)]

@@ -35,19 +35,34 @@ using Mels = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu
 using Audio = nb::ndarray<nb::numpy, float, nb::ndim<1>>;
 using Audios = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
+// A vector for each mel of a call; None where the generator takes none.
+using Conditioning = std::optional<nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>>;
+
+template <class Value>
+using Words = std::map<std::string, Value>;
+
+const Words<PaddingMode> kPaddingModes = {
+    {"zeros", PaddingMode::kZeros}, {"reflect", PaddingMode::kReflect}, {"replicate", PaddingMode::kReplicate}};
+const Words<Output> kOutputs = {{"tanh", Output::kTanh}, {"clamp", Output::kClamp}, {"none", Output::kNone}};
+
 void make_layer(NetworkLayer* self, const std::string& name, const std::string& kind, int in_channels, int out_channels,
-                int kernel_size, int stride, int dilation, int padding_left, int padding_right, const std::string& activation,
-                float slope, bool bias, std::vector<std::string> inputs, std::optional<std::string> residual) {
+                int kernel_size, int stride, int dilation, int padding_left, int padding_right, const std::string& padding_mode,
+                const std::string& activation, float slope, bool bias, std::vector<std::string> inputs,
+                std::optional<std::string> residual, std::optional<std::string> conditioning) {
   const auto unknown = [&](const char* what, const std::string& value) {
     return std::invalid_argument("layer " + name + ": the core has no " + what + " '" + value + "'");
   };
   NetworkLayer layer{name, LayerKind::kConv, in_channels, out_channels, kernel_size, stride, dilation, padding_left,
-                     padding_right, {}, bias, std::move(inputs), std::move(residual)};
+                     padding_right, {}, bias, std::move(inputs), std::move(residual), PaddingMode::kZeros,
+                     std::move(conditioning)};
   if (kind == "conv_transpose") {
     layer.kind = LayerKind::kConvTranspose;
   } else if (kind != "conv") {
     throw unknown("kind of layer", kind);
   }
+  const auto mode = kPaddingModes.find(padding_mode);
+  if (mode == kPaddingModes.end()) throw unknown("padding_mode", padding_mode);
+  layer.padding_mode = mode->second;
   if (activation == "leaky_relu") {
     layer.activation = {ActivationKind::kLeakyRelu, slope};
   } else if (activation != "none") {
@@ -107,6 +122,22 @@ void check_bands(std::size_t bands, int expected) {
 void check_mel(std::size_t bands, std::size_t frames, const Network& network) {
   check_bands(bands, network.bands());
   if (frames == 0) throw std::invalid_argument("mel has T=0 frames: it must have at least 1");
+  network.check_frames(static_cast<Index>(frames));
+}
+
+// The vectors of so many mels, one behind the other; null if the generator takes none.
+const float* vectors_of(const Conditioning& conditioning, std::size_t mels, const Network& network) {
+  const auto channels = static_cast<std::size_t>(network.conditioning_channels);
+  if (channels == 0 && !conditioning) return nullptr;
+  if (conditioning && channels > 0 && conditioning->shape(0) == mels && conditioning->shape(1) == channels) {
+    return conditioning->data();
+  }
+  throw std::invalid_argument("conditioning must be " + (channels == 0 ? "None" : "float32 [" + std::to_string(mels) + ", " +
+                                                                                       std::to_string(channels) + "]"));
+}
+
+const float* vector_of(const float* vectors, std::size_t mel, const Network& network) {
+  return vectors ? vectors + mel * static_cast<std::size_t>(network.conditioning_channels) : nullptr;
 }
 
 nb::list plan_as_dicts(const NetworkPlan& plan) {
@@ -157,15 +188,17 @@ Audio finish(SegmentStream& stream) {
   return audio_of([&](const Allocate& allocate, const StopRequest& stop) { stream.finish(allocate, stop); });
 }
 
-std::unique_ptr<SegmentStream> open_stream(std::shared_ptr<LoadedGenerator> generator, int segment_frames) {
+std::unique_ptr<SegmentStream> open_stream(std::shared_ptr<LoadedGenerator> generator, int segment_frames,
+                                           const Conditioning& conditioning) {
+  const float* vector = vectors_of(conditioning, 1, generator->network());
   const nb::gil_scoped_release release;
-  return std::make_unique<SegmentStream>(std::move(generator), segment_frames);
+  return std::make_unique<SegmentStream>(std::move(generator), segment_frames, vector);
 }
 
 // Raises the class of that name in hifigan_rt.errors, which has the text.
 void raise_error(const char* name) { PyErr_SetNone(nb::module_::import_("hifigan_rt.errors").attr(name).ptr()); }
 
-void translate_stream_errors(const std::exception_ptr& error, void*) {
+void translate_errors(const std::exception_ptr& error, void*) {
   try {
     std::rethrow_exception(error);
   } catch (const StreamBusy&) {
@@ -176,6 +209,8 @@ void translate_stream_errors(const std::exception_ptr& error, void*) {
     raise_error("StreamFinished");
   } catch (const StreamBroken&) {
     raise_error("StreamBroken");
+  } catch (const TooShort& error) {
+    PyErr_SetString(nb::module_::import_("hifigan_rt.errors").attr("MelError").ptr(), error.what());
   }
 }
 
@@ -225,35 +260,50 @@ std::shared_ptr<const float> parameter(const nb::dict& weights, const std::strin
 }
 
 void load_generator(LoadedGenerator* self, std::vector<NetworkLayer> layers, const nb::dict& weights, const std::string& isa,
-                    int segment_frames, int threads, ForcedAlgorithms plan) {
-  Network network = make_network(std::move(layers));
-  std::vector<LayerWeights> sources;
+                    int segment_frames, int threads, ForcedAlgorithms plan, const std::string& output, bool input_normalization,
+                    int conditioning_channels) {
+  const auto known = kOutputs.find(output);
+  if (known == kOutputs.end()) throw std::invalid_argument("the core has no output '" + output + "'");
+  Network network = make_network(std::move(layers), known->second, conditioning_channels);
+  Parameters sources;
   for (const NetworkLayer& layer : network.layers) {
     const bool conv = layer.kind == LayerKind::kConv;
     const int rows = conv ? layer.out_channels : layer.in_channels, columns = conv ? layer.in_channels : layer.out_channels;
-    sources.push_back({parameter(weights, layer.name + ".weight", {rows, columns, layer.kernel_size}),
-                       layer.bias ? parameter(weights, layer.name + ".bias", {layer.out_channels}) : nullptr});
+    LayerWeights& source = sources.layers.emplace_back();
+    source.weight = parameter(weights, layer.name + ".weight", {rows, columns, layer.kernel_size});
+    if (layer.bias) source.bias = parameter(weights, layer.name + ".bias", {layer.out_channels});
+    if (!layer.conditioning) continue;
+    const std::string weight = *layer.conditioning + ".weight", bias = *layer.conditioning + ".bias";
+    source.conditioning_weight = parameter(weights, weight, {layer.out_channels, conditioning_channels, 1});
+    if (weights.contains(bias.c_str())) source.conditioning_bias = parameter(weights, bias, {layer.out_channels});
+  }
+  if (input_normalization) {
+    sources.mean = parameter(weights, "mean", {network.bands()});
+    sources.scale = parameter(weights, "scale", {network.bands()});
   }
   const nb::gil_scoped_release release;
   new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa), segment_frames, threads,
                              std::move(plan));
 }
 
-Audios run(LoadedGenerator& generator, const Mels& mels) {
+Audios run(LoadedGenerator& generator, const Mels& mels, const Conditioning& conditioning) {
   const std::size_t batch = mels.shape(0), bands = mels.shape(1), frames = mels.shape(2);
   check_mel(bands, frames, generator.network());
+  const float* vectors = vectors_of(conditioning, batch, generator.network());
   const auto samples = static_cast<std::size_t>(generator.network().output_length(static_cast<Index>(frames)));
   auto [audio, owner] = new_array(batch * samples);
   std::vector<Item> items;
   for (std::size_t i = 0; i < batch; ++i) {
     const auto length = static_cast<Index>(frames);
-    items.push_back({{mels.data() + i * bands * frames, length, length}, audio + i * samples});
+    items.push_back({{mels.data() + i * bands * frames, length, length}, audio + i * samples,
+                     vector_of(vectors, i, generator.network())});
   }
   without_gil([&](const StopRequest& stop) { generator.run(items, stop); });
   return Audios(audio, {batch, samples}, owner);
 }
 
-nb::list run_many(LoadedGenerator& generator, const std::vector<Mel>& mels) {
+nb::list run_many(LoadedGenerator& generator, const std::vector<Mel>& mels, const Conditioning& conditioning) {
+  const float* vectors = vectors_of(conditioning, mels.size(), generator.network());
   nb::list audios;
   std::vector<Item> items;
   for (const Mel& mel : mels) {
@@ -261,19 +311,20 @@ nb::list run_many(LoadedGenerator& generator, const std::vector<Mel>& mels) {
     const auto frames = static_cast<Index>(mel.shape(1));
     const auto samples = static_cast<std::size_t>(generator.network().output_length(frames));
     auto [audio, owner] = new_array(samples);
-    items.push_back({{mel.data(), frames, frames}, audio});
+    items.push_back({{mel.data(), frames, frames}, audio, vector_of(vectors, items.size(), generator.network())});
     audios.append(Audio(audio, {samples}, owner));
   }
   without_gil([&](const StopRequest& stop) { generator.run(items, stop); });
   return audios;
 }
 
-std::vector<double> measure(LoadedGenerator& generator, const Mel& mel) {
+std::vector<double> measure(LoadedGenerator& generator, const Mel& mel, const Conditioning& conditioning) {
   check_mel(mel.shape(0), mel.shape(1), generator.network());
+  const float* vector = vectors_of(conditioning, 1, generator.network());
   const auto frames = static_cast<Index>(mel.shape(1));
   std::vector<float> audio(static_cast<std::size_t>(generator.network().output_length(frames)));
   const nb::gil_scoped_release release;
-  return generator.measure({{mel.data(), frames, frames}, audio.data()});
+  return generator.measure({{mel.data(), frames, frames}, audio.data(), vector});
 }
 
 }  // namespace
@@ -283,7 +334,7 @@ std::vector<double> measure(LoadedGenerator& generator, const Mel& mel) {
 NB_MODULE(_native, m) {
   using namespace hifigan;
   m.doc() = "The C++ core of hifigan-rt; use it through the package's public names.";
-  nb::register_exception_translator(translate_stream_errors);
+  nb::register_exception_translator(translate_errors);
   m.def("supported_isas", &supported_isas,
         "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'neon'.");
   m.def("measure_multiply_adds", &measure_multiply_adds, "isa"_a, "threads"_a, "seconds"_a,
@@ -313,15 +364,20 @@ NB_MODULE(_native, m) {
                            "One layer of the network, as `hifigan_rt.graph.Layer` has it; `kind` is 'conv' or 'conv_transpose', "
                            "`activation` 'none' or 'leaky_relu' with a slope from 0 to 1.")
       .def("__init__", &make_layer, nb::kw_only(), "name"_a, "kind"_a, "in_channels"_a, "out_channels"_a, "kernel_size"_a,
-           "stride"_a, "dilation"_a, "padding_left"_a, "padding_right"_a, "activation"_a, "slope"_a, "bias"_a, "inputs"_a,
-           "residual"_a.none());
+           "stride"_a, "dilation"_a, "padding_left"_a, "padding_right"_a, "padding_mode"_a, "activation"_a, "slope"_a, "bias"_a,
+           "inputs"_a, "residual"_a.none(), "conditioning"_a.none());
 
   nb::class_<LoadedGenerator>(m, "LoadedGenerator", "Packed weights, a plan and a pool of threads.")
-      .def("__init__", &load_generator, "layers"_a, "weights"_a, "isa"_a, "segment_frames"_a, "threads"_a, "plan"_a)
-      .def("run", &run, "mel"_a.noconvert(), "float32 [B, M, T] to float32 [B, N].")
-      .def("run_many", &run_many, "mels"_a, "A list of float32 [M, T] of any lengths to a list of float32 [N].")
-      .def("measure", &measure, "mel"_a.noconvert(), "Seconds per layer of the plan for one float32 [M, T].")
-      .def("stream", &open_stream, "segment_frames"_a, "Open a stream.")
+      .def("__init__", &load_generator, "layers"_a, "weights"_a, "isa"_a, "segment_frames"_a, "threads"_a, "plan"_a,
+           nb::kw_only(), "output"_a = "tanh", "input_normalization"_a = false, "conditioning_channels"_a = 0)
+      .def("run", &run, "mel"_a.noconvert(), "conditioning"_a.noconvert().none() = nb::none(),
+           "float32 [B, M, T], with float32 [B, G] if the generator is conditioned, to float32 [B, N].")
+      .def("run_many", &run_many, "mels"_a, "conditioning"_a.noconvert().none() = nb::none(),
+           "A list of float32 [M, T] of any lengths, with float32 [B, G], to a list of float32 [N].")
+      .def("measure", &measure, "mel"_a.noconvert(), "conditioning"_a.noconvert().none() = nb::none(),
+           "Seconds per layer of the plan for one float32 [M, T], with float32 [1, G].")
+      .def("stream", &open_stream, "segment_frames"_a, "conditioning"_a.noconvert().none() = nb::none(),
+           "Open a stream, with float32 [1, G].")
       .def(
           "plan", [](const LoadedGenerator& self) { return plan_as_dicts(self.plan()); },
           "The plan of `run`, one dict per layer.")

@@ -62,10 +62,15 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
   const Index frames = mel_carry.end + mel.frames;
   Rows in{workspace_.mel(), mel_carry.first, mel_carry.channels, frames};
   restore(program_.mel_carry(), in);
-  for (Index frame = 0; frame < mel.frames; ++frame) {
-    float* row = in.row(mel_carry.end + frame);
-    for (Index band = 0; band < layer.in_channels; ++band) row[band] = mel.data[band * mel.band_stride + frame];
-    std::fill(row + layer.in_channels, row + in.channels, 0.0f);
+  const Index fresh = mel_carry.end;
+  if (const LayerStep* linear = program_.linear()) {
+    const Rows features{workspace_.features(), fresh, program_.feature_channels(), frames};
+    read(mel, features, fresh);
+    // Rows may be wider than the layer writes them.
+    std::fill(in.row(fresh), in.row(frames), 0.0f);
+    conv(*linear, features, linear->layer->activation, {in, fresh, frames, nullptr, false, 1.0f, {}}, final);
+  } else {
+    read(mel, in, fresh);
   }
 
   Carry& carry = state_.carry(program_.first_carry());
@@ -75,7 +80,7 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
   restore(program_.first_carry(), out);
   // Activations are written already activated where all their readers are the layer behind.
   const Activation behind = program_.stages().front().upsample->layer->activation;
-  conv(program_.first(), in, layer.activation, {out, begin, end, nullptr, false, 1.0f, behind});
+  conv(program_.first(), in, layer.activation, {out, begin, end, nullptr, false, 1.0f, behind}, final);
   if (!final) save(program_.mel_carry(), in, end - layer.padding_left, frames);
 
   feed(0, out, final, audio);
@@ -83,20 +88,48 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
   return state_.samples - before;
 }
 
+// Frames become rows from `begin` on, normalised where the network wants it.
+void Executor::read(MelView mel, const Rows& in, Index begin) {
+  const Index bands = program_.network().bands();
+  const float *mean = program_.mean(), *scale = program_.scale();
+  for (Index frame = 0; frame < mel.frames; ++frame) {
+    float* row = in.row(begin + frame);
+    for (Index band = 0; band < bands; ++band) row[band] = mel.data[band * mel.band_stride + frame];
+    if (mean) {
+      for (Index band = 0; band < bands; ++band) row[band] = (row[band] - mean[band]) / scale[band];
+    }
+    std::fill(row + bands, row + in.channels, 0.0f);
+  }
+}
+
+// Writes the rows beyond the ends that a convolution from row `begin` on reads, if they are no zeros. Returns the end of the
+// rows that may be read. Rows are mirrored when they are read, since only then they are known; what was kept of them before
+// is written over.
+Index Executor::pad(const NetworkLayer& layer, const Rows& in, Index begin, bool final) {
+  if (layer.padding_mode == PaddingMode::kZeros) return in.end;
+  const bool mirrored = layer.padding_mode == PaddingMode::kReflect;
+  const auto copy = [&](Index from, Index to) { std::copy_n(in.row(from), in.channels, in.row(to)); };
+  for (Index row = begin - layer.padding_left; row < 0; ++row) copy(mirrored ? -row : 0, row);
+  if (!final) return in.end;
+  const Index last = in.end - 1;
+  for (Index row = 1; row <= layer.padding_right; ++row) copy(mirrored ? last - row : last, last + row);
+  return in.end + layer.padding_right;
+}
+
 // A convolution on all threads: rows out.begin .. out.end - 1.
-void Executor::conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out) {
+void Executor::conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out, bool final) {
   const Index rows = out.end - out.begin;
   if (rows <= 0) return;
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.number : nullptr);
   const NetworkLayer& layer = *step.layer;
-  const Index first = out.begin - layer.padding_left;
+  const Index first = out.begin - layer.padding_left, in_end = pad(layer, in, out.begin, final);
   float* const y = out.rows.row(out.begin);
   const Index stride = out.rows.channels;
   const float* residual = out.residual ? out.residual->row(out.begin) : nullptr;
-  const ConvArgs args{in.row(first), in.channels, in.end - first, activation, step.weights, layer.in_channels,
+  const ConvArgs args{in.row(first), in.channels, in_end - first, activation, step.weights, layer.in_channels,
                       layer.out_channels, layer.kernel_size, layer.dilation, y, stride, rows,
-                      {step.bias, residual, residual ? out.residual->channels : 0, out.add ? y : nullptr, stride, out.scale,
-                       out.activation},
+                      {state_.biases().of(step.number), residual, residual ? out.residual->channels : 0,
+                       out.add ? y : nullptr, stride, out.scale, out.activation},
                       &tuning_, nullptr};
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
@@ -126,16 +159,17 @@ void Executor::transpose(const StageStep& step, const Rows& in, const Rows& out,
   const LayerStep& upsample = *step.upsample;
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + upsample.number : nullptr);
   const NetworkLayer& up = *upsample.layer;
+  const float* bias = state_.biases().of(upsample.number);
   const Index first = (begin + up.padding_left) / up.stride, last = ceil_div(out.end + up.padding_left, up.stride);
   const Index taps = up.taps();
+  if (up.padding_mode == PaddingMode::kReplicate && first < taps - 1) std::copy_n(in.row(0), in.channels, in.row(-1));
   share(group_, last - first, std::max<Index>(8, kLeastRows / up.stride), [&](Index piece_begin, Index piece_end, int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
     const Index count = piece_end - piece_begin;
     // The first super-row may begin before the rows that are asked for; it does not write there.
     upsample.kernels->conv_transpose({in.row(x), in.channels, in.end - x, upsample.weights, up.in_channels, up.out_channels,
                                       up.kernel_size, up.stride, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
-                                      std::min(count * up.stride, out.end - y), upsample.bias, &tuning_,
-                                      workspace_.scratch(thread)});
+                                      std::min(count * up.stride, out.end - y), bias, &tuning_, workspace_.scratch(thread)});
   });
 }
 
@@ -145,10 +179,13 @@ void Executor::last(const Rows& in, bool final, float* audio) {
   const Index begin = state_.samples;
   const Index end = final ? layer.output_length(in.end) : std::max(begin, layer.determined(in.end));
   const Stopwatch watch(layer_seconds_ ? layer_seconds_ + step.number : nullptr);
+  const Index in_end = end > begin ? pad(layer, in, begin, final) : in.end;
+  const float bias = *state_.biases().of(step.number);
   share(group_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
     const Index first = begin + piece_begin - layer.padding_left;
-    step.kernels->conv_post({in.row(first), in.channels, in.end - first, step.weights, layer.in_channels, layer.kernel_size,
-                        *step.bias, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
+    step.kernels->conv_post({in.row(first), in.channels, in_end - first, step.weights, layer.in_channels, layer.kernel_size,
+                             bias, program_.network().output, audio + piece_begin, piece_end - piece_begin,
+                             workspace_.scratch(thread)});
   });
   state_.samples = end;
 }
@@ -231,7 +268,7 @@ Index Executor::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, 
   if (!step.second) {
     const Index computed = final ? in.end : std::max(out.begin, first.determined(in.end));
     out.end = out.rows.end = computed;
-    conv(*step.first, in, first.activation, out);
+    conv(*step.first, in, first.activation, out, final);
     if (keep && !final) save(step.input_carry, in, computed - first.padding_left, in.end);
     return computed - first.padding_left;
   }
@@ -241,12 +278,12 @@ Index Executor::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, 
   const Rows middle{workspace_.work(1), in.origin, in.channels, computed};
   restore(step.middle_carry, middle);
   // Its only reader is the second convolution, so the activation can go on while the rows are written.
-  conv(*step.first, in, first.activation, {middle, carry.end, computed, nullptr, false, 1.0f, second.activation});
+  conv(*step.first, in, first.activation, {middle, carry.end, computed, nullptr, false, 1.0f, second.activation}, final);
   out.end = out.rows.end = final ? computed : std::max(out.begin, second.determined(computed));
   const Index needed = std::min(computed - first.padding_left, out.end);
   // Before the second convolution, which may write over these rows.
   if (keep && !final) save(step.input_carry, in, needed, in.end);
-  conv(*step.second, middle, {}, out);
+  conv(*step.second, middle, {}, out, final);
   if (!final) save(step.middle_carry, middle, out.end - second.padding_left, computed);
   return needed;
 }

@@ -48,7 +48,9 @@ class Executor {
     Activation activation;
   };
 
-  void conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out);
+  void read(MelView mel, const Rows& in, Index begin);
+  Index pad(const NetworkLayer& layer, const Rows& in, Index begin, bool final);
+  void conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out, bool final);
   void transpose(const StageStep& step, const Rows& in, const Rows& out, Index begin);
   void last(const Rows& in, bool final, float* audio);
   void feed(std::size_t stage, const Rows& in, bool final, float* audio);

@@ -44,8 +44,8 @@ class LoadedGenerator::WorkspaceLease {
   std::unique_ptr<Workspace> workspace_;
 };
 
-LoadedGenerator::LoadedGenerator(Network network, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames,
-                                 int threads, ForcedAlgorithms forced)
+LoadedGenerator::LoadedGenerator(Network network, Parameters sources, const Kernels& kernels, int segment_frames, int threads,
+                                 ForcedAlgorithms forced)
     : network_(std::move(network)),
       kernels_(kernels),
       threads_(threads),
@@ -86,7 +86,7 @@ std::shared_ptr<const Program> LoadedGenerator::program(int segment_frames) {
 
 void LoadedGenerator::run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace,
                               const StopRequest& stop, double* layer_seconds) {
-  StreamState state(program);
+  StreamState state = this->state(program, item.conditioning);
   Executor executor(program, state, workspace, tuning(), group, stop, layer_seconds);
   const Index segment = program.plan().segment_frames;
   float* audio = item.audio;

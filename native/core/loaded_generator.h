@@ -17,13 +17,14 @@ namespace hifigan {
 struct Item {
   MelView mel;
   float* audio;  // Network::output_length(mel.frames) samples
+  const float* conditioning = nullptr;  // Network::conditioning_channels values, if there are any
 };
 
 class LoadedGenerator {
  public:
   // Packs the weights for the plan. `sources` are kept: another segment length may need other layouts of them.
   // Throws std::invalid_argument and std::bad_alloc.
-  LoadedGenerator(Network network, std::vector<LayerWeights> sources, const Kernels& kernels, int segment_frames, int threads,
+  LoadedGenerator(Network network, Parameters sources, const Kernels& kernels, int segment_frames, int threads,
                   ForcedAlgorithms forced);
 
   // Every item's audio; items side by side where there are at least as many as threads, else all threads on each in turn.
@@ -34,6 +35,10 @@ class LoadedGenerator {
   // At most a segment of a stream, see Executor::segment. Throws Stopped and std::bad_alloc.
   Index run_segment(const Program& program, StreamState& state, MelView mel, bool final, float* audio, const StopRequest& stop);
 
+  // The state of another signal. `conditioning` as for an item; it need not outlive the call. Throws std::bad_alloc.
+  StreamState state(const Program& program, const float* conditioning) const {
+    return StreamState(program, packed_.biases(conditioning));
+  }
   // The program for a segment length, made when it is asked for first. Throws std::invalid_argument and std::bad_alloc.
   std::shared_ptr<const Program> program(int segment_frames);
 

@@ -12,8 +12,9 @@ Index NetworkLayer::output_length(Index length) const {
 }
 
 Index NetworkLayer::determined(Index length) const {
-  const Index rows = kind == LayerKind::kConv ? length - lag() : length * stride - padding_left;
-  return std::max<Index>(0, rows);
+  if (kind == LayerKind::kConv) return std::max<Index>(0, length - lag());
+  // What would be cut off at the end is not there before.
+  return std::max<Index>(0, std::min(length * stride - padding_left, output_length(length)));
 }
 
 int Network::lag(const Resblock& resblock) const {
@@ -41,6 +42,31 @@ Index Network::determined(Index frames) const {
   return last().determined(length);
 }
 
+Index Network::least_frames() const {
+  Index least = 1;
+  // Rows that a layer reads of the first frame, and of each further one.
+  Index rows = 1, rate = 1;
+  for (const NetworkLayer& layer : layers) {
+    if (layer.kind == LayerKind::kConvTranspose) {
+      rows = layer.output_length(rows);
+      rate *= layer.stride;
+    } else if (layer.padding_mode == PaddingMode::kReflect) {
+      const Index missing = std::max<Index>(0, std::max(layer.padding_left, layer.padding_right) + 1 - rows);
+      least = std::max(least, 1 + (missing + rate - 1) / rate);
+    }
+  }
+  return least;
+}
+
+void Network::check_frames(Index frames) const {
+  const Index least = least_frames();
+  if (frames < least) throw TooShort(frames, least);
+}
+
+TooShort::TooShort(Index frames, Index least)
+    : std::invalid_argument("mel has T=" + std::to_string(frames) + " frames: the layers of this generator mirror their input "
+                            "at its ends (padding_mode 'reflect'), which needs at least " + std::to_string(least)) {}
+
 namespace {
 
 constexpr const char* kMel = "mel";
@@ -60,26 +86,38 @@ void check_sizes(const NetworkLayer& layer) {
     require(layer.stride == 1, layer, "a convolution has stride 1");
     require(layer.span() == layer.padding_left + layer.padding_right, layer,
             "(kernel - 1) * dilation must be the padding on both sides");
+    // So all mirrored rows are there when the first row is computed, and when the last ones are.
+    require(layer.padding_mode != PaddingMode::kReflect || layer.span() == 0 ||
+                (0 < layer.padding_left && layer.padding_left <= layer.padding_right),
+            layer, "of a padding by reflection the left side has at least one row and at most as many as the right");
     return;
   }
   require(layer.dilation == 1, layer, "a transposed convolution has no dilation");
   require(layer.kernel_size >= layer.stride, layer, "the kernel must be at least the stride");
-  const int padding = (layer.kernel_size - layer.stride) / 2;
-  require(layer.padding_left == padding && layer.padding_right == padding, layer, "the padding must be (kernel - stride) / 2");
+  require(layer.padding_left + layer.padding_right < layer.kernel_size, layer, "one input row must leave an output row");
+  require(layer.padding_mode != PaddingMode::kReflect, layer, "a transposed convolution reflects nothing");
   require(layer.out_channels <= layer.in_channels, layer, "it must not have more output channels than input channels");
 }
 
 // Goes through the list once, from layer to layer.
 class Parser {
  public:
-  explicit Parser(std::vector<NetworkLayer> layers) { network_.layers = std::move(layers); }
+  Parser(std::vector<NetworkLayer> layers, Output output, int conditioning_channels)
+      : network_{std::move(layers), {}, 0, output, conditioning_channels} {}
 
   Network run() {
     if (network_.layers.size() < 4) {
       throw std::invalid_argument("a network has a layer before and one behind at least one stage");
     }
-    for (const NetworkLayer& layer : network_.layers) check_sizes(layer);
+    for (const NetworkLayer& layer : network_.layers) {
+      check_sizes(layer);
+      require(!layer.conditioning || network_.conditioning_channels > 0, layer, "there is no vector to condition it with");
+    }
     take(LayerKind::kConv, {kMel}, bands(), {});
+    if (at(next_).kind == LayerKind::kConv) {
+      require(at(0).kernel_size == 1, at(0), "a layer before the first convolution has a kernel of 1");
+      network_.first_number = take(LayerKind::kConv, {at(0).name}, channels_, {});
+    }
     std::vector<std::string> values{network_.first().name};
     while (next_ < last() && at(next_).kind == LayerKind::kConvTranspose) values = stage(values);
     require(!network_.stages.empty(), network_.first(), "at least one stage must follow");
@@ -116,6 +154,8 @@ class Parser {
     std::vector<std::string> values;
     while (next_ < last() && at(next_).kind == LayerKind::kConv) {
       values.push_back(upsampled);
+      require(at(next_).padding_mode == at(stage.upsample + 1).padding_mode, at(next_),
+              "layers that read the same rows must have the same padding_mode");
       Resblock& resblock = stage.resblocks.emplace_back();
       do {
         resblock.units.push_back(unit(values.back()));
@@ -151,6 +191,8 @@ class Parser {
 
 }  // namespace
 
-Network make_network(std::vector<NetworkLayer> layers) { return Parser(std::move(layers)).run(); }
+Network make_network(std::vector<NetworkLayer> layers, Output output, int conditioning_channels) {
+  return Parser(std::move(layers), output, conditioning_channels).run();
+}
 
 }  // namespace hifigan

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -11,19 +12,25 @@ namespace hifigan {
 
 enum class LayerKind { kConv, kConvTranspose };
 
-// A convolution of stride 1 with zero padding, or a transposed one without output padding; the same fields as Layer in
-// hifigan_rt.graph.
+// What lies beyond the ends of what a layer reads: zeros, the rows mirrored at the last one, or the last one again. For a
+// transposed convolution kReplicate means that the row before the first is the first, and nothing else.
+enum class PaddingMode { kZeros, kReflect, kReplicate };
+
+// A convolution of stride 1, or a transposed one without output padding; the same fields as Layer in hifigan_rt.graph.
 struct NetworkLayer {
   std::string name;
   LayerKind kind;
   int in_channels, out_channels, kernel_size;
   int stride;    // output rows per input row; 1 for a convolution
   int dilation;  // input rows from tap to tap; 1 for a transposed convolution
-  int padding_left, padding_right;
+  int padding_left, padding_right;  // rows added by a convolution, cut off by a transposed one
   Activation activation;  // what the input passes first
   bool bias;
   std::vector<std::string> inputs;      // values that it reads; their mean, if they are several
   std::optional<std::string> residual;  // value that is added to its result
+  PaddingMode padding_mode = PaddingMode::kZeros;
+  // Name of the 1x1 convolution of the conditioning vector that is added to every row of its result.
+  std::optional<std::string> conditioning;
 
   // Rows from the first tap to the last.
   int span() const { return (kernel_size - 1) * dilation; }
@@ -57,10 +64,14 @@ struct Stage {
 struct Network {
   std::vector<NetworkLayer> layers;
   std::vector<Stage> stages;  // between the first layer and the last
+  std::size_t first_number;   // 1 if a linear layer makes the rows that the first convolution reads, else 0
+  Output output;
+  int conditioning_channels;  // of the vector that conditioned layers take; 0 if there is none
 
-  const NetworkLayer& first() const { return layers.front(); }
+  const NetworkLayer* linear() const { return first_number ? &layers.front() : nullptr; }
+  const NetworkLayer& first() const { return layers[first_number]; }
   const NetworkLayer& last() const { return layers.back(); }
-  int bands() const { return first().in_channels; }
+  int bands() const { return layers.front().in_channels; }
   // The layer behind a stage.
   const NetworkLayer& behind(std::size_t stage) const { return layers[stages[stage].end]; }
   // Rows that a residual block's output lies behind its input as long as more will follow.
@@ -68,11 +79,20 @@ struct Network {
   // Samples of a mel of so many frames, and those determined while more frames will follow.
   Index output_length(Index frames) const;
   Index determined(Index frames) const;
+  // Frames that a mel must have: 1, or so many that each layer has more rows than it mirrors.
+  Index least_frames() const;
+  // Throws TooShort.
+  void check_frames(Index frames) const;
+};
+
+// A mel has fewer frames than `least_frames`.
+struct TooShort : std::invalid_argument {
+  TooShort(Index frames, Index least);
 };
 
 // Finds the stages. Throws std::invalid_argument, naming the layer, if the list is no generator that the core can run: sizes
 // that are not positive or do not fit together, layers that read others than they should, and residual blocks that change
 // the length.
-Network make_network(std::vector<NetworkLayer> layers);
+Network make_network(std::vector<NetworkLayer> layers, Output output = Output::kTanh, int conditioning_channels = 0);
 
 }  // namespace hifigan

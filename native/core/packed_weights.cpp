@@ -4,14 +4,42 @@
 
 namespace hifigan {
 
-PackedWeights::PackedWeights(const Network& network, const Kernels& isa, std::vector<LayerWeights> sources)
+std::size_t Biases::bytes() const {
+  std::size_t sum = 0;
+  for (const AlignedBuffer& buffer : conditioned_) sum += buffer.bytes();
+  return sum;
+}
+
+PackedWeights::PackedWeights(const Network& network, const Kernels& isa, Parameters sources)
     : network_(network), isa_(isa), sources_(std::move(sources)) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const int channels = network.layers[i].out_channels;
     biases_.emplace_back(static_cast<std::size_t>(kernels_of(isa, network, i).padded_channels(channels)), true);
-    const float* bias = sources_.at(i).bias.get();
+    const float* bias = sources_.layers.at(i).bias.get();
     if (bias) std::copy_n(bias, channels, biases_.back().data());
   }
+}
+
+Biases PackedWeights::biases(const float* conditioning) const {
+  Biases made;
+  for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+    const NetworkLayer& layer = network_.layers[i];
+    made.biases_.push_back(biases_[i].data());
+    if (!layer.conditioning) continue;
+    const LayerWeights& source = sources_.layers[i];
+    AlignedBuffer& sums = made.conditioned_.emplace_back(biases_[i].bytes() / sizeof(float), true);
+    const int channels = network_.conditioning_channels;
+    for (int c = 0; c < layer.out_channels; ++c) {
+      // A sum of three parts, rounded once.
+      double sum = static_cast<double>(biases_[i].data()[c]);
+      if (source.conditioning_bias) sum += static_cast<double>(source.conditioning_bias.get()[c]);
+      const float* weights = source.conditioning_weight.get() + Index{c} * channels;
+      for (int g = 0; g < channels; ++g) sum += static_cast<double>(weights[g]) * static_cast<double>(conditioning[g]);
+      sums.data()[c] = static_cast<float>(sum);
+    }
+    made.biases_.back() = sums.data();
+  }
+  return made;
 }
 
 PackedWeights::Packing PackedWeights::packing_of(std::size_t layer, Algorithm algorithm) const {
@@ -46,7 +74,7 @@ void PackedWeights::prepare(const NetworkPlan& plan, ThreadPool& pool) {
     const int pieces = std::min(packing.units, 8);
     for (int piece = 0; piece < pieces; ++piece) {
       jobs.push_back({packing.pack,
-                      {sources_[i].weight.get(), layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
+                      {sources_.layers[i].weight.get(), layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
                        algorithm.transform, buffer.data(), packing.units * piece / pieces,
                        packing.units * (piece + 1) / pieces}});
     }

@@ -17,12 +17,30 @@ namespace hifigan {
 // or null for none.
 struct LayerWeights {
   std::shared_ptr<const float> weight, bias;
+  // Of the 1x1 convolution of the conditioning vector: [C_out][G], [C_out] or null for none.
+  std::shared_ptr<const float> conditioning_weight, conditioning_bias;
+};
+
+struct Parameters {
+  std::vector<LayerWeights> layers;          // as many as the network's
+  std::shared_ptr<const float> mean, scale;  // per band, if the input is normalised; else null
+};
+
+// What is added to every row of each layer's result, for one signal.
+class Biases {
+ public:
+  const float* of(std::size_t layer) const { return biases_[layer]; }
+  std::size_t bytes() const;
+
+ private:
+  friend class PackedWeights;
+  std::vector<const float*> biases_;
+  std::vector<AlignedBuffer> conditioned_;
 };
 
 class PackedWeights {
  public:
-  // `sources` are as many as the network's layers.
-  PackedWeights(const Network& network, const Kernels& isa, std::vector<LayerWeights> sources);
+  PackedWeights(const Network& network, const Kernels& isa, Parameters sources);
 
   // Lays out what the plan needs and is not there yet, on all threads of the pool, which the caller holds.
   // Throws std::bad_alloc.
@@ -30,7 +48,11 @@ class PackedWeights {
 
   // A layer by its number; `prepare` must have seen it.
   const float* weights(std::size_t layer, Algorithm algorithm) const { return packed_.at({layer, algorithm}).data(); }
-  const float* bias(std::size_t layer) const { return biases_.at(layer).data(); }
+  // The layers' biases, with what the vector of G values adds; null if the network takes none. They do not outlive this.
+  Biases biases(const float* conditioning) const;
+  // Null if the input is not normalised.
+  const float* mean() const { return sources_.mean.get(); }
+  const float* scale() const { return sources_.scale.get(); }
   std::size_t bytes() const;
 
  private:
@@ -44,7 +66,7 @@ class PackedWeights {
 
   const Network& network_;
   const Kernels& isa_;
-  std::vector<LayerWeights> sources_;
+  Parameters sources_;
   std::vector<AlignedBuffer> biases_;
   std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> packed_;
 };

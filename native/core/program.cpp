@@ -11,16 +11,25 @@ namespace {
 // Rows on either side of one that a convolution reads.
 int reach(const NetworkLayer& layer) { return std::max(layer.padding_left, layer.padding_right); }
 
+// Rows behind the end that are written for a layer to read.
+int padded_behind(const NetworkLayer& layer) {
+  return layer.kind == LayerKind::kConv && layer.padding_mode != PaddingMode::kZeros ? layer.padding_right : 0;
+}
+
 }  // namespace
 
 Program::Program(const Network& network, const Kernels& isa, NetworkPlan plan, const PackedWeights& weights)
-    : network_(network), isa_(isa), plan_(std::move(plan)) {
+    : network_(network), isa_(isa), plan_(std::move(plan)), mean_(weights.mean()), scale_(weights.scale()) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) layers_.push_back(layer_step(i, weights));
   const NetworkLayer& first = network.first();
-  mel_channels_ = layers_.front().kernels->padded_channels(first.in_channels);
-  first_channels_ = layers_.front().kernels->padded_channels(first.out_channels);
+  mel_channels_ = this->first().kernels->padded_channels(first.in_channels);
+  if (linear()) {
+    feature_channels_ = linear()->kernels->padded_channels(network.bands());
+    mel_channels_ = std::max<Index>(mel_channels_, linear()->kernels->padded_channels(first.in_channels));
+  }
+  first_channels_ = this->first().kernels->padded_channels(first.out_channels);
   // An executor takes up to one segment at a time; what a layer keeps behind comes on top.
-  mel_rows_ = plan_.segment_frames + 2 * first.span() + 1;
+  mel_rows_ = plan_.segment_frames + 2 * first.span() + 1 + padded_behind(first);
   add_carry(2 * first.span() + 1, mel_channels_, first.padding_left);
   const int taps = network.layers[network.stages.front().upsample].taps();
   first_rows_ = plan_.segment_frames + first.span() + 2 * taps + 1;
@@ -35,7 +44,7 @@ LayerStep Program::layer_step(std::size_t number, const PackedWeights& weights) 
   const Algorithm algorithm = plan_.layers.at(number).algorithm;
   const Kernels& kernels = kernels_of(isa_, network_, number);
   const int in = layer.in_channels, out = layer.out_channels, k = layer.kernel_size;
-  LayerStep step{&layer, number, &kernels, algorithm, {}, weights.weights(number, algorithm), weights.bias(number)};
+  LayerStep step{&layer, number, &kernels, algorithm, {}, weights.weights(number, algorithm)};
   std::size_t scratch = 0;
   switch (operation_of(network_, number)) {
     case Operation::kConv:
@@ -58,7 +67,7 @@ StageStep Program::stage_step(const Stage& stage, Index block) {
   step.activation = behind.activation;
   step.channels = step.upsample->kernels->padded_channels(up.out_channels);
   step.block = block;
-  int widest = 0, least_lag = network_.lag(stage.resblocks.front()), most_lag = 0;
+  int widest = 0, least_lag = network_.lag(stage.resblocks.front()), most_lag = 0, behind_end = padded_behind(behind);
   for (const Resblock& resblock : stage.resblocks) {
     ResblockStep steps{{}, network_.lag(resblock)};
     least_lag = std::min(least_lag, steps.lag);
@@ -66,10 +75,12 @@ StageStep Program::stage_step(const Stage& stage, Index block) {
     for (const ResidualUnit& unit : resblock.units) {
       UnitStep unit_step{&layers_[unit.first], unit.second ? &layers_[*unit.second] : nullptr, 0, 0};
       int rows = reach(*unit_step.first->layer);
+      behind_end = std::max(behind_end, padded_behind(*unit_step.first->layer));
       if (unit_step.second) {
         const NetworkLayer& second = *unit_step.second->layer;
         unit_step.middle_carry = add_carry(second.span(), step.channels, second.padding_left);
         rows = std::max(rows, reach(second));
+        behind_end = std::max(behind_end, padded_behind(second));
       }
       unit_step.input_carry = add_carry(2 * rows, step.channels, unit_step.first->layer->padding_left);
       widest = std::max(widest, rows);
@@ -85,7 +96,7 @@ StageStep Program::stage_step(const Stage& stage, Index block) {
   const Index read_behind = 2 * (behind.kind == LayerKind::kConv ? behind.span() : behind.taps()) + 1;
   step.sum_carry = add_carry(most_lag - least_lag + read_behind, step.channels, read_behind);
   step.history = most_lag + 2 * widest + read_behind;
-  step.capacity = step.history + step.block * up.stride + up.kernel_size;
+  step.capacity = step.history + step.block * up.stride + up.kernel_size + behind_end;
   stage_floats_ = std::max(stage_floats_, static_cast<std::size_t>(step.capacity * step.channels));
   return step;
 }
@@ -101,6 +112,7 @@ Workspace::Workspace(const Program& program, int threads) {
   add(program.mel_rows(), program.mel_channels());
   add(program.first_rows(), program.first_channels());
   sizes.insert(sizes.end(), 3, program.stage_floats());
+  add(program.plan().segment_frames, program.feature_channels());
   for (const StageStep& stage : program.stages()) add(stage.capacity, stage.channels);
   first_scratch_ = sizes.size();
   sizes.insert(sizes.end(), static_cast<std::size_t>(threads), program.scratch_floats());

@@ -17,7 +17,6 @@ struct LayerStep {
   Algorithm algorithm;
   TransformShape shape;  // of a tiled convolution
   const float* weights;
-  const float* bias;
 };
 
 // Rows of one activation that must outlive a block, because the next block's convolutions reach back to them.
@@ -58,11 +57,17 @@ class Program {
 
   const Network& network() const { return network_; }
   const NetworkPlan& plan() const { return plan_; }
-  const LayerStep& first() const { return layers_.front(); }
+  // Makes the rows that the first convolution reads of the input's; null if those are the same.
+  const LayerStep* linear() const { return network_.linear() ? &layers_.front() : nullptr; }
+  const LayerStep& first() const { return layers_[network_.first_number]; }
   const LayerStep& last() const { return layers_.back(); }
   const std::vector<StageStep>& stages() const { return stages_; }
   const std::vector<CarrySpec>& carries() const { return carries_; }
 
+  // Null if the input is not normalised.
+  const float* mean() const { return mean_; }
+  const float* scale() const { return scale_; }
+  Index feature_channels() const { return feature_channels_; }  // of the linear layer's input; 0 without one
   Index mel_channels() const { return mel_channels_; }
   Index first_channels() const { return first_channels_; }
   std::size_t mel_carry() const { return 0; }
@@ -83,7 +88,9 @@ class Program {
   std::vector<LayerStep> layers_;
   std::vector<StageStep> stages_;
   std::vector<CarrySpec> carries_;
-  Index mel_channels_, first_channels_, mel_rows_, first_rows_;
+  const float* mean_;
+  const float* scale_;
+  Index feature_channels_ = 0, mel_channels_, first_channels_, mel_rows_, first_rows_;
   std::size_t stage_floats_ = 0, scratch_floats_ = 0;
 };
 
@@ -98,8 +105,10 @@ class Workspace {
   // Of the stage at work: the upsampled rows, and two for what residual units give.
   float* upsampled() const { return at(2); }
   float* work(int i) const { return at(3 + static_cast<std::size_t>(i)); }
+  // What a linear layer reads.
+  float* features() const { return at(5); }
   // The sum over a stage's residual blocks, which the next stage reads while it works.
-  float* sum(std::size_t stage) const { return at(5 + stage); }
+  float* sum(std::size_t stage) const { return at(6 + stage); }
   float* scratch(int thread) const { return at(first_scratch_ + static_cast<std::size_t>(thread)); }
   std::size_t bytes() const { return arena_.bytes(); }
 

@@ -5,8 +5,8 @@
 
 namespace hifigan {
 
-SegmentStream::SignalState::SignalState(const LoadedGenerator& generator, const Program& program)
-    : state(program),
+SegmentStream::SignalState::SignalState(const LoadedGenerator& generator, const Program& program, const float* conditioning)
+    : state(generator.state(program, conditioning)),
       waiting(static_cast<std::size_t>(generator.network().bands()) *
               static_cast<std::size_t>(program.plan().segment_frames)) {}
 
@@ -31,12 +31,12 @@ class SegmentStream::Use {
   std::unique_lock<std::mutex> lock_;
 };
 
-SegmentStream::SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames)
+SegmentStream::SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames, const float* conditioning)
     : bands_(generator->network().bands()),
       segment_frames_(segment_frames),
       generator_(std::move(generator)),
       program_(generator_->program(segment_frames)),
-      signal_(std::make_unique<SignalState>(*generator_, *program_)),
+      signal_(std::make_unique<SignalState>(*generator_, *program_, conditioning)),
       state_bytes_(signal_->state.bytes() + signal_->waiting.size() * sizeof(float)) {}
 
 void SegmentStream::push(MelView mel, const Allocate& allocate, const StopRequest& stop) {
@@ -70,6 +70,7 @@ void SegmentStream::push(MelView mel, const Allocate& allocate, const StopReques
 
 void SegmentStream::finish(const Allocate& allocate, const StopRequest& stop) {
   const Use use(*this);
+  if (frames_ > 0) generator_->network().check_frames(frames_);
   float* audio = allocate(samples_at_finish());
   state_ = State::kBroken;
   const Index rest = std::exchange(signal_->waiting_frames, 0);
@@ -115,7 +116,8 @@ Index SegmentStream::samples_after_push(Index frames) const {
 
 Index SegmentStream::samples_at_finish() const {
   const Index frames = signal_->computed_frames + signal_->waiting_frames;
-  return frames == 0 ? 0 : generator_->network().output_length(frames) - signal_->state.samples;
+  const Network& network = generator_->network();
+  return frames < network.least_frames() ? 0 : network.output_length(frames) - signal_->state.samples;
 }
 
 Index SegmentStream::compute(MelView mel, bool final, float* audio, const StopRequest& stop) {

@@ -34,13 +34,13 @@ using Allocate = std::function<float*(Index samples)>;
 // Streams of one generator may run at the same time.
 class SegmentStream {
  public:
-  // Throws std::invalid_argument and std::bad_alloc.
-  SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames);
+  // `conditioning` as for an item of a batch; it need not outlive the call. Throws std::invalid_argument and std::bad_alloc.
+  SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames, const float* conditioning = nullptr);
 
   // Takes frames in; computes whole segments and writes all samples that they determine. Throws Stopped and
   // std::bad_alloc; if `allocate` throws, nothing was taken in.
   void push(MelView mel, const Allocate& allocate, const StopRequest& stop);
-  // Writes the samples that are left; only `reset` and `close` may follow.
+  // Writes the samples that are left; only `reset` and `close` may follow. Throws TooShort, after which the stream goes on.
   void finish(const Allocate& allocate, const StopRequest& stop);
   // Forgets the signal, be it finished or broken, and waits for another one.
   void reset();
@@ -54,13 +54,13 @@ class SegmentStream {
   std::size_t state_bytes() const;
   // Frames taken in.
   Index frames() const { return frames_; }
-  // What `finish` would give now; 0 if the stream is not open.
+  // What `finish` would give now; 0 if the stream is not open, or too short to be finished.
   Index pending_samples() const;
 
  private:
   enum class State { kOpen, kFinished, kBroken };
   struct SignalState {
-    explicit SignalState(const LoadedGenerator& generator, const Program& program);
+    SignalState(const LoadedGenerator& generator, const Program& program, const float* conditioning);
     StreamState state;
     std::vector<float> waiting;  // [band][segment_frames]: frames of the segment that is not full yet
     Index waiting_frames = 0;

@@ -1,10 +1,11 @@
 #include "core/stream_state.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace hifigan {
 
-StreamState::StreamState(const Program& program) {
+StreamState::StreamState(const Program& program, Biases biases) : biases_(std::move(biases)) {
   std::size_t floats = 0;
   for (const CarrySpec& spec : program.carries()) floats += whole_lines(static_cast<std::size_t>(spec.rows * spec.channels));
   memory_ = AlignedBuffer(floats);

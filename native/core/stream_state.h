@@ -20,9 +20,9 @@ struct Carry {
 // Throws std::bad_alloc.
 class StreamState {
  public:
-  explicit StreamState(const Program& program);
+  StreamState(const Program& program, Biases biases);
 
-  // Forgets the signal; zeros are the rows before another one.
+  // Forgets the signal; zeros are the rows before another one, and the biases stay.
   void reset();
 
   Carry& carry(std::size_t i) { return carries_[i]; }
@@ -31,11 +31,14 @@ class StreamState {
   // Input rows that a stage has worked through.
   Index& consumed(std::size_t stage) { return consumed_[stage]; }
 
-  std::size_t bytes() const { return memory_.bytes(); }
+  const Biases& biases() const { return biases_; }
+
+  std::size_t bytes() const { return memory_.bytes() + biases_.bytes(); }
 
   Index samples = 0;  // computed so far
 
  private:
+  Biases biases_;
   AlignedBuffer memory_;
   std::vector<Carry> carries_;
   std::vector<std::vector<Index>> summed_;

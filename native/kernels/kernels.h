@@ -142,7 +142,10 @@ struct ConvTransposeArgs {
   float* scratch;
 };
 
-// The last layer: audio[r] = tanh(bias + sum over taps j and channels of weights * x[r + j]), x used as it is.
+// What brings samples into [-1, 1]: tanh, cutting off what is beyond, or nothing.
+enum class Output { kTanh, kClamp, kNone };
+
+// The last layer: audio[r] = output(bias + sum over taps j and channels of weights * x[r + j]), x used as it is.
 struct ConvPostArgs {
   const float* x;
   Index x_stride;
@@ -151,6 +154,7 @@ struct ConvPostArgs {
   int in_channels;
   int kernel_size;
   float bias;
+  Output output;
   float* audio;
   Index rows;
   float* scratch;

@@ -1,12 +1,18 @@
-// The last layer: one output channel, then tanh. Included inside the instruction set's namespace, after epilogue-inl.h.
+// The last layer: one output channel, then tanh or a clamp. Included inside the instruction set's namespace, after epilogue-inl.h.
 
 using VecInt = int __attribute__((vector_size(sizeof(Vec))));
 
+// x cut off at -limit and limit, NaN left.
+HIFIGAN_INLINE Vec within(Vec x, float limit) {
+  // The argument comes second so that NaN stays NaN.
+  const Vec low = broadcast(-limit);
+  return sub(zero(), max(low, sub(zero(), max(low, x))));
+}
+
 // tanh x = E / (E + 2) with E = exp(2x) - 1, which keeps its relative accuracy around zero; within 3 ulp everywhere.
 HIFIGAN_INLINE Vec tanh_of(Vec x) {
-  // Beyond 10 the result is +-1 in float32. The argument comes second so that NaN stays NaN.
-  const Vec limit = broadcast(-10.0f);
-  x = sub(zero(), max(limit, sub(zero(), max(limit, x))));
+  // Beyond 10 the result is +-1 in float32.
+  x = within(x, 10.0f);
   const Vec y = add(x, x);
   // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
   const Vec magic = broadcast(12582912.0f);
@@ -64,7 +70,11 @@ void conv_post(const ConvPostArgs& args) {
       }
       sums[r] = lanes[0] + args.bias;
     }
-    store(sums, tanh_of(load(sums)));
+    switch (args.output) {
+      case Output::kTanh: store(sums, tanh_of(load(sums))); break;
+      case Output::kClamp: store(sums, within(load(sums), 1.0f)); break;
+      case Output::kNone: break;
+    }
     for (int r = 0; r < rows; ++r) args.audio[first + r] = sums[r];
   }
 }

@@ -1,6 +1,6 @@
 // Times a whole generator with random weights, per stage, in processor time of the calling thread: the smallest of some rounds.
-// usage: bench_generator v1|v2|v3 [frames [segment [threads [rounds [isa [tuning [layer=algorithm ...]]]]]]]   ("*" for all
-// layers)
+// usage: bench_generator v1|v2|v3|mirrored|causal|odd [frames [segment [threads [rounds [isa [tuning [layer=algorithm ...]]]]]]]
+// ("*" for all layers)
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -22,12 +22,13 @@ int main(int count, char** arguments) {
     const std::string pair = arguments[i];
     forced[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
   }
-  RandomNetwork network = random_network(name, name == "v1" ? 512 : name == "v2" ? 128 : 256, 80, 1);
+  RandomNetwork network = random_network(name, name == "v2" ? 128 : name == "v3" ? 256 : 512, 80, 1);
   const auto before = std::chrono::steady_clock::now();
-  LoadedGenerator generator(network.network, network.sources, *find_kernels(isa.c_str()), segment, threads, forced);
+  LoadedGenerator generator(network.network, network.parameters, *find_kernels(isa.c_str()), segment, threads, forced);
   generator.tune(argument(7, tunings().front().name));
   const std::chrono::duration<double> packing = std::chrono::steady_clock::now() - before;
-  std::vector<float> mel(80 * static_cast<std::size_t>(frames), 0.0f);
+  const std::vector<float> vector(static_cast<std::size_t>(generator.network().conditioning_channels), 0.5f);
+  std::vector<float> mel(static_cast<std::size_t>(generator.network().bands() * frames), 0.0f);
   std::mt19937 random(2);
   for (float& value : mel) value = std::uniform_real_distribution<float>(-11.5f, 1.0f)(random);
   std::vector<float> audio(static_cast<std::size_t>(generator.network().output_length(frames)));
@@ -36,7 +37,7 @@ int main(int count, char** arguments) {
   double best_total = 1e9, best_wall = 1e9;
   for (int i = 0; i < rounds; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    const std::vector<double> seconds = generator.measure({{mel.data(), frames, frames}, audio.data()});
+    const std::vector<double> seconds = generator.measure({{mel.data(), frames, frames}, audio.data(), vector.data()});
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
     double total = 0;
     for (std::size_t j = 0; j < best.size(); ++j) {

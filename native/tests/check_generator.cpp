@@ -1,6 +1,6 @@
-// Tiny generators of V1's, V2's and V3's shape through the whole core, for the sanitizers and for emulated processors: streams
-// equal the whole bit for bit, threads and batches change nothing, callers may come at once, a stream knows its state, nothing
-// is read outside its buffer even at length 1, and the machine's ceilings are measured.
+// Tiny generators of V1's, V2's and V3's shape and relatives through the whole core, for the sanitizers and for emulated
+// processors: streams equal the whole bit for bit, threads and batches change nothing, callers may come at once, a stream knows
+// its state, nothing is read outside its buffer even at length 1, and the machine's ceilings are measured.
 // usage: check_generator [ISA | all]; prints one line per ISA and ends with 1 if anything is wrong.
 #include <cmath>
 #include <cstdio>
@@ -39,9 +39,15 @@ Samples random_mel(int bands, Index frames) {
 
 using Shared = std::shared_ptr<LoadedGenerator>;
 
+// Exactly as long as it must be too.
+const float* vector_for(const Network& network, Samples& memory) {
+  memory.assign(static_cast<std::size_t>(network.conditioning_channels), 0.5f);
+  return memory.empty() ? nullptr : memory.data();
+}
+
 Samples run(const Shared& generator, const Samples& mel, Index frames) {
-  Samples audio(static_cast<std::size_t>(generator->network().output_length(frames)));
-  generator->run({{{mel.data(), frames, frames}, audio.data()}}, {});
+  Samples audio(static_cast<std::size_t>(generator->network().output_length(frames))), vector;
+  generator->run({{{mel.data(), frames, frames}, audio.data(), vector_for(generator->network(), vector)}}, {});
   return audio;
 }
 
@@ -76,19 +82,21 @@ Samples push_all(SegmentStream& stream, const Samples& mel, Index frames, Index 
 }
 
 Samples stream(const Shared& generator, const Samples& mel, Index frames, Index step) {
-  SegmentStream open(generator, generator->plan().segment_frames);
+  Samples vector;
+  SegmentStream open(generator, generator->plan().segment_frames, vector_for(generator->network(), vector));
   return push_all(open, mel, frames, step);
 }
 
 void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm) {
-  const int bands = 10;
-  RandomNetwork network = random_network(name, channels, bands, 3);
+  RandomNetwork network = random_network(name, channels, 10, 3);
+  const int bands = network.network.bands();
   const ForcedAlgorithms forced = algorithm.empty() ? ForcedAlgorithms{} : ForcedAlgorithms{{"*", algorithm}};
   const Kernels& kernels = *find_kernels(isa);
-  const auto one = std::make_shared<LoadedGenerator>(network.network, network.sources, kernels, 4, 1, forced);
-  const auto two = std::make_shared<LoadedGenerator>(network.network, network.sources, kernels, 4, 3, forced);
+  const auto one = std::make_shared<LoadedGenerator>(network.network, network.parameters, kernels, 4, 1, forced);
+  const auto two = std::make_shared<LoadedGenerator>(network.network, network.parameters, kernels, 4, 3, forced);
   const std::string label = name + " " + std::to_string(channels) + " " + algorithm;
-  for (const Index frames : {1, 2, 9}) {
+  const Index least = one->network().least_frames();
+  for (const Index frames : {least, least + 1, Index{9}}) {
     const Samples mel = random_mel(bands, frames);
     const Samples whole = run(one, mel, frames);
     for (const float sample : whole) expect(std::isfinite(sample), isa, label + ": not finite");
@@ -98,7 +106,9 @@ void check_network(const char* isa, const std::string& name, int channels, const
     }
     std::vector<Samples> audios(7, Samples(whole.size()));
     std::vector<Item> items;
-    for (Samples& audio : audios) items.push_back({{mel.data(), frames, frames}, audio.data()});
+    Samples vector;
+    const float* conditioning = vector_for(one->network(), vector);
+    for (Samples& audio : audios) items.push_back({{mel.data(), frames, frames}, audio.data(), conditioning});
     two->run(items, {});
     for (const Samples& audio : audios) expect(same(audio, whole), isa, label + ": the batch changes bits");
   }
@@ -107,7 +117,7 @@ void check_network(const char* isa, const std::string& name, int channels, const
 void check_callers(const char* isa) {
   RandomNetwork network = random_network("v1", 16, 10, 3);
   const auto generator =
-      std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};
@@ -144,7 +154,7 @@ bool throws(const Call& call) {
 void check_states(const char* isa) {
   RandomNetwork network = random_network("v3", 16, 10, 3);
   const auto generator =
-      std::make_shared<LoadedGenerator>(network.network, network.sources, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   const MelView view{mel.data(), 9, 9};
   SegmentStream stream(generator, 4);
@@ -171,6 +181,22 @@ void check_states(const char* isa) {
   expect(generator.use_count() == 1, isa, "a closed stream keeps its generator");
 }
 
+void check_short(const char* isa) {
+  RandomNetwork network = random_network("mirrored", 16, 10, 3);
+  const auto generator =
+      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  // 25 mirrored rows of 8 a frame.
+  expect(generator->network().least_frames() == 4, isa, "another least length than the layers ask for");
+  const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
+  SegmentStream stream(generator, 4);
+  Samples all = push(stream, {mel.data(), 9, 3});
+  expect(throws<TooShort>([&] { finish(stream); }) && stream.pending_samples() == 0, isa, "a short stream is finished");
+  for (const Samples& part : {push(stream, {mel.data() + 3, 9, 6}), finish(stream)}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  expect(same(all, expected), isa, "a refused end leaves something behind");
+}
+
 void check_ceilings(const char* isa) {
   for (const int threads : {1, 3}) {
     const double speed = multiply_adds_per_second(*find_kernels(isa), threads, 0.002);
@@ -194,8 +220,12 @@ int main(int count, char** arguments) {
     for (const char* algorithm : {"", "direct", "fft8", "fft16", "fft32", "fft64"}) {
       for (const char* name : {"v1", "v2", "v3"}) check_network(isa.c_str(), name, name[1] == '2' ? 32 : 48, algorithm);
     }
+    for (const char* algorithm : {"", "fft32"}) {
+      for (const char* name : {"mirrored", "causal", "odd"}) check_network(isa.c_str(), name, 48, algorithm);
+    }
     check_callers(isa.c_str());
     check_states(isa.c_str());
+    check_short(isa.c_str());
     check_ceilings(isa.c_str());
     std::printf("%s: checked\n", isa.c_str());
   }

@@ -1,4 +1,5 @@
-// Generators with random weights for the C++ tests and benchmarks: V1, V2 and V3 with all or some of their channels.
+// Generators with random weights for the C++ tests and benchmarks: V1, V2 and V3 with all or some of their channels, and
+// relatives with what else a network may have.
 #pragma once
 
 #include <random>
@@ -9,68 +10,104 @@
 
 namespace hifigan {
 
-struct RandomNetwork {
-  Network network;
-  std::vector<std::vector<float>> parameters;
-  std::vector<LayerWeights> sources;
+// What of a network is not its stages: V1's, V2's and V3's by default.
+struct Ends {
+  PaddingMode mode = PaddingMode::kZeros;
+  bool causal = false;
+  int cut = 0;  // rows that a transposed convolution cuts off more at the left than at the right
+  int first_kernel = 7, last_kernel = 7;
+  float slope = 0.1f;
+  Output output = Output::kTanh;
+  int features = 0;  // of a linear layer's input; 0 for none
+  bool normalised = false;
+  int conditioning_channels = 0;
+  std::vector<std::string> conditioned = {};
 };
 
+struct RandomNetwork {
+  Network network;
+  std::vector<std::vector<float>> arrays;
+  Parameters parameters;
+};
+
+// "mirrored", "causal" and "odd" are V1 with other ends, the last with odd rates and kernels.
 inline RandomNetwork random_network(const std::string& name, int channels, int mels, unsigned seed) {
-  const bool third = name == "v3";
-  const std::vector<int> strides = third ? std::vector{8, 8, 4} : std::vector{8, 8, 2, 2};
+  Ends ends;
+  if (name == "mirrored") ends = {PaddingMode::kReflect, false, 0, 5, 7, 0.2f, Output::kClamp};
+  if (name == "causal") {
+    ends.causal = true;
+    ends.slope = 0.0f;
+    ends.conditioning_channels = 5;
+    ends.conditioned = {"conv_pre", "ups.0", "ups.2"};
+  }
+  if (name == "odd") ends = {PaddingMode::kReplicate, false, 1, 1, 4, 0.1f, Output::kNone, 13, true, 3, {"ups.1"}};
+  const bool third = name == "v3", odd = name == "odd";
+  const std::vector<int> strides = third ? std::vector{8, 8, 4} : odd ? std::vector{5, 3, 2, 1} : std::vector{8, 8, 2, 2};
   const std::vector<int> kernels = third ? std::vector{3, 5, 7} : std::vector{3, 7, 11};
   const std::vector<std::vector<int>> dilations =
       third ? std::vector<std::vector<int>>{{1, 2}, {2, 6}, {3, 12}} : std::vector<std::vector<int>>(3, {1, 3, 5});
-  const Activation inner{ActivationKind::kLeakyRelu, 0.1f}, last{ActivationKind::kLeakyRelu, 0.01f};
+  const Activation inner{ActivationKind::kLeakyRelu, ends.slope}, last{ActivationKind::kLeakyRelu, 0.01f};
   std::vector<NetworkLayer> layers;
+  const auto add = [&](NetworkLayer layer) {
+    for (const std::string& conditioned : ends.conditioned) {
+      if (conditioned == layer.name) layer.conditioning = "of " + conditioned;
+    }
+    layers.push_back(std::move(layer));
+  };
   const auto conv = [&](std::string layer, int in, int out, int k, int d, Activation activation, std::vector<std::string> inputs,
                         std::optional<std::string> residual) {
-    const int padding = (k - 1) * d / 2;
-    layers.push_back({std::move(layer), LayerKind::kConv, in, out, k, 1, d, padding, padding, activation, true, std::move(inputs),
-                      std::move(residual)});
+    const int span = (k - 1) * d, left = ends.causal ? span : span / 2;
+    add({std::move(layer), LayerKind::kConv, in, out, k, 1, d, left, span - left, activation, true, std::move(inputs),
+         std::move(residual), ends.mode, {}});
   };
-  conv("conv_pre", mels, channels, 7, 1, {}, {"mel"}, {});
+  if (ends.features > 0) conv("lin_pre", ends.features, mels, 1, 1, {}, {"mel"}, {});
+  conv("conv_pre", mels, channels, ends.first_kernel, 1, {}, {ends.features > 0 ? "lin_pre" : "mel"}, {});
   std::vector<std::string> values{"conv_pre"};
   int number = 0;
   for (std::size_t i = 0; i < strides.size(); ++i, channels /= 2) {
-    const int stride = strides[i], half = channels / 2;
+    const int stride = strides[i], half = channels / 2, k = odd ? 2 * stride + 1 : 2 * stride, spare = k - stride;
     const std::string up = "ups." + std::to_string(i);
-    layers.push_back({up, LayerKind::kConvTranspose, channels, half, 2 * stride, stride, 1, stride / 2, stride / 2, inner, true,
-                      values, {}});
+    const int left = ends.causal ? 0 : (spare + ends.cut) / 2;
+    add({up, LayerKind::kConvTranspose, channels, half, k, stride, 1, left, spare - left, inner, true, values, {},
+         ends.causal ? PaddingMode::kReplicate : PaddingMode::kZeros, {}});
     values.clear();
     for (std::size_t j = 0; j < kernels.size(); ++j, ++number) {
-      const int k = kernels[j];
       const std::string prefix = "resblocks." + std::to_string(number) + ".";
       std::string x = up;
       for (std::size_t m = 0; m < dilations[j].size(); ++m) {
         const int d = dilations[j][m];
         std::string y = prefix + (third ? "convs." : "convs2.") + std::to_string(m);
         const std::string between = prefix + "convs1." + std::to_string(m);
-        if (!third) conv(between, half, half, k, d, inner, {x}, {});
-        conv(y, half, half, k, third ? d : 1, inner, {third ? x : between}, x);
+        if (!third) conv(between, half, half, kernels[j], d, inner, {x}, {});
+        conv(y, half, half, kernels[j], third ? d : 1, inner, {third ? x : between}, x);
         x = y;
       }
       values.push_back(x);
     }
   }
-  conv("conv_post", channels, 1, 7, 1, last, values, {});
-  RandomNetwork made{make_network(std::move(layers)), {}, {}};
+  conv("conv_post", channels, 1, ends.last_kernel, 1, last, values, {});
+  RandomNetwork made{make_network(std::move(layers), ends.output, ends.conditioning_channels), {}, {}};
 
   std::mt19937 random(seed);
-  const auto add = [&](int in, int out, int k) {
-    std::normal_distribution<float> normal(0.0f, 0.5f / std::sqrt(static_cast<float>(in * k)));
-    for (const int count : {in * out * k, out}) {
-      auto& numbers = made.parameters.emplace_back(static_cast<std::size_t>(count));
-      for (float& parameter : numbers) parameter = normal(random);
-    }
+  const auto array = [&](int count, float mean, float deviation) {
+    auto& numbers = made.arrays.emplace_back(static_cast<std::size_t>(count));
+    for (float& number : numbers) number = std::normal_distribution<float>(mean, deviation)(random);
+    // The vectors outlive what is made from them, and their numbers stay where they are.
+    return std::shared_ptr<const float>(std::shared_ptr<void>(), numbers.data());
   };
-  for (const NetworkLayer& layer : made.network.layers) add(layer.in_channels, layer.out_channels, layer.kernel_size);
-  // The vectors outlive what is made from them.
-  const auto parameter = [&](std::size_t i) {
-    return std::shared_ptr<const float>(std::shared_ptr<void>(), made.parameters[i].data());
-  };
-  for (std::size_t i = 0; i < made.parameters.size(); i += 2) {
-    made.sources.push_back({parameter(i), parameter(i + 1)});
+  for (const NetworkLayer& layer : made.network.layers) {
+    const int in = layer.in_channels, out = layer.out_channels, k = layer.kernel_size;
+    const float deviation = 0.5f / std::sqrt(static_cast<float>(in * k));
+    LayerWeights& weights = made.parameters.layers.emplace_back();
+    weights.weight = array(in * out * k, 0.0f, deviation);
+    weights.bias = array(out, 0.0f, deviation);
+    if (!layer.conditioning) continue;
+    weights.conditioning_weight = array(out * ends.conditioning_channels, 0.0f, 0.5f);
+    weights.conditioning_bias = array(out, 0.0f, 0.5f);
+  }
+  if (ends.normalised) {
+    made.parameters.mean = array(made.network.bands(), -5.0f, 1.0f);
+    made.parameters.scale = array(made.network.bands(), 2.0f, 0.1f);
   }
   return made;
 }

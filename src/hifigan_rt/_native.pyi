@@ -73,24 +73,30 @@ class NetworkLayer:
     One layer of the network, as `hifigan_rt.graph.Layer` has it; `kind` is 'conv' or 'conv_transpose', `activation` 'none' or 'leaky_relu' with a slope from 0 to 1.
     """
 
-    def __init__(self, *, name: str, kind: str, in_channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, padding_left: int, padding_right: int, activation: str, slope: float, bias: bool, inputs: Sequence[str], residual: str | None) -> None: ...
+    def __init__(self, *, name: str, kind: str, in_channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, padding_left: int, padding_right: int, padding_mode: str, activation: str, slope: float, bias: bool, inputs: Sequence[str], residual: str | None, conditioning: str | None) -> None: ...
 
 class LoadedGenerator:
     """Packed weights, a plan and a pool of threads."""
 
-    def __init__(self, layers: Sequence[NetworkLayer], weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]) -> None: ...
+    def __init__(self, layers: Sequence[NetworkLayer], weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str], *, output: str = 'tanh', input_normalization: bool = False, conditioning_channels: int = 0) -> None: ...
 
-    def run(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
-        """float32 [B, M, T] to float32 [B, N]."""
+    def run(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], conditioning: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
+        """
+        float32 [B, M, T], with float32 [B, G] if the generator is conditioned, to float32 [B, N].
+        """
 
-    def run_many(self, mels: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]]) -> list:
-        """A list of float32 [M, T] of any lengths to a list of float32 [N]."""
+    def run_many(self, mels: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]], conditioning: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> list:
+        """
+        A list of float32 [M, T] of any lengths, with float32 [B, G], to a list of float32 [N].
+        """
 
-    def measure(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> list[float]:
-        """Seconds per layer of the plan for one float32 [M, T]."""
+    def measure(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], conditioning: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> list[float]:
+        """
+        Seconds per layer of the plan for one float32 [M, T], with float32 [1, G].
+        """
 
-    def stream(self, segment_frames: int) -> SegmentStream:
-        """Open a stream."""
+    def stream(self, segment_frames: int, conditioning: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> SegmentStream:
+        """Open a stream, with float32 [1, G]."""
 
     def plan(self) -> list:
         """The plan of `run`, one dict per layer."""

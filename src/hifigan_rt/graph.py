@@ -115,7 +115,9 @@ class Layer:
         left, _ = self.padding
         if self.kind == "conv":
             return low + left - self.span, high + left
-        return low * self.stride - left, high * self.stride - left + self.span
+        # Rows that were cut off behind the end before this one came are new with it.
+        first = min(low * self.stride - left, self.output_length(low))
+        return first, high * self.stride - left + self.span
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,13 @@ def test_a_layer_without_a_bias_needs_none():
         ("conv_pre", {"kind": "pool"}, "no kind of layer 'pool'"),
         ("conv_pre", {"residual": "mel"}, "nothing may be added"),
         ("ups.0", {"kernel_size": 3, "padding": (0, 0)}, "at least the stride"),
-        ("ups.0", {"padding": (1, 2)}, r"\(kernel - stride\) / 2"),
+        ("ups.0", {"padding": (99, 0)}, "one input row must leave an output row"),
+        ("ups.0", {"padding_mode": "reflect"}, "a transposed convolution reflects nothing"),
+        ("ups.0", {"kind": "conv", "stride": 1, "padding": (7, 0)}, "before the first convolution has a kernel of 1"),
+        ("conv_pre", {"padding_mode": "circular"}, "no padding_mode 'circular'"),
+        ("conv_pre", {"padding_mode": "reflect", "padding": (4, 2)}, "at most as many as the right"),
+        ("conv_pre", {"conditioning": "cond"}, "no vector to condition it with"),
+        ("resblocks.1.convs1.0", {"padding_mode": "reflect"}, "must have the same padding_mode"),
         ("ups.0", {"dilation": 2}, "no dilation"),
         ("ups.1", {"inputs": ("ups.0",)}, "must read resblocks.0.convs2.1, resblocks.1.convs2.1"),
         ("ups.1", {"inputs": ("resblocks.1.convs2.1", "resblocks.0.convs2.1")}, "must read resblocks.0"),
@@ -200,7 +206,7 @@ def test_an_activation_that_the_core_does_not_have_is_named():
     with pytest.raises(ValueError, match="layer x: the core has no activation 'elu'"):
         _native.NetworkLayer(
             **fields, name="x", in_channels=1, out_channels=1, kernel_size=1, stride=1, dilation=1, padding_left=0,
-            padding_right=0, bias=True, inputs=["mel"], residual=None,
+            padding_right=0, padding_mode="zeros", bias=True, inputs=["mel"], residual=None, conditioning=None,
         )  # fmt: skip
 
 

@@ -26,8 +26,10 @@ def seeded_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str
         elif name.startswith("conv_pre"):
             # Log-mels are around -5: without this the first layer would be far above one.
             values /= 5 * np.sqrt(shape[1] * shape[2])
+        elif name == "scale":
+            values = 1 + np.abs(values)
         else:
-            values /= 2 * np.sqrt(shape[1] * shape[2])
+            values /= 2 * np.sqrt(np.prod(shape[1:]))
         weights[name] = values
     return weights
 

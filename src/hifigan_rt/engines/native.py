@@ -13,10 +13,10 @@ import numpy as np
 
 import hifigan_rt._native as _native
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.native_tuning import TUNING_VARIABLE, choose_tuning
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
-from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Generator, Graph, Layer, LeakyRelu
 from hifigan_rt.mel.analysis import random_mel
@@ -78,21 +78,28 @@ def choose_isa() -> str:
 class NativeEngine(Engine):
     """A generator with its weights packed for this processor."""
 
-    def __init__(self, generator: _native.LoadedGenerator, graph: Graph, variant: str = "") -> None:
+    def __init__(
+        self,
+        generator: _native.LoadedGenerator,
+        graph: Graph,
+        variant: str = "",
+        conditioning: ConditioningRule | None = None,
+    ) -> None:
         super().__init__()
         self._generator: _native.LoadedGenerator | None = generator
         self._graph = graph
+        self.conditioning = conditioning or ConditioningRule()
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
         self._tuned = False
         device = f"cpu ({generator.isa})"
         self.info = EngineInfo("native", own_version(), "float32", generator.threads, device, variant)
 
-    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:  # noqa: ARG002
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         generator = self._open()
         if not self._tuned and any(mel.shape[1] > _SHORT_FRAMES for mel in mels):
             self.tune()
-        audios: list[np.ndarray] = generator.run_many(list(mels))
+        audios: list[np.ndarray] = generator.run_many(list(mels), conditioning)
         return audios
 
     def stream(
@@ -104,13 +111,14 @@ class NativeEngine(Engine):
         """Open a stream with a state: in sum equal, bit for bit, to the whole signal computed in such segments.
 
         Raises:
-            EngineError: the engine is closed, or segment_frames is out of range.
+            EngineError: the engine is closed, segment_frames is out of range, or `ConditioningRule.check` refuses what
+                is given.
         """
         generator = self._open()
-        self.conditioning.check_one(conditioning)
+        vector = self.conditioning.check_one(conditioning)
         check_segment(segment_frames)
         self.tune()
-        return generator.stream(segment_frames)
+        return generator.stream(segment_frames, vector)
 
     def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
         """How each layer is computed, for whole mels or for a stream's segment length."""
@@ -126,7 +134,8 @@ class NativeEngine(Engine):
         self.tune()
         frames = generator.segment_frames
         mel = random_mel((self._graph.num_mels, frames))
-        seconds = np.min([generator.measure(mel) for _ in range(rounds)], axis=0)
+        vector = self.conditioning.check(self.conditioning.example(1), 1)
+        seconds = np.min([generator.measure(mel, vector) for _ in range(rounds)], axis=0)
         return [
             LayerPlan(**entry, measured_us=float(layer) * 1e6)
             for entry, layer in zip(generator.plan(), seconds, strict=True)
@@ -143,11 +152,11 @@ class NativeEngine(Engine):
         size: int = self._open().weight_bytes
         return size
 
-    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         generator = self._open()
         if not self._tuned and mel.shape[-1] > _SHORT_FRAMES:
             self.tune()
-        audio: np.ndarray = generator.run(mel)
+        audio: np.ndarray = generator.run(mel, conditioning)
         return audio
 
     @property
@@ -183,7 +192,6 @@ def create(model: Weights, options: EngineOptions) -> NativeEngine:
         EngineError: an option or a setting is not offered.
         EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have, or HIFIGAN_RT_TUNING no tuning.
     """
-    refuse_unusual("native", model.generator.graph.config)
     segment_frames = _segment_frames(options.settings.get("segment_frames", OFFLINE_SEGMENT_FRAMES))
     plan = read_plan(options.settings.get("plan", {}))
     generator = load_generator(model.generator, choose_isa(), segment_frames, options.thread_count, plan)
@@ -191,7 +199,8 @@ def create(model: Weights, options: EngineOptions) -> NativeEngine:
     if plan:
         digest = hashlib.sha256(json.dumps(sorted(plan.items())).encode()).hexdigest()
         variant += f", plan {digest[:12]}"
-    engine = NativeEngine(generator, model.generator.graph, variant)
+    rule = ConditioningRule.of_generator(model.generator)
+    engine = NativeEngine(generator, model.generator.graph, variant, rule)
     if os.environ.get(TUNING_VARIABLE):
         engine.tune()
     return engine
@@ -223,8 +232,19 @@ def load_generator(
     """
     weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in generator.weights.items()}
     layers = [network_layer(layer) for layer in generator.graph.layers]
+    config = generator.graph.config
     try:
-        return _native.LoadedGenerator(layers, weights, isa, segment_frames, threads, dict(plan))
+        return _native.LoadedGenerator(
+            layers,
+            weights,
+            isa,
+            segment_frames,
+            threads,
+            dict(plan),
+            output=config.output,
+            input_normalization=config.input_normalization,
+            conditioning_channels=config.conditioning_channels,
+        )
     except ValueError as error:
         raise EngineError(f"engine 'native': {error}") from error
 
@@ -249,9 +269,11 @@ def network_layer(layer: Layer) -> _native.NetworkLayer:
         dilation=layer.dilation,
         padding_left=left,
         padding_right=right,
+        padding_mode=layer.padding_mode,
         activation=activation,
         slope=slope,
         bias=layer.bias,
         inputs=layer.inputs,
         residual=layer.residual,
+        conditioning=layer.conditioning,
     )
