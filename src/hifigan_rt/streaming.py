@@ -12,7 +12,7 @@ from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES
 from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.graph import MAX_FRAMES, Graph
-from hifigan_rt.mel.check import CheckedMel, check_mel, warn_of
+from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
 from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.model.kinds import Model
 
@@ -60,7 +60,8 @@ class Stream:
             MelConventionWarning: padding, or a beginning that looks like another convention than the model's.
         """
         self._engine.check_open()
-        return self._stream.push(self._checked(mel))
+        with in_words_of(latents=self._graph.config.input_kind == "latent"):
+            return self._stream.push(self._checked(mel))
 
     def finish(self) -> np.ndarray:
         """End the signal.

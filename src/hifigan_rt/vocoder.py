@@ -19,7 +19,7 @@ from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarn
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.arrays import is_on_device, is_rows
-from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose, warn_of
+from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose, in_words_of, warn_of
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.reference import ModelReference, check_unchanged, file_states, refer_to, with_absolute_paths
 from hifigan_rt.model.resolve import resolve_model
@@ -83,6 +83,11 @@ class Vocoder:
     def mel_config(self) -> MelConfig | None:
         """The mel settings that the model was trained on; None if not all are known."""
         return self._model.mel
+
+    @property
+    def takes_latents(self) -> bool:
+        """Whether the input is computed by another network, a voice's, so that it is no mel."""
+        return self._graph is not None and self._graph.config.input_kind == "latent"
 
     @property
     def num_mels(self) -> int | None:
@@ -178,6 +183,10 @@ class Vocoder:
             PaddedTailWarning: a converted model takes no mel as short as that, see `inexact_tail_frames`.
         """
 
+        with in_words_of(latents=self.takes_latents):
+            return self._synthesise(mel, speaker, conditioning, segment_frames)
+
+    def _synthesise(self, mel: Any, speaker: object, conditioning: object, segment_frames: int | None) -> Any:
         def chosen(items: int) -> np.ndarray | None:
             return self._choice.conditioning(speaker, conditioning, items)
 

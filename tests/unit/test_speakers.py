@@ -14,7 +14,7 @@ from golden.tiny_speakers import ENGINE, LATENT, SPEAKERS, VECTORS_ALONE, write_
 from hifigan_rt import advance, load
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.speakers import SpeakerChoice
-from hifigan_rt.errors import ConditioningError, ConfigError, HifiganError
+from hifigan_rt.errors import ConditioningError, ConfigError, HifiganError, MelError
 
 G = 6
 MEL = tiny_mel(20)
@@ -163,6 +163,10 @@ def test_latents_are_taken_and_recordings_are_not(tmp_path):
         assert (audio.shape, decoder.sample_rate) == ((160,), 8000)
         with pytest.raises(ConfigError, match="takes latents, which another part of its voice computes, and no mels"):
             decoder.mel(audio)
+        told = re.escape("the latent has 9 channels (shape [9, 20]), and this model takes 10")
+        for call in (lambda: decoder(latent[:9], speaker=0), lambda: decoder.stream(speaker=0).push(latent[:9])):
+            with pytest.raises(MelError, match=told):
+                call()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04"])

@@ -6,7 +6,10 @@ blast. So shape and values are checked strictly, and what the values tell is sai
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NewType
 
 import numpy as np
@@ -79,6 +82,17 @@ def check_mel(
     if config is not None:
         warn_if_other_convention(checked, config)
     return CheckedMel(checked)
+
+
+@contextmanager
+def in_words_of(*, latents: bool) -> Iterator[None]:
+    """Have errors of mels say "latent", where that is what a model takes."""
+    try:
+        yield
+    except MelError as error:
+        if not latents:
+            raise
+        raise MelError(re.sub(r"\bmel(s?)\b", r"latent\1", str(error)).replace("bands", "channels")) from error
 
 
 def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:

@@ -17,7 +17,7 @@ from hifigan_rt.config import GeneratorConfig, MelConfig
 from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.formats.config_json import NETWORK_FIELDS
 from hifigan_rt.formats.graph_fields import graph_fields
-from hifigan_rt.mel.check import warn_if_other_convention
+from hifigan_rt.mel.check import in_words_of, warn_if_other_convention
 from hifigan_rt.mel.conventions import convert_mel, named_convention
 from hifigan_rt.mel.files import read_mel_file, write_mel_file, write_mel_pieces
 from hifigan_rt.model.kinds import Model, Weights
@@ -131,9 +131,10 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             return whole(mel) if isinstance(mel, LongMel) and self._vocoder.graph is None else mel
         if self._writing.match_length:
             raise MelError(f"mel {str(source)!r} has no length in samples to match: leave --match-length out for mels")
-        stored: np.ndarray = read_mel_file(
-            source, self._num_mels, time_major=self._reading.time_major, mel_at=self._reading.mel_at
-        )
+        with in_words_of(latents=self._vocoder.takes_latents):
+            stored: np.ndarray = read_mel_file(
+                source, self._num_mels, time_major=self._reading.time_major, mel_at=self._reading.mel_at
+            )
         if self._given is not None:
             stored = convert_mel(stored, self._given, self._vocoder.model.known_mel())
         return MelClip(stored)

@@ -75,7 +75,7 @@ async def read_recording(
         ClientDisconnect: the client went.
         ServingError: see `hifigan_rt.tools.serving.request_bodies.read_body`.
     """
-    if lease.vocoder.model.takes_latents:
+    if lease.vocoder.takes_latents:
         raise AnalysisUnavailable(
             f"model {lease.name!r} takes latents, which another part of its voice computes, and no recording has one: "
             "send latents to /v1/synthesize"

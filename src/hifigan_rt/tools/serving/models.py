@@ -15,7 +15,7 @@ import numpy as np
 
 from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import ConditioningError, ConfigError, HifiganError, MelError
-from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose
+from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose, in_words_of
 from hifigan_rt.system.machine import give_back_memory
 from hifigan_rt.tools.serving.errors import (
     ConditioningInvalid,
@@ -136,7 +136,8 @@ class ModelLease:
             MelInvalid: it is no mel `[M, T]` that this model takes.
         """
         try:
-            return check_mel(mel, self.num_mels, single=True)
+            with in_words_of(latents=self.vocoder.takes_latents):
+                return check_mel(mel, self.num_mels, single=True)
         except MelError as error:
             raise MelInvalid(str(error)) from error
 
@@ -265,7 +266,7 @@ class ModelPool:
             vocoder.sample_rate,
             slot.loaded.hop_length,
             vocoder.num_mels,
-            "latent" if vocoder.model.takes_latents else "mel",
+            "latent" if vocoder.takes_latents else "mel",
             rule.speakers if rule.takes_speakers else 0,
             vocoder.speakers,
             rule.channels if rule.takes_vectors else 0,
