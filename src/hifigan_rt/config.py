@@ -258,6 +258,8 @@ class MelConfig:
     """hann: periodic, as an analysis should have it. symmetric_hann: its last sample is 0 as the first is (NeMo)."""
     mel_scale: Literal["slaney", "htk"] = "slaney"
     """slaney: linear below 1 kHz. htk: 2595 log10(1 + f / 700)."""
+    magnitude_floor: float = 0.0
+    """Magnitudes of the spectrum below it are raised to it before the filters (ESPnet: 1e-5)."""
     ceiling: float | None = None
     """Magnitudes above it are lowered to it before the logarithm; None leaves them (Coqui TTS: `clip_norm`)."""
 
@@ -290,7 +292,7 @@ class MelConfig:
             raise ConfigError(f"ceiling={self.ceiling} must be a finite number above floor={self.floor}, or null")
         if self.norm not in ("slaney", None):
             raise ConfigError(f"norm={self.norm!r} must be 'slaney' or null")
-        for name in ("floor", "magnitude_epsilon"):
+        for name in ("floor", "magnitude_epsilon", "magnitude_floor"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0) or (name == "floor" and value == 0):
                 raise ConfigError(f"{name}={value} must be a finite number above 0")

@@ -34,6 +34,11 @@ def seeded_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str
     return weights
 
 
+def seeded_vector(channels: int) -> np.ndarray:
+    """A float64 conditioning vector `[G]` of float32 numbers."""
+    return np.random.default_rng(7).standard_normal(channels).astype(np.float32).astype(np.float64)
+
+
 def seeded_mel(batch: int, num_mels: int, frames: int, seed: int) -> np.ndarray:
     """A float64 mel `[B, M, T]` in the range of natural-log mels, -11.5 to 1."""
     return np.random.default_rng(seed).uniform(-11.5, 1.0, (batch, num_mels, frames))

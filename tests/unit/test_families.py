@@ -73,7 +73,7 @@ def test_other_networks_are_named_by_their_tensors():
 
 def test_the_weights_are_looked_at_before_a_config(tmp_path):
     path = write_toy(tmp_path, {"rate": 8000})
-    with pytest.raises(CheckpointError, match="holds no generator: it seems to be a generator of ParallelWaveGAN"):
+    with pytest.raises(CheckpointError, match="holds no generator, which has conv_pre"):
         resolve_model(path)
 
 
@@ -90,5 +90,7 @@ def test_another_family_is_a_row(tmp_path, monkeypatch):
     (tmp_path / "toy" / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="rate is missing"):
         load(path)
-    with pytest.raises(CheckpointError, match=r"which has input_conv, .*, or conv_pre, ups\.N, resblocks\.N and"):
+    with pytest.raises(
+        CheckpointError, match=r"which has conv_pre, ups\.N, resblocks\.N and conv_post, or the names that toy, "
+    ):
         families.recognise(["encoder.w"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tolerances
-from golden.seeded import seeded_mel
+from golden.seeded import seeded_mel, seeded_vector
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.families import FAMILIES
 from hifigan_rt.formats.config_json import parse_config
@@ -20,7 +20,7 @@ from hifigan_rt.model.resolve import resolve_model
 FOLDER = Path(__file__).parents[1] / "golden" / "families"
 UNDECIDED = {"upsample_kernel_sizes": [8] * 4, "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 7, 11]}
 """What weights would decide."""
-NAMES = ("transformers",)
+NAMES = ("transformers", "parallel_wavegan", "espnet", "paddlespeech")
 RECORDS = {name: np.load(FOLDER / f"{name}.npz", allow_pickle=False) for name in NAMES}
 CASES = [
     pytest.param(RECORDS[name], case, facts, id=f"{name}-{case}")
@@ -42,7 +42,8 @@ def test_a_file_of_the_framework_gives_its_output(tmp_path, record, case, facts)
         warnings.simplefilter("error")
         model = resolve_model(path, weights_at=facts["weights_at"])
     mel = seeded_mel(1, facts["mel"]["num_mels"], facts["mel"]["frames"], facts["mel"]["seed"])[0].astype(np.float32)
-    audio = generate(model.generator, mel)
+    vector = seeded_vector(facts["conditioning"]) if facts.get("conditioning") else None
+    audio = generate(model.generator, mel, vector)
     assert audio.shape == record[f"{case}/audio"].shape
     assert np.abs(audio - record[f"{case}/folded"]).max() <= tolerances.REFERENCE_MAX_ABS
     assert np.abs(audio - record[f"{case}/audio"]).max() <= tolerances.OWN_WEIGHT_NORM_MAX_ABS

@@ -311,10 +311,7 @@ def test_files_without_a_generator(tmp_path, root, message, write):
         (("lora_unet_down_blocks_0.lora_down.weight",), "a LoRA, which changes another network"),
         (("unet.down_blocks.0.resnets.0.weight",), "a network of diffusers"),
         (("enc_p.emb.weight", "flow.flows.0.weight"), "a VITS voice; its decoder is none that is known"),
-        (
-            ("input_conv.weight", "upsamples.0.1.weight", "output_conv.1.weight"),
-            "a generator of ParallelWaveGAN, ESPnet",
-        ),
+        (("upsamples.0.1.weight", "upsamples_mrf.0.0.convs1.0.1.weight"), "a UHiFiGAN"),
         (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
         (("shadow_params.0",), "an average of weights without their names"),
     ],

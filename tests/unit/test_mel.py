@@ -51,6 +51,7 @@ VARIANTS = [
     replace(TINY, hop_length=99, padding="zero"),
     replace(TINY, window="symmetric_hann", win_length=40),
     replace(TINY, mel_scale="htk", fmin=300.0, ceiling=0.1, floor=0.01),
+    replace(TINY, magnitude_floor=3.0, log="log2"),
     replace(TINY, mean=(-4.0,), scale=(2.0,)),
     replace(TINY, mean=tuple(range(6)), scale=(1.0, 2.0, -3.0, 0.5, 5.0, 6.0), log="log10"),
 ]
@@ -97,7 +98,7 @@ def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
     while start + fft <= len(padded):
         frame = np.array(padded[start : start + fft]) * window
         real, imaginary = np.cos(angle) @ frame, np.sin(angle) @ frame
-        magnitude = np.sqrt(real**2 + imaginary**2 + config.magnitude_epsilon)
+        magnitude = np.maximum(np.sqrt(real**2 + imaginary**2 + config.magnitude_epsilon), config.magnitude_floor)
         column = []
         for m, (left, centre, right) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
             total = 0.0
@@ -106,7 +107,7 @@ def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
                 weight = max(0.0, min((hz - left) / (centre - left), (right - hz) / (right - centre)))
                 total += weight * value * (2 / (right - left) if config.norm else 1)
             log = math.log(min(max(total, config.floor), config.ceiling or math.inf)) / (
-                math.log(10) if config.log == "log10" else 1
+                math.log({"log10": 10, "log2": 2}.get(config.log, math.e))
             )
             mean = config.mean[m % len(config.mean)] if config.mean else 0
             scale = config.scale[m % len(config.scale)] if config.scale else 1

@@ -10,15 +10,18 @@ from collections.abc import Collection
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.families.choice import choose_generator
+from hifigan_rt.families.choice import choose_generator, list_layers
 from hifigan_rt.families.coqui import COQUI
 from hifigan_rt.families.family import Family
 from hifigan_rt.families.original import NESTED, ORIGINAL
+from hifigan_rt.families.parallel_wavegan import PARALLEL_WAVEGAN, PARALLEL_WAVEGAN_CAUSAL
 from hifigan_rt.families.speechbrain import SPEECHBRAIN
 from hifigan_rt.families.transformers import TRANSFORMERS
 from hifigan_rt.formats.checkpoint import Checkpoint, read_state
 
-FAMILIES: tuple[Family, ...] = (TRANSFORMERS, SPEECHBRAIN, NESTED, COQUI, ORIGINAL)
+FAMILIES: tuple[Family, ...] = (
+    TRANSFORMERS, SPEECHBRAIN, PARALLEL_WAVEGAN_CAUSAL, PARALLEL_WAVEGAN, NESTED, COQUI, ORIGINAL,
+)  # fmt: skip
 """All that are read, in the order in which they are asked."""
 
 
@@ -45,8 +48,7 @@ def recognise(names: Collection[str]) -> Family:
     for family in FAMILIES:
         if family.recognises(names):
             return family
-    layers = ", or ".join(family.layers for family in FAMILIES)
     raise CheckpointError(
-        f"these are not the weights of a HiFi-GAN generator, which has {layers}; there are {len(names)} tensors, "
-        f"first {', '.join(list(names)[:5]) or 'nothing'}"
+        f"these are not the weights of a HiFi-GAN generator, which has {list_layers(FAMILIES)}; there are "
+        f"{len(names)} tensors, first {', '.join(list(names)[:5]) or 'nothing'}"
     )

@@ -82,6 +82,13 @@ def _find_statistics(group: Group, placed: Sequence[PlacedTensor]) -> tuple[Lazy
     return None
 
 
+def list_layers(families: Sequence[Family]) -> str:
+    """The layers that a generator has, as the original names them, and whose other names are known."""
+    *others, original = families
+    names = ", ".join(dict.fromkeys(family.name for family in others))
+    return f"{original.layers}, or the names that {names} have for them"
+
+
 def _one_of(groups: Sequence[Group], weights_at: str | None) -> Group:
     wanted = list(groups)
     if weights_at is not None:
@@ -108,7 +115,9 @@ def _list_addresses(groups: Sequence[Group]) -> str:
 def _check_neighbours(group: Group, neighbours: set[str], *, chosen: bool) -> None:
     at = f"at {group.address!r}"
     network = network_neighbours(neighbours)
-    if network and not chosen and group.address not in _USUAL_ADDRESSES:
+    place = None if group.family is None else group.family.takes_mels_at
+    takes_mels = group.address in _USUAL_ADDRESSES or (place is not None and place.search(group.address))
+    if network and not chosen and not takes_mels:
         raise CheckpointError(
             f"holds a generator {at} that is part of another network, by {list_names(network)} beside it, and may take "
             f"something else than mels: if it does take mels, say --weights-at {group.address} (in Python "
@@ -148,7 +157,7 @@ def _describe_none(
     path: Path,
 ) -> str:
     names = [*(tensor.name for tensor in placed), *(str(key) for key in root)]
-    layers = ", or ".join(dict.fromkeys(family.layers for family in families))
+    layers = list_layers(families)
     keys = f"its keys are {describe_keys(root)}"
     seems = describe_file(names)
     if seems is not None:

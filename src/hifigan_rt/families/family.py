@@ -70,6 +70,8 @@ class Family:
 
     What the config states counts before it.
     """
+    takes_mels_at: re.Pattern[str] | None = None
+    """Ends of the way to a generator that takes mels although other networks lie beside it."""
     statistics: tuple[tuple[str, str], ...] = ()
     """Names of tensors with the mean and scale of its mels, beside the generator's or around them: no input step."""
     buffers: frozenset[str] = frozenset()

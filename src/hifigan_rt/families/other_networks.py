@@ -38,7 +38,7 @@ PARTS_BEYOND = (
     ),
     _network(
         "a generator that a speaker or another voice conditions",
-        r"(cond|cond_layer|conds|cond_pre|cond_emb|global_conv|emb_g|spk_emb|speaker_embedding|spk_proj|fc)\.",
+        r"(cond|cond_layer|conds|cond_pre|cond_emb|emb_g|spk_emb|speaker_embedding|spk_proj|fc)\.",
     ),
 )
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
@@ -102,10 +102,7 @@ FILES = (
         "a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.",
         advice="its decoder is none that is known",
     ),
-    _network(
-        "a generator of ParallelWaveGAN, ESPnet or PaddleSpeech", r"input_conv\.", r"upsamples\.\d", r"output_conv\.",
-        advice="its layers' names are not read yet",
-    ),
+    _network("a UHiFiGAN of ParallelWaveGAN or ESPnet", r"downsamples_mrf\.|upsamples_mrf\."),
     _network("discriminators", r"discriminators\.\d", advice="the generator is in another file"),
     _network("a LoRA, which changes another network", r".*(lora_(up|down|A|B|unet|te)|lora\.(up|down)|hada_w)"),
     _network("a network of diffusers", r"(down|up|mid)_blocks?\.|transformer_blocks\.\d|quant_conv\."),

@@ -36,7 +36,7 @@ MEL_FIELDS: Mapping[str, str] = {
 """Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
 _OUR_MEL_FIELDS = (
     "log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale", "power", "gain", "window", "mel_scale",
-    "ceiling", PartialMelConfig.UNSUPPORTED, PartialMelConfig.NORMALIZED,
+    "magnitude_floor", "ceiling", PartialMelConfig.UNSUPPORTED, PartialMelConfig.NORMALIZED,
 )  # fmt: skip
 
 _TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
@@ -76,9 +76,9 @@ def parse_config(values: object) -> ModelConfig:
     What describes the network must be there; num_mels is 80, as in the original, where it is not. Of the mel settings
     any may be missing: they are None if none is stated, and a `PartialMelConfig` if an analysis needs more; what is
     stated must be right. Only `hop_size` follows from the network. Beside the original's fields, `log`, `floor`,
-    `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power`, `gain`, `window`, `mel_scale` and `ceiling` are
-    read as `MelConfig` names them, `unsupported_mel` and `normalized` as `PartialMelConfig` does, and `GRAPH_FIELDS` as
-    `GeneratorConfig` defines them.
+    `magnitude_epsilon`, `padding`, `norm`, `mean`, `scale`, `power`, `gain`, `window`, `mel_scale`, `magnitude_floor`
+    and `ceiling` are read as `MelConfig` names them, `unsupported_mel` and `normalized` as `PartialMelConfig` does, and
+    `GRAPH_FIELDS` as `GeneratorConfig` defines them.
 
     Raises:
         ConfigError: a field is missing, mistyped, out of range or contradicts another.
@@ -212,6 +212,7 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
         gain=_number(known, "gain", 1.0),
         window=known.get("window", "hann"),
         mel_scale=known.get("mel_scale", "slaney"),
+        magnitude_floor=_number(known, "magnitude_floor", 0.0),
         ceiling=None if known.get("ceiling") is None else _number(known, "ceiling", 1.0),
     )
     unsupported = known.get(PartialMelConfig.UNSUPPORTED)

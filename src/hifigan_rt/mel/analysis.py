@@ -158,6 +158,8 @@ class MelAnalysis:
             if config.gain != 1:
                 spectrum *= config.gain
             magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + config.magnitude_epsilon)
+            if config.magnitude_floor:
+                np.maximum(magnitude, config.magnitude_floor, out=magnitude)
             if config.power == 2:
                 magnitude *= magnitude
             mel[:, first - self._frames : last - self._frames] = _compress(_apply(self._filters, magnitude), config)
@@ -190,12 +192,11 @@ def random_mel(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 def silence_mel_value(config: MelConfig) -> np.ndarray:
     """The mel of digital silence, float32 `[M]`: what padding must hold to be silent.
 
-    It is the logarithm of the floor, or of the epsilon under the square root where a band lifts that above the floor;
+    It is the logarithm of the floor, or of the least magnitude of the spectrum where a band lifts that above the floor;
     never 0, which is loud in a log-mel.
     """
-    magnitude = (
-        mel_filterbank(config).astype(np.float64).sum(axis=1) * np.sqrt(config.magnitude_epsilon) ** config.power
-    )
+    least = max(np.sqrt(config.magnitude_epsilon), config.magnitude_floor)
+    magnitude = mel_filterbank(config).astype(np.float64).sum(axis=1) * least**config.power
     return np.asarray(_compress(magnitude[:, None], config)[:, 0], np.float32)
 
 

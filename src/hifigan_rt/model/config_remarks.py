@@ -19,7 +19,8 @@ def describe_odd_stages(generator: GeneratorConfig) -> tuple[str, ...]:
         f"upsample_kernel_sizes minus upsample_rates is odd ({', '.join(odd)}): computed as the original does, which "
         "gives one sample more at each such stage. ParallelWaveGAN, ESPnet and their relatives cut the stage to "
         f"rate times its input (output_padding): weights from there should give {generator.hop_length} samples for "
-        "each frame, and come out shifted and too long here",
+        "each frame, and come out shifted and too long here. --family parallel-wavegan (in Python "
+        'family="parallel-wavegan") reads them so, --family hifi-gan confirms the original\'s reading',
     )
 
 

@@ -10,12 +10,13 @@ from hifigan_rt.errors import ModelNotFound
 
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
 
-_GENERATOR_STEP = re.compile(r"g_(\d+)")
+_GENERATOR_STEP = re.compile(r"g_(\d+)|checkpoint-(\d+)steps\.pkl|snapshot_iter_(\d+)\.pdz")
+"""Names that the original, ParallelWaveGAN and PaddleSpeech give to what they save during training."""
 _TEXTS = (".json", ".yaml", ".yml", ".txt", ".md", ".log", ".csv", ".py")
 
 
 def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """Find the one model file of a folder; of several training steps `g_NNNNNNNN` the last.
+    """Find the one model file of a folder; of several training steps, as in `g_NNNNNNNN`, the last.
 
     Returns:
         The file, and a note where there was a choice.
@@ -26,7 +27,8 @@ def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
     """
     entries = sorted(folder.iterdir())
     files = [entry for entry in entries if entry.is_file()]
-    steps = [(int(match[1]), file) for file in files if (match := _GENERATOR_STEP.fullmatch(file.name))]
+    named = [(_GENERATOR_STEP.fullmatch(file.name), file) for file in files]
+    steps = [(int(match[match.lastindex or 0]), file) for match, file in named if match]
     if steps:
         _, newest = max(steps)
         note = f"{len(steps)} training steps are in the folder; the last, {newest.name}, is used"

@@ -286,17 +286,24 @@ class TorchObjects:
         if type(function) is OpaqueClass:
             if function.is_function:
                 raise unsafe(function.name)
-            return self.make(function)
+            tensor = _tensor_of_paddle(function, arguments)
+            if tensor is None:
+                return self.make(function)
+            self._count_tensor()
+            return tensor
         if type(function) is not Rebuilder:
             raise unsafe(f"a call of {describe(function)}")
         if type(arguments) is not tuple or not function.smallest <= len(arguments) <= function.largest:
             raise CheckpointError(f"is damaged: {function.name} is called with {_describe_arguments(arguments)}")
         value = function.run(*arguments)
         if type(value) is LazyTensor:
-            self._tensors += 1
-            if self._tensors > MAX_TENSORS:
-                raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: a HiFi-GAN checkpoint has about 234")
+            self._count_tensor()
         return value
+
+    def _count_tensor(self) -> None:
+        self._tensors += 1
+        if self._tensors > MAX_TENSORS:
+            raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: a HiFi-GAN checkpoint has about 234")
 
     def make(self, kind: OpaqueClass) -> OpaqueObject:
         """Stand in for an object that is not made, and remember its class."""
@@ -324,6 +331,16 @@ class TorchObjects:
             )
         view = key[5] if len(key) == 6 else None
         return root if view is None else _view_of(root, view)
+
+
+def _tensor_of_paddle(function: OpaqueClass, arguments: object) -> LazyTensor | None:
+    """Take the tensor out of `tuple(((name, array),))`, which PaddlePaddle writes for each; None for any other call."""
+    if function.name != "builtins.tuple" or type(arguments) is not tuple or len(arguments) != 1:
+        return None
+    pair = arguments[0]
+    if type(pair) is not tuple or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not LazyTensor:
+        return None
+    return pair[1]
 
 
 def _view_of(root: Storage, view: object) -> Storage:

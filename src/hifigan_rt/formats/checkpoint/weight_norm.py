@@ -22,6 +22,10 @@ _BLOCK_ELEMENTS = 1 << 16
 """Rows are folded in blocks of about this many elements, so that float64 copies stay in the processor's cache."""
 
 
+_LEAST_NORM_OF_PADDLE = 1e-12
+"""Lower bound of |v| in PaddlePaddle, whose magnitudes have one axis (paddle.nn.functional.normalize: epsilon)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NormedWeight:
     """The names of the two halves of a weight."""
@@ -93,6 +97,8 @@ def fold(g: np.ndarray, v: np.ndarray, names: NormedWeight) -> np.ndarray:
         for first in range(0, len(rows), step):
             block = rows[first : first + step].astype(np.float64)
             norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+            if g.ndim == 1:
+                norms = np.maximum(norms, _LEAST_NORM_OF_PADDLE)
             scale = np.where(norms > 0, magnitudes[first : first + step] / norms, 0.0)
             block *= scale[:, None]
             out[first : first + step] = block
