@@ -15,7 +15,7 @@ from hifigan_rt.config import ModelConfig, PartialMelConfig
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import SPEAKER_TABLE, build_graph
 
-ENGINE = "reference"
+ENGINE = "native"
 
 SPEAKERS = {"anna": 0, "bob": 2, "225": 3}
 """Number 1 has no name, and one name looks like a number."""
