@@ -21,6 +21,13 @@ using hifigan::Index;
 constexpr double kFloorDb = 112.0;
 constexpr float kCanary = 12345.678f;
 
+// Every order of the loops with the smallest blocks, and blocks of another size.
+constexpr Index kMostBlockBytes = 1 << 20;
+const std::vector<hifigan::Tuning> kTunings = {{"panels", false, true, 0},
+                                               {"products of few tiles", true, true, 1},
+                                               {"products", true, false, kMostBlockBytes},
+                                               {"products of more tiles", true, true, kMostBlockBytes / 5}};
+
 int failures = 0;
 int checks = 0;
 double worst_db = 1e9;
