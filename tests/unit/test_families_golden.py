@@ -20,7 +20,7 @@ from hifigan_rt.model.resolve import resolve_model
 FOLDER = Path(__file__).parents[1] / "golden" / "families"
 UNDECIDED = {"upsample_kernel_sizes": [8] * 4, "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 7, 11]}
 """What weights would decide."""
-NAMES = ("transformers", "parallel_wavegan", "espnet", "paddlespeech")
+NAMES = ("transformers", "parallel_wavegan", "espnet", "paddlespeech", "vits", "piper")
 RECORDS = {name: np.load(FOLDER / f"{name}.npz", allow_pickle=False) for name in NAMES}
 CASES = [
     pytest.param(RECORDS[name], case, facts, id=f"{name}-{case}")
@@ -43,6 +43,8 @@ def test_a_file_of_the_framework_gives_its_output(tmp_path, record, case, facts)
         model = resolve_model(path, weights_at=facts["weights_at"])
     mel = seeded_mel(1, facts["mel"]["num_mels"], facts["mel"]["frames"], facts["mel"]["seed"])[0].astype(np.float32)
     vector = seeded_vector(facts["conditioning"]) if facts.get("conditioning") else None
+    if facts.get("speaker") is not None:
+        vector = model.generator.speaker_table[facts["speaker"]]
     audio = generate(model.generator, mel, vector)
     assert audio.shape == record[f"{case}/audio"].shape
     assert np.abs(audio - record[f"{case}/folded"]).max() <= tolerances.REFERENCE_MAX_ABS

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from golden.seeded import seeded_mel  # noqa: E402
 from hifigan_rt.families import read_checkpoint  # noqa: E402
+from hifigan_rt.graph import SPEAKER_TABLE  # noqa: E402
 
 LARGEST_RECORD = 40_000
 """Bytes of a record."""
@@ -46,6 +47,8 @@ class Case:
     num_mels: int = 10
     frames: int = 13
     weights_at: str | None = None
+    speaker: int | None = None
+    """The row of the file's table of speakers that `forward` takes."""
     features: tuple[np.ndarray, np.ndarray] | None = None
     """A float32 recording `[N]` and the mel `[M, T]` that the framework computes of it."""
     features_config: Mapping[str, Any] | None = None
@@ -72,6 +75,23 @@ def fill(module: torch.nn.Module, seed: int) -> None:
             values /= np.sqrt(inputs) * (5 if "pre" in name else 1)
         state[name] = torch.from_numpy(values.astype(np.float32)).reshape(shape)
     module.load_state_dict(state)
+
+
+VOICE: dict[str, Any] = {
+    "inter_channels": 6, "hidden_channels": 6, "filter_channels": 4, "n_heads": 1, "n_layers": 1, "kernel_size": 1,
+    "p_dropout": 0.1, "resblock": "1", "resblock_kernel_sizes": [3],
+    "resblock_dilation_sizes": [[1, 3, 5]], "upsample_rates": [4, 2], "upsample_initial_channel": 8,
+    "upsample_kernel_sizes": [8, 4],
+}  # fmt: skip
+"""Sizes of a small voice, as VITS and Piper name them."""
+
+
+def fill_parts(whole: torch.nn.Module, parts: Iterable[torch.nn.Module], seed: int) -> None:
+    """Fill parts of a network; of the others only the names matter, and zeros take no room."""
+    for parameter in whole.parameters():
+        torch.nn.init.zeros_(parameter)
+    for part in parts:
+        fill(part, seed)
 
 
 def seeded_recording(samples: int) -> np.ndarray:
@@ -107,13 +127,14 @@ def record(name: str, versions: str, cases: Iterator[Case]) -> None:
             arrays[f"{case.name}/audio"] = case.forward(module, torch.from_numpy(mel)).numpy().reshape(-1)
             folded = read_checkpoint(folder / case.file, case.weights_at).weights
             remove_weight_norm(module)
-            module.load_state_dict({key: torch.from_numpy(value).double() for key, value in folded.items()})
+            own = {key: torch.from_numpy(value).double() for key, value in folded.items() if key != SPEAKER_TABLE}
+            module.load_state_dict(own)
             arrays[f"{case.name}/folded"] = case.forward(module, torch.from_numpy(mel)).numpy().reshape(-1)
         if case.features is not None:
             arrays[f"{case.name}/recording"], arrays[f"{case.name}/features"] = case.features
         facts[case.name] = {
             "file": case.file, "files": files, "weights_at": case.weights_at,
-            "features_config": case.features_config,
+            "features_config": case.features_config, "speaker": case.speaker,
             "mel": {"num_mels": case.num_mels, "frames": case.frames, "seed": 100 + seed},
         }  # fmt: skip
         audio = arrays[f"{case.name}/audio"]
