@@ -93,6 +93,8 @@ def _facts(model: Model) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": model.name, "file": str(model.path), "format": model.format}
     if isinstance(model, Weights) and model.family:
         facts["family"] = model.family
+    if isinstance(model, Weights) and model.voice is not None:
+        facts["decoder_of"] = {"voice": model.voice.name, "not_run": list(model.voice.parts)}
     facts["licence"] = find_licence(model)
     facts["engines"] = engines_for(type(model))
     sample_rate, graph = model.sample_rate, model.graph
