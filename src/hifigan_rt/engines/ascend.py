@@ -219,7 +219,9 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
     except BaseException:
         pool.close()
         raise
-    silence = np.full(graph.num_mels, np.log(1e-5), np.float32) if model.mel is None else silence_mel_value(model.mel)
+    silence = np.full(graph.num_mels, 0.0 if graph.config.input_kind == "latent" else np.log(1e-5), np.float32)
+    if model.mel is not None:
+        silence = silence_mel_value(model.mel)
     info = EngineInfo(
         "ascend", pool.runtime.version, describe_precision(om), len(devices), describe_devices(devices, om),
         variant=pool.runtime.backend, caveat=pool.runtime.caveat,

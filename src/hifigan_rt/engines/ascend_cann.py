@@ -56,23 +56,24 @@ class CannEngine(SessionEngine):
     """One session whose every new shape is compiled, and kept on the device until the engine is closed."""
 
     def __init__(self, session: InferenceSession, info: EngineInfo, layout: InputLayout, graph: Graph | None) -> None:
-        super().__init__(session, info, layout)
+        super().__init__(session, info, layout, layout.conditioning_rule(None if graph is None else graph.config))
         # A file of fixed length, or whose layers are not known, is run as it is.
         usable = graph is not None and layout.frames is None and needed_overlap(graph) < GEARS[0]
         self._graph = graph if usable else None
         self._shapes: set[tuple[int, ...]] = set()
 
-    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         frames = mel.shape[2]
         if self._graph is None or self.unproven_source is not None or frames <= GEARS[0]:
-            return super()._run(mel)
+            return super()._run(mel, conditioning)
         parts = []
         for window in plan_windows(frames, GEARS, self._graph).windows:
-            audio = super()._run(CheckedMel(mel[:, :, window.start_frame : window.start_frame + window.gear]))
+            part = mel[:, :, window.start_frame : window.start_frame + window.gear]
+            audio = super()._run(CheckedMel(part), conditioning)
             parts.append(window.cut(audio, self._graph.hop_length))
         return np.concatenate(parts, axis=1)
 
-    def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
+    def _run_part(self, session: InferenceSession, mel: np.ndarray, conditioning: np.ndarray | None) -> np.ndarray:
         self._shapes.add(mel.shape)
         if len(self._shapes) == MOST_SHAPES + 1:
             warnings.warn(
@@ -81,7 +82,7 @@ class CannEngine(SessionEngine):
                 SlowEngineWarning,
                 stacklevel=2,
             )
-        return super()._run_part(session, mel)
+        return super()._run_part(session, mel, conditioning)
 
 
 def open_cann(model: OnnxFile, devices: Sequence[int]) -> CannEngine:

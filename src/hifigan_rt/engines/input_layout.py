@@ -6,11 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.config import GeneratorConfig
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, OutputMismatch
+from hifigan_rt.formats.converted_info import ConvertedInfo
 from hifigan_rt.formats.graph_value import GraphValue, listed
-from hifigan_rt.formats.mel_layout import MelAxis
-from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME
+from hifigan_rt.formats.mel_layout import MelAxis, split_inputs
+from hifigan_rt.formats.onnx_metadata import (
+    AUDIO_OUTPUT_NAME,
+    CONDITIONING_INPUT_NAME,
+    SPEAKER_INPUT_NAME,
+    input_name,
+)
 
 _FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 
@@ -25,6 +33,7 @@ class InputLayout:
         output: GraphValue,
         axes: tuple[MelAxis, ...],
         rule: OutputRule | None = None,
+        beside: GraphValue | None = None,
     ) -> None:
         fixed = dict(zip(axes, mel.shape or (), strict=True))
         self.input, self.output = mel.name, output.name
@@ -32,6 +41,7 @@ class InputLayout:
         self._axes = axes
         self._dtype = _FLOAT_DTYPES[mel.dtype]
         self._rule = rule
+        self._beside = beside
         self.frames = fixed["T"]
         # A graph without a batch dimension, at either end, runs one mel at a time.
         one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
@@ -55,10 +65,31 @@ class InputLayout:
                 "export the model with a dynamic batch"
             )
 
-    def parts(self, mel: np.ndarray) -> list[np.ndarray]:
-        """Cut a batch into those that the graph takes; one part where its batch is dynamic."""
+    def parts(self, mel: np.ndarray, conditioning: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Cut a batch, and what comes with it, into those that the graph takes; one part where its batch is dynamic."""
         size = self.batch or len(mel)
-        return [mel[start : start + size] for start in range(0, len(mel), size)]
+        return [
+            (mel[start : start + size], None if conditioning is None else conditioning[start : start + size])
+            for start in range(0, len(mel), size)
+        ]
+
+    def feeds(self, mel: np.ndarray, conditioning: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The inputs of the graph, by name, for a part of a batch."""
+        fed = {self.input: self.lay_out(mel)}
+        if self._beside is not None and conditioning is not None:
+            fed[self._beside.name] = np.ascontiguousarray(conditioning, self._beside.dtype)
+        return fed
+
+    def conditioning_rule(self, config: GeneratorConfig | None) -> ConditioningRule:
+        """What the graph takes beside the mel; a config tells how many speakers its table has."""
+        if self._beside is None:
+            return ConditioningRule()
+        if self._beside.name == SPEAKER_INPUT_NAME:
+            return ConditioningRule(speakers=0 if config is None else config.num_speakers, takes_speakers=True)
+        (_, channels) = self._beside.shape or (None, None)
+        if channels is None:
+            channels = 0 if config is None else config.conditioning_channels
+        return ConditioningRule(channels, takes_vectors=True)
 
     def lay_out(self, mel: np.ndarray) -> np.ndarray:
         """Bring a batch `[B, M, T]` into the graph's order."""
@@ -82,37 +113,38 @@ class InputLayout:
         return audio
 
 
-def layout_of_export(source: str, num_mels: int, rank: int) -> InputLayout:
-    """The layout of a graph that `formats.onnx_graph.build_onnx` made."""
+def layout_of_export(source: str, config: GeneratorConfig, rank: int) -> InputLayout:
+    """The layout of a graph that `formats.onnx_graph.build_onnx` made without a table."""
     axes: tuple[MelAxis, ...] = ("B", "M", "1", "T") if rank == 4 else ("B", "M", "T")
-    shape = (None, num_mels, 1, None) if rank == 4 else (None, num_mels, None)
-    mel = GraphValue(MEL_INPUT_NAME, "float32", shape)
-    return InputLayout(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), axes)
+    shape = (None, config.input_channels, 1, None) if rank == 4 else (None, config.input_channels, None)
+    mel = GraphValue(input_name(config), "float32", shape)
+    channels = config.conditioning_channels
+    beside = GraphValue(CONDITIONING_INPUT_NAME, "float32", (None, channels)) if channels else None
+    return InputLayout(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), axes, None, beside)
 
 
 def layout_of_file(
     source: str,
-    inputs: tuple[GraphValue, ...],
-    outputs: tuple[GraphValue, ...],
-    axes: tuple[MelAxis, ...] | None,
+    info: ConvertedInfo,
     rule: OutputRule,
 ) -> InputLayout:
-    """Check that a foreign graph is a vocoder: one mel in, one waveform out.
+    """Check that a foreign graph is a vocoder: one mel in, and at most a vector or speakers; one waveform out.
 
     Args:
         source: the file, for texts.
-        inputs, outputs: as the file declares them.
-        axes: what the dimensions of the one input are; None if no layout fits.
+        info: what the file says of itself.
         rule: what its samples must be.
 
     Raises:
         EngineError: it is no vocoder, or none that fits its config.
     """
-    if len(inputs) != 1:
+    inputs, outputs, axes = info.inputs, info.outputs, info.mel_axes
+    mels, beside = split_inputs(inputs, info.config)
+    if len(mels) != 1:
         raise EngineError(f"{source} has {len(inputs)} inputs ({listed(inputs)}): one mel input is needed")
     if len(outputs) != 1:
         raise EngineError(f"{source} has {len(outputs)} outputs ({listed(outputs)}): one waveform is needed")
-    mel, output = inputs[0], outputs[0]
+    mel, output = mels[0], outputs[0]
     if mel.dtype not in _FLOAT_DTYPES:
         raise EngineError(f"{source} takes {mel}: a mel is float32, float16 or float64")
     if output.dtype not in _FLOAT_DTYPES:
@@ -126,7 +158,7 @@ def layout_of_file(
             "[M, T] or [T, M] are"
         )
     rule.check_declared(mel, axes, output)
-    return InputLayout(source, mel, output, axes, rule)
+    return InputLayout(source, mel, output, axes, rule, beside)
 
 
 def join_parts(parts: list[np.ndarray]) -> np.ndarray:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hifigan_rt.engines.base import EngineInfo, EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.input_layout import layout_of_export
 from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
-from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.model.kinds import OnnxFile, Weights
@@ -24,17 +24,16 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
     threads = options.thread_count
     provider = _choose_provider(options.settings.get("execution_provider"), onnxruntime.get_available_providers())
     if isinstance(model, Weights):
-        layout = layout_of_export(model.name, model.generator.graph.num_mels, rank=3)
-        precision = "float32"
-        refuse_unusual("onnxruntime", model.generator.graph.config)
-        serialised = build_onnx(model.generator, model.mel).SerializeToString()
+        layout = layout_of_export(model.name, model.graph.config, rank=3)
+        precision, conditioning = "float32", ConditioningRule.of_generator(model.generator)
+        serialised = build_onnx(model.generator, None, has_table=False).SerializeToString()
         session = open_session(model.name, serialised, threads, provider)
     else:
         session, layout, precision = open_file(model, threads, provider)
+        conditioning = layout.conditioning_rule(None if model.graph is None else model.graph.config)
     running = session.get_providers()[0]
-    return SessionEngine(
-        session, EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running), layout
-    )
+    info = EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running)
+    return SessionEngine(session, info, layout, conditioning)
 
 
 def _choose_provider(name: str | None, available: list[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_file
 from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, EngineUnavailable
@@ -28,22 +29,25 @@ _SILENT = 4
 class SessionEngine(Engine):
     """One session, fed through the layout that its file has."""
 
-    def __init__(self, session: InferenceSession, info: EngineInfo, layout: InputLayout) -> None:
+    def __init__(
+        self, session: InferenceSession, info: EngineInfo, layout: InputLayout, conditioning: ConditioningRule
+    ) -> None:
         super().__init__()
         self._session: InferenceSession | None = session
         self.info = info
         self._layout = layout
+        self.conditioning = conditioning
 
-    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         session = self._session
         if session is None:  # closed by another thread since `run` looked
             raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
         self._layout.check(mel)
-        return join_parts([self._run_part(session, part) for part in self._layout.parts(mel)])
+        return join_parts([self._run_part(session, *part) for part in self._layout.parts(mel, conditioning)])
 
-    def _run_part(self, session: InferenceSession, mel: np.ndarray) -> np.ndarray:
+    def _run_part(self, session: InferenceSession, mel: np.ndarray, conditioning: np.ndarray | None) -> np.ndarray:
         try:
-            (output,) = session.run([self._layout.output], {self._layout.input: self._layout.lay_out(mel)})
+            (output,) = session.run([self._layout.output], self._layout.feeds(mel, conditioning))
         except _onnxruntime_errors() as error:
             raise EngineError(
                 f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {_first_line(error)}"
@@ -74,7 +78,7 @@ def layout_of(model: OnnxFile, info: OnnxInfo) -> InputLayout:
         EngineError: it is no vocoder that can be fed.
     """
     name = f"ONNX file {str(info.path)!r}"
-    return layout_of_file(name, info.inputs, info.outputs, info.mel_axes, OutputRule(name, model.graph))
+    return layout_of_file(name, info, OutputRule(name, model.graph))
 
 
 def open_session(

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_export, layout_of_file
 from hifigan_rt.engines.openvino_shapes import CompiledShapes
 from hifigan_rt.engines.output_rule import OutputRule
-from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
@@ -43,14 +43,17 @@ _WEIGHTED = ("convolution", "deconvolution", "fullyconnected", "matmul", "gemm",
 class OpenVinoEngine(Engine):
     """One model on one device, fed through the layout that it has."""
 
-    def __init__(self, shapes: CompiledShapes, info: EngineInfo, layout: InputLayout) -> None:
+    def __init__(
+        self, shapes: CompiledShapes, info: EngineInfo, layout: InputLayout, conditioning: ConditioningRule
+    ) -> None:
         super().__init__()
+        self.conditioning = conditioning
         self._shapes: CompiledShapes | None = shapes
         self.info = info
         self._layout = layout
 
-    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
-        return self._run_until(mel, threading.Event())
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
+        return self._run_until(mel, conditioning, threading.Event())
 
     def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         """See `Engine.run_many`; with hint=throughput several at once."""
@@ -60,22 +63,26 @@ class OpenVinoEngine(Engine):
         stopped = threading.Event()
         with ThreadPoolExecutor(min(shapes.concurrency, len(mels))) as pool:
             try:
-                return list(pool.map(lambda mel: self._run_until(mel[None], stopped)[0], mels))
+                given = [None] * len(mels) if conditioning is None else conditioning[:, None]
+                return list(pool.map(lambda mel, beside: self._run_until(mel[None], beside, stopped)[0], mels, given))
             except BaseException:
                 # Leaving the pool waits for its threads; after Ctrl-C they are not to finish what they began.
                 stopped.set()
                 raise
 
-    def _run_until(self, mel: np.ndarray, stopped: threading.Event) -> np.ndarray:
+    def _run_until(self, mel: np.ndarray, conditioning: np.ndarray | None, stopped: threading.Event) -> np.ndarray:
         shapes = self._shapes
         if shapes is None:  # closed by another thread since `run` looked
             raise EngineError("engine 'openvino' is closed: load the model again")
         self._layout.check(mel)
-        return join_parts([self._run_part(shapes, part, stopped) for part in self._layout.parts(mel)])
+        parts = self._layout.parts(mel, conditioning)
+        return join_parts([self._run_part(shapes, *part, stopped) for part in parts])
 
-    def _run_part(self, shapes: CompiledShapes, mel: np.ndarray, stopped: threading.Event) -> np.ndarray:
+    def _run_part(
+        self, shapes: CompiledShapes, mel: np.ndarray, conditioning: np.ndarray | None, stopped: threading.Event
+    ) -> np.ndarray:
         try:
-            output = shapes.run(self._layout.lay_out(mel), stopped)
+            output = shapes.run(self._layout.feeds(mel, conditioning), stopped)
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO failed on a mel [B, M, T] = {list(mel.shape)}: {reason_of(error)}") from error
         return self._layout.read(output, mel)
@@ -113,7 +120,13 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
     used = int(shapes.compiled.get_property("INFERENCE_NUM_THREADS")) if device == CPU else threads
     version = openvino.get_version().partition("-")[0]
     variant = f"{hint}, {options.settings.get('graph', '2d')} graph" if isinstance(model, Weights) else hint
-    return OpenVinoEngine(shapes, EngineInfo("openvino", version, executed, used, device, variant), layout)
+    info = EngineInfo("openvino", version, executed, used, device, variant)
+    conditioning = (
+        ConditioningRule.of_generator(model.generator)
+        if isinstance(model, Weights)
+        else layout.conditioning_rule(None if model.graph is None else model.graph.config)
+    )
+    return OpenVinoEngine(shapes, info, layout, conditioning)
 
 
 def _choose_device(name: str | None) -> str:
@@ -152,13 +165,8 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
     core = openvino_core()
     if isinstance(model, Weights):
         rank = 3 if options.settings.get("graph") == "1d" else 4
-        refuse_unusual("openvino", model.generator.graph.config)
-        serialised = build_onnx(model.generator, model.mel, rank=rank).SerializeToString()
-        return (
-            model.name,
-            layout_of_export(model.name, model.generator.graph.num_mels, rank),
-            core.read_model(serialised),
-        )
+        serialised = build_onnx(model.generator, None, rank=rank, has_table=False).SerializeToString()
+        return model.name, layout_of_export(model.name, model.graph.config, rank), core.read_model(serialised)
     if "graph" in options.settings:
         raise EngineError(
             f"graph={options.settings['graph']!r} is for checkpoints: {model.name} is a converted file, and has the "
@@ -167,11 +175,11 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
     if isinstance(model, OnnxFile):
         name = f"ONNX file {str(model.path)!r}"
         onnx = inspect_onnx(model.path)
-        layout = layout_of_file(name, onnx.inputs, onnx.outputs, onnx.mel_axes, OutputRule(name, model.graph))
+        layout = layout_of_file(name, onnx, OutputRule(name, model.graph))
         return name, layout, _read_files(core, name, model.path, None, bool(onnx.external_files))
     name = f"OpenVINO IR {str(model.path)!r}"
     ir = inspect_openvino(model.path)
-    layout = layout_of_file(name, ir.inputs, ir.outputs, ir.mel_axes, OutputRule(name, model.graph))
+    layout = layout_of_file(name, ir, OutputRule(name, model.graph))
     weights = ir.weights_path if ir.weights_path.exists() else None
     return name, layout, _read_files(core, name, ir.path, weights, in_parts=False)
 

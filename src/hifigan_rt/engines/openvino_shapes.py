@@ -15,7 +15,8 @@ from hifigan_rt.formats.openvino_package import openvino_core
 if TYPE_CHECKING:
     import openvino
 
-Shape = tuple[int, ...]
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""Of all inputs, by name."""
 
 FIXED_AFTER = 3
 """Runs of a shape before it is compiled for itself: that takes as long as some ten runs gain."""
@@ -48,9 +49,9 @@ class CompiledShapes:
         self._core = openvino_core()
         self._model, self._device, self._properties = model, device, dict(properties)
         self._any: _Requests | None = self._compile(model)
-        self._fixed: dict[Shape, _Requests] = {}
+        self._fixed: dict[Shapes, _Requests] = {}
         self._may_fix = bool(model.is_dynamic())
-        self._runs: OrderedDict[Shape, int] = OrderedDict()
+        self._runs: OrderedDict[Shapes, int] = OrderedDict()
         self._lock = threading.Lock()
         self.concurrency = int(self._any.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         """Requests that OpenVINO wants to run at once: 1 with the latency hint."""
@@ -63,11 +64,11 @@ class CompiledShapes:
         with self._lock:
             return self._for_any().compiled
 
-    def run(self, array: np.ndarray, stopped: threading.Event) -> np.ndarray:
+    def run(self, arrays: Mapping[str, np.ndarray], stopped: threading.Event) -> np.ndarray:
         """Infer once.
 
         Args:
-            array: the model's input.
+            arrays: the model's inputs, by name.
             stopped: set by another thread to give up.
 
         Returns:
@@ -77,10 +78,10 @@ class CompiledShapes:
             RuntimeError, ValueError: OpenVINO failed, or `stopped` was set.
         """
         with self._slots:
-            requests = self._choose(array.shape)
+            requests = self._choose(tuple((name, array.shape) for name, array in arrays.items()))
             request = requests.take()
             try:
-                output = _infer(request, array, stopped)
+                output = _infer(request, arrays, stopped)
             except BaseException:
                 self._discard(requests)
                 raise
@@ -103,7 +104,7 @@ class CompiledShapes:
             self._any = self._compile(self._model)
         return self._any
 
-    def _choose(self, shape: Shape) -> _Requests:
+    def _choose(self, shape: Shapes) -> _Requests:
         with self._lock:
             runs = self._runs.pop(shape, 0) + 1
             self._runs[shape] = runs
@@ -114,7 +115,7 @@ class CompiledShapes:
                 self._fix(shape, runs)
             return self._fixed[shape] if shape in self._fixed else self._for_any()
 
-    def _fix(self, shape: Shape, runs: int) -> None:
+    def _fix(self, shape: Shapes, runs: int) -> None:
         if len(self._fixed) == MAX_FIXED:
             rarest = min(self._fixed, key=lambda known: self._runs[known])
             if runs < _OUSTS_AT * self._runs[rarest]:
@@ -122,7 +123,7 @@ class CompiledShapes:
             del self._fixed[rarest]
         fixed = self._model.clone()
         try:
-            fixed.reshape(list(shape))
+            fixed.reshape(_by_port({name: list(sizes) for name, sizes in shape}))
             self._fixed[shape] = self._compile(fixed)
         except RuntimeError:  # a foreign graph that only runs as it is
             self._may_fix = False
@@ -145,9 +146,14 @@ class _Requests:
         self._free.append(request)
 
 
-def _infer(request: openvino.InferRequest, array: np.ndarray, stopped: threading.Event) -> np.ndarray:
+def _by_port(values: Mapping[str, Any]) -> dict[int | str, Any]:
+    """Values of inputs as OpenVINO takes them: the only input is found by its place, since it may have no name."""
+    return {0 if len(values) == 1 else name: value for name, value in values.items()}
+
+
+def _infer(request: openvino.InferRequest, arrays: Mapping[str, np.ndarray], stopped: threading.Event) -> np.ndarray:
     try:
-        request.start_async([array])
+        request.start_async(_by_port(arrays))
         # `infer` and `wait` would not return to the interpreter, and so to Ctrl-C, before the end.
         while not request.wait_for(_POLL_MILLISECONDS):
             if stopped.is_set():

@@ -123,7 +123,7 @@ def try_out(engine: Engine, source: str, num_mels: int) -> None:
         OutputMismatch: see `OutputRule.check`; or the samples are inaudible, for a mel that is no silence.
     """
     try:
-        audio = engine.run(CheckedMel(random_mel((1, num_mels, TRIAL_FRAMES))))
+        audio = engine.run(CheckedMel(random_mel((1, num_mels, TRIAL_FRAMES))), engine.conditioning.example(1))
     except OutputMismatch:
         engine.close()
         raise
@@ -150,12 +150,13 @@ def check_reach(engine: Engine, source: str, graph: Graph) -> None:
     field = graph.receptive_field
     half = field.left_frames + field.right_frames + TRIAL_FRAMES
     mel = random_mel((1, graph.num_mels, 2 * half))
-    whole = engine.run(CheckedMel(mel))[0]
+    beside = engine.conditioning.example(1)
+    whole = engine.run(CheckedMel(mel), beside)[0]
     end, start = half * graph.hop_length, (half - 1) * graph.hop_length
     before = slice(0, max(0, end + field.first_sample))
     after = slice(start + field.last_sample + 1, None)
-    first = engine.run(CheckedMel(np.ascontiguousarray(mel[:, :, :half])))[0]
-    second = engine.run(CheckedMel(np.ascontiguousarray(mel[:, :, half:])))[0]
+    first = engine.run(CheckedMel(np.ascontiguousarray(mel[:, :, :half])), beside)[0]
+    second = engine.run(CheckedMel(np.ascontiguousarray(mel[:, :, half:])), beside)[0]
     parts = np.concatenate([first[before], second[after.start - end :]])
     expected = np.concatenate([whole[before], whole[after]])
     error = float(np.sum((parts - expected) ** 2, dtype=np.float64))

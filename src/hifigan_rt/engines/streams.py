@@ -214,7 +214,7 @@ class OverlapStream:
 
     @property
     def pending_samples(self) -> int:
-        if self._kept is None or self._state is not _State.OPEN or self._frames == 0:
+        if self._kept is None or self._state is not _State.OPEN or self._frames < self._graph.least_frames:
             return 0
         return self._graph.output_length(self._frames) - self._samples
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from hifigan_rt.config import MelConfig, PartialMelConfig
@@ -25,12 +26,13 @@ def export_onnx(
     rank: int = 3,
     keep_channel: bool = False,
     source: str = "",
+    speakers: Mapping[str, int] | None = None,
     verify: bool = True,
 ) -> ExportReport:
     """Write a generator as ONNX, check it and compare it with the reference.
 
     Args:
-        generator, mel, opset, rank, keep_channel, source: see `hifigan_rt.formats.onnx_graph.build_onnx`.
+        generator, mel, opset, rank, keep_channel, source, speakers: see `hifigan_rt.formats.onnx_graph.build_onnx`.
         path: the file to write; its name must end in .onnx, by which it is recognised later.
         verify: run the written file in ONNX Runtime and compare it with the float64 reference.
 
@@ -44,7 +46,9 @@ def export_onnx(
         raise ExportError(f"output {str(path)!r} must end in .onnx: the model is recognised by it when it is loaded")
     if verify:
         choose_engine("onnxruntime")
-    model = build_onnx(generator, mel, opset=opset, rank=rank, keep_channel=keep_channel, source=source)
+    model = build_onnx(
+        generator, mel, opset=opset, rank=rank, keep_channel=keep_channel, source=source, speakers=speakers
+    )
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
         del model  # as large as the file; verifying needs the room

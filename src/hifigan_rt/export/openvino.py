@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hifigan_rt.config import MelConfig, PartialMelConfig
 from hifigan_rt.engines import check_engine
@@ -22,6 +24,10 @@ from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.system.files import atomic_paths
 from hifigan_rt.system.versions import own_version
+
+if TYPE_CHECKING:
+    import onnx
+    import openvino
 
 LOWEST_SNR_DB_OF = {"float32": LOWEST_SNR_DB, "float16": 45.0}
 """Lowest signal-to-noise ratio by the precision of the weights.
@@ -68,6 +74,7 @@ def export_openvino(
     settings: OpenVinoSettings | None = None,
     *,
     source: str = "",
+    speakers: Mapping[str, int] | None = None,
     verify: bool = True,
 ) -> ExportReport:
     """Write a generator as IR, and compare it with the reference.
@@ -78,6 +85,7 @@ def export_openvino(
         path: the .xml to write; the .bin goes beside it.
         settings: see `OpenVinoSettings`.
         source: where the weights came from, for the metadata.
+        speakers: their names, with their rows in the table, for the metadata.
         verify: run the written files in OpenVINO and compare them with the float64 reference.
 
     Returns:
@@ -97,7 +105,7 @@ def export_openvino(
     weights_path = path.with_suffix(".bin")
     with atomic_paths([weights_path, path]) as workplace:
         written = workplace / path.name
-        _write(generator, mel, written, settings, source)
+        _write(build_onnx(generator, mel, rank=settings.rank, source=source, speakers=speakers), written, settings)
         snr = None
         if verify:
             snr = verify_export(
@@ -112,11 +120,10 @@ def export_openvino(
     return ExportReport(path, snr, size, time.perf_counter() - started)
 
 
-def _write(
-    generator: Generator, mel: MelConfig | PartialMelConfig | None, path: Path, settings: OpenVinoSettings, source: str
-) -> None:
+def _write(built: onnx.ModelProto, path: Path, settings: OpenVinoSettings) -> None:
     openvino = import_openvino()
-    serialised = build_onnx(generator, mel, rank=settings.rank, source=source).SerializeToString()
+    serialised = built.SerializeToString()
+    built.Clear()
     try:
         # The metadata of the ONNX model become the IR's, under `framework`.
         model = openvino_core().read_model(serialised)
@@ -124,8 +131,15 @@ def _write(
         model.set_friendly_name("hifigan")
         model.set_rt_info(own_version(), ["hifigan_rt", "version"])
         if settings.batch is not None or settings.frames is not None:
-            open_shape = (settings.batch or -1, generator.graph.num_mels, 1, settings.frames or -1)
-            model.reshape([size for axis, size in enumerate(open_shape) if settings.rank == 4 or axis != 2])
+            model.reshape({port: _shape(port.get_partial_shape(), settings) for port in model.inputs})
         openvino.save_model(model, os.fspath(path), compress_to_fp16=settings.precision == "float16")
     except (RuntimeError, ValueError) as error:
         raise ExportError(f"OpenVINO could not write {path.name!r}: {reason_of(error)}") from error
+
+
+def _shape(shape: openvino.PartialShape, settings: OpenVinoSettings) -> openvino.PartialShape:
+    """An input's shape with the batch and, where it has frames, the frames as the settings want them."""
+    wanted = [settings.batch or -1, *list(shape)[1:]]
+    if len(wanted) > len(("B", "G")):
+        wanted[-1] = settings.frames or -1
+    return type(shape)(wanted)

@@ -10,6 +10,7 @@ import numpy as np
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import ExportError
 from hifigan_rt.graph import Generator
@@ -65,10 +66,12 @@ def verify_export(
         EngineError: the engine cannot run the file.
     """
     graph = generator.graph
+    frames = max(frames, graph.least_frames)
     mel = random_mel((batch, graph.num_mels, frames))
     engine = create_engine(engine_name, model, options or EngineOptions())
     try:
-        audio = engine.run(CheckedMel(mel))[0]
+        beside = engine.conditioning.example(batch)
+        audio = engine.run(CheckedMel(mel), beside)[0]
     finally:
         engine.close()
     del engine  # frees what it holds before the reference widens the weights to float64
@@ -77,7 +80,8 @@ def verify_export(
             f"the exported model gives {audio.size} samples for {frames} frames, the reference "
             f"{graph.output_length(frames)}: nothing was written"
         )
-    expected = _beginning(generator, mel[0])
+    vector = ConditioningRule.of_generator(generator).check(beside, batch)
+    expected = _beginning(generator, mel[0], None if vector is None else vector[0])
     snr = snr_db(expected, audio[: expected.size])
     if not snr >= lowest_snr_db:
         raise ExportError(
@@ -87,11 +91,11 @@ def verify_export(
     return snr
 
 
-def _beginning(generator: Generator, mel: np.ndarray) -> np.ndarray:
+def _beginning(generator: Generator, mel: np.ndarray, conditioning: np.ndarray | None) -> np.ndarray:
     """The reference's samples, as far as the first 32 frames and what they need ahead determine them."""
     field = generator.graph.receptive_field
-    needed = VERIFICATION_FRAMES + field.right_frames
+    needed = max(VERIFICATION_FRAMES, generator.graph.least_frames) + field.right_frames
     if mel.shape[1] <= needed:
-        return generate(generator, mel)
+        return generate(generator, mel, conditioning)
     end = needed * generator.graph.hop_length + field.first_sample
-    return generate(generator, mel[:, :needed])[:end]
+    return generate(generator, mel[:, :needed], conditioning)[:end]

@@ -29,6 +29,7 @@ class ConvertedInfo:
     num_mels: int | None
     """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
     mel_axes: tuple[MelAxis, ...] | None
-    """What each dimension of the input is; None unless there is exactly one input, of rank 2 to 4."""
+    """What each dimension of the input is; None unless there is exactly one, of rank 2 to 4, and at
+    most a conditioning vector or speakers beside it."""
     precision: str
     """Dtype of most weights, by their number; what a device executes is another matter."""

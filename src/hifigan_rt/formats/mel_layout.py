@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.graph_value import GraphValue, listed
+from hifigan_rt.formats.onnx_metadata import CONDITIONING_INPUT_NAME, SPEAKER_INPUT_NAME
 
 MelAxis = Literal["B", "M", "1", "T"]
 """Batch, mel bands, a dimension of size 1, frames."""
@@ -21,20 +23,46 @@ _CANDIDATES: dict[int, tuple[tuple[MelAxis, ...], ...]] = {
 """The layouts that exporters of vocoders use, by rank, the likeliest first: it wins where the shape leaves it open."""
 
 
+def split_inputs(
+    inputs: Sequence[GraphValue], config: ModelConfig | None
+) -> tuple[tuple[GraphValue, ...], GraphValue | None]:
+    """Tell a model's mel inputs from the one beside them: a conditioning vector, or a speaker; None without.
+
+    Args:
+        inputs: those that must be fed.
+        config: in our own metadata; other files have nothing beside a mel that is known.
+    """
+    if config is None or not config.generator.conditioning_channels:
+        return tuple(inputs), None
+    beside = [value for value in inputs if _is_beside(value)]
+    if len(beside) != 1 or len(inputs) != 2:
+        return tuple(inputs), None
+    return tuple(value for value in inputs if value is not beside[0]), beside[0]
+
+
+def _is_beside(value: GraphValue) -> bool:
+    rank = None if value.shape is None else len(value.shape)
+    if value.name == SPEAKER_INPUT_NAME:
+        return value.dtype == "int64" and rank == 1
+    return value.name == CONDITIONING_INPUT_NAME and value.dtype.startswith("float") and rank == 2
+
+
 def settle_mel_input(
-    inputs: Sequence[GraphValue], stated: int | None, conv_channels: int | None
+    inputs: Sequence[GraphValue], config: ModelConfig | None, conv_channels: int | None
 ) -> tuple[int | None, tuple[MelAxis, ...] | None]:
     """The mel bands of a model, and what each dimension of its input is; None for what is not known.
 
     Args:
         inputs: those that must be fed.
-        stated: the bands that the file's metadata name.
+        config: in the file's own metadata.
         conv_channels: see `find_num_mels`.
 
     Raises:
         ModelFileError: the metadata contradict the inputs.
     """
-    shape = inputs[0].shape if len(inputs) == 1 else None
+    mels, _ = split_inputs(inputs, config)
+    stated = None if config is None else config.generator.input_channels
+    shape = mels[0].shape if len(mels) == 1 else None
     num_mels = stated or find_num_mels(shape, conv_channels)
     axes = None if shape is None else find_mel_axes(shape, num_mels)
     if stated is not None and axes is None:

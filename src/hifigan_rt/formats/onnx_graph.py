@@ -1,11 +1,14 @@
 """Writes the generator as an ONNX graph, node by node, from the neutral graph and its weights; no PyTorch.
 
 Only operators that every runtime and the Ascend compiler have: Conv, ConvTranspose, LeakyRelu, Add, Div, Tanh and one
-Squeeze. Weights, biases and the nodes that use them carry the names of the original's parameters and modules.
+Squeeze. What the original has not brings Sub (a mean), Clip or Identity (another output), Pad (ends that are no zeros),
+Reshape and Gather (a conditioning vector, a table of speakers). Weights, biases and the nodes that use them carry the
+names of the original's parameters and modules.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +16,15 @@ import numpy as np
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ExportError
-from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME, MEL_INPUT_NAME, PRODUCER_NAME, build_metadata
-from hifigan_rt.graph import MEL, Generator, Layer, LeakyRelu
+from hifigan_rt.formats.onnx_metadata import (
+    AUDIO_OUTPUT_NAME,
+    CONDITIONING_INPUT_NAME,
+    PRODUCER_NAME,
+    SPEAKER_INPUT_NAME,
+    build_metadata,
+    input_name,
+)
+from hifigan_rt.graph import MEL, NORMALIZATION, SPEAKER_TABLE, Generator, Layer, LeakyRelu
 from hifigan_rt.system.versions import own_version
 
 if TYPE_CHECKING:
@@ -26,6 +36,15 @@ LOWEST_OPSET, HIGHEST_OPSET = 11, 17
 DEFAULT_OPSET = 17
 
 _OPERATORS = {"conv": "Conv", "conv_transpose": "ConvTranspose"}
+
+_PAD_MODES = {"reflect": "reflect", "replicate": "edge"}
+
+_OUTPUTS: Mapping[str, tuple[str, tuple[tuple[str, float], ...]]] = {
+    "tanh": ("Tanh", ()),
+    "clamp": ("Clip", (("clamp.lowest", -1.0), ("clamp.highest", 1.0))),
+    "none": ("Identity", ()),
+}
+"""Operator, and its further inputs, by `GeneratorConfig.output`."""
 
 _SQUEEZE_AXES_BECAME_INPUT = 13
 _MAX_WEIGHT_BYTES = (1 << 31) - (1 << 20)
@@ -40,6 +59,8 @@ def build_onnx(
     rank: int = 3,
     keep_channel: bool = False,
     source: str = "",
+    speakers: Mapping[str, int] | None = None,
+    has_table: bool = True,
 ) -> onnx.ModelProto:
     """Build the ONNX model of a generator, with dynamic batch and length.
 
@@ -47,10 +68,13 @@ def build_onnx(
         generator: graph and weights; float64 weights are rounded to float32.
         mel: the mel settings for the metadata, None if unknown.
         opset: from 11 to 17.
-        rank: 3 takes `mel_spec` float32 `[B, M, T]`; 4 takes `[B, M, 1, T]` and computes with 2-D convolutions of
-            kernel (1, k), as NPU toolchains like it.
+        rank: 3 takes `mel_spec` (`latent`) float32 `[B, M, T]`; 4 takes `[B, M, 1, T]` and computes with 2-D
+            convolutions of kernel (1, k), as NPU toolchains like it.
         keep_channel: give `wavs` as `[B, 1, N]` (`[B, 1, 1, N]` at rank 4) instead of `[B, N]`.
         source: where the weights came from, for the metadata.
+        speakers: their names, with their rows in the table, for the metadata.
+        has_table: a generator with a table of speakers takes `speaker`, int64 `[B]`; False leaves the table out and
+            takes `conditioning`, float32 `[B, G]`, as a generator without table does.
 
     Raises:
         ExportError: opset or rank is not offered, the weights do not fit into float32 or a protobuf, or the package
@@ -64,9 +88,8 @@ def build_onnx(
     size = sum(4 * array.size for array in generator.weights.values())
     if size > _MAX_WEIGHT_BYTES:
         raise ExportError(f"the weights take {size} bytes in float32: one ONNX file holds at most {_MAX_WEIGHT_BYTES}")
-    config = ModelConfig(generator.graph.config, mel)
-    if beyond := config.generator.unusual_features.values():
-        raise ExportError(f"a generator with {' and '.join(beyond)} is not exported yet")
+    network = generator.graph.config
+    config = ModelConfig(network, mel, speakers=speakers or {})
     try:
         from onnx import TensorProto, helper
     except ImportError as error:
@@ -77,12 +100,18 @@ def build_onnx(
     channel = [1, *one] if keep_channel else []
     mel_shape: list[str | int | None] = ["batch", generator.graph.num_mels, *one, "frames"]
     audio_shape: list[str | int | None] = ["batch", *channel, "samples"]
+    inputs = [helper.make_tensor_value_info(input_name(network), TensorProto.FLOAT, mel_shape)]
+    if network.num_speakers and has_table:
+        inputs.append(helper.make_tensor_value_info(SPEAKER_INPUT_NAME, TensorProto.INT64, ["batch"]))
+    elif network.conditioning_channels:
+        vector_shape: list[str | int | None] = ["batch", network.conditioning_channels]
+        inputs.append(helper.make_tensor_value_info(CONDITIONING_INPUT_NAME, TensorProto.FLOAT, vector_shape))
     opset_id = helper.make_opsetid("", opset)
     model = helper.make_model(
         helper.make_graph(
             [],
             "hifigan",
-            [helper.make_tensor_value_info(MEL_INPUT_NAME, TensorProto.FLOAT, mel_shape)],
+            inputs,
             [helper.make_tensor_value_info(AUDIO_OUTPUT_NAME, TensorProto.FLOAT, audio_shape)],
         ),
         opset_imports=[opset_id],
@@ -102,6 +131,7 @@ class _GraphBuilder:
 
     def __init__(self, graph: onnx.GraphProto, generator: Generator, opset: int, rank: int) -> None:
         self._graph = graph
+        self._inputs = [value.name for value in graph.input]
         self._generator = generator
         self._opset = opset
         self._leading = rank - 3  # dimensions of size 1 before time, in every kernel and tensor
@@ -110,14 +140,18 @@ class _GraphBuilder:
         graph = self._generator.graph
         means = [layer.inputs for layer in graph.layers if len(layer.inputs) > 1]
         previous = {name: earlier for inputs in means for earlier, name in pairwise(inputs)}
-        values, sums = {MEL: MEL_INPUT_NAME}, dict[str, str]()
+        values, sums = {MEL: self._normalized(self._inputs[0])}, dict[str, str]()
+        vector = self._vector()
         for layer in graph.layers:
             x = values[layer.inputs[-1]]
             if layer.inputs in means:
                 x = self._mean(sums[layer.inputs[-1]], len(layer.inputs), f"stages.{means.index(layer.inputs)}")
             if layer.activation is not None:
                 x = self._activate(x, layer.activation, f"{layer.name}.leaky_relu")
-            x = self._conv(x, layer)
+            x = self._conv(self._with_ends(x, layer), layer)
+            if layer.conditioning is not None:
+                added = self._pointwise(vector, layer.conditioning)
+                x = self._node("Add", [x, added], f"{layer.name}.{layer.conditioning}.add")
             block = layer.name.rsplit(".", 2)[0]
             if layer.residual is not None:
                 unit = layer.name.rpartition(".")[2]
@@ -127,16 +161,52 @@ class _GraphBuilder:
                 total = sums.get(previous[layer.name], values[previous[layer.name]])
                 sums[layer.name] = self._node("Add", [total, x], f"{block}.sum")
             values[layer.name] = x
+        operator, bounds = _OUTPUTS[graph.config.output]
+        for name, bound in bounds:
+            self._initializer(name, np.array(bound, dtype="<f4"))
+        inputs = [x, *(name for name, _ in bounds)]
         if keep_channel:
-            self._node("Tanh", [x], "tanh", output=AUDIO_OUTPUT_NAME)
+            self._node(operator, inputs, graph.config.output, output=AUDIO_OUTPUT_NAME)
             return
-        x = self._node("Tanh", [x], "tanh")
+        if operator != "Identity":
+            x = self._node(operator, inputs, graph.config.output)
         axes = [1, 2][: 1 + self._leading]
         if self._opset < _SQUEEZE_AXES_BECAME_INPUT:
             self._node("Squeeze", [x], "squeeze", output=AUDIO_OUTPUT_NAME, axes=axes)
         else:
             self._initializer("squeeze.axes", np.array(axes, dtype="<i8"))
             self._node("Squeeze", [x, "squeeze.axes"], "squeeze", output=AUDIO_OUTPUT_NAME)
+
+    def _normalized(self, x: str) -> str:
+        if not self._generator.graph.config.input_normalization:
+            return x
+        mean, scale = NORMALIZATION
+        for name in NORMALIZATION:
+            self._initializer(name, self._float32(name).reshape(-1, *[1] * (self._leading + 1)))
+        return self._node("Div", [self._node("Sub", [x, mean], "input.sub"), scale], "input.div")
+
+    def _vector(self) -> str:
+        """The conditioning vector as `[B, G, 1]` (`[B, G, 1, 1]` at rank 4); empty if nothing takes one."""
+        if len(self._inputs) == 1:
+            return ""
+        x = self._inputs[1]
+        if x == SPEAKER_INPUT_NAME:
+            self._initializer(SPEAKER_TABLE, self._float32(SPEAKER_TABLE))
+            x = self._node("Gather", [SPEAKER_TABLE, x], "speaker.vector", axis=0)
+        # 0 keeps the batch as it is.
+        shape = [0, self._generator.graph.config.conditioning_channels, *[1] * (self._leading + 1)]
+        self._initializer("conditioning.shape", np.array(shape, dtype="<i8"))
+        return self._node("Reshape", [x, "conditioning.shape"], "conditioning.reshape")
+
+    def _pointwise(self, x: str, name: str) -> str:
+        """A 1x1 convolution."""
+        array = self._float32(f"{name}.weight")
+        self._initializer(f"{name}.weight", array.reshape(*array.shape, *[1] * self._leading))
+        inputs = [x, f"{name}.weight"]
+        if f"{name}.bias" in self._generator.weights:
+            self._initializer(f"{name}.bias", self._float32(f"{name}.bias"))
+            inputs.append(f"{name}.bias")
+        return self._node("Conv", inputs, name, kernel_shape=[1] * (self._leading + 1))
 
     def _mean(self, total: str, count: int, name: str) -> str:
         # The original sums first and divides then; multiplying by a rounded 1/3 would not be the same number.
@@ -145,6 +215,16 @@ class _GraphBuilder:
 
     def _activate(self, x: str, activation: LeakyRelu, name: str) -> str:
         return self._node("LeakyRelu", [x], name, alpha=activation.slope)
+
+    def _with_ends(self, x: str, layer: Layer) -> str:
+        """The layer's input with its ends, where they are no zeros, which are a convolution's own."""
+        rows = (1, 0) if layer.kind == "conv_transpose" else layer.padding
+        if layer.padding_mode == "zeros" or rows == (0, 0):
+            return x
+        before, after = ([0] * (self._leading + 2) + [count] for count in rows)
+        name = f"{layer.name}.pad"
+        self._initializer(f"{name}.rows", np.array([*before, *after], dtype="<i8"))
+        return self._node("Pad", [x, f"{name}.rows"], name, mode=_PAD_MODES[layer.padding_mode])
 
     def _conv(self, x: str, layer: Layer) -> str:
         ones, zeros = [1] * self._leading, [0] * self._leading
@@ -156,6 +236,8 @@ class _GraphBuilder:
             self._initializer(bias, self._float32(bias))
             inputs.append(bias)
         left, right = layer.padding
+        if layer.padding_mode != "zeros":
+            left, right = (0, 0) if layer.kind == "conv" else (left + layer.stride, right)
         attributes: dict[str, Any] = {
             # Optional in ONNX; the Ascend parser insists on it.
             "kernel_shape": [*ones, layer.kernel_size],

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from hifigan_rt.config import ModelConfig, PartialMelConfig
+from hifigan_rt.config import GeneratorConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict, known_mel_fields, parse_config
 
@@ -25,7 +25,18 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 """Settings under the names that exporters of vocoders give them."""
 
 MEL_INPUT_NAME = "mel_spec"
+LATENT_INPUT_NAME = "latent"
+"""Name of the input of a decoder that takes values of another network in place of a mel."""
+CONDITIONING_INPUT_NAME = "conditioning"
+"""float32 `[B, G]` beside the mel: a vector for each item."""
+SPEAKER_INPUT_NAME = "speaker"
+"""int64 `[B]` beside the mel: rows of the table of speakers that the file has."""
 AUDIO_OUTPUT_NAME = "wavs"
+
+
+def input_name(config: GeneratorConfig) -> str:
+    """What the first input of an exported file is called."""
+    return LATENT_INPUT_NAME if config.input_kind == "latent" else MEL_INPUT_NAME
 
 
 def build_metadata(config: ModelConfig, source: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
 from hifigan_rt.formats.converted_info import ConvertedInfo
-from hifigan_rt.formats.mel_layout import settle_mel_input
+from hifigan_rt.formats.mel_layout import settle_mel_input, split_inputs
 from hifigan_rt.formats.onnx_external import check_external_data
 from hifigan_rt.formats.onnx_metadata import read_config_from_metadata
 from hifigan_rt.formats.onnx_scan import OnnxScan
@@ -35,7 +35,8 @@ class OnnxInfo(ConvertedInfo):
     @property
     def rank(self) -> int | None:
         """Dimensions of the mel input."""
-        return None if len(self.inputs) != 1 or self.inputs[0].shape is None else len(self.inputs[0].shape)
+        mels, _ = split_inputs(self.inputs, self.config)
+        return None if len(mels) != 1 or mels[0].shape is None else len(mels[0].shape)
 
 
 def inspect_onnx(path: Path) -> OnnxInfo:
@@ -85,7 +86,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     weight = scan.initializer_dims.get(scan.first_conv_weight)
     num_mels, axes = settle_mel_input(
         inputs,
-        None if config is None else config.generator.input_channels,
+        config,
         weight[1] if weight is not None and len(weight) > 2 else None,
     )
     return OnnxInfo(

@@ -75,8 +75,7 @@ def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: i
     ours = PRODUCER_NAME if scan.producer else ""
     config = read_config_from_metadata(scan.metadata, ours)
     inputs = tuple(scan.inputs)
-    stated = None if config is None else config.generator.input_channels
-    num_mels, axes = settle_mel_input(inputs, stated, scan.conv_channels)
+    num_mels, axes = settle_mel_input(inputs, config, scan.conv_channels)
     return OpenVinoInfo(
         path=path,
         weights_path=weights_path,

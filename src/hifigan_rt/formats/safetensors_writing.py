@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from hifigan_rt.graph import Generator
 from hifigan_rt.system.files import atomic_writer
 
 
-def write_safetensors(generator: Generator, mel: MelConfig | PartialMelConfig | None, path: Path, source: str) -> None:
+def write_safetensors(
+    generator: Generator,
+    mel: MelConfig | PartialMelConfig | None,
+    path: Path,
+    source: str,
+    speakers: Mapping[str, int] | None = None,
+) -> None:
     """Write the folded weights as float32, under the original's names.
 
     Args:
@@ -21,6 +28,7 @@ def write_safetensors(generator: Generator, mel: MelConfig | PartialMelConfig | 
         mel: the mel settings that go into the config, where known.
         path: the file to write; it takes its name when it is complete.
         source: where the weights come from, for the metadata.
+        speakers: their names, with their rows in the table.
 
     Raises:
         ConfigError: the mel settings contradict the architecture.
@@ -29,7 +37,7 @@ def write_safetensors(generator: Generator, mel: MelConfig | PartialMelConfig | 
     # The package takes 0.1 s to import, and only this function needs it.
     from safetensors.numpy import save
 
-    config = config_to_dict(ModelConfig(generator.graph.config, mel))
+    config = config_to_dict(ModelConfig(generator.graph.config, mel, speakers=speakers or {}))
     metadata = {"config": json.dumps(config), "format": "pt", "model_type": "hifigan", "source": source}
     weights = {name: np.ascontiguousarray(array, np.float32) for name, array in generator.weights.items()}
     data = save(weights, metadata)

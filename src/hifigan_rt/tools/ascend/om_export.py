@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.engines.ascend_runtime.chips import choose_soc, find_chips
-from hifigan_rt.errors import OutputError, ToolFailed
+from hifigan_rt.errors import ExportError, OutputError, ToolFailed
 from hifigan_rt.export.onnx import export_onnx
 from hifigan_rt.export.verification import ExportReport
 from hifigan_rt.formats.om_file import OmInfo
@@ -47,6 +47,11 @@ OPSET = 11
 
 FILE_MODE = 0o640
 """The vendor's tools refuse models that the group or others may write."""
+
+
+_CARRIED = ("upsample_paddings", "input_normalization", "output")
+"""What a generator may have beyond the original's. Ends that are no zeros (Pad) and a second input are left out: no atc
+was seen with them."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,15 @@ def plan_om(graph: Graph, source: str, settings: OmSettings) -> OmPlan:
         settings: see `OmSettings`.
 
     Raises:
-        ExportError: a setting is not offered.
+        ExportError: a setting is not offered, or the generator has what an .om does not carry.
         ToolFailed: the chip is "auto", and npu-smi does not tell it.
     """
+    beyond = [text for name, text in graph.config.unusual_features.items() if name not in _CARRIED]
+    if beyond:
+        raise ExportError(
+            f"{source!r} has {' and '.join(beyond)}, which an .om does not carry here: export onnx for engines "
+            "'onnxruntime' and 'openvino'"
+        )
     ordered, notes = checked(settings)
     stem, stem_notes = safe_stem(source)
     soc_version = ordered.soc

@@ -16,7 +16,7 @@ from hifigan_rt.engines.ascend_runtime.precision import (
     multiplies_float32,
 )
 from hifigan_rt.errors import ExportError, did_you_mean
-from hifigan_rt.formats.onnx_metadata import MEL_INPUT_NAME
+from hifigan_rt.formats.onnx_metadata import input_name
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.tools.ascend.atc import (
     DEFAULT_MEL_LENGTHS,
@@ -107,7 +107,7 @@ def plan_jobs(stem: str, graph: Graph, settings: OmSettings, soc_version: str) -
         AtcJob(
             onnx_name=f"{stem}.onnx",
             stem=f"{stem}_bs{batch}",
-            input_name=MEL_INPUT_NAME,
+            input_name=input_name(graph.config),
             batch=batch,
             num_mels=graph.num_mels,
             rank=settings.rank,

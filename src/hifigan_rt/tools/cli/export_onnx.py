@@ -64,6 +64,7 @@ def onnx(
         rank=int(rank),
         keep_channel=keep_channel,
         source=source_name(resolved),
+        speakers=resolved.speakers,
         verify=verify,
     )
     if as_json:

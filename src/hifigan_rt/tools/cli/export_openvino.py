@@ -73,7 +73,13 @@ def openvino(
     weights_path = choose_output(resolved, str(path.with_suffix(".bin")), ".bin", overwrite)
     console.notes(resolved.notes)
     report = export_openvino(
-        generator, resolved.mel_settings, path, settings, source=source_name(resolved), verify=verify
+        generator,
+        resolved.mel_settings,
+        path,
+        settings,
+        source=source_name(resolved),
+        speakers=resolved.speakers,
+        verify=verify,
     )
     if as_json:
         console.result(

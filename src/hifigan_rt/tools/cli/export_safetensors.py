@@ -45,7 +45,7 @@ def safetensors(
     resolved, generator = load_generator(model, config, weights_at)
     path = choose_output(resolved, output, ".safetensors", overwrite)
     console.notes(resolved.notes)
-    write_safetensors(generator, resolved.mel_settings, path, source_name(resolved))
+    write_safetensors(generator, resolved.mel_settings, path, source_name(resolved), resolved.speakers)
     size_bytes = path.stat().st_size
     if as_json:
         console.result({"path": str(path), "bytes": size_bytes})
