@@ -14,7 +14,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
-from hifigan_rt.engines.speakers import SpeakerChoice
+from hifigan_rt.engines.speakers import SpeakerChoice, SpeakerLike, VectorLike
 from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph, check_frames
 from hifigan_rt.mel.analysis import compute_mel
@@ -143,19 +143,38 @@ class Vocoder:
 
     @overload
     def __call__(
-        self, mel: np.ndarray, *, speaker: object = None, conditioning: object = None, segment_frames: int | None = None
+        self,
+        mel: np.ndarray,
+        *,
+        speaker: SpeakerLike = None,
+        conditioning: VectorLike = None,
+        segment_frames: int | None = None,
     ) -> np.ndarray: ...
     @overload
     def __call__(
-        self, mel: Sequence[np.ndarray], *, speaker: object = None, conditioning: object = None,
+        self,
+        mel: Sequence[np.ndarray],
+        *,
+        speaker: SpeakerLike = None,
+        conditioning: VectorLike = None,
         segment_frames: int | None = None,
-    ) -> list[np.ndarray]: ...  # fmt: skip
+    ) -> list[np.ndarray]: ...
     @overload
     def __call__(
-        self, mel: Any, *, speaker: object = None, conditioning: object = None, segment_frames: int | None = None
+        self,
+        mel: Any,
+        *,
+        speaker: SpeakerLike = None,
+        conditioning: VectorLike = None,
+        segment_frames: int | None = None,
     ) -> Any: ...
     def __call__(
-        self, mel: Any, *, speaker: object = None, conditioning: object = None, segment_frames: int | None = None
+        self,
+        mel: Any,
+        *,
+        speaker: SpeakerLike = None,
+        conditioning: VectorLike = None,
+        segment_frames: int | None = None,
     ) -> Any:
         """Synthesise audio from log-mels.
 
@@ -186,7 +205,7 @@ class Vocoder:
         with in_words_of(latents=self.takes_latents):
             return self._synthesise(mel, speaker, conditioning, segment_frames)
 
-    def _synthesise(self, mel: Any, speaker: object, conditioning: object, segment_frames: int | None) -> Any:
+    def _synthesise(self, mel: Any, speaker: SpeakerLike, conditioning: VectorLike, segment_frames: int | None) -> Any:
         def chosen(items: int) -> np.ndarray | None:
             return self._choice.conditioning(speaker, conditioning, items)
 
@@ -217,7 +236,7 @@ class Vocoder:
         return audio if checked.ndim == 3 else audio[0]
 
     def stream(
-        self, segment_frames: int | None = None, *, speaker: object = None, conditioning: object = None
+        self, segment_frames: int | None = None, *, speaker: SpeakerLike = None, conditioning: VectorLike = None
     ) -> Stream:
         """Open a stream: frames in, audio out as soon as it is determined.
 

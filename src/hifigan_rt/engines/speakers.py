@@ -6,12 +6,19 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.errors import ConditioningError, did_you_mean
 from hifigan_rt.system.arrays import Expected
+
+SpeakerLike: TypeAlias = int | str | Sequence[int | str] | np.ndarray | None
+"""Who speaks: a number or a name for all mels, or one for each; None is not given."""
+VectorLike: TypeAlias = npt.ArrayLike | None
+"""A conditioning vector `[G]` for all mels, or `[B, G]`, one for each; None is not given."""
 
 _SHOWN = 5
 """Speakers that a text lists."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from hifigan_rt.engines.speakers import SpeakerLike, VectorLike
 from hifigan_rt.errors import EngineUnavailable
 from hifigan_rt.vocoder import Vocoder
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def as_torch_module(
-    vocoder: Vocoder, *, time_major: bool = True, speaker: object = None, conditioning: object = None
+    vocoder: Vocoder, *, time_major: bool = True, speaker: SpeakerLike = None, conditioning: VectorLike = None
 ) -> VocoderModule:
     """Wrap a vocoder as a `torch.nn.Module` of tensors.
 

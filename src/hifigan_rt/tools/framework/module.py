@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from hifigan_rt.engines.speakers import SpeakerLike, VectorLike
 from hifigan_rt.errors import MelError
 from hifigan_rt.mel.arrays import is_on_device
 from hifigan_rt.vocoder import Vocoder
@@ -17,7 +18,7 @@ class VocoderModule(torch.nn.Module):
     Moving it (`to`, `cuda`, `half`) changes nothing: its engine computes where it was loaded. No gradient passes.
     """
 
-    def __init__(self, vocoder: Vocoder, *, time_major: bool, speaker: object, conditioning: object) -> None:
+    def __init__(self, vocoder: Vocoder, *, time_major: bool, speaker: SpeakerLike, conditioning: VectorLike) -> None:
         super().__init__()
         self.vocoder = vocoder
         self.time_major = time_major
@@ -79,8 +80,8 @@ class VocoderModule(torch.nn.Module):
 def make_module(
     vocoder: Vocoder,
     time_major: bool,
-    speaker: object,
-    conditioning: object,
+    speaker: SpeakerLike,
+    conditioning: VectorLike,
 ) -> VocoderModule:
     """Make the module again, as a pickle of it does."""
     return VocoderModule(vocoder, time_major=time_major, speaker=speaker, conditioning=conditioning)
