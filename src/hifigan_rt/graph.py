@@ -38,6 +38,19 @@ def check_frames(frames: int) -> None:
         raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")
 
 
+def check_mirrored(frames: int, least: int) -> None:
+    """Check that a mel is as long as layers need that mirror it.
+
+    Raises:
+        MelError: it is shorter than `Graph.least_frames`.
+    """
+    if frames < least:
+        raise MelError(
+            f"mel has T={frames} frames: the layers of this generator mirror their input at its ends (padding_mode "
+            f"'reflect'), which needs at least {least}"
+        )
+
+
 MEL = "mel"
 """Name of the value that the first layer reads."""
 
@@ -179,11 +192,7 @@ class Graph:
             MelError: frames is below `least_frames` or absurd.
         """
         check_frames(frames)
-        if frames < self.least_frames:
-            raise MelError(
-                f"mel has T={frames} frames: the layers of this generator mirror their input at its ends "
-                f"(padding_mode 'reflect'), which needs at least {self.least_frames}"
-            )
+        check_mirrored(frames, self.least_frames)
         # Each layer's length is linear in its input's, with the stride as the factor.
         return (frames - 1) * self.hop_length + self._samples_of_one_frame
 

@@ -27,7 +27,7 @@ from hifigan_rt.tools.ascend.om_settings import OmSettings
 
 GENERATORS = {name: feature_generator(config) for name, config in FEATURES.items()}
 OM_SETTINGS = OmSettings(soc="Ascend310P3")
-ENGINES = ["reference", "onnxruntime", "openvino"]
+ENGINES = ["reference", "native", "onnxruntime", "openvino", pytest.param("torch", marks=pytest.mark.torch)]
 
 
 def some_mels(generator, batch, frames, seed=1):
@@ -214,11 +214,13 @@ def test_an_om_carries_some_of_it_and_names_the_rest():
             plan_om(GENERATORS[name].graph, "g", OM_SETTINGS)
 
 
-def test_a_mel_shorter_than_what_is_mirrored():
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_a_mel_shorter_than_what_is_mirrored(engine_name):
     generator = GENERATORS["reflect"]
-    engine = create_engine("reference", Weights("r", Path("r"), "test", generator), EngineOptions())
-    with pytest.raises(MelError, match=r"mel has T=3 frames: .* needs at least 4"):
-        engine.run(some_mels(generator, 1, 3))
+    engine = create_engine(engine_name, Weights("r", Path("r"), "test", generator), EngineOptions())
+    for call in (engine.run, engine.run_many):
+        with pytest.raises(MelError, match=r"mel has T=3 frames: .* needs at least 4"):
+            call(some_mels(generator, 1, 3))
     stream = engine.stream(1, generator.graph)
     stream.push(CheckedMel(some_mels(generator, 1, 3)[0]))
     assert stream.pending_samples == 0

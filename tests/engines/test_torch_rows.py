@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tolerances
+from golden.features import FEATURES, feature_generator
 from golden.seeded import seeded_mel, seeded_weights
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
@@ -24,7 +25,7 @@ from hifigan_rt.engines.streams import OverlapStream, push_together
 from hifigan_rt.engines.torch_compiled import CompiledRows
 from hifigan_rt.engines.torch_graphs import Rows
 from hifigan_rt.engines.torch_module import Form, TorchGenerator
-from hifigan_rt.engines.torch_rows import Layout, folding
+from hifigan_rt.engines.torch_rows import Layout, can_be_joined, folding
 from hifigan_rt.graph import bind, build_graph
 
 pytestmark = pytest.mark.torch
@@ -136,6 +137,18 @@ def test_each_joined_mel_comes_out_as_it_does_alone_to_its_last_sample(config, f
             np.testing.assert_allclose(
                 audio, generate(generator, mel), rtol=0, atol=tolerances.FLOAT32_ROUNDING_OF_AUDIO
             )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", FEATURES)
+def test_networks_beyond_the_originals_are_joined_where_nothing_differs_from_signal_to_signal(name, form):
+    generator = feature_generator(FEATURES[name])
+    assert can_be_joined(generator.graph) == (name in ("rows kept", "normalized"))
+    if can_be_joined(generator.graph):
+        rows, _ = make_rows(generator, FORMS[form])
+        mels = mels_of(generator, [30, 1, 2, 44])
+        for mel, audio in zip(mels, rows.run(mels), strict=True):
+            assert_rounded(audio, generate(generator, mel))
 
 
 @pytest.mark.parametrize("config", CONFIGS)

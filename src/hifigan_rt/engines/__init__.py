@@ -194,6 +194,7 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
         raise EngineError(f"device={options.device!r}: engine {name!r} runs on the CPU only and takes no device")
     engine: Engine = importlib.import_module(entry.module).create(model, options)
     engine.options = options
+    engine.least_frames = 1 if model.graph is None else model.graph.least_frames
     if isinstance(model, ConvertedFile) and model.is_foreign and model.num_mels is not None:
         try_out(engine, model.name, model.num_mels)
         engine.unproven_source = model.name

@@ -14,7 +14,7 @@ from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, OverlapStream
 from hifigan_rt.errors import EngineError
-from hifigan_rt.graph import Graph
+from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.system.machine import usable_cores
 
@@ -76,6 +76,8 @@ class Engine(ABC):
     """What was asked of it when it was created, so that it can be created again."""
     conditioning: ConditioningRule = ConditioningRule()
     """What it takes beside the mel."""
+    least_frames: int = 1
+    """Frames that a mel must have: `Graph.least_frames`."""
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
     unproven_source: str | None = None
@@ -101,8 +103,10 @@ class Engine(ABC):
 
         Raises:
             EngineError: the engine is closed or failed, or `ConditioningRule.check` refuses what is given.
+            MelError: the mel is shorter than the layers take.
         """
         self.check_open()
+        check_mirrored(mel.shape[2], self.least_frames)
         return self._run(mel, self.conditioning.check(conditioning, len(mel)))
 
     def run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
@@ -116,9 +120,11 @@ class Engine(ABC):
             float32 `[N_i]` each.
 
         Raises:
-            EngineError: as for `run`.
+            EngineError, MelError: as for `run`.
         """
         self.check_open()
+        for mel in mels:
+            check_mirrored(mel.shape[1], self.least_frames)
         return self._run_many(mels, self.conditioning.check(conditioning, len(mels)))
 
     def run_on_device(

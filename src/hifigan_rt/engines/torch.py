@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.streams import EngineStream, OverlapStream, StreamWindow, push_together
 from hifigan_rt.engines.torch_compiled import CompiledModule, CompiledRows, try_compiler
 from hifigan_rt.engines.torch_device import (
@@ -26,12 +28,11 @@ from hifigan_rt.engines.torch_device import (
 )
 from hifigan_rt.engines.torch_graphs import Card, Rows
 from hifigan_rt.engines.torch_module import Form, TorchGenerator
-from hifigan_rt.engines.torch_rows import MAX_ROW_FRAMES, Layout, levels_of
+from hifigan_rt.engines.torch_rows import MAX_ROW_FRAMES, Layout, can_be_joined, levels_of
 from hifigan_rt.engines.torch_settings import convolutions, worker_threads
 from hifigan_rt.engines.torch_tensors import as_tensors
-from hifigan_rt.engines.unusual_graphs import refuse_unusual
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
-from hifigan_rt.graph import Generator, Graph
+from hifigan_rt.graph import Generator, Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
@@ -47,10 +48,19 @@ _Batches = TorchGenerator | CompiledModule
 
 
 class TorchEngine(Engine):
-    """A module on its device: run on each batch as it comes or, on a CUDA device, on rows of joined mels."""
+    """A module on its device: run on each batch as it comes or, on a CUDA device, on rows of joined mels if
+    their network lets them be joined."""
 
-    def __init__(self, computer: _Batches | Rows, info: EngineInfo, device: torch.device, num_mels: int) -> None:
+    def __init__(
+        self,
+        computer: _Batches | Rows,
+        info: EngineInfo,
+        device: torch.device,
+        num_mels: int,
+        conditioning: ConditioningRule | None = None,
+    ) -> None:
         super().__init__()
+        self.conditioning = conditioning or ConditioningRule()
         self._computer: _Batches | Rows | None = computer
         self._device = device
         self._num_mels = num_mels
@@ -69,15 +79,25 @@ class TorchEngine(Engine):
         mels: Sequence[object],
         *,
         listed: bool,
-        conditioning: np.ndarray | None = None,  # noqa: ARG002 - refused
+        conditioning: np.ndarray | None = None,
     ) -> list[Any]:
         self.check_open()
         with self._told(f"{len(mels)} mels on device {str(self._device)!r}"):
             tensors = as_tensors(mels, self._device, self._num_mels, listed=listed)
+            for mel in tensors:
+                check_mirrored(mel.shape[-1], self.least_frames)
             computer = self._open()
             if not isinstance(computer, Rows):
+                batches = [mel.reshape(-1, *mel.shape[-2:]) for mel in tensors]
+                given = self.conditioning.check(conditioning, sum(len(batch) for batch in batches))
+                ends = np.cumsum([len(batch) for batch in batches])[:-1]
+                parts = [None] * len(batches) if given is None else np.split(given, ends)
                 with _settings_of_a_call(self.info.threads):
-                    return [computer(mel.reshape(-1, *mel.shape[-2:])).reshape(*mel.shape[:-2], -1) for mel in tensors]
+                    return [
+                        computer(batch, **self._beside(part)).reshape(*mel.shape[:-2], -1)
+                        for mel, batch, part in zip(tensors, batches, parts, strict=True)
+                    ]
+            self.conditioning.check(conditioning, len(tensors))
             items = [item for mel in tensors for item in mel.reshape(-1, *mel.shape[-2:])]
             audios = iter(computer.run(items))
             return [
@@ -91,15 +111,19 @@ class TorchEngine(Engine):
             return super().advance(streams, mels)
         return push_together(cast("Sequence[OverlapStream]", streams), mels, self._submit, _WINDOWS_AT_ONCE)
 
-    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002 - refused
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         if isinstance(self._computer, Rows):
             audios = self._joined(list(mel))
             return np.stack(audios) if len(audios) > 1 else audios[0].copy()[None]
         with self._told(f"a mel [B, M, T] = {list(mel.shape)}"), _settings_of_a_call(self.info.threads):
             # A copy, since PyTorch warns of arrays that may not be written.
-            audio = self._open()(torch.from_numpy(mel.copy()).to(self._device))
+            computer = self._open()
+            audio = computer(torch.from_numpy(mel.copy()).to(self._device), **self._beside(conditioning))
             result: np.ndarray = audio.cpu().contiguous().numpy()
             return result
+
+    def _beside(self, conditioning: np.ndarray | None) -> dict[str, torch.Tensor]:
+        return {} if conditioning is None else {"conditioning": torch.from_numpy(conditioning).to(self._device)}
 
     def _joined(self, mels: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Audio `[N_i]` of each mel `[M, T_i]`, in memory that they share."""
@@ -164,34 +188,37 @@ def create(model: Weights, options: EngineOptions) -> TorchEngine:
     """
     threads = options.thread_count
     check_version()
-    refuse_unusual("torch", model.generator.graph.config)
     device = open_device("cpu" if options.device is None else options.device)
     check_precision(options.precision, device)
     mode = options.settings.get("mode", EAGER)
-    graphs = device.type == "cuda" and options.settings.get("graphs", "on") == "on"
     graph = model.generator.graph
-    module = _build(model.generator, form_for(options.precision, device), device)
+    joined = device.type == "cuda" and can_be_joined(graph)
+    graphs = joined and options.settings.get("graphs", "on") == "on"
+    rule = ConditioningRule.of_generator(model.generator)
+    form = form_for(options.precision, device)
+    # Folded layers take the lengths of rows alone.
+    module = _build(model.generator, form if joined else replace(form, folded=False), device)
     if mode == COMPILED:
         _try_compiler(device)
     info = EngineInfo(
         "torch",
         torch.__version__,
-        _executed(module, options.precision, device, graph.num_mels),
+        _executed(module, options.precision, device, graph, rule),
         threads,
         str(device),
         f"{mode}, CUDA graphs" if graphs else mode,
     )
     # What a device cannot do shows only when it is done.
-    if device.type == "cuda":
+    if joined:
         engine = TorchEngine(
             _rows(module, graph, device, options.precision, mode, graphs=graphs), info, device, graph.num_mels
         )
         # A program for rows of any length suits those best that are about as long as the first one.
         engine.run(_silent_mel(graph, 1000 if mode == COMPILED else 1))
         return engine
-    engine = TorchEngine(module, info, device, graph.num_mels)
-    engine.run(_silent_mel(graph, 1))
-    return TorchEngine(CompiledModule(module), info, device, graph.num_mels) if mode == COMPILED else engine
+    engine = TorchEngine(module, info, device, graph.num_mels, rule)
+    engine.run(_silent_mel(graph, graph.least_frames), rule.example(1))
+    return TorchEngine(CompiledModule(module), info, device, graph.num_mels, rule) if mode == COMPILED else engine
 
 
 def _build(generator: Generator, form: Form, device: torch.device) -> TorchGenerator:
@@ -217,7 +244,9 @@ def _rows(
     )
 
 
-def _executed(module: TorchGenerator, precision: str, device: torch.device, num_mels: int) -> str:
+def _executed(
+    module: TorchGenerator, precision: str, device: torch.device, graph: Graph, rule: ConditioningRule
+) -> str:
     """The precision as the module computes it.
 
     Raises:
@@ -225,11 +254,13 @@ def _executed(module: TorchGenerator, precision: str, device: torch.device, num_
     """
     if precision != "tf32":
         return {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}[module.dtype]
-    mel = torch.linspace(-11, 2, num_mels * 240, device=device).reshape(1, num_mels, 240)
+    mel = torch.linspace(-11, 2, graph.num_mels * 240, device=device).reshape(1, graph.num_mels, 240)
+    given = rule.check(rule.example(1), 1)
+    conditioning = None if given is None else torch.from_numpy(given).to(device)
     results = []
     for tf32 in (False, True):
         with convolutions(tf32=tf32), torch.no_grad():
-            results.append(module(mel))
+            results.append(module(mel, conditioning=conditioning))
     if torch.equal(*results):
         raise PrecisionUnavailable(
             f"precision='tf32' is not executed by device {str(device)!r}: it gives the bits of float32; use float32"

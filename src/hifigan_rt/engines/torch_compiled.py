@@ -24,7 +24,7 @@ class CompiledModule:
 
     def __init__(self, module: TorchGenerator) -> None:
         self.module = module
-        self._programs: dict[tuple[int, ...], Callable[[torch.Tensor], torch.Tensor]] = {}
+        self._programs: dict[tuple[int, ...], Callable[..., torch.Tensor]] = {}
         self._compiling = threading.Lock()
 
     @property
@@ -32,11 +32,11 @@ class CompiledModule:
         """How many shapes are compiled."""
         return len(self._programs)
 
-    def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+    def __call__(self, mel: torch.Tensor, conditioning: torch.Tensor | None = None) -> torch.Tensor:
         shape = tuple(mel.shape)
         program = self._programs.get(shape)
         if program is not None:
-            return program(mel)
+            return program(mel, conditioning=conditioning)
         with self._compiling:
             if shape not in self._programs and len(self._programs) < MAX_PROGRAMS:
                 from torch._inductor import config as inductor_config
@@ -44,9 +44,9 @@ class CompiledModule:
                 compiled = torch.compile(self.module, dynamic=False)
                 # PyTorch compiles in the first call. Given as an option of torch.compile, freezing reaches only a part.
                 with inductor_config.patch(freezing=True):
-                    compiled(mel)
+                    compiled(mel, conditioning=conditioning)
                 self._programs[shape] = compiled
-        return self._programs.get(shape, self.module)(mel)
+        return self._programs.get(shape, self.module)(mel, conditioning=conditioning)
 
 
 class CompiledRows:

@@ -7,7 +7,7 @@ PyTorch has on a CPU, and in float16 on a GPU (docs/torch.md). Values between th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,7 @@ from torch import nn
 from torch.nn.functional import leaky_relu, pad
 
 from hifigan_rt.engines.torch_rows import folding, levels_of
-from hifigan_rt.errors import EngineError
-from hifigan_rt.graph import MEL, Generator, Graph, Layer
+from hifigan_rt.graph import MEL, NORMALIZATION, Generator, Graph, Layer, PaddingMode
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,18 @@ class Form:
     over the same memory seen as an image `dilation` columns wide, and transposed ones plain ones with channels for each
     phase. For some dilated layers cuDNN picks an algorithm that takes 600 times as long. The lengths of mels must be
     multiples of what `torch_rows.folding` says."""
+
+    @property
+    def wide_dtype(self) -> torch.dtype:
+        """Type of what is done to the input before the first layer, and to conditioning vectors."""
+        return torch.promote_types(self.first_dtype, torch.float32)
+
+
+_OUTPUTS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "tanh": torch.tanh,
+    "clamp": lambda y: y.clamp(-1, 1),
+    "none": lambda y: y,
+}
 
 
 class TorchGenerator(nn.Module):
@@ -53,7 +64,14 @@ class TorchGenerator(nn.Module):
             if is_first or steps[-1].begins_chain:
                 chains.append([])
             chains[-1].append((steps[-1], convolution.to(form.first_dtype if is_first else form.dtype)))
-        self.chains = nn.ModuleList(_Chain(chain, form, gives_audio=chain is chains[-1]) for chain in chains)
+        output = graph.config.output
+        self.chains = nn.ModuleList(_Chain(chain, form, output if chain is chains[-1] else None) for chain in chains)
+        for chain in self.chains:
+            chain.add_projections(generator)
+        for name in NORMALIZATION:
+            array = generator.weights.get(name)
+            buffer = None if array is None else torch.tensor(array)[:, None].to(form.wide_dtype)
+            self.register_buffer(f"input_{name}", buffer, persistent=False)
         if form.channels_last:
             self.to(memory_format=torch.channels_last)
         self.requires_grad_(requires_grad=False).eval()
@@ -75,6 +93,7 @@ class TorchGenerator(nn.Module):
         masks: Sequence[torch.Tensor] | None = None,
         streams: Sequence[Any] = (),
         chains: Sequence[Callable[..., torch.Tensor]] | None = None,
+        conditioning: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Compute mels, or rows of signals that must not disturb one another.
 
@@ -85,9 +104,11 @@ class TorchGenerator(nn.Module):
                 the memory per layer.
             streams: of CUDA, for each branch but the first one, to run them side by side.
             chains: this module's, compiled.
+            conditioning: float32 `[B, G]`, where layers are conditioned; never with masks.
         """
+        beside = () if conditioning is None else (conditioning,)
         main: Any = torch.cuda.current_stream() if streams else None
-        values = {MEL: mel}
+        values = {MEL: self._normalized(mel)}
         for chain, compute in zip(self.chains, self.chains if chains is None else chains, strict=True):
             if streams and chain.forks:
                 for stream in streams:
@@ -98,14 +119,19 @@ class TorchGenerator(nn.Module):
             inputs = [values[name] for name in chain.inputs]
             if streams and chain.branch:
                 with torch.cuda.stream(streams[chain.branch - 1]):
-                    values[chain.output] = compute(inputs, masks)
+                    values[chain.output] = compute(inputs, masks, *beside)
                 continue
-            result = compute(inputs, masks)
+            result = compute(inputs, masks, *beside)
             # Memory is used again in the stream that it was taken in: not while another one can still read it.
             if not chain.is_branch:
                 values.clear()
             values[chain.output] = result
         return values[self.chains[-1].output]
+
+    def _normalized(self, mel: torch.Tensor) -> torch.Tensor:
+        if self.input_mean is None:
+            return mel
+        return (mel - self.input_mean) / self.input_scale
 
     def kept_rows(self, keep: torch.Tensor) -> list[torch.Tensor]:
         """The rows of each level that belong to signals, of which `keep`, bool `[F]`, tells the frames."""
@@ -126,6 +152,7 @@ class _Step:
         _, levels = levels_of(graph)
         self.name, self.inputs, self.residual = layer.name, layer.inputs, layer.residual
         self.slope = None if layer.activation is None else layer.activation.slope
+        self.layer = layer
         self.level, self.result_level = levels[layer.inputs[0]], levels[layer.name]
         self.frees = graph.last_reads[layer.name]
         self.joins = len(layer.inputs) > 1
@@ -143,8 +170,10 @@ class _Step:
 class _Chain(nn.Module):
     """Layers one after another: from where values are read by several or joined to the next such place."""
 
-    def __init__(self, layers: Sequence[tuple[_Step, nn.Module]], form: Form, *, gives_audio: bool) -> None:
+    def __init__(self, layers: Sequence[tuple[_Step, nn.Module]], form: Form, output: str | None) -> None:
+        """Put layers together; `output`, of the last chain, is what makes audio of its value."""
         super().__init__()
+        self.projections = nn.ModuleList()
         self._steps = [step for step, _ in layers]
         self.convolutions = nn.ModuleList(convolution for _, convolution in layers)
         self._form = form
@@ -152,9 +181,25 @@ class _Chain(nn.Module):
         self.inputs, self.output = first.inputs, last.name
         self.is_branch, self.branch, self.joins = first.is_branch, first.branch, first.joins
         self.forks = first.is_branch and first.branch == 0
-        self._gives_audio = gives_audio
+        self._output = None if output is None else _OUTPUTS[output]
 
-    def forward(self, inputs: Sequence[torch.Tensor], masks: Sequence[torch.Tensor] | None) -> torch.Tensor:
+    def add_projections(self, generator: Generator) -> None:
+        """Add what brings a conditioning vector to each conditioned layer, in float32."""
+        for step in self._steps:
+            if step.layer.conditioning is None:
+                self.projections.append(nn.Identity())
+                continue
+            weight = generator.weights[f"{step.layer.conditioning}.weight"][:, :, 0]
+            bias = generator.weights.get(f"{step.layer.conditioning}.bias", np.zeros(len(weight), weight.dtype))
+            linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+            self.projections.append(_with_weights(linear, weight, bias).to(self._form.wide_dtype))
+
+    def forward(
+        self,
+        inputs: Sequence[torch.Tensor],
+        masks: Sequence[torch.Tensor] | None,
+        conditioning: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Compute the last layer's value, or audio, from the values that the first layer reads."""
 
         def silence(x: torch.Tensor, level: int) -> torch.Tensor:
@@ -171,7 +216,7 @@ class _Chain(nn.Module):
             mel = mel.transpose(1, 2).contiguous() if self._form.channels_last else mel.clone()
             values[MEL] = silence(mel, 0)
         y = inputs[0]
-        for step, convolution in zip(self._steps, self.convolutions, strict=True):
+        for step, convolution, projection in zip(self._steps, self.convolutions, self.projections, strict=True):
             x = values[step.inputs[0]]
             if step.joins:
                 for name in step.inputs[1:]:
@@ -180,12 +225,15 @@ class _Chain(nn.Module):
             if step.slope is not None:
                 x = leaky_relu(x, step.slope, inplace=step.owns_input)
             y = convolution(x).to(self._form.dtype)
+            if conditioning is not None and step.layer.conditioning is not None:
+                added = projection(conditioning.to(self._form.wide_dtype)).to(self._form.dtype)
+                y = y.add_(added[:, None] if self._form.channels_last else added[:, :, None])
             if step.residual is not None:
                 y = y.add_(values[step.residual])
             values[step.name] = y = silence(y, step.result_level) if step.silences_result else y
             for name in step.frees:
                 values.pop(name, None)
-        return torch.tanh(y).flatten(1).float() if self._gives_audio else y
+        return y if self._output is None else self._output(y).flatten(1).float()
 
 
 class _Convolution(nn.Module):
@@ -214,24 +262,47 @@ class _Convolution(nn.Module):
 def _convolution(generator: Generator, layer: Layer, form: Form, folded: bool) -> nn.Module:
     weight, bias = generator.weights[f"{layer.name}.weight"], generator.bias_of(layer)
     left, right = layer.padding
-    if left != right:
-        raise EngineError(
-            f"engine 'torch': layer {layer.name} has {left} rows of padding to the left and {right} to the right, and "
-            "PyTorch's convolutions have as many on both sides: use engine 'onnxruntime', 'openvino' or 'reference'"
-        )
     if layer.kind == "conv_transpose":
         phases = _phases(layer, weight) if form.folded and form.channels_last else None
         if phases is not None:
             padding = (0, phases.shape[2] // 2)
             plain = _conv2d(phases[:, :, None], np.tile(bias, layer.stride), padding=padding)
             return _Convolution(plain, form, phases=layer.stride)
+        if layer.padding_mode == "replicate":
+            left += layer.stride  # what the row before the first one gives alone
+        both = min(left, right)
         sizes = (layer.in_channels, layer.out_channels, (1, layer.kernel_size))
-        transposed = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, left), device="meta")
-        return _Convolution(_with_weights(transposed, weight[:, :, None], bias), form)
+        plain = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, both), device="meta")
+        transposed = _Convolution(_with_weights(plain, weight[:, :, None], bias), form)
+        before = _Ends((1, 0), "replicate", form) if layer.padding_mode == "replicate" else nn.Identity()
+        return nn.Sequential(before, transposed, _Ends((both - left, both - right), "zeros", form))
     if folded:
         image = _conv2d(weight[:, :, :, None], bias, padding=(left // layer.dilation, 0))
         return _Convolution(image, form, columns=layer.dilation)
-    return _Convolution(_conv2d(weight[:, :, None], bias, padding=(0, left), dilation=(1, layer.dilation)), form)
+    if left == right and layer.padding_mode == "zeros":
+        return _Convolution(_conv2d(weight[:, :, None], bias, padding=(0, left), dilation=(1, layer.dilation)), form)
+    plain = _conv2d(weight[:, :, None], bias, dilation=(1, layer.dilation))
+    return nn.Sequential(_Ends(layer.padding, layer.padding_mode, form), _Convolution(plain, form))
+
+
+class _Ends(nn.Module):
+    """Adds rows to both ends of a value, or takes as many as are below zero away."""
+
+    def __init__(self, rows: tuple[int, int], mode: PaddingMode, form: Form) -> None:
+        super().__init__()
+        self._rows, self._mode, self._channels_last = rows, mode, form.channels_last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = self._rows
+        if (left, right) == (0, 0):
+            return x
+        if self._mode == "zeros":
+            return pad(x, (0, 0, left, right) if self._channels_last else (left, right))
+        time = 1 if self._channels_last else 2
+        last = x.shape[time] - 1
+        rows = torch.arange(-left, last + 1 + right, device=x.device)
+        rows = rows.clamp(0, last) if self._mode == "replicate" else last - (last - rows.abs()).abs()
+        return x.index_select(time, rows)
 
 
 def _conv2d(weight: np.ndarray, bias: np.ndarray, **geometry: Any) -> nn.Module:
@@ -251,6 +322,8 @@ def _phases(layer: Layer, weight: np.ndarray) -> np.ndarray | None:
     the result is no multiple of the stride long, or reads further to one side than to the other.
     """
     left, right = layer.padding
+    if layer.padding_mode != "zeros":
+        return None
     last = (layer.stride - 1 + left) // layer.stride
     first = -((layer.span - left) // layer.stride)
     if layer.kernel_size - left - right != layer.stride or first != -last:

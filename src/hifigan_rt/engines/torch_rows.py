@@ -68,6 +68,13 @@ def levels_of(graph: Graph) -> tuple[list[Level], dict[str, int]]:
     return levels, of_value
 
 
+def can_be_joined(graph: Graph) -> bool:
+    """Whether signals in one row come out as alone: all ends are zeros, and nothing differs from signal to signal."""
+    levels, _ = levels_of(graph)
+    plain = all(layer.padding_mode == "zeros" and layer.conditioning is None for layer in graph.layers)
+    return plain and all(level.extra >= 0 for level in levels)
+
+
 def folding(graph: Graph) -> tuple[frozenset[str], int]:
     """Names of the dilated layers that can always see their rows `dilation` abreast, and what makes that so: the number
     that row lengths are a multiple of."""
@@ -75,7 +82,9 @@ def folding(graph: Graph) -> tuple[frozenset[str], int]:
     needs = {}
     for layer in graph.layers:
         level = levels[of_value[layer.inputs[0]]]
-        if layer.dilation > 1 and level.extra == 0 and not any(pad % layer.dilation for pad in layer.padding):
+        left, right = layer.padding
+        even = left == right and left % layer.dilation == 0 and layer.padding_mode == "zeros"
+        if layer.dilation > 1 and level.extra == 0 and even:
             needs[layer.name] = layer.dilation // math.gcd(layer.dilation, level.rate)
     multiple = math.lcm(*needs.values())
     return (frozenset(needs), multiple) if multiple <= _MAX_MULTIPLE else (frozenset(), 1)
@@ -182,4 +191,5 @@ def _reads(layer: Layer) -> tuple[int, int]:
     left, right = layer.padding
     if layer.kind == "conv":
         return left, right
-    return (layer.span - left) // layer.stride + 1, (left + right) // layer.stride + 1
+    after = max((left + right) // layer.stride, (layer.span - right) // layer.stride)
+    return (layer.span - left) // layer.stride + 1, after + 1
