@@ -202,38 +202,35 @@ class Vocoder:
             PaddedTailWarning: a converted model takes no mel as short as that, see `inexact_tail_frames`.
         """
 
-        with in_words_of(latents=self.takes_latents):
-            return self._synthesise(mel, speaker, conditioning, segment_frames)
-
-    def _synthesise(self, mel: Any, speaker: SpeakerLike, conditioning: VectorLike, segment_frames: int | None) -> Any:
         def chosen(items: int) -> np.ndarray | None:
             return self._choice.conditioning(speaker, conditioning, items)
 
-        if is_on_device(mel):
-            items = mel.shape[0] if getattr(mel, "ndim", 2) == 3 else 1
-            return self._on_device([mel], segment_frames, chosen(items), listed=False)[0]
-        if isinstance(mel, (list, tuple)) and not is_rows(mel):
-            given = chosen(len(mel))
-            if any(is_on_device(item) for item in mel):
-                return self._on_device(mel, segment_frames, given, listed=True)
-            items = []
-            for index, item in enumerate(mel):
-                checked, finding = self._item(index, item)
-                warn_of(finding)
-                items.append(checked)
-            self._expect([(1, item.shape[1]) for item in items])
-            if segment_frames is not None:
-                return self._in_segments(items, segment_frames, given)
-            return self._engine.run_many(items, given)
-        checked = check_mel(mel, self.num_mels, self._model.mel)
-        batch = CheckedMel(checked.reshape(-1, *checked.shape[-2:]))
-        given = chosen(len(batch))
-        self._expect([(len(batch), batch.shape[2])])
-        if segment_frames is None:
-            audio = self._engine.run(batch, given)
-        else:
-            audio = np.stack(self._in_segments([CheckedMel(item) for item in batch], segment_frames, given))
-        return audio if checked.ndim == 3 else audio[0]
+        with in_words_of(latents=self.takes_latents):
+            if is_on_device(mel):
+                items = mel.shape[0] if getattr(mel, "ndim", 2) == 3 else 1
+                return self._on_device([mel], segment_frames, chosen(items), listed=False)[0]
+            if isinstance(mel, (list, tuple)) and not is_rows(mel):
+                given = chosen(len(mel))
+                if any(is_on_device(item) for item in mel):
+                    return self._on_device(mel, segment_frames, given, listed=True)
+                items = []
+                for index, item in enumerate(mel):
+                    checked, finding = self._item(index, item)
+                    warn_of(finding)
+                    items.append(checked)
+                self._expect([(1, item.shape[1]) for item in items])
+                if segment_frames is not None:
+                    return self._in_segments(items, segment_frames, given)
+                return self._engine.run_many(items, given)
+            checked = check_mel(mel, self.num_mels, self._model.mel)
+            batch = CheckedMel(checked.reshape(-1, *checked.shape[-2:]))
+            given = chosen(len(batch))
+            self._expect([(len(batch), batch.shape[2])])
+            if segment_frames is None:
+                audio = self._engine.run(batch, given)
+            else:
+                audio = np.stack(self._in_segments([CheckedMel(item) for item in batch], segment_frames, given))
+            return audio if checked.ndim == 3 else audio[0]
 
     def stream(
         self, segment_frames: int | None = None, *, speaker: SpeakerLike = None, conditioning: VectorLike = None

@@ -168,7 +168,7 @@ def test_tensors_are_told_of_as_by_a_vocoder(server, client, vocoder):
         async with AsyncClient(server.url) as other:
             await other.synthesize(mel)
 
-    for mel in (torch.zeros(M, 5).bfloat16(), torch.zeros(M, 5, requires_grad=True)):
+    for mel in (torch.zeros(M, 5).bfloat16(), torch.zeros(M, 5).to_sparse()):
         with pytest.raises(MelError) as told:
             vocoder(mel)
         with client.stream() as live, pytest.raises(MelError) as streamed:

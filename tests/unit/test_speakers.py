@@ -15,6 +15,8 @@ from hifigan_rt import advance, load
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import ConditioningError, ConfigError, HifiganError, MelError
+from hifigan_rt.formats.onnx_graph import build_onnx
+from tolerances import BATCH_MAX_ABS
 
 G = 6
 MEL = tiny_mel(20)
@@ -143,6 +145,25 @@ def test_a_model_without_and_one_with_vectors_alone(tmp_path, vectors):
         vectors(MEL)
     with pytest.raises(ConditioningError, match="has no table of speakers: give conditioning=VECTOR of 6 values"):
         vectors.stream(speaker=0)
+
+
+def test_a_converted_file_has_its_table_inside(tmp_path, voice):
+    generator = voice.model.generator
+    onnx_file = build_onnx(generator, voice.model.mel_settings, speakers=SPEAKERS)
+    (tmp_path / "voice.onnx").write_bytes(onnx_file.SerializeToString())
+    mels = [MEL, MEL[:, :7]]
+    with load(tmp_path / "voice.onnx") as converted:
+        assert dict(converted.speakers) == SPEAKERS
+        ours, theirs = (one(mels, speaker=["bob", 1]) for one in (voice, converted))
+        for audio, wanted in zip(theirs, ours, strict=True):
+            np.testing.assert_allclose(audio, wanted, atol=BATCH_MAX_ABS)
+        stream = converted.stream(speaker="225")
+        audio = np.concatenate([stream.push(MEL), stream.finish()])
+        np.testing.assert_allclose(audio, voice(MEL, speaker=3), atol=BATCH_MAX_ABS)
+        with pytest.raises(ConditioningError, match="needs one: give speaker=NUMBER from 0 to 3 or NAME"):
+            converted(MEL)
+        with pytest.raises(ConditioningError, match="has its table of speakers inside: give speaker="):
+            converted(MEL, conditioning=VECTOR)
 
 
 def test_one_speaker_needs_no_choice_and_a_file_with_a_table_takes_no_vectors():

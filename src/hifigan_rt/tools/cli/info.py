@@ -136,10 +136,14 @@ def _facts(model: Model) -> dict[str, Any]:
 
 def _input(model: Model) -> dict[str, Any]:
     """What a frame holds, and what else is to be given."""
+    from hifigan_rt.model.kinds import ConvertedFile
+
     told: dict[str, Any] = {"kind": "latent" if model.takes_latents else "mel", "channels": model.num_mels}
     graph = model.graph
     if graph is not None and graph.config.conditioning_channels:
-        told["conditioning_channels"] = graph.config.conditioning_channels
+        # A converted file has its table inside, and takes speakers alone.
+        inside = isinstance(model, ConvertedFile) and graph.config.num_speakers
+        told["conditioning_channels"] = 0 if inside else graph.config.conditioning_channels
         told["num_speakers"] = graph.config.num_speakers
     if model.speakers:
         told["speakers"] = dict(model.speakers)

@@ -16,7 +16,7 @@ from hifigan_rt.tools.client.protocol import (
     Call,
     Pieces,
     RemoteAudio,
-    Voice,
+    VoiceOfCall,
     copy_synthesis,
     failure_of,
     is_answer,
@@ -45,7 +45,7 @@ class AsyncClient(AnyClient):
         conditioning: object = None,
     ) -> RemoteAudio:
         """See `Client.synthesize`."""
-        return await self._answer(synthesis(mel, model, Voice(speaker, conditioning)))
+        return await self._answer(synthesis(mel, model, VoiceOfCall(speaker, conditioning)))
 
     async def synthesize_streamed(
         self,
@@ -56,7 +56,7 @@ class AsyncClient(AnyClient):
         conditioning: object = None,
     ) -> AsyncIterator[np.ndarray]:
         """See `Client.synthesize_streamed`."""
-        call, pieces = synthesis(mel, model, Voice(speaker, conditioning), streamed=True), Pieces()
+        call, pieces = synthesis(mel, model, VoiceOfCall(speaker, conditioning), streamed=True), Pieces()
         with errors_translated(self._server):
             async with self._http.stream(**call.options) as response:
                 if not is_answer(response.status_code, response.headers):
@@ -78,7 +78,7 @@ class AsyncClient(AnyClient):
         conditioning: object = None,
     ) -> RemoteAudio:
         """See `Client.copy_synthesis`."""
-        voice = Voice(speaker, conditioning)
+        voice = VoiceOfCall(speaker, conditioning)
         return await self._answer(copy_synthesis(recording, model, voice, resample=resample, mono=mono))
 
     async def models(self) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ class AsyncClient(AnyClient):
     ) -> AsyncIterator[AsyncLiveStream]:
         """See `Client.stream`."""
         connect = require("websockets.asyncio.client").connect
-        header = stream_header(model, segment_frames, Voice(speaker, conditioning))
+        header = stream_header(model, segment_frames, VoiceOfCall(speaker, conditioning))
         async with AsyncExitStack() as stack:
             with errors_translated(self._server, streamed=True):
                 socket = await stack.enter_async_context(connect(**self._server.stream_options))

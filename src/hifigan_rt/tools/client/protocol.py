@@ -182,7 +182,7 @@ class Call(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Voice:
+class VoiceOfCall:
     """What a model is asked to speak as, as callers give it."""
 
     speaker: int | str | None = None
@@ -217,7 +217,7 @@ class Voice:
         return array.astype("<f4").ravel()
 
 
-def synthesis(mel: np.ndarray, model: str | None, voice: Voice, *, streamed: bool = False) -> Call[RemoteAudio]:
+def synthesis(mel: np.ndarray, model: str | None, voice: VoiceOfCall, *, streamed: bool = False) -> Call[RemoteAudio]:
     """Ask for the audio of a mel.
 
     Raises:
@@ -236,7 +236,7 @@ def synthesis(mel: np.ndarray, model: str | None, voice: Voice, *, streamed: boo
 def copy_synthesis(
     recording: bytes | bytearray | memoryview | str | Path,
     model: str | None,
-    voice: Voice,
+    voice: VoiceOfCall,
     *,
     resample: bool,
     mono: bool,

@@ -10,7 +10,7 @@ import numpy as np
 
 from hifigan_rt.errors import MelError, RequestFailed
 from hifigan_rt.mel.arrays import as_floats
-from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress, Voice
+from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress, VoiceOfCall
 
 
 @dataclass
@@ -82,7 +82,7 @@ FINISH = json.dumps({"type": "finish"})
 """Message after the last frames."""
 
 
-def stream_header(model: str | None, segment_frames: int | None, voice: Voice) -> str:
+def stream_header(model: str | None, segment_frames: int | None, voice: VoiceOfCall) -> str:
     """Make the first message of a live stream.
 
     Raises:

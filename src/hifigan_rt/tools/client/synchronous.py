@@ -15,7 +15,7 @@ from hifigan_rt.tools.client.protocol import (
     Call,
     Pieces,
     RemoteAudio,
-    Voice,
+    VoiceOfCall,
     copy_synthesis,
     failure_of,
     is_answer,
@@ -57,7 +57,7 @@ class Client(AnyClient):
             RequestFailed: the server refused it; `retry_after_seconds` is set if it is only busy.
             ServerUnreachable: nothing answers.
         """
-        return self._answer(synthesis(mel, model, Voice(speaker, conditioning)))
+        return self._answer(synthesis(mel, model, VoiceOfCall(speaker, conditioning)))
 
     def synthesize_streamed(
         self,
@@ -77,7 +77,7 @@ class Client(AnyClient):
         Raises:
             MelError, RequestFailed, ServerUnreachable: see `synthesize`; also later, if the connection breaks.
         """
-        call, pieces = synthesis(mel, model, Voice(speaker, conditioning), streamed=True), Pieces()
+        call, pieces = synthesis(mel, model, VoiceOfCall(speaker, conditioning), streamed=True), Pieces()
         with errors_translated(self._server), self._http.stream(**call.options) as response:
             if not is_answer(response.status_code, response.headers):
                 raise failure_of(response.status_code, response.headers, response.read(), self._server.proxy)
@@ -109,7 +109,7 @@ class Client(AnyClient):
             AudioError: the file cannot be read.
             RequestFailed, ServerUnreachable: see `synthesize`.
         """
-        voice = Voice(speaker, conditioning)
+        voice = VoiceOfCall(speaker, conditioning)
         return self._answer(copy_synthesis(recording, model, voice, resample=resample, mono=mono))
 
     def models(self) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ class Client(AnyClient):
             RequestFailed, ServerUnreachable: see `synthesize`.
         """
         connect = require("websockets.sync.client").connect
-        header = stream_header(model, segment_frames, Voice(speaker, conditioning))
+        header = stream_header(model, segment_frames, VoiceOfCall(speaker, conditioning))
         with ExitStack() as stack:
             with errors_translated(self._server, streamed=True):
                 socket = stack.enter_context(connect(**self._server.stream_options))
