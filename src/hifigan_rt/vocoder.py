@@ -364,6 +364,7 @@ def load(
     *,
     config: str | Path | None = None,
     weights_at: str | None = None,
+    family: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "float32",
@@ -382,6 +383,8 @@ def load(
             model has its own.
         weights_at: where a checkpoint with several generators has the wanted one: its keys with dots between, as in
             `generator_ema` or `state_dict.ema`. By default the only one is taken, wherever it is.
+        family: the project whose reading of a checkpoint is wanted, where its tensors' names leave several, such as
+            `parallel-wavegan` for weights of an odd rate that were renamed as the original's.
         engine: `auto` takes the fastest that is installed; `hifigan engines` lists them.
         threads: worker threads; by default the physical cores that this process may use.
         precision: `float32`; whatever is less exact must be asked for by name.
@@ -408,8 +411,10 @@ def load(
             raise ConfigError(f"config={str(config)!r}: {model.name} is read already, with the config that it has")
         if weights_at is not None:
             raise ConfigError(f"weights_at={weights_at!r}: {model.name} is read already, with the weights that it has")
+        if family is not None:
+            raise ConfigError(f"family={family!r}: {model.name} is read already")
         resolved = model
     else:
-        resolved = resolve_model(model, config, weights_at)
+        resolved = resolve_model(model, config, weights_at, family)
     chosen = choose_engine(engine, type(resolved), settings=own)
     return Vocoder(resolved, create_engine(chosen, resolved, options))

@@ -15,7 +15,7 @@ from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.benchmark_model import read_benchmark_model
 from hifigan_rt.tools.benchmark.engine_worker import EngineCandidate, EngineJob
-from hifigan_rt.tools.cli.serve import _places
+from hifigan_rt.tools.cli.serve import _of_models
 from hifigan_rt.tools.evaluation.run import _resolve
 from hifigan_rt.tools.evaluation.systems import model_system, parse_system
 
@@ -100,12 +100,15 @@ def test_eval_compares_the_two(two):
 
 
 def test_serve_takes_one_for_each_model():
-    assert _places(("a.pth",), ("x.ema",)) == {"a": "x.ema"}
-    assert _places(("a=x.pth", "b=y.pth"), ("b=ema", "a=generator")) == {"a": "generator", "b": "ema"}
+    assert _of_models(("a.pth",), "--weights-at", ("x.ema",)) == {"a": "x.ema"}
+    assert _of_models(("a=x.pth", "b=y.pth"), "--weights-at", ("b=ema", "a=generator")) == {
+        "a": "generator",
+        "b": "ema",
+    }
     for models, places, text in (
         (("a=x", "b=y"), ("ema",), "could be any model's: give NAME=ema"),
         (("a=x", "b=y"), ("c=ema",), "no model is called 'c': a, b"),
         (("a=x",), ("a=ema", "a=g"), "given twice for 'a'"),
     ):
         with pytest.raises(click.UsageError, match=text):
-            _places(models, places)
+            _of_models(models, "--weights-at", places)

@@ -146,6 +146,8 @@ class Weights(ModelFile):
     """The project whose names its tensors have; empty if that is not told."""
     voice: Voice | None = None
     """The whole voice that the file holds, of which this is the decoder."""
+    family_key: str | None = None
+    """Key of the project whose reading the user named."""
 
     @property
     def graph(self) -> Graph:

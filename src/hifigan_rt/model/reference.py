@@ -47,7 +47,7 @@ class ModelReference:
             model = replace(model, path=locate_pretrained(model.name))
         if isinstance(model, Weights):
             _check_there(model)
-            _, tensors, family = read_tensors(model.path, model.weights_at)
+            _, tensors, family = read_tensors(model.path, model.weights_at, model.family_key)
             generator = bind_tensors(model.graph, tensors, family, model.path)
             model = replace(model, generator=generator)
         if _digests(model) != self.digests:

@@ -37,7 +37,9 @@ from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_
 from hifigan_rt.system.files import file_sha256
 
 
-def resolve_model(name: str | Path, config: str | Path | None = None, weights_at: str | None = None) -> Model:
+def resolve_model(
+    name: str | Path, config: str | Path | None = None, weights_at: str | None = None, family: str | None = None
+) -> Model:
     """Read a model with its config.
 
     Args:
@@ -48,6 +50,8 @@ def resolve_model(name: str | Path, config: str | Path | None = None, weights_at
             takes a preset's rates and dilations if all that the weights decide equals it.
         weights_at: where in a checkpoint with several generators the wanted one is: keys with dots between, as in
             `generator_ema` or `state_dict.ema`; "." is the top level. By default the only one is taken.
+        family: key of the project whose reading of a checkpoint is wanted, where its tensors' names leave several:
+            `parallel-wavegan` for weights of an odd rate that were renamed as the original's.
 
     Raises:
         ModelNotFound: nothing of that name.
@@ -57,17 +61,17 @@ def resolve_model(name: str | Path, config: str | Path | None = None, weights_at
     Warns:
         ModelAssumptionWarning: something that the audio depends on was assumed, or can be read in two ways.
     """
-    model = _resolve(name, config, weights_at)
+    model = _resolve(name, config, weights_at, family)
     for text in model.doubts if isinstance(model, Weights) else ():
         # Told where `load`, which is called most, was called.
         warnings.warn(text, ModelAssumptionWarning, stacklevel=3)
     return model
 
 
-def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None) -> Model:
+def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None, family: str | None) -> Model:
     text = str(name)
     if text in KNOWN_MODELS:
-        return _known(text, config, weights_at)
+        return _known(text, config, weights_at, family)
     path = Path(name)
     notes: tuple[str, ...] = ()
     try:
@@ -80,9 +84,10 @@ def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None
         raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
     read_converted = _reader_of_converted(path)
     if read_converted is None:
-        return _from_checkpoint(text, path, config, notes, weights_at)
-    if weights_at is not None:
-        raise ModelFileError(f"weights_at={weights_at!r} is for checkpoints, and {text!r} is a converted model")
+        return _from_checkpoint(text, path, config, notes, weights_at, family)
+    for option, value in (("weights_at", weights_at), ("family", family)):
+        if value is not None:
+            raise ModelFileError(f"{option}={value!r} is for checkpoints, and {text!r} is a converted model")
     return read_converted(text, path, config, notes)
 
 
@@ -98,11 +103,11 @@ def _reader_of_converted(
     return None
 
 
-def _known(name: str, config: str | Path | None, weights_at: str | None) -> Weights:
+def _known(name: str, config: str | Path | None, weights_at: str | None, family: str | None) -> Weights:
     path = locate_pretrained(name)
     try:
         # The config.json in that package is the original V1 config; the preset is the same, without reading a file.
-        model = _from_checkpoint(name, path, config or "v1", (), weights_at)
+        model = _from_checkpoint(name, path, config or "v1", (), weights_at, family)
     except HifiganError:
         # What is said of an altered file is no help.
         verify_pretrained(name, path, file_sha256(path))
@@ -112,9 +117,14 @@ def _known(name: str, config: str | Path | None, weights_at: str | None) -> Weig
 
 
 def _from_checkpoint(
-    name: str, path: Path, config: str | Path | None, notes: tuple[str, ...], weights_at: str | None
+    name: str,
+    path: Path,
+    config: str | Path | None,
+    notes: tuple[str, ...],
+    weights_at: str | None,
+    family_key: str | None,
 ) -> Weights:
-    checkpoint, weights, family = read_tensors(path, weights_at)
+    checkpoint, weights, family = read_tensors(path, weights_at, family_key)
     with _naming_other_networks(path, checkpoint.weights):
         notes += checkpoint.notes
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
@@ -122,7 +132,10 @@ def _from_checkpoint(
         family = family.knowing(facts.fields, "the archive's code")
         search = ConfigSearch(family, shapes, path, find_configs(checkpoint), checkpoint.statistics)
         settled = search.settle(config)
-        doubts = settled.assumptions + facts.doubts + describe_odd_stages(settled.config.generator)
+        doubts = settled.assumptions + facts.doubts
+        if family_key is None and settled.form is None:
+            # Else it is said whose reading is right.
+            doubts += describe_odd_stages(settled.config.generator)
         notes += settled.notes + doubts
         notes += describe_voice(checkpoint.voice)
         if settled.config.mel is not None or not settled.assumptions:
@@ -132,7 +145,7 @@ def _from_checkpoint(
     assumptions, told = settled.assumptions, settled.config
     return Weights(
         name, path, checkpoint.format, generator, told.mel, notes, weights_at, assumptions, doubts, told.speakers,
-        family.name, checkpoint.voice,
+        family.name, checkpoint.voice, family_key,
     )  # fmt: skip
 
 
@@ -147,12 +160,15 @@ def bind_tensors(graph: Graph, weights: Mapping[str, np.ndarray], family: Family
     return bind(graph, used, f"the weights are those of {str(path)!r}")
 
 
-def read_tensors(path: Path, weights_at: str | None) -> tuple[Checkpoint, dict[str, np.ndarray], Family]:
+def read_tensors(
+    path: Path, weights_at: str | None, family_key: str | None = None
+) -> tuple[Checkpoint, dict[str, np.ndarray], Family]:
     """Read a checkpoint.
 
     Args:
         path: the file.
         weights_at: as for `resolve_model`.
+        family_key: its `family`.
 
     Returns:
         The file as it is; its tensors under the original's names; and the family, which the names tell before a
@@ -160,9 +176,10 @@ def read_tensors(path: Path, weights_at: str | None) -> tuple[Checkpoint, dict[s
 
     Raises:
         CheckpointError: it cannot be read, or holds no generator.
+        ConfigError: the family is not known, or has other names for its tensors.
     """
     checkpoint = read_checkpoint(path, weights_at)
-    family = recognise(checkpoint.weights)
+    family = recognise(checkpoint.weights, family_key)
     with _naming_other_networks(path, checkpoint.weights):
         names = _canonical_names(checkpoint, family)
         weights = {names[key]: array for key, array in checkpoint.weights.items()}

@@ -27,6 +27,7 @@ class BenchmarkModel:
     """What the user named, for the workers."""
     config: str | None
     weights_at: str | None
+    family: str | None
     """Place of the model's generator in its file, if the user named it."""
     speaker: str | None
     vector: tuple[float, ...] | None
@@ -57,6 +58,7 @@ def read_benchmark_model(
     reference: str | None = None,
     with_snr: bool = True,
     weights_at: str | None = None,
+    family: str | None = None,
     speaker: str | None = None,
     vector: np.ndarray | None = None,
 ) -> BenchmarkModel:
@@ -67,6 +69,7 @@ def read_benchmark_model(
         reference: the checkpoint that a converted file was made from, for the SNR.
         with_snr: prepare the float64 reference.
         weights_at: where that checkpoint, or the model itself if there is none, has the generator.
+        family: whose reading of it is wanted.
         speaker: number or name of who speaks.
         vector: in the place of a speaker, `[G]`.
 
@@ -75,9 +78,9 @@ def read_benchmark_model(
         ConfigError: likewise; or the sample rate or mel bands are not known, or the reference is another network.
         ConditioningError: the model does not take such a voice.
     """
-    own = weights_at if reference is None else None
-    model = resolve_model(name, config, own)
-    source = model if reference is None else resolve_model(reference, weights_at=weights_at)
+    own, own_family = (weights_at, family) if reference is None else (None, None)
+    model = resolve_model(name, config, own, own_family)
+    source = model if reference is None else resolve_model(reference, weights_at=weights_at, family=family)
     graph = model.graph or source.graph
     mel = model.mel or source.mel
     sample_rate = model.sample_rate or source.sample_rate
@@ -104,6 +107,7 @@ def read_benchmark_model(
         argument=name,
         config=config,
         weights_at=own,
+        family=own_family,
         speaker=speaker,
         vector=numbers,
         name=name if name in KNOWN_MODELS else Path(name).name,

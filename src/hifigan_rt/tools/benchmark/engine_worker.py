@@ -41,6 +41,7 @@ class EngineJob:
     speaker: str | None = None
     conditioning: list[float] | None = None
     """Vector in the place of a speaker."""
+    family: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,7 +51,7 @@ class EngineCandidate:
     """Loads the model as a user would, then calls the engine without the checks around it: pure inference."""
 
     def __init__(self, job: EngineJob) -> None:
-        model = resolve_model(job.model, job.config, job.weights_at)
+        model = resolve_model(job.model, job.config, job.weights_at, job.family)
         name = choose_engine(job.engine, type(model))
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)

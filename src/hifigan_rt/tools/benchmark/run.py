@@ -149,7 +149,7 @@ class Benchmark:
             job = EngineJob(
                 candidate.engine, model.argument, model.config, candidate.precision, cell.threads,
                 str(mel_path), candidate.device, dict(candidate.settings), model.weights_at, model.speaker,
-                None if model.vector is None else list(model.vector),
+                None if model.vector is None else list(model.vector), model.family,
             )  # fmt: skip
             run.load(candidate.name, CandidateJob(MODULE, job.to_json(), candidate.unavailable))
             if run.facts.get(candidate.name, {}).get("device_clock"):

@@ -256,9 +256,11 @@ def _reading_settings(settings: ReadSettings) -> dict[str, Any]:
 
 
 def _generator_named(model: Model) -> dict[str, str]:
-    """Which generator of a file of several it is; the file's digest tells all else."""
-    named = model.weights_at if isinstance(model, Weights) else None
-    return {} if named is None else {"weights_at": named}
+    """Which generator of a file of several it is, and whose reading of it; the file's digest tells all else."""
+    if not isinstance(model, Weights):
+        return {}
+    named = {"weights_at": model.weights_at, "family": model.family_key}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _network(config: GeneratorConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.minutes import StageLines
 from hifigan_rt.tools.cli.options import (
     config_option,
+    family_option,
     json_option,
     mel_at_option,
     model_option,
@@ -125,6 +126,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 )  # fmt: skip
 @config_option
 @weights_at_option
+@family_option
 @speaker_options
 @click.option("--progress/--no-progress", default=None, help="What is going on, on standard error [default: yes].")
 @json_option
@@ -189,6 +191,7 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
         reference=values["reference"],
         with_snr=values["snr"],
         weights_at=values["weights_at"],
+        family=values["family"],
         speaker=speaker,
         vector=vector,
     )

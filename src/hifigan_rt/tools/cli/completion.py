@@ -44,6 +44,14 @@ def configs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> 
     return [*files(ctx, parameter, incomplete), *_fitting(dict.fromkeys(PRESETS, ""), incomplete)]
 
 
+def families(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the families of checkpoints; behind NAME= too."""
+    from hifigan_rt.families import FAMILIES
+
+    before, equals, begun = incomplete.rpartition("=")
+    return _fitting({family.key: family.name for family in FAMILIES}, begun, before + equals)
+
+
 def engines(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the engines, installed or not: without its packages an engine says how to install them."""
     return _fitting({"auto": "the fastest that is installed", **_engine_summaries()}, incomplete)

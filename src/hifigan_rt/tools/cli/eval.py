@@ -14,6 +14,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
     engine_choice,
+    family_option,
     input_options,
     json_option,
     mel_at_option,
@@ -76,9 +77,9 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 @mel_at_option
 @click.option(
     "--compare", "compared", shell_complete=completion.systems, multiple=True, metavar="SYSTEM",
-    help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, weights_at, config, "
-    "speaker, conditioning, engine, precision, device, threads, mels, folder, or a setting of the engine; may be "
-    "given again.",
+    help="Another system on the same clips: ENGINE, MODEL, or KEY=VALUE,... with name, model, weights_at, family, "
+    "config, speaker, conditioning, engine, precision, device, threads, mels, folder, or a setting of the engine; may "
+    "be given again.",
 )  # fmt: skip
 @click.option(
     "--metrics", shell_complete=completion.metrics, callback=_keys, metavar="NAME,...",
@@ -108,6 +109,7 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 )  # fmt: skip
 @config_option
 @weights_at_option
+@family_option
 @speaker_options
 @engine_choice
 @input_options
@@ -179,8 +181,8 @@ def _first_system(values: dict[str, Any]) -> SystemSpec:
             raise click.UsageError("--mels is what a model starts from, and --generated is made already: leave one out")
         return folder_system(values["generated"])
     keys = (
-        "weights_at", "config", "speaker", "conditioning", "engine", "threads", "precision", "execution_provider",
-        "device", "settings", "mels",
+        "weights_at", "family", "config", "speaker", "conditioning", "engine", "threads", "precision",
+        "execution_provider", "device", "settings", "mels",
     )  # fmt: skip
     return model_system(values["model"], **{key: values[key] for key in keys})
 

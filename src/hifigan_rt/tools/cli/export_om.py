@@ -13,6 +13,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import load_generator, source_name
 from hifigan_rt.tools.cli.options import (
     config_option,
+    family_option,
     json_option,
     parse_settings,
     verbosity_options,
@@ -63,6 +64,7 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
 )
 @config_option
 @weights_at_option
+@family_option
 @click.option(
     "--batch", default="1", show_default=True, metavar="N[,N...]", callback=parse_numbers, help="One .om for each."
 )
@@ -98,6 +100,7 @@ def om(
     output: str,
     config: str | None,
     weights_at: str | None,
+    family: str | None,
     batch: tuple[int, ...],
     mel_len: tuple[int, ...],
     soc: str,
@@ -121,14 +124,14 @@ def om(
     from hifigan_rt.tools.ascend.om_export import export_om, plan_om
     from hifigan_rt.tools.ascend.om_settings import OmSettings, folder_notes
 
-    resolved, generator = load_generator(model, config, weights_at)
+    resolved, generator = load_generator(model, config, weights_at, family)
     console.notes(resolved.notes)
     source = source_name(resolved)
     settings = OmSettings(batch, mel_len, soc, precision_mode, int(rank), log, atc_options, timeout)
     plan = plan_om(generator.graph, source, settings)
     console.notes(plan.notes)
     if dry_run:
-        named = {"--config": config, "--weights-at": weights_at}
+        named = {"--config": config, "--weights-at": weights_at, "--family": family}
         _show_plan(console, plan, model, named, rank, as_json)
         return
     console.notes(folder_notes(Path(output)))

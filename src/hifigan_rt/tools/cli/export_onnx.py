@@ -7,7 +7,7 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
@@ -21,6 +21,7 @@ from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_o
 )
 @config_option
 @weights_at_option
+@family_option
 @click.option("--opset", type=int, default=17, show_default=True, help="From 11 to 17.")
 @click.option(
     "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
@@ -38,6 +39,7 @@ def onnx(
     output: str | None,
     config: str | None,
     weights_at: str | None,
+    family: str | None,
     opset: int,
     rank: str,
     keep_channel: bool,
@@ -53,7 +55,7 @@ def onnx(
     """
     from hifigan_rt.export.onnx import export_onnx
 
-    resolved, generator = load_generator(model, config, weights_at)
+    resolved, generator = load_generator(model, config, weights_at, family)
     path = choose_output(resolved, output, ".onnx", overwrite)
     console.notes(resolved.notes)
     report = export_onnx(

@@ -7,7 +7,7 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
@@ -21,6 +21,7 @@ from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_o
 )
 @config_option
 @weights_at_option
+@family_option
 @click.option(
     "--precision",
     shell_complete=completion.one_of("float32", "float16"),
@@ -49,6 +50,7 @@ def openvino(
     output: str | None,
     config: str | None,
     weights_at: str | None,
+    family: str | None,
     precision: str,
     rank: str,
     batch: int | None,
@@ -68,7 +70,7 @@ def openvino(
 
     settings = OpenVinoSettings(precision, int(rank), batch, frames)
     settings.check()
-    resolved, generator = load_generator(model, config, weights_at)
+    resolved, generator = load_generator(model, config, weights_at, family)
     path = choose_output(resolved, output, ".xml", overwrite)
     weights_path = choose_output(resolved, str(path.with_suffix(".bin")), ".bin", overwrite)
     console.notes(resolved.notes)

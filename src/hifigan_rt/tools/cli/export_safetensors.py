@@ -7,7 +7,7 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
 
 
 @click.command()
@@ -21,6 +21,7 @@ from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_o
 )
 @config_option
 @weights_at_option
+@family_option
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @json_option
 @verbosity_options
@@ -31,6 +32,7 @@ def safetensors(
     output: str | None,
     config: str | None,
     weights_at: str | None,
+    family: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -42,7 +44,7 @@ def safetensors(
     """
     from hifigan_rt.formats.safetensors_writing import write_safetensors
 
-    resolved, generator = load_generator(model, config, weights_at)
+    resolved, generator = load_generator(model, config, weights_at, family)
     path = choose_output(resolved, output, ".safetensors", overwrite)
     console.notes(resolved.notes)
     write_safetensors(generator, resolved.mel_settings, path, source_name(resolved), resolved.speakers)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
 
 
-def load_generator(name: str, config: str | None, weights_at: str | None) -> tuple[Model, Generator]:
+def load_generator(
+    name: str, config: str | None, weights_at: str | None, family: str | None = None
+) -> tuple[Model, Generator]:
     """Read a model that has weights, and whose architecture a config states.
 
     Raises:
@@ -23,7 +25,7 @@ def load_generator(name: str, config: str | None, weights_at: str | None) -> tup
     from hifigan_rt.model.kinds import Weights
     from hifigan_rt.model.resolve import resolve_model
 
-    model = resolve_model(name, config, weights_at)
+    model = resolve_model(name, config, weights_at, family)
     if not isinstance(model, Weights):
         raise ExportError(f"{name!r} is {model.noun}, and weights are not read out of it: name the checkpoint")
     if model.assumptions:

@@ -9,7 +9,7 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
-from hifigan_rt.tools.cli.options import config_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
 
 if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
@@ -23,6 +23,7 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @config_option
 @weights_at_option
+@family_option
 @click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
 @json_option
@@ -33,6 +34,7 @@ def info(
     model: str,
     config: str | None,
     weights_at: str | None,
+    family: str | None,
     with_plan: bool,
     measure: bool,
     as_json: bool,
@@ -50,7 +52,7 @@ def info(
     from hifigan_rt.model.resolve import resolve_model
 
     try:
-        resolved = resolve_model(model, config, weights_at)
+        resolved = resolve_model(model, config, weights_at, family)
     except HifiganError as error:
         if as_json:
             console.result({"name": model, "refused": str(error)})

@@ -10,6 +10,7 @@ from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
+    family_option,
     input_options,
     json_option,
     run_options,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @config_option
 @weights_at_option
+@family_option
 @input_options
 @run_options
 @json_option
@@ -72,7 +74,7 @@ def _make_work(console: Console, model: str | None, config: str | None, values: 
     if model is None:
         settings = read_mel_config(str(config))
     else:
-        resolved = resolve_model(model, config, values["weights_at"])
+        resolved = resolve_model(model, config, values["weights_at"], values["family"])
         settings = resolved.known_mel()
         console.notes(resolved.notes)
     return MelExtraction(settings, ReadSettings(values["resample"], values["mono"], values["max_seconds"]))

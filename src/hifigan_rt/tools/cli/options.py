@@ -55,6 +55,11 @@ weights_at_option = click.option(
     help="Where a checkpoint of several generators has the wanted one: its keys with dots, as in state_dict.ema.",
 )  # fmt: skip
 
+family_option = click.option(
+    "--family", shell_complete=completion.families, metavar="NAME",
+    help="Whose reading of a checkpoint is wanted, where its names leave several, as in parallel-wavegan.",
+)  # fmt: skip
+
 model_option = click.option(
     "--model", shell_complete=completion.models, required=True, metavar="NAME|PATH",
     help="A known model ('hifigan models'), a checkpoint, an ONNX file, or a folder with one.",

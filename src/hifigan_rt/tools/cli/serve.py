@@ -60,6 +60,10 @@ _COUNT = click.IntRange(min=1)
     help="Where a checkpoint of several generators has the wanted one, as in state_dict.ema; with NAME for one of "
     "several models, and then once for each.",
 )  # fmt: skip
+@click.option(
+    "--family", "families", shell_complete=completion.families, multiple=True, metavar="[NAME=]FAMILY",
+    help="Whose reading of a checkpoint is wanted, as in parallel-wavegan; with NAME as for --weights-at.",
+)  # fmt: skip
 @engine_options
 @click.option("--max-body-mib", type=_POSITIVE, help="Largest request body, unpacked too [default: 64].")
 @click.option(
@@ -204,31 +208,34 @@ def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]
         )
     }
     sources: dict[str, Callable[[], Vocoder]] = {}
-    places = _places(models, values["places"])
+    places = _of_models(models, "--weights-at", values["places"])
+    families = _of_models(models, "--family", values["families"])
     for text in models:
         name, path = _named(text)
         if name in sources:
             raise click.UsageError(f"two models are called {name!r}: give NAME=MODEL")
-        sources[name] = functools.partial(load_to_serve, path, config=config, weights_at=places.get(name), **options)
+        sources[name] = functools.partial(
+            load_to_serve, path, config=config, weights_at=places.get(name), family=families.get(name), **options
+        )
     return sources
 
 
-def _places(models: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, str]:
-    """Where each model's checkpoint has its generator, by the name that clients know."""
+def _of_models(models: tuple[str, ...], option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """What an option says of each model's checkpoint, by the name that clients know."""
     names = [_named(model)[0] for model in models]
-    places: dict[str, str] = {}
+    said: dict[str, str] = {}
     for text in texts:
-        name, equals, place = text.partition("=")
+        name, equals, value = text.partition("=")
         if not equals:
-            name, place = names[0], text
+            name, value = names[0], text
             if len(names) > 1:
-                raise click.UsageError(f"--weights-at {text!r} could be any model's: give NAME={text}")
+                raise click.UsageError(f"{option} {text!r} could be any model's: give NAME={text}")
         if name not in names:
-            raise click.UsageError(f"--weights-at {text!r}: no model is called {name!r}: {', '.join(names)}")
-        if name in places:
-            raise click.UsageError(f"--weights-at is given twice for {name!r}")
-        places[name] = place
-    return places
+            raise click.UsageError(f"{option} {text!r}: no model is called {name!r}: {', '.join(names)}")
+        if name in said:
+            raise click.UsageError(f"{option} is given twice for {name!r}")
+        said[name] = value
+    return said
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     config_option,
     engine_options,
+    family_option,
     input_options,
     json_option,
     mel_at_option,
@@ -39,6 +40,7 @@ CONTAINERS = ("wav", "flac")
 )  # fmt: skip
 @config_option
 @weights_at_option
+@family_option
 @engine_options
 @speaker_options
 @input_options
@@ -107,6 +109,7 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         values["model"],
         config=values["config"],
         weights_at=values["weights_at"],
+        family=values["family"],
         engine=values["engine"],
         threads=values["threads"],
         precision=values["precision"],

@@ -173,7 +173,11 @@ def _find(plan: Plan, folder: Path) -> ClipSet:
 def _resolve(systems: Sequence[SystemSpec]) -> dict[str, Model]:
     """Models by system, for each that is one; a model is read once, however many systems run it."""
     resolve = functools.cache(resolve_model)
-    return {spec.name: resolve(spec.model, spec.config, spec.weights_at) for spec in systems if spec.model is not None}
+    return {
+        spec.name: resolve(spec.model, spec.config, spec.weights_at, spec.family)
+        for spec in systems
+        if spec.model is not None
+    }
 
 
 def _mel_settings(plan: Plan, models: Mapping[str, Model]) -> MelConfig | None:

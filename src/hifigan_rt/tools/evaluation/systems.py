@@ -2,9 +2,9 @@
 
     KEY=VALUE[,KEY=VALUE...]     a bare first word is an engine or a model
 
-Keys: name, model, weights_at, config, speaker, conditioning, engine, precision, device, threads, mels, folder; any
-other is a setting of the engine. What is not given is as for the first system. A part without "=" that is not the first
-belongs to the value before it, so that values may hold commas.
+Keys: name, model, weights_at, family, config, speaker, conditioning, engine, precision, device, threads, mels, folder;
+any other is a setting of the engine. What is not given is as for the first system. A part without "=" that is not the
+first belongs to the value before it, so that values may hold commas.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from hifigan_rt.engines import REGISTRY, check_engine, check_settings
 from hifigan_rt.errors import EvaluationError
 
 KEYS = (
-    "name", "model", "weights_at", "config", "speaker", "conditioning", "engine", "precision", "device", "threads",
-    "mels", "folder",
+    "name", "model", "weights_at", "family", "config", "speaker", "conditioning", "engine", "precision", "device",
+    "threads", "mels", "folder",
 )  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class SystemSpec:
     """Folder of audio that something else made."""
     weights_at: str | None = None
     """Place of the generator in a checkpoint of several."""
+    family: str | None = None
+    """Project whose reading of the checkpoint is wanted."""
     config: str | None = None
     speaker: str | None = None
     """Number or name of who speaks."""
@@ -105,6 +107,7 @@ def parse_system(text: str, first: SystemSpec) -> SystemSpec:
         label or _last_part(text),
         given.get("model", first.model),
         weights_at=given.get("weights_at", first.weights_at if same_model else None),
+        family=given.get("family", first.family if same_model else None),
         config=given.get("config", first.config if same_model else None),
         speaker=given.get("speaker", first.speaker if same_voice else None),
         conditioning=given.get("conditioning", first.conditioning if same_voice else None),

@@ -30,7 +30,7 @@ def load_to_serve(
     Raises:
         HifiganError: see `load`.
     """
-    resolved = resolve_model(model, options.pop("config", None), options.pop("weights_at", None))
+    resolved = resolve_model(model, *(options.pop(name, None) for name in ("config", "weights_at", "family")))
     own = [name for name in ("execution_provider", "plan") if options.get(name) is not None]
     chosen = choose_engine(engine, type(resolved), settings=[*own, *(options.get("settings") or {})])
     if chosen == "native" and segment_frames is None and "segment_frames" not in (options.get("settings") or {}):
