@@ -22,7 +22,7 @@ from hifigan_rt.model.resolve import resolve_model
 FOLDER = Path(__file__).parents[1] / "golden" / "families"
 UNDECIDED = {"upsample_kernel_sizes": [8] * 4, "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 7, 11]}
 """What weights would decide."""
-NAMES = ("transformers", "parallel_wavegan", "espnet", "paddlespeech", "vits", "piper")
+NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.npz")))
 RECORDS = {name: np.load(FOLDER / f"{name}.npz", allow_pickle=False) for name in NAMES}
 CASES = [
     pytest.param(RECORDS[name], case, facts, id=f"{name}-{case}")

@@ -33,7 +33,7 @@ _DECODER_NAMES = {
 _DECODER_DEFAULTS: dict[str, Any] = {
     "resblock": "1", "upsample_rates": [8, 8, 2, 2], "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
 }  # fmt: skip
-"""Of XTTS (tts/layers/xtts/hifigan_decoder.py) and VITS (tts/models/vits.py); weights decide the rest."""
+"""Defaults of XTTS (tts/layers/xtts/hifigan_decoder.py) and VITS (tts/models/vits.py); weights decide the rest."""
 _MEL_NAMES = {
     "sampling_rate": "sample_rate",
     "n_fft": "fft_size",
@@ -45,14 +45,13 @@ _MEL_NAMES = {
 _AUDIO_DEFAULTS: Mapping[str, Any] = {
     "log_func": "np.log10", "spec_gain": 20, "ref_level_db": 20, "min_level_db": -100, "signal_norm": True,
     "symmetric_norm": True, "max_norm": 4.0, "clip_norm": True, "preemphasis": 0.0, "stats_path": None,
-    "do_amp_to_db_mel": True, "stft_pad_mode": "reflect", "frame_length_ms": None, "frame_shift_ms": None,
+    "do_amp_to_db_mel": True, "stft_pad_mode": "reflect",
 }  # fmt: skip
 """Defaults of BaseAudioConfig (config/shared_configs.py)."""
 _UNSUPPORTED: Mapping[str, Any] = {
     "preemphasis": 0.0, "stats_path": None, "do_amp_to_db_mel": True, "stft_pad_mode": "reflect",
-    "frame_length_ms": None, "frame_shift_ms": None,
 }  # fmt: skip
-"""Of those, what is computed with one value alone."""
+"""Settings of which one value alone is computed."""
 _FLOOR = 1e-8
 """Below which Coqui's amp_to_db raises magnitudes since August 2022; it was 1e-5 before."""
 
@@ -95,6 +94,8 @@ def _mel(values: Mapping[str, Any]) -> dict[str, Any]:
     """The convention of AudioProcessor.melspectrogram (utils/audio/processor.py)."""
     fields = {"win_size": 1024, "n_fft": 1024, "fmin": 0.0, "fmax": None} | take_fields(values, _MEL_NAMES)
     stated = dict(_AUDIO_DEFAULTS) | {name: values[name] for name in _AUDIO_DEFAULTS if name in values}
+    if not stated["signal_norm"]:
+        stated["stats_path"] = None
     unsupported = [
         f"{name}={stated[name]}" for name, usual in _UNSUPPORTED.items() if stated[name] not in (usual, None)
     ]

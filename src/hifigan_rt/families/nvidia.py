@@ -8,7 +8,7 @@ from typing import Any
 
 from hifigan_rt.families.config_fields import take_fields
 from hifigan_rt.families.family import ConfigForm, Shapes
-from hifigan_rt.formats.config_json import stated_fields
+from hifigan_rt.formats.config_json import holds_network, stated_fields
 
 _MEL_NAMES = {
     "sampling_rate": "sampling_rate",
@@ -21,7 +21,7 @@ _MEL_NAMES = {
 
 
 def _tells(values: Mapping[str, object]) -> bool:
-    return _setup(values) is not None
+    return _setup(values) is not None and holds_network(values)
 
 
 def _setup(values: Mapping[str, object]) -> Mapping[str, Any] | None:

@@ -41,12 +41,12 @@ def feature_extractor_mel() -> tuple[np.ndarray, np.ndarray]:
 
 def make() -> Iterator[Case]:
     speecht5 = SpeechT5HifiGan(SpeechT5HifiGanConfig(**SMALL, leaky_relu_slope=0.2))
-    fill(speecht5, 1)
+    fill(speecht5, 1, np.float16)
     yield Case("speecht5", "model.safetensors", speecht5.save_pretrained, speecht5, forward)
 
     # normalize_before=False leaves mean and scale in the file; the .bin is what torch.save gives.
     alone = FastSpeech2ConformerHifiGan(FastSpeech2ConformerHifiGanConfig(**SMALL, normalize_before=False))
-    fill(alone, 2)
+    fill(alone, 2, np.float16)
     state = {name: tensor.clone() for name, tensor in alone.state_dict().items()}
 
     def write_bin(folder):
@@ -68,7 +68,7 @@ def make() -> Iterator[Case]:
     whole = FastSpeech2ConformerWithHifiGan(config)
     for parameter in whole.model.parameters():
         torch.nn.init.zeros_(parameter)  # nothing of it is looked at but its names, and zeros take no room
-    fill(whole.vocoder, 3)
+    fill(whole.vocoder, 3, np.float16)
     yield Case(
         "with_hifigan", "model.safetensors", whole.save_pretrained, whole.vocoder, forward, frames=5,
         features=feature_extractor_mel(), features_config=SpeechT5HifiGanConfig().to_dict(),

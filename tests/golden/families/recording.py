@@ -49,14 +49,21 @@ class Case:
     weights_at: str | None = None
     speaker: int | None = None
     """The row of the file's table of speakers that `forward` takes."""
+    inner: Callable[[str], str] = str
+    """Gives the module's name for a tensor of the file, behind the common prefix."""
+    conditioning: int = 0
+    """Length of the conditioning vector, that of `golden.seeded.seeded_vector`."""
     features: tuple[np.ndarray, np.ndarray] | None = None
     """A float32 recording `[N]` and the mel `[M, T]` that the framework computes of it."""
     features_config: Mapping[str, Any] | None = None
     """The framework's config that goes with them, where it is not the generator's."""
 
 
-def fill(module: torch.nn.Module, seed: int) -> None:
-    """Give all parameters and buffers float32 values from the seed, such that the signal neither dies nor saturates."""
+def fill(module: torch.nn.Module, seed: int, precision: type[np.floating[Any]] = np.float32) -> None:
+    """Give all parameters and buffers float32 values from the seed, such that the signal neither dies nor saturates.
+
+    Those of float16's precision take less room in a record.
+    """
     rng = np.random.default_rng(seed)
     state = module.state_dict()
     for name in sorted(state):
@@ -73,7 +80,7 @@ def fill(module: torch.nn.Module, seed: int) -> None:
         elif name.endswith("weight"):
             inputs = shape[0] * 2 if ".ups" in f".{name}" else int(np.prod(shape[1:]))
             values /= np.sqrt(inputs) * (5 if "pre" in name else 1)
-        state[name] = torch.from_numpy(values.astype(np.float32)).reshape(shape)
+        state[name] = torch.from_numpy(values.astype(precision).astype(np.float32)).reshape(shape)
     module.load_state_dict(state)
 
 
@@ -92,6 +99,14 @@ def fill_parts(whole: torch.nn.Module, parts: Iterable[torch.nn.Module], seed: i
         torch.nn.init.zeros_(parameter)
     for part in parts:
         fill(part, seed)
+
+
+def spell_weight_norm(name: str) -> str:
+    """A parameter's name as `torch.nn.utils.weight_norm` spells it, which frameworks used before."""
+    spellings = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    for new, old in spellings.items():
+        name = name.replace(new, old)
+    return name
 
 
 def seeded_recording(samples: int) -> np.ndarray:
@@ -127,21 +142,27 @@ def record(name: str, versions: str, cases: Iterator[Case]) -> None:
             arrays[f"{case.name}/audio"] = case.forward(module, torch.from_numpy(mel)).numpy().reshape(-1)
             folded = read_checkpoint(folder / case.file, case.weights_at).weights
             remove_weight_norm(module)
-            own = {key: torch.from_numpy(value).double() for key, value in folded.items() if key != SPEAKER_TABLE}
+            own = {
+                case.inner(key): torch.from_numpy(value).double()
+                for key, value in folded.items()
+                if key != SPEAKER_TABLE
+            }
             module.load_state_dict(own)
             arrays[f"{case.name}/folded"] = case.forward(module, torch.from_numpy(mel)).numpy().reshape(-1)
         if case.features is not None:
             arrays[f"{case.name}/recording"], arrays[f"{case.name}/features"] = case.features
         facts[case.name] = {
             "file": case.file, "files": files, "weights_at": case.weights_at,
-            "features_config": case.features_config, "speaker": case.speaker,
+            "conditioning": case.conditioning, "features_config": case.features_config, "speaker": case.speaker,
             "mel": {"num_mels": case.num_mels, "frames": case.frames, "seed": 100 + seed},
         }  # fmt: skip
         audio = arrays[f"{case.name}/audio"]
         print(f"{case.name}: {len(audio)} samples, rms {np.sqrt((audio**2).mean()):.3f}")
     arrays["facts"] = np.array(json.dumps({"versions": f"{versions}, torch {torch.__version__}", "cases": facts}))
     if "--check" in sys.argv[1:]:
-        sys.exit(_compare(path, arrays))
+        if difference := _compare(path, arrays):
+            sys.exit(difference)
+        return
     np.savez_compressed(path, **arrays)
     print(f"wrote {path.name}: {path.stat().st_size} bytes")
     if path.stat().st_size > LARGEST_RECORD:
