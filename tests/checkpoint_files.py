@@ -54,6 +54,14 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Instance:
+    """An object of a class, with its attributes; without any argument, as TorchScript writes modules."""
+
+    kind: Global
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Persistent:
     key: Any
 
@@ -119,6 +127,8 @@ class Encoder:
                 return b"c" + value.module.encode() + b"\n" + value.name.encode() + b"\n"
             case Call():
                 return self.encode(value.function) + self.encode(value.arguments) + b"R"
+            case Instance():
+                return self.encode(value.kind) + b")\x81" + self.encode(value.attributes) + b"b"
             case Persistent():
                 return self.encode(value.key) + b"Q"
             case Tensor():

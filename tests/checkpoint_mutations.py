@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from checkpoint_files import Call, Global, Ordered, Raw, Tensor, legacy_file, safetensors_file, zip_file
+from checkpoint_files import Call, Global, Instance, Ordered, Raw, Tensor, legacy_file, safetensors_file, zip_file
 
 INTERESTING = b"\0\1\2\3\4\x08(.QRabcestu}\x7f\x80\x81\x82\x85\x8a\x8b\x8d\x8e\x92\x93\x94\x95\xff"
 FRAGMENTS = [
@@ -57,6 +57,11 @@ def seeds() -> dict[str, bytes]:
         "module.b": Tensor(np.arange(5, dtype=np.uint16), "2", storage_name="BFloat16Storage"),
         "module.c": Tensor(np.array([True, False]), "3"),
     }
+    weight = Tensor(np.ones((2, 2, 7), np.float32), "0")
+    module = Instance(Global("__torch__.m", "Layer"), {"training": False, "weight": weight})
+    sizes = Call(Global("torch.jit._pickle", "build_intlist"), ([1, 2],))
+    program = Instance(Global("__torch__.m", "Generator"), {"conv_pre": module, "ups": module, "sizes": sizes})
+    code = {"x/code/__torch__/m.py": b"class Layer(Module):\nclass Generator(Module):\n"}
     tree = {
         "size": Call(Global("torch", "Size"), ((1, 2),)),
         "device": Call(Global("torch", "device"), ("cpu",)),
@@ -96,6 +101,7 @@ def seeds() -> dict[str, bytes]:
         "zip flat": zip_file(others, byteorder="big"),
         "zip deflated": zip_file(others, compression=zipfile.ZIP_DEFLATED),
         "zip tree": zip_file(tree, prefix="x", byteorder=None),
+        "torchscript": zip_file(program, prefix="x", extra=code),
         "safetensors": safetensors_file(header, bytes(24)),
     }
 

