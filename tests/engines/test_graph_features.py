@@ -121,6 +121,8 @@ def test_an_openvino_file_of_fixed_shapes(tmp_path):
     mels, given = some_mels(generator, 4, 12), feature_conditioning(generator, 4)
     engine = create_engine("openvino", resolve_model(tmp_path / "model.xml"), EngineOptions(threads=1))
     agrees(truth(generator, mels, given), engine.run(mels, given))
+    with pytest.raises(ExportError, match="frames=3: this generator mirrors its input, which needs at least 4"):
+        export_openvino(generator, None, tmp_path / "short.xml", OpenVinoSettings(frames=3))
 
 
 def check_file(generator, path, engine_name, speakers):

@@ -10,6 +10,7 @@ from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, 
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.config_file import MAX_CONFIG_BYTES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config, read_mel_config
+from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS
 
 # The generator and mel fields of config_v1.json, and some of its training fields.
 V1 = {
@@ -371,7 +372,10 @@ JSON_VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*V1, "log", "mean", "scale", "floor", "norm", "padding"]), JSON_VALUES))
+FUZZED = [*V1, "log", "mean", "scale", "floor", "norm", "padding", *GRAPH_FIELDS, SPEAKERS]
+
+
+@given(st.dictionaries(st.sampled_from(FUZZED), JSON_VALUES))
 def test_any_values_give_a_config_or_a_config_error(changes):
     try:
         config = parse_config(V1 | changes)

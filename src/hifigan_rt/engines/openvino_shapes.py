@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import openvino
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
-"""Of all inputs, by name."""
+"""Shapes of all inputs, by name."""
 
 FIXED_AFTER = 3
 """Runs of a shape before it is compiled for itself: that takes as long as some ten runs gain."""

@@ -99,6 +99,9 @@ def export_openvino(
     started = time.perf_counter()
     settings = settings or OpenVinoSettings()
     settings.check()
+    least = generator.graph.least_frames
+    if settings.frames is not None and settings.frames < least:
+        raise ExportError(f"frames={settings.frames}: this generator mirrors its input, which needs at least {least}")
     if path.suffix.lower() != ".xml":
         raise ExportError(f"output {str(path)!r} must end in .xml: the model is recognised by it when it is loaded")
     check_engine("openvino")

@@ -1,0 +1,27 @@
+"""Exports of networks beyond the original's, as a user types them, and back again."""
+
+import numpy as np
+import pytest
+
+from cli.running import hifigan
+from golden.features import FEATURES, feature_generator
+from hifigan_rt.formats.safetensors_writing import write_safetensors
+from hifigan_rt.model.resolve import resolve_model
+
+
+@pytest.mark.parametrize("name", ["normalized", "speakers"])
+def test_what_is_exported_reads_back(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = feature_generator(FEATURES[name])
+    speakers = {"Ann": 0, "Bo": 2} if generator.graph.config.num_speakers else {}
+    write_safetensors(generator, None, tmp_path / "first.safetensors", "a test", speakers)
+    hifigan("export", "safetensors", "first.safetensors", "-o", "second.safetensors")
+    hifigan("export", "onnx", "first.safetensors", "-o", "model.onnx")
+    hifigan("export", "openvino", "first.safetensors", "-o", "model.xml", "--no-verify")
+    read = resolve_model("second.safetensors")
+    assert (read.graph, read.speakers) == (generator.graph, speakers)
+    for key, array in generator.weights.items():
+        np.testing.assert_array_equal(read.generator.weights[key], array)
+    for file in ("model.onnx", "model.xml"):
+        model = resolve_model(file)
+        assert (model.config.generator, model.speakers) == (generator.graph.config, speakers)
