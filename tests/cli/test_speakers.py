@@ -113,6 +113,10 @@ def test_eval_compares_speakers(place):
     )  # fmt: skip
     report = json.loads(Path("report/report.json").read_text())
     assert [system["settings"] for system in report["systems"]] == [{"speaker": "bob"}, {"speaker": "anna"}]
+    told = hifigan("eval", "--model", "voice", "--dataset", "in", "-o", "other", status=1)
+    assert "no speaker is named" in error_of(told)
+    assert not Path("other").exists()
+    hifigan("eval", "--generated", "in", "--speaker", "bob", "-o", "other", status=2)
     made = [soundfile.read(path)[0] for path in Path("report/audio").glob("*/a.flac")]
     assert len({audio.tobytes() for audio in made}) == 3  # with the recording
 

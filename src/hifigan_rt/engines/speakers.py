@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.errors import ConditioningError, did_you_mean
+from hifigan_rt.model.kinds import Weights
 from hifigan_rt.system.arrays import Expected
 
 SpeakerLike: TypeAlias = int | str | Sequence[int | str] | np.ndarray | None
@@ -39,6 +40,11 @@ class SpeakerChoice:
     """What its engine takes."""
     names: Mapping[str, int] = field(default_factory=dict)
     """Names of speakers, with their rows in the table."""
+
+    @classmethod
+    def of_weights(cls, model: Weights) -> SpeakerChoice:
+        """The choice of a checkpoint, whatever engine will run it."""
+        return cls(model.name, ConditioningRule.of_generator(model.generator), model.speakers)
 
     def conditioning(self, speaker: object, conditioning: object, items: int) -> np.ndarray | None:
         """Make what `Engine.run` takes.

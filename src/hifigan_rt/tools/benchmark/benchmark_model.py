@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_rt.config import MelConfig
-from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.om_file import read_om
@@ -94,8 +93,7 @@ def read_benchmark_model(
     numbers = None if vector is None else tuple(float(value) for value in vector.ravel())
     audio = None
     if isinstance(source, Weights):
-        rule = ConditioningRule.of_generator(source.generator)
-        given = VoiceOfRun(SpeakerChoice(source.name, rule, source.speakers), speaker, numbers).conditioning(1)
+        given = VoiceOfRun(SpeakerChoice.of_weights(source), speaker, numbers).conditioning(1)
         audio = ReferenceAudio(source.generator, given) if with_snr else None
     notes = list(model.notes)
     if not isinstance(source, Weights) and with_snr:

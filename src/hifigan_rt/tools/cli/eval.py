@@ -179,6 +179,8 @@ def _first_system(values: dict[str, Any]) -> SystemSpec:
     if values["model"] is None:
         if values["mels"] is not None:
             raise click.UsageError("--mels is what a model starts from, and --generated is made already: leave one out")
+        if values["speaker"] is not None or values["conditioning"] is not None:
+            raise click.UsageError("--generated is spoken already: leave --speaker and --conditioning out")
         return folder_system(values["generated"])
     keys = (
         "weights_at", "family", "config", "speaker", "conditioning", "engine", "threads", "precision",

@@ -96,7 +96,8 @@ def _facts(model: Model) -> dict[str, Any]:
     if isinstance(model, Weights) and model.family:
         facts["family"] = model.family
     if isinstance(model, Weights) and model.voice is not None:
-        facts["decoder_of"] = {"voice": model.voice.name, "not_run": list(model.voice.parts)}
+        not_run = {"not_run": list(model.voice.parts)} if model.voice.parts else {}
+        facts["decoder_of"] = {"voice": model.voice.name, **not_run}
     facts["licence"] = find_licence(model)
     facts["engines"] = engines_for(type(model))
     sample_rate, graph = model.sample_rate, model.graph

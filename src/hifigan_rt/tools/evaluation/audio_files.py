@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from hifigan_rt.audio import AUDIO_SUFFIXES
 from hifigan_rt.errors import OutputError
-from hifigan_rt.mel.files import read_vector_file
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
@@ -143,8 +142,7 @@ def make_audio(
         pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
         files, notes = pairing.files, _beside(pairing)
     with _load(spec, models[spec.name]) as vocoder:
-        vector = None if spec.conditioning is None else read_vector_file(spec.conditioning)
-        conditioning = vocoder.speaker_choice.one(spec.speaker, vector)
+        conditioning = vocoder.speaker_choice.one(spec.speaker, spec.vector)
         made = target.run(Synthesis(vocoder, reading, write_settings(), conditioning), files, name, spec.name)
         return _model_system(spec, vocoder, notes), made
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from hifigan_rt.audio import AUDIO_SUFFIXES, read_audio
 from hifigan_rt.config import MelConfig
+from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError, OutputError
 from hifigan_rt.formats.config_json import read_mel_config
-from hifigan_rt.model.kinds import Model
+from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.system.files import plain_path, refuse_special
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
@@ -103,6 +104,10 @@ def evaluate(
         )
     clips = _find(plan, folder)
     models = _resolve(plan.systems)
+    for spec in plan.systems:
+        # What a checkpoint does not take is refused before anything is made.
+        if isinstance(model := models.get(spec.name), Weights):
+            SpeakerChoice.of_weights(model).one(spec.speaker, spec.vector)
     mel = _mel_settings(plan, models)
     columns = choose_columns(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None

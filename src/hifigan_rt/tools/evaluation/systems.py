@@ -14,8 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from hifigan_rt.engines import REGISTRY, check_engine, check_settings
 from hifigan_rt.errors import EvaluationError
+from hifigan_rt.mel.files import read_vector_file
 
 KEYS = (
     "name", "model", "weights_at", "family", "config", "speaker", "conditioning", "engine", "precision", "device",
@@ -49,6 +52,15 @@ class SystemSpec:
     settings: Mapping[str, str] = field(default_factory=dict)
     mels: Path | None = None
     """Folder of predicted mels to start from, instead of the mels of the recordings."""
+
+    @property
+    def vector(self) -> np.ndarray | None:
+        """The vector in place of a speaker.
+
+        Raises:
+            ConditioningError: its file cannot be read.
+        """
+        return None if self.conditioning is None else read_vector_file(self.conditioning)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
