@@ -37,6 +37,16 @@ FRAGMENTS = [
 NUMBERS = [0, 1, 0x7F, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1]
 
 
+class PaddleTensor:
+    """A tensor as PaddlePaddle pickles it: the tuple of its name and its array."""
+
+    def __init__(self, name: str, array: np.ndarray) -> None:
+        self._pair = name, array
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return tuple, (self._pair,)
+
+
 @functools.cache
 def seeds() -> dict[str, bytes]:
     """Small valid files of every format."""
@@ -80,6 +90,14 @@ def seeds() -> dict[str, bytes]:
         "arrays": [np.arange(5, dtype=">i2"), np.array([None, "x"]), np.zeros((2, 3)).T, np.zeros((1, 2, 3))[:, ::2]],
         "beside": [argparse.Namespace(a=1), pathlib.PurePosixPath("x"), {1, 2}, np.dtype("f4"), {(1, "a"): b"\xff"}],
     }
+    relatives = {
+        "input_conv.weight_g": PaddleTensor("conv1d_0.w_0", np.ones(2, np.float32)),
+        "input_conv.weight_v": PaddleTensor("conv1d_0.w_1", np.ones((2, 3, 7), np.float32)),
+        "upsamples.0.1.weight": PaddleTensor("conv1d_transpose_0.w_0", np.ones((2, 1, 4), np.float32)),
+        "blocks.0.convs1.0.1.weight": PaddleTensor("conv1d_1.w_0", np.ones((1, 1, 3), np.float32)),
+        "output_conv.1.weight": PaddleTensor("conv1d_2.w_0", np.ones((1, 1, 7), np.float32)),
+        "mean": PaddleTensor("mean", np.ones(3, np.float32)), "scale": PaddleTensor("scale", np.ones(3, np.float32)),
+    }  # fmt: skip
     parts = ("conv_pre.weight", "ups.0.weight", "resblocks.0.0.convs.0.weight", "_orig_mod.conv_post.bias")
     generators = {
         f"{place}.{part}": Tensor(np.ones(2, np.float32), f"{place}{part}")
@@ -88,6 +106,7 @@ def seeds() -> dict[str, bytes]:
     }
     return {
         **{f"pickle {protocol}": pickle.dumps(objects, protocol) for protocol in (2, 4, 5)},
+        "paddle": pickle.dumps({"epoch": 1, "generator_params": relatives}, 4),
         "legacy numpy": legacy_file({"generator": Raw(pickle.dumps(objects, 2)[2:-1])}),
         "zip numpy": zip_file({"generator": Raw(pickle.dumps(objects, 2)[2:-1])}),
         "zip numpy deflated": zip_file(

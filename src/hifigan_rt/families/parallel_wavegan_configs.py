@@ -184,7 +184,7 @@ def _generator(
 
 
 def _check_kernels(fields: Mapping[str, Any]) -> None:
-    rates, kernels = fields["upsample_rates"], fields.get("upsample_kernel_sizes")
+    rates, kernels = fields.get("upsample_rates"), fields.get("upsample_kernel_sizes")
     if not (isinstance(rates, list) and isinstance(kernels, list)):
         return
     odd = [f"{kernel} for {rate}" for rate, kernel in zip(rates, kernels, strict=False) if kernel != 2 * rate]

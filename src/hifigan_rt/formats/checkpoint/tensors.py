@@ -93,6 +93,13 @@ class LazyTensor:
         return True
 
 
+def named_tensor(value: object) -> LazyTensor | None:
+    """Take the tensor out of a pair `(name, tensor)`, as PaddlePaddle pickles it; None for anything else."""
+    if type(value) is not tuple or len(value) != 2 or type(value[0]) is not str or type(value[1]) is not LazyTensor:
+        return None
+    return value[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Where a storage lies in the file."""

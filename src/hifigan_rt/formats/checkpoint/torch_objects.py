@@ -17,7 +17,7 @@ from hifigan_rt.formats.checkpoint.numpy_objects import ArrayClass, NumpyObjects
 from hifigan_rt.formats.checkpoint.opaque import OpaqueClass, OpaqueObject, find_opaque
 from hifigan_rt.formats.checkpoint.pickle_input import UnreadBytes
 from hifigan_rt.formats.checkpoint.pickle_machine import describe, unsafe
-from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Storage
+from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Storage, named_tensor
 
 _MAX_COUNT = 1 << 62
 
@@ -286,24 +286,18 @@ class TorchObjects:
         if type(function) is OpaqueClass:
             if function.is_function:
                 raise unsafe(function.name)
-            tensor = _tensor_of_paddle(function, arguments)
-            if tensor is None:
-                return self.make(function)
-            self._count_tensor()
-            return tensor
+            pair = _pair_of_paddle(function, arguments)
+            return self.make(function) if pair is None else pair
         if type(function) is not Rebuilder:
             raise unsafe(f"a call of {describe(function)}")
         if type(arguments) is not tuple or not function.smallest <= len(arguments) <= function.largest:
             raise CheckpointError(f"is damaged: {function.name} is called with {_describe_arguments(arguments)}")
         value = function.run(*arguments)
         if type(value) is LazyTensor:
-            self._count_tensor()
+            self._tensors += 1
+            if self._tensors > MAX_TENSORS:
+                raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: a HiFi-GAN checkpoint has about 234")
         return value
-
-    def _count_tensor(self) -> None:
-        self._tensors += 1
-        if self._tensors > MAX_TENSORS:
-            raise CheckpointError(f"holds more than {MAX_TENSORS} tensors: a HiFi-GAN checkpoint has about 234")
 
     def make(self, kind: OpaqueClass) -> OpaqueObject:
         """Stand in for an object that is not made, and remember its class."""
@@ -333,14 +327,12 @@ class TorchObjects:
         return root if view is None else _view_of(root, view)
 
 
-def _tensor_of_paddle(function: OpaqueClass, arguments: object) -> LazyTensor | None:
-    """Take the tensor out of `tuple(((name, array),))`, which PaddlePaddle writes for each; None for any other call."""
+def _pair_of_paddle(function: OpaqueClass, arguments: object) -> tuple[object, ...] | None:
+    """Run `tuple(((name, array),))`, which PaddlePaddle writes for each tensor; None for any other call."""
     if function.name != "builtins.tuple" or type(arguments) is not tuple or len(arguments) != 1:
         return None
-    pair = arguments[0]
-    if type(pair) is not tuple or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not LazyTensor:
-        return None
-    return pair[1]
+    pair: tuple[object, ...] = arguments[0]
+    return None if named_tensor(pair) is None else pair
 
 
 def _view_of(root: Storage, view: object) -> Storage:

@@ -13,7 +13,7 @@ import numpy as np
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH
 from hifigan_rt.formats.checkpoint.opaque import OpaqueObject
 from hifigan_rt.formats.checkpoint.pickle_machine import describe
-from hifigan_rt.formats.checkpoint.tensors import LazyTensor
+from hifigan_rt.formats.checkpoint.tensors import LazyTensor, named_tensor
 
 _MAX_NAME = 400
 """Characters of a tensor's name with the way to it; longer ones are no generator's."""
@@ -53,6 +53,9 @@ class _TensorSearch:
     def tensors(self, value: object, path: tuple[str, ...], length: int, *, is_named: bool) -> Iterator[PlacedTensor]:
         if isinstance(value, LazyTensor):
             yield PlacedTensor(path, value, is_named)
+            return
+        if is_named and (tensor := named_tensor(value)) is not None:
+            yield PlacedTensor(path, tensor, is_named)
             return
         items = _items(value)
         visits = self._visits.get(id(value), 0)

@@ -1,0 +1,145 @@
+"""Files of other projects that are meant to hurt: pickles of PaddlePaddle, configs in YAML, statistics in HDF5."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkpoint_mutations import PaddleTensor
+from hifigan_rt.errors import CheckpointError, HifiganError, UnsafeCheckpoint
+from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint import LazyTensor, OpaqueObject, read_tensors
+from hifigan_rt.formats.checkpoint.limits import MAX_TENSORS
+from hifigan_rt.model.resolve import resolve_model
+
+RECORDS = Path(__file__).parents[1] / "golden" / "families"
+
+
+class Reduce:
+    def __init__(self, function, *arguments):
+        self._what = function, arguments
+
+    def __reduce__(self):
+        return self._what
+
+
+def unpack(name: str, case: str) -> tuple[str, dict[str, bytes]]:
+    with np.load(RECORDS / f"{name}.npz", allow_pickle=False) as record:
+        facts = json.loads(str(record["facts"]))["cases"][case]
+        return facts["file"], {file: record[f"{case}/files/{file}"].tobytes() for file in facts["files"]}
+
+
+@pytest.fixture
+def generator(tmp_path):
+    """Writes the recorded file of PaddleSpeech with one tensor replaced."""
+    name, files = unpack("paddlespeech", "even")
+    weights = pickle.loads(files[name])["generator_params"]
+    (tmp_path / "default.yaml").write_bytes(files["default.yaml"])
+
+    def write(value: object) -> Path:
+        content = {"generator_params": {**weights, "output_conv.1.bias": value}}
+        (tmp_path / name).write_bytes(pickle.dumps(content, 4))
+        return tmp_path / name
+
+    return write
+
+
+def test_a_tensor_of_paddle_is_its_array(generator):
+    path = generator(PaddleTensor("conv1d_9.b_0", np.array([0.5], np.float32)))
+    assert read_checkpoint(path).weights["output_conv.1.bias"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize("function", [eval, exec, print, getattr])
+def test_what_paddle_pickles_by_code_is_refused(generator, tmp_path, function):
+    """Older versions pickled a LoDTensor as a call of eval."""
+    path = generator(Reduce(function, f"open({str(tmp_path / 'made')!r}, 'w')"))
+    with pytest.raises(UnsafeCheckpoint, match=f"builtins.{function.__name__}"):
+        read_checkpoint(path)
+    assert not (tmp_path / "made").exists()
+
+
+ARRAY = np.ones(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ((),), (("name",),), (("name", ARRAY, ARRAY),), ((ARRAY, "name"),), ((("a",), ARRAY),), (["name", ARRAY],),
+     (("name", "text"),), (("name", np.array([None])),), (("name", (("name", ARRAY),)),)],
+)  # fmt: skip
+def test_other_tuples_are_left_out(generator, arguments):
+    path = generator(Reduce(tuple, *arguments))
+    kept = read_tensors(path)["generator_params"]["output_conv.1.bias"]
+    assert isinstance(kept, OpaqueObject)
+    assert not isinstance(kept, LazyTensor)
+    with pytest.raises(CheckpointError, match=r"missing +conv_post\.bias"):
+        resolve_model(path)
+
+
+def test_many_tensors_of_paddle_are_refused_early(tmp_path):
+    tensors = [PaddleTensor("x", ARRAY) for _ in range(MAX_TENSORS + 1)]
+    (tmp_path / "x.pdz").write_bytes(pickle.dumps({"generator_params": tensors}, 4))
+    with pytest.raises(CheckpointError, match="more than"):
+        read_checkpoint(tmp_path / "x.pdz")
+
+
+BOMB = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 12)}]\n" for i in range(12))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [BOMB, "[" * 100_000, "a: &a [*a]", "generator_params: !!python/object/apply:os.system ['exit 1']",
+     "generator_type: []",
+     "generator_params: {upsample_scales: [4, 2], channels: 99999999999999999999}",
+     "generator_params: {upsample_scales: {a: 1}, upsample_kernel_sizes: [8, 4]}",
+     "generator_params: {upsample_scales: ['x', 2], upsample_kernel_sizes: [8, 4]}",
+     "generator_params: {upsample_scales: [.nan, .inf], upsample_kernel_sizes: [8, 4]}",
+     "generator_params: {nonlinear_activation_params: {negative_slope: x}}", "? {a: 1}\n: 2", "\0", "- a", "null"],
+    ids=range(14),
+)  # fmt: skip
+def test_bad_configs_beside_a_checkpoint_give_errors_of_ours(tmp_path, text):
+    name, files = unpack("parallel_wavegan", "even")
+    for file, data in files.items():
+        (tmp_path / file).write_bytes(data)
+    (tmp_path / "config.yml").write_text(text)
+    with pytest.raises(HifiganError):
+        resolve_model(tmp_path / name)
+
+
+TIMES = [8, pytest.param(3000, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("times", TIMES)
+@pytest.mark.parametrize(
+    ("record", "case"), [("parallel_wavegan", "even"), ("espnet", "joint"), ("paddlespeech", "odd")]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_give_errors_of_ours(tmp_path, record, case, times):
+    """Each file of a recorded case in turn: cut, or with bytes changed, doubled or taken out."""
+    name, files = unpack(record, case)
+    for file, data in files.items():
+        (tmp_path / file).write_bytes(data)
+    rng = random.Random(f"{record} {case}")
+    for _ in range(times):
+        file = rng.choice(sorted(files))
+        data = bytearray(files[file])
+        for _ in range(rng.choice([1, 1, 2, 5])):
+            at = rng.randrange(len(data) + 1)
+            match rng.randrange(4):
+                case 0:
+                    del data[at:]
+                case 1:
+                    data[at : at + 1] = bytes([rng.randrange(256)])
+                case 2:
+                    data[at:at] = data[at : at + rng.randrange(40)]
+                case 3:
+                    del data[at : at + rng.randrange(40)]
+        (tmp_path / file).write_bytes(bytes(data))
+        with suppress(HifiganError):
+            resolve_model(tmp_path / name)
+        (tmp_path / file).write_bytes(files[file])
