@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
+from golden.family_files import records, unpack
 from golden.tiny import tiny_weights
 from hifigan_rt.config import PRESETS
 from hifigan_rt.formats.config_json import config_to_dict
@@ -62,6 +63,8 @@ def workplace(tmp_path, monkeypatch):
     # V2's size: a fifteenth of V1's work. `ljspeech-v1` has real weights.
     save_file(tiny_weights(PRESETS["v2"]), tmp_path / "generator_v1")
     (tmp_path / "config.json").write_text(json.dumps(config_to_dict(PRESETS["v2"])))
+    for name, cases in records():
+        unpack(tmp_path / name, name, cases[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     return tmp_path

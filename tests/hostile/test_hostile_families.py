@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import random
 from contextlib import suppress
@@ -12,13 +11,12 @@ import numpy as np
 import pytest
 
 from checkpoint_mutations import PaddleTensor
+from golden.family_files import read_files
 from hifigan_rt.errors import CheckpointError, HifiganError, UnsafeCheckpoint
 from hifigan_rt.families import read_checkpoint
 from hifigan_rt.formats.checkpoint import LazyTensor, OpaqueObject, read_tensors
 from hifigan_rt.formats.checkpoint.limits import MAX_TENSORS
 from hifigan_rt.model.resolve import resolve_model
-
-RECORDS = Path(__file__).parents[1] / "golden" / "families"
 
 
 class Reduce:
@@ -29,16 +27,10 @@ class Reduce:
         return self._what
 
 
-def unpack(name: str, case: str) -> tuple[str, dict[str, bytes]]:
-    with np.load(RECORDS / f"{name}.npz", allow_pickle=False) as record:
-        facts = json.loads(str(record["facts"]))["cases"][case]
-        return facts["file"], {file: record[f"{case}/files/{file}"].tobytes() for file in facts["files"]}
-
-
 @pytest.fixture
 def generator(tmp_path):
     """Writes the recorded file of PaddleSpeech with one tensor replaced."""
-    name, files = unpack("paddlespeech", "even")
+    name, files = read_files("paddlespeech", "even")
     weights = pickle.loads(files[name])["generator_params"]
     (tmp_path / "default.yaml").write_bytes(files["default.yaml"])
 
@@ -103,7 +95,7 @@ BOMB = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 12)}]\n"
     ids=range(14),
 )  # fmt: skip
 def test_bad_configs_beside_a_checkpoint_give_errors_of_ours(tmp_path, text):
-    name, files = unpack("parallel_wavegan", "even")
+    name, files = read_files("parallel_wavegan", "even")
     for file, data in files.items():
         (tmp_path / file).write_bytes(data)
     (tmp_path / "config.yml").write_text(text)
@@ -121,7 +113,7 @@ TIMES = [8, pytest.param(3000, marks=pytest.mark.long)]
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_files_give_errors_of_ours(tmp_path, record, case, times):
     """Each file of a recorded case in turn: cut, or with bytes changed, doubled or taken out."""
-    name, files = unpack(record, case)
+    name, files = read_files(record, case)
     for file, data in files.items():
         (tmp_path / file).write_bytes(data)
     rng = random.Random(f"{record} {case}")

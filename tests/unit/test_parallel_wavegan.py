@@ -11,6 +11,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
+from golden.family_files import unpack
 from golden.seeded import seeded_weights
 from hifigan_rt import load
 from hifigan_rt.config import GeneratorConfig
@@ -18,17 +19,6 @@ from hifigan_rt.errors import CheckpointError, ConditioningError, ConfigError, M
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import build_graph
 from hifigan_rt.model.resolve import resolve_model
-
-RECORDS = Path(__file__).parents[1] / "golden" / "families"
-
-
-def unpack(folder: Path, name: str, case: str) -> Path:
-    """The files of a recorded case; gives the checkpoint."""
-    with np.load(RECORDS / f"{name}.npz", allow_pickle=False) as record:
-        facts = json.loads(str(record["facts"]))["cases"][case]
-        for file in facts["files"]:
-            (folder / file).write_bytes(record[f"{case}/files/{file}"].tobytes())
-    return folder / facts["file"]
 
 
 def change(path: Path, **changes: object) -> None:
