@@ -62,8 +62,11 @@ def test_each_item_of_a_batch_and_of_a_list_has_its_own(voice, segment_frames):
     listed = [tiny_mel(20 - seed, seed) for seed in range(3)]
     for mels in (batch, listed):
         wanted = [voice(mel, speaker=row, segment_frames=segment_frames) for mel, row in zip(mels, rows, strict=True)]
-        ways = [{"speaker": way} for way in (rows, names, np.array(rows), tuple(rows))]
-        ways += [{"conditioning": way} for way in (table[rows], list(table[rows]), table[rows][:, :, None])]
+        ways = [{"speaker": way} for way in (rows, names, tuple(rows), np.array(names), np.array(rows)[:, None])]
+        ways += [
+            {"conditioning": way}
+            for way in (table[rows], list(table[rows]), table[rows][:, None], table[rows][:, :, None])
+        ]
         for way in ways:
             for audio, one in zip(voice(mels, **way, segment_frames=segment_frames), wanted, strict=True):
                 np.testing.assert_array_equal(audio, one)
@@ -127,7 +130,7 @@ def test_what_is_wrong_is_named_with_the_way_out(voice, given, told):
 
 
 def test_a_batch_with_too_few(voice):
-    with pytest.raises(ConditioningError, match="1 speakers are given for 2 mels"):
+    with pytest.raises(ConditioningError, match="1 speaker is given for 2 mels"):
         voice(np.stack([MEL, MEL]), speaker=[1])
     with pytest.raises(
         ConditioningError, match=re.escape("takes a vector [6], or [2, 6], one for each mel, of float32")

@@ -85,14 +85,14 @@ class SpeakerChoice:
             raise ConditioningError(
                 f"speaker={_shown(speaker)} is given, and {self.model} has no table of speakers: {self._ways()}"
             )
-        if getattr(speaker, "ndim", 0) == 1:
-            speaker = list(np.asarray(speaker))
-        if isinstance(speaker, str) or not isinstance(speaker, Sequence):
+        if 0 < getattr(speaker, "ndim", 0) <= 2 and speaker.shape[1:] in ((), (1,)):  # type: ignore[attr-defined]
+            speaker = list(np.asarray(speaker).reshape(-1))
+        if isinstance(speaker, (str, bytes)) or not isinstance(speaker, Sequence):
             return np.full(items, self._row(speaker), np.int64)
         if len(speaker) != items:
+            given = f"{len(speaker)} speakers are" if len(speaker) != 1 else "1 speaker is"
             raise ConditioningError(
-                f"{len(speaker)} speakers are given for {items} mel{'s' if items != 1 else ''}: give one for all, or "
-                "one for each"
+                f"{given} given for {items} mel{'s' if items != 1 else ''}: give one for all, or one for each"
             )
         return np.array([self._row(one) for one in speaker], np.int64)
 
@@ -116,8 +116,8 @@ class SpeakerChoice:
         if array.dtype.kind not in "fiu":
             raise ConditioningError(f"conditioning has dtype {array.dtype}, and its values must be floats")
         taken = ((length,), (1, length), (items, length))
-        if array.shape not in taken and array.shape[-1:] == (1,) and array.shape[:-1] in taken:
-            array = array[..., 0]  # [B, G, 1], as VITS has it
+        if array.shape not in taken and np.squeeze(array).shape in taken:
+            array = np.squeeze(array)  # [B, G, 1], as VITS has them, and [B, 1, G], as SpeechBrain's encoders give them
         if array.shape not in taken:
             for_each = f", or [{items}, {length}], one for each mel," if items > 1 else ""
             raise ConditioningError(
@@ -160,5 +160,5 @@ def _number(speaker: object) -> int | None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
