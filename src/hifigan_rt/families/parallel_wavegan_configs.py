@@ -187,7 +187,8 @@ def _check_kernels(fields: Mapping[str, Any]) -> None:
     rates, kernels = fields.get("upsample_rates"), fields.get("upsample_kernel_sizes")
     if not (isinstance(rates, list) and isinstance(kernels, list)):
         return
-    odd = [f"{kernel} for {rate}" for rate, kernel in zip(rates, kernels, strict=False) if kernel != 2 * rate]
+    pairs = [(rate, kernel) for rate, kernel in zip(rates, kernels, strict=False) if isinstance(rate, int)]
+    odd = [f"{kernel} for {rate}" for rate, kernel in pairs if kernel != 2 * rate]
     if odd:
         raise ConfigError(
             f"upsample_kernel_sizes must be twice upsample_scales, as the project's code has it, and are "

@@ -27,7 +27,7 @@ from hifigan_rt.families.matching import (
 )
 from hifigan_rt.formats.config_file import YAML_SUFFIXES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
-from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS
+from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS, graph_fields
 from hifigan_rt.mel.statistics import check_statistics, read_statistics
 
 _NAME = "config.json"
@@ -71,11 +71,19 @@ class ConfigSearch:
         return self._beside()
 
     def _knowing_own(self, stated: StatedConfig) -> ConfigSearch:
-        """The same search, knowing the network of the checkpoint's own config where the stated one has none."""
-        if not self.own or self._states_network(stated.values):
+        """The same search, knowing the network of the checkpoint's own config where the stated one has none.
+
+        What one in the original's fields cannot state, the checkpoint's own tells all the same.
+        """
+        if not self.own:
             return self
-        settled = self._own()
-        facts = config_to_dict(ModelConfig(settled.config.generator))
+        if self._states_network(stated.values):
+            try:
+                facts = graph_fields(self._own().config.generator)
+            except ConfigError:
+                return self
+        else:
+            facts = config_to_dict(ModelConfig(self._own().config.generator))
         return replace(self, family=self.family.knowing(facts, "the config in the checkpoint"))
 
     def _states_network(self, values: object) -> bool:

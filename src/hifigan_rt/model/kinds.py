@@ -143,7 +143,7 @@ class Weights(ModelFile):
     speakers: Mapping[str, int] = field(default_factory=dict)
     """Names of speakers, with their rows in the table."""
     family: str = ""
-    """The project whose names its tensors have; empty if that is not told."""
+    """The project whose config it has, or whose names its tensors have; empty if that is not told."""
     voice: Voice | None = None
     """The whole voice that the file holds, of which this is the decoder."""
     family_key: str | None = None

@@ -145,7 +145,7 @@ def _from_checkpoint(
     assumptions, told = settled.assumptions, settled.config
     return Weights(
         name, path, checkpoint.format, generator, told.mel, notes, weights_at, assumptions, doubts, told.speakers,
-        family.name, checkpoint.voice, family_key,
+        settled.form or family.name, checkpoint.voice, family_key,
     )  # fmt: skip
 
 
