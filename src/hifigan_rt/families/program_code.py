@@ -48,13 +48,13 @@ class ProgramFacts:
     """What a program tells."""
 
     fields: Mapping[str, Any]
-    """Of our own `config.json`; empty if the code is of a form that is not known."""
+    """Fields of our own `config.json`; empty if the code is of a form that is not known."""
     doubts: tuple[str, ...] = ()
     """What it does beyond the generator, one sentence each."""
 
 
 @dataclass(frozen=True)
-class _Convolution:
+class _CalledConvolution:
     is_transposed: bool
     stride: int
     padding: int
@@ -129,7 +129,7 @@ def _calls(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _convolution_of(name: str, text: str) -> _Convolution | None:
+def _convolution_of(name: str, text: str) -> _CalledConvolution | None:
     """The convolution that a module's class calls; None if it calls none itself."""
     calls = [(operation, arguments) for operation, arguments in _calls(text) if operation in _CONVOLUTIONS]
     if not calls:
@@ -154,7 +154,7 @@ def _convolution_of(name: str, text: str) -> _Convolution | None:
         raise CheckpointError(
             f"the archive's code in {name} is no plain convolution: it has groups, pads by {mode}, or calls several"
         )
-    return _Convolution(is_transposed, **numbers)
+    return _CalledConvolution(is_transposed, **numbers)
 
 
 def _number(layer: str, name: str, text: str) -> int:
@@ -164,7 +164,7 @@ def _number(layer: str, name: str, text: str) -> int:
     return int(match[1])
 
 
-def _stages(convolutions: Mapping[str, _Convolution], shapes: Shapes) -> dict[str, Any]:
+def _stages(convolutions: Mapping[str, _CalledConvolution], shapes: Shapes) -> dict[str, Any]:
     rates: dict[int, int] = {}
     cuts: dict[int, list[int]] = {}
     dilations: dict[int, dict[int, int]] = {}

@@ -104,7 +104,7 @@ _VITS_MODEL_DEFAULTS = {
     "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
     "leaky_relu_slope": 0.1,
 }
-"""Of configuration_vits.py; a config may leave out what equals them."""
+"""Defaults of configuration_vits.py; a config may leave out what equals them."""
 
 
 def _tells_vits_model(values: Mapping[str, object]) -> bool:

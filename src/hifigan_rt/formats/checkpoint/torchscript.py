@@ -28,7 +28,7 @@ class ModuleCode:
     """The text of the classes of a part of a program."""
 
     inner: Mapping[str, str] = field(repr=False)
-    """By the names of the modules within the part, as in `ups.0`; an empty name for the part itself."""
+    """Texts by the names of the modules within the part, as in `ups.0`; an empty name for the part itself."""
     outer: tuple[str, ...] = field(repr=False)
     """Those of the modules around it, the outermost first."""
 
