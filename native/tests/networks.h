@@ -89,25 +89,27 @@ inline RandomNetwork random_network(const std::string& name, int channels, int m
   RandomNetwork made{make_network(std::move(layers), ends.output, ends.conditioning_channels), {}, {}};
 
   std::mt19937 random(seed);
-  const auto array = [&](int count, float mean, float deviation) {
+  using Normal = std::normal_distribution<float>;
+  const auto array = [&](int count, Normal& normal) {
     auto& numbers = made.arrays.emplace_back(static_cast<std::size_t>(count));
-    for (float& number : numbers) number = std::normal_distribution<float>(mean, deviation)(random);
+    for (float& number : numbers) number = normal(random);
     // The vectors outlive what is made from them, and their numbers stay where they are.
     return std::shared_ptr<const float>(std::shared_ptr<void>(), numbers.data());
   };
   for (const NetworkLayer& layer : made.network.layers) {
     const int in = layer.in_channels, out = layer.out_channels, k = layer.kernel_size;
-    const float deviation = 0.5f / std::sqrt(static_cast<float>(in * k));
+    Normal small(0.0f, 0.5f / std::sqrt(static_cast<float>(in * k))), large(0.0f, 0.5f);
     LayerWeights& weights = made.parameters.layers.emplace_back();
-    weights.weight = array(in * out * k, 0.0f, deviation);
-    weights.bias = array(out, 0.0f, deviation);
+    weights.weight = array(in * out * k, small);
+    weights.bias = array(out, small);
     if (!layer.conditioning) continue;
-    weights.conditioning_weight = array(out * ends.conditioning_channels, 0.0f, 0.5f);
-    weights.conditioning_bias = array(out, 0.0f, 0.5f);
+    weights.conditioning_weight = array(out * ends.conditioning_channels, large);
+    weights.conditioning_bias = array(out, large);
   }
   if (ends.normalised) {
-    made.parameters.mean = array(made.network.bands(), -5.0f, 1.0f);
-    made.parameters.scale = array(made.network.bands(), 2.0f, 0.1f);
+    Normal mean(-5.0f, 1.0f), scale(2.0f, 0.1f);
+    made.parameters.mean = array(made.network.bands(), mean);
+    made.parameters.scale = array(made.network.bands(), scale);
   }
   return made;
 }
