@@ -1,5 +1,6 @@
 """Streams of every engine: equal to the whole, whatever the pushes; nothing given that a later frame could change."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.engines.streams import OverlapStream, push_together
-from hifigan_rt.errors import EngineError, StreamBroken, StreamFinished
+from hifigan_rt.errors import EngineError, MelError, StreamBroken, StreamFinished
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Weights
 
@@ -200,6 +201,19 @@ def test_reset_leaves_nothing_behind(engine_name):
         stream.push(np.full((10, frames), 3, np.float32))
         stream.reset()
         np.testing.assert_array_equal(feed(stream, mel, [7]), expected)
+
+
+@pytest.mark.parametrize("name", ["reference", "native"])
+def test_a_stream_too_short_to_end_goes_on(name):
+    graph = build_graph(replace(CONFIGS["type 1"], padding_mode="reflect"))
+    generator = bind(graph, seeded_weights(graph.weight_shapes(), seed=5))
+    engine = create_engine(name, Weights("mirrored", Path("none"), "test", generator), EngineOptions(threads=1))
+    mel, stream = mel_for(generator, 20), engine.stream(4, graph)
+    parts = [stream.push(np.ascontiguousarray(mel[:, :3]))]
+    with pytest.raises(MelError, match="T=3 frames"):
+        stream.finish()
+    parts += [stream.push(np.ascontiguousarray(mel[:, 3:])), stream.finish()]
+    assert snr_db(generate(generator, mel), np.concatenate(parts)) >= tolerances.NATIVE_SMALL_SNR_DB
 
 
 def test_the_state_is_small_and_does_not_grow(engine_name):

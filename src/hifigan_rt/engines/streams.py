@@ -279,10 +279,10 @@ class OverlapStream:
     def _finishing(self) -> _Steps:
         with self._used() as kept:
             yield None
+            # A stream that is too short to end is not broken by that: more frames may come.
+            end = self._graph.output_length(self._frames) if self._frames else 0
             with self._computing(_State.FINISHED):
-                if self._frames == 0:
-                    return np.empty(0, np.float32)
-                return (yield from self._emitting(kept, self._graph.output_length(self._frames)))
+                return (yield from self._emitting(kept, end))
 
     def _emitting(self, kept: np.ndarray, end: int) -> _Steps:
         """The samples up to `end`."""
