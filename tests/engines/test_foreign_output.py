@@ -118,10 +118,21 @@ def test_one_fixed_length_is_checked_by_what_the_file_declares(tmp_path, engine)
 
 
 def test_another_hop_than_the_config_says(tmp_path, engine):
-    path = folder_of(tmp_path, plain())
+    # Bounds that cut nothing are no part of a generator, so the layers of the file are not read.
+    path = folder_of(tmp_path, foreign(["b", 10, "t"], [], [("Clip", {})], ["b", "n"]))
     other = config_to_dict(TINY) | {"upsample_rates": [4, 3], "upsample_kernel_sizes": [8, 5], "hop_size": 12}
     (tmp_path / "config.json").write_text(json.dumps(other))
     with pytest.raises(OutputMismatch, match=r"136 samples .* 204 \(hop length 12\): that is 8 samples a frame: give"):
+        hifigan_rt.load(path, engine=engine)
+
+
+def test_another_hop_than_the_layers_have(tmp_path, engine):
+    path = folder_of(tmp_path, plain())
+    other = config_to_dict(TINY) | {"upsample_rates": [4, 3], "upsample_kernel_sizes": [8, 5], "hop_size": 12}
+    (tmp_path / "config.json").write_text(json.dumps(other))
+    with pytest.raises(
+        ConfigError, match=r"upsample_rates \[4, 2\] and \[4, 3\], .* \(of the file and of the config\)"
+    ):
         hifigan_rt.load(path, engine=engine)
 
 

@@ -20,7 +20,7 @@ from hifigan_rt.export.openvino import OpenVinoSettings, export_openvino
 from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.graph import build_graph
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.kinds import Weights
+from hifigan_rt.model.kinds import OnnxWeights, Weights
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.ascend.om_export import plan_om
 from hifigan_rt.tools.ascend.om_settings import OmSettings
@@ -94,15 +94,6 @@ def test_batches_lists_and_streams(name, engine_name):
     engine.close()
 
 
-@pytest.mark.parametrize("name", ["conditioned", "speakers"])
-def test_several_requests_of_openvino_at_once(name):
-    generator = GENERATORS[name]
-    options = EngineOptions(threads=2, settings={"hint": "throughput"})
-    engine = create_engine("openvino", Weights(name, Path(name), "test", generator), options)
-    mels, given = some_mels(generator, 3, 9), feature_conditioning(generator, 3)
-    agrees(truth(generator, mels, given), np.stack(engine.run_many([CheckedMel(mel) for mel in mels], given)))
-
-
 @pytest.mark.parametrize(("rank", "opset"), [(3, 17), (4, 11)])
 @pytest.mark.parametrize("name", FEATURES)
 def test_onnx_files(name, rank, opset, tmp_path):
@@ -136,8 +127,9 @@ def test_an_openvino_file_of_fixed_shapes(tmp_path):
 
 def check_file(generator, path, engine_name, speakers):
     model = resolve_model(path)
-    assert model.config.generator == generator.graph.config
-    assert (model.speakers, model.num_mels, model.is_foreign) == (speakers, generator.graph.num_mels, False)
+    file = model.file if isinstance(model, OnnxWeights) else model
+    assert file.config.generator == model.graph.config == generator.graph.config
+    assert (model.speakers, model.num_mels, file.is_foreign) == (speakers, generator.graph.num_mels, False)
     mels, given = some_mels(generator, 2, 21), feature_conditioning(generator, 2)
     expected = truth(generator, mels, given)
     engine = create_engine(engine_name, model, EngineOptions(threads=1))

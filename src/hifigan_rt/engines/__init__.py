@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.engines.output_rule import try_out
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable, did_you_mean
-from hifigan_rt.model.kinds import ConvertedFile, Model, ModelKind, OmFile, OnnxFile, OpenVinoFile, Weights
+from hifigan_rt.model.kinds import ConvertedFile, Model, ModelKind, OmFile, OnnxFile, OnnxWeights, OpenVinoFile, Weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class EngineEntry:
     """What `device` may be, for people; empty if the engine knows no devices."""
     probe: str = ""
     """Module with a function `why_unavailable() -> str | None`, for an engine that needs more than packages."""
+
+    def takes(self, kind: ModelKind) -> bool:
+        """Whether it runs models of a kind; of an ONNX file whose weights are read, either the file or the weights."""
+        return kind in self.runs or (kind is OnnxWeights and (Weights in self.runs or OnnxFile in self.runs))
+
+    def as_taken(self, model: Model) -> Model:
+        """An ONNX file whose weights are read as the engine takes it: the file itself, else its weights."""
+        return model.file if isinstance(model, OnnxWeights) and OnnxFile in self.runs else model
 
 
 REGISTRY: Mapping[str, EngineEntry] = {
@@ -152,7 +160,7 @@ def choose_engine(name: str, kind: ModelKind = Weights, *, settings: Collection[
     reasons = []
     for candidate in ("ascend",) if kind is OmFile else AUTO_ORDER:
         entry = REGISTRY[candidate]
-        if kind not in entry.runs or not entry.settings.keys() >= set(settings):
+        if not entry.takes(kind) or not entry.settings.keys() >= set(settings):
             continue
         reason = why_unavailable(candidate)
         if reason is None:
@@ -168,7 +176,7 @@ def choose_engine(name: str, kind: ModelKind = Weights, *, settings: Collection[
 
 def engines_for(kind: ModelKind) -> tuple[str, ...]:
     """Names of the engines that take models of a kind."""
-    return tuple(name for name, entry in REGISTRY.items() if kind in entry.runs)
+    return tuple(name for name, entry in REGISTRY.items() if entry.takes(kind))
 
 
 def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
@@ -180,11 +188,13 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
         OutputMismatch: a foreign file gives other samples than its config says, or no audio.
     """
     entry = REGISTRY[name]
-    if type(model) not in entry.runs:
+    if not entry.takes(type(model)):
+        reason = f" ({model.unread})" if isinstance(model, OnnxFile) and model.unread and Weights in entry.runs else ""
         raise EngineError(
             f"engine {name!r} runs {' and '.join(kind.plural for kind in entry.runs)}, and {model.name} is "
-            f"{model.noun}: choose {', '.join(['auto', *engines_for(type(model))])}"
+            f"{model.noun}{reason}: choose {', '.join(['auto', *engines_for(type(model))])}"
         )
+    model = entry.as_taken(model)
     check_settings(name, options.settings)
     # The reference computes in float64 whatever is asked.
     if options.precision not in entry.precisions and name != "reference":

@@ -96,6 +96,32 @@ def parse_for_file(stated: StatedConfig, known: Mapping[str, Any]) -> ModelConfi
         raise ConfigError(f"{stated.place}: {error}") from error
 
 
+def read_fields(stated: StatedConfig, shapes: Shapes) -> tuple[Mapping[str, Any], str | None]:
+    """Read a config of any form for a network whose layers are known.
+
+    Args:
+        stated: the config.
+        shapes: the parameters, under the original's names.
+
+    Returns:
+        Fields of our own `config.json`, and the project in whose form they were; None for the original's.
+
+    Raises:
+        ConfigError: it is in no form that is read, or another network's.
+    """
+    values = stated.values
+    forms = [form for family in families.FAMILIES if (form := family.form_of(values)) is not None]
+    if forms and isinstance(values, dict):
+        return forms[0].read(values, shapes), forms[0].name
+    owner = _owner(values)
+    if owner is not None:
+        raise ConfigError(
+            f"it is a config of {owner}: give one in the fields of the original's config.json with config= "
+            "(--config), or move this one away if it only lies beside the file"
+        )
+    return stated_fields(values), None
+
+
 def differences(one: ModelConfig, other: ModelConfig) -> str:
     """Tell which fields two configs state differently, with both values; empty if none."""
     ours, theirs = (

@@ -111,6 +111,12 @@ def contradictions(metadata: Mapping[str, str], config: ModelConfig) -> list[str
     ]
 
 
+def stated_sample_rate(metadata: Mapping[str, str]) -> int | None:
+    """The sample rate that a file's entries name, whoever wrote them; None for what is no whole number above 0."""
+    rate = _number(metadata, _NAMES["sample_rate"])
+    return int(rate) if rate is not None and 0 < rate <= 1 << 20 and rate == int(rate) else None
+
+
 def _number(metadata: Mapping[str, str], names: tuple[str, ...]) -> float | None:
     for name in names:
         try:

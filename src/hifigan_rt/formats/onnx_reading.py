@@ -7,6 +7,8 @@ their data.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hifigan_rt.formats.converted_info import ConvertedInfo
 from hifigan_rt.formats.mel_layout import settle_mel_input, split_inputs
 from hifigan_rt.formats.onnx_external import check_external_data
 from hifigan_rt.formats.onnx_metadata import read_config_from_metadata
+from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import OnnxScan
 
 MAX_FILE_BYTES = (1 << 31) - 1
@@ -46,12 +49,23 @@ def inspect_onnx(path: Path) -> OnnxInfo:
         ModelFileError: no ONNX file, damaged or truncated, larger than 2 GiB, it claims tensors larger than its data,
             or its external data are missing or outside its folder.
     """
+    with open_onnx(path) as (info, _):
+        return info
+
+
+@contextmanager
+def open_onnx(path: Path) -> Iterator[tuple[OnnxInfo, OnnxNodes]]:
+    """Scan an ONNX file, and keep it open for what is read of its nodes and weights.
+
+    Raises:
+        ModelFileError: as for `inspect_onnx`, or from what is read while it is open; the text begins with the file.
+    """
     try:
         with open_source(path) as source:
             _refuse_other_files(source)
             scan = OnnxScan(source)
             _scan(scan, source.size)
-            return _summarise(scan, path, source.size)
+            yield _summarise(scan, path, source.size), OnnxNodes(scan, source, path)
     except ModelFileError as error:
         raise ModelFileError(f"ONNX file {str(path)!r}: {error}") from error
 
@@ -82,12 +96,13 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     if not scan.has_graph or not scan.outputs:
         raise ModelFileError("is no ONNX model: it holds no graph with an output")
     config = read_config_from_metadata(scan.metadata, scan.producer_name)
-    inputs = tuple(value for value in scan.inputs if value.name not in scan.initializer_dims)
-    weight = scan.initializer_dims.get(scan.first_conv_weight)
+    inputs = tuple(value for value in scan.inputs if value.name not in scan.initializers)
+    first = next((node for node in scan.nodes if node.op_type == "Conv" and len(node.inputs) > 1), None)
+    weight = None if first is None else scan.initializers.get(first.inputs[1])
     num_mels, axes = settle_mel_input(
         inputs,
         config,
-        weight[1] if weight is not None and len(weight) > 2 else None,
+        weight.dims[1] if weight is not None and len(weight.dims) > 2 else None,
     )
     return OnnxInfo(
         path=path,

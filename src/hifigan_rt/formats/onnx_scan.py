@@ -1,7 +1,8 @@
-"""Scans an ONNX file once, notes what it declares and steps over its weights (field numbers: onnx.proto)."""
+"""Scans an ONNX file once, notes what it declares and where its weights are (field numbers: onnx.proto)."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ _MAX_RANK = 32
 _MAX_VALUES = 4096
 _MAX_METADATA_BYTES = 8 << 20
 
-_DTYPES: Mapping[int, tuple[str, int]] = {
+DTYPES: Mapping[int, tuple[str, int]] = {
     1: ("float32", 4), 2: ("uint8", 1), 3: ("int8", 1), 4: ("uint16", 2), 5: ("int16", 2), 6: ("int32", 4),
     7: ("int64", 8), 9: ("bool", 1), 10: ("float16", 2), 11: ("float64", 8), 12: ("uint32", 4), 13: ("uint64", 8),
     14: ("complex64", 8), 15: ("complex128", 16), 16: ("bfloat16", 2), 17: ("float8e4m3fn", 1),
@@ -27,23 +28,48 @@ _DTYPES: Mapping[int, tuple[str, int]] = {
 
 
 @dataclass
-class _Tensor:
+class TensorFields:
     """What a TensorProto claims, and the bytes that it brings."""
 
     name: str = ""
     data_type: int = 0
     dims: list[int] = field(default_factory=list)
-    raw_bytes: int | None = None
-    typed_bytes: int = 0
+    raw: Field | None = None
+    """All values as bytes."""
+    typed: list[Field] = field(default_factory=list)
+    """Values in fields of their type, packed or one by one."""
     external: dict[str, str] = field(default_factory=dict)
     is_external: bool = False
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.dims)
+
+    @property
+    def typed_bytes(self) -> int:
+        """Bytes in fields of their type; one for an integer that is not packed."""
+        return sum(1 if item.wire_type == VARINT else item.length for item in self.typed)
+
+
+@dataclass(frozen=True)
+class NodeFields:
+    """A node of the main graph."""
+
+    op_type: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    """Names of values; empty for one that is left out."""
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Field]
+    """AttributeProtos by name."""
 
 
 class OnnxScan:
     """What one file declares; filled by `model`."""
 
     def __init__(self, source: ByteSource) -> None:
-        self._reader = ProtobufReader(source)
+        self.reader = ProtobufReader(source)
         self._metadata_bytes = 0
         self.has_graph = False
         self.ir_version = self.opset = 0
@@ -51,21 +77,21 @@ class OnnxScan:
         self.inputs: list[GraphValue] = []
         self.outputs: list[GraphValue] = []
         self.metadata: dict[str, str] = {}
-        self.initializer_dims: dict[str, tuple[int, ...]] = {}
-        self.first_conv_weight = ""
+        self.initializers: dict[str, TensorFields] = {}
+        self.nodes: list[NodeFields] = []
         self.elements_by_dtype: Counter[str] = Counter()
         self.external: list[ExternalData] = []
 
     def model(self, start: int, end: int) -> None:
-        for item in self._reader.fields(start, end):
+        for item in self.reader.fields(start, end):
             if item.number == 1 and item.wire_type == VARINT:
                 self.ir_version = item.value
             elif item.wire_type != LENGTH:
                 continue
             elif item.number == 2:
-                self.producer_name = self._reader.text(item)
+                self.producer_name = self.reader.text(item)
             elif item.number == 3:
-                self.producer_version = self._reader.text(item)
+                self.producer_version = self.reader.text(item)
             elif item.number == 7:
                 self.has_graph = True
                 self._graph(item, 0)
@@ -85,15 +111,15 @@ class OnnxScan:
                     self._node(part, 1)
 
     def _messages(self, parent: Field, *numbers: int) -> Iterator[Field]:
-        for item in self._reader.fields(parent.start, parent.end):
+        for item in self.reader.fields(parent.start, parent.end):
             if item.wire_type == LENGTH and item.number in numbers:
                 yield item
 
     def _opset(self, parent: Field) -> None:
         domain, version = "", 0
-        for item in self._reader.fields(parent.start, parent.end):
+        for item in self.reader.fields(parent.start, parent.end):
             if item.number == 1 and item.wire_type == LENGTH:
-                domain = self._reader.text(item)
+                domain = self.reader.text(item)
             elif item.number == 2 and item.wire_type == VARINT:
                 version = item.value
         if domain in ("", "ai.onnx"):
@@ -103,9 +129,9 @@ class OnnxScan:
         key = value = ""
         for item in self._messages(parent, 1, 2):
             if item.number == 1:
-                key = self._reader.text(item)
+                key = self.reader.text(item)
             else:
-                value = self._reader.text(item)
+                value = self.reader.text(item)
         return key, value
 
     def _graph(self, parent: Field, depth: int) -> None:
@@ -115,9 +141,9 @@ class OnnxScan:
             if item.number == 1:
                 self._node(item, depth)
             elif item.number == 5:
-                tensor = self._tensor(item)
+                tensor = self.tensor(item)
                 if depth == 0:
-                    self.initializer_dims[tensor.name] = tuple(tensor.dims)
+                    self.initializers[tensor.name] = tensor
             elif item.number == 15:
                 raise ModelFileError("holds sparse weights: they are not supported")
             elif depth == 0:
@@ -127,68 +153,68 @@ class OnnxScan:
                 values.append(self._value(item))
 
     def _node(self, parent: Field, depth: int) -> None:
-        names: list[Field] = []
-        op_type = ""
-        for item in self._messages(parent, 1, 4, 5):
-            if item.number == 1 and len(names) < 2:
-                names.append(item)
-            elif item.number == 4:
-                op_type = self._reader.text(item)
-            elif item.number == 5:
-                self._attribute(item, depth)
-        if depth == 0 and op_type == "Conv" and len(names) == 2 and not self.first_conv_weight:
-            self.first_conv_weight = self._reader.text(names[1])
+        texts: dict[int, list[Field]] = {1: [], 2: [], 3: [], 4: [], 7: []}
+        attributes: dict[str, Field] = {}
+        for item in self._messages(parent, 1, 2, 3, 4, 5, 7):
+            if item.number != 5:
+                texts[item.number].append(item)
+            elif (name := self._attribute(item, depth)) or depth == 0:
+                attributes[name] = item
+        if depth == 0:
+            read = {number: tuple(self.reader.text(item) for item in items) for number, items in texts.items()}
+            name, op_type, domain = ("".join(read[number][-1:]) for number in (3, 4, 7))
+            self.nodes.append(NodeFields(op_type, domain, name, read[1], read[2], attributes))
 
-    def _attribute(self, parent: Field, depth: int) -> None:
-        for item in self._messages(parent, 5, 6, 10, 11, 22, 23):
-            if item.number in (5, 10):
-                self._tensor(item)
+    def _attribute(self, parent: Field, depth: int) -> str:
+        """Check what it holds; returns its name."""
+        name = ""
+        for item in self._messages(parent, 1, 5, 6, 10, 11, 22, 23):
+            if item.number == 1:
+                name = self.reader.text(item)
+            elif item.number in (5, 10):
+                self.tensor(item)
             elif item.number in (6, 11):
                 self._graph(item, depth + 1)
             else:
                 raise ModelFileError("holds sparse constants: they are not supported")
+        return name
 
-    def _tensor(self, parent: Field) -> _Tensor:
-        tensor = _Tensor()
-        for item in self._reader.fields(parent.start, parent.end):
+    def tensor(self, parent: Field) -> TensorFields:
+        tensor = TensorFields()
+        for item in self.reader.fields(parent.start, parent.end):
             if item.number == 1:
-                tensor.dims += self._reader.integers(item, _MAX_RANK)
-            elif item.wire_type == VARINT:
-                if item.number == 2:
-                    tensor.data_type = item.value
-                elif item.number == 14:
-                    tensor.is_external = item.value == 1
-                elif item.number in (5, 7, 11):  # integers that were not packed
-                    tensor.typed_bytes += 1
-            elif item.number in (4, 10) or (item.wire_type == LENGTH and item.number in (5, 6, 7, 11)):
-                tensor.typed_bytes += item.length
+                tensor.dims += self.reader.integers(item, _MAX_RANK)
+            elif item.wire_type == VARINT and item.number == 2:
+                tensor.data_type = item.value
+            elif item.wire_type == VARINT and item.number == 14:
+                tensor.is_external = item.value == 1
+            elif item.number in (4, 5, 6, 7, 10, 11):  # packed, or one value
+                tensor.typed.append(item)
             elif item.wire_type == LENGTH and item.number == 8:
-                tensor.name = self._reader.text(item)
+                tensor.name = self.reader.text(item)
             elif item.wire_type == LENGTH and item.number == 9:
-                tensor.raw_bytes = item.length
+                tensor.raw = item
             elif item.wire_type == LENGTH and item.number == 13:
                 key, value = self._entry(item)
                 tensor.external[key] = value
         self._check_tensor(tensor)
         return tensor
 
-    def _check_tensor(self, tensor: _Tensor) -> None:
-        elements = 1
-        for size in tensor.dims:
-            if size < 0:
-                raise ModelFileError(f"tensor {tensor.name!r} has a negative dimension: {tensor.dims}")
-            elements *= size
+    def _check_tensor(self, tensor: TensorFields) -> None:
+        if any(size < 0 for size in tensor.dims):
+            raise ModelFileError(f"tensor {tensor.name!r} has a negative dimension: {tensor.dims}")
+        elements = tensor.elements
         if len(tensor.dims) > _MAX_RANK:
             raise ModelFileError(f"tensor {tensor.name!r} has more than {_MAX_RANK} dimensions")
-        dtype, width = _DTYPES.get(tensor.data_type, ("", 0))
+        dtype, width = DTYPES.get(tensor.data_type, ("", 0))
         if tensor.is_external or tensor.external:
             self.external.append(ExternalData(tensor.name, tensor.external, elements * width))
         else:
             # A float is at least its width in either encoding; an integer that is not raw takes at least one byte.
             # Types of less than a byte, which are not in the table, have up to eight elements in one.
-            packed = tensor.raw_bytes is None and dtype not in ("float32", "float64", "complex64", "complex128")
+            packed = tensor.raw is None and dtype not in ("float32", "float64", "complex64", "complex128")
             needed = elements * (1 if packed else width) if width else elements // 8
-            present = tensor.typed_bytes if tensor.raw_bytes is None else tensor.raw_bytes
+            present = tensor.typed_bytes if tensor.raw is None else tensor.raw.length
             if present < needed:
                 raise ModelFileError(
                     f"tensor {tensor.name!r} claims {elements} values {tensor.dims}, which take {needed} bytes or "
@@ -202,18 +228,18 @@ class OnnxScan:
         shape: tuple[int | None, ...] | None = None
         for item in self._messages(parent, 1, 2):
             if item.number == 1:
-                name = self._reader.text(item)
+                name = self.reader.text(item)
                 continue
             for tensor_type in self._messages(item, 1):
-                for part in self._reader.fields(tensor_type.start, tensor_type.end):
+                for part in self.reader.fields(tensor_type.start, tensor_type.end):
                     if part.number == 1 and part.wire_type == VARINT:
-                        dtype = _DTYPES.get(part.value, (f"type {part.value}", 0))[0]
+                        dtype = DTYPES.get(part.value, (f"type {part.value}", 0))[0]
                     elif part.number == 2 and part.wire_type == LENGTH:
                         shape = tuple(self._dimension(size) for size in self._messages(part, 1))
         return GraphValue(name, dtype, shape)
 
     def _dimension(self, parent: Field) -> int | None:
-        for item in self._reader.fields(parent.start, parent.end):
+        for item in self.reader.fields(parent.start, parent.end):
             # Some exporters write 0 or -1 for a dimension that they leave open.
             if item.number == 1 and item.wire_type == VARINT and 0 < item.value < 1 << 31:
                 return item.value

@@ -22,6 +22,7 @@ from hifigan_rt.families.matching import (
     choose_alike,
     describes_network,
     differences,
+    is_config,
     match_config,
     parse_for_file,
 )
@@ -209,6 +210,17 @@ def config_for_converted(
             if name in (*NETWORK_FIELDS, *GRAPH_FIELDS, SPEAKERS)
         }
     return parse_for_file(stated, known)
+
+
+def stated_for_onnx(path: Path, named: str | Path | None) -> StatedConfig | None:
+    """Find the config of an ONNX file whose layers are read: named, else NAME.onnx.json or `config.json` beside it.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    stated = _stated(path, named, (path.name + ".json", _NAME))
+    # The converter may have written anything under the file's own name.
+    return stated if stated is None or named is not None or is_config(stated.values) else _stated(path, None, (_NAME,))
 
 
 def describe_others(path: Path) -> tuple[str, ...]:

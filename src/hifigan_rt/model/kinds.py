@@ -192,12 +192,32 @@ class ConvertedFile(ModelFile):
         return {} if self.config is None else self.config.speakers
 
 
+@dataclass(frozen=True)
 class OnnxFile(ConvertedFile):
-    """An ONNX file."""
+    """An ONNX file, as it is."""
 
     key = "onnx"
     noun = "an ONNX file"
     plural = "ONNX files"
+
+    unread: str = ""
+    """Why its weights are not read; empty if they are, or nobody looked."""
+
+
+@dataclass(frozen=True)
+class OnnxWeights(Weights):
+    """An ONNX file that is a generator, bound to its graph: for engines that run checkpoints, or such files."""
+
+    key = "onnx"
+    noun = "an ONNX file"
+    plural = "ONNX files"
+
+    file: OnnxFile = field(kw_only=True)
+    """The same, for engines that run the file itself."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.file.files
 
 
 class OpenVinoFile(ConvertedFile):
@@ -217,4 +237,4 @@ class OmFile(ConvertedFile):
 
 
 Model = Weights | OnnxFile | OpenVinoFile | OmFile
-ModelKind = type[Weights] | type[OnnxFile] | type[OpenVinoFile] | type[OmFile]
+ModelKind = type[Weights] | type[OnnxFile] | type[OnnxWeights] | type[OpenVinoFile] | type[OmFile]

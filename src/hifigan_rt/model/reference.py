@@ -15,9 +15,9 @@ import numpy as np
 
 from hifigan_rt.errors import ModelFileError, ModelNotFound
 from hifigan_rt.graph import Generator
-from hifigan_rt.model.kinds import Model, Weights
+from hifigan_rt.model.kinds import Model, OnnxWeights, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained
-from hifigan_rt.model.resolve import bind_tensors, read_tensors
+from hifigan_rt.model.resolve import read_generator
 from hifigan_rt.system.files import file_sha256, plain_path
 
 _NO_WEIGHTS = "a pickle of a vocoder holds no weights"
@@ -47,8 +47,7 @@ class ModelReference:
             model = replace(model, path=locate_pretrained(model.name))
         if isinstance(model, Weights):
             _check_there(model)
-            _, tensors, family = read_tensors(model.path, model.weights_at, model.family_key)
-            generator = bind_tensors(model.graph, tensors, family, model.path)
+            generator = read_generator(model)
             model = replace(model, generator=generator)
         if _digests(model) != self.digests:
             raise ModelFileError(
@@ -63,6 +62,9 @@ def with_absolute_paths(model: Model) -> Model:
     """The same model, to be found from any working directory."""
     try:
         absolute = replace(model, path=plain_path(model.path))
+        if isinstance(absolute, OnnxWeights):
+            file = replace(absolute.file, path=absolute.path)
+            return replace(absolute, file=replace(file, further_files=tuple(map(plain_path, file.further_files))))
         if isinstance(absolute, Weights):
             return absolute
         return replace(absolute, further_files=tuple(plain_path(path) for path in absolute.further_files))
@@ -73,7 +75,7 @@ def with_absolute_paths(model: Model) -> Model:
 def file_states(model: Model) -> FileStates:
     """What tells whether the files of a converted model have changed since; none for a checkpoint, whose weights are
     in memory, and for files that are not there."""
-    if isinstance(model, Weights):
+    if isinstance(model, Weights) and not isinstance(model, OnnxWeights):
         return {}
     return {path: _state(path) for path in model.files if path.exists()}
 

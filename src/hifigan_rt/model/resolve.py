@@ -93,7 +93,7 @@ def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None
 
 def _reader_of_converted(
     path: Path,
-) -> Callable[[str, Path, str | Path | None, tuple[str, ...]], OnnxFile | OpenVinoFile | OmFile] | None:
+) -> Callable[[str, Path, str | Path | None, tuple[str, ...]], Model] | None:
     if _is_om(path):
         return _from_om
     if path.suffix.lower() == ".onnx":
@@ -205,6 +205,20 @@ def _facts_of_program(checkpoint: Checkpoint, family: Family, shapes: Shapes) ->
     return facts if checkpoint.voice is None else replace(facts, doubts=())
 
 
+def read_generator(model: Weights) -> Generator:
+    """Read a model's weights again.
+
+    Raises:
+        ModelFileError: they cannot be read, or do not fit any more.
+    """
+    if model.path.suffix.lower() == ".onnx":
+        from hifigan_rt.model.onnx_weights import read_onnx_weights
+
+        return bind(model.graph, read_onnx_weights(model.path))
+    _, tensors, family = read_tensors(model.path, model.weights_at, model.family_key)
+    return bind_tensors(model.graph, tensors, family, model.path)
+
+
 @contextmanager
 def _naming_other_networks(path: Path, weights: Mapping[str, np.ndarray]) -> Iterator[None]:
     """Put the file's name into what is said of weights, and the network's if they are another one's."""
@@ -227,14 +241,18 @@ def _naming_other_networks(path: Path, weights: Mapping[str, np.ndarray]) -> Ite
         raise
 
 
-def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OnnxFile:
-    from hifigan_rt.formats.onnx_reading import inspect_onnx
+def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OnnxFile | Weights:
+    from hifigan_rt.formats.onnx_reading import open_onnx
+    from hifigan_rt.model.onnx_weights import as_weights, search
 
-    info = inspect_onnx(path)
+    with open_onnx(path) as (info, nodes):
+        found, unread = search(nodes)
+    if found is not None:
+        return as_weights(name, path, config, notes, info, found)
     stated = config_for_converted(path, config, info.num_mels, info.config)
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
-    notes += _remarks(path, known, stated, info.config)
-    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes, info.external_files)
+    notes += (unread, *_remarks(path, known, stated, info.config))
+    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes, info.external_files, unread=unread)
 
 
 def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:

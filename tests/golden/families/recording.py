@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from golden.seeded import seeded_mel  # noqa: E402
 from hifigan_rt.families import read_checkpoint  # noqa: E402
 from hifigan_rt.graph import SPEAKER_TABLE  # noqa: E402
+from hifigan_rt.model.onnx_weights import read_onnx_weights  # noqa: E402
 
 LARGEST_RECORD = 40_000
 """Bytes of a record."""
@@ -140,7 +141,7 @@ def record(name: str, versions: str, cases: Iterator[Case]) -> None:
                 arrays[f"{case.name}/files/{file}"] = np.frombuffer((folder / file).read_bytes(), np.uint8)
             module = case.module.double().eval()
             arrays[f"{case.name}/audio"] = case.forward(module, torch.from_numpy(mel)).numpy().reshape(-1)
-            folded = read_checkpoint(folder / case.file, case.weights_at).weights
+            folded = _read(folder / case.file, case.weights_at)
             remove_weight_norm(module)
             own = {
                 case.inner(key): torch.from_numpy(value).double()
@@ -167,6 +168,11 @@ def record(name: str, versions: str, cases: Iterator[Case]) -> None:
     print(f"wrote {path.name}: {path.stat().st_size} bytes")
     if path.stat().st_size > LARGEST_RECORD:
         sys.exit(f"{path.name} has {path.stat().st_size} bytes: at most {LARGEST_RECORD}")
+
+
+def _read(path: Path, weights_at: str | None) -> Mapping[str, np.ndarray]:
+    """The weights as this package folds them, by the file's own names; of an ONNX file, by ours."""
+    return read_onnx_weights(path) if path.suffix == ".onnx" else read_checkpoint(path, weights_at).weights
 
 
 def _compare(path: Path, made: Mapping[str, np.ndarray]) -> str | None:

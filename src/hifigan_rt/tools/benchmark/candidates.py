@@ -127,7 +127,7 @@ def _requests(text: str, kind: ModelKind) -> list[_EngineRequest]:
         raise EngineError(
             f"engine {text!r}: settings belong to one engine; --engine-option gives them to all that know them"
         )
-    able = [name for name, entry in REGISTRY.items() if kind in entry.runs and why_unavailable(name) is None]
+    able = [name for name, entry in REGISTRY.items() if entry.takes(kind) and why_unavailable(name) is None]
     # The engine that "auto" takes first: it is the one that ratios are taken of.
     able.sort(key=lambda name: AUTO_ORDER.index(name) if name in AUTO_ORDER else len(AUTO_ORDER))
     return [_EngineRequest(name, name, {}, named=False) for name in able if name != _NEVER_IN_ALL]
@@ -138,14 +138,14 @@ def _checked_name(name: str, kind: ModelKind) -> str:
     check_names([name])
     if name != "auto":
         return name
-    able = [candidate for candidate in AUTO_ORDER if kind in REGISTRY[candidate].runs]
+    able = [candidate for candidate in AUTO_ORDER if REGISTRY[candidate].takes(kind)]
     return next(
         (candidate for candidate in able if why_unavailable(candidate) is None), able[0] if able else AUTO_ORDER[0]
     )
 
 
 def _why_not(engine: str, kind: ModelKind) -> str | None:
-    if kind not in REGISTRY[engine].runs:
+    if not REGISTRY[engine].takes(kind):
         return f"engine {engine!r} does not run {kind.plural}: {', '.join(engines_for(kind)) or 'no engine'} would"
     return why_unavailable(engine)
 

@@ -1,0 +1,223 @@
+"""Reads a HiFi-GAN generator out of an ONNX file: its config and its weights under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.config import GeneratorConfig
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.families.onnx_following import (
+    AnotherGraph,
+    FollowedConv,
+    FollowedGenerator,
+    FollowedStage,
+    follow_generator,
+)
+from hifigan_rt.families.onnx_input import FollowedInput, follow_input, follow_table, refuse_unknown_input
+from hifigan_rt.formats.onnx_nodes import OnnxNodes
+from hifigan_rt.graph import Layer, LeakyRelu, build_graph
+
+
+@dataclass(frozen=True)
+class OnnxGenerator:
+    """A generator as an ONNX file holds it."""
+
+    config: GeneratorConfig
+    weights: Mapping[str, np.ndarray]
+    """The parameters, by the names of `hifigan_rt.graph`."""
+    is_part: bool
+    """Whether other layers of the file compute the generator's input."""
+
+
+def find_generator(nodes: OnnxNodes) -> OnnxGenerator:
+    """Find the generator that makes an output of a file.
+
+    Raises:
+        AnotherGraph: there is none, or the file does something else to its samples or its mel; the text names the
+            first node that fits nowhere.
+        ModelFileError: a constant cannot be read.
+    """
+    found: list[FollowedGenerator] = []
+    reasons: list[str] = []
+    for output in nodes.outputs:
+        try:
+            found.append(follow_generator(nodes, output))
+        except AnotherGraph as error:
+            reasons.append(str(error))
+    if len(found) != 1:
+        raise AnotherGraph(reasons[0] if reasons else f"{len(found)} of its outputs are audio")
+    return _Reading(nodes, found[0]).generator()
+
+
+class _Reading:
+    """The reading of one generator: weights as they come, each checked against the config that they make up."""
+
+    def __init__(self, nodes: OnnxNodes, followed: FollowedGenerator) -> None:
+        self._nodes = nodes
+        self._followed = followed
+        self._convs = dict(_named(followed))
+        self._weights: dict[str, np.ndarray] = {}
+        self._rank = 3
+        self._bytes_left = 2 * nodes.size_bytes + (1 << 20)
+
+    def generator(self) -> OnnxGenerator:
+        for name, conv in self._convs.items():
+            self._read(name, conv)
+        channels = self._weights["conv_pre.weight"].shape[1]
+        first = self._convs["conv_pre"]
+        axes = ("B", "M", "T") if self._rank == 3 else ("B", "M", "1", "T")
+        found = follow_input(self._nodes, first.source, channels, axes)
+        refuse_unknown_input(found, self._nodes)
+        if found.graph_input is not None and len(self._nodes.outputs) > 1:
+            raise AnotherGraph(f"it has {len(self._nodes.outputs)} outputs")
+        self._weights |= found.weights
+        conditioning = self._conditioning()
+        try:
+            config = GeneratorConfig(**self._fields(channels, found), **conditioning)
+            graph = build_graph(config)
+        except ConfigError as error:
+            raise AnotherGraph(str(error)) from error
+        for layer in graph.layers:
+            if layer.name in self._convs:
+                self._check(layer, self._convs[layer.name])
+        return OnnxGenerator(config, self._weights, is_part=found.graph_input is None)
+
+    def _read(self, name: str, conv: FollowedConv) -> None:
+        weight = self._nodes.constant(conv.weight)
+        if weight.dtype.kind != "f" or weight.ndim not in (3, 4) or (weight.ndim == 4 and 1 not in weight.shape[2:]):
+            raise AnotherGraph(f"the weights of {name} are {weight.dtype} {list(weight.shape)}")
+        self._bytes_left -= weight.nbytes
+        if self._bytes_left < 0:
+            raise AnotherGraph("its layers share weights so often that they take more memory than the file")
+        self._rank = weight.ndim
+        self._weights[f"{name}.weight"] = weight.reshape(*weight.shape[:2], -1)
+        if conv.bias is not None:
+            self._weights[f"{name}.bias"] = self._nodes.constant(conv.bias).reshape(-1)
+
+    def _conditioning(self) -> dict[str, Any]:
+        """The fields of the config that say what a conditioning vector is added to."""
+        convs = {
+            name: conv.conditioning
+            for name, conv in self._convs.items()
+            if (name == "conv_pre" or name.startswith("ups.")) and conv.conditioning is not None
+        }
+        if not convs:
+            return {}
+        sources = {conv.source for conv in convs.values()}
+        if len(sources) != 1:
+            raise AnotherGraph(f"it is conditioned by {len(sources)} different vectors")
+        table = follow_table(self._nodes, sources.pop())
+        size = self._weights[f"{_conditioner(next(iter(convs)))}.weight"].shape[1]
+        if table is not None and table.shape[1] == size:
+            self._weights["emb_g.weight"] = table
+        return {
+            "conditioning_channels": size,
+            "conditioned_layers": tuple(convs),
+            "num_speakers": self._weights["emb_g.weight"].shape[0] if "emb_g.weight" in self._weights else 0,
+        }
+
+    def _fields(self, channels: int, found: FollowedInput) -> dict[str, Any]:
+        followed, weights = self._followed, self._weights
+        inner = [conv for name, conv in self._convs.items() if name not in ("conv_pre", "conv_post")]
+        slopes = {conv.slope for conv in inner if conv.slope is not None}
+        blocks = followed.stages[0].blocks
+        causal = any(stage.upsample.mode == "replicate" for stage in followed.stages)
+        kernels = [weights[f"ups.{i}.weight"].shape[2] for i in range(len(followed.stages))]
+        paddings = tuple(_rows_cut(stage.upsample) for stage in followed.stages)
+        rates = tuple(stage.upsample.stride for stage in followed.stages)
+        usual = tuple(((k - u) // 2, (k - u) // 2) for k, u in zip(kernels, rates, strict=True))
+        first = "convs1" if len(blocks[0][0].convs) == 2 else "convs"
+        modes = {conv.mode for conv in self._convs.values() if not conv.transposed and conv.padding != (0, 0)}
+        final = followed.last.slope
+        linear = ("lin_pre",) if "lin_pre.weight" in found.weights else ()
+        return {
+            "upsample_initial_channel": weights["conv_pre.weight"].shape[0],
+            "upsample_rates": rates,
+            "upsample_kernel_sizes": tuple(kernels),
+            "resblock": "1" if first == "convs1" else "2",
+            "resblock_kernel_sizes": tuple(
+                weights[f"resblocks.{j}.{first}.0.weight"].shape[2] for j in range(len(blocks))
+            ),
+            "resblock_dilation_sizes": tuple(tuple(unit.convs[0].dilation for unit in block) for block in blocks),
+            "num_mels": channels,
+            "conv_pre_kernel_size": weights["conv_pre.weight"].shape[2],
+            "conv_post_kernel_size": weights["conv_post.weight"].shape[2],
+            "leaky_relu_slope": slopes.pop() if len(slopes) == 1 else 0.1,
+            "final_slope": 0.01 if final is None else final,
+            "upsample_paddings": None if causal or paddings == usual else paddings,
+            "padding_mode": modes.pop() if len(modes) == 1 else "zeros",
+            "causal": causal,
+            "layers_without_bias": tuple(
+                name for name in (*self._convs, *linear) if f"{name}.bias" not in {**weights, **found.weights}
+            ),
+            "input_normalization": "mean" in found.weights,
+            "pre_linear": found.weights["lin_pre.weight"].shape[1] if linear else 0,
+            "output": followed.output,
+            "input_kind": "latent" if found.graph_input is None and channels not in _MEL_BANDS else "mel",
+        }
+
+    def _check(self, layer: Layer, conv: FollowedConv) -> None:
+        """Compare a layer that the config asks for with what was found in the file."""
+        shape = self._weights[f"{layer.name}.weight"].shape
+        slope = layer.activation.slope if isinstance(layer.activation, LeakyRelu) else None
+        pads = _rows_cut(conv) if conv.transposed else conv.padding
+        padded = layer.padding != (0, 0) or layer.kind == "conv_transpose"
+        for what, theirs, ours in (
+            ("weights of shape", shape, layer.weight_shape),
+            ("stride", conv.stride, layer.stride),
+            ("dilation", conv.dilation, layer.dilation),
+            ("padding", pads, layer.padding),
+            ("padding mode", conv.mode if padded else "zeros", layer.padding_mode if padded else "zeros"),
+            ("slope of the activation before it", conv.slope, slope),
+        ):
+            if theirs != ours:
+                raise AnotherGraph(f"its layer that should be {layer.name} has {what} {theirs}, and not {ours}")
+        bias = self._weights.get(f"{layer.name}.bias")
+        if bias is not None and bias.shape != (layer.out_channels,):
+            raise AnotherGraph(f"its layer that should be {layer.name} has {bias.size} biases")
+
+
+_MEL_BANDS = frozenset((40, 64, 80, 100, 128))
+"""Numbers of bands that mels have; the latents of VITS and its relatives have 96, 192 or more channels."""
+
+
+def _rows_cut(conv: FollowedConv) -> tuple[int, int]:
+    """Rows cut off from the whole result of a transposed convolution."""
+    left, right = conv.padding
+    if conv.mode == "replicate":
+        left -= conv.stride  # of the row that was put before the first
+    return left, right - conv.output_padding
+
+
+def _conditioner(layer: str) -> str:
+    """Name of the convolution whose result is added to that of a layer."""
+    return "cond" if layer == "conv_pre" else layer.replace("ups", "conds")
+
+
+def _named(followed: FollowedGenerator) -> Iterator[tuple[str, FollowedConv]]:
+    yield "conv_pre", followed.first
+    order = _signatures(followed.stages[0])
+    for i, stage in enumerate(followed.stages):
+        yield f"ups.{i}", stage.upsample
+        if [len(block) for block in stage.blocks] != [len(block) for block in followed.stages[0].blocks]:
+            raise AnotherGraph(f"stage {i} has other residual blocks than the first: {_signatures(stage)}, {order}")
+        for j, block in enumerate(stage.blocks):
+            for m, unit in enumerate(block):
+                names = ("convs1", "convs2") if len(unit.convs) == 2 else ("convs",)
+                for kind, conv in zip(names, unit.convs, strict=True):
+                    yield f"resblocks.{i * len(stage.blocks) + j}.{kind}.{m}", conv
+    yield "conv_post", followed.last
+    for layer, conv in chain(
+        [("conv_pre", followed.first)], ((f"ups.{i}", stage.upsample) for i, stage in enumerate(followed.stages))
+    ):
+        if conv.conditioning is not None:
+            yield _conditioner(layer), conv.conditioning
+
+
+def _signatures(stage: FollowedStage) -> Sequence[tuple[int, ...]]:
+    return [tuple(unit.convs[0].dilation for unit in block) for block in stage.blocks]
