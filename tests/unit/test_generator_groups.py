@@ -312,6 +312,16 @@ def test_files_without_a_generator(tmp_path, root, message, write):
         (("unet.down_blocks.0.resnets.0.weight",), "a network of diffusers"),
         (("enc_p.emb.weight", "flow.flows.0.weight"), "a VITS voice; its decoder is none that is known"),
         (("upsamples.0.1.weight", "upsamples_mrf.0.0.convs1.0.1.weight"), "a UHiFiGAN"),
+        (("noise_upsample.0.weight", "blocks.0.tade1.aux_conv.0.weight"), "a StyleMelGAN vocoder"),
+        (("melgan.1.weight_v", "melgan.3.weight_v"), "a MelGAN vocoder"),
+        (
+            ("first_conv.weight_v", "conv_layers.0.conv.weight_v", "last_conv_layers.1.weight_v"),
+            "a Parallel WaveGAN vocoder",
+        ),
+        (
+            ("input_conv.weight_v", "upsamples.0.1.weight_v", "output_conv.weight_v", "output_conv.bias"),
+            "PaddleSpeech's generator with an inverse STFT",
+        ),
         (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
         (("shadow_params.0",), "an average of weights without their names"),
     ],

@@ -85,7 +85,7 @@ def test_without_statistics_mels_are_computed_and_recordings_are_not(pwg):
     vocoder = load(pwg, engine="reference")
     assert vocoder(np.zeros((10, 5), np.float32)).shape == (40,)
     assert any("mean, scale" in note for note in vocoder.model.notes)
-    with pytest.raises(ConfigError, match="missing: mean, scale"):
+    with pytest.raises(ConfigError, match="mean and scale of its training data stand in no file"):
         vocoder.mel(np.zeros(500, np.float32))
     vocoder.close()
 
@@ -151,6 +151,14 @@ def test_damaged_names_are_told(pwg, tmp_path):
         read(weights | {"extra.weight": np.zeros(3, np.float32)})
     with pytest.raises(CheckpointError, match=r"blocks\.0\.convs1\.0\.2\.weight is no parameter"):
         read(weights | {"blocks.0.convs1.0.2.weight": np.zeros(3, np.float32)})
+    with pytest.raises(
+        CheckpointError, match=r"seems to be a generator of ParallelWaveGAN that takes tokens .* by emb\."
+    ):
+        read(weights | {"emb.weight": np.zeros((3, 4), np.float32)})
+    last = weights["output_conv.1.weight"]
+    with pytest.raises(CheckpointError, match=r"several bands at its end, by the 4 channels of output_conv\.1\.weight"):
+        bands = {"output_conv.1.weight": np.repeat(last, 4, axis=0), "output_conv.1.bias": np.zeros(4, np.float32)}
+        read(weights | bands)
     with pytest.raises(CheckpointError, match=r"unexpected +cond\.weight|cond"):
         read(weights | {"global_conv.weight": np.zeros((3, 6, 1), np.float32)})
     with pytest.raises(CheckpointError, match=r"missing +conv_pre\.bias"):

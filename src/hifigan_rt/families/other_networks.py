@@ -36,12 +36,15 @@ PARTS_BEYOND = (
     _network(
         "a generator with an inverse STFT at its end", r"(subband|multistream)_conv_post\.|reflection_pad\.|stft\."
     ),
+    _network("a generator of ParallelWaveGAN that takes tokens (DiscreteSymbolHiFiGAN)", r"emb\.|duration_predictor\."),
     _network(
         "a generator that a speaker or another voice conditions",
         r"(cond|cond_layer|conds|cond_pre|cond_emb|emb_g|spk_emb|speaker_embedding|spk_proj|fc)\.",
     ),
 )
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
+
+_LAST_WEIGHT = re.compile(r"(conv_post|output_conv\.1)(\.conv)?\.(weight|weight_v|parametrizations\.weight\.original1)")
 
 _NETWORK_PART = re.compile(
     r"(\w*_)?(encoder|quantizers?|codebook|text|tokens?|phonemes?|embeddings?|acoustic(_model)?|fastspeech2?|"
@@ -81,7 +84,7 @@ def describe_parts_beyond(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         if told:
             return f"{network.name}, by {list_names(told)}"
     for name, shape in shapes.items():
-        if re.fullmatch(r"conv_post\.(weight|weight_v|parametrizations\.weight\.original1)", name) and shape[:1] > (1,):
+        if _LAST_WEIGHT.fullmatch(name) and shape[:1] > (1,):
             return f"a generator with an inverse STFT or several bands at its end, by the {shape[0]} channels of {name}"
     return None
 
@@ -103,6 +106,12 @@ FILES = (
         advice="its decoder is none that is known",
     ),
     _network("a UHiFiGAN of ParallelWaveGAN or ESPnet", r"downsamples_mrf\.|upsamples_mrf\."),
+    _network("a StyleMelGAN vocoder", r"noise_upsample\."),
+    _network("a MelGAN vocoder", r"melgan\.\d"),
+    _network("a Parallel WaveGAN vocoder", r"first_conv\.", r"conv_layers\.\d", r"last_conv_layers\.\d"),
+    _network(
+        "PaddleSpeech's generator with an inverse STFT at its end", r"input_conv\.", r"output_conv\.(weight|bias)"
+    ),
     _network("discriminators", r"discriminators\.\d", advice="the generator is in another file"),
     _network("a LoRA, which changes another network", r".*(lora_(up|down|A|B|unet|te)|lora\.(up|down)|hada_w)"),
     _network("a network of diffusers", r"(down|up|mid)_blocks?\.|transformer_blocks\.\d|quant_conv\."),

@@ -85,6 +85,12 @@ class ModelFile(ABC):
                 f"{self.name} takes latents, which another part of its voice computes, and no mels: no recording can "
                 "be analysed for it; give latents, as arrays or .npy files"
             )
+        if self.missing_mel_fields == ("mean", "scale"):
+            raise ConfigError(
+                f"{self.name}: its mels are normalised, and the mean and scale of its training data stand in no file "
+                "beside it (stats.h5, stats.npy, feats_stats.npy or the .npz that the config names): put it there, or "
+                "state mean and scale in a config.json; recordings are not analysed without. Mels are taken as they are"
+            )
         hop = "" if self.graph is None else f" (hop_size follows from the architecture: {self.graph.hop_length})"
         raise ConfigError(
             f"{self.name}: the mel settings must be known to analyse recordings, and weights do not tell; missing: "
