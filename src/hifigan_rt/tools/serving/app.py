@@ -109,7 +109,14 @@ def _cors(origins: Sequence[str]) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Mel-Shape", "X-Request-Id"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Content-Encoding",
+            "X-Mel-Shape",
+            "X-Conditioning",
+            "X-Request-Id",
+        ],
         expose_headers=list(EXPOSED_HEADERS),
         max_age=600,
     )
