@@ -233,7 +233,9 @@ def test_a_part_of_another_network_is_taken_only_by_name(read, neighbour, root):
     [
         (("noise_convs.0.weight", "m_source.l_linear.weight"), "an NSF-HiFi-GAN, which also takes the pitch, by "),
         (("resblocks.0.activations.0.act.alpha",), "a BigVGAN, by "),
-        (("cond.weight",), "a generator that a speaker or another voice conditions, by cond.weight"),
+        (("spk_proj.weight",), "a generator that a speaker or another voice conditions in a way that is not read, by "),
+        (("unit_embedding.weight",), "a unit HiFi-GAN, which takes tokens, by unit_embedding.weight"),
+        (("pqmf.synthesis_filter",), "a generator with an inverse STFT or several bands at its end, by pqmf."),
         (("source_downs.0.weight",), "a HiFT generator (CosyVoice, Chatterbox), by "),
     ],
 )
@@ -322,6 +324,7 @@ def test_files_without_a_generator(tmp_path, root, message, write):
             ("input_conv.weight_v", "upsamples.0.1.weight_v", "output_conv.weight_v", "output_conv.bias"),
             "PaddleSpeech's generator with an inverse STFT",
         ),
+        (("generator.ups.0.weight_g", "generator.noise_res.0.adain1.0.fc.weight"), "a decoder of StyleTTS2 or Kokoro"),
         (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
         (("shadow_params.0",), "an average of weights without their names"),
     ],

@@ -27,19 +27,26 @@ def _network(name: str, *patterns: str, advice: str = "") -> Network:
     return Network(name, tuple(re.compile(rf"(?:\A|\.)(?:{pattern})") for pattern in patterns), advice)
 
 
+_STYLE = "a decoder of StyleTTS2 or Kokoro, whose layers are normalised by a style"
+
 PARTS_BEYOND = (
+    _network(
+        "a unit HiFi-GAN, which takes tokens", r"(unit_embedding|attn_pooling|var_predictor|dur_predictor|dict)\."
+    ),
+    _network(_STYLE, r"resblocks\.\d+\.adain\d\.|noise_res\."),
     _network("a HiFT generator (CosyVoice, Chatterbox)", r"source_resblocks\.|source_downs\.|f0_predictor\."),
-    _network("an NSF-HiFi-GAN, which also takes the pitch", r"m_source\.|noise_convs\.|source_conv\.|noise_res\."),
+    _network("an NSF-HiFi-GAN, which also takes the pitch", r"m_source\.|noise_convs\.|source_conv\."),
     _network(
         "a BigVGAN", r"activation_post\.|resblocks\.\d+\.activations\.|ups\.\d+\.0\.|resblocks\.\d+\.\w*\.?alphas?\d*\."
     ),
     _network(
-        "a generator with an inverse STFT at its end", r"(subband|multistream)_conv_post\.|reflection_pad\.|stft\."
+        "a generator with an inverse STFT or several bands at its end",
+        r"(subband|multistream)_conv_post\.|reflection_pad\.|stft\.|pqmf\.|(analysis|synthesis)_filter\Z",
     ),
     _network("a generator of ParallelWaveGAN that takes tokens (DiscreteSymbolHiFiGAN)", r"emb\.|duration_predictor\."),
     _network(
-        "a generator that a speaker or another voice conditions",
-        r"(cond|cond_layer|conds|cond_pre|cond_emb|emb_g|spk_emb|speaker_embedding|spk_proj|fc)\.",
+        "a generator that a speaker or another voice conditions in a way that is not read",
+        r"(cond_pre|cond_emb|spk_emb|speaker_embedding|spk_proj|fc)\.",
     ),
 )
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
@@ -97,6 +104,7 @@ def list_names(names: Iterable[str], shown: int = 5) -> str:
 
 
 FILES = (
+    _network(_STYLE, r"generator\.", r"noise_res\.|resblocks\.\d+\.adain\d\."),
     _network(
         "the discriminators and optimisers of a training run (a do_* file)", r"(mpd|msd|optim_g|optim_d)(\.|\Z)",
         advice="the generator is in the g_* file beside it",

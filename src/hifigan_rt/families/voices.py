@@ -34,6 +34,8 @@ def find_voice(group: Group, neighbours: Collection[str]) -> Voice | None:
     parts = sorted(_PARTS.intersection(neighbours))
     if not parts and (own not in _DECODERS or "conv_post.bias" in group.tensors):
         return None
+    if any(name.startswith("conds.") for name in group.tensors):
+        return Voice("an XTTS voice", tuple(parts))
     is_piper = "model_g" in group.address.split(".")
     return Voice("a Piper voice" if is_piper else "a VITS voice", tuple(parts))
 
