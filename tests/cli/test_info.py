@@ -11,6 +11,9 @@ from safetensors.numpy import save_file
 
 from cli.running import error_of, hifigan
 from golden.tiny import tiny_weights
+from golden.tiny_speakers import LATENT, SPEAKERS, speaking_weights
+from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.graph import SPEAKER_TABLE
 
 
 def info(*arguments: str, status: int = 0) -> dict:
@@ -61,3 +64,19 @@ def test_a_file_that_is_not_run(place):
     assert told["name"] == "vocos.safetensors"
     assert "seems to be a Vocos vocoder" in told["refused"]
     assert "seems to be a Vocos vocoder" in error_of(hifigan("info", "vocos.safetensors", status=1))
+
+
+def test_a_whole_voice(place):
+    weights = speaking_weights(LATENT)
+    voice = {name if name == SPEAKER_TABLE else f"dec.{name}": array for name, array in weights.items()}
+    voice["enc_p.emb.weight"] = np.zeros((3, 4), np.float32)
+    save_file(voice, "voice.safetensors")
+    Path("config.json").write_text(json.dumps(config_to_dict(LATENT)))
+    told = info("voice.safetensors")
+    assert told["decoder_of"] == {"voice": "a VITS voice", "not_run": ["emb_g", "enc_p"]}
+    assert told["input"] == {
+        "kind": "latent", "channels": 10, "conditioning_channels": 6, "num_speakers": 4, "speakers": SPEAKERS,
+    }  # fmt: skip
+    assert told["sample_rate_hz"] == 8000
+    assert "mel" not in told
+    assert any("it takes latents of 10 channels" in note for note in told["notes"])
