@@ -100,7 +100,7 @@ def test_float32_is_asked_for_and_never_left_to_the_device(monkeypatch):
 
 
 def fixed_shapes(engine) -> set:
-    return set(engine._shapes._fixed)
+    return {shape for shapes in engine._shapes._fixed for _, shape in shapes}
 
 
 def test_a_shape_that_comes_again_is_compiled_for_itself_with_the_same_bits():
@@ -156,7 +156,7 @@ def test_after_a_length_that_fails_the_others_are_as_before(tmp_path):
     model = foreign(["b", 10, "t"], [], [("Reshape", {})], ["b", "n"])
     model.graph.initializer.append(numpy_helper.from_array(np.array([1, 24], np.int64), "shape"))
     model.graph.node[-1].input.append("shape")
-    engine = create(resolve_model(write(model, tmp_path / "foreign.onnx")), options())
+    engine = create_engine("openvino", resolve_model(write(model, tmp_path / "foreign.onnx")), options())
     before = engine.run(batch_of_mels(1, 3))
     with pytest.raises(EngineError, match=r"^OpenVINO failed on a mel \[B, M, T\] = \[1, 10, 4\]: .*"):
         engine.run(batch_of_mels(1, 4))
@@ -182,7 +182,8 @@ def test_throughput_runs_several_mels_at_once(monkeypatch):
     monkeypatch.setattr(engine._shapes, "concurrency", 2)
     together = threading.Barrier(2, timeout=20)
 
-    def run(array, stopped):
+    def run(arrays, stopped):
+        (array,) = arrays.values()
         together.wait()
         return np.zeros((1, 8 * array.shape[-1]), np.float32)
 
@@ -194,7 +195,8 @@ def test_one_failure_ends_the_others(monkeypatch):
     engine = create(own_model(), options(hint="throughput"))
     monkeypatch.setattr(engine._shapes, "concurrency", 2)
 
-    def run(array, stopped):
+    def run(arrays, stopped):
+        (array,) = arrays.values()
         if array.shape[-1] == 3:
             raise RuntimeError("Exception from src/a.cpp:1:\nout of luck")
         assert stopped.wait(20)
@@ -221,7 +223,7 @@ def test_unknown_settings(settings, message):
 def test_the_graph_of_a_file_cannot_be_chosen(tmp_path):
     path = write(build_onnx(tiny_generator(), TINY.mel), tmp_path / "tiny.onnx")
     with pytest.raises(EngineError, match="graph='1d' is for checkpoints"):
-        create(resolve_model(path), options(graph="1d"))
+        create_engine("openvino", resolve_model(path), options(graph="1d"))
 
 
 @pytest.mark.parametrize("name", ["GPU.7", "AUTO", "banana"])
