@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import tolerances
+from hifigan_rt import _native
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.engines.native import create
+from hifigan_rt.engines.native import create, network_layer
 from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.model.kinds import Weights
 from native_generators import ISAS, Case, make_case, stream_all
@@ -141,6 +142,28 @@ def test_speakers_are_rows_of_the_table():
     for call in (lambda: engine.run(case.mel[None]), lambda: engine.stream(4)):
         with pytest.raises(EngineError, match="needs a speaker"):
             call()
+
+
+def test_the_core_checks_what_comes_beside_the_layers():
+    config = replace(PLAIN, conditioning_channels=6, conditioned_layers=("ups.1",), input_normalization=True)
+    generator = make_case(config, 4).generator
+    layers = [network_layer(layer) for layer in generator.graph.layers]
+
+    def load(weights, channels=6, output="tanh"):
+        more = {"output": output, "input_normalization": True, "conditioning_channels": channels}
+        _native.LoadedGenerator(layers, weights, "generic", 4, 1, {}, **more)
+
+    load(dict(generator.weights))
+    for name in ("conds.1.weight", "mean", "scale"):
+        without = {key: array for key, array in generator.weights.items() if key != name}
+        with pytest.raises(ValueError, match=f"weights lack {name}"):
+            load(without)
+        with pytest.raises(ValueError, match=f"{name} has another shape than its layer"):
+            load({**without, name: generator.weights[name][:-1].copy()})
+    with pytest.raises(ValueError, match=r"conds\.1\.weight has another shape"):
+        load(dict(generator.weights), channels=5)
+    with pytest.raises(ValueError, match="no output 'sine'"):
+        load(dict(generator.weights), output="sine")
 
 
 def test_a_vector_of_a_wrong_kind_is_refused_by_the_core():
