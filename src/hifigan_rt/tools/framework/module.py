@@ -27,13 +27,9 @@ class VocoderModule(torch.nn.Module):
         }
 
     @property
-    def fs(self) -> int:
-        """The sample rate in Hz, under the name that ESPnet asks for.
-
-        Raises:
-            ConfigError: nothing tells it.
-        """
-        return self.vocoder.sample_rate
+    def fs(self) -> int | None:
+        """The sample rate in Hz, under the name that ESPnet asks for; None if nothing tells it."""
+        return self.vocoder.model.sample_rate
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
         """Synthesise.
