@@ -114,6 +114,30 @@ def read_espnet(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
     return _generator(_mapping(conf, "vocoder_params"), shapes, _DEFAULTS) | _mel_of_espnet(values)
 
 
+def is_espnet_voice(values: Mapping[str, object]) -> bool:
+    """Tell a config of ESPnet for a VITS, of which the generator is the decoder."""
+    conf = values.get("tts_conf")
+    return isinstance(conf, dict) and values.get("tts") == "vits"
+
+
+def read_espnet_voice(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
+    """Read a config.yaml of ESPnet for a VITS: the parameters that begin with `decoder_` are the generator's."""
+    conf = _mapping(values, "tts_conf")
+    kind = conf.get("generator_type", "vits_generator")
+    if kind != "vits_generator":
+        raise ConfigError(f"generator_type={str(kind)[:60]!r} is another voice of ESPnet: vits_generator alone is read")
+    stated = conf.get("generator_params")
+    given = stated if isinstance(stated, dict) else {}
+    params = {
+        str(name).removeprefix("decoder_"): value for name, value in given.items() if str(name).startswith("decoder_")
+    }
+    fields = _generator(params, shapes, _DEFAULTS) | {"input_kind": "latent"}
+    if "hidden_channels" in given:
+        fields["num_mels"] = given["hidden_channels"]
+    rate = conf.get("sampling_rate")
+    return fields if rate is None else fields | {"sampling_rate": rate}
+
+
 def statistics_of_espnet(values: Mapping[str, object]) -> tuple[str, ...]:
     """Name the file of statistics that the config names."""
     conf = values.get("normalize_conf")

@@ -15,6 +15,7 @@ from typing import Any
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.coqui import COQUI_VOICE
 from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.families.parallel_wavegan_configs import is_espnet_voice, read_espnet_voice
 from hifigan_rt.formats.config_json import stated_fields
 
 _LATENT = {"input_kind": "latent"}
@@ -128,7 +129,9 @@ PIPER_VOICE = ConfigForm("Piper", _tells_piper_voice, _read_piper_voice)
 """What lies beside a voice as NAME.onnx.json: it tells sample rate and speakers, and no network."""
 VITS_MODEL = ConfigForm("transformers' VitsModel", _tells_vits_model, _read_vits_model)
 
-_VOICE_FORMS = (VITS, PIPER_TRAINING, PIPER_VOICE, VITS_MODEL, COQUI_VOICE)
+ESPNET_VOICE = ConfigForm("ESPnet's VITS", is_espnet_voice, read_espnet_voice, ("config.yaml",))
+
+_VOICE_FORMS = (VITS, PIPER_TRAINING, PIPER_VOICE, VITS_MODEL, COQUI_VOICE, ESPNET_VOICE)
 
 
 def voice_family(family: Family) -> Family:
