@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import pathlib
 import pickle
 import random
+import tarfile
 import zipfile
 
 import numpy as np
@@ -45,6 +47,17 @@ class PaddleTensor:
 
     def __reduce__(self) -> tuple[object, ...]:
         return tuple, (self._pair,)
+
+
+def nemo_file(weights: bytes, mode: str) -> bytes:
+    """A .nemo file of a checkpoint, whose config is no generator's."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, data in (("./model_config.yaml", b"generator: {resblock: 1}"), ("./model_weights.ckpt", weights)):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime = len(data), 0.5
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
 
 
 @functools.cache
@@ -121,6 +134,8 @@ def seeds() -> dict[str, bytes]:
         "zip deflated": zip_file(others, compression=zipfile.ZIP_DEFLATED),
         "zip tree": zip_file(tree, prefix="x", byteorder=None),
         "torchscript": zip_file(program, prefix="x", extra=code),
+        "nemo": nemo_file(zip_file(generators), "w:"),
+        "nemo gz": nemo_file(legacy_file(state), "w:gz"),
         "safetensors": safetensors_file(header, bytes(24)),
     }
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from hifigan_rt.errors import ModelNotFound
 
-MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".xml", ".om")
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".nemo", ".bin", ".onnx", ".xml", ".om")
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)|checkpoint-(\d+)steps\.pkl|snapshot_iter_(\d+)\.pdz")
 """Names that the original, ParallelWaveGAN and PaddleSpeech give to what they save during training."""
 _TEXTS = (".json", ".yaml", ".yml", ".txt", ".md", ".log", ".csv", ".py")
+
+
+_SAME_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""The names under which transformers has one model in two formats; it takes the first."""
 
 
 def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
@@ -39,6 +43,15 @@ def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
     candidates = [file for file in files if _looks_like_generator(file) and file not in halves]
     if len(candidates) == 1:
         return candidates[0], ()
+    index = next((file for file in files if file.name.endswith((".safetensors.index.json", ".bin.index.json"))), None)
+    if index is not None:
+        raise ModelNotFound(
+            f"folder {str(folder)!r} holds a model in several files, by {index.name}: have transformers write it as "
+            "one, with model.save_pretrained(folder, max_shard_size='50GB')"
+        )
+    if {file.name for file in candidates} == set(_SAME_WEIGHTS):
+        first, second = _SAME_WEIGHTS
+        return folder / first, (f"{second} in the folder is left out: it holds what {first} does",)
     if not candidates:
         for entry in entries:
             refuse_unzipped(entry)
