@@ -167,6 +167,10 @@ def test_a_batch_of_different_speakers(client, voice):
         assert given.status_code == 200, given.text
         (output,) = given.json()["outputs"]
         np.testing.assert_array_equal(np.array(output["data"], np.float32).reshape(output["shape"]), wanted)
+    latents = np.random.default_rng(0).standard_normal((2, 10, 9)).astype(np.float32)
+    answer = infer(client, "latent", latent=latents, latent_lengths=np.array([9, 4]), speaker=rows[:2])
+    assert answer.json()["outputs"][0]["shape"] == [2, 72]
+    assert infer(client, "latent", mel_spec=latents, speaker=rows[:2]).status_code == 400
     for tensors in ({}, {"speaker": rows[:2]}, {"speaker": rows + 1}, {"conditioning": vectors[:, :5]}):
         answer = infer(client, mel_spec=mels, **tensors)
         assert answer.status_code == 400, answer.text
@@ -179,6 +183,10 @@ def test_tensors_that_a_model_takes(client):
             for tensor in client.get(f"/v2/models/{model}").json()["inputs"][2:]
         ]
 
+    latent = client.get("/v2/models/latent").json()["inputs"]
+    assert [(tensor["name"], tensor["shape"]) for tensor in latent[:2]] == [
+        ("latent", [-1, 10, -1]), ("latent_lengths", [-1]),
+    ]  # fmt: skip
     assert inputs("voice") == [("speaker", "INT64", [-1], True), ("conditioning", "FP32", [-1, 6], True)]
     assert inputs("vectors") == [("conditioning", "FP32", [-1, 6], False)]
 

@@ -17,11 +17,10 @@ from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.open_inference_infer import (
     AUDIO,
     CONDITIONING,
-    LENGTHS,
-    MEL,
     MODEL_PATHS,
     SPEAKER,
     VERSION,
+    frames_and_lengths,
     model_name,
 )
 from hifigan_rt.tools.serving.open_inference_tensors import TensorSpec
@@ -94,7 +93,8 @@ async def repository_index(request: Request) -> Response:
 def _inputs(lease: ModelLease) -> list[dict[str, object]]:
     """Describe the tensors that a model takes; a vector may stand in place of a speaker."""
     rule = lease.speaker_choice.rule
-    inputs = [_described(MEL, [-1, lease.num_mels or -1, -1]), _described(LENGTHS, [-1], optional=True)]
+    batch, lengths = frames_and_lengths(lease)
+    inputs = [_described(batch, [-1, lease.num_mels or -1, -1]), _described(lengths, [-1], optional=True)]
     if rule.takes_speakers:
         inputs.append(_described(SPEAKER, [-1], optional=rule.takes_vectors or rule.speakers == 1))
     if rule.takes_vectors:

@@ -1,7 +1,8 @@
 """`POST /v2/models/{name}/infer`: tensors in, audio out.
 
 A model takes `mel_spec` FP32 [B, M, T], and `mel_lengths` INT64 [B] for mels of different lengths; where it has several
-speakers `speaker` INT64 [B], and where it takes vectors `conditioning` FP32 [B, G]. It gives `wavs` FP32 [B, N] with N
+speakers `speaker` INT64 [B], and where it takes vectors `conditioning` FP32 [B, G]. For a decoder of latents the former
+two are `latent` and `latent_lengths`. It gives `wavs` FP32 [B, N] with N
 samples for T frames. Each item comes out as it would alone, and is followed by zeros.
 """
 
@@ -37,9 +38,10 @@ from hifigan_rt.tools.serving.whole_response import whole_response
 
 MEL = TensorSpec("mel_spec", "FP32", 3, "[B, M, T]: log-mels")
 LENGTHS = TensorSpec("mel_lengths", "INT64", 1, "[B]: frames of each mel", optional=True)
+LATENT = TensorSpec("latent", "FP32", 3, "[B, C, T]: latents")
+LATENT_LENGTHS = TensorSpec("latent_lengths", "INT64", 1, "[B]: frames of each latent", optional=True)
 SPEAKER = TensorSpec("speaker", "INT64", 1, "[B]: numbers of speakers", optional=True)
 CONDITIONING = TensorSpec("conditioning", "FP32", 2, "[B, G]: vectors in place of speakers", optional=True)
-INPUTS = (MEL, LENGTHS, SPEAKER, CONDITIONING)
 AUDIO = "wavs"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 VERSION = "1"
@@ -84,6 +86,11 @@ async def infer(request: Request) -> Response:
     return whole_response(encoded.parts, headers)
 
 
+def frames_and_lengths(lease: ModelLease) -> tuple[TensorSpec, TensorSpec]:
+    """Name the tensors with a model's frames, and with their numbers."""
+    return (LATENT, LATENT_LENGTHS) if lease.vocoder.takes_latents else (MEL, LENGTHS)
+
+
 def model_name(request: Request) -> str:
     """Read the name of the model from the path.
 
@@ -121,12 +128,14 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
         numbers = body.count(b",", 0, min(json_length(header_length, len(body)), most)) + 1
         held = REQUEST_BYTES + len(body) + JSON_BYTES_PER_VALUE * numbers
         await context.memory.reserve(record, held)
-        steps = decode_request_steps(body, header_length, INPUTS, AUDIO, max_json_bytes=most)
+        specs = (*frames_and_lengths(lease), SPEAKER, CONDITIONING)
+        steps = decode_request_steps(body, header_length, specs, AUDIO, max_json_bytes=most)
         tensors = await context.pieces.run(steps)
-    items, _, frames = tensors.tensors[MEL.name].shape
+    batch, _ = frames_and_lengths(lease)
+    items, _, frames = tensors.tensors[batch.name].shape
     if items > settings.max_batch_items:
         raise BadRequest(
-            f"{MEL.name} has {items} mels, and at most {settings.max_batch_items} are taken in one request"
+            f"{batch.name} has {items} mels, and at most {settings.max_batch_items} are taken in one request"
         )
     check_length(lease, frames, settings.max_mel_seconds)
     as_json = AUDIO in tensors.wants and not tensors.wants[AUDIO]
@@ -145,16 +154,17 @@ def _becomes(lease: ModelLease, items: int, frames: int, *, as_json: bool) -> in
 
 def _checked(request: TensorRequest, lease: ModelLease) -> list[CheckedMel]:
     """Give the mels [M, T_i] of a request."""
-    batch = request.tensors[MEL.name]
+    mels_spec, lengths_spec = frames_and_lengths(lease)
+    batch = request.tensors[mels_spec.name]
     check_byte_order(batch)
     items, _, frames = batch.shape
-    lengths = _lengths(request.tensors.get(LENGTHS.name), items, frames)
+    lengths = _lengths(request.tensors.get(lengths_spec.name), lengths_spec.name, items, frames)
     mels = []
     for index, (mel, length) in enumerate(zip(batch, lengths, strict=True)):
         try:
             mels.append(lease.check_mel(mel[:, :length]))
         except MelInvalid as error:
-            raise MelInvalid(f"{MEL.name}, item {index}: {error}") from error
+            raise MelInvalid(f"{mels_spec.name}, item {index}: {error}") from error
     return mels
 
 
@@ -162,23 +172,22 @@ def _voices(request: TensorRequest, lease: ModelLease, items: int) -> np.ndarray
     """Give what the engine takes beside the mels."""
     speakers, vectors = (request.tensors.get(spec.name) for spec in (SPEAKER, CONDITIONING))
     if speakers is not None and len(speakers) != items:
-        raise BadRequest(f"{SPEAKER.name} has {len(speakers)} values, and {MEL.name} has {items} mels")
+        raise BadRequest(f"{SPEAKER.name} has {len(speakers)} values for {items} mels")
     if vectors is not None and len(vectors) != items:
-        raise BadRequest(f"{CONDITIONING.name} has {len(vectors)} vectors, and {MEL.name} has {items} mels")
+        raise BadRequest(f"{CONDITIONING.name} has {len(vectors)} vectors for {items} mels")
     return lease.conditioning(speakers, vectors, items)
 
 
-def _lengths(lengths: np.ndarray | None, items: int, frames: int) -> list[int]:
+def _lengths(lengths: np.ndarray | None, name: str, items: int, frames: int) -> list[int]:
     if lengths is None:
         return [frames] * items
     if len(lengths) != items:
-        raise BadRequest(f"{LENGTHS.name} has {len(lengths)} values, and {MEL.name} has {items} mels")
+        raise BadRequest(f"{name} has {len(lengths)} values, and the request has {items} mels")
     outside = (lengths < 1) | (lengths > frames)
     if outside.any():
         index = int(np.flatnonzero(outside)[0])
         raise BadRequest(
-            f"{LENGTHS.name} holds {int(lengths[index])} for item {index}: each must be from 1 to the {frames} frames "
-            "given"
+            f"{name} holds {int(lengths[index])} for item {index}: each must be from 1 to the {frames} frames given"
         )
     return [int(length) for length in lengths]
 
@@ -200,7 +209,8 @@ def _tensor(names: list[str], datatypes: list[str]) -> dict[str, Any]:
 
 
 _RAW = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-_INPUTS = _tensor([spec.name for spec in INPUTS], list(dict.fromkeys(spec.datatype for spec in INPUTS)))
+_ALL = (MEL, LENGTHS, LATENT, LATENT_LENGTHS, SPEAKER, CONDITIONING)
+_INPUTS = _tensor([spec.name for spec in _ALL], list(dict.fromkeys(spec.datatype for spec in _ALL)))
 _REQUEST = object_schema(
     {"inputs": {"type": "array", "minItems": 1, "items": _INPUTS}},
     {
