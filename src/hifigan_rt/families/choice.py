@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError
@@ -66,6 +67,7 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
     tensors = {name: placed.tensor for name, placed in group.tensors.items()}
     if voice is not None and (table := find_speaker_table(group, placed, neighbours)) is not None:
         tensors[SPEAKER_TABLE] = table.tensor
+        voice = replace(voice, parts=tuple(part for part in voice.parts if part not in table.name.split(".")))
     return Selection(tensors, notes, way, _find_statistics(group, placed), group.place, voice)
 
 

@@ -14,6 +14,9 @@ _PARTS = frozenset(
 )  # fmt: skip
 """Neighbours that make a generator the decoder of a voice, so that it takes latents."""
 
+_MORE_PARTS = frozenset(("text_encoder", "duration_predictor", "spemb_proj", "lang_emb"))
+"""Parts that are named where they are not run; other networks have such too."""
+
 _DECODERS = frozenset(("dec", "waveform_decoder"))
 """Names of voices' decoders; one alone in a file is told from a vocoder by its last layer, which has no bias."""
 
@@ -34,6 +37,7 @@ def find_voice(group: Group, neighbours: Collection[str]) -> Voice | None:
     parts = sorted(_PARTS.intersection(neighbours))
     if not parts and (own not in _DECODERS or "conv_post.bias" in group.tensors):
         return None
+    parts = sorted((_PARTS | _MORE_PARTS).intersection(neighbours))
     if any(name.startswith("conds.") for name in group.tensors):
         return Voice("an XTTS voice", tuple(parts))
     is_piper = "model_g" in group.address.split(".")

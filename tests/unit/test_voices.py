@@ -1,0 +1,175 @@
+"""Decoders of whole voices, in the files that their own programs wrote (tests/golden/families)."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import hifigan_rt
+from checkpoint_files import Tensor, zip_file
+from golden.family_files import records, unpack
+from golden.seeded import seeded_mel
+from golden.tiny import tiny_weights
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import CheckpointError, ConfigError, HifiganError
+from hifigan_rt.families.vits import PIPER_TRAINING
+from hifigan_rt.formats.safetensors_writing import write_safetensors
+from hifigan_rt.model.resolve import resolve_model
+
+CASES = {
+    f"{name}-{case}": (name, case)
+    for name, cases in records()
+    for case in cases
+    if name in ("vits", "piper", "espnet_vits")
+}
+
+
+@pytest.fixture
+def voice(tmp_path):
+    """Writes a voice's files and gives the one that a user names."""
+    return lambda key: unpack(tmp_path / key, *CASES[key])
+
+
+def latents(frames):
+    return seeded_mel(1, 6, frames, 3)[0].astype(np.float32)
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_voice_is_spoken_for_one_of_its_speakers(voice, key):
+    with hifigan_rt.load(voice(key), engine="native") as vocoder:
+        table = vocoder.model.generator.speaker_table
+        z, given = latents(40), {} if table is None else {"speaker": 1}
+        audio = vocoder(z, segment_frames=16, **given)
+        vector = None if table is None else table[1]
+        np.testing.assert_allclose(audio, generate(vocoder.model.generator, z, vector), rtol=0, atol=1e-4)
+        stream = vocoder.stream(16, **given)
+        pieces = [stream.push(z[:, :7]), stream.push(z[:, 7:]), stream.finish()]
+        np.testing.assert_array_equal(np.concatenate(pieces), audio)
+        assert vocoder.mel_config is None
+        with pytest.raises(ConfigError, match="takes latents"):
+            vocoder.mel(np.zeros(1000, np.float32))
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_the_decoder_alone_is_written_and_read_back(voice, key, tmp_path):
+    model = resolve_model(voice(key))
+    path = tmp_path / "decoder.safetensors"
+    write_safetensors(model.generator, model.mel_settings, path, "a test", model.speakers)
+    again = resolve_model(path)
+    assert again.graph.config == model.graph.config
+    assert (again.speakers, again.sample_rate) == (model.speakers, model.sample_rate)
+    for name, array in model.generator.weights.items():
+        np.testing.assert_array_equal(again.generator.weights[name], array)
+
+
+def test_speakers_have_the_names_of_the_config(voice):
+    model = resolve_model(voice("vits-vits"))
+    assert (model.speakers, model.sample_rate) == ({"anna": 0, "ben": 1, "cleo": 2}, 16000)
+    assert (model.voice.name, model.voice.parts) == ("a VITS voice", ("dp", "enc_p", "enc_q", "flow"))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            lambda config: config["model"].update(inter_channels=192),
+            "num_mels: the config says 192",
+        ),
+        (
+            lambda config: config["model"].update(upsample_rates=[4, "2"]),
+            r"upsample_rates\[1\]=.* must be a whole",
+        ),
+        (lambda config: config["model"].pop("upsample_rates"), "the config lacks upsample_rates"),
+        (lambda config: config.update(speakers=["a"] * 2 + ["b", "c", "d"]), "has row 3 of a table of 3|has row 4 of"),
+        (lambda config: config["data"].update(sampling_rate="fast"), "sampling_rate=.* must be a whole number"),
+    ],
+)
+def test_a_config_that_is_wrong(voice, change, text):
+    path = voice("vits-vits")
+    config = json.loads((path.parent / "config.json").read_text())
+    change(config)
+    (path.parent / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=text):
+        resolve_model(path)
+
+
+def test_a_config_in_the_originals_fields_is_taken_too(voice, tmp_path):
+    path = voice("piper-medium")
+    settings = resolve_model(path).graph.config
+    fields = {"upsample_rates": [4, 3], "resblock_dilation_sizes": [[1, 2], [2, 6]], "sampling_rate": 8000}
+    (tmp_path / "mine.json").write_text(json.dumps(fields))
+    model = resolve_model(path, tmp_path / "mine.json")
+    assert (model.graph.config, model.sample_rate) == (settings, 8000)
+    (path.parent / "config.json").unlink()
+    assert resolve_model(path).graph.config == settings  # the file's own hyper_parameters
+
+
+@pytest.mark.parametrize("text", ["(8, 8", "eval('1')", "[[[[" * 100, "1,2"])
+def test_lists_as_texts(text):
+    with pytest.raises(ConfigError, match=r"upsample_rates=.* must be a list of numbers"):
+        PIPER_TRAINING.read({"upsample_rates": text}, {})
+    given = {"upsample_rates": "(8, 8,)", "resblock_dilation_sizes": "((1, 2), (2, 6))"}
+    read = PIPER_TRAINING.read(given, {})
+    assert (read["upsample_rates"], read["resblock_dilation_sizes"]) == ([8, 8], [[1, 2], [2, 6]])
+
+
+def state(**more):
+    weights = {name: array for name, array in tiny_weights().items() if name != "conv_post.bias"}
+    named = {f"dec.{name}": Tensor(array, f"dec.{name}") for name, array in weights.items()}
+    others = {name: Tensor(np.zeros(shape, np.float32), name) for name, shape in more.items()}
+    return {"model": {**named, "enc_p.emb.weight": Tensor(np.zeros(3, np.float32), "enc_p"), **others}}
+
+
+COND = {"dec.cond.weight": (8, 5, 1), "dec.cond.bias": (8,)}
+
+
+@pytest.mark.parametrize(
+    ("more", "speakers", "channels"),
+    [
+        ({}, 0, 0),
+        (COND, 0, 5),  # vectors of a network of its own, as of GPT-SoVITS
+        (COND | {"emb_g.weight": (4, 5)}, 4, 5),
+        (COND | {"emb_g.weight": (4, 9)}, 0, 5),
+        ({"emb_g.weight": (4, 5)}, 0, 0),  # of the other parts alone
+        (COND | {"emb_g.weight": (4, 5), "lang_emb.weight": (2, 5)}, 0, 5),
+    ],
+)
+def test_the_table_belongs_to_a_decoder_that_takes_its_rows(tmp_path, more, speakers, channels):
+    (tmp_path / "x.pth").write_bytes(zip_file(state(**more)))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]})
+    )
+    config = resolve_model(tmp_path / "x.pth").graph.config
+    assert (config.num_speakers, config.conditioning_channels) == (speakers, channels)
+    assert (config.input_kind, config.layers_without_bias) == ("latent", ("conv_post",))
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"dec.cond.weight": (8, 5, 1)}, "cond.bias"),
+        (COND | {"dec.cond.weight": (7, 5, 1)}, "cond.weight"),
+        ({"dec.m_source.l_linear.weight": (1, 1), "dec.noise_convs.0.weight": (4, 1, 8)}, "NSF-HiFi-GAN"),
+        ({"dec.subband_conv_post.weight": (4, 2, 7)}, "inverse STFT"),
+    ],
+)
+def test_what_is_damaged_or_another_network(tmp_path, more, text):
+    (tmp_path / "x.pth").write_bytes(zip_file(state(**more)))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]})
+    )
+    with pytest.raises(HifiganError, match=text):
+        resolve_model(tmp_path / "x.pth")
+
+
+def test_a_voice_that_lacks_a_tensor(tmp_path):
+    files = state()
+    del files["model"]["dec.resblocks.1.convs2.0.bias"]
+    (tmp_path / "x.pth").write_bytes(zip_file(files))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]})
+    )
+    with pytest.raises(CheckpointError, match=r"missing     resblocks\.1\.convs2\.0\.bias"):
+        resolve_model(tmp_path / "x.pth")
