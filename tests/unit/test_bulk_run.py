@@ -6,13 +6,17 @@ import errno
 import os
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import AudioError, MelConventionWarning, OutputError
+from hifigan_rt.tools.bulk import synthesis
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
+from hifigan_rt.tools.bulk.resume import settings_digest
 from hifigan_rt.tools.bulk.run import ClipFacts, Interrupted, Work, run_in_folder
 from hifigan_rt.tools.datasets import find_inputs
 
@@ -146,3 +150,14 @@ def test_an_interruption_carries_the_summary(folder):
     assert caught.value.summary.done >= 3
     assert len(read_manifest(folder / "out" / MANIFEST_NAME).clips) == len(work.done)
     assert not any(thread.name.startswith("hifigan-") for thread in threading.enumerate())
+
+
+def test_what_earlier_versions_finished_is_known_again():
+    """The digest by the version before networks beyond the original's."""
+    v1 = PRESETS["v1"]
+    settings = {"generator": synthesis._network(v1.generator), "mel": synthesis._mel_settings(v1.mel)}
+    assert settings_digest(settings) == "48875a75a21987cc"
+    other = replace(v1.generator, leaky_relu_slope=0.2)
+    assert settings_digest(settings | {"generator": synthesis._network(other)}) != settings_digest(settings)
+    htk = replace(v1.mel, mel_scale="htk")
+    assert settings_digest(settings | {"mel": synthesis._mel_settings(htk)}) != settings_digest(settings)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from hifigan_rt.config.ranges import MAX_CHANNELS, check_range
 from hifigan_rt.errors import ConfigError
+
+_LATER = frozenset(("window", "mel_scale", "magnitude_floor", "ceiling"))
+"""Fields of `MelConfig` that came after the first records."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,16 @@ class MelConfig:
             raise ConfigError("scale holds a 0 or a number that is not finite: the mel is divided by it")
         if self.mean is not None and not all(math.isfinite(value) for value in self.mean):
             raise ConfigError("mean holds a number that is not finite")
+
+    def recorded(self) -> dict[str, Any]:
+        """Give the settings as records of runs hold them, so that what earlier versions recorded stays equal.
+
+        A field of `_LATER` stands there only if it is unusual.
+        """
+        fields = type(self).__dataclass_fields__
+        return {
+            name: value for name, value in asdict(self).items() if name not in _LATER or value != fields[name].default
+        }
 
     @property
     def effective_fmax(self) -> float:

@@ -279,4 +279,4 @@ def _voice(conditioning: np.ndarray | None) -> dict[str, Any]:
 
 
 def _mel_settings(config: MelConfig | None) -> dict[str, Any] | None:
-    return None if config is None else dataclasses.asdict(config)
+    return None if config is None else config.recorded()

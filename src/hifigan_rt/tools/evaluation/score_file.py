@@ -27,7 +27,7 @@ _TITLE = "score file"
 def identify(task: Task, version: str) -> str:
     """A digest of all that scores depend on, but not of which metrics are asked for."""
     digests = [path and digest_of(Path(path)) for path in (task.generated, task.reference, task.baseline)]
-    mel = None if task.mel is None else dataclasses.asdict(task.mel)
+    mel = None if task.mel is None else task.mel.recorded()
     return hashlib.sha256(json.dumps([digests, mel, version]).encode()).hexdigest()[:32]
 
 
