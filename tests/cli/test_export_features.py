@@ -1,6 +1,5 @@
 """Exports of networks beyond the original's, as a user types them, and back again."""
 
-import numpy as np
 import pytest
 
 from cli.running import hifigan
@@ -18,10 +17,10 @@ def test_what_is_exported_reads_back(name, tmp_path, monkeypatch):
     hifigan("export", "safetensors", "first.safetensors", "-o", "second.safetensors")
     hifigan("export", "onnx", "first.safetensors", "-o", "model.onnx")
     hifigan("export", "openvino", "first.safetensors", "-o", "model.xml", "--no-verify")
-    read = resolve_model("second.safetensors")
-    assert (read.graph, read.speakers) == (generator.graph, speakers)
-    for key, array in generator.weights.items():
-        np.testing.assert_array_equal(read.generator.weights[key], array)
-    for file in ("model.onnx", "model.xml"):
+    for file in ("second.safetensors", "model.onnx", "model.xml"):
         model = resolve_model(file)
-        assert (model.config.generator, model.speakers) == (generator.graph.config, speakers)
+        assert (model.graph, model.speakers) == (generator.graph, speakers)
+        if file != "model.xml":
+            assert set(model.generator.weights) == set(generator.weights)
+            for key, array in generator.weights.items():
+                assert model.generator.weights[key].tobytes() == array.tobytes(), key
