@@ -16,6 +16,7 @@ from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.families import FAMILIES
 from hifigan_rt.formats.config_json import parse_config
+from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.model.resolve import resolve_model
 
@@ -68,6 +69,20 @@ def test_the_native_engine_computes_it_and_streams_it_bit_for_bit(tmp_path, reco
         pieces = [stream.push(mel[:, :3]), stream.push(mel[:, 3:]), stream.finish()]
     assert snr >= tolerances.NATIVE_SMALL_SNR_DB
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize(("record", "case", "facts"), CASES)
+def test_our_own_file_of_it_reads_back_bit_for_bit(tmp_path, record, case, facts):
+    model = resolve_model(write_files(record, case, facts, tmp_path), weights_at=facts["weights_at"])
+    own = tmp_path / "own" / "x.safetensors"
+    own.parent.mkdir()
+    write_safetensors(model.generator, model.mel_settings, own, "x", model.speakers)
+    again = resolve_model(own)
+    assert again.graph == model.graph
+    assert again.mel_settings == model.mel_settings
+    assert again.generator.weights.keys() == model.generator.weights.keys()
+    for key, array in model.generator.weights.items():
+        np.testing.assert_array_equal(again.generator.weights[key], array)
 
 
 FEATURES = [case for case in CASES if f"{case.values[1]}/features" in case.values[0]]

@@ -10,6 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from checkpoint_files import Tensor, zip_file
 from checkpoint_mutations import mutate
 from effort import examples
 from golden.family_files import read_files, unpack
@@ -17,6 +18,8 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError, ModelFileError, ModelNotFound
 from hifigan_rt.families.coqui import COQUI_VOCODER
 from hifigan_rt.families.nemo import NEMO_CONFIG
+from hifigan_rt.formats.checkpoint import read_tensors
+from hifigan_rt.formats.config_json import NETWORK_FIELDS
 from hifigan_rt.formats.config_yaml import decode_yaml
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.model.resolve import resolve_model
@@ -216,6 +219,37 @@ def test_compressed_archives_have_limits(tmp_path):
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=text):
             resolve_model(path)
+
+
+def test_a_lightning_checkpoint_of_nemo_takes_its_config_by_name(tmp_path, nemo):
+    weights = tmp_path / "model_weights.ckpt"
+    weights.write_bytes(nemo["model_weights.ckpt"])
+    tensors = read_tensors(weights)
+    state = {name: Tensor(array.ravel(), name, array.shape) for name, array in tensors.items()}
+    path = tmp_path / "HifiGan--val_loss=0.1.ckpt"
+    path.write_bytes(zip_file({"epoch": 3, "state_dict": state, "hyper_parameters": {"name": "HifiGan"}}))
+    config = tmp_path / "elsewhere" / "hifigan.yaml"
+    config.parent.mkdir()
+    inner = nemo["model_config.yaml"].decode().replace("\n", "\n  ")
+    config.write_text(f"sample_rate: 8000\nmel_dim: 10\nmodel:\n  {inner}")
+    model, packed = resolve_model(path, config), resolve_model(pack(tmp_path / "m.nemo", nemo))
+    assert (model.graph, model.mel) == (packed.graph, packed.mel)
+    np.testing.assert_array_equal(
+        model.generator.weights["conv_pre.weight"], packed.generator.weights["conv_pre.weight"]
+    )
+
+
+def test_a_config_in_the_originals_fields_keeps_what_the_names_tell(tmp_path):
+    for name, case, field, value in (
+        ("speechbrain", "old", "padding_mode", "reflect"),
+        ("transformers", "speecht5", "input_normalization", True),
+        ("coqui", "conditioned", "conditioning_channels", 6),
+    ):
+        path = unpack(tmp_path / name, name, case)
+        config = resolve_model(path).graph.config
+        plain = {key: getattr(config, key) for key in NETWORK_FIELDS}
+        (tmp_path / "plain.json").write_text(json.dumps(plain))
+        assert getattr(resolve_model(path, tmp_path / "plain.json").graph.config, field) == value
 
 
 def test_cut_and_damaged_files_raise_typed_errors_alone(tmp_path):
