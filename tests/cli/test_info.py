@@ -73,7 +73,7 @@ def test_a_whole_voice(place):
     save_file(voice, "voice.safetensors")
     Path("config.json").write_text(json.dumps(config_to_dict(LATENT)))
     told = info("voice.safetensors")
-    assert told["decoder_of"] == {"voice": "a VITS voice", "not_run": ["emb_g", "enc_p"]}
+    assert told["decoder_of"] == {"voice": "a VITS voice", "not_run": ["enc_p"]}
     assert told["input"] == {
         "kind": "latent", "channels": 10, "conditioning_channels": 6, "num_speakers": 4, "speakers": SPEAKERS,
     }  # fmt: skip

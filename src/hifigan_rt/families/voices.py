@@ -38,7 +38,7 @@ def find_voice(group: Group, neighbours: Collection[str]) -> Voice | None:
     if not parts and (own not in _DECODERS or "conv_post.bias" in group.tensors):
         return None
     parts = sorted((_PARTS | _MORE_PARTS).intersection(neighbours))
-    if any(name.startswith("conds.") for name in group.tensors):
+    if own == "waveform_decoder" and any(name.startswith("conds.") for name in group.tensors):
         return Voice("an XTTS voice", tuple(parts))
     is_piper = "model_g" in group.address.split(".")
     return Voice("a Piper voice" if is_piper else "a VITS voice", tuple(parts))
