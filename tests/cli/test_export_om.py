@@ -8,12 +8,20 @@ import subprocess
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 import om_files
+import tolerances
 from ascend_simulator.environment import CAVEAT
 from cli.running import command, error_of, hifigan, parse
 from fake_tools import put_on_path
+from golden.features import FEATURES, feature_generator
+from golden.seeded import seeded_mel
+from hifigan_rt import load
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.tools.cli.export_om import parse_numbers
 from waiting import wait_for, wait_until_gone
 
@@ -183,3 +191,16 @@ def test_ctrl_c_ends_atc_and_leaves_nothing(place, monkeypatch):
     assert "Traceback" not in stderr
     assert list(Path("out").iterdir()) == []
     wait_until_gone(int(Path("pid").read_text()))
+
+
+@pytest.mark.parametrize("name", ["rows kept", "normalized"])
+def test_networks_beyond_the_originals(name, place, simulator):
+    generator = feature_generator(FEATURES[name])
+    write_safetensors(generator, None, Path("g.safetensors"), "a test")
+    hifigan("export", "om", "g.safetensors", *SOC, "--mel-len", "40,60")
+    mel = seeded_mel(1, generator.graph.num_mels, 100, 3)[0].astype(np.float32)
+    with load("g_bs1.om") as vocoder:
+        assert snr_db(generate(generator, mel), vocoder(mel)) >= tolerances.SIMULATED_FLOAT16_SNR_DB
+    write_safetensors(feature_generator(FEATURES["reflect"]), None, Path("g.safetensors"), "a test")
+    text = error_of(hifigan("export", "om", "g.safetensors", *SOC, "--overwrite", status=1))
+    assert "has padding_mode='reflect', which an .om does not carry here: export onnx" in text

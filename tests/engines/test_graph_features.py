@@ -94,6 +94,15 @@ def test_batches_lists_and_streams(name, engine_name):
     engine.close()
 
 
+@pytest.mark.parametrize("name", ["conditioned", "speakers"])
+def test_several_requests_of_openvino_at_once(name):
+    generator = GENERATORS[name]
+    options = EngineOptions(threads=2, settings={"hint": "throughput"})
+    engine = create_engine("openvino", Weights(name, Path(name), "test", generator), options)
+    mels, given = some_mels(generator, 3, 9), feature_conditioning(generator, 3)
+    agrees(truth(generator, mels, given), np.stack(engine.run_many([CheckedMel(mel) for mel in mels], given)))
+
+
 @pytest.mark.parametrize(("rank", "opset"), [(3, 17), (4, 11)])
 @pytest.mark.parametrize("name", FEATURES)
 def test_onnx_files(name, rank, opset, tmp_path):

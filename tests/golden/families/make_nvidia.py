@@ -1,16 +1,17 @@
 """Makes nvidia.npz: the HiFi-GAN generator of NVIDIA's DeepLearningExamples, as its training saves it.
 
-    python tests/golden/families/make_nvidia.py FOLDER [--check]
+    NVIDIA_SOURCE=DeepLearningExamples python tests/golden/families/make_nvidia.py [--check]
 
-FOLDER is PyTorch/SpeechSynthesis/HiFiGAN of a checkout; recorded was commit 729963dd47e7c8bd462ad10bfac7a7b0b604e6dd.
+NVIDIA_SOURCE is a checkout of the commit below: it has no package.
 """
 
 # needs: librosa==0.11.0 numba llvmlite joblib cloudpickle threadpoolctl lazy_loader audioread scikit-learn decorator
 # needs: pooch platformdirs soxr msgpack
-# fetch: NVIDIA/DeepLearningExamples 729963dd47e7c8bd462ad10bfac7a7b0b604e6dd PyTorch/SpeechSynthesis/HiFiGAN
+# source: NVIDIA_SOURCE https://github.com/NVIDIA/DeepLearningExamples 729963dd47e7c8bd462ad10bfac7a7b0b604e6dd
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from recording import Case, fill, record, seeded_recording
 stub("common.tb_dllogger", "common.gpu_affinity", "matplotlib", "dllogger", "amp_C")
 for name in [name for name in sys.modules if name.partition(".")[0] == "common"]:
     del sys.modules[name]
-sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, str(Path(os.environ["NVIDIA_SOURCE"], "PyTorch", "SpeechSynthesis", "HiFiGAN")))
 
 from hifigan.data_function import mel_spectrogram  # noqa: E402
 from hifigan.models import Generator  # noqa: E402

@@ -5,6 +5,7 @@
 VITS_SOURCE is a copy of jaywalnut310/vits at commit 2e561ba58618d021b5b8323d3765880f7e0ecfdb, which has no package.
 """
 
+# source: VITS_SOURCE https://github.com/jaywalnut310/vits 2e561ba58618d021b5b8323d3765880f7e0ecfdb
 # needs: transformers==5.24.0 huggingface-hub==2.4.0 tokenizers==0.23.3 regex tqdm filelock fsspec packaging pyyaml
 # needs: typer-slim hf-xet httpx scipy
 
