@@ -33,7 +33,9 @@ VECTORS_ALONE = replace(SPEAKING, generator=replace(SPEAKING.generator, num_spea
 """Takes vectors, and has no table."""
 
 LATENT = ModelConfig(
-    replace(SPEAKING.generator, input_kind="latent", layers_without_bias=("conv_post",)),
+    replace(
+        SPEAKING.generator, input_kind="latent", layers_without_bias=("conv_post",), conditioned_layers=("conv_pre",)
+    ),
     PartialMelConfig({"sampling_rate": 8000}),
     speakers=SPEAKERS,
 )
