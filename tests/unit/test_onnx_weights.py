@@ -19,8 +19,8 @@ from golden.tiny import TINY, tiny_generator, tiny_mel
 from hifigan_rt.config import GeneratorConfig, ModelConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import ConfigError, EngineError
-from hifigan_rt.families.onnx_following import AnotherGraph
 from hifigan_rt.families.onnx_generator import OnnxGenerator, find_generator
+from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import open_onnx
 from hifigan_rt.graph import bind, build_graph

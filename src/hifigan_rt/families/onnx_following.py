@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, strip_identities
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import NodeFields
 
 _AUDIO_SHAPES = frozenset(("Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"))
 """What may be done to the shape of audio: its one channel stays in order."""
 _PAD_MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate"}
-_FLOAT_TYPES = frozenset((1, 10, 11, 16))
 _BLOCK_OPERATORS = frozenset(("Conv", "ConvTranspose", "Add", "Sum", "LeakyRelu", "Relu", "Pad", "Identity", "Cast"))
 _BLOCK_DEPTH = 6
 """Nodes from the end of a residual block's unit to what it reads."""
@@ -25,10 +25,6 @@ _MAX_STAGES = 32
 _MAX_UNITS = 4096
 
 PaddingMode = Literal["zeros", "reflect", "replicate"]
-
-
-class AnotherGraph(Exception):
-    """What makes a graph another network than a HiFi-GAN generator; never leaves the readers of ONNX files."""
 
 
 @dataclass(frozen=True)
@@ -86,38 +82,6 @@ def follow_generator(nodes: OnnxNodes, output: str) -> FollowedGenerator:
         ModelFileError: a constant on the way cannot be read.
     """
     return _Follower(nodes).generator(output)
-
-
-def describe_node(node: NodeFields) -> str:
-    """A node for a text."""
-    operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    return f"node {(node.name or node.outputs[0])[:80]!r} ({operator})"
-
-
-def strip_identities(nodes: OnnxNodes, value: str) -> str:
-    """Go back over nodes that hand on what they get: Identity, casts between floats, additions of 0, factors of 1."""
-    while (before := _handed_on(nodes, value)) is not None:
-        value = before
-    return value
-
-
-def _handed_on(nodes: OnnxNodes, value: str) -> str | None:
-    node = nodes.producer(value)
-    if node is None or node.domain or not node.inputs:
-        return None
-    if node.op_type == "Cast":
-        return node.inputs[0] if nodes.integer(node, "to", 0) in _FLOAT_TYPES else None
-    if node.op_type in ("Identity", "Dropout"):
-        return node.inputs[0] if node.outputs[0] == value else None
-    if node.op_type not in _NEUTRAL or len(node.inputs) != 2:
-        return None
-    left, right = node.inputs
-    if nodes.scalar(right) == _NEUTRAL[node.op_type]:
-        return left
-    return right if node.op_type in ("Add", "Mul") and nodes.scalar(left) == _NEUTRAL[node.op_type] else None
-
-
-_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 
 
 class _Follower:

@@ -12,13 +12,13 @@ import numpy as np
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.onnx_following import (
-    AnotherGraph,
     FollowedConv,
     FollowedGenerator,
     FollowedStage,
     follow_generator,
 )
 from hifigan_rt.families.onnx_input import FollowedInput, follow_input, follow_table, refuse_unknown_input
+from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.graph import Layer, LeakyRelu, build_graph
 

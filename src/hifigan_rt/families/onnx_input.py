@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hifigan_rt.families.onnx_following import AnotherGraph, describe_node, strip_identities
+from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, strip_identities
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import NodeFields
 

@@ -11,8 +11,8 @@ import numpy as np
 from hifigan_rt.config import GeneratorConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError, ModelFileError
 from hifigan_rt.families.matching import StatedConfig, differences, read_fields
-from hifigan_rt.families.onnx_following import AnotherGraph
 from hifigan_rt.families.onnx_generator import OnnxGenerator, find_generator
+from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.families.vits import PIPER_VOICE
 from hifigan_rt.formats.checkpoint.reader import Voice
 from hifigan_rt.formats.config_json import config_to_dict, parse_config

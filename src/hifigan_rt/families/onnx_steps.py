@@ -1,0 +1,45 @@
+"""Small steps through an ONNX graph: naming a node, and going back over nodes that change nothing."""
+
+from __future__ import annotations
+
+from hifigan_rt.formats.onnx_nodes import OnnxNodes
+from hifigan_rt.formats.onnx_scan import NodeFields
+
+_FLOAT_TYPES = frozenset((1, 10, 11, 16))
+"""Numbers of TensorProto.DataType."""
+
+
+class AnotherGraph(Exception):
+    """What makes a graph another network than a HiFi-GAN generator; never leaves the readers of ONNX files."""
+
+
+def describe_node(node: NodeFields) -> str:
+    """A node for a text."""
+    operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    return f"node {(node.name or node.outputs[0])[:80]!r} ({operator})"
+
+
+def strip_identities(nodes: OnnxNodes, value: str) -> str:
+    """Go back over nodes that hand on what they get: Identity, casts between floats, additions of 0, factors of 1."""
+    while (before := _handed_on(nodes, value)) is not None:
+        value = before
+    return value
+
+
+def _handed_on(nodes: OnnxNodes, value: str) -> str | None:
+    node = nodes.producer(value)
+    if node is None or node.domain or not node.inputs:
+        return None
+    if node.op_type == "Cast":
+        return node.inputs[0] if nodes.integer(node, "to", 0) in _FLOAT_TYPES else None
+    if node.op_type in ("Identity", "Dropout"):
+        return node.inputs[0] if node.outputs[0] == value else None
+    if node.op_type not in _NEUTRAL or len(node.inputs) != 2:
+        return None
+    left, right = node.inputs
+    if nodes.scalar(right) == _NEUTRAL[node.op_type]:
+        return left
+    return right if node.op_type in ("Add", "Mul") and nodes.scalar(left) == _NEUTRAL[node.op_type] else None
+
+
+_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
