@@ -1,7 +1,9 @@
 """Makes espnet_vits.npz: a VITS of ESPnet with three speakers, under the names of espnet2.gan_tts.vits.VITS.
 
-The package lies on sys.path, unpacked. The discriminator, larger by far, is left out.
+The discriminator, larger by far, is left out.
 """
+
+# needs: espnet==202511 humanfriendly packaging pyyaml
 
 from __future__ import annotations
 
