@@ -4,6 +4,10 @@ The package lies on sys.path, unpacked. Of the whole model the parts around the 
 names in espnet2.gan_tts.joint.JointText2Wav.
 """
 
+# needs: espnet==202511 humanfriendly typeguard torch-complex packaging
+# needs: librosa==0.11.0 lazy-loader joblib scikit-learn narwhals threadpoolctl decorator pooch msgpack numba llvmlite
+# needs: audioread cloudpickle platformdirs soxr
+
 from __future__ import annotations
 
 import tempfile

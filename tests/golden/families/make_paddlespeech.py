@@ -1,8 +1,11 @@
 """Makes paddlespeech.npz: HiFiGANGenerator of PaddleSpeech, written by paddle.save with config and statistics.
 
-The layout is that of recording.py, which needs PyTorch; here is none. PaddleSpeech lies on sys.path, unpacked; of it
-only the module of the generator is imported, since the package asks for all that its recipes use.
+The layout is that of recording.py, which needs PyTorch; only a comparison needs it here. PaddleSpeech lies on sys.path,
+unpacked; of it only the module of the generator is imported, since the package asks for all that its recipes use.
 """
+
+# needs: paddlepaddle==3.3.1 paddlespeech==1.5.0 networkx opt_einsum protobuf httpx httpcore h11 anyio certifi idna
+# needs: packaging typing_extensions pillow
 
 from __future__ import annotations
 
@@ -101,8 +104,13 @@ def main() -> None:
         print(f"{name}: {len(audio)} samples, rms {np.sqrt((audio**2).mean()):.3f}, peak {np.abs(audio).max():.3f}")
     versions = f"paddlespeech 1.5.0, paddlepaddle {paddle.__version__}"
     arrays["facts"] = np.array(json.dumps({"versions": versions, "cases": facts}))
-    np.savez_compressed(HERE / "paddlespeech.npz", **arrays)
-    print(f"wrote paddlespeech.npz: {(HERE / 'paddlespeech.npz').stat().st_size} bytes")
+    path = HERE / "paddlespeech.npz"
+    if "--check" in sys.argv[1:]:
+        from recording import compare
+
+        sys.exit(compare(path, arrays))
+    np.savez_compressed(path, **arrays)
+    print(f"wrote {path.name}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

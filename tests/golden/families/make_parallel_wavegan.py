@@ -4,6 +4,10 @@ The package lies on sys.path, unpacked: its setup.py does not run with today's t
 Trainer.save_checkpoint and compute_statistics.py do it, by torch.save, yaml.dump and its own write_hdf5.
 """
 
+# needs: parallel-wavegan==0.6.1 kaldiio tqdm filelock
+# needs: librosa==0.11.0 lazy-loader joblib scikit-learn narwhals threadpoolctl decorator pooch msgpack numba llvmlite
+# needs: audioread cloudpickle platformdirs soxr
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -161,7 +161,7 @@ def record(name: str, versions: str, cases: Iterator[Case]) -> None:
         print(f"{case.name}: {len(audio)} samples, rms {np.sqrt((audio**2).mean()):.3f}")
     arrays["facts"] = np.array(json.dumps({"versions": f"{versions}, torch {torch.__version__}", "cases": facts}))
     if "--check" in sys.argv[1:]:
-        if difference := _compare(path, arrays):
+        if difference := compare(path, arrays):
             sys.exit(difference)
         return
     np.savez_compressed(path, **arrays)
@@ -175,7 +175,7 @@ def _read(path: Path, weights_at: str | None) -> Mapping[str, np.ndarray]:
     return read_onnx_weights(path) if path.suffix == ".onnx" else read_checkpoint(path, weights_at).weights
 
 
-def _compare(path: Path, made: Mapping[str, np.ndarray]) -> str | None:
+def compare(path: Path, made: Mapping[str, np.ndarray]) -> str | None:
     """What differs from the record, None if nothing does."""
     with np.load(path, allow_pickle=False) as kept:
         if set(kept.files) != set(made):
