@@ -160,3 +160,27 @@ def separate_padding(mode: str) -> Rewriting:
         model.graph.node.extend(copies)
 
     return rewrite
+
+
+def trimmed(model: ModelProto) -> None:
+    """Pad causal convolutions at both ends and keep as many rows as their input has, as ParallelWaveGAN does."""
+    graph, nodes = model.graph, []
+    for name, value in (("of time", 2), ("nothing", [0]), ("time", [2]), ("each", [1])):
+        graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    for node in graph.node:
+        nodes.append(node)
+        pads = next((item for item in node.attribute if item.name == "pads"), None)
+        if node.op_type != "Conv" or pads is None or not any(pads.ints):
+            continue
+        pads.ints[1] = pads.ints[0]
+        output, source = node.output[0], node.input[0]
+        node.output[0] = f"{output}.longer"
+        nodes += [
+            helper.make_node("Shape", [source], [f"{output}.shape"]),
+            helper.make_node("Gather", [f"{output}.shape", "of time"], [f"{output}.rows"]),
+            helper.make_node("Unsqueeze", [f"{output}.rows", "nothing"], [f"{output}.end"]),
+            helper.make_node("Slice", [f"{output}.longer", "nothing", f"{output}.end", "time", "each"], [output]),
+        ]
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)

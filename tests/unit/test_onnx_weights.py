@@ -202,6 +202,22 @@ def test_padding_in_nodes_of_its_own(tmp_path, mode, ours):
     assert np.abs(audio_of(found, tiny_mel(20)) - audio_of_file(model, tiny_mel(20))).max() < 1e-6
 
 
+def test_causal_convolutions_whose_ends_are_cut_off(tmp_path):
+    generator = feature_generator(FEATURES["causal"])
+    model = build_onnx(generator, None, opset=15)
+    rewriting.trimmed(model)
+    found = read(model, tmp_path)
+    assert build_graph(found.config) == generator.graph
+    mel = np.random.default_rng(1).normal(size=(5, 20)).astype(np.float32)
+    assert np.abs(audio_of(found, mel) - audio_of_file(model, mel)).max() < 1e-6
+    end = next(
+        node for node in model.graph.node if node.op_type == "Slice" and node.output[0] == "resblocks.0.convs2.0"
+    )
+    end.input[2] = "conv_pre.end"
+    with pytest.raises(AnotherGraph):
+        read(model, tmp_path)
+
+
 def with_speakers(*, table: bool) -> onnx.ModelProto:
     """An export whose first layer gets a vector beside the mel, of a table or as an input."""
     model = export(opset=15)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, strip_identities
+from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, is_length_of, strip_identities
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import NodeFields
 
@@ -45,6 +45,8 @@ class FollowedConv:
     """Slope of the activation before it; None if there is none."""
     source: str
     """The value that it reads before activation and padding."""
+    is_trimmed: bool = False
+    """Whether only as many rows as its source has are kept of its result, from the first on."""
     conditioning: FollowedConv | None = None
     """The convolution of a vector that is added to its result."""
 
@@ -127,7 +129,7 @@ class _Follower:
     def _first(self, value: str) -> FollowedConv | None:
         """The first convolution, if the value is its result, with a conditioning or without."""
         value = strip_identities(self._nodes, value)
-        node = self._nodes.producer(value)
+        node = self._nodes.producer(self._untrimmed(value)[0])
         if node is None:
             raise AnotherGraph(f"its input {value[:80]!r} is upsampled without a convolution before")
         if node.op_type == "Conv":
@@ -136,8 +138,19 @@ class _Follower:
             return self._conditioned(value, transposed=False)
         return None
 
+    def _untrimmed(self, value: str) -> tuple[str, str]:
+        """The value of which another is the beginning, and what says how much; itself and nothing if it is whole."""
+        value = strip_identities(self._nodes, value)
+        node = self._nodes.producer(value)
+        if node is None or node.op_type != "Slice" or len(node.inputs) < 4 or self._nodes.is_constant(node.inputs[2]):
+            return value, ""
+        steps = self._integers(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] else [1]
+        if self._integers(node.inputs[1]) != [0] or steps != [1] or self._integers(node.inputs[3]) not in ([2], [-1]):
+            return value, ""
+        return strip_identities(self._nodes, node.inputs[0]), node.inputs[2]
+
     def _makes(self, value: str, op_type: str) -> bool:
-        node = self._nodes.producer(strip_identities(self._nodes, value))
+        node = self._nodes.producer(self._untrimmed(value)[0])
         return node is not None and node.op_type == op_type and not node.domain
 
     def _conditioned(self, value: str, *, transposed: bool) -> FollowedConv:
@@ -255,7 +268,7 @@ class _Follower:
         return None
 
     def _conv(self, value: str, what: str, *, transposed: bool) -> FollowedConv:
-        value = strip_identities(self._nodes, value)
+        value, rows = self._untrimmed(value)
         node = self._nodes.producer(value)
         cut = (0, 0)
         if transposed and node is not None and node.op_type == "Slice":
@@ -271,7 +284,9 @@ class _Follower:
         if not all(self._nodes.is_constant(name) for name in constants) or not node.inputs[1]:
             raise AnotherGraph(f"the weights of {describe_node(node)} are not constant")
         axis, stride, dilation, pads = self._spatial(node)
-        source, slope, pad, mode = self._before(node.inputs[0], axis)
+        source, slope, pad, mode, whole = self._before(node.inputs[0], axis)
+        if rows and (transposed or mode != "zeros" or not is_length_of(self._nodes, rows, whole)):
+            raise AnotherGraph(f"of the result of {describe_node(node)} some rows are kept, and not those of its input")
         if transposed:
             # Its own pads cut rows off; before it the first row may stand twice, and nothing else.
             if pad != (0, 0) and (pad, mode) != ((1, 0), "replicate"):
@@ -292,6 +307,7 @@ class _Follower:
             mode=mode,
             slope=slope,
             source=source,
+            is_trimmed=bool(rows),
         )
 
     def _spatial(self, node: NodeFields) -> tuple[int, int, int, tuple[int, int]]:
@@ -314,12 +330,14 @@ class _Follower:
             raise AnotherGraph(f"{describe_node(node)} convolves along two dimensions")
         return axis, strides[axis], dilations[axis], (pads[axis], pads[rank + axis])
 
-    def _before(self, value: str, axis: int) -> tuple[str, float | None, tuple[int, int], PaddingMode]:
+    def _before(self, value: str, axis: int) -> tuple[str, float | None, tuple[int, int], PaddingMode, list[str]]:
         """What stands before a convolution: the value that it reads, an activation and a padding, in either order."""
         slope: float | None = None
         pad, mode = (0, 0), "zeros"
+        whole: list[str] = []
         while True:
             value = strip_identities(self._nodes, value)
+            whole.append(value)
             node = self._nodes.producer(value)
             if node is None or node.domain:
                 break
@@ -327,10 +345,11 @@ class _Follower:
                 slope = self._nodes.number(node, "alpha", 0.01) if node.op_type == "LeakyRelu" else 0.0
             elif node.op_type == "Pad" and pad == (0, 0):
                 pad, mode = self._pad(node, axis)
+                whole.clear()
             else:
                 break
             value = node.inputs[0]
-        return value, slope, pad, mode  # type: ignore[return-value] # mode is one of _PAD_MODES
+        return value, slope, pad, mode, whole  # type: ignore[return-value] # mode is one of _PAD_MODES
 
     def _pad(self, node: NodeFields, axis: int) -> tuple[tuple[int, int], str]:
         mode = _PAD_MODES.get(self._nodes.text(node, "mode", "constant"))

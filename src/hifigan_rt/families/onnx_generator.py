@@ -168,6 +168,8 @@ class _Reading:
         shape = self._weights[f"{layer.name}.weight"].shape
         slope = layer.activation.slope if isinstance(layer.activation, LeakyRelu) else None
         pads = _rows_cut(conv) if conv.transposed else conv.padding
+        if conv.is_trimmed and sum(pads) >= layer.span:
+            pads = (pads[0], layer.span - pads[0])
         padded = layer.padding != (0, 0) or layer.kind == "conv_transpose"
         for what, theirs, ours in (
             ("weights of shape", shape, layer.weight_shape),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import NodeFields
 
@@ -43,3 +45,15 @@ def _handed_on(nodes: OnnxNodes, value: str) -> str | None:
 
 
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+
+
+def is_length_of(nodes: OnnxNodes, value: str, others: Collection[str]) -> bool:
+    """Whether a value is the number of rows of one of some others."""
+    for op_type in ("Unsqueeze", "Gather", "Shape"):
+        node = nodes.producer(strip_identities(nodes, value))
+        if node is None or node.op_type != op_type or not node.inputs:
+            return False
+        if op_type == "Gather" and (len(node.inputs) != 2 or nodes.scalar(node.inputs[1]) not in (2, -1)):
+            return False
+        value = node.inputs[0]
+    return strip_identities(nodes, value) in others
