@@ -184,3 +184,17 @@ def trimmed(model: ModelProto) -> None:
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def sums_from_zeros(model: ModelProto) -> None:
+    """Begin the sums of residual blocks with zeros of the same shape, as NeMo does."""
+    position = next(index for index, node in enumerate(model.graph.node) if node.output[0] == "resblocks.1.sum")
+    node = model.graph.node[position]
+    first = node.input[0]
+    node.input[0] = "begun"
+    nodes = [
+        helper.make_node("Shape", [first], ["zeros.shape"]),
+        helper.make_node("ConstantOfShape", ["zeros.shape"], ["zeros"]),
+        helper.make_node("Add", ["zeros", first], ["begun"]),
+    ]
+    insert(model.graph, nodes, position)

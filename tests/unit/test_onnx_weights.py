@@ -142,6 +142,7 @@ REWRITINGS = {
     "Constant nodes": [rewriting.constants_as_nodes],
     "Identity": [rewriting.identities],
     "typed fields": [rewriting.typed_fields],
+    "sums from zeros": [rewriting.sums_from_zeros],
     "all": [rewriting.typed_fields, rewriting.identities, rewriting.constants_as_nodes, rewriting.lose_names],
 }
 

@@ -39,12 +39,25 @@ def _handed_on(nodes: OnnxNodes, value: str) -> str | None:
     if node.op_type not in _NEUTRAL or len(node.inputs) != 2:
         return None
     left, right = node.inputs
+    if node.op_type == "Add" and (_is_zeros(nodes, left) or _is_zeros(nodes, right)):
+        return right if _is_zeros(nodes, left) else left
     if nodes.scalar(right) == _NEUTRAL[node.op_type]:
         return left
     return right if node.op_type in ("Add", "Mul") and nodes.scalar(left) == _NEUTRAL[node.op_type] else None
 
 
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+
+
+def _is_zeros(nodes: OnnxNodes, value: str) -> bool:
+    """Whether a value is zeros of a shape that the graph computes: NeMo begins its sums with them."""
+    node = nodes.producer(value)
+    if node is None or node.domain:
+        return False
+    if node.op_type == "Expand":
+        return nodes.scalar(node.inputs[0]) == 0
+    filling = nodes.tensor(node, "value") if node.op_type == "ConstantOfShape" else None
+    return node.op_type == "ConstantOfShape" and (filling is None or not filling.any())
 
 
 def is_length_of(nodes: OnnxNodes, value: str, others: Collection[str]) -> bool:

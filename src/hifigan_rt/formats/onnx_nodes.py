@@ -112,6 +112,12 @@ class OnnxNodes:
         found = [item for item in self._attribute(node, name, 4) if item.wire_type == LENGTH]
         return self._scan.reader.text(found[-1]) if found else default
 
+    def tensor(self, node: NodeFields, name: str) -> np.ndarray | None:
+        """An attribute that is a tensor; None if it is not there."""
+        for field in self._attribute(node, name, 5):
+            return self._read(self._scan.tensor(field))
+        return None
+
     def _attribute(self, node: NodeFields, name: str, number: int) -> list[Field]:
         field = node.attributes.get(name)
         if field is None:
@@ -170,6 +176,4 @@ class _Attributes:
         return self._nodes.integer(self._node, name, default)
 
     def tensor(self, name: str) -> np.ndarray | None:
-        for field in self._nodes._attribute(self._node, name, 5):
-            return self._nodes._read(self._nodes._scan.tensor(field))
-        return None
+        return self._nodes.tensor(self._node, name)
