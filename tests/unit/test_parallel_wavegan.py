@@ -16,6 +16,7 @@ from golden.seeded import seeded_weights
 from hifigan_rt import load
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import CheckpointError, ConditioningError, ConfigError, ModelAssumptionWarning, ModelFileError
+from hifigan_rt.families import read_checkpoint
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import build_graph
 from hifigan_rt.model.resolve import resolve_model
@@ -48,6 +49,26 @@ def pwg(tmp_path):
         ({"generator_type": "StyleMelGANGenerator"}, "generator_type='StyleMelGANGenerator' is another network"),
         ({"generator_params__out_channels": 4}, r"out_channels=4: .*several bands, which a filter bank \(PQMF\) joins"),
         ({"generator_params__nonlinear_activation": "ELU"}, "nonlinear_activation='ELU': LeakyReLU and ReLU"),
+        (
+            {"generator_params__nonlinear_activation_params": {"negative_slope": 0.1, "inplace": True}},
+            "has inplace: true: residual",
+        ),
+        (
+            {
+                "generator_params__nonlinear_activation": "ReLU",
+                "generator_params__nonlinear_activation_params": {"inplace": True},
+            },
+            "has inplace: true: residual",
+        ),
+        (
+            {"generator_params__nonlinear_activation_params": {"negative_slope": None}},
+            "negative_slope=NoneType None must be a finite",
+        ),
+        ({"generator_params__nonlinear_activation_params": {"slope": 0.2}}, "has 'slope', which LeakyReLU has not"),
+        (
+            {"generator_params__nonlinear_activation_params": [0.2]},
+            "nonlinear_activation_params=list .* a mapping is needed",
+        ),
         ({"generator_params__use_causal_conv": True}, "use_causal_conv=True, and the weights are not named as"),
         ({"generator_params__upsample_scales": [2, 4]}, "must be twice upsample_scales, .* 8 for 2, 4 for 4"),
         ({"generator_params__channels": 8}, "upsample_initial_channel: the config says 8, the weights have 4"),
@@ -208,6 +229,20 @@ def test_a_folder_of_training_steps_gives_the_last(tmp_path):
     model = resolve_model(tmp_path)
     assert model.path.name == "snapshot_iter_10.pdz"
     assert any("3 training steps" in note for note in model.notes)
+
+
+def test_an_empty_config_is_named(pwg):
+    (pwg.parent / "config.yml").write_text("# nothing\n")
+    with pytest.raises(ConfigError, match=r"config\.yml' is empty: give the one that the model was trained with"):
+        resolve_model(pwg)
+
+
+def test_statistics_of_espnet_beside_a_vocoder_of_its_own(tmp_path):
+    path = unpack(tmp_path, "espnet", "joint")
+    weights = dict(read_checkpoint(path).weights)
+    save_file({**weights, "normalize.mean": np.ones(10, np.float32), "normalize.std": np.ones(10, np.float32)},
+              tmp_path / "alone.safetensors")  # fmt: skip
+    assert resolve_model(tmp_path / "alone.safetensors").mel.mean == (1.0,) * 10
 
 
 def test_paddles_inverse_stft_is_refused(tmp_path):

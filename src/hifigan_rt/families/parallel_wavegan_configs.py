@@ -9,6 +9,7 @@ from typing import Any
 from hifigan_rt.config import PartialMelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.family import Shapes
+from hifigan_rt.formats.config_values import as_number, describe
 
 MEL: Mapping[str, Any] = {
     "log": "log10",
@@ -222,14 +223,25 @@ def _check_kernels(fields: Mapping[str, Any]) -> None:
 
 def _slope(params: Mapping[str, Any]) -> object:
     stated = params.get("nonlinear_activation", "LeakyReLU")
-    own = params.get("nonlinear_activation_params", {"negative_slope": 0.1})
     name = str(stated).lower().replace("_", "")
+    if name not in ("relu", "leakyrelu"):
+        raise ConfigError(f"nonlinear_activation={str(stated)[:40]!r}: LeakyReLU and ReLU are computed")
+    own = params.get("nonlinear_activation_params", {"negative_slope": 0.1})
+    if not isinstance(own, dict):
+        raise ConfigError(f"nonlinear_activation_params={describe(own)}: a mapping is needed, {{}} for the defaults")
+    if own.get("inplace"):
+        raise ConfigError(
+            "nonlinear_activation_params has inplace: true: residual blocks then add to the activated values in place "
+            "of their input, which is another network and is not computed"
+        )
+    known = ("inplace",) if name == "relu" else ("negative_slope", "inplace")
+    others = [field for field in own if field not in known]
+    if others:
+        raise ConfigError(f"nonlinear_activation_params has {str(others)[1:-1][:60]}, which {stated} has not")
     if name == "relu":
         return 0.0
-    if name != "leakyrelu":
-        raise ConfigError(f"nonlinear_activation={str(stated)[:40]!r}: LeakyReLU and ReLU are computed")
     # PyTorch's default, and Paddle's.
-    return own.get("negative_slope", 0.01) if isinstance(own, dict) else 0.01
+    return as_number("nonlinear_activation_params.negative_slope", own.get("negative_slope", 0.01))
 
 
 def _mel(values: Mapping[str, Any], names: Mapping[str, str], window: object) -> dict[str, Any]:

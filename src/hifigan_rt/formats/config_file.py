@@ -53,9 +53,12 @@ def read_config_values(path: str | Path) -> object:
     else:
         return values
     try:
-        return decode_yaml(text)
+        values = decode_yaml(text)
     except ConfigError as error:
         raise ConfigError(f"config {name!r}: {error}") from error
+    if values is None:
+        raise ConfigError(f"config {name!r} is empty: give the one that the model was trained with")
+    return values
 
 
 def _in_folder(folder: Path) -> Path:

@@ -11,7 +11,10 @@ from hifigan_rt.errors import ConfigError
 
 def describe(value: object) -> str:
     """A value with its type, shortened, for texts."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = "that is too long to be shown"
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
@@ -54,6 +57,9 @@ def as_number(name: str, value: object) -> float:
     Raises:
         ConfigError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"{name}={describe(value)} must be a finite number")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass  # an integer beyond all numbers of 64 bits
+    raise ConfigError(f"{name}={describe(value)} must be a finite number")
