@@ -9,13 +9,16 @@ import tarfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from checkpoint_files import Tensor, zip_file
 from checkpoint_mutations import mutate
 from effort import examples
 from golden.family_files import read_files, unpack
+from hifigan_rt import load
 from hifigan_rt.config import MelConfig
-from hifigan_rt.errors import CheckpointError, ConfigError, ModelFileError, ModelNotFound
+from hifigan_rt.errors import CheckpointError, ConfigError, ModelFileError, ModelNotFound, WeightMismatch
+from hifigan_rt.families import read_checkpoint
 from hifigan_rt.families.coqui import COQUI_VOCODER
 from hifigan_rt.families.nemo import NEMO_CONFIG
 from hifigan_rt.formats.checkpoint import read_tensors
@@ -54,8 +57,10 @@ def test_a_folder_of_transformers_is_one_model(tmp_path):
     model = resolve_model(tmp_path)
     assert any("pytorch_model.bin in the folder is left out" in note for note in model.notes)
     (tmp_path / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(ModelNotFound, match=r"in several files, by model\.safetensors\.index\.json: have transformers"):
+    with pytest.raises(ModelNotFound, match=r"files, of which model\.safetensors\.index\.json is the index: have t"):
         resolve_model(tmp_path)
+    with pytest.raises(ModelNotFound, match=r"is the index: have transformers write it as one"):
+        resolve_model(tmp_path / "model.safetensors.index.json")
 
 
 def test_slope_and_normalisation_are_those_of_the_config(tmp_path):
@@ -74,6 +79,8 @@ def test_slope_and_normalisation_are_those_of_the_config(tmp_path):
         (("transformers", "speecht5"), {"model_in_dim": 12}, "num_mels: the config says 12, the weights have 10"),
         (("transformers", "speecht5"), {"leaky_relu_slope": "x"}, "leaky_relu_slope"),
         (("transformers", "speecht5"), {"model_type": "hifigan", "upsample_rates": None}, "upsample_rates is missing"),
+        (("transformers", "speecht5"), {"model_type": [], "upsample_rates": None}, "upsample_rates is missing"),
+        (("transformers", "speecht5"), {"leaky_relu_slope": 10**400}, "leaky_relu_slope=int 10+... must be a finite"),
         (("coqui", "gan"), {"generator_model": "melgan_generator"}, "generator_model='melgan_generator' is another"),
         (("coqui", "gan"), {"generator_model_params": {}}, "upsample_factors is missing"),
         (("coqui", "gan"), {"generator_model_params": 3}, "generator_model_params is missing, or no mapping"),
@@ -119,6 +126,35 @@ def test_tokens_of_speechbrain_are_refused(tmp_path):
         resolve_model(path)
 
 
+def write_speechbrain(folder, **changes):
+    """The recorded file of SpeechBrain with tensors added, or taken out where they are None."""
+    path = unpack(folder, "speechbrain", "old")
+    tensors = {**read_checkpoint(path).weights, **changes}
+    path.unlink()
+    save_file({name: array for name, array in tensors.items() if array is not None}, folder / "generator.safetensors")
+    return folder / "generator.safetensors"
+
+
+def test_speechbrain_without_the_last_bias(tmp_path):
+    zero = write_speechbrain(tmp_path / "zero", **{"conv_post.conv.bias": np.zeros(1, np.float32)})
+    none = write_speechbrain(tmp_path / "none", **{"conv_post.conv.bias": None})
+    yaml = tmp_path / "none" / "hyperparams.yaml"
+    with pytest.raises(WeightMismatch, match=r"missing +conv_post\.bias"):
+        resolve_model(none)
+    yaml.write_text(yaml.read_text().replace("conv_post_bias: True", "conv_post_bias: False"))
+    mel = np.random.default_rng(0).normal(-3, 1, (10, 9)).astype(np.float32)
+    with load(zero, engine="reference") as one, load(none, engine="reference") as other:
+        np.testing.assert_array_equal(one(mel), other(mel))
+    with pytest.raises(WeightMismatch, match=r"unexpected +conv_post\.bias"):
+        resolve_model(zero, yaml)
+
+
+def test_speechbrains_conditioning_is_refused(tmp_path):
+    path = write_speechbrain(tmp_path, **{"cond_layer.conv.weight": np.ones((4, 6, 1), np.float32)})
+    with pytest.raises(CheckpointError, match="cond_channels: the generator there adds its result with frames and"):
+        resolve_model(path)
+
+
 def test_what_coqui_does_beyond_is_told(tmp_path):
     path = unpack(tmp_path, "coqui", "gan")
     config = json.loads((tmp_path / "config.json").read_text())
@@ -140,6 +176,57 @@ def test_coqui_ranges_without_symmetry_or_clipping():
     assert fields["log"] == "log10"
     assert (0.0 - fields["mean"]) / fields["scale"] == pytest.approx(0.8)
     assert "ceiling" not in fields
+
+
+def read_coqui(**audio):
+    network = {"upsample_factors": [8], "resblock_dilation_sizes": [[1]], "resblock_type": "1"}
+    return COQUI_VOCODER.read({"generator_model_params": network, "audio": {"sample_rate": 22050, **audio}}, {})
+
+
+def test_coqui_lengths_in_milliseconds():
+    """As millisec_to_length of Coqui gives them."""
+    times = {"frame_length_ms": 50.0, "frame_shift_ms": 12.5}
+    fields = read_coqui(hop_length=None, win_length=None, fft_size=2048, **times)
+    assert (fields["win_size"], fields["hop_size"], "unsupported_mel" in fields) == (1102, 275, False)
+    fields = read_coqui(hop_length=256, win_length=512, **times)
+    assert (fields["win_size"], fields["hop_size"]) == (512, 256)
+    for stated, text in (
+        ({"hop_length": None}, "frame_length_ms=NoneType None must be a finite number"),
+        ({"hop_length": None, "frame_length_ms": 50, "frame_shift_ms": 15}, "does not divide frame_length_ms=50"),
+        ({"win_length": None}, "win_length=None beside a hop_length"),
+    ):
+        fields = read_coqui(**stated)
+        assert text in fields["unsupported_mel"]
+        assert "win_size" not in fields
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [{"ref_level_db": 2**70}, {"spec_gain": 1e-320}, {"spec_gain": 0, "signal_norm": False}, {"max_norm": 10**400},
+     {"ref_level_db": 1e308}, {"ref_level_db": float("nan")}, {"max_norm": True}, {"max_norm": [4.0]},
+     {"do_amp_to_db_mel": None}],
+)  # fmt: skip
+def test_absurd_levels_of_coqui_have_no_mel(levels):
+    assert "unsupported_mel" in read_coqui(**levels)
+
+
+def test_no_statistics_of_coqui():
+    assert "unsupported_mel" not in read_coqui(stats_path="")
+    assert read_coqui(stats_path="x.npy")["unsupported_mel"] == "stats_path=x.npy"
+
+
+def test_relative_interpolations_of_nemo():
+    """As OmegaConf has them: one dot is the mapping around the value, two the one around that."""
+    values = decode_yaml(
+        "model:\n  rates: [8]\n  mel_dim: ${.dim}\n  dim: 7\n  generator:\n    inner: {rates: '${...rates}'}\n"
+        "    upsample_rates: ${.inner.rates}\n    initial_input_size: ${..mel_dim}\n"
+        "    resblock_dilation_sizes: [[1]]\n  preprocessor: {nfilt: '${.bands}', bands: 7, n_window_stride: 8}\n"
+    )
+    fields = NEMO_CONFIG.read(values, {})
+    assert (fields["upsample_rates"], fields["num_mels"], fields.get("input_kind")) == ([8], 7, None)
+    values["model"]["generator"]["initial_input_size"] = "${.....mel_dim}"
+    with pytest.raises(ConfigError, match="leads out of this config"):
+        NEMO_CONFIG.read(values, {})
 
 
 @pytest.mark.parametrize(

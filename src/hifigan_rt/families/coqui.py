@@ -13,6 +13,7 @@ from typing import Any
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.config_fields import as_mapping, take_fields
 from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.formats.config_values import as_number
 
 _NAMES = {
     "resblock": "resblock_type",
@@ -94,34 +95,61 @@ def _mel(values: Mapping[str, Any]) -> dict[str, Any]:
     """The convention of AudioProcessor.melspectrogram (utils/audio/processor.py)."""
     fields = {"win_size": 1024, "n_fft": 1024, "fmin": 0.0, "fmax": None} | take_fields(values, _MEL_NAMES)
     stated = dict(_AUDIO_DEFAULTS) | {name: values[name] for name in _AUDIO_DEFAULTS if name in values}
-    if not stated["signal_norm"]:
+    stated["do_amp_to_db_mel"] = bool(stated["do_amp_to_db_mel"])
+    if not (stated["stats_path"] and stated["signal_norm"]):
         stated["stats_path"] = None
     unsupported = [
         f"{name}={stated[name]}" for name, usual in _UNSUPPORTED.items() if stated[name] not in (usual, None)
     ]
     if stated["log_func"] not in ("np.log", "np.log10"):
         unsupported.append(f"log_func={stated['log_func']}")
-    numbers = [stated[name] for name in ("spec_gain", "ref_level_db", "min_level_db", "max_norm")]
-    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
-        unsupported.append("levels that are no numbers")
-    if not unsupported:
+    try:
+        fields |= _lengths(values)
+    except ConfigError as error:
+        del fields["win_size"]
+        unsupported.append(str(error))
+    try:
         fields |= _levels(stated)
-    else:
+    except ConfigError as error:
+        unsupported.append(str(error))
+    if unsupported:
         fields["unsupported_mel"] = ", ".join(unsupported)[:100]
     return fields | {"magnitude_epsilon": 0.0, "padding": "center"}
 
 
+def _lengths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Hop and window by milliseconds, which are looked at where `hop_length` is null (millisec_to_length there)."""
+    if values.get("hop_length", 256) is not None:
+        if values.get("win_length", 1024) is None:
+            raise ConfigError("win_length=None beside a hop_length")
+        return {}
+    length, shift = (as_number(name, values.get(name)) for name in ("frame_length_ms", "frame_shift_ms"))
+    if not (shift > 0 and (length / shift).is_integer()):
+        raise ConfigError(f"frame_shift_ms={shift}, which does not divide frame_length_ms={length}")
+    window = int(length / 1000.0 * as_number("sample_rate", values.get("sample_rate", 22050)))
+    return {"win_size": window, "hop_size": int(window / (length / shift))}
+
+
 def _levels(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Gain and ranges as a mean and a scale of the logarithm, and clipping as a floor and a ceiling."""
-    gain = stated["spec_gain"]
+    levels = [as_number(name, stated[name]) for name in ("spec_gain", "ref_level_db", "min_level_db", "max_norm")]
+    try:
+        fields = _ranges(stated, *levels)
+    except ArithmeticError:
+        fields = {"scale": math.inf}
+    if not all(math.isfinite(value) for value in fields.values() if isinstance(value, float)):
+        raise ConfigError(f"levels out of all range, {', '.join(f'{level:g}' for level in levels)}")
+    return fields
+
+
+def _ranges(stated: Mapping[str, Any], gain: float, reference: float, minimum: float, largest: float) -> dict[str, Any]:
     log = "ln" if stated["log_func"] == "np.log" else "log10"
     if not stated["signal_norm"]:
         return {"log": log, "floor": _FLOOR} | ({} if gain == 1 else {"scale": 1 / gain})
-    reference, minimum, largest = stated["ref_level_db"], stated["min_level_db"], stated["max_norm"]
     # [reference + minimum, reference] becomes [-largest, largest], or [0, largest].
     low, span = (-largest, 2 * largest) if stated["symmetric_norm"] else (0.0, largest)
     if not (gain > 0 and minimum < 0 < largest):
-        return {"unsupported_mel": f"spec_gain={gain}, min_level_db={minimum}, max_norm={largest}"}
+        raise ConfigError(f"spec_gain={gain}, min_level_db={minimum}, max_norm={largest}")
     scale = -minimum / span
     fields = {"log": log, "floor": _FLOOR, "mean": (reference + minimum - low * scale) / gain, "scale": scale / gain}
     if stated["clip_norm"]:

@@ -53,7 +53,8 @@ def _is_model(values: Any) -> bool:
 
 def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all
     model = values if _is_model(values) else as_mapping(values, "model")
-    generator = resolve_interpolations(values, as_mapping(model, "generator"))
+    around = (values,) if model is values else (values, model)
+    generator = resolve_interpolations(as_mapping(model, "generator"), *around)
     target = generator.get("_target_", _GENERATOR)
     if target != _GENERATOR:
         raise ConfigError(f"its generator is {str(target)[:100]!r}: {_GENERATOR} alone is a HiFi-GAN's")
@@ -62,10 +63,10 @@ def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # no
     fields["resblock"] = "1" if generator.get("resblock") == 1 else "2"
     preprocessor = model.get("preprocessor")
     if isinstance(preprocessor, dict):
-        bands = resolve_interpolations(values, preprocessor.get("nfilt"))
+        bands = resolve_interpolations(preprocessor.get("nfilt"), *around, preprocessor)
         if bands is not None and fields.get("num_mels", 80) != bands:
             return fields | {"input_kind": "latent"}
-        resolved = resolve_interpolations(values, preprocessor)
+        resolved = resolve_interpolations(preprocessor, *around)
         fields |= _mel(resolved, str(model.get("nemo_version", values.get("nemo_version", ""))))
     return fields
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from hifigan_rt.errors import ConfigError
+from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.config_fields import take_fields
 from hifigan_rt.families.family import ConfigForm, Family, Shapes
 from hifigan_rt.formats.config_yaml import TAG
@@ -47,7 +47,9 @@ def _tells(values: Mapping[str, object]) -> bool:
 
 
 def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all
-    fields = take_fields(_generator(values), _NAMES, needed=("upsample_rates", "resblock_dilation_sizes", "resblock"))
+    generator = _generator(values)
+    fields = take_fields(generator, _NAMES, needed=("upsample_rates", "resblock_dilation_sizes", "resblock"))
+    fields["layers_without_bias"] = [] if generator.get("conv_post_bias", True) else ["conv_post"]
     return fields | _mel(_resolved(values, (*_MEL_NAMES.values(), *_USUAL, "norm")))
 
 
@@ -60,7 +62,7 @@ def _generator(values: Mapping[str, Any]) -> Mapping[str, Any]:
             raise ConfigError("it is a config of SpeechBrain's UnitHifiganGenerator, which takes tokens and no mels")
         if tag == _GENERATOR:
             return {name: _resolve(values, item) for name, item in value.items()}
-    return _resolved(values, _NAMES.values())
+    return _resolved(values, (*_NAMES.values(), "conv_post_bias"))
 
 
 def _resolved(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -92,11 +94,17 @@ def _mel(values: Mapping[str, Any]) -> dict[str, Any]:
     return fields | {"norm": values.get("norm", "slaney"), "magnitude_epsilon": 0.0, "padding": "center"}
 
 
-def _imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the names tell all
-    return {"padding_mode": "reflect"}
+def _imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the weights tell all
+    without = {} if "conv_post.bias" in shapes else {"layers_without_bias": ["conv_post"]}
+    return {"padding_mode": "reflect", **without}
 
 
 def _drop_conv(names: Collection[str]) -> Mapping[str, str]:
+    if any(name.startswith("cond_layer.") for name in names):
+        raise CheckpointError(
+            "holds cond_layer of SpeechBrain's cond_channels: the generator there adds its result with frames and "
+            "channels exchanged, so that it runs for no usual mel, and what was meant is not known"
+        )
     return {name: re.sub(r"\.conv\.(?=(?:weight|bias|parametrizations)\b)", ".", name) for name in names}
 
 
@@ -104,7 +112,7 @@ SPEECHBRAIN = Family(
     key="speechbrain",
     name="SpeechBrain",
     layers="conv_pre.conv, ups.N.conv, resblocks.N and conv_post.conv",
-    parts=frozenset(("conv_pre", "ups", "resblocks", "conv_post")),
+    parts=frozenset(("conv_pre", "ups", "resblocks", "conv_post", "cond_layer")),
     needed={
         "conv_pre.conv": re.compile(r"conv_pre\.conv\."),
         "ups.N.conv": re.compile(r"ups\.\d{1,4}\.conv\."),

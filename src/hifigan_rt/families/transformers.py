@@ -43,7 +43,7 @@ def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # no
     inner = as_mapping(values, "vocoder_config") if inside else values
     kind = "fastspeech2_conformer_hifigan" if inside else inner.get("model_type")
     defaults: dict[str, Any] = {"resblock_dilation_sizes": _DEFAULT_DILATIONS}
-    if kind in _DEFAULT_RATES:
+    if isinstance(kind, str) and kind in _DEFAULT_RATES:
         defaults["upsample_rates"] = _DEFAULT_RATES[kind]
     fields = defaults | take_fields(inner, _NAMES) | {"resblock": "1"}
     if "upsample_rates" not in fields:

@@ -43,12 +43,8 @@ def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
     candidates = [file for file in files if _looks_like_generator(file) and file not in halves]
     if len(candidates) == 1:
         return candidates[0], ()
-    index = next((file for file in files if file.name.endswith((".safetensors.index.json", ".bin.index.json"))), None)
-    if index is not None:
-        raise ModelNotFound(
-            f"folder {str(folder)!r} holds a model in several files, by {index.name}: have transformers write it as "
-            "one, with model.save_pretrained(folder, max_shard_size='50GB')"
-        )
+    for file in files:
+        refuse_index(file)
     if {file.name for file in candidates} == set(_SAME_WEIGHTS):
         first, second = _SAME_WEIGHTS
         return folder / first, (f"{second} in the folder is left out: it holds what {first} does",)
@@ -63,6 +59,19 @@ def choose_in_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
         f"folder {str(folder)!r} holds {len(candidates)} model files, name one of them: "
         + ", ".join(file.name for file in candidates)
     )
+
+
+def refuse_index(path: Path) -> None:
+    """Tell the index of a model that transformers wrote in several files.
+
+    Raises:
+        ModelNotFound: the path is one; the text says how the files are joined.
+    """
+    if path.name.endswith((".safetensors.index.json", ".bin.index.json")):
+        raise ModelNotFound(
+            f"folder {str(path.parent)!r} holds a model in several files, of which {path.name} is the index: have "
+            "transformers write it as one, with model.save_pretrained(folder, max_shard_size='50GB')"
+        )
 
 
 def refuse_unzipped(path: Path) -> None:
