@@ -11,44 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, is_length_of, strip_identities
+from hifigan_rt.families.onnx_convs import ConvFollower, FollowedConv
+from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, strip_identities
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import NodeFields
 
 _AUDIO_SHAPES = frozenset(("Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"))
 """What may be done to the shape of audio: its one channel stays in order."""
-_PAD_MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate"}
 _BLOCK_OPERATORS = frozenset(("Conv", "ConvTranspose", "Add", "Sum", "LeakyRelu", "Relu", "Pad", "Identity", "Cast"))
 _BLOCK_DEPTH = 6
 """Nodes from the end of a residual block's unit to what it reads."""
 _MAX_STAGES = 32
 _MAX_UNITS = 4096
-
-PaddingMode = Literal["zeros", "reflect", "replicate"]
-
-
-@dataclass(frozen=True)
-class FollowedConv:
-    """A convolution with what stands directly before it and belongs to it."""
-
-    transposed: bool
-    weight: str
-    bias: str | None
-    """Names of constants."""
-    stride: int
-    dilation: int
-    padding: tuple[int, int]
-    """Rows added at the ends, or cut off from the whole result of a transposed convolution but for `output_padding`."""
-    output_padding: int
-    mode: PaddingMode
-    slope: float | None
-    """Slope of the activation before it; None if there is none."""
-    source: str
-    """The value that it reads before activation and padding."""
-    is_trimmed: bool = False
-    """Whether only as many rows as its source has are kept of its result, from the first on."""
-    conditioning: FollowedConv | None = None
-    """The convolution of a vector that is added to its result."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +65,11 @@ class _Follower:
 
     def __init__(self, nodes: OnnxNodes) -> None:
         self._nodes = nodes
+        self._convs = ConvFollower(nodes)
 
     def generator(self, output: str) -> FollowedGenerator:
         value, end = self._end(output)
-        last = self._conv(value, "the last convolution", transposed=False)
+        last = self._convs.conv(value, "the last convolution", transposed=False)
         stages: list[FollowedStage] = []
         value = last.source
         while (first := self._first(value)) is None:
@@ -129,29 +104,14 @@ class _Follower:
     def _first(self, value: str) -> FollowedConv | None:
         """The first convolution, if the value is its result, with a conditioning or without."""
         value = strip_identities(self._nodes, value)
-        node = self._nodes.producer(self._untrimmed(value)[0])
+        node = self._nodes.producer(self._convs.untrimmed(value)[0])
         if node is None:
             raise AnotherGraph(f"its input {value[:80]!r} is upsampled without a convolution before")
         if node.op_type == "Conv":
-            return self._conv(value, "the first convolution", transposed=False)
-        if node.op_type == "Add" and all(self._makes(name, "Conv") for name in node.inputs):
+            return self._convs.conv(value, "the first convolution", transposed=False)
+        if node.op_type == "Add" and all(self._convs.makes(name, "Conv") for name in node.inputs):
             return self._conditioned(value, transposed=False)
         return None
-
-    def _untrimmed(self, value: str) -> tuple[str, str]:
-        """The value of which another is the beginning, and what says how much; itself and nothing if it is whole."""
-        value = strip_identities(self._nodes, value)
-        node = self._nodes.producer(value)
-        if node is None or node.op_type != "Slice" or len(node.inputs) < 4 or self._nodes.is_constant(node.inputs[2]):
-            return value, ""
-        steps = self._integers(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] else [1]
-        if self._integers(node.inputs[1]) != [0] or steps != [1] or self._integers(node.inputs[3]) not in ([2], [-1]):
-            return value, ""
-        return strip_identities(self._nodes, node.inputs[0]), node.inputs[2]
-
-    def _makes(self, value: str, op_type: str) -> bool:
-        node = self._nodes.producer(self._untrimmed(value)[0])
-        return node is not None and node.op_type == op_type and not node.domain
 
     def _conditioned(self, value: str, *, transposed: bool) -> FollowedConv:
         """A layer, to whose result that of a convolution of one row may be added."""
@@ -159,24 +119,20 @@ class _Follower:
         node = self._nodes.producer(value)
         what = "an upsampling" if transposed else "the first convolution"
         if node is None or node.op_type != "Add" or len(node.inputs) != 2:
-            return self._conv(value, what, transposed=transposed)
+            return self._convs.conv(value, what, transposed=transposed)
         pairs = [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])]
-        found = [(layer, other) for layer, other in pairs if self._makes(other, "Conv") and self._is_pointwise(other)]
+        found = [
+            (layer, other)
+            for layer, other in pairs
+            if self._convs.makes(other, "Conv") and self._convs.is_pointwise(other)
+        ]
         if len(found) != 1:
             raise AnotherGraph(f"{describe_node(node)} adds what is neither a residual nor a conditioning vector")
         layer, other = found[0]
-        conditioning = self._conv(other, "the convolution of a conditioning vector", transposed=False)
+        conditioning = self._convs.conv(other, "the convolution of a conditioning vector", transposed=False)
         if conditioning.slope is not None or conditioning.padding != (0, 0):
             raise AnotherGraph(f"{describe_node(node)} adds a convolution of several rows")
-        return replace(self._conv(layer, what, transposed=transposed), conditioning=conditioning)
-
-    def _is_pointwise(self, value: str) -> bool:
-        node = self._nodes.producer(strip_identities(self._nodes, value))
-        if node is None or len(node.inputs) < 2:
-            return False
-        shape = self._nodes.shape_of_initializer(node.inputs[1])
-        sizes = self._nodes.integers(node, "kernel_shape", () if shape is None else shape[2:])
-        return all(size == 1 for size in sizes)
+        return replace(self._convs.conv(layer, what, transposed=transposed), conditioning=conditioning)
 
     def _blocks(self, value: str) -> tuple[tuple[tuple[FollowedUnit, ...], ...], str]:
         """The residual blocks whose mean a value is, and the value that all of them read."""
@@ -256,136 +212,13 @@ class _Follower:
             return None
         values = [strip_identities(self._nodes, name) for name in node.inputs]
         for value, residual in (values, values[::-1]):
-            if not self._makes(value, "Conv"):
+            if not self._convs.makes(value, "Conv"):
                 continue
-            last = self._conv(value, "a residual block", transposed=False)
+            last = self._convs.conv(value, "a residual block", transposed=False)
             if last.source == residual:
                 return FollowedUnit((last,)), residual
-            if self._makes(last.source, "Conv"):
-                first = self._conv(last.source, "a residual block", transposed=False)
+            if self._convs.makes(last.source, "Conv"):
+                first = self._convs.conv(last.source, "a residual block", transposed=False)
                 if first.source == residual:
                     return FollowedUnit((first, last)), residual
         return None
-
-    def _conv(self, value: str, what: str, *, transposed: bool) -> FollowedConv:
-        value, rows = self._untrimmed(value)
-        node = self._nodes.producer(value)
-        cut = (0, 0)
-        if transposed and node is not None and node.op_type == "Slice":
-            cut = self._cut(node)
-            value = strip_identities(self._nodes, node.inputs[0])
-            node = self._nodes.producer(value)
-        wanted = "ConvTranspose" if transposed else "Conv"
-        if node is None:
-            raise AnotherGraph(f"input {value[:80]!r} stands where {what} should be")
-        if node.op_type != wanted or node.domain or not 2 <= len(node.inputs) <= 3:
-            raise AnotherGraph(f"{describe_node(node)} stands where {what} should be")
-        constants = [name for name in node.inputs[1:] if name]
-        if not all(self._nodes.is_constant(name) for name in constants) or not node.inputs[1]:
-            raise AnotherGraph(f"the weights of {describe_node(node)} are not constant")
-        axis, stride, dilation, pads = self._spatial(node)
-        source, slope, pad, mode, whole = self._before(node.inputs[0], axis)
-        if rows and (transposed or mode != "zeros" or not is_length_of(self._nodes, rows, whole)):
-            raise AnotherGraph(f"of the result of {describe_node(node)} some rows are kept, and not those of its input")
-        if transposed:
-            # Its own pads cut rows off; before it the first row may stand twice, and nothing else.
-            if pad != (0, 0) and (pad, mode) != ((1, 0), "replicate"):
-                raise AnotherGraph(f"the input of {describe_node(node)} is padded")
-        elif pad != (0, 0):
-            if mode != "zeros" and pads != (0, 0):
-                raise AnotherGraph(f"{describe_node(node)} pads twice, in two ways")
-            pads = (pads[0] + pad[0], pads[1] + pad[1])
-        output_padding = self._nodes.integers(node, "output_padding", (0,))
-        return FollowedConv(
-            transposed=transposed,
-            weight=node.inputs[1],
-            bias=node.inputs[2] if len(node.inputs) == 3 and node.inputs[2] else None,
-            stride=stride,
-            dilation=dilation,
-            padding=(pads[0] + cut[0], pads[1] + cut[1]),
-            output_padding=max(output_padding),
-            mode=mode,
-            slope=slope,
-            source=source,
-            is_trimmed=bool(rows),
-        )
-
-    def _spatial(self, node: NodeFields) -> tuple[int, int, int, tuple[int, int]]:
-        """Axis of time among those of the kernel, stride, dilation and pads of a convolution along one dimension."""
-        nodes = self._nodes
-        if nodes.text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID") or nodes.integer(node, "group", 1) != 1:
-            raise AnotherGraph(f"{describe_node(node)} pads by itself, or in groups of channels")
-        if "output_shape" in node.attributes:
-            raise AnotherGraph(f"{describe_node(node)} names the shape of its result")
-        strides, dilations = nodes.integers(node, "strides"), nodes.integers(node, "dilations")
-        pads, shape = nodes.integers(node, "pads"), nodes.shape_of_initializer(node.inputs[1])
-        rank = max(len(strides), len(dilations), len(pads) // 2, 0 if shape is None else len(shape) - 2, 1)
-        strides, dilations, pads = strides or (1,) * rank, dilations or (1,) * rank, pads or (0,) * (2 * rank)
-        if len(strides) != rank or len(dilations) != rank or len(pads) != 2 * rank or rank > 2:
-            raise AnotherGraph(f"{describe_node(node)} has attributes of several ranks, or more than two dimensions")
-        kernel = nodes.integers(node, "kernel_shape", () if shape is None else shape[2:]) or (0,) * rank
-        axis = 0 if rank == 1 or (kernel[-1] == 1 and kernel[0] != 1) else 1
-        other = 1 - axis
-        if rank == 2 and (strides[other], pads[other], pads[rank + other]) != (1, 0, 0):
-            raise AnotherGraph(f"{describe_node(node)} convolves along two dimensions")
-        return axis, strides[axis], dilations[axis], (pads[axis], pads[rank + axis])
-
-    def _before(self, value: str, axis: int) -> tuple[str, float | None, tuple[int, int], PaddingMode, list[str]]:
-        """What stands before a convolution: the value that it reads, an activation and a padding, in either order."""
-        slope: float | None = None
-        pad, mode = (0, 0), "zeros"
-        whole: list[str] = []
-        while True:
-            value = strip_identities(self._nodes, value)
-            whole.append(value)
-            node = self._nodes.producer(value)
-            if node is None or node.domain:
-                break
-            if node.op_type in ("LeakyRelu", "Relu") and slope is None:
-                slope = self._nodes.number(node, "alpha", 0.01) if node.op_type == "LeakyRelu" else 0.0
-            elif node.op_type == "Pad" and pad == (0, 0):
-                pad, mode = self._pad(node, axis)
-                whole.clear()
-            else:
-                break
-            value = node.inputs[0]
-        return value, slope, pad, mode, whole  # type: ignore[return-value] # mode is one of _PAD_MODES
-
-    def _pad(self, node: NodeFields, axis: int) -> tuple[tuple[int, int], str]:
-        mode = _PAD_MODES.get(self._nodes.text(node, "mode", "constant"))
-        inputs = [*node.inputs, "", "", ""][1:4]
-        pads = self._integers(inputs[0]) if inputs[0] else list(self._nodes.integers(node, "pads"))
-        if inputs[1] and self._nodes.scalar(inputs[1]) != 0 and mode == "zeros":
-            raise AnotherGraph(f"{describe_node(node)} pads with another value than 0")
-        if mode is None or inputs[2] or len(pads) not in (6, 8):
-            raise AnotherGraph(f"{describe_node(node)} pads in a way that no generator has")
-        rank = len(pads) // 2
-        left, right = pads[2 + axis], pads[rank + 2 + axis]
-        pads[2 + axis] = pads[rank + 2 + axis] = 0
-        if any(pads) or left < 0 or right < 0:
-            raise AnotherGraph(f"{describe_node(node)} pads other dimensions than time, or cuts")
-        return (left, right), mode
-
-    def _cut(self, node: NodeFields) -> tuple[int, int]:
-        """Rows that a slice takes away at both ends of time."""
-        inputs = [*node.inputs, "", ""]
-        if len(node.inputs) < 3:
-            starts, ends, axes, steps = (
-                list(self._nodes.integers(node, name)) for name in ("starts", "ends", "axes", "steps")
-            )
-        else:
-            starts, ends, axes, steps = (self._integers(name) if name else [] for name in inputs[1:5])
-        if len(starts) != 1 or len(ends) != 1 or axes[:1] not in ([2], [3], [-1]) or steps not in ([], [1]):
-            raise AnotherGraph(f"{describe_node(node)} takes rows in a way that no generator has")
-        start, end = starts[0], ends[0]
-        if start < 0 or (end >= 0 and end < 1 << 31):
-            raise AnotherGraph(f"{describe_node(node)} keeps a fixed number of rows")
-        return start, -end if end < 0 else 0
-
-    def _integers(self, value: str) -> list[int]:
-        if not self._nodes.is_constant(value):
-            raise AnotherGraph(f"value {value[:80]!r} should be constant")
-        array = self._nodes.constant(value)
-        if array.dtype.kind != "i" or array.size > 64:
-            raise AnotherGraph(f"value {value[:80]!r} should be a few integers")
-        return [int(number) for number in array.reshape(-1)]

@@ -11,13 +11,10 @@ import numpy as np
 
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.families.onnx_following import (
-    FollowedConv,
-    FollowedGenerator,
-    FollowedStage,
-    follow_generator,
-)
-from hifigan_rt.families.onnx_input import FollowedInput, follow_input, follow_table, refuse_unknown_input
+from hifigan_rt.families.onnx_conditioning import FollowedVector, follow_vector
+from hifigan_rt.families.onnx_convs import FollowedConv
+from hifigan_rt.families.onnx_following import FollowedGenerator, FollowedStage, follow_generator
+from hifigan_rt.families.onnx_input import FollowedInput, follow_input, refuse_unknown_input
 from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.graph import Layer, LeakyRelu, build_graph
@@ -72,13 +69,13 @@ class _Reading:
             self._read(name, conv)
         channels = self._weights["conv_pre.weight"].shape[1]
         first = self._convs["conv_pre"]
+        conditioning, beside = self._conditioning()
         axes = ("B", "M", "T") if self._rank == 3 else ("B", "M", "1", "T")
         found = follow_input(self._nodes, first.source, channels, axes)
-        refuse_unknown_input(found, self._nodes)
+        refuse_unknown_input(found, self._nodes, beside)
         if found.graph_input is not None and len(self._nodes.outputs) > 1:
             raise AnotherGraph(f"it has {len(self._nodes.outputs)} outputs")
         self._weights |= found.weights
-        conditioning = self._conditioning()
         try:
             config = GeneratorConfig(**self._fields(channels, found), **conditioning)
             graph = build_graph(config)
@@ -101,27 +98,45 @@ class _Reading:
         if conv.bias is not None:
             self._weights[f"{name}.bias"] = self._nodes.constant(conv.bias).reshape(-1)
 
-    def _conditioning(self) -> dict[str, Any]:
-        """The fields of the config that say what a conditioning vector is added to."""
-        convs = {
-            name: conv.conditioning
-            for name, conv in self._convs.items()
-            if (name == "conv_pre" or name.startswith("ups.")) and conv.conditioning is not None
-        }
-        if not convs:
-            return {}
-        sources = {conv.source for conv in convs.values()}
-        if len(sources) != 1:
-            raise AnotherGraph(f"it is conditioned by {len(sources)} different vectors")
-        table = follow_table(self._nodes, sources.pop())
-        size = self._weights[f"{_conditioner(next(iter(convs)))}.weight"].shape[1]
-        if table is not None and table.shape[1] == size:
-            self._weights["emb_g.weight"] = table
-        return {
+    def _conditioning(self) -> tuple[dict[str, Any], str]:
+        """The fields of the config that say what a vector is added to, and the input of the file that it comes from."""
+        vectors: dict[str, FollowedVector] = {}
+        for name, conv in list(self._convs.items()):
+            if conv.conditioning is None:
+                continue
+            weight = self._weights[f"{_conditioner(name)}.weight"]
+            vector = follow_vector(self._nodes, conv.conditioning.source, weight.shape[1], self._rank)
+            if vector.constant is None:
+                vectors[name] = vector
+            else:
+                self._fold_vector(name, vector.constant)
+        if not vectors:
+            return {}, ""
+        first = next(iter(vectors.values()))
+        if any((vector.source, vector.table) != (first.source, first.table) for vector in vectors.values()):
+            raise AnotherGraph("it is conditioned by several different vectors")
+        size = self._weights[f"{_conditioner(next(iter(vectors)))}.weight"].shape[1]
+        if first.table:
+            self._weights["emb_g.weight"] = self._nodes.constant(first.table)
+        fields = {
             "conditioning_channels": size,
-            "conditioned_layers": tuple(convs),
-            "num_speakers": self._weights["emb_g.weight"].shape[0] if "emb_g.weight" in self._weights else 0,
+            "conditioned_layers": tuple(vectors),
+            "num_speakers": self._weights["emb_g.weight"].shape[0] if first.table else 0,
         }
+        return fields, first.source
+
+    def _fold_vector(self, name: str, vector: np.ndarray) -> None:
+        """Add to a layer's bias what a constant vector adds to its result."""
+        del self._convs[_conditioner(name)]
+        weight = self._weights.pop(f"{_conditioner(name)}.weight")
+        added = weight[:, :, 0].astype(np.float64) @ vector.astype(np.float64)
+        biases = (self._weights.pop(f"{_conditioner(name)}.bias", None), self._weights.get(f"{name}.bias"))
+        for bias in biases:
+            if bias is not None:
+                if bias.shape != added.shape:
+                    raise AnotherGraph(f"its layer that should be {name} has {bias.size} biases")
+                added = added + bias
+        self._weights[f"{name}.bias"] = added.astype(np.float32)
 
     def _fields(self, channels: int, found: FollowedInput) -> dict[str, Any]:
         followed, weights = self._followed, self._weights

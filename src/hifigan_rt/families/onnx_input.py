@@ -1,4 +1,4 @@
-"""Follows the input of a generator in an ONNX graph further back: layout, normalization, a linear layer, a table."""
+"""Follows the input of a generator in an ONNX graph further back: layout, normalization, a linear layer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hifigan_rt.families.onnx_steps import AnotherGraph, describe_node, strip_identities
+from hifigan_rt.formats.graph_value import GraphValue
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import NodeFields
 
-_MAX_STEPS = 64
+MAX_STEPS = 64
 
 
 @dataclass
@@ -21,7 +22,9 @@ class FollowedInput:
     graph_input: str | None = None
     """The input of the file that it is, but for its layout and the steps below; None if other layers compute it."""
     computed_by: str = ""
-    """The node that ends the way back to an input of the file, where one does."""
+    """The node or value that ends the way back to an input of the file, for texts."""
+    ends_at: NodeFields | None = None
+    """That node, where it is one."""
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     """`mean` and `scale` of a normalization, `lin_pre.weight` and `lin_pre.bias` of a linear layer."""
 
@@ -38,38 +41,6 @@ def follow_input(nodes: OnnxNodes, value: str, channels: int, axes: tuple[str, .
     return _InputFollower(nodes, channels).follow(value, list(axes))
 
 
-def follow_table(nodes: OnnxNodes, value: str) -> np.ndarray | None:
-    """The table `[S, G]` out of which a conditioning vector is taken by a number that is an input of the file."""
-    node = _behind_shapes(nodes, value)
-    if node is None or node.op_type != "Gather" or len(node.inputs) != 2 or nodes.integer(node, "axis", 0) != 0:
-        return None
-    table, index = node.inputs
-    if not nodes.is_constant(table) or not _is_number_of_input(nodes, index):
-        return None
-    array = nodes.constant(table)
-    return array if array.ndim == 2 and array.dtype.kind == "f" else None
-
-
-def _behind_shapes(nodes: OnnxNodes, value: str) -> NodeFields | None:
-    for _ in range(_MAX_STEPS):
-        node = nodes.producer(strip_identities(nodes, value))
-        if node is None or node.op_type not in ("Unsqueeze", "Squeeze", "Reshape", "Transpose"):
-            return node
-        value = node.inputs[0]
-    return None
-
-
-def _is_number_of_input(nodes: OnnxNodes, value: str) -> bool:
-    for _ in range(_MAX_STEPS):
-        node = nodes.producer(value)
-        if node is None:
-            return value in {item.name for item in nodes.inputs}
-        if node.op_type not in ("Unsqueeze", "Squeeze", "Reshape", "Cast", "Identity"):
-            return False
-        value = node.inputs[0]
-    return False
-
-
 class _InputFollower:
     def __init__(self, nodes: OnnxNodes, channels: int) -> None:
         self._nodes, self._channels = nodes, channels
@@ -77,23 +48,23 @@ class _InputFollower:
 
     def follow(self, value: str, axes: list[str]) -> FollowedInput:
         floats = {item.name for item in self._nodes.inputs if "float" in item.dtype}
-        for _ in range(_MAX_STEPS):
+        for _ in range(MAX_STEPS):
             value = strip_identities(self._nodes, value)
             node = self._nodes.producer(value)
             if node is None:
                 self._found.graph_input = value if value in floats else None
-                return self._finished(value)
+                return self._finished(f"value {value[:80]!r}")
             before = self._step(node, axes)
             if before is None:
-                return self._finished(describe_node(node))
+                return self._finished(describe_node(node), node)
             value = before
-        return self._finished(value)
+        return self._finished(f"value {value[:80]!r}")
 
-    def _finished(self, end: str) -> FollowedInput:
+    def _finished(self, end: str, node: NodeFields | None = None) -> FollowedInput:
         found = self._found
         if found.graph_input is None:
             # What follows an unknown step belongs to it as much as to the generator.
-            return FollowedInput(computed_by=end)
+            return FollowedInput(computed_by=end, ends_at=node)
         if "mean" in found.weights or "scale" in found.weights:
             found.weights.setdefault("mean", np.zeros(self._channels, np.float32))
             found.weights.setdefault("scale", np.ones(self._channels, np.float32))
@@ -101,7 +72,7 @@ class _InputFollower:
 
     def _step(self, node: NodeFields, axes: list[str]) -> str | None:
         """Go back over one node; `axes` become those of its input. None if it is no such step."""
-        step = _SHAPE_STEPS.get(node.op_type)
+        step = SHAPE_STEPS.get(node.op_type)
         if node.domain or not node.inputs:
             return None
         if step is not None:
@@ -210,14 +181,49 @@ def _squeeze(nodes: OnnxNodes, node: NodeFields, axes: list[str]) -> bool:
     return True
 
 
-_SHAPE_STEPS = {"Transpose": _transpose, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze}
+SHAPE_STEPS = {"Transpose": _transpose, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze}
+"""Steps back over a change of the shape: each changes the axes to those before, and says whether it could."""
 
 
-def refuse_unknown_input(found: FollowedInput, nodes: OnnxNodes) -> None:
-    """Refuse a file that takes one array of floats, and does more with it than is understood.
+def refuse_unknown_input(found: FollowedInput, nodes: OnnxNodes, beside: str) -> None:
+    """Refuse a file that does more with its mel than is understood.
+
+    What other layers compute is the input of a contained generator only if they have ids, such as those of text, and
+    nothing that may be a mel; or if the file is the end of a voice as Piper's streaming exports cut it off.
+
+    Args:
+        found: where the way back ended.
+        nodes: the graph.
+        beside: the input of the file that a conditioning vector comes from; empty if none does.
 
     Raises:
         AnotherGraph: it is such a file: an engine that runs the file would give other samples.
     """
-    if found.graph_input is None and len(nodes.inputs) == 1 and "float" in nodes.inputs[0].dtype:
-        raise AnotherGraph(f"{found.computed_by} stands between its input and the first convolution")
+    if found.graph_input is not None:
+        return
+    others = [item for item in nodes.inputs if item.name != beside]
+    if any(map(_may_be_ids, others)) and not any(map(_may_be_mel, others)):
+        return
+    if found.ends_at is not None and _masks_latents(nodes, found.ends_at):
+        return
+    raise AnotherGraph(f"{found.computed_by} stands between its input and the first convolution")
+
+
+def _may_be_ids(value: GraphValue) -> bool:
+    is_row = value.shape is not None and len(value.shape) <= 2 and any(size != 1 for size in value.shape)
+    return is_row and value.dtype in ("int32", "int64")
+
+
+def _may_be_mel(value: GraphValue) -> bool:
+    """Whether an input has several dimensions and is no row of integers; a batch of vectors is not told from a mel."""
+    if value.shape is None:
+        return True
+    is_of_integers = value.dtype in ("int32", "int64", "bool") and len(value.shape) <= 2
+    return not is_of_integers and sum(size != 1 for size in value.shape) > 1
+
+
+def _masks_latents(nodes: OnnxNodes, node: NodeFields) -> bool:
+    """Whether a node multiplies `z` by `y_mask`, inputs of the end of a voice, whose mask is 1 for each row of one."""
+    masks = [item for item in nodes.inputs if item.name == "y_mask" and item.shape is not None]
+    is_mask = any(len(item.shape or ()) == 3 and (item.shape or ())[1] == 1 for item in masks)
+    return is_mask and node.op_type == "Mul" and sorted(node.inputs) == ["y_mask", "z"]

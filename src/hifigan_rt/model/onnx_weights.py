@@ -76,10 +76,14 @@ def as_weights(
     if found.is_part:
         voice = Voice("a Piper voice" if _is_piper(info, form) else "a network that contains a vocoder", ())
     file = None
-    if voice is None and (len(info.inputs) == 1 or info.config is not None):
+    if voice is None:
         channels, is_foreign = settled.generator.input_channels, info.config is None
         file = OnnxFile(name, path, "onnx", settled, channels, is_foreign, notes, info.external_files)
-    notes += (_describe(graph, voice, file), *remarks, *describe_input(settled))
+    notes += (
+        _describe(graph, voice, is_run=len(info.inputs) == 1 or info.config is not None),
+        *remarks,
+        *describe_input(settled),
+    )
     if file is None:
         return Weights(name, path, "onnx", generator, settled.mel, notes, speakers=settled.speakers, voice=voice)
     return OnnxWeights(
@@ -144,12 +148,12 @@ def _layers_differing(one: ModelConfig, other: ModelConfig) -> str:
     return differences(ModelConfig(known), ModelConfig(other.generator))
 
 
-def _describe(graph: Graph, voice: Voice | None, file: OnnxFile | None) -> str:
+def _describe(graph: Graph, voice: Voice | None, *, is_run: bool) -> str:
     config = graph.config
     rates = ", ".join(map(str, config.upsample_rates))
     what = f"HiFi-GAN generator of {graph.parameter_count:,} parameters, rates {rates}"
     if voice is None:
-        run = "native runs its weights" if file is None else "onnxruntime runs the file itself, and native its weights"
+        run = "onnxruntime runs the file itself, and native its weights" if is_run else "native runs its weights"
         return f"its layers are those of a {what}: engine {run}"
     takes = "mels of {} bands" if config.input_kind == "mel" else "latents of {} channels"
     speakers = f" and {config.num_speakers} speakers" if config.num_speakers else ""
