@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,11 +13,16 @@ import numpy as np
 import pytest
 
 from checkpoint_mutations import PaddleTensor
-from golden.family_files import read_files
+from golden.family_files import read_files, records, unpack
 from hifigan_rt.errors import CheckpointError, HifiganError, UnsafeCheckpoint
 from hifigan_rt.families import read_checkpoint
+from hifigan_rt.families.matching import StatedConfig, match_config
 from hifigan_rt.formats.checkpoint import LazyTensor, OpaqueObject, read_tensors
 from hifigan_rt.formats.checkpoint.limits import MAX_TENSORS
+from hifigan_rt.formats.config_file import read_config_values
+from hifigan_rt.formats.config_yaml import TAG
+from hifigan_rt.model.own_configs import find_configs
+from hifigan_rt.model.resolve import read_tensors as read_tensors_of_family
 from hifigan_rt.model.resolve import resolve_model
 
 
@@ -101,6 +108,45 @@ def test_bad_configs_beside_a_checkpoint_give_errors_of_ours(tmp_path, text):
     (tmp_path / "config.yml").write_text(text)
     with pytest.raises(HifiganError):
         resolve_model(tmp_path / name)
+
+
+VALUES = [
+    None, "x", "9" * 5000, "1e-5", "${a}", "${.a}", "${..a.b}", "!ref", "!ref <a>", True, -1, 0, 1.5, 2**70, 10**400,
+    1e308, 5e-324, float("nan"), float("inf"), [], {}, [[]], [None], [{}], [[1, 2], 3], [10**400], [[10**9]], {"a": []},
+    {1: 2, None: 3}, {TAG: []},
+]  # fmt: skip
+RECORDS = [(record, case) for record, cases in records() if "onnx" not in record for case in cases]
+
+
+def places(value: object) -> Iterator[tuple[dict, object]]:
+    """Every field, in the mapping that holds it."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield value, name
+        yield from places(inner)
+
+
+@pytest.mark.parametrize("times", [40, pytest.param(4000, marks=pytest.mark.long)])
+def test_fields_of_any_type_give_errors_of_ours(tmp_path, times):
+    """One or two fields of each family's recorded config are replaced by values of another type or size."""
+    rng = random.Random(0)
+    read = 0
+    for record, case in RECORDS:
+        path = unpack(tmp_path / f"{record} {case}", record, case)
+        checkpoint, weights, family = read_tensors_of_family(path, None)
+        shapes = {name: array.shape for name, array in weights.items()}
+        files = [
+            read_config_values(file) for file in path.parent.iterdir() if file.suffix in (".json", ".yml", ".yaml")
+        ]
+        for values in (*files, *(stated.values for stated in find_configs(checkpoint))):
+            for _ in range(times):
+                changed = copy.deepcopy(values)
+                for _ in range(rng.choice([1, 2])):
+                    mapping, name = rng.choice(list(places(changed)))
+                    mapping[name] = copy.deepcopy(rng.choice(VALUES))
+                with suppress(HifiganError):
+                    match_config(family, shapes, StatedConfig("config", changed))
+                    read += 1
+    assert read > times
 
 
 TIMES = [8, pytest.param(3000, marks=pytest.mark.long)]

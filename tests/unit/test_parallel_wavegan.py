@@ -265,5 +265,8 @@ def test_espnet_tells_what_else_it_holds(tmp_path):
     change(tmp_path / "config.yaml", tts_conf__vocoder_params__nonlinear_activation="LeakyReLU")
     with load(path, engine="reference") as vocoder, pytest.raises(ConditioningError, match="VECTOR of 6 values"):
         vocoder(vocoder.mel(np.random.default_rng(0).uniform(-0.5, 0.5, 400).astype(np.float32)))
+    change(tmp_path / "config.yaml", feats_extract_conf__fs="9" * 5000)
+    with pytest.raises(ConfigError, match=r"sample_rate|sampling_rate"):
+        resolve_model(path)
     change(tmp_path / "config.yaml", feats_extract_conf__fs="8k", feats_extract_conf__htk=True)
     assert (resolve_model(path).mel.sample_rate, resolve_model(path).mel.mel_scale) == (8000, "htk")

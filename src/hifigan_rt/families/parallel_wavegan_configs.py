@@ -37,7 +37,7 @@ _DEFAULTS: Mapping[str, Any] = {
 """Defaults of the module that leave no trace in weights (hifigan.py: HiFiGANGenerator.__init__)."""
 _PADDLE_DEFAULTS: Mapping[str, Any] = {**_DEFAULTS, "upsample_scales": [5, 5, 4, 3]}
 _HOP_OF_ESPNET = 256
-_WORD = re.compile(r"(\d+)([kK]?)")
+_WORD = re.compile(r"(\d{1,9})([kK]?)")
 
 
 def is_parallel_wavegan(values: Mapping[str, object]) -> bool:

@@ -11,10 +11,7 @@ from hifigan_rt.errors import ConfigError
 
 def describe(value: object) -> str:
     """A value with its type, shortened, for texts."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        text = "that is too long to be shown"
+    text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
