@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from checkpoint_files import Global, Instance, Tensor, zip_file
+from checkpoint_files import Encoder, Global, Instance, Tensor, zip_file
 from effort import LONG
 from golden.tiny import TINY, tiny_generator, tiny_mel, tiny_weights
 from hifigan_rt.engines.reference import generate
@@ -16,7 +16,6 @@ from hifigan_rt.formats.checkpoint import torchscript
 from hifigan_rt.model.resolve import resolve_model
 
 RATES, DILATIONS = TINY.generator.upsample_rates, TINY.generator.resblock_dilation_sizes
-LEAKY = "    x = torch.leaky_relu(x, {})\n"
 FRAGMENTS = (*'()[],"\n\0', "torch.add(", "class A(Module):\n", "Final[int] = ", "9" * 30)
 
 
@@ -29,7 +28,31 @@ def convolution(layer: str) -> str:
         dilation = DILATIONS[int(numbers[0]) % 2][int(numbers[2])]
     padding = (kernel - stride) // 2 if part == "ups" else (kernel - 1) * dilation // 2
     numbers_of_it = f"[{stride}], [{padding}], [{dilation}], {part == 'ups'}, [0], 1, False"
-    return f"    x = torch._convolution(x, weight, bias, {numbers_of_it})\n"
+    return f"    return torch._convolution(x, weight, bias, {numbers_of_it})\n"
+
+
+def called(module: str, name: int, slope: float, rows: str = "x") -> str:
+    return f'(getattr(self.{module}, "{name}")).forward(torch.leaky_relu({rows}, {slope}), )'
+
+
+def block(n_units: int) -> str:
+    """The code of a residual block, as a trace has it."""
+    return (
+        "".join(
+            f"    y = {called('convs1', unit, 0.1)}\n    x = torch.add({called('convs2', unit, 0.1, 'y')}, x)\n"
+            for unit in range(n_units)
+        )
+        + "    return x\n"
+    )
+
+
+def whole() -> str:
+    """The code of the tiny generator."""
+    text = "    x = (self.conv_pre).forward(x, )\n"
+    for i in range(len(RATES)):
+        blocks = [f'(getattr(self.resblocks, "{2 * i + j}")).forward(x, )' for j in range(2)]
+        text += f"    x = {called('ups', i, 0.1)}\n    x = torch.div(torch.add({', '.join(blocks)}), CONSTANTS.c0)\n"
+    return f"{text}    return torch.tanh((self.conv_post).forward(torch.leaky_relu(x, 0.01), ))\n"
 
 
 def modules(weights: dict[str, np.ndarray]) -> tuple[Instance, str]:
@@ -45,10 +68,11 @@ def modules(weights: dict[str, np.ndarray]) -> tuple[Instance, str]:
             full = f"{prefix}{name}"
             attributes[name] = Tensor(weights[full], full) if full in weights else module(f"{full}.")
         layer = prefix.rstrip(".")
-        body = convolution(layer) if "weight" in inner else LEAKY.format(0.1) * 4 * ("convs1" in inner)
-        if not prefix:
-            body = LEAKY.format("0.10000000000000001") * 2 + "    x = torch.div(x, CONSTANTS.c0)\n" + LEAKY.format(0.01)
-            body += "    return torch.tanh((self.conv_post).forward(x, ))\n"
+        body = "    return x\n" if prefix else whole()
+        if "weight" in inner:
+            body = convolution(layer)
+        elif "convs1" in inner:
+            body = block(len(DILATIONS[int(layer.split(".")[1]) % 2]))
         code.append(f"class C{len(code)}(Module):\n  training : bool\n  def forward(self, x):\n{body}")
         return Instance(Global("__torch__.m", f"C{len(code) - 1}"), {"training": False, **attributes})
 
@@ -61,7 +85,13 @@ def program():
 
 
 def write(path, root, code):
-    path.write_bytes(zip_file(root, extra={"archive/code/__torch__/m.py": code.encode(), "archive/constants.pkl": b""}))
+    encoder = Encoder(legacy=False)
+    extra = {
+        "archive/code/__torch__/m.py": code.encode(),
+        "archive/constants.pkl": encoder.pickle((Tensor(np.array([2]), "0", shape=()),), 2),
+    }
+    extra |= {f"archive/constants/{key}": storage.tobytes() for key, storage in encoder.storages.items()}
+    path.write_bytes(zip_file(root, extra=extra))
     return path
 
 

@@ -202,6 +202,44 @@ def test_what_is_another_network_is_refused(torch, saved, change, text, how):
 
 
 @pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda code: code.replace("CONSTANTS.c0", "3", 1), "has no division of stage 0 by its 2 residual blocks"),
+        (lambda code: re.sub(r"torch.leaky_relu\((\w+)\)", r"\1", code), "activations of the slopes|before conv_post"),
+        (lambda code: re.sub(r"(\(conv_pre\).forward\(\w+, \))", r"torch.add(\1, 1)", code), "before ups.0"),
+        (
+            lambda code: re.sub(r"(torch.tanh\(.*\))\n", r"torch.leaky_relu(\1)\n", code),
+            "no return of that alone|slopes",
+        ),
+    ],
+)
+def test_every_step_of_the_code_is_accounted_for(plain, tmp_path, change, text):
+    changed, is_other = tmp_path / "changed.ts", False
+    with zipfile.ZipFile(plain) as archive, zipfile.ZipFile(changed, "w") as target:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name.endswith(".py"):
+                is_other |= change(data.decode()) != data.decode()
+                data = change(data.decode()).encode()
+            target.writestr(name, data)
+    assert is_other
+    with pytest.raises(CheckpointError, match=text):
+        resolve_model(changed)
+
+
+def test_the_decoder_of_a_voice_is_told_by_its_last_layer(torch, saved):
+    def without_bias(network):
+        network.conv_post = torch.nn.Conv1d(2, 1, 7, 1, 3, bias=False)
+
+    for how in ("trace", "script"):
+        path, run = saved(build_network(torch, normed=False, change=without_bias), how)
+        model = resolve_model(path)
+        assert (model.graph.config.layers_without_bias, model.graph.config.input_kind) == (("conv_post",), "latent")
+        assert any("takes latents of 10 channels" in note for note in model.notes)
+        np.testing.assert_allclose(generate(model.generator, tiny_mel(9)), run(tiny_mel(9)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "text"),
     [
         (r"torch.tanh", "torch.sin", "the archive's code in the generator calls torch.sin, which a HiFi-GAN generator"),

@@ -1,4 +1,4 @@
-"""What the code of a TorchScript archive tells of the generator in it: rates, dilations, rows cut off, slopes.
+"""What the code of a TorchScript archive tells of the generator in it: rates, dilations, rows cut off, slopes, biases.
 
 The text of each module's class is searched for the calls in it. Nothing is run. A call that a generator has not is
 refused by name: what is computed here would be something else.
@@ -13,6 +13,7 @@ from typing import Any
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Shapes
+from hifigan_rt.families.program_flow import ExpectedGenerator, compare
 from hifigan_rt.formats.checkpoint.torchscript import ModuleCode
 
 _TOKEN = re.compile(r'"[^"\n]*"|(?:(?<![\w.])(?:torch|ops\.\w{1,40})\.(\w{1,80}))?\(|[\[\]),]')
@@ -92,12 +93,33 @@ def read_program(code: ModuleCode, layers: Mapping[str, str], shapes: Shapes) ->
                 "does not: it is another network, or one that does something besides"
             )
     fields = _stages(convolutions, shapes) | _slopes(own) | _output(own[""], code.outer)
-    several = len({name.split(".")[1] for name in convolutions if _DILATED.fullmatch(name)}) > len(
-        fields["upsample_rates"]
-    )
-    if several and not any(operation in _MEANS for operation, _ in _calls(own[""])):
+    n_blocks = len(fields["resblock_dilation_sizes"])
+    if n_blocks > 1 and not any(operation in _MEANS for operation, _ in _calls(own[""])):
         raise CheckpointError("the archive's code takes no mean over the residual blocks of a stage, as HiFi-GAN does")
+    expected = ExpectedGenerator(
+        frozenset(convolutions),
+        len(fields["upsample_rates"]),
+        n_blocks,
+        fields["leaky_relu_slope"],
+        fields["final_slope"],
+        _output(own[""], ())["output_activation"],
+    )
+    compare(texts, layers, code.constants, code.numbers, expected)
+    fields |= _missing_biases(texts, layers, shapes)
     return ProgramFacts(fields, _doubts(code.outer))
+
+
+def _missing_biases(texts: Mapping[str, str], layers: Mapping[str, str], shapes: Shapes) -> dict[str, Any]:
+    """The layers whose convolution is called without a bias; where that is the last alone, it is a voice's decoder."""
+    without = [
+        ours
+        for theirs, ours in layers.items()
+        if f"{ours}.bias" not in shapes and not re.search(r"^ +bias : Tensor$", texts[theirs], re.MULTILINE)
+    ]
+    if not without:
+        return {}
+    latent = {"input_kind": "latent"} if without == ["conv_post"] else {}
+    return {"layers_without_bias": without, **latent}
 
 
 def _with_plain_calls(text: str) -> str:

@@ -14,7 +14,7 @@ from hifigan_rt.formats.checkpoint.detect import Format
 from hifigan_rt.formats.checkpoint.limits import MAX_PICKLE_BYTES, Budget
 from hifigan_rt.formats.checkpoint.pickle_input import PickleInput
 from hifigan_rt.formats.checkpoint.pickle_machine import PickleMachine, describe
-from hifigan_rt.formats.checkpoint.tensors import DTYPES, Span, Storage, TensorLoader, inflate_into
+from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Span, Storage, TensorLoader, inflate_into
 from hifigan_rt.formats.checkpoint.torch_objects import TorchObjects
 from hifigan_rt.formats.checkpoint.torchscript import Program, is_program_class
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
@@ -151,11 +151,35 @@ def read_zip(source: ByteSource) -> Tree:
         entry = f"{prefix}code/{name}"
         return _read_entry(source, spans, entry) if entry in spans else None
 
-    program = Program(root, read_code)
+    def read_constants() -> tuple[float | None, ...]:
+        return _read_constants(source, spans, prefix, big_endian=big_endian)
+
+    program = Program(root, read_code, read_constants)
     for name in [name for name in objects.left_out if is_program_class(name)]:
         del objects.left_out[name]
     tree = _make_tree(source, program.tree, objects, located, "torchscript", big_endian=big_endian)
     return replace(tree, program=program)
+
+
+def _read_constants(
+    source: ByteSource, spans: dict[str, Span], prefix: str, *, big_endian: bool
+) -> tuple[float | None, ...]:
+    """Read the constants that a program's text refers to; None for one that is no single number."""
+    if f"{prefix}constants.pkl" not in spans:
+        return ()
+    objects = TorchObjects()
+    found = _pickle_machine(source, spans, f"{prefix}constants.pkl", objects).load()
+    located = {key: spans[name] for key in objects.storages if (name := f"{prefix}constants/{key}") in spans}
+    for key, storage in objects.storages.items():
+        span = located.get(key)
+        if span is None or (span.length if span.inflated is None else span.inflated) != _storage_bytes(storage):
+            raise CheckpointError(f"is damaged: constant {describe(key)} is not in the archive, or of another size")
+    loader = TensorLoader(source, located, Budget(source.size), big_endian=big_endian)
+    constants: list[float | None] = []
+    for value in found if isinstance(found, tuple) else ():
+        is_number = isinstance(value, LazyTensor) and value.size == 1 and value.dtype not in ("complex64", "complex128")
+        constants.append(float(loader.load(value).reshape(())) if is_number else None)
+    return tuple(constants)
 
 
 def _is_program(spans: Mapping[str, Span], prefix: str) -> bool:

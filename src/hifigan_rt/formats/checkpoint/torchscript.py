@@ -31,26 +31,38 @@ class ModuleCode:
     """Texts by the names of the modules within the part, as in `ups.0`; an empty name for the part itself."""
     outer: tuple[str, ...] = field(repr=False)
     """Those of the modules around it, the outermost first."""
+    numbers: Mapping[str, float] = field(repr=False)
+    """Attributes of the part's modules that are numbers, by names as in `ups.0.stride`."""
+    constants: tuple[float | None, ...] = ()
+    """Constants of the archive that the text names c0, c1 and so on; None for one that is no single number."""
 
 
 class Program:
     """The modules of an archive as dictionaries of tensors and modules."""
 
-    def __init__(self, root: object, read_entry: Callable[[str], bytes | None]) -> None:
+    def __init__(
+        self,
+        root: object,
+        read_entry: Callable[[str], bytes | None],
+        read_constants: Callable[[], tuple[float | None, ...]],
+    ) -> None:
         """Take apart the object of an archive's data.pkl.
 
         Args:
             root: that object.
             read_entry: gives an entry below `code/`, None if there is no such entry.
+            read_constants: gives the archive's constants, None for one that is no single number.
 
         Raises:
             CheckpointError: it is no module, holds no tensors, or is over the limits.
         """
         self._read_entry = read_entry
+        self._read_constants = read_constants
         self._files: dict[str, dict[str, str]] = {}
         self._bytes_left = MAX_PICKLE_BYTES
         self._nodes_left = MAX_NODES
         self._classes: dict[tuple[str, ...], str] = {}
+        self._numbers: dict[tuple[str, ...], float] = {}
         if not _is_module(root):
             raise CheckpointError(f"is damaged: it is a TorchScript archive, and its object is {describe(root)}")
         self._n_tensors = 0
@@ -80,7 +92,13 @@ class Program:
             raise CheckpointError(
                 f"has more than {_MAX_CODE} characters of code in its modules: a generator has 60,000"
             )
-        return ModuleCode(inner, outer)
+        numbers = {
+            ".".join(path[len(place) :]): number
+            for path, number in self._numbers.items()
+            if path[: len(place)] == place
+        }
+        is_needed = any("CONSTANTS." in text for text in inner.values())
+        return ModuleCode(inner, outer, numbers, self._read_constants() if is_needed else ())
 
     def _unfold(self, module: OpaqueObject, path: tuple[str, ...]) -> dict[object, object]:
         if len(path) > MAX_DEPTH:
@@ -94,6 +112,8 @@ class Program:
             if isinstance(value, LazyTensor):
                 found[name] = value
                 self._n_tensors += 1
+            elif isinstance(name, str) and isinstance(value, (int, float)):
+                self._numbers[*path, name] = value
             elif isinstance(name, str) and _is_module(value):
                 found[name] = self._unfold(value, (*path, name))
         return found
