@@ -147,6 +147,39 @@ def test_the_table_belongs_to_a_decoder_that_takes_its_rows(tmp_path, more, spea
 
 
 @pytest.mark.parametrize(
+    ("n_speakers", "more", "channels"),
+    [(0, {}, 0), (1, {}, 0), (3, {}, 5), (None, {}, 5), (0, {"ref_enc.proj.weight": (5, 5)}, 5)],
+)
+def test_a_voice_of_one_speaker_gives_its_decoder_no_vector(tmp_path, n_speakers, more, channels):
+    (tmp_path / "x.pth").write_bytes(zip_file(state(**COND, **more)))
+    model = {"inter_channels": 10, "upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]}
+    (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": {"n_speakers": n_speakers}}))
+    found = resolve_model(tmp_path / "x.pth")
+    assert found.graph.config.conditioning_channels == channels
+    assert any("cond is not used" in note for note in found.notes) == (channels == 0)
+    assert ("cond.weight" in found.generator.weights) == (channels > 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "names", "note"),
+    [
+        ({"speakers": ["a", "b", "c", "None", "None2"]}, {"a": 0, "b": 1, "c": 2}, "lists 5 speakers, the table has 3"),
+        ({"data": {"spk2id": {"a": "2", "b": "0"}}}, {"a": 2, "b": 0}, "numbers of speakers as texts"),
+    ],
+)
+def test_speakers_as_people_write_them(voice, more, names, note):
+    path = voice("vits-vits")
+    config = json.loads((path.parent / "config.json").read_text())
+    config["data"].pop("spk2id", None)
+    config["data"].update(more.get("data", {}))
+    config.pop("speakers", None)
+    (path.parent / "config.json").write_text(json.dumps(more | config))
+    model = resolve_model(path)
+    assert model.speakers == names
+    assert any(note in text for text in model.notes)
+
+
+@pytest.mark.parametrize(
     ("more", "text"),
     [
         ({"dec.cond.weight": (8, 5, 1)}, "cond.bias"),

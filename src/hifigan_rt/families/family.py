@@ -13,6 +13,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the folded parameters, under the original's names."""
 
 
+NOTES = "notes"
+"""Key of sentences, among the fields that a config was read into, on what was read differently than it says."""
+
+
 def imply_nothing(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the others look
     """Tell that the network is the original's."""
     return {}

@@ -13,7 +13,7 @@ from hifigan_rt import families
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.architecture import SettledConfig, settle_config
-from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.families.family import NOTES, ConfigForm, Family, Shapes
 from hifigan_rt.families.original import ORIGINAL
 from hifigan_rt.families.vits import voice_family
 from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
@@ -151,7 +151,10 @@ def _match(family: Family, shapes: Shapes, values: object) -> SettledConfig:
     form = family.form_of(values)
     if form is not None and isinstance(values, dict):
         fields = form.read(values, shapes)
-        return replace(settle_config(shapes, {**family.imply(fields, shapes), **fields}), form=form.name)
+        implied = family.imply(fields, shapes)
+        settled = settle_config(shapes, {**implied, **fields})
+        notes = (*settled.notes, *implied.get(NOTES, ()), *fields.get(NOTES, ()))
+        return replace(settled, notes=notes, form=form.name)
     owner = _owner(values)
     if owner is not None:
         raise ConfigError(

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.coqui import COQUI_VOICE
-from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.families.family import NOTES, ConfigForm, Family, Shapes
 from hifigan_rt.families.parallel_wavegan_configs import is_espnet_voice, read_espnet_voice
 from hifigan_rt.formats.config_json import stated_fields
 
 _LATENT = {"input_kind": "latent"}
 _LISTS = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes", "resblock_dilation_sizes")
 _MAX_LIST_TEXT = 400
+_ONE_SPEAKER = "has_one_speaker"
+"""Field of a config that was read: it states at most one speaker, and then VITS gives its decoder no vector."""
+_VECTOR_SOURCES = frozenset(("emb_g", "ref_enc"))
+"""Parts of voices that give the decoder a vector all the same."""
 
 
 def _inner(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -50,12 +54,27 @@ def _read_vits(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
         fields["num_mels"] = channels
     if (rate := data.get("sampling_rate")) is not None:
         fields["sampling_rate"] = rate
+    n_speakers = data.get("n_speakers", model.get("n_speakers"))
+    if type(n_speakers) is int and n_speakers <= 1:
+        fields[_ONE_SPEAKER] = True
     return fields | _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
 
 
 def _names_of_table(shapes: Shapes, *candidates: object) -> dict[str, Any]:
     """The speakers' names, where the file has a table of speakers; lists that are longer name some of no use."""
-    return _speaker_ids(*candidates) if "emb_g.weight" in shapes else {}
+    if "emb_g.weight" not in shapes:
+        return {}
+    fields, n_rows = _speaker_ids(*candidates), shapes["emb_g.weight"][0]
+    names = fields.get("speaker_ids", {})
+    if any(isinstance(row, str) and re.fullmatch(r"\d{1,9}", row, re.ASCII) for row in names.values()):
+        names = {name: int(row) if isinstance(row, str) and row.isdecimal() else row for name, row in names.items()}
+        fields = {"speaker_ids": names, NOTES: ("the config has numbers of speakers as texts: read as numbers",)}
+    is_list = len(names) > n_rows and any(isinstance(it, list) and len(it) == len(names) for it in candidates)
+    if is_list and list(names.values()) == list(range(len(names))):
+        kept = {name: row for name, row in names.items() if row < n_rows}
+        note = f"the config lists {len(names)} speakers, the table has {n_rows}: the first {n_rows} names are taken"
+        fields = {"speaker_ids": kept, NOTES: (note,)}
+    return fields
 
 
 def _tells_piper_training(values: Mapping[str, object]) -> bool:
@@ -134,11 +153,25 @@ ESPNET_VOICE = ConfigForm("ESPnet's VITS", is_espnet_voice, read_espnet_voice, (
 _VOICE_FORMS = (VITS, PIPER_TRAINING, PIPER_VOICE, VITS_MODEL, COQUI_VOICE, ESPNET_VOICE)
 
 
-def voice_family(family: Family) -> Family:
-    """The family of a voice's decoder, which takes latents, and comes with a config of the whole voice."""
+def voice_family(family: Family, parts: Collection[str] = ()) -> Family:
+    """The family of a voice's decoder, which takes latents, and comes with a config of the whole voice.
+
+    Args:
+        family: of the decoder's names.
+        parts: what of the voice lies beside it.
+    """
 
     def imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
         without = {} if "conv_post.bias" in shapes else {"layers_without_bias": ["conv_post"]}
-        return {**without, **_LATENT, **family.imply(fields, shapes)}
+        implied = {**without, **_LATENT, **family.imply(fields, shapes)}
+        if fields.get(_ONE_SPEAKER) and "cond.weight" in shapes and _VECTOR_SOURCES.isdisjoint(parts):
+            note = "cond is not used: the config states at most one speaker, and VITS then gives its decoder no vector"
+            implied |= {"conditioned_layers": [], "conditioning_channels": 0, NOTES: (note,)}
+        return implied
 
-    return replace(family, imply=imply, config_forms=(*_VOICE_FORMS, *family.config_forms))
+    return replace(
+        family,
+        imply=imply,
+        config_forms=(*_VOICE_FORMS, *family.config_forms),
+        buffers=family.buffers | {"cond.weight", "cond.bias"},
+    )

@@ -184,7 +184,8 @@ def read_tensors(
     with _naming_other_networks(path, checkpoint.weights):
         names = _canonical_names(checkpoint, family)
         weights = {names[key]: array for key, array in checkpoint.weights.items()}
-        return checkpoint, weights, family if checkpoint.voice is None else voice_family(family)
+        voice = checkpoint.voice
+        return checkpoint, weights, family if voice is None else voice_family(family, voice.parts)
 
 
 def _canonical_names(checkpoint: Checkpoint, family: Family) -> dict[str, str]:
