@@ -11,7 +11,7 @@ from hifigan_rt.families.family import Family
 from hifigan_rt.families.nemo import NEMO_CONFIG
 from hifigan_rt.families.nvidia import NVIDIA_CONFIG
 
-_PARTS = frozenset(("conv_pre", "ups", "resblocks", "conv_post"))
+_PARTS = frozenset(("conv_pre", "ups", "resblocks", "conv_post", "cond"))
 _FIRST, _UPSAMPLE = re.compile(r"conv_pre\."), re.compile(r"ups\.(\d{1,4})\.")
 _NESTED = re.compile(r"resblocks\.(\d{1,4})\.(\d{1,4})\.(?=(?:convs1|convs2|convs)\.\d{1,4}\.)")
 
