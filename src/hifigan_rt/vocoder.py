@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +13,10 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.plan_file import read_plan
+from hifigan_rt.engines.size_check import check_sizes
 from hifigan_rt.engines.speakers import SpeakerChoice, SpeakerLike, VectorLike
-from hifigan_rt.errors import ConfigError, EngineError, MelError, PaddedTailWarning
-from hifigan_rt.graph import Graph, check_frames
+from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.graph import Graph
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.arrays import is_on_device, is_rows
 from hifigan_rt.mel.check import CheckedMel, check_mel, diagnose, in_words_of, warn_of
@@ -24,7 +24,6 @@ from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.reference import ModelReference, check_unchanged, file_states, refer_to, with_absolute_paths
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.streaming import Stream
-from hifigan_rt.system.machine import physical_memory
 
 
 class Vocoder:
@@ -126,12 +125,9 @@ class Vocoder:
             MelError: frames is below 1 or absurd.
             ConfigError: the model is a foreign ONNX file that does not tell its hop length.
         """
-        if self.graph is not None:
-            return self.graph.output_length(frames)
-        if self.hop_length is None:
+        if self._graph is None:
             raise ConfigError(f"{self.name}: the hop length is not known: give its config.json with config=")
-        check_frames(frames)
-        return frames * self.hop_length
+        return self._graph.output_length(frames)
 
     def inexact_tail_frames(self, frames: int) -> int:
         """Frames at the end of a mel of `frames` where samples differ from the exact ones.
@@ -218,14 +214,14 @@ class Vocoder:
                     checked, finding = self._item(index, item)
                     warn_of(finding)
                     items.append(checked)
-                self._expect([(1, item.shape[1]) for item in items])
+                self._check_sizes([(1, item.shape[1]) for item in items])
                 if segment_frames is not None:
                     return self._in_segments(items, segment_frames, given)
                 return self._engine.run_many(items, given)
             checked = check_mel(mel, self.num_mels, self._model.mel)
             batch = CheckedMel(checked.reshape(-1, *checked.shape[-2:]))
             given = chosen(len(batch))
-            self._expect([(len(batch), batch.shape[2])])
+            self._check_sizes([(len(batch), batch.shape[2])])
             if segment_frames is None:
                 audio = self._engine.run(batch, given)
             else:
@@ -314,25 +310,8 @@ class Vocoder:
         finding = None if self._model.mel is None else diagnose(checked, self._model.mel)
         return checked, None if finding is None else f"item {index} of the list: {finding}"
 
-    def _expect(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Refuse audio that cannot fit into memory, and warn of ends that will not be exact.
-
-        Args:
-            sizes: items and frames of each batch.
-        """
-        memory = physical_memory()
-        if memory is not None and self.hop_length is not None:
-            size = sum(4 * items * self.output_length(frames) for items, frames in sizes)
-            if size > memory:
-                total = sum(items * frames for items, frames in sizes)
-                raise MelError(
-                    f"mels of {total} frames in all give {size / 1e9:.1f} GB of audio, and this machine has "
-                    f"{memory / 1e9:.1f} GB of memory: split them, or use a stream"
-                )
-        for frames in sorted({frames for _, frames in sizes}):
-            tail = self._engine.describe_inexact_tail(frames)
-            if tail is not None:
-                warnings.warn(tail, PaddedTailWarning, stacklevel=3)
+    def _check_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        check_sizes(sizes, self._engine, self._graph)
 
     def _in_segments(
         self, mels: Sequence[CheckedMel], segment_frames: int, conditioning: np.ndarray | None

@@ -121,7 +121,7 @@ def test_items_of_a_list_may_have_dimensions_of_one_around_and_within(vocoder):
 
 def test_audio_beyond_the_memory_is_refused_in_words(vocoder, monkeypatch):
     """4 bytes for each of 8 samples per frame."""
-    monkeypatch.setattr("hifigan_rt.vocoder.physical_memory", lambda: 2560)
+    monkeypatch.setattr("hifigan_rt.engines.size_check.physical_memory", lambda: 2560)
     assert vocoder(np.stack([tiny_mel(40)] * 2)).size == 640
     told = r"mels of 81 frames in all give .* GB of audio, and this machine has .* GB of memory: split them, or use a"
     for mels in ([tiny_mel(40), tiny_mel(41)], np.stack([tiny_mel(27)] * 3)):

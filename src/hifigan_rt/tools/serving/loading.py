@@ -5,10 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hifigan_rt.engines import choose_engine
+from hifigan_rt.errors import ConfigError
+from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.vocoder import Vocoder, load
 
+_WARM_UP_FRAMES = 64
+_WARM_UP_SEGMENTS = (ServerSettings.live_segment_frames, ServerSettings.streamed_segment_frames)
+"""Segments of streams that are prepared while a model is loaded; the first stream with others takes longer."""
 WHOLE_SEGMENT_FRAMES = 64
 """Frames of a whole mel that the native engine computes together while it serves, since live streams wait for them.
 
@@ -36,3 +44,33 @@ def load_to_serve(
     if chosen == "native" and segment_frames is None and "segment_frames" not in (options.get("settings") or {}):
         segment_frames = WHOLE_SEGMENT_FRAMES
     return load(resolved, engine=chosen, segment_frames=segment_frames, **options)
+
+
+def served_hop_length(vocoder: Vocoder) -> int:
+    """Tell the samples per frame of a model that a server can serve.
+
+    Raises:
+        ConfigError: the sample rate or the hop length is not known.
+    """
+    hop_length = vocoder.hop_length
+    if vocoder.model.sample_rate is None or hop_length is None:
+        raise ConfigError(
+            f"{vocoder.name}: a server must know the sample rate and the hop length: give the model's config.json"
+        )
+    return hop_length
+
+
+def warm_up(vocoder: Vocoder) -> None:
+    """Run once what the first request would wait for: an inference that loads caches, packs weights or compiles."""
+    if vocoder.num_mels is None:
+        return
+    mel = CheckedMel(np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32))
+    given = vocoder.speaker_choice.rule.example(1)
+    vocoder.engine.run(CheckedMel(mel[None]), given)
+    if vocoder.graph is None:
+        return
+    for segment_frames in _WARM_UP_SEGMENTS:
+        stream = vocoder.engine.stream(segment_frames, vocoder.graph, None if given is None else np.asarray(given[0]))
+        stream.push(mel)
+        stream.finish()
+        stream.close()

@@ -24,7 +24,7 @@ from hifigan_rt.tools.serving.errors import (
     ShuttingDown,
     UnknownModel,
 )
-from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.loading import served_hop_length, warm_up
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
 
@@ -32,9 +32,6 @@ logger = logging.getLogger(__name__)
 
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
-_WARM_UP_FRAMES = 64
-_WARM_UP_SEGMENTS = (ServerSettings.live_segment_frames, ServerSettings.streamed_segment_frames)
-"""Segments of streams that are prepared while a model is loaded; the first stream with others takes longer."""
 _SECONDS_BETWEEN_FAILURES = 5.0
 """Time after which a model that could not be loaded is tried again."""
 
@@ -375,37 +372,12 @@ def _loaded(name: str, load: Callable[[], Vocoder]) -> _Loaded:
     for note in vocoder.notes:
         logger.warning("model %r: %s", name, note)
     try:
-        hop_length = _served_hop_length(vocoder)
-        _warm_up(vocoder)
+        hop_length = served_hop_length(vocoder)
+        warm_up(vocoder)
     except BaseException:
         vocoder.close()
         raise
     return _Loaded(name, vocoder, hop_length)
-
-
-def _served_hop_length(vocoder: Vocoder) -> int:
-    hop_length = vocoder.hop_length
-    if vocoder.model.sample_rate is None or hop_length is None:
-        raise ConfigError(
-            f"{vocoder.name}: a server must know the sample rate and the hop length: give the model's config.json"
-        )
-    return hop_length
-
-
-def _warm_up(vocoder: Vocoder) -> None:
-    """Run once what the first request would wait for: an inference that loads caches, packs weights or compiles."""
-    if vocoder.num_mels is None:
-        return
-    mel = CheckedMel(np.full((vocoder.num_mels, _WARM_UP_FRAMES), -8.0, np.float32))
-    given = vocoder.speaker_choice.rule.example(1)
-    vocoder.engine.run(CheckedMel(mel[None]), given)
-    if vocoder.graph is None:
-        return
-    for segment_frames in _WARM_UP_SEGMENTS:
-        stream = vocoder.engine.stream(segment_frames, vocoder.graph, None if given is None else np.asarray(given[0]))
-        stream.push(mel)
-        stream.finish()
-        stream.close()
 
 
 def _text_of_failure(name: str) -> str:
