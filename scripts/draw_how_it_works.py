@@ -41,6 +41,7 @@ CAPTIONS = {
     "ascend": "to .om files",
     "bulk": "folders of files",
     "pyinstaller": "frozen programs",
+    "framework": "in PyTorch's programs",
     "datasets": "inputs",
     "records": "JSON",
     "tables": "text, CSV",

@@ -246,7 +246,7 @@ def test_files_that_are_none(tmp_path):
     assert refusal(missing) == f"mel file {str(missing)!r} cannot be read: No such file or directory"
     other = tmp_path / "a.txt"
     assert refusal(other) == (
-        f"mel file {str(other)!r} has the suffix '.txt', and mels are .npy, .npz, .pt, .pth or .safetensors"
+        f"mel file {str(other)!r} has the suffix '.txt', and arrays are read from .npy, .npz, .pt, .pth or .safetensors"
     )
     html = tmp_path / "a.npz"
     html.write_bytes(b"<html>" * 20)
