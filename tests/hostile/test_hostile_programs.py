@@ -132,6 +132,12 @@ def test_code_of_any_shape_is_looked_through(program, tmp_path, hostile):
         resolve_model(write(tmp_path / "x.pt", root, code.replace("torch.tanh", hostile + "torch.sin")))
 
 
+@pytest.mark.parametrize("code", ["", "\n", "class", "x = 1\n", "\0" * 100])
+def test_code_without_a_class_is_refused(program, tmp_path, code):
+    with pytest.raises(HifiganError):
+        resolve_model(write(tmp_path / "x.pt", program[0], code))
+
+
 @pytest.mark.parametrize(
     ("root", "text"),
     [

@@ -129,8 +129,9 @@ class Program:
                 raise CheckpointError(f"has more than {MAX_PICKLE_BYTES} bytes of code: at most so many are read")
             text = data.decode("utf-8", errors="replace")
             begins = list(_CLASS.finditer(text))
-            ends = [match.start() for match in begins[1:]] + [len(text)]
-            self._files[file] = {match[1]: text[match.end() : end] for match, end in zip(begins, ends, strict=True)}
+            ends = [*(match.start() for match in begins[1:]), len(text)]
+            # There is one end too many where no class is found.
+            self._files[file] = {match[1]: text[match.end() : end] for match, end in zip(begins, ends, strict=False)}
         return self._files[file].get(own, "")
 
 
