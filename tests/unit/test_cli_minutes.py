@@ -61,7 +61,8 @@ def test_failures_come_at_once_and_only_once(capsys):
     console.summary(summary)
     told = capsys.readouterr().err
     assert "failed:" not in told
-    assert told == "and 2 more failed\n"
+    # A slow machine may have told of its progress once more.
+    assert [line for line in told.splitlines() if not line.startswith("clips: ")] == ["and 2 more failed"]
 
 
 @pytest.mark.usefixtures("quick")
