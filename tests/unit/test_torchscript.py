@@ -19,11 +19,12 @@ from tolerances import REFERENCE_MAX_ABS
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*(weight_norm|jit|TorchScript).*:Warning")]
 
 
-def build_network(torch, *, padding=1, output_padding=0, normed=True, around=None, change=None):
+def build_network(torch, *, padding=1, output_padding=0, normed=True, around=None, change=None, vector=None):
     """A generator of the original's names with the rates 3 and 2, and weights from a seed, in float32.
 
     The first kernel minus its rate is odd: of a padding of 1 come 3 rows for each and one more, as of the original; of
-    a padding of 2 with an output padding of 1, as in ParallelWaveGAN, 3 for each.
+    a padding of 2 with an output padding of 1, as in ParallelWaveGAN, 3 for each. With `vector` it takes a vector of 3
+    numbers, with which that is done before `cond`.
     """
     nn, functional = torch.nn, torch.nn.functional
     norm = nn.utils.weight_norm if normed else lambda layer: layer
@@ -59,7 +60,9 @@ def build_network(torch, *, padding=1, output_padding=0, normed=True, around=Non
             self.conv_post = norm(nn.Conv1d(2, 1, 7, 1, 3))
 
         def forward(self, x):
-            x = self.conv_pre(x)
+            return self.after(self.conv_pre(x))
+
+        def after(self, x):
             for i, up in enumerate(self.ups):
                 x = up(functional.leaky_relu(x, 0.1))
                 total = torch.zeros_like(x)
@@ -70,8 +73,16 @@ def build_network(torch, *, padding=1, output_padding=0, normed=True, around=Non
             x = functional.leaky_relu(x)
             return torch.tanh(self.conv_post(x))
 
+    class Conditioned(Network):
+        def __init__(self):
+            super().__init__()
+            self.cond = nn.Conv1d(3, 8, 1)
+
+        def forward(self, x, g):
+            return self.after(self.conv_pre(x) + self.cond(vector(g)))
+
     torch.manual_seed(0)
-    network = Network()
+    network = Network() if vector is None else Conditioned()
     if change is not None:
         change(network)
     with torch.no_grad():
@@ -179,6 +190,30 @@ def test_a_generator_within_other_modules(torch, saved):
         ModelAssumptionWarning, match=r"around the generator calls torch.sub, torch.div, which is not done"
     ):
         resolve_model(path)
+
+
+def save_conditioned(torch, path, vector):
+    network = build_network(torch, normed=False, vector=vector)
+    torch.jit.trace(network, (torch.zeros(1, 10, 9), torch.zeros(1, 3, 1)), check_trace=False).save(path)
+    return network
+
+
+def test_a_generator_that_takes_a_vector(torch, tmp_path):
+    network = save_conditioned(torch, tmp_path / "x.ts", lambda g: g)
+    mel, vector = tiny_mel(9), np.array([0.5, -1, 2], np.float32)
+    with torch.no_grad():
+        true = network(torch.from_numpy(mel[None]), torch.from_numpy(vector[None, :, None]))[0, 0].numpy()
+    ours = generate(resolve_model(tmp_path / "x.ts").generator, mel, vector)
+    np.testing.assert_allclose(ours, true, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "vector", [lambda g: g * 2, lambda g: g + 1, lambda g: g.tanh(), lambda g: g / 2, lambda g: g + g]
+)
+def test_what_is_done_with_the_vector_is_accounted_for(torch, tmp_path, vector):
+    save_conditioned(torch, tmp_path / "x.ts", vector)
+    with pytest.raises(CheckpointError):
+        resolve_model(tmp_path / "x.ts")
 
 
 @pytest.mark.parametrize(

@@ -178,17 +178,25 @@ def _first_missing(steps: Computations, it: ExpectedGenerator, results: set[int]
     def activated(before: str, slope: float, node: int) -> int:
         return step(f"leaky_relu of slope {slope:g} before {before}", "leaky_relu", slope, node)
 
+    def conditioned(layer: str, name: str, x: int) -> int:
+        """The sum of a layer and what is made of the vector, which must be an input as it is."""
+        vectors = steps.inputs_of(name)
+        if len(vectors) != 1 or vectors[0] not in steps.inputs or vectors[0] in inputs:
+            missing.append(f"single call of {name}, of a second input as it is")
+            return x
+        return total(f"sum of {layer} and {name}", [x, steps.number("layer", name, vectors[0])])
+
     inputs = steps.inputs_of("conv_pre")
     if len(inputs) != 1 or inputs[0] not in steps.inputs:
         return "single call of conv_pre, of the input as it is"
     x = steps.number("layer", "conv_pre", inputs[0])
     if "cond" in it.layers:
-        x = total("sum of conv_pre and cond", [x, step("call of cond", "layer", "cond")])
+        x = conditioned("conv_pre", "cond", x)
     for i in range(it.n_stages):
         name = f"ups.{i}"
         x = step(f"{name} of that", "layer", name, activated(name, it.leaky_relu_slope, x))
         if (added := f"conds.{i}") in it.layers:
-            x = total(f"sum of {name} and {added}", [x, step(f"call of {added}", "layer", added)])
+            x = conditioned(name, added, x)
         ends = []
         for block in range(i * it.n_blocks, (i + 1) * it.n_blocks):
             z = x
@@ -367,8 +375,6 @@ class _Flow:
         rows = _rows_in(list(arguments))
         if len(rows) != 1 or any(isinstance(argument, (int, float, _Unknown)) for argument in arguments):
             raise _NotFollowed(f"{name} of {len(arguments)} arguments")
-        if name.startswith("cond"):
-            return _Rows(self.computations.number("layer", name))
         return _Rows(self.computations.number("layer", name, rows[0].node))
 
     def _operation(self, name: str, arguments: list[object], named: Mapping[str, object]) -> object:
