@@ -13,7 +13,8 @@ from typing import Any
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Shapes
-from hifigan_rt.families.program_flow import ExpectedGenerator, compare
+from hifigan_rt.families.program_computations import ExpectedGenerator
+from hifigan_rt.families.program_flow import compare
 from hifigan_rt.formats.checkpoint.torchscript import ModuleCode
 
 _TOKEN = re.compile(r'"[^"\n]*"|(?:(?<![\w.])(?:torch|ops\.\w{1,40})\.(\w{1,80}))?\(|[\[\]),]')
