@@ -20,8 +20,8 @@ _WARM_UP_SEGMENTS = (ServerSettings.live_segment_frames, ServerSettings.streamed
 WHOLE_SEGMENT_FRAMES = 64
 """Frames of a whole mel that the native engine computes together while it serves, since live streams wait for them.
 
-Of LJSpeech V1 they take 0.08 s on two cores. The engine's own 256 frames take 0.3 s, in which listeners hear silence,
-and in all 3 % less (native/NOTES.md)."""
+Of LJSpeech V1 they take 0.08 s on two cores of a Zen 4. The engine's own 256 frames take 0.3 s, in which listeners hear
+silence, and in all no less there; 3 % less on a Zen 5 (native/NOTES.md)."""
 
 
 def load_to_serve(
