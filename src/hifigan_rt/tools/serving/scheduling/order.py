@@ -12,11 +12,11 @@ from hifigan_rt.tools.serving.scheduling.policy import Speed
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
 
-_WHOLE_SHARE = 0.75
+_WHOLE_SHARE = 0.8
 """Share of whole requests beside streamed responses that run short.
 
 With half of the time, whole requests that need half of the processor never came out of their queue as soon as streamed
-responses wanted the other half; the quarter that streams keep feeds one listener and more on any processor that can."""
+responses wanted the other half. The fifth that streams keep feeds one listener from five times real time on."""
 _WHOLES_PER_STREAM = _WHOLE_SHARE / (1 - _WHOLE_SHARE)
 """Seconds of whole requests per second of streamed ones, while both wait."""
 _LIVE_SHARE = 0.1
