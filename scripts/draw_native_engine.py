@@ -1,4 +1,4 @@
-"""Draws the figures of docs/native-engine.md: one tile's way through a layer, and what is determined after a segment.
+"""Draws the figures of native/NOTES.md and docs/native-engine.md: one tile's way, and what a segment determines.
 
 python scripts/draw_native_engine.py
 """

@@ -1,4 +1,4 @@
-"""Runs every example of README and docs/, page by page, in a folder with the samples and a checkpoint."""
+"""Runs every example of README, docs/ and native/, page by page, in a folder with the samples and a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from hifigan_rt.config import PRESETS
 from hifigan_rt.formats.config_json import config_to_dict
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "native/NOTES.md"
+]  # fmt: skip
 
 BLOCK = re.compile(
     r"(<!--(?P<reason>(?:(?!-->).)*)-->\s*\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
