@@ -29,6 +29,8 @@ class OnnxGenerator:
     """The parameters, by the names of `hifigan_rt.graph`."""
     is_part: bool
     """Whether other layers of the file compute the generator's input."""
+    source: str
+    """Name of the value of the file that its first layer reads."""
 
 
 def find_generator(nodes: OnnxNodes) -> OnnxGenerator:
@@ -84,7 +86,7 @@ class _Reading:
         for layer in graph.layers:
             if layer.name in self._convs:
                 self._check(layer, self._convs[layer.name])
-        return OnnxGenerator(config, self._weights, is_part=found.graph_input is None)
+        return OnnxGenerator(config, self._weights, is_part=found.graph_input is None, source=first.source)
 
     def _read(self, name: str, conv: FollowedConv) -> None:
         weight = self._nodes.constant(conv.weight)

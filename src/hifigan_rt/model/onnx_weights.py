@@ -74,7 +74,8 @@ def as_weights(
         raise CheckpointError(f"{str(path)!r}: {error}") from error
     voice = None
     if found.is_part:
-        voice = Voice("a Piper voice" if _is_piper(info, form) else "a network that contains a vocoder", ())
+        name_of_voice = "a Piper voice" if _is_piper(info, form) else "a network that contains a vocoder"
+        voice = Voice(name_of_voice, (), found.source)
     file = None
     if voice is None:
         channels, is_foreign = settled.generator.input_channels, info.config is None

@@ -41,6 +41,8 @@ class Voice:
     """What it is, with its article."""
     parts: tuple[str, ...]
     """Names of its parts that are not read."""
+    latents: str = ""
+    """Name of the value in an ONNX graph that its generator reads; empty for other files."""
 
 
 @dataclass(frozen=True)
