@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from hifigan_rt.families.groups import Group
 from hifigan_rt.formats.checkpoint import PlacedTensor
-from hifigan_rt.formats.checkpoint.reader import Voice
+from hifigan_rt.formats.checkpoint.reader import WholeVoice
 
 _PARTS = frozenset(
     ("enc_p", "enc_q", "flow", "flows", "dp", "sdp", "emb_g", "emb_uv", "posterior_encoder", "post_flow", "pre_flow",
@@ -26,7 +26,7 @@ _FURTHER_VECTORS = frozenset(("spemb_proj", "lang_emb"))
 """Parts of ESPnet's voices whose results are added to a speaker's row: the decoder does not take the row alone."""
 
 
-def find_voice(group: Group, neighbours: Collection[str]) -> Voice | None:
+def find_voice(group: Group, neighbours: Collection[str]) -> WholeVoice | None:
     """Tell which voice a generator is the decoder of; None if it stands for itself.
 
     Args:
@@ -39,9 +39,9 @@ def find_voice(group: Group, neighbours: Collection[str]) -> Voice | None:
         return None
     parts = sorted((_PARTS | _MORE_PARTS).intersection(neighbours))
     if own == "waveform_decoder" and any(name.startswith("conds.") for name in group.tensors):
-        return Voice("an XTTS voice", tuple(parts))
+        return WholeVoice("an XTTS voice", tuple(parts))
     is_piper = "model_g" in group.address.split(".")
-    return Voice("a Piper voice" if is_piper else "a VITS voice", tuple(parts))
+    return WholeVoice("a Piper voice" if is_piper else "a VITS voice", tuple(parts))
 
 
 def find_speaker_table(

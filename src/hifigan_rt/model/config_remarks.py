@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
-from hifigan_rt.formats.checkpoint.reader import Voice
+from hifigan_rt.formats.checkpoint.reader import WholeVoice
 from hifigan_rt.mel.analysis import bands_above_nyquist
 
 
@@ -56,7 +56,7 @@ def _describe_bands_above_nyquist(mel: MelConfig) -> tuple[str, ...]:
     )
 
 
-def describe_voice(voice: Voice | None) -> tuple[str, ...]:
+def describe_voice(voice: WholeVoice | None) -> tuple[str, ...]:
     """Tell of which voice a generator is the decoder, and what of it is not run."""
     if voice is None:
         return ()

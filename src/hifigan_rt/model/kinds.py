@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.formats.checkpoint.reader import Voice
+from hifigan_rt.formats.checkpoint.reader import WholeVoice
 from hifigan_rt.graph import Generator, Graph, build_graph
 from hifigan_rt.system.files import file_sha256
 
@@ -150,7 +150,7 @@ class Weights(ModelFile):
     """Names of speakers, with their rows in the table."""
     family: str = ""
     """The project whose config it has, or whose names its tensors have; empty if that is not told."""
-    voice: Voice | None = None
+    voice: WholeVoice | None = None
     """The whole voice that the file holds, of which this is the decoder."""
     family_key: str | None = None
     """Key of the project whose reading the user named."""

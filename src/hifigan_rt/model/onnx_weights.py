@@ -14,7 +14,7 @@ from hifigan_rt.families.matching import StatedConfig, differences, read_fields
 from hifigan_rt.families.onnx_generator import OnnxGenerator, find_generator
 from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.families.vits import PIPER_VOICE
-from hifigan_rt.formats.checkpoint.reader import Voice
+from hifigan_rt.formats.checkpoint.reader import WholeVoice
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
 from hifigan_rt.formats.onnx_metadata import contradictions, stated_sample_rate
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
@@ -75,7 +75,7 @@ def as_weights(
     voice = None
     if found.is_part:
         name_of_voice = "a Piper voice" if _is_piper(info, form) else "a network that contains a vocoder"
-        voice = Voice(name_of_voice, (), found.source)
+        voice = WholeVoice(name_of_voice, (), found.source)
     file = None
     if voice is None:
         channels, is_foreign = settled.generator.input_channels, info.config is None
@@ -149,7 +149,7 @@ def _layers_differing(one: ModelConfig, other: ModelConfig) -> str:
     return differences(ModelConfig(known), ModelConfig(other.generator))
 
 
-def _describe(graph: Graph, voice: Voice | None, *, is_run: bool) -> str:
+def _describe(graph: Graph, voice: WholeVoice | None, *, is_run: bool) -> str:
     config = graph.config
     rates = ", ".join(map(str, config.upsample_rates))
     what = f"HiFi-GAN generator of {graph.parameter_count:,} parameters, rates {rates}"

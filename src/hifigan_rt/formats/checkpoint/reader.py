@@ -34,7 +34,7 @@ STATE_REMEDY = (
 
 
 @dataclass(frozen=True)
-class Voice:
+class WholeVoice:
     """A text-to-speech model of which a file holds more than the generator."""
 
     name: str
@@ -59,7 +59,7 @@ class Selection:
     """Mean and scale of the mels, if the file holds them beside the network."""
     place: tuple[str, ...] = ()
     """Keys that lead to the dictionary of the state dict."""
-    voice: Voice | None = None
+    voice: WholeVoice | None = None
     """The voice that the generator decodes for."""
 
 
@@ -86,7 +86,7 @@ class Checkpoint:
     """The YAML of a .nemo file, not decoded."""
     code: ModuleCode | None = field(default=None, repr=False)
     """The code of the generator's modules, of a TorchScript archive."""
-    voice: Voice | None = None
+    voice: WholeVoice | None = None
     """The voice that the generator decodes for, so that it takes latents."""
 
 
