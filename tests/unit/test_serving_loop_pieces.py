@@ -79,3 +79,16 @@ def test_the_analysis_of_a_long_recording_rests_after_each_block():
     assert frames[0] == frames[1]
     assert len(rests) > 1
     assert min(rests) > 0
+
+
+def test_threads_together_rest_as_much_as_the_loop():
+    busy = True
+    pieces = LoopPieces(lambda: busy)
+    with pieces.in_thread() as first:
+        assert first(0.1) == pytest.approx(REST * 0.1)
+        with pieces.in_thread() as second:
+            for rest_seconds in (first, second):
+                assert 0.1 / (0.1 + rest_seconds(0.1)) == pytest.approx(1 / (1 + REST) / 2)
+        assert first(0.1) == pytest.approx(REST * 0.1)
+        busy = False
+        assert first(0.1) == 0

@@ -116,8 +116,8 @@ async def read_recording(
         is_long = reader.samples is None or reader.samples > _SHORT_SECONDS * reader.sample_rate
 
         def analysed(given_up: threading.Event) -> AnalysedRecording:
-            with _told(body):
-                mel = _analysed(reader, lease, given_up, count, context.pieces.rest_seconds if is_long else None)
+            with _told(body), context.pieces.in_thread() if is_long else contextlib.nullcontext() as rest_seconds:
+                mel = _analysed(reader, lease, given_up, count, rest_seconds)
             return AnalysedRecording(mel, reader.sample_rate, reader.note)
 
         threads = context.long_recordings if is_long else context.short_recordings

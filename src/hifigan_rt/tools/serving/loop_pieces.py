@@ -8,8 +8,10 @@ wait for each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ class LoopPieces:
         """
         self._busy, self._clock, self._rest = busy, clock, rest
         self._turn = asyncio.Lock()
+        self._threads, self._threads_lock = 0, threading.Lock()
 
     async def run(self, work: Generator[None, None, T]) -> T:
         """Run a generator, which yields after every piece, to its end."""
@@ -45,8 +48,23 @@ class LoopPieces:
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                await self._rest(self.rest_seconds(self._clock() - began))
+                await self._rest(REST * (self._clock() - began) if self._busy() else 0.0)
 
-    def rest_seconds(self, took: float) -> float:
-        """Tell the rest after a piece that took so many seconds; also for long work in threads of its own."""
-        return REST * took if self._busy() else 0.0
+    @contextlib.contextmanager
+    def in_thread(self) -> Iterator[Callable[[float], float]]:
+        """Do long work in a thread of its own, by the same rule: all such threads together leave as much as the loop.
+
+        Yields:
+            What tells the rest after a piece that took so many seconds.
+        """
+
+        def rest_seconds(took: float) -> float:
+            return ((1 + REST) * self._threads - 1) * took if self._busy() else 0.0
+
+        with self._threads_lock:
+            self._threads += 1
+        try:
+            yield rest_seconds
+        finally:
+            with self._threads_lock:
+                self._threads -= 1
