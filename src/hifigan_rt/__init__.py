@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hifigan_rt.streaming import advance as advance
     from hifigan_rt.tools.client import AsyncClient as AsyncClient
     from hifigan_rt.tools.client import Client as Client
+    from hifigan_rt.tools.cluster import synthesize_dataset as synthesize_dataset
     from hifigan_rt.tools.framework import as_torch_module as as_torch_module
     from hifigan_rt.vocoder import Vocoder as Vocoder
     from hifigan_rt.vocoder import load as load
@@ -41,6 +42,7 @@ _MODULE_OF = {
     "advance": "streaming",
     "as_torch_module": "tools.framework",
     "load": "vocoder",
+    "synthesize_dataset": "tools.cluster",
 }
 
 __all__ = list(_MODULE_OF)

@@ -25,6 +25,7 @@
     |   +-- ToolFailed              a vendor's converter is absent, failed or wrote nothing
     +-- EvaluationError             a metric, a limit or a rating is not known or does not fit
     |   +-- MetricUnavailable         a metric's package is not installed
+    +-- ClusterError                a cluster is not reachable, or a machine of it lacks something
     +-- OutputError                 a result could not be written
     +-- ServerError                 the server could not start
     +-- RequestFailed               a server refused a request of the client, or failed
@@ -199,6 +200,10 @@ class EvaluationError(HifiganError):
 
 class MetricUnavailable(EvaluationError):
     """A metric's package is not installed; the text says how to get it."""
+
+
+class ClusterError(HifiganError):
+    """A Ray cluster is not reachable, has no room for a worker, or a machine of it lacks what the work needs."""
 
 
 class OutputError(HifiganError):

@@ -14,10 +14,12 @@ import pytest
 from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import AudioError, MelConventionWarning, OutputError
 from hifigan_rt.tools.bulk import synthesis
+from hifigan_rt.tools.bulk.local_run import LocalRunner
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
 from hifigan_rt.tools.bulk.resume import settings_digest
-from hifigan_rt.tools.bulk.run import ClipFacts, Interrupted, Work, run_in_folder
+from hifigan_rt.tools.bulk.run import Interrupted, run_in_folder
+from hifigan_rt.tools.bulk.work import ClipFacts, Work
 from hifigan_rt.tools.datasets import find_inputs
 
 
@@ -64,7 +66,7 @@ def folder(tmp_path):
 
 def run(work, folder, **options):
     jobs = plan_outputs(find_inputs([str(folder / "in")], {".wav"}), folder / "out", ".bin")
-    return run_in_folder(work, jobs, folder / "out", **options)
+    return run_in_folder(LocalRunner(work), jobs, folder / "out", **options)
 
 
 def full_disk(number=errno.ENOSPC):

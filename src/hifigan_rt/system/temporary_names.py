@@ -21,13 +21,21 @@ def temporary_prefix() -> str:
     return f".hifigan-{_host()}-{os.getpid()}-"
 
 
-def remove_left_over(folders: Iterable[Path]) -> None:
-    """Delete the temporary files and folders of processes of this host that are gone; what cannot be deleted stays."""
+def remove_left_over(folders: Iterable[Path], ended: Iterable[tuple[str, int]] = ()) -> None:
+    """Delete the temporary files and folders of processes that are gone; what cannot be deleted stays.
+
+    Args:
+        folders: where to look.
+        ended: processes of other hosts that are known to be gone, by host name and number; of this host it is seen.
+    """
+    known = {(_host(name), str(process)) for name, process in ended}
     for folder in folders:
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 found = _NAME.fullmatch(entry.name)
-                if found is None or found[1] != _host() or not process_is_gone(int(found[2])):
+                if found is None or not (
+                    (found[1], found[2]) in known or (found[1] == _host() and process_is_gone(int(found[2])))
+                ):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
@@ -48,5 +56,5 @@ def process_is_gone(process: int) -> bool:
     return False
 
 
-def _host() -> str:
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+def _host(name: str | None = None) -> str:
+    return f"{zlib.crc32((name or socket.gethostname()).encode()):08x}"

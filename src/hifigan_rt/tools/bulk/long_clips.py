@@ -44,10 +44,8 @@ class ReadSettings:
     """Mel files hold `[T, M]`."""
     mel_at: str | None = None
     """Name of the mel in mel files of several arrays, see `hifigan_rt.mel.picking`."""
-    mel_convention: str | None = None
-    """Convention of the mel files, one of `mel.conventions.CONVENTIONS`; None is the model's own."""
-    mel_stats: str | None = None
-    """File of the mean and scale that they were standardised with."""
+    given_mel: MelConfig | None = None
+    """How the mels of the files were computed, of `mel.conventions.named_convention`; None is the model's own way."""
 
 
 class RecordingMel:

@@ -41,6 +41,8 @@ class ClipRecord:
     output_bytes: int | None = None
     output_sha256: str | None = None
     """Digest of the file that was written, by which `--resume` knows it."""
+    output_mtime_ns: int | None = None
+    """When it got to its place, where that is none of this machine's file systems."""
     input_samples: int | None = None
     """Length of the recording as the model takes it: mono, at the model's sample rate."""
     frames: int | None = None

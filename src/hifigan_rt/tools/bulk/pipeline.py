@@ -106,8 +106,6 @@ class Pipeline(Generic[J, R, C, D, F]):
         self._behind: _Queue[_Passed[J, C]] = _Queue(_AHEAD_ITEMS)
         self._reports: queue.SimpleQueue[tuple[F] | None] = queue.SimpleQueue()
         self._reason: BaseException | None = None
-        self.wall_seconds = 0.0
-        """Time from the start of `run` to the last write."""
         self.stopped = threading.Event()
         """Set when the run ends early, for stages that take long."""
 
@@ -127,7 +125,6 @@ class Pipeline(Generic[J, R, C, D, F]):
         Raises:
             BaseException: the reason given to `stop`, or what went wrong outside the stages.
         """
-        started = time.perf_counter()
         threads = {
             name: threading.Thread(target=self._guarded, args=(target, *arguments), name=f"hifigan-{name}", daemon=True)
             for name, target, arguments in (
@@ -153,7 +150,6 @@ class Pipeline(Generic[J, R, C, D, F]):
             while not self._reports.empty():
                 if (reported := self._reports.get()) is not None:
                     report(*reported)
-            self.wall_seconds = time.perf_counter() - started
         if self._reason is not None:
             raise self._reason
 

@@ -18,7 +18,7 @@ from hifigan_rt.errors import MelError, OutputError
 from hifigan_rt.formats.config_json import NETWORK_FIELDS
 from hifigan_rt.formats.graph_fields import graph_fields
 from hifigan_rt.mel.check import in_words_of, warn_if_other_convention
-from hifigan_rt.mel.conventions import convert_mel, named_convention
+from hifigan_rt.mel.conventions import convert_mel
 from hifigan_rt.mel.files import read_mel_file, write_mel_file, write_mel_pieces
 from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.tools.bulk.long_clips import (
@@ -31,7 +31,7 @@ from hifigan_rt.tools.bulk.long_clips import (
     synthesize_into,
     whole,
 )
-from hifigan_rt.tools.bulk.run import ClipFacts, Work
+from hifigan_rt.tools.bulk.work import ClipFacts, Work
 from hifigan_rt.vocoder import Vocoder
 
 MEL_SUFFIXES = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
@@ -95,9 +95,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             vocoder.model.known_mel()
         # Known whenever the sample rate is: both stand in a config.
         self._num_mels = vocoder.num_mels or 0
-        self._given: MelConfig | None = None
-        if reading.mel_convention is not None:
-            self._given = named_convention(reading.mel_convention, vocoder.model.known_mel(), reading.mel_stats)
+        self._given = reading.given_mel
         self.caveat = vocoder.engine_info.caveat
 
     def settings(self) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,6 +121,12 @@ class Console:
     def every_minute(self, say: Callable[[float], str]) -> AbstractContextManager[None]:
         """Context in which a line is shown each minute; `say` makes it of the seconds that have passed."""
         return EveryMinute(lambda seconds: self.note(say(seconds))) if self.verbosity >= 0 else nullcontext()
+
+    @contextmanager
+    def foreign_output(self) -> Iterator[None]:
+        """Context in which a library prints to standard output as it likes: shown with -v, among the notes."""
+        with open(os.devnull, "w") as nowhere, redirect_stdout(sys.stderr if self.verbosity > 0 else nowhere):  # noqa: PTH123
+            yield
 
     def waiting(self, what: str) -> AbstractContextManager[None]:
         """Context of work that tells nothing of itself; each minute it is said to go on."""

@@ -20,7 +20,7 @@ from hifigan_rt.tools.cli.options import (
 from hifigan_rt.tools.cli.running import RunOptions, run
 
 if TYPE_CHECKING:
-    from hifigan_rt.tools.bulk.synthesis import MelExtraction
+    from hifigan_rt.tools.bulk.run import ClipRunner
 
 
 @click.command()
@@ -62,12 +62,13 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
 
-    return run(console, options, lambda: _make_work(console, model, config, values), AUDIO_SUFFIXES, ".npy")
+    return run(console, options, lambda _: _make_runner(console, model, config, values), AUDIO_SUFFIXES, ".npy")
 
 
-def _make_work(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> MelExtraction:
+def _make_runner(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> ClipRunner:
     from hifigan_rt.formats.config_json import read_mel_config
     from hifigan_rt.model.resolve import resolve_model
+    from hifigan_rt.tools.bulk.local_run import LocalRunner
     from hifigan_rt.tools.bulk.long_clips import ReadSettings
     from hifigan_rt.tools.bulk.synthesis import MelExtraction
 
@@ -77,4 +78,5 @@ def _make_work(console: Console, model: str | None, config: str | None, values: 
         resolved = resolve_model(model, config, values["weights_at"], values["family"])
         settings = resolved.known_mel()
         console.notes(resolved.notes)
-    return MelExtraction(settings, ReadSettings(values["resample"], values["mono"], values["max_seconds"]))
+    reading = ReadSettings(values["resample"], values["mono"], values["max_seconds"])
+    return LocalRunner(MelExtraction(settings, reading))

@@ -176,4 +176,26 @@ run_options = _chain(
     ),
 )
 
+cluster_options = _chain(
+    click.option(
+        "--ray", "on_ray", is_flag=True, help="Share the work out to the machines of a Ray cluster (extra: ray)."
+    ),
+    click.option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="Of that cluster [default: RAY_ADDRESS, else one is started here, for this machine's cores].",
+    ),
+)
+
+
+def check_cluster_options(values: Mapping[str, Any]) -> None:
+    """Refuse an address that leads nowhere.
+
+    Raises:
+        click.UsageError: it is given without --ray.
+    """
+    if values["ray_address"] is not None and not values["on_ray"]:
+        raise click.UsageError("--ray-address names a cluster, and --ray says that it is used: give both")
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from hifigan_rt.tools.bulk.run import Work
+    from hifigan_rt.tools.bulk.run import ClipRunner
     from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.tools.cli.console import Console
 
@@ -59,13 +60,13 @@ class RunOptions:
 def run(
     console: Console,
     options: RunOptions,
-    make_work: Callable[[], Work[Any, Any]],
+    make_runner: Callable[[int], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
 ) -> int:
-    """Find the inputs, load what `make_work` loads, work through them, and report.
+    """Find the inputs, load what `make_runner` loads, work through them, and report.
 
-    What can be refused without a model is refused before it is loaded.
+    What can be refused without a model is refused before it is loaded; `make_runner` gets the number of clips.
 
     Returns:
         The exit status.
@@ -79,7 +80,7 @@ def run(
     from hifigan_rt.tools.datasets import LeftOut, find_inputs
 
     if options.is_folder(suffix):
-        return _report(console, options, _run_folder(console, options, make_work, input_suffixes, suffix))
+        return _report(console, options, _run_folder(console, options, make_runner, input_suffixes, suffix))
     left_out = LeftOut()
     with tempfile.TemporaryDirectory(prefix="hifigan-") as temporary:
         if options.inputs == (STREAM,):
@@ -91,15 +92,14 @@ def run(
             if len(found) > 1:
                 raise DatasetError(f"-o {options.output} takes one result, and {len(found)} inputs were found")
             source = found[0]
-        work = make_work()
         if options.output != STREAM:
             output = plain_path(options.output)
-            with console.waiting(options.inputs[0]):
-                summary = run_single(work, source, output, overwrite=options.overwrite, left_out=left_out)
+            with make_runner(1) as runner, console.waiting(options.inputs[0]):
+                summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
             return _report(console, options, summary)
         output = Path(temporary) / f"standard-output{suffix}"
-        with console.waiting(options.inputs[0]):
-            summary = run_single(work, source, output, left_out=left_out)
+        with make_runner(1) as runner, console.waiting(options.inputs[0]):
+            summary = run_single(runner, source, output, left_out=left_out)
         if summary.complete:
             deliver(output, sys.stdout.buffer)
         return _report(console, options, summary)
@@ -108,7 +108,7 @@ def run(
 def _run_folder(
     console: Console,
     options: RunOptions,
-    make_work: Callable[[], Work[Any, Any]],
+    make_runner: Callable[[int], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
 ) -> RunSummary:
@@ -124,10 +124,9 @@ def _run_folder(
         left_out=left_out,
     )  # fmt: skip
     jobs = plan_outputs(inputs, folder, suffix)
-    work = make_work()
-    with console.progress(len(jobs), options.progress) as progress:
+    with make_runner(len(jobs)) as runner, console.progress(len(jobs), options.progress) as progress:
         return run_in_folder(
-            work, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress,
+            runner, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress,
             left_out=left_out,
         )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
+    check_cluster_options,
+    cluster_options,
     config_option,
     engine_options,
     family_option,
@@ -26,7 +30,11 @@ from hifigan_rt.tools.cli.options import (
 from hifigan_rt.tools.cli.running import RunOptions, run
 
 if TYPE_CHECKING:
-    from hifigan_rt.tools.bulk.synthesis import Synthesis
+    from hifigan_rt.config import MelConfig
+    from hifigan_rt.model.kinds import Model
+    from hifigan_rt.tools.bulk.long_clips import ReadSettings
+    from hifigan_rt.tools.bulk.run import ClipRunner
+    from hifigan_rt.tools.bulk.synthesis import WriteSettings
 
 CONTAINERS = ("wav", "flac")
 
@@ -64,6 +72,7 @@ CONTAINERS = ("wav", "flac")
 @click.option("--format", "container", type=click.Choice(CONTAINERS), help="Of the results [default: wav].")
 @click.option("--mel-l1", is_flag=True, help="Put the mel distance between input and result into the manifest.")
 @run_options
+@cluster_options
 @json_option
 @verbosity_options
 @click.pass_obj
@@ -77,6 +86,7 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
     \b
     Examples:
       hifigan synth recordings/ --model ljspeech-v1 -o out/
+      hifigan synth corpus/ --model ljspeech-v1 -o /shared/out --ray --ray-address head:6379
       hifigan synth LJSpeech-1.1 --split validation --model g_02500000 -o out/ --resume
       acoustic-model | hifigan synth - --model ljspeech-v1 -o - > speech.wav
     """
@@ -93,16 +103,51 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
     options = RunOptions(**{name: value for name, value in values.items() if name in names})
     suffix = f".{container}"
     options.check(suffix)
+    check_cluster_options(values)
+    if values["on_ray"] and not options.is_folder(suffix):
+        raise click.UsageError("--ray shares many clips out: give -o FOLDER")
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
     from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 
-    return run(console, options, lambda: _make_work(console, container, values), AUDIO_SUFFIXES | MEL_SUFFIXES, suffix)
+    def make_runner(clips: int) -> AbstractContextManager[ClipRunner]:
+        if values["on_ray"]:
+            return _on_cluster(console, container, values, clips)
+        return _here(console, container, values)
+
+    return run(console, options, make_runner, AUDIO_SUFFIXES | MEL_SUFFIXES, suffix)
 
 
-def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synthesis:
-    from hifigan_rt.tools.bulk.long_clips import ReadSettings
-    from hifigan_rt.tools.bulk.synthesis import Synthesis, WriteSettings
+@contextmanager
+def _on_cluster(console: Console, container: str, values: Mapping[str, Any], clips: int) -> Iterator[ClipRunner]:
+    from hifigan_rt.engines import check_engine
+    from hifigan_rt.model.resolve import resolve_model
+    from hifigan_rt.system.files import plain_path
+    from hifigan_rt.tools.cluster.actors import worker_size
+    from hifigan_rt.tools.cluster.connection import connected
+    from hifigan_rt.tools.cluster.recipe import SynthesisRecipe, vocoder_recipe
+    from hifigan_rt.tools.cluster.run import ClusterRunner
+
+    check_engine(values["engine"])
+    model = resolve_model(values["model"], values["config"], values["weights_at"], values["family"])
+    model.known_sample_rate()
+    console.notes(model.notes)
+    reading, writing = _settings(model, container, values)
+    size = worker_size(values["threads"], values["device"])
+    vocoder = vocoder_recipe(model, values["engine"], {**_engine_options(values), "threads": size.cpus})
+    recipe = SynthesisRecipe(vocoder, reading, writing, *speaker_given(values))
+    folder = plain_path(values["output"])
+    with (
+        console.foreign_output(),
+        connected(values["ray_address"]) as ray,
+        ClusterRunner(ray, recipe, size, clips, folder=folder, note=console.note) as runner,
+    ):
+        yield runner
+
+
+def _here(console: Console, container: str, values: dict[str, Any]) -> ClipRunner:
+    from hifigan_rt.tools.bulk.local_run import LocalRunner
+    from hifigan_rt.tools.bulk.synthesis import Synthesis
     from hifigan_rt.vocoder import load
 
     vocoder = load(
@@ -111,24 +156,28 @@ def _make_work(console: Console, container: str, values: dict[str, Any]) -> Synt
         weights_at=values["weights_at"],
         family=values["family"],
         engine=values["engine"],
-        threads=values["threads"],
-        precision=values["precision"],
-        execution_provider=values["execution_provider"],
-        segment_frames=values["segment_frames"],
-        plan=values["plan"],
-        device=values["device"],
-        settings=values["settings"],
+        **_engine_options(values),
     )
     console.vocoder(vocoder)
     conditioning = vocoder.speaker_choice.one(*speaker_given(values))
+    reading, writing = _settings(vocoder.model, container, values)
+    return LocalRunner(Synthesis(vocoder, reading, writing, conditioning))
+
+
+def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("threads", "precision", "execution_provider", "segment_frames", "plan", "device", "settings")
+    return {name: values[name] for name in names}
+
+
+def _settings(model: Model, container: str, values: Mapping[str, Any]) -> tuple[ReadSettings, WriteSettings]:
+    from hifigan_rt.mel.conventions import named_convention
+    from hifigan_rt.tools.bulk.long_clips import ReadSettings
+    from hifigan_rt.tools.bulk.synthesis import WriteSettings
+
+    given: MelConfig | None = None
+    if values["mel_convention"] is not None:
+        given = named_convention(values["mel_convention"], model.known_mel(), values["mel_stats"])
     reading = ReadSettings(
-        values["resample"],
-        values["mono"],
-        values["max_seconds"],
-        values["time_major"],
-        values["mel_at"],
-        values["mel_convention"],
-        values["mel_stats"],
+        values["resample"], values["mono"], values["max_seconds"], values["time_major"], values["mel_at"], given
     )
-    writing = WriteSettings(values["encoding"], container, values["match_length"], values["mel_l1"])  # type: ignore[arg-type]
-    return Synthesis(vocoder, reading, writing, conditioning)
+    return reading, WriteSettings(values["encoding"], container, values["match_length"], values["mel_l1"])  # type: ignore[arg-type]

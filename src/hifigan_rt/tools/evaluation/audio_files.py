@@ -14,11 +14,13 @@ from typing import Any, Protocol
 from hifigan_rt.audio import AUDIO_SUFFIXES
 from hifigan_rt.errors import OutputError
 from hifigan_rt.model.kinds import Model
+from hifigan_rt.tools.bulk.local_run import LocalRunner
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
-from hifigan_rt.tools.bulk.run import Work, run_in_folder
+from hifigan_rt.tools.bulk.run import run_in_folder
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, Synthesis
+from hifigan_rt.tools.bulk.work import Work
 from hifigan_rt.tools.datasets import InputFile
 from hifigan_rt.tools.evaluation.clips import ClipSet, Pairing, pair, renamed
 from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_settings
@@ -82,7 +84,9 @@ class WorkFolder:
             advance()
 
         with self.progress(label, len(jobs)) as advance:
-            summary = run_in_folder(work, jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=report)
+            summary = run_in_folder(
+                LocalRunner(work), jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=report
+            )
         self.notes.extend(note for note in summary.notes if note not in self.notes)
         if summary.stopped is not None:
             raise OutputError(summary.stopped)

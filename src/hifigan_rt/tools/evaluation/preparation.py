@@ -9,8 +9,8 @@ import numpy as np
 
 from hifigan_rt.audio import Container, Encoding, prepare, read_audio, write_audio
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
-from hifigan_rt.tools.bulk.run import ClipFacts, Work
 from hifigan_rt.tools.bulk.synthesis import WriteSettings
+from hifigan_rt.tools.bulk.work import ClipFacts, Work
 
 ENCODING: Encoding = "pcm24"
 """Exact for recordings of 16 bits, and 48 dB finer than what `synth` writes, so that engines can be told apart."""

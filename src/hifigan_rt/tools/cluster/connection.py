@@ -1,0 +1,127 @@
+"""Connects to a Ray cluster, or starts one on this machine.
+
+Ray is told to send no usage statistics, and starts no dashboard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from hifigan_rt.errors import ClusterError
+from hifigan_rt.system.machine import usable_cores
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+_CLIENT_SCHEME = "ray://"
+_ANSWER_SECONDS = 10
+_OBJECT_STORE_BYTES = 300 << 20
+"""Room of a cluster that is started here: a model lies there once, clips never do."""
+
+
+def require_ray(what: str, module: str = "ray", extra: str = "ray") -> Any:
+    """Import Ray.
+
+    Args:
+        what: that needs it, for the error.
+        module: the part of it that is needed, such as "ray.data".
+        extra: of this package, which brings it.
+
+    Returns:
+        The module ray.
+
+    Raises:
+        ClusterError: Ray, or a package that this part of it needs, is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Else an actor that asks for no graphics card is shown them all, and Ray warns that this will change.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ClusterError(
+            f"{what} needs the package {error.name or module}, which is not installed: pip install '.[{extra}]'"
+        ) from error
+    return importlib.import_module("ray")
+
+
+@contextlib.contextmanager
+def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
+    """Connect to a cluster for a block; what the caller has connected already is used, and left connected.
+
+    Args:
+        address: HOST:PORT of the cluster's head, "auto" for the one on this machine, or ray://HOST:PORT; None takes
+            that of the variable RAY_ADDRESS, and starts a cluster of this machine's cores where there is none.
+        what: needs it, for errors.
+
+    Yields:
+        The module ray.
+
+    Raises:
+        ClusterError: Ray is not installed, nothing answers at the address, or Python or Ray is another version there.
+    """
+    ray = require_ray(what)
+    if ray.is_initialized():
+        yield ray
+        return
+    named = address or os.environ.get(ADDRESS_VARIABLE) or None
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its notes are no part of what the program says
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if named is None or named == "local":
+            ray.init(
+                address="local",
+                num_cpus=usable_cores(),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        else:
+            _check_answers(named)
+            ray.init(address=named, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise _refusal(named, error) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Connect once: Ray itself tries for a minute, and then ends the process."""
+    host, colon, port = address.removeprefix(_CLIENT_SCHEME).rpartition(":")
+    if not colon:
+        if address != "auto":
+            raise ClusterError(f"Ray address {address!r} is none: HOST:PORT, ray://HOST:PORT or auto is")
+        return
+    try:
+        number = int(port)
+    except ValueError:
+        raise ClusterError(f"Ray address {address!r}: {port!r} is no port number") from None
+    try:
+        socket.create_connection((host.strip("[]"), number), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {address!r}: {getattr(error, 'strerror', None) or error}; "
+            "'ray start --head' on the first machine prints it, 'ray start --address=HOST:PORT' joins the others"
+        ) from error
+
+
+def _refusal(address: str | None, error: Exception) -> ClusterError:
+    text = " ".join(str(error).split())
+    if address is None:
+        return ClusterError(f"Ray could not be started on this machine: {text}")
+    if "ersion mismatch" in text:
+        return ClusterError(
+            f"the Ray cluster at {address!r} has another Python or Ray than this process, and neither would understand "
+            f"the other: {text}; install the same versions on all machines"
+        )
+    return ClusterError(
+        f"no connection to the Ray cluster at {address!r}: {text}; the machine that starts the work must be one of the "
+        "cluster ('ray start --address=HOST:PORT'), or reach it by ray://HOST:10001"
+    )

@@ -1,0 +1,59 @@
+"""`synthesize_dataset` on a real cluster: any dataset in, the samples of one machine out, bad rows as rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+import hifigan_rt
+from golden.tiny import TINY, tiny_mel
+from hifigan_rt.audio import to_pcm16
+from hifigan_rt.errors import DatasetError, OutputError
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
+
+MELS = [tiny_mel(frames, seed=frames) for frames in (30, 7, 30, 55)]
+
+
+def test_mels_and_bad_rows(place, connected):
+    import ray.data
+
+    rows = [{"name": f"r{index}", "mel": mel} for index, mel in enumerate(MELS)]
+    rows += [{"name": "bands", "mel": np.zeros((3, 8), np.float32)}, {"name": "nan", "mel": MELS[0] * np.nan}]
+    made = hifigan_rt.synthesize_dataset(ray.data.from_items(rows), model="model", batch_size=3).take_all()
+    assert [row["name"] for row in made] == [row["name"] for row in rows]
+    vocoder = hifigan_rt.load("model", threads=1)
+    for row, mel in zip(made, MELS, strict=False):
+        np.testing.assert_array_equal(row["audio"], vocoder(mel))
+        assert (row["sample_rate"], row["samples"], row["frames"]) == (8000, mel.shape[1] * 8, mel.shape[1])
+        assert row["error"] == ""
+    assert ["10" in made[4]["error"], "finite" in made[5]["error"]] == [True, True]
+    assert [len(row["audio"]) for row in made[4:]] == [0, 0]
+
+
+def test_recordings_to_files(place, connected):
+    import ray.data
+
+    content = (place / "in/sub0/c0.wav").read_bytes()
+    samples, rate = soundfile.read(place / "in/sub0/c0.wav", dtype="float32")
+    assert TINY.mel is not None
+    rows = [content, b"no recording", None, (place / "in/sub0/c0.wav").read_bytes()]
+    dataset = ray.data.from_items([{"id": index, "speech": row} for index, row in enumerate(rows)])
+    made = hifigan_rt.synthesize_dataset(dataset, model="model", audio_column="speech", encoding="flac").take_all()
+    vocoder = hifigan_rt.load("model", threads=1)
+    expected = vocoder(vocoder.mel(samples))
+    (place / "made.flac").write_bytes(made[0]["audio"])
+    pcm, made_rate = soundfile.read(place / "made.flac", dtype="int16")
+    assert made_rate == rate == TINY.mel.sample_rate
+    np.testing.assert_array_equal(pcm, to_pcm16(expected)[0])
+    assert made[3]["audio"] == made[0]["audio"]
+    assert made[1]["error"].startswith("the audio stream")
+    assert made[2]["error"] == "the row has no 'speech'"
+
+
+def test_what_is_refused_at_once(place):
+    with pytest.raises(DatasetError, match="mel_column='a' and audio_column='b': name one of them"):
+        hifigan_rt.synthesize_dataset(None, model="model", mel_column="a", audio_column="b")
+    with pytest.raises(OutputError, match="encoding='mp3' is not known"):
+        hifigan_rt.synthesize_dataset(None, model="model", encoding="mp3")
