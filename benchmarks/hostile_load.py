@@ -3,11 +3,14 @@
     python benchmarks/hostile_load.py --minutes 5 -o hostile-load        # or: make hostile-load
     HOSTILE_MINUTES=1 make hostile-load
 
-An honest client asks for a whole mel of 4 s each second and feeds a live stream at its pace; all samples are compared.
-The hostile ones, a process of the lowest priority that comes from 127.0.0.2 to 127.0.0.17, ask for streamed answers of
-46 s and send bodies and headers that have taken servers down. It fails unless, beside one hostile address, 99 % of the
-honest requests are answered right, 95 % of them within three times what they take on the quiet server, and the stream
-never runs dry; and unless 99 % are answered right beside 16.
+First, one hostile request at a time: what does a mel of one block wait behind a streamed answer of 46 s, and behind
+62 KB that unpack to 64 MB? Then an honest client asks for a whole mel of 4 s each second and feeds a live stream at
+its pace; all samples are compared. The hostile ones, a process of the lowest priority that comes from 127.0.0.2 to
+127.0.0.17, ask for streamed answers of 46 s and send bodies and headers that have taken servers down.
+
+It fails if a mel waits longer than a block behind one request; if, beside one hostile address, less than 99 % of the
+honest requests are answered right, 95 % of them take more than three times as long as on the quiet server, or the
+stream runs dry; and if less than 99 % are answered right beside 16.
 """
 
 from __future__ import annotations
@@ -41,6 +44,9 @@ from measuring.result_header import result_header
 from measuring.server_process import running_server
 
 CONNECTIONS = 16
+BLOCK_FRAMES = 64
+"""What the server computes of a whole mel at a time."""
+BEHIND_REQUESTS = 20
 WHOLE_FRAMES = 344
 """4 s of audio."""
 LIVE_FRAMES = 1720
@@ -49,6 +55,7 @@ STREAMED_FRAMES = 4000
 QUIET_SECONDS = 60.0
 REQUEST_SECONDS = 60.0
 """Time after which a hostile client gives a request up."""
+BEHIND = ("46 s, streamed", "packed")
 NICENESS = 19
 LEAST_RIGHT = 0.99
 MOST_SLOWER = 3.0
@@ -166,6 +173,42 @@ async def honest(url: str, whole: Utterance, live: Utterance, seconds: float) ->
     }
 
 
+async def behind_one(url: str, block: Utterance) -> dict[str, Any]:
+    """What mels of one block wait behind one hostile request, asked for one after the other."""
+
+    async def ask(connection: Connection, others: asyncio.Task[Any] | None) -> Tally:
+        tally = Tally()
+        while sum(tally.answers.values()) < BEHIND_REQUESTS and not (others and others.done()):
+            answer = await connection.post("/v1/synthesize?format=float32", block.mel.tobytes(), block.headers)
+            tally.count(answer, block, block.whole)
+        return tally
+
+    requests = {name: rest for name, *rest in hostile_requests()}
+    result: dict[str, Any] = {}
+    async with Connection(url) as connection:
+        await ask(connection, None)  # the first are slower
+        alone = percentiles((await ask(connection, None)).latencies)
+        assert alone is not None
+        result["alone_ms"] = alone
+        for name in BEHIND:
+            target, body, headers = requests[name]
+            hostile = Connection(url, "127.0.0.2")
+            answering = asyncio.ensure_future(hostile.post(target, body, headers))
+            await asyncio.sleep(0.2)  # it is read, and has begun
+            tally = await ask(connection, answering)
+            status = (await answering).status
+            await hostile.close()
+            times = percentiles(tally.latencies)
+            result[name] = {
+                "its_status": status,
+                "answers": dict(tally.answers),
+                "wrong": tally.wrong,
+                "latency_ms": times,
+                "longest_wait_ms": times["max"] - alone["median"] if times else None,
+            }
+    return result
+
+
 async def beside(url: str, addresses: int, whole: Utterance, live: Utterance, seconds: float) -> dict[str, Any]:
     """What the honest client gets beside hostile ones, and what they get."""
     command = [sys.executable, __file__, "--attack", url, "--addresses", str(addresses), "--minutes"]
@@ -179,15 +222,17 @@ async def beside(url: str, addresses: int, whole: Utterance, live: Utterance, se
 
 async def measure(model: str, minutes: float, wavs: Path) -> dict[str, Any]:
     vocoder = load_to_serve(model)
-    [whole, live] = utterances(vocoder, [WHOLE_FRAMES, LIVE_FRAMES], wavs)
+    [block, whole, live] = utterances(vocoder, [BLOCK_FRAMES, WHOLE_FRAMES, LIVE_FRAMES], wavs)
     vocoder.close()
     seconds = 60 * minutes
     async with running_server(model, CACHE / "hostile_load.log") as server:
         quiet = await honest(server.url, whole, live, min(QUIET_SECONDS, seconds))
+        behind = await behind_one(server.url, block)
         one = await beside(server.url, 1, whole, live, seconds)
         sixteen = await beside(server.url, CONNECTIONS, whole, live, seconds)
         return {
             "quiet": quiet,
+            "behind_one": behind,
             "one_address": one,
             "sixteen_addresses": sixteen,
             "memory_mib": server.read().memory_mib,
@@ -198,6 +243,12 @@ async def measure(model: str, minutes: float, wavs: Path) -> dict[str, Any]:
 def complaints(result: dict[str, Any]) -> list[str]:
     """Whatever must not be."""
     found = []
+    for name in BEHIND:
+        part = result["behind_one"][name]
+        if set(part["answers"]) - {"200"} or part["wrong"]:
+            found.append(f"behind {name!r}, answers were {part['answers']}, {part['wrong']} of them wrong")
+        if part["longest_wait_ms"] is not None and part["longest_wait_ms"] > result["behind_one"]["alone_ms"]["median"]:
+            found.append(f"behind {name!r}, a mel waited {part['longest_wait_ms']:.0f} ms: longer than a block")
     for name in ("one_address", "sixteen_addresses"):
         share = result[name]["right"] / result[name]["asked"]
         if share < LEAST_RIGHT:
@@ -227,10 +278,16 @@ def markdown(result: dict[str, Any]) -> str:
             name.replace("_", " "), f"{part['right']} of {part['asked']}", f"{times['median']:.0f} ms",
             f"{times['p95']:.0f} ms", f"{slower_by(result, name):.2f}", str(part["underruns"]),
         ])  # fmt: skip
+    behind = result["behind_one"]
+    waits = ", ".join(
+        f"{behind[name]['longest_wait_ms'] or 0:.0f} ms behind one of {name!r} ({behind[name]['its_status']})"
+        for name in BEHIND
+    )
     head = ["hostile", "answered right", "median", "95 %", "over quiet", "underruns"]
     return (
         f"# Hostile load\n\n{result['machine']['cpu']}, {result['machine']['usable_cores']} cores; {result['date']}, "
-        f"commit {result['commit']}.\n\n{markdown_table(head, rows)}\n"
+        f"commit {result['commit']}.\n\n{markdown_table(head, rows)}\n\n"
+        f"A mel of one block takes {behind['alone_ms']['median']:.0f} ms alone, and waits at most {waits}.\n"
     )
 
 

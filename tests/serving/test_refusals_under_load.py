@@ -74,6 +74,25 @@ def test_what_is_too_long_to_wait_for_is_refused_by_its_length(slow):
             assert answers[0].status_code == 200
 
 
+def test_a_packed_body_is_judged_by_the_shape_that_it_states_before_it_is_read(slow):
+    engine, sources = slow
+    with running(sources, max_queued_audio_seconds=6.0) as server, engine.held():
+        thread, answers = server.begin(SYNTHESIZE, npy(tiny_mel(5000)))  # 5 s
+        wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
+        for shape, status in (("10,4000", 503), ("10,400", 400)):
+            with server.connect() as connection:
+                lines = [f"POST {SYNTHESIZE} HTTP/1.1", "Host: 127.0.0.1", "Content-Encoding: gzip"]
+                lines += [f"X-Mel-Shape: {shape}", "Content-Length: 18"]
+                body = b"" if status == 503 else b"only the beginning"
+                connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                assert answer.status == status
+        engine.release()
+        thread.join()
+        assert answers[0].status_code == 200
+
+
 def test_a_full_queue_is_told_at_once(slow):
     engine, sources = slow
     with running(sources, max_queued_requests=1) as server, server.client() as client, engine.held():

@@ -166,9 +166,12 @@ def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
 
 def _least_frames(request: Request, kind: str, lease: ModelLease) -> int:
     """Read from the headers how many frames a mel has at least; 0 if they do not tell."""
-    packed = request.headers.get("content-encoding", "identity").strip().lower() != "identity"
-    if packed or kind == JSON_TYPE or lease.num_mels is None:
+    if kind == JSON_TYPE or lease.num_mels is None:
         return 0
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        # Unpacked, bare floats must be as many as the shape says.
+        stated = None if kind in NPY_TYPES else _SHAPE.fullmatch(request.headers.get(SHAPE_HEADER, ""))
+        return 0 if stated is None else int(stated[2])
     bytes_per_value = 4 if SHAPE_HEADER in request.headers else _MAX_NPY_WIDTH
     return int(request.headers.get("content-length", "0")) // (bytes_per_value * lease.num_mels)
 
