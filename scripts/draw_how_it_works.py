@@ -46,6 +46,7 @@ CAPTIONS = {
     "records": "JSON",
     "tables": "text, CSV",
     "web": "scripts",
+    "voices": "text to speech",
     "bindings": "what Python sees",
     "core": "plan, weights, segments, threads",
     "kernels": "arithmetic, once per instruction set",

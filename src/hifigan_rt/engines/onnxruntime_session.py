@@ -48,9 +48,9 @@ class SessionEngine(Engine):
     def _run_part(self, session: InferenceSession, mel: np.ndarray, conditioning: np.ndarray | None) -> np.ndarray:
         try:
             (output,) = session.run([self._layout.output], self._layout.feeds(mel, conditioning))
-        except _onnxruntime_errors() as error:
+        except onnxruntime_errors() as error:
             raise EngineError(
-                f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {_first_line(error)}"
+                f"ONNX Runtime failed on a mel [B, M, T] = {list(mel.shape)}: {first_line(error)}"
             ) from error
         return self._layout.read(output, mel)
 
@@ -121,8 +121,8 @@ def open_session(
     try:
         words = {} if fall_back else {"enable_fallback": 0}
         session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
-    except _onnxruntime_errors() as error:
-        raise EngineError(f"ONNX Runtime cannot load {name}: {_first_line(error)}") from error
+    except onnxruntime_errors() as error:
+        raise EngineError(f"ONNX Runtime cannot load {name}: {first_line(error)}") from error
     # A provider that fails to start is replaced by the CPU with no more than a warning.
     if provider not in session.get_providers():
         short = provider.removesuffix("ExecutionProvider").lower()
@@ -147,7 +147,7 @@ def _as_source(info: OnnxInfo) -> str | bytes:
     return path
 
 
-def _onnxruntime_errors() -> tuple[type[Exception], ...]:
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
     """Everything that ONNX Runtime raises: its own classes have no common base but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -155,5 +155,6 @@ def _onnxruntime_errors() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What such an error says, shortened to what tells."""
     return str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__

@@ -20,6 +20,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=LazyGroup,
     modules={
         "synth": "hifigan_rt.tools.cli.synth",
+        "speak": "hifigan_rt.tools.cli.speak",
         "mel": "hifigan_rt.tools.cli.mel",
         "export": "hifigan_rt.tools.cli.export",
         "info": "hifigan_rt.tools.cli.info",

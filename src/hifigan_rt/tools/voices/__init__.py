@@ -1,0 +1,5 @@
+"""Voices: Piper's files of text to speech, of which the generator runs here like any other."""
+
+from hifigan_rt.tools.voices.voice import Voice, load_voice
+
+__all__ = ["Voice", "load_voice"]

@@ -1,0 +1,165 @@
+"""The program espeak-ng as a process that is kept open: lines of text in, lines of phonemes out.
+
+espeak-ng is under the GPL: it is called as a program, and neither linked nor brought along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+from hifigan_rt.errors import PhonemizerError
+from hifigan_rt.system.worker_process import describe_ending
+
+PROGRAM = "espeak-ng"
+
+_LAST_LINE = "[[ptktptktptkt]]"
+"""Phonemes in espeak-ng's own spelling that no text asks for: what it makes of them follows the text's last line."""
+_MOST_BYTES = 1 << 18
+"""Most that it may print for a line of text; a kilobyte gives up to 10."""
+_TIMEOUT_S = 20.0
+_WAY_OUT = "or give phonemes or ids in place of text"
+
+
+class EspeakProcess:
+    """espeak-ng for one language; started when it is first needed, and again after it failed. Safe to use from several
+    threads."""
+
+    def __init__(self, language: str, timeout_s: float = _TIMEOUT_S) -> None:
+        """
+        Args:
+            language: espeak-ng's name of it.
+            timeout_s: time that it may take for a line.
+        """
+        self._language, self._timeout_s = language, timeout_s
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_line = b""
+        self._read = bytearray()
+
+    def phonemes(self, text: str) -> list[str]:
+        """Make phonemes of text.
+
+        Args:
+            text: of at most 900 bytes in UTF-8.
+
+        Returns:
+            International Phonetic Alphabet, one text for each clause.
+
+        Raises:
+            PhonemizerError: the program is absent, ended, hung, does not know the language or printed what are no
+                phonemes.
+        """
+        line = " ".join(text.replace("[[", "[").split()).encode()
+        with self._lock:
+            try:
+                return self._lines_of(line)
+            except BaseException:
+                self._end()  # what it has not printed yet would be taken for the answer to the next line
+                raise
+
+    def close(self) -> None:
+        """End the process; closing twice is allowed."""
+        with self._lock:
+            self._end()
+
+    def _lines_of(self, line: bytes) -> list[str]:
+        if self._process is None:
+            self._start()
+        try:
+            lines = [found.decode().strip() for found in self._ask(line + b"\n")]
+        except UnicodeDecodeError as error:
+            raise PhonemizerError(f"{self._named()} printed what is no text ({error}): is it espeak-ng?") from error
+        if not lines:
+            raise PhonemizerError(f"{self._named()} printed nothing for {line.decode()[:60]!r}: is it espeak-ng?")
+        return lines
+
+    def _start(self) -> None:
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise PhonemizerError(
+                f"phonemes of text are made by the program {PROGRAM}, which is not on the PATH: apt-get install "
+                f"espeak-ng (Debian, Ubuntu), brew install espeak-ng (macOS), {_WAY_OUT}"
+            )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._read = bytearray()
+        try:
+            self._process = subprocess.Popen(
+                [program, "-q", "-b", "1", "--ipa", "-v", self._language],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0,
+                # Its own group: Ctrl-C reaches this process alone, which ends it.
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            self._errors.close()
+            raise PhonemizerError(f"{program!r} cannot be started: {error.strerror}") from error
+        self._last_line = b""
+        (self._last_line,) = self._ask(b"") or (b"",)
+        if not self._last_line or self._last_line == _LAST_LINE.encode():
+            raise PhonemizerError(f"{self._named()} printed no phonemes for {_LAST_LINE}: is it espeak-ng?")
+
+    def _ask(self, line: bytes) -> list[bytes]:
+        """Send a line, and read what is printed up to the last line; before that is known, the first line."""
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
+        with contextlib.suppress(BrokenPipeError):  # why it ended is told below
+            process.stdin.write(line + _LAST_LINE.encode() + b"\n")
+        deadline = time.monotonic() + self._timeout_s
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
+        lines: list[bytes] = []
+        left = _MOST_BYTES
+        while True:
+            while b"\n" in self._read:
+                found, _, rest = bytes(self._read).partition(b"\n")
+                self._read = bytearray(rest)
+                if not self._last_line:
+                    return [found]
+                if found == self._last_line:
+                    return lines
+                lines.append(found)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise PhonemizerError(
+                    f"{self._named()} gave no answer within {self._timeout_s:g} s and was ended: try again, {_WAY_OUT}"
+                )
+            data = os.read(process.stdout.fileno(), 1 << 16)
+            left -= len(data)
+            if not data:
+                raise PhonemizerError(self._why_ended(process))
+            if left < 0:
+                raise PhonemizerError(
+                    f"{self._named()} printed more than {_MOST_BYTES} bytes for a line: is it espeak-ng?"
+                )
+            self._read += data
+
+    def _why_ended(self, process: subprocess.Popen[bytes]) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(self._timeout_s)
+        self._errors.seek(0)
+        said = " ".join(self._errors.read(2000).decode(errors="replace").split())
+        if "voice does not exist" in said:
+            return (
+                f"{PROGRAM} does not know the language {self._language!r}: '{PROGRAM} --voices' lists those that it "
+                f"has; install a newer one, {_WAY_OUT}"
+            )
+        status = "it closed its output" if process.returncode is None else describe_ending(process.returncode)
+        return f"{self._named()} failed: {status}{': ' + said[:300] if said else ''}"
+
+    def _named(self) -> str:
+        return f"the program {PROGRAM} ({shutil.which(PROGRAM) or 'gone from the PATH'})"
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, self._errors):
+            if stream is not None:
+                stream.close()

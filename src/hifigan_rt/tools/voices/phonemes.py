@@ -1,0 +1,108 @@
+"""Makes sentences of phonemes from text, as a voice's type asks for them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from hifigan_rt.errors import SpeechError
+from hifigan_rt.tools.voices.clauses import Clause, find_sentences
+from hifigan_rt.tools.voices.espeak import EspeakProcess
+from hifigan_rt.tools.voices.settings import VoiceSettings
+from hifigan_rt.tools.voices.symbols import merge_clusters
+
+_LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
+"""What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
+_REPAIRED = {"de": ("??", "ʊɐ")}
+"""What espeak-ng 1.51 prints where it lacks a phoneme's sign in IPA, by language, with the sign that 1.52 has."""
+_RAW = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+"""Phonemes in the middle of text, as Piper takes them."""
+
+
+class Phonemizer:
+    """What makes symbols of text for one voice. Safe to use from several threads."""
+
+    def __init__(self, settings: VoiceSettings) -> None:
+        self._settings = settings
+        self._espeak = EspeakProcess(settings.language)
+
+    def sentences(self, text: str) -> Iterator[list[str]]:
+        """Give the symbols of one sentence after the other, as they are asked for.
+
+        Args:
+            text: of any length.
+
+        Raises:
+            PhonemizerError: espeak-ng is needed, and is absent or fails.
+            SpeechError: the voice's phonemes are of a type that only Piper makes.
+        """
+        text = _without_controls(text)
+        if self._settings.phoneme_type == "text":
+            return (_decomposed("".join(part.text for part in sentence).strip()) for sentence in find_sentences(text))
+        if self._settings.phoneme_type != "espeak":
+            raise SpeechError(
+                f"{self._settings.place} has phoneme_type={self._settings.phoneme_type!r}, which packages of Piper's "
+                "make of text: give ids, or phonemes, in place of text"
+            )
+        return self._spoken(text) if "[[" not in text else self._spoken_with_raw(text)
+
+    def close(self) -> None:
+        """End espeak-ng, if it runs."""
+        self._espeak.close()
+
+    def _spoken(self, text: str) -> Iterator[list[str]]:
+        for clauses in find_sentences(text, self._settings.language):
+            symbols = self._symbols(clauses)
+            if symbols:
+                yield symbols
+
+    def _spoken_with_raw(self, text: str) -> Iterator[list[str]]:
+        """Text with phonemes between, which belong to the sentence before and to that after them."""
+        pending: list[str] = []
+        before, after_raw = "", False
+        for index, part in enumerate(_RAW.split(text)):
+            if index % 2:  # what stands between the brackets
+                pending += [" "] * bool(pending and before.endswith(" ")) + _decomposed(part.strip())
+                after_raw = True
+                continue
+            before = part
+            for symbols in self._spoken(part):
+                if after_raw:
+                    pending += [" "] * part.startswith(" ") + symbols
+                elif pending:
+                    yield pending
+                    pending = symbols
+                else:
+                    pending = symbols
+                after_raw = False
+        if pending:
+            yield pending
+
+    def _symbols(self, clauses: list[Clause]) -> list[str]:
+        lines = self._espeak.phonemes("".join(clause.text for clause in clauses))
+        if len(lines) == len(clauses) + 1 and not lines[-1]:
+            lines.pop()  # a bracket after the last mark
+        if len(lines) != len(clauses):
+            # It cut the sentence in another way than the rules do: one clause after the other tells which is which.
+            lines = [" ".join(filter(None, self._espeak.phonemes(clause.text))) for clause in clauses]
+        spoken = []
+        for line, clause in zip(lines, clauses, strict=True):
+            line = line.replace(*_REPAIRED.get(self._settings.language, ("", "")))
+            if phonemes := _LANGUAGE_SWITCH.sub("", line).strip():
+                is_inside = clause.mark in (",", ":", ";") or (not clause.mark and clause is not clauses[-1])
+                spoken.append(phonemes + clause.mark + " " * is_inside)
+        symbols = _decomposed("".join(spoken))
+        return merge_clusters(symbols, self._settings.clusters) if self._settings.clusters else symbols
+
+
+def _decomposed(text: str) -> list[str]:
+    return list(unicodedata.normalize("NFD", text))
+
+
+def _without_controls(text: str) -> str:
+    """The text with spaces in place of control characters and halves of characters, which nobody can speak."""
+    return "".join(
+        " " if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t" else character
+        for character in text.replace("\r\n", "\n")
+    )

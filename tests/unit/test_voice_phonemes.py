@@ -1,0 +1,149 @@
+"""Phonemes of text: those that Piper makes, and what is said where espeak-ng is absent, hangs or is something else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from fake_tools import put_on_path
+from hifigan_rt.engines.text_part import Scales
+from hifigan_rt.errors import PhonemizerError, SpeechError
+from hifigan_rt.tools.voices.espeak import EspeakProcess
+from hifigan_rt.tools.voices.phonemes import Phonemizer
+from hifigan_rt.tools.voices.settings import VoiceSettings
+from hifigan_rt.tools.voices.symbols import merge_clusters
+
+RECORD = json.loads((Path(__file__).parents[1] / "golden" / "families" / "piper_phonemes.json").read_text("utf-8"))
+MARKS = re.compile(r"[^.,?!:; ]+")
+
+
+def settings(language="en-us", phoneme_type="espeak", clusters=()):
+    return VoiceSettings("a test", phoneme_type, language, {}, frozenset(clusters), Scales(0, 1, 0), 0, None)
+
+
+@pytest.fixture
+def phonemizer():
+    made = []
+
+    def make(*arguments, **words):
+        made.append(Phonemizer(settings(*arguments, **words)))
+        return lambda text: ["".join(sentence) for sentence in made[-1].sentences(text)]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.espeak
+@pytest.mark.parametrize("language", RECORD["phonemes"])
+def test_phonemes_are_those_of_piper(phonemizer, language):
+    make = phonemizer(language)
+    told = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True, check=True).stdout
+    same_version = f" {RECORD['espeak-ng']} " in told
+    for text, expected in RECORD["phonemes"][language].items():
+        found = make(text)
+        # Words change from one version of espeak-ng to the next; sentences and marks are ours.
+        assert [MARKS.sub("w", one) for one in found] == [MARKS.sub("w", one) for one in expected]
+        assert found == expected or not same_version
+
+
+@pytest.mark.espeak
+def test_what_differs_from_piper_on_purpose(phonemizer):
+    english = phonemizer()
+    assert english("paused... then") == ["pˈɔːzd ðˈɛn"]  # where Piper joins the words
+    assert english('"Stop."') == ["stˈɑːp."]  # where Piper adds an empty sentence
+    assert phonemizer("de")("wurde") == ["vˈʊɐdə"]  # where espeak-ng 1.51 prints two question marks
+
+
+@pytest.mark.espeak
+def test_phonemes_in_brackets_are_taken_as_they_are(phonemizer):
+    english = phonemizer()
+    assert english("Hello [[ wˈɜːld ]] again. [[x]] Two. Three.") == ["həlˈoʊ wˈɜːld ɐɡˈɛn. x tˈuː.", "θɹˈiː."]
+    assert english("[[wˈɜːld]]") == ["wˈɜːld"]
+    assert english("a [[ b") == ["ɐ bˈiː"]
+
+
+@pytest.mark.espeak
+def test_a_long_text_and_several_threads(phonemizer):
+    english = phonemizer()
+    expected = english("Hello there. How are you?")
+    found = [None] * 4
+
+    def work(index):
+        found[index] = english("Hello there. How are you? " * 5)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected * 5] * 4
+    assert "".join(english("word " * 300)).replace(" ", "") == "wˈɜːd" * 300
+
+
+@pytest.mark.espeak
+def test_a_language_that_espeak_ng_does_not_have():
+    process = EspeakProcess("xx-none")
+    with pytest.raises(PhonemizerError, match="does not know the language 'xx-none': 'espeak-ng --voices' lists"):
+        process.phonemes("Hello")
+    process.close()
+
+
+@pytest.mark.espeak
+def test_a_process_that_was_ended_is_started_again():
+    process = EspeakProcess("en-us")
+    expected = process.phonemes("Hello")
+    process._process.kill()
+    with pytest.raises(PhonemizerError, match="SIGKILL"):
+        process.phonemes("Hello")
+    assert process.phonemes("Hello") == expected
+    process.close()
+    process.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (None, "which is not on the PATH: apt-get install espeak-ng"),
+        ("sleep 600", "gave no answer within 0.3 s and was ended"),
+        ("read a; echo x; sleep 600", "gave no answer within 0.3 s and was ended"),
+        ("cat", "is it espeak-ng"),
+        ("echo Hello", "ended with status 0|printed nothing"),
+        ("echo broken >&2; exit 3", "its process ended with status 3: broken"),
+        ("while read a; do echo x; done", "printed nothing for 'Hello'"),
+        ("read a; echo end; read a; while :; do echo nonsense; done", "printed more than 262144 bytes"),
+        ("read a; echo end; read a; printf '\\377\\n'; read a; echo end", "printed what is no text"),
+    ],
+)
+def test_a_program_that_is_no_espeak_ng(tmp_path, monkeypatch, script, told):
+    put_on_path(tmp_path / "bin", {} if script is None else {"espeak-ng": script}, monkeypatch)
+    if script is None:
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    process = EspeakProcess("en-us", timeout_s=20 if "more than" in told else 0.3)
+    with pytest.raises(PhonemizerError, match=told):
+        process.phonemes("Hello")
+    assert process._process is None
+    process.close()
+
+
+def test_text_voices_need_no_program(phonemizer, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    text = phonemizer("", phoneme_type="text")
+    assert text("Ça va? Oui.") == ["C\u0327a va?", "Oui."]
+
+
+def test_types_that_only_piper_makes(phonemizer):
+    with pytest.raises(SpeechError, match="phoneme_type='pinyin', which packages of Piper's make of text: give ids"):
+        phonemizer("", phoneme_type="pinyin")("你好")
+
+
+def test_rows_of_symbols_that_a_voice_has_as_one():
+    clusters = frozenset([("a", "ɪ"), ("a", "ɪ", "ə"), ("o", "ʊ")])
+    assert merge_clusters("baɪt aɪəo oʊa", clusters) == ["b", "aɪ", "t", " ", "aɪə", "o", " ", "oʊ", "a"]
+    assert merge_clusters("a", clusters) == ["a"]
