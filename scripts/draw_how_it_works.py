@@ -38,6 +38,7 @@ CAPTIONS = {
     "serving": "over HTTP",
     "evaluation": "metrics, report",
     "listening": "blind tests",
+    "cluster": "many machines",
     "ascend": "to .om files",
     "bulk": "folders of files",
     "pyinstaller": "frozen programs",
