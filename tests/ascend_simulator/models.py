@@ -54,5 +54,19 @@ def convert(simulator: Simulator, folder: Path, output: str = "m", *, rank: int 
     return path
 
 
+_MADE: dict[int, dict[str, bytes]] = {}
+
+
+def made_once(simulator: Simulator, folder: Path) -> Path:
+    """The .om of `convert` and the ONNX file beside it, which atc makes once for each generation."""
+    if simulator.generation not in _MADE:
+        path = convert(simulator, folder)
+        _MADE[simulator.generation] = {name: path.with_name(name).read_bytes() for name in ("m.onnx", "m.om")}
+    for name, content in _MADE[simulator.generation].items():
+        (folder / name).write_bytes(content)
+    (folder / "m.om").chmod(0o640)
+    return folder / "m.om"
+
+
 def log_mel(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-11.5, -2.0, shape).astype(np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 import tolerances
 from ascend_simulator.environment import CAVEAT
-from ascend_simulator.models import convert, log_mel
+from ascend_simulator.models import convert, log_mel, made_once
 from golden.tiny import tiny_generator
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
@@ -33,7 +33,7 @@ def attempt(name, call):
 @pytest.fixture
 def om(simulator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return convert(simulator, tmp_path)
+    return made_once(simulator, tmp_path)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ascend_simulator.environment import CAVEAT
-from ascend_simulator.models import convert, log_mel
+from ascend_simulator.models import convert, log_mel, made_once
 
 NUMBER = r"\d+\.\d+(?:e-\d+)?"
 FIGURES = rf"min = {NUMBER}, max = {NUMBER}, mean = ({NUMBER}), median = {NUMBER}, percentile\(99%\) = {NUMBER}"
@@ -18,8 +18,7 @@ FIGURES = rf"min = {NUMBER}, max = {NUMBER}, mean = ({NUMBER}), median = {NUMBER
 @pytest.fixture
 def om(simulator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    convert(simulator, tmp_path)
-    return "m.om"
+    return made_once(simulator, tmp_path).name
 
 
 def test_pure_inference(simulator, om, tmp_path):

@@ -72,7 +72,7 @@ class InferenceSession:
         self._zero_point = time.perf_counter()
         self._summary = Summary()
         self._inputs = [self._describe(entry, index) for index, entry in enumerate(self._facts["inputs"])]
-        self._outputs = self._describe_outputs(onnx_bytes)
+        self._outputs = self._describe_outputs()
 
     def get_inputs(self) -> list[tensor_desc]:
         """Without the hidden input `ascend_mbatch_shape_data`, which carries the gear."""
@@ -226,17 +226,9 @@ class InferenceSession:
             size = 0 if -1 in entry["shape"] else math.prod(entry["shape"]) * itemsize
         return _described(entry["name"], datatype, entry["shape"], size)
 
-    def _describe_outputs(self, onnx_bytes: bytes) -> list[tensor_desc]:
-        import onnx
-
-        from cann_simulator.onnx_model import infer_outputs
-
-        largest = max(self._gears, key=math.prod, default=None)
-        inputs = [entry["shape"] for entry in self._facts["inputs"]] if largest is None else self._dims_of(largest)
-        names = [entry["name"] for entry in self._facts["inputs"]]
-        inferred = infer_outputs(onnx.load_from_string(onnx_bytes), dict(zip(names, inputs, strict=True)))
+    def _describe_outputs(self) -> list[tensor_desc]:
         descs = []
-        for entry, dims in zip(self._facts["outputs"], inferred, strict=True):
+        for entry, dims in zip(self._facts["outputs"], self._facts["largest_outputs"], strict=True):
             size = 0 if -1 in dims else math.prod(dims) * np.dtype(entry["dtype"]).itemsize
             datatype = BY_NUMPY_NAME[entry["dtype"]]
             descs.append(_described(entry["name"], datatype, entry["shape"], size))
@@ -352,9 +344,10 @@ def _load(model_path: str) -> tuple[dict[str, Any], bytes]:
 def _onnx_session(facts: dict[str, Any], onnx_bytes: bytes) -> Any:
     import onnxruntime
 
-    from cann_simulator.onnx_model import rounded_to_float16
-
     if facts["weights"] == "float16":
+        # Loading onnx takes longer than all the rest.
+        from cann_simulator.onnx_model import rounded_to_float16
+
         onnx_bytes = rounded_to_float16(onnx_bytes)
     return onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
 

@@ -125,6 +125,7 @@ def _facts(options: dict[str, str], model: Any, content: bytes, shapes: Shapes) 
         "atc_cmdline": shlex.join(["atc.bin", *sys.argv[1:]]),
         "inputs": describe(ends, [shapes.inputs[name] for name in names], names),
         "outputs": describe(model.graph.output, infer_outputs(model, shapes.inputs), outputs),
+        "largest_outputs": infer_outputs(model, shapes.largest),
         "dynamic_dims": shapes.gears,
         "input_dims_of_gears": shapes.dims_of_gears,
         "precision_mode": mode,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from cann_simulator.error_texts import AtcError
@@ -32,6 +33,12 @@ class Shapes:
             values = iter(gear)
             result.append([next(values) if size == -1 else size for size in flat])
         return result
+
+    @property
+    def largest(self) -> dict[str, list[int]]:
+        """The inputs at their largest gear; open dims stay open without gears."""
+        values = iter(max(self.gears, key=math.prod, default=[]))
+        return {name: [next(values, -1) if size == -1 else size for size in dims] for name, dims in self.inputs.items()}
 
 
 def read_shapes(options: dict[str, str], model_inputs: dict[str, list[int]], others: set[str]) -> Shapes:

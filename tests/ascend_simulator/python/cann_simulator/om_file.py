@@ -18,7 +18,7 @@ from cann_simulator.om_container import WEIGHTS, model
 from cann_simulator.settings import generation
 
 MAGIC = b"SIMOM\0"
-VERSION = 2
+VERSION = 3
 _HEAD = struct.Struct("<6sHI")
 _PARTITIONS_START = 256
 _PARTITION = struct.Struct("<IxxxxQQ")
