@@ -23,6 +23,8 @@ FLOAT32_ENGINE_SNR_DB = 110.0
 PRETRAINED_SNR_DB = 100.0
 # native against ONNX Runtime, the decoder of a real voice of Piper on its own latents: what is asked
 PIPER_DECODER_SNR_DB = 110.0
+# the same of its flow and decoder, on what its text part gives: what is asked; 109 dB was seen
+PIPER_FLOW_SNR_DB = 100.0
 # a voice, text part and generator, against its whole file in ONNX Runtime with the same noise: what is asked
 VOICE_SNR_DB = 100.0
 # audio below 1 of a float64 network, given in float32: half a unit of float32 is 3e-8

@@ -48,13 +48,13 @@ const Words<Output> kOutputs = {{"tanh", Output::kTanh}, {"clamp", Output::kClam
 void make_layer(NetworkLayer* self, const std::string& name, const std::string& kind, int in_channels, int out_channels,
                 int kernel_size, int stride, int dilation, int padding_left, int padding_right, const std::string& padding_mode,
                 const std::string& activation, float slope, bool bias, std::vector<std::string> inputs,
-                std::optional<std::string> residual, std::optional<std::string> conditioning) {
+                std::optional<std::string> residual, std::optional<std::string> conditioning, bool gated, bool joins) {
   const auto unknown = [&](const char* what, const std::string& value) {
     return std::invalid_argument("layer " + name + ": the core has no " + what + " '" + value + "'");
   };
   NetworkLayer layer{name, LayerKind::kConv, in_channels, out_channels, kernel_size, stride, dilation, padding_left,
                      padding_right, {}, bias, std::move(inputs), std::move(residual), PaddingMode::kZeros,
-                     std::move(conditioning)};
+                     std::move(conditioning), gated, joins};
   if (kind == "conv_transpose") {
     layer.kind = LayerKind::kConvTranspose;
   } else if (kind != "conv") {
@@ -365,7 +365,7 @@ NB_MODULE(_native, m) {
                            "`activation` 'none' or 'leaky_relu' with a slope from 0 to 1.")
       .def("__init__", &make_layer, nb::kw_only(), "name"_a, "kind"_a, "in_channels"_a, "out_channels"_a, "kernel_size"_a,
            "stride"_a, "dilation"_a, "padding_left"_a, "padding_right"_a, "padding_mode"_a, "activation"_a, "slope"_a, "bias"_a,
-           "inputs"_a, "residual"_a.none(), "conditioning"_a.none());
+           "inputs"_a, "residual"_a.none(), "conditioning"_a.none(), "gated"_a = false, "joins"_a = false);
 
   nb::class_<LoadedGenerator>(m, "LoadedGenerator", "Packed weights, a plan and a pool of threads.")
       .def("__init__", &load_generator, "layers"_a, "weights"_a, "isa"_a, "segment_frames"_a, "threads"_a, "plan"_a,

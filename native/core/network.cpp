@@ -26,6 +26,18 @@ int Network::lag(const Resblock& resblock) const {
   return rows;
 }
 
+int Network::lag(const Coupling& coupling) const {
+  int rows = 0;
+  for (const GatedUnit& unit : coupling.units) rows += layers[unit.gate].lag();
+  return rows;
+}
+
+int Network::flow_lag() const {
+  int rows = 0;
+  for (const Coupling& coupling : couplings) rows += lag(coupling);
+  return rows;
+}
+
 Index Network::output_length(Index frames) const {
   Index length = first().output_length(frames);
   for (const Stage& stage : stages) length = layers[stage.upsample].output_length(length);
@@ -33,7 +45,7 @@ Index Network::output_length(Index frames) const {
 }
 
 Index Network::determined(Index frames) const {
-  Index length = first().determined(frames);
+  Index length = first().determined(std::max<Index>(0, frames - flow_lag()));
   for (const Stage& stage : stages) {
     int most = 0;
     for (const Resblock& resblock : stage.resblocks) most = std::max(most, lag(resblock));
@@ -70,6 +82,8 @@ TooShort::TooShort(Index frames, Index least)
 namespace {
 
 constexpr const char* kMel = "mel";
+// Of a network with a flow: the halves of the input's channels.
+constexpr const char* kHalves[] = {"mel.0", "mel.1"};
 
 void require(bool condition, const NetworkLayer& layer, const std::string& rule) {
   if (!condition) throw std::invalid_argument("layer " + layer.name + ": " + rule);
@@ -103,7 +117,7 @@ void check_sizes(const NetworkLayer& layer) {
 class Parser {
  public:
   Parser(std::vector<NetworkLayer> layers, Output output, int conditioning_channels)
-      : network_{std::move(layers), {}, 0, output, conditioning_channels} {}
+      : network_{std::move(layers), {}, {}, 0, output, conditioning_channels} {}
 
   Network run() {
     if (network_.layers.size() < 4) {
@@ -112,9 +126,15 @@ class Parser {
     for (const NetworkLayer& layer : network_.layers) {
       check_sizes(layer);
       require(!layer.conditioning || network_.conditioning_channels > 0, layer, "there is no vector to condition it with");
+      require(!layer.gated || (layer.kind == LayerKind::kConv && layer.out_channels % 2 == 0), layer,
+              "the channels of a gated convolution have two halves");
     }
-    take(LayerKind::kConv, {kMel}, bands(), {});
-    if (at(next_).kind == LayerKind::kConv) {
+    if (at(0).inputs == std::vector<std::string>{kHalves[1]}) {
+      flow();
+    } else {
+      take(LayerKind::kConv, {kMel}, bands(), {});
+    }
+    if (network_.couplings.empty() && at(next_).kind == LayerKind::kConv) {
       require(at(0).kernel_size == 1, at(0), "a layer before the first convolution has a kernel of 1");
       network_.first_number = take(LayerKind::kConv, {at(0).name}, channels_, {});
     }
@@ -125,6 +145,7 @@ class Parser {
     take(LayerKind::kConv, values, channels_, {});
     require(channels_ == 1 && network_.last().dilation == 1, network_.last(),
             "it must have one output channel and no dilation");
+    for (std::size_t i = network_.first_number; i <= last(); ++i) require(!at(i).gated, at(i), "only a flow has gated layers");
     return std::move(network_);
   }
 
@@ -143,8 +164,54 @@ class Parser {
     require(layer.inputs == inputs, layer, "it must read " + names);
     require(layer.residual == residual, layer, residual ? *residual + " must be added to it" : "nothing may be added to it");
     require(layer.in_channels == in_channels, layer, "its input channels are not what the layer before it gives");
-    channels_ = layer.out_channels;
+    require(layer.joins == (inputs == halves_), layer, "the halves of a flow are joined, and nothing else");
+    channels_ = layer.value_channels();
     return next_++;
+  }
+
+  // The couplings, and the convolution behind them.
+  void flow() {
+    halves_ = {kHalves[0], kHalves[1]};
+    const int half = at(0).in_channels;
+    while (next_ < last() && !at(next_).joins) coupling(half);
+    network_.first_number = take(LayerKind::kConv, halves_, 2 * half, {});
+  }
+
+  void coupling(int half) {
+    Coupling coupling{next_, network_.couplings.size() % 2, {}};
+    std::string& shifted = halves_[coupling.shifted];
+    take_of_flow({halves_[1 - coupling.shifted]}, half, {}, 1);
+    const int inner = channels_;
+    std::string x = at(coupling.pre).name;
+    bool ends = false;
+    while (!ends) {
+      require(next_ + 2 < last() && at(next_).gated && at(next_).out_channels == 2 * inner, at(next_),
+              "a gated convolution must stand here, with twice the channels of its coupling");
+      GatedUnit unit{take_of_flow({x}, inner, {}, 0), {}, 0};
+      const std::string& gate = at(unit.gate).name;
+      ends = at(next_).residual != x;
+      if (!ends) {
+        unit.residual = take_of_flow({gate}, inner, x, 1);
+        require(channels_ == inner, at(*unit.residual), "it must keep the channels of its coupling");
+        x = at(*unit.residual).name;
+      }
+      unit.shift = take_of_flow({gate}, inner, shifted, 1);
+      require(channels_ == half, at(unit.shift), "it must give half of the input's channels");
+      shifted = at(unit.shift).name;
+      coupling.units.push_back(unit);
+    }
+    network_.couplings.push_back(std::move(coupling));
+  }
+
+  // As `take`, with a kernel of so many taps; 0 is any of a gated convolution.
+  std::size_t take_of_flow(const std::vector<std::string>& inputs, int in_channels, const std::optional<std::string>& residual,
+                           int taps) {
+    const NetworkLayer& layer = at(next_);
+    require(layer.padding_mode == PaddingMode::kZeros && layer.activation.kind == ActivationKind::kNone, layer,
+            "a layer of a flow has zeros at its ends and no activation before it");
+    require(layer.gated == (taps == 0) && (taps == 0 || layer.kernel_size == taps), layer,
+            "of a flow the gated convolutions alone read more than one row");
+    return take(LayerKind::kConv, inputs, in_channels, residual);
   }
 
   // The names of the values whose mean leaves the stage.
@@ -187,6 +254,7 @@ class Parser {
   Network network_;
   std::size_t next_ = 0;
   int channels_ = 0;  // that the last layer taken gives
+  std::vector<std::string> halves_;  // of the input, as the couplings so far leave them; empty without a flow
 };
 
 }  // namespace

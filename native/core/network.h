@@ -31,7 +31,11 @@ struct NetworkLayer {
   PaddingMode padding_mode = PaddingMode::kZeros;
   // Name of the 1x1 convolution of the conditioning vector that is added to every row of its result.
   std::optional<std::string> conditioning;
+  bool gated = false;  // its value is tanh of the first half of its result's channels times the sigmoid of the other half
+  bool joins = false;  // it reads the channels of its inputs one input behind the other, in place of their mean
 
+  // Channels of its value.
+  int value_channels() const { return gated ? out_channels / 2 : out_channels; }
   // Rows from the first tap to the last.
   int span() const { return (kernel_size - 1) * dilation; }
   // Input rows that one group of `stride` output rows of a transposed convolution reads.
@@ -61,21 +65,41 @@ struct Stage {
   std::size_t end;
 };
 
+// A gated convolution of a coupling, and two convolutions of one row that read its value: one is added to what the gated one
+// has read, unless nothing follows that reads the sum, the other to the half that the coupling shifts.
+struct GatedUnit {
+  std::size_t gate;
+  std::optional<std::size_t> residual;
+  std::size_t shift;
+};
+
+// What shifts one half of the input's channels by what it makes of the other half.
+struct Coupling {
+  std::size_t pre;  // reads that other half, row by row
+  std::size_t shifted;  // 0 or 1: the first or the second half
+  std::vector<GatedUnit> units;
+};
+
 struct Network {
   std::vector<NetworkLayer> layers;
+  std::vector<Coupling> couplings;  // the flow, in front of the first convolution
   std::vector<Stage> stages;  // between the first layer and the last
-  std::size_t first_number;   // 1 if a linear layer makes the rows that the first convolution reads, else 0
+  std::size_t first_number;   // behind the flow, or 1 if a linear layer makes the rows that the first convolution reads, or 0
   Output output;
   int conditioning_channels;  // of the vector that conditioned layers take; 0 if there is none
 
-  const NetworkLayer* linear() const { return first_number ? &layers.front() : nullptr; }
+  const NetworkLayer* linear() const { return first_number && couplings.empty() ? &layers.front() : nullptr; }
   const NetworkLayer& first() const { return layers[first_number]; }
   const NetworkLayer& last() const { return layers.back(); }
-  int bands() const { return layers.front().in_channels; }
+  int bands() const { return layers.front().in_channels * (couplings.empty() ? 1 : 2); }
+  bool in_flow(std::size_t layer) const { return !couplings.empty() && layer < first_number; }
   // The layer behind a stage.
   const NetworkLayer& behind(std::size_t stage) const { return layers[stages[stage].end]; }
   // Rows that a residual block's output lies behind its input as long as more will follow.
   int lag(const Resblock& resblock) const;
+  // Frames that the end of a coupling, and of the flow, lies behind its input.
+  int lag(const Coupling& coupling) const;
+  int flow_lag() const;
   // Samples of a mel of so many frames, and those determined while more frames will follow.
   Index output_length(Index frames) const;
   Index determined(Index frames) const;

@@ -210,6 +210,8 @@ const char* name_of(Operation operation) {
 
 const Kernels& kernels_of(const Kernels& isa, const Network& network, std::size_t layer) {
   const NetworkLayer& at = network.layers[layer];
+  // Layers of a flow pass rows on among each other, so one padding suits all of them.
+  if (network.in_flow(layer)) return isa;
   return kernels_for(isa, operation_of(network, layer) == Operation::kConvPost ? at.in_channels : at.out_channels);
 }
 

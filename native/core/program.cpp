@@ -28,12 +28,15 @@ Program::Program(const Network& network, const Kernels& isa, NetworkPlan plan, c
     mel_channels_ = std::max<Index>(mel_channels_, linear()->kernels->padded_channels(first.in_channels));
   }
   first_channels_ = this->first().kernels->padded_channels(first.out_channels);
-  // An executor takes up to one segment at a time; what a layer keeps behind comes on top.
-  mel_rows_ = plan_.segment_frames + 2 * first.span() + 1 + padded_behind(first);
+  // An executor takes up to one segment at a time; what a layer keeps behind comes on top. At the end, a flow gives the rows that
+  // it lies behind as well.
+  const Index most_rows = plan_.segment_frames + network.flow_lag();
+  mel_rows_ = most_rows + 2 * first.span() + 1 + padded_behind(first);
   add_carry(2 * first.span() + 1, mel_channels_, first.padding_left);
   const int taps = network.layers[network.stages.front().upsample].taps();
-  first_rows_ = plan_.segment_frames + first.span() + 2 * taps + 1;
+  first_rows_ = most_rows + first.span() + 2 * taps + 1;
   add_carry(2 * taps + 1, first_channels_, taps);
+  if (!network.couplings.empty()) flow_ = flow_step();
   for (std::size_t i = 0; i < network.stages.size(); ++i) {
     stages_.push_back(stage_step(network.stages[i], plan_.block_rows.at(i)));
   }
@@ -56,6 +59,33 @@ LayerStep Program::layer_step(std::size_t number, const PackedWeights& weights) 
     case Operation::kConvPost: scratch = kernels.post_scratch_size(in, k);
   }
   scratch_floats_ = std::max(scratch_floats_, scratch);
+  return step;
+}
+
+FlowStep Program::flow_step() {
+  const NetworkLayer& pre = network_.layers.front();
+  FlowStep step{};
+  step.half = pre.in_channels;
+  step.half_channels = isa_.padded_channels(pre.in_channels);
+  const Index lag = network_.flow_lag();
+  for (std::size_t& carry : step.half_carries) carry = add_carry(lag, step.half_channels, 0);
+  int widest = 0;
+  for (const Coupling& coupling : network_.couplings) {
+    CouplingStep& steps = step.couplings.emplace_back(CouplingStep{&layers_[coupling.pre], coupling.shifted, {}});
+    const auto padded = [&](const NetworkLayer& layer) -> Index { return isa_.padded_channels(layer.out_channels); };
+    step.inner_channels = std::max(step.inner_channels, padded(*steps.pre->layer));
+    for (const GatedUnit& unit : coupling.units) {
+      const NetworkLayer& gated = network_.layers[unit.gate];
+      step.gate_channels = std::max(step.gate_channels, padded(gated));
+      const std::size_t carry = add_carry(gated.span(), isa_.padded_channels(gated.in_channels), gated.padding_left);
+      steps.units.push_back({&layers_[unit.gate], unit.residual ? &layers_[*unit.residual] : nullptr, &layers_[unit.shift], carry});
+      widest = std::max(widest, gated.span());
+    }
+  }
+  step.gate_rows = plan_.segment_frames + lag;
+  step.half_rows = step.gate_rows;
+  // From the rows that the last layer of a coupling reads again to those that the first one reads first.
+  step.inner_rows = step.gate_rows + lag + widest;
   return step;
 }
 
@@ -113,6 +143,10 @@ Workspace::Workspace(const Program& program, int threads) {
   add(program.first_rows(), program.first_channels());
   sizes.insert(sizes.end(), 3, program.stage_floats());
   add(program.plan().segment_frames, program.feature_channels());
+  const FlowStep none{}, &flow = program.flow() ? *program.flow() : none;
+  for (int i = 0; i < 2; ++i) add(flow.half_rows, flow.half_channels);
+  add(flow.inner_rows, flow.inner_channels);
+  add(flow.gate_rows, flow.gate_channels);
   for (const StageStep& stage : program.stages()) add(stage.capacity, stage.channels);
   first_scratch_ = sizes.size();
   sizes.insert(sizes.end(), static_cast<std::size_t>(threads), program.scratch_floats());

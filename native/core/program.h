@@ -1,6 +1,7 @@
 // A network with a plan, made ready to run: each layer with its function's arguments, each buffer with its size.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/aligned_buffer.h"
@@ -50,6 +51,28 @@ struct StageStep {
   std::vector<ResblockStep> resblocks;  // by falling number of determined rows: see Executor::resblocks
 };
 
+struct GatedStep {
+  const LayerStep* gate;
+  const LayerStep* residual;  // null for the last of a coupling
+  const LayerStep* shift;
+  std::size_t carry;  // of what the gated convolution reads
+};
+
+struct CouplingStep {
+  const LayerStep* pre;
+  std::size_t shifted;  // 0 or 1: a half of the input's channels
+  std::vector<GatedStep> units;
+};
+
+// The layers in front of the first convolution of a network with a flow, and the sizes of their buffers.
+struct FlowStep {
+  std::vector<CouplingStep> couplings;
+  std::size_t half_carries[2];
+  Index half;                                          // channels of the input that a half has
+  Index half_channels, inner_channels, gate_channels;  // padded, of the halves, within a coupling, of what is gated
+  Index half_rows, inner_rows, gate_rows;
+};
+
 // Immutable once made; shared by all streams of one plan.
 class Program {
  public:
@@ -59,6 +82,8 @@ class Program {
   const NetworkPlan& plan() const { return plan_; }
   // Makes the rows that the first convolution reads of the input's; null if those are the same.
   const LayerStep* linear() const { return network_.linear() ? &layers_.front() : nullptr; }
+  // Makes them of the input's halves; null if there is none.
+  const FlowStep* flow() const { return flow_ ? &*flow_ : nullptr; }
   const LayerStep& first() const { return layers_[network_.first_number]; }
   const LayerStep& last() const { return layers_.back(); }
   const std::vector<StageStep>& stages() const { return stages_; }
@@ -80,12 +105,14 @@ class Program {
  private:
   LayerStep layer_step(std::size_t number, const PackedWeights& weights);
   StageStep stage_step(const Stage& stage, Index block);
+  FlowStep flow_step();
   std::size_t add_carry(Index rows, Index channels, Index zeros);
 
   const Network& network_;
   const Kernels& isa_;
   NetworkPlan plan_;
   std::vector<LayerStep> layers_;
+  std::optional<FlowStep> flow_;
   std::vector<StageStep> stages_;
   std::vector<CarrySpec> carries_;
   const float* mean_;
@@ -107,8 +134,12 @@ class Workspace {
   float* work(int i) const { return at(3 + static_cast<std::size_t>(i)); }
   // What a linear layer reads.
   float* features() const { return at(5); }
+  // Of a flow: the halves of the input, what goes through a coupling, and what is gated in it.
+  float* half(std::size_t i) const { return at(6 + i); }
+  float* inner() const { return at(8); }
+  float* gates() const { return at(9); }
   // The sum over a stage's residual blocks, which the next stage reads while it works.
-  float* sum(std::size_t stage) const { return at(6 + stage); }
+  float* sum(std::size_t stage) const { return at(10 + stage); }
   float* scratch(int thread) const { return at(first_scratch_ + static_cast<std::size_t>(thread)); }
   std::size_t bytes() const { return arena_.bytes(); }
 

@@ -6,7 +6,9 @@ namespace HIFIGAN_ISA {
 namespace {
 #include "kernels/ceiling-inl.h"
 #include "kernels/epilogue-inl.h"
+#include "kernels/exponential-inl.h"
 #include "kernels/fft-inl.h"
+#include "kernels/gate-inl.h"
 #include "kernels/product-inl.h"
 #include "kernels/post-inl.h"
 #include "kernels/rows-inl.h"

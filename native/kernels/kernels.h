@@ -160,6 +160,15 @@ struct ConvPostArgs {
   float* scratch;
 };
 
+// What a gated convolution has written, to its value, in place: row r holds 2 * channels numbers a and b, half and half, and
+// begins with the padded `channels` numbers tanh(a) * sigmoid(b) afterwards; what lies behind them is undefined.
+struct GateArgs {
+  float* rows;
+  Index stride;
+  Index count;
+  int channels;
+};
+
 // Weights as checkpoints have them, float32, to be laid out for one algorithm. `out` is aligned to 64 bytes and is written
 // whole by the calls on the ranges [begin, end) of 0 .. pack_units; ranges do not overlap in what they write, so threads can
 // share a layer. For conv: weights [C_out][C_in][K]; for the transposed convolution: [C_in][C_out][K].
@@ -250,6 +259,8 @@ struct Kernels {
   void (*pack_post)(const PackArgs& args);
   std::size_t (*post_scratch_size)(int in_channels, int kernel_size);
   void (*conv_post)(const ConvPostArgs& args);
+
+  void (*gate)(const GateArgs& args);
 
   // For the machine's ceiling: runs chains of multiply-adds in registers, gives their number. sink[0] is a factor below 1, and
   // sink holds a vector.

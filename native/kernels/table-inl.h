@@ -64,5 +64,5 @@ const Kernels kKernels = {
     transpose_scratch_size,    conv_transpose,
     post_weights_size,         pack_post,
     post_scratch_size,         conv_post,
-    multiply_adds,
+    gate,                      multiply_adds,
 };

@@ -1,5 +1,5 @@
 // Times a whole generator with random weights, per stage, in processor time of the calling thread: the smallest of some rounds.
-// usage: bench_generator v1|v2|v3|mirrored|causal|odd [frames [segment [threads [rounds [isa [tuning [layer=algorithm ...]]]]]]]
+// usage: bench_generator v1|v2|v3|mirrored|causal|odd|piper [frames [segment [threads [rounds [isa [tuning [layer=algorithm ...]]]]]]]
 // ("*" for all layers)
 #include <algorithm>
 #include <chrono>
@@ -22,7 +22,8 @@ int main(int count, char** arguments) {
     const std::string pair = arguments[i];
     forced[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
   }
-  RandomNetwork network = random_network(name, name == "v2" ? 128 : name == "v3" ? 256 : 512, 80, 1);
+  const int channels = name == "v2" ? 128 : name == "v3" || name == "piper" ? 256 : 512;
+  RandomNetwork network = random_network(name, channels, name == "piper" ? 192 : 80, 1);
   const auto before = std::chrono::steady_clock::now();
   LoadedGenerator generator(network.network, network.parameters, *find_kernels(isa.c_str()), segment, threads, forced);
   generator.tune(argument(7, tunings().front().name));

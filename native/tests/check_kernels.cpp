@@ -146,6 +146,32 @@ void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_siz
   report(audio[0] == kCanary && audio[static_cast<std::size_t>(rows + 1)] == kCanary, std::string(what) + " wrote outside", 0);
 }
 
+void check_gate(const hifigan::Kernels& kernels, int channels, Index rows, float gain) {
+  char what[120];
+  std::snprintf(what, sizeof what, "%s gate of %d channels rows %td gain %g", kernels.name, channels, rows,
+                static_cast<double>(gain));
+  const int padded = kernels.padded_channels(channels), stride = kernels.padded_channels(2 * channels);
+  const Floats x = random_rows(rows, 2 * channels, stride), y = floats(static_cast<std::size_t>(rows * stride));
+  for (Index i = 0; i < rows * stride; ++i) y[static_cast<std::size_t>(i)] = x[static_cast<std::size_t>(i)] *= gain;
+  kernels.gate({y.get(), stride, rows, channels});
+  Compare compare;
+  bool padding = true;
+  for (Index r = 0; r < rows; ++r) {
+    for (int c = 0; c < padded; ++c) {
+      const double got = static_cast<double>(y[static_cast<std::size_t>(r * stride + c)]);
+      if (c >= channels) {
+        padding = padding && got == 0.0;
+        continue;
+      }
+      const double a = static_cast<double>(x[static_cast<std::size_t>(r * stride + c)]);
+      const double b = static_cast<double>(x[static_cast<std::size_t>(r * stride + channels + c)]);
+      compare.add(std::tanh(a) / (1.0 + std::exp(-b)), got);
+    }
+  }
+  compare.report_as(what, kFloorDb);
+  report(padding, std::string(what) + " leaves something in the padding", 0);
+}
+
 void check_isa(const hifigan::Kernels& kernels) {
   const int channels[][2] = {{16, 16}, {32, 32}, {64, 64}, {8, 8}, {5, 7}, {48, 48}, {80, 96}, {1, 3}, {33, 17}};
   const Activation leaky{ActivationKind::kLeakyRelu, 0.1f};
@@ -173,6 +199,9 @@ void check_isa(const hifigan::Kernels& kernels) {
         check_transpose(kernels, 16, 8, kernel_size, stride, super_rows, stride - 1, 0, 2);
       }
     }
+  }
+  for (const int gated : {1, 3, 8, 16, 21, 40, 192}) {
+    for (const float gain : {0.01f, 1.0f, 50.0f}) check_gate(kernels, gated, 1 + gated % 5, gain);
   }
   for (const int in_channels : {1, 8, 16, 32, 40}) {
     for (const Index rows : {Index{1}, Index{15}, Index{16}, Index{33}}) {

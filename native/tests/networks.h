@@ -22,6 +22,8 @@ struct Ends {
   bool normalised = false;
   int conditioning_channels = 0;
   std::vector<std::string> conditioned = {};
+  // Of a flow in front of it.
+  int couplings = 0, inner_channels = 0, gated_kernel = 0, gated_layers = 0;
 };
 
 struct RandomNetwork {
@@ -30,7 +32,8 @@ struct RandomNetwork {
   Parameters parameters;
 };
 
-// "mirrored", "causal" and "odd" are V1 with other ends, the last with odd rates and kernels.
+// "mirrored", "causal" and "odd" are V1 with other ends, the last with odd rates and kernels; "voice" is V3 behind a flow with
+// dilated layers, and "piper" behind the flow of VITS.
 inline RandomNetwork random_network(const std::string& name, int channels, int mels, unsigned seed) {
   Ends ends;
   if (name == "mirrored") ends = {PaddingMode::kReflect, false, 0, 5, 7, 0.2f, Output::kClamp};
@@ -41,7 +44,21 @@ inline RandomNetwork random_network(const std::string& name, int channels, int m
     ends.conditioned = {"conv_pre", "ups.0", "ups.2"};
   }
   if (name == "odd") ends = {PaddingMode::kReplicate, false, 1, 1, 4, 0.1f, Output::kNone, 13, true, 3, {"ups.1"}};
-  const bool third = name == "v3", odd = name == "odd";
+  if (name == "voice") {
+    ends.couplings = 3;
+    ends.inner_channels = 11;
+    ends.gated_kernel = 3;
+    ends.gated_layers = 2;
+    ends.conditioning_channels = 5;
+    ends.conditioned = {"conv_pre", "flow.1.gates.0", "flow.2.gates.1"};
+  }
+  if (name == "piper") {
+    ends.couplings = 4;
+    ends.inner_channels = mels;
+    ends.gated_kernel = 5;
+    ends.gated_layers = 4;
+  }
+  const bool third = name == "v3" || ends.couplings > 0, odd = name == "odd";
   const std::vector<int> strides = third ? std::vector{8, 8, 4} : odd ? std::vector{5, 3, 2, 1} : std::vector{8, 8, 2, 2};
   const std::vector<int> kernels = third ? std::vector{3, 5, 7} : std::vector{3, 7, 11};
   const std::vector<std::vector<int>> dilations =
@@ -61,7 +78,28 @@ inline RandomNetwork random_network(const std::string& name, int channels, int m
          std::move(residual), ends.mode, {}});
   };
   if (ends.features > 0) conv("lin_pre", ends.features, mels, 1, 1, {}, {"mel"}, {});
-  conv("conv_pre", mels, channels, ends.first_kernel, 1, {}, {ends.features > 0 ? "lin_pre" : "mel"}, {});
+  std::vector<std::string> halves{"mel.0", "mel.1"};
+  const int half_channels = mels / 2, width = ends.inner_channels;
+  for (int c = 0; c < ends.couplings; ++c) {
+    const std::string flow = "flow." + std::to_string(c) + ".";
+    std::string x = flow + "pre", &shifted = c % 2 ? halves.back() : halves.front();
+    conv(x, half_channels, width, 1, 1, {}, {c % 2 ? halves.front() : halves.back()}, {});
+    for (int i = 0; i < ends.gated_layers; ++i) {
+      const std::string number = std::to_string(i), gate = flow + "gates." + number, sum = flow + "residuals." + number;
+      const int dilation = name == "voice" ? 1 << i : 1;
+      conv(gate, width, 2 * width, ends.gated_kernel, dilation, {}, {x}, {});
+      layers.back().gated = true;
+      if (i + 1 < ends.gated_layers) {
+        conv(sum, width, width, 1, 1, {}, {gate}, x);
+        x = sum;
+      }
+      conv(flow + "shifts." + number, width, half_channels, 1, 1, {}, {gate}, shifted);
+      shifted = layers.back().name;
+    }
+  }
+  std::vector<std::string> inputs{ends.features > 0 ? "lin_pre" : "mel"};
+  conv("conv_pre", mels, channels, ends.first_kernel, 1, {}, ends.couplings > 0 ? halves : inputs, {});
+  layers.back().joins = ends.couplings > 0;
   std::vector<std::string> values{"conv_pre"};
   int number = 0;
   for (std::size_t i = 0; i < strides.size(); ++i, channels /= 2) {

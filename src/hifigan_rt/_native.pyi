@@ -73,7 +73,7 @@ class NetworkLayer:
     One layer of the network, as `hifigan_rt.graph.Layer` has it; `kind` is 'conv' or 'conv_transpose', `activation` 'none' or 'leaky_relu' with a slope from 0 to 1.
     """
 
-    def __init__(self, *, name: str, kind: str, in_channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, padding_left: int, padding_right: int, padding_mode: str, activation: str, slope: float, bias: bool, inputs: Sequence[str], residual: str | None, conditioning: str | None) -> None: ...
+    def __init__(self, *, name: str, kind: str, in_channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, padding_left: int, padding_right: int, padding_mode: str, activation: str, slope: float, bias: bool, inputs: Sequence[str], residual: str | None, conditioning: str | None, gated: bool = False, joins: bool = False) -> None: ...
 
 class LoadedGenerator:
     """Packed weights, a plan and a pool of threads."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
+from hifigan_rt.config import PRESETS, FlowConfig, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.config_file import MAX_CONFIG_BYTES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config, read_mel_config
@@ -190,12 +190,17 @@ def test_our_form_of_a_config_carries_all_of_a_network():
         EVERYTHING.generator, padding_mode="zeros", causal=True, upsample_paddings=None
     ))  # fmt: skip
     assert parse_config(config_to_dict(causal)) == causal
+    flow = FlowConfig(7, couplings=3, layers=2, kernel_size=3, dilation_rate=2, is_conditioned=True)
+    behind = replace(EVERYTHING, generator=replace(
+        EVERYTHING.generator, num_mels=6, input_normalization=False, pre_linear=0, flow=flow
+    ))  # fmt: skip
+    assert parse_config(json.loads(json.dumps(config_to_dict(behind)))) == behind
     usual = [
         field.name
         for field in dataclasses.fields(GeneratorConfig)
         if getattr(EVERYTHING.generator, field.name) == field.default
     ]
-    assert usual == ["causal"]
+    assert usual == ["causal", "flow"]
 
 
 def test_what_is_at_its_default_is_not_written():

@@ -16,6 +16,7 @@ import hifigan_rt
 import tolerances
 from cli.running import hifigan
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import FlowConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model.resolve import resolve_model
 from voice_files import noise_of, whole_audio
@@ -78,6 +79,26 @@ def test_the_voice_speaks_text(voice, tmp_path):
     assert rate == 22050
     assert 1.0 < len(audio) / rate < 4.0
     assert np.sqrt((audio**2).mean()) > 0.01
+
+
+def test_flow_and_decoder_against_onnx_runtime(voice):
+    model = resolve_model(voice, with_flow=True)
+    assert model.graph.config.flow == FlowConfig(192)
+    assert model.graph.receptive_field.right_frames == 43
+    whole = onnx.load(voice)
+    whole.graph.output.append(onnx.helper.make_tensor_value_info(model.voice.latents, onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(whole.SerializeToString())
+    phonemes = np.random.default_rng(4).integers(14, 100, (1, 30))
+    scales = np.array([0.667, 1.5, 0.8], np.float32)
+    expected, latents = session.run(None, {"input": phonemes, "input_lengths": np.array([30]), "scales": scales})
+    latents = np.ascontiguousarray(latents[0])
+    with hifigan_rt.load(model, threads=1) as vocoder:
+        assert snr_db(expected.reshape(-1), vocoder(latents)) >= tolerances.PIPER_FLOW_SNR_DB
+        few = latents[:, :60]
+        assert snr_db(generate(model.generator, few), vocoder(few)) >= tolerances.PRETRAINED_SNR_DB
+        stream = vocoder.stream(segment_frames=16)
+        pieces = [stream.push(latents[:, start : start + 7]) for start in range(0, latents.shape[1], 7)]
+        assert np.concatenate([*pieces, stream.finish()]).tobytes() == vocoder(latents, segment_frames=16).tobytes()
 
 
 def test_info_names_the_voice(voice):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hifigan_rt.config.flow import FlowConfig
 from hifigan_rt.config.generator import GeneratorConfig
 from hifigan_rt.config.mel import MelConfig, PartialMelConfig
 from hifigan_rt.config.model import PRESETS, ModelConfig
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_RATE",
     "MAX_SPEAKERS",
     "PRESETS",
+    "FlowConfig",
     "GeneratorConfig",
     "MelConfig",
     "ModelConfig",

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from hifigan_rt.config.flow import FlowConfig
 from hifigan_rt.config.ranges import (
     MAX_CHANNELS,
     MAX_DILATION,
@@ -74,6 +75,8 @@ class GeneratorConfig:
     """What brings samples into [-1, 1]."""
     input_kind: Literal["mel", "latent"] = "mel"
     """What the input is: a mel, or values that another network computed (the decoder of VITS)."""
+    flow: FlowConfig | None = None
+    """The flow in front of `conv_pre`: the input is then what a voice's text part gives; None is none."""
 
     def __post_init__(self) -> None:
         check_range("num_mels", self.num_mels, 1, MAX_CHANNELS)
@@ -124,6 +127,7 @@ class GeneratorConfig:
         self._check_steps()
         self._check_ends()
         self._check_conditioning()
+        self._check_flow()
 
     def _check_padding(self, j: int, kernel: int, dilation: int) -> None:
         if not self.causal and (kernel - 1) * dilation % 2:
@@ -175,7 +179,8 @@ class GeneratorConfig:
             raise ConfigError(
                 f"conditioned_layers={listed(self.conditioned_layers)} must name some of {', '.join(known)}, each once"
             )
-        if bool(self.conditioning_channels) != bool(self.conditioned_layers):
+        is_conditioned = bool(self.conditioned_layers) or (self.flow is not None and self.flow.is_conditioned)
+        if bool(self.conditioning_channels) != is_conditioned:
             raise ConfigError(
                 f"conditioning_channels={self.conditioning_channels} and conditioned_layers="
                 f"{listed(self.conditioned_layers)}: one of them without the other means nothing"
@@ -184,6 +189,17 @@ class GeneratorConfig:
             raise ConfigError(
                 f"num_speakers={self.num_speakers} is the size of a table of conditioning vectors, and "
                 "conditioning_channels=0 says that there is none"
+            )
+
+    def _check_flow(self) -> None:
+        if self.flow is None:
+            return
+        if self.num_mels % 2:
+            raise ConfigError(f"num_mels={self.num_mels} has no halves, as a flow takes them: it must be even")
+        if self.input_kind != "latent" or self.pre_linear or self.input_normalization:
+            raise ConfigError(
+                f"a flow takes latents as they are: input_kind={self.input_kind!r}, pre_linear={self.pre_linear} and "
+                f"input_normalization={self.input_normalization} contradict it"
             )
 
     @property
@@ -196,6 +212,7 @@ class GeneratorConfig:
             "input_normalization": "an input that is normalized",
             "conditioning_channels": f"conditioning of {', '.join(self.conditioned_layers)}",
             "output": f"output={self.output!r}",
+            "flow": "a flow in front of it",
         }
         fields = type(self).__dataclass_fields__
         return {name: text for name, text in texts.items() if getattr(self, name) != fields[name].default}

@@ -35,6 +35,8 @@ class EngineEntry:
     """What `device` may be, for people; empty if the engine knows no devices."""
     probe: str = ""
     """Module with a function `why_unavailable() -> str | None`, for an engine that needs more than packages."""
+    computes_flow: bool = False
+    """Whether it runs generators with a voice's flow in front of them."""
 
     def takes(self, kind: ModelKind) -> bool:
         """Whether it runs models of a kind; of an ONNX file whose weights are read, either the file or the weights."""
@@ -51,6 +53,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         "hifigan_rt.engines.native",
         settings={"segment_frames": (), "plan": ()},
         probe="hifigan_rt.engines.native_module",
+        computes_flow=True,
     ),
     "onnxruntime": EngineEntry(
         "ONNX Runtime, float32",
@@ -87,7 +90,9 @@ REGISTRY: Mapping[str, EngineEntry] = {
         settings={"mode": ("eager", "compiled"), "graphs": ("on", "off")},
         devices="PyTorch's own names: cpu (the default), cuda:0, mps, xpu:0, npu:0",
     ),
-    "reference": EngineEntry("NumPy float64: readable, slow, the reference", "hifigan_rt.engines.reference"),
+    "reference": EngineEntry(
+        "NumPy float64: readable, slow, the reference", "hifigan_rt.engines.reference", computes_flow=True
+    ),
 }
 
 AUTO_ORDER = ("native", "onnxruntime", "openvino")
@@ -195,6 +200,9 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
             f"{model.noun}{reason}: choose {', '.join(['auto', *engines_for(type(model))])}"
         )
     model = entry.as_taken(model)
+    if model.graph is not None and model.graph.config.flow is not None and not entry.computes_flow:
+        able = ", ".join(other for other, row in REGISTRY.items() if row.computes_flow)
+        raise EngineError(f"engine {name!r} does not compute the flow in front of {model.name}: choose {able}")
     check_settings(name, options.settings)
     # The reference computes in float64 whatever is asked.
     if options.precision not in entry.precisions and name != "reference":

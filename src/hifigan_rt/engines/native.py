@@ -276,4 +276,6 @@ def network_layer(layer: Layer) -> _native.NetworkLayer:
         inputs=layer.inputs,
         residual=layer.residual,
         conditioning=layer.conditioning,
+        gated=layer.is_gated,
+        joins=layer.is_joining,
     )

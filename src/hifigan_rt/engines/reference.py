@@ -13,7 +13,7 @@ import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
-from hifigan_rt.graph import MEL, Activation, Generator, Layer, PaddingMode
+from hifigan_rt.graph import HALVES, MEL, Activation, Generator, Layer, PaddingMode
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
@@ -67,6 +67,13 @@ def mean(values: Sequence[np.ndarray]) -> np.ndarray:
     return total if len(values) == 1 else total / len(values)
 
 
+def gate(x: np.ndarray) -> np.ndarray:
+    """Multiply tanh of the first half of the channels `[2 C, T]` by the sigmoid of the other; returns `[C, T]`."""
+    first, second = np.split(x, 2)
+    gated: np.ndarray = np.tanh(first) * (0.5 + 0.5 * np.tanh(0.5 * second))
+    return gated
+
+
 def generate(generator: Generator, mel: np.ndarray, conditioning: np.ndarray | None = None) -> np.ndarray:
     """Run one mel `[M, T]`, with its vector `[G]` if layers take one, through the network; returns float64 `[N]`.
 
@@ -76,13 +83,18 @@ def generate(generator: Generator, mel: np.ndarray, conditioning: np.ndarray | N
     graph = generator.graph
     graph.output_length(mel.shape[1])
     values = {MEL: generator.normalized(np.asarray(mel, dtype=np.float64))}
+    if graph.config.flow is not None:
+        values = dict(zip(HALVES, np.split(values[MEL], 2), strict=True))
     for layer in graph.layers:
         weight = generator.weights[f"{layer.name}.weight"].astype(np.float64)
         bias = generator.bias_of(layer).astype(np.float64)
-        x = activate(mean([values[name] for name in layer.inputs]), layer.activation)
+        read = [values[name] for name in layer.inputs]
+        x = activate(np.concatenate(read) if layer.is_joining else mean(read), layer.activation)
         y = (convolve if layer.kind == "conv" else convolve_transposed)(x, weight, bias, layer)
         if layer.conditioning is not None:
             y = y + generator.conditioning_of(layer, np.asarray(conditioning, dtype=np.float64))[:, None]
+        if layer.is_gated:
+            y = gate(y)
         values[layer.name] = y if layer.residual is None else y + values[layer.residual]
         for name in graph.last_reads[layer.name]:
             del values[name]

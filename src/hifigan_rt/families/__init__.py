@@ -31,18 +31,19 @@ READINGS: tuple[Family, ...] = (
 """Other readings of names that `FAMILIES` knows, for `--family`: weights that were renamed stay their project's."""
 
 
-def read_checkpoint(path: Path, weights_at: str | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, weights_at: str | None = None, *, with_flow: bool = False) -> Checkpoint:
     """Read the generator's tensors of a checkpoint of any family, wherever they are in it, under the file's own names.
 
     Args:
         path: the file.
         weights_at: the way to the generator, as in `state_dict.ema`, for a file with several.
+        with_flow: whether the flow of a voice is wanted as well.
 
     Raises:
         CheckpointError: not a checkpoint, without a generator or with several, damaged, or over the limits.
         UnsafeCheckpoint: it asks for something outside the allow-list.
     """
-    return read_state(path, lambda root: choose_generator(root, FAMILIES, path, weights_at))
+    return read_state(path, lambda root: choose_generator(root, FAMILIES, path, weights_at, with_flow=with_flow))
 
 
 def recognise(names: Collection[str], wanted: str | None = None) -> Family:

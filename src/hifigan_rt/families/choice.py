@@ -14,7 +14,7 @@ from hifigan_rt.families.other_networks import (
     list_names,
     network_neighbours,
 )
-from hifigan_rt.families.voices import find_speaker_table, find_voice
+from hifigan_rt.families.voices import find_flow, find_speaker_table, find_voice
 from hifigan_rt.formats.checkpoint import (
     LazyTensor,
     PlacedTensor,
@@ -35,7 +35,9 @@ _MAX_NOTES = 10
 """Entries that are named when they are left out."""
 
 
-def choose_generator(root: object, families: Sequence[Family], path: Path, weights_at: str | None) -> Selection:
+def choose_generator(
+    root: object, families: Sequence[Family], path: Path, weights_at: str | None, *, with_flow: bool = False
+) -> Selection:
     """Choose the one generator in a file, or the one that is named.
 
     Args:
@@ -43,6 +45,7 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
         families: those that are known.
         path: the file, for texts.
         weights_at: the way to the generator that is wanted, as `Group.address` gives it, or to what holds it alone.
+        with_flow: whether the tensors of a voice's flow are wanted as well.
 
     Raises:
         CheckpointError: there is none, or several; or it is a part of another network.
@@ -68,7 +71,10 @@ def choose_generator(root: object, families: Sequence[Family], path: Path, weigh
     if voice is not None and (table := find_speaker_table(group, placed, neighbours)) is not None:
         tensors[SPEAKER_TABLE] = table.tensor
         voice = replace(voice, parts=tuple(part for part in voice.parts if part not in table.name.split(".")))
-    return Selection(tensors, notes, way, _find_statistics(group, placed), group.place, voice)
+    flow = find_flow(group, placed) if with_flow and voice is not None else {}
+    if flow and voice is not None:
+        voice = replace(voice, parts=tuple(part for part in voice.parts if part != "flow"))
+    return Selection(tensors, notes, way, _find_statistics(group, placed), group.place, voice, flow)
 
 
 def _find_statistics(group: Group, placed: Sequence[PlacedTensor]) -> tuple[LazyTensor, LazyTensor] | None:

@@ -13,6 +13,7 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.onnx_conditioning import FollowedVector, follow_vector
 from hifigan_rt.families.onnx_convs import FollowedConv
+from hifigan_rt.families.onnx_flow import OnnxFlow, find_flow
 from hifigan_rt.families.onnx_following import FollowedGenerator, FollowedStage, follow_generator
 from hifigan_rt.families.onnx_input import FollowedInput, follow_input, refuse_unknown_input
 from hifigan_rt.families.onnx_steps import AnotherGraph
@@ -33,8 +34,12 @@ class OnnxGenerator:
     """Name of the value of the file that its first layer reads."""
 
 
-def find_generator(nodes: OnnxNodes) -> OnnxGenerator:
+def find_generator(nodes: OnnxNodes, *, with_flow: bool = False) -> OnnxGenerator:
     """Find the generator that makes an output of a file.
+
+    Args:
+        nodes: the graph.
+        with_flow: whether a voice's flow, which makes what the decoder reads, is wanted in front of it.
 
     Raises:
         AnotherGraph: there is none, or the file does something else to its samples or its mel; the text names the
@@ -52,7 +57,7 @@ def find_generator(nodes: OnnxNodes) -> OnnxGenerator:
             reasons.append(str(error))
     if len(found) != 1:
         raise AnotherGraph(reasons[0] if reasons else f"{len(found)} of its outputs are audio")
-    return _Reading(nodes, found[0]).generator()
+    return _Reading(nodes, found[0]).generator(with_flow=with_flow)
 
 
 class _Reading:
@@ -66,27 +71,40 @@ class _Reading:
         self._rank = 3
         self._bytes_left = 2 * nodes.size_bytes + (1 << 20)
 
-    def generator(self) -> OnnxGenerator:
+    def generator(self, *, with_flow: bool) -> OnnxGenerator:
         for name, conv in self._convs.items():
             self._read(name, conv)
         channels = self._weights["conv_pre.weight"].shape[1]
         first = self._convs["conv_pre"]
-        conditioning, beside = self._conditioning()
+        flow = find_flow(self._nodes, first.source, channels) if with_flow else None
+        if flow is not None:
+            self._add_flow(flow)
+        conditioning, beside = self._conditioning(None if flow is None else flow.vector)
         axes = ("B", "M", "T") if self._rank == 3 else ("B", "M", "1", "T")
-        found = follow_input(self._nodes, first.source, channels, axes)
+        source = first.source if flow is None else flow.source
+        found = follow_input(self._nodes, source, channels, axes)
         refuse_unknown_input(found, self._nodes, beside)
         if found.graph_input is not None and len(self._nodes.outputs) > 1:
             raise AnotherGraph(f"it has {len(self._nodes.outputs)} outputs")
         self._weights |= found.weights
         try:
-            config = GeneratorConfig(**self._fields(channels, found), **conditioning)
+            fields = self._fields(channels, found)
+            if flow is not None:
+                fields |= {"flow": flow.config, "input_kind": "latent"}
+            config = GeneratorConfig(**fields, **conditioning)
             graph = build_graph(config)
         except ConfigError as error:
             raise AnotherGraph(str(error)) from error
         for layer in graph.layers:
             if layer.name in self._convs:
                 self._check(layer, self._convs[layer.name])
-        return OnnxGenerator(config, self._weights, is_part=found.graph_input is None, source=first.source)
+        is_part = found.graph_input is None or flow is not None
+        return OnnxGenerator(config, self._weights, is_part=is_part, source=source)
+
+    def _add_flow(self, flow: OnnxFlow) -> None:
+        self._weights |= flow.weights
+        # Flips that are left after the last coupling.
+        self._weights["conv_pre.weight"] = self._weights["conv_pre.weight"][:, np.argsort(flow.order)]
 
     def _read(self, name: str, conv: FollowedConv) -> None:
         weight = self._nodes.constant(conv.weight)
@@ -100,7 +118,7 @@ class _Reading:
         if conv.bias is not None:
             self._weights[f"{name}.bias"] = self._nodes.constant(conv.bias).reshape(-1)
 
-    def _conditioning(self) -> tuple[dict[str, Any], str]:
+    def _conditioning(self, of_flow: FollowedVector | None) -> tuple[dict[str, Any], str]:
         """The fields of the config that say what a vector is added to, and the input of the file that it comes from."""
         vectors: dict[str, FollowedVector] = {}
         for name, conv in list(self._convs.items()):
@@ -112,16 +130,17 @@ class _Reading:
                 vectors[name] = vector
             else:
                 self._fold_vector(name, vector.constant)
-        if not vectors:
+        found = [*vectors.values(), *([] if of_flow is None else [of_flow])]
+        if not found:
             return {}, ""
-        first = next(iter(vectors.values()))
-        if any((vector.source, vector.table) != (first.source, first.table) for vector in vectors.values()):
+        first = found[0]
+        if any((vector.source, vector.table) != (first.source, first.table) for vector in found):
             raise AnotherGraph("it is conditioned by several different vectors")
-        size = self._weights[f"{_conditioner(next(iter(vectors)))}.weight"].shape[1]
+        name = _conditioner(next(iter(vectors))) if vectors else "flow.0.conds.0"
         if first.table:
             self._weights["emb_g.weight"] = self._nodes.constant(first.table)
         fields = {
-            "conditioning_channels": size,
+            "conditioning_channels": self._weights[f"{name}.weight"].shape[1],
             "conditioned_layers": tuple(vectors),
             "num_speakers": self._weights["emb_g.weight"].shape[0] if first.table else 0,
         }

@@ -39,8 +39,8 @@ def _handed_on(nodes: OnnxNodes, value: str) -> str | None:
     if node.op_type not in _NEUTRAL or len(node.inputs) != 2:
         return None
     left, right = node.inputs
-    if node.op_type == "Add" and (_is_zeros(nodes, left) or _is_zeros(nodes, right)):
-        return right if _is_zeros(nodes, left) else left
+    if node.op_type == "Add" and (is_zeros(nodes, left) or is_zeros(nodes, right)):
+        return right if is_zeros(nodes, left) else left
     if nodes.scalar(right) == _NEUTRAL[node.op_type]:
         return left
     return right if node.op_type in ("Add", "Mul") and nodes.scalar(left) == _NEUTRAL[node.op_type] else None
@@ -49,7 +49,7 @@ def _handed_on(nodes: OnnxNodes, value: str) -> str | None:
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 
 
-def _is_zeros(nodes: OnnxNodes, value: str) -> bool:
+def is_zeros(nodes: OnnxNodes, value: str) -> bool:
     """Whether a value is zeros of a shape that the graph computes: NeMo begins its sums with them."""
     node = nodes.producer(value)
     if node is None or node.domain:

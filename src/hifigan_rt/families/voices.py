@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from hifigan_rt.families.groups import Group
-from hifigan_rt.formats.checkpoint import PlacedTensor
+from hifigan_rt.formats.checkpoint import LazyTensor, PlacedTensor
 from hifigan_rt.formats.checkpoint.reader import WholeVoice
 
 _PARTS = frozenset(
@@ -42,6 +42,13 @@ def find_voice(group: Group, neighbours: Collection[str]) -> WholeVoice | None:
         return WholeVoice("an XTTS voice", tuple(parts))
     is_piper = "model_g" in group.address.split(".")
     return WholeVoice("a Piper voice" if is_piper else "a VITS voice", tuple(parts))
+
+
+def find_flow(group: Group, tensors: Iterable[PlacedTensor]) -> dict[str, LazyTensor]:
+    """Find the tensors of the flow beside a decoder, by their names behind "flow."."""
+    parent = group.address.rpartition(".")[0]
+    start = f"{parent}.flow." if parent else "flow."
+    return {placed.name[len(start) :]: placed.tensor for placed in tensors if placed.name.startswith(start)}
 
 
 def find_speaker_table(

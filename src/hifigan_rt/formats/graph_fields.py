@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
-from hifigan_rt.config import MAX_SPEAKERS, GeneratorConfig
+from hifigan_rt.config import MAX_SPEAKERS, FlowConfig, GeneratorConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.config_values import as_integer, as_list, as_number, describe
 
@@ -41,6 +42,16 @@ def _paddings(name: str, value: object) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
+def _flow(name: str, value: object) -> FlowConfig:
+    known = {field.name for field in fields(FlowConfig)}
+    if not isinstance(value, dict) or "channels" not in value or not known.issuperset(value):
+        raise ConfigError(
+            f"{name}={describe(value)} must be an object of channels and some of {', '.join(sorted(known))}"
+        )
+    numbers = {key: as_integer(f"{name}.{key}", item) for key, item in value.items() if key != "is_conditioned"}
+    return FlowConfig(**numbers, is_conditioned=_flag(f"{name}.is_conditioned", value.get("is_conditioned", False)))
+
+
 _READERS: Mapping[str, tuple[str, Callable[[str, object], Any]]] = {
     "conv_pre_kernel_size": ("conv_pre_kernel_size", as_integer),
     "conv_post_kernel_size": ("conv_post_kernel_size", as_integer),
@@ -57,6 +68,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str, object], Any]]] = {
     "speaker_table_size": ("num_speakers", as_integer),
     "output_activation": ("output", _text),
     "input_kind": ("input_kind", _text),
+    "latent_flow": ("flow", _flow),
 }
 """Each field with the attribute of `GeneratorConfig`. Words that configs of others use for anything are not among them:
 "output" and "num_speakers" would be."""
@@ -100,12 +112,12 @@ def graph_fields(config: GeneratorConfig, *, defaults: bool = False) -> dict[str
 
     A config of the original's network has none of them, so that files of it are the same as ever.
     """
-    fields = type(config).__dataclass_fields__
-    stated = {
-        name: (getattr(config, attribute), fields[attribute].default) for name, (attribute, _) in _READERS.items()
-    }
+    own = type(config).__dataclass_fields__
+    stated = {name: (getattr(config, attribute), own[attribute].default) for name, (attribute, _) in _READERS.items()}
     return {name: _plain(value) for name, (value, default) in stated.items() if defaults or value != default}
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, FlowConfig):
+        return asdict(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

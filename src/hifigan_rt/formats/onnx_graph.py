@@ -77,14 +77,16 @@ def build_onnx(
             takes `conditioning`, float32 `[B, G]`, as a generator without table does.
 
     Raises:
-        ExportError: opset or rank is not offered, the weights do not fit into float32 or a protobuf, or the package
-            onnx is missing.
+        ExportError: opset or rank is not offered, the generator has a flow, the weights do not fit into float32 or a
+            protobuf, or the package onnx is missing.
         ConfigError: the mel settings do not fit the generator.
     """
     if not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
         raise ExportError(f"opset={opset} is not offered: choose one from {LOWEST_OPSET} to {HIGHEST_OPSET}")
     if rank not in (3, 4):
         raise ExportError(f"rank={rank} is not offered: 3 takes mels as [B, M, T], 4 as [B, M, 1, T]")
+    if generator.graph.config.flow is not None:
+        raise ExportError(f"{source!r} has the flow of a voice in front of its decoder: the decoder alone is exported")
     size = sum(4 * array.size for array in generator.weights.values())
     if size > _MAX_WEIGHT_BYTES:
         raise ExportError(f"the weights take {size} bytes in float32: one ONNX file holds at most {_MAX_WEIGHT_BYTES}")

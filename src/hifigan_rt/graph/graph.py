@@ -10,6 +10,7 @@ import numpy as np
 
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import MelError
+from hifigan_rt.graph.flow import HALVES
 from hifigan_rt.graph.layer import MEL, Layer
 
 MAX_FRAMES = 1 << 24
@@ -124,7 +125,7 @@ class Graph:
 
     def _rows(self) -> Iterator[tuple[Layer, int, int]]:
         """Each layer with the rows that it reads of the first frame, and of each further one."""
-        lengths, rates = {MEL: 1}, {MEL: 1}
+        lengths, rates = dict.fromkeys((MEL, *HALVES), 1), dict.fromkeys((MEL, *HALVES), 1)
         for layer in self.layers:
             rows, rate = lengths[layer.inputs[0]], rates[layer.inputs[0]]
             yield layer, rows, rate
@@ -149,7 +150,7 @@ class Graph:
     @cached_property
     def receptive_field(self) -> ReceptiveField:
         """The exact reach of one frame, by following an interval of rows through every layer."""
-        reach = {MEL: (0, 0)}
+        reach = dict.fromkeys((MEL, *HALVES), (0, 0))
         for layer in self.layers:
             low = min(reach[name][0] for name in layer.inputs)
             high = max(reach[name][1] for name in layer.inputs)

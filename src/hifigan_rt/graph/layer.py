@@ -52,6 +52,10 @@ class Layer:
     first one is the first one again, whose part of the result counts as well."""
     conditioning: str | None = None
     """Name of a 1x1 convolution of the conditioning vector `[G]`, which is added to every row of its result."""
+    is_gated: bool = False
+    """Whether the layer's value is tanh of the first half of its result's channels times the sigmoid of the other."""
+    is_joining: bool = False
+    """Whether it reads the channels of its inputs one input behind the other, in place of their mean."""
 
     @property
     def weight_shape(self) -> tuple[int, int, int]:

@@ -7,18 +7,21 @@ from dataclasses import replace
 
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.graph.flow import flow_layers, halves_behind
 from hifigan_rt.graph.graph import Graph
 from hifigan_rt.graph.layer import MEL, Activation, Layer, LeakyRelu
 
 
 def build_graph(config: GeneratorConfig) -> Graph:
-    """Lay out the layers of a generator (jik876/hifi-gan: models.py, class Generator).
+    """Lay out the layers of a generator (jik876/hifi-gan: models.py, class Generator), behind its flow if it has one.
 
     Raises:
         ConfigError: `layers_without_bias` names a layer that is not there.
     """
     absent = frozenset(config.layers_without_bias)
-    layers = tuple(_with_ends(replace(layer, bias=layer.name not in absent), config) for layer in _layers(config))
+    flow = () if config.flow is None else tuple(flow_layers(config.flow, config.num_mels))
+    decoder = (_with_ends(replace(layer, bias=layer.name not in absent), config) for layer in _layers(config))
+    layers = (*flow, *decoder)
     names = {name for layer in layers for name in (layer.name, layer.conditioning)}
     if unknown := absent - names:
         raise ConfigError(f"layers_without_bias names {', '.join(sorted(unknown))}: the generator has no such layer")
@@ -40,13 +43,16 @@ def _with_ends(layer: Layer, config: GeneratorConfig) -> Layer:
 def _layers(config: GeneratorConfig) -> Iterator[Layer]:
     """The layers, centred and with zeros beyond their ends."""
     activation = LeakyRelu(config.leaky_relu_slope)
-    x = MEL
+    values: tuple[str, ...] = (MEL,)
     if config.pre_linear:
-        yield _conv("lin_pre", config.pre_linear, config.num_mels, 1, 1, None, (x,))
-        x = "lin_pre"
+        yield _conv("lin_pre", config.pre_linear, config.num_mels, 1, 1, None, values)
+        values = ("lin_pre",)
+    if config.flow is not None:
+        values = halves_behind(config.flow)
     channels = config.upsample_initial_channel
-    yield _conv("conv_pre", config.num_mels, channels, config.conv_pre_kernel_size, 1, None, (x,))
-    values: tuple[str, ...] = ("conv_pre",)
+    first = _conv("conv_pre", config.num_mels, channels, config.conv_pre_kernel_size, 1, None, values)
+    yield replace(first, is_joining=config.flow is not None)
+    values = ("conv_pre",)
     n_resblocks = len(config.resblock_kernel_sizes)
     for i, (rate, kernel) in enumerate(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True)):
         in_channels, channels = channels, config.upsample_initial_channel >> (i + 1)

@@ -27,22 +27,22 @@ from hifigan_rt.model.kinds import OnnxFile, OnnxWeights, Weights
 _PIPER_INPUTS = frozenset(("input", "input_lengths", "scales"))
 
 
-def search(nodes: OnnxNodes) -> tuple[OnnxGenerator | None, str]:
-    """Look for a generator in an open file; else say why there is none."""
+def search(nodes: OnnxNodes, *, with_flow: bool = False) -> tuple[OnnxGenerator | None, str]:
+    """Look for a generator in an open file; else say why there is none. See `find_generator`."""
     try:
-        return find_generator(nodes), ""
+        return find_generator(nodes, with_flow=with_flow), ""
     except (AnotherGraph, ModelFileError) as error:
         return None, f"its weights are not read: {error}"
 
 
-def read_onnx_weights(path: Path) -> Mapping[str, np.ndarray]:
-    """Read the weights of the generator in an ONNX file, by the names of `hifigan_rt.graph`.
+def read_onnx_weights(path: Path, *, with_flow: bool = False) -> Mapping[str, np.ndarray]:
+    """Read the weights of the generator in an ONNX file, by the names of `hifigan_rt.graph`. See `find_generator`.
 
     Raises:
         ModelFileError: the file is damaged, or there is no generator in it.
     """
     with open_onnx(path) as (_, nodes):
-        found, reason = search(nodes)
+        found, reason = search(nodes, with_flow=with_flow)
         if found is None:
             raise ModelFileError(reason)
         return found.weights
@@ -158,6 +158,12 @@ def _describe(graph: Graph, voice: WholeVoice | None, *, is_run: bool) -> str:
         return f"its layers are those of a {what}: engine {run}"
     takes = "mels of {} bands" if config.input_kind == "mel" else "latents of {} channels"
     speakers = f" and {config.num_speakers} speakers" if config.num_speakers else ""
+    if config.flow is not None:
+        return (
+            f"{voice.name}; its flow of {config.flow.couplings} couplings and its decoder, a HiFi-GAN generator of "
+            f"rates {rates}, have {graph.parameter_count:,} parameters, for {takes.format(config.num_mels)}{speakers}: "
+            "they are read, and what comes before them stays in the file"
+        )
     return (
         f"{voice.name}; its decoder is a {what}, for {takes.format(config.num_mels)}{speakers}: it alone is read, and "
         "what comes before it stays in the file"

@@ -30,6 +30,7 @@ from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import SPEAKER_TABLE, Generator, Graph, bind, build_graph
 from hifigan_rt.model.config_remarks import describe_input, describe_odd_stages, describe_voice
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
+from hifigan_rt.model.flow import add_flow
 from hifigan_rt.model.folders import choose_in_folder, refuse_index, refuse_unzipped
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.own_configs import find_configs
@@ -38,7 +39,12 @@ from hifigan_rt.system.files import file_sha256
 
 
 def resolve_model(
-    name: str | Path, config: str | Path | None = None, weights_at: str | None = None, family: str | None = None
+    name: str | Path,
+    config: str | Path | None = None,
+    weights_at: str | None = None,
+    family: str | None = None,
+    *,
+    with_flow: bool = False,
 ) -> Model:
     """Read a model with its config.
 
@@ -52,6 +58,8 @@ def resolve_model(
             `generator_ema` or `state_dict.ema`; "." is the top level. By default the only one is taken.
         family: key of the project whose reading of a checkpoint is wanted, where its tensors' names leave several:
             `parallel-wavegan` for weights of an odd rate that were renamed as the original's.
+        with_flow: whether the flow of a voice is wanted in front of its decoder, so that the model takes the latents
+            that the voice's text part gives; of an ONNX file, `model.voice.latents` then names them.
 
     Raises:
         ModelNotFound: nothing of that name.
@@ -61,16 +69,18 @@ def resolve_model(
     Warns:
         ModelAssumptionWarning: something that the audio depends on was assumed, or can be read in two ways.
     """
-    model = _resolve(name, config, weights_at, family)
+    model = _resolve(name, config, weights_at, family, with_flow=with_flow)
     for text in model.doubts if isinstance(model, Weights) else ():
         # Told where `load`, which is called most, was called.
         warnings.warn(text, ModelAssumptionWarning, stacklevel=3)
     return model
 
 
-def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None, family: str | None) -> Model:
+def _resolve(
+    name: str | Path, config: str | Path | None, weights_at: str | None, family: str | None, *, with_flow: bool
+) -> Model:
     text = str(name)
-    if text in KNOWN_MODELS:
+    if text in KNOWN_MODELS and not with_flow:
         return _known(text, config, weights_at, family)
     path = Path(name)
     notes: tuple[str, ...] = ()
@@ -85,10 +95,14 @@ def _resolve(name: str | Path, config: str | Path | None, weights_at: str | None
         raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
     read_converted = _reader_of_converted(path)
     if read_converted is None:
-        return _from_checkpoint(text, path, config, notes, weights_at, family)
+        return _from_checkpoint(text, path, config, notes, weights_at, family, with_flow=with_flow)
     for option, value in (("weights_at", weights_at), ("family", family)):
         if value is not None:
             raise ModelFileError(f"{option}={value!r} is for checkpoints, and {text!r} is a converted model")
+    if with_flow and read_converted is _from_onnx:
+        return _from_onnx(text, path, config, notes, with_flow=True)
+    if with_flow:
+        raise ModelFileError(f"{text!r} is a converted model that holds no voice: an ONNX file or a checkpoint does")
     return read_converted(text, path, config, notes)
 
 
@@ -124,8 +138,10 @@ def _from_checkpoint(
     notes: tuple[str, ...],
     weights_at: str | None,
     family_key: str | None,
+    *,
+    with_flow: bool = False,
 ) -> Weights:
-    checkpoint, weights, family = read_tensors(path, weights_at, family_key)
+    checkpoint, weights, family = read_tensors(path, weights_at, family_key, with_flow=with_flow)
     with _naming_other_networks(path, checkpoint.weights):
         notes += checkpoint.notes
         shapes = {key: tuple(array.shape) for key, array in weights.items()}
@@ -142,8 +158,11 @@ def _from_checkpoint(
         if settled.config.mel is not None or not settled.assumptions:
             # Else what was assumed says it.
             notes += describe_input(settled.config)
-        generator = bind_tensors(build_graph(settled.config.generator), weights, family, path)
-    assumptions, told = settled.assumptions, settled.config
+        told = settled.config
+        if with_flow:
+            told = replace(told, generator=add_flow(told.generator, checkpoint, weights))
+        generator = bind_tensors(build_graph(told.generator), weights, family, path)
+    assumptions = settled.assumptions
     return Weights(
         name, path, checkpoint.format, generator, told.mel, notes, weights_at, assumptions, doubts, told.speakers,
         settled.form or family.name, checkpoint.voice, family_key,
@@ -162,7 +181,7 @@ def bind_tensors(graph: Graph, weights: Mapping[str, np.ndarray], family: Family
 
 
 def read_tensors(
-    path: Path, weights_at: str | None, family_key: str | None = None
+    path: Path, weights_at: str | None, family_key: str | None = None, *, with_flow: bool = False
 ) -> tuple[Checkpoint, dict[str, np.ndarray], Family]:
     """Read a checkpoint.
 
@@ -170,6 +189,7 @@ def read_tensors(
         path: the file.
         weights_at: as for `resolve_model`.
         family_key: its `family`.
+        with_flow: whether the flow of a voice is wanted: the checkpoint then has it.
 
     Returns:
         The file as it is; its tensors under the original's names; and the family, which the names tell before a
@@ -179,7 +199,7 @@ def read_tensors(
         CheckpointError: it cannot be read, or holds no generator.
         ConfigError: the family is not known, or has other names for its tensors.
     """
-    checkpoint = read_checkpoint(path, weights_at)
+    checkpoint = read_checkpoint(path, weights_at, with_flow=with_flow)
     family = recognise(checkpoint.weights, family_key)
     with _naming_other_networks(path, checkpoint.weights):
         names = _canonical_names(checkpoint, family)
@@ -216,8 +236,11 @@ def read_generator(model: Weights) -> Generator:
     if model.path.suffix.lower() == ".onnx":
         from hifigan_rt.model.onnx_weights import read_onnx_weights
 
-        return bind(model.graph, read_onnx_weights(model.path))
-    _, tensors, family = read_tensors(model.path, model.weights_at, model.family_key)
+        return bind(model.graph, read_onnx_weights(model.path, with_flow=model.graph.config.flow is not None))
+    with_flow = model.graph.config.flow is not None
+    checkpoint, tensors, family = read_tensors(model.path, model.weights_at, model.family_key, with_flow=with_flow)
+    if with_flow:
+        add_flow(replace(model.graph.config, flow=None), checkpoint, tensors)
     return bind_tensors(model.graph, tensors, family, model.path)
 
 
@@ -243,12 +266,16 @@ def _naming_other_networks(path: Path, weights: Mapping[str, np.ndarray]) -> Ite
         raise
 
 
-def _from_onnx(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OnnxFile | Weights:
+def _from_onnx(
+    name: str, path: Path, config: str | Path | None, notes: tuple[str, ...], *, with_flow: bool = False
+) -> OnnxFile | Weights:
     from hifigan_rt.formats.onnx_reading import open_onnx
     from hifigan_rt.model.onnx_weights import as_weights, search
 
     with open_onnx(path) as (info, nodes):
-        found, unread = search(nodes)
+        found, unread = search(nodes, with_flow=with_flow)
+    if found is None and with_flow:
+        raise ModelFileError(f"{str(path)!r} holds no voice with a flow that is known: {unread}")
     if found is not None:
         return as_weights(name, path, config, notes, info, found)
     stated = config_for_converted(path, config, info.num_mels, info.config)

@@ -61,6 +61,8 @@ class Selection:
     """Keys that lead to the dictionary of the state dict."""
     voice: WholeVoice | None = None
     """The voice that the generator decodes for."""
+    flow: dict[str, LazyTensor] = field(default_factory=dict)
+    """Tensors of that voice's flow, by their names behind "flow."."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Checkpoint:
     """The code of the generator's modules, of a TorchScript archive."""
     voice: WholeVoice | None = None
     """The voice that the generator decodes for, so that it takes latents."""
+    flow: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    """Parameters of that voice's flow with weight norm folded, by their names behind "flow.", if they are wanted."""
 
 
 def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
@@ -118,6 +122,7 @@ def read_state(path: Path, select: Callable[[object], Selection]) -> Checkpoint:
             tree.config_text,
             code,
             selection.voice,
+            _fold_all(selection.flow, tree.loader),
         )
 
 

@@ -1,0 +1,150 @@
+#include "core/layer_runner.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "core/thread_seconds.h"
+
+namespace hifigan {
+
+namespace {
+
+// Calls f(begin, end, thread) on pieces of [0, count): as many for each thread, and where each is of at least `least`, several,
+// so that a thread that is late leaves some of its share to others.
+template <class F>
+void share(ThreadGroup group, Index count, Index least, F&& f) {
+  if (count <= 0) return;
+  const Index threads = group.threads();
+  if (threads == 1) return f(Index{0}, count, 0);
+  const Index pieces = std::min(count, threads * std::clamp<Index>(count / (least * threads), 1, 4));
+  group.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
+}
+
+// Adds the processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes
+// on a quiet machine, whatever else runs.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* seconds) : seconds_(seconds), start_(seconds ? thread_seconds() : 0) {}
+  ~Stopwatch() {
+    if (seconds_) *seconds_ += thread_seconds() - start_;
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double* seconds_;
+  double start_;
+};
+
+// Pieces smaller than these cost more in calls than they give in balance.
+constexpr Index kLeastTiles = 24;
+constexpr Index kLeastRows = 48;
+constexpr Index kLeastSamples = 1024;
+
+}  // namespace
+
+LayerRunner::LayerRunner(StreamState& state, const Workspace& workspace, const Tuning& tuning, ThreadGroup group,
+                         double* layer_seconds)
+    : state_(state), workspace_(workspace), tuning_(tuning), group_(group), layer_seconds_(layer_seconds) {}
+
+// Writes the rows beyond the ends that a convolution from row `begin` on reads, if they are no zeros. Returns the end of the
+// rows that may be read. Rows are mirrored when they are read, since only then they are known; what was kept of them before
+// is written over.
+Index LayerRunner::pad(const NetworkLayer& layer, const Rows& in, Index begin, bool final) {
+  if (layer.padding_mode == PaddingMode::kZeros) return in.end;
+  const bool mirrored = layer.padding_mode == PaddingMode::kReflect;
+  const auto copy = [&](Index from, Index to) { std::copy_n(in.row(from), in.channels, in.row(to)); };
+  for (Index row = begin - layer.padding_left; row < 0; ++row) copy(mirrored ? -row : 0, row);
+  if (!final) return in.end;
+  const Index last = in.end - 1;
+  for (Index row = 1; row <= layer.padding_right; ++row) copy(mirrored ? last - row : last, last + row);
+  return in.end + layer.padding_right;
+}
+
+void LayerRunner::conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out, bool final) {
+  const Index rows = out.end - out.begin;
+  if (rows <= 0) return;
+  const Stopwatch watch(seconds_of(step));
+  const NetworkLayer& layer = *step.layer;
+  const Index first = out.begin - layer.padding_left, in_end = pad(layer, in, out.begin, final);
+  float* const y = out.rows.row(out.begin);
+  const Index stride = out.rows.channels;
+  const float* residual = out.residual ? out.residual->row(out.begin) : nullptr;
+  const ConvArgs args{in.row(first), in.channels, in_end - first, activation, step.weights, layer.in_channels,
+                      layer.out_channels, layer.kernel_size, layer.dilation, y, stride, rows,
+                      {state_.biases().of(step.number), residual, residual ? out.residual->channels : 0,
+                       out.add ? y : nullptr, stride, out.scale, out.activation},
+                      &tuning_, nullptr};
+  if (step.algorithm.tiled) {
+    const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
+    share(group_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
+      TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
+      tiled.conv.scratch = workspace_.scratch(thread);
+      step.kernels->conv_tiled(tiled);
+    });
+    return;
+  }
+  share(group_, rows, kLeastRows, [&](Index begin, Index end, int thread) {
+    ConvArgs part = args;
+    part.x += begin * part.x_stride;
+    part.x_rows -= begin;
+    part.y += begin * part.y_stride;
+    part.rows = end - begin;
+    if (part.epilogue.residual) part.epilogue.residual += begin * part.epilogue.residual_stride;
+    if (part.epilogue.addend) part.epilogue.addend += begin * part.epilogue.addend_stride;
+    part.scratch = workspace_.scratch(thread);
+    step.kernels->conv_direct(part);
+  });
+}
+
+void LayerRunner::gate(const LayerStep& step, const Rows& rows, Index begin) {
+  const Stopwatch watch(seconds_of(step));
+  share(group_, rows.end - begin, kLeastRows, [&](Index piece_begin, Index piece_end, int) {
+    step.kernels->gate({rows.row(begin + piece_begin), rows.channels, piece_end - piece_begin, step.layer->out_channels / 2});
+  });
+}
+
+void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& out, Index begin) {
+  if (out.end <= begin) return;
+  const Stopwatch watch(seconds_of(step));
+  const NetworkLayer& up = *step.layer;
+  const float* bias = state_.biases().of(step.number);
+  const Index first = (begin + up.padding_left) / up.stride, last = ceil_div(out.end + up.padding_left, up.stride);
+  const Index taps = up.taps();
+  if (up.padding_mode == PaddingMode::kReplicate && first < taps - 1) std::copy_n(in.row(0), in.channels, in.row(-1));
+  share(group_, last - first, std::max<Index>(8, kLeastRows / up.stride), [&](Index piece_begin, Index piece_end, int thread) {
+    const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
+    const Index count = piece_end - piece_begin;
+    // The first super-row may begin before the rows that are asked for; it does not write there.
+    step.kernels->conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels,
+                                  up.kernel_size, up.stride, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
+                                  std::min(count * up.stride, out.end - y), bias, &tuning_, workspace_.scratch(thread)});
+  });
+}
+
+void LayerRunner::post(const LayerStep& step, const Rows& in, Index begin, Index end, bool final, Output output, float* audio) {
+  const NetworkLayer& layer = *step.layer;
+  const Stopwatch watch(seconds_of(step));
+  const Index in_end = end > begin ? pad(layer, in, begin, final) : in.end;
+  const float bias = *state_.biases().of(step.number);
+  share(group_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
+    const Index first = begin + piece_begin - layer.padding_left;
+    step.kernels->conv_post({in.row(first), in.channels, in_end - first, step.weights, layer.in_channels, layer.kernel_size, bias,
+                             output, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
+  });
+}
+
+void LayerRunner::restore(std::size_t carry, const Rows& rows) {
+  const Carry& kept = state_.carry(carry);
+  std::copy_n(kept.rows, (kept.end - kept.first) * kept.channels, rows.row(kept.first));
+}
+
+void LayerRunner::save(std::size_t carry, const Rows& rows, Index first, Index end) {
+  Carry& kept = state_.carry(carry);
+  if (end - first > kept.capacity || first < kept.first) throw std::logic_error("a layer keeps more rows than planned");
+  std::copy_n(rows.row(first), (end - first) * kept.channels, kept.rows);
+  kept.first = first;
+  kept.end = end;
+}
+
+}  // namespace hifigan
