@@ -35,7 +35,7 @@ hostile: $(VENV)/installed ## bodies that are meant to hurt: for how long is nob
 hostile-load: $(VENV)/installed ## an honest client beside 16 hostile connections, 5 minutes from one address and 5 from 16
 	$(VENV)/bin/python benchmarks/hostile_load.py --minutes $(or $(HOSTILE_MINUTES),5) $(if $(HOSTILE_LOAD_OUTPUT),-o $(HOSTILE_LOAD_OUTPUT))
 
-ray-kill: $(VENV)/installed ## nodes of a Ray cluster are killed 20 times in mid-run, and the driver once; RAY_KILLS=2 for less
+ray-kill: $(VENV)/installed ## nodes of a Ray cluster are killed 20 times in mid-run; needs the extra ray in VENV; RAY_KILLS=2 for less
 	$(VENV)/bin/python benchmarks/ray_kill.py --kills $(or $(RAY_KILLS),20) $(if $(RAY_OUTPUT),-o $(RAY_OUTPUT))
 
 golden: $(VENV)/installed ## what the true frameworks compute, made anew and compared; needs PyTorch in VENV; NAMES="nemo coqui" for some

@@ -22,6 +22,8 @@ QUIET = {
 
 _STORE_BYTES = 150 << 20
 
+_STARTS = 4
+
 
 class PinnedCluster:
     """A head without CPUs, and nodes with one CPU each. Made by `pinned_cluster`."""
@@ -38,7 +40,13 @@ class PinnedCluster:
 
     def add_node(self) -> None:
         """Start a node, on the core that has the fewest; what it starts later stays there."""
-        node = self._cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
+        for tries_left in reversed(range(_STARTS)):
+            try:
+                node = self._cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
+                break
+            except Exception as error:  # Ray's own class, for a node that is not there after 30 s
+                if not tries_left or "timed out" not in str(error):
+                    raise
         taken = [one.core for one in self.nodes]
         node.core = min(self._cores, key=taken.count)
         for process in processes_of(node):

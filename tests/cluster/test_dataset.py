@@ -48,6 +48,7 @@ def test_recordings_to_files(place, connected):
     assert made_rate == rate == TINY.mel.sample_rate
     np.testing.assert_array_equal(pcm, to_pcm16(expected)[0])
     assert made[3]["audio"] == made[0]["audio"]
+    assert (made[0]["sample_rate"], made[0]["samples"], made[1]["samples"]) == (rate, len(pcm), 0)
     assert made[1]["error"].startswith("the audio stream")
     assert made[2]["error"] == "the row has no 'speech'"
 

@@ -80,6 +80,9 @@ class DeadlyWork(Work):
 
 @pytest.mark.long
 def test_a_clip_that_takes_all_memory_is_given_up(place, connected):
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     out = place / "out"
     jobs = plan_outputs(find_inputs(["in"], {".wav"}, recursive=True), out, ".txt")
     with ClusterRunner(connected, Deadly("c2.wav"), WorkerSize(), len(jobs), folder=out) as runner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.routing import Route
 
-from hifigan_rt.tools.serving.encoders import FORMATS
+from hifigan_rt.audio.formats import FORMATS
 
 
 @pytest.fixture

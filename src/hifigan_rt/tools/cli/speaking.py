@@ -15,9 +15,9 @@ import click
 import numpy as np
 
 from hifigan_rt.audio.encoding import AudioWriter, open_audio_writer
+from hifigan_rt.audio.formats import stream_encoder
 from hifigan_rt.errors import OutputError, PhonemizerError, SpeechError, UnknownSymbolWarning
 from hifigan_rt.system.files import plain_path, refuse_special
-from hifigan_rt.tools.serving.encoders import stream_encoder
 from hifigan_rt.tools.voices import Voice, load_voice
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ _ASKED_EVERY_SECONDS = 2.0
 _DEATHS_ON_START = 3
 """Workers that may die on one machine before they are ready; a further one is not asked for there."""
 
+_REASON_CHARACTERS = 300
+
 _DEATHS_ANYWHERE = 10
 """Workers in a row that may die before they say where they are."""
 
@@ -221,14 +223,16 @@ class WorkerPool:
         if worker.place is None:
             self._deaths_anywhere += 1
             if self._deaths_anywhere >= _DEATHS_ANYWHERE:
-                raise ClusterError(f"{self._deaths_anywhere} workers in a row ended before they said a word: {error}")
+                raise ClusterError(
+                    f"{self._deaths_anywhere} workers in a row ended before they said a word: {in_a_line(error)}"
+                )
             return
         node = worker.place.node
         self._deaths[node] = self._deaths.get(node, 0) + 1
         if self._deaths[node] >= _DEATHS_ON_START:
             self.left_out[node] = ClusterError(
-                f"{self._deaths[node]} workers ended on {worker.place.host} before they were ready, most likely for "
-                f"want of memory: each takes {self._size}; --threads with a larger number makes fewer of them"
+                f"{self._deaths[node]} workers ended on {worker.place.host} before they were ready: "
+                f"{in_a_line(error)}; if it is for want of memory, a larger --threads makes fewer of them"
             )
 
 
@@ -316,6 +320,12 @@ def _absence(place: WorkerPlace, answer: Mapping[str, Any]) -> ClusterError:
         f"the worker on {place.host} cannot import hifigan_rt ({answer['absent']}): install the package there, in the "
         "environment that Ray was started from"
     )
+
+
+def in_a_line(error: Exception) -> str:
+    """Give the beginning of what Ray says, in one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]}..."
 
 
 def _cards(node: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from hifigan_rt.tools.cluster.recipe import VocoderRecipe, vocoder_recipe
 if TYPE_CHECKING:
     import ray.data
 
-RowEncoding = Literal["float32", "wav", "flac"]
-_ENCODINGS = ("float32", "wav", "flac")
+RowEncoding = Literal["float32", "wav", "flac", "opus"]
+_ENCODINGS = get_args(RowEncoding)
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def synthesize_dataset(
         time_major: mels are `[T, M]`.
         resample, mono: whether recordings of another rate, or of several channels, are converted.
         sample_rate: of recordings that are bare samples, in Hz.
-        encoding: "float32" gives samples; "wav" and "flac" files of 16 bits, as bytes.
+        encoding: "float32" gives samples; "wav" and "flac" files of 16 bits, "opus" Ogg Opus, as bytes.
         batch_size: rows that a worker takes at a time, of any lengths: nothing is padded.
         workers: how many there may be at most; None is as many as the cluster has room for.
 
     Returns:
         The dataset without the column of mels or recordings, and with `audio` (float32 `[N]`, or bytes), `sample_rate`
-        in Hz, `samples` and `frames` (counts), `clipped` (samples that were beyond the range of 16 bits), `warning`
-        and `error` (texts, empty where all is well).
+        in Hz (the model's, but of Opus, see `hifigan_rt.audio.formats`), `samples` and `frames` (counts), `clipped`
+        (samples that were beyond the range of 16 bits), `warning` and `error` (texts, empty where all is well).
 
     Raises:
         ClusterError: Ray or a package that `ray.data` needs is not installed.

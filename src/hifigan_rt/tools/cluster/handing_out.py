@@ -19,7 +19,7 @@ from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
 from hifigan_rt.tools.bulk.manifest import ClipRecord
 from hifigan_rt.tools.bulk.outputs import Job
-from hifigan_rt.tools.cluster.actors import ClusterWorker, WorkerLost, WorkerPool, describe_difference
+from hifigan_rt.tools.cluster.actors import ClusterWorker, WorkerLost, WorkerPool, describe_difference, in_a_line
 from hifigan_rt.tools.cluster.worker import ChunkEnd, FolderSign
 
 _CHUNK_CLIPS = 8
@@ -30,8 +30,6 @@ _MOST_TRIES = 4
 
 _LAST_SECONDS = 30.0
 """How long a run that ends early waits for the clips in the workers' hands."""
-
-_REASON_CHARACTERS = 300
 
 
 @dataclass
@@ -178,7 +176,7 @@ class ClipQueue:
 
     def _worker_ended(self, chunk: _Chunk, error: Exception) -> None:
         self._pool.lose(chunk.worker)
-        place, reason = chunk.worker.place, _in_a_line(error)
+        place, reason = chunk.worker.place, in_a_line(error)
         if place is not None:
             remove_left_over(self._folders, [(place.host, place.process)])
         self._remember(chunk.worker, error)
@@ -197,9 +195,4 @@ class ClipQueue:
 
     def _remember(self, worker: ClusterWorker, reason: Exception) -> None:
         where = f"{worker.place}: " if worker.place is not None else ""
-        self._ended.append(f"{where}{_in_a_line(reason)}")
-
-
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]}..."
+        self._ended.append(f"{where}{in_a_line(reason)}")

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.audio import Recording, prepare, read_audio, write_audio
+from hifigan_rt.audio import Recording, prepare, read_audio
+from hifigan_rt.audio.formats import encode_whole
 from hifigan_rt.errors import AudioError, DatasetError, HifiganError, MelConventionWarning, MelError, PaddedTailWarning
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of
 from hifigan_rt.tools.cluster.dataset import RowRecipe
@@ -28,7 +29,9 @@ class _Row:
     """What becomes of one row."""
 
     audio: np.ndarray
+    sample_rate: int
     content: bytes = b""
+    samples: int = 0
     frames: int = 0
     clipped: int = 0
     warning: str = ""
@@ -72,7 +75,7 @@ class RowWorker:
         return kept
 
     def _rows(self, values: Sequence[Any], speakers: Sequence[Any]) -> list[_Row]:
-        rows = [_Row(np.zeros(0, np.float32)) for _ in values]
+        rows = [_Row(np.zeros(0, np.float32), self._vocoder.sample_rate) for _ in values]
         mels: dict[int, CheckedMel] = {}
         for index, (row, value) in enumerate(zip(rows, values, strict=True)):
             with warnings.catch_warnings(record=True) as told:
@@ -154,11 +157,13 @@ class RowWorker:
         return Recording(samples, int(rate), "float", None)
 
     def _encode(self, row: _Row, audio: np.ndarray) -> None:
-        row.audio = audio
-        if self._recipe.encoding != "float32":
-            file = io.BytesIO()
-            row.clipped = write_audio(file, audio, self._vocoder.sample_rate, "pcm16", self._recipe.encoding)
-            row.content = file.getvalue()
+        made = encode_whole(self._recipe.encoding, audio, row.sample_rate)
+        row.samples = round(len(audio) * made.sample_rate / row.sample_rate)
+        row.sample_rate, row.clipped = made.sample_rate, made.clipped
+        if self._recipe.encoding == "float32":
+            row.audio = audio
+        else:
+            row.content = b"".join(made.parts)
 
     def _columns(self, rows: Sequence[_Row]) -> dict[str, Any]:
         import pyarrow
@@ -170,8 +175,8 @@ class RowWorker:
         else:
             audio = pyarrow.array([row.content for row in rows], pyarrow.large_binary())
         counts = {
-            "sample_rate": [self._vocoder.sample_rate] * len(rows),
-            "samples": [len(row.audio) for row in rows],
+            "sample_rate": [row.sample_rate for row in rows],
+            "samples": [row.samples for row in rows],
             "frames": [row.frames for row in rows],
             "clipped": [row.clipped for row in rows],
         }

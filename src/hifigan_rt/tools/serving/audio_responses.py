@@ -11,9 +11,9 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hifigan_rt.audio.formats import FORMATS, encode_whole, encoded_rate, stream_encoder
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import context_of, flag, record_of
-from hifigan_rt.tools.serving.encoders import FORMATS, encode_whole, encoded_rate, stream_encoder
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, while_connected

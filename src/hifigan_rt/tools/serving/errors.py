@@ -34,7 +34,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hifigan_rt.errors import AudioError, ConditioningError, ConfigError, EngineError, HifiganError, MelError
+from hifigan_rt.errors import (
+    AudioError,
+    ConditioningError,
+    ConfigError,
+    EngineError,
+    HifiganError,
+    MelError,
+    OutputMismatch,
+)
 
 
 class ServingError(HifiganError):
@@ -235,6 +243,8 @@ def as_serving_error(error: BaseException) -> ServingError:
         return AudioInvalid(str(error))
     if isinstance(error, ConfigError):
         return BadRequest(str(error))
+    if isinstance(error, OutputMismatch):
+        return EngineFailed("the model gave values that are no audio: the server's log tells why")
     if isinstance(error, EngineError):
         return EngineFailed("the engine failed: the server's log tells why")
     return InternalFailure("the server failed: its log tells why")

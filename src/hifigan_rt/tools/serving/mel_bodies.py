@@ -91,7 +91,7 @@ async def read_mel(request: Request, lease: ModelLease, name: str, *, streamed: 
     Args:
         request: its body is the mel.
         lease: the model.
-        name: format of the answer, a key of `encoders.FORMATS`.
+        name: format of the answer, a key of `audio.formats.FORMATS`.
         streamed: whether the audio is sent while it is computed.
 
     Returns:

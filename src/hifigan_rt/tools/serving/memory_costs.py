@@ -40,7 +40,7 @@ def answer_bytes(lease: ModelLease, frames: int, name: str, settings: ServerSett
     Args:
         lease: the model.
         frames: of the mel.
-        name: a key of `encoders.FORMATS`.
+        name: a key of `audio.formats.FORMATS`.
         settings: of the server.
         streamed: whether the audio is sent while it is computed, and at most `max_unread_seconds` of it are kept.
     """

@@ -9,8 +9,8 @@ import numpy as np
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from hifigan_rt.audio.formats import StreamEncoder
 from hifigan_rt.tools.serving.context import Context, RequestRecord
-from hifigan_rt.tools.serving.encoders import StreamEncoder
 from hifigan_rt.tools.serving.request_bodies import while_connected
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 

@@ -18,9 +18,9 @@ import numpy as np
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from hifigan_rt.audio.formats import stream_encoder
 from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.tools.serving.context import context_of, record_of
-from hifigan_rt.tools.serving.encoders import stream_encoder
 from hifigan_rt.tools.serving.errors import (
     BadRequest,
     ConditioningInvalid,

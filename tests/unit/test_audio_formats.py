@@ -9,9 +9,8 @@ import pytest
 import soundfile
 
 from hifigan_rt.audio import read_audio, to_pcm16, write_audio
-from hifigan_rt.errors import OutputError
-from hifigan_rt.tools.serving.encoders import FORMATS, encode_whole, encoded_rate, stream_encoder
-from hifigan_rt.tools.serving.errors import EngineFailed
+from hifigan_rt.audio.formats import FORMATS, encode_whole, encoded_rate, stream_encoder
+from hifigan_rt.errors import OutputError, OutputMismatch
 
 RATE = 22050
 
@@ -123,10 +122,10 @@ def test_clipped_samples_are_counted(name):
 def test_values_that_are_no_numbers_are_refused(name):
     audio = signal(100)
     audio[50] = np.nan
-    with pytest.raises(EngineFailed, match="no audio"):
+    with pytest.raises(OutputMismatch, match="no audio"):
         encode_whole(name, audio, RATE)
     encoder = stream_encoder(name, RATE)
-    with pytest.raises(EngineFailed, match="no audio"):
+    with pytest.raises(OutputMismatch, match="no audio"):
         encoder.encode(audio)
     encoder.close()
 

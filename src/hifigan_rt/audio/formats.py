@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.audio import to_pcm16
-from hifigan_rt.audio.encoding import MAX_WAV_BYTES
+from hifigan_rt.audio.encoding import MAX_WAV_BYTES, to_pcm16
 from hifigan_rt.audio.sink import EncodedSink
-from hifigan_rt.errors import OutputError
-from hifigan_rt.tools.serving.errors import EngineFailed
+from hifigan_rt.errors import OutputError, OutputMismatch
 
 OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 
@@ -76,10 +74,10 @@ def check_audio(audio: np.ndarray) -> None:
     """Check that an engine gave numbers.
 
     Raises:
-        EngineFailed: some are NaN or infinite.
+        OutputMismatch: some are NaN or infinite.
     """
     if not np.isfinite(audio).all():
-        raise EngineFailed("the model gave values that are no audio: the server's log tells why")
+        raise OutputMismatch("the model gave values that are no audio: NaN or infinite ones")
 
 
 def encoded_rate(name: str, sample_rate: int) -> int:
@@ -96,7 +94,7 @@ def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio
         sample_rate: in Hz.
 
     Raises:
-        EngineFailed: the audio is not finite.
+        OutputMismatch: the audio is not finite.
         OutputError: it does not fit into the format.
     """
     if name == "float32":
@@ -142,7 +140,7 @@ class StreamEncoder(ABC):
         """Encode more audio, float32 `[n]`; what comes out may be of earlier pieces, or nothing yet.
 
         Raises:
-            EngineFailed: the audio is not finite.
+            OutputMismatch: the audio is not finite.
         """
         check_audio(audio)
         return self._encode(audio)
