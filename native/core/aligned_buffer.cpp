@@ -5,7 +5,9 @@
 #include <limits>
 #include <new>
 
-#if defined(__linux__)
+#if defined(_WIN32)
+#include <malloc.h>
+#elif defined(__linux__)
 #include <sys/mman.h>
 #endif
 
@@ -16,6 +18,16 @@ namespace {
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kLargePage = std::size_t{1} << 21;
 
+// Null if there is no memory.
+void* allocate(std::size_t alignment, std::size_t bytes) {
+#if defined(_WIN32)
+  return _aligned_malloc(bytes, alignment);
+#else
+  void* memory = nullptr;
+  return posix_memalign(&memory, alignment, bytes) == 0 ? memory : nullptr;
+#endif
+}
+
 }  // namespace
 
 AlignedBuffer::AlignedBuffer(std::size_t floats, bool zero) {
@@ -24,8 +36,8 @@ AlignedBuffer::AlignedBuffer(std::size_t floats, bool zero) {
   const std::size_t bytes = floats * sizeof(float);
   const std::size_t alignment = bytes >= kLargePage ? kLargePage : kLine;
   bytes_ = (bytes + kLine - 1) / kLine * kLine;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, alignment, bytes_) != 0) throw std::bad_alloc();
+  void* const memory = allocate(alignment, bytes_);
+  if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   // Only advice: weights are read front to back many times a second, and small pages would cost address look-ups. The last,
   // partly used page stays small, so that no more memory is taken than asked for.
@@ -35,6 +47,12 @@ AlignedBuffer::AlignedBuffer(std::size_t floats, bool zero) {
   if (zero) std::memset(data_, 0, bytes_);
 }
 
-AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+AlignedBuffer::~AlignedBuffer() {
+#if defined(_WIN32)
+  _aligned_free(data_);
+#else
+  std::free(data_);
+#endif
+}
 
 }  // namespace hifigan

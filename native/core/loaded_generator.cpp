@@ -5,13 +5,26 @@
 #include <new>
 #include <optional>
 
+#if defined(_WIN32)
+#include <process.h>
+#else
 #include <unistd.h>
+#endif
 
 #include "core/float_mode.h"
 
 namespace hifigan {
 
 namespace {
+
+// A fork has another.
+long number_of_this_process() {
+#if defined(_WIN32)
+  return _getpid();
+#else
+  return getpid();
+#endif
+}
 
 MelView frames_of(const MelView& mel, Index begin, Index end) { return {mel.data + begin, mel.band_stride, end - begin}; }
 
@@ -52,12 +65,12 @@ LoadedGenerator::LoadedGenerator(Network network, Parameters sources, const Kern
       forced_(std::move(forced)),
       packed_(network_, kernels_, std::move(sources)),
       per_process_(std::make_unique<PerProcess>(threads_)),
-      process_(getpid()) {
+      process_(number_of_this_process()) {
   offline_ = program(segment_frames);
 }
 
 LoadedGenerator::PerProcess& LoadedGenerator::per_process() {
-  const long process = getpid();
+  const long process = number_of_this_process();
   if (process_ != process) {
     // In a child process, which comes here first with one thread; the lock is taken nowhere else.
     const std::lock_guard lock(renewal_);

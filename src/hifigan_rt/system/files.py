@@ -29,8 +29,11 @@ os.umask(_UMASK)
 _NOT_SYNCED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
 """Errors of file systems that offer no way to wait for the disk; a full or broken disk has others."""
 
-_NOT_FOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-"""Flags with which a link is not followed, and a FIFO not waited for."""
+_UNCHANGED = getattr(os, "O_BINARY", 0)
+"""Flag with which Windows changes no line end."""
+
+_OWN_FLAGS = _UNCHANGED | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
+"""Flags with which a link is not followed either, and a FIFO not waited for."""
 
 
 def readable(text: str) -> str:
@@ -74,7 +77,7 @@ def sync(path: Path) -> None:
         OSError: the disk is full or broken.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | _UNCHANGED)
     except PermissionError:  # a folder that may be written to and not be read
         return
     try:
@@ -118,7 +121,7 @@ def open_own(path: Path, flags: int) -> int:
             "name another output folder"
         )
     refuse_special(path)
-    descriptor = os.open(path, flags | _NOT_FOLLOWED, 0o666)
+    descriptor = os.open(path, flags | _OWN_FLAGS, 0o666)
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

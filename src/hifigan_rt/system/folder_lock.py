@@ -31,6 +31,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_HAS_FLOCK = fcntl is not None
+
 LOCK_NAME = ".hifigan.lock"
 """Name of the file that the kernel locks."""
 
@@ -62,6 +64,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _locked_by_kernel(folder: Path) -> contextlib.ExitStack:
+    if not _HAS_FLOCK:
+        return _held_by_file(folder)
     path = folder / LOCK_NAME
     while True:
         descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
@@ -86,8 +90,6 @@ def _locked_by_kernel(folder: Path) -> contextlib.ExitStack:
 
 
 def _lock(descriptor: int) -> None:
-    if fcntl is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

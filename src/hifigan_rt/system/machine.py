@@ -53,7 +53,7 @@ def memory_limit() -> int | None:
 def resident_memory() -> int:
     """Bytes of memory that this process has now; 0 where the system does not tell."""
     try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
 
@@ -127,7 +127,7 @@ def is_same_origin(origin: str, host: str) -> bool:
 
 def _core_of(cpu: int) -> str:
     try:
-        return (_TOPOLOGY / f"cpu{cpu}/topology/thread_siblings_list").read_text()
+        return (_TOPOLOGY / f"cpu{cpu}/topology/thread_siblings_list").read_text("ascii")
     except OSError:
         return str(cpu)
 
@@ -136,10 +136,10 @@ def _cgroup_quota() -> float | None:
     """Processors that the cgroup grants, None if it sets no limit."""
     try:
         if _CGROUP_V2.exists():
-            limit, period = _CGROUP_V2.read_text().split()
+            limit, period = _CGROUP_V2.read_text("ascii").split()
             return None if limit == "max" else int(limit) / int(period)
-        limit = (_CGROUP_V1 / "cpu.cfs_quota_us").read_text()
-        period = (_CGROUP_V1 / "cpu.cfs_period_us").read_text()
+        limit = (_CGROUP_V1 / "cpu.cfs_quota_us").read_text("ascii")
+        period = (_CGROUP_V1 / "cpu.cfs_period_us").read_text("ascii")
         return None if int(limit) <= 0 else int(limit) / int(period)
     except (OSError, ValueError):
         return None
@@ -148,7 +148,7 @@ def _cgroup_quota() -> float | None:
 def _cgroup_memory_limits() -> Iterator[int]:
     """Memory limits of this process's control groups and those around them; version 1 puts a huge number for none."""
     try:
-        lines = _CGROUPS_OF_THIS.read_text().splitlines()
+        lines = _CGROUPS_OF_THIS.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return
     for line in lines:
@@ -163,4 +163,4 @@ def _cgroup_memory_limits() -> Iterator[int]:
         group = folder / path.lstrip("/")
         for place in {folder, group, *(parent for parent in group.parents if folder in parent.parents)}:
             with contextlib.suppress(OSError, ValueError):
-                yield int((place / name).read_text())
+                yield int((place / name).read_text("ascii"))

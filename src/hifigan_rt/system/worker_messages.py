@@ -112,7 +112,7 @@ def _die_with_parent(lifeline: int) -> None:
     """End this process when its parent dies, even while foreign code runs and holds Python's lock.
 
     The kernel sends SIGIO when the other end of the pipe is closed, and SIGIO terminates a process that does not handle
-    it.
+    it. On macOS it is ignored instead, and the process ends when its request is done.
     """
     import fcntl  # not on Windows, where this file must still be importable
 

@@ -18,6 +18,7 @@ gave no answer in time is gone with all that it started, and the caller starts a
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -131,6 +132,10 @@ class WorkerProcess:
         Raises:
             OSError: the process cannot be started.
         """
+        if os.name != "posix":  # Windows hands no open pipe over to a new process by number
+            raise OSError(
+                errno.ENOTSUP, "worker processes, as `bench`, `eval` and .om files need them, are not for Windows"
+            )
         their_requests, self._requests = os.pipe()
         self._replies, their_replies = os.pipe()
         # Nothing is ever written to it: when it closes, the kernel tells the worker that this process is gone.

@@ -22,7 +22,7 @@ class MachineCpu:
 def machine_cpu() -> MachineCpu | None:
     """Read the counters; None where the system has none."""
     try:
-        fields = _STAT.read_text().split("\n", 1)[0].split()[1 : 1 + _COUNTED]
+        fields = _STAT.read_text("ascii").split("\n", 1)[0].split()[1 : 1 + _COUNTED]
     except OSError:
         return None
     ticks = [int(field) for field in fields]
@@ -48,7 +48,7 @@ def peak_memory_mib() -> float | None:
     Not getrusage: its ru_maxrss keeps the peak of the process that started this one.
     """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)

@@ -22,7 +22,7 @@ _MAKERS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
 
 def _cpuinfo(*keys: str) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines()
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(keys)), "")
