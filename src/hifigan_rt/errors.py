@@ -29,6 +29,7 @@
     |   +-- MetricUnavailable         a metric's package is not installed
     +-- ClusterError                a cluster is not reachable, or a machine of it lacks something
     +-- OutputError                 a result could not be written
+    +-- StoreError                  an object store cannot be reached, or refuses
     +-- ServerError                 the server could not start
     +-- RequestFailed               a server refused a request of the client, or failed
     |   +-- ServerUnreachable       nothing answers there, or the connection broke
@@ -219,6 +220,10 @@ class ClusterError(HifiganError):
 
 class OutputError(HifiganError):
     """A result could not be written; whatever stood at its place before is untouched."""
+
+
+class StoreError(HifiganError):
+    """An object store cannot be reached, or refuses: its address, a bucket, the credentials or the network."""
 
 
 class ServerError(HifiganError):

@@ -10,6 +10,7 @@ import pytest
 
 from cli.running import clip
 from golden.tiny import write_tiny
+from object_stores import bucket, line, s3_port  # noqa: F401 - fixtures
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",

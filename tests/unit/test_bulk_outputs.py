@@ -12,11 +12,14 @@ import pytest
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.bulk import outputs
-from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
+from hifigan_rt.tools.bulk.clip_files import ClipFiles
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter, read_manifest
 from hifigan_rt.tools.bulk.output_folder import make_folder
 from hifigan_rt.tools.bulk.outputs import Job, JobSelection, plan_outputs, select_jobs, set_apart_outputs_alike
 from hifigan_rt.tools.bulk.resume import identify, judge, settings_digest
 from hifigan_rt.tools.datasets import InputFile, find_inputs
+
+FILES = ClipFiles()
 
 
 @pytest.fixture
@@ -68,6 +71,11 @@ def test_a_file_in_the_folders_place(folder):
         make_folder(folder / "out/deeper")
 
 
+def select(jobs, folder, digest, **options):
+    manifest = read_manifest(folder / "out" / MANIFEST_NAME)
+    return select_jobs(jobs, manifest, "out", digest, FILES, **options)
+
+
 def finished_record(job, digest="d"):
     identity = identify(job.source.path)
     job.output.parent.mkdir(exist_ok=True)
@@ -88,45 +96,46 @@ def finished_record(job, digest="d"):
 def test_a_finished_clip_is_known(folder):
     job = plan("out")[0]
     record = finished_record(job)
-    assert judge(record, job.source.path, job.output, "d") == "finished"
-    assert judge(None, job.source.path, job.output, "d") != "finished"
-    assert judge(record, job.source.path, job.output, "other settings") != "finished"
-    assert judge(dataclasses.replace(record, status="failed"), job.source.path, job.output, "d") != "finished"
+    assert judge(record, job, FILES, "d") == "finished"
+    assert judge(None, job, FILES, "d") != "finished"
+    assert judge(record, job, FILES, "other settings") != "finished"
+    assert judge(dataclasses.replace(record, status="failed"), job, FILES, "d") != "finished"
 
 
 def test_touched_or_moved_inputs_go_by_their_contents(folder):
     job = plan("out")[0]
     record = finished_record(job)
     os.utime(job.source.path, ns=(1, 1))
-    assert judge(record, job.source.path, job.output, "d") == "finished"
+    assert judge(record, job, FILES, "d") == "finished"
     moved = job.source.path.rename(folder / "moved.wav")
-    assert judge(record, moved, job.output, "d") == "finished"
+    job = dataclasses.replace(job, source=dataclasses.replace(job.source, path=moved))
+    assert judge(record, job, FILES, "d") == "finished"
     moved.write_bytes(b"A")
-    assert judge(record, moved, job.output, "d") != "finished"
+    assert judge(record, job, FILES, "d") != "finished"
 
 
 def test_an_input_that_was_exchanged_with_its_time_is_noticed(folder):
     job = plan("out")[0]
     times = job.source.path.stat()
     record = dataclasses.replace(finished_record(job), input_ctime_ns=times.st_ctime_ns)
-    assert judge(record, job.source.path, job.output, "d") == "finished"
+    assert judge(record, job, FILES, "d") == "finished"
     time.sleep(0.01)  # the clock of files ticks every 4 ms on some systems
     job.source.path.write_bytes(b"A")
     os.utime(job.source.path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert judge(record, job.source.path, job.output, "d") == "open"
+    assert judge(record, job, FILES, "d") == "open"
 
 
 def test_changed_inputs_and_outputs_are_noticed(folder):
     job = plan("out")[0]
     record = finished_record(job)
     job.source.path.write_bytes(b"longer")
-    assert judge(record, job.source.path, job.output, "d") != "finished"
+    assert judge(record, job, FILES, "d") != "finished"
     job.source.path.write_bytes(b"a")
-    assert judge(record, job.source.path, job.output, "d") == "finished"
+    assert judge(record, job, FILES, "d") == "finished"
     job.output.write_bytes(b"torn")
-    assert judge(record, job.source.path, job.output, "d") != "finished"
+    assert judge(record, job, FILES, "d") != "finished"
     job.output.unlink()
-    assert judge(record, job.source.path, job.output, "d") != "finished"
+    assert judge(record, job, FILES, "d") != "finished"
 
 
 def test_existing_outputs_are_protected(folder):
@@ -135,8 +144,8 @@ def test_existing_outputs_are_protected(folder):
     (folder / "out/b.flac").write_bytes(b"precious")
     for resume in (False, True):
         with pytest.raises(OutputError, match=r"1 of 2 outputs exist already, the first is '.*b\.flac'.*--overwrite"):
-            select_jobs(jobs, folder / "out", "d", resume=resume, overwrite=False)
-    assert select_jobs(jobs, folder / "out", "d", resume=False, overwrite=True) == JobSelection(tuple(jobs))
+            select(jobs, folder, "d", resume=resume, overwrite=False)
+    assert select(jobs, folder, "d", resume=False, overwrite=True) == JobSelection(tuple(jobs))
 
 
 def test_resume_in_a_folder_of_ours(folder):
@@ -147,8 +156,8 @@ def test_resume_in_a_folder_of_ours(folder):
     with ManifestWriter(folder / "out" / MANIFEST_NAME) as manifest:
         manifest.start_run("d", {})
         manifest.append(record)
-    assert select_jobs(jobs, folder / "out", "d", resume=True, overwrite=False) == JobSelection((jobs[1],), 1)
-    assert select_jobs(jobs, folder / "out", "new", resume=True, overwrite=False) == JobSelection(tuple(jobs))
+    assert select(jobs, folder, "d", resume=True, overwrite=False) == JobSelection((jobs[1],), 1)
+    assert select(jobs, folder, "new", resume=True, overwrite=False) == JobSelection(tuple(jobs))
 
 
 def test_digest_depends_on_every_value_and_not_on_the_order():

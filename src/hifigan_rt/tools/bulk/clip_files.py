@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
+from hifigan_rt.system.files import file_sha256
+from hifigan_rt.system.machine import usable_cores
+from hifigan_rt.tools.bulk.manifest import ClipRecord
 from hifigan_rt.tools.bulk.output_folder import make_folder
 from hifigan_rt.tools.bulk.outputs import Job
 from hifigan_rt.tools.bulk.resume import FileIdentity, identify
@@ -54,6 +59,45 @@ class ClipFiles:
 
     def release(self, job: Job) -> None:
         """Remove what was kept for a clip, however it ended."""
+
+    judged_at_once: int = usable_cores()
+    """Threads that find out what is finished."""
+
+    def result(self, job: Job) -> str:
+        """Give the result's name in texts."""
+        return str(job.output)
+
+    def taken(self, job: Job) -> bool:
+        """Tell whether something is at the result's place."""
+        return os.path.lexists(job.output)
+
+    def version(self, job: Job) -> tuple[int, int, int]:
+        """Give the input's size in bytes, and its two times in ns as `FileIdentity` has them, without reading it.
+
+        Raises:
+            OSError: it is gone.
+        """
+        status = job.source.path.stat()
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def sha256(self, job: Job) -> str:
+        """Read the input, and give the digest of its contents.
+
+        Raises:
+            OSError, DatasetError: it cannot be read.
+        """
+        return file_sha256(job.source.path)
+
+    def holds(self, job: Job, record: ClipRecord) -> bool:
+        """Tell whether a result that is there is what was written, by a record that has its digest.
+
+        Raises:
+            OSError, DatasetError: it cannot be read.
+        """
+        found = job.output.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size != record.output_bytes:
+            return False
+        return file_sha256(job.output) == record.output_sha256
 
     def told(self, job: Job, text: str) -> str:  # noqa: ARG002 - others have names of their own
         """Make what is said about a clip speak of its input by its name, not by that of a local copy."""

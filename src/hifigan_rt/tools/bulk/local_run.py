@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from hifigan_rt.errors import DatasetError, HifiganError, MelConventionWarning, OutputError, PaddedTailWarning
+from hifigan_rt.errors import (
+    DatasetError,
+    HifiganError,
+    MelConventionWarning,
+    OutputError,
+    PaddedTailWarning,
+    StoreError,
+)
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
 from hifigan_rt.tools.bulk.manifest import ClipRecord
@@ -83,7 +90,7 @@ class LocalRunner(ClipRunner, Generic[R, C]):
             files: where clips lie; None is in files of this machine.
         """
         self._work = work
-        self._files = files or ClipFiles()
+        self.files = files or ClipFiles()
         self._collector = _WarningCollector()
         self._digest = ""
         self.caveat = work.caveat
@@ -99,14 +106,14 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         report: Callable[[ClipRecord], None],
     ) -> None:
         def finish(job: Job, record: ClipRecord | None, error: Exception | None) -> ClipRecord:
-            self._files.release(job)
             if record is None:
                 record = self._failure(job, error)
+            self.files.release(job)
             if error is not None and _is_hopeless(error):
                 pipeline.stop(error)
             try:
                 keep(record)
-            except OutputError as unrecorded:
+            except (OutputError, StoreError) as unrecorded:
                 pipeline.stop(error or unrecorded)
             return record
 
@@ -119,10 +126,10 @@ class LocalRunner(ClipRunner, Generic[R, C]):
     def _read(self, job: Job) -> _Staged[R]:
         if job.source.problem is not None:
             raise DatasetError(job.source.problem)
-        local = self._files.fetch(job)
+        local = self.files.fetch(job)
         with self._collector.collecting() as texts:
             data = self._work.read(local)
-        return _Staged(data, self._files.identify(job, local), tuple(texts))
+        return _Staged(data, self.files.identify(job, local), tuple(texts))
 
     def _compute(self, job: Job, read: _Staged[R]) -> _Staged[C]:  # noqa: ARG002 - the stages are called alike
         with self._collector.collecting() as texts:
@@ -130,14 +137,14 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         return _Staged(value, read.identity, (*read.warnings, *(text for text in texts if text not in read.warnings)))
 
     def _write(self, job: Job, computed: _Staged[C], seconds: float) -> ClipRecord:
-        target = self._files.target(job)
+        target = self.files.target(job)
         with self._collector.collecting() as collected:
             facts = self._work.write(computed.value, target)
         size_bytes, sha256 = target.stat().st_size, file_sha256(target)
-        delivered_ns = self._files.deliver(job, target)
+        delivered_ns = self.files.deliver(job, target)
         texts = (*computed.warnings, *(text for text in collected if text not in computed.warnings))
         return ClipRecord(
-            input=self._files.name(job),
+            input=self.files.name(job),
             output=job.name,
             status="ok",
             settings=self._digest,
@@ -148,10 +155,10 @@ class LocalRunner(ClipRunner, Generic[R, C]):
             output_bytes=size_bytes,
             output_sha256=sha256,
             output_mtime_ns=delivered_ns,
-            warnings=tuple(self._files.told(job, text) for text in texts),
+            warnings=tuple(self.files.told(job, text) for text in texts),
             **{
                 **vars(facts),
-                "notes": tuple(self._files.told(job, text) for text in facts.notes),
+                "notes": tuple(self.files.told(job, text) for text in facts.notes),
                 "compute_seconds": round(seconds + facts.compute_seconds, 6),
             },
         )
@@ -159,9 +166,11 @@ class LocalRunner(ClipRunner, Generic[R, C]):
     def _failure(self, job: Job, error: Exception | None) -> ClipRecord:
         # An error of ours is written for users; of any other the type is half of what it says.
         text = str(error) if isinstance(error, HifiganError) else f"{type(error).__name__}: {error}"
-        return ClipRecord(self._files.name(job), job.name, "failed", self._digest, error=self._files.told(job, text))
+        return ClipRecord(self.files.name(job), job.name, "failed", self._digest, error=self.files.told(job, text))
 
 
 def _is_hopeless(error: Exception) -> bool:
+    if isinstance(error, StoreError):
+        return True
     cause = error.__cause__ if isinstance(error, OutputError) else error
     return isinstance(cause, OSError) and cause.errno in _HOPELESS

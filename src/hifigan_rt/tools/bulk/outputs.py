@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import plain_path
-from hifigan_rt.system.machine import usable_cores
-from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestContents
 from hifigan_rt.tools.bulk.resume import Verdict, judge
 from hifigan_rt.tools.datasets import InputFile
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.bulk.clip_files import ClipFiles
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,16 @@ def plan_outputs(inputs: Sequence[InputFile], folder: Path, suffix: str) -> list
             )
     jobs = []
     for item in inputs:
-        relative = item.relative.with_suffix("")
-        relative = relative.with_name(relative.name + suffix)
-        jobs.append(Job(item, folder / relative, relative.as_posix()))
+        name = output_name(item, suffix)
+        jobs.append(Job(item, folder / name, name))
     refuse_overwritten_inputs(jobs)
     return jobs
+
+
+def output_name(item: InputFile, suffix: str) -> str:
+    """Name the output of an input below the output folder, with `/`."""
+    relative = item.relative.with_suffix("")
+    return relative.with_name(relative.name + suffix).as_posix()
 
 
 def refuse_overwritten_inputs(jobs: Sequence[Job]) -> None:
@@ -79,33 +87,51 @@ class JobSelection:
     """What is made again although an earlier run did it, one sentence each."""
 
 
-def select_jobs(jobs: Sequence[Job], folder: Path, digest: str, *, resume: bool, overwrite: bool) -> JobSelection:
+def select_jobs(
+    jobs: Sequence[Job],
+    manifest: ManifestContents,
+    folder: str,
+    digest: str,
+    files: ClipFiles,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> JobSelection:
     """Leave out what is finished (`resume`), and protect files that no run of ours is known to have made.
+
+    Args:
+        jobs: all.
+        manifest: what earlier runs left.
+        folder: name of the output folder, for notes.
+        digest: of the settings.
+        files: where clips lie.
+        resume, overwrite: as the options say.
 
     Raises:
         OutputError: outputs exist and neither option allows to touch them.
     """
-    manifest = read_manifest(folder / MANIFEST_NAME)
     if overwrite:
         return JobSelection(tuple(jobs))
     if resume and manifest.runs:
-        return _unfinished(jobs, manifest.clips, folder.name, digest)
+        return _unfinished(jobs, manifest.clips, folder, digest, files)
     # An input with a problem gets no output, and its name may be that of no file.
-    existing = [job.output for job in jobs if job.source.problem is None and os.path.lexists(job.output)]
+    existing = [job for job in jobs if job.source.problem is None and files.taken(job)]
     if existing:
         missing = f"no {MANIFEST_NAME} there tells where from; " if resume else "--resume keeps what is finished, "
         raise OutputError(
-            f"{len(existing)} of {len(jobs)} outputs exist already, the first is {str(existing[0])!r}: "
+            f"{len(existing)} of {len(jobs)} outputs exist already, the first is {files.result(existing[0])!r}: "
             f"{missing}--overwrite replaces them"
         )
     return JobSelection(tuple(jobs))
 
 
-def _unfinished(jobs: Sequence[Job], records: Mapping[str, ClipRecord], folder: str, digest: str) -> JobSelection:
+def _unfinished(
+    jobs: Sequence[Job], records: Mapping[str, ClipRecord], folder: str, digest: str, files: ClipFiles
+) -> JobSelection:
     def verdict(job: Job) -> Verdict:
-        return judge(records.get(job.name), job.source.path, job.output, digest)
+        return judge(records.get(job.name), job, files, digest)
 
-    pool = ThreadPoolExecutor(usable_cores())
+    pool = ThreadPoolExecutor(files.judged_at_once)
     try:
         verdicts = list(pool.map(verdict, jobs))
     finally:

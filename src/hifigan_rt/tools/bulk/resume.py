@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from hifigan_rt.errors import DatasetError
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.manifest import ClipRecord
+
+if TYPE_CHECKING:
+    from hifigan_rt.tools.bulk.clip_files import ClipFiles
+    from hifigan_rt.tools.bulk.outputs import Job
 
 
 @dataclass(frozen=True)
@@ -52,35 +56,31 @@ Verdict = Literal["finished", "open", "changed", "unproven"]
 """Finding about a clip: "changed" is an output that is not what was written, "unproven" one without a digest."""
 
 
-def judge(record: ClipRecord | None, source: Path, output: Path, digest: str) -> Verdict:
+def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) -> Verdict:
     """Hold what `record` says against the files as they are now, and `digest` of the settings.
 
-    Of the input equal path, size and times are believed; otherwise the contents decide, so that a copied or touched
+    Of the input equal name, size and times are believed; otherwise the contents decide, so that a copied or touched
     data set is not done again.
     """
     if record is None or record.status != "ok" or record.settings != digest:
         return "open"
     try:
-        found = output.lstat()
-        if not _is_same_input(record, source):
+        if not files.taken(job) or not _is_same_input(record, job, files):
             return "open"
-    except OSError:
+    except (OSError, DatasetError):
         return "open"
     if record.output_sha256 is None:
         return "unproven"
-    if not stat.S_ISREG(found.st_mode) or found.st_size != record.output_bytes:
-        return "changed"
     try:
-        return "finished" if file_sha256(output) == record.output_sha256 else "changed"
-    except OSError:
+        return "finished" if files.holds(job, record) else "changed"
+    except (OSError, DatasetError):
         return "changed"
 
 
-def _is_same_input(record: ClipRecord, source: Path) -> bool:
-    status = source.stat()
-    if status.st_size != record.input_bytes:
+def _is_same_input(record: ClipRecord, job: Job, files: ClipFiles) -> bool:
+    size_bytes, *times = files.version(job)
+    if size_bytes != record.input_bytes:
         return False
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    if record.input == str(source) and times == (record.input_mtime_ns, record.input_ctime_ns):
+    if record.input == files.name(job) and times == [record.input_mtime_ns, record.input_ctime_ns]:
         return True
-    return identify(source).sha256 == record.input_sha256
+    return files.sha256(job) == record.input_sha256

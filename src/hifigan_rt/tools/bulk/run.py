@@ -13,7 +13,8 @@ from typing import Any, Self
 from hifigan_rt.errors import HifiganError, OutputError
 from hifigan_rt.system.files import plain_path, refuse_special, sync_folders
 from hifigan_rt.system.temporary_names import remove_left_over
-from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter
+from hifigan_rt.tools.bulk.clip_files import ClipFiles
+from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter, read_manifest
 from hifigan_rt.tools.bulk.output_folder import claimed_folder, refuse_linked_folders
 from hifigan_rt.tools.bulk.outputs import (
     Job,
@@ -33,6 +34,8 @@ class ClipRunner(ABC):
     It may be used in a `with` block, which closes it.
     """
 
+    files: ClipFiles
+    """Where the clips lie."""
     caveat = ""
     """What the device says against its times; mostly empty."""
     notes: tuple[str, ...] = ()
@@ -125,15 +128,18 @@ def run_in_folder(
         refuse_linked_folders(folder, folders)
         remove_left_over(folders)
         jobs = set_apart_outputs_alike(jobs, folder)
-        chosen = select_jobs(jobs, folder, digest, resume=resume, overwrite=overwrite)
-        path, notes = folder / MANIFEST_NAME, (*describe_pairs(jobs), *chosen.notes)
+        path = folder / MANIFEST_NAME
+        chosen = select_jobs(
+            jobs, read_manifest(path), folder.name, digest, runner.files, resume=resume, overwrite=overwrite
+        )
+        notes = (*describe_pairs(jobs), *chosen.notes)
         summary = RunSummary(
             len(jobs), chosen.finished, manifest=path, left_out=left_out, notes=notes, caveat=runner.caveat
         )
         with ManifestWriter(path) as manifest:
             manifest.start_run(digest, settings, left_out.counts, notes)
             try:
-                _work_through(runner, chosen.todo, digest, summary, manifest.append, progress)
+                work_through(runner, chosen.todo, digest, summary, manifest.append, progress)
             finally:
                 # Once for all of them: after each file it would double what waiting for the disk takes.
                 sync_folders(folders)
@@ -155,11 +161,11 @@ def run_single(
     if os.path.lexists(output) and not overwrite:
         raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
     summary = RunSummary(1, left_out=left_out or LeftOut(), caveat=runner.caveat)
-    _work_through(runner, [job], "", summary, lambda _: None, lambda _: None)
+    work_through(runner, [job], "", summary, lambda _: None, lambda _: None)
     return summary
 
 
-def _work_through(
+def work_through(
     runner: ClipRunner,
     jobs: Sequence[Job],
     digest: str,
@@ -167,6 +173,12 @@ def _work_through(
     keep: Callable[[ClipRecord], None],
     progress: Callable[[ClipRecord], None],
 ) -> None:
+    """Have a runner work through `jobs`, and put into `summary` how far it came and why it ended.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+
     def report(record: ClipRecord) -> None:
         summary.add(record)
         progress(record)

@@ -37,7 +37,8 @@ class RunSummary:
     """The first text of each kind, and how many clips it came up for; texts of a kind differ only in numbers."""
     stopped: str | None = None
     """Why the run ended before its last clip, if it did."""
-    manifest: Path | None = None
+    manifest: Path | str | None = None
+    """Its file, or its URL."""
     left_out: LeftOut = field(default_factory=LeftOut)
     """Count of what the named folders hold beside the clips."""
     notes: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ class Console:
         if summary.stopped is not None:
             self.error(f"stopped after {summary.done + summary.skipped} of {summary.clips} clips: {summary.stopped}")
 
-    def failures(self, failed: Sequence[tuple[str, str]], record: Path | None) -> None:
+    def failures(self, failed: Sequence[tuple[str, str]], record: Path | str | None) -> None:
         """What could not be done, each with its name and reason, but those told before; shown with -q too.
 
         Args:
@@ -208,7 +208,8 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
     if summary.caveat:
         yield summary.caveat
     if summary.manifest is not None:
-        yield f"results and {summary.manifest.name} are in {str(summary.manifest.parent)!r}"
+        folder, _, name = str(summary.manifest).replace(os.sep, "/").rpartition("/")
+        yield f"results and {name} are in {folder!r}"
     if summary.clipped_samples:
         yield f"clipped: {summary.clipped_samples} samples in {_clips(summary.clipped_clips)}"
     if summary.samples_dropped:

@@ -62,7 +62,7 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
 
-    return run(console, options, lambda _: _make_runner(console, model, config, values), AUDIO_SUFFIXES, ".npy")
+    return run(console, options, lambda *_: _make_runner(console, model, config, values), AUDIO_SUFFIXES, ".npy")
 
 
 def _make_runner(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> ClipRunner:

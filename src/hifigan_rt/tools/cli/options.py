@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -186,6 +187,32 @@ cluster_options = _chain(
         help="Of that cluster [default: RAY_ADDRESS, else one is started here, for this machine's cores].",
     ),
 )
+
+
+def refuse_urls(named: Iterable[str | Path | None]) -> None:
+    """Refuse URLs where files are read and written in place.
+
+    Raises:
+        click.UsageError: one is named.
+    """
+    from hifigan_rt.tools.cluster.object_store import split_url
+    from hifigan_rt.tools.cluster.store_urls import is_url
+
+    for name in named:
+        # A path has lost one of the slashes.
+        url = str(name).replace(":/", "://", 1) if isinstance(name, Path) else name
+        if url is not None and is_url(url):
+            store, key = split_url(url)
+            raise click.UsageError(
+                f"{store.shown(key)!r} is a URL, which only 'hifigan synth --ray' takes: name a folder, with --ray on "
+                "a file system that all machines share"
+            )
+
+
+store_manifest_option = click.option(
+    "--manifest", shell_complete=completion.files, type=click.Path(dir_okay=False), metavar="PATH",
+    help="Where the manifest of results at a URL is kept [default: the user's state folder]; a copy goes beside them.",
+)  # fmt: skip
 
 
 def check_cluster_options(values: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from hifigan_rt.tools.bulk.clip_files import ClipFiles
     from hifigan_rt.tools.bulk.run import ClipRunner
     from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.tools.cli.console import Console
@@ -31,6 +32,9 @@ class RunOptions:
     overwrite: bool
     progress: bool | None
     as_json: bool
+    on_ray: bool = False
+    manifest: str | None = None
+    """Local file of the manifest of results that go to a URL."""
 
     def check(self, suffix: str) -> None:
         """Refuse combinations that make no sense.
@@ -38,6 +42,7 @@ class RunOptions:
         Raises:
             click.UsageError: they make none.
         """
+        self._check_urls(suffix)
         if self.resume and self.overwrite:
             raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
         if STREAM in self.inputs and len(self.inputs) > 1:
@@ -49,10 +54,29 @@ class RunOptions:
         if self.output == STREAM and self.as_json:
             raise click.UsageError("--json and -o - both write to standard output: give one of them")
 
+    def _check_urls(self, suffix: str) -> None:
+        from hifigan_rt.tools.cluster.object_store import split_url
+        from hifigan_rt.tools.cluster.store_urls import is_url
+
+        for url in filter(is_url, (*self.inputs, self.output)):
+            store, key = split_url(url)
+            if not self.on_ray:
+                raise click.UsageError(
+                    f"{store.shown(key)!r} is a URL, which 'hifigan synth --ray' takes: give --ray, or copy it"
+                )
+            if url is self.output and Path(key).suffix.lower() == suffix:
+                raise click.UsageError(f"-o {store.shown(key)!r} would be a single result: name a folder at a URL")
+        if self.manifest is not None and not is_url(self.output):
+            raise click.UsageError("--manifest is for results at a URL; a folder has its manifest.jsonl")
+
     def is_folder(self, suffix: str) -> bool:
-        """Whether -o names a folder: one that exists, or a name that does not end like a result."""
+        """Whether -o names a folder: one that exists, a URL, or a name that does not end like a result."""
+        from hifigan_rt.tools.cluster.store_urls import is_url
+
         if self.output == STREAM:
             return False
+        if is_url(self.output):
+            return True
         path = Path(self.output)
         return path.is_dir() or path.suffix.lower() != suffix
 
@@ -60,13 +84,14 @@ class RunOptions:
 def run(
     console: Console,
     options: RunOptions,
-    make_runner: Callable[[int], AbstractContextManager[ClipRunner]],
+    make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
 ) -> int:
     """Find the inputs, load what `make_runner` loads, work through them, and report.
 
-    What can be refused without a model is refused before it is loaded; `make_runner` gets the number of clips.
+    What can be refused without a model is refused before it is loaded; `make_runner` gets the number of clips,
+    and where they lie if that is not this machine's file systems alone.
 
     Returns:
         The exit status.
@@ -80,7 +105,8 @@ def run(
     from hifigan_rt.tools.datasets import LeftOut, find_inputs
 
     if options.is_folder(suffix):
-        return _report(console, options, _run_folder(console, options, make_runner, input_suffixes, suffix))
+        run_folder = _run_on_cluster if options.on_ray else _run_folder
+        return _report(console, options, run_folder(console, options, make_runner, input_suffixes, suffix))
     left_out = LeftOut()
     with tempfile.TemporaryDirectory(prefix="hifigan-") as temporary:
         if options.inputs == (STREAM,):
@@ -94,11 +120,11 @@ def run(
             source = found[0]
         if options.output != STREAM:
             output = plain_path(options.output)
-            with make_runner(1) as runner, console.waiting(options.inputs[0]):
+            with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
                 summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
             return _report(console, options, summary)
         output = Path(temporary) / f"standard-output{suffix}"
-        with make_runner(1) as runner, console.waiting(options.inputs[0]):
+        with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
             summary = run_single(runner, source, output, left_out=left_out)
         if summary.complete:
             deliver(output, sys.stdout.buffer)
@@ -108,7 +134,7 @@ def run(
 def _run_folder(
     console: Console,
     options: RunOptions,
-    make_runner: Callable[[int], AbstractContextManager[ClipRunner]],
+    make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
 ) -> RunSummary:
@@ -124,9 +150,55 @@ def _run_folder(
         left_out=left_out,
     )  # fmt: skip
     jobs = plan_outputs(inputs, folder, suffix)
-    with make_runner(len(jobs)) as runner, console.progress(len(jobs), options.progress) as progress:
+    with make_runner(len(jobs), None) as runner, console.progress(len(jobs), options.progress) as progress:
         return run_in_folder(
             runner, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress,
+            left_out=left_out,
+        )  # fmt: skip
+
+
+def _run_on_cluster(
+    console: Console,
+    options: RunOptions,
+    make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
+    input_suffixes: Collection[str],
+    suffix: str,
+) -> RunSummary:
+    """Inputs and results may be at URLs here."""
+    from hifigan_rt.system.files import plain_path
+    from hifigan_rt.tools.bulk.outputs import plan_outputs
+    from hifigan_rt.tools.bulk.run import run_in_folder
+    from hifigan_rt.tools.cluster.object_files import ObjectFiles
+    from hifigan_rt.tools.cluster.object_inputs import StoreFolder, find_inputs_anywhere
+    from hifigan_rt.tools.cluster.object_store import split_url
+    from hifigan_rt.tools.cluster.store_run import claimed_store, plan_objects, run_in_store
+    from hifigan_rt.tools.cluster.store_urls import is_url
+    from hifigan_rt.tools.datasets import LeftOut
+
+    left_out = LeftOut()
+    place = StoreFolder(*split_url(options.output)) if is_url(options.output) else None
+    folder = plain_path(options.output)
+    found = find_inputs_anywhere(
+        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=place or folder,
+        left_out=left_out,
+    )  # fmt: skip
+    files = ObjectFiles(found.places, place, infos=found.infos)
+    if place is None:
+        jobs = plan_outputs(found.files, folder, suffix)
+        with make_runner(len(jobs), files) as runner, console.progress(len(jobs), options.progress) as progress:
+            return run_in_folder(
+                runner, jobs, folder, resume=options.resume, overwrite=options.overwrite, progress=progress,
+                left_out=left_out,
+            )  # fmt: skip
+    jobs = plan_objects(found, place, suffix)
+    manifest = None if options.manifest is None else plain_path(options.manifest)
+    with (
+        claimed_store(place, manifest, waiting=console.note) as held,
+        make_runner(len(jobs), files) as runner,
+        console.progress(len(jobs), options.progress) as progress,
+    ):
+        return run_in_store(
+            runner, jobs, held, resume=options.resume, overwrite=options.overwrite, progress=progress,
             left_out=left_out,
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ from hifigan_rt.tools.cli.options import (
     run_options,
     speaker_given,
     speaker_options,
+    store_manifest_option,
     verbosity_options,
     weights_at_option,
 )
@@ -32,6 +33,7 @@ from hifigan_rt.tools.cli.running import RunOptions, run
 if TYPE_CHECKING:
     from hifigan_rt.config import MelConfig
     from hifigan_rt.model.kinds import Model
+    from hifigan_rt.tools.bulk.clip_files import ClipFiles
     from hifigan_rt.tools.bulk.long_clips import ReadSettings
     from hifigan_rt.tools.bulk.run import ClipRunner
     from hifigan_rt.tools.bulk.synthesis import WriteSettings
@@ -44,7 +46,7 @@ CONTAINERS = ("wav", "flac")
 @model_option
 @click.option(
     "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
-    help="A folder; for a single input also a .wav or .flac file, or - for standard output.",
+    help="A folder, with --ray also a URL; for a single input also a .wav or .flac file, or - for standard output.",
 )  # fmt: skip
 @config_option
 @weights_at_option
@@ -73,6 +75,7 @@ CONTAINERS = ("wav", "flac")
 @click.option("--mel-l1", is_flag=True, help="Put the mel distance between input and result into the manifest.")
 @run_options
 @cluster_options
+@store_manifest_option
 @json_option
 @verbosity_options
 @click.pass_obj
@@ -110,16 +113,18 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
     from hifigan_rt.audio import AUDIO_SUFFIXES
     from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 
-    def make_runner(clips: int) -> AbstractContextManager[ClipRunner]:
+    def make_runner(clips: int, files: ClipFiles | None) -> AbstractContextManager[ClipRunner]:
         if values["on_ray"]:
-            return _on_cluster(console, container, values, clips)
+            return _on_cluster(console, container, values, clips, files)
         return _here(console, container, values)
 
     return run(console, options, make_runner, AUDIO_SUFFIXES | MEL_SUFFIXES, suffix)
 
 
 @contextmanager
-def _on_cluster(console: Console, container: str, values: Mapping[str, Any], clips: int) -> Iterator[ClipRunner]:
+def _on_cluster(
+    console: Console, container: str, values: Mapping[str, Any], clips: int, files: ClipFiles | None
+) -> Iterator[ClipRunner]:
     from hifigan_rt.engines import check_engine
     from hifigan_rt.model.resolve import resolve_model
     from hifigan_rt.system.files import plain_path
@@ -127,6 +132,7 @@ def _on_cluster(console: Console, container: str, values: Mapping[str, Any], cli
     from hifigan_rt.tools.cluster.connection import connected
     from hifigan_rt.tools.cluster.recipe import SynthesisRecipe, vocoder_recipe
     from hifigan_rt.tools.cluster.run import ClusterRunner
+    from hifigan_rt.tools.cluster.store_urls import is_url
 
     check_engine(values["engine"])
     model = resolve_model(values["model"], values["config"], values["weights_at"], values["family"])
@@ -136,11 +142,11 @@ def _on_cluster(console: Console, container: str, values: Mapping[str, Any], cli
     size = worker_size(values["threads"], values["device"])
     vocoder = vocoder_recipe(model, values["engine"], {**_engine_options(values), "threads": size.cpus})
     recipe = SynthesisRecipe(vocoder, reading, writing, *speaker_given(values))
-    folder = plain_path(values["output"])
+    folder = None if is_url(values["output"]) else plain_path(values["output"])
     with (
         console.foreign_output(),
         connected(values["ray_address"]) as ray,
-        ClusterRunner(ray, recipe, size, clips, folder=folder, note=console.note) as runner,
+        ClusterRunner(ray, recipe, size, clips, files=files, folder=folder, note=console.note) as runner,
     ):
         yield runner
 

@@ -127,7 +127,7 @@ class WorkerPool:
                 num_cpus=self._size.cpus, num_gpus=self._size.gpus, max_restarts=0, max_task_retries=0,
                 label_selector=_not_on(self.left_out),
             ).remote()  # fmt: skip
-            self._workers.append(ClusterWorker(actor, actor.look.remote(_variables())))
+            self._workers.append(ClusterWorker(actor, actor.look.remote(forwarded_variables())))
 
     def answered(self, seconds: float) -> list[ClusterWorker]:
         """Wait until a starting worker has answered; none if none does so in time."""
@@ -291,7 +291,8 @@ def _actor_class(ray: Any) -> Any:
     return ray.remote(concurrency_groups={"control": 1})(HifiganWorker)
 
 
-def _variables() -> dict[str, str]:
+def forwarded_variables() -> dict[str, str]:
+    """Give the variables of this process that change the bits of a result."""
     return {name: os.environ[name] for name in FORWARDED if os.environ.get(name)}
 
 

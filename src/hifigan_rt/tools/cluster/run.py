@@ -53,6 +53,7 @@ class ClusterRunner(ClipRunner):
             note: told of what takes long.
             worker_within_seconds: how long the run waits while no machine has room for a worker.
         """
+        self.files = files or SharedFiles()
         self._ray = ray
         self._clips = clips
         self._folder = folder
@@ -60,8 +61,7 @@ class ClusterRunner(ClipRunner):
         self._within_seconds = worker_within_seconds
         self._size = size
         self._settings: dict[str, Any] | None = None
-        self._files = files or SharedFiles()
-        self._pool = WorkerPool(ray, ray.put((recipe, self._files)), size)
+        self._pool = WorkerPool(ray, ray.put((recipe, self.files)), size)
 
     def settings(self) -> dict[str, Any]:
         """Start the workers, and ask them.
@@ -109,8 +109,8 @@ class ClusterRunner(ClipRunner):
             report(record)
 
         wait = _Wait(self._pool, self._size, self._note, self._within_seconds)
-        with self._sign() as sign:
-            clips = ClipQueue(self._ray, self._pool, jobs, digest, sign, self._files, finished)
+        with contextlib.nullcontext() if self._folder is None else signed_folder(self._folder) as sign:
+            clips = ClipQueue(self._ray, self._pool, jobs, digest, sign, self.files, finished)
             try:
                 while not clips.done:
                     self._pool.ask(clips.open)
@@ -127,21 +127,23 @@ class ClusterRunner(ClipRunner):
         """End the workers."""
         self._pool.close()
 
-    @contextlib.contextmanager
-    def _sign(self) -> Iterator[FolderSign | None]:
-        """A file in the output folder, for as long as the run takes."""
-        if self._folder is None:
-            yield None
-            return
-        path = self._folder / f"{temporary_prefix()}run{TEMPORARY_SUFFIX}"
-        sign = FolderSign(path, f"{time.time_ns()}")
-        try:
-            path.write_text(sign.text)
-            yield sign
-        except OSError as error:
-            raise OutputError(f"folder {str(self._folder)!r} cannot be written to: {error.strerror}") from error
-        finally:
-            path.unlink(missing_ok=True)
+
+@contextlib.contextmanager
+def signed_folder(folder: Path) -> Iterator[FolderSign]:
+    """Keep a file in a folder for a block, by which workers know that they see the same folder.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    path = folder / f"{temporary_prefix()}run{TEMPORARY_SUFFIX}"
+    sign = FolderSign(path, f"{time.time_ns()}")
+    try:
+        path.write_text(sign.text)
+        yield sign
+    except OSError as error:
+        raise OutputError(f"folder {str(folder)!r} cannot be written to: {error.strerror}") from error
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class _Wait:

@@ -24,10 +24,10 @@ from hifigan_rt.tools.datasets.result_names import with_distinct_names
 SPLITS = ("training", "validation")
 """Lists beside `wavs/`, `<split>.txt`, as jik876/hifi-gan keeps them (LJSpeech-1.1/)."""
 
-_METADATA = "metadata.csv"
+METADATA = "metadata.csv"
 """The only list in the plain LJSpeech download."""
 
-_LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".scp", ".json", ".jsonl", ".lst", ".list"})
+LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".scp", ".json", ".jsonl", ".lst", ".list"})
 """Suffixes of files that are tried as lists when they are named themselves."""
 
 _HEAD_BYTES = 1024
@@ -99,7 +99,7 @@ class _Search:
 
     def _file(self, name: str, path: Path) -> Iterator[InputFile]:
         """The file itself; the clips of a list, if one of them is there: so that no other text is taken for one."""
-        if path.suffix.lower() not in _LIST_SUFFIXES or not _looks_like_text(path):
+        if path.suffix.lower() not in LIST_SUFFIXES or not _looks_like_text(path):
             yield InputFile(path, Path(path.name))
             return
         clips = list(self._listed([path], None))
@@ -236,7 +236,7 @@ def _lists_of(folder: Path) -> list[Path]:
     """The lists of an LJSpeech folder; none if it is not one."""
     if not is_folder(folder / WAVS):
         return []
-    names = (_METADATA, *(f"{split}.txt" for split in SPLITS))
+    names = (METADATA, *(f"{split}.txt" for split in SPLITS))
     return [folder / name for name in names if is_file(folder / name)]
 
 

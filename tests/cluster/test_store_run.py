@@ -1,0 +1,414 @@
+"""Runs whose results go to an object store: records, resuming, other runs, and a network that is cut."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from hifigan_rt.errors import OutputError, StoreError
+from hifigan_rt.tools.bulk.local_run import LocalRunner
+from hifigan_rt.tools.bulk.manifest import read_manifest
+from hifigan_rt.tools.bulk.work import ClipFacts, Work
+from hifigan_rt.tools.cluster import store_manifest
+from hifigan_rt.tools.cluster.object_files import ObjectFiles
+from hifigan_rt.tools.cluster.object_inputs import StoreFolder, find_inputs_anywhere
+from hifigan_rt.tools.cluster.object_store import ObjectStore, split_url
+from hifigan_rt.tools.cluster.store_claim import CLAIM_NAME, claimed_place, read_claim
+from hifigan_rt.tools.cluster.store_manifest import state_folder
+from hifigan_rt.tools.cluster.store_run import claimed_store, plan_objects, run_in_store
+from object_stores import Bucket, Folder
+from waiting import wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.object_store]
+
+NAMES = "abcdef"
+BEAT_S = 0.2
+
+
+class Doubled(Work[bytes, bytes]):
+    """Writes its input twice; `before` is called with each input's text."""
+
+    def __init__(self, before=lambda text: None, factor=2):
+        self.before, self.factor = before, factor
+        self.done = []
+
+    def settings(self):
+        return {"factor": self.factor}
+
+    def read(self, source):
+        return source.read_bytes()
+
+    def compute(self, data):
+        self.before(data.decode())
+        return data * self.factor
+
+    def write(self, data, output):
+        output.write_bytes(data)
+        self.done.append(data.decode()[0])
+        return ClipFacts(audio_seconds=1.0, notes=(f"made of {output}",))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def filled(tmp_path):
+    made = Folder(tmp_path / "store")
+    for name in NAMES:
+        made.put(f"in/{name}.bin", name.encode())
+    return made
+
+
+class Network:
+    """What `ObjectStore` finds at the other end."""
+
+    def __init__(self, monkeypatch):
+        opened = ObjectStore._open
+
+        def open_unless_cut(store):
+            if self.is_cut:
+                raise StoreError("nobody answers")
+            return opened(store)
+
+        self.is_cut = False
+        monkeypatch.setattr(ObjectStore, "_open", open_unless_cut)
+
+    def cut(self):
+        self.is_cut = True
+
+    def mend(self):
+        self.is_cut = False
+
+
+@pytest.fixture
+def network(monkeypatch):
+    return Network(monkeypatch)
+
+
+def place_of(bucket, key="out"):
+    return StoreFolder(*split_url(bucket.url(key)))
+
+
+def run(bucket, work=None, inputs=None, output="out", **options):
+    found = find_inputs_anywhere([inputs or bucket.url("in")], {".bin"})
+    place = StoreFolder(*split_url(bucket.url(output)))
+    kept = {name: options.pop(name) for name in ("manifest", "waiting") if name in options}
+    beat_s = options.pop("beat_s", BEAT_S)
+    pauses = options.pop("pauses_s", (0, 0))
+    runner = LocalRunner(work or Doubled(), ObjectFiles(found.places, place, pauses, infos=found.infos))
+    with claimed_store(place, beat_s=beat_s, settle_s=0, **kept) as held:
+        return run_in_store(runner, plan_objects(found, place, ".out"), held, pauses_s=pauses, **options)
+
+
+def local_manifest(bucket):
+    return state_folder(place_of(bucket)) / "manifest.jsonl"
+
+
+def results(bucket):
+    return {key: bucket.get(key).decode() for key in bucket.names() if key.startswith("out/") and key.endswith(".out")}
+
+
+ALL = {f"out/{name}.out": name * 2 for name in NAMES}
+
+
+def test_records_and_results(filled):
+    summary = run(filled)
+    assert (summary.done, summary.complete, summary.stopped) == (6, True, None)
+    assert summary.manifest == f"{filled.root}/out/manifest.jsonl"
+    assert results(filled) == ALL
+    assert filled.names() == sorted(
+        [*(f"in/{name}.bin" for name in NAMES), *ALL, "out/manifest.jsonl", f"out/{CLAIM_NAME}"]
+    )
+    assert filled.get("out/manifest.jsonl") == local_manifest(filled).read_bytes()
+    assert b"secret" not in filled.get("out/manifest.jsonl")
+    record = read_manifest(local_manifest(filled)).clips["a.out"]
+    place = place_of(filled)
+    stored = place.store.info(place.key_of("a.out"))
+    assert (record.input, record.output_bytes, record.output_mtime_ns) == (
+        f"{filled.root}/in/a.bin",
+        2,
+        stored.mtime_ns,
+    )
+    assert record.notes == (f"made of {filled.root}/out/a.out",)
+
+
+def test_a_second_run_makes_nothing_again(filled):
+    run(filled)
+    work = Doubled()
+    assert run(filled, work, resume=True).skipped == 6
+    assert work.done == []
+
+
+@pytest.mark.parametrize("lost", ["local", "remote"])
+def test_one_manifest_is_enough(filled, lost):
+    """The driver's machine is lost, or somebody deletes the copy."""
+    run(filled)
+    if lost == "local":
+        local_manifest(filled).unlink()
+    else:
+        filled.delete("out/manifest.jsonl")
+    work = Doubled()
+    assert run(filled, work, resume=True).skipped == 6
+    assert work.done == []
+    assert filled.get("out/manifest.jsonl") == local_manifest(filled).read_bytes()
+
+
+def test_an_object_without_a_line_is_made_again(filled):
+    run(filled)
+    for text, write in ((local_manifest(filled).read_text(), local_manifest(filled).write_text),):
+        kept = "".join(line for line in text.splitlines(keepends=True) if '"c.out"' not in line)
+        write(kept)
+        filled.put("out/manifest.jsonl", kept.encode())
+    work = Doubled()
+    assert run(filled, work, resume=True).skipped == 5
+    assert work.done == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("change", "again", "note"),
+    [
+        (lambda bucket: bucket.delete("out/b.out"), ["b"], ""),
+        (lambda bucket: bucket.put("out/b.out", b"xx"), ["b"], "it is not what was written"),
+        (lambda bucket: bucket.put("out/b.out", b"longer"), ["b"], "it is not what was written"),
+        (lambda bucket: bucket.put("in/b.bin", b"B"), ["B"], ""),
+        (lambda bucket: bucket.put("in/b.bin", b"longer"), ["l"], ""),
+        (lambda bucket: bucket.put("in/g.bin", b"g"), ["g"], ""),
+        (lambda bucket: None, [], ""),
+    ],
+    ids=["deleted", "exchanged", "of another length", "input exchanged", "input longer", "new input", "nothing"],
+)
+def test_what_has_changed_is_made_again(filled, change, again, note):
+    run(filled)
+    change(filled)
+    work = Doubled()
+    summary = run(filled, work, resume=True)
+    assert work.done == again
+    assert note in " ".join(summary.notes)
+    assert summary.complete
+
+
+def test_copied_buckets_are_known_by_contents(filled):
+    run(filled)
+    for key in filled.names():
+        if key != "out/manifest.jsonl":
+            filled.put(key, filled.get(key))
+    work = Doubled()
+    assert run(filled, work, resume=True).skipped == 6
+    assert work.done == []
+
+
+def test_other_settings_make_everything_again(filled):
+    run(filled)
+    assert run(filled, Doubled(factor=3), resume=True).done == 6
+    assert results(filled) == {key: text[0] * 3 for key, text in ALL.items()}
+
+
+def test_what_is_there_is_not_replaced_unasked(filled):
+    run(filled)
+    with pytest.raises(
+        OutputError, match=r"6 of 6 outputs exist already, the first is 'file://.*/out/a.out'.*--resume"
+    ):
+        run(filled)
+    assert run(filled, overwrite=True).done == 6
+    filled.delete("out/manifest.jsonl")
+    local_manifest(filled).unlink()
+    with pytest.raises(OutputError, match=r"no manifest.jsonl there tells where from"):
+        run(filled, resume=True)
+
+
+def test_the_copy_is_put_every_so_many_lines(filled, monkeypatch):
+    monkeypatch.setattr(store_manifest, "UPLOAD_LINES", 2)
+    seen = []
+    run(filled, progress=lambda _: seen.append(filled.get("out/manifest.jsonl").count(b"\n") if seen else 0))
+    assert len(seen) == 6
+    assert seen == sorted(seen)
+    assert 2 <= seen[-1] <= 7
+
+
+def test_a_manifest_of_the_users_own(filled, tmp_path):
+    mine = tmp_path / "mine.jsonl"
+    run(filled, manifest=mine)
+    assert mine.read_bytes() == filled.get("out/manifest.jsonl")
+    assert not local_manifest(filled).exists()
+
+
+def test_a_home_that_cannot_be_written_to(filled, home):
+    home.write_text("a file")
+    with pytest.raises(OutputError, match="name one with --manifest PATH"):
+        run(filled)
+
+
+def test_a_network_that_is_cut_ends_the_run_and_loses_nothing(filled, network):
+    def before(text):
+        if text == "d":
+            wait_for(lambda: b'"a.out"' in local_manifest(filled).read_bytes())
+            network.cut()
+
+    summary = run(filled, Doubled(before))
+    assert summary.stopped == "nobody answers"
+    assert not summary.complete
+    assert "run again with --resume on this machine" in " ".join(summary.notes)
+    network.mend()
+    made = {name for name, record in read_manifest(local_manifest(filled)).clips.items() if record.status == "ok"}
+    assert {"a.out"} <= made < {f"{name}.out" for name in NAMES}
+    assert set(results(filled)) == {f"out/{name}" for name in made}
+    again = Doubled()
+    summary = run(filled, again, resume=True)
+    assert summary.complete
+    assert (summary.skipped, len(again.done)) == (len(made), 6 - len(made))
+    assert results(filled) == ALL
+
+
+@pytest.mark.long
+def test_a_real_line_that_is_cut(bucket, line):
+    for name in NAMES:
+        bucket.put(f"in/{name}.bin", name.encode())
+    through = type(bucket)(bucket.name, line.port)
+    summary = run(through, Doubled(lambda text: line.cut() if text == "d" else None), pauses_s=())
+    assert "check the network" in summary.stopped
+    line.mend()
+    assert run(through, resume=True).complete
+    assert results(bucket) == ALL
+
+
+def test_a_network_that_is_cut_for_a_moment_is_waited_for(filled, network):
+    def before(text):
+        if text == "c":
+            network.cut()
+            threading.Timer(0.5, network.mend).start()
+
+    summary = run(filled, Doubled(before), pauses_s=(0.1,) * 200)
+    assert (summary.complete, summary.stopped) == (True, None)
+    assert results(filled) == ALL
+
+
+def test_an_input_that_goes_between_listing_and_reading(filled):
+    def before(text):
+        if text == "a":
+            filled.delete("in/f.bin")
+
+    summary = run(filled, Doubled(before))
+    assert summary.done == 5
+    assert summary.failed == [
+        (f"{filled.root}/in/f.bin", f"'{filled.root}/in/f.bin' is not there, though it was when the run began")
+    ]
+
+
+def test_no_bucket_is_told_before_anything_is_made(s3_port):
+    place = place_of(Bucket("no-such-bucket", s3_port))
+    with (
+        pytest.raises(StoreError, match=r"'s3://no-such-bucket' .*; make the bucket, or name another"),
+        claimed_store(place),
+    ):
+        raise AssertionError
+
+
+def test_local_inputs_to_a_store(filled, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.bin").write_text("a")
+    assert run(filled, inputs=str(tmp_path / "in")).complete
+    assert results(filled) == {"out/a.out": "aa"}
+    assert run(filled, inputs=str(tmp_path / "in"), resume=True).skipped == 1
+
+
+@pytest.mark.parametrize("output", ["in", "in/"])
+def test_results_do_not_go_among_the_inputs(filled, output):
+    with pytest.raises(OutputError, match="is that of the inputs: name another one"):
+        run(filled, output=output)
+
+
+def claim(bucket, run_id="other", beats=1):
+    record = {"run": run_id, "beats": beats, "process": 1, "host": "elsewhere", "since": "2026-01-01"}
+    bucket.put(f"out/{CLAIM_NAME}", json.dumps(record).encode())
+
+
+def test_a_run_that_is_at_work_elsewhere_is_left_alone(filled):
+    claim(filled)
+    beats = iter(range(2, 1 << 20))
+    ended = threading.Event()
+
+    def beat():
+        while not ended.wait(BEAT_S / 2):
+            claim(filled, beats=next(beats))
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    work = Doubled()
+    try:
+        with pytest.raises(OutputError, match=r"another run is at work in 'file://.*/out', on host elsewhere"):
+            run(filled, work, beat_s=20)
+    finally:
+        ended.set()
+        thread.join()
+    assert work.done == []
+    assert read_claim(place_of(filled))["run"] == "other"
+
+
+def test_a_claim_that_was_left_over_is_taken_over(filled):
+    claim(filled)
+    told = []
+    assert run(filled, waiting=told.append).complete
+    assert "has the claim of a run on host elsewhere" in told[0]
+    assert read_claim(place_of(filled)) is None
+
+
+def test_a_claim_of_this_machine_is_taken_over_at_once(filled):
+    place = place_of(filled)
+    started = []
+    with claimed_place(place, (), starting=started.append, beat_s=60, settle_s=0):
+        left = filled.get(f"out/{CLAIM_NAME}")
+    filled.put(f"out/{CLAIM_NAME}", left)
+    told = []
+    with claimed_place(place, started, waiting=told.append, beat_s=60, settle_s=0):
+        pass
+    assert told == []
+
+
+def test_a_run_whose_place_is_taken_ends(filled):
+    def before(text):
+        if text == "c":
+            claim(filled)
+            taken.wait(10)
+
+    taken = threading.Event()
+    threading.Timer(3 * BEAT_S, taken.set).start()
+    summary = run(filled, Doubled(before))
+    assert "another run is at work" in summary.stopped
+    assert "out/manifest.jsonl" not in filled.names()
+    assert read_claim(place_of(filled))["run"] == "other"
+    filled.delete(f"out/{CLAIM_NAME}")
+    assert run(filled, resume=True).complete
+    assert results(filled) == ALL
+
+
+def test_two_runs_on_one_machine(filled):
+    def before(text):
+        if text == "a":
+            with pytest.raises(OutputError, match=r"results for 'file://.*/out' are being made on this machine"):
+                run(filled)
+
+    assert run(filled, Doubled(before)).complete
+
+
+def test_lines_of_two_machines_are_brought_together(filled, tmp_path, monkeypatch):
+    run(filled)
+    first = local_manifest(filled).read_text()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    filled.put("in/g.bin", b"g")
+    run(filled, resume=True)
+    both = local_manifest(filled).read_text()
+    assert both.startswith(first)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with local_manifest(filled).open("a") as file:
+        file.write('{"kind": "clip", "input": "x", "output": "x.out", "status": "failed", "settings": "s"}\n')
+    assert run(filled, resume=True).skipped == 7
+    merged = read_manifest(local_manifest(filled))
+    assert {"a.out", "g.out", "x.out"} <= set(merged.clips)
+    assert local_manifest(filled).read_text().startswith(both)
+    assert Path(local_manifest(filled)).read_bytes() == filled.get("out/manifest.jsonl")
