@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ QUIET = {
     "RAY_enable_worker_prestart": "0",
 }
 """Variables for Ray: no statistics, no workers for work that never comes."""
+
+T = TypeVar("T")
 
 _STORE_BYTES = 150 << 20
 
@@ -40,13 +42,7 @@ class PinnedCluster:
 
     def add_node(self) -> None:
         """Start a node, on the core that has the fewest; what it starts later stays there."""
-        for tries_left in reversed(range(_STARTS)):
-            try:
-                node = self._cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
-                break
-            except Exception as error:  # Ray's own class, for a node that is not there after 30 s
-                if not tries_left or "timed out" not in str(error):
-                    raise
+        node = in_several_tries(lambda: self._cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES))
         taken = [one.core for one in self.nodes]
         node.core = min(self._cores, key=taken.count)
         for process in processes_of(node):
@@ -66,7 +62,7 @@ def pinned_cluster(nodes: int) -> Iterator[PinnedCluster]:
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = in_several_tries(lambda: Cluster(initialize_head=True, head_node_args=head))
     try:
         pinned = PinnedCluster(cluster)
         for _ in range(nodes):
@@ -74,6 +70,17 @@ def pinned_cluster(nodes: int) -> Iterator[PinnedCluster]:
         yield pinned
     finally:
         cluster.shutdown()
+
+
+def in_several_tries(start: Callable[[], T]) -> T:
+    """Start a node of Ray, which gives up after 30 s: again, on a machine that is as busy as that."""
+    for _ in range(_STARTS):
+        try:
+            return start()
+        except Exception as error:  # Ray raises no narrower one
+            if "timed out" not in str(error):
+                raise
+    return start()
 
 
 def processes_of(node: Any) -> list[int]:

@@ -270,8 +270,13 @@ def test_workers_that_die_before_they_speak(place):
         actor.dead = True
 
     ray._place = die
-    with pytest.raises(ClusterError, match="10 workers in a row ended before they said a word"):
+    with pytest.raises(ClusterError, match="10 workers in a row failed before they said a word: The actor died"):
         place.run(ray)
+
+
+def test_workers_that_fail_at_their_start(place):
+    with pytest.raises(ClusterError, match="before they were ready: TypeError: a slip; if it"):
+        place.run(SimulatedRay({"a": 1}), start=TypeError("a slip"))
 
 
 def test_one_run_at_a_time(place):

@@ -224,14 +224,14 @@ class WorkerPool:
             self._deaths_anywhere += 1
             if self._deaths_anywhere >= _DEATHS_ANYWHERE:
                 raise ClusterError(
-                    f"{self._deaths_anywhere} workers in a row ended before they said a word: {in_a_line(error)}"
+                    f"{self._deaths_anywhere} workers in a row failed before they said a word: {in_a_line(error)}"
                 )
             return
         node = worker.place.node
         self._deaths[node] = self._deaths.get(node, 0) + 1
         if self._deaths[node] >= _DEATHS_ON_START:
             self.left_out[node] = ClusterError(
-                f"{self._deaths[node]} workers ended on {worker.place.host} before they were ready: "
+                f"{self._deaths[node]} workers failed on {worker.place.host} before they were ready: "
                 f"{in_a_line(error)}; if it is for want of memory, a larger --threads makes fewer of them"
             )
 
@@ -324,8 +324,9 @@ def _absence(place: WorkerPlace, answer: Mapping[str, Any]) -> ClusterError:
 
 
 def in_a_line(error: Exception) -> str:
-    """Give the beginning of what Ray says, in one line."""
-    text = " ".join(str(error).split())
+    """Give the beginning of what Ray says, or the error of a worker that it is about, in one line."""
+    cause = getattr(error, "cause", None)
+    text = " ".join((str(error) if cause is None else f"{type(cause).__name__}: {cause}").split())
     return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]}..."
 
 
