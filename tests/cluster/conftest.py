@@ -19,6 +19,9 @@ SETTINGS = {
     "RAY_enable_worker_prestart": "0",
     # Else Ray Serve's proxy gives everything to the replica of its own node.
     "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "hifigan_rt.tools.serving.ray_proxy:middlewares",
+    # A busy machine is no lost node: one that is gone does not answer at all, and is noticed as soon.
+    "RAY_health_check_timeout_ms": "60000",
 }
 
 

@@ -59,3 +59,12 @@ def test_the_process_tells_its_memory_and_files() -> None:
     text = Telemetry().exposition()
     assert b"process_resident_memory_bytes" in text
     assert b"process_open_fds" in text
+
+
+def test_samples_of_a_replica_say_whose_they_are():
+    telemetry = Telemetry("replica 7")
+    telemetry.request_finished("/v1/synthesize", 200, "m", 0.5)
+    lines = [line for line in telemetry.exposition().decode().splitlines() if not line.startswith("#")]
+    assert 'hifigan_requests_total{model="m",replica="replica 7",route="/v1/synthesize",status="200"} 1.0' in lines
+    assert all('replica="replica 7"' in line for line in lines)
+    assert "replica" not in Telemetry().exposition().decode()

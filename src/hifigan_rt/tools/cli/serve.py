@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from hifigan_rt.vocoder import Vocoder
 
 _PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MIB = 1 << 20
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -154,6 +151,7 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 def _tokens(host: str, path: str | None, *, insecure: bool) -> tuple[str, ...]:
     from hifigan_rt.errors import ServerError
     from hifigan_rt.system.machine import is_loopback
+    from hifigan_rt.tools.serving.token_file import read_tokens
 
     if path is None:
         if is_loopback(host) or insecure:
@@ -165,24 +163,7 @@ def _tokens(host: str, path: str | None, *, insecure: bool) -> tuple[str, ...]:
         )
     if insecure:
         raise click.UsageError("--token-file asks for a token and --insecure-no-token for none: give one of them")
-    try:
-        mode = Path(path).stat().st_mode
-        lines = [line.strip() for line in Path(path).read_text("ascii").splitlines()]
-    except OSError as error:
-        raise ServerError(f"token file {path!r} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ServerError(
-            f"token file {path!r} holds more than ASCII: a header could not carry such a token"
-        ) from error
-    tokens = tuple(line for line in lines if line)
-    if not tokens or any(character.isspace() for token in tokens for character in token):
-        raise ServerError(
-            f"token file {path!r} must hold one token on each line, without spaces in it, for example from: "
-            "openssl rand -hex 32"
-        )
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
-        click.echo(f"note: other users of this machine can read {path!r}: chmod 600 keeps them out", err=True)
-    return tokens
+    return read_tokens(path, lambda note: click.echo(f"note: {note}", err=True))
 
 
 def _check_origins(origins: tuple[str, ...]) -> None:
@@ -239,17 +220,10 @@ def _of_models(models: tuple[str, ...], option: str, texts: tuple[str, ...]) -> 
 
 
 def _named(text: str) -> tuple[str, str]:
-    """Split NAME=MODEL; a model without a name is called as its file is without the suffix."""
-    from hifigan_rt.model.folders import MODEL_SUFFIXES
+    from hifigan_rt.errors import ConfigError
+    from hifigan_rt.tools.serving.loading import named_model
 
-    name, equals, path = text.partition("=")
-    if not equals:
-        name, path = Path(text).resolve().name if text in (".", "..") else Path(text).name, text
-        for suffix in MODEL_SUFFIXES:
-            name = name.removesuffix(suffix)
-    if not path or not _NAME.fullmatch(name):
-        raise click.UsageError(
-            f"--model {text!r}: clients could not ask for {name!r}: give NAME=MODEL, the name of letters, digits, '.', "
-            "'_' and '-'"
-        )
-    return name, path
+    try:
+        return named_model(text)
+    except ConfigError as error:
+        raise click.UsageError(f"--{error}") from error

@@ -69,7 +69,7 @@ def make_app(
     Raises:
         ConfigError: there is no model, or the default is none of them.
     """
-    telemetry = Telemetry()
+    telemetry = Telemetry(settings.replica)
     memory = MemoryBudget(settings, telemetry)
     models = ModelPool(sources, telemetry, default=default, loaded=memory.fit_to_machine)
     context = Context(settings, telemetry, models, memory)

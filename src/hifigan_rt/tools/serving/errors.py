@@ -25,6 +25,7 @@ ServingError
 +-- QueueFull               queue_full              503
 +-- ShuttingDown            shutting_down           503
 +-- ModelUnavailable        model_unavailable       503
++-- ReplicaLost             replica_lost            503   on a cluster: its process or machine is gone
 +-- DeadlineExceeded        deadline_exceeded       504
 +-- HttpVersionUnknown      http_version_unknown    505
 """
@@ -217,6 +218,12 @@ class ModelUnavailable(ServingError):
     """A model that could not be loaded; the details are in the server's log."""
 
     code, status = "model_unavailable", 503
+
+
+class ReplicaLost(ServingError):
+    """A request whose replica of a cluster was lost before the end of the answer."""
+
+    code, status = "replica_lost", 503
 
 
 class DeadlineExceeded(ServingError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from hifigan_rt.engines import choose_engine
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.model.folders import MODEL_SUFFIXES
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.vocoder import Vocoder, load
@@ -22,6 +24,27 @@ WHOLE_SEGMENT_FRAMES = 64
 
 Of LJSpeech V1 they take 0.08 s on two cores of a Zen 4. The engine's own 256 frames take 0.3 s, in which listeners hear
 silence, and in all no less there; 3 % less on a Zen 5 (native/NOTES.md)."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def named_model(text: str) -> tuple[str, str]:
+    """Split NAME=MODEL; a model without a name is called as its file is without the suffix.
+
+    Raises:
+        ConfigError: no client could ask for such a name.
+    """
+    name, equals, path = text.partition("=")
+    if not equals:
+        name, path = Path(text).resolve().name if text in (".", "..") else Path(text).name, text
+        for suffix in MODEL_SUFFIXES:
+            name = name.removesuffix(suffix)
+    if not path or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"model {text!r}: clients could not ask for {name!r}: give NAME=MODEL, the name of letters, digits, '.', "
+            "'_' and '-'"
+        )
+    return name, path
 
 
 def load_to_serve(

@@ -43,10 +43,8 @@ def configure_logs(verbosity: int = 0) -> None:
     Args:
         verbosity: above 0 shows what is for debugging, and requests for health; below 0 only warnings and errors.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [_json_handler()]
     root.setLevel(logging.WARNING)
     level = logging.INFO if verbosity == 0 else logging.DEBUG if verbosity > 0 else logging.WARNING
     logging.getLogger("hifigan_rt").setLevel(level)
@@ -55,6 +53,20 @@ def configure_logs(verbosity: int = 0) -> None:
     logging.getLogger("asyncio").addFilter(RareWarning())
     logging.getLogger("uvicorn.error").addFilter(_not_said_by_ours)
     logging.captureWarnings(capture=True)
+
+
+def log_own_events() -> None:
+    """Send this package's log alone to standard error as JSON, in a process whose other logs are somebody else's."""
+    own = logging.getLogger("hifigan_rt")
+    own.handlers = [_json_handler()]
+    own.setLevel(logging.INFO)
+    own.propagate = False
+
+
+def _json_handler() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    return handler
 
 
 def _cut(value: object) -> object:

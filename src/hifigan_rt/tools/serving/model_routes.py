@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from hifigan_rt.tools.serving.access import check_operator
 from hifigan_rt.tools.serving.context import context_of, record_of
+from hifigan_rt.tools.serving.errors import Forbidden
 from hifigan_rt.tools.serving.models import ModelStatus
 from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
 
@@ -30,6 +31,10 @@ async def reload_model(request: Request) -> Response:
     """Load a model's files anew; what runs on the old ones is finished on them."""
     context = context_of(request)
     check_operator(request.scope, context)
+    if context.settings.replica:
+        raise Forbidden(
+            "this replica alone would reload: change the deployment's user_config and deploy again, and all of them do"
+        )
     name = request.path_params["name"]
     status = context.models.status(name)
     record_of(request).model = status.name

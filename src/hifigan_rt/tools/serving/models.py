@@ -21,6 +21,7 @@ from hifigan_rt.tools.serving.errors import (
     ConditioningInvalid,
     MelInvalid,
     ModelUnavailable,
+    ServingError,
     ShuttingDown,
     UnknownModel,
 )
@@ -212,6 +213,19 @@ class ModelPool:
         for name in self.names if names is None else names:
             (await self.lease(name)).release()
 
+    async def load_at_start(self, names: Sequence[str] | None = None) -> None:
+        """Load models as `load` does; the operator is told what clients are not.
+
+        Raises:
+            HifiganError: why one could not be loaded.
+        """
+        try:
+            await self.load(names)
+        except ServingError as error:
+            if isinstance(error.__cause__, HifiganError):
+                raise error.__cause__ from None
+            raise
+
     async def lease(self, name: str | None = None) -> ModelLease:
         """Take a model into use; loads it if it is not loaded.
 
@@ -243,6 +257,18 @@ class ModelPool:
         while slot.task is not None:
             await asyncio.wait([slot.task])
         await self._load(slot, anew=True)
+
+    async def reload_all(self) -> None:
+        """Load anew what was loaded, or should have been; what cannot be loaded stays as it was, and is logged."""
+        for status in self.statuses():
+            if status.state not in ("ready", "failed"):
+                continue
+            try:
+                await self.reload(status.name)
+            except ServingError as error:
+                logger.error("%s", error.message)  # noqa: TRY400 - the pool has logged why
+            else:
+                logger.info("model %r was loaded anew", status.name)
 
     def status(self, name: str | None = None) -> ModelStatus:
         """Tell the state of a model.

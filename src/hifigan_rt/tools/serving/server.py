@@ -18,12 +18,11 @@ from types import FrameType
 
 import uvicorn
 
-from hifigan_rt.errors import HifiganError, ServerError
+from hifigan_rt.errors import ServerError
 from hifigan_rt.system.machine import allow_descriptors, keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import connection_classes
 from hifigan_rt.tools.serving.context import Context
-from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.websocket import MAX_MESSAGE_BYTES
 from hifigan_rt.vocoder import Vocoder
@@ -92,7 +91,7 @@ class Server(uvicorn.Server):
         """
         sockets = [self.listen()] if sockets is None else sockets
         try:
-            await self._load()
+            await self.context.models.load_at_start(self._preload)
             self._reload_on_hangup()
             for listening in sockets:
                 url = _url(listening)
@@ -125,34 +124,14 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         self.should_exit = True
 
-    async def _load(self) -> None:
-        try:
-            await self.context.models.load(self._preload)
-        except ServingError as error:
-            # The operator is told what clients are not.
-            if isinstance(error.__cause__, HifiganError):
-                raise error.__cause__ from None
-            raise
-
     def _reload_on_hangup(self) -> None:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
 
     def _reload(self) -> None:
-        task = asyncio.ensure_future(self._reload_all())
+        task = asyncio.ensure_future(self.context.models.reload_all())
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
-
-    async def _reload_all(self) -> None:
-        for status in self.context.models.statuses():
-            if status.state not in ("ready", "failed"):
-                continue
-            try:
-                await self.context.models.reload(status.name)
-            except ServingError as error:
-                logger.error("%s", error.message)  # noqa: TRY400 - the pool has logged why
-            else:
-                logger.info("model %r was loaded anew", status.name)
 
 
 def serve(server: Server) -> None:

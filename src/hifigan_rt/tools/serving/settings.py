@@ -26,6 +26,9 @@ class ServerSettings:
     """Origins whose pages may call this server from a browser; none by default."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose X-Forwarded-For tells clients apart; none by default."""
+    replica: str = ""
+    """Name of this server among the replicas of a cluster, which each sample of `/metrics` then has as a label; such a
+    server reloads no model by itself."""
 
     max_body_bytes: int = 64 << 20
     """Maximum size of a request's body, after decompression too."""

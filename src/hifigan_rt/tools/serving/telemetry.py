@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -12,6 +14,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 
 _LATENCY = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 5, 10, 30, 60, 120, 300)
 _BATCH = (1, 2, 4, 8, 16, 32, 64)
@@ -22,7 +25,12 @@ class Telemetry:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, replica: str = "") -> None:
+        """
+        Args:
+            replica: name that each sample has as a label; none where the server is the only one.
+        """
+        self._labels = {"replica": replica} if replica else {}
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -130,7 +138,13 @@ class Telemetry:
         """Count a load: "ok" or "failed"."""
         self._reloads.labels(model, result).inc()
 
+    def collect(self) -> Iterator[Metric]:
+        """Give all metrics as they are now."""
+        for metric in self._registry.collect():
+            metric.samples = [sample._replace(labels={**sample.labels, **self._labels}) for sample in metric.samples]
+            yield metric
+
     def exposition(self) -> bytes:
         """Write all metrics in Prometheus's text format."""
-        text: bytes = generate_latest(self._registry)
+        text: bytes = generate_latest(self)  # of a registry it takes nothing but `collect`
         return text
