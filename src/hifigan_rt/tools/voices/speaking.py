@@ -9,18 +9,67 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifigan_rt.engines.text_part import Scales, TextPart
+from hifigan_rt.errors import SpeechError
 from hifigan_rt.streaming import Stream
+from hifigan_rt.tools.voices.symbols import SymbolTable
+
+
+class Utterance:
+    """A text on its way to audio: the latents of its sentences, one after the other. Made by `Voice.utterance`."""
+
+    def __init__(
+        self,
+        name: str,
+        sentences: Iterator[np.ndarray],
+        table: SymbolTable,
+        text_part: TextPart,
+        scales: Scales,
+        seed: int,
+        speaker: int | None,
+    ) -> None:
+        """
+        Args:
+            name: of the voice, for texts.
+            sentences: phoneme ids, int64 `[L]` each.
+            table: has what was left out of them.
+            text_part: computes their latents.
+            scales: how they are spoken.
+            seed: what all noise follows from.
+            speaker: row of the table; None for a voice of one speaker.
+        """
+        self._name, self._sentences, self._text_part = name, enumerate(sentences), text_part
+        self._scales, self._seed = scales, seed
+        self._spoken = 0
+        self.table = table
+        self.speaker = speaker
+
+    def next_latents(self) -> np.ndarray | None:
+        """Compute the latents of the next sentence, in any thread, one call at a time.
+
+        Returns:
+            float32 `[C, T]`; None after the last sentence.
+
+        Raises:
+            SpeechError: nothing of the text can be spoken.
+            HifiganError: what making phonemes or the text part raises.
+        """
+        number, ids = next(self._sentences, (0, None))
+        if ids is None:
+            if not self._spoken:
+                left_out = self.table.listed()
+                has = f"{self._name} has none of its symbols: {left_out}" if left_out else "it has no words"
+                raise SpeechError(f"nothing of the text can be spoken: {has}")
+            return None
+        self._spoken += 1
+        # Each sentence has noise of its own, whatever becomes of the others.
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self._seed, number))))
+        return self._text_part.run(ids, self._scales, self.speaker, random)
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How a text is spoken."""
+class Loudness:
+    """What is done to the samples."""
 
-    scales: Scales
-    seed: int
-    """What all noise follows from."""
-    speaker: int | None
-    """Row of the table; None for a voice of one speaker."""
     silence_samples: int
     """Zeros between two sentences."""
     volume: float
@@ -28,16 +77,13 @@ class Manner:
     """Whether each sentence's largest sample becomes 1, for which it must be whole."""
 
 
-def speak(
-    sentences: Iterator[np.ndarray], text_part: TextPart, stream: Stream, manner: Manner
-) -> Generator[np.ndarray]:
-    """Speak sentences one after the other.
+def speak(utterance: Utterance, stream: Stream, loudness: Loudness) -> Generator[np.ndarray]:
+    """Speak sentences one after the other, the next one's latents computed in a thread while one is decoded.
 
     Args:
-        sentences: phoneme ids, int64 `[L]` each; asked for one at a time, from the second on in a thread of its own.
-        text_part: computes their latents.
-        stream: turns these into audio; it is closed at the end.
-        manner: how they are spoken.
+        utterance: gives the latents.
+        stream: turns them into audio; it is closed at the end.
+        loudness: what is done to it.
 
     Yields:
         float32 `[n]`: all pieces of a sentence, then silence before the next.
@@ -45,43 +91,34 @@ def speak(
     Raises:
         HifiganError: whatever making a sentence raises, after all pieces of those before it.
     """
-    numbered = enumerate(sentences)
-
-    def latents_of_next() -> np.ndarray | None:
-        number, ids = next(numbered, (0, None))
-        if ids is None:
-            return None
-        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence((manner.seed, number))))
-        return text_part.run(ids, manner.scales, manner.speaker, random)
-
     executor = ThreadPoolExecutor(1, "text-part")
     try:
-        latents = latents_of_next()
+        latents = utterance.next_latents()
         while latents is not None:
-            pieces = _pieces(latents, stream, manner)
+            pieces = _pieces(latents, stream, loudness)
             first = next(pieces)
             # Not before, or the text part of the next sentence would compete with the first audio of this one.
-            following = executor.submit(latents_of_next)
+            following = executor.submit(utterance.next_latents)
             yield first
             yield from pieces
             latents = following.result()
-            if latents is not None and manner.silence_samples:
-                yield np.zeros(manner.silence_samples, np.float32)
+            if latents is not None and loudness.silence_samples:
+                yield np.zeros(loudness.silence_samples, np.float32)
     finally:
         # Whoever leaves in the middle does not wait for a sentence that nobody will hear.
         executor.shutdown(wait=False, cancel_futures=True)
         stream.close()
 
 
-def _pieces(latents: np.ndarray, stream: Stream, manner: Manner) -> Iterator[np.ndarray]:
+def _pieces(latents: np.ndarray, stream: Stream, loudness: Loudness) -> Iterator[np.ndarray]:
     """The audio of one sentence; `stream` is left as it was before."""
     pieces = _decoded(latents, stream)
-    if manner.normalize:
+    if loudness.normalize:
         whole = np.concatenate(list(pieces))
         pieces = iter((whole / max(float(np.abs(whole).max()), _SILENT_BELOW),))
     for audio in pieces:
         # At volume 1 a sample keeps its bits.
-        yield audio if manner.volume == 1 else np.clip(audio * np.float32(manner.volume), -1, 1)
+        yield audio if loudness.volume == 1 else np.clip(audio * np.float32(loudness.volume), -1, 1)
 
 
 _SILENT_BELOW = 1e-8

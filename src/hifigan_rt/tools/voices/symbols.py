@@ -57,7 +57,7 @@ class SymbolTable:
         """
         if self.left_out:
             text = f"symbols that the voice does not have were left out: {self.listed()}"
-            warnings.warn(text, UnknownSymbolWarning, stacklevel=4)
+            warnings.warn(text, UnknownSymbolWarning, stacklevel=3)
 
 
 def check_ids(ids: object, table_size: int | None) -> np.ndarray:

@@ -17,7 +17,7 @@ from hifigan_rt.model.licence import find_licence
 from hifigan_rt.tools.voices.file import open_voice
 from hifigan_rt.tools.voices.phonemes import Phonemizer
 from hifigan_rt.tools.voices.settings import LENGTH_SCALES, NOISE_SCALES, VoiceSettings
-from hifigan_rt.tools.voices.speaking import Manner, speak
+from hifigan_rt.tools.voices.speaking import Loudness, Utterance, speak
 from hifigan_rt.tools.voices.symbols import SymbolTable, check_ids
 from hifigan_rt.vocoder import Vocoder
 
@@ -68,6 +68,11 @@ class Voice:
     def licence(self) -> str | None:
         """The licence, as the file or the card beside it names it; None if neither does."""
         return find_licence(self._vocoder.model)
+
+    @property
+    def vocoder(self) -> Vocoder:
+        """The generator, which takes the latents of an `Utterance`."""
+        return self._vocoder
 
     @property
     def engine_info(self) -> EngineInfo:
@@ -156,18 +161,37 @@ class Voice:
         Warns:
             UnknownSymbolWarning: the voice lacks symbols, which were left out; at the end.
         """
-        own = self._settings.scales
-        manner = Manner(
-            Scales(
-                own.noise if noise_scale is None else _number("noise_scale", noise_scale, *NOISE_SCALES),
-                own.length if length_scale is None else _number("length_scale", length_scale, *LENGTH_SCALES),
-                own.noise_w if noise_w_scale is None else _number("noise_w_scale", noise_w_scale, *NOISE_SCALES),
-            ),
-            _seed(seed),
-            self._row(speaker),
+        loudness = Loudness(
             round(_number("sentence_silence", sentence_silence, 0, 60) * self.sample_rate),
             _number("volume", volume, 0, 100),
             normalize,
+        )
+        utterance = self.utterance(
+            text, phonemes=phonemes, ids=ids, speaker=speaker, length_scale=length_scale, noise_scale=noise_scale,
+            noise_w_scale=noise_w_scale, seed=seed,
+        )  # fmt: skip
+        frames = SEGMENT_FRAMES if segment_frames is None else segment_frames
+        stream = self._vocoder.stream(frames, speaker=self._known_to_generator(utterance.speaker))
+        return _warned(speak(utterance, stream, loudness), utterance.table)
+
+    def utterance(
+        self,
+        text: str | None = None,
+        *,
+        phonemes: str | Sequence[str] | None = None,
+        ids: Sequence[int] | np.ndarray | None = None,
+        speaker: int | str | None = None,
+        length_scale: float | None = None,
+        noise_scale: float | None = None,
+        noise_w_scale: float | None = None,
+        seed: int | None = None,
+    ) -> Utterance:
+        """Begin to speak, for those who run `vocoder` themselves; arguments and errors are those of `stream`."""
+        own = self._settings.scales
+        scales = Scales(
+            own.noise if noise_scale is None else _number("noise_scale", noise_scale, *NOISE_SCALES),
+            own.length if length_scale is None else _number("length_scale", length_scale, *LENGTH_SCALES),
+            own.noise_w if noise_w_scale is None else _number("noise_w_scale", noise_w_scale, *NOISE_SCALES),
         )
         given = [name for name, value in (("text", text), ("phonemes", phonemes), ("ids", ids)) if value is not None]
         if len(given) != 1:
@@ -179,11 +203,7 @@ class Voice:
             symbols = self._phonemizer.sentences(_as_text(text)) if phonemes is None else iter([_as_symbols(phonemes)])
             numbered = map(table.number, symbols)
             sentences = (sentence for sentence in numbered if sentence is not None)
-        frames = SEGMENT_FRAMES if segment_frames is None else segment_frames
-        stream = self._vocoder.stream(
-            frames, speaker=manner.speaker if self._vocoder.speaker_choice.rule.is_needed else None
-        )
-        return self._checked(speak(sentences, self._text_part, stream, manner), table)
+        return Utterance(self.name, sentences, table, self._text_part, scales, _seed(seed), self._row(speaker))
 
     def close(self) -> None:
         """Free the engine and end espeak-ng; closing twice is allowed."""
@@ -202,16 +222,8 @@ class Voice:
     def __repr__(self) -> str:
         return f"<Voice {self.name!r} on {self.engine_info.name}>"
 
-    def _checked(self, pieces: Generator[np.ndarray], table: SymbolTable) -> Iterator[np.ndarray]:
-        is_silent = True
-        with contextlib.closing(pieces):
-            for piece in pieces:
-                is_silent = False
-                yield piece
-        if is_silent:
-            has = f"{self.name} has none of its symbols: {table.listed()}" if table.left_out else "it has no words"
-            raise SpeechError(f"nothing of the text can be spoken: {has}")
-        table.warn()
+    def _known_to_generator(self, row: int | None) -> int | None:
+        return row if self._vocoder.speaker_choice.rule.is_needed else None
 
     def _row(self, speaker: int | str | None) -> int | None:
         choice = self._vocoder.speaker_choice
@@ -220,6 +232,12 @@ class Voice:
             return 0 if self._text_part.takes_speaker else None
         row = choice.one(self._settings.default_speaker if speaker is None else speaker, None)
         return None if row is None else int(row)
+
+
+def _warned(pieces: Generator[np.ndarray], table: SymbolTable) -> Iterator[np.ndarray]:
+    with contextlib.closing(pieces):
+        yield from pieces
+    table.warn()
 
 
 def load_voice(
