@@ -33,6 +33,7 @@ NEEDS = {
     "torch": ("torch", "PyTorch, the oracle of the checkpoint reader: pip install torch==2.13.0"),
     "plot": ("matplotlib", "the pictures of a benchmark: pip install '.[plot]'"),
     "pesq": ("pesq", "PESQ, which no extra may install: pip install pesq"),
+    "openai": ("openai", "OpenAI's client, which speaks to the server: pip install openai"),
     "triton": ("tritonclient", "Triton's own client, which speaks to the server: pip install tritonclient[http]"),
     "schemathesis": ("schemathesis", "property tests against the OpenAPI document: pip install schemathesis"),
     "browser": ("playwright", "a browser that shows pages: pip install playwright, and the system's package chromium"),

@@ -217,6 +217,55 @@ class _Flac(StreamEncoder):
         self._file.close()
 
 
+class _Mp3(StreamEncoder):
+    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+        super().__init__(sample_rate, samples)
+        self._sink = EncodedSink()
+        self._file = _open(self._sink, sample_rate, "MP3", "MPEG_LAYER_III")
+
+    def _encode(self, audio: np.ndarray) -> bytes:
+        self.clipped += to_pcm16(audio)[1]
+        self._file.write(np.clip(audio, -1, 1))
+        return self._sink.take()
+
+    def finish(self) -> bytes:
+        self._file.close()
+        return self._sink.take()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Resampled(StreamEncoder):
+    """An encoder before which the sample rate is converted."""
+
+    def __init__(self, inner: StreamEncoder, from_hz: int) -> None:
+        """
+        Args:
+            inner: takes the converted audio.
+            from_hz: sample rate of what `encode` is given, in Hz.
+        """
+        import soxr
+
+        super().__init__(inner.sample_rate)
+        self._inner = inner
+        self._resampler = soxr.ResampleStream(from_hz, inner.sample_rate, 1, dtype="float32", quality="HQ")
+
+    def start(self) -> bytes:
+        return self._inner.start()
+
+    def _encode(self, audio: np.ndarray, *, last: bool = False) -> bytes:
+        encoded = self._inner.encode(self._resampler.resample_chunk(audio, last=last))
+        self.clipped = self._inner.clipped
+        return encoded
+
+    def finish(self) -> bytes:
+        return self._encode(np.zeros(0, np.float32), last=True) + self._inner.finish()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
 class _Opus(StreamEncoder):
     def __init__(
         self,
@@ -257,7 +306,7 @@ def stream_encoder(name: str, sample_rate: int, samples: int | None = None) -> S
     """Make an encoder for a signal that is sent while it is computed.
 
     Args:
-        name: a key of `FORMATS`.
+        name: a key of `FORMATS`, or "mp3".
         sample_rate: in Hz.
         samples: length of the signal, for the header of a wav or flac; None if it is not known yet.
 
@@ -266,6 +315,7 @@ def stream_encoder(name: str, sample_rate: int, samples: int | None = None) -> S
     """
     encoders: dict[str, type[StreamEncoder]] = {
         "wav": _Wav, "flac": _Flac, "pcm16": _Pcm16, "float32": _Float32, "opus": _Opus,
+        "mp3": _Mp3,
     }  # fmt: skip
     return encoders[name](sample_rate, samples)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import config_option, engine_options, verbosity_options
 
 if TYPE_CHECKING:
-    from hifigan_rt.vocoder import Vocoder
+    from hifigan_rt.tools.serving.models import Source
 
 _PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
 _MIB = 1 << 20
@@ -27,9 +26,13 @@ _COUNT = click.IntRange(min=1)
 
 @click.command()
 @click.option(
-    "--model", "models", shell_complete=completion.models, required=True, multiple=True, metavar="[NAME=]MODEL",
+    "--model", "models", shell_complete=completion.models, multiple=True, metavar="[NAME=]MODEL",
     help="A known model ('hifigan models'), file or folder, and what clients call it; may be given again. The first "
     "is the default.",
+)  # fmt: skip
+@click.option(
+    "--voice", "voices", shell_complete=completion.files, multiple=True, metavar="[NAME=]VOICE.onnx",
+    help="A voice of Piper, and what clients of /v1/audio/speech call it; may be given again.",
 )  # fmt: skip
 @click.option("--on-demand", is_flag=True, help="Load models when they are first asked for, not at the start.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
@@ -97,7 +100,15 @@ _COUNT = click.IntRange(min=1)
 )
 @verbosity_options
 @click.pass_obj
-def serve(console: Console, /, models: tuple[str, ...], on_demand: bool, config: str | None, **values: Any) -> int:
+def serve(
+    console: Console,
+    /,
+    models: tuple[str, ...],
+    voices: tuple[str, ...],
+    on_demand: bool,
+    config: str | None,
+    **values: Any,
+) -> int:
     """Serve models over HTTP and WebSocket, with a page at / to hear them.
 
     Without --token-file only this machine is served. SIGTERM ends the server after it has finished what it began,
@@ -115,13 +126,15 @@ def serve(console: Console, /, models: tuple[str, ...], on_demand: bool, config:
     from hifigan_rt.tools.serving.server import serve as run
     from hifigan_rt.tools.serving.settings import ServerSettings
 
+    if not models and not voices:
+        raise click.UsageError("Missing option '--model' or '--voice'.")
     check_engine(values["engine"])
     if config is not None and len(models) > 1:
         raise click.UsageError("--config is for a single model: put each model's config.json beside its file")
     tokens = _tokens(values["host"], values["token_file"], insecure=values["insecure_no_token"])
     _check_origins(values["cors_origins"])
     settings = ServerSettings(bearer_tokens=tokens, **_settings(values))
-    server = Server(settings, _sources(models, config, values), preload=() if on_demand else None)
+    server = Server(settings, _sources(models, voices, config, values), preload=() if on_demand else None)
     configure_logs(console.verbosity)
     run(server)
     return 0
@@ -172,8 +185,10 @@ def _check_origins(origins: tuple[str, ...]) -> None:
             raise click.UsageError(f"--cors-origin {origin!r} is no origin: https://example.org, without a path")
 
 
-def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]) -> dict[str, Callable[[], Vocoder]]:
-    from hifigan_rt.tools.serving.loading import load_to_serve
+def _sources(
+    models: tuple[str, ...], voices: tuple[str, ...], config: str | None, values: dict[str, Any]
+) -> dict[str, Source]:
+    from hifigan_rt.tools.serving.loading import load_to_serve, load_voice_to_serve
 
     options = {
         name: values[name]
@@ -188,7 +203,7 @@ def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]
             "settings",
         )
     }
-    sources: dict[str, Callable[[], Vocoder]] = {}
+    sources: dict[str, Source] = {}
     places = _of_models(models, "--weights-at", values["places"])
     families = _of_models(models, "--family", values["families"])
     for text in models:
@@ -198,7 +213,16 @@ def _sources(models: tuple[str, ...], config: str | None, values: dict[str, Any]
         sources[name] = functools.partial(
             load_to_serve, path, config=config, weights_at=places.get(name), family=families.get(name), **options
         )
+    spoken = {name: options[name] for name in _OPTIONS_OF_VOICES}
+    for text in voices:
+        name, path = _named(text)
+        if name in sources:
+            raise click.UsageError(f"two models are called {name!r}: give NAME=VOICE")
+        sources[name] = functools.partial(load_voice_to_serve, path, **spoken)
     return sources
+
+
+_OPTIONS_OF_VOICES = ("engine", "threads", "precision", "segment_frames", "device", "settings")
 
 
 def _of_models(models: tuple[str, ...], option: str, texts: tuple[str, ...]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -20,6 +20,7 @@ from hifigan_rt.tools.serving import (
     model_routes,
     open_inference,
     open_inference_infer,
+    speech,
     static_page,
     synthesize,
     websocket,
@@ -29,12 +30,11 @@ from hifigan_rt.tools.serving.audio_responses import AUDIO_HEADERS
 from hifigan_rt.tools.serving.context import Context, record_of
 from hifigan_rt.tools.serving.error_responses import error_response, from_router, no_websocket, websocket_alone
 from hifigan_rt.tools.serving.memory_budget import MemoryBudget
-from hifigan_rt.tools.serving.models import ModelPool
+from hifigan_rt.tools.serving.models import ModelPool, Source
 from hifigan_rt.tools.serving.openapi import document_endpoint
 from hifigan_rt.tools.serving.request_log import RequestLog
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from hifigan_rt.vocoder import Vocoder
 
 EXPOSED_HEADERS = (*AUDIO_HEADERS, "X-Request-Id", "Retry-After", "Server-Timing")
 """Headers that a page of another origin may read, if --cors-origin lets it in."""
@@ -42,6 +42,7 @@ EXPOSED_HEADERS = (*AUDIO_HEADERS, "X-Request-Id", "Retry-After", "Server-Timing
 _ENDPOINTS = (
     *synthesize.ENDPOINTS,
     *copy_synthesis.ENDPOINTS,
+    *speech.ENDPOINTS,
     *model_routes.ENDPOINTS,
     *open_inference.ENDPOINTS,
     *open_inference_infer.ENDPOINTS,
@@ -52,7 +53,7 @@ _ENDPOINTS = (
 
 def make_app(
     settings: ServerSettings,
-    sources: Mapping[str, Callable[[], Vocoder]],
+    sources: Mapping[str, Source],
     *,
     default: str | None = None,
     preload: Sequence[str] | None = None,

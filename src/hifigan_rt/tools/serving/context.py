@@ -23,6 +23,7 @@ from hifigan_rt.tools.serving.telemetry import Telemetry
 
 _LONG_RECORDINGS_AT_ONCE = 2
 _SHORT_RECORDINGS_AT_ONCE = 4
+_TEXT_PARTS_AT_ONCE = 2
 
 
 @dataclass
@@ -70,6 +71,8 @@ class Context:
         """Work that is done on the event loop in pieces."""
         self.short_recordings = ThreadPoolExecutor(_SHORT_RECORDINGS_AT_ONCE, "hifigan-short-recordings")
         """Threads that analyse the others."""
+        self.text_parts = ThreadPoolExecutor(_TEXT_PARTS_AT_ONCE, "hifigan-text-parts")
+        """Threads that make a voice's latents of text."""
         self._scheduler: Scheduler | None = None
 
     @property
@@ -94,7 +97,7 @@ class Context:
             await self._scheduler.close(0.0)
         await self.models.close()
         self.memory.close()
-        for threads in (self.long_recordings, self.short_recordings):
+        for threads in (self.long_recordings, self.short_recordings, self.text_parts):
             threads.shutdown(wait=False, cancel_futures=True)
 
 

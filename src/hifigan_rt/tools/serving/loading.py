@@ -14,6 +14,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.folders import MODEL_SUFFIXES
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.voices import Voice, load_voice
 from hifigan_rt.vocoder import Vocoder, load
 
 _WARM_UP_FRAMES = 64
@@ -67,6 +68,20 @@ def load_to_serve(
     if chosen == "native" and segment_frames is None and "segment_frames" not in (options.get("settings") or {}):
         segment_frames = WHOLE_SEGMENT_FRAMES
     return load(resolved, engine=chosen, segment_frames=segment_frames, **options)
+
+
+def load_voice_to_serve(
+    path: str | Path, *, engine: str = "auto", segment_frames: int | None = None, **options: Any
+) -> Voice:
+    """Load a voice as `hifigan_rt.load_voice` does, its generator as `load_to_serve` does.
+
+    Raises:
+        HifiganError: see `load_voice`.
+    """
+    settings = dict(options.pop("settings", None) or {})
+    if choose_engine(engine, settings=list(settings)) == "native":
+        settings.setdefault("segment_frames", WHOLE_SEGMENT_FRAMES if segment_frames is None else segment_frames)
+    return load_voice(path, engine=engine, settings=settings, **options)
 
 
 def served_hop_length(vocoder: Vocoder) -> int:

@@ -27,9 +27,13 @@ from hifigan_rt.tools.serving.errors import (
 )
 from hifigan_rt.tools.serving.loading import served_hop_length, warm_up
 from hifigan_rt.tools.serving.telemetry import Telemetry
+from hifigan_rt.tools.voices import Voice
 from hifigan_rt.vocoder import Vocoder
 
 logger = logging.getLogger(__name__)
+
+Source = Callable[[], Vocoder | Voice]
+"""What loads a model or a voice."""
 
 ModelState = Literal["unloaded", "loading", "ready", "failed"]
 
@@ -80,6 +84,11 @@ class ModelLease:
     def vocoder(self) -> Vocoder:
         """Vocoder of the model. Only the scheduler computes with it."""
         return self._loaded.vocoder
+
+    @property
+    def voice(self) -> Voice | None:
+        """The voice whose generator the vocoder is; None for a vocoder alone."""
+        return self._loaded.voice
 
     @property
     def sample_rate(self) -> int:
@@ -171,7 +180,7 @@ class ModelPool:
 
     def __init__(
         self,
-        sources: Mapping[str, Callable[[], Vocoder]],
+        sources: Mapping[str, Source],
         telemetry: Telemetry,
         *,
         default: str | None = None,
@@ -354,10 +363,10 @@ class ModelPool:
 
 
 class _Loaded:
-    """Vocoder and the number of its users, the pool included; the last one closes it."""
+    """Vocoder, its voice if it is one's, and the number of their users, the pool included; the last one closes them."""
 
-    def __init__(self, name: str, vocoder: Vocoder, hop_length: int) -> None:
-        self.name, self.vocoder, self.hop_length = name, vocoder, hop_length
+    def __init__(self, name: str, vocoder: Vocoder, voice: Voice | None, hop_length: int) -> None:
+        self.name, self.vocoder, self.voice, self.hop_length = name, vocoder, voice, hop_length
         self._users = 1
         self._lock = threading.Lock()
 
@@ -370,7 +379,7 @@ class _Loaded:
             self._users -= 1
             last = self._users == 0
         if last:
-            self.vocoder.close()
+            (self.voice or self.vocoder).close()
             # In a thread, because this one may be the scheduler's.
             threading.Thread(target=give_back_memory, daemon=True).start()
 
@@ -378,7 +387,7 @@ class _Loaded:
 class _Slot:
     """Entry of the pool: how a model is loaded, and what is loaded now."""
 
-    def __init__(self, name: str, load: Callable[[], Vocoder]) -> None:
+    def __init__(self, name: str, load: Source) -> None:
         self.name, self.load = name, load
         self.loaded: _Loaded | None = None
         self.task: asyncio.Task[None] | None = None
@@ -393,17 +402,18 @@ class _Slot:
             before.release()
 
 
-def _loaded(name: str, load: Callable[[], Vocoder]) -> _Loaded:
-    vocoder = load()
-    for note in vocoder.notes:
+def _loaded(name: str, load: Source) -> _Loaded:
+    loaded = load()
+    vocoder, voice = (loaded.vocoder, loaded) if isinstance(loaded, Voice) else (loaded, None)
+    for note in loaded.notes:
         logger.warning("model %r: %s", name, note)
     try:
         hop_length = served_hop_length(vocoder)
         warm_up(vocoder)
     except BaseException:
-        vocoder.close()
+        loaded.close()
         raise
-    return _Loaded(name, vocoder, hop_length)
+    return _Loaded(name, vocoder, voice, hop_length)
 
 
 def _text_of_failure(name: str) -> str:

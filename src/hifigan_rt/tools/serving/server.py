@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 import uvicorn
@@ -23,9 +23,9 @@ from hifigan_rt.system.machine import allow_descriptors, keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import connection_classes
 from hifigan_rt.tools.serving.context import Context
+from hifigan_rt.tools.serving.models import Source
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.websocket import MAX_MESSAGE_BYTES
-from hifigan_rt.vocoder import Vocoder
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         settings: ServerSettings,
-        sources: Mapping[str, Callable[[], Vocoder]],
+        sources: Mapping[str, Source],
         *,
         default: str | None = None,
         preload: Sequence[str] | None = None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 import numpy as np
 from starlette.responses import Response
@@ -12,14 +13,22 @@ from starlette.types import Receive, Scope, Send
 from hifigan_rt.audio.formats import StreamEncoder
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.request_bodies import while_connected
-from hifigan_rt.tools.serving.scheduling.streams import StreamJob
+
+
+class AudioPieces(Protocol):
+    """Pieces of audio, float32 `[n]`, as they are computed."""
+
+    def __aiter__(self) -> AsyncIterator[np.ndarray]: ...
+    def __anext__(self) -> Awaitable[np.ndarray]: ...
+    def close(self) -> None:
+        """Stop the computing."""
 
 
 class StreamedResponse(Response):
     """Response whose audio leaves while the rest is computed."""
 
     def __init__(
-        self, context: Context, record: RequestRecord, audio: StreamJob, encoder: StreamEncoder, *, threaded: bool
+        self, context: Context, record: RequestRecord, audio: AudioPieces, encoder: StreamEncoder, *, threaded: bool
     ) -> None:
         """Take over the audio and its encoder; `begin` and `init_headers` come next.
 

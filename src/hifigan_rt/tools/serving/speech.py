@@ -1,0 +1,169 @@
+"""`POST /v1/audio/speech`: text in, its audio out, as clients of OpenAI's API ask for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hifigan_rt.errors import ConditioningError, OutputError, SpeechError
+from hifigan_rt.tools.serving.context import context_of, record_of
+from hifigan_rt.tools.serving.encoders import FORMATS, Resampled, StreamEncoder, stream_encoder
+from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid
+from hifigan_rt.tools.serving.json_values import parse_json
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
+from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
+from hifigan_rt.tools.serving.spoken_audio import SpokenAudio
+from hifigan_rt.tools.serving.streamed_response import StreamedResponse
+from hifigan_rt.tools.voices.speaking import Utterance
+
+logger = logging.getLogger(__name__)
+
+PCM_RATE_HZ = 24000
+"""Sample rate of the format pcm, which has no header: OpenAI's clients take it for granted."""
+
+_MAX_BODY_BYTES = 1 << 20
+_TEXT_PART_BYTES = 32 << 20
+"""Memory that the text part takes for a sentence of the longest kind."""
+_SPEEDS = (0.25, 4.0)
+
+_FORMATS: Mapping[str, tuple[str, str]] = {
+    "mp3": ("mp3", "audio/mpeg"),
+    "opus": ("opus", FORMATS["opus"].media_type),
+    "flac": ("flac", "audio/flac"),
+    "wav": ("wav", "audio/wav"),
+    "pcm": ("pcm16", "audio/pcm"),
+}
+"""Names of encoder and media type, by OpenAI's name of the format."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    text: str
+    voice: str
+    speaker: str | None
+    format: str
+    speed: float
+
+
+async def speak(request: Request) -> Response:
+    """Answer a text with its audio, which is sent while it is computed, a sentence after the other."""
+    context, record = context_of(request), record_of(request)
+    body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: _TEXT_PART_BYTES)
+    asked = _read(parse_json(bytes(body), "the body"))
+    with await context.models.lease(asked.voice) as lease:
+        record.model = lease.name
+        utterance = _begin(lease, asked)
+        encoder = _encoder(asked.format, lease.sample_rate)
+        record.facts.update(characters=len(asked.text), format=asked.format, streamed=True)
+        streamed = StreamedResponse(
+            context, record, SpokenAudio(context, record, lease, utterance), encoder, threaded=True
+        )
+        try:
+            # What goes wrong before the first sample can still be told in a status.
+            await while_connected(request.receive, streamed.begin())
+        except BaseException:
+            streamed.free()
+            raise
+        streamed.init_headers(
+            {
+                "Cache-Control": "no-store",
+                "Content-Type": _FORMATS[asked.format][1],
+                "X-Model": lease.name,
+                "X-Sample-Rate": str(encoder.sample_rate),
+            }
+        )
+        return streamed
+
+
+def _read(values: object) -> _Asked:
+    """Read the body.
+
+    Raises:
+        BadRequest: a key is missing, unknown, mistyped, or asks for what is not offered.
+    """
+    if not isinstance(values, dict):
+        raise BadRequest("the body must be an object with the keys input and voice")
+    if unknown := sorted(values.keys() - _SCHEMA["properties"].keys()):
+        raise BadRequest(f"{unknown[0][:40]!r} is not known here: {', '.join(_SCHEMA['properties'])} are")
+    text, voice = values.get("input"), values.get("voice")
+    if not isinstance(text, str) or not text.strip():
+        raise BadRequest("input must be the text to speak")
+    if isinstance(voice, dict):
+        voice = voice.get("id")
+    if not isinstance(voice, str):
+        raise BadRequest("voice must be the name of a voice of this server: GET /v1/models lists them")
+    if values.get("instructions"):
+        raise BadRequest("instructions are not followed: these voices have one manner each; leave them out")
+    if (stream_format := values.get("stream_format") or "audio") != "audio":
+        raise BadRequest(f"stream_format={str(stream_format)[:40]!r} is not offered: the audio itself is streamed")
+    name = values.get("response_format") or "mp3"
+    if name not in _FORMATS:
+        raise BadRequest(f"response_format={str(name)[:40]!r} is not offered: {', '.join(_FORMATS)} are")
+    speed = values.get("speed")
+    speed = 1.0 if speed is None else speed
+    if not isinstance(speed, (int, float)) or isinstance(speed, bool) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
+        raise BadRequest(f"speed={str(speed)[:40]} must be a number from {_SPEEDS[0]:g} to {_SPEEDS[1]:g}")
+    voice, _, speaker = voice.partition("/")
+    return _Asked(text, voice, speaker or None, name, float(speed))
+
+
+def _begin(lease: ModelLease, asked: _Asked) -> Utterance:
+    voice = lease.voice
+    if voice is None:
+        raise BadRequest(f"model {lease.name!r} is a vocoder, which takes no text: name a voice of this server")
+    try:
+        length_scale = voice.settings.scales.length / asked.speed
+        return voice.utterance(asked.text, speaker=asked.speaker, length_scale=length_scale)
+    except ConditioningError as error:
+        raise ConditioningInvalid(str(error)) from error
+    except SpeechError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _encoder(name: str, sample_rate: int) -> StreamEncoder:
+    encoder, _ = _FORMATS[name]
+    try:
+        if name == "pcm" and sample_rate != PCM_RATE_HZ:
+            return Resampled(stream_encoder(encoder, PCM_RATE_HZ), sample_rate)
+        return stream_encoder(encoder, sample_rate)
+    except OutputError as error:
+        raise BadRequest(f"response_format={name!r}: {error}") from error
+
+
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["input", "voice"],
+    "additionalProperties": False,
+    "properties": {
+        "input": {"type": "string", "minLength": 1, "description": "the text"},
+        "voice": {
+            "description": "a voice of this server, or VOICE/SPEAKER",
+            "anyOf": [{"type": "string"}, {"type": "object", "required": ["id"]}],
+        },
+        "model": {"type": "string", "description": "taken and not looked at: the voice decides"},
+        "response_format": {"type": ["string", "null"], "enum": [*_FORMATS, None], "default": "mp3"},
+        "speed": {"type": ["number", "null"], "minimum": _SPEEDS[0], "maximum": _SPEEDS[1], "default": 1},
+        "stream_format": {"type": ["string", "null"], "enum": ["audio", None], "default": "audio"},
+        "instructions": {"type": ["string", "null"], "maxLength": 0, "description": "refused"},
+    },
+}
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/v1/audio/speech", speak, "speech", "Audio of a text",
+        {
+            "200": response(
+                "audio, mono, sent while it is computed",
+                {media.partition(";")[0]: {"schema": {"type": "string"}} for _, media in _FORMATS.values()},
+                {"X-Sample-Rate": {"description": "of the audio, in Hz", "schema": {"type": "string"}}},
+            )
+        },
+        body={"required": True, "content": json_content(_SCHEMA)},
+    ),
+)  # fmt: skip

@@ -1,0 +1,112 @@
+"""Audio of a text: the latents of each sentence in a thread, their audio from the scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Self
+
+import numpy as np
+
+from hifigan_rt.errors import HifiganError, PhonemizerError, SpeechError
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.tools.serving.context import Context, RequestRecord
+from hifigan_rt.tools.serving.errors import BadRequest, EngineFailed, ModelUnavailable, QueueFull
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.request_bodies import in_thread
+from hifigan_rt.tools.serving.scheduling.streams import StreamJob
+from hifigan_rt.tools.voices.speaking import Utterance
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_TRIES = 0.1
+
+
+class SpokenAudio:
+    """Pieces of audio, float32 `[n]`, one sentence after the other: an asynchronous iterator, which must be closed.
+
+    Each sentence is a request of its own to the scheduler. The next one is prepared as soon as the present one has
+    given its first audio.
+    """
+
+    def __init__(self, context: Context, record: RequestRecord, lease: ModelLease, utterance: Utterance) -> None:
+        """
+        Args:
+            context: parts of the server.
+            record: the request's record.
+            lease: the voice; it may be released at once.
+            utterance: what is spoken.
+        """
+        self._context, self._record, self._utterance = context, record, utterance
+        self._lease = lease.duplicate()
+        needed = lease.speaker_choice.rule.is_needed
+        self._conditioning = lease.conditioning(utterance.speaker) if needed else None
+        self._job: StreamJob | None = None
+        self._following: asyncio.Task[np.ndarray | None] | None = None
+        self._begun = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> np.ndarray:
+        """Give the next samples, as soon as they are computed.
+
+        Raises:
+            BadRequest: nothing of the text can be spoken.
+            ModelUnavailable: espeak-ng is absent or fails; the log tells why.
+            ServingError: the queue is full, or the engine failed.
+        """
+        while True:
+            if self._job is None:
+                latents = await (self._latents() if self._following is None else self._following)
+                self._following = None
+                if latents is None:
+                    raise StopAsyncIteration
+                self._job = await self._queued(CheckedMel(latents))
+            try:
+                audio = await anext(self._job)
+            except StopAsyncIteration:
+                self._job.close()
+                self._job = None
+                continue
+            if self._following is None:
+                self._following = asyncio.ensure_future(self._latents())
+                # Looked at whatever becomes of the stream: asyncio logs errors that nobody takes.
+                self._following.add_done_callback(lambda done: done.cancelled() or done.exception())
+            return audio
+
+    def close(self) -> None:
+        """Stop the computing, and drop what was not taken; closing twice is allowed."""
+        if self._job is not None:
+            self._job.close()
+        if self._following is not None:
+            self._following.cancel()
+        self._lease.release()
+
+    async def _latents(self) -> np.ndarray | None:
+        try:
+            return await in_thread(self._context.text_parts, lambda _: self._utterance.next_latents())
+        except PhonemizerError as error:
+            logger.error("voice %r: %s", self._lease.name, error)  # noqa: TRY400 - the text says it all
+            raise ModelUnavailable(
+                f"voice {self._lease.name!r} cannot make phonemes: the server's log tells why"
+            ) from error
+        except SpeechError as error:
+            raise BadRequest(str(error)) from error
+        except HifiganError as error:
+            raise EngineFailed(str(error)) from error
+
+    async def _queued(self, latents: CheckedMel) -> StreamJob:
+        while True:
+            try:
+                job = self._context.scheduler.stream_request(
+                    self._lease, latents, self._conditioning, client=self._record.client
+                )
+            except QueueFull:
+                # Who has heard the beginning of a text waits; who has not yet is refused.
+                if not self._begun:
+                    raise
+                await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+            else:
+                self._begun = True
+                return job

@@ -1,0 +1,173 @@
+"""`POST /v1/audio/speech`: text in, the voice's own samples out, also for OpenAI's client."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+import hifigan_rt
+from fake_tools import put_on_path
+from golden.tiny import tiny_mel
+from hifigan_rt.audio import read_audio, to_pcm16
+from hifigan_rt.audio.conversion import resample
+from running_server import npy, running
+from voice_files import tiny_voice
+
+TEXT = "aaa a aa\n\na aa\n\naaaa"
+STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}}
+"""Settings of a voice without noise, so that what it says is always the same."""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL)
+
+
+@pytest.fixture(scope="module")
+def voice(path):
+    with hifigan_rt.load_voice(path) as loaded:
+        yield lambda text, **how: loaded(text, segment_frames=32, **how)
+
+
+@pytest.fixture(scope="module")
+def server(path, sources):
+    with running({**sources, "ann": lambda: hifigan_rt.load_voice(path)}) as served:
+        yield served
+
+
+def ask(client, **changes):
+    return client.post("/v1/audio/speech", json={"model": "tts-1", "input": TEXT, "voice": "ann"} | changes)
+
+
+def test_a_wav_holds_the_voices_samples(client, voice):
+    answer = ask(client, response_format="wav")
+    assert answer.status_code == 200
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert (answer.headers["content-type"], answer.headers["x-sample-rate"]) == ("audio/wav", "16000")
+    np.testing.assert_array_equal(np.frombuffer(answer.content[44:], "<i2"), to_pcm16(voice(TEXT))[0])
+    assert answer.content[:4] + answer.content[40:44] == b"RIFF\xff\xff\xff\xff"
+
+
+def test_speed_and_speaker(client, voice):
+    answer = ask(client, response_format="wav", speed=2, voice="ann/cy")
+    expected = voice(TEXT, length_scale=0.75, speaker="cy")
+    np.testing.assert_array_equal(np.frombuffer(answer.content[44:], "<i2"), to_pcm16(expected)[0])
+    other = ask(client, response_format="wav", voice={"id": "ann/2"}, speed=None)
+    np.testing.assert_array_equal(np.frombuffer(other.content[44:], "<i2"), to_pcm16(voice(TEXT, speaker=2))[0])
+
+
+def test_pcm_has_the_rate_that_clients_take_for_granted(client, voice):
+    answer = ask(client, response_format="pcm")
+    assert answer.headers["x-sample-rate"] == "24000"
+    pcm = np.frombuffer(answer.content, "<i2")
+    np.testing.assert_array_equal(pcm, to_pcm16(resample(voice(TEXT), 16000, 24000))[0])
+
+
+@pytest.mark.parametrize(("name", "rate"), [(None, 16000), ("mp3", 16000), ("opus", 16000), ("flac", 16000)])
+def test_formats_with_a_header_of_their_own(client, voice, name, rate):
+    answer = ask(client) if name is None else ask(client, response_format=name)
+    assert answer.status_code == 200
+    found = read_audio(io.BytesIO(answer.content))
+    audio, expected = found.samples, voice(TEXT)
+    assert found.sample_rate == rate
+    assert len(expected) <= len(audio) <= len(expected) + 5000  # an mp3 begins and ends with padding
+    if name == "flac":
+        np.testing.assert_array_equal((audio * 32768).astype(np.int16), to_pcm16(expected)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"input": ""}, "input must be the text to speak"),
+        ({"input": 5}, "input must be the text to speak"),
+        ({"input": "..."}, "nothing of the text can be spoken"),
+        ({"input": "xyz"}, "has none of its symbols"),
+        ({"voice": None}, "voice must be the name of a voice of this server"),
+        ({"voice": "tiny"}, "model 'tiny' is a vocoder, which takes no text"),
+        ({"voice": "ann/dee"}, "speaker='dee' is not known"),
+        ({"response_format": "aac"}, "response_format='aac' is not offered: mp3, opus, flac, wav, pcm are"),
+        ({"stream_format": "sse"}, "stream_format='sse' is not offered"),
+        ({"instructions": "whisper"}, "instructions are not followed"),
+        ({"speed": 5}, "speed=5 must be a number from 0.25 to 4"),
+        ({"speed": "fast"}, "speed=fast must be"),
+        ({"tempo": 1}, "'tempo' is not known here: input, voice, model"),
+    ],
+)
+def test_what_is_not_offered_is_refused_by_name(client, quiet, changes, told):
+    answer = ask(client, **changes)
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]["message"]
+
+
+def test_unknown_voices_and_bodies(client, quiet):
+    answer = ask(client, voice="alloy")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert "choose tiny, other, ann" in answer.json()["error"]["message"]
+    for body, told in ((b"", "no JSON"), (b"[]", "must be an object"), (b"\xff", "no JSON"), (b"{" * 99, "no JSON")):
+        answer = client.post("/v1/audio/speech", content=body)
+        assert answer.status_code == 400
+        assert told in answer.json()["error"]["message"]
+
+
+def test_voices_are_models_whose_latents_can_be_sent(client):
+    models = {model["name"]: model for model in client.get("/v1/models").json()["models"]}
+    assert (models["ann"]["input_kind"], models["ann"]["speakers"]) == ("latent", {"ada": 0, "bo": 1, "cy": 2})
+    latents = tiny_mel(20)[:6]
+    assert client.post("/v1/synthesize?model=ann&speaker=1", content=npy(latents)).status_code == 200
+
+
+def test_many_clients_at_once_and_some_leave(server, client, voice):
+    expected = to_pcm16(voice(TEXT * 5))[0].tobytes()
+    answers = [None] * 6
+
+    def speak(index):
+        with server.client() as own:
+            if index % 3 == 2:
+                body = {"input": TEXT * 200, "voice": "ann", "response_format": "wav"}
+                with own.stream("POST", "/v1/audio/speech", json=body) as answer:
+                    next(answer.iter_raw())
+                return
+            answers[index] = ask(own, input=TEXT * 5, response_format="wav").content[44:]
+
+    threads = [threading.Thread(target=speak, args=(index,)) for index in range(len(answers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(answer == expected for index, answer in enumerate(answers) if index % 3 != 2)
+    assert ask(client).status_code == 200
+
+
+def test_espeak_ng_is_absent(tmp_path, monkeypatch):
+    put_on_path(tmp_path / "bin", {}, monkeypatch)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    path = tiny_voice(tmp_path / "voice", phoneme_type="espeak", espeak={"voice": "en-us"})
+    with running({"ann": lambda: hifigan_rt.load_voice(path)}) as served, served.client() as client:
+        answer = ask(client, input="Hello")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
+        assert "cannot make phonemes: the server's log tells why" in answer.json()["error"]["message"]
+
+
+@pytest.mark.openai
+def test_openais_client(server, voice, tmp_path):
+    import openai
+
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+    whole = client.audio.speech.create(model="tts-1", voice="ann", input=TEXT, response_format="wav")
+    expected = to_pcm16(voice(TEXT))[0]
+    np.testing.assert_array_equal(np.frombuffer(whole.content[44:], "<i2"), expected)
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="ann", input=TEXT, response_format="pcm", speed=1.0
+    ) as answer:
+        pieces = list(answer.iter_bytes(4096))
+    assert len(b"".join(pieces)) == 2 * len(resample(voice(TEXT), 16000, 24000))
+    client.audio.speech.create(model="tts-1", voice="ann", input=TEXT).write_to_file(tmp_path / "out.mp3")
+    assert soundfile.info(tmp_path / "out.mp3").samplerate == 16000
+    with pytest.raises(openai.BadRequestError, match="instructions are not followed"):
+        client.audio.speech.create(model="tts-1", voice="ann", input=TEXT, instructions="Whisper.")
+    with pytest.raises(openai.NotFoundError, match="'alloy' is not known"):
+        client.audio.speech.create(model="tts-1", voice="alloy", input=TEXT)
