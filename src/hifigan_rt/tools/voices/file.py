@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from hifigan_rt.engines import REGISTRY, choose_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.text_part import IDS, LENGTHS, SCALES, SPEAKER, TextPart
 from hifigan_rt.errors import ConfigError, ModelFileError
@@ -33,7 +35,8 @@ def open_voice(
     Returns:
         The generator, what computes its latents, and the voice's settings.
     """
-    model, latents = _as_voice(resolve_model(name, config))
+    engine = choose_engine(engine, settings=settings or ())
+    model, latents = _as_voice(_resolve(name, config, with_flow=REGISTRY[engine].computes_flow))
     stated = stated_for_onnx(model.path, config)
     if stated is None:
         raise ConfigError(
@@ -45,6 +48,14 @@ def open_voice(
     _check_settings(model, voice, text_part)
     vocoder = load(model, engine=engine, threads=threads, precision=precision, device=device, settings=settings)
     return vocoder, text_part, voice
+
+
+def _resolve(name: str | Path, config: str | Path | None, *, with_flow: bool) -> Model:
+    """Read the file, with its flow in front of the decoder if that can be; else the flow belongs to the text part."""
+    if with_flow:
+        with contextlib.suppress(ModelFileError):  # also of what is no voice, which is told below
+            return resolve_model(name, config, with_flow=True)
+    return resolve_model(name, config)
 
 
 def _as_voice(model: Model) -> tuple[Weights, str]:

@@ -21,8 +21,9 @@ from hifigan_rt.tools.voices.speaking import Loudness, Utterance, speak
 from hifigan_rt.tools.voices.symbols import SymbolTable, check_ids
 from hifigan_rt.vocoder import Vocoder
 
-SEGMENT_FRAMES = 32
-"""Frames that are decoded together unless a caller says otherwise, streamed or not."""
+SEGMENT_FRAMES = 48
+"""Frames that are decoded together unless a caller says otherwise, streamed or not: the first sample of a medium voice
+needs 43, of which the flow reaches 32 ahead and the decoder 11."""
 
 
 class Voice:
