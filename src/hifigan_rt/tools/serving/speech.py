@@ -10,9 +10,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hifigan_rt.audio.formats import FORMATS, Resampled, StreamEncoder, stream_encoder
 from hifigan_rt.errors import ConditioningError, OutputError, SpeechError
 from hifigan_rt.tools.serving.context import context_of, record_of
-from hifigan_rt.tools.serving.encoders import FORMATS, Resampled, StreamEncoder, stream_encoder
 from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid
 from hifigan_rt.tools.serving.json_values import parse_json
 from hifigan_rt.tools.serving.models import ModelLease
