@@ -34,6 +34,7 @@ NEEDS = {
     "plot": ("matplotlib", "the pictures of a benchmark: pip install '.[plot]'"),
     "pesq": ("pesq", "PESQ, which no extra may install: pip install pesq"),
     "openai": ("openai", "OpenAI's client, which speaks to the server: pip install openai"),
+    "wyoming": ("wyoming", "the client of the Wyoming protocol: pip install wyoming"),
     "triton": ("tritonclient", "Triton's own client, which speaks to the server: pip install tritonclient[http]"),
     "schemathesis": ("schemathesis", "property tests against the OpenAPI document: pip install schemathesis"),
     "browser": ("playwright", "a browser that shows pages: pip install playwright, and the system's package chromium"),

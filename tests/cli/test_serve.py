@@ -39,6 +39,9 @@ def refused(*arguments: str) -> str:
     ("arguments", "text"),
     [
         ([], "Missing option '--model'"),
+        (["--model", "model", "--wyoming", "10200"], "--wyoming speaks with voices: give --voice"),
+        (["--voice", "a.onnx", "--wyoming", "x:y"], "is not [HOST:]PORT"),
+        (["--voice", "a.onnx", "--voice", "b/a.onnx"], "two models are called 'a'"),
         (["--model", "nothing"], "neither a file, nor a folder"),
         (["--model", "model", "--engine", "nope"], "engine 'nope' is not known"),
         (["--model", "model", "--model", "model"], "two models are called 'model'"),

@@ -34,6 +34,10 @@ _COUNT = click.IntRange(min=1)
     "--voice", "voices", shell_complete=completion.files, multiple=True, metavar="[NAME=]VOICE.onnx",
     help="A voice of Piper, and what clients of /v1/audio/speech call it; may be given again.",
 )  # fmt: skip
+@click.option(
+    "--wyoming", metavar="[HOST:]PORT",
+    help="Speak the Wyoming protocol too, Home Assistant's, with the voices; it knows no tokens [HOST: 127.0.0.1].",
+)  # fmt: skip
 @click.option("--on-demand", is_flag=True, help="Load models when they are first asked for, not at the start.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8004, show_default=True, help="0 takes a free one.")
@@ -133,6 +137,8 @@ def serve(
         raise click.UsageError("--config is for a single model: put each model's config.json beside its file")
     tokens = _tokens(values["host"], values["token_file"], insecure=values["insecure_no_token"])
     _check_origins(values["cors_origins"])
+    if values["wyoming"] is not None:
+        values["wyoming_host"], values["wyoming_port"] = _wyoming(values["wyoming"], voices)
     settings = ServerSettings(bearer_tokens=tokens, **_settings(values))
     server = Server(settings, _sources(models, voices, config, values), preload=() if on_demand else None)
     configure_logs(console.verbosity)
@@ -177,6 +183,21 @@ def _tokens(host: str, path: str | None, *, insecure: bool) -> tuple[str, ...]:
     if insecure:
         raise click.UsageError("--token-file asks for a token and --insecure-no-token for none: give one of them")
     return read_tokens(path, lambda note: click.echo(f"note: {note}", err=True))
+
+
+def _wyoming(text: str, voices: tuple[str, ...]) -> tuple[str, int]:
+    """Split [HOST:]PORT."""
+    from hifigan_rt.system.machine import is_loopback
+
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdecimal() or int(port) > 65535:
+        raise click.UsageError(f"--wyoming {text!r} is not [HOST:]PORT, for example 10200 or 0.0.0.0:10200")
+    if not voices:
+        raise click.UsageError("--wyoming speaks with voices: give --voice")
+    if not is_loopback(host):
+        click.echo(f"note: whoever reaches {text} can have text spoken: the Wyoming protocol knows no tokens", err=True)
+    return host, int(port)
 
 
 def _check_origins(origins: tuple[str, ...]) -> None:

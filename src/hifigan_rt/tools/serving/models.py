@@ -212,6 +212,12 @@ class ModelPool:
         """Names of all models, in the order given."""
         return tuple(self._slots)
 
+    @property
+    def voices(self) -> Mapping[str, Sequence[str]]:
+        """Languages of the voices that are loaded, by name."""
+        loaded = {name: slot.loaded.voice for name, slot in self._slots.items() if slot.loaded is not None}
+        return {name: [voice.settings.locale] for name, voice in loaded.items() if voice is not None}
+
     async def load(self, names: Sequence[str] | None = None) -> None:
         """Load models that are not loaded yet, one after the other; all of them by default.
 

@@ -26,6 +26,7 @@ from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.models import Source
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.websocket import MAX_MESSAGE_BYTES
+from hifigan_rt.tools.serving.wyoming import WyomingServer
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Server(uvicorn.Server):
         """Make the application; see `hifigan_rt.tools.serving.app.make_app` for the parameters."""
         app = make_app(settings, sources, default=default, preload=preload)
         self.context: Context = app.state.context
+        self.wyoming = WyomingServer(self.context)
         self._settings = settings
         self._preload = preload
         self._cut_off_at: float | None = None
@@ -98,15 +100,22 @@ class Server(uvicorn.Server):
                 names = ", ".join(self.context.models.names)
                 facts = {"event": "listening", "url": url, "models": names}
                 logger.info("listening on %s", url, extra={"facts": facts})
+            await self._speak_wyoming()
             ending = asyncio.create_task(self._exit_when_drained())
             try:
                 await super().serve(sockets)
             finally:
                 ending.cancel()
+                await self.wyoming.close()
         finally:
             for listening in sockets:
                 listening.close()
             await self.context.close()
+
+    async def _speak_wyoming(self) -> None:
+        port = self._settings.wyoming_port
+        if port is not None:
+            await self.wyoming.start(self._settings.wyoming_host, port)
 
     def begin_shutdown(self) -> None:
         """Take no new requests, finish those that have begun; called again, cut them off."""

@@ -19,6 +19,9 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8004
+    wyoming_host: str = "127.0.0.1"
+    wyoming_port: int | None = None
+    """Port of the Wyoming protocol, which knows no tokens; None does not speak it."""
     bearer_tokens: tuple[str, ...] = ()
     """Tokens of which every request but those for health must have one; none lets everybody in. Of several, each is a
     client: all who have it share one part of the limits."""
@@ -92,9 +95,9 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name == "port":
+            if name in ("port", "wyoming_port") and value is not None:
                 if not 0 <= value <= 65535:
-                    raise ConfigError(f"port={value} must be from 0 to 65535; 0 takes a free one")
+                    raise ConfigError(f"{name}={value} must be from 0 to 65535; 0 takes a free one")
             elif name in _MAY_BE_ZERO:
                 if not value >= 0:
                     raise ConfigError(f"{name}={value!r} must not be negative")

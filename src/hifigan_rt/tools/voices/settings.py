@@ -37,6 +37,8 @@ class VoiceSettings:
     """One of `PHONEME_TYPES`."""
     language: str
     """Voice of espeak-ng; empty if the type needs none."""
+    locale: str
+    """The language as people write it, such as "en_US"; espeak-ng's name if the file does not tell."""
     ids: Mapping[str, tuple[int, ...]]
     """Ids of each symbol."""
     clusters: frozenset[tuple[str, ...]]
@@ -80,8 +82,10 @@ def _read(place: str, values: object) -> VoiceSettings:
     num_speakers = values.get("num_speakers")
     if num_speakers is not None and (type(num_speakers) is not int or num_speakers < 0):
         raise ConfigError(f"num_speakers={num_speakers!r} must be a whole number from 0")
+    locale = _inner(values, "language").get("code")
     return VoiceSettings(
-        place, phoneme_type, language if phoneme_type == "espeak" else "", _ids(values["phoneme_id_map"]),
+        place, phoneme_type, language if phoneme_type == "espeak" else "",
+        locale if isinstance(locale, str) else str(language), _ids(values["phoneme_id_map"]),
         _clusters(values.get("vowel_clusters") or []), Scales(noise, length, noise_w), default_speaker, num_speakers,
     )  # fmt: skip
 

@@ -1,0 +1,246 @@
+"""The Wyoming protocol, which Home Assistant speaks: `describe`, `synthesize`, and text that comes piece by piece.
+
+A connection speaks one text after the other. Text of `synthesize-chunk` is spoken as soon as a sentence is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from hifigan_rt.audio import to_pcm16
+from hifigan_rt.errors import ConditioningError, ServerError, SpeechError
+from hifigan_rt.system.versions import own_version
+from hifigan_rt.tools.serving.context import Context, RequestRecord
+from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid, ServingError, ShuttingDown
+from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.spoken_audio import SpokenAudio
+from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
+from hifigan_rt.tools.voices.clauses import find_sentences
+
+logger = logging.getLogger(__name__)
+
+_MOST_CONNECTIONS = 64
+_MAX_TEXT_CHARACTERS = 1 << 18
+"""Text that a client may have sent and that is not spoken yet."""
+_TEXT_PART_BYTES = 32 << 20
+"""Memory that the text part takes for a sentence of the longest kind."""
+_ATTRIBUTION = {"name": "hifigan-rt", "url": ""}
+
+
+class WyomingServer:
+    """Listens beside the HTTP server and shares its voices, queue and limits."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self.port = 0
+        """Where it listens."""
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen.
+
+        Raises:
+            ServerError: it is taken, or the host is not this machine's.
+        """
+        try:
+            self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_LINE_BYTES)
+        except OSError as error:
+            raise ServerError(f"--wyoming {host}:{port} cannot be listened on: {error.strerror or error}") from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        logger.info("speaking Wyoming on tcp://%s:%d", host, self.port)
+
+    async def close(self) -> None:
+        """End the connections and stop listening; closing twice is allowed."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs it as one
+        self._connections.add(task)
+        try:
+            if len(self._connections) <= _MOST_CONNECTIONS:
+                await _Connection(self._context, reader, writer).run()
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            pass  # the client went, or the server ends
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+
+class _Connection:
+    """One client."""
+
+    def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._context, self._reader, self._writer = context, reader, writer
+        self._client = writer.get_extra_info("peername")[0]
+        self._streamed: Mapping[str, Any] | None = None
+        """The voice of a text that comes piece by piece."""
+        self._pending = ""
+        self._audio_begun = False
+
+    async def run(self) -> None:
+        """Answer events until the client goes, sends none for long, or sends something else."""
+        while True:
+            try:
+                async with asyncio.timeout(self._context.settings.idle_timeout_seconds):
+                    event = await read_event(self._reader)
+            except NoEvent as error:
+                await self._send("error", {"text": str(error), "code": "bad_request"})
+                return
+            if event is None:
+                return
+            try:
+                await self._answer(event)
+            except ServingError as error:
+                self._streamed, self._pending, self._audio_begun = None, "", False
+                await self._send("error", {"text": error.message, "code": error.code})
+
+    async def _answer(self, event: Event) -> None:
+        if event.type == "describe":
+            await self._send("info", await self._info())
+        elif event.type == "ping":
+            await self._send("pong", {"text": event.data.get("text")})
+        elif event.type == "synthesize-start":
+            self._streamed, self._pending = _voice(event.data), ""
+        elif event.type == "synthesize-chunk" and self._streamed is not None:
+            await self._take(_text(event.data))
+        elif event.type == "synthesize-stop" and self._streamed is not None:
+            await self._end_text()
+        elif event.type == "synthesize" and self._streamed is None:
+            # Home Assistant sends the whole of a streamed text too, for servers that do not stream.
+            await self._speak(_text(event.data), _voice(event.data))
+            await self._stop_audio()
+
+    async def _take(self, text: str) -> None:
+        """Speak what is complete; the last sentence may go on."""
+        self._pending += text
+        if len(self._pending) > _MAX_TEXT_CHARACTERS:
+            raise BadRequest(f"more than {_MAX_TEXT_CHARACTERS} characters wait to be spoken")
+        complete = list(find_sentences(self._pending))[:-1]
+        said = "".join(clause.text for sentence in complete for clause in sentence)
+        if said:
+            self._pending = self._pending[len(said) :]
+            await self._speak(said, self._streamed or {})
+
+    async def _end_text(self) -> None:
+        voice, rest, self._streamed, self._pending = self._streamed or {}, self._pending, None, ""
+        if rest.strip():
+            await self._speak(rest, voice, is_end=True)
+        await self._stop_audio()
+        await self._send("synthesize-stopped", {})
+
+    async def _speak(self, text: str, voice: Mapping[str, Any], *, is_end: bool = False) -> None:
+        context = self._context
+        if context.draining:
+            raise ShuttingDown("the server is shutting down")
+        record = RequestRecord(secrets.token_hex(8), self._client)
+        context.active_of[self._client] += 1
+        try:
+            await context.memory.reserve(record, _TEXT_PART_BYTES)
+            with await context.models.lease(self._name(voice)) as lease:
+                audio = _begin(context, record, lease, text, voice)
+                try:
+                    await self._send_audio(audio, lease.sample_rate)
+                except BadRequest:
+                    # The rest of a text may well be a bracket.
+                    if not (is_end and self._audio_begun):
+                        raise
+                finally:
+                    audio.close()
+        finally:
+            context.memory.release(record)
+            context.active_of[self._client] -= 1
+            if not context.active_of[self._client]:
+                del context.active_of[self._client]
+
+    def _name(self, voice: Mapping[str, Any]) -> str | None:
+        """The voice of that name, else the first of the language, else the first."""
+        name, language = voice.get("name"), voice.get("language")
+        if isinstance(name, str):
+            return name
+        voices = self._context.models.voices
+        if isinstance(language, str):
+            for candidate, languages in voices.items():
+                if language in languages:
+                    return candidate
+        return next(iter(voices), None)
+
+    async def _send_audio(self, audio: SpokenAudio, rate: int) -> None:
+        form = {"rate": rate, "width": 2, "channels": 1}
+        async for piece in audio:
+            if not self._audio_begun:
+                self._audio_begun = True
+                await self._send("audio-start", form)
+            await self._send("audio-chunk", form, to_pcm16(piece)[0].astype("<i2", copy=False).tobytes())
+
+    async def _stop_audio(self) -> None:
+        if self._audio_begun:
+            self._audio_begun = False
+            await self._send("audio-stop", {})
+
+    async def _info(self) -> Mapping[str, Any]:
+        await self._context.models.load()
+        voices = [
+            {
+                "name": name, "languages": languages, "attribution": _ATTRIBUTION, "installed": True,
+                "description": name, "version": None,
+                "speakers": [{"name": speaker} for speaker in self._context.models.status(name).speakers or ()] or None,
+            }
+            for name, languages in self._context.models.voices.items()
+        ]  # fmt: skip
+        program = {
+            "name": "hifigan-rt", "attribution": _ATTRIBUTION, "installed": True, "version": own_version(),
+            "description": "voices of Piper", "voices": voices, "supports_synthesize_streaming": True,
+        }  # fmt: skip
+        return {"tts": [program]}
+
+    async def _send(self, kind: str, data: Mapping[str, Any], payload: bytes = b"") -> None:
+        self._writer.write(encode_event(kind, data, payload))
+        async with asyncio.timeout(self._context.settings.write_timeout_seconds):
+            await self._writer.drain()
+
+
+def _begin(
+    context: Context, record: RequestRecord, lease: ModelLease, text: str, voice: Mapping[str, Any]
+) -> SpokenAudio:
+    if lease.voice is None:
+        raise BadRequest(f"model {lease.name!r} is a vocoder, which takes no text: name a voice of this server")
+    speaker = voice.get("speaker")
+    try:
+        utterance = lease.voice.utterance(text, speaker=speaker if isinstance(speaker, (str, int)) else None)
+    except ConditioningError as error:
+        raise ConditioningInvalid(str(error)) from error
+    except SpeechError as error:
+        raise BadRequest(str(error)) from error
+    logger.info("wyoming", extra={"facts": {"event": "wyoming", "model": lease.name, "characters": len(text)}})
+    return SpokenAudio(context, record, lease, utterance)
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    text = data.get("text")
+    if not isinstance(text, str):
+        raise BadRequest("the event has no text")
+    return text
+
+
+def _voice(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    _refuse_ssml(data)
+    voice = data.get("voice") or {}
+    if not isinstance(voice, dict):
+        raise BadRequest("voice must be an object")
+    return voice
+
+
+def _refuse_ssml(data: Mapping[str, Any]) -> None:
+    if data.get("text_format") not in (None, "text"):
+        raise BadRequest(f"text_format={str(data['text_format'])[:40]!r} is not taken: send plain text")

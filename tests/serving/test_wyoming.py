@@ -1,0 +1,152 @@
+"""The Wyoming protocol, spoken to by Wyoming's own client and by strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import numpy as np
+import pytest
+
+import hifigan_rt
+from hifigan_rt.audio import to_pcm16
+from hifigan_rt.tools.serving.wyoming_events import encode_event
+from running_server import running
+from voice_files import tiny_voice
+
+TEXT = "aaa a aa\n\na aa\n\naaaa"
+STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}, "language": {"code": "en_US"}}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL)
+
+
+@pytest.fixture(scope="module")
+def voice(path):
+    with hifigan_rt.load_voice(path) as loaded:
+        yield lambda text, **how: to_pcm16(loaded(text, segment_frames=32, **how))[0]
+
+
+@pytest.fixture(scope="module")
+def server(path, sources):
+    voices = {"ann": lambda: hifigan_rt.load_voice(path)}
+    with running(sources | voices, wyoming_port=0) as served:
+        yield served
+
+
+@pytest.fixture
+def port(server):
+    return server.server.wyoming.port
+
+
+def exchange(port: int, sent: bytes) -> list[tuple[str, dict, bytes]]:
+    """Send bytes, close this side, and give the events that come."""
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        stream = connection.makefile("rb")
+        events = []
+        while line := stream.readline():
+            header = json.loads(line)
+            data = json.loads(stream.read(header.get("data_length", 0)) or b"{}")
+            events.append((header["type"], data, stream.read(header.get("payload_length", 0))))
+        return events
+
+
+def audio_of(events) -> np.ndarray:
+    return np.frombuffer(b"".join(payload for kind, _, payload in events if kind == "audio-chunk"), "<i2")
+
+
+def kinds_of(events) -> list[str]:
+    return [kind for kind, _, _ in events if kind != "audio-chunk"]
+
+
+def test_a_text_is_spoken(port, voice):
+    said = {"text": TEXT, "voice": {"name": "ann", "speaker": "cy"}}
+    events = exchange(port, encode_event("synthesize", said))
+    assert kinds_of(events) == ["audio-start", "audio-stop"]
+    assert events[0][1] == {"rate": 16000, "width": 2, "channels": 1}
+    np.testing.assert_array_equal(audio_of(events), voice(TEXT, speaker="cy"))
+
+
+def test_a_text_that_comes_piece_by_piece(port, voice):
+    chunks = [encode_event("synthesize-chunk", {"text": TEXT[start : start + 3]}) for start in range(0, len(TEXT), 3)]
+    sent = [encode_event("synthesize-start", {"voice": {"language": "en_US"}}), *chunks]
+    # Home Assistant sends the whole text too.
+    sent += [encode_event("synthesize", {"text": TEXT}), encode_event("synthesize-stop", {})]
+    events = exchange(port, b"".join(sent))
+    assert kinds_of(events) == ["audio-start", "audio-stop", "synthesize-stopped"]
+    np.testing.assert_array_equal(audio_of(events), voice(TEXT))
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (encode_event("synthesize", {"text": ""}), "the text is empty"),
+        (encode_event("synthesize", {"text": "xyz"}), "nothing of the text can be spoken"),
+        (encode_event("synthesize", {}), "the event has no text"),
+        (encode_event("synthesize", {"text": "a", "text_format": "ssml"}), "text_format='ssml' is not taken"),
+        (encode_event("synthesize", {"text": "a", "voice": {"name": "bob"}}), "model 'bob' is not known here"),
+        (encode_event("synthesize", {"text": "a", "voice": {"name": "tiny"}}), "is a vocoder, which takes no text"),
+        (encode_event("synthesize", {"text": "a", "voice": {"name": "ann", "speaker": "dee"}}), "is not known"),
+        (encode_event("synthesize", {"text": "a", "voice": 5}), "voice must be an object"),
+        (b"GET / HTTP/1.1\r\n\r\n", "no event of the Wyoming protocol"),
+        (b"{}\n", "the event has no type"),
+        (b"[" * 1000 + b"\n", "no event"),
+        (b"x" * 100_000, "no event"),
+        (b'{"type": "ping", "data_length": 99999999999}\n', "data_length=99999999999 must be"),
+        (b'{"type": "ping", "data_length": -1}\n', "data_length=-1 must be"),
+        (b'{"type": "ping", "data_length": 9}\n{}', "the event is cut short"),
+    ],
+)
+def test_what_cannot_be_spoken_is_told(port, quiet, sent, told):
+    (event,) = exchange(port, sent)
+    assert event[0] == "error"
+    assert told in event[1]["text"]
+
+
+def test_after_an_error_the_connection_goes_on(port, voice):
+    wrong, right = encode_event("synthesize", {"text": "xyz"}), encode_event("synthesize", {"text": "aa"})
+    events = exchange(port, wrong + encode_event("unknown", {}) + right)
+    assert kinds_of(events) == ["error", "audio-start", "audio-stop"]
+    np.testing.assert_array_equal(audio_of(events), voice("aa"))
+
+
+def test_who_leaves_in_the_middle_keeps_nothing(server, port):
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
+        connection.sendall(encode_event("synthesize", {"text": TEXT * 200}))
+        assert connection.recv(10)
+    kinds = kinds_of(exchange(port, encode_event("synthesize", {"text": "aa"})))
+    assert kinds == ["audio-start", "audio-stop"]
+
+
+@pytest.mark.wyoming
+@pytest.mark.filterwarnings("ignore:'audioop' is deprecated:DeprecationWarning")
+def test_wyomings_own_client(port, voice):
+    from wyoming.audio import AudioChunk, AudioStart, AudioStop
+    from wyoming.client import AsyncTcpClient
+    from wyoming.info import Describe, Info
+    from wyoming.ping import Ping, Pong
+    from wyoming.tts import Synthesize, SynthesizeVoice
+
+    async def talk() -> bytes:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            await client.write_event(Describe().event())
+            (program,) = Info.from_event(await client.read_event()).tts
+            assert program.supports_synthesize_streaming
+            (found,) = program.voices
+            assert (found.name, found.languages) == ("ann", ["en_US"])
+            assert [speaker.name for speaker in found.speakers] == ["ada", "bo", "cy"]
+            await client.write_event(Ping("x").event())
+            assert Pong.from_event(await client.read_event()).text == "x"
+            await client.write_event(Synthesize(TEXT, SynthesizeVoice("ann", speaker="bo")).event())
+            assert AudioStart.from_event(await client.read_event()).rate == 16000
+            audio = b""
+            while not AudioStop.is_type((event := await client.read_event()).type):
+                audio += AudioChunk.from_event(event).audio
+            return audio
+
+    np.testing.assert_array_equal(np.frombuffer(asyncio.run(talk()), "<i2"), voice(TEXT, speaker="bo"))
