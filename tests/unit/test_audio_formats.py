@@ -133,3 +133,15 @@ def test_values_that_are_no_numbers_are_refused(name):
 def test_a_rate_that_flac_cannot_hold():
     with pytest.raises(OutputError, match="flac"):
         stream_encoder("flac", 1 << 21)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
+@pytest.mark.parametrize("sizes", [[500], [4096], [1_000_000]])
+def test_streamed_mp3_is_decoded_to_its_end_by_others_too(rate, sizes):
+    audio = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
+    content = streamed("mp3", audio, sizes, rate=rate)
+    recording = read_audio(io.BytesIO(content))
+    # No frame states the encoder's delay, and what fills the last frame.
+    assert len(audio) <= len(recording.samples) < len(audio) + 3 * 1152
+    assert (recording.sample_rate, recording.note) == (rate, None)
+    assert len(soundfile.read(io.BytesIO(content))[0]) == len(recording.samples)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hifigan_rt.audio.encoding import MAX_WAV_BYTES, to_pcm16
+from hifigan_rt.audio.lengths.mp3 import first_frame_bytes
 from hifigan_rt.audio.sink import EncodedSink
 from hifigan_rt.errors import OutputError, OutputMismatch
 
@@ -24,6 +26,9 @@ OPUS_PAGE_LATENCY_MS = 50.0
 
 # libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS, which soundfile does not name.
 _SET_OGG_PAGE_LATENCY_MS = 0x1302
+
+_MP3_COMPRESSION = 0.5
+"""The middle of what libsndfile offers: 80 kbit/s at 22.05 kHz."""
 
 _ENCODED_AT_ONCE_SAMPLES = 1 << 16
 
@@ -221,16 +226,28 @@ class _Mp3(StreamEncoder):
     def __init__(self, sample_rate: int, samples: int | None = None) -> None:
         super().__init__(sample_rate, samples)
         self._sink = EncodedSink()
-        self._file = _open(self._sink, sample_rate, "MP3", "MPEG_LAYER_III")
+        # Of a variable rate, decoders that go by the size would guess the length of a stream, and stop early.
+        rate = {"compression_level": _MP3_COMPRESSION, "bitrate_mode": "CONSTANT"}
+        self._file = _open(self._sink, sample_rate, "MP3", "MPEG_LAYER_III", rate)
+        self._first_frame_due = True
 
     def _encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
         self._file.write(np.clip(audio, -1, 1))
-        return self._sink.take()
+        return self._taken()
 
     def finish(self) -> bytes:
         self._file.close()
-        return self._sink.take()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        content = self._sink.take()
+        if not (self._first_frame_due and content):
+            return content
+        # It has no sound, and states how many frames follow, which libsndfile knows at its close: decoders would end
+        # where it was written.
+        self._first_frame_due = False
+        return content[first_frame_bytes(content) :]
 
     def close(self) -> None:
         self._file.close()
@@ -320,11 +337,11 @@ def stream_encoder(name: str, sample_rate: int, samples: int | None = None) -> S
     return encoders[name](sample_rate, samples)
 
 
-def _open(sink: Any, sample_rate: int, container: str, subtype: str) -> Any:
+def _open(sink: Any, sample_rate: int, container: str, subtype: str, options: Mapping[str, Any] | None = None) -> Any:
     import soundfile
 
     try:
-        return soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=container)
+        return soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=container, **(options or {}))
     except soundfile.SoundFileError as error:
         raise OutputError(f"{container.lower()} cannot hold {sample_rate} Hz: {error}") from error
 

@@ -99,6 +99,12 @@ def examine_mp3(file: BinaryIO, start: int = 0, end: int | None = None) -> Lengt
     return LengthFinding(frames * found.first.samples - missing, promised, note, if_short=counted)
 
 
+def first_frame_bytes(content: bytes) -> int:
+    """Tell the length in bytes of the frame that MPEG audio begins with; 0 if it begins with none."""
+    frame = _frame(content[:4])
+    return 0 if frame is None else frame.length
+
+
 def _hold_against_frames(file: BinaryIO, found: _Frames, stated: _Stated) -> LengthFinding:
     frames, promised, per_frame = found.frames - 1, stated.frames or 0, found.first.samples
     samples = max(0, frames * per_frame - stated.delay - max(stated.padding, _DECODER_DELAY))
