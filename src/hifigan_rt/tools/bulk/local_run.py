@@ -94,6 +94,7 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         self._collector = _WarningCollector()
         self._digest = ""
         self.caveat = work.caveat
+        self.engine = work.engine
 
     def settings(self) -> dict[str, Any]:
         return self._work.settings()

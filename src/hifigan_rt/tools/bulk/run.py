@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.errors import HifiganError, OutputError
 from hifigan_rt.system.files import plain_path, refuse_special, sync_folders
 from hifigan_rt.system.temporary_names import remove_left_over
@@ -38,6 +39,8 @@ class ClipRunner(ABC):
     """Where the clips lie."""
     caveat = ""
     """What the device says against its times; mostly empty."""
+    engine: EngineInfo | None = None
+    """What runs the model, once its settings are known; None where there is none."""
     notes: tuple[str, ...] = ()
     """What happened on the way and is worth knowing, one sentence each."""
 

@@ -96,7 +96,8 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
         # Known whenever the sample rate is: both stand in a config.
         self._num_mels = vocoder.num_mels or 0
         self._given = reading.given_mel
-        self.caveat = vocoder.engine_info.caveat
+        self.engine = vocoder.engine_info
+        self.caveat = self.engine.caveat
 
     def settings(self) -> dict[str, Any]:
         info, graph = self._vocoder.engine_info, self._vocoder.graph

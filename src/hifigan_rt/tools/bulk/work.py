@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from hifigan_rt.engines.base import EngineInfo
+
 R = TypeVar("R")
 C = TypeVar("C")
 
@@ -34,6 +36,8 @@ class Work(ABC, Generic[R, C]):
 
     caveat = ""
     """What the device says against the times of `compute`; mostly empty."""
+    engine: EngineInfo | None = None
+    """What runs the model; None where there is none."""
     stopped = threading.Event()
     """Set when the run ends early; what takes long looks at it."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
+    check_cluster_options,
+    cluster_options,
     config_option,
     engine_choice,
     family_option,
@@ -19,6 +22,7 @@ from hifigan_rt.tools.cli.options import (
     json_option,
     mel_at_option,
     parse_settings,
+    refuse_urls,
     run_options,
     speaker_options,
     verbosity_options,
@@ -27,6 +31,7 @@ from hifigan_rt.tools.cli.options import (
 from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
 if TYPE_CHECKING:
+    from hifigan_rt.tools.evaluation.on_cluster import EvaluationCluster
     from hifigan_rt.tools.evaluation.results import EvaluationResult
     from hifigan_rt.tools.evaluation.run import Plan
     from hifigan_rt.tools.evaluation.systems import SystemSpec
@@ -114,6 +119,7 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
 @engine_choice
 @input_options
 @run_options
+@cluster_options
 @json_option
 @verbosity_options
 @click.pass_context
@@ -135,15 +141,30 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
     console: Console = ctx.obj
     if values["resume"] and values["overwrite"]:
         raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
+    check_cluster_options(values)
+    refuse_urls([*values["data"], values["generated"], values["mels"], values["output"]])
     plan = _plan(values, recorded_command(ctx))
     written: list[Path] = []
-    result = evaluate(
-        plan, values["output"], resume=values["resume"], overwrite=values["overwrite"], sounds=no_page() is None,
-        progress=lambda label, steps: console.steps(label, steps, values["progress"]), failed=console.failure_now,
-        finish=lambda result: written.extend(write_results(result, values["output"])),
-    )  # fmt: skip
+    with _cluster(console, values) as cluster:
+        result = evaluate(
+            plan, values["output"], resume=values["resume"], overwrite=values["overwrite"], sounds=no_page() is None,
+            progress=lambda label, steps: console.steps(label, steps, values["progress"]), failed=console.failure_now,
+            finish=lambda result: written.extend(write_results(result, values["output"])), cluster=cluster,
+        )  # fmt: skip
     _report(console, result, written, values["output"], as_json=values["as_json"])
     return 0 if result.complete and result.passed else 1
+
+
+@contextmanager
+def _cluster(console: Console, values: dict[str, Any]) -> Iterator[EvaluationCluster | None]:
+    if not values["on_ray"]:
+        yield None
+        return
+    from hifigan_rt.tools.cluster.connection import connected
+    from hifigan_rt.tools.evaluation.on_cluster import EvaluationCluster
+
+    with console.foreign_output(), connected(values["ray_address"]) as ray:
+        yield EvaluationCluster(ray, console.note)
 
 
 def _plan(values: dict[str, Any], command: str) -> Plan:

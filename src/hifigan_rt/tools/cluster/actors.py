@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.engines.native import ISA_VARIABLE
 from hifigan_rt.engines.native_tuning import TUNING_VARIABLE
 from hifigan_rt.errors import ClusterError, HifiganError
@@ -74,6 +75,7 @@ class ClusterWorker:
         self.settings: dict[str, Any] | None = None
         """What it computes by; None until it is ready."""
         self.caveat = ""
+        self.engine: EngineInfo | None = None
 
 
 class WorkerPool:
@@ -169,7 +171,7 @@ class WorkerPool:
         elif isinstance(answer, HifiganError):
             self.leave_out(worker, answer)
         else:
-            worker.settings, worker.caveat = answer
+            worker.settings, worker.caveat, worker.engine = answer
             self._deaths_anywhere = 0
 
     def leave_out(self, worker: ClusterWorker, reason: HifiganError) -> None:
@@ -277,7 +279,7 @@ def _actor_class(ray: Any) -> Any:
 
             try:
                 self._worker = ClipWorker(*arguments)
-                return self._worker.settings(), self._worker.caveat
+                return self._worker.settings(), self._worker.caveat, self._worker.engine
             except HifiganError as error:
                 return error
 

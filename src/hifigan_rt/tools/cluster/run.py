@@ -86,6 +86,7 @@ class ClusterRunner(ClipRunner):
             if first is None and self._pool.ready:
                 first = time.monotonic()
         self._settings = self._pool.agreed()
+        self.engine = self._pool.ready[0].engine
         self.caveat = next((worker.caveat for worker in self._pool.ready if worker.caveat), "")
         hosts = {worker.place.host for worker in self._pool.ready if worker.place is not None}
         count = len(self._pool.ready)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.errors import ClusterError, DatasetError
 from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
@@ -98,6 +99,11 @@ class ClipWorker:
     def caveat(self) -> str:
         """What the device says against its times."""
         return self._runner.caveat
+
+    @property
+    def engine(self) -> EngineInfo | None:
+        """What runs the model here; None where there is none."""
+        return self._runner.engine
 
     def stop(self) -> None:
         """End the chunk in hand early: what has been read is still computed and written."""

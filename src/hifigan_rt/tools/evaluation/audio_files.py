@@ -9,20 +9,21 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from hifigan_rt.audio import AUDIO_SUFFIXES
+from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.errors import OutputError
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.tools.bulk.local_run import LocalRunner
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
-from hifigan_rt.tools.bulk.run import run_in_folder
+from hifigan_rt.tools.bulk.run import ClipRunner, run_in_folder
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES, Synthesis
-from hifigan_rt.tools.bulk.work import Work
 from hifigan_rt.tools.datasets import InputFile
 from hifigan_rt.tools.evaluation.clips import ClipSet, Pairing, pair, renamed
+from hifigan_rt.tools.evaluation.on_cluster import EvaluationCluster
 from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_settings
 from hifigan_rt.tools.evaluation.results import System
 from hifigan_rt.tools.evaluation.signal_files import remember_digest
@@ -65,15 +66,21 @@ class WorkFolder:
     """Told the name and the reason of each failure at once."""
     notes: list[str] = field(default_factory=list)
     """What its runs did otherwise than one might expect."""
+    cluster: EvaluationCluster | None = None
+    """What makes the audio of models and measures; None is this machine."""
 
-    def run(self, work: Work[Any, Any], files: Mapping[str, InputFile], name: str, label: str) -> dict[str, ClipAudio]:
+    def audio_folder(self, name: str) -> Path:
+        """Give the place of a system's audio, or of the recordings."""
+        return self.folder / AUDIO_FOLDER / name
+
+    def run(self, runner: ClipRunner, files: Mapping[str, InputFile], name: str, label: str) -> dict[str, ClipAudio]:
         """Work through files, by clip.
 
         Raises:
             OutputError: the folder cannot be written to, or holds what may not be replaced.
             Interrupted: Ctrl-C; what was finished stays.
         """
-        folder = self.folder / AUDIO_FOLDER / name
+        folder = self.audio_folder(name)
         jobs = plan_outputs([renamed(item, clip) for clip, item in files.items()], folder, SUFFIX)
         clips = {job.name: clip for clip, job in zip(files, jobs, strict=True)}
 
@@ -84,9 +91,7 @@ class WorkFolder:
             advance()
 
         with self.progress(label, len(jobs)) as advance:
-            summary = run_in_folder(
-                LocalRunner(work), jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=report
-            )
+            summary = run_in_folder(runner, jobs, folder, resume=self.resume, overwrite=self.overwrite, progress=report)
         self.notes.extend(note for note in summary.notes if note not in self.notes)
         if summary.stopped is not None:
             raise OutputError(summary.stopped)
@@ -103,8 +108,8 @@ def prepare_reference(
     target: WorkFolder, clips: ClipSet, sample_rate: int, reading: ReadSettings
 ) -> dict[str, ClipAudio]:
     """The recordings, mono and at one rate."""
-    work = Preparation(sample_rate, reading)
-    return target.run(work, clips.files, REFERENCE_FOLDER, "recordings")
+    runner = LocalRunner(Preparation(sample_rate, reading))
+    return target.run(runner, clips.files, REFERENCE_FOLDER, "recordings")
 
 
 def make_audio(
@@ -139,16 +144,23 @@ def make_audio(
     notes: tuple[str, ...] = ()
     if spec.folder is not None:
         pairing = pair(clips, spec.folder, AUDIO_SUFFIXES, recursive=recursive, complete=complete)
-        made = target.run(Preparation(sample_rate, reading), pairing.files, name, spec.name)
+        made = target.run(LocalRunner(Preparation(sample_rate, reading)), pairing.files, name, spec.name)
         return System(spec.name, "folder", _last(spec.folder), notes=_beside(pairing)), made
     files: Mapping[str, InputFile] = clips
     if spec.mels is not None:
         pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
         files, notes = pairing.files, _beside(pairing)
-    with _load(spec, models[spec.name]) as vocoder:
+    model = models[spec.name]
+    if target.cluster is not None:
+        folder = target.audio_folder(name)
+        with target.cluster.synthesis(spec, model, reading, len(files), folder) as runner:
+            made = target.run(runner, files, name, spec.name)
+            return _model_system(spec, model, runner.engine, notes), made
+    with _load(spec, model) as vocoder:
         conditioning = vocoder.speaker_choice.one(spec.speaker, spec.vector)
-        made = target.run(Synthesis(vocoder, reading, write_settings(), conditioning), files, name, spec.name)
-        return _model_system(spec, vocoder, notes), made
+        work = Synthesis(vocoder, reading, write_settings(), conditioning)
+        made = target.run(LocalRunner(work), files, name, spec.name)
+        return _model_system(spec, vocoder.model, vocoder.engine_info, notes), made
 
 
 def _load(spec: SystemSpec, model: Model) -> Vocoder:
@@ -158,8 +170,8 @@ def _load(spec: SystemSpec, model: Model) -> Vocoder:
     )  # fmt: skip
 
 
-def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) -> System:
-    info = vocoder.engine_info
+def _model_system(spec: SystemSpec, model: Model, info: EngineInfo | None, notes: tuple[str, ...]) -> System:
+    assert info is not None  # noqa: S101 - synthesis has an engine
     mels = "" if spec.mels is None else _last(spec.mels)
     settings = dict(spec.settings)
     if spec.speaker is not None:
@@ -167,9 +179,9 @@ def _model_system(spec: SystemSpec, vocoder: Vocoder, notes: tuple[str, ...]) ->
     if spec.conditioning is not None:
         settings["conditioning"] = _last(Path(spec.conditioning))
     return System(
-        spec.name, "model", _last(Path(spec.model or "")), vocoder.model.sha256, info.name,
+        spec.name, "model", _last(Path(spec.model or "")), model.sha256, info.name,
         f"{info.name} {info.version}", info.device, info.precision, settings, mels, info.caveat,
-        (*vocoder.notes, *notes),
+        (*model.notes, *notes),
     )  # fmt: skip
 
 

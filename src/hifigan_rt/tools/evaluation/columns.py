@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hifigan_rt.errors import MetricUnavailable
@@ -35,9 +35,13 @@ class Columns:
     @property
     def packages(self) -> dict[str, str]:
         """Versions of what computes them."""
-        names = dict.fromkeys(name for key in self.keys for name in METRICS[key].packages)
-        found = {name: installed_version(_DISTRIBUTIONS.get(name, name)) for name in names}
-        return {name: version for name, version in found.items() if version is not None}
+        return package_versions(dict.fromkeys(name for key in self.keys for name in METRICS[key].packages))
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Give the versions of packages by the names under which they are imported; what is not installed is left out."""
+    found = {name: installed_version(_DISTRIBUTIONS.get(name, name)) for name in names}
+    return {name: version for name, version in found.items() if version is not None}
 
 
 def choose_columns(named: Sequence[str], limited: Sequence[str], *, with_reference: bool, with_mel: bool) -> Columns:

@@ -35,6 +35,7 @@ from hifigan_rt.tools.evaluation.clips import ClipSet, find_clips
 from hifigan_rt.tools.evaluation.columns import Columns, choose_columns
 from hifigan_rt.tools.evaluation.comparison import compare
 from hifigan_rt.tools.evaluation.measuring import Measured
+from hifigan_rt.tools.evaluation.on_cluster import EvaluationCluster
 from hifigan_rt.tools.evaluation.results import JSON_NAME, ClipScores, EvaluationResult, System
 from hifigan_rt.tools.evaluation.rows import clip_record, length_notes, score_row
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
@@ -78,6 +79,7 @@ def evaluate(
     overwrite: bool = False,
     sounds: bool = True,
     finish: Callable[[EvaluationResult], None] = lambda _: None,
+    cluster: EvaluationCluster | None = None,
 ) -> EvaluationResult:
     """Evaluate.
 
@@ -92,6 +94,7 @@ def evaluate(
         overwrite: replace what is there.
         sounds: write the sound of clips while they are measured, for the report.
         finish: called with the result while no other run can work in the folder.
+        cluster: machines that make the audio of models and measure; None is this one.
 
     Raises:
         HifiganError: nothing can be evaluated; the text says why.
@@ -115,7 +118,7 @@ def evaluate(
     sample_rate = _sample_rate(models) or (_first_rate(clips) if mel is None else mel.sample_rate)
     with claimed_folder(folder):
         names = folder_names(plan.systems, taken=REFERENCE_FOLDER)
-        target = _work_folder(folder, names, progress, failed, resume=resume, overwrite=overwrite)
+        target = _work_folder(folder, names, progress, failed, resume=resume, overwrite=overwrite, cluster=cluster)
         result = _evaluate(plan, target, names, clips, models, mel, columns, sample_rate, sounds=sounds)
         finish(result)
     return result
@@ -226,6 +229,7 @@ def _work_folder(
     *,
     resume: bool,
     overwrite: bool,
+    cluster: EvaluationCluster | None,
 ) -> WorkFolder:
     audio = [folder / AUDIO_FOLDER / name for name in (REFERENCE_FOLDER, *names)]
     refuse_linked_folders(folder, [*audio, folder / CLIPS_FOLDER])
@@ -236,7 +240,7 @@ def _work_folder(
         )
     if overwrite:
         (folder / SCORES_NAME).unlink(missing_ok=True)
-    return WorkFolder(plain_path(folder), resume, overwrite, progress, failed)
+    return WorkFolder(plain_path(folder), resume, overwrite, progress, failed, cluster=cluster)
 
 
 def _result(

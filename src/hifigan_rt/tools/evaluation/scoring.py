@@ -15,6 +15,7 @@ from hifigan_rt.tools.bulk.summary import RunSummary
 from hifigan_rt.tools.evaluation.audio_files import ClipAudio, WorkFolder
 from hifigan_rt.tools.evaluation.columns import Columns
 from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task
+from hifigan_rt.tools.evaluation.on_cluster import ClusterMeasuring
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
 from hifigan_rt.tools.evaluation.sounds import CLIPS_FOLDER, clip_tracks, is_script, script_path
@@ -80,7 +81,7 @@ def measure_all(
         with (
             ScoreWriter(path, columns.packages) as scores,
             target.progress("metrics", count) as advance,
-            MeasuringPool(jobs or usable_cores(), limit_seconds(longest)) as pool,
+            _pool(target, jobs, limit_seconds(longest), columns) as pool,
         ):
             for index, results in pool.measure(clips):
                 for system, found in zip(todo[names[index]], results, strict=True):
@@ -95,6 +96,14 @@ def measure_all(
     except KeyboardInterrupt as error:
         raise Interrupted(summary) from error
     return measured
+
+
+def _pool(
+    target: WorkFolder, jobs: int | None, limit_seconds: float, columns: Columns
+) -> MeasuringPool | ClusterMeasuring:
+    if target.cluster is None:
+        return MeasuringPool(jobs or usable_cores(), limit_seconds)
+    return ClusterMeasuring(target.cluster, jobs, limit_seconds, tuple(columns.packages), target.folder)
 
 
 def limit_seconds(clip_seconds: float) -> float:
