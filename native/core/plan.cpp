@@ -22,6 +22,13 @@ double weights_us(const Caches& caches, double bytes, double stage_bytes, double
   return bytes / first + bytes * (blocks - 1) / caches.cache_bytes_per_us;
 }
 
+// Time of a layer of a flow. It is computed in one block, so that nothing but its own products can wait for its weights, which
+// are fetched meanwhile: whichever takes longer (native/NOTES.md).
+double flow_us(const Caches& caches, double arithmetic_us, double bytes, double flow_bytes) {
+  const bool cached = flow_bytes <= caches.last_bytes;
+  return std::max(arithmetic_us, bytes / (cached ? caches.cache_bytes_per_us : caches.fetched_bytes_per_us));
+}
+
 double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.weights) * weights; }
 
 double tiled_products(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
@@ -38,9 +45,11 @@ double tiled_us(const Kernels& kernels, const NetworkLayer& conv, Transform tran
   return tiled_products(kernels, conv, transform, size) / costs.macs_per_us * factor;
 }
 
-Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
+// `flow_layers`: how many layers of the kind a flow has; 0 if the layer is in none.
+Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size& size, int flow_layers, PlannedLayer& layer) {
   // Whether a cache holds the weights until the next block depends on the whole stage; V1's stages have 18 such layers.
   const auto total = [&](double arithmetic_us, double bytes) {
+    if (flow_layers > 0) return flow_us(kernels.caches, arithmetic_us, bytes, bytes * flow_layers);
     return arithmetic_us + weights_us(kernels.caches, bytes, bytes * 18, size.blocks);
   };
   Algorithm best;
@@ -126,7 +135,7 @@ class Planner {
     const NetworkLayer& conv = network_.layers[i];
     const Size size = size_of(conv, rows, block);
     PlannedLayer layer = entry(i, size);
-    layer.algorithm = cheapest(kernels(i), conv, size, layer);
+    layer.algorithm = cheapest(kernels(i), conv, size, network_.in_flow(i) ? network_.gated_layers() : 0, layer);
     const auto named = forced_.find(conv.name), all = forced_.find("*");
     if (named != forced_.end()) {
       layer.algorithm = algorithm_named(named->second);

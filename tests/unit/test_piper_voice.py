@@ -30,20 +30,26 @@ def voice():
 
 
 @pytest.fixture(scope="module")
-def spoken(voice):
-    """Latents `[192, T]` of some phonemes, and ONNX Runtime's audio of them: both are outputs of one run."""
+def with_flow(voice):
+    return resolve_model(voice, with_flow=True)
+
+
+@pytest.fixture(scope="module")
+def spoken(voice, with_flow):
+    """Latents `[192, T]` of some phonemes behind the flow and before it, and ONNX Runtime's audio, all of one run."""
     model = onnx.load(voice)
     latent = next(node for node in model.graph.node if "dec.conv_pre.weight" in node.input).input[0]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(latent, onnx.TensorProto.FLOAT, None))
+    for name in (latent, with_flow.voice.latents):
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString())
     phonemes = np.random.default_rng(3).integers(14, 100, (1, 24))
     scales = np.array([0.667, 1, 0.8], np.float32)
-    audio, latents = session.run(None, {"input": phonemes, "input_lengths": np.array([24]), "scales": scales})
-    return np.ascontiguousarray(latents[0]), audio.reshape(-1)
+    audio, *latents = session.run(None, {"input": phonemes, "input_lengths": np.array([24]), "scales": scales})
+    return *(np.ascontiguousarray(found[0]) for found in latents), audio.reshape(-1)
 
 
 def test_native_against_onnx_runtime(voice, spoken):
-    latents, expected = spoken
+    latents, _, expected = spoken
     with hifigan_rt.load(voice, threads=1) as vocoder:
         assert (vocoder.engine_info.name, vocoder.sample_rate, vocoder.hop_length) == ("native", 22050, 256)
         audio = vocoder(latents)
@@ -81,21 +87,14 @@ def test_the_voice_speaks_text(voice, tmp_path):
     assert np.sqrt((audio**2).mean()) > 0.01
 
 
-def test_flow_and_decoder_against_onnx_runtime(voice):
-    model = resolve_model(voice, with_flow=True)
-    assert model.graph.config.flow == FlowConfig(192)
-    assert model.graph.receptive_field.right_frames == 43
-    whole = onnx.load(voice)
-    whole.graph.output.append(onnx.helper.make_tensor_value_info(model.voice.latents, onnx.TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(whole.SerializeToString())
-    phonemes = np.random.default_rng(4).integers(14, 100, (1, 30))
-    scales = np.array([0.667, 1.5, 0.8], np.float32)
-    expected, latents = session.run(None, {"input": phonemes, "input_lengths": np.array([30]), "scales": scales})
-    latents = np.ascontiguousarray(latents[0])
-    with hifigan_rt.load(model, threads=1) as vocoder:
-        assert snr_db(expected.reshape(-1), vocoder(latents)) >= tolerances.PIPER_FLOW_SNR_DB
-        few = latents[:, :60]
-        assert snr_db(generate(model.generator, few), vocoder(few)) >= tolerances.PRETRAINED_SNR_DB
+def test_flow_and_decoder_against_onnx_runtime(with_flow, spoken):
+    assert with_flow.graph.config.flow == FlowConfig(192)
+    assert with_flow.graph.receptive_field.right_frames == 43
+    _, latents, expected = spoken
+    with hifigan_rt.load(with_flow, threads=1) as vocoder:
+        assert snr_db(expected, vocoder(latents)) >= tolerances.PIPER_FLOW_SNR_DB
+        few = latents[:, :24]
+        assert snr_db(generate(with_flow.generator, few), vocoder(few)) >= tolerances.PRETRAINED_SNR_DB
         stream = vocoder.stream(segment_frames=16)
         pieces = [stream.push(latents[:, start : start + 7]) for start in range(0, latents.shape[1], 7)]
         assert np.concatenate([*pieces, stream.finish()]).tobytes() == vocoder(latents, segment_frames=16).tobytes()
