@@ -70,6 +70,8 @@ def workplace(tmp_path, monkeypatch):
     for name, cases in records():
         unpack(tmp_path / name, name, cases[0])
     monkeypatch.chdir(tmp_path)
+    # An evaluation starts a process for each core, and each loads the packages of all metrics: one is enough here.
+    monkeypatch.setattr("hifigan_rt.tools.evaluation.scoring.usable_cores", lambda: 1)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     return tmp_path
 
