@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifigan_rt.errors import DatasetError, StoreError
+from hifigan_rt.errors import ClusterError, DatasetError, StoreError
 from hifigan_rt.tools.cluster.object_store import split_url
 from hifigan_rt.tools.cluster.retrying import retried
 from hifigan_rt.tools.cluster.store_urls import is_url
@@ -159,10 +160,6 @@ def test_what_pyarrow_does_not_open(url):
         store.info(key)
 
 
-class Away(Exception):
-    pass
-
-
 def attempts(*outcomes):
     """An action that does this the first time, that the second; the last for ever."""
     left = list(outcomes)
@@ -217,3 +214,9 @@ def test_puts_of_several_threads(bucket):
     assert {key: info.size_bytes for key, info in store.list("", recursive=True)[0].items()} == {
         str(n): n for n in range(8)
     }
+
+
+def test_without_pyarrow_the_way_out_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
+    with pytest.raises(ClusterError, match=r"URLs need the package pyarrow.*pip install '\.\[ray\]'"):
+        split_url("s3://bucket/a")[0].info("a")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from hifigan_rt.errors import (
+    ClusterError,
     DatasetError,
     HifiganError,
     MelConventionWarning,
@@ -171,7 +172,7 @@ class LocalRunner(ClipRunner, Generic[R, C]):
 
 
 def _is_hopeless(error: Exception) -> bool:
-    if isinstance(error, StoreError):
+    if isinstance(error, (StoreError, ClusterError)):
         return True
     cause = error.__cause__ if isinstance(error, OutputError) else error
     return isinstance(cause, OSError) and cause.errno in _HOPELESS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hifigan_rt.errors import DatasetError, OutputError, StoreError
+from hifigan_rt.errors import ClusterError, DatasetError, OutputError, StoreError
 from hifigan_rt.tools.cluster.store_urls import StoreUrl, parse_url
 
 if TYPE_CHECKING:
@@ -86,11 +87,9 @@ class ObjectStore:
         Raises:
             StoreError: it is not, or does not answer, or refuses.
         """
-        import pyarrow.fs as pafs
-
         with self._told("cannot be asked whether it is there"):
             (found,) = self._system.get_file_info([self._path("")])
-            if found.type == pafs.FileType.NotFound:
+            if found.type == _pyarrow().fs.FileType.NotFound:
                 raise StoreError(f"the store {self.root!r} is not there: make the bucket, or name another")
 
     def info(self, key: str) -> ObjectInfo | None:
@@ -99,11 +98,9 @@ class ObjectStore:
         Raises:
             StoreError: the store does not answer, or refuses.
         """
-        import pyarrow.fs as pafs
-
         with self._told(f"cannot be asked about {self.shown(key)!r}"):
             (found,) = self._system.get_file_info([self._path(key)])
-        return _object_info(found) if found.type == pafs.FileType.File else None
+        return _object_info(found) if found.is_file else None
 
     def list(self, folder: str, *, recursive: bool) -> tuple[dict[str, ObjectInfo], list[str]]:
         """List a folder, which need not be there.
@@ -118,14 +115,12 @@ class ObjectStore:
         Raises:
             StoreError: the store does not answer, or refuses.
         """
-        import pyarrow.fs as pafs
-
         with self._told(f"cannot list {self.shown(folder)!r}"):
-            selector = pafs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
+            selector = _pyarrow().fs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
             found = self._system.get_file_info(selector)
         base = len(self._base)
-        objects = {entry.path[base:]: _object_info(entry) for entry in found if entry.type == pafs.FileType.File}
-        return objects, [entry.path[base:] for entry in found if entry.type == pafs.FileType.Directory]
+        objects = {entry.path[base:]: _object_info(entry) for entry in found if entry.is_file}
+        return objects, [entry.path[base:] for entry in found if not entry.is_file]
 
     def get(self, key: str, target: Path) -> ObjectInfo:
         """Copy an object into a file.
@@ -159,13 +154,11 @@ class ObjectStore:
             StoreError: the store does not answer, or refuses.
             OutputError: it keeps something else.
         """
-        import pyarrow
-
         # One write of everything: pyarrow completes an object when its stream is dropped, after an error too, so that
         # a stream may never hold a part of what it is to hold.
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         is_file = isinstance(source, Path) and size > 0
-        content = pyarrow.memory_map(str(source)).read_buffer() if is_file else b"" if not size else source
+        content = _pyarrow().memory_map(str(source)).read_buffer() if is_file else b"" if not size else source
         # In a thread of its own: Ctrl-C between opening and writing would leave an empty object.
         with self._told(f"cannot be written to at {self.shown(key)!r}"), ThreadPoolExecutor(1) as writer:
             writer.submit(self._write, key, content).result()
@@ -217,26 +210,31 @@ class ObjectStore:
 
     def _open(self) -> tuple[FileSystem, str]:
         if self._opened is None:
-            import pyarrow.fs as pafs
-
-            options = self._url.options
-            if self._url.is_s3 and "allow_delayed_open=" not in options:
-                # One request for a clip where there would be three.
-                options += f"{'&' if options else '?'}allow_delayed_open=true"
             if self._url.is_s3 and "AWS_ACCESS_KEY_ID" in self._environment:
                 os.environ.pop("AWS_SESSION_TOKEN", None)  # of other credentials
             os.environ.update(self._environment)
             with self._told("cannot be opened"):
-                system, path = pafs.FileSystem.from_uri(f"{self._url.address}/k{options}")
-            self._opened = system, path.removesuffix("k")
+                self._opened = self._from_uri()
         return self._opened
+
+    def _from_uri(self) -> tuple[FileSystem, str]:
+        pyarrow, options = _pyarrow(), self._url.options
+        if self._url.is_s3 and "allow_delayed_open=" not in options:
+            # One request for a clip where there would be three; pyarrow 20 and earlier do not know it in a URL.
+            with contextlib.suppress(pyarrow.ArrowInvalid):
+                return self._opened_by(f"{options}{'&' if options else '?'}allow_delayed_open=true")
+        return self._opened_by(options)
+
+    def _opened_by(self, options: str) -> tuple[FileSystem, str]:
+        system, path = _pyarrow().fs.FileSystem.from_uri(f"{self._url.address}/k{options}")
+        return system, path.removesuffix("k")
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Turn whatever a file system raises into an error of ours."""
         try:
             yield
-        except StoreError:
+        except (StoreError, ClusterError):
             raise
         except Exception as error:  # fsspec's raise anything
             text = self._redacted(" ".join(str(error).split()))
@@ -257,6 +255,21 @@ def split_url(url: str) -> tuple[ObjectStore, str]:
     """
     parsed = parse_url(url)
     return ObjectStore(parsed), parsed.key
+
+
+def _pyarrow() -> Any:
+    """Import pyarrow.
+
+    Raises:
+        ClusterError: it is not installed.
+    """
+    try:
+        import pyarrow.fs
+    except ImportError as error:
+        raise ClusterError(
+            f"URLs need the package pyarrow, which is not installed on {socket.gethostname()}: pip install '.[ray]'"
+        ) from error
+    return pyarrow
 
 
 def _write_whole(system: FileSystem, path: str, content: Any) -> None:
