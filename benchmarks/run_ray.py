@@ -4,7 +4,8 @@
 
 Clips are mels of the lengths of LJ Speech, from a seed. Each node has a core to itself; the driver and the cluster's
 head run on the same cores, so their processor time is told. Throughput is audio per second of wall time after the
-start of the workers, in strict rotation. For the memory, `--rows` counts rows whose work is to write one byte.
+start of the workers, in strict rotation. Beside it stands in how many cores the engines were at work: on a busy machine
+throughput says little, and that share still tells what handing out costs. For the memory, each row's work is one byte.
 """
 
 from __future__ import annotations
@@ -127,10 +128,16 @@ def driver_memory() -> dict[str, float]:
     return found
 
 
-def ratio(runs: list[dict[str, Any]], of: list[dict[str, Any]]) -> dict[str, Any]:
-    """Throughput over that of another: the median of the rounds, and each."""
+def ratio(runs: list[dict[str, Any]], of: list[dict[str, Any]], what: str) -> dict[str, Any]:
+    """What was done per second of wall time, over that of another: the median of the rounds, and each.
+
+    Args:
+        runs: of one kind.
+        of: runs of the other.
+        what: field that is counted: seconds of audio, or of computing.
+    """
     ratios = [
-        (one["audio_seconds"] / one["wall_seconds"]) / (other["audio_seconds"] / other["wall_seconds"])
+        (one[what] / one["wall_seconds"]) / (other[what] / other["wall_seconds"])
         for one, other in zip(runs, of, strict=True)
     ]
     return {"median": round(statistics.median(ratios), 3), "each": [round(value, 3) for value in ratios]}
@@ -153,8 +160,11 @@ def main() -> None:
     result["driver_peak_mb"] = driver_memory()
     print(json.dumps(result["driver_peak_mb"]), flush=True)
     result["runs"] = throughput(arguments.clips, arguments.model, arguments.rounds)
-    result["two_over_one"] = ratio(result["runs"]["two nodes"], result["runs"]["one node"])
-    result["one_over_plain"] = ratio(result["runs"]["one node"], result["runs"]["plain"])
+    runs = result["runs"]
+    for field, what in (("audio_seconds", "throughput"), ("compute_seconds", "engine_cores")):
+        result[f"{what}_two_over_one"] = ratio(runs["two nodes"], runs["one node"], field)
+        result[f"{what}_one_over_plain"] = ratio(runs["one node"], runs["plain"], field)
+    result["load_after"] = os.getloadavg()[0]
     result["complaints"] = []
     publish(arguments.output, result, markdown(result))
 
@@ -164,16 +174,28 @@ def markdown(result: dict[str, Any]) -> str:
     for name, runs in result["runs"].items():
         speeds = [run["audio_seconds"] / run["wall_seconds"] for run in runs]
         share = [run["cpu_seconds"] / run["wall_seconds"] for run in runs]
+        engines = [run["compute_seconds"] / run["wall_seconds"] for run in runs]
         driver = "" if name == "plain" else f"{statistics.median(share):.2f}"
-        rows.append([name, f"{statistics.median(speeds):.2f}", driver])
-    table = markdown_table(["run", "x real time", "cores of the driver"], rows)
+        rows.append([name, f"{statistics.median(speeds):.2f}", f"{statistics.median(engines):.2f}", driver])
+    table = markdown_table(["run", "x real time", "engines at work", "cores of the driver"], rows)
     small, large = (result["driver_peak_mb"][str(rows)] for rows in ROWS)
+    two, one, two_engines, one_engines = (
+        f"{result[name]['median']:.2f}"
+        for name in (
+            "throughput_two_over_one",
+            "throughput_one_over_plain",
+            "engine_cores_two_over_one",
+            "engine_cores_one_over_plain",
+        )
+    )
     return (
         f"# Ray\n\n{result['machine']['cpu']}; {result['date']}, commit {result['commit']}. "
         f"{result['settings']['clips']} clips of LJ Speech's lengths, {result['settings']['model']}, "
-        f"{result['settings']['rounds']} rounds; load before: {result['load_before']:.2f}.\n\n{table}\n\n"
-        f"Two nodes over one: {result['two_over_one']['median']:.2f}; one node over plain synth: "
-        f"{result['one_over_plain']['median']:.2f}. Peak memory of the driver: {small:.0f} MB at {ROWS[0]:,} rows, "
+        f"{result['settings']['rounds']} rounds; load before and after: {result['load_before']:.1f}, "
+        f"{result['load_after']:.1f}.\n\n{table}\n\n"
+        f"Two nodes over one: {two} in throughput, {two_engines} in engines at work; one node over plain synth: {one} "
+        f"and {one_engines}. "
+        f"Peak memory of the driver: {small:.0f} MB at {ROWS[0]:,} rows, "
         f"{large:.0f} MB at {ROWS[1]:,}.\n"
     )
 

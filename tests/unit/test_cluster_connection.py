@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -130,3 +132,43 @@ def test_an_address_that_leads_to_no_cluster(ray, address, said):
         pass
     assert str(caught.value).startswith(said)
     assert ray.asked == []
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b""])
+def test_something_else_at_the_address(ray, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with server.accept()[0] as connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with (
+            pytest.raises(ClusterError, match=f"no Ray cluster answers at '{address}': what is there"),
+            connected(address),
+        ):
+            pass
+    assert ray.asked == []
+
+
+def test_what_says_nothing_at_the_address(ray, monkeypatch):
+    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"no Ray cluster answers at '{address}': timed out"), connected(address):
+            pass
+
+
+def test_what_speaks_as_ray_does_is_asked(ray, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with server.accept()[0] as connection:
+                connection.sendall(bytes((0, 0, 6, 4, 0, 0, 0, 0, 0)) + bytes(6))
+                connection.recv(100)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with connected(f"127.0.0.1:{server.getsockname()[1]}"):
+            assert ray.asked[0]["address"].startswith("127.0.0.1:")

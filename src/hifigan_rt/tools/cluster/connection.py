@@ -20,6 +20,11 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 _CLIENT_SCHEME = "ray://"
 _ANSWER_SECONDS = 10
+
+# RFC 9113, 3.4 and 4.1: what HTTP/2, and so gRPC, begins with on either side; the byte at 3 is a frame's type.
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
+
 _OBJECT_STORE_BYTES = 300 << 20
 """Room of a cluster that is started here: a model lies there once, clips never do."""
 
@@ -93,7 +98,7 @@ def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
 
 
 def _check_answers(address: str) -> None:
-    """Connect once: Ray itself tries for a minute, and then ends the process."""
+    """Say hello once: Ray itself goes on trying for minutes, whoever answers there."""
     host, colon, port = address.removeprefix(_CLIENT_SCHEME).rpartition(":")
     if not colon:
         if address != "auto":
@@ -104,12 +109,21 @@ def _check_answers(address: str) -> None:
     except ValueError:
         raise ClusterError(f"Ray address {address!r}: {port!r} is no port number") from None
     try:
-        socket.create_connection((host.strip("[]"), number), timeout=_ANSWER_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), number), timeout=_ANSWER_SECONDS) as connection:
+            if not _uses_tls():
+                connection.sendall(_HELLO)
+                answer = connection.recv(len(_SETTINGS), socket.MSG_WAITALL)
+                if answer[3:4] != _SETTINGS[3:4]:
+                    raise OSError("what is there does not speak as Ray does")  # noqa: TRY301 - told like silence
     except (OSError, OverflowError) as error:
         raise ClusterError(
             f"no Ray cluster answers at {address!r}: {getattr(error, 'strerror', None) or error}; "
             "'ray start --head' on the first machine prints it, 'ray start --address=HOST:PORT' joins the others"
         ) from error
+
+
+def _uses_tls() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
 def _refusal(address: str | None, error: Exception) -> ClusterError:
