@@ -24,7 +24,7 @@ MARKS = re.compile(r"[^.,?!:; ]+")
 
 
 def settings(language="en-us", phoneme_type="espeak", clusters=()):
-    return VoiceSettings("a test", phoneme_type, language, {}, frozenset(clusters), Scales(0, 1, 0), 0, None)
+    return VoiceSettings("a test", phoneme_type, language, "", {}, frozenset(clusters), Scales(0, 1, 0), 0, None)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class PipersClauses(Phonemizer):
 
 
 def settings(language: str) -> VoiceSettings:
-    return VoiceSettings("", "espeak", language, {}, frozenset(), Scales(0, 1, 0), 0, None)
+    return VoiceSettings("", "espeak", language, "", {}, frozenset(), Scales(0, 1, 0), 0, None)
 
 
 def kind(theirs: list[list[str]], ours: list[list[str]], with_their_clauses: list[list[str]]) -> str:
