@@ -19,7 +19,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -44,12 +44,16 @@ PLATFORMS = {
 }
 """Platforms of a release, each with format and processor of its compiled module."""
 
+_LIBCXX = b"NSt3__1"
+"""Beginning of the names of Clang's C++ library, which zig links into the module."""
+
 _PROCESSORS = {
     ("ELF", 62): "x86_64", ("ELF", 183): "aarch64", ("PE", 0x8664): "x86_64", ("PE", 0xAA64): "arm64",
     ("Mach-O", 0x01000007): "x86_64", ("Mach-O", 0x0100000C): "arm64",
 }  # fmt: skip
 
 
+@cache
 def tracked(root: Path) -> list[str]:
     """Paths of the files that git knows and that are there."""
     done = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], check=True, capture_output=True, text=True)
@@ -156,6 +160,9 @@ def _check_module(wheel: Wheel) -> Iterator[str]:
     if not re.fullmatch(rf"hifigan_rt/_native{ending}", name):
         yield f"its compiled module is {name}, which does not fit its tag"
     data = wheel.files[name]
+    notice = wheel.files.get(f"{wheel.info}/licenses/NOTICE", b"")
+    if _LIBCXX in data and b"libc++" not in notice:
+        yield f"{name} contains libc++, which its NOTICE does not name"
     for platform in sorted(wheel.platforms & PLATFORMS.keys()):
         if PLATFORMS[platform] != (kind := binary_kind(data)):
             yield f"{name} is {' '.join(kind)}, and the tag says {platform}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import time
 import venv
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from packaging.tags import sys_tags
 
@@ -28,6 +30,9 @@ ROOT = Path(__file__).parents[1]
 
 MOST_SECONDS = 15.0
 """From `pip install` of a wheel, packages cached, to the first audio."""
+
+TRIED_PYTHONS = frozenset({"3.11", "3.13", "3.14"})
+"""Those of Debian 12, 13 and 14."""
 
 
 def check_installed(wheels: Mapping[str, Wheel], folder: Path) -> Iterator[str]:
@@ -55,6 +60,40 @@ def check_installed(wheels: Mapping[str, Wheel], folder: Path) -> Iterator[str]:
     print(f"{name}: installed, and audio made, in {seconds:.1f} s")
     if seconds > MOST_SECONDS:
         yield f"{name}: {seconds:.1f} s from pip install to the first audio, and at most {MOST_SECONDS:g} are allowed"
+
+
+def check_records(results: Path) -> Iterator[str]:
+    """What was recorded of wheels: speed and bits of a source build, time to the first audio, each Python tried."""
+    for name, program in (("builds", "run_builds.py"), ("wheels", "try_wheels.py"), ("wheels-arm64", "try_wheels.py")):
+        paths = sorted(results.glob(f"*/{name}.json"))
+        if not paths:
+            yield f"there is no record {name}.json: benchmarks/{program} writes it"
+        for path in paths:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            faults = _check_builds(record) if name == "builds" else _check_trials(record, name == "wheels")
+            yield from (f"{path.parent.name}/{path.name}: {fault}" for fault in faults)
+
+
+def _check_builds(record: Mapping[str, Any]) -> Iterator[str]:
+    for row in record["speed"]:
+        for build, facts in row["builds"].items():
+            if (ratio := facts.get("times_as_fast")) and ratio["high"] < 1:
+                yield f"{build} has {ratio['median']:.3f} times a source build's speed, {row['model']}, {row['isa']}"
+    for row in record["bits"]:
+        if len(set(row["builds"].values())) != 1:
+            yield f"builds differ in the bits of {row['model']} on {row['isa']}"
+
+
+def _check_trials(record: Mapping[str, Any], timed: bool) -> Iterator[str]:
+    pythons = set()
+    for trial in record["trials"]:
+        where = f"Python {trial['python']} of {trial['suite']}"
+        pythons.add(".".join(trial["python"].split(".")[:2]))
+        yield from (f"{where}: other bits of {name}" for name, equal in trial["equal_bits"].items() if not equal)
+        if timed and (seconds := trial["seconds"]["first_audio"]) > MOST_SECONDS:
+            yield f"{where}: first audio after {seconds:.1f} s, and at most {MOST_SECONDS:g} are allowed"
+    if timed and (untried := TRIED_PYTHONS - pythons):
+        yield f"not tried with Python {', '.join(sorted(untried))}"
 
 
 def _install(place: Path, wheel: Path, model: Path | None = None) -> float:
@@ -88,6 +127,7 @@ def faults(root: Path, folder: Path, tags: list[str], every_platform: bool) -> I
         yield f"{sdist.name} builds from its own files", check_build(sdist, wheels)
     if wheels:
         yield "installed as a user would", check_installed(wheels, folder)
+        yield "budgets, as they were recorded", check_records(root / "benchmarks/results")
 
 
 def main() -> int:

@@ -21,6 +21,9 @@ from packaging.version import InvalidVersion, Version
 BUNDLED = {"nanobind": ("nanobind.txt", "robin_map.txt")}
 """Headers from elsewhere that are compiled in, by their folder, with their licences in native/licenses/."""
 
+LINKED = ("zig.txt",)
+"""Licences of what a compiler links."""
+
 NOT_BUNDLED = frozenset({"Python", "Threads"})
 """What CMake finds and the module only calls."""
 
@@ -130,12 +133,14 @@ def check_licences(root: Path) -> Iterator[str]:
         yield f"native/ takes in {name!r}: its licence must lie in native/licenses/, with a row in BUNDLED here"
     notice = (root / "NOTICE").read_text(encoding="utf-8")
     kept = {path.name for path in (root / "native/licenses").glob("*")}
-    needed = {name for names in BUNDLED.values() for name in names}
+    brought = {name for names in BUNDLED.values() for name in names}
+    needed = {*LINKED, *brought}
     for name in sorted(needed - kept):
         yield f"native/licenses/{name} is missing, and what it covers is compiled in"
     for name in sorted(needed & kept):
         if f"native/licenses/{name}" not in notice:
             yield f"NOTICE does not name native/licenses/{name}"
+    for name in sorted(brought & kept):
         own = _words((root / "native/licenses" / name).read_text(encoding="utf-8"))
         if own != (theirs := _words(_licence_of(name))):
             version = importlib.metadata.version("nanobind")

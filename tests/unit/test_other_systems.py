@@ -76,6 +76,7 @@ def test_main_commands_run_on_windows(run):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long  # what it lacks Windows lacks too
 def test_main_commands_run_on_macos(run):
     done = run("macos", COMMANDS)
     assert done.returncode == 0, done.stderr

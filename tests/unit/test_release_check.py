@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,10 +23,16 @@ NEWER = "cp312-abi3-manylinux_2_35_x86_64"
 pytestmark = pytest.mark.release
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = tmp_path_factory.mktemp("release") / "project"
+    write_project(root, HOUSE / "native/licenses")
+    return root
+
+
 @pytest.fixture
-def root(tmp_path):
-    write_project(tmp_path / "project", HOUSE / "native/licenses")
-    return tmp_path / "project"
+def root(project, tmp_path):
+    return Path(shutil.copytree(project, tmp_path / "project"))
 
 
 @pytest.fixture
@@ -171,6 +179,10 @@ EDITS = [
     (lambda files: files.update({MODULE: files[MODULE] + noise(2_100_000)}), "at most 2,000,000 are allowed"),
     (lambda files: files.pop(f"{INFO}/licenses/NOTICE"), "lacks licenses/NOTICE"),
     (
+        lambda files: (files.update({MODULE: files[MODULE] + b"NSt3__1"}), files.pop(f"{INFO}/licenses/NOTICE")),
+        "contains libc++, which its NOTICE does not name",
+    ),
+    (
         lambda files: files.pop(f"{INFO}/licenses/native/licenses/robin_map.txt"),
         "lacks licenses/native/licenses/robin_map",
     ),
@@ -280,10 +292,10 @@ def test_a_source_distribution_that_needs_more_than_its_own_files(root, dist, bu
 def test_a_wheel_that_is_not_what_the_source_distribution_builds(root, dist, buildable):
     (dist / "built").mkdir()
     sdist = buildable(write_wheel(dist / "built", root, ABI3))
-    good = Wheel(write_wheel(dist, root, LINUX[0]))
-    assert list(check_build(sdist, {good.name: good}, isolated=False)) == []
-    bad = Wheel(write_wheel(dist, root, LINUX[0], lambda files: files.update({"hifigan_rt/more.py": b""})))
-    assert "has hifigan_rt/more.py" in " ".join(check_build(sdist, {bad.name: bad}, isolated=False))
+    write_wheel(dist, root, LINUX[0])
+    write_wheel(dist, root, "cp312-abi3-win_amd64", lambda files: files.update({"hifigan_rt/more.py": b""}))
+    [fault] = check_build(sdist, read_wheels(dist)[0], isolated=False)
+    assert "win_amd64.whl: has hifigan_rt/more.py" in fault
 
 
 # --- README, licences
@@ -363,6 +375,50 @@ def test_budget_and_version_of_what_was_installed(installing):
 def test_no_wheel_fits_this_machine(root, dist):
     path = write_wheel(dist, root, "cp312-abi3-win_amd64")
     assert "no wheel fits" in " ".join(release_check.check_installed({path.name: Wheel(path)}, dist))
+
+
+def recorded(folder, **changes):
+    """Records without a fault, but for changes: `first_audio`, `python`, `equal`, `high`, `digest`."""
+    facts = {"first_audio": 9.5, "python": "3.14.0", "equal": True, "high": 1.01, "digest": "a"} | changes
+    bits, seconds = {"clip": facts["equal"]}, {"first_audio": facts["first_audio"]}
+    pythons = ("3.11.2", "3.13.5", facts["python"])
+    trials = [{"suite": "sid", "python": python, "seconds": seconds, "equal_bits": bits} for python in pythons]
+    speed = {"median": 0.99, "low": 0.98, "high": facts["high"]}
+    records = {
+        "builds": {
+            "speed": [{"model": "v1", "isa": "avx2", "builds": {"source": {}, "wheel": {"times_as_fast": speed}}}],
+            "bits": [{"model": "v1", "isa": "avx2", "builds": {"source": "a", "wheel": facts["digest"]}}],
+        },
+        "wheels": {"trials": trials},
+        "wheels-arm64": {
+            "trials": [{"suite": "sid", "python": "3.11", "seconds": {}, "equal_bits": {"v1": facts["equal"]}}]
+        },
+    }
+    folder.mkdir()
+    for name, record in records.items():
+        (folder / f"{name}.json").write_text(json.dumps(record))
+    return list(release_check.check_records(folder.parent))
+
+
+@pytest.mark.parametrize(
+    ("changes", "faults"),
+    [
+        ({}, []),
+        ({"first_audio": 15.1}, ["first audio after 15.1 s"] * 3),
+        ({"python": "3.12.1"}, ["not tried with Python 3.14"]),
+        ({"equal": False}, ["other bits of clip"] * 3 + ["other bits of v1"]),
+        ({"high": 0.995}, ["0.990 times a source build's speed"]),
+        ({"digest": "b"}, ["differ in the bits of v1 on avx2"]),
+    ],
+)
+def test_a_recorded_budget_is_not_kept(tmp_path, changes, faults):
+    found = recorded(tmp_path / "amd", **changes)
+    assert [fault in text for fault, text in zip(faults, found, strict=True)] == [True] * len(faults)
+
+
+def test_nothing_is_recorded(tmp_path):
+    found = " ".join(release_check.check_records(tmp_path))
+    assert all(f"no record {name}.json" in found for name in ("builds", "wheels", "wheels-arm64"))
 
 
 def test_the_program_tells_faults_and_fails(dist):
