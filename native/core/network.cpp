@@ -38,12 +38,6 @@ int Network::flow_lag() const {
   return rows;
 }
 
-int Network::gated_layers() const {
-  std::size_t count = 0;
-  for (const Coupling& coupling : couplings) count += coupling.units.size();
-  return static_cast<int>(count);
-}
-
 Index Network::output_length(Index frames) const {
   Index length = first().output_length(frames);
   for (const Stage& stage : stages) length = layers[stage.upsample].output_length(length);

@@ -100,7 +100,6 @@ struct Network {
   // Frames that the end of a coupling, and of the flow, lies behind its input.
   int lag(const Coupling& coupling) const;
   int flow_lag() const;
-  int gated_layers() const;
   // Samples of a mel of so many frames, and those determined while more frames will follow.
   Index output_length(Index frames) const;
   Index determined(Index frames) const;

@@ -22,13 +22,6 @@ double weights_us(const Caches& caches, double bytes, double stage_bytes, double
   return bytes / first + bytes * (blocks - 1) / caches.cache_bytes_per_us;
 }
 
-// Time of a layer of a flow. It is computed in one block, so that nothing but its own products can wait for its weights, which
-// are fetched meanwhile: whichever takes longer (native/NOTES.md).
-double flow_us(const Caches& caches, double arithmetic_us, double bytes, double flow_bytes) {
-  const bool cached = flow_bytes <= caches.last_bytes;
-  return std::max(arithmetic_us, bytes / (cached ? caches.cache_bytes_per_us : caches.fetched_bytes_per_us));
-}
-
 double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.weights) * weights; }
 
 double tiled_products(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
@@ -45,18 +38,17 @@ double tiled_us(const Kernels& kernels, const NetworkLayer& conv, Transform tran
   return tiled_products(kernels, conv, transform, size) / costs.macs_per_us * factor;
 }
 
-// `flow_layers`: how many layers of the kind a flow has; 0 if the layer is in none.
-Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size& size, int flow_layers, PlannedLayer& layer) {
+// Without `transforms`, direct convolution alone.
+Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size& size, bool transforms, PlannedLayer& layer) {
   // Whether a cache holds the weights until the next block depends on the whole stage; V1's stages have 18 such layers.
   const auto total = [&](double arithmetic_us, double bytes) {
-    if (flow_layers > 0) return flow_us(kernels.caches, arithmetic_us, bytes, bytes * flow_layers);
     return arithmetic_us + weights_us(kernels.caches, bytes, bytes * 18, size.blocks);
   };
   Algorithm best;
   layer.weight_bytes = weight_bytes(kernels, conv.kernel_size * size.in * size.out);
   layer.predicted_us =
       total(conv.kernel_size * size.segment_rows * size.in * size.out / kernels.costs.macs_per_us, layer.weight_bytes);
-  for (int i = 0; i < kTransforms; ++i) {
+  for (int i = 0; transforms && i < kTransforms; ++i) {
     const auto transform = static_cast<Transform>(i);
     const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
     if (shape.outputs == 0) continue;
@@ -135,7 +127,8 @@ class Planner {
     const NetworkLayer& conv = network_.layers[i];
     const Size size = size_of(conv, rows, block);
     PlannedLayer layer = entry(i, size);
-    layer.algorithm = cheapest(kernels(i), conv, size, network_.in_flow(i) ? network_.gated_layers() : 0, layer);
+    // What a flow rounds, the decoder amplifies: transforms would cost 3 to 5 dB of the audio (native/NOTES.md).
+    layer.algorithm = cheapest(kernels(i), conv, size, !network_.in_flow(i), layer);
     const auto named = forced_.find(conv.name), all = forced_.find("*");
     if (named != forced_.end()) {
       layer.algorithm = algorithm_named(named->second);

@@ -215,10 +215,9 @@ struct Caches {
   double last_bytes;           // weights beyond this are taken to come from memory each time
   double memory_bytes_per_us;  // weights that no cache holds
   double cache_bytes_per_us;   // weights that the last cache holds
-  double fetched_bytes_per_us;  // weights that no cache holds, fetched while products run
 };
 
-inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3, 24e3};
+inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3};
 
 // Sizes are in floats. Every function pointer is set: an ISA has all operations.
 struct Kernels {
