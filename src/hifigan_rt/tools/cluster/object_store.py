@@ -170,7 +170,7 @@ class ObjectStore:
 
     def _blocks(self, key: str) -> Iterator[bytes]:
         with self._told(f"cannot give {self.shown(key)!r}"):
-            file = self._system.open_input_file(self._path(key))
+            file = self._system.open_input_stream(self._path(key), compression=None)
         with file:
             while True:
                 with self._told(f"cannot give {self.shown(key)!r}"):
