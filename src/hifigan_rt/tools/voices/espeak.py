@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -81,6 +82,10 @@ class EspeakProcess:
         return lines
 
     def _start(self) -> None:
+        if not hasattr(select, "poll"):
+            raise PhonemizerError(
+                f"phonemes of text are made on Linux and macOS alone, not on this system: {_WAY_OUT[3:]}"
+            )
         program = shutil.which(PROGRAM)
         if program is None:
             raise PhonemizerError(
@@ -158,7 +163,9 @@ class EspeakProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
+        # The group, since what is on the PATH may be a script that starts the program.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for stream in (process.stdin, process.stdout, self._errors):
             if stream is not None:

@@ -12,6 +12,8 @@ from hifigan_rt.tools.voices.espeak import EspeakProcess
 from hifigan_rt.tools.voices.settings import VoiceSettings
 from hifigan_rt.tools.voices.symbols import merge_clusters
 
+_UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but tab and line feed, and halves of characters."""
 _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
 _REPAIRED = {"de": ("??", "ʊɐ")}
@@ -37,7 +39,7 @@ class Phonemizer:
             PhonemizerError: espeak-ng is needed, and is absent or fails.
             SpeechError: the voice's phonemes are of a type that only Piper makes.
         """
-        text = _without_controls(text)
+        text = _UNSPEAKABLE.sub(" ", text.replace("\r\n", "\n"))
         if self._settings.phoneme_type == "text":
             return (_decomposed("".join(part.text for part in sentence).strip()) for sentence in find_sentences(text))
         if self._settings.phoneme_type != "espeak":
@@ -98,11 +100,3 @@ class Phonemizer:
 
 def _decomposed(text: str) -> list[str]:
     return list(unicodedata.normalize("NFD", text))
-
-
-def _without_controls(text: str) -> str:
-    """The text with spaces in place of control characters and halves of characters, which nobody can speak."""
-    return "".join(
-        " " if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t" else character
-        for character in text.replace("\r\n", "\n")
-    )
