@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,22 @@ def mels(*lengths: int, folder: str = "mels") -> None:
 
 def export(*arguments: str, status: int = 0):
     return hifigan("export", "om", "model", *arguments, status=status)
+
+
+_EXPORTED: dict[tuple, dict[str, tuple[bytes, int]]] = {}
+
+
+def exported(*arguments: str) -> None:
+    """What `export` leaves in the folder, for tests of what follows: made once for one setting of the simulator."""
+    key = arguments, tuple(sorted(item for item in os.environ.items() if item[0].startswith("SIM_")))
+    if key not in _EXPORTED:
+        before = set(Path().iterdir())
+        export(*arguments)
+        made = set(Path().iterdir()) - before
+        _EXPORTED[key] = {path.name: (path.read_bytes(), path.stat().st_mode) for path in made}
+    for name, (content, mode) in _EXPORTED[key].items():
+        Path(name).write_bytes(content)
+        Path(name).chmod(mode)
 
 
 def synth(*arguments: str, model: str = OM, status: int = 0):

@@ -15,7 +15,7 @@ import soundfile
 
 import tolerances
 from ascend_simulator.environment import CAVEAT
-from cli.ascend_chain import OM, export, mels, synth
+from cli.ascend_chain import OM, export, exported, mels, synth
 from cli.running import error_of, hifigan
 from golden.tiny import TINY
 from hifigan_rt.audio import write_audio
@@ -113,7 +113,7 @@ def test_open_lengths(chain):
 
 def test_two_devices_and_the_other_interface(chain):
     mels(250, 800, 1200)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     synth("mels", "-o", "out", "--device", "0,1", "--engine-option", "backend=ais_bench")
     assert all(snr >= tolerances.PRETRAINED_SNR_DB for _, _, snr in compare("mels").values())
 
@@ -191,7 +191,7 @@ def test_real_weights(chain):
 
 def test_benchmark(chain):
     """Ours, and a summary of the vendor's tool beside it; both say what they are."""
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     chain.ais_bench("--model", OM, "--loop", "3", "--dymDims", "mel_spec:1,10,250", "--output", "ais")
     [summary] = Path("ais").glob("*_summary.json")
     words = ("--model", OM, "--engines", "ascend", "--reference", "model", "--mel-len", "250", "--loop", "6")
@@ -215,7 +215,7 @@ def test_benchmark(chain):
 def test_fault_1_dims_are_never_typed(chain):
     """A model of rank 3 was benchmarked with four dims, which the runtime refuses."""
     mels(500)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     done = chain.ais_bench("--model", OM, "--dymDims", "mel_spec:1,10,1,500")
     assert "dysize:4 dimcount:3" in done.stdout
     assert done.returncode == 1
@@ -246,7 +246,7 @@ def test_fault_3_gears_are_chosen_by_at_most(chain):
 def test_fault_4_silence_is_padded_and_said(chain):
     """Zeros are loud in log-mels. Below the smallest gear the tail differs, by silence, and the manifest names it."""
     mels(200)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     done = synth("mels", "-o", "out")
     [record] = dict(read_manifest(Path("out", MANIFEST_NAME)).clips).values()
     tail = record.inexact_tail_frames
@@ -269,7 +269,7 @@ def test_fault_5_full_scale_does_not_wrap_and_the_hop_is_the_models(chain):
     assert soundfile.read("full.wav", dtype="int16")[0].tolist() == [32767, -32768]
     mels(250)
     Path("mels", "notes.txt").write_text("no mel")
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     hifigan("synth", "mels", "--engine", "ascend", "--model", OM, "-o", "out")
     [path] = Path("out").glob("*.wav")
     assert soundfile.info(path).frames == 250 * HOP
@@ -302,7 +302,7 @@ def test_fault_7_the_output_has_the_shape_that_is_said(chain, rank):
 def test_fault_8_figures_say_that_they_are_simulated(chain):
     """The guide's table exceeds the chip's peak. A simulated figure can never stand for a measured one."""
     mels(250)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     words = ("--engine", "ascend", "--model", OM, "--overwrite", "-o", "out")
     assert CAVEAT in hifigan("synth", "mels", *words).stdout
     facts = json.loads(hifigan("synth", "mels", *words, "--json").stdout)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ascend_simulator.environment import CAVEAT
-from cli.ascend_chain import OM, export, mels, synth
+from cli.ascend_chain import OM, export, exported, mels, synth
 from cli.running import clip, error_of, hifigan
 from effort import LONG
 from hifigan_rt.errors import ToolFailed
@@ -136,7 +136,7 @@ def test_an_om_for_another_chip(chain):
 @pytest.mark.parametrize("damage", ["truncated", "empty", "noise", "real"])
 def test_damaged_and_foreign_files(chain, damage):
     mels(250)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     content = Path(OM).read_bytes()
     changed = {"truncated": content[: len(content) // 2], "empty": b"", "noise": bytes(range(256)) * 40}
     # A header that says 4,096 bytes follow, and zeros where the parts should be listed.
@@ -150,7 +150,7 @@ def test_damaged_and_foreign_files(chain, damage):
 def test_a_simulated_file_on_a_real_machine(chain, tmp_path, monkeypatch):
     """A runtime that says nothing against itself stands for the vendor's."""
     mels(250)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     real = tmp_path / "real" / "aclruntime"
     real.mkdir(parents=True)
     (real / "__init__.py").write_text("class session_options: pass\nclass InferenceSession: pass\n")
@@ -160,7 +160,7 @@ def test_a_simulated_file_on_a_real_machine(chain, tmp_path, monkeypatch):
 
 def test_without_the_runtime_the_hint_says_how_to_get_it(chain, monkeypatch):
     mels(250)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     monkeypatch.delenv("PYTHONPATH")
     error = error_of(synth("mels", "-o", "out", status=1))
     assert "aclruntime" in error
@@ -173,7 +173,7 @@ def test_without_the_runtime_the_hint_says_how_to_get_it(chain, monkeypatch):
 )
 def test_troubles_of_the_runtime(chain, fault, text):
     mels(250)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     chain.set(FAULT=fault)
     done = synth("mels", "-o", "out", status=1)
     assert text in done.stderr
@@ -182,7 +182,7 @@ def test_troubles_of_the_runtime(chain, fault, text):
 
 def test_devices_that_are_not_there(chain):
     mels(250)
-    export("--mel-len", "250,500")
+    exported("--mel-len", "250,500")
     assert "device 7" in error_of(synth("mels", "-o", "out", "--device", "7", status=1))
     assert "0 or 0,1" in error_of(synth("mels", "-o", "out", "--device", "zero", status=1))
 
