@@ -28,6 +28,11 @@ HOP = 8
 SHORTEST_GEAR = 250
 SAMPLES = Path(__file__).parents[2] / "samples"
 
+# What differs between the generations is tried with both, here and in engines/test_ascend.py.
+old_tools_in_the_long_run = pytest.mark.parametrize(
+    "simulator", [pytest.param(6, id="cann6", marks=pytest.mark.long), pytest.param(8, id="cann8")], indirect=True
+)
+
 
 def compare(inputs: str, output: str = "out") -> dict[str, tuple[int, int, float]]:
     """Each clip's length, the reference's length, and the SNR over the whole clip."""
@@ -64,6 +69,7 @@ def test_the_whole_chain(chain, rank):
             assert 0 < record.inexact_tail_frames <= frames
 
 
+@old_tools_in_the_long_run
 def test_recordings(chain):
     export("--mel-len", "250,500,1000")
     synth(str(SAMPLES), "-o", "out", "--resample", "--mono")
@@ -74,6 +80,7 @@ def test_recordings(chain):
         assert snr >= tolerances.PRETRAINED_SNR_DB
 
 
+@old_tools_in_the_long_run
 @pytest.mark.parametrize("batch", ["2", "8"])
 def test_batches_are_filled_and_trimmed(chain, batch):
     """Five clips in batches of two and eight: the last is ragged."""
@@ -85,6 +92,7 @@ def test_batches_are_filled_and_trimmed(chain, batch):
         assert snr >= tolerances.PRETRAINED_SNR_DB
 
 
+@old_tools_in_the_long_run
 def test_one_length_is_a_static_model(chain):
     mels(100, 300)
     export("--mel-len", "100")
@@ -111,6 +119,7 @@ def test_open_lengths(chain):
     assert "Ascend310B4 runs no open lengths" in export("--mel-len", "dynamic", "--overwrite", status=1).stderr
 
 
+@old_tools_in_the_long_run
 def test_two_devices_and_the_other_interface(chain):
     mels(250, 800, 1200)
     exported("--mel-len", "250,500")
@@ -118,6 +127,7 @@ def test_two_devices_and_the_other_interface(chain):
     assert all(snr >= tolerances.PRETRAINED_SNR_DB for _, _, snr in compare("mels").values())
 
 
+@old_tools_in_the_long_run
 def test_a_name_with_the_systems_suffix_is_found(chain):
     chain.set(OM_NAMING="linux")
     mels(250)
@@ -126,6 +136,7 @@ def test_a_name_with_the_systems_suffix_is_found(chain):
     synth("mels", "-o", "out")
 
 
+@old_tools_in_the_long_run
 def test_half_precision_is_asked_for_by_name(chain):
     chain.reset("WEIGHTS")
     mels(500)
@@ -222,6 +233,7 @@ def test_fault_1_dims_are_never_typed(chain):
     synth("mels", "-o", "out")  # the gears come from the file
 
 
+@old_tools_in_the_long_run
 @pytest.mark.parametrize("gear", ["2000"])
 def test_fault_2_outputs_are_never_too_small(chain, gear):
     """A buffer of 1,000,000 bytes was smaller than one output; no size is given at all."""
@@ -232,6 +244,7 @@ def test_fault_2_outputs_are_never_too_small(chain, gear):
     assert snr >= tolerances.PRETRAINED_SNR_DB
 
 
+@old_tools_in_the_long_run
 def test_fault_3_gears_are_chosen_by_at_most(chain):
     """250 frames went to the gear of 500, more than the largest gear was cropped, a ragged batch failed."""
     mels(250, 251, 499, 500, 501, 1234)
@@ -243,6 +256,7 @@ def test_fault_3_gears_are_chosen_by_at_most(chain):
         assert snr >= tolerances.PRETRAINED_SNR_DB
 
 
+@old_tools_in_the_long_run
 def test_fault_4_silence_is_padded_and_said(chain):
     """Zeros are loud in log-mels. Below the smallest gear the tail differs, by silence, and the manifest names it."""
     mels(200)
@@ -263,6 +277,7 @@ def test_fault_4_silence_is_padded_and_said(chain):
     assert snr_db(soundfile.read("p.wav")[0][: made.size], made) >= tolerances.PRETRAINED_SNR_DB
 
 
+@old_tools_in_the_long_run
 def test_fault_5_full_scale_does_not_wrap_and_the_hop_is_the_models(chain):
     """+1.0 became -32768, the hop was 256 for every model, and every file of the folder was taken for a recording."""
     write_audio(Path("full.wav"), np.array([1.0, -1.0], np.float32), 8000)
@@ -287,6 +302,7 @@ def test_fault_6_options_are_whole_and_the_chip_is_found(chain):
     assert known.returncode == 0
 
 
+@old_tools_in_the_long_run
 @pytest.mark.parametrize("rank", ["3", "4"])
 def test_fault_7_the_output_has_the_shape_that_is_said(chain, rank):
     """The guide says [B, N], its graph gives [B, 1, N] or [B, 1, 1, N]; ours gives [B, N] in both."""
