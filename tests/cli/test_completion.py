@@ -17,7 +17,7 @@ from hifigan_rt.tools.evaluation.metrics.registry import METRICS
 FREE = {
     "--segment-frames", "--threads", "--weights-at", "--mel-at", "--execution-provider", "--device", "--soc",
     "--precision-mode", "--atc-arg", "--cors-origin", "--trusted-proxy", "--host", "--title", "--speaker",
-    "--ray-address",
+    "--ray-address", "--wyoming", "text",
 }  # fmt: skip
 """Options of texts and names that nothing here knows."""
 
