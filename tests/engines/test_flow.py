@@ -87,6 +87,17 @@ def test_native_equals_the_reference(case, isa):
         assert snr_db(truth, audio) >= tolerances.NATIVE_SMALL_SNR_DB
 
 
+@pytest.mark.parametrize("segment", [16, 256])
+def test_a_flow_is_planned_direct_unless_it_is_forced(segment):
+    """The decoder amplifies what a flow rounds."""
+    flow = FlowConfig(48, couplings=1, layers=2)
+    case = make_case(replace(DECODER, num_mels=64, flow=flow, upsample_initial_channel=128), frames=1)
+    for plan, expected in (({}, {"direct"}), ({"flow.0.gates.0": "fft8"}, {"direct", "fft8"})):
+        layers = case.load(segment_frames=segment, **plan).plan()
+        assert {layer["algorithm"] for layer in layers if layer["layer"].startswith("flow")} == expected
+        assert {layer["algorithm"] for layer in layers if layer["layer"].startswith("resblocks")} - {"direct"}
+
+
 def test_streams_equal_the_whole(case):
     for isa in ISAS:
         for segment in (1, 5, 16, 100):
