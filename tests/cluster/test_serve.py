@@ -208,8 +208,8 @@ def test_one_replica_alone_reloads_nothing(replicas):
     assert "user_config" in refused.json()["error"]["message"]
 
 
-def samples(replicas, name: str, answers: int = 40) -> dict[str, float]:
-    """A metric of both replicas, by replica: each answer is of one of them."""
+def samples(replicas, name: str, answers: int = 40, count: int = 2) -> dict[str, float]:
+    """A metric of so many replicas, by replica: each answer is of one of them."""
     found: dict[str, float] = {}
     with replicas.client() as client:
         for _ in range(answers):
@@ -217,7 +217,7 @@ def samples(replicas, name: str, answers: int = 40) -> dict[str, float]:
                 if line.startswith(f"{name}{{"):
                     labels, value = line.removeprefix(f"{name}{{").split("} ")
                     found[labels.partition('replica="')[2].partition('"')[0]] = float(value)
-            if len(found) == 2:
+            if len(found) == count:
                 break
     return found
 
@@ -284,15 +284,21 @@ def test_a_lost_replica_ends_its_streams_with_an_error_and_no_others(replicas, v
     wait_for(lambda: len(replica_processes()) == 2 and victim not in replica_processes())
 
 
+@pytest.mark.long
 def test_a_lost_node_ends_its_streams_with_an_error_and_no_others(cluster, replicas, config, vocoder):
     (deployment,) = config["applications"][0]["deployments"]
     node = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
     deployment["autoscaling_config"] |= {"min_replicas": 3, "max_replicas": 3}
     deploy(config)
     wait_for(lambda: len(replica_processes()) == 3)
+    # The proxy learns of a replica after it runs, and only then gives it streams.
+    wait_for(lambda: len(samples(replicas, "hifigan_memory_budget_bytes", count=3)) == 3)
     mel = tiny_mel(300)
     opened = half_pushed(replicas, mel, 9)
+    before = replica_processes()
     cluster.remove_node(node, allow_graceful=False)
+    # A replica notices after some seconds that its node is gone, and would finish streams until then.
+    wait_for(lambda: before - replica_processes())
     check_ends(opened, mel, vocoder)
     check_served(replicas, mel, vocoder)
     deployment["autoscaling_config"] |= {"min_replicas": 2, "max_replicas": 2}

@@ -16,8 +16,8 @@ from golden.tiny import tiny_mel, write_tiny
 IMPORTS = """
 import importlib, pkgutil, hifigan_rt
 for found in pkgutil.walk_packages(hifigan_rt.__path__, "hifigan_rt."):
-    # A worker's script and what only PyInstaller runs are no modules to import.
-    if "pyinstaller.hook" in found.name or "rthooks" in found.name or found.name.endswith("__main__"):
+    # A worker's script and what only PyInstaller runs are no modules to import; this system's Ray needs what is hidden.
+    if "pyinstaller.hook" in found.name or "rthooks" in found.name or found.name.endswith(("__main__", "ray_metrics")):
         continue
     try:
         importlib.import_module(found.name)
