@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-torch docs bench clean help
+.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-torch \
+  wheels try-wheels try-wheels-arm64 docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -51,5 +52,14 @@ gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch f
 gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
 
+wheels: ## sdist and wheels for Linux on x86-64 and arm64, in dist/; needs Pythons 3.11 and 3.12 or newer
+	scripts/wheels
+
+try-wheels: $(VENV)/installed ## these in clean Debian systems without a compiler, against the source build; as root
+	$(VENV)/bin/python benchmarks/try_wheels.py --systems bookworm,bookworm-3.12,trixie,forky $(if $(WHEELS_OUTPUT),-o $(WHEELS_OUTPUT))
+
+try-wheels-arm64: $(VENV)/installed ## and in emulated arm64 ones, with small networks; as root, takes minutes
+	$(VENV)/bin/python benchmarks/try_wheels.py --systems bookworm-arm64,trixie-arm64 $(if $(WHEELS_OUTPUT),-o $(WHEELS_OUTPUT))
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.config import PRESETS, MelConfig
+from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import HifiganError
 from hifigan_rt.formats.onnx_graph import build_onnx
@@ -96,11 +96,15 @@ def _generator(name: str) -> Generator:
         generator = resolve_model("ljspeech-v1").generator
         assert generator is not None
         return generator
-    # The seeded weights of the golden tests keep the signal's variance through the layers, as trained ones do.
+    return seeded_generator(PRESETS[name].generator)
+
+
+def seeded_generator(config: GeneratorConfig) -> Generator:
+    """Random weights of the golden tests, which keep the signal's variance through the layers, as trained ones do."""
     sys.path.insert(0, str(ROOT / "tests"))
     from golden.seeded import seeded_weights
 
-    graph = build_graph(PRESETS[name].generator)
+    graph = build_graph(config)
     weights = seeded_weights(graph.weight_shapes(), _SEED)
     return bind(graph, {key: array.astype(np.float32) for key, array in weights.items()})
 
