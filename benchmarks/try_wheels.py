@@ -115,7 +115,9 @@ class Trial:
 
     def run(self, *command: str, network: bool = False, **variables: str) -> str:
         bound = [CACHE, *([(self.prefix, str(self.prefix))] if self.prefix else [])]
-        return self.system.run(command, network=network, bound=bound, PIP_CACHE_DIR=CACHE[1], PIP_CERT=CERTIFICATES, **variables)
+        return self.system.run(
+            command, network=network, bound=bound, PIP_CACHE_DIR=CACHE[1], PIP_CERT=CERTIFICATES, **variables
+        )
 
     def prepare(self, wheels: Path) -> None:
         """An empty trial folder with the wheels and the clip."""
