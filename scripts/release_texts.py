@@ -21,9 +21,6 @@ from packaging.version import InvalidVersion, Version
 BUNDLED = {"nanobind": ("nanobind.txt", "robin_map.txt")}
 """Headers from elsewhere that are compiled in, by their folder, with their licences in native/licenses/."""
 
-LINKED = ("zig.txt",)
-"""Licences of what a compiler links."""
-
 NOT_BUNDLED = frozenset({"Python", "Threads"})
 """What CMake finds and the module only calls."""
 
@@ -134,7 +131,7 @@ def check_licences(root: Path) -> Iterator[str]:
     notice = (root / "NOTICE").read_text(encoding="utf-8")
     kept = {path.name for path in (root / "native/licenses").glob("*")}
     brought = {name for names in BUNDLED.values() for name in names}
-    needed = {*LINKED, *brought}
+    needed = {*brought}
     for name in sorted(needed - kept):
         yield f"native/licenses/{name} is missing, and what it covers is compiled in"
     for name in sorted(needed & kept):

@@ -14,7 +14,7 @@ from pathlib import Path
 VERSION = "0.1.0.dev0"
 TOP = f"hifigan_rt-{VERSION}"
 INFO = f"{TOP}.dist-info"
-LICENCES = ("LICENSE", "NOTICE", *(f"native/licenses/{name}.txt" for name in ("nanobind", "robin_map", "zig")))
+LICENCES = ("LICENSE", "NOTICE", *(f"native/licenses/{name}.txt" for name in ("nanobind", "robin_map")))
 README = "# hifigan-rt\n\nTurns mels into [speech](https://example.org/speech).\n"
 X86_64 = "manylinux_2_27_x86_64.manylinux_2_28_x86_64"
 WHEELS = {
@@ -71,7 +71,7 @@ sdist.exclude = [".ci"]
         "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n- The first version.\n",
         "README.md": README,
         "LICENSE": "MIT License\n",
-        "NOTICE": "native/licenses/nanobind.txt native/licenses/robin_map.txt native/licenses/zig.txt libc++\n",
+        "NOTICE": "native/licenses/nanobind.txt native/licenses/robin_map.txt libc++\n",
         "CMakeLists.txt": "find_package(Threads REQUIRED)\nfind_package(Python)\nfind_package(nanobind CONFIG)\n",
         "native/module.cpp": "#include <nanobind/nanobind.h>\n#include <sys/mman.h>\n#include <vector>\n",
         "src/hifigan_rt/__init__.py": "",
