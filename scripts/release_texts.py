@@ -131,7 +131,7 @@ def check_licences(root: Path) -> Iterator[str]:
     notice = (root / "NOTICE").read_text(encoding="utf-8")
     kept = {path.name for path in (root / "native/licenses").glob("*")}
     brought = {name for names in BUNDLED.values() for name in names}
-    needed = {*brought}
+    needed = brought
     for name in sorted(needed - kept):
         yield f"native/licenses/{name} is missing, and what it covers is compiled in"
     for name in sorted(needed & kept):
