@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.tools.serving.models import ModelLease, ModelPool
+from hifigan_rt.tools.serving.leases import ModelLease
+from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.scheduling.scheduler import Scheduler
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings

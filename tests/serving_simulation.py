@@ -9,7 +9,8 @@ import numpy as np
 
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import ServingError
-from hifigan_rt.tools.serving.models import ModelLease, ModelPool
+from hifigan_rt.tools.serving.leases import ModelLease
+from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob, SharedState, WholeJob
 from hifigan_rt.tools.serving.scheduling.order import Arrival
 from hifigan_rt.tools.serving.scheduling.queue import JobQueue

@@ -23,7 +23,7 @@ from hifigan_rt.tools.serving.errors import (
     ShuttingDown,
     TooManyRequests,
 )
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from running_scheduler import Server, collect, play, serving, until
 from serving_models import tiny_pool, tiny_vocoder
 from tolerances import STREAM_MAX_ABS

@@ -22,9 +22,9 @@ from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.audio_responses import AudioOptions
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import AnalysisUnavailable, AudioInvalid
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_length
 from hifigan_rt.tools.serving.memory_costs import RECORDING_BYTES, REQUEST_BYTES, answer_bytes, mel_bytes
-from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import (
     check_not_stripped,
     damage_explained,

@@ -15,7 +15,7 @@ from hifigan_rt.audio.formats import FORMATS, encode_whole, encoded_rate, stream
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import context_of, flag, record_of
 from hifigan_rt.tools.serving.errors import BadRequest
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, while_connected
 from hifigan_rt.tools.serving.routes import flag_query, query, response
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse

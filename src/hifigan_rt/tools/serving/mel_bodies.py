@@ -21,8 +21,8 @@ from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.json_pieces import parse_json_steps
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.memory_costs import JSON_BYTES_PER_VALUE, REQUEST_BYTES, answer_bytes, mel_bytes
-from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_bodies import (
     NO_FORM,
     content_type,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 REQUEST_BYTES = 1 << 20

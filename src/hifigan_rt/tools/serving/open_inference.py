@@ -13,7 +13,7 @@ from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, ModelUnavailable
 from hifigan_rt.tools.serving.health import is_ready
 from hifigan_rt.tools.serving.json_values import parse_json
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.open_inference_infer import (
     AUDIO,
     CONDITIONING,

@@ -20,9 +20,9 @@ from hifigan_rt.audio.formats import check_audio
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, UnknownModel
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order, check_length
 from hifigan_rt.tools.serving.memory_costs import JSON_BYTES_PER_VALUE, REQUEST_BYTES, audio_bytes, mel_bytes
-from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.open_inference_tensors import (
     JSON_BYTES_PER_SAMPLE,
     TensorRequest,

@@ -15,7 +15,7 @@ from hifigan_rt.errors import ConditioningError, OutputError, SpeechError
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid
 from hifigan_rt.tools.serving.json_values import parse_json
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
 from hifigan_rt.tools.serving.spoken_audio import SpokenAudio

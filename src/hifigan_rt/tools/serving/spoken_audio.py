@@ -12,7 +12,7 @@ from hifigan_rt.errors import HifiganError, PhonemizerError, SpeechError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.errors import BadRequest, EngineFailed, ModelUnavailable, QueueFull
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.request_bodies import in_thread
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.voices.speaking import Utterance

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from hifigan_rt.tools.serving.context import record_of
 from hifigan_rt.tools.serving.errors import BadRequest
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.routes import Parameter, query
 
 CONDITIONING_HEADER = "X-Conditioning"

@@ -32,9 +32,9 @@ from hifigan_rt.tools.serving.errors import (
     ShuttingDown,
     as_serving_error,
 )
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
 from hifigan_rt.tools.serving.memory_costs import live_stream_bytes
-from hifigan_rt.tools.serving.models import ModelLease
 from hifigan_rt.tools.serving.request_log import CLIENT_GONE
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.stream_texts import HEADER_KEYS, StreamHeader, check_finish, parse_header

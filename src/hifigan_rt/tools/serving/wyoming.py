@@ -16,7 +16,7 @@ from hifigan_rt.errors import ConditioningError, ServerError, SpeechError
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid, ServingError, ShuttingDown
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.spoken_audio import SpokenAudio
 from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
 from hifigan_rt.tools.voices.clauses import find_sentences

@@ -16,7 +16,7 @@ import numpy as np
 from hifigan_rt.engines.streams import EngineStream
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import ServingError
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 

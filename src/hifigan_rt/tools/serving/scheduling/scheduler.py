@@ -11,7 +11,7 @@ import numpy as np
 
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import BadRequest
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.scheduling.jobs import SharedState, WholeJob
 from hifigan_rt.tools.serving.scheduling.order import Arrival
 from hifigan_rt.tools.serving.scheduling.queue import JobQueue

@@ -11,7 +11,7 @@ import numpy as np
 from hifigan_rt.graph import MAX_FRAMES
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, ServingError
-from hifigan_rt.tools.serving.models import ModelLease
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.scheduling.jobs import NO_FRAMES, QueuedJob, SharedState
 
 
