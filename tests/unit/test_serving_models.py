@@ -110,7 +110,7 @@ def test_a_reloaded_model_stays_until_its_last_lease() -> None:
 def test_what_a_closed_model_held_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = Loader()
     given_back: queue.Queue[list[bool]] = queue.Queue()
-    monkeypatch.setattr("hifigan_rt.tools.serving.models.give_back_memory", lambda: given_back.put(list(loader.closed)))
+    monkeypatch.setattr("hifigan_rt.tools.serving.leases.give_back_memory", lambda: given_back.put(list(loader.closed)))
 
     async def scenario() -> None:
         pool = pool_of(a=loader)
