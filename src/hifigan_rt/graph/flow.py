@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hifigan_rt.config import FlowConfig
-from hifigan_rt.graph.layer import MEL, Layer
+from hifigan_rt.graph.layer import MEL, Layer, same_length
 
 HALVES = (f"{MEL}.0", f"{MEL}.1")
 """Names of the two halves of the input's channels, where the graph has a flow."""
@@ -28,25 +28,25 @@ def flow_layers(flow: FlowConfig, channels: int) -> Iterator[Layer]:
         # The original flips all channels before each coupling, whose first half is read and whose second is shifted.
         shifted = c % 2
         x = f"flow.{c}.pre"
-        yield _conv(x, half, inner, inputs=halves[1 - shifted])
+        yield same_length(x, half, inner, (halves[1 - shifted],))
         for i, dilation in enumerate(flow.dilations):
             gate = f"flow.{c}.gates.{i}"
-            yield _conv(
+            yield same_length(
                 gate,
                 inner,
                 2 * inner,
+                (x,),
                 flow.kernel_size,
                 dilation,
-                inputs=x,
                 conditioning=f"flow.{c}.conds.{i}" if flow.is_conditioned else None,
                 is_gated=True,
             )
             if i + 1 < flow.layers:
                 y = f"flow.{c}.residuals.{i}"
-                yield _conv(y, inner, inner, inputs=gate, residual=x)
+                yield same_length(y, inner, inner, (gate,), residual=x)
                 x = y
             shift = f"flow.{c}.shifts.{i}"
-            yield _conv(shift, inner, half, inputs=gate, residual=halves[shifted])
+            yield same_length(shift, inner, half, (gate,), residual=halves[shifted])
             halves[shifted] = shift
 
 
@@ -56,34 +56,3 @@ def halves_behind(flow: FlowConfig) -> tuple[str, str]:
     for c in range(flow.couplings):
         names[c % 2] = f"flow.{c}.shifts.{flow.layers - 1}"
     return names[0], names[1]
-
-
-def _conv(
-    name: str,
-    in_channels: int,
-    out_channels: int,
-    kernel: int = 1,
-    dilation: int = 1,
-    *,
-    inputs: str,
-    residual: str | None = None,
-    conditioning: str | None = None,
-    is_gated: bool = False,
-) -> Layer:
-    padding = (kernel - 1) * dilation // 2
-    return Layer(
-        name,
-        "conv",
-        in_channels,
-        out_channels,
-        kernel,
-        stride=1,
-        dilation=dilation,
-        padding=(padding, padding),
-        activation=None,
-        bias=True,
-        inputs=(inputs,),
-        residual=residual,
-        conditioning=conditioning,
-        is_gated=is_gated,
-    )

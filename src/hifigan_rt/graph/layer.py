@@ -84,3 +84,36 @@ class Layer:
         # Rows that were cut off behind the end before this one came are new with it.
         first = min(low * self.stride - left, self.output_length(low))
         return first, high * self.stride - left + self.span
+
+
+def same_length(
+    name: str,
+    in_channels: int,
+    out_channels: int,
+    inputs: tuple[str, ...],
+    kernel: int = 1,
+    dilation: int = 1,
+    activation: Activation = None,
+    *,
+    residual: str | None = None,
+    conditioning: str | None = None,
+    is_gated: bool = False,
+) -> Layer:
+    """Make a convolution with a bias that keeps the length; arguments are the layer's fields."""
+    padding = (kernel - 1) * dilation // 2
+    return Layer(
+        name,
+        "conv",
+        in_channels,
+        out_channels,
+        kernel,
+        stride=1,
+        dilation=dilation,
+        padding=(padding, padding),
+        activation=activation,
+        bias=True,
+        inputs=inputs,
+        residual=residual,
+        conditioning=conditioning,
+        is_gated=is_gated,
+    )

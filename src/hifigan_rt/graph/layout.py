@@ -9,7 +9,7 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.graph.flow import flow_layers, halves_behind
 from hifigan_rt.graph.graph import Graph
-from hifigan_rt.graph.layer import MEL, Activation, Layer, LeakyRelu
+from hifigan_rt.graph.layer import MEL, Layer, LeakyRelu, same_length
 
 
 def build_graph(config: GeneratorConfig) -> Graph:
@@ -45,12 +45,12 @@ def _layers(config: GeneratorConfig) -> Iterator[Layer]:
     activation = LeakyRelu(config.leaky_relu_slope)
     values: tuple[str, ...] = (MEL,)
     if config.pre_linear:
-        yield _conv("lin_pre", config.pre_linear, config.num_mels, 1, 1, None, values)
+        yield same_length("lin_pre", config.pre_linear, config.num_mels, values)
         values = ("lin_pre",)
     if config.flow is not None:
         values = halves_behind(config.flow)
     channels = config.upsample_initial_channel
-    first = _conv("conv_pre", config.num_mels, channels, config.conv_pre_kernel_size, 1, None, values)
+    first = same_length("conv_pre", config.num_mels, channels, values, config.conv_pre_kernel_size)
     yield replace(first, is_joining=config.flow is not None)
     values = ("conv_pre",)
     n_resblocks = len(config.resblock_kernel_sizes)
@@ -77,7 +77,9 @@ def _layers(config: GeneratorConfig) -> Iterator[Layer]:
             resblock = list(_resblock(f"resblocks.{i * n_resblocks + j}", upsample, channels, config, j))
             yield from resblock
             values = (*values, resblock[-1].name)
-    yield _conv("conv_post", channels, 1, config.conv_post_kernel_size, 1, LeakyRelu(config.final_slope), values)
+    yield same_length(
+        "conv_post", channels, 1, values, config.conv_post_kernel_size, activation=LeakyRelu(config.final_slope)
+    )
 
 
 def _resblock(name: str, x: str, channels: int, config: GeneratorConfig, j: int) -> Iterator[Layer]:
@@ -87,37 +89,9 @@ def _resblock(name: str, x: str, channels: int, config: GeneratorConfig, j: int)
     for m, dilation in enumerate(config.resblock_dilation_sizes[j]):
         if config.resblock == "1":
             first, last = f"{name}.convs1.{m}", f"{name}.convs2.{m}"
-            yield _conv(first, channels, channels, kernel, dilation, activation, (x,))
-            yield _conv(last, channels, channels, kernel, 1, activation, (first,), residual=x)
+            yield same_length(first, channels, channels, (x,), kernel, dilation, activation)
+            yield same_length(last, channels, channels, (first,), kernel, 1, activation, residual=x)
         else:
             last = f"{name}.convs.{m}"
-            yield _conv(last, channels, channels, kernel, dilation, activation, (x,), residual=x)
+            yield same_length(last, channels, channels, (x,), kernel, dilation, activation, residual=x)
         x = last
-
-
-def _conv(
-    name: str,
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    dilation: int,
-    activation: Activation,
-    inputs: tuple[str, ...],
-    residual: str | None = None,
-) -> Layer:
-    """A convolution that keeps the length."""
-    padding = (kernel - 1) * dilation // 2
-    return Layer(
-        name,
-        "conv",
-        in_channels,
-        out_channels,
-        kernel,
-        stride=1,
-        dilation=dilation,
-        padding=(padding, padding),
-        activation=activation,
-        bias=True,
-        inputs=inputs,
-        residual=residual,
-    )
