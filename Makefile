@@ -52,7 +52,7 @@ gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch f
 gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
 
-wheels: ## sdist and wheels for Linux on x86-64 and arm64, in dist/; needs Pythons 3.11 and 3.12 or newer
+wheels: ## sdist and wheels for Linux on x86-64 and arm64, in dist/; as root, needs debootstrap, Pythons 3.11 and 3.12 or newer
 	scripts/wheels
 
 try-wheels: $(VENV)/installed ## these in clean Debian systems without a compiler, against the source build; as root
