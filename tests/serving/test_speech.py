@@ -16,6 +16,7 @@ from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.audio.conversion import resample
 from running_server import npy, running
 from voice_files import tiny_voice
+from waiting import wait_for
 
 TEXT = "aaa a aa\n\na aa\n\naaaa"
 STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}}
@@ -101,6 +102,39 @@ def test_what_is_not_offered_is_refused_by_name(client, quiet, changes, told):
     answer = ask(client, **changes)
     assert answer.status_code == 400
     assert told in answer.json()["error"]["message"]
+    assert ".onnx" not in answer.text  # where its files lie is no client's business
+
+
+def test_the_log_tells_what_was_left_out(client, caplog):
+    caplog.set_level("INFO", "hifigan_rt")
+    assert ask(client, input="a? a").status_code == 200
+    wait_for(lambda: any("left_out" in getattr(record, "facts", {}) for record in caplog.records))
+    (facts,) = [record.facts for record in caplog.records if "left_out" in getattr(record, "facts", {})]
+    assert facts["left_out"] == "'?' (U+003F)"
+
+
+def test_a_text_is_limited_as_mels_are(client, quiet):
+    answer = ask(client, input="a" * 60_000)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
+    assert "60000 characters, about 4286 s of audio: at most 3600 s" in answer.json()["error"]["message"]
+    assert ask(client, input="a" * 60_000, speed=0.5).status_code == 413
+
+
+def test_a_full_queue_refuses_a_text_before_its_latents_are_computed(path, slow, monkeypatch):
+    engine, sources = slow
+    with (
+        hifigan_rt.load_voice(path) as voice,
+        running({**sources, "ann": lambda: voice}, max_queued_requests=1) as server,
+        engine.held(),
+    ):
+        monkeypatch.setattr(voice, "utterance", None)
+        thread, _ = server.begin("/v1/synthesize", npy(tiny_mel(20)))
+        wait_for(lambda: server.metric("hifigan_queued_requests") == 1)
+        with server.client() as client:
+            answer = ask(client)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_full")
+        engine.release()
+        thread.join()
 
 
 def test_unknown_voices_and_bodies(client, quiet):

@@ -11,16 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hifigan_rt.audio.formats import FORMATS, Resampled, StreamEncoder, stream_encoder
-from hifigan_rt.errors import ConditioningError, OutputError, SpeechError
+from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.serving.context import context_of, record_of
-from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid
+from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.json_values import parse_json
-from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
-from hifigan_rt.tools.serving.spoken_audio import SpokenAudio
+from hifigan_rt.tools.serving.spoken_audio import TEXT_PART_BYTES, begin_speech
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse
-from hifigan_rt.tools.voices.speaking import Utterance
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +26,6 @@ PCM_RATE_HZ = 24000
 """Sample rate of the format pcm, which has no header: OpenAI's clients take it for granted."""
 
 _MAX_BODY_BYTES = 1 << 20
-_TEXT_PART_BYTES = 32 << 20
-"""Memory that the text part takes for a sentence of the longest kind."""
 _SPEEDS = (0.25, 4.0)
 
 _FORMATS: Mapping[str, tuple[str, str]] = {
@@ -54,16 +50,18 @@ class _Asked:
 async def speak(request: Request) -> Response:
     """Answer a text with its audio, which is sent while it is computed, a sentence after the other."""
     context, record = context_of(request), record_of(request)
-    body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: _TEXT_PART_BYTES)
+    body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: TEXT_PART_BYTES)
     asked = _read(parse_json(bytes(body), "the body"))
     with await context.models.lease(asked.voice) as lease:
         record.model = lease.name
-        utterance = _begin(lease, asked)
-        encoder = _encoder(asked.format, lease.sample_rate)
+        audio = begin_speech(context, record, lease, asked.text, asked.speaker, asked.speed)
+        try:
+            encoder = _encoder(asked.format, lease.sample_rate)
+        except BadRequest:
+            audio.close()
+            raise
         record.facts.update(characters=len(asked.text), format=asked.format, streamed=True)
-        streamed = StreamedResponse(
-            context, record, SpokenAudio(context, record, lease, utterance), encoder, threaded=True
-        )
+        streamed = StreamedResponse(context, record, audio, encoder, threaded=True)
         try:
             # What goes wrong before the first sample can still be told in a status.
             await while_connected(request.receive, streamed.begin())
@@ -111,19 +109,6 @@ def _read(values: object) -> _Asked:
         raise BadRequest(f"speed={str(speed)[:40]} must be a number from {_SPEEDS[0]:g} to {_SPEEDS[1]:g}")
     voice, _, speaker = voice.partition("/")
     return _Asked(text, voice, speaker or None, name, float(speed))
-
-
-def _begin(lease: ModelLease, asked: _Asked) -> Utterance:
-    voice = lease.voice
-    if voice is None:
-        raise BadRequest(f"model {lease.name!r} is a vocoder, which takes no text: name a voice of this server")
-    try:
-        length_scale = voice.settings.scales.length / asked.speed
-        return voice.utterance(asked.text, speaker=asked.speaker, length_scale=length_scale)
-    except ConditioningError as error:
-        raise ConditioningInvalid(str(error)) from error
-    except SpeechError as error:
-        raise BadRequest(str(error)) from error
 
 
 def _encoder(name: str, sample_rate: int) -> StreamEncoder:

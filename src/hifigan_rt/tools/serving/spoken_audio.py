@@ -8,10 +8,17 @@ from typing import Self
 
 import numpy as np
 
-from hifigan_rt.errors import HifiganError, PhonemizerError, SpeechError
+from hifigan_rt.errors import ConditioningError, HifiganError, PhonemizerError, SpeechError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.context import Context, RequestRecord
-from hifigan_rt.tools.serving.errors import BadRequest, EngineFailed, ModelUnavailable, QueueFull
+from hifigan_rt.tools.serving.errors import (
+    BadRequest,
+    ConditioningInvalid,
+    ModelUnavailable,
+    PayloadTooLarge,
+    QueueFull,
+    as_serving_error,
+)
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.request_bodies import in_thread
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
@@ -19,7 +26,56 @@ from hifigan_rt.tools.voices.speaking import Utterance
 
 logger = logging.getLogger(__name__)
 
+TEXT_PART_BYTES = 32 << 20
+"""Memory that the text part takes for a sentence of the longest kind."""
+
+_CHARACTERS_PER_SECOND = 14.0
+"""Roughly, of European languages: what a text would take of the queue, before its length is known."""
 _SECONDS_BETWEEN_TRIES = 0.1
+
+
+def begin_speech(
+    context: Context, record: RequestRecord, lease: ModelLease, text: str, speaker: str | int | None, speed: float = 1.0
+) -> SpokenAudio:
+    """Begin to speak a text; nothing is computed yet.
+
+    Args:
+        context: parts of the server.
+        record: the request's record.
+        lease: the voice; it may be released at once.
+        text: what is spoken.
+        speaker: number or name; None is the voice's own.
+        speed: 1 is the voice's own.
+
+    Raises:
+        BadRequest: the model is no voice, or the text cannot be spoken.
+        ConditioningInvalid: a speaker that the voice does not have.
+        PayloadTooLarge: the text is longer than `max_mel_seconds` by its characters.
+        QueueFull, ShuttingDown: it would wait too long.
+    """
+    if lease.voice is None:
+        raise BadRequest(f"model {lease.name!r} is a vocoder, which takes no text: name a voice of this server")
+    seconds, most = len(text) / _CHARACTERS_PER_SECOND / speed, context.settings.max_mel_seconds
+    if seconds > most:
+        raise PayloadTooLarge(
+            f"the text has {len(text)} characters, about {seconds:.0f} s of audio: at most {most:g} s are taken; send "
+            "it in parts"
+        )
+    frames = int(seconds / lease.audio_seconds(1))
+    context.scheduler.check_room(lease, frames, client=record.client, streamed=True)
+    try:
+        length_scale = lease.voice.settings.scales.length / speed
+        utterance = lease.voice.utterance(text, speaker=speaker, length_scale=length_scale)
+    except ConditioningError as error:
+        raise ConditioningInvalid(_told(lease, error)) from error
+    except SpeechError as error:
+        raise BadRequest(_told(lease, error)) from error
+    return SpokenAudio(context, record, lease, utterance)
+
+
+def _told(lease: ModelLease, error: Exception) -> str:
+    """The text of an error, with the name that clients know in place of the file's."""
+    return str(error).replace(lease.vocoder.name, f"voice {lease.name!r}")
 
 
 class SpokenAudio:
@@ -61,6 +117,8 @@ class SpokenAudio:
                 latents = await (self._latents() if self._following is None else self._following)
                 self._following = None
                 if latents is None:
+                    if self._utterance.table.left_out:  # for the log: the headers have left
+                        self._record.facts["left_out"] = self._utterance.table.listed()
                     raise StopAsyncIteration
                 self._job = await self._queued(CheckedMel(latents))
             try:
@@ -92,9 +150,10 @@ class SpokenAudio:
                 f"voice {self._lease.name!r} cannot make phonemes: the server's log tells why"
             ) from error
         except SpeechError as error:
-            raise BadRequest(str(error)) from error
+            raise BadRequest(_told(self._lease, error)) from error
         except HifiganError as error:
-            raise EngineFailed(str(error)) from error
+            logger.error("voice %r: %s", self._lease.name, error)  # noqa: TRY400 - likewise
+            raise as_serving_error(error) from error
 
     async def _queued(self, latents: CheckedMel) -> StreamJob:
         while True:

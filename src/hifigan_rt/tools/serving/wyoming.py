@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hifigan_rt.audio import to_pcm16
-from hifigan_rt.errors import ConditioningError, ServerError, SpeechError
+from hifigan_rt.errors import ServerError
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
-from hifigan_rt.tools.serving.errors import BadRequest, ConditioningInvalid, ServingError, ShuttingDown
-from hifigan_rt.tools.serving.leases import ModelLease
-from hifigan_rt.tools.serving.spoken_audio import SpokenAudio
+from hifigan_rt.tools.serving.errors import BadRequest, ServingError, ShuttingDown
+from hifigan_rt.tools.serving.spoken_audio import TEXT_PART_BYTES, SpokenAudio, begin_speech
 from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
 from hifigan_rt.tools.voices.clauses import find_sentences
 
@@ -26,8 +25,6 @@ logger = logging.getLogger(__name__)
 _MOST_CONNECTIONS = 64
 _MAX_TEXT_CHARACTERS = 1 << 18
 """Text that a client may have sent and that is not spoken yet."""
-_TEXT_PART_BYTES = 32 << 20
-"""Memory that the text part takes for a sentence of the longest kind."""
 _ATTRIBUTION = {"name": "hifigan-rt", "url": ""}
 
 
@@ -126,7 +123,8 @@ class _Connection:
         self._pending += text
         if len(self._pending) > _MAX_TEXT_CHARACTERS:
             raise BadRequest(f"more than {_MAX_TEXT_CHARACTERS} characters wait to be spoken")
-        complete = list(find_sentences(self._pending))[:-1]
+        # In a thread: a long text takes a fifth of a second, in which nobody else would be answered.
+        complete = await asyncio.to_thread(lambda: list(find_sentences(self._pending))[:-1])
         said = "".join(clause.text for sentence in complete for clause in sentence)
         if said:
             self._pending = self._pending[len(said) :]
@@ -146,9 +144,13 @@ class _Connection:
         record = RequestRecord(secrets.token_hex(8), self._client)
         context.active_of[self._client] += 1
         try:
-            await context.memory.reserve(record, _TEXT_PART_BYTES)
+            await context.memory.reserve(record, TEXT_PART_BYTES)
             with await context.models.lease(self._name(voice)) as lease:
-                audio = _begin(context, record, lease, text, voice)
+                speaker = voice.get("speaker")
+                audio = begin_speech(context, record, lease, text, speaker if isinstance(speaker, (str, int)) else None)
+                logger.info(
+                    "wyoming", extra={"facts": {"event": "wyoming", "model": lease.name, "characters": len(text)}}
+                )
                 try:
                     await self._send_audio(audio, lease.sample_rate)
                 except BadRequest:
@@ -208,22 +210,6 @@ class _Connection:
         self._writer.write(encode_event(kind, data, payload))
         async with asyncio.timeout(self._context.settings.write_timeout_seconds):
             await self._writer.drain()
-
-
-def _begin(
-    context: Context, record: RequestRecord, lease: ModelLease, text: str, voice: Mapping[str, Any]
-) -> SpokenAudio:
-    if lease.voice is None:
-        raise BadRequest(f"model {lease.name!r} is a vocoder, which takes no text: name a voice of this server")
-    speaker = voice.get("speaker")
-    try:
-        utterance = lease.voice.utterance(text, speaker=speaker if isinstance(speaker, (str, int)) else None)
-    except ConditioningError as error:
-        raise ConditioningInvalid(str(error)) from error
-    except SpeechError as error:
-        raise BadRequest(str(error)) from error
-    logger.info("wyoming", extra={"facts": {"event": "wyoming", "model": lease.name, "characters": len(text)}})
-    return SpokenAudio(context, record, lease, utterance)
 
 
 def _text(data: Mapping[str, Any]) -> str:
