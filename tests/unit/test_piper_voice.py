@@ -19,6 +19,7 @@ from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import FlowConfig
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.voices.symbols import SymbolTable
 from voice_files import noise_of, whole_audio
 
 pytestmark = pytest.mark.piper_voice
@@ -76,6 +77,21 @@ def test_the_voice_speaks_what_its_whole_file_gives_with_the_same_noise(voice):
             pieces = list(spoken.stream(ids=ids, seed=3, segment_frames=segment_frames))
             whole = spoken(ids=ids, seed=3, segment_frames=segment_frames)
             assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
+@pytest.mark.espeak
+@pytest.mark.parametrize(
+    "text", ["Hello there.", "Where did you put the key?", "It rained all day, so we read."]
+)
+def test_sentences_are_what_the_whole_file_gives_with_the_same_noise(voice, text):
+    with hifigan_rt.load_voice(voice, threads=1) as spoken:
+        (symbols,) = spoken.phonemes(text)
+        ids = SymbolTable(spoken.settings).number(symbols)
+        audio = spoken(text, seed=1)
+    noise = noise_of(1, 0, [(1, 2, len(ids)), (1, 192, len(audio) // 256)])
+    expected = whole_audio(voice, ids, [0.667, 1, 0.8], noise, None)
+    assert audio.shape == expected.shape
+    assert snr_db(expected, audio) >= tolerances.VOICE_OF_SENTENCES_SNR_DB
 
 
 @pytest.mark.espeak
