@@ -80,9 +80,7 @@ def test_the_voice_speaks_what_its_whole_file_gives_with_the_same_noise(voice):
 
 
 @pytest.mark.espeak
-@pytest.mark.parametrize(
-    "text", ["Hello there.", "Where did you put the key?", "It rained all day, so we read."]
-)
+@pytest.mark.parametrize("text", ["Hello there.", "Where did you put the key?", "It rained all day, so we read."])
 def test_sentences_are_what_the_whole_file_gives_with_the_same_noise(voice, text):
     with hifigan_rt.load_voice(voice, threads=1) as spoken:
         (symbols,) = spoken.phonemes(text)
