@@ -64,3 +64,22 @@ def place(tmp_path, monkeypatch):
         clip(f"in/sub{index % 2}/c{index}.wav", 0.2 + 0.1 * index, seed=index)
     (tmp_path / "in/sub1/c5.wav").write_bytes(b"no recording")
     return tmp_path
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder of this test for what runs on object stores keep of them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A store with six inputs."""
+    from object_stores import Folder
+    from store_runs import NAMES
+
+    made = Folder(tmp_path / "store")
+    for name in NAMES:
+        made.put(f"in/{name}.bin", name.encode())
+    return made

@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from hifigan_rt.errors import OutputError, StoreError
-from hifigan_rt.tools.bulk.local_run import LocalRunner
 from hifigan_rt.tools.bulk.manifest import read_manifest
-from hifigan_rt.tools.bulk.work import ClipFacts, Work
 from hifigan_rt.tools.cluster import store_manifest
-from hifigan_rt.tools.cluster.object_files import ObjectFiles
-from hifigan_rt.tools.cluster.object_inputs import StoreFolder, find_inputs_anywhere
-from hifigan_rt.tools.cluster.object_store import ObjectStore, split_url
-from hifigan_rt.tools.cluster.store_claim import CLAIM_NAME, claimed_place, read_claim
-from hifigan_rt.tools.cluster.store_manifest import state_folder
-from hifigan_rt.tools.cluster.store_run import claimed_store, plan_objects, run_in_store
-from object_stores import Bucket, Folder
+from hifigan_rt.tools.cluster.object_store import ObjectStore
+from hifigan_rt.tools.cluster.store_claim import CLAIM_NAME
+from hifigan_rt.tools.cluster.store_run import claimed_store
+from object_stores import Bucket
+from store_runs import ALL, NAMES, Doubled, local_manifest, place_of, results, run
 from waiting import wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.object_store]
-
-NAMES = "abcdef"
-BEAT_S = 0.2
-
-
-class Doubled(Work[bytes, bytes]):
-    """Writes its input twice; `before` is called with each input's text."""
-
-    def __init__(self, before=lambda text: None, factor=2):
-        self.before, self.factor = before, factor
-        self.done = []
-
-    def settings(self):
-        return {"factor": self.factor}
-
-    def read(self, source):
-        return source.read_bytes()
-
-    def compute(self, data):
-        self.before(data.decode())
-        return data * self.factor
-
-    def write(self, data, output):
-        output.write_bytes(data)
-        self.done.append(data.decode()[0])
-        return ClipFacts(audio_seconds=1.0, notes=(f"made of {output}",))
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def filled(tmp_path):
-    made = Folder(tmp_path / "store")
-    for name in NAMES:
-        made.put(f"in/{name}.bin", name.encode())
-    return made
+pytestmark = [pytest.mark.ray, pytest.mark.object_store, pytest.mark.usefixtures("home")]
 
 
 class Network:
@@ -89,32 +44,6 @@ class Network:
 @pytest.fixture
 def network(monkeypatch):
     return Network(monkeypatch)
-
-
-def place_of(bucket, key="out"):
-    return StoreFolder(*split_url(bucket.url(key)))
-
-
-def run(bucket, work=None, inputs=None, output="out", **options):
-    found = find_inputs_anywhere([inputs or bucket.url("in")], {".bin"})
-    place = StoreFolder(*split_url(bucket.url(output)))
-    kept = {name: options.pop(name) for name in ("manifest", "waiting") if name in options}
-    beat_s = options.pop("beat_s", BEAT_S)
-    pauses = options.pop("pauses_s", (0, 0))
-    runner = LocalRunner(work or Doubled(), ObjectFiles(found.places, place, pauses, infos=found.infos))
-    with claimed_store(place, beat_s=beat_s, settle_s=0, **kept) as held:
-        return run_in_store(runner, plan_objects(found, place, ".out"), held, pauses_s=pauses, **options)
-
-
-def local_manifest(bucket):
-    return state_folder(place_of(bucket)) / "manifest.jsonl"
-
-
-def results(bucket):
-    return {key: bucket.get(key).decode() for key in bucket.names() if key.startswith("out/") and key.endswith(".out")}
-
-
-ALL = {f"out/{name}.out": name * 2 for name in NAMES}
 
 
 def test_records_and_results(filled):
@@ -321,79 +250,6 @@ def test_local_inputs_to_a_store(filled, tmp_path):
 def test_results_do_not_go_among_the_inputs(filled, output):
     with pytest.raises(OutputError, match="is that of the inputs: name another one"):
         run(filled, output=output)
-
-
-def claim(bucket, run_id="other", beats=1):
-    record = {"run": run_id, "beats": beats, "process": 1, "host": "elsewhere", "since": "2026-01-01"}
-    bucket.put(f"out/{CLAIM_NAME}", json.dumps(record).encode())
-
-
-def test_a_run_that_is_at_work_elsewhere_is_left_alone(filled):
-    claim(filled)
-    beats = iter(range(2, 1 << 20))
-    ended = threading.Event()
-
-    def beat():
-        while not ended.wait(BEAT_S / 2):
-            claim(filled, beats=next(beats))
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    work = Doubled()
-    try:
-        with pytest.raises(OutputError, match=r"another run is at work in 'file://.*/out', on host elsewhere"):
-            run(filled, work, beat_s=20)
-    finally:
-        ended.set()
-        thread.join()
-    assert work.done == []
-    assert read_claim(place_of(filled))["run"] == "other"
-
-
-def test_a_claim_that_was_left_over_is_taken_over(filled):
-    claim(filled)
-    told = []
-    assert run(filled, waiting=told.append).complete
-    assert "has the claim of a run on host elsewhere" in told[0]
-    assert read_claim(place_of(filled)) is None
-
-
-def test_a_claim_of_this_machine_is_taken_over_at_once(filled):
-    place = place_of(filled)
-    started = []
-    with claimed_place(place, (), starting=started.append, beat_s=60, settle_s=0):
-        left = filled.get(f"out/{CLAIM_NAME}")
-    filled.put(f"out/{CLAIM_NAME}", left)
-    told = []
-    with claimed_place(place, started, waiting=told.append, beat_s=60, settle_s=0):
-        pass
-    assert told == []
-
-
-def test_a_run_whose_place_is_taken_ends(filled):
-    def before(text):
-        if text == "c":
-            claim(filled)
-            taken.wait(10)
-
-    taken = threading.Event()
-    threading.Timer(3 * BEAT_S, taken.set).start()
-    summary = run(filled, Doubled(before))
-    assert "another run is at work" in summary.stopped
-    assert "out/manifest.jsonl" not in filled.names()
-    assert read_claim(place_of(filled))["run"] == "other"
-    filled.delete(f"out/{CLAIM_NAME}")
-    assert run(filled, resume=True).complete
-    assert results(filled) == ALL
-
-
-def test_two_runs_on_one_machine(filled):
-    def before(text):
-        if text == "a":
-            with pytest.raises(OutputError, match=r"results for 'file://.*/out' are being made on this machine"):
-                run(filled)
-
-    assert run(filled, Doubled(before)).complete
 
 
 def test_lines_of_two_machines_are_brought_together(filled, tmp_path, monkeypatch):
