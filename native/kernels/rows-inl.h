@@ -26,7 +26,7 @@ constexpr std::size_t row_scratch_size(int in_padded, int taps, int dilation) {
 }
 
 // Calls sink(first_row, rows, column, vectors, sums) for every block of rows and panel of columns; sums is [row][kPanel].
-template <class Sink>
+template <template <bool> class MicroKernel, class Sink>
 HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
   float* const sums = p.scratch;
   float* const copy = sums + Index{kRowBlock} * kPanel;
@@ -42,7 +42,7 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     }
     const LeftMatrix left = {x, stride * p.dilation, kLanes, stride, p.taps, p.in_padded / kLanes};
     const bool past_second = !p.tuning->products_outside;
-    const Product<false> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
+    const Product<MicroKernel> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
     const float* weights = p.weights;
     for (int column = 0; column < p.columns; column += kPanel) {
       const int vectors = panel_vectors(column, p.columns);
@@ -93,7 +93,7 @@ void conv_direct(const ConvArgs& args) {
                         args.dilation,    args.weights,
                         round_up_to_lanes(args.out_channels), args.rows,
                         args.tuning,         args.scratch};
-  for_each_product(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+  for_each_product<ChainedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const Index at = column + j * kLanes;
       const EpilogueColumn epilogue(args.epilogue, first, 1, at);
@@ -158,7 +158,7 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.super_rows,
                         args.tuning,
                         args.scratch};
-  for_each_product(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+  for_each_product<StridedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;
       const Vec bias = load(args.bias + channel);

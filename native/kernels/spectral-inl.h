@@ -262,7 +262,7 @@ struct Spectral {
     forward(c, planes, outputs, first_tile, tiles);
 
     const int panels = round_up_to_panel(out_padded) / kPanel, groups = in_padded / kLanes;
-    const Product<true> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
+    const Product<DenseProduct> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
     const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
     const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
     const Index panel_weights = Index{kProducts} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;

@@ -93,6 +93,14 @@ def test_sentences_are_what_the_whole_file_gives_with_the_same_noise(voice, text
 
 
 @pytest.mark.espeak
+def test_flow_and_decoder_add_up_few_numbers_at_a_time(voice):
+    with hifigan_rt.load_voice(voice, threads=1) as spoken, hifigan_rt.load_voice(voice, engine="reference") as exact:
+        latents = spoken.utterance("Where did you put the key?", seed=1).next_latents()
+        snr = snr_db(exact.vocoder(latents), spoken.vocoder(latents))
+    assert snr >= tolerances.VOICE_OF_A_SENTENCE_FROM_FLOAT64_SNR_DB
+
+
+@pytest.mark.espeak
 def test_the_voice_speaks_text(voice, tmp_path):
     hifigan("speak", "--voice", str(voice), "The kettle is on. Tea?", "-o", str(tmp_path / "tea.wav"))
     audio, rate = soundfile.read(tmp_path / "tea.wav")
