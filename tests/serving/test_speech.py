@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 
@@ -14,6 +15,7 @@ from fake_tools import put_on_path
 from golden.tiny import tiny_mel
 from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.audio.conversion import resample
+from hifigan_rt.errors import RequestFailed
 from running_server import npy, running
 from voice_files import tiny_voice
 from waiting import wait_for
@@ -53,6 +55,54 @@ def test_a_wav_holds_the_voices_samples(client, voice):
     assert answer.content[:4] + answer.content[40:44] == b"RIFF\xff\xff\xff\xff"
 
 
+def test_float32_is_the_voices_samples(client, voice):
+    answer = ask(client, response_format="float32")
+    assert answer.headers["content-type"] == "application/vnd.hifigan.float32;rate=16000;channels=1"
+    assert answer.headers["x-sample-rate"] == "16000"
+    np.testing.assert_array_equal(np.frombuffer(answer.content, "<f4"), voice(TEXT))
+
+
+def test_our_client(server, voice):
+    with hifigan_rt.Client(server.url) as ours:
+        whole = ours.speak(TEXT, "ann")
+        assert (whole.sample_rate, whole.model, whole.samples.dtype) == (16000, "ann", np.float32)
+        np.testing.assert_array_equal(whole.samples, voice(TEXT))
+        pieces = list(ours.speak_streamed(TEXT, "ann", speaker="cy", speed=2))
+        assert len(pieces) > 1
+        np.testing.assert_array_equal(np.concatenate(pieces), voice(TEXT, length_scale=0.75, speaker="cy"))
+        np.testing.assert_array_equal(ours.speak(TEXT, "ann", speaker=2).samples, voice(TEXT, speaker=2))
+        next(ours.speak_streamed(TEXT * 200, "ann"))  # and leave
+        np.testing.assert_array_equal(ours.speak(TEXT, "ann").samples, voice(TEXT))
+
+
+def test_our_client_asynchronously(server, voice):
+    async def run():
+        async with hifigan_rt.AsyncClient(server.url) as ours:
+            whole = await ours.speak(TEXT, "ann", speaker=1)
+            return whole, [piece async for piece in ours.speak_streamed(TEXT, "ann", speaker=1)]
+
+    whole, pieces = asyncio.run(run())
+    np.testing.assert_array_equal(whole.samples, voice(TEXT, speaker=1))
+    np.testing.assert_array_equal(np.concatenate(pieces), whole.samples)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code", "told"),
+    [
+        (("a" * 60_000, "ann"), 413, "payload_too_large", "send it in parts"),
+        ((TEXT, "alloy"), 404, "model_not_found", "'alloy' is not known"),
+        ((TEXT, "tiny"), 400, "bad_request", "takes no text"),
+        (("", "ann"), 400, "bad_request", "input must be the text to speak"),
+    ],
+)
+def test_our_client_tells_refusals(server, asked, status, code, told):
+    with hifigan_rt.Client(server.url) as ours:
+        for call in (ours.speak, lambda *given: list(ours.speak_streamed(*given))):
+            with pytest.raises(RequestFailed, match=told) as caught:
+                call(*asked)
+            assert (caught.value.status, caught.value.code) == (status, code)
+
+
 def test_speed_and_speaker(client, voice):
     answer = ask(client, response_format="wav", speed=2, voice="ann/cy")
     expected = voice(TEXT, length_scale=0.75, speaker="cy")
@@ -90,7 +140,7 @@ def test_formats_with_a_header_of_their_own(client, voice, name, rate):
         ({"voice": None}, "voice must be the name of a voice of this server"),
         ({"voice": "tiny"}, "model 'tiny' is a vocoder, which takes no text"),
         ({"voice": "ann/dee"}, "speaker='dee' is not known"),
-        ({"response_format": "aac"}, "response_format='aac' is not offered: mp3, opus, flac, wav, pcm are"),
+        ({"response_format": "aac"}, "response_format='aac' is not offered: mp3, opus, flac, wav, pcm, float32 are"),
         ({"stream_format": "sse"}, "stream_format='sse' is not offered"),
         ({"instructions": "whisper"}, "instructions are not followed"),
         ({"speed": 5}, "speed=5 must be a number from 0.25 to 4"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from hifigan_rt.tools.client.protocol import (
     is_answer,
     models,
     require,
+    speech,
     synthesis,
 )
 from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, opened, stream_header
@@ -56,16 +57,24 @@ class AsyncClient(AnyClient):
         conditioning: object = None,
     ) -> AsyncIterator[np.ndarray]:
         """See `Client.synthesize_streamed`."""
-        call, pieces = synthesis(mel, model, VoiceOfCall(speaker, conditioning), streamed=True), Pieces()
-        with errors_translated(self._server):
-            async with self._http.stream(**call.options) as response:
-                if not is_answer(response.status_code, response.headers):
-                    body = await response.aread()
-                    raise failure_of(response.status_code, response.headers, body, self._server.proxy)
-                async for content in response.aiter_raw():
-                    samples = pieces.add(content)
-                    if samples.size:
-                        yield samples
+        call = synthesis(mel, model, VoiceOfCall(speaker, conditioning), streamed=True)
+        async with aclosing(self._pieces(call)) as pieces:
+            async for samples in pieces:
+                yield samples
+
+    async def speak(
+        self, text: str, voice: str, *, speaker: int | str | None = None, speed: float = 1.0
+    ) -> RemoteAudio:
+        """See `Client.speak`."""
+        return await self._answer(speech(text, voice, speaker, speed))
+
+    async def speak_streamed(
+        self, text: str, voice: str, *, speaker: int | str | None = None, speed: float = 1.0
+    ) -> AsyncIterator[np.ndarray]:
+        """See `Client.speak_streamed`."""
+        async with aclosing(self._pieces(speech(text, voice, speaker, speed))) as pieces:
+            async for samples in pieces:
+                yield samples
 
     async def copy_synthesis(
         self,
@@ -120,6 +129,18 @@ class AsyncClient(AnyClient):
         with errors_translated(self._server):
             response = await self._http.request(**call.options)
         return call.result(response, self._server)
+
+    async def _pieces(self, call: Call[RemoteAudio]) -> AsyncGenerator[np.ndarray, None]:
+        pieces = Pieces()
+        with errors_translated(self._server):
+            async with self._http.stream(**call.options) as response:
+                if not is_answer(response.status_code, response.headers):
+                    body = await response.aread()
+                    raise failure_of(response.status_code, response.headers, body, self._server.proxy)
+                async for content in response.aiter_raw():
+                    samples = pieces.add(content)
+                    if samples.size:
+                        yield samples
 
 
 class AsyncLiveStream(OpenedStream):

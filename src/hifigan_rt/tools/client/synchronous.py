@@ -21,6 +21,7 @@ from hifigan_rt.tools.client.protocol import (
     is_answer,
     models,
     require,
+    speech,
     synthesis,
 )
 from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, opened, stream_header
@@ -77,14 +78,36 @@ class Client(AnyClient):
         Raises:
             MelError, RequestFailed, ServerUnreachable: see `synthesize`; also later, if the connection breaks.
         """
-        call, pieces = synthesis(mel, model, VoiceOfCall(speaker, conditioning), streamed=True), Pieces()
-        with errors_translated(self._server), self._http.stream(**call.options) as response:
-            if not is_answer(response.status_code, response.headers):
-                raise failure_of(response.status_code, response.headers, response.read(), self._server.proxy)
-            for content in response.iter_raw():
-                samples = pieces.add(content)
-                if samples.size:
-                    yield samples
+        yield from self._pieces(synthesis(mel, model, VoiceOfCall(speaker, conditioning), streamed=True))
+
+    def speak(self, text: str, voice: str, *, speaker: int | str | None = None, speed: float = 1.0) -> RemoteAudio:
+        """Send a text, get its audio when all of it is computed.
+
+        Args:
+            text: what is spoken.
+            voice: one of `models()` that is a voice.
+            speaker: number or name of one of the voice's speakers; the voice's own if it is not given.
+            speed: 0.25 to 4; 1 is the voice's own.
+
+        Raises:
+            RequestFailed, ServerUnreachable: see `synthesize`.
+        """
+        return self._answer(speech(text, voice, speaker, speed))
+
+    def speak_streamed(
+        self, text: str, voice: str, *, speaker: int | str | None = None, speed: float = 1.0
+    ) -> Iterator[np.ndarray]:
+        """Send a text, get its audio piece by piece while it is computed; the arguments are those of `speak`.
+
+        Leaving the iteration ends the work on the server.
+
+        Yields:
+            float32 `[n]`.
+
+        Raises:
+            RequestFailed, ServerUnreachable: see `synthesize`; also later, if the connection breaks.
+        """
+        yield from self._pieces(speech(text, voice, speaker, speed))
 
     def copy_synthesis(
         self,
@@ -164,6 +187,16 @@ class Client(AnyClient):
         with errors_translated(self._server):
             response = self._http.request(**call.options)
         return call.result(response, self._server)
+
+    def _pieces(self, call: Call[RemoteAudio]) -> Iterator[np.ndarray]:
+        pieces = Pieces()
+        with errors_translated(self._server), self._http.stream(**call.options) as response:
+            if not is_answer(response.status_code, response.headers):
+                raise failure_of(response.status_code, response.headers, response.read(), self._server.proxy)
+            for content in response.iter_raw():
+                samples = pieces.add(content)
+                if samples.size:
+                    yield samples
 
 
 class LiveStream(OpenedStream):

@@ -34,8 +34,9 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "flac": ("flac", "audio/flac"),
     "wav": ("wav", "audio/wav"),
     "pcm": ("pcm16", "audio/pcm"),
+    "float32": ("float32", FORMATS["float32"].media_type),
 }
-"""Names of encoder and media type, by OpenAI's name of the format."""
+"""Names of encoder and media type, by OpenAI's name of the format; float32 is our own."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ async def speak(request: Request) -> Response:
         streamed.init_headers(
             {
                 "Cache-Control": "no-store",
-                "Content-Type": _FORMATS[asked.format][1],
+                "Content-Type": _FORMATS[asked.format][1].format(rate=encoder.sample_rate),
                 "X-Model": lease.name,
                 "X-Sample-Rate": str(encoder.sample_rate),
             }
