@@ -141,6 +141,7 @@ def test_formats_with_a_header_of_their_own(client, voice, name, rate):
         ({"voice": "tiny"}, "model 'tiny' is a vocoder, which takes no text"),
         ({"voice": "ann/dee"}, "speaker='dee' is not known"),
         ({"response_format": "aac"}, "response_format='aac' is not offered: mp3, opus, flac, wav, pcm, float32 are"),
+        ({"response_format": ["mp3"]}, "is not offered: mp3"),
         ({"stream_format": "sse"}, "stream_format='sse' is not offered"),
         ({"instructions": "whisper"}, "instructions are not followed"),
         ({"speed": 5}, "speed=5 must be a number from 0.25 to 4"),

@@ -195,6 +195,8 @@ def test_a_closed_voice_says_so(path):
         ({"default_speaker_id": 3}, "default_speaker_id is 3, and the voice has 3"),
         ({"phoneme_id_map": {"a": [3]}}, "phoneme_id_map lacks '_', '\\^', '\\$'|lacks '\\^', '\\$', '_'"),
         ({"phoneme_id_map": {"_": 0}}, "must be a list of whole numbers"),
+        ({"phoneme_id_map": {"_": [], "^": [], "$": []}}, "phoneme_id_map has no ids for '\\^', '\\$'"),
+        ({"phoneme_id_map": {"_": [1 << 70]}}, "must be a list of whole numbers"),
         ({"phoneme_type": "kana"}, "phoneme_type='kana' must be one of espeak, text"),
         ({"phoneme_type": "espeak"}, "espeak.voice='' must be the name of a language"),
         ({"phoneme_type": "espeak", "espeak": {"voice": "../x"}}, "espeak.voice='../x' must be"),

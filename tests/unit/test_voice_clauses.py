@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hifigan_rt.tools.voices.clauses import LONGEST_BYTES, find_clauses, find_sentences
+from hifigan_rt.tools.voices.clauses import LONGEST_BYTES, _cut_long, find_clauses, find_sentences
 
 
 def cut(text, language="en-us"):
@@ -53,6 +53,23 @@ def test_long_text_is_cut_into_sentences_of_bounded_size_and_nothing_is_lost(tex
     assert not text[len(joined) :].strip()
     assert all(len("".join(c.text for c in sentence).encode()) <= LONGEST_BYTES for sentence in sentences)
     assert len(sentences) <= 3 * len(text.encode()) / LONGEST_BYTES
+
+
+def test_no_stretch_of_text_is_searched_again():
+    searched = 0
+
+    class Counting(str):
+        def __getitem__(self, key):
+            nonlocal searched
+            found = str.__getitem__(self, key)
+            searched += len(found)
+            return found
+
+    for text in (". " * 2000, "a" * 200_000):
+        searched = 0
+        for clause in find_clauses(Counting(text)):
+            list(_cut_long(clause._replace(text=Counting(clause.text))))
+        assert searched <= 4 * len(text)
 
 
 def test_sentences_are_cut_as_they_are_asked_for():

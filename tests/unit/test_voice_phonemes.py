@@ -67,6 +67,7 @@ def test_phonemes_in_brackets_are_taken_as_they_are(phonemizer):
     assert english("Hello [[ wˈɜːld ]] again. [[x]] Two. Three.") == ["həlˈoʊ wˈɜːld ɐɡˈɛn. x tˈuː.", "θɹˈiː."]
     assert english("[[wˈɜːld]]") == ["wˈɜːld"]
     assert english("a [[ b") == ["ɐ bˈiː"]
+    assert english("[[[hello") == english("[[[[[hello") == ["həlˈoʊ"]
 
 
 @pytest.mark.espeak
@@ -105,6 +106,8 @@ def test_a_process_that_was_ended_is_started_again():
     assert process.phonemes("Hello") == expected
     process.close()
     process.close()
+    with pytest.raises(PhonemizerError, match="closed"):  # nobody would end it again
+        process.phonemes("Hello")
 
 
 @pytest.mark.parametrize(

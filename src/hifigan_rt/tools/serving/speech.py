@@ -102,7 +102,7 @@ def _read(values: object) -> _Asked:
     if (stream_format := values.get("stream_format") or "audio") != "audio":
         raise BadRequest(f"stream_format={str(stream_format)[:40]!r} is not offered: the audio itself is streamed")
     name = values.get("response_format") or "mp3"
-    if name not in _FORMATS:
+    if not isinstance(name, str) or name not in _FORMATS:
         raise BadRequest(f"response_format={str(name)[:40]!r} is not offered: {', '.join(_FORMATS)} are")
     speed = values.get("speed")
     speed = 1.0 if speed is None else speed

@@ -80,7 +80,8 @@ def find_sentences(text: str, language: str = "") -> Iterator[list[Clause]]:
 def find_clauses(text: str, language: str = "") -> Iterator[Clause]:
     """Cut text into clauses; what has nothing to say at its end goes with none."""
     has_capitals = language.partition("-")[0] not in _WITHOUT_CAPITALS
-    start = 0
+    start = searched = 0
+    has_word = False
     for row in _ROW.finditer(text):
         if row["marks"] is None:
             mark, ends_sentence = "", True
@@ -91,9 +92,12 @@ def find_clauses(text: str, language: str = "") -> Iterator[Clause]:
             ends_sentence = mark in ".?!"
         else:
             continue
-        if any(map(str.isalnum, text[start : row.start()])):
+        # What was searched before is not again: marks alone would take time that grows with their number's square.
+        has_word = has_word or any(map(str.isalnum, text[searched : row.start()]))
+        searched = row.end()
+        if has_word:
             yield Clause(text[start : row.end()], mark, ends_sentence)
-            start = row.end()
+            start, has_word = row.end(), False
     if any(map(_is_said, text[start:])):
         yield Clause(text[start:], "", ends_sentence=True)
 
@@ -116,11 +120,11 @@ def _is_said(character: str) -> bool:
 
 def _cut_long(clause: Clause) -> Iterator[Clause]:
     """The parts of a clause that fit into a sentence."""
-    rest = clause.text
-    while len(rest.encode()) > LONGEST_BYTES:
-        head = rest.encode()[:LONGEST_BYTES].decode(errors="ignore")
+    text, start = clause.text, 0
+    while len(ahead := text[start : start + LONGEST_BYTES + 1].encode()) > LONGEST_BYTES:
+        head = ahead[:LONGEST_BYTES].decode(errors="ignore")
         space = head.rfind(" ")
         head = head[: space + 1] if space > 0 else head
         yield Clause(head, "", ends_sentence=False)
-        rest = rest[len(head) :]
-    yield Clause(rest, clause.mark, clause.ends_sentence)
+        start += len(head)
+    yield Clause(text[start:], clause.mark, clause.ends_sentence)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -22,6 +23,8 @@ PROGRAM = "espeak-ng"
 
 _LAST_LINE = "[[ptktptktptkt]]"
 """Phonemes in espeak-ng's own spelling that no text asks for: what it makes of them follows the text's last line."""
+_OPENING = re.compile(r"\[{2,}")
+"""What begins phonemes in espeak-ng's own spelling; of three brackets, replacing pairs would leave two."""
 _MOST_BYTES = 1 << 18
 """Most that it may print for a line of text; a kilobyte gives up to 10."""
 _TIMEOUT_S = 20.0
@@ -43,6 +46,7 @@ class EspeakProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._last_line = b""
         self._read = bytearray()
+        self._closed = False
 
     def phonemes(self, text: str) -> list[str]:
         """Make phonemes of text.
@@ -57,8 +61,10 @@ class EspeakProcess:
             PhonemizerError: the program is absent, ended, hung, does not know the language or printed what are no
                 phonemes.
         """
-        line = " ".join(text.replace("[[", "[").split()).encode()
+        line = " ".join(_OPENING.sub("[", text).split()).encode()
         with self._lock:
+            if self._closed:
+                raise PhonemizerError("the voice is closed: load it again")
             try:
                 return self._lines_of(line)
             except BaseException:
@@ -68,6 +74,7 @@ class EspeakProcess:
     def close(self) -> None:
         """End the process; closing twice is allowed."""
         with self._lock:
+            self._closed = True  # a thread that is still preparing a sentence would start it again
             self._end()
 
     def _lines_of(self, line: bytes) -> list[str]:

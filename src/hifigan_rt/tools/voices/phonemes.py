@@ -18,8 +18,6 @@ _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
 _REPAIRED = {"de": ("??", "ʊɐ")}
 """What espeak-ng 1.51 prints where it lacks a phoneme's sign in IPA, by language, with the sign that 1.52 has."""
-_RAW = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
-"""Phonemes in the middle of text, as Piper takes them."""
 
 
 class Phonemizer:
@@ -63,7 +61,7 @@ class Phonemizer:
         """Text with phonemes between, which belong to the sentence before and to that after them."""
         pending: list[str] = []
         before, after_raw = "", False
-        for index, part in enumerate(_RAW.split(text)):
+        for index, part in enumerate(_split_raw(text)):
             if index % 2:  # what stands between the brackets
                 pending += [" "] * bool(pending and before.endswith(" ")) + _decomposed(part.strip())
                 after_raw = True
@@ -96,6 +94,19 @@ class Phonemizer:
                 spoken.append(phonemes + clause.mark + " " * is_inside)
         symbols = _decomposed("".join(spoken))
         return merge_clusters(symbols, self._settings.clusters) if self._settings.clusters else symbols
+
+
+def _split_raw(text: str) -> Iterator[str]:
+    """Text and phonemes in the middle of it, `[[həlˈoʊ]]` as Piper takes them, in turns; text is first and last.
+
+    Each opening is looked for an end behind it only while there is one: else openings alone would take long.
+    """
+    start = 0
+    while (opening := text.find("[[", start)) >= 0 and (end := text.find("]]", opening + 2)) >= 0:
+        yield text[start:opening]
+        yield text[opening + 2 : end]
+        start = end + 2
+    yield text[start:]
 
 
 def _decomposed(text: str) -> list[str]:

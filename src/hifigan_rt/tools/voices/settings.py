@@ -24,6 +24,7 @@ NOISE_SCALES = (0.0, 2.0)
 
 _DEFAULT_SCALES = {"noise_scale": 0.667, "length_scale": 1.0, "noise_w": 0.8}
 """Piper's own, for a file that leaves them out."""
+_MOST_IDS = 1 << 31
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+-]{1,40}")
 
 
@@ -110,10 +111,14 @@ def _ids(stated: object) -> Mapping[str, tuple[int, ...]]:
     if not isinstance(stated, dict):
         raise ConfigError(f"phoneme_id_map must be an object, and is a {type(stated).__name__}")
     for symbol, ids in stated.items():
-        if not isinstance(ids, list) or any(type(number) is not int or number < 0 for number in ids):
-            raise ConfigError(f"phoneme_id_map[{symbol!r}]={str(ids)[:60]} must be a list of whole numbers from 0")
+        if not isinstance(ids, list) or any(type(number) is not int or not 0 <= number < _MOST_IDS for number in ids):
+            raise ConfigError(
+                f"phoneme_id_map[{symbol!r}]={str(ids)[:60]} must be a list of whole numbers from 0 to {_MOST_IDS - 1}"
+            )
     if missing := [symbol for symbol in (START, END, PAD) if symbol not in stated]:
         raise ConfigError(f"phoneme_id_map lacks {', '.join(map(repr, missing))}, which every sentence has")
+    if empty := [symbol for symbol in (START, END) if not stated[symbol]]:
+        raise ConfigError(f"phoneme_id_map has no ids for {', '.join(map(repr, empty))}, which every sentence has")
     return {symbol: tuple(ids) for symbol, ids in stated.items()}
 
 
