@@ -108,6 +108,15 @@ def test_what_cannot_be_spoken_is_told(port, quiet, sent, told):
     assert told in event[1]["text"]
 
 
+def test_a_sentence_without_known_symbols_is_passed_over(port, voice, quiet):
+    chunks = [encode_event("synthesize-chunk", {"text": text}) for text in ("xyz\n\naa", "\n\nxyz\n\n", "a")]
+    events = exchange(
+        port, b"".join([encode_event("synthesize-start", {}), *chunks, encode_event("synthesize-stop", {})])
+    )
+    assert kinds_of(events) == ["audio-start", "audio-stop", "synthesize-stopped"]
+    np.testing.assert_array_equal(audio_of(events), voice("aa\n\na"))
+
+
 def test_after_an_error_the_connection_goes_on(port, voice):
     wrong, right = encode_event("synthesize", {"text": "xyz"}), encode_event("synthesize", {"text": "aa"})
     events = exchange(port, wrong + encode_event("unknown", {}) + right)

@@ -128,16 +128,16 @@ class _Connection:
         said = "".join(clause.text for sentence in complete for clause in sentence)
         if said:
             self._pending = self._pending[len(said) :]
-            await self._speak(said, self._streamed or {})
+            await self._speak(said, self._streamed or {}, may_be_silent=True)
 
     async def _end_text(self) -> None:
         voice, rest, self._streamed, self._pending = self._streamed or {}, self._pending, None, ""
         if rest.strip():
-            await self._speak(rest, voice, is_end=True)
+            await self._speak(rest, voice, may_be_silent=self._audio_begun)
         await self._stop_audio()
         await self._send("synthesize-stopped", {})
 
-    async def _speak(self, text: str, voice: Mapping[str, Any], *, is_end: bool = False) -> None:
+    async def _speak(self, text: str, voice: Mapping[str, Any], *, may_be_silent: bool = False) -> None:
         context = self._context
         if context.draining:
             raise ShuttingDown("the server is shutting down")
@@ -153,10 +153,11 @@ class _Connection:
                 )
                 try:
                     await self._send_audio(audio, lease.sample_rate)
-                except BadRequest:
-                    # The rest of a text may well be a bracket.
-                    if not (is_end and self._audio_begun):
+                except BadRequest as error:
+                    # A sentence of a text may well be a bracket, or of symbols that the voice lacks.
+                    if not may_be_silent:
                         raise
+                    logger.warning("voice %r passes over a sentence: %s", lease.name, error.message)
                 finally:
                     audio.close()
         finally:
