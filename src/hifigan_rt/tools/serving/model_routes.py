@@ -67,6 +67,7 @@ _MODEL = object_schema(
             "description": "names of speakers, with their numbers",
         },
         "conditioning_channels": _OPTIONAL_NUMBER,
+        "takes_text": {"type": ["boolean", "null"], "description": "whether it is a voice; null until it is loaded"},
         "loads": {"type": "integer", "description": "how often it was loaded"},
     }
 ) | {"additionalProperties": False}

@@ -53,6 +53,8 @@ class ModelStatus:
     """Names of speakers, with their numbers."""
     conditioning_channels: int | None = None
     """Length of the vector that may be given in place of a speaker; 0 if none is taken."""
+    takes_text: bool | None = None
+    """Whether it is a voice, which speaks texts."""
     loads: int = 0
     """Number of times that it was loaded."""
     error: str | None = None
@@ -195,6 +197,7 @@ class ModelPool:
             rule.speakers if rule.takes_speakers else 0,
             vocoder.speakers,
             rule.channels if rule.takes_vectors else 0,
+            slot.loaded.voice is not None,
             slot.loads,
             slot.error,
         )

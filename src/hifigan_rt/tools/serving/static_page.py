@@ -24,6 +24,7 @@ _OWN = (
     "stream_player.js",
     "pictures.js",
     "figures.js",
+    "speech.js",
     "page.js",
 )
 

@@ -5,6 +5,16 @@ const FALLBACK_RATE = 22050, SILENT_PEAK = 0.003;
 
 const service = new Service(), microphone = new Microphone();
 const pictures = new Pictures(byId('pictures'), share => sound.seek(share * sound.duration));
+const speech = new Speech(service, byId('speech'), {
+  onstart: () => {
+    sound.player?.pause();
+    endStreaming();
+  },
+  onrefused: error => {
+    if (error.code === 'unauthorized') askForToken(error);
+    return error.code === 'unauthorized';
+  },
+});
 const radios = [...document.querySelectorAll('[name=heard]')];
 let models = [];
 /** {name, blob, samples, sampleRate} of what was chosen or recorded; samples are what is uploaded and heard. */
@@ -64,12 +74,18 @@ function fail(error) {
     askForToken(error);
     return;
   }
-  const lead = error.busy ? 'The server is busy. ' : error.code === 'payload_too_large' ? 'This recording is too large for the server. ' : '';
-  const told = error.message.charAt(0).toUpperCase() + error.message.slice(1);
-  byId('failure').textContent = `${lead}${told}${error.requestId ? ` (request ${error.requestId})` : ''}`;
+  byId('failure').textContent = toldOf(error, 'recording');
   byId('failure').hidden = false;
   const again = error instanceof Refusal && (error.busy || ['unreachable', 'cut_off', 'model_unavailable', 'engine_failed', 'internal', 'deadline_exceeded'].includes(error.code));
   if (again) offerAgain(error.retryAfter ?? 0);
+}
+
+/** What an error says about a recording or a text. */
+function toldOf(error, what) {
+  const lead = error.busy ? 'The server is busy. ' : error.code === 'payload_too_large' ? `This ${what} is too large for the server. ` : '';
+  const told = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  const again = what === 'text' && error.retryAfter ? `. Try again in ${error.retryAfter} s` : '';
+  return `${lead}${told}${again}${error.requestId ? ` (request ${error.requestId})` : ''}`;
 }
 
 /** Let the user try again when the server says that it is worth it. */
@@ -97,10 +113,18 @@ function clearFailure() {
 
 async function loadModels() {
   const listed = await service.models(), chosen = models.length ? byId('model').value : listed.default;
-  models = listed.models;
+  models = listed.models.filter(({ takes_text: isVoice }) => !isVoice);
+  speech.offer(listed.models.filter(({ takes_text: isVoice }) => isVoice));
+  byId('token-form').hidden = true;
+  byId('recordings').hidden = !models.length;
+  if (!models.length) {
+    byId('lead').textContent = 'Give it a text. A voice speaks it, and you hear it while it is computed.';
+    byId('skip').textContent = 'To the text';
+    byId('skip').href = '#speech-text';
+    return;
+  }
   byId('model').replaceChildren(...models.map(({ name }) => new Option(name, name, name === listed.default, name === chosen)));
   byId('model').disabled = false;
-  byId('token-form').hidden = true;
   showModel();
 }
 
@@ -115,12 +139,17 @@ function showModel() {
 
 /** Offer the speakers, if there are several: by name, else by number. */
 function showSpeakers() {
-  const { num_speakers: count, speakers } = model(), chosen = byId('speaker').value;
+  fillSpeakers(byId('speakers'), model());
+}
+
+/** Fill the list of speakers in `place`, which is not shown without several. */
+function fillSpeakers(place, described) {
+  const { num_speakers: count = 0, speakers } = described ?? {}, list = place.querySelector('select'), chosen = list.value;
   const names = new Map(Object.entries(speakers ?? {}).map(([name, number]) => [number, name]));
   const options = Array.from({ length: count > 1 ? count : 0 }, (_, number) => new Option(names.get(number) ?? `Number ${number}`, names.get(number) ?? number));
-  byId('speaker').replaceChildren(...options);
-  byId('speakers').hidden = !options.length;
-  if (options.some(({ value }) => value === chosen)) byId('speaker').value = chosen;
+  list.replaceChildren(...options);
+  place.hidden = !options.length;
+  if (options.some(({ value }) => value === chosen)) list.value = chosen;
 }
 
 const speaker = () => byId('speakers').hidden ? null : byId('speaker').value;
@@ -181,6 +210,7 @@ async function adopt(blob, name, sampleRate) {
 }
 
 async function toggleRecording() {
+  speech.stop();
   clearFailure();
   if (recordingTimer !== null) {
     clearInterval(recordingTimer);
@@ -215,6 +245,7 @@ function showRecording(on) {
 /* Resynthesis -------------------------------------------------------------------------------------------------------- */
 
 async function resynthesise({ streamed }) {
+  speech.stop();
   job?.abort();
   clearFailure();
   endStreaming();
@@ -357,7 +388,10 @@ byId('speaker').addEventListener('change', () => {
 byId('token-form').addEventListener('submit', useToken);
 byId('play').addEventListener('click', () => {
   if (streaming && !streaming.stopped) endStreaming();
-  else sound.toggle();
+  else {
+    speech.stop();
+    sound.toggle();
+  }
 });
 byId('position').addEventListener('input', event => sound.seek(Number(event.target.value)));
 byId('stream').addEventListener('click', () => resynthesise({ streamed: true }));
@@ -367,7 +401,7 @@ byId('retry').addEventListener('click', retry);
 for (const radio of radios) radio.addEventListener('change', () => sound.hear(Number(radio.value)));
 document.addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.key.toLowerCase() !== 'x') return;
-  if (byId('key-x').checked && !event.target.matches('[type=password], select')) switchHeard();
+  if (byId('key-x').checked && !event.target.matches('[type=password], [type=number], textarea, select')) switchHeard();
 });
 document.addEventListener('dragover', event => {
   event.preventDefault();
@@ -380,7 +414,7 @@ document.addEventListener('drop', event => {
   event.preventDefault();
   byId('source').classList.remove('dropping');
   const [file] = event.dataTransfer.files;
-  if (file) take(file, file.name);
+  if (file && !byId('recordings').hidden) take(file, file.name);
 });
 window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   if (!recording) return;

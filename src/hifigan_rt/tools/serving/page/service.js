@@ -37,13 +37,9 @@ class Service {
     const header = name => response.headers.get(name), expected = Number(header('X-Samples'));
     const warning = ['X-Recording-Warning', 'X-Mel-Warning'].map(header).filter(Boolean).join('; ') || null;
     await onstart({ sampleRate: Number(header('X-Sample-Rate')), samples: expected, model: header('X-Model'), warning });
-    const samples = new Float32Array(expected), floats = new FloatJoiner(), reader = response.body.getReader();
+    const samples = new Float32Array(expected);
     let placed = 0, firstMs = null;
-    for (;;) {
-      const { done, value } = await reader.read().catch(error => { throw interrupted(error, `after ${placed} of ${expected} samples`); });
-      if (done) break;
-      const piece = floats.join(value);
-      if (!piece.length) continue;
+    for await (const piece of floatsOf(response, () => `after ${placed} of ${expected} samples`)) {
       firstMs ??= performance.now() - began;
       samples.set(piece.subarray(0, Math.max(0, expected - placed)), placed);
       placed += piece.length;
@@ -51,6 +47,27 @@ class Service {
     }
     if (placed !== expected) throw new Refusal('cut_off', `The answer has ${placed} samples and should have ${expected}.`);
     return { samples, firstMs, allMs: performance.now() - began, stages: stagesOf(header('Server-Timing') ?? '') };
+  }
+
+  /**
+   * What a voice makes of a text, streamed.
+   * @param onstart called with the sample rate as soon as the answer begins.
+   * @param onsamples called with each Float32Array of samples as it comes, and when the first came.
+   * @returns {seconds, firstMs, allMs}: length of the audio, and times in this page from the request on.
+   */
+  async speak(text, { voice, speaker, speed, signal, onstart, onsamples }) {
+    const asked = { input: text, voice: speaker === null ? voice : `${voice}/${speaker}`, speed, response_format: 'float32' };
+    const began = performance.now(), body = new Blob([JSON.stringify(asked)], { type: 'application/json' });
+    const response = await this.ask('v1/audio/speech', { method: 'POST', body, signal });
+    const rate = Number(response.headers.get('X-Sample-Rate'));
+    let placed = 0, firstMs = null;
+    onstart(rate);
+    for await (const piece of floatsOf(response, () => `after ${(placed / rate).toFixed(2)} s of audio`)) {
+      firstMs ??= performance.now() - began;
+      placed += piece.length;
+      onsamples(piece, firstMs);
+    }
+    return { seconds: placed / rate, firstMs, allMs: performance.now() - began };
   }
 
   async ask(path, options) {
@@ -63,6 +80,17 @@ class Service {
     }
     if (!response.ok) throw await refusalOf(response);
     return response;
+  }
+}
+
+/** The samples of an answer as they come; `when` tells how far it came if the connection breaks. */
+async function* floatsOf(response, when) {
+  const floats = new FloatJoiner(), reader = response.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read().catch(error => { throw interrupted(error, when()); });
+    if (done) return;
+    const piece = floats.join(value);
+    if (piece.length) yield piece;
   }
 }
 
