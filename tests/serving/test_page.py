@@ -297,8 +297,8 @@ def test_what_screen_readers_and_keyboards_find(page, clip):
         "Waveform of the original", "Spectrogram of the original", "Waveform of the resynthesis",
         "Spectrogram of the resynthesis", "Resynthesis minus original",
     ]  # fmt: skip
-    assert page.locator("[role=status]").count() == 2
-    assert page.locator("[role=alert]").count() == 2
+    assert page.locator("[role=status]").count() == 3
+    assert page.locator("[role=alert]").count() == 3
     page.evaluate("document.activeElement.blur()")
     order = []
     for _ in range(11):
