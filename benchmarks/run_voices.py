@@ -44,12 +44,12 @@ from measuring.report import publish
 from measuring.result_header import result_header
 
 SENTENCES = {
-    "medium": "The old harbour lies below the hill, and its boats come home when the evening light turns gold.",
+    "medium": "The old harbour lies below the hill, and its boats come home at night.",
     "long": "When the first snow had fallen on the roofs of the town, the baker lit his oven an hour before the "
     "others, carried the flour from the cellar, and baked the small round loaves that the children liked so well, as "
-    "his wife swept the doorstep, counted the coins of the day before, and sang a song about the summer that she had "
-    "heard from her grandmother a long time ago.",
+    "his wife sang.",
 }
+"""Of about 150 and 470 phoneme ids."""
 AHEAD_SECONDS = 0.5
 Speak = Callable[[np.ndarray], Iterator[np.ndarray]]
 """From phoneme ids to pieces of audio."""
@@ -83,7 +83,7 @@ def rival(path: Path) -> tuple[Speak, dict[str, Any]]:
     engine = StreamingTTS(str(path), threads=1, verbose=False)
     facts = {
         "decoder": "windowed" if engine.cached is None else "cached-state",
-        "export_stream": "worked" if exported.returncode == 0 else (exported.stderr or exported.stdout).strip()[-300:],
+        "export_stream": "worked" if exported.returncode == 0 else exported.stderr.strip().splitlines()[-1],
         "profile": {key: getattr(engine.profile, key) for key in ("left", "right", "schedule", "prebuffer_ms")},
     }
 

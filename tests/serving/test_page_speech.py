@@ -61,13 +61,15 @@ def test_letters_of_a_text_are_no_keys(open_page, voice_server, tmp_path):
 
 
 def test_stopping_ends_the_servers_work(open_page, voice_server):
-    page = open_page(voice_server.url)
-    cancelled = voice_server.metric("hifigan_cancelled_requests_total")
+    def left() -> float:
+        return voice_server.metric("hifigan_requests_total", route="/v1/audio/speech", status="499", model="ann")
+
+    page, before = open_page(voice_server.url), left()
     speak(page, TEXT * 1000)
     expect(page.locator("#speech-status")).to_contain_text("First audio")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#speech-status")).to_have_text("")
-    wait_for(lambda: voice_server.metric("hifigan_cancelled_requests_total") == cancelled + 1)
+    wait_for(lambda: left() == before + 1)
 
 
 def test_without_voices_there_is_no_field(page):
