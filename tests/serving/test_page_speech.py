@@ -60,16 +60,23 @@ def test_letters_of_a_text_are_no_keys(open_page, voice_server, tmp_path):
     assert page.evaluate("sound.audible") == 1
 
 
-def test_stopping_ends_the_servers_work(open_page, voice_server):
-    def left() -> float:
-        return voice_server.metric("hifigan_requests_total", route="/v1/audio/speech", status="499", model="ann")
+def test_stopping_ends_the_servers_work(open_page, voice_server, path):
+    def of_voice(name: str, **labels: str) -> float:
+        return voice_server.metric(name, model="ann", **labels)
 
-    page, before = open_page(voice_server.url), left()
-    speak(page, TEXT * 1000)
+    def ended() -> float:
+        return of_voice("hifigan_requests_total", route="/v1/audio/speech", status="200")
+
+    page, before, computed = open_page(voice_server.url), ended(), of_voice("hifigan_audio_seconds_total")
+    page.get_by_role("spinbutton", name="Speed").fill("0.25")
+    speak(page, TEXT * 100)
     expect(page.locator("#speech-status")).to_contain_text("First audio")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#speech-status")).to_have_text("")
-    wait_for(lambda: left() == before + 1)
+    wait_for(lambda: ended() == before + 1)
+    with hifigan_rt.load_voice(path) as voice:
+        whole = 100 * len(voice(TEXT, length_scale=6)) / voice.sample_rate
+    assert of_voice("hifigan_audio_seconds_total") - computed < whole / 2
 
 
 def test_without_voices_there_is_no_field(page):
