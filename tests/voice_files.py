@@ -22,6 +22,10 @@ SETTINGS = {
     "speaker_id_map": {"ada": 0, "bo": 1, "cy": 2},
 }
 """Of a voice whose symbols are text, so that it needs no espeak-ng."""
+STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}}
+"""Settings of a voice without noise, so that what it says is always the same."""
+TEXT = "aaa a aa\n\na aa\n\naaaa"
+"""Three sentences that such a voice can speak."""
 
 
 def tiny_voice(folder: Path, **changes: object) -> Path:

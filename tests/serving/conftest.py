@@ -7,11 +7,12 @@ import logging
 import pytest
 
 from golden.tiny import write_tiny
-from hifigan_rt import load
+from hifigan_rt import load, load_voice
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.vocoder import Vocoder
 from page_actions import expect, write_speechlike
 from running_server import SlowEngine, running
+from voice_files import STILL, tiny_voice
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,17 @@ def quiet(caplog):
 @pytest.fixture(scope="module")
 def server(sources):
     with running(sources) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def still_voice(tmp_path_factory):
+    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL)
+
+
+@pytest.fixture(scope="module")
+def voice_server(still_voice, sources):
+    with running({**sources, "ann": lambda: load_voice(still_voice)}) as served:
         yield served
 
 

@@ -11,22 +11,9 @@ from browser import WIDTHS, assert_no_overflow
 from golden.tiny import tiny_mel
 from page_actions import REFUSED, TOKEN, expect, upload, write_speechlike
 from running_server import npy, running, wait_for
-from voice_files import tiny_voice
+from voice_files import TEXT
 
 pytestmark = pytest.mark.browser
-TEXT = "aaa a aa\n\na aa\n\naaaa"
-STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}}
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL)
-
-
-@pytest.fixture(scope="module")
-def voice_server(path, sources):
-    with running({**sources, "ann": lambda: hifigan_rt.load_voice(path)}) as served:
-        yield served
 
 
 def speak(page, text=TEXT):
@@ -34,7 +21,7 @@ def speak(page, text=TEXT):
     page.get_by_role("button", name="Speak", exact=True).click()
 
 
-def test_a_text_is_heard_and_timed(open_page, voice_server, path):
+def test_a_text_is_heard_and_timed(open_page, voice_server, still_voice):
     page = open_page(voice_server.url)
     expect(page.locator("#model option")).to_have_text(["tiny", "other"])
     page.evaluate(
@@ -46,7 +33,7 @@ def test_a_text_is_heard_and_timed(open_page, voice_server, path):
     speak(page)
     told = page.locator("#speech-status")
     expect(told).to_have_text(re.compile(r"First audio after (\d+ ms|\d+\.\d\d s), \d+\.\d\d s of it in .*"))
-    with hifigan_rt.load_voice(path) as voice:
+    with hifigan_rt.load_voice(still_voice) as voice:
         expected = voice(TEXT, segment_frames=32, length_scale=0.75, speaker="cy")
     assert page.evaluate("heard") == expected.tolist()
     expect(page.locator("#speech-stop")).to_be_hidden()
@@ -60,7 +47,7 @@ def test_letters_of_a_text_are_no_keys(open_page, voice_server, tmp_path):
     assert page.evaluate("sound.audible") == 1
 
 
-def test_stopping_ends_the_servers_work(open_page, voice_server, path):
+def test_stopping_ends_the_servers_work(open_page, voice_server, still_voice):
     def of_voice(name: str, **labels: str) -> float:
         return voice_server.metric(name, model="ann", **labels)
 
@@ -74,7 +61,7 @@ def test_stopping_ends_the_servers_work(open_page, voice_server, path):
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#speech-status")).to_have_text("")
     wait_for(lambda: ended() == before + 1)
-    with hifigan_rt.load_voice(path) as voice:
+    with hifigan_rt.load_voice(still_voice) as voice:
         whole = 100 * len(voice(TEXT, length_scale=6)) / voice.sample_rate
     assert of_voice("hifigan_audio_seconds_total") - computed < whole / 2
 
@@ -85,8 +72,8 @@ def test_without_voices_there_is_no_field(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_voices_alone(open_page, path, scheme):
-    with running({"ann": lambda: hifigan_rt.load_voice(path)}) as served:
+def test_voices_alone(open_page, still_voice, scheme):
+    with running({"ann": lambda: hifigan_rt.load_voice(still_voice)}) as served:
         page = open_page(served.url, color_scheme=scheme)
         expect(page.locator("#speech")).to_be_visible()
         expect(page.locator("#source")).to_be_hidden()
@@ -98,10 +85,10 @@ def test_voices_alone(open_page, path, scheme):
         expect(page.locator("#speech-status")).to_contain_text("First audio after")
 
 
-def test_refusals_in_words(open_page, path, slow):
+def test_refusals_in_words(open_page, still_voice, slow):
     engine, models = slow
     with (
-        running({**models, "ann": lambda: hifigan_rt.load_voice(path)}, max_queued_requests=1) as served,
+        running({**models, "ann": lambda: hifigan_rt.load_voice(still_voice)}, max_queued_requests=1) as served,
         engine.held(),
     ):
         page = open_page(served.url, expected=REFUSED)
@@ -115,8 +102,8 @@ def test_refusals_in_words(open_page, path, slow):
         thread.join()
 
 
-def test_a_token_is_asked_for(open_page, path):
-    with running({"ann": lambda: hifigan_rt.load_voice(path)}, bearer_tokens=(TOKEN,)) as served:
+def test_a_token_is_asked_for(open_page, still_voice):
+    with running({"ann": lambda: hifigan_rt.load_voice(still_voice)}, bearer_tokens=(TOKEN,)) as served:
         page = open_page(served.url, expected=REFUSED)
         page.locator("#token").fill(TOKEN)
         page.get_by_role("button", name="Use it").click()

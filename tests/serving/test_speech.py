@@ -17,29 +17,19 @@ from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.audio.conversion import resample
 from hifigan_rt.errors import RequestFailed
 from running_server import npy, running
-from voice_files import tiny_voice
+from voice_files import TEXT, tiny_voice
 from waiting import wait_for
 
-TEXT = "aaa a aa\n\na aa\n\naaaa"
-STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}}
-"""Settings of a voice without noise, so that what it says is always the same."""
-
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL)
-
-
-@pytest.fixture(scope="module")
-def voice(path):
-    with hifigan_rt.load_voice(path) as loaded:
+def voice(still_voice):
+    with hifigan_rt.load_voice(still_voice) as loaded:
         yield lambda text, **how: loaded(text, segment_frames=32, **how)
 
 
 @pytest.fixture(scope="module")
-def server(path, sources):
-    with running({**sources, "ann": lambda: hifigan_rt.load_voice(path)}) as served:
-        yield served
+def server(voice_server):
+    return voice_server
 
 
 def ask(client, **changes):
@@ -171,10 +161,10 @@ def test_a_text_is_limited_as_mels_are(client, quiet):
     assert ask(client, input="a" * 60_000, speed=0.5).status_code == 413
 
 
-def test_a_full_queue_refuses_a_text_before_its_latents_are_computed(path, slow, monkeypatch):
+def test_a_full_queue_refuses_a_text_before_its_latents_are_computed(still_voice, slow, monkeypatch):
     engine, sources = slow
     with (
-        hifigan_rt.load_voice(path) as voice,
+        hifigan_rt.load_voice(still_voice) as voice,
         running({**sources, "ann": lambda: voice}, max_queued_requests=1) as server,
         engine.held(),
     ):

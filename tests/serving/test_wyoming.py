@@ -13,15 +13,12 @@ import hifigan_rt
 from hifigan_rt.audio import to_pcm16
 from hifigan_rt.tools.serving.wyoming_events import encode_event
 from running_server import running
-from voice_files import tiny_voice
-
-TEXT = "aaa a aa\n\na aa\n\naaaa"
-STILL = {"inference": {"noise_scale": 0, "length_scale": 1.5, "noise_w": 0}, "language": {"code": "en_US"}}
+from voice_files import STILL, TEXT, tiny_voice
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL)
+    return tiny_voice(tmp_path_factory.mktemp("voice"), **STILL, language={"code": "en_US"})
 
 
 @pytest.fixture(scope="module")
