@@ -10,6 +10,9 @@ namespace {
 
 constexpr const char* kTransformNames[kTransforms] = {"fft8", "fft16", "fft32", "fft64"};
 
+// From so many rows on, memory hands over a flow's transformed weights while the products run (native/NOTES.md).
+constexpr double kFlowTransformRows = 48;
+
 struct Size {
   double in, out;  // padded channels
   double segment_rows, block_rows;
@@ -127,8 +130,11 @@ class Planner {
     const NetworkLayer& conv = network_.layers[i];
     const Size size = size_of(conv, rows, block);
     PlannedLayer layer = entry(i, size);
-    // What a flow rounds, the decoder amplifies: transforms would cost 3 to 5 dB of the audio (native/NOTES.md).
     layer.algorithm = cheapest(kernels(i), conv, size, !network_.in_flow(i), layer);
+    if (transformed_in_flow(i, size)) {
+      layer.algorithm = {true, Transform::kFft8};
+      predict(kernels(i), conv, size, layer);
+    }
     const auto named = forced_.find(conv.name), all = forced_.find("*");
     if (named != forced_.end()) {
       layer.algorithm = algorithm_named(named->second);
@@ -141,13 +147,21 @@ class Planner {
       const Algorithm algorithm = algorithm_named(all->second);
       layer.algorithm = possible(kernels(i), conv, algorithm) ? algorithm : Algorithm{};
     }
-    if (named != forced_.end() || all != forced_.end()) predict_forced(kernels(i), conv, size, layer);
+    if (named != forced_.end() || all != forced_.end()) predict(kernels(i), conv, size, layer);
     layer.products = layer.algorithm.tiled ? tiled_products(kernels(i), conv, layer.algorithm.transform, size)
                                            : conv.kernel_size * size.segment_rows * size.in * size.out;
     plan_.layers.push_back(layer);
   }
 
-  static void predict_forced(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
+  // What a flow rounds, the layers behind it amplify: in its earlier half transforms would cost 3 to 5 dB of the audio, and in
+  // its later half all but the smallest (native/NOTES.md).
+  bool transformed_in_flow(std::size_t i, const Size& size) const {
+    const NetworkLayer& conv = network_.layers[i];
+    return network_.in_flow(i) && 2 * i >= network_.first_number && conv.kernel_size > 1 &&
+           size.segment_rows >= kFlowTransformRows && possible(kernels(i), conv, {true, Transform::kFft8});
+  }
+
+  static void predict(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
     const bool tiled = layer.algorithm.tiled;
     const double products =
         tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).products : conv.kernel_size;

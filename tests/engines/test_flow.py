@@ -87,15 +87,22 @@ def test_native_equals_the_reference(case, isa):
         assert snr_db(truth, audio) >= tolerances.NATIVE_SMALL_SNR_DB
 
 
-@pytest.mark.parametrize("segment", [16, 256])
-def test_a_flow_is_planned_direct_unless_it_is_forced(segment):
+@pytest.mark.parametrize(("segment", "transformed"), [(16, set()), (47, set()), (48, {2, 3}), (256, {2, 3})])
+def test_a_flow_is_planned_direct_but_for_its_later_half(segment, transformed):
     """The decoder amplifies what a flow rounds."""
-    flow = FlowConfig(48, couplings=1, layers=2)
-    case = make_case(replace(DECODER, num_mels=64, flow=flow, upsample_initial_channel=128), frames=1)
-    for plan, expected in (({}, {"direct"}), ({"flow.0.gates.0": "fft8"}, {"direct", "fft8"})):
-        layers = case.load(segment_frames=segment, **plan).plan()
-        assert {layer["algorithm"] for layer in layers if layer["layer"].startswith("flow")} == expected
-        assert {layer["algorithm"] for layer in layers if layer["layer"].startswith("resblocks")} - {"direct"}
+    case = make_case(
+        replace(DECODER, num_mels=64, flow=FlowConfig(48, couplings=4, layers=2), upsample_initial_channel=128),
+        frames=1,
+    )
+    for isa in ISAS:
+        for forced in ({}, {"flow.0.gates.0": "fft8"}):
+            plan = {
+                layer["layer"]: layer["algorithm"] for layer in case.load(isa, segment_frames=segment, **forced).plan()
+            }
+            chosen = {f"flow.{i}.gates.{j}": "fft8" for i in transformed for j in range(2)} | forced
+            flow = {name: algorithm for name, algorithm in plan.items() if name.startswith("flow")}
+            assert flow == dict.fromkeys(flow, "direct") | chosen
+            assert {plan[name] for name in plan if name.startswith("resblocks")} - {"direct"}
 
 
 def test_streams_equal_the_whole(case):
