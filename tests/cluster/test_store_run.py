@@ -186,7 +186,8 @@ def test_a_network_that_is_cut_ends_the_run_and_loses_nothing(filled, network):
     network.mend()
     made = {name for name, record in read_manifest(local_manifest(filled)).clips.items() if record.status == "ok"}
     assert {"a.out"} <= made < {f"{name}.out" for name in NAMES}
-    assert set(results(filled)) == {f"out/{name}" for name in made}
+    # Of a result that was written as the network went, nobody was told: it may be there, and is made again.
+    assert {f"out/{name}" for name in made} <= set(results(filled)) < set(ALL)
     again = Doubled()
     summary = run(filled, again, resume=True)
     assert summary.complete

@@ -70,8 +70,9 @@ def synthesize_dataset(
 ) -> ray.data.Dataset:
     """Synthesise audio for the rows of a Ray Dataset, on all machines of its cluster.
 
-    Nothing is computed until the result is consumed. A row that cannot be made keeps its place, with the reason in
-    `error`; it never ends the job. Each worker holds the model once.
+    Nothing is computed until the result is consumed. A row that cannot be made stays, with the reason in `error`;
+    it never ends the job. Ray keeps the order of rows only where its `DataContext` asks for `preserve_order`. Each
+    worker holds the model once.
 
     Args:
         dataset: any, such as of `ray.data.read_parquet`, `read_binary_files` or `from_items`.
