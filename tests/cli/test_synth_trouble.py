@@ -66,6 +66,22 @@ def test_a_full_standard_output_is_an_error(place):
             assert error_of(done) == "standard output cannot be written: No space left on device"
 
 
+def test_standard_streams_that_the_caller_closed(place):
+    clip("a.wav")
+    for closed, arguments, told in (
+        ((0,), ("-", "-o", "b.wav"), "standard input is empty"),
+        ((1,), ("a.wav", "-o", "-"), "standard output cannot be written: Bad file descriptor"),
+        ((0, 1, 2), ("a.wav", "-o", "b.wav"), None),  # its summary goes to standard output
+    ):
+        done = hifigan(
+            "synth", *arguments, "--model", "model", "--engine", "reference",
+            status=1, preexec_fn=lambda closed=closed: [os.close(number) for number in closed],
+        )  # fmt: skip
+        assert done.stdout == ""
+        assert done.stderr == "" if told is None else told in error_of(done)
+    assert soundfile.info("b.wav").frames > 0
+
+
 def test_a_closed_standard_output_is_silent(place):
     clip("a.wav", 20)
     for arguments in (["models"], ["synth", "a.wav", "-o", "-", "--model", "model", "--engine", "reference", "-q"]):

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal's encoding cannot show is escaped instead of ending the program.
         if isinstance(stream, io.TextIOWrapper):
@@ -73,6 +74,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
     return _flush(status, console)
+
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that the caller closed, or the next file would take their place, and what is printed.
+
+    Standard input is empty then, writing to standard output fails, and standard error goes nowhere.
+    """
+    for name, access, mode in (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_RDONLY, "w"),  # so that a result is not lost in silence
+        ("stderr", os.O_WRONLY, "w"),
+    ):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, access)
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no names
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _run(arguments: Sequence[str] | None, console: Console, received: Sequence[int]) -> int:
