@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch._inductor import config as inductor_config
 
-from hifigan_rt.engines.torch_module import TorchGenerator
+from hifigan_rt.engines.torch_module import Form, TorchGenerator
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.benchmark.worker import Executed
 from measuring.candidates import Job, plain_name
@@ -23,22 +23,20 @@ class TorchPeer:
         torch.set_num_interop_threads(1)
         generator = resolve_model(job.checkpoint).generator
         assert generator is not None
-        self._dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
-        module: Any = TorchGenerator(generator).eval().to(self._dtype)
-        module = module.to(memory_format=torch.channels_last)
+        dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
+        module: Any = TorchGenerator(generator, Form(dtype, dtype))
         if name != "torch-eager":
             inductor_config.freezing = True
             module = torch.compile(module)
         self._module = module
         form = "eager" if name == "torch-eager" else "compiled, frozen"
-        precision = str(self._dtype).removeprefix("torch.")
+        precision = str(dtype).removeprefix("torch.")
         self.executed = Executed(f"torch {torch.__version__}, {form}", precision, torch.get_num_threads())
 
     def run(self, mel: np.ndarray) -> np.ndarray:
         # no_grad, not inference_mode: freezing is skipped under the latter.
         with torch.no_grad():
-            batch = torch.from_numpy(mel)[:, :, None].to(self._dtype).contiguous(memory_format=torch.channels_last)
-            audio: np.ndarray = self._module(batch).float().numpy()
+            audio: np.ndarray = self._module(torch.from_numpy(mel)).float().numpy()
         return audio
 
 

@@ -6,7 +6,9 @@ import signal
 import numpy as np
 import pytest
 
+import tolerances
 from golden.tiny import tiny_generator, tiny_mel, write_tiny
+from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.tools.benchmark.candidate_process import CandidateProcess
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed
@@ -45,6 +47,21 @@ def test_a_worker_loads_runs_and_hands_over_what_it_computed(tmp_path):
         worker.close()
     expected = np.stack([generate(tiny_generator(), item) for item in mel]).astype(np.float32)
     np.testing.assert_array_equal(audio, expected)
+
+
+@pytest.mark.torch
+def test_pytorch_beside_us_computes_the_same(tmp_path):
+    pytest.importorskip("torch")
+    mel, job = tiny_job(tmp_path, "torch-eager")
+    worker = start(job, tmp_path)
+    try:
+        assert worker.facts["executed"]["precision"] == "float32"
+        worker.run()
+        audio = worker.output()
+    finally:
+        worker.close()
+    expected = np.stack([generate(tiny_generator(), item) for item in mel])
+    assert snr_db(expected, audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
 
 
 def test_what_a_runtime_raises_reaches_the_parent(tmp_path):
