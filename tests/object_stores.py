@@ -84,7 +84,9 @@ class Folder:
 
     def put(self, key: str, content: bytes) -> None:
         (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / key).write_bytes(content)
+        written = self.folder / f".{next(BUCKETS)}.part"  # whole or not at all, as in every store
+        written.write_bytes(content)
+        written.rename(self.folder / key)
 
     def get(self, key: str) -> bytes:
         return (self.folder / key).read_bytes()

@@ -202,10 +202,13 @@ def test_a_stream_that_is_refused_or_ended(client):
         with pytest.raises(MelError, match=f"M={M}"):
             live.push(np.zeros((M + 1, 4), np.float32))
         live.push(np.full((M, 40), np.nan, np.float32))
-        live.finish()
-        with pytest.raises(RequestFailed) as caught:
+        with pytest.raises(RequestFailed, match="NaN") as caught:
             list(live)
-    assert caught.value.code == "mel_invalid"
+        assert caught.value.code == "mel_invalid"
+        for late in (live.finish, lambda: live.push(tiny_mel(5))):
+            with pytest.raises(RequestFailed, match="the server ended the stream") as caught:
+                late()
+            assert caught.value.code == "mel_invalid"
 
 
 def test_the_callers_own_errors_pass_through_an_open_stream(client):

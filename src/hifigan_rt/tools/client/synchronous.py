@@ -210,13 +210,18 @@ class LiveStream(OpenedStream):
 
         Raises:
             MelError: they are not [M, F].
+            RequestFailed: the server has ended the stream; reading tells all that it said.
             ServerUnreachable: the connection is gone.
         """
         with errors_translated(self._server, streamed=True):
             self._socket.send(self._message(frames))
 
     def finish(self) -> None:
-        """Say that no more frames come; what is left of the audio is still to be read."""
+        """Say that no more frames come; what is left of the audio is still to be read.
+
+        Raises:
+            RequestFailed, ServerUnreachable: see `push`.
+        """
         with errors_translated(self._server, streamed=True):
             self._socket.send(FINISH)
 

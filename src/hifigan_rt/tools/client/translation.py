@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hifigan_rt.errors import RequestFailed, ServerUnreachable
 from hifigan_rt.tools.client.protocol import ServerAddress, failure_of, require, socks_unavailable
 from hifigan_rt.tools.client.proxies import ProxyAddress
+
+_CODE = re.compile("[a-z]+(_[a-z]+)*")
+"""Codes of the server's failures, which it gives as the reason of its closing; others close with sentences."""
 
 
 @contextmanager
@@ -32,6 +36,9 @@ def _translated(url: str, proxy: ProxyAddress | None, error: Exception) -> Reque
         return failure_of(response.status_code, headers, response.body or b"", proxy)
     if isinstance(error, ImportError):
         return socks_unavailable(proxy, "python-socks[asyncio]")
+    closing = getattr(error, "rcvd", None)  # of a stream that the server ended
+    if closing is not None and _CODE.fullmatch(closing.reason):
+        return RequestFailed(f"the server ended the stream: {closing.reason}", code=closing.reason)
     by_way = "" if proxy is None else f" by way of the proxy {proxy.shown}"
     way_out = "" if proxy is None else f"; {proxy.way_around} goes past it"
     if isinstance(error, TimeoutError):
