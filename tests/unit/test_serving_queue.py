@@ -89,6 +89,21 @@ def test_live_streams_are_never_silent_beside_whole_requests(frames: int) -> Non
     assert any(job.busy_seconds for job in whole)
 
 
+def test_a_lone_live_stream_waits_for_the_present_block_and_no_other() -> None:
+    simulation = Simulation()
+    live = simulation.stream(live=True)
+    for _ in range(10):
+        simulation.whole(100_000)
+        simulation.stream(5000, live=False)
+    begun = simulation.clock()
+    for turn in range(200):
+        simulation.run_until(begun + turn * 32 * SECONDS_PER_FRAME)
+        live.put(mel_of(32))
+        simulation.queue.step()
+        assert simulation.given(live) == (turn + 1) * 32 * MEL.hop_length
+        simulation.read(live)
+
+
 def test_whole_requests_keep_their_share_beside_live_streams_that_want_everything() -> None:
     simulation = Simulation()
     live = [simulation.stream(live=True) for _ in range(40)]  # twice what can be computed

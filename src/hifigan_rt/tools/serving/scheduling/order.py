@@ -103,7 +103,8 @@ class BlockOrder:
 
     In 1, 2 and 4 the client that has used the least comes first. A client that has used more than its share, while
     others wait, loses its place in 1 and 2: its streams count as whole requests. And a share of the time (the settings'
-    `bulk_share`) goes to 2, 3 and 4 by turns, whatever waits before them: nothing waits without end.
+    `bulk_share`) goes to 2, 3 and 4 by turns, whatever waits before them: nothing waits without end. Such a turn comes
+    after a block of a live stream that waits, not before it: a lone live stream waits for one block of others.
     """
 
     def __init__(self, settings: ServerSettings, speed: Speed) -> None:
@@ -111,6 +112,7 @@ class BlockOrder:
         self._speed = speed
         self._use, self._live_use = ClientUse(), ClientUse()
         self._turns, self._halves = _Credit(settings.bulk_share), _Credit(_WHOLE_SHARE)
+        self._live_was_last = False
 
     def choose(self, jobs: Iterable[QueuedJob], now: float) -> BlockTurn | None:
         """Choose the jobs whose blocks are computed next, together; None if no block can be computed.
@@ -131,7 +133,7 @@ class BlockOrder:
         line = [*live, *rest]
         if not line:
             return None
-        by_share = bool(rest) and self._turns.due
+        by_share = bool(rest) and self._turns.due and (self._live_was_last or not live)
         if by_share:
             longest = min(rest, key=lambda job: job.served_at).client
             first = next(job for job in rest if job.client == longest)
@@ -146,6 +148,7 @@ class BlockOrder:
 
     def served(self, turn: BlockTurn, seconds: float, now: float) -> None:
         """Book the time that the blocks of a turn took."""
+        self._live_was_last = turn.kind == "live"
         for job in turn.jobs:
             self._use.book(job.client, seconds / len(turn.jobs), now)
             if turn.kind == "live":
