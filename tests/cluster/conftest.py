@@ -22,6 +22,9 @@ SETTINGS = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "hifigan_rt.tools.serving.ray_proxy:middlewares",
     # A busy machine is no lost node: one that is gone does not answer at all, and is noticed as soon.
     "RAY_health_check_timeout_ms": "60000",
+    # Nor is a proxy lost that needs more than 5 s to start beside other tests.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
 }
 
 

@@ -104,7 +104,8 @@ def replicas(connected, config):
     from ray import serve
 
     try:
-        serve.start(proxy_location=config["proxy_location"], http_options=config["http_options"])
+        with suppress(TimeoutError):  # Ray's own limit of 60 s for the proxy; a slow machine needs more
+            serve.start(proxy_location=config["proxy_location"], http_options=config["http_options"])
         deploy(config)
         served = Replicas(config["http_options"]["port"])
         with served.client() as client:

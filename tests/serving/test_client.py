@@ -205,7 +205,8 @@ def test_a_stream_that_is_refused_or_ended(client):
         with pytest.raises(RequestFailed, match="NaN") as caught:
             list(live)
         assert caught.value.code == "mel_invalid"
-        for late in (live.finish, lambda: live.push(tiny_mel(5))):
+        # The first waits for the closing.
+        for late in (lambda: list(live), live.finish, lambda: live.push(tiny_mel(5))):
             with pytest.raises(RequestFailed, match="the server ended the stream") as caught:
                 late()
             assert caught.value.code == "mel_invalid"
