@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import ASGIApp
 
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.system.machine import keep_little_memory
+from hifigan_rt.system.machine import keep_collections_short, keep_little_memory
 from hifigan_rt.tools.cluster.connection import require_ray
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.context import Context
@@ -96,6 +96,7 @@ class ServerReplica:
                 "RAY_SERVE_ENABLE_HA_PROXY=1 puts a program in front that this server was not tried with: unset it"
             )
         keep_little_memory()
+        keep_collections_short()
         log_own_events()
         self._settings = arguments.settings_of(serve.get_replica_context().replica_tag)
         self._preload = () if arguments.on_demand else None

@@ -19,7 +19,7 @@ from types import FrameType
 import uvicorn
 
 from hifigan_rt.errors import ServerError
-from hifigan_rt.system.machine import allow_descriptors, keep_little_memory
+from hifigan_rt.system.machine import allow_descriptors, keep_collections_short, keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import connection_classes
 from hifigan_rt.tools.serving.context import Context
@@ -150,6 +150,7 @@ def serve(server: Server) -> None:
         HifiganError: the port is taken, or a model could not be loaded.
     """
     keep_little_memory()
+    keep_collections_short()
     asyncio.run(server.serve())
 
 
