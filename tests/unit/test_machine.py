@@ -67,3 +67,18 @@ print(held - kept, kept - resident())
     freed_by_itself, given_back = map(int, done.stdout.split())
     # Which of them it is, depends on the C library: glibc keeps it all.
     assert freed_by_itself + given_back > 80e6
+
+
+def test_a_server_leaves_its_modules_out_of_the_garbage_collectors_rounds():
+    code = """
+import gc
+from hifigan_rt.tools.serving import server
+class Served:
+    async def serve(self):
+        print(len(gc.get_objects()), gc.get_freeze_count())
+server.serve(Served())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    looked_at, left_out = map(int, done.stdout.split())
+    assert left_out > 20_000
+    assert looked_at < left_out / 20
