@@ -212,6 +212,16 @@ def test_a_stream_that_is_refused_or_ended(client):
             assert caught.value.code == "mel_invalid"
 
 
+def test_nothing_follows_the_end_of_a_stream(client):
+    with client.stream() as live:
+        live.push(tiny_mel(20))
+        live.finish()
+        assert sum(map(len, live)) > 0
+        for late in (lambda: list(live), lambda: live.push(tiny_mel(5))):  # the first waits for the closing
+            with pytest.raises(RequestFailed, match="open another one"):
+                late()
+
+
 def test_the_callers_own_errors_pass_through_an_open_stream(client):
     with pytest.raises(OSError, match="disk"), client.stream():
         raise OSError("disk")

@@ -10,6 +10,8 @@ from hifigan_rt.errors import RequestFailed, ServerUnreachable
 from hifigan_rt.tools.client.protocol import ServerAddress, failure_of, require, socks_unavailable
 from hifigan_rt.tools.client.proxies import ProxyAddress
 
+_FINISHED = 1000
+"""Closing code of RFC 6455 for a stream whose last samples were sent."""
 _CODE = re.compile("[a-z]+(_[a-z]+)*")
 """Codes of the server's failures, which it gives as the reason of its closing; others close with sentences."""
 
@@ -37,8 +39,9 @@ def _translated(url: str, proxy: ProxyAddress | None, error: Exception) -> Reque
     if isinstance(error, ImportError):
         return socks_unavailable(proxy, "python-socks[asyncio]")
     closing = getattr(error, "rcvd", None)  # of a stream that the server ended
-    if closing is not None and _CODE.fullmatch(closing.reason):
-        return RequestFailed(f"the server ended the stream: {closing.reason}", code=closing.reason)
+    if closing is not None and (closing.code == _FINISHED or _CODE.fullmatch(closing.reason)):
+        reason = closing.reason or "it is finished; open another one for more frames"
+        return RequestFailed(f"the server ended the stream: {reason}", code=closing.reason)
     by_way = "" if proxy is None else f" by way of the proxy {proxy.shown}"
     way_out = "" if proxy is None else f"; {proxy.way_around} goes past it"
     if isinstance(error, TimeoutError):
