@@ -212,6 +212,26 @@ def test_a_stream_that_is_refused_or_ended(client):
             assert caught.value.code == "mel_invalid"
 
 
+def anext_of(live):
+    return lambda: anext(aiter(live))
+
+
+def test_an_asynchronous_stream_that_the_server_ended_says_why(server):
+    async def run():
+        async with AsyncClient(server.url) as client, client.stream() as live:
+            await live.push(np.full((M, 40), np.nan, np.float32))
+            codes = []
+            # The second waits for the closing.
+            calls = (anext_of(live), anext_of(live), live.finish, lambda: live.push(tiny_mel(5)))
+            for late in calls:
+                with pytest.raises(RequestFailed, match="the server ended the stream") as caught:
+                    await late()
+                codes.append(caught.value.code)
+            return codes
+
+    assert asyncio.run(run()) == ["mel_invalid"] * 4
+
+
 def test_nothing_follows_the_end_of_a_stream(client):
     with client.stream() as live:
         live.push(tiny_mel(20))
