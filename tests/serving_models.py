@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder
 from native_generators import V1_LIKE, make_case
 
+T = TypeVar("T")
+
+INTERLUDE_SECONDS = 0.02
 MEL = MelConfig(sample_rate=22050, n_fft=1024, hop_length=256, win_length=1024, num_mels=80, fmin=0.0, fmax=8000.0)
 SECONDS_PER_FRAME = MEL.hop_length / MEL.sample_rate
 TINY_MODEL = Weights("tiny", Path("none"), "none", make_case(V1_LIKE, 1).generator, MEL)
@@ -66,7 +70,9 @@ class PretendedStream(EngineStream):
 
     def push(self, mel: np.ndarray) -> np.ndarray:
         assert not self.closed
-        return self._engine.pretend(mel)
+        audio = self._engine.pretend(mel)
+        assert not self.closed
+        return audio
 
     def finish(self) -> np.ndarray:
         return np.empty(0, np.float32)
@@ -89,11 +95,28 @@ class PretendedEngine(Engine):
         self.clock, self.x_real_time = clock, x_real_time
         self.streams: list[PretendedStream] = []
         self.failure: Exception | None = None
+        self.interrupts = False
+        """Whether it lets interludes in, as engine native does."""
+        self._interlude: Callable[[], None] | None = None
+
+    def interruptible(self, compute: Callable[[], T], interlude: Callable[[], None]) -> T:
+        former, self._interlude = self._interlude, interlude if self.interrupts else None
+        try:
+            return compute()
+        finally:
+            self._interlude = former
 
     def pretend(self, mel: np.ndarray) -> np.ndarray:
         if self.failure is not None:
             raise self.failure
-        self.clock.now += mel.shape[1] * SECONDS_PER_FRAME / self.x_real_time
+        left, piece = mel.shape[1] * SECONDS_PER_FRAME / self.x_real_time, INTERLUDE_SECONDS
+        while self._interlude is not None and left > piece:
+            self.clock.now += piece
+            left -= piece
+            began = self.clock.now
+            self._interlude()
+            piece = max(INTERLUDE_SECONDS, (self.clock.now - began) / 4)
+        self.clock.now += left
         return np.repeat(mel[0], MEL.hop_length)
 
     def stream(self, segment_frames: int, graph: Graph, conditioning: np.ndarray | None = None) -> EngineStream:

@@ -33,7 +33,7 @@ NO_LIMITS = {
 class Simulation:
     """A queue without its thread, which lets everything in but what is beyond the limits that a test gives."""
 
-    def __init__(self, x_real_time: float = 20.0, **limits: float) -> None:
+    def __init__(self, x_real_time: float = 20.0, *, interrupts: bool = False, **limits: float) -> None:
         self.settings = ServerSettings(**NO_LIMITS | limits)  # type: ignore[arg-type]
         self.clock = Clock()
         self.telemetry = Telemetry()
@@ -50,6 +50,7 @@ class Simulation:
         self.whole(64)
         self.run_dry()
         self.engine.streams.clear()
+        self.engine.interrupts = interrupts
 
     @property
     def engine(self) -> PretendedEngine:

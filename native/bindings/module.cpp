@@ -9,11 +9,11 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
-#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
 
+#include "bindings/without_gil.h"
 #include "core/ceiling.h"
 #include "core/loaded_generator.h"
 #include "core/segment_stream.h"
@@ -69,41 +69,6 @@ void make_layer(NetworkLayer* self, const std::string& name, const std::string& 
     throw unknown("activation", activation);
   }
   new (self) NetworkLayer(std::move(layer));
-}
-
-// Asks Python for pending signals from time to time: often enough for Ctrl-C, rarely enough to leave the GIL to others.
-class SignalCheck {
- public:
-  bool operator()() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now < next_) return false;
-    next_ = now + std::chrono::milliseconds(20);
-    const nb::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() == 0) return false;
-    error_.emplace();
-    return true;
-  }
-  // The Python exception of the signal's handler.
-  [[noreturn]] void raise() {
-    if (error_) throw std::move(*error_);
-    throw Stopped();
-  }
-
- private:
-  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
-  std::optional<nb::python_error> error_;
-};
-
-// Runs the core without the GIL.
-template <class F>
-void without_gil(F&& f) {
-  SignalCheck signals;
-  try {
-    const nb::gil_scoped_release release;
-    f([&] { return signals(); });
-  } catch (const Stopped&) {
-    signals.raise();
-  }
 }
 
 // Memory that NumPy will own.
@@ -162,7 +127,7 @@ template <class Call>
 Audio audio_of(const Call& call) {
   std::unique_ptr<float[]> data;
   std::size_t size = 0;
-  without_gil([&](const StopRequest& stop) {
+  without_gil(true, [&](const StopRequest& stop) {
     call(
         [&](Index samples) {
           size = static_cast<std::size_t>(samples);
@@ -298,7 +263,7 @@ Audios run(LoadedGenerator& generator, const Mels& mels, const Conditioning& con
     items.push_back({{mels.data() + i * bands * frames, length, length}, audio + i * samples,
                      vector_of(vectors, i, generator.network())});
   }
-  without_gil([&](const StopRequest& stop) { generator.run(items, stop); });
+  without_gil(batch == 1, [&](const StopRequest& stop) { generator.run(items, stop); });
   return Audios(audio, {batch, samples}, owner);
 }
 
@@ -314,7 +279,7 @@ nb::list run_many(LoadedGenerator& generator, const std::vector<Mel>& mels, cons
     items.push_back({{mel.data(), frames, frames}, audio, vector_of(vectors, items.size(), generator.network())});
     audios.append(Audio(audio, {samples}, owner));
   }
-  without_gil([&](const StopRequest& stop) { generator.run(items, stop); });
+  without_gil(items.size() == 1, [&](const StopRequest& stop) { generator.run(items, stop); });
   return audios;
 }
 
@@ -342,6 +307,8 @@ NB_MODULE(_native, m) {
   m.def("measure_memory", &measure_memory, "threads"_a, "bytes"_a, "seconds"_a,
         "Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.");
 
+  m.def("call_interruptible", &call_interruptible, "function"_a, "interlude"_a,
+        "Call a function; whenever the core has computed in it for a while, `interlude` is called, which may compute as well.");
   m.def("tunings", &tuning_names, "Names of the ways through the caches; the first is used where nothing was measured.");
   m.def("second_cache_bytes", &second_cache_bytes, "Bytes of a core's second cache, as the engine takes it.");
   m.def("measure_tunings", &measure_tunings, "isa"_a, "seconds"_a,

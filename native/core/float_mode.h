@@ -5,10 +5,10 @@
 
 namespace hifigan {
 
-// Sets flush-to-zero and denormals-are-zero for the calling thread, and restores what was there.
+// Sets flush-to-zero and denormals-are-zero for the calling thread, or takes both back, and restores what was there.
 class FlushDenormals {
  public:
-  FlushDenormals() : saved_(read()) { write(saved_ | kFlush); }
+  explicit FlushDenormals(bool flush = true) : saved_(read()) { write(flush ? saved_ | kFlush : saved_ & ~kFlush); }
   ~FlushDenormals() { write(saved_); }
   FlushDenormals(const FlushDenormals&) = delete;
   FlushDenormals& operator=(const FlushDenormals&) = delete;

@@ -27,8 +27,11 @@ void pause_briefly() {
 
 PoolLock::PoolLock(ThreadPool& pool, const StopRequest& stop) : pool_(pool) {
   std::unique_lock lock(pool_.queue_lock_);
-  place_ = pool_.queue_.insert(pool_.queue_.end(), this);
-  while (pool_.queue_.front() != this) {
+  for (const PoolLock* other : pool_.queue_) {
+    if (other->thread_ == thread_) placed_ = other;
+  }
+  if (placed_ == this) place_ = pool_.queue_.insert(pool_.queue_.end(), this);
+  while (pool_.queue_.front() != placed_) {
     if (!stop) {
       pool_.queue_moved_.wait(lock);
       continue;
@@ -38,13 +41,14 @@ PoolLock::PoolLock(ThreadPool& pool, const StopRequest& stop) : pool_(pool) {
     const bool stopped = stop();
     lock.lock();
     if (!stopped) continue;
-    pool_.queue_.erase(place_);
+    if (placed_ == this) pool_.queue_.erase(place_);
     pool_.queue_moved_.notify_all();
     throw Stopped();
   }
 }
 
 PoolLock::~PoolLock() {
+  if (placed_ != this) return;
   const std::lock_guard lock(pool_.queue_lock_);
   pool_.queue_.erase(place_);
   pool_.queue_moved_.notify_all();

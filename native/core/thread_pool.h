@@ -70,7 +70,8 @@ class ThreadPool {
   std::condition_variable wake_;
 };
 
-// The right to run loops; given in the order in which callers came.
+// The right to run loops; given in the order in which callers came. A thread that has it, or waits for it, may ask again
+// where it was asked whether to stop, between two loops: what it computes there comes with the right that it has.
 class PoolLock {
  public:
   // Waits; throws Stopped if `stop` says so meanwhile.
@@ -81,6 +82,8 @@ class PoolLock {
 
  private:
   ThreadPool& pool_;
+  const std::thread::id thread_ = std::this_thread::get_id();
+  const PoolLock* placed_ = this;  // whose place counts: this one's, or that of the first of its thread
   std::list<const PoolLock*>::iterator place_;
 };
 

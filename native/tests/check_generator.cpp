@@ -2,6 +2,7 @@
 // processors: streams equal the whole bit for bit, threads and batches change nothing, callers may come at once, a stream knows
 // its state, nothing is read outside its buffer even at length 1, and the machine's ceilings are measured.
 // usage: check_generator [ISA | all]; prints one line per ISA and ends with 1 if anything is wrong.
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -182,6 +183,40 @@ void check_states(const char* isa) {
   expect(generator.use_count() == 1, isa, "a closed stream keeps its generator");
 }
 
+// What is computed where a computation asks whether to stop, with the threads that it has, or while it waits for them.
+void check_interludes(const char* isa) {
+  RandomNetwork network = random_network("v1", 16, 10, 3);
+  const auto generator =
+      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
+  const MelView view{mel.data(), 9, 9};
+  for (const bool waiting : {false, true}) {
+    SegmentStream stream(generator, 4), before(generator, 4);
+    std::atomic<bool> held{!waiting}, free{!waiting};
+    std::thread other([&] {
+      if (!waiting) return;
+      push(before, view, [&] {
+        held = true;
+        while (!free) std::this_thread::yield();
+        return false;
+      });
+    });
+    while (!held) std::this_thread::yield();
+    int interludes = 0;
+    Samples audio = push(stream, view, [&] {
+      free = true;
+      SegmentStream inner(generator, 4);
+      expect(same(push_all(inner, mel, 9, 3), expected), isa, "an interlude gives other bits");
+      ++interludes;
+      return false;
+    });
+    const Samples rest = finish(stream);
+    audio.insert(audio.end(), rest.begin(), rest.end());
+    expect(interludes > 0 && same(audio, expected), isa, "what was interrupted gives other bits");
+    other.join();
+  }
+}
+
 void check_short(const char* isa) {
   RandomNetwork network = random_network("mirrored", 16, 10, 3);
   const auto generator =
@@ -227,6 +262,7 @@ int main(int count, char** arguments) {
     }
     check_callers(isa.c_str());
     check_states(isa.c_str());
+    check_interludes(isa.c_str());
     check_short(isa.c_str());
     check_ceilings(isa.c_str());
     std::printf("%s: checked\n", isa.c_str());

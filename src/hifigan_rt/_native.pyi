@@ -1,6 +1,6 @@
 """The C++ core of hifigan-rt; use it through the package's public names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import numpy
@@ -20,6 +20,11 @@ def measure_multiply_adds(isa: str, threads: int, seconds: float) -> float:
 def measure_memory(threads: int, bytes: int, seconds: float) -> tuple[float, float]:
     """
     Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.
+    """
+
+def call_interruptible(function: Callable, interlude: Callable) -> object:
+    """
+    Call a function; whenever the core has computed in it for a while, `interlude` is called, which may compute as well.
     """
 
 def tunings() -> list[str]:

@@ -41,7 +41,7 @@ class Scenario:
     """16 hostile connections that ask again at once, and from the fifth second on an honest client."""
 
     def __init__(self, hostile: str, addresses: int, x_real_time: float = X_REAL_TIME) -> None:
-        self.simulation = Simulation(x_real_time, **LIMITS)
+        self.simulation = Simulation(x_real_time, interrupts=True, **LIMITS)
         self.simulation.engine.offline_segment_frames = WHOLE_SEGMENT_FRAMES
         self.latencies: list[float] = []
         self.refused = self.underruns = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.system.machine import usable_cores
+
+T = TypeVar("T")
 
 MAX_THREADS = 1024
 
@@ -202,6 +204,19 @@ class Engine(ABC):
             EngineError: see `EngineStream.push`; others of the streams may have taken their frames.
         """
         return [stream.push(mel) for stream, mel in zip(streams, mels, strict=True)]
+
+    def interruptible(self, compute: Callable[[], T], interlude: Callable[[], None]) -> T:  # noqa: ARG002 - most cannot
+        """Compute; where the engine can, with something more urgent in between.
+
+        Args:
+            compute: calls `run`, `advance`, or a stream of this engine.
+            interlude: called in the same thread every 20 ms or so, between two layers: it may compute with other
+                streams of this engine, or with any other engine. An exception of it ends what is computed.
+
+        Returns:
+            What `compute` returns.
+        """
+        return compute()
 
     @property
     def closed(self) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar, assert_never, cast
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.system.versions import own_version
+
+T = TypeVar("T")
 
 ISA_VARIABLE = "HIFIGAN_RT_ISA"
 
@@ -119,6 +121,10 @@ class NativeEngine(Engine):
         check_segment(segment_frames)
         self.tune()
         return generator.stream(segment_frames, vector)
+
+    def interruptible(self, compute: Callable[[], T], interlude: Callable[[], None]) -> T:
+        """Compute, with an interlude every 20 ms or more: what is interrupted gets a fifth of the time at least."""
+        return cast(T, _native.call_interruptible(compute, interlude))
 
     def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
         """How each layer is computed, for whole mels or for a stream's segment length."""

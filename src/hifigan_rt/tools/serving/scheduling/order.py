@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,11 @@ _FIRST_BLOCK_SECONDS = 0.1
 """Expected cost of a block before one was measured."""
 
 
+Kind = Literal["live", "streamed", "whole", "ahead"]
+KINDS: tuple[Kind, ...] = ("live", "streamed", "whole", "ahead")
+"""The most urgent first."""
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A request that asks whether it may come in."""
@@ -43,7 +48,7 @@ class BlockTurn:
     """Jobs whose next blocks are computed together."""
 
     jobs: list[QueuedJob]
-    kind: Literal["live", "streamed", "whole", "ahead"]
+    kind: Kind
     """Kind of the first of them."""
     others: frozenset[str]
     """Kinds of which blocks wait."""
@@ -105,6 +110,8 @@ class BlockOrder:
     others wait, loses its place in 1 and 2: its streams count as whole requests. And a share of the time (the settings'
     `bulk_share`) goes to 2, 3 and 4 by turns, whatever waits before them: nothing waits without end. Such a turn comes
     after a block of a live stream that waits, not before it: a lone live stream waits for one block of others.
+
+    An engine that lets interludes into a block (`Engine.interruptible`) need not be waited for: see `interlude`.
     """
 
     def __init__(self, settings: ServerSettings, speed: Speed) -> None:
@@ -122,9 +129,7 @@ class BlockOrder:
         as many as its `joined_streams`, in this order.
         """
         live, streamed, whole, ahead = kinds = self._line([job for job in jobs if job.ready()], now)
-        waits = frozenset(
-            name for name, found in zip(("live", "streamed", "whole", "ahead"), kinds, strict=True) if found
-        )
+        waits = frozenset(kind for kind, found in zip(KINDS, kinds, strict=True) if found)
         rest = [*streamed, *whole, *ahead]
         if not rest:
             self._turns.forget()
@@ -141,10 +146,30 @@ class BlockOrder:
             first = whole[0]
         else:
             first = line[0]
-        kind: Literal["live", "streamed", "whole", "ahead"] = (
-            "live" if first in live else "streamed" if first in streamed else "whole" if first in whole else "ahead"
-        )
+        kind = next(kind for kind, found in zip(KINDS, kinds, strict=True) if first in found)
         return BlockTurn(_with_others_of_its_engine(first, line), kind, waits, by_share)
+
+    def interlude(self, jobs: Iterable[QueuedJob], open_turns: Sequence[BlockTurn], now: float) -> BlockTurn | None:
+        """Choose what is computed before the rest of a block: live streams, and whole requests before others of them.
+
+        A live stream may come into an interlude as well, so that three turns are open at most.
+
+        Args:
+            jobs: all.
+            open_turns: what is being computed, each but the first in an interlude of the one before.
+            now: time on the clock.
+        """
+        computed, turn = [job for turn in open_turns for job in turn.jobs], open_turns[-1]
+        ready = [job for job in jobs if job not in computed and job.ready()]
+        live, _, whole, _ = kinds = self._line(ready, now, computed)
+        waits = frozenset([turn.kind, *(kind for kind, found in zip(KINDS, kinds, strict=True) if found)])
+        if live and turn.kind != "live" and not turn.by_share:
+            return BlockTurn(_with_others_of_its_engine(live[0], live), "live", waits)
+        if whole and turn.kind == "whole" and len(open_turns) == 1:
+            first = self._ranked(map(self._claim, [*whole, *turn.jobs]), now)[0].job
+            if first is not None and first not in turn.jobs:
+                return BlockTurn([first], "whole", waits)
+        return None
 
     def served(self, turn: BlockTurn, seconds: float, now: float) -> None:
         """Book the time that the blocks of a turn took."""
@@ -208,11 +233,13 @@ class BlockOrder:
     def _share_beside_live(self, now: float) -> float:
         return max(self._settings.bulk_share, 1 - self._speed.urgent_share(now))
 
-    def _line(self, ready: list[QueuedJob], now: float) -> tuple[list[QueuedJob], ...]:
-        """Sort jobs into the four kinds, each in its order."""
+    def _line(
+        self, ready: list[QueuedJob], now: float, computed: Iterable[QueuedJob] = ()
+    ) -> tuple[list[QueuedJob], ...]:
+        """Sort jobs into the four kinds, each in its order; the clients of those that are computed have a share too."""
         lead = self._settings.urgent_lead_seconds
         short = {job for job in ready if isinstance(job, StreamJob) and job.runs_short(now, lead)}
-        clients = len({job.client for job in ready})
+        clients = len({job.client for job in (*ready, *computed)})
         live: list[QueuedJob] = []
         streamed: list[QueuedJob] = []
         whole: list[QueuedJob] = []

@@ -20,7 +20,7 @@ from hifigan_rt.tools.serving.errors import (
 )
 from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob, SharedState, compute
-from hifigan_rt.tools.serving.scheduling.order import Arrival, BlockOrder
+from hifigan_rt.tools.serving.scheduling.order import Arrival, BlockOrder, BlockTurn
 from hifigan_rt.tools.serving.scheduling.policy import QueueLimit, Speed
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 
@@ -38,6 +38,9 @@ class JobQueue:
         self._order = BlockOrder(self._settings, self._speed)
         self._limit = QueueLimit(self._settings)
         self._jobs: list[QueuedJob] = []
+        self._turns: list[BlockTurn] = []
+        """Turns that are open: each but the first in an interlude of the one before."""
+        self._interlude_seconds = 0.0  # of all interludes so far
         self._draining = self._stopped = False
 
     def check_room(self, arrival: Arrival) -> None:
@@ -86,23 +89,49 @@ class JobQueue:
             if turn is None:
                 self._show()
                 return False
-            jobs = turn.jobs
-            frames = [job.take() for job in jobs]
-        audios: list[np.ndarray] = []
-        failure = self._attempt(lambda: audios.extend(compute(jobs)), jobs[0].model)
+            frames = self._take(turn)
+        self._compute(turn, frames, now)
         with self._lock:
+            self._sweep(self._clock())
+            self._show()
+        return True
+
+    def _interlude(self) -> None:
+        """Compute a more urgent block before the rest of the present one, if there is one; called by its engine."""
+        with self._lock:
+            now = self._clock()
+            jobs = [job for job in self._jobs if not job.cancelled]
+            turn = self._order.interlude(jobs, self._turns, now)
+            if turn is None:
+                return
+            frames = self._take(turn)
+        self._compute(turn, frames, now)
+
+    def _take(self, turn: BlockTurn) -> list[int]:
+        self._turns.append(turn)
+        return [job.take() for job in turn.jobs]
+
+    def _compute(self, turn: BlockTurn, frames: list[int], began: float) -> None:
+        jobs, engine = turn.jobs, turn.jobs[0].engine
+        audios: list[np.ndarray] = []
+        in_interludes = self._interlude_seconds
+        failure = self._attempt(
+            lambda: audios.extend(engine.interruptible(lambda: compute(jobs), self._interlude)), jobs[0].model
+        )
+        with self._lock:
+            self._turns.pop()
             end = self._clock()
-            self._order.served(turn, end - now, end)
+            seconds = end - began - (self._interlude_seconds - in_interludes)
+            if self._turns:
+                self._interlude_seconds += seconds
+            self._order.served(turn, seconds, end)
             for index, job in enumerate(jobs):
-                self._book(job, frames[index], (end - now) / len(jobs), end, urgent=turn.for_live)
+                self._book(job, frames[index], seconds / len(jobs), end, urgent=turn.for_live)
                 wrong = failure
                 if wrong is None and not job.cancelled:
                     wrong = self._attempt(functools.partial(job.give, audios[index], end), job.model)
                 if wrong is not None or job.finished:
                     self._end(job, wrong)
-            self._sweep(end)
-            self._show()
-        return True
 
     def _attempt(self, action: Callable[[], None], model: str) -> ServingError | None:
         # Whatever goes wrong with one job, the thread has others to compute.
