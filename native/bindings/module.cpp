@@ -112,6 +112,7 @@ nb::list plan_as_dicts(const NetworkPlan& plan) {
     entry["layer"] = layer.name;
     entry["kind"] = name_of(layer.operation);
     entry["algorithm"] = name_of(layer.algorithm);
+    entry["format"] = name_of(layer.format);
     entry["rows"] = layer.rows;
     entry["block_rows"] = layer.block_rows;
     entry["weight_bytes"] = layer.weight_bytes;
@@ -179,16 +180,36 @@ void translate_errors(const std::exception_ptr& error, void*) {
   }
 }
 
-const Kernels& kernels_named(const std::string& isa) {
+const char* const kSoftwareTiles = "amx-software";
+
+// The names in `supported_isas` that this build has.
+std::vector<std::string> isas() {
+  std::vector<std::string> names;
   for (const std::string& name : supported_isas()) {
-    const Kernels* kernels = find_kernels(name.c_str());
-    if (name == isa && kernels) return *kernels;
+    if (find_kernels(name.c_str())) names.push_back(name);
   }
-  throw std::invalid_argument("instruction set " + isa + " is not supported by this processor");
+  return names;
 }
 
-double measure_multiply_adds(const std::string& isa, int threads, double seconds) {
-  const Kernels& kernels = kernels_named(isa);
+const Kernels& kernels_named(const std::string& isa, const std::string& precision = "float32") {
+  const Kernels* kernels = find_kernels(isa.c_str(), precision.c_str());
+  for (const std::string& name : supported_isas()) {
+    if (name == isa && kernels) return *kernels;
+  }
+  if (isa == kSoftwareTiles && kernels) return *kernels;
+  throw std::invalid_argument("instruction set " + isa + " in " + precision + " is not supported by this processor or build");
+}
+
+// Empty if the instruction set multiplies tiles; else why it does not.
+std::string request_tiles(const std::string& isa) {
+  if (isa == kSoftwareTiles) return "";
+  if (!find_kernels("amx")) return "this build has none: its compiler did not know -mamx-bf16";
+  const std::string why = why_no_tile_unit(true);
+  return why.empty() && isa != "amx" ? "HIFIGAN_RT_ISA names another instruction set" : why;
+}
+
+double measure_multiply_adds(const std::string& isa, int threads, double seconds, const std::string& precision) {
+  const Kernels& kernels = kernels_named(isa, precision);
   const nb::gil_scoped_release release;
   return multiply_adds_per_second(kernels, threads, seconds);
 }
@@ -226,7 +247,7 @@ std::shared_ptr<const float> parameter(const nb::dict& weights, const std::strin
 
 void load_generator(LoadedGenerator* self, std::vector<NetworkLayer> layers, const nb::dict& weights, const std::string& isa,
                     int segment_frames, int threads, ForcedAlgorithms plan, const std::string& output, bool input_normalization,
-                    int conditioning_channels) {
+                    int conditioning_channels, const std::string& precision) {
   const auto known = kOutputs.find(output);
   if (known == kOutputs.end()) throw std::invalid_argument("the core has no output '" + output + "'");
   Network network = make_network(std::move(layers), known->second, conditioning_channels);
@@ -247,7 +268,7 @@ void load_generator(LoadedGenerator* self, std::vector<NetworkLayer> layers, con
     sources.scale = parameter(weights, "scale", {network.bands()});
   }
   const nb::gil_scoped_release release;
-  new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa), segment_frames, threads,
+  new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa, precision), segment_frames, threads,
                              std::move(plan));
 }
 
@@ -300,10 +321,12 @@ NB_MODULE(_native, m) {
   using namespace hifigan;
   m.doc() = "The C++ core of hifigan-rt; use it through the package's public names.";
   nb::register_exception_translator(translate_errors);
-  m.def("supported_isas", &supported_isas,
-        "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'neon'.");
-  m.def("measure_multiply_adds", &measure_multiply_adds, "isa"_a, "threads"_a, "seconds"_a,
-        "Float32 multiply-adds in registers per second of processor time, of all threads together.");
+  m.def("supported_isas", &isas,
+        "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.");
+  m.def("request_tiles", &request_tiles, "isa"_a,
+        "Ask the system for the tile unit; give why an instruction set has none, empty for 'amx' with it and 'amx-software'.");
+  m.def("measure_multiply_adds", &measure_multiply_adds, "isa"_a, "threads"_a, "seconds"_a, "precision"_a = "float32",
+        "Multiply-adds in registers per second of processor time, of all threads together.");
   m.def("measure_memory", &measure_memory, "threads"_a, "bytes"_a, "seconds"_a,
         "Bytes per second read, and copied (read and written counted), from and to buffers of so many bytes.");
 
@@ -336,7 +359,8 @@ NB_MODULE(_native, m) {
 
   nb::class_<LoadedGenerator>(m, "LoadedGenerator", "Packed weights, a plan and a pool of threads.")
       .def("__init__", &load_generator, "layers"_a, "weights"_a, "isa"_a, "segment_frames"_a, "threads"_a, "plan"_a,
-           nb::kw_only(), "output"_a = "tanh", "input_normalization"_a = false, "conditioning_channels"_a = 0)
+           nb::kw_only(), "output"_a = "tanh", "input_normalization"_a = false, "conditioning_channels"_a = 0,
+           "precision"_a = "float32")
       .def("run", &run, "mel"_a.noconvert(), "conditioning"_a.noconvert().none() = nb::none(),
            "float32 [B, M, T], with float32 [B, G] if the generator is conditioned, to float32 [B, N].")
       .def("run_many", &run_many, "mels"_a, "conditioning"_a.noconvert().none() = nb::none(),

@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "core/float_mode.h"
+#include "kernels/float_mode.h"
 #include "core/stop.h"
 
 namespace hifigan {

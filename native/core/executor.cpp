@@ -23,28 +23,29 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
   std::optional<FlowExecutor> flow;
   if (program_.flow()) flow.emplace(*program_.flow(), state_, workspace_, runner_);
   const Index frames = flow ? flow->segment(mel, final) : fresh + mel.frames;
-  Rows in{workspace_.mel(), mel_carry.first, mel_carry.channels, frames};
+  Rows in{workspace_.mel(), mel_carry.first, mel_carry.floats, frames, program_.mel_kind().format};
   runner_.restore(program_.mel_carry(), in);
   if (flow) {
     flow->join(in, fresh, final);
   } else if (const LayerStep* linear = program_.linear()) {
-    const Rows features{workspace_.features(), fresh, program_.feature_channels(), frames};
-    read(mel, features, fresh);
+    const RowKind& kind = program_.feature_kind();
+    const Rows features{workspace_.features(), fresh, kind.floats, frames, kind.format};
+    read(mel, *linear, features, fresh);
     // Rows may be wider than the layer writes them.
     std::fill(in.row(fresh), in.row(frames), 0.0f);
-    runner_.conv(*linear, features, linear->layer->activation, {in, fresh, frames, nullptr, false, 1.0f, {}}, final);
+    runner_.conv(*linear, features, {in, fresh, frames}, final);
   } else {
-    read(mel, in, fresh);
+    read(mel, program_.first(), in, fresh);
   }
 
   Carry& carry = state_.carry(program_.first_carry());
   const Index begin = carry.end;
   const Index end = final ? layer.output_length(frames) : std::max(begin, layer.determined(frames));
-  Rows out{workspace_.first(), carry.first, carry.channels, end};
+  // Rows hold the activation of the layer behind where it is their only reader.
+  const RowKind& kind = program_.first_kind();
+  Rows out{workspace_.first(), carry.first, kind.floats, end, kind.format, kind.held};
   runner_.restore(program_.first_carry(), out);
-  // Activations are written already activated where all their readers are the layer behind.
-  const Activation behind = program_.stages().front().upsample->layer->activation;
-  runner_.conv(program_.first(), in, layer.activation, {out, begin, end, nullptr, false, 1.0f, behind}, final);
+  runner_.conv(program_.first(), in, {out, begin, end}, final);
   if (!final) runner_.save(program_.mel_carry(), in, end - layer.padding_left, frames);
 
   feed(0, out, final, audio);
@@ -52,17 +53,18 @@ Index Executor::segment(MelView mel, bool final, float* audio) {
   return state_.samples - before;
 }
 
-// Frames become rows from `begin` on, normalised where the network wants it.
-void Executor::read(MelView mel, const Rows& in, Index begin) {
-  const Index bands = program_.network().bands();
+// Frames become rows from `begin` on, which a layer reads; normalised where the network wants it.
+void Executor::read(MelView mel, const LayerStep& reader, const Rows& in, Index begin) {
+  const int bands = program_.network().bands();
   const float *mean = program_.mean(), *scale = program_.scale();
+  // Of a workspace's scratch the calling thread has the first.
+  float* const values = workspace_.scratch(0);
   for (Index frame = 0; frame < mel.frames; ++frame) {
-    float* row = in.row(begin + frame);
-    for (Index band = 0; band < bands; ++band) row[band] = mel.data[band * mel.band_stride + frame];
+    for (Index band = 0; band < bands; ++band) values[band] = mel.data[band * mel.band_stride + frame];
     if (mean) {
-      for (Index band = 0; band < bands; ++band) row[band] = (row[band] - mean[band]) / scale[band];
+      for (Index band = 0; band < bands; ++band) values[band] = (values[band] - mean[band]) / scale[band];
     }
-    std::fill(row + bands, row + in.channels, 0.0f);
+    reader.kernels->store_row(values, bands, in.row(begin + frame));
   }
 }
 
@@ -95,12 +97,12 @@ void Executor::block(std::size_t stage, const Rows& in, Index in_end, bool final
   source.end = in_end;
   const Index begin = carry.end;
   const Index end = final ? up.output_length(in_end) : std::max(begin, up.determined(in_end));
-  const Rows upsampled{workspace_.upsampled(), begin - step.history, step.channels, end};
+  const Rows upsampled{workspace_.upsampled(), begin - step.history, step.rows.floats, end, step.rows.format, step.rows.held};
   runner_.restore(step.carry, upsampled);
   runner_.transpose(*step.upsample, source, upsampled, begin);
   state_.consumed(stage) = in_end;
 
-  Rows sum{workspace_.sum(stage), upsampled.origin, step.channels, 0};
+  Rows sum{workspace_.sum(stage), upsampled.origin, step.sum.floats, 0, step.sum.format, step.sum.held};
   runner_.restore(step.sum_carry, sum);
   sum.end = resblocks(stage, upsampled, sum, final);
   if (stage + 1 < program_.stages().size()) {
@@ -122,15 +124,17 @@ Index Executor::resblocks(std::size_t stage, const Rows& upsampled, const Rows& 
     for (std::size_t u = 0; u < units.size(); ++u) {
       const bool last = u + 1 == units.size();
       Index& done = last ? state_.summed(stage, j) : state_.carry(units[u + 1].input_carry).end;
-      Out out{in, done, 0, &in, false, 1.0f, {}};
+      Out out{in, done, 0, &in};
       // Two convolutions work in place, since the second reads another buffer; single ones alternate between two.
       out.rows.base = workspace_.work(units[u].second || in.base != workspace_.work(0) ? 0 : 1);
       if (last) {
-        out.rows.base = sum.base;
+        out.rows = sum;
         out.add = j > 0;
         if (j + 1 == count) {
           out.scale = 1.0f / static_cast<float>(count);
-          out.activation = step.activation;
+        } else {
+          out.rows.format = Format::kFloat32;
+          out.rows.held = {};
         }
       }
       const Index need = unit(units[u], u > 0, in, out, final);
@@ -152,22 +156,22 @@ Index Executor::unit(const UnitStep& step, bool keep, const Rows& in, Out& out, 
   if (!step.second) {
     const Index computed = final ? in.end : std::max(out.begin, first.determined(in.end));
     out.end = out.rows.end = computed;
-    runner_.conv(*step.first, in, first.activation, out, final);
+    runner_.conv(*step.first, in, out, final);
     if (keep && !final) runner_.save(step.input_carry, in, computed - first.padding_left, in.end);
     return computed - first.padding_left;
   }
   const NetworkLayer& second = *step.second->layer;
   Carry& carry = state_.carry(step.middle_carry);
   const Index computed = final ? in.end : std::max(carry.end, first.determined(in.end));
-  const Rows middle{workspace_.work(1), in.origin, in.channels, computed};
+  // Its only reader is the second convolution.
+  const Rows middle{workspace_.work(1), in.origin, in.floats, computed, in.format, second.activation};
   runner_.restore(step.middle_carry, middle);
-  // Its only reader is the second convolution, so the activation can go on while the rows are written.
-  runner_.conv(*step.first, in, first.activation, {middle, carry.end, computed, nullptr, false, 1.0f, second.activation}, final);
+  runner_.conv(*step.first, in, {middle, carry.end, computed}, final);
   out.end = out.rows.end = final ? computed : std::max(out.begin, second.determined(computed));
   const Index needed = std::min(computed - first.padding_left, out.end);
   // Before the second convolution, which may write over these rows.
   if (keep && !final) runner_.save(step.input_carry, in, needed, in.end);
-  runner_.conv(*step.second, middle, {}, out, final);
+  runner_.conv(*step.second, middle, out, final);
   if (!final) runner_.save(step.middle_carry, middle, out.end - second.padding_left, computed);
   return needed;
 }

@@ -18,7 +18,7 @@ class Executor {
   Index segment(MelView mel, bool final, float* audio);
 
  private:
-  void read(MelView mel, const Rows& in, Index begin);
+  void read(MelView mel, const LayerStep& reader, const Rows& in, Index begin);
   void last(const Rows& in, bool final, float* audio);
   void feed(std::size_t stage, const Rows& in, bool final, float* audio);
   void block(std::size_t stage, const Rows& in, Index in_end, bool final, float* audio);

@@ -39,23 +39,23 @@ Index FlowExecutor::coupling(const CouplingStep& step, const Rows& source, const
   const std::size_t first = step.units.front().carry;
   const Index old = state_.carry(first).end;
   runner_.restore(first, x);
-  runner_.conv(*step.pre, source, {}, {x, old, source.end, nullptr, false, 1.0f, {}}, final);
+  runner_.conv(*step.pre, source, {x, old, source.end}, final);
   for (std::size_t i = 0; i < step.units.size(); ++i) {
     const GatedStep& unit = step.units[i];
     const NetworkLayer& gate = *unit.gate->layer;
     const Index done = state_.carry(unit.carry).first + gate.padding_left;
     const Index end = final ? x.end : std::max(done, gate.determined(x.end));
     const Rows gated{workspace_.gates(), done, flow_.gate_channels, end};
-    runner_.conv(*unit.gate, x, {}, {gated, done, end, nullptr, false, 1.0f, {}}, final);
+    runner_.conv(*unit.gate, x, {gated, done, end}, final);
     runner_.gate(*unit.gate, gated, done);
     // Before these rows become those of the next unit.
     if (!final) runner_.save(unit.carry, x, end - gate.padding_left, x.end);
     x.end = end;
     if (unit.residual) {
-      runner_.conv(*unit.residual, gated, {}, {x, done, end, &x, false, 1.0f, {}}, final);
+      runner_.conv(*unit.residual, gated, {x, done, end, &x}, final);
       runner_.restore(step.units[i + 1].carry, x);
     }
-    runner_.conv(*unit.shift, gated, {}, {target, done, end, &target, false, 1.0f, {}}, final);
+    runner_.conv(*unit.shift, gated, {target, done, end, &target}, final);
   }
   return x.end;
 }
@@ -64,7 +64,7 @@ void FlowExecutor::join(const Rows& out, Index begin, bool final) {
   for (Index row = begin; row < out.end; ++row) {
     float* to = out.row(row);
     for (const Rows& half : halves_) to = std::copy_n(half.row(row), flow_.half, to);
-    std::fill(to, out.row(row) + out.channels, 0.0f);
+    std::fill(to, out.row(row) + out.floats, 0.0f);
   }
   if (final) return;
   for (std::size_t i = 0; i < 2; ++i) runner_.save(flow_.half_carries[i], halves_[i], out.end, halves_[i].end);

@@ -53,7 +53,7 @@ LayerRunner::LayerRunner(StreamState& state, const Workspace& workspace, const T
 Index LayerRunner::pad(const NetworkLayer& layer, const Rows& in, Index begin, bool final) {
   if (layer.padding_mode == PaddingMode::kZeros) return in.end;
   const bool mirrored = layer.padding_mode == PaddingMode::kReflect;
-  const auto copy = [&](Index from, Index to) { std::copy_n(in.row(from), in.channels, in.row(to)); };
+  const auto copy = [&](Index from, Index to) { std::copy_n(in.row(from), in.floats, in.row(to)); };
   for (Index row = begin - layer.padding_left; row < 0; ++row) copy(mirrored ? -row : 0, row);
   if (!final) return in.end;
   const Index last = in.end - 1;
@@ -61,19 +61,21 @@ Index LayerRunner::pad(const NetworkLayer& layer, const Rows& in, Index begin, b
   return in.end + layer.padding_right;
 }
 
-void LayerRunner::conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out, bool final) {
+void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bool final) {
   const Index rows = out.end - out.begin;
   if (rows <= 0) return;
   const Stopwatch watch(seconds_of(step));
   const NetworkLayer& layer = *step.layer;
   const Index first = out.begin - layer.padding_left, in_end = pad(layer, in, out.begin, final);
   float* const y = out.rows.row(out.begin);
-  const Index stride = out.rows.channels;
+  const Index stride = out.rows.floats;
   const float* residual = out.residual ? out.residual->row(out.begin) : nullptr;
-  const ConvArgs args{in.row(first), in.channels, in_end - first, activation, step.weights, layer.in_channels,
+  const Activation activation = in.held == layer.activation ? Activation{} : layer.activation;
+  const ConvArgs args{in.row(first), in.floats, in_end - first, activation, step.weights, layer.in_channels,
                       layer.out_channels, layer.kernel_size, layer.dilation, y, stride, rows,
-                      {state_.biases().of(step.number), residual, residual ? out.residual->channels : 0,
-                       out.add ? y : nullptr, stride, out.scale, out.activation},
+                      {state_.biases().of(step.number), residual, residual ? out.residual->floats : 0,
+                       out.add ? y : nullptr, stride, out.scale, out.rows.held,
+                       residual ? out.residual->held : Activation{}, out.rows.format},
                       &tuning_, nullptr};
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
@@ -100,7 +102,7 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, Activation activat
 void LayerRunner::gate(const LayerStep& step, const Rows& rows, Index begin) {
   const Stopwatch watch(seconds_of(step));
   share(group_, rows.end - begin, kLeastRows, [&](Index piece_begin, Index piece_end, int) {
-    step.kernels->gate({rows.row(begin + piece_begin), rows.channels, piece_end - piece_begin, step.layer->out_channels / 2});
+    step.kernels->gate({rows.row(begin + piece_begin), rows.floats, piece_end - piece_begin, step.layer->out_channels / 2});
   });
 }
 
@@ -111,14 +113,15 @@ void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& o
   const float* bias = state_.biases().of(step.number);
   const Index first = (begin + up.padding_left) / up.stride, last = ceil_div(out.end + up.padding_left, up.stride);
   const Index taps = up.taps();
-  if (up.padding_mode == PaddingMode::kReplicate && first < taps - 1) std::copy_n(in.row(0), in.channels, in.row(-1));
+  if (up.padding_mode == PaddingMode::kReplicate && first < taps - 1) std::copy_n(in.row(0), in.floats, in.row(-1));
   share(group_, last - first, std::max<Index>(8, kLeastRows / up.stride), [&](Index piece_begin, Index piece_end, int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
     const Index count = piece_end - piece_begin;
     // The first super-row may begin before the rows that are asked for; it does not write there.
-    step.kernels->conv_transpose({in.row(x), in.channels, in.end - x, step.weights, up.in_channels, up.out_channels,
-                                  up.kernel_size, up.stride, out.row(y), out.channels, count, std::max<Index>(0, begin - y),
-                                  std::min(count * up.stride, out.end - y), bias, &tuning_, workspace_.scratch(thread)});
+    step.kernels->conv_transpose({in.row(x), in.floats, in.end - x, step.weights, up.in_channels, up.out_channels,
+                                  up.kernel_size, up.stride, out.row(y), out.floats, count, std::max<Index>(0, begin - y),
+                                  std::min(count * up.stride, out.end - y), bias, &tuning_, workspace_.scratch(thread),
+                                  out.held, out.format});
   });
 }
 
@@ -129,20 +132,20 @@ void LayerRunner::post(const LayerStep& step, const Rows& in, Index begin, Index
   const float bias = *state_.biases().of(step.number);
   share(group_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
     const Index first = begin + piece_begin - layer.padding_left;
-    step.kernels->conv_post({in.row(first), in.channels, in_end - first, step.weights, layer.in_channels, layer.kernel_size, bias,
+    step.kernels->conv_post({in.row(first), in.floats, in_end - first, step.weights, layer.in_channels, layer.kernel_size, bias,
                              output, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});
   });
 }
 
 void LayerRunner::restore(std::size_t carry, const Rows& rows) {
   const Carry& kept = state_.carry(carry);
-  std::copy_n(kept.rows, (kept.end - kept.first) * kept.channels, rows.row(kept.first));
+  std::copy_n(kept.rows, (kept.end - kept.first) * kept.floats, rows.row(kept.first));
 }
 
 void LayerRunner::save(std::size_t carry, const Rows& rows, Index first, Index end) {
   Carry& kept = state_.carry(carry);
   if (end - first > kept.capacity || first < kept.first) throw std::logic_error("a layer keeps more rows than planned");
-  std::copy_n(rows.row(first), (end - first) * kept.channels, kept.rows);
+  std::copy_n(rows.row(first), (end - first) * kept.floats, kept.rows);
   kept.first = first;
   kept.end = end;
 }

@@ -12,25 +12,26 @@ struct ThreadGroup {
   int threads() const { return pool ? pool->threads() : 1; }
 };
 
-// Rows of an activation in a work buffer: row r lies at base + (r - origin) * channels; rows up to end are there.
+// Rows of an activation in a work buffer: row r lies at base + (r - origin) * floats; rows up to end are there.
 struct Rows {
   float* base;
   Index origin;
-  Index channels;
+  Index floats;
   Index end;
-  float* row(Index r) const { return base + (r - origin) * channels; }
+  Format format = Format::kFloat32;
+  Activation held = {};  // what the values in them have passed already
+  float* row(Index r) const { return base + (r - origin) * floats; }
 };
 
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
-// What a convolution writes: rows begin .. end - 1 of `rows`.
+// What a convolution writes: rows begin .. end - 1 of `rows`, behind the activation that these hold.
 struct Out {
   Rows rows;
   Index begin, end;
-  const Rows* residual;
-  bool add;  // to what is in `rows`
-  float scale;
-  Activation activation;
+  const Rows* residual = nullptr;
+  bool add = false;  // to what is in `rows`, in float32
+  float scale = 1.0f;
 };
 
 class LayerRunner {
@@ -38,7 +39,8 @@ class LayerRunner {
   // `layer_seconds`, if not null, is added to: one entry per layer of the plan.
   LayerRunner(StreamState& state, const Workspace& workspace, const Tuning& tuning, ThreadGroup group, double* layer_seconds);
 
-  void conv(const LayerStep& step, const Rows& in, Activation activation, const Out& out, bool final);
+  // Rows that hold the activation of the layer are read as they are; others hold none.
+  void conv(const LayerStep& step, const Rows& in, const Out& out, bool final);
   // Rows from begin on, of which a gated convolution has written both halves, to tanh of the first times sigmoid of the other.
   void gate(const LayerStep& step, const Rows& rows, Index begin);
   // Rows begin .. out.end - 1 of a stage's upsampling.

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #endif
 
-#include "core/float_mode.h"
+#include "kernels/float_mode.h"
 
 namespace hifigan {
 
@@ -66,6 +66,9 @@ LoadedGenerator::LoadedGenerator(Network network, Parameters sources, const Kern
       packed_(network_, kernels_, std::move(sources)),
       per_process_(std::make_unique<PerProcess>(threads_)),
       process_(number_of_this_process()) {
+  if (!network_.couplings.empty() && kernels_.operands != Format::kFloat32) {
+    throw std::invalid_argument("a flow is computed in float32 alone");
+  }
   offline_ = program(segment_frames);
 }
 

@@ -25,7 +25,7 @@ double weights_us(const Caches& caches, double bytes, double stage_bytes, double
   return bytes / first + bytes * (blocks - 1) / caches.cache_bytes_per_us;
 }
 
-double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.weights) * weights; }
+double weight_bytes(const Kernels& kernels, double weights) { return bytes_of(kernels.operands) * weights; }
 
 double tiled_products(const Kernels& kernels, const NetworkLayer& conv, Transform transform, const Size& size) {
   const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
@@ -118,7 +118,8 @@ class Planner {
     double bytes = 0;
     for (std::size_t i = stage.upsample + 1; i < stage.end; ++i) {
       const Size size = size_of(network_.layers[i], 1, 1);
-      bytes += weight_bytes(kernels(i), 25 * size.in * size.out);
+      const bool transforms = kernels(i).transform_shape(Transform::kFft16, 3).outputs > 0;
+      bytes += weight_bytes(kernels(i), (transforms ? 25 : network_.layers[i].kernel_size) * size.in * size.out);
     }
     if (bytes > caches.last_bytes) return rows;
     const NetworkLayer& up = network_.layers[stage.upsample];
@@ -197,7 +198,9 @@ class Planner {
   }
 
   PlannedLayer entry(std::size_t i, const Size& size) const {
-    return {network_.layers[i].name, operation_of(network_, i), {}, static_cast<Index>(size.segment_rows),
+    const Operation operation = operation_of(network_, i);
+    const Format format = operation == Operation::kConvPost ? Format::kFloat32 : kernels(i).operands;
+    return {network_.layers[i].name, operation, {}, format, static_cast<Index>(size.segment_rows),
             static_cast<Index>(size.block_rows), 0, 0, 0};
   }
 
@@ -228,6 +231,7 @@ const Kernels& kernels_of(const Kernels& isa, const Network& network, std::size_
   const NetworkLayer& at = network.layers[layer];
   // Layers of a flow pass rows on among each other, so one padding suits all of them.
   if (network.in_flow(layer)) return isa;
+  if (isa.finer && layer <= network.stages.front().upsample) return *isa.finer;
   return kernels_for(isa, operation_of(network, layer) == Operation::kConvPost ? at.in_channels : at.out_channels);
 }
 

@@ -36,6 +36,7 @@ struct PlannedLayer {
   std::string name;
   Operation operation;
   Algorithm algorithm;
+  Format format;        // of its operands
   Index rows;           // output rows per segment
   Index block_rows;     // output rows per block, at most
   double weight_bytes;  // as laid out for the algorithm

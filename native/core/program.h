@@ -22,9 +22,16 @@ struct LayerStep {
 
 // Rows of one activation that must outlive a block, because the next block's convolutions reach back to them.
 struct CarrySpec {
-  Index rows;      // at most
-  Index channels;  // padded
-  Index zeros;     // rows before the signal that are there from the start
+  Index rows;    // at most
+  Index floats;  // of a row
+  Index zeros;   // rows before the signal that are there from the start
+};
+
+// What lies in the rows of an activation.
+struct RowKind {
+  Index floats;  // of a row
+  Format format;
+  Activation held;  // what the values have passed already
 };
 
 struct UnitStep {
@@ -41,8 +48,8 @@ struct ResblockStep {
 
 struct StageStep {
   const LayerStep* upsample;
-  Activation activation;  // of the layer behind, in which the sum is written
-  Index channels;         // padded
+  RowKind rows;           // what the residual blocks read and write
+  RowKind sum;            // what the layer behind reads; as large as the sum in float32, in which it is added up
   Index block;            // input rows per block
   Index history;          // rows before the first new row that a block's buffers hold
   Index capacity;         // rows of a block's buffers
@@ -92,9 +99,9 @@ class Program {
   // Null if the input is not normalised.
   const float* mean() const { return mean_; }
   const float* scale() const { return scale_; }
-  Index feature_channels() const { return feature_channels_; }  // of the linear layer's input; 0 without one
-  Index mel_channels() const { return mel_channels_; }
-  Index first_channels() const { return first_channels_; }
+  const RowKind& feature_kind() const { return feature_kind_; }  // of the linear layer's input; no floats without one
+  const RowKind& mel_kind() const { return mel_kind_; }
+  const RowKind& first_kind() const { return first_kind_; }
   std::size_t mel_carry() const { return 0; }
   std::size_t first_carry() const { return 1; }
   Index mel_rows() const { return mel_rows_; }
@@ -106,7 +113,9 @@ class Program {
   LayerStep layer_step(std::size_t number, const PackedWeights& weights);
   StageStep stage_step(const Stage& stage, Index block);
   FlowStep flow_step();
-  std::size_t add_carry(Index rows, Index channels, Index zeros);
+  Activation held_by(const Stage& stage) const;
+  RowKind kind_of(const LayerStep& reader, int channels, Activation held) const;
+  std::size_t add_carry(Index rows, Index floats, Index zeros);
 
   const Network& network_;
   const Kernels& isa_;
@@ -117,7 +126,8 @@ class Program {
   std::vector<CarrySpec> carries_;
   const float* mean_;
   const float* scale_;
-  Index feature_channels_ = 0, mel_channels_, first_channels_, mel_rows_, first_rows_;
+  RowKind feature_kind_{}, mel_kind_, first_kind_;
+  Index mel_rows_, first_rows_;
   std::size_t stage_floats_ = 0, scratch_floats_ = 0;
 };
 

@@ -7,12 +7,12 @@ namespace hifigan {
 
 StreamState::StreamState(const Program& program, Biases biases) : biases_(std::move(biases)) {
   std::size_t floats = 0;
-  for (const CarrySpec& spec : program.carries()) floats += whole_lines(static_cast<std::size_t>(spec.rows * spec.channels));
+  for (const CarrySpec& spec : program.carries()) floats += whole_lines(static_cast<std::size_t>(spec.rows * spec.floats));
   memory_ = AlignedBuffer(floats);
   float* rows = memory_.data();
   for (const CarrySpec& spec : program.carries()) {
-    carries_.push_back({rows, spec.channels, spec.rows, spec.zeros, 0, 0});
-    rows += whole_lines(static_cast<std::size_t>(spec.rows * spec.channels));
+    carries_.push_back({rows, spec.floats, spec.rows, spec.zeros, 0, 0});
+    rows += whole_lines(static_cast<std::size_t>(spec.rows * spec.floats));
   }
   for (const StageStep& stage : program.stages()) summed_.emplace_back(stage.resblocks.size());
   consumed_.resize(program.stages().size());

@@ -10,7 +10,7 @@ namespace hifigan {
 // Rows first .. end - 1 of an activation, counted from the start of the signal; `end` rows have been computed so far.
 struct Carry {
   float* rows;
-  Index channels;
+  Index floats;  // of a row
   Index capacity;
   Index zeros;  // rows before the signal that are there from the start
   Index first;

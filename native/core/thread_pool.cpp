@@ -3,7 +3,7 @@
 #include <chrono>
 #include <stdexcept>
 
-#include "core/float_mode.h"
+#include "kernels/float_mode.h"
 
 namespace hifigan {
 

@@ -10,7 +10,7 @@
 #endif
 
 #include "core/aligned_buffer.h"
-#include "core/float_mode.h"
+#include "kernels/float_mode.h"
 #include "core/thread_seconds.h"
 
 namespace hifigan {

@@ -5,6 +5,13 @@
 
 #include <cstdint>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#endif
 
 namespace hifigan {
 
@@ -18,6 +25,14 @@ constexpr unsigned kAvx2 = 1u << 5, kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1
 
 // Bits of XCR0: the registers that the operating system saves. SSE and AVX; mask registers and the two parts of AVX-512.
 constexpr std::uint64_t kWide = 0x6, kWidest = kWide | 0xe0;
+
+// Leaf 7 (EDX): AMX-BF16 and AMX-TILE. XCR0: the tiles' configuration and data. arch_prctl: which states the kernel has, and the
+// request for one of them (Documentation/arch/x86/xstate.rst).
+constexpr unsigned kTiles = 1u << 22 | 1u << 24;
+constexpr std::uint64_t kTileState = 0x60000;
+#if defined(__linux__)
+constexpr int kSupportedStates = 0x1021, kRequestState = 0x1023, kTileData = 18;
+#endif
 
 std::uint64_t saved_registers() {
   std::uint32_t low = 0, high = 0;
@@ -37,8 +52,34 @@ std::vector<std::string> supported_isas() {
   const std::uint64_t saved = saved_registers();
   if (!has(saved, kWide) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has(b, kAvx2)) return names;
   names.emplace_back("avx2");
-  if (has(saved, kWidest) && has(b, kAvx512)) names.emplace_back("avx512");
+  if (!has(saved, kWidest) || !has(b, kAvx512)) return names;
+  names.emplace_back("avx512");
+  if (why_no_tile_unit(false).empty()) names.emplace_back("amx");
   return names;
+}
+
+std::string why_no_tile_unit(bool request) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has(d, kTiles)) {
+    return "this processor has none, or its hypervisor hides it (CPUID tells no AMX-BF16)";
+  }
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, kSavesState) || !has(saved_registers(), kWidest | kTileState)) {
+    return "the operating system does not save its registers (XCR0)";
+  }
+#if defined(__linux__)
+  unsigned long states = 0;
+  if (syscall(SYS_arch_prctl, kSupportedStates, &states) != 0 || !has(states, std::uint64_t{1} << kTileData)) {
+    return "the kernel does not hand it out: Linux 5.16 or newer does, where no seccomp filter of a container forbids arch_prctl";
+  }
+  if (request && syscall(SYS_arch_prctl, kRequestState, kTileData) != 0) {
+    const int error = errno;
+    const std::string text = std::string("the kernel refuses it to this process (") + std::strerror(error) + ")";
+    return error == ENOSPC ? text + ": a thread has a signal stack smaller than AT_MINSIGSTKSZ" : text;
+  }
+  return "";
+#else
+  return "it is used on Linux alone";
+#endif
 }
 
 #else
@@ -50,6 +91,8 @@ std::vector<std::string> supported_isas() {
   return {"generic"};
 #endif
 }
+
+std::string why_no_tile_unit(bool) { return "only x86-64 has it"; }
 
 #endif
 

@@ -1,4 +1,4 @@
-// What instruction sets this processor and its operating system can run.
+// What this processor, and this system, can run.
 #pragma once
 
 #include <string>
@@ -6,8 +6,13 @@
 
 namespace hifigan {
 
-// Names as HIFIGAN_RT_ISA takes them, slowest first: "generic", then on x86-64 "avx2" (AVX2 and FMA) and
-// "avx512" (F, BW, DQ, VL), on arm64 "neon". "generic" is always there.
+// Names of the instruction sets that this processor and its operating system support, slowest first. A name may stand here
+// although the build has no kernels of that name (kernels.h: find_kernels).
 std::vector<std::string> supported_isas();
+
+// Why there is no tile unit, or the system does not give it to this process; empty if there is one and it does. Asks the system
+// for it with `request`: the permission is the whole process's and its children's, and after it the system refuses signal stacks
+// that are too small for the tiles.
+std::string why_no_tile_unit(bool request);
 
 }  // namespace hifigan

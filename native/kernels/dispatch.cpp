@@ -23,22 +23,58 @@ namespace neon {
 extern const Kernels kKernels;
 }
 #endif
+#ifdef HIFIGAN_HAVE_AMX
+namespace amx {
+extern const Kernels kBfloat16, kBfloat16x3;
+}
+#endif
+namespace amx_software {
+extern const Kernels kBfloat16, kBfloat16x3;
+}
 
-const Kernels* find_kernels(const char* name) {
-  const Kernels* const all[] = {
-      &generic::kKernels,
+namespace {
+
+struct Entry {
+  const Kernels* kernels;
+  const char* precision;
+};
+
+#ifdef HIFIGAN_HAVE_AMX
+// float32 has no use for tiles.
+const Kernels& float32_of_amx() {
+  static const Kernels kernels = [] {
+    Kernels copy = avx512::kKernels;
+    copy.name = "amx";
+    return copy;
+  }();
+  return kernels;
+}
+#endif
+
+}  // namespace
+
+const Kernels* find_kernels(const char* name, const char* precision) {
+  const Entry all[] = {
+      {&generic::kKernels, "float32"},
 #ifdef HIFIGAN_HAVE_AVX2
-      &avx2::kKernels,
+      {&avx2::kKernels, "float32"},
 #endif
 #ifdef HIFIGAN_HAVE_AVX512
-      &avx512::kKernels,
+      {&avx512::kKernels, "float32"},
 #endif
 #ifdef HIFIGAN_HAVE_NEON
-      &neon::kKernels,
+      {&neon::kKernels, "float32"},
 #endif
+#ifdef HIFIGAN_HAVE_AMX
+      {&float32_of_amx(), "float32"},
+      {&amx::kBfloat16, "bfloat16"},
+      {&amx::kBfloat16x3, "bfloat16x3"},
+#endif
+      {&amx_software::kBfloat16, "bfloat16"},
+      {&amx_software::kBfloat16x3, "bfloat16x3"},
   };
-  for (const Kernels* kernels : all) {
-    if (std::strcmp(kernels->name, name) == 0) return kernels;
+  for (const Entry& entry : all) {
+    if (std::strcmp(entry.kernels->name, name) == 0 && std::strcmp(entry.precision, precision) == 0) return entry.kernels;
   }
   return nullptr;
 }

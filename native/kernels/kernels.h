@@ -17,15 +17,12 @@
 // Functions neither allocate nor throw.
 //
 // Memory of the ISA's own. What lies in packed weights and in scratch only the ISA knows: the core gets their sizes from it,
-// in floats, and hands the memory over. So a unit that multiplies tiles and has no vectors to write the bodies with (AMX, SME)
-// is another `Kernels` with functions of its own instead of those that kernels/bodies-inl.h makes from a `Vec`. It gives
-//   - pack functions and sizes for its own layout and its own `weights` element (bfloat16, for example); rows stay float32,
-//     so it converts what it reads into its scratch;
-//   - all convolutions, or for those that it is no good at the functions of a vector ISA: entries of a table may be shared, as
-//     long as pack, size and convolution of one operation come from the same ISA and `padded_channels` suits both;
-//   - `transform_shape` with outputs 0 for every transform, if it has only direct convolution;
-//   - its costs, its caches, and in `narrower` the ISA for layers that would leave its tiles empty.
-// The core asks nothing else of it, and never its name.
+// in floats, and hands the memory over. Rows are opaque to the core as well, but for this: a row of zero bits holds zeros, and
+// a row may be copied. Their numbers are float32, unless the ISA multiplies tiles of another `Format`.
+//
+// A tile unit is another `Kernels`, for one precision: its convolutions read rows in the format `operands` and write rows in
+// the format that the readers of each want; it has no transforms, so that what begins with `tiled` is null. Its last layer
+// reads float32. The first layers, whose rounding costs the most, may have a finer format: that of `finer`.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +30,23 @@
 namespace hifigan {
 
 using Index = std::ptrdiff_t;
+
+// How numbers lie in rows and in packed weights: float32, or each as the sum of 1 to 3 numbers in bfloat16 ("slices"), each of
+// them the rounded rest that those before it leave; the names say how many products a product of two such numbers takes.
+// A row of slices is [line of 32 channels][slice][16 pairs]; a pair holds the channels n and 16 + n of its line, so that two
+// vectors of float32 become a line by shifts and masks.
+enum class Format { kFloat32, kBfloat16, kBfloat16x3, kBfloat16x6 };
+
+constexpr int slices_of(Format format) { return format == Format::kFloat32 ? 0 : static_cast<int>(format); }
+constexpr const char* name_of(Format format) {
+  constexpr const char* kNames[] = {"float32", "bfloat16", "bfloat16x3", "bfloat16x6"};
+  return kNames[static_cast<int>(format)];
+}
+constexpr int bytes_of(Format format) { return format == Format::kFloat32 ? 4 : 2 * slices_of(format); }
+// Floats that a row of so many channels takes, a multiple of 32 if it has slices.
+constexpr Index row_floats(Format format, Index channels) {
+  return format == Format::kFloat32 ? channels : channels / 2 * slices_of(format);
+}
 
 // How a tile of input samples (rows of one phase of the dilation) becomes m output samples. The core uses a name only where
 // `transform_shape` says that the kernel size is possible. The FFTs repair the two outputs beside the cyclic ones with one
@@ -59,12 +73,16 @@ enum class ActivationKind { kNone, kLeakyRelu };
 struct Activation {
   ActivationKind kind = ActivationKind::kNone;
   float slope = 1.0f;
+
+  bool operator==(const Activation& other) const { return kind == other.kind && slope == other.slope; }
 };
 
 // What happens to a value between the sum of products and its row in `y`:
 //   v = sum + bias;  v += residual;  v += addend;  v *= scale;  y = activation(v)
 // `residual` and `addend` may be null (no addition); each may be `y` itself (same pointer and stride), never overlap it
-// otherwise. Rows of residual and addend are those of y.
+// otherwise. Rows of residual and addend are those of y. The residual is in the format of `x`, and behind the activation
+// `undone`, which is taken back: no activation, unless `x` has slices. The addend is float32. `format` is y's; where it is
+// another than the addend's, and addend and y are the same rows, channels are taken in rising order.
 struct Epilogue {
   const float* bias;  // padded output channels, zeros in the padding; never null
   const float* residual;
@@ -73,6 +91,8 @@ struct Epilogue {
   Index addend_stride;
   float scale;  // 1: nothing to do
   Activation activation;
+  Activation undone = {};
+  Format format = Format::kFloat32;
 };
 
 // How a layer goes through the caches. What is fastest differs from machine to machine; no bit does.
@@ -122,7 +142,7 @@ struct TiledConvArgs {
 //   y[q * stride + f] = bias + sum over a of weights[f + a * stride] * x[q + taps - 1 - a],  0 <= f < stride, 0 <= a < taps,
 // taps = ceil(kernel_size / stride); weights behind kernel_size are zero. So `x` is the oldest row that super-row 0 reads.
 // Output rows before `y_begin` and at or behind `y_end` (counted from y, which is the first row of super-row 0) are not
-// stored, and memory there need not exist. Activations are the neighbours' business: x is used as it is.
+// stored, and memory there need not exist. x is used as it is; what `activation` makes is written, in the format of y.
 struct ConvTransposeArgs {
   const float* x;
   Index x_stride;
@@ -140,6 +160,8 @@ struct ConvTransposeArgs {
   const float* bias;  // padded output channels, once (not per phase)
   const Tuning* tuning;
   float* scratch;
+  Activation activation = {};  // none, unless x has slices
+  Format format = Format::kFloat32;
 };
 
 // What brings samples into [-1, 1]: tanh, cutting off what is beyond, or nothing.
@@ -184,16 +206,6 @@ struct PackArgs {
   int unit_end;
 };
 
-// What a weight is packed as.
-enum class Element { kFloat32 };
-
-constexpr int bytes_of(Element element) {
-  switch (element) {
-    case Element::kFloat32: return 4;
-  }
-  return 0;
-}
-
 // What an ISA's arithmetic costs on one thread, for the choice of algorithms: measured, with the machine and the figures in
 // native/NOTES.md. Only ratios matter for the choice, so other processors of the same ISA are served well enough.
 struct Costs {
@@ -219,19 +231,23 @@ struct Caches {
 
 inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3};
 
-// Sizes are in floats. Every function pointer is set: an ISA has all operations.
+// Sizes are in floats. Every function pointer is set, transforms of tile units aside: an ISA has all operations.
 struct Kernels {
-  const char* name;  // for people and for HIFIGAN_RT_ISA: "generic", "avx2", "avx512", "neon"
+  const char* name;  // for people and for HIFIGAN_RT_ISA: "generic", "avx2", "avx512", "neon", "amx", "amx-software"
   int lanes;         // floats per vector
-  Element weights;   // what pack functions write
+  Format operands;   // of packed weights, and of the rows that convolutions read
   Costs costs;
   Caches caches;
   // The ISA for layers of at most so many output channels (the last layer: input channels), where most of each of this one's
   // vectors would be padding; null and 0 if there is none.
   const Kernels* narrower;
   int narrower_channels;
-  // Floats of a row of c channels: a multiple of the vector that this ISA uses for so few channels.
+  // The same with finer operands, for the layers up to the first transposed convolution; null if there is none.
+  const Kernels* finer;
+  // Channels of a row of c channels, padding counted: a multiple of the vector that this ISA uses for so few channels.
   int (*padded_channels)(int c);
+  // Writes a row of c channels in the format of `operands`, its padding included.
+  void (*store_row)(const float* values, int c, float* row);
 
   TransformShape (*transform_shape)(Transform transform, int kernel_size);
 
@@ -272,7 +288,8 @@ inline const Kernels& kernels_for(const Kernels& isa, int channels) {
   return channels <= isa.narrower_channels ? *isa.narrower : isa;
 }
 
-// The table of an ISA by name; null if this build has none of that name. Does not ask the processor (cpu_features.h does).
-const Kernels* find_kernels(const char* name);
+// The table of an ISA by its name, for a precision ("float32", "bfloat16", "bfloat16x3"); null if this build has none of them.
+// Does not ask the processor (cpu_features.h does).
+const Kernels* find_kernels(const char* name, const char* precision = "float32");
 
 }  // namespace hifigan

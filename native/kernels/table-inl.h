@@ -43,6 +43,10 @@ void conv_tiled(const TiledConvArgs& args) {
 
 int padded_channels(int channels) { return round_up_to_lanes(channels); }
 
+void store_row(const float* values, int channels, float* row) {
+  for (int c = 0; c < round_up_to_lanes(channels); ++c) row[c] = c < channels ? values[c] : 0.0f;
+}
+
 }  // namespace
 
 #define HIFIGAN_TEXT_OF(word) #word
@@ -51,9 +55,10 @@ int padded_channels(int channels) { return round_up_to_lanes(channels); }
 extern const Kernels kKernels;
 const Kernels kKernels = {
     HIFIGAN_TEXT(HIFIGAN_ISA), kLanes,
-    Element::kFloat32,         kCosts,
+    Format::kFloat32,          kCosts,
     kCaches,                   kNarrower,
-    kNarrowerChannels,         padded_channels,
+    kNarrowerChannels,         nullptr,
+    padded_channels,           store_row,
     transform_shape,           tiled_weights_size,
     tiled_pack_units,          pack_tiled,
     tiled_scratch_size,        conv_tiled,

@@ -88,14 +88,15 @@ Samples stream(const Shared& generator, const Samples& mel, Index frames, Index 
   return push_all(open, mel, frames, step);
 }
 
-void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm) {
+void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm,
+                   const char* precision = "float32") {
   RandomNetwork network = random_network(name, channels, 10, 3);
   const int bands = network.network.bands();
   const ForcedAlgorithms forced = algorithm.empty() ? ForcedAlgorithms{} : ForcedAlgorithms{{"*", algorithm}};
-  const Kernels& kernels = *find_kernels(isa);
+  const Kernels& kernels = *find_kernels(isa, precision);
   const auto one = std::make_shared<LoadedGenerator>(network.network, network.parameters, kernels, 4, 1, forced);
   const auto two = std::make_shared<LoadedGenerator>(network.network, network.parameters, kernels, 4, 3, forced);
-  const std::string label = name + " " + std::to_string(channels) + " " + algorithm;
+  const std::string label = name + " " + std::to_string(channels) + " " + algorithm + " " + precision;
   const Index least = one->network().least_frames();
   // Longer than a flow's reach, so that a stream has samples before its end.
   for (const Index frames : {least, least + 1, Index{9} + 2 * one->network().flow_lag()}) {
@@ -245,6 +246,12 @@ void check_ceilings(const char* isa) {
   }
 }
 
+void check_tiles(const char* isa) {
+  for (const char* name : {"v1", "odd"}) check_network(isa, name, 48, "", "bfloat16");
+  for (const char* name : {"v3", "mirrored"}) check_network(isa, name, 48, "", "bfloat16x3");
+  std::printf("%s: checked\n", isa);
+}
+
 }  // namespace
 }  // namespace hifigan
 
@@ -267,5 +274,7 @@ int main(int count, char** arguments) {
     check_ceilings(isa.c_str());
     std::printf("%s: checked\n", isa.c_str());
   }
+  if (wanted == "all" || wanted == "amx-software") check_tiles("amx-software");
+  if (find_kernels("amx") && why_no_tile_unit(true).empty() && (wanted == "all" || wanted == "amx")) check_tiles("amx");
   return failures ? 1 : 0;
 }

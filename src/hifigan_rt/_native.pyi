@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 
 def supported_isas() -> list[str]:
     """
-    Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'neon'.
+    Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.
     """
 
-def measure_multiply_adds(isa: str, threads: int, seconds: float) -> float:
+def request_tiles(isa: str) -> str:
     """
-    Float32 multiply-adds in registers per second of processor time, of all threads together.
+    Ask the system for the tile unit; give why an instruction set has none, empty for 'amx' with it and 'amx-software'.
+    """
+
+def measure_multiply_adds(isa: str, threads: int, seconds: float, precision: str = 'float32') -> float:
+    """
+    Multiply-adds in registers per second of processor time, of all threads together.
     """
 
 def measure_memory(threads: int, bytes: int, seconds: float) -> tuple[float, float]:
@@ -83,7 +88,7 @@ class NetworkLayer:
 class LoadedGenerator:
     """Packed weights, a plan and a pool of threads."""
 
-    def __init__(self, layers: Sequence[NetworkLayer], weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str], *, output: str = 'tanh', input_normalization: bool = False, conditioning_channels: int = 0) -> None: ...
+    def __init__(self, layers: Sequence[NetworkLayer], weights: dict, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str], *, output: str = 'tanh', input_normalization: bool = False, conditioning_channels: int = 0, precision: str = 'float32') -> None: ...
 
     def run(self, mel: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu', writable=False)], conditioning: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> Annotated[NDArray[numpy.float32], dict(shape=(None, None))]:
         """

@@ -42,5 +42,5 @@ def test_absurd_times_are_refused(seconds):
 
 
 def test_an_unknown_instruction_set_is_refused():
-    with pytest.raises(ValueError, match="instruction set mmx is not supported"):
+    with pytest.raises(ValueError, match="instruction set mmx in float32 is not supported"):
         measure_multiply_adds("mmx", 1, 0.01)

@@ -49,8 +49,9 @@ class EngineEntry:
 
 REGISTRY: Mapping[str, EngineEntry] = {
     "native": EngineEntry(
-        "the C++ engine of this package, float32",
+        "the C++ engine of this package: float32, and bfloat16 on Intel's tile unit (AMX)",
         "hifigan_rt.engines.native",
+        precisions=("float32", "bfloat16", "bfloat16x3"),
         settings={"segment_frames": (), "plan": ()},
         probe="hifigan_rt.engines.native_module",
         computes_flow=True,

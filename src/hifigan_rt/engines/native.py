@@ -17,7 +17,7 @@ from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.native_tuning import TUNING_VARIABLE, choose_tuning
 from hifigan_rt.engines.plan_file import read_plan
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, check_segment
-from hifigan_rt.errors import EngineError, EngineUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.graph import Generator, Graph, Layer, LeakyRelu
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
@@ -27,6 +27,9 @@ from hifigan_rt.system.versions import own_version
 T = TypeVar("T")
 
 ISA_VARIABLE = "HIFIGAN_RT_ISA"
+
+SOFTWARE_TILES = "amx-software"
+"""The tile unit in plain C++: the same bits, slowly. It is never chosen by itself, and has no float32."""
 
 OFFLINE_SEGMENT_FRAMES = 256
 """Whole mels are computed in segments of so many frames. The first stage's weights come from memory once per segment,
@@ -45,6 +48,8 @@ class LayerPlan:
     """"conv", "conv_transpose" or "conv_post"."""
     algorithm: str
     """"direct", or the transform of a tiled convolution: "fft16" takes 16 samples at a time."""
+    format: str
+    """What its operands are: float32, or bfloat16 with one, three or six products for each."""
     rows: int
     """Output rows per segment."""
     block_rows: int
@@ -59,22 +64,26 @@ class LayerPlan:
     """Microseconds of the calling thread's processor time per segment, if it was measured."""
 
 
-def choose_isa() -> str:
+def choose_isa(precision: str = "float32") -> str:
     """The fastest instruction set of this processor, or the one that HIFIGAN_RT_ISA names.
 
     Raises:
         EngineUnavailable: the processor or the build does not have the one named.
+        PrecisionUnavailable: it cannot compute in that precision.
     """
     supported: list[str] = _native.supported_isas()
-    forced = os.environ.get(ISA_VARIABLE)
-    if not forced:
-        return supported[-1]
-    if forced not in supported:
+    isa = os.environ.get(ISA_VARIABLE) or supported[-1]
+    if isa not in supported and (isa != SOFTWARE_TILES or precision == "float32"):
         raise EngineUnavailable(
-            f"{ISA_VARIABLE}={forced!r} is not an instruction set that this processor runs: "
+            f"{ISA_VARIABLE}={isa!r} is not an instruction set that this processor runs in {precision}: "
             f"unset it or choose {', '.join(supported)}"
         )
-    return forced
+    if precision != "float32" and (reason := _native.request_tiles(isa)):
+        raise PrecisionUnavailable(
+            f"precision={precision!r} of engine 'native' needs the tile unit of Intel's servers since 2023 (AMX), and "
+            f"{reason}. Without it float32, the default, is the fast mode"
+        )
+    return isa
 
 
 class NativeEngine(Engine):
@@ -86,6 +95,7 @@ class NativeEngine(Engine):
         graph: Graph,
         variant: str = "",
         conditioning: ConditioningRule | None = None,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         self._generator: _native.LoadedGenerator | None = generator
@@ -93,9 +103,9 @@ class NativeEngine(Engine):
         self.conditioning = conditioning or ConditioningRule()
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
-        self._tuned = False
+        self._tuned = precision != "float32"  # no tuning touches tiles
         device = f"cpu ({generator.isa})"
-        self.info = EngineInfo("native", own_version(), "float32", generator.threads, device, variant)
+        self.info = EngineInfo("native", own_version(), precision, generator.threads, device, variant)
 
     def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         generator = self._open()
@@ -197,16 +207,23 @@ def create(model: Weights, options: EngineOptions) -> NativeEngine:
     Raises:
         EngineError: an option or a setting is not offered.
         EngineUnavailable: HIFIGAN_RT_ISA names what this processor does not have, or HIFIGAN_RT_TUNING no tuning.
+        PrecisionUnavailable: there is no tile unit, or the model has a flow.
     """
     segment_frames = _segment_frames(options.settings.get("segment_frames", OFFLINE_SEGMENT_FRAMES))
     plan = read_plan(options.settings.get("plan", {}))
-    generator = load_generator(model.generator, choose_isa(), segment_frames, options.thread_count, plan)
+    precision = options.precision
+    if precision != "float32" and model.generator.graph.config.flow is not None:
+        raise PrecisionUnavailable(
+            f"precision={precision!r}: engine 'native' computes {model.name}, which has a flow, in float32 alone"
+        )
+    isa = choose_isa(precision)
+    generator = load_generator(model.generator, isa, segment_frames, options.thread_count, plan, precision)
     variant = f"segments of {segment_frames} frames"
     if plan:
         digest = hashlib.sha256(json.dumps(sorted(plan.items())).encode()).hexdigest()
         variant += f", plan {digest[:12]}"
     rule = ConditioningRule.of_generator(model.generator)
-    engine = NativeEngine(generator, model.generator.graph, variant, rule)
+    engine = NativeEngine(generator, model.generator.graph, variant, rule, precision)
     if os.environ.get(TUNING_VARIABLE):
         engine.tune()
     return engine
@@ -222,16 +239,22 @@ def _segment_frames(value: object) -> int:
 
 
 def load_generator(
-    generator: Generator, isa: str, segment_frames: int, threads: int, plan: Mapping[str, str]
+    generator: Generator,
+    isa: str,
+    segment_frames: int,
+    threads: int,
+    plan: Mapping[str, str],
+    precision: str = "float32",
 ) -> _native.LoadedGenerator:
     """Hand a generator over to the core.
 
     Args:
         generator: graph and weights.
-        isa: one of `_native.supported_isas()`.
+        isa: one of `_native.supported_isas()`, or SOFTWARE_TILES.
         segment_frames: frames that are computed together.
         threads: of the pool, the caller's included.
         plan: algorithms by layer name, "*" for all; what is not named is chosen by the cost model.
+        precision: "bfloat16" and "bfloat16x3" need tiles.
 
     Raises:
         EngineError: the core refuses something; the text says what.
@@ -250,6 +273,7 @@ def load_generator(
             output=config.output,
             input_normalization=config.input_normalization,
             conditioning_channels=config.conditioning_channels,
+            precision=precision,
         )
     except ValueError as error:
         raise EngineError(f"engine 'native': {error}") from error

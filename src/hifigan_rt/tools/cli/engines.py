@@ -73,6 +73,8 @@ def _show_native(console: Console, native: dict[str, Any]) -> None:
     console.line(
         f"  others     {', '.join(name for name in native['tunings'] if name != native['tuning'])} (HIFIGAN_RT_TUNING)"
     )
+    why = native["why_no_tile_unit"]
+    console.line(f"  tile unit  {f'none: {why}' if why else 'used in precisions bfloat16 and bfloat16x3'}")
     if native["warning"]:
         console.note(f"warning: {native['warning']}")
 
@@ -93,6 +95,7 @@ def _native_facts() -> dict[str, Any]:
     return {
         "isas": list(_native.supported_isas()),
         "isa": isa,
+        "why_no_tile_unit": _native.request_tiles("amx") or None,
         "second_cache_bytes": _native.second_cache_bytes(),
         "tunings": list(_native.tunings()),
         "tuning": choice.name,

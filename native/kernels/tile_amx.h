@@ -1,0 +1,90 @@
+// Intel's tile unit: eight tiles of 1 KB. What lies beside them is AVX-512.
+#pragma once
+
+#include "kernels/vec_avx512.h"
+
+namespace hifigan {
+namespace amx {
+namespace {
+
+using namespace avx512;
+
+HIFIGAN_INLINE Vec min(Vec a, Vec b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+
+HIFIGAN_INLINE __m512i upper_halves() { return _mm512_set1_epi32(static_cast<int>(0xffff0000u)); }
+
+// To bfloat16, half away from zero: it differs from half to even in exact ties alone.
+HIFIGAN_INLINE Vec rounded(Vec v) {
+  return _mm512_castsi512_ps(
+      _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32(0x8000)), upper_halves()));
+}
+// 16 pairs of bfloat16: the lower halves, and the upper ones.
+HIFIGAN_INLINE void load_line(const float* p, Vec& low, Vec& high) {
+  const __m512i line = _mm512_castps_si512(load(p));
+  low = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, line, 16));
+  high = _mm512_castsi512_ps(_mm512_and_si512(line, upper_halves()));
+}
+// Both vectors are rounded.
+HIFIGAN_INLINE void store_line(float* p, Vec low, Vec high) {
+  const __m512i shifted = _mm512_maskz_srli_epi32(0xffff, _mm512_castps_si512(low), 16);
+  store(p, _mm512_castsi512_ps(_mm512_or_si512(shifted, _mm512_castps_si512(high))));
+}
+
+// Four tiles of sums, [left][right] in the registers 0 to 3, of two left operands (4, 5) and two right ones (6, 7). The
+// thread's tiles are configured as long as it lives: nobody's configuration is trusted, and ours is not left, since 8 KB of
+// state would be saved at each switch of threads.
+class Tiles {
+ public:
+  Tiles() {
+    alignas(64) unsigned char configuration[64] = {};
+    configuration[0] = 1;  // the palette of eight tiles
+    for (int tile = 0; tile < 8; ++tile) {
+      configuration[16 + 2 * tile] = 64;  // bytes of a row
+      configuration[48 + tile] = 16;      // rows
+    }
+    _tile_loadconfig(configuration);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+  HIFIGAN_INLINE void zero() {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  template <int kIndex>
+  HIFIGAN_INLINE void load_left(const float* rows, Index stride) {
+    if constexpr (kIndex == 0) {
+      _tile_loadd(4, rows, stride * 4);
+    } else {
+      _tile_loadd(5, rows, stride * 4);
+    }
+  }
+  template <int kIndex>
+  HIFIGAN_INLINE void load_right(const float* tile) {
+    if constexpr (kIndex == 0) {
+      _tile_loadd(6, tile, 64);
+    } else {
+      _tile_loadd(7, tile, 64);
+    }
+  }
+  HIFIGAN_INLINE void multiply() {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  // As [2 vectors][32 rows][16].
+  HIFIGAN_INLINE void store(float* to) const {
+    _tile_stored(0, to, 64);
+    _tile_stored(2, to + 256, 64);
+    _tile_stored(1, to + 512, 64);
+    _tile_stored(3, to + 768, 64);
+  }
+};
+
+}  // namespace
+}  // namespace amx
+}  // namespace hifigan

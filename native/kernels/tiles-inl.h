@@ -1,0 +1,425 @@
+// Convolutions as products of tiles, 16 rows by 32 channels by 16 channels, of numbers in bfloat16. Included once in the file
+// of a tile unit, inside its namespace, after its Vec, its lines and its Tiles.
+//
+// A unit is 32 rows by 32 output channels in four tiles of sums. A tile of the left operand is 16 rows as they lie in memory, and
+// a tap is nothing but another first row. While the products of a unit run, vectors do the epilogue of the unit before it.
+// Every sum goes over lines, then taps, then pairs of slices, whatever the range of rows: so no bit depends on ranges.
+//
+// vdpbf16ps would be of no use: on Intel it is half as fast as float32's multiply-add (native/NOTES.md).
+
+constexpr int kLineChannels = 32;
+constexpr Index kUnitRows = 32;
+constexpr Index kTileFloats = 256;  // 1 KB
+// Rows that go through a layer together, and panels of 32 output channels that do while their rows are in the first cache.
+constexpr Index kBlockRows = 512;
+constexpr Index kGroup = 2;
+
+constexpr int lines_of(int channels) { return (channels + kLineChannels - 1) / kLineChannels; }
+constexpr int padded_channels(int channels) { return lines_of(channels) * kLineChannels; }
+constexpr int transpose_taps(int kernel_size, int stride) { return (kernel_size + stride - 1) / stride; }
+
+TransformShape transform_shape(Transform, int) { return {0, 0, 0}; }
+
+// 32 channels of a row of so many slices.
+template <int kSlices>
+HIFIGAN_INLINE void load_slices(const float* row, Vec& low, Vec& high) {
+  load_line(row, low, high);
+  for (int s = 1; s < kSlices; ++s) {
+    Vec l, h;
+    load_line(row + s * kLanes, l, h);
+    low = add(low, l);
+    high = add(high, h);
+  }
+}
+
+template <int kSlices>
+HIFIGAN_INLINE void store_slices(float* row, Vec low, Vec high) {
+  for (int s = 0; s < kSlices; ++s) {
+    const Vec l = rounded(low), h = rounded(high);
+    store_line(row + s * kLanes, l, h);
+    low = sub(low, l);
+    high = sub(high, h);
+  }
+}
+
+HIFIGAN_INLINE float slope_of(Activation activation) {
+  return activation.kind == ActivationKind::kNone ? 1.0f : activation.slope;
+}
+
+// What becomes of a unit's sums, row by row: see Epilogue. `end` is 0 before the first unit.
+template <int kSlices, Format kOut>
+struct UnitEpilogue {
+  const float* sums = nullptr;  // [2 vectors][32 rows][16]
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  Index residual_stride = 0;
+  const float* addend = nullptr;
+  Index addend_stride = 0;
+  float* y = nullptr;
+  Index y_stride = 0;
+  Index begin = 0, end = 0;
+  float scale = 1.0f, slope = 1.0f, inverse = 1.0f;
+
+  HIFIGAN_INLINE void operator()(Index r) const {
+    if (r < begin || r >= end) return;
+    Vec low = add(load(sums + r * kLanes), load(bias));
+    Vec high = add(load(sums + kUnitRows * kLanes + r * kLanes), load(bias + kLanes));
+    if (residual) {
+      // A value behind the leaky ReLU is the larger of it and the slope times it: the value is the smaller one.
+      Vec l, h;
+      load_slices<kSlices>(residual + r * residual_stride, l, h);
+      low = add(low, min(l, mul(l, broadcast(inverse))));
+      high = add(high, min(h, mul(h, broadcast(inverse))));
+    }
+    if (addend) {
+      low = add(low, load(addend + r * addend_stride));
+      high = add(high, load(addend + r * addend_stride + kLanes));
+    }
+    low = mul(low, broadcast(scale));
+    high = mul(high, broadcast(scale));
+    low = max(low, mul(low, broadcast(slope)));
+    high = max(high, mul(high, broadcast(slope)));
+    float* const to = y + r * y_stride;
+    if constexpr (kOut == Format::kFloat32) {
+      store(to, low);
+      store(to + kLanes, high);
+    } else {
+      store_slices<slices_of(kOut)>(to, low, high);
+    }
+  }
+};
+
+// One line, one tap: all pairs of slices that count, the smallest products first.
+template <int kSlices>
+HIFIGAN_INLINE void multiply(Tiles& tiles, const float* x, Index stride, const float* weights) {
+  const auto left = [&](int slice) __attribute__((always_inline)) {
+    tiles.template load_left<0>(x + slice * kLanes, stride);
+    tiles.template load_left<1>(x + slice * kLanes + kUnitRows / 2 * stride, stride);
+  };
+  const auto right = [&](int slice) __attribute__((always_inline)) {
+    tiles.template load_right<0>(weights + slice * 2 * kTileFloats);
+    tiles.template load_right<1>(weights + slice * 2 * kTileFloats + kTileFloats);
+  };
+  if constexpr (kSlices == 1) {
+    left(0);
+    right(0);
+    tiles.multiply();
+  } else if constexpr (kSlices == 2) {
+    left(1);
+    right(0);
+    tiles.multiply();
+    left(0);
+    tiles.multiply();
+    right(1);
+    tiles.multiply();
+  } else {
+    left(2);
+    right(0);
+    tiles.multiply();
+    left(1);
+    tiles.multiply();
+    right(1);
+    tiles.multiply();
+    left(0);
+    tiles.multiply();
+    right(0);
+    tiles.multiply();
+    right(2);
+    tiles.multiply();
+  }
+}
+
+struct TileProduct {
+  const float* x;
+  Index x_stride;
+  Index x_rows;
+  Activation activation;
+  int lines;
+  int taps;
+  int dilation;
+  const float* weights;  // [panel of 32 columns][line][tap][slice][2 tiles][16 pairs of channels][16 columns][2]
+  Index panels;
+  Index rows;
+  float* scratch;
+};
+
+template <int kSlices>
+std::size_t tile_scratch_size(int in_channels, int taps, int dilation) {
+  return static_cast<std::size_t>((kBlockRows + (taps - 1) * Index{dilation}) *
+                                  row_floats(static_cast<Format>(kSlices), padded_channels(in_channels)));
+}
+
+// Rows behind the last one as zeros, and an activation that the rows have not passed yet. Without one, slices stay as they are:
+// the sum of two may lie in the middle of two first slices, and be cut another way.
+template <int kSlices>
+const float* copied_rows(const TileProduct& p, Index first, Index reach) {
+  const Index floats = Index{p.lines} * kSlices * kLanes;
+  const Vec slope = broadcast(slope_of(p.activation));
+  for (Index i = 0; i < reach; ++i) {
+    float* const to = p.scratch + i * floats;
+    if (first + i >= p.x_rows) {
+      for (Index j = 0; j < floats; ++j) to[j] = 0.0f;
+      continue;
+    }
+    const float* const from = p.x + (first + i) * p.x_stride;
+    if (p.activation.kind == ActivationKind::kNone) {
+      __builtin_memcpy(to, from, static_cast<std::size_t>(floats) * sizeof(float));
+      continue;
+    }
+    for (Index line = 0; line < floats; line += kSlices * kLanes) {
+      Vec low, high;
+      load_slices<kSlices>(from + line, low, high);
+      store_slices<kSlices>(to + line, max(low, mul(low, slope)), max(high, mul(high, slope)));
+    }
+  }
+  return p.scratch;
+}
+
+// `place(first_row, panel)` gives the epilogue of a unit, but for its sums.
+template <int kSlices, Format kOut, class Place>
+void multiply_units(const TileProduct& p, const Place& place) {
+  Tiles tiles;
+  alignas(64) float sums[2][2 * kUnitRows * kLanes];
+  UnitEpilogue<kSlices, kOut> before;
+  int which = 0;
+  const Index panel_floats = Index{p.lines} * p.taps * kSlices * 2 * kTileFloats;
+  const Index rows_per_step = (kUnitRows + p.lines * p.taps - 1) / (p.lines * p.taps);
+  for (Index first = 0; first < p.rows; first += kBlockRows) {
+    const Index block = p.rows - first < kBlockRows ? p.rows - first : kBlockRows;
+    const Index units = (block + kUnitRows - 1) / kUnitRows, reach = units * kUnitRows + (p.taps - 1) * Index{p.dilation};
+    const float* x = p.x + first * p.x_stride;
+    Index stride = p.x_stride;
+    if (p.activation.kind != ActivationKind::kNone || first + reach > p.x_rows) {
+      x = copied_rows<kSlices>(p, first, reach);
+      stride = Index{p.lines} * kSlices * kLanes;
+    }
+    for (Index group = 0; group < p.panels; group += kGroup) {
+      for (Index unit = 0; unit < units; ++unit) {
+        for (Index panel = group; panel < p.panels && panel < group + kGroup; ++panel) {
+          const float* weights = p.weights + panel * panel_floats;
+          Index row = 0;
+          tiles.zero();
+          for (int line = 0; line < p.lines; ++line) {
+            const float* rows = x + unit * kUnitRows * stride + Index{line} * kSlices * kLanes;
+            for (int tap = 0; tap < p.taps; ++tap) {
+              multiply<kSlices>(tiles, rows, stride, weights);
+              rows += p.dilation * stride;
+              weights += kSlices * 2 * kTileFloats;
+              for (const Index last = row + rows_per_step; row < last && row < kUnitRows; ++row) before(row);
+            }
+          }
+          tiles.store(sums[which]);
+          before = place(first + unit * kUnitRows, panel);
+          before.sums = sums[which];
+          which = 1 - which;
+        }
+      }
+    }
+  }
+  for (Index row = 0; row < kUnitRows; ++row) before(row);
+}
+
+// Calls body with the format of y as a constant.
+template <class Body>
+void with_format(Format format, const Body& body) {
+  switch (format) {
+    case Format::kFloat32: return body(std::integral_constant<Format, Format::kFloat32>{});
+    case Format::kBfloat16: return body(std::integral_constant<Format, Format::kBfloat16>{});
+    case Format::kBfloat16x3: return body(std::integral_constant<Format, Format::kBfloat16x3>{});
+    case Format::kBfloat16x6: return body(std::integral_constant<Format, Format::kBfloat16x6>{});
+  }
+}
+
+inline std::uint32_t bits_of(float value) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+// Rounded half to even. Weights are finite (they are checked when they are read).
+inline float bfloat16_of(float value) {
+  std::uint32_t bits = bits_of(value);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// weight(column, channel, tap) of the panels begin .. end - 1.
+template <int kSlices, class Weight>
+void pack_panels(const PackArgs& args, int taps, const Weight& weight) {
+  const int lines = lines_of(args.in_channels);
+  auto* out = reinterpret_cast<std::uint16_t*>(args.out + Index{args.unit_begin} * lines * taps * kSlices * 2 * kTileFloats);
+  for (int panel = args.unit_begin; panel < args.unit_end; ++panel) {
+    for (int line = 0; line < lines; ++line) {
+      for (int tap = 0; tap < taps; ++tap) {
+        for (int slice = 0; slice < kSlices; ++slice) {
+          for (int half = 0; half < 2; ++half) {
+            for (int pair = 0; pair < 16; ++pair) {
+              for (int column = 0; column < 16; ++column) {
+                for (int e = 0; e < 2; ++e) {
+                  const int channel = line * kLineChannels + pair + 16 * e;
+                  float value = channel < args.in_channels ? weight(panel * kLineChannels + half * 16 + column, channel, tap) : 0.0f;
+                  for (int s = 0; s < slice; ++s) value -= bfloat16_of(value);
+                  *out++ = static_cast<std::uint16_t>(bits_of(bfloat16_of(value)) >> 16);
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Chains of products of numbers between 0.5 and 2, of either sign: with zeros, the clock is a fifth higher.
+template <int kSlices>
+Index multiply_adds(Index steps, float* sink) {
+  alignas(64) std::uint16_t numbers[4][2 * kTileFloats];
+  std::uint32_t state = bits_of(sink[0]);
+  for (auto& tile : numbers) {
+    for (std::uint16_t& number : tile) {
+      state = state * 1664525u + 1013904223u;
+      number = static_cast<std::uint16_t>(0x3f00u | (state >> 16 & 0x80ffu));
+    }
+  }
+  const auto* tile = reinterpret_cast<const float*>(numbers);
+  Tiles tiles;
+  tiles.zero();
+  tiles.template load_left<0>(tile, kLanes);
+  tiles.template load_left<1>(tile + kTileFloats, kLanes);
+  tiles.template load_right<0>(tile + 2 * kTileFloats);
+  tiles.template load_right<1>(tile + 3 * kTileFloats);
+  for (Index i = 0; i < steps; ++i) tiles.multiply();
+  alignas(64) float sums[2 * kUnitRows * kLanes];
+  tiles.store(sums);
+  for (int lane = 0; lane < kLanes; ++lane) sink[lane] = sums[lane];
+  return steps * 4 * 16 * 16 * 32 / (kSlices * (kSlices + 1) / 2);
+}
+
+template <int kSlices>
+struct TileKernels {
+  static void store_row(const float* values, int channels, float* row) {
+    for (int line = 0; line < lines_of(channels); ++line) {
+      alignas(64) float part[kLineChannels] = {};
+      for (int c = 0; c < kLineChannels && line * kLineChannels + c < channels; ++c) part[c] = values[line * kLineChannels + c];
+      store_slices<kSlices>(row + Index{line} * kSlices * kLanes, load(part), load(part + kLanes));
+    }
+  }
+
+  static std::size_t direct_weights_size(int in_channels, int out_channels, int kernel_size) {
+    return static_cast<std::size_t>(Index{lines_of(out_channels)} * lines_of(in_channels) * kernel_size * kSlices * 2 *
+                                    kTileFloats);
+  }
+  static int direct_pack_units(int, int out_channels, int) { return lines_of(out_channels); }
+  static void pack_direct(const PackArgs& args) {
+    pack_panels<kSlices>(args, args.kernel_size, [&](int column, int channel, int tap) {
+      return column < args.out_channels
+                 ? args.weights[(Index{column} * args.in_channels + channel) * args.kernel_size + tap]
+                 : 0.0f;
+    });
+  }
+  static std::size_t direct_scratch_size(int in_channels, int, int kernel_size, int dilation) {
+    return tile_scratch_size<kSlices>(in_channels, kernel_size, dilation);
+  }
+  static void conv_direct(const ConvArgs& args) {
+    const Epilogue& e = args.epilogue;
+    const TileProduct p = {args.x,        args.x_stride, args.x_rows,   args.activation,
+                           lines_of(args.in_channels),   args.kernel_size, args.dilation, args.weights,
+                           lines_of(args.out_channels),  args.rows,     args.scratch};
+    with_format(e.format, [&](auto format) {
+      constexpr Format kOut = decltype(format)::value;
+      multiply_units<kSlices, kOut>(p, [&](Index first, Index panel) {
+        UnitEpilogue<kSlices, kOut> unit;
+        unit.bias = e.bias + panel * kLineChannels;
+        if (e.residual) unit.residual = e.residual + first * e.residual_stride + panel * kSlices * kLanes;
+        unit.residual_stride = e.residual_stride;
+        if (e.addend) unit.addend = e.addend + first * e.addend_stride + panel * kLineChannels;
+        unit.addend_stride = e.addend_stride;
+        unit.y = args.y + first * args.y_stride + row_floats(kOut, panel * kLineChannels);
+        unit.y_stride = args.y_stride;
+        unit.end = args.rows - first;
+        unit.scale = e.scale;
+        unit.slope = slope_of(e.activation);
+        unit.inverse = 1.0f / slope_of(e.undone);
+        return unit;
+      });
+    });
+  }
+
+  static std::size_t transpose_weights_size(int in_channels, int out_channels, int kernel_size, int stride) {
+    return static_cast<std::size_t>(stride) *
+           direct_weights_size(in_channels, out_channels, transpose_taps(kernel_size, stride));
+  }
+  static int transpose_pack_units(int, int out_channels, int, int stride) { return stride * lines_of(out_channels); }
+  // Panels are [phase][32 output channels]; tap j of the product is the oldest row first.
+  static void pack_transpose(const PackArgs& args) {
+    const int taps = transpose_taps(args.kernel_size, args.stride), padded = padded_channels(args.out_channels);
+    pack_panels<kSlices>(args, taps, [&](int column, int channel, int j) {
+      const int out = column % padded, tap = column / padded + (taps - 1 - j) * args.stride;
+      return out < args.out_channels && tap < args.kernel_size
+                 ? args.weights[(Index{channel} * args.out_channels + out) * args.kernel_size + tap]
+                 : 0.0f;
+    });
+  }
+  static std::size_t transpose_scratch_size(int in_channels, int, int kernel_size, int stride) {
+    return tile_scratch_size<kSlices>(in_channels, transpose_taps(kernel_size, stride), 1);
+  }
+  static void conv_transpose(const ConvTransposeArgs& args) {
+    const Index out_lines = lines_of(args.out_channels), stride = args.stride;
+    const TileProduct p = {args.x,         args.x_stride, args.x_rows, {}, lines_of(args.in_channels),
+                           transpose_taps(args.kernel_size, args.stride), 1, args.weights,
+                           stride * out_lines, args.super_rows, args.scratch};
+    with_format(args.format, [&](auto format) {
+      constexpr Format kOut = decltype(format)::value;
+      multiply_units<kSlices, kOut>(p, [&](Index first, Index panel) {
+        const Index line = panel % out_lines, row = first * stride + panel / out_lines;
+        // Rows of the unit from which on, and before which, output rows are to be written.
+        const auto unit_row = [&](Index y_row) { return y_row <= row ? Index{0} : (y_row - row + stride - 1) / stride; };
+        const Index left = args.super_rows - first, end = unit_row(args.y_end);
+        UnitEpilogue<kSlices, kOut> unit;
+        unit.bias = args.bias + line * kLineChannels;
+        unit.y = args.y + row * args.y_stride + row_floats(kOut, line * kLineChannels);
+        unit.y_stride = stride * args.y_stride;
+        unit.begin = unit_row(args.y_begin);
+        unit.end = end < left ? end : left;
+        unit.slope = slope_of(args.activation);
+        return unit;
+      });
+    });
+  }
+
+  static constexpr Kernels table(const char* name, const Costs& costs, const Kernels* finer) {
+    return {name,
+            kLanes,
+            static_cast<Format>(kSlices),
+            costs,
+            kTileCaches,
+            nullptr,
+            0,
+            finer,
+            padded_channels,
+            store_row,
+            transform_shape,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            direct_weights_size,
+            direct_pack_units,
+            pack_direct,
+            direct_scratch_size,
+            conv_direct,
+            transpose_weights_size,
+            transpose_pack_units,
+            pack_transpose,
+            transpose_scratch_size,
+            conv_transpose,
+            post_weights_size,
+            pack_post,
+            post_scratch_size,
+            conv_post,
+            gate,
+            multiply_adds<kSlices>};
+  }
+};
