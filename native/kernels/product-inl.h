@@ -62,7 +62,7 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch
         for (int j = 0; j < Vectors; ++j) right[j] = load(b + (k * Vectors + j) * kLanes);
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i) {
-          const Vec value = broadcast(left[i * row_stride + k]);
+          const Vec value = lane_of(left + i * row_stride, k);
 #pragma GCC unroll 4
           for (int j = 0; j < Vectors; ++j) sum[i][j] = fma(value, right[j], sum[i][j]);
         }

@@ -19,6 +19,8 @@ using Vec = __m256;
 HIFIGAN_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
 HIFIGAN_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 HIFIGAN_INLINE Vec broadcast(float f) { return _mm256_set1_ps(f); }
+// Number k of the kLanes numbers at p, an aligned vector.
+HIFIGAN_INLINE Vec lane_of(const float* p, int k) { return broadcast(p[k]); }
 HIFIGAN_INLINE Vec zero() { return _mm256_setzero_ps(); }
 HIFIGAN_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 HIFIGAN_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }

@@ -1,6 +1,10 @@
 // Four float32 lanes in the compiler's own vector type, for any processor that it knows (SSE2 on x86-64).
 #pragma once
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace hifigan {
 namespace generic {
 namespace {
@@ -21,6 +25,23 @@ HIFIGAN_INLINE Vec load(const float* p) {
 }
 HIFIGAN_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 HIFIGAN_INLINE Vec broadcast(float f) { return Vec{f, f, f, f}; }
+// Number k of the kLanes numbers at p, an aligned vector. SSE2 has one instruction that reads and spreads a number, if it may read
+// the whole vector; a number by itself takes two.
+HIFIGAN_INLINE Vec lane_of(const float* p, int k) {
+#if defined(__SSE2__) && defined(__GNUC__)
+  const __m128i v = _mm_load_si128(reinterpret_cast<const __m128i*>(p));
+  __m128i spread;
+  switch (k) {
+    case 0: spread = _mm_shuffle_epi32(v, 0x00); break;
+    case 1: spread = _mm_shuffle_epi32(v, 0x55); break;
+    case 2: spread = _mm_shuffle_epi32(v, 0xaa); break;
+    default: spread = _mm_shuffle_epi32(v, 0xff);
+  }
+  return reinterpret_cast<Vec>(spread);
+#else
+  return broadcast(p[k]);
+#endif
+}
 HIFIGAN_INLINE Vec zero() { return Vec{}; }
 HIFIGAN_INLINE Vec add(Vec a, Vec b) { return a + b; }
 HIFIGAN_INLINE Vec sub(Vec a, Vec b) { return a - b; }

@@ -19,6 +19,8 @@ using Vec = float32x4_t;
 HIFIGAN_INLINE Vec load(const float* p) { return vld1q_f32(p); }
 HIFIGAN_INLINE void store(float* p, Vec v) { vst1q_f32(p, v); }
 HIFIGAN_INLINE Vec broadcast(float f) { return vdupq_n_f32(f); }
+// Number k of the kLanes numbers at p, an aligned vector.
+HIFIGAN_INLINE Vec lane_of(const float* p, int k) { return broadcast(p[k]); }
 HIFIGAN_INLINE Vec zero() { return vdupq_n_f32(0.0f); }
 HIFIGAN_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 HIFIGAN_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
