@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from golden.features import FEATURES, feature_conditioning, feature_generator
 from golden.seeded import seeded_mel
 from hifigan_rt import _native
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import FlowConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
@@ -20,6 +22,7 @@ from hifigan_rt.engines.native import ISA_VARIABLE, SOFTWARE_TILES, load_generat
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.graph import LeakyRelu
+from hifigan_rt.model.kinds import Weights
 from native_generators import V1_LIKE, V1_MODEL, V3_LIKE, make_case, random_case, stream_all
 
 ISAS = (SOFTWARE_TILES, *(isa for isa in _native.supported_isas() if isa == "amx"))
@@ -151,6 +154,17 @@ def test_without_a_tile_unit_it_is_refused_with_the_reason(monkeypatch, precisio
     text = "needs the tile unit of Intel's servers since 2023 .AMX., and .*Without it float32, the default, is the fast"
     with pytest.raises(PrecisionUnavailable, match=text):
         create_engine("native", V1_MODEL, EngineOptions(precision=precision))
+
+
+def test_flows_are_refused(monkeypatch):
+    monkeypatch.setenv(ISA_VARIABLE, SOFTWARE_TILES)
+    config = replace(V1_LIKE, num_mels=4, input_kind="latent", flow=FlowConfig(3, couplings=2, layers=1))
+    case = make_case(config, 9)
+    voice = Weights("a voice", Path("none"), "none", case.generator)
+    with pytest.raises(PrecisionUnavailable, match="a voice, which has a flow, in float32 alone"):
+        create_engine("native", voice, EngineOptions(precision="bfloat16"))
+    with pytest.raises(EngineError, match="a flow is computed in float32 alone"):
+        load(case, "bfloat16")
 
 
 def test_other_precisions_and_transforms_are_refused(monkeypatch):
