@@ -1,9 +1,9 @@
-"""Measures how far the native engine's precisions are from float64, on the start of each recording, for both real models.
+"""Measures how far the precisions of the native engine are from float64, on the start of each recording.
 
-    python benchmarks/run_precisions.py -o precisions                                    # on a processor with a tile unit
-    HIFIGAN_RT_ISA=amx-software python benchmarks/run_precisions.py -o precisions        # by its bits, slowly
+    python benchmarks/run_precisions.py -o precisions
+    HIFIGAN_RT_ISA=amx-software python benchmarks/run_precisions.py -o precisions
 
-Recordings are those of `samples/`, and files that are named.
+The first needs a tile unit; the second computes its bits, slowly. Recordings are those of `samples/`, and files named.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     clips = [*sorted((ROOT / "samples").glob("*.flac")), *arguments.clips]
     result = result_header("run_precisions.py", {"frames": arguments.frames, "clips": [clip.name for clip in clips]})
+    result["complaints"] = []
     result["rows"] = [row for name in MODELS for row in measure(name, clips, arguments.frames)]
     publish(arguments.output, result, markdown(result))
 

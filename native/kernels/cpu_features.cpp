@@ -78,6 +78,7 @@ std::string why_no_tile_unit(bool request) {
   }
   return "";
 #else
+  static_cast<void>(request);
   return "it is used on Linux alone";
 #endif
 }
