@@ -16,6 +16,7 @@ constexpr Caches kTileCaches{0.75e6, 32e6, 16e3, 100e3};
 #include "kernels/gate-inl.h"
 #include "kernels/post-inl.h"
 #include "kernels/tiles-inl.h"
+#include "kernels/tile-kernels-inl.h"
 
 constexpr Kernels kFinest = TileKernels<3>::table(HIFIGAN_NAME, costs_of(6), nullptr);
 constexpr Kernels kFine = TileKernels<2>::table(HIFIGAN_NAME, costs_of(3), nullptr);
