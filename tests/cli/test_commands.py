@@ -135,6 +135,17 @@ def test_a_measured_plan_tells_what_the_machine_makes_of_it(place):
     assert "the plan is " in text
 
 
+def test_the_plan_of_tiles_shows_formats_and_compares_with_no_other(place, monkeypatch):
+    monkeypatch.setenv("HIFIGAN_RT_ISA", "amx-software")
+    facts = json.loads(hifigan("info", "model", "--measure", "--precision", "bfloat16", "--json").stdout)
+    assert [layer["format"] for layer in facts["plan"][:3]] == ["bfloat16x3", "bfloat16x3", "bfloat16"]
+    assert facts["measured"].keys() == {"us", "multiply_adds_per_second", "share"}
+    text = hifigan("info", "model", "--plan", "--precision", "bfloat16").stdout
+    assert "plan on cpu (amx-software) in bfloat16" in text
+    refused = hifigan("info", "model", "--plan", status=1)
+    assert "has no float32" in refused.stderr
+
+
 def test_a_plan_slower_than_direct_convolution_is_called_so():
     assert info_plan.verdict(100, 310) == "3.1 times as fast as the same network by direct convolution, as it should be"
     assert info_plan.verdict(200, 100).startswith(

@@ -73,9 +73,14 @@ def choose_isa(precision: str = "float32") -> str:
     """
     supported: list[str] = _native.supported_isas()
     isa = os.environ.get(ISA_VARIABLE) or supported[-1]
-    if isa not in supported and (isa != SOFTWARE_TILES or precision == "float32"):
+    if isa == SOFTWARE_TILES and precision == "float32":
         raise EngineUnavailable(
-            f"{ISA_VARIABLE}={isa!r} is not an instruction set that this processor runs in {precision}: "
+            f"{ISA_VARIABLE}={isa!r} has no float32: ask for precision bfloat16 or bfloat16x3, unset it or choose "
+            f"{', '.join(supported)}"
+        )
+    if isa not in supported and isa != SOFTWARE_TILES:
+        raise EngineUnavailable(
+            f"{ISA_VARIABLE}={isa!r} is not an instruction set that this processor runs: "
             f"unset it or choose {', '.join(supported)}"
         )
     if precision != "float32" and (reason := _native.request_tiles(isa)):

@@ -26,6 +26,9 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 @family_option
 @click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
+@click.option(
+    "--precision", default="float32", show_default=True, metavar="NAME", help="Of the plan; others need a tile unit."
+)
 @json_option
 @verbosity_options
 @click.pass_obj
@@ -37,6 +40,7 @@ def info(
     family: str | None,
     with_plan: bool,
     measure: bool,
+    precision: str,
     as_json: bool,
 ) -> None:
     """Show a model's family, architecture, input, cost, reach, mel settings and licence.
@@ -58,7 +62,7 @@ def info(
             console.result({"name": model, "refused": str(error)})
         raise
     facts = _facts(resolved)
-    plan = plan_of(resolved, measure) if with_plan or measure else None
+    plan = plan_of(resolved, measure, precision) if with_plan or measure else None
     if as_json:
         console.result(facts if plan is None else facts | plan)
         return
