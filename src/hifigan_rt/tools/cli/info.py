@@ -27,7 +27,12 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 @click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
 @click.option(
-    "--precision", default="float32", show_default=True, metavar="NAME", help="Of the plan; others need a tile unit."
+    "--precision",
+    shell_complete=completion.precisions,
+    default="float32",
+    show_default=True,
+    metavar="NAME",
+    help="Of the plan; others need a tile unit.",
 )
 @json_option
 @verbosity_options
