@@ -9,6 +9,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -182,22 +183,19 @@ void translate_errors(const std::exception_ptr& error, void*) {
 
 const char* const kSoftwareTiles = "amx-software";
 
-// The names in `supported_isas` that this build has.
-std::vector<std::string> isas() {
-  std::vector<std::string> names;
-  for (const std::string& name : supported_isas()) {
-    if (find_kernels(name.c_str())) names.push_back(name);
-  }
-  return names;
-}
-
 const Kernels& kernels_named(const std::string& isa, const std::string& precision = "float32") {
   const Kernels* kernels = find_kernels(isa.c_str(), precision.c_str());
-  for (const std::string& name : supported_isas()) {
-    if (name == isa && kernels) return *kernels;
+  const std::vector<std::string> names = supported_isas();
+  const bool runs = isa == kSoftwareTiles || std::find(names.begin(), names.end(), isa) != names.end();
+  if (!kernels || !runs) {
+    throw std::invalid_argument("instruction set " + isa + " in " + precision + " is not supported by this processor or build");
   }
-  if (isa == kSoftwareTiles && kernels) return *kernels;
-  throw std::invalid_argument("instruction set " + isa + " in " + precision + " is not supported by this processor or build");
+  // Without the system's permission, the first tile would end the process.
+  if (kernels->operands != Format::kFloat32 && isa != kSoftwareTiles) {
+    const std::string why = why_no_tile_unit(true);
+    if (!why.empty()) throw std::invalid_argument("there is no tile unit: " + why);
+  }
+  return *kernels;
 }
 
 // Empty if the instruction set multiplies tiles; else why it does not.
@@ -321,7 +319,7 @@ NB_MODULE(_native, m) {
   using namespace hifigan;
   m.doc() = "The C++ core of hifigan-rt; use it through the package's public names.";
   nb::register_exception_translator(translate_errors);
-  m.def("supported_isas", &isas,
+  m.def("supported_isas", &supported_isas,
         "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.");
   m.def("request_tiles", &request_tiles, "isa"_a,
         "Ask the system for the tile unit; give why an instruction set has none, empty for 'amx' with it and 'amx-software'.");

@@ -54,7 +54,9 @@ std::vector<std::string> supported_isas() {
   names.emplace_back("avx2");
   if (!has(saved, kWidest) || !has(b, kAvx512)) return names;
   names.emplace_back("avx512");
+#if defined(HIFIGAN_HAVE_AMX)
   if (why_no_tile_unit(false).empty()) names.emplace_back("amx");
+#endif
   return names;
 }
 

@@ -6,8 +6,8 @@
 
 namespace hifigan {
 
-// Names of the instruction sets that this processor and its operating system support, slowest first. A name may stand here
-// although the build has no kernels of that name (kernels.h: find_kernels).
+// Names of the instruction sets that this processor, its operating system and this build support, slowest first; each has
+// kernels for float32 (kernels.h: find_kernels).
 std::vector<std::string> supported_isas();
 
 // Why there is no tile unit, or the system does not give it to this process; empty if there is one and it does. Asks the system
