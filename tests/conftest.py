@@ -59,6 +59,8 @@ PROGRAMS = {
     "nginx": (nginx, "nginx, before which deploy/ puts the server: apt-get install nginx-light"),
 }
 
+UNITS = {"amx": "Intel's tile unit (AMX): its tests compare the software's tiles with it"}
+"""Instruction sets that no package brings and no emulator has: their absence is told, and never an error."""
 
 # Modules that import it before their first test, so that a marker comes too late.
 collect_ignore = (
@@ -71,6 +73,10 @@ collect_ignore = (
 def _absent() -> dict[str, str]:
     absent = {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
     return absent | {mark: reason for mark, (find, reason) in PROGRAMS.items() if find() is None}
+
+
+def _absent_units() -> dict[str, str]:
+    return {mark: reason for mark, reason in UNITS.items() if mark not in supported_isas()}
 
 
 def pytest_report_header() -> list[str]:
@@ -88,7 +94,8 @@ def pytest_report_header() -> list[str]:
         lines.append("the long run: tests marked long too, and all examples of generated inputs")
     else:
         lines.append("left out: tests marked long, and most examples of generated inputs (make test-long runs them)")
-    return lines + [f"skipped: tests marked {mark}, for want of {reason}" for mark, reason in _absent().items()]
+    skipped = _absent() | _absent_units()
+    return lines + [f"skipped: tests marked {mark}, for want of {reason}" for mark, reason in skipped.items()]
 
 
 LEFT_OUT = pytest.StashKey[int]()
@@ -107,7 +114,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     absent = _absent()
     if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
         pytest.exit("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()), returncode=1)
-    for mark, reason in absent.items():
+    for mark, reason in (absent | _absent_units()).items():
         for item in items:
             if mark in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"needs {reason}"))

@@ -102,7 +102,7 @@ def test_a_stream_equals_the_whole_whatever_the_threads_and_pushes(isa, precisio
         np.testing.assert_array_equal(audio, whole)
 
 
-@pytest.mark.skipif("amx" not in ISAS, reason="compares with AMX, which this processor does not have")
+@pytest.mark.amx
 @pytest.mark.parametrize("precision", SLICES)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_softwares_bits_are_those_of_amx(precision, name):
