@@ -9,7 +9,14 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
-from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.options import (
+    config_option,
+    family_option,
+    json_option,
+    precision_option,
+    verbosity_options,
+    weights_at_option,
+)
 
 if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
@@ -26,14 +33,7 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 @family_option
 @click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
-@click.option(
-    "--precision",
-    shell_complete=completion.precisions,
-    default="float32",
-    show_default=True,
-    metavar="NAME",
-    help="Of the plan; others need a tile unit.",
-)
+@precision_option
 @json_option
 @verbosity_options
 @click.pass_obj

@@ -107,6 +107,11 @@ def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[s
     return settings
 
 
+precision_option = click.option(
+    "--precision", shell_complete=completion.precisions, default="float32", show_default=True, metavar="NAME",
+    help="The engine's arithmetic.",
+)  # fmt: skip
+
 engine_choice = _chain(
     click.option(
         "--engine",
@@ -117,14 +122,7 @@ engine_choice = _chain(
         help="One of 'hifigan engines'.",
     ),
     click.option("--threads", type=click.IntRange(min=1), help="By default the physical cores that may be used."),
-    click.option(
-        "--precision",
-        shell_complete=completion.precisions,
-        default="float32",
-        show_default=True,
-        metavar="NAME",
-        help="The engine's arithmetic.",
-    ),
+    precision_option,
     click.option(
         "--execution-provider", metavar="NAME", help="One of ONNX Runtime's, for example CUDAExecutionProvider."
     ),
