@@ -69,7 +69,7 @@ def test_requests_wait_as_long_as_admission_says(*, interrupts: bool) -> None:
     promises, waits = np.array([promise_and_wait(seed, interrupts=interrupts) for seed in range(MIXTURES)]).T
     block = 256 * SECONDS_PER_FRAME / 20
     away = np.abs(promises - waits)
-    assert np.mean(waits > 2 * block) > 0.1  # there is something to tell
+    assert np.mean(waits > 2 * block) > (0.12 if interrupts else 0.15)  # there is something to tell
     assert np.mean(away <= 2 * block) >= 0.95
     # What clients have used fades while they wait, so that some change places.
     assert np.all(away <= 3 * block + np.maximum(promises, waits) / 2)
