@@ -88,6 +88,12 @@ Samples stream(const Shared& generator, const Samples& mel, Index frames, Index 
   return push_all(open, mel, frames, step);
 }
 
+// Of 16 channels, in segments of 4 frames on two threads.
+Shared small_generator(const char* isa, const char* name) {
+  RandomNetwork network = random_network(name, 16, 10, 3);
+  return std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+}
+
 void check_network(const char* isa, const std::string& name, int channels, const std::string& algorithm,
                    const char* precision = "float32") {
   RandomNetwork network = random_network(name, channels, 10, 3);
@@ -118,9 +124,7 @@ void check_network(const char* isa, const std::string& name, int channels, const
 }
 
 void check_callers(const char* isa) {
-  RandomNetwork network = random_network("v1", 16, 10, 3);
-  const auto generator =
-      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const Shared generator = small_generator(isa, "v1");
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};
@@ -155,9 +159,7 @@ bool throws(const Call& call) {
 }
 
 void check_states(const char* isa) {
-  RandomNetwork network = random_network("v3", 16, 10, 3);
-  const auto generator =
-      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const Shared generator = small_generator(isa, "v3");
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   const MelView view{mel.data(), 9, 9};
   SegmentStream stream(generator, 4);
@@ -186,9 +188,7 @@ void check_states(const char* isa) {
 
 // What is computed where a computation asks whether to stop, with the threads that it has, or while it waits for them.
 void check_interludes(const char* isa) {
-  RandomNetwork network = random_network("v1", 16, 10, 3);
-  const auto generator =
-      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const Shared generator = small_generator(isa, "v1");
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
   const MelView view{mel.data(), 9, 9};
   for (const bool waiting : {false, true}) {
@@ -219,9 +219,7 @@ void check_interludes(const char* isa) {
 }
 
 void check_short(const char* isa) {
-  RandomNetwork network = random_network("mirrored", 16, 10, 3);
-  const auto generator =
-      std::make_shared<LoadedGenerator>(network.network, network.parameters, *find_kernels(isa), 4, 2, ForcedAlgorithms{});
+  const Shared generator = small_generator(isa, "mirrored");
   // 25 mirrored rows of 8 a frame.
   expect(generator->network().least_frames() == 4, isa, "another least length than the layers ask for");
   const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
