@@ -17,6 +17,8 @@ namespace {
 #define HIFIGAN_INLINE inline __attribute__((always_inline))
 // Touches nothing but the calling thread's own tiles: the thread sanitizer, which slows it down a hundredfold, has no use for it.
 #define HIFIGAN_OWN_MEMORY __attribute__((no_sanitize("thread")))
+// Copies of it in every loop would take a minute to compile and a megabyte.
+#define HIFIGAN_ONCE __attribute__((noinline))
 
 constexpr int kLanes = 16;
 
@@ -100,22 +102,22 @@ HIFIGAN_INLINE void store_line(float* p, const Vec& low, const Vec& high) {
 // Four tiles of sums, [left][right], of two left operands and two right ones. Denormals are flushed as long as it lives.
 class Tiles {
  public:
-  void zero() {
+  HIFIGAN_ONCE void zero() {
     for (auto& tile : sums_) {
       for (float& sum : tile) sum = 0.0f;
     }
   }
   template <int kIndex>
-  void load_left(const float* rows, Index stride) {
+  HIFIGAN_ONCE void load_left(const float* rows, Index stride) {
     left_[kIndex].ordinary = true;
     for (int row = 0; row < 16; ++row) left_[kIndex].widen(rows + row * stride, row);
   }
   template <int kIndex>
-  void load_right(const float* tile) {
+  HIFIGAN_ONCE void load_right(const float* tile) {
     right_[kIndex].ordinary = true;
     for (int pair = 0; pair < 16; ++pair) right_[kIndex].widen(tile + pair * kLanes, pair);
   }
-  void multiply() {
+  HIFIGAN_ONCE void multiply() {
     for (int left = 0; left < 2; ++left) {
       for (int right = 0; right < 2; ++right) {
         const Operand &a = left_[left], &b = right_[right];
@@ -129,7 +131,7 @@ class Tiles {
     }
   }
   // As [2 vectors][32 rows][16].
-  void store(float* to) const {
+  HIFIGAN_ONCE void store(float* to) const {
     for (int left = 0; left < 2; ++left) {
       for (int right = 0; right < 2; ++right) __builtin_memcpy(to + (2 * right + left) * 256, sums_[2 * left + right], 1024);
     }
