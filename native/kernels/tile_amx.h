@@ -30,20 +30,26 @@ HIFIGAN_INLINE void store_line(float* p, Vec low, Vec high) {
   store(p, _mm512_castsi512_ps(_mm512_or_si512(shifted, _mm512_castps_si512(high))));
 }
 
+// A constant, not bytes that a function fills: GCC 12 takes _tile_loadconfig to read 8 of these 64 bytes and may leave out the
+// stores of the others.
+struct TileConfiguration {
+  alignas(64) unsigned char bytes[64] = {};
+  constexpr TileConfiguration() {
+    bytes[0] = 1;  // the palette of eight tiles
+    for (int tile = 0; tile < 8; ++tile) {
+      bytes[16 + 2 * tile] = 64;  // bytes of a row
+      bytes[48 + tile] = 16;      // rows
+    }
+  }
+};
+constexpr TileConfiguration kTileConfiguration;
+
 // Four tiles of sums, [left][right] in the registers 0 to 3, of two left operands (4, 5) and two right ones (6, 7). The
 // thread's tiles are configured as long as it lives: nobody's configuration is trusted, and ours is not left, since 8 KB of
 // state would be saved at each switch of threads.
 class Tiles {
  public:
-  Tiles() {
-    alignas(64) unsigned char configuration[64] = {};
-    configuration[0] = 1;  // the palette of eight tiles
-    for (int tile = 0; tile < 8; ++tile) {
-      configuration[16 + 2 * tile] = 64;  // bytes of a row
-      configuration[48 + tile] = 16;      // rows
-    }
-    _tile_loadconfig(configuration);
-  }
+  Tiles() { _tile_loadconfig(kTileConfiguration.bytes); }
   ~Tiles() { _tile_release(); }
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;
