@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 
+#include "bindings/cuda.h"
 #include "bindings/without_gil.h"
 #include "core/ceiling.h"
 #include "core/loaded_generator.h"
@@ -319,6 +320,7 @@ NB_MODULE(_native, m) {
   using namespace hifigan;
   m.doc() = "The C++ core of hifigan-rt; use it through the package's public names.";
   nb::register_exception_translator(translate_errors);
+  bind_cuda(m);
   m.def("supported_isas", &supported_isas,
         "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.");
   m.def("request_tiles", &request_tiles, "isa"_a,

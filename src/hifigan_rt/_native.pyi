@@ -7,6 +7,32 @@ import numpy
 from numpy.typing import NDArray
 
 
+def cuda_device(driver: str, device: int) -> tuple:
+    """
+    Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. `driver` names its library, empty for the system's.
+    """
+
+class CudaNetwork:
+    """
+    A network on a card of NVIDIA's. Safe to use from several threads, in turn.
+    """
+
+    def __init__(self, driver: str, device: int, image: bytes, plan: dict, weights: bytes) -> None: ...
+
+    def run(self, items: list, mel: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> tuple[list, list[float]]:
+        """
+        Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all of them; give float32 [n] each, and the largest magnitude that each layer stored, the mel's behind them.
+        """
+
+    def take_state(self) -> int:
+        """Room for a stream's rows."""
+
+    def give_state(self, state: int) -> None: ...
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the card that it holds."""
+
 def supported_isas() -> list[str]:
     """
     Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.

@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from engines.ascend_models import STAND_IN, Place
+from imitated_card import imitated_card  # noqa: F401 - a fixture for all engines
 
 
 @pytest.fixture(scope="session")

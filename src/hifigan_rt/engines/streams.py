@@ -81,10 +81,43 @@ class EngineStream(Protocol):
         """Free the stream's memory; closing twice is allowed, and closing while another thread computes."""
 
 
-class _State(Enum):
+class SignalState(Enum):
+    """What became of a stream's signal."""
+
     OPEN = 1
     FINISHED = 2
     BROKEN = 3
+
+
+class StreamTurn:
+    """A stream's signal, in use by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.state = SignalState.OPEN
+        self._use = threading.Lock()
+
+    @contextmanager
+    def taken(self, *, anew: bool = False) -> Iterator[None]:
+        """The stream for this thread, `anew` also if its signal has ended.
+
+        Raises:
+            StreamBusy, StreamFinished, StreamBroken: it cannot be had.
+        """
+        if not self._use.acquire(blocking=False):
+            raise StreamBusy
+        try:
+            if self.state is SignalState.FINISHED and not anew:
+                raise StreamFinished
+            if self.state is SignalState.BROKEN and not anew:
+                raise StreamBroken
+            yield
+        finally:
+            self._use.release()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no thread uses it."""
+        return not self._use.locked()
 
 
 @dataclass(frozen=True)
@@ -130,7 +163,7 @@ def push_together(
         # The audio of those that went through is lost as well.
         for stream, frames in zip(streams, before, strict=True):
             if stream.frames != frames:
-                stream._state = _State.BROKEN
+                stream._turn.state = SignalState.BROKEN
         raise
 
 
@@ -194,8 +227,7 @@ class OverlapStream:
         reach = -(-(field.last_sample - field.first_sample) // graph.hop_length) + 1
         capacity = max(reach, least_frames) + segment_frames
         self._kept: np.ndarray | None = np.empty((graph.num_mels, capacity), np.float32)
-        self._state = _State.OPEN
-        self._use = threading.Lock()
+        self._turn = StreamTurn()
         self._frames = 0  # taken in
         self._first = 0  # of the frames that are kept
         self._samples = 0  # emitted
@@ -214,7 +246,7 @@ class OverlapStream:
 
     @property
     def pending_samples(self) -> int:
-        if self._kept is None or self._state is not _State.OPEN or self._frames < self._graph.least_frames:
+        if self._kept is None or self._turn.state is not SignalState.OPEN or self._frames < self._graph.least_frames:
             return 0
         return self._graph.output_length(self._frames) - self._samples
 
@@ -226,7 +258,7 @@ class OverlapStream:
 
     def reset(self) -> None:
         with self._used(anew=True):
-            self._state = _State.OPEN
+            self._turn.state = SignalState.OPEN
             self._frames = self._first = self._samples = 0
 
     def close(self) -> None:
@@ -236,23 +268,15 @@ class OverlapStream:
     def _used(self, *, anew: bool = False) -> Iterator[np.ndarray]:
         """The frames kept, for one thread at a time."""
         kept = self._memory()
-        if not self._use.acquire(blocking=False):
-            raise StreamBusy
-        try:
-            if self._state is _State.FINISHED and not anew:
-                raise StreamFinished
-            if self._state is _State.BROKEN and not anew:
-                raise StreamBroken
+        with self._turn.taken(anew=anew):
             yield kept
-        finally:
-            self._use.release()
 
     @contextmanager
-    def _computing(self, then: _State) -> Iterator[None]:
+    def _computing(self, then: SignalState) -> Iterator[None]:
         # A computation that is interrupted has taken some of the frames in, and nobody knows which.
-        self._state = _State.BROKEN
+        self._turn.state = SignalState.BROKEN
         yield
-        self._state = then
+        self._turn.state = then
 
     def _memory(self) -> np.ndarray:
         if self._kept is None:
@@ -262,7 +286,7 @@ class OverlapStream:
     def _pushing(self, mel: CheckedMel) -> _Steps:
         with self._used() as kept:
             yield None
-            with self._computing(_State.OPEN):
+            with self._computing(SignalState.OPEN):
                 parts, taken = [], 0
                 while taken < mel.shape[1]:
                     count = min(self._segment_frames - self._frames % self._segment_frames, mel.shape[1] - taken)
@@ -281,7 +305,7 @@ class OverlapStream:
             yield None
             # A stream that is too short to end is not broken by that: more frames may come.
             end = self._graph.output_length(self._frames) if self._frames else 0
-            with self._computing(_State.FINISHED):
+            with self._computing(SignalState.FINISHED):
                 return (yield from self._emitting(kept, end))
 
     def _emitting(self, kept: np.ndarray, end: int) -> _Steps:

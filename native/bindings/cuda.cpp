@@ -1,0 +1,173 @@
+// What Python sees of the engine on NVIDIA's cards: plans as dicts, arrays, errors; no arithmetic.
+#include "bindings/cuda.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+
+#include "cuda/network_on_card.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace hifigan {
+
+namespace {
+
+using namespace cuda;
+
+template <class Type>
+void read(const nb::dict& from, const char* name, Type& to) {
+  to = nb::cast<Type>(from[name]);
+}
+
+Value value_of(const nb::dict& from) {
+  Value value{};
+  read(from, "buffer", value.rows);
+  read(from, "saved", value.saved);
+  read(from, "chunks", value.chunks);
+  read(from, "planes", value.planes);
+  read(from, "rate", value.rate);
+  read(from, "lag", value.lag);
+  read(from, "surplus", value.surplus);
+  read(from, "kept", value.kept);
+  read(from, "slope", value.slope);
+  read(from, "gain", value.gain);
+  return value;
+}
+
+Branch branch_of(const nb::dict& from) {
+  Branch branch{};
+  const auto inputs = nb::cast<std::vector<int>>(from["inputs"]);
+  if (inputs.size() > kMaxInputs) throw std::invalid_argument("a layer reads more values than the kernels take");
+  std::copy(inputs.begin(), inputs.end(), branch.inputs);
+  branch.input_count = static_cast<int>(inputs.size());
+  read(from, "output", branch.output);
+  read(from, "residual", branch.residual);
+  read(from, "taps", branch.taps);
+  read(from, "dilation", branch.dilation);
+  read(from, "left", branch.left);
+  read(from, "padding", branch.padding);
+  read(from, "stride", branch.stride);
+  read(from, "shift", branch.shift);
+  read(from, "taps_at_once", branch.taps_at_once);
+  read(from, "places", branch.places);
+  read(from, "slope", branch.slope);
+  read(from, "scale", branch.scale);
+  read(from, "gain", branch.gain);
+  read(from, "weights", branch.weights);
+  read(from, "biases", branch.biases);
+  read(from, "added", branch.added);
+  read(from, "second_taps", branch.second_taps);
+  read(from, "second_left", branch.second_left);
+  read(from, "second_slope", branch.second_slope);
+  read(from, "second_scale", branch.second_scale);
+  read(from, "second_gain", branch.second_gain);
+  read(from, "columns", branch.columns);
+  read(from, "layer", branch.layer);
+  return branch;
+}
+
+CardPlan plan_of(const nb::dict& from) {
+  CardPlan plan{};
+  for (const nb::handle value : from["values"]) plan.values.push_back(value_of(nb::cast<nb::dict>(value)));
+  for (const nb::handle handle : from["launches"]) {
+    const auto given = nb::cast<nb::dict>(handle);
+    PlannedLaunch launch{};
+    read(given, "kernel", launch.kernel);
+    read(given, "threads", launch.threads);
+    read(given, "columns", launch.columns);
+    read(given, "shared_bytes", launch.shared_bytes);
+    read(given, "positions", launch.positions);
+    read(given, "carried", launch.carried);
+    for (const nb::handle branch : given["branches"]) launch.branches.push_back(branch_of(nb::cast<nb::dict>(branch)));
+    if (launch.branches.empty() || launch.branches.size() > kMaxBranches || launch.positions.size() != launch.branches.size())
+      throw std::invalid_argument("a launch has other branches than the kernels take");
+    plan.launches.push_back(std::move(launch));
+  }
+  read(from, "buffers", plan.buffers);
+  read(from, "state_bytes", plan.state_bytes);
+  read(from, "bands", plan.bands);
+  read(from, "mel", plan.mel);
+  read(from, "audio", plan.audio);
+  read(from, "ending", plan.ending);
+  read(from, "means", plan.means);
+  read(from, "scales", plan.scales);
+  read(from, "added_channels", plan.added_channels);
+  return plan;
+}
+
+void load(NetworkOnCard* self, const std::string& driver, int device, const nb::bytes& image, const nb::dict& plan, const nb::bytes& weights) {
+  CardPlan planned = plan_of(plan);
+  const std::string code(image.c_str(), image.size()), numbers(weights.c_str(), weights.size());
+  const nb::gil_scoped_release release;
+  new (self) NetworkOnCard(driver, device, code, std::move(planned), numbers);
+}
+
+using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+
+// Frames before and after, whether the signal ends, and a state's address.
+using GivenItem = std::tuple<long long, long long, bool, unsigned long long>;
+
+std::pair<nb::list, std::vector<float>> run(NetworkOnCard& self, const nb::list& given, const Floats& mel, const Floats& added) {
+  std::vector<PassItem> items;
+  std::vector<float*> places;
+  nb::list audios;
+  for (const nb::handle handle : given) {
+    const auto item = nb::cast<nb::tuple>(handle);
+    items.push_back({nb::cast<long long>(item[0]), nb::cast<long long>(item[1]), nb::cast<bool>(item[2]), nb::cast<DevicePointer>(item[3])});
+    const auto samples = static_cast<std::size_t>(self.samples_of(items.back()));
+    auto data = std::make_unique<float[]>(std::max<std::size_t>(samples, 1));
+    places.push_back(data.get());
+    nb::capsule owner(data.get(), [](void* memory) noexcept { delete[] static_cast<float*>(memory); });
+    float* const audio = data.release();
+    audios.append(nb::ndarray<nb::numpy, float, nb::ndim<1>>(audio, {samples}, owner));
+  }
+  std::vector<float> largest;
+  {
+    const nb::gil_scoped_release release;
+    largest = self.run(items, mel.data(), added.data(), places);
+  }
+  return {audios, largest};
+}
+
+void translate(const std::exception_ptr& error, void*) {
+  const auto raise = [](const char* name, const char* text) {
+    PyErr_SetString(nb::module_::import_("hifigan_rt.errors").attr(name).ptr(), text);
+  };
+  try {
+    std::rethrow_exception(error);
+  } catch (const Unavailable& found) {
+    raise("EngineUnavailable", found.what());
+  } catch (const DriverError& found) {
+    raise("EngineError", found.what());
+  }
+}
+
+}  // namespace
+
+void bind_cuda(nb::module_& m) {
+  nb::register_exception_translator(translate);
+  m.def(
+      "cuda_device",
+      [](const std::string& driver, int device) {
+        const Card card(driver, device);
+        return nb::make_tuple(card.name(), card.capability(), card.driver().version);
+      },
+      "driver"_a, "device"_a,
+      "Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. "
+      "`driver` names its library, empty for the system's.");
+  nb::class_<NetworkOnCard>(m, "CudaNetwork", "A network on a card of NVIDIA's. Safe to use from several threads, in turn.")
+      .def("__init__", &load, "driver"_a, "device"_a, "image"_a, "plan"_a, "weights"_a)
+      .def("run", &run, "items"_a, "mel"_a.noconvert(), "added"_a.noconvert(),
+           "Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all "
+           "of them; give float32 [n] each, and the largest magnitude that each layer stored, the mel's behind them.")
+      .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")
+      .def("give_state", &NetworkOnCard::give_state, "state"_a)
+      .def_prop_ro("bytes", &NetworkOnCard::bytes, "Memory of the card that it holds.");
+}
+
+}  // namespace hifigan

@@ -1,0 +1,155 @@
+#include "cuda/card.h"
+
+#ifdef _WIN32
+#include <process.h>
+#else
+#include <unistd.h>
+#endif
+
+namespace hifigan::cuda {
+
+namespace {
+
+long process_number() {
+#ifdef _WIN32
+  return _getpid();
+#else
+  return getpid();
+#endif
+}
+
+constexpr int kExclusive = 3, kProhibited = 2;  // compute modes, by cuda.h
+constexpr int kMaxDynamicShared = 8;            // a function's attribute
+constexpr unsigned kNonBlocking = 1;
+
+std::string in_mib(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+}  // namespace
+
+Card::Card(const std::string& driver_path, int device) : driver_(open_driver(driver_path)), process_(process_number()) {
+  int count = 0;
+  driver_.check(driver_.cuDeviceGetCount(&count), "counting the cards");
+  if (device < 0 || device >= count)
+    throw Unavailable("device 'cuda:" + std::to_string(device) + "' is not there: NVIDIA's driver has " +
+                      (count == 1 ? "cuda:0" : "cuda:0 to cuda:" + std::to_string(count - 1)));
+  driver_.check(driver_.cuDeviceGet(&device_, device), "opening the card");
+  char name[256] = "";
+  driver_.check(driver_.cuDeviceGetName(name, sizeof name, device_), "asking for the card's name");
+  name_ = name;
+  int major = 0, minor = 0, mode = 0;
+  driver_.check(driver_.cuDeviceGetAttribute(&major, kMajor, device_), "asking for the card's capability");
+  driver_.check(driver_.cuDeviceGetAttribute(&minor, kMinor, device_), "asking for the card's capability");
+  driver_.check(driver_.cuDeviceGetAttribute(&mode, kComputeMode, device_), "asking for the card's mode");
+  capability_ = 10 * major + minor;
+  if (major < 8)
+    throw Unavailable(name_ + " has compute capability " + std::to_string(major) + "." + std::to_string(minor) +
+                      ", and the kernels need 8.0 (cards from 2020 on): use engine 'torch' there");
+  const Result result = driver_.cuDevicePrimaryCtxRetain(&context_, device_);
+  if (result == kOutOfMemory)
+    throw Unavailable(name_ + " has no memory left for a process more: nvidia-smi says who has it");
+  if (result != kSuccess && (mode == kExclusive || mode == kProhibited))
+    throw Unavailable(name_ + (mode == kExclusive ? " is in exclusive use by another process" : " is closed to computing") +
+                      ": nvidia-smi --compute-mode tells and changes it");
+  driver_.check(result, "opening the card");
+  try {
+    const Use use(*this);
+    driver_.check(driver_.cuStreamCreate(&stream_, kNonBlocking), "making a stream");
+  } catch (...) {
+    driver_.cuDevicePrimaryCtxRelease_v2(device_);
+    throw;
+  }
+}
+
+Card::~Card() {
+  // A forked process has none of this, and the driver would hang.
+  if (!is_of_this_process()) return;
+  if (driver_.cuCtxPushCurrent_v2(context_) == kSuccess) {
+    if (module_ != nullptr) driver_.cuModuleUnload(module_);
+    driver_.cuStreamDestroy_v2(stream_);
+    ContextHandle left = nullptr;
+    driver_.cuCtxPopCurrent_v2(&left);
+  }
+  driver_.cuDevicePrimaryCtxRelease_v2(device_);
+}
+
+bool Card::is_of_this_process() const { return process_ == process_number(); }
+
+Card::Use::Use(const Card& card) : card_(card) {
+  if (!card.is_of_this_process()) throw DriverError("this process was forked after the model was loaded: load the model again after fork", kNotInitialized);
+  card.driver_.check(card.driver_.cuCtxPushCurrent_v2(card.context_), "using the card");
+}
+
+Card::Use::~Use() {
+  ContextHandle left = nullptr;
+  card_.driver_.cuCtxPopCurrent_v2(&left);
+}
+
+std::pair<std::size_t, std::size_t> Card::free_and_total() const {
+  const Use use(*this);
+  std::size_t free = 0, total = 0;
+  driver_.check(driver_.cuMemGetInfo_v2(&free, &total), "asking for the card's memory");
+  return {free, total};
+}
+
+void Card::synchronize() const { driver_.check(driver_.cuStreamSynchronize(stream_), "computing"); }
+
+void Card::load(const std::string& image) {
+  const Use use(*this);
+  const Result result = driver_.cuModuleLoadData(&module_, image.c_str());
+  if (result == kOutOfMemory) driver_.check(result, "loading the kernels");
+  if (result != kSuccess) {
+    const char* text = nullptr;
+    driver_.cuGetErrorString(result, &text);
+    throw Unavailable("the kernels do not load on " + name_ + " (" + (text == nullptr ? "unknown error" : text) +
+                      "): the file is damaged, or of another version of this package: install it again");
+  }
+}
+
+FunctionHandle Card::function(const std::string& kernel, int shared_bytes) {
+  auto& [handle, largest] = functions_[kernel];
+  if (handle == nullptr && driver_.cuModuleGetFunction(&handle, module_, kernel.c_str()) != kSuccess)
+    throw Unavailable("the kernels have no '" + kernel + "': their file is of another version of this package: install it again");
+  if (shared_bytes > largest) {
+    driver_.check(driver_.cuFuncSetAttribute(handle, kMaxDynamicShared, shared_bytes), "asking for shared memory");
+    largest = shared_bytes;
+  }
+  return handle;
+}
+
+template <bool PINNED>
+void Memory<PINNED>::reserve(std::size_t bytes) {
+  if (bytes <= size_) return;
+  free();
+  const Driver& driver = card_.driver();
+  void* host = nullptr;
+  const Result result = PINNED ? driver.cuMemAllocHost_v2(&host, bytes) : driver.cuMemAlloc_v2(&address_, bytes);
+  if (result == kOutOfMemory) {
+    address_ = 0;
+    if (PINNED) throw OutOfMemory("the machine has no memory left: " + in_mib(bytes) + " more are needed", result);
+    const auto [left, total] = card_.free_and_total();
+    throw OutOfMemory(card_.name() + " has no memory left: " + in_mib(bytes) + " more are needed, and " + in_mib(left) + " of " +
+                          in_mib(total) + " are free",
+                      result);
+  }
+  driver.check(result, "taking memory");
+  if (PINNED) address_ = reinterpret_cast<std::uintptr_t>(host);
+  size_ = bytes;
+}
+
+template <bool PINNED>
+void Memory<PINNED>::free() {
+  if (address_ != 0 && card_.is_of_this_process()) {
+    const Card::Use use(card_);
+    if (PINNED) {
+      card_.driver().cuMemFreeHost(host());
+    } else {
+      card_.driver().cuMemFree_v2(address_);
+    }
+  }
+  address_ = 0, size_ = 0;
+}
+
+template class Memory<true>;
+template class Memory<false>;
+
+}  // namespace hifigan::cuda

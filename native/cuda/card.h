@@ -1,0 +1,79 @@
+// One card of this process: its context, a stream of work, a module of kernels, and memory that frees itself.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cuda/driver.h"
+
+namespace hifigan::cuda {
+
+class Card {
+ public:
+  // Throws Unavailable with the reason and the way out, or OutOfMemory.
+  Card(const std::string& driver_path, int device);
+  ~Card();
+  Card(const Card&) = delete;
+  Card& operator=(const Card&) = delete;
+
+  // Makes the card this thread's for as long as it lives. Throws DriverError in a forked process.
+  class Use {
+   public:
+    explicit Use(const Card& card);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    const Card& card_;
+  };
+
+  const Driver& driver() const { return driver_; }
+  StreamHandle stream() const { return stream_; }
+  const std::string& name() const { return name_; }
+  int capability() const { return capability_; }  // 80 for 8.0
+  bool is_of_this_process() const;
+  std::pair<std::size_t, std::size_t> free_and_total() const;
+  void synchronize() const;
+
+  // Machine code or intermediate code. Throws Unavailable if it is not for this card.
+  void load(const std::string& image);
+  // Threads may ask for so much shared memory. Throws Unavailable if the module has no such kernel.
+  FunctionHandle function(const std::string& kernel, int shared_bytes);
+
+ private:
+  const Driver& driver_;
+  DeviceHandle device_ = 0;
+  ContextHandle context_ = nullptr;
+  StreamHandle stream_ = nullptr;
+  ModuleHandle module_ = nullptr;
+  std::map<std::string, std::pair<FunctionHandle, int>> functions_;
+  std::string name_;
+  int capability_ = 0;
+  long process_;
+};
+
+// Memory of the card, or of the host if PINNED, so that copies run beside other work. It grows, and keeps nothing then.
+template <bool PINNED>
+class Memory {
+ public:
+  explicit Memory(const Card& card) : card_(card) {}
+  ~Memory() { free(); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // Throws OutOfMemory, with the bytes.
+  void reserve(std::size_t bytes);
+  void free();
+  DevicePointer address() const { return address_; }
+  char* host() const { return reinterpret_cast<char*>(static_cast<std::uintptr_t>(address_)); }
+  std::size_t size() const { return size_; }
+
+ private:
+  const Card& card_;
+  DevicePointer address_ = 0;
+  std::size_t size_ = 0;
+};
+
+}  // namespace hifigan::cuda

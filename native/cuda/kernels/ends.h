@@ -1,0 +1,101 @@
+// Where a signal comes in and goes out, and what a stream keeps between two passes.
+#pragma once
+
+namespace hifigan::cuda {
+
+constexpr int kEntryThreads = 128, kExitRows = 256, kCarryThreads = 256;
+
+// Blocks along x are frames, along y chunks.
+HIFIGAN_DEVICE void enter(const Entry& entry) {
+  const int frame = block_x() * kEntryThreads + thread_index(), chunk = block_y();
+  if (frame >= entry.frames) return;
+  float numbers[8];
+  HIFIGAN_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const int band = chunk * 8 + i;
+    numbers[i] = 0.0f;
+    if (band >= entry.bands) continue;
+    numbers[i] = at<float>(entry.mel)[static_cast<long long>(band) * entry.frames + frame];
+    if (entry.means) numbers[i] = (numbers[i] - at<float>(entry.means)[band]) / at<float>(entry.scales)[band];
+  }
+  Word planes[4][2];
+  Largest largest;
+  HIFIGAN_UNROLL
+  for (int q = 0; q < 4; ++q) {
+    const float low = numbers[2 * q] / entry.value.gain, high = numbers[2 * q + 1] / entry.value.gain;
+    largest.add(low, high);
+    split<2>(low, high, planes[q]);
+  }
+  largest.report(entry.largest, 0);
+  HIFIGAN_UNROLL
+  for (int p = 0; p < 2; ++p)
+    store16(reinterpret_cast<char*>(entry.value.rows) + (static_cast<long long>(p * entry.value.chunks + chunk) * entry.value.total + frame) * 16,
+            {planes[0][p], planes[1][p], planes[2][p], planes[3][p]});
+}
+
+// One channel of float32 sums: a thread has one row; 8 channels of the rows that a block reads are in shared memory at a time.
+HIFIGAN_DEVICE void leave(const Exit& exit) {
+  const Place place = find_place(exit.launch, block_x());
+  const Branch& branch = *place.branch;
+  const Value& in = at<Value>(exit.launch.values)[branch.inputs[0]];
+  const Value& out = at<Value>(exit.launch.values)[branch.output];
+  const Span span = span_of(place.item, out);
+  const int row = place.tile * kExitRows + thread_index();
+  const long long from = span.first + static_cast<long long>(place.tile) * kExitRows - branch.left;
+  float total = at<float>(branch.biases)[0];
+  HIFIGAN_NO_UNROLL
+  for (int part = 0; part < branch.taps; part += branch.taps_at_once) {
+    const int taps = branch.taps - part < branch.taps_at_once ? branch.taps - part : branch.taps_at_once;
+    const int rows = kExitRows + (taps - 1) * branch.dilation;
+    HIFIGAN_NO_UNROLL
+    for (int chunk = 0; chunk < in.chunks; ++chunk) {
+      HIFIGAN_NO_UNROLL
+      for (int r = thread_index(); r < rows; r += kExitRows) {
+        float sum[8];
+        mean_of_row(exit.launch, place, from + static_cast<long long>(part) * branch.dilation, r, chunk, sum);
+        HIFIGAN_UNROLL
+        for (int i = 0; i < 8; ++i) store_shared_float(shared_start() + static_cast<Word>(i * rows + r) * 4, sum[i]);
+      }
+      block_barrier();
+      HIFIGAN_NO_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        const float* weights = at<float>(branch.weights) + (chunk * 8 + i) * branch.taps + part;
+        HIFIGAN_NO_UNROLL
+        for (int tap = 0; tap < taps; ++tap)
+          total = multiply_add(
+              weights[tap], load_shared_float(shared_start() + static_cast<Word>(i * rows + thread_index() + tap * branch.dilation) * 4), total);
+      }
+      block_barrier();
+    }
+  }
+  if (row >= span.last - span.first) return;
+  if (exit.ending == kEndTanh) total = hyperbolic_tangent(total);
+  if (exit.ending == kEndClamp) total = larger(-1.0f, smaller(1.0f, total));
+  store_float(reinterpret_cast<float*>(exit.audio) + offset_of(place.item, place.index, out) + row, total);
+}
+
+// Blocks along x are items, along y values. Rows move towards the front, so what is written was read before.
+HIFIGAN_DEVICE void carry(const Carry& carry) {
+  const Item item = at<Item>(carry.items)[block_x()];
+  const Value& value = at<Value>(carry.values)[carry.carried[block_y()]];
+  if (!item.state || item.finished) return;
+  const Span span = span_of(item, value);
+  const Rows rows(value, item, block_x(), span.last - value.kept);
+  const int warp = thread_index() / 32, lane = thread_index() % 32;
+  HIFIGAN_NO_UNROLL
+  for (int line = warp; line < value.planes * value.chunks; line += kCarryThreads / 32) {
+    char* const to = reinterpret_cast<char*>(item.state + value.saved) + static_cast<long long>(line) * value.kept * 16;
+    HIFIGAN_NO_UNROLL
+    for (int base = 0; base < value.kept; base += 32) {
+      const int row = base + lane;
+      const bool there = row < value.kept && row >= rows.begin;
+      Words words = {0, 0, 0, 0};
+      if (there) words = load16(rows.chunk(row, line));
+      warp_barrier();
+      if (there) store16(to + row * 16LL, words);
+      warp_barrier();
+    }
+  }
+}
+
+}  // namespace hifigan::cuda

@@ -1,0 +1,398 @@
+// The functions of native/cuda/kernels/instructions.h in plain C++: a block's threads are fibers of one thread of the host, the
+// instructions of a warp wait for its 32 lanes. What a card leaves undefined shows: copies land when they are waited for, every
+// access of device memory is looked up, and threads that wait for each other for ever are an error.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include "cuda/launch.h"
+
+namespace hifigan::cuda {
+
+using Word = std::uint32_t;
+struct Words {
+  Word x, y, z, w;
+};
+
+#define HIFIGAN_DEVICE inline
+#define HIFIGAN_UNROLL
+#define HIFIGAN_NO_UNROLL
+#define HIFIGAN_KERNEL(THREADS, BLOCKS, NAME, PARAMETER)                             \
+  void NAME(PARAMETER);                                                              \
+  static const hifigan::cuda::Registered registered_##NAME(#NAME, THREADS, NAME);    \
+  void NAME(PARAMETER)
+
+struct Kernel {
+  int threads;
+  std::size_t parameter_bytes;
+  std::function<void(const void*)> call;
+};
+inline std::map<std::string, Kernel>& kernels() {
+  static std::map<std::string, Kernel> all;
+  return all;
+}
+struct Registered {
+  template <class Parameter>
+  Registered(const char* name, int threads, void (*kernel)(Parameter)) {
+    kernels()[name] = {threads, sizeof(Parameter), [kernel](const void* p) { kernel(*static_cast<const Parameter*>(p)); }};
+  }
+};
+
+struct IllegalAccess : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Device memory, by its first byte.
+inline std::map<std::uintptr_t, std::size_t>& allocations() {
+  static std::map<std::uintptr_t, std::size_t> all;
+  return all;
+}
+inline void check_access(const void* p, std::size_t bytes) {
+  thread_local std::uintptr_t low = 1, high = 0;
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if (address % bytes != 0) throw IllegalAccess("an address that is no multiple of " + std::to_string(bytes));
+  if (address >= low && address + bytes <= high) return;
+  auto found = allocations().upper_bound(address);
+  if (found == allocations().begin()) throw IllegalAccess("memory that nobody has");
+  --found;
+  if (address + bytes > found->first + found->second)
+    throw IllegalAccess("memory " + std::to_string(address - found->first - found->second) + " bytes behind " +
+                        std::to_string(found->second));
+  low = found->first, high = found->first + found->second;
+}
+
+// A block at work.
+class Block {
+ public:
+  static inline thread_local Block* now = nullptr;
+  int x = 0, y = 0, grid_y = 1, current = 0;
+  std::vector<char> memory;
+
+  Block(int threads, std::size_t shared_bytes) : memory(shared_bytes, '\xff'), fibers_(static_cast<std::size_t>(threads)), warps_(static_cast<std::size_t>(threads) / 32) {
+    for (Fiber& fiber : fibers_) fiber.stack.resize(64 << 10);
+  }
+
+  // Runs `body` once for each thread. `backwards`: the later lanes and warps first, since a card has any order.
+  void run(const std::function<void()>& body, bool backwards) {
+    now = this;
+    body_ = &body;
+    for (std::size_t i = 0; i < fibers_.size(); ++i) {
+      Fiber& fiber = fibers_[i];
+      fiber.started = fiber.done = false, fiber.waits = Waits::kNothing;
+      fiber.copies.clear();
+      getcontext(&fiber.context);
+      fiber.context.uc_stack.ss_sp = fiber.stack.data();
+      fiber.context.uc_stack.ss_size = fiber.stack.size();
+      fiber.context.uc_link = nullptr;
+      makecontext(&fiber.context, reinterpret_cast<void (*)()>(&Block::enter_fiber), 0);
+    }
+    for (bool left = true; left;) {
+      left = false;
+      bool moved = false;
+      for (std::size_t w = 0; w < warps_.size(); ++w) moved |= run_warp(backwards ? warps_.size() - 1 - w : w, backwards);
+      std::size_t waiting = 0;
+      for (const Fiber& fiber : fibers_) left |= !fiber.done, waiting += fiber.waits == Waits::kBlock;
+      if (error_) break;
+      if (left && waiting == fibers_.size()) {
+        for (Fiber& fiber : fibers_) fiber.waits = Waits::kNothing;
+      } else if (left && !moved) {
+        throw IllegalAccess("threads that wait for others which never come");
+      }
+    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+  void barrier() { wait(Waits::kBlock); }
+
+  // Waits for the other lanes; the last one to come does the work of all, with what each has brought.
+  template <class Work>
+  void together(void* brought, const Work& work) {
+    Warp& warp = warps_[static_cast<std::size_t>(current) / 32];
+    warp.brought[current % 32] = brought;
+    if (++warp.arrived < 32) {
+      wait(Waits::kWarp);
+      return;
+    }
+    warp.arrived = 0;
+    work(warp.brought);
+    for (std::size_t lane = 0; lane < 32; ++lane) {
+      Fiber& fiber = fibers_[static_cast<std::size_t>(current) / 32 * 32 + lane];
+      if (fiber.waits == Waits::kWarp) fiber.waits = Waits::kNothing;
+    }
+  }
+
+  void copy(Word to, const void* from, bool inside) {
+    if (inside) check_access(from, 16);
+    fiber().copies.push_back({to, from, inside, false});
+  }
+  void commit() {
+    for (Copy& copy : fiber().copies) copy.committed = true;
+    fiber().groups.push_back(fiber().copies.size());
+  }
+  void await(std::size_t left) {
+    Fiber& mine = fiber();
+    while (mine.groups.size() > left) {
+      const std::size_t count = mine.groups.front();
+      for (std::size_t i = 0; i < count; ++i) land(mine.copies[i]);
+      mine.copies.erase(mine.copies.begin(), mine.copies.begin() + static_cast<std::ptrdiff_t>(count));
+      mine.groups.erase(mine.groups.begin());
+      for (std::size_t& later : mine.groups) later -= count;
+    }
+  }
+  char* shared(Word address, std::size_t bytes) {
+    if (address + bytes > memory.size()) throw IllegalAccess("shared memory beyond what the launch asked for");
+    return memory.data() + address;
+  }
+
+ private:
+  enum class Waits { kNothing, kWarp, kBlock };
+  struct Copy {
+    Word to;
+    const void* from;
+    bool inside, committed;
+  };
+  struct Fiber {
+    ucontext_t context;
+    jmp_buf place;
+    std::vector<char> stack;
+    bool started = false, done = false;
+    Waits waits = Waits::kNothing;
+    std::vector<Copy> copies;
+    std::vector<std::size_t> groups;
+  };
+  struct Warp {
+    int arrived = 0;
+    void* brought[32];
+  };
+
+  Fiber& fiber() { return fibers_[static_cast<std::size_t>(current)]; }
+  void land(const Copy& copy) {
+    if (copy.inside) {
+      std::memcpy(shared(copy.to, 16), copy.from, 16);
+    } else {
+      std::memset(shared(copy.to, 16), 0, 16);
+    }
+  }
+  // Contexts are switched by jumps, which ask the system for nothing; only a fiber's first start needs more.
+  void wait(Waits what) {
+    Fiber& mine = fiber();
+    mine.waits = what;
+    if (_setjmp(mine.place) == 0) _longjmp(scheduler_, 1);
+  }
+  void resume(Fiber& next) {
+    if (_setjmp(scheduler_) != 0) return;
+    if (next.started) _longjmp(next.place, 1);
+    next.started = true;
+    setcontext(&next.context);
+  }
+  bool run_warp(std::size_t warp, bool backwards) {
+    bool moved = false;
+    for (bool again = true; again && !error_;) {
+      again = false;
+      for (std::size_t l = 0; l < 32; ++l) {
+        current = static_cast<int>(warp * 32 + (backwards ? 31 - l : l));
+        if (fiber().done || fiber().waits != Waits::kNothing) continue;
+        resume(fiber());
+        again = moved = true;
+      }
+    }
+    return moved;
+  }
+  static void enter_fiber() {
+    Block& block = *now;
+    try {
+      (*block.body_)();
+    } catch (...) {
+      block.error_ = std::current_exception();
+    }
+    block.fiber().done = true;
+    _longjmp(block.scheduler_, 1);
+  }
+
+  std::vector<Fiber> fibers_;
+  std::vector<Warp> warps_;
+  jmp_buf scheduler_;
+  const std::function<void()>* body_ = nullptr;
+  std::exception_ptr error_;
+};
+
+HIFIGAN_DEVICE int thread_index() { return Block::now->current; }
+HIFIGAN_DEVICE int block_x() { return Block::now->x; }
+HIFIGAN_DEVICE int block_y() { return Block::now->y; }
+HIFIGAN_DEVICE int blocks_y() { return Block::now->grid_y; }
+HIFIGAN_DEVICE Word shared_start() { return 0; }
+HIFIGAN_DEVICE void block_barrier() { Block::now->barrier(); }
+HIFIGAN_DEVICE void warp_barrier() {
+  Block::now->together(nullptr, [](void**) {});
+}
+HIFIGAN_DEVICE void copy16(Word to, const void* from, bool inside) { Block::now->copy(to, from, inside); }
+HIFIGAN_DEVICE void commit_copies() { Block::now->commit(); }
+template <int LEFT>
+HIFIGAN_DEVICE void wait_copies() {
+  Block::now->await(LEFT);
+}
+
+template <class Type>
+HIFIGAN_DEVICE Type read(const void* from) {
+  check_access(from, sizeof(Type));
+  Type value;
+  std::memcpy(&value, from, sizeof(Type));
+  return value;
+}
+template <class Type>
+HIFIGAN_DEVICE void write(void* to, const Type& value) {
+  check_access(to, sizeof(Type));
+  std::memcpy(to, &value, sizeof(Type));
+}
+HIFIGAN_DEVICE Words load16(const void* from) { return read<Words>(from); }
+HIFIGAN_DEVICE Word load4(const void* from) { return read<Word>(from); }
+HIFIGAN_DEVICE float load_float(const void* from) { return read<float>(from); }
+HIFIGAN_DEVICE void store4(void* to, Word v, bool on) {
+  if (on) write(to, v);
+}
+HIFIGAN_DEVICE void store16(void* to, const Words& v) { write(to, v); }
+HIFIGAN_DEVICE void store_float(void* to, float v) { write(to, v); }
+HIFIGAN_DEVICE void raise(float* to, float v) {
+  Word bits;
+  std::memcpy(&bits, &v, 4);
+  write(to, std::max(read<Word>(to), bits & 0x7fffffff));
+}
+HIFIGAN_DEVICE void store_shared(Word to, Word v) { std::memcpy(Block::now->shared(to, 4), &v, 4); }
+HIFIGAN_DEVICE void store_shared16(Word to, const Words& v) { std::memcpy(Block::now->shared(to, 16), &v, 16); }
+HIFIGAN_DEVICE void store_shared_float(Word to, float v) { std::memcpy(Block::now->shared(to, 4), &v, 4); }
+HIFIGAN_DEVICE float load_shared_float(Word from) {
+  float v;
+  std::memcpy(&v, Block::now->shared(from, 4), 4);
+  return v;
+}
+
+// float16 of a float, rounded to nearest even; IEEE 754-2008.
+inline std::uint16_t half_of(float f) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  const std::uint32_t sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
+  if (rest > 0x7f800000) return static_cast<std::uint16_t>(sign | 0x7fff);
+  if (rest >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7c00);
+  if (rest < 0x38800000) {  // below the normal numbers, in steps of 2^-24; nearbyint rounds to even
+    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::nearbyint(std::ldexp(std::fabs(f), 24))));
+  }
+  const std::uint32_t shifted = rest - 0x38000000;
+  return static_cast<std::uint16_t>(sign | ((shifted + 0xfff + (shifted >> 13 & 1)) >> 13));
+}
+inline float float_of(std::uint32_t half) {
+  static const std::vector<float> table = [] {
+    std::vector<float> all(65536);
+    for (std::uint32_t h = 0; h < 65536; ++h) {
+      const int exponent = static_cast<int>(h >> 10 & 31);
+      const float part = static_cast<float>(h & 1023);
+      float v = exponent == 0    ? std::ldexp(part, -24)
+                : exponent == 31 ? (part == 0 ? INFINITY : NAN)
+                                 : std::ldexp(part + 1024, exponent - 25);
+      all[h] = h & 0x8000 ? -v : v;
+    }
+    return all;
+  }();
+  return table[half & 0xffff];
+}
+HIFIGAN_DEVICE Word to_halves(float low, float high) { return half_of(low) | static_cast<Word>(half_of(high)) << 16; }
+HIFIGAN_DEVICE float low_half(Word v) { return float_of(v); }
+HIFIGAN_DEVICE float high_half(Word v) { return float_of(v >> 16); }
+HIFIGAN_DEVICE float larger(float a, float b) { return std::fmax(a, b); }
+HIFIGAN_DEVICE float smaller(float a, float b) { return std::fmin(a, b); }
+HIFIGAN_DEVICE float magnitude(float a) { return std::fabs(a); }
+HIFIGAN_DEVICE float multiply_add(float a, float b, float c) { return std::fmaf(a, b, c); }
+HIFIGAN_DEVICE float hyperbolic_tangent(float a) { return std::tanh(a); }
+
+HIFIGAN_DEVICE void load_rows(Word row, Word (&v)[4]) {
+  struct Brought {
+    Word row;
+    Word* v;
+  } mine{row, v};
+  Block::now->together(&mine, [](void** all) {
+    for (int block = 0; block < 4; ++block) {
+      for (int lane = 0; lane < 32; ++lane) {
+        const Word from = static_cast<Brought*>(all[8 * block + lane / 4])->row;
+        if (from % 16) throw IllegalAccess("a row in shared memory that is no multiple of 16 bytes");
+        std::memcpy(&static_cast<Brought*>(all[lane])->v[block], Block::now->shared(from + static_cast<Word>(lane % 4) * 4, 4), 4);
+      }
+    }
+  });
+}
+
+// The sum of 8 products and what was there, as the product units have it: exact products, cut off 24 bits below the largest of
+// them, the sum cut off as a float.
+inline float cut_sum(float before, const float* a, const float* b) {
+  double terms[9], largest = std::fabs(static_cast<double>(before));
+  terms[8] = before;
+  for (int k = 0; k < 8; ++k) terms[k] = static_cast<double>(a[k]) * b[k];
+  for (int k = 0; k < 8; ++k) largest = std::max(largest, std::fabs(terms[k]));
+  if (!(largest < INFINITY)) return before + a[0] * b[0];
+  if (largest == 0) return 0;
+  const auto power_of_two = [](int exponent) {
+    const std::uint64_t bits = static_cast<std::uint64_t>(1023 + exponent) << 52;
+    double power;
+    std::memcpy(&power, &bits, 8);
+    return power;
+  };
+  const int exponent = std::ilogb(largest);
+  const double up = power_of_two(24 - exponent);
+  std::int64_t sum = 0;
+  for (const double term : terms) sum += static_cast<std::int64_t>(term * up);
+  std::uint64_t size = static_cast<std::uint64_t>(sum < 0 ? -sum : sum);
+  for (std::uint64_t low = 1; size >> 24 >= low; low <<= 1) size &= ~low;  // the bits below a float's 24
+  const double result = static_cast<double>(size) * power_of_two(exponent - 24);
+  return static_cast<float>(sum < 0 ? -result : result);
+}
+
+template <int MT, int NB>
+HIFIGAN_DEVICE void products(float (&d)[MT][NB][4], const Word (&a)[MT][4], const Words (&b)[NB / 2]) {
+  struct Brought {
+    float (*d)[NB][4];
+    const Word (*a)[4];
+    const Words* b;
+  } mine{d, a, b};
+  Block::now->together(&mine, [](void** all) {
+    const auto of = [&](int lane) { return static_cast<Brought*>(all[lane]); };
+    for (int n = 0; n < NB; ++n) {
+      float right[8][16];
+      for (int lane = 0; lane < 32; ++lane) {
+        const Words& words = of(lane)->b[n / 2];
+        const Word first = n % 2 ? words.z : words.x, second = n % 2 ? words.w : words.y;
+        float* column = right[lane / 4] + 2 * (lane % 4);
+        column[0] = low_half(first), column[1] = high_half(first), column[8] = low_half(second), column[9] = high_half(second);
+      }
+      for (int m = 0; m < MT; ++m) {
+        float left[16][16];
+        for (int lane = 0; lane < 32; ++lane) {
+          for (int q = 0; q < 4; ++q) {
+            float* row = left[lane / 4 + q % 2 * 8] + 2 * (lane % 4) + q / 2 * 8;
+            row[0] = low_half(of(lane)->a[m][q]), row[1] = high_half(of(lane)->a[m][q]);
+          }
+        }
+        for (int lane = 0; lane < 32; ++lane) {
+          for (int q = 0; q < 4; ++q) {
+            const float* row = left[lane / 4 + q / 2 * 8];
+            const float* column = right[2 * (lane % 4) + q % 2];
+            float& sum = of(lane)->d[m][n][q];
+            sum = cut_sum(cut_sum(sum, row, column), row + 8, column + 8);
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace hifigan::cuda

@@ -1,0 +1,175 @@
+// A library with the functions of NVIDIA's driver that computes on the CPU: with it, engine `cuda` runs in the tests as it is, its
+// kernels included. Work of a stream is done when somebody waits for it, with memory as it is then. What goes wrong on real cards
+// goes wrong here on demand: fake_cuda_set.
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#define HIFIGAN_EMULATED
+#include "cuda/kernels/kernels.cu"
+
+#include "cuda/driver.h"
+
+using namespace hifigan::cuda;
+
+namespace {
+
+std::map<std::string, long long> settings = {{"devices", 1}, {"major", 8}, {"minor", 0}, {"version", 12090},
+                                             {"free", 8LL << 30}, {"total", 8LL << 30}};
+std::recursive_mutex mutex;  // a card does one thing after another
+std::vector<std::function<void()>> queued;
+Result lost = kSuccess;      // the card's last words, for every later call
+thread_local int contexts = 0;
+
+long long setting(const char* name) {
+  const auto found = settings.find(name);
+  return found == settings.end() ? 0 : found->second;
+}
+
+constexpr Result kIllegalAddress = 700, kInvalidValue = 1, kNotFound = 500, kInvalidContext = 201;
+
+Result ready() {
+  if (lost != kSuccess) return lost;
+  if (setting("lose") != 0) lost = static_cast<Result>(setting("lose"));
+  return lost != kSuccess ? lost : contexts > 0 ? kSuccess : kInvalidContext;
+}
+
+Result enqueue(std::function<void()> work) {
+  const std::lock_guard lock(mutex);
+  if (const Result result = ready(); result != kSuccess) return result;
+  queued.push_back(std::move(work));
+  return kSuccess;
+}
+
+Result take(void** address, std::size_t bytes, bool on_card) {
+  const std::lock_guard lock(mutex);
+  if (const Result result = ready(); result != kSuccess) return result;
+  if (on_card && static_cast<long long>(bytes) > setting("free")) return kOutOfMemory;
+  // Nothing in it that anybody could take for a number.
+  char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+  std::fill_n(memory, bytes, '\xff');
+  if (on_card) {
+    settings["free"] -= static_cast<long long>(bytes);
+    allocations()[reinterpret_cast<std::uintptr_t>(memory)] = bytes;
+  }
+  *address = memory;
+  return kSuccess;
+}
+
+Result drain() {
+  for (std::vector<std::function<void()>> work = std::move(queued); auto& step : work) {
+    try {
+      step();
+    } catch (const IllegalAccess& error) {
+      std::fprintf(stderr, "fake card: %s\n", error.what());
+      queued.clear();
+      return lost = kIllegalAddress;
+    }
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+extern "C" {
+
+#define EXPORTED __attribute__((visibility("default")))
+
+EXPORTED void fake_cuda_set(const char* name, long long value) {
+  const std::lock_guard lock(mutex);
+  settings[name] = value;
+  if (std::string(name) == "lose" && value == 0) lost = kSuccess, queued.clear();
+}
+EXPORTED long long fake_cuda_get(const char* name) { return setting(name); }
+
+EXPORTED Result cuInit(unsigned) { return setting("devices") == 0 ? kNoDevice : static_cast<Result>(setting("init")); }
+EXPORTED Result cuDriverGetVersion(int* version) { return *version = static_cast<int>(setting("version")), kSuccess; }
+EXPORTED Result cuDeviceGetCount(int* count) { return *count = static_cast<int>(setting("devices")), kSuccess; }
+EXPORTED Result cuDeviceGet(DeviceHandle* device, int index) { return *device = index, kSuccess; }
+EXPORTED Result cuDeviceGetName(char* name, int size, DeviceHandle) { return std::snprintf(name, static_cast<std::size_t>(size), "imitated card"), kSuccess; }
+EXPORTED Result cuDeviceGetAttribute(int* value, Attribute what, DeviceHandle) {
+  *value = static_cast<int>(what == kMajor ? setting("major") : what == kMinor ? setting("minor") : what == kComputeMode ? setting("mode") : 0);
+  return kSuccess;
+}
+EXPORTED Result cuDevicePrimaryCtxRetain(ContextHandle* context, DeviceHandle device) {
+  *context = reinterpret_cast<ContextHandle>(static_cast<std::intptr_t>(device + 1));
+  return static_cast<Result>(setting("retain"));
+}
+EXPORTED Result cuDevicePrimaryCtxRelease_v2(DeviceHandle) { return kSuccess; }
+EXPORTED Result cuCtxPushCurrent_v2(ContextHandle) { return ++contexts, kSuccess; }
+EXPORTED Result cuCtxPopCurrent_v2(ContextHandle*) { return --contexts, kSuccess; }
+EXPORTED Result cuModuleLoadData(ModuleHandle* module, const void* image) {
+  *module = reinterpret_cast<ModuleHandle>(1);
+  return std::string(static_cast<const char*>(image)) == "imitated kernels" ? ready() : kInvalidImage;
+}
+EXPORTED Result cuModuleUnload(ModuleHandle) { return kSuccess; }
+EXPORTED Result cuModuleGetFunction(FunctionHandle* function, ModuleHandle, const char* name) {
+  const auto found = kernels().find(name);
+  if (found == kernels().end()) return kNotFound;
+  *function = reinterpret_cast<FunctionHandle>(&found->second);
+  return kSuccess;
+}
+EXPORTED Result cuFuncSetAttribute(FunctionHandle, int, int bytes) { return bytes > 99 * 1024 ? kInvalidValue : kSuccess; }
+EXPORTED Result cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
+  *free = static_cast<std::size_t>(setting("free")), *total = static_cast<std::size_t>(setting("total"));
+  return kSuccess;
+}
+EXPORTED Result cuMemAlloc_v2(DevicePointer* address, std::size_t bytes) {
+  void* memory = nullptr;
+  const Result result = take(&memory, bytes, true);
+  *address = reinterpret_cast<std::uintptr_t>(memory);
+  return result;
+}
+EXPORTED Result cuMemFree_v2(DevicePointer address) {
+  const std::lock_guard lock(mutex);
+  drain();
+  const auto found = allocations().find(address);
+  settings["free"] += static_cast<long long>(found->second);
+  allocations().erase(found);
+  std::free(reinterpret_cast<void*>(address));
+  return kSuccess;
+}
+EXPORTED Result cuMemAllocHost_v2(void** address, std::size_t bytes) { return take(address, bytes, false); }
+EXPORTED Result cuMemFreeHost(void* address) { return drain(), std::free(address), kSuccess; }
+EXPORTED Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, StreamHandle) {
+  return enqueue([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
+}
+EXPORTED Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t bytes, StreamHandle) {
+  return enqueue([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
+}
+EXPORTED Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, StreamHandle) {
+  return enqueue([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
+}
+EXPORTED Result cuStreamCreate(StreamHandle* stream, unsigned) { return *stream = reinterpret_cast<StreamHandle>(1), ready(); }
+EXPORTED Result cuStreamDestroy_v2(StreamHandle) { return kSuccess; }
+EXPORTED Result cuStreamSynchronize(StreamHandle) {
+  const std::lock_guard lock(mutex);
+  if (const Result result = ready(); result != kSuccess) return result;
+  return drain();
+}
+EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, unsigned, unsigned threads, unsigned, unsigned, unsigned shared,
+                               StreamHandle, void** parameters, void**) {
+  const Kernel& kernel = *reinterpret_cast<Kernel*>(function);
+  if (static_cast<int>(threads) != kernel.threads || x == 0 || y == 0) return kInvalidValue;
+  std::vector<char> parameter(static_cast<char*>(parameters[0]), static_cast<char*>(parameters[0]) + kernel.parameter_bytes);
+  return enqueue([=, &kernel] {
+    ++settings["launches"];
+    Block block(kernel.threads, shared);
+    block.grid_y = static_cast<int>(y);
+    for (block.y = 0; block.y < static_cast<int>(y); ++block.y)
+      for (block.x = 0; block.x < static_cast<int>(x); ++block.x)
+        block.run([&] { kernel.call(parameter.data()); }, setting("backwards") != 0);
+  });
+}
+EXPORTED Result cuGetErrorName(Result result, const char** name) {
+  return *name = result == kIllegalAddress ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_IMITATED", kSuccess;
+}
+EXPORTED Result cuGetErrorString(Result result, const char** text) {
+  return *text = result == kIllegalAddress ? "an illegal memory access was encountered" : "an imitated error", kSuccess;
+}
+}

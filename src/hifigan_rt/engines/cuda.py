@@ -1,0 +1,114 @@
+"""The engine on NVIDIA's cards: our own kernels through the card's driver, without PyTorch or any other package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
+from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
+from hifigan_rt.engines.cuda_streams import CardStream, push_together
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream
+from hifigan_rt.errors import EngineError
+from hifigan_rt.graph import Generator, Graph
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.model.kinds import Weights
+
+_JOINED_STREAMS = 256
+"""Streams that the server advances together."""
+
+_CAVEAT = "engine 'cuda' has been tested on an imitated card only: compare a short result with engine 'reference'"
+
+_SHOWN_PRECISION = {"float32": "float32 (float16x2)", "float16": "float16"}
+
+
+class CudaEngine(Engine):
+    """A generator on a card."""
+
+    joined_streams = _JOINED_STREAMS
+
+    def __init__(self, network: CardNetwork, generator: Generator, info: EngineInfo) -> None:
+        super().__init__()
+        self._network: CardNetwork | None = network
+        self._graph = generator.graph
+        self.conditioning = ConditioningRule.of_generator(generator)
+        # A stream of any segments gives the bits of a whole signal.
+        self.offline_segment_frames = STREAM_SEGMENT_FRAMES
+        self.info = info
+
+    def stream(
+        self,
+        segment_frames: int = STREAM_SEGMENT_FRAMES,
+        graph: Graph | None = None,  # noqa: ARG002 - it is the engine's own
+        conditioning: np.ndarray | None = None,
+    ) -> EngineStream:
+        """Open a stream whose state is on the card: in sum the bits of the whole signal.
+
+        Raises:
+            EngineError: the engine is closed, segment_frames is out of range, the card has no memory left, or
+                `ConditioningRule.check` refuses what is given.
+        """
+        network = self._open()
+        given = self.conditioning.check_one(conditioning)
+        return CardStream(network, self._graph, segment_frames, None if given is None else given[0])
+
+    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+        self.check_open()
+        return push_together(cast("Sequence[CardStream]", streams), mels)
+
+    def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
+        return np.stack(self._run_many([CheckedMel(item) for item in mel], conditioning))
+
+    def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
+        network = self._open()
+        rooms: dict[int, int] = {}
+        try:
+            pieces = []
+            for index, mel in enumerate(mels):
+                if mel.shape[1] > network.max_pass_frames:
+                    rooms[index] = network.take_state()
+                added = network.added_by(None if conditioning is None else conditioning[index])
+                pieces.append(SignalPiece(mel, 0, finished=True, state=rooms.get(index, 0), added=added))
+            return network.compute(pieces)
+        finally:
+            for room in rooms.values():
+                network.give_state(room)
+
+    def _open(self) -> CardNetwork:
+        network = self._network
+        self.check_open()
+        if network is None:
+            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+        return network
+
+    def _close(self) -> None:
+        self._network = None
+
+
+def create(model: Weights, options: EngineOptions) -> CudaEngine:
+    """Load a model into a card.
+
+    Raises:
+        EngineUnavailable: no driver, card or kernels, or a card that is too old or in use.
+        EngineError: the device is no name of one, or the network has what no kernel covers.
+    """
+    device = options.device or "cuda:0"
+    named = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
+    if named is None:
+        raise EngineError(f"device={device!r} is no card of engine 'cuda': name cuda:0, cuda:1 and so on")
+    index = int(named[1] or 0)
+    network = CardNetwork(model.generator, options.precision, index)
+    info = EngineInfo(
+        "cuda",
+        network.driver_version,
+        _SHOWN_PRECISION[options.precision],
+        options.thread_count,
+        f"cuda:{index} ({network.card})",
+        f"general kernels, {network.kernels.partition('.')[0]}",
+        _CAVEAT,
+    )
+    return CudaEngine(network, model.generator, info)

@@ -1,0 +1,81 @@
+"""The compiled kernels of engine `cuda`, and whether the engine can run here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import zipfile
+from pathlib import Path
+
+from hifigan_rt.engines import native_module
+from hifigan_rt.errors import EngineError, EngineUnavailable
+
+KERNELS_VARIABLE = "HIFIGAN_RT_CUDA_KERNELS"
+DRIVER_VARIABLE = "HIFIGAN_RT_CUDA_DRIVER"
+ARCHIVE = "cuda_kernels.zip"
+FORWARD = "forward.ptx"
+
+
+def archive() -> Path | None:
+    """The file of the kernels, beside the compiled module; None if this build has none."""
+    module = importlib.util.find_spec("hifigan_rt._native")
+    if module is None or module.origin is None:
+        return None
+    path = Path(module.origin).parent / ARCHIVE
+    return path if path.is_file() else None
+
+
+def why_unavailable() -> str | None:
+    """Why the engine cannot run here, with the way out; None if it can. A card is looked for when a model is loaded."""
+    reason = native_module.why_unavailable()
+    if reason is not None:
+        return reason.replace("engine 'native'", "engine 'cuda'")
+    if archive() is None:
+        return (
+            "engine 'cuda' needs its compiled kernels, which this build does not hold: build it with "
+            "HIFIGAN_RT_CUDA=1 pip install . (fetches NVIDIA's compilers, 130 MB, for the build)"
+        )
+    return None
+
+
+def driver() -> str:
+    """The driver's library; empty for the system's."""
+    return os.environ.get(DRIVER_VARIABLE, "")
+
+
+def image_for(capability: int) -> tuple[bytes, str]:
+    """The kernels for a card.
+
+    Args:
+        capability: compute capability, 80 for 8.0.
+
+    Returns:
+        What the driver loads, and its name.
+
+    Raises:
+        EngineError: HIFIGAN_RT_CUDA_KERNELS names other kernels.
+        EngineUnavailable: there are no kernels, or their file is damaged.
+    """
+    wanted = os.environ.get(KERNELS_VARIABLE) or "general"
+    if wanted != "general":
+        raise EngineError(
+            f"{KERNELS_VARIABLE}={wanted!r} is not a set of kernels that this version has: unset it or choose general"
+        )
+    path = archive()
+    if path is None:
+        raise EngineUnavailable(why_unavailable() or "")
+    try:
+        with zipfile.ZipFile(path) as kernels:
+            name = member_for(capability, kernels.namelist())
+            return kernels.read(name), name
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise EngineUnavailable(
+            f"the kernels of engine 'cuda' cannot be read from {path}: {error}; install it again"
+        ) from error
+
+
+def member_for(capability: int, names: list[str]) -> str:
+    """The machine code that a card runs, that of its own generation and not newer, else the intermediate code."""
+    codes = [int(name[len("sm_") : -len(".cubin")]) for name in names if name.endswith(".cubin")]
+    fitting = [code for code in codes if code // 10 == capability // 10 and code <= capability]
+    return f"sm_{max(fitting)}.cubin" if fitting else FORWARD

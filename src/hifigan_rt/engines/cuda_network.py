@@ -1,0 +1,195 @@
+"""A generator on a card: pieces of signals in, audio out, in as few passes as the card's memory allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import hifigan_rt._native as _native
+from hifigan_rt.engines.cuda_kernels import driver, image_for
+from hifigan_rt.engines.cuda_plan import build_plan
+from hifigan_rt.errors import EngineError
+from hifigan_rt.graph import Generator
+
+LARGEST_FLOAT16 = 65504.0
+MAX_PASS_FRAMES = 4096
+"""Frames of a pass: an H100 is full long before."""
+MAX_PASS_ITEMS = 1024
+
+_COMFORTABLE = (2.0**-4, 2.0**10)
+"""Largest magnitudes that a value may have on the probes: 64 times as much still fits float16, and what is left below
+is precise enough. V1's largest is 32."""
+_CENTRE = 5
+"""The power of two to which other values are brought."""
+
+
+@dataclass(frozen=True)
+class SignalPiece:
+    """Frames that follow those of earlier passes."""
+
+    mel: np.ndarray
+    """float32 `[M, F]`, F may be 0."""
+    before: int
+    """Frames of earlier passes."""
+    finished: bool
+    """Whether the signal ends with it."""
+    state: int = 0
+    """Where it keeps rows; 0 for a whole signal."""
+    added: np.ndarray | None = None
+    """float32 `[channels]` of `CardNetwork.added_by`."""
+
+
+class CardNetwork:
+    """A plan with its weights in a card's memory. Safe to use from several threads, which take turns."""
+
+    def __init__(self, generator: Generator, precision: str, device: int) -> None:
+        """Load and scale it.
+
+        Raises:
+            EngineUnavailable: no driver, card or kernels; the text says why and what helps.
+            EngineError: a layer needs what no kernel has, or values that fit no scale.
+        """
+        self._generator = generator
+        library = driver()
+        name, capability, version = _native.cuda_device(library, device)
+        self.card, self.capability = name, capability
+        self.driver_version = f"{version // 1000}.{version % 1000 // 10}"
+        image, self.kernels = image_for(capability)
+        gains: dict[str, float] = {}
+        for _ in range(2 * len(generator.graph.layers)):
+            self.plan = build_plan(generator, precision, gains)
+            self._network = _native.CudaNetwork(library, device, image, self.plan.as_dict(), self.plan.weights)
+            better = self._better_gains(gains)
+            if better == gains:
+                break
+            gains = better
+        else:
+            raise EngineError("the values of this network fit float16 in no scale: use engine 'torch'")
+        self.gains = gains
+        self.max_pass_frames = MAX_PASS_FRAMES
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the card that it holds."""
+        held: int = self._network.bytes
+        return held
+
+    def added_by(self, vector: np.ndarray | None) -> np.ndarray | None:
+        """What a conditioning vector `[G]` adds to each row of the conditioned layers, one behind the other."""
+        if vector is None:
+            return None
+        parts = []
+        for layer in self.plan.conditioned:
+            added = self._generator.conditioning_of(layer, vector).astype(np.float32)
+            parts += [added, np.zeros(-len(added) % 8, np.float32)]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def compute(self, pieces: Sequence[SignalPiece]) -> list[np.ndarray]:
+        """Compute pieces of different signals.
+
+        Returns:
+            float32 `[n_i]`, the samples that became determined.
+
+        Raises:
+            EngineError: the card failed or has no memory left, or values do not fit float16.
+        """
+        audios: list[list[np.ndarray]] = [[] for _ in pieces]
+        waiting: list[tuple[int, SignalPiece]] = []
+        frames = 0
+        for index, piece in enumerate(pieces):
+            for part in self._parts(piece):
+                if waiting and (
+                    frames + part.mel.shape[1] > self.max_pass_frames
+                    or len(waiting) == MAX_PASS_ITEMS
+                    or waiting[-1][0] == index
+                ):
+                    self._pass(waiting, audios)
+                    waiting, frames = [], 0
+                waiting.append((index, part))
+                frames += part.mel.shape[1]
+        if waiting:
+            self._pass(waiting, audios)
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in audios]
+
+    def take_state(self) -> int:
+        """Room for a stream's rows."""
+        state: int = self._network.take_state()
+        return state
+
+    def give_state(self, state: int) -> None:
+        """Take back the room of a stream."""
+        self._network.give_state(state)
+
+    def _parts(self, piece: SignalPiece) -> list[SignalPiece]:
+        frames, most = piece.mel.shape[1], self.max_pass_frames
+        if frames <= most:
+            return [piece]
+        if not piece.state:
+            raise EngineError(f"{frames} frames need a state to be computed in parts")
+        starts = range(0, frames, most)
+        return [
+            SignalPiece(
+                piece.mel[:, start : start + most],
+                piece.before + start,
+                piece.finished and start == starts[-1],
+                piece.state,
+                piece.added,
+            )
+            for start in starts
+        ]
+
+    def _pass(self, waiting: Sequence[tuple[int, SignalPiece]], audios: Sequence[list[np.ndarray]]) -> None:
+        results, largest = self._run([piece for _, piece in waiting])
+        # In the order of the network, so that the first one is the cause.
+        for number in (len(largest) - 1, *range(len(largest) - 1)):
+            if not largest[number] <= LARGEST_FLOAT16:
+                value = largest[number] * self._gain_of(number)
+                raise EngineError(
+                    f"{self._name_of(number)} has values up to {value:.6g}, beyond what "
+                    "float16 holds here: use engine 'torch' for this mel, or check that it is one of this model"
+                )
+        for (index, _), audio in zip(waiting, results, strict=True):
+            audios[index].append(audio)
+
+    def _run(self, pieces: Sequence[SignalPiece]) -> tuple[list[np.ndarray], list[float]]:
+        items = [(piece.before, piece.before + piece.mel.shape[1], piece.finished, piece.state) for piece in pieces]
+        mel = np.concatenate([piece.mel for piece in pieces], axis=1, dtype=np.float32)
+        added = np.empty(0, np.float32)
+        if self.plan.conditioned:
+            rows = np.stack([piece.added for piece in pieces if piece.added is not None])
+            ends = np.cumsum([layer.out_channels + -layer.out_channels % 8 for layer in self.plan.conditioned])
+            added = np.concatenate([part.ravel() for part in np.split(rows, ends[:-1], axis=1)])
+        audios, largest = self._network.run(items, np.ascontiguousarray(mel), added)
+        return audios, largest
+
+    def _name_of(self, number: int) -> str:
+        names = self.plan.layer_names
+        return f"layer {names[number]}" if number < len(names) else "the mel"
+
+    def _gain_of(self, number: int) -> float:
+        names = self.plan.layer_names
+        return self.gains.get(names[number], 1.0) if number < len(names) else 1.0
+
+    def _better_gains(self, gains: dict[str, float]) -> dict[str, float]:
+        """Gains that bring the values on fixed mels into float16's range; the same ones if they are there."""
+        frames = max(self._generator.graph.least_frames, 4)
+        bands = self._generator.graph.num_mels
+        noise = np.random.default_rng(0).uniform(-11.5, 2.0, (bands, 2 * frames))
+        mels = [np.full((bands, frames), -11.5), np.full((bands, frames), 2.0), noise]
+        vector = np.zeros(self._generator.graph.config.conditioning_channels) if self.plan.conditioned else None
+        pieces = [SignalPiece(mel.astype(np.float32), 0, True, added=self.added_by(vector)) for mel in mels]  # noqa: FBT003
+        _, largest = self._run(pieces)
+        better = dict(gains)
+        low, high = _COMFORTABLE
+        for name, value in zip(self.plan.layer_names[:-1], largest, strict=False):
+            if not math.isfinite(value):
+                better[name] = gains.get(name, 1.0) * 2.0**16
+                break  # those behind it say nothing
+            if value and not low <= value <= high:
+                better[name] = gains.get(name, 1.0) * 2.0 ** (math.frexp(value)[1] - _CENTRE)
+            if value > LARGEST_FLOAT16:
+                break
+        return better

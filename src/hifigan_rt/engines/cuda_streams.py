@@ -1,0 +1,133 @@
+"""Streams of engine `cuda`: each keeps the rows that its next frames need on the card, and recomputes nothing."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
+from hifigan_rt.engines.streams import SignalState, StreamTurn, check_segment
+from hifigan_rt.errors import StreamClosed
+from hifigan_rt.graph import Graph
+from hifigan_rt.mel.check import CheckedMel
+
+
+class CardStream:
+    """One signal, a few frames at a time: an `EngineStream` whose samples are bit for bit those of the whole signal."""
+
+    def __init__(self, network: CardNetwork, graph: Graph, segment_frames: int, vector: np.ndarray | None) -> None:
+        check_segment(segment_frames)
+        self._network: CardNetwork | None = network
+        self._graph = graph
+        self._segment_frames = segment_frames
+        self._added = network.added_by(vector)
+        self._room = network.take_state()
+        # Also of a stream that nobody closes.
+        self._give_back = weakref.finalize(self, network.give_state, self._room)
+        self._turn = StreamTurn()
+        self._waiting = np.empty((graph.num_mels, 0), np.float32)
+        self._computed = 0
+
+    @property
+    def segment_frames(self) -> int:
+        return self._segment_frames
+
+    @property
+    def state_bytes(self) -> int:
+        return self._open().plan.state_bytes + self._segment_frames * self._graph.num_mels * 4
+
+    @property
+    def frames(self) -> int:
+        return self._computed + self._waiting.shape[1]
+
+    @property
+    def pending_samples(self) -> int:
+        if self._network is None or self._turn.state is not SignalState.OPEN or self.frames < self._graph.least_frames:
+            return 0
+        determined = self._computed * self._graph.hop_length + self._graph.receptive_field.first_sample
+        return self._graph.output_length(self.frames) - max(0, determined)
+
+    def push(self, mel: CheckedMel) -> np.ndarray:
+        return push_together([self], [mel])[0]
+
+    def finish(self) -> np.ndarray:
+        with self._claimed() as network:
+            if not self.frames:
+                self._turn.state = SignalState.FINISHED
+                return np.empty(0, np.float32)
+            self._graph.output_length(self.frames)  # too short to end is no fault: more frames may come
+            self._turn.state = SignalState.BROKEN
+            piece = SignalPiece(self._waiting, self._computed, finished=True, state=self._room, added=self._added)
+            audio = network.compute([piece])[0]
+            self._turn.state = SignalState.FINISHED
+            return audio
+
+    def reset(self) -> None:
+        with self._claimed(anew=True):
+            self._turn.state = SignalState.OPEN
+            self._waiting, self._computed = self._waiting[:, :0], 0
+
+    def close(self) -> None:
+        self._network = None
+        # Another thread may be computing with it.
+        if self._turn.is_free:
+            self._give_back()
+
+    def _open(self) -> CardNetwork:
+        if self._network is None:
+            raise StreamClosed
+        return self._network
+
+    @contextmanager
+    def _claimed(self, *, anew: bool = False) -> Iterator[CardNetwork]:
+        """The network, for one thread at a time."""
+        network = self._open()
+        try:
+            with self._turn.taken(anew=anew):
+                yield network
+        finally:
+            if self._network is None and self._turn.is_free:
+                self._give_back()
+
+    def _segments(self, mel: CheckedMel) -> SignalPiece | None:
+        """The frames of the segments that this completes, and what is left for the next; None if there are none."""
+        frames = np.concatenate([self._waiting, mel], axis=1)
+        complete = frames.shape[1] - frames.shape[1] % self._segment_frames
+        self._waiting = frames[:, complete:].copy()
+        if not complete:
+            return None
+        piece = SignalPiece(frames[:, :complete], self._computed, finished=False, state=self._room, added=self._added)
+        self._computed += complete
+        return piece
+
+
+def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+    """Push frames into several streams of one engine, all in the same passes.
+
+    Args:
+        streams: different ones.
+        mels: float32 `[M, F_i]`, for each stream its frames.
+
+    Returns:
+        float32 `[n_i]`, what each push would give.
+
+    Raises:
+        StreamFinished, StreamBroken, StreamClosed, StreamBusy: one of them cannot take frames; none has taken any.
+        EngineError: the card failed; those that were computed are broken.
+    """
+    audios = [np.empty(0, np.float32)] * len(streams)
+    with ExitStack() as claims:
+        networks = [claims.enter_context(stream._claimed()) for stream in streams]
+        pieces = [stream._segments(mel) for stream, mel in zip(streams, mels, strict=True)]
+        computed = [index for index, piece in enumerate(pieces) if piece is not None]
+        for index in computed:
+            streams[index]._turn.state = SignalState.BROKEN
+        if computed:
+            results = networks[0].compute([piece for piece in pieces if piece is not None])
+            for index, audio in zip(computed, results, strict=True):
+                streams[index]._turn.state = SignalState.OPEN
+                audios[index] = audio
+    return audios

@@ -1,0 +1,353 @@
+"""Engine `cuda` on an imitated card: the kernels themselves, compiled as plain C++ (native/tests/cuda)."""
+
+import multiprocessing
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tolerances
+from golden.features import FEATURES, feature_conditioning, feature_generator
+from golden.seeded import seeded_mel
+from golden.tiny import TINY, tiny_generator
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.engines import create_engine, cuda_network
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.conditioning import ConditioningRule
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import EngineError, EngineUnavailable, StreamBroken, StreamBusy, StreamClosed, StreamFinished
+from hifigan_rt.graph import bind, build_graph
+from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.model.kinds import Weights
+from native_generators import V1_LIKE, V3_LIKE, lopsided, make_case, random_case
+
+PRECISIONS = ("float32", "float16")
+TINY_GENERATOR = tiny_generator()
+
+
+def load(generator, precision="float32", device="cuda:0"):
+    options = EngineOptions(precision=precision, device=device)
+    return create_engine("cuda", Weights("small", Path("small.safetensors"), "test", generator), options)
+
+
+def mels_of(generator, lengths, seed=0):
+    bands = generator.graph.num_mels
+    return [CheckedMel(seeded_mel(1, bands, frames, seed + frames)[0].astype(np.float32)) for frames in lengths]
+
+
+def floor(precision):
+    return tolerances.CUDA_SMALL_SNR_DB[precision]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 40))])
+def test_networks_of_any_shape(seed, precision):
+    case = random_case(seed)
+    if seed % 2:
+        case = lopsided(case, seed)
+    engine = load(case.generator, precision)
+    assert snr_db(case.truth(), engine.run(CheckedMel(case.mel[None]))[0]) >= floor(precision)
+
+
+@cache
+def familiar(name):
+    case = make_case({"V1": V1_LIKE, "V3": V3_LIKE}[name], 4)
+    return case, case.truth()
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("V1", "float16"),
+        ("V3", "float32"),
+        pytest.param("V1", "float32", marks=pytest.mark.long),
+        pytest.param("V3", "float16", marks=pytest.mark.long),
+    ],
+)
+def test_the_published_layers_with_fewer_channels(name, precision):
+    case, truth = familiar(name)
+    assert snr_db(truth, load(case.generator, precision).run(CheckedMel(case.mel[None]))[0]) >= floor(precision)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", FEATURES)
+def test_what_a_network_can_have_beyond_the_original(name, precision):
+    generator = feature_generator(FEATURES[name])
+    engine = load(generator, precision)
+    lengths = (generator.graph.least_frames, 13, 7)
+    mels, given = mels_of(generator, lengths), feature_conditioning(generator, len(lengths))
+    audios = engine.run_many(mels, given)
+    vectors = ConditioningRule.of_generator(generator).check(given, len(mels))
+    for index, (mel, audio) in enumerate(zip(mels, audios, strict=True)):
+        vector = None if vectors is None else vectors[index]
+        assert snr_db(generate(generator, mel, vector), audio) >= floor(precision)
+        assert len(audio) == generator.graph.output_length(mel.shape[1])
+    # Streams of the same signals, all at once, by pushes of any size.
+    rng = np.random.default_rng(5)
+    streams = [engine.stream(3, conditioning=None if given is None else given[index]) for index in range(len(mels))]
+    assert stream_all(engine, streams, mels, rng) == [audio.tobytes() for audio in audios]
+
+
+def stream_all(engine, streams, mels, rng):
+    """Bytes of the samples that streams give, advanced together by pushes of random sizes."""
+    taken, parts = [0] * len(mels), [[] for _ in mels]
+    while any(at < mel.shape[1] for at, mel in zip(taken, mels, strict=True)):
+        which = [index for index in range(len(mels)) if rng.random() < 0.7]
+        sizes = [int(rng.integers(0, 6)) for _ in which]
+        pushed = [CheckedMel(mels[i][:, taken[i] : taken[i] + size]) for i, size in zip(which, sizes, strict=True)]
+        for index, mel, audio in zip(which, pushed, engine.advance([streams[i] for i in which], pushed), strict=True):
+            taken[index] += mel.shape[1]
+            parts[index].append(audio)
+    for stream, own in zip(streams, parts, strict=True):
+        pending = stream.pending_samples
+        own.append(stream.finish())
+        assert len(own[-1]) == pending
+    return [np.concatenate(own).tobytes() for own in parts]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_item_has_the_bits_that_it_has_alone(precision):
+    engine = load(TINY_GENERATOR, precision)
+    mels = mels_of(TINY_GENERATOR, (1, 40, 2, 17, 90, 3))
+    alone = [engine.run_many([mel])[0] for mel in mels]
+    assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels), alone, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels[::-1])[::-1], alone, strict=True))
+
+
+def test_long_mels_and_many_are_computed_in_parts_with_the_same_bits(monkeypatch):
+    mels = mels_of(TINY_GENERATOR, (70, 5, 33, 1))
+    whole = load(TINY_GENERATOR).run_many(mels)
+    monkeypatch.setattr(cuda_network, "MAX_PASS_FRAMES", 16)
+    parts = load(TINY_GENERATOR).run_many(mels)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 12))])
+def test_streams_are_the_whole_signal_bit_for_bit(seed, precision):
+    rng = np.random.default_rng(seed)
+    generator = TINY_GENERATOR if seed == 0 else random_case(seed + 20).generator
+    engine = load(generator, precision)
+    mels = mels_of(generator, [int(rng.integers(1, 60)) for _ in range(4)], seed)
+    streams = [engine.stream(int(rng.integers(1, 9))) for _ in mels]
+    assert stream_all(engine, streams, mels, rng) == [audio.tobytes() for audio in engine.run_many(mels)]
+
+
+def test_a_segment_gives_every_sample_that_is_determined():
+    graph = TINY_GENERATOR.graph
+    stream = load(TINY_GENERATOR).stream(4)
+    mel = mels_of(TINY_GENERATOR, (23,))[0]
+    given = sum(len(stream.push(CheckedMel(mel[:, at : at + 1]))) for at in range(23))
+    assert given == 20 * graph.hop_length + graph.receptive_field.first_sample
+
+
+def test_a_stream_recomputes_nothing_and_keeps_what_its_layers_reach(imitated_card):
+    stream = load(TINY_GENERATOR).stream(4)
+    assert stream.state_bytes < 40_000
+    stream.push(mels_of(TINY_GENERATOR, (8,))[0])
+    before = imitated_card.get("launches")
+    stream.push(mels_of(TINY_GENERATOR, (4,))[0])
+    assert imitated_card.get("launches") - before < 40
+
+
+def test_a_stream_says_what_it_cannot_do():
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (9,))[0]
+    stream = engine.stream(4)
+    whole = engine.run_many([mel])[0]
+    with stream._claimed(), pytest.raises(StreamBusy):
+        stream.push(mel)
+    first = stream.push(mel)
+    np.testing.assert_array_equal(np.concatenate([first, stream.finish()]), whole)
+    with pytest.raises(StreamFinished):
+        stream.push(mel)
+    stream.reset()
+    np.testing.assert_array_equal(np.concatenate([stream.push(mel), stream.finish()]), whole)
+    stream.close()
+    stream.close()
+    with pytest.raises(StreamClosed):
+        stream.push(mel)
+    empty = engine.stream(4)
+    assert len(empty.push(CheckedMel(mel[:, :0]))) == len(empty.finish()) == 0
+    # One of them cannot go on: none has taken anything.
+    other = engine.stream(4)
+    with pytest.raises(StreamFinished):
+        engine.advance([other, empty], [mel, mel])
+    assert other.frames == 0
+
+
+def test_rooms_of_streams_are_used_again(imitated_card):
+    engine = load(TINY_GENERATOR)
+    for _ in range(200):
+        engine.stream(4).close()
+    before = imitated_card.get("free")
+    for _ in range(1000):
+        engine.stream(4)  # dropped
+    assert imitated_card.get("free") == before
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_no_order_of_a_cards_threads_changes_a_bit(imitated_card, precision):
+    engine = load(TINY_GENERATOR, precision)
+    mels = mels_of(TINY_GENERATOR, (2, 30))
+    expected = engine.run_many(mels)
+    with imitated_card.having(backwards=1):
+        assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels), expected, strict=True))
+
+
+def scaled(factor, layers):
+    """The tiny network with the values of some layers made larger, and with them what follows."""
+    weights = dict(TINY_GENERATOR.weights)
+    for name in layers:
+        weights[f"{name}.weight"] = weights[f"{name}.weight"] * np.float32(factor)
+        weights[f"{name}.bias"] = weights[f"{name}.bias"] * np.float32(factor)
+    return bind(build_graph(TINY.generator), weights)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("factor", [1e7, 1e-6])
+@pytest.mark.parametrize("layers", [("conv_pre",), ("resblocks.1.convs1.1",), ("resblocks.0.convs2.0", "ups.1")])
+def test_values_outside_float16_are_scaled_into_it(factor, layers, precision):
+    generator = scaled(factor, layers)
+    # So that the last layer's tanh hides nothing.
+    config = replace(TINY.generator, output="none")
+    generator = bind(build_graph(config), generator.weights)
+    mel = mels_of(generator, (11,))[0]
+    audio = load(generator, precision).run_many([mel])[0]
+    assert snr_db(generate(generator, mel), audio) >= floor(precision)
+
+
+def test_a_value_that_does_not_fit_is_an_error_that_names_its_layer():
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (6,))[0]
+    with pytest.raises(EngineError, match=r"^the mel has values up to 1e\+06, beyond what float16 holds here: use"):
+        engine.run_many([CheckedMel(np.full_like(mel, 1e6))])
+    with pytest.raises(EngineError, match=r"^layer (conv_pre|ups.0|resblocks\S+) has values up to \S+, beyond"):
+        load(scaled(300, ("conv_pre",))).run_many([CheckedMel(np.full_like(mel, 6e4))])
+    stream = engine.stream(2)
+    with pytest.raises(EngineError):
+        stream.push(CheckedMel(np.full_like(mel, 1e6)))
+    with pytest.raises(StreamBroken):
+        stream.push(mel)
+    stream.reset()
+    np.testing.assert_array_equal(np.concatenate([stream.push(mel), stream.finish()]), engine.run_many([mel])[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"devices": 0}, r"finds no card: look at what nvidia-smi says"),
+        ({"version": 11040}, r"too old: it is for CUDA 11.4, and the kernels need 12.0 \(driver 525 or newer\)"),
+        ({"init": 999}, r"does not start \(an imitated error\)"),
+    ],
+)
+def test_a_driver_that_cannot_be_used(settings, text, imitated_card, monkeypatch, tmp_path):
+    # A driver is opened once: this one by another name.
+    path = tmp_path / "libcuda.so"
+    path.symlink_to(os.environ["HIFIGAN_RT_CUDA_DRIVER"])
+    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", str(path))
+    with imitated_card.having(**settings), pytest.raises(EngineUnavailable, match=text):
+        load(TINY_GENERATOR)
+    load(TINY_GENERATOR)  # it may have come since
+
+
+def test_no_driver(monkeypatch):
+    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", "/nowhere/libcuda.so.1")
+    with pytest.raises(EngineUnavailable, match=r"driver is not there \(/nowhere.*install the driver of the card, 525"):
+        load(TINY_GENERATOR)
+    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", "libc.so.6")
+    with pytest.raises(EngineUnavailable, match=r"has no cu\w+: install 525 or newer"):
+        load(TINY_GENERATOR)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"major": 7, "minor": 5}, r"imitated card has compute capability 7.5, and the kernels need 8.0"),
+        ({"retain": 2}, r"has no memory left for a process more"),
+        ({"retain": 46, "mode": 3}, r"is in exclusive use by another process"),
+        ({"retain": 46, "mode": 2}, r"is closed to computing"),
+    ],
+)
+def test_a_card_that_cannot_be_used(settings, text, imitated_card):
+    with imitated_card.having(**settings), pytest.raises(EngineUnavailable, match=text):
+        load(TINY_GENERATOR)
+
+
+def test_cards_are_named_as_everywhere(imitated_card):
+    with pytest.raises(EngineUnavailable, match=r"device 'cuda:1' is not there: NVIDIA's driver has cuda:0$"):
+        load(TINY_GENERATOR, device="cuda:1")
+    with pytest.raises(EngineError, match="device='gpu' is no card of engine 'cuda'"):
+        load(TINY_GENERATOR, device="gpu")
+    with imitated_card.having(devices=2):
+        assert load(TINY_GENERATOR, device="cuda:1").info.device == "cuda:1 (imitated card)"
+        with pytest.raises(EngineUnavailable, match=r"has cuda:0 to cuda:1$"):
+            load(TINY_GENERATOR, device="cuda:2")
+
+
+def test_kernels_that_do_not_load(monkeypatch):
+    monkeypatch.setattr(cuda_network, "image_for", lambda capability: (b"\x7fELF", f"sm_{capability}.cubin"))
+    with pytest.raises(EngineUnavailable, match=r"the kernels do not load on imitated card .*: the file is damaged"):
+        load(TINY_GENERATOR)
+
+
+def test_no_memory_left(imitated_card):
+    engine = load(TINY_GENERATOR)
+    mels = mels_of(TINY_GENERATOR, (400,))
+    expected = engine.run_many(mels)[0]
+    free = imitated_card.get("free")
+    refused = pytest.raises(
+        EngineError, match=r"^imitated card has no memory left: \d+ MiB more are needed, and 0 MiB of"
+    )
+    for work in (
+        lambda: load(TINY_GENERATOR),
+        lambda: engine.run_many(mels * 4),
+        lambda: [engine.stream(4) for _ in range(40)],
+    ):
+        imitated_card.set("free", 100)
+        with refused:
+            work()
+    imitated_card.set("free", free)
+    np.testing.assert_array_equal(engine.run_many(mels)[0], expected)
+
+
+def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card):
+    engine = load(TINY_GENERATOR)
+    streams = [engine.stream(2) for _ in range(3)]
+    mels = mels_of(TINY_GENERATOR, (4, 5, 6))
+    engine.advance(streams, mels)
+    with imitated_card.having(lose=719):
+        with pytest.raises(EngineError, match=r"an imitated error \(CUDA_ERROR_IMITATED\).*the card is lost"):
+            engine.advance(streams, mels)
+        with pytest.raises(StreamBroken):
+            streams[0].finish()
+        with pytest.raises(EngineError, match="the card is lost"):
+            engine.run_many(mels)
+        engine.close()
+
+
+def _in_a_child(engine, mel, pipe):
+    try:
+        engine.run_many([mel])
+    except EngineError as error:
+        pipe.send(str(error))
+    finally:
+        engine.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_after_use_is_refused():
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (4,))[0]
+    expected = engine.run_many([mel])[0]
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_in_a_child, args=(engine, mel, there))
+    child.start()
+    assert here.recv().endswith("load the model again after fork")
+    child.join(10)
+    assert child.exitcode == 0
+    np.testing.assert_array_equal(engine.run_many([mel])[0], expected)

@@ -1,0 +1,81 @@
+"""A card of NVIDIA's, imitated on the CPU: a driver's library that runs the kernels themselves, as plain C++."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hifigan_rt.engines import cuda_kernels, cuda_network
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = [*sorted((ROOT / "native/cuda").rglob("*.[hc]*")), *sorted((ROOT / "native/tests/cuda").iterdir())]
+IMAGE = b"imitated kernels"
+
+
+def library() -> Path:
+    """The library, compiled when a source has changed."""
+    known = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
+    made = ROOT / "build/imitated-card" / f"libcuda-{known}.so"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        part = made.with_name(f"{os.getpid()}.so")
+        options = [
+            "-std=c++20",
+            "-O2",
+            "-ffp-contract=off",
+            "-fPIC",
+            "-shared",
+            "-fvisibility=hidden",
+            "-Wall",
+            "-Wextra",
+        ]
+        # Fibers jump between stacks, which the checked longjmp of some systems takes for an error.
+        options += ["-Werror", "-U_FORTIFY_SOURCE", "-Wno-unknown-warning-option", "-Wno-clobbered"]
+        includes = [f"-I{ROOT / 'native'}", f"-I{ROOT / 'native/tests/cuda'}"]
+        source = ROOT / "native/tests/cuda/fake_driver.cpp"
+        subprocess.run([os.environ.get("CXX", "g++"), *options, *includes, source, "-o", part], check=True)
+        part.replace(made)
+    return made
+
+
+class Card:
+    """What goes wrong on it, by the names of fake_driver.cpp."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(str(library()))
+        self._library.fake_cuda_get.restype = ctypes.c_longlong
+
+    def get(self, name: str) -> int:
+        return self._library.fake_cuda_get(name.encode())
+
+    def set(self, name: str, value: int) -> None:
+        self._library.fake_cuda_set(name.encode(), ctypes.c_longlong(value))
+
+    @contextmanager
+    def having(self, **settings: int):
+        """Settings for the length of a block."""
+        before = {name: self.get(name) for name in settings}
+        for name, value in settings.items():
+            self.set(name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                self.set(name, value)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imitated_card():
+    """A card for all tests of engines: its driver is found, and this build has kernels for it."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv(cuda_kernels.DRIVER_VARIABLE, str(library()))
+    patch.setattr(cuda_kernels, "archive", lambda: Path("imitated.zip"))
+    patch.setattr(cuda_network, "image_for", lambda capability: (IMAGE, f"sm_{capability}.imitated"))
+    yield Card()
+    patch.undo()
