@@ -14,6 +14,7 @@ from golden.features import FEATURES, feature_conditioning, feature_generator
 from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import create_engine, cuda_network
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
@@ -70,6 +71,20 @@ def familiar(name):
 def test_the_published_layers_with_fewer_channels(name, precision):
     case, truth = familiar(name)
     assert snr_db(truth, load(case.generator, precision).run(CheckedMel(case.mel[None]))[0]) >= floor(precision)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_that_do_not_fit_into_shared_memory_come_in_parts(precision):
+    config = GeneratorConfig(16, (2,), (4,), "1", (101,), ((40,),), num_mels=40, conv_post_kernel_size=301)
+    case = make_case(config, 5)
+    engine = load(case.generator, precision)
+    launches = engine._network.plan.launches
+    assert any(branch.taps_at_once < branch.taps for launch in launches for branch in launch.branches)
+    mel = CheckedMel(case.mel)
+    audio = engine.run_many([mel])[0]
+    assert snr_db(case.truth(), audio) >= floor(precision)
+    stream = engine.stream(2)
+    assert np.array_equal(np.concatenate([stream.push(mel), stream.finish()]), audio)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -250,7 +250,7 @@ class _Planner:
         branch.gain = gain * 2.0**-exponent
         planes = read.planes
         if step.second is not None:
-            return self._unit(layer, step.second, branch, columns * 2.0**exponent, bias)
+            return self._unit(layer, step.second, branch, columns * np.float32(2.0**exponent), bias)
         ks = min(4, _rounded(layer.in_channels) // 16)
         tiles = _CONVOLUTIONS[planes][ks]
         width = next((width for width in tiles if -(-len(columns) // width) * width <= 1.25 * len(columns)), min(tiles))
@@ -258,7 +258,7 @@ class _Planner:
         tile = tiles[width]
         groups = -(-layer.in_channels // (16 * ks))
         shared = self._fit(branch, tile, planes * ks * 2 * 16, groups)
-        branch.weights = self._add(pack(columns * 2.0**exponent, branch.columns, planes, 16 * ks))
+        branch.weights = self._add(pack(columns * np.float32(2.0**exponent), branch.columns, planes, 16 * ks))
         branch.biases = self._add(_padded(bias, branch.columns + 8))
         if layer.conditioning is not None:
             branch.added = self._added_channels + 1
@@ -297,7 +297,7 @@ class _Planner:
             np.concatenate(
                 [
                     pack(columns, channels, self._planes, 16 * ks),
-                    pack(after * 2.0**exponent, channels, self._planes, 16 * ks),
+                    pack(after * np.float32(2.0**exponent), channels, self._planes, 16 * ks),
                 ]
             )
         )

@@ -23,16 +23,16 @@ def columns_of(layer: Layer, weight: np.ndarray) -> np.ndarray:
         weight: `[C_out, C_in, K]`, or `[C_in, C_out, K]` of a transposed one.
 
     Returns:
-        float64 `[columns, C_in, taps]`: for each 8 channels the phases of a transposed convolution, each with these
+        float32 `[columns, C_in, taps]`: for each 8 channels the phases of a transposed convolution, each with these
         channels; channels that are not there are zeros. Tap j reads the row `j - left_of(layer)` rows further.
     """
-    weight = weight.astype(np.float64)
+    weight = weight.astype(np.float32)
     if layer.kind == "conv":
-        return np.concatenate([weight, np.zeros((-len(weight) % 8, *weight.shape[1:]))])
+        return np.concatenate([weight, np.zeros((-len(weight) % 8, *weight.shape[1:]), np.float32)])
     c_in, c_out, kernel = weight.shape
     taps = taps_of(layer)
     # Row q of the input adds its tap p + stride * m to the result at position q + m, phase p.
-    spread = np.zeros((c_in, c_out + -c_out % 8, taps * layer.stride))
+    spread = np.zeros((c_in, c_out + -c_out % 8, taps * layer.stride), np.float32)
     spread[:, :c_out, :kernel] = weight
     phases = spread.reshape(c_in, -1, 8, taps, layer.stride)[:, :, :, ::-1]
     return phases.transpose(1, 4, 2, 0, 3).reshape(-1, c_in, taps)
@@ -69,8 +69,9 @@ def pack(columns: np.ndarray, count: int, planes: int, group: int) -> np.ndarray
     present, c_in, taps = columns.shape
     whole = np.zeros((count, c_in + -c_in % group, taps), np.float32)
     whole[:present, :c_in] = columns
-    high = whole.astype(np.float16)
-    parts = [high, (whole - high.astype(np.float32)).astype(np.float16)][:planes]
+    parts = [whole.astype(np.float16)]
+    if planes == 2:
+        parts.append((whole - parts[0].astype(np.float32)).astype(np.float16))
     # Columns: 16, half, lane / 4. Channels: group, step, half, lane % 4, neighbour.
     shape = (planes, count // STEP, 2, 8, -1, group // STEP, 2, 4, 2, taps)
     packed = np.stack(parts).reshape(shape).transpose(4, 9, 5, 0, 1, 3, 7, 2, 6, 8)
