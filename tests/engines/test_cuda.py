@@ -15,7 +15,7 @@ from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
-from hifigan_rt.engines import create_engine, cuda_network
+from hifigan_rt.engines import create_engine, cuda_network, why_unavailable
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.reference import generate
@@ -270,7 +270,9 @@ def test_a_driver_that_cannot_be_used(settings, text, imitated_card, monkeypatch
 
 
 def test_no_driver(monkeypatch):
+    assert why_unavailable("cuda") is None
     monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", "/nowhere/libcuda.so.1")
+    assert "needs NVIDIA's driver, which is not there (/nowhere/libcuda.so.1:" in (why_unavailable("cuda") or "")
     with pytest.raises(EngineUnavailable, match=r"driver is not there \(/nowhere.*install the driver of the card, 525"):
         load(TINY_GENERATOR)
     monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", "libc.so.6")

@@ -92,7 +92,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         devices="PyTorch's own names: cpu (the default), cuda:0, mps, xpu:0, npu:0",
     ),
     "cuda": EngineEntry(
-        "NVIDIA cards through their driver alone, 8.0 and later: float32 (97 dB) and float16 (46 dB)",
+        "NVIDIA cards of 8.0 and later, by their driver alone: float32 of two float16, and float16; not yet run on one",
         "hifigan_rt.engines.cuda",
         precisions=("float32", "float16"),
         devices="cuda:0 (the default), cuda:1 and so on",

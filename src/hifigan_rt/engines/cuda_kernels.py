@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ KERNELS_VARIABLE = "HIFIGAN_RT_CUDA_KERNELS"
 DRIVER_VARIABLE = "HIFIGAN_RT_CUDA_DRIVER"
 ARCHIVE = "cuda_kernels.zip"
 FORWARD = "forward.ptx"
+_SYSTEM_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def archive() -> Path | None:
@@ -26,7 +29,7 @@ def archive() -> Path | None:
 
 
 def why_unavailable() -> str | None:
-    """Why the engine cannot run here, with the way out; None if it can. A card is looked for when a model is loaded."""
+    """Why the engine cannot run here, with the way out; None if it may: a card is looked for when a model is loaded."""
     reason = native_module.why_unavailable()
     if reason is not None:
         return reason.replace("engine 'native'", "engine 'cuda'")
@@ -34,6 +37,14 @@ def why_unavailable() -> str | None:
         return (
             "engine 'cuda' needs its compiled kernels, which this build does not hold: build it with "
             "HIFIGAN_RT_CUDA=1 pip install . (fetches NVIDIA's compilers, 130 MB, for the build)"
+        )
+    try:
+        # Opened and not started: a process that asks what there is may be forked later.
+        ctypes.CDLL(driver() or _SYSTEM_DRIVER)
+    except OSError as error:
+        return (
+            f"engine 'cuda' needs NVIDIA's driver, which is not there ({error}): install the card's driver, 525 or "
+            "newer; in a container, start it with the card (docker run --gpus all)"
         )
     return None
 
