@@ -22,26 +22,35 @@ def library() -> Path:
     """The library, compiled when a source has changed."""
     known = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
     made = ROOT / "build/imitated-card" / f"libcuda-{known}.so"
-    if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        part = made.with_name(f"{os.getpid()}.so")
-        options = [
-            "-std=c++20",
-            "-O2",
-            "-ffp-contract=off",
-            "-fPIC",
-            "-shared",
-            "-fvisibility=hidden",
-            "-Wall",
-            "-Wextra",
-        ]
-        # Fibers jump between stacks, which the checked longjmp of some systems takes for an error.
-        options += ["-Werror", "-U_FORTIFY_SOURCE", "-Wno-unknown-warning-option", "-Wno-clobbered"]
-        includes = [f"-I{ROOT / 'native'}", f"-I{ROOT / 'native/tests/cuda'}"]
-        source = ROOT / "native/tests/cuda/fake_driver.cpp"
-        subprocess.run([os.environ.get("CXX", "g++"), *options, *includes, source, "-o", part], check=True)
-        part.replace(made)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    import fcntl  # not on Windows, where other engines' tests run
+
+    # Of several workers, one compiles.
+    with open(made.parent / "lock", "w") as lock:  # noqa: PTH123
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            _compile(made)
     return made
+
+
+def _compile(made: Path) -> None:
+    part = made.with_name(f"{os.getpid()}.so")
+    options = [
+        "-std=c++20",
+        "-O2",
+        "-ffp-contract=off",
+        "-fPIC",
+        "-shared",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+    ]
+    # Fibers jump between stacks, which the checked longjmp of some systems takes for an error.
+    options += ["-Werror", "-U_FORTIFY_SOURCE", "-Wno-unknown-warning-option", "-Wno-clobbered"]
+    includes = [f"-I{ROOT / 'native'}", f"-I{ROOT / 'native/tests/cuda'}"]
+    source = ROOT / "native/tests/cuda/fake_driver.cpp"
+    subprocess.run([os.environ.get("CXX", "g++"), *options, *includes, source, "-o", part], check=True)
+    part.replace(made)
 
 
 class Card:
@@ -70,9 +79,9 @@ class Card:
                 self.set(name, value)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def imitated_card():
-    """A card for all tests of engines: its driver is found, and this build has kernels for it."""
+    """A card for the rest of the session: its driver is found, and this build has kernels for it."""
     patch = pytest.MonkeyPatch()
     patch.setenv(cuda_kernels.DRIVER_VARIABLE, str(library()))
     patch.setattr(cuda_kernels, "archive", lambda: Path("imitated.zip"))

@@ -7,7 +7,14 @@ import textwrap
 import pytest
 
 from engines.ascend_models import STAND_IN, Place
-from imitated_card import imitated_card  # noqa: F401 - a fixture for all engines
+from imitated_card import imitated_card  # noqa: F401 - a fixture
+
+
+@pytest.fixture(autouse=True)
+def card_for_cuda(request):
+    """An imitated card for every test of engine `cuda`."""
+    if "cuda" in request.node.nodeid:
+        request.getfixturevalue("imitated_card")
 
 
 @pytest.fixture(scope="session")

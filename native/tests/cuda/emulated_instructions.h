@@ -335,6 +335,9 @@ HIFIGAN_DEVICE void load_rows(Word row, Word (&v)[4]) {
 // The sum of 8 products and what was there, as the product units have it: exact products, cut off 24 bits below the largest of
 // them, the sum cut off as a float.
 inline float cut_sum(float before, const float* a, const float* b) {
+  float any = 0.0f;
+  for (int k = 0; k < 8; ++k) any += std::fabs(a[k] * b[k]);
+  if (any == 0.0f) return before;  // most of what pads a small network
   double terms[9], largest = std::fabs(static_cast<double>(before));
   terms[8] = before;
   for (int k = 0; k < 8; ++k) terms[k] = static_cast<double>(a[k]) * b[k];
@@ -366,6 +369,15 @@ HIFIGAN_DEVICE void products(float (&d)[MT][NB][4], const Word (&a)[MT][4], cons
   } mine{d, a, b};
   Block::now->together(&mine, [](void** all) {
     const auto of = [&](int lane) { return static_cast<Brought*>(all[lane]); };
+    float left[MT][16][16];
+    for (int m = 0; m < MT; ++m) {
+      for (int lane = 0; lane < 32; ++lane) {
+        for (int q = 0; q < 4; ++q) {
+          float* row = left[m][lane / 4 + q % 2 * 8] + 2 * (lane % 4) + q / 2 * 8;
+          row[0] = low_half(of(lane)->a[m][q]), row[1] = high_half(of(lane)->a[m][q]);
+        }
+      }
+    }
     for (int n = 0; n < NB; ++n) {
       float right[8][16];
       for (int lane = 0; lane < 32; ++lane) {
@@ -375,16 +387,9 @@ HIFIGAN_DEVICE void products(float (&d)[MT][NB][4], const Word (&a)[MT][4], cons
         column[0] = low_half(first), column[1] = high_half(first), column[8] = low_half(second), column[9] = high_half(second);
       }
       for (int m = 0; m < MT; ++m) {
-        float left[16][16];
         for (int lane = 0; lane < 32; ++lane) {
           for (int q = 0; q < 4; ++q) {
-            float* row = left[lane / 4 + q % 2 * 8] + 2 * (lane % 4) + q / 2 * 8;
-            row[0] = low_half(of(lane)->a[m][q]), row[1] = high_half(of(lane)->a[m][q]);
-          }
-        }
-        for (int lane = 0; lane < 32; ++lane) {
-          for (int q = 0; q < 4; ++q) {
-            const float* row = left[lane / 4 + q / 2 * 8];
+            const float* row = left[m][lane / 4 + q / 2 * 8];
             const float* column = right[2 * (lane % 4) + q % 2];
             float& sum = of(lane)->d[m][n][q];
             sum = cut_sum(cut_sum(sum, row, column), row + 8, column + 8);
