@@ -63,11 +63,10 @@ Card::Card(const std::string& driver_path, int device) : driver_(open_driver(dri
 Card::~Card() {
   // A forked process has none of this, and the driver would hang.
   if (!is_of_this_process()) return;
-  if (driver_.cuCtxPushCurrent_v2(context_) == kSuccess) {
+  if (begin_use()) {
     if (module_ != nullptr) driver_.cuModuleUnload(module_);
     driver_.cuStreamDestroy_v2(stream_);
-    ContextHandle left = nullptr;
-    driver_.cuCtxPopCurrent_v2(&left);
+    end_use();
   }
   driver_.cuDevicePrimaryCtxRelease_v2(device_);
 }
@@ -79,9 +78,13 @@ Card::Use::Use(const Card& card) : card_(card) {
   card.driver_.check(card.driver_.cuCtxPushCurrent_v2(card.context_), "using the card");
 }
 
-Card::Use::~Use() {
+Card::Use::~Use() { card_.end_use(); }
+
+bool Card::begin_use() const { return is_of_this_process() && driver_.cuCtxPushCurrent_v2(context_) == kSuccess; }
+
+void Card::end_use() const {
   ContextHandle left = nullptr;
-  card_.driver_.cuCtxPopCurrent_v2(&left);
+  driver_.cuCtxPopCurrent_v2(&left);
 }
 
 std::pair<std::size_t, std::size_t> Card::free_and_total() const {
@@ -138,13 +141,14 @@ void Memory<PINNED>::reserve(std::size_t bytes) {
 
 template <bool PINNED>
 void Memory<PINNED>::free() {
-  if (address_ != 0 && card_.is_of_this_process()) {
-    const Card::Use use(card_);
+  // A lost card has freed it already, and refuses to be used: no error here, where memory may be freed for another one.
+  if (address_ != 0 && card_.begin_use()) {
     if (PINNED) {
       card_.driver().cuMemFreeHost(host());
     } else {
       card_.driver().cuMemFree_v2(address_);
     }
+    card_.end_use();
   }
   address_ = 0, size_ = 0;
 }

@@ -29,6 +29,10 @@ class Card {
     const Card& card_;
   };
 
+  // The same without an error, for what is freed: whether the card can be used; if so, end_use must follow.
+  bool begin_use() const;
+  void end_use() const;
+
   const Driver& driver() const { return driver_; }
   StreamHandle stream() const { return stream_; }
   const std::string& name() const { return name_; }

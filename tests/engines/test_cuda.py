@@ -1,5 +1,6 @@
 """Engine `cuda` on an imitated card: the kernels themselves, compiled as plain C++ (native/tests/cuda)."""
 
+import gc
 import multiprocessing
 import os
 from dataclasses import replace
@@ -344,6 +345,8 @@ def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card)
         with pytest.raises(EngineError, match="the card is lost"):
             engine.run_many(mels)
         engine.close()
+        del engine, streams
+        gc.collect()  # what is freed then has no card to be freed on
 
 
 def _in_a_child(engine, mel, pipe):

@@ -101,7 +101,12 @@ EXPORTED Result cuDevicePrimaryCtxRetain(ContextHandle* context, DeviceHandle de
   return static_cast<Result>(setting("retain"));
 }
 EXPORTED Result cuDevicePrimaryCtxRelease_v2(DeviceHandle) { return kSuccess; }
-EXPORTED Result cuCtxPushCurrent_v2(ContextHandle) { return ++contexts, kSuccess; }
+// As the driver's reference warns, it may tell of what failed before.
+EXPORTED Result cuCtxPushCurrent_v2(ContextHandle) {
+  const std::lock_guard lock(mutex);
+  if (lost == kSuccess) ++contexts;
+  return lost;
+}
 EXPORTED Result cuCtxPopCurrent_v2(ContextHandle*) { return --contexts, kSuccess; }
 EXPORTED Result cuModuleLoadData(ModuleHandle* module, const void* image) {
   *module = reinterpret_cast<ModuleHandle>(1);
