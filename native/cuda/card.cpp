@@ -100,6 +100,9 @@ void Card::load(const std::string& image) {
   const Use use(*this);
   const Result result = driver_.cuModuleLoadData(&module_, image.c_str());
   if (result == kOutOfMemory) driver_.check(result, "loading the kernels");
+  if (result == kUnsupportedCode)
+    throw Unavailable("the kernels have no machine code for " + name_ + ", and NVIDIA's driver is too old for their intermediate code: "
+                      "install 575 or newer");
   if (result != kSuccess) {
     const char* text = nullptr;
     driver_.cuGetErrorString(result, &text);

@@ -32,7 +32,7 @@ using StreamHandle = struct StreamOfDriver*;
 using EventHandle = struct EventOfDriver*;
 using DevicePointer = unsigned long long;
 
-enum : Result { kSuccess = 0, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100, kInvalidImage = 200, kDeviceUnavailable = 46 };
+enum : Result { kSuccess = 0, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100, kInvalidImage = 200, kUnsupportedCode = 222, kDeviceUnavailable = 46 };
 enum Attribute : int { kMajor = 75, kMinor = 76, kMultiprocessors = 16, kComputeMode = 20, kSharedPerBlock = 97 };
 
 // Each function with the name under which the library exports it.

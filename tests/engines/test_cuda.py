@@ -288,6 +288,7 @@ def test_no_driver(monkeypatch):
         ({"retain": 2}, r"has no memory left for a process more"),
         ({"retain": 46, "mode": 3}, r"is in exclusive use by another process"),
         ({"retain": 46, "mode": 2}, r"is closed to computing"),
+        ({"load": 222}, r"no machine code for imitated card, and NVIDIA's driver is too old .*: install 575 or newer"),
     ],
 )
 def test_a_card_that_cannot_be_used(settings, text, imitated_card):

@@ -87,6 +87,17 @@ def test_no_layer_asks_for_more_shared_memory_than_any_card_has(precision):
             assert all(branch.columns % max(launch.columns, 1) == 0 for branch in launch.branches)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_is_loaded_ahead_of_the_widest_layer_lies_in_the_weights(precision):
+    # 16,384 columns, behind which there is hardly anything.
+    wide = GeneratorConfig(256, (128,), (128,), "2", (1,), ((1,),), num_mels=4, conv_post_kernel_size=1)
+    plan = build_plan(make_case(wide, 1).generator, precision)
+    planes = 2 if precision == "float32" else 1
+    branch = next(branch for launch in plan.launches for branch in launch.branches if branch.columns == 16384)
+    after_the_last_step = branch.weights + 256 * 16384 * 2 * planes
+    assert after_the_last_step + 3 * 16384 * 32 * planes <= len(plan.weights)
+
+
 def test_more_resblocks_than_the_kernels_average():
     many = GeneratorConfig(8, (2,), (4,), "2", (3,) * 17, ((1,),) * 17, num_mels=4)
     with pytest.raises(EngineError, match=r"at most 16 values, and layer conv_post reads 17: use engine 'torch'"):

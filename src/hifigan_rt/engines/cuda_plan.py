@@ -13,7 +13,7 @@ import numpy as np
 
 from hifigan_rt.engines.cuda_launches import CardPlan, PlannedBranch, PlannedLaunch, PlannedValue
 from hifigan_rt.engines.cuda_rows import kept_rows, rows_of_values, shift_of
-from hifigan_rt.engines.cuda_weights import BEHIND_BYTES, columns_of, exponent_of, left_of, pack, taps_of
+from hifigan_rt.engines.cuda_weights import ahead_bytes, columns_of, exponent_of, left_of, pack, taps_of
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import MEL, NORMALIZATION, Generator, Layer
 
@@ -93,6 +93,7 @@ class _Planner:
         self._gains = gains
         self._rows = rows_of_values(self._graph)
         self._blob = bytearray()
+        self._ahead = 0
         self._conditioned: list[Layer] = []
         self._added_channels = 0
         self._readers: dict[str, list[Layer]] = {
@@ -124,7 +125,7 @@ class _Planner:
         means = scales = -1
         if graph.config.input_normalization:
             means, scales = (self._add(generator_array(self._generator, name)) for name in NORMALIZATION)
-        self._blob += bytes(BEHIND_BYTES)
+        self._blob += bytes(self._ahead)
         return CardPlan(
             self._values,
             launches,
@@ -259,6 +260,7 @@ class _Planner:
         groups = -(-layer.in_channels // (16 * ks))
         shared = self._fit(branch, tile, planes * ks * 2 * 16, groups)
         branch.weights = self._add(pack(columns * np.float32(2.0**exponent), branch.columns, planes, 16 * ks))
+        self._ahead = max(self._ahead, ahead_bytes(branch.columns, planes))
         branch.biases = self._add(_padded(bias, branch.columns + 8))
         if layer.conditioning is not None:
             branch.added = self._added_channels + 1
@@ -301,6 +303,7 @@ class _Planner:
                 ]
             )
         )
+        self._ahead = max(self._ahead, ahead_bytes(channels, self._planes))
         after_bias = self._generator.bias_of(second).astype(np.float32)
         branch.biases = self._add(np.concatenate([_padded(bias, channels), _padded(after_bias, channels)]))
         shared = self._planes * channels * 2 * (tile.positions + first.span)

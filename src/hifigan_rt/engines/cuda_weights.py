@@ -11,8 +11,8 @@ from hifigan_rt.graph import Layer
 STEP = 16
 """Channels and columns of one step of products."""
 
-BEHIND_BYTES = 1 << 18
-"""Bytes behind the last weights, which are loaded and never used: loads run a few steps ahead."""
+_STEPS_AHEAD = 3
+"""Steps of products whose weights are on their way: one less than the largest ring of native/cuda/kernels/tile.h."""
 
 
 def columns_of(layer: Layer, weight: np.ndarray) -> np.ndarray:
@@ -52,6 +52,11 @@ def exponent_of(weight: np.ndarray) -> int:
     """The power of two that brings the largest weight to 1 or above, below 2; 0 if all are zeros."""
     largest = float(np.abs(weight).max(initial=0))
     return 0 if largest == 0 else 1 - math.frexp(largest)[1]
+
+
+def ahead_bytes(count: int, planes: int) -> int:
+    """Bytes behind the weights of a layer with so many columns that are loaded at its end, and never used."""
+    return _STEPS_AHEAD * planes * count * 2 * STEP
 
 
 def pack(columns: np.ndarray, count: int, planes: int, group: int) -> np.ndarray:
