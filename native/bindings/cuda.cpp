@@ -166,8 +166,7 @@ void bind_cuda(nb::module_& m) {
            "Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all "
            "of them; give float32 [n] each, and the largest magnitude that each layer stored, the mel's behind them.")
       .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")
-      .def("give_state", &NetworkOnCard::give_state, "state"_a)
-      .def_prop_ro("bytes", &NetworkOnCard::bytes, "Memory of the card that it holds.");
+      .def("give_state", &NetworkOnCard::give_state, "state"_a);
 }
 
 }  // namespace hifigan

@@ -16,6 +16,9 @@ using Address = unsigned long long;  // of device memory
 enum Padding : int { kPadZeros, kPadReflect, kPadReplicate, kPadFirstAgain };
 enum Ending : int { kEndNone, kEndTanh, kEndClamp };
 
+// Threads of the blocks that bring signals in, and take them out or on; of the second kind, each has a row.
+constexpr int kEntryThreads = 128, kExitRows = 256, kCarryThreads = 256;
+
 // A whole signal, or the new frames of a stream.
 struct Item {
   long long before;  // frames that an earlier pass took

@@ -8,7 +8,6 @@ namespace hifigan::cuda {
 namespace {
 
 constexpr std::size_t kStatesOfASlab = 16;
-constexpr int kEntryThreads = 128;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -85,6 +84,8 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
   workspace_.reserve(std::max<std::size_t>(bytes, 256));
   const std::size_t samples = static_cast<std::size_t>(call.values[static_cast<std::size_t>(plan_.audio)].total);
   audio_.reserve(std::max<std::size_t>(samples * 4, 256));
+  // Before work is under way, which an error here would leave running.
+  received_.reserve(aligned(samples * 4) + largest_.size());
   for (Value& value : call.values) {
     value.rows = &value - call.values.data() == plan_.audio ? audio_.address() : workspace_.address() + starts[value.rows];
   }
@@ -168,11 +169,10 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
       const std::size_t count = std::min<std::size_t>(kMaxCarried, planned.carried.size() - first);
       Carry carry{call.values_place, call.items_place, static_cast<int>(count), {}};
       std::copy_n(planned.carried.begin() + static_cast<std::ptrdiff_t>(first), count, carry.carried);
-      start("carry", static_cast<unsigned>(items.size()), static_cast<unsigned>(count), 256, 0, &carry);
+      start("carry", static_cast<unsigned>(items.size()), static_cast<unsigned>(count), kCarryThreads, 0, &carry);
     }
   }
 
-  received_.reserve(aligned(samples * 4) + largest_.size());
   char* const reports = received_.host() + aligned(samples * 4);
   driver.check(driver.cuMemcpyDtoHAsync_v2(received_.host(), audio_.address(), samples * 4, card_.stream()), "copying the audio");
   driver.check(driver.cuMemcpyDtoHAsync_v2(reports, largest_.address(), largest_.size(), card_.stream()), "copying the audio");
@@ -206,12 +206,6 @@ DevicePointer NetworkOnCard::take_state() {
 void NetworkOnCard::give_state(DevicePointer state) {
   const std::lock_guard lock(states_);
   free_states_.push_back(state);
-}
-
-std::size_t NetworkOnCard::bytes() const {
-  std::size_t all = weights_.size() + largest_.size() + workspace_.size() + call_.size() + audio_.size();
-  for (const auto& slab : slabs_) all += slab->size();
-  return all;
 }
 
 }  // namespace hifigan::cuda

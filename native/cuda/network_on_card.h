@@ -62,7 +62,6 @@ class NetworkOnCard {
   // Room for the rows that a stream keeps. Throws OutOfMemory.
   DevicePointer take_state();
   void give_state(DevicePointer state);
-  std::size_t bytes() const;
 
  private:
   struct Call;

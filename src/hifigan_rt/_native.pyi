@@ -29,10 +29,6 @@ class CudaNetwork:
 
     def give_state(self, state: int) -> None: ...
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the card that it holds."""
-
 def supported_isas() -> list[str]:
     """
     Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.

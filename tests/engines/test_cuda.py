@@ -14,6 +14,7 @@ import tolerances
 from golden.features import FEATURES, feature_conditioning, feature_generator
 from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_generator
+from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import create_engine, cuda_network, why_unavailable
@@ -22,8 +23,10 @@ from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, StreamBroken, StreamBusy, StreamClosed, StreamFinished
 from hifigan_rt.graph import bind, build_graph
+from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
+from hifigan_rt.model.resolve import resolve_model
 from native_generators import V1_LIKE, V3_LIKE, lopsided, make_case, random_case
 
 PRECISIONS = ("float32", "float16")
@@ -72,6 +75,18 @@ def familiar(name):
 def test_the_published_layers_with_fewer_channels(name, precision):
     case, truth = familiar(name)
     assert snr_db(truth, load(case.generator, precision).run(CheckedMel(case.mel[None]))[0]) >= floor(precision)
+
+
+@pytest.mark.long
+@pytest.mark.pretrained
+@pytest.mark.parametrize(("precision", "kept"), [("float32", 542_080), ("float16", 272_000)])
+def test_real_weights_and_speech(precision, kept):
+    model = resolve_model("ljspeech-v1")
+    sound = read_audio(Path(__file__).parents[2] / "samples/harbour.flac").samples
+    mel = CheckedMel(np.ascontiguousarray(compute_mel(sound, model.mel)[:, 60:76]))
+    engine = create_engine("cuda", model, EngineOptions(precision=precision))
+    assert engine._network.plan.state_bytes == kept
+    assert snr_db(generate(model.generator, mel), engine.run_many([mel])[0]) >= tolerances.CUDA_V1_SNR_DB[precision]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -136,8 +151,11 @@ def test_an_item_has_the_bits_that_it_has_alone(precision):
 def test_long_mels_and_many_are_computed_in_parts_with_the_same_bits(monkeypatch):
     mels = mels_of(TINY_GENERATOR, (70, 5, 33, 1))
     whole = load(TINY_GENERATOR).run_many(mels)
-    monkeypatch.setattr(cuda_network, "MAX_PASS_FRAMES", 16)
-    parts = load(TINY_GENERATOR).run_many(mels)
+    bytes_per_frame = load(TINY_GENERATOR)._network.plan.bytes_per_frame()
+    monkeypatch.setattr(cuda_network, "PASS_BYTES", 40 * bytes_per_frame)
+    engine = load(TINY_GENERATOR)
+    assert engine._network.max_pass_frames < 33
+    parts = engine.run_many(mels)
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 

@@ -3,8 +3,6 @@
 
 namespace hifigan::cuda {
 
-constexpr int kEntryThreads = 128, kExitRows = 256, kCarryThreads = 256;
-
 // Blocks along x are frames, along y chunks.
 HIFIGAN_DEVICE void enter(const Entry& entry) {
   const int frame = block_x() * kEntryThreads + thread_index(), chunk = block_y();

@@ -18,7 +18,6 @@ struct Words {
 HIFIGAN_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 HIFIGAN_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
 HIFIGAN_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
-HIFIGAN_DEVICE int blocks_y() { return static_cast<int>(gridDim.y); }
 
 // The block's shared memory, as an address of its own kind.
 extern __shared__ __align__(128) char block_memory[];
@@ -68,13 +67,13 @@ HIFIGAN_DEVICE Word load4(const void* from) {
   return v;
 }
 HIFIGAN_DEVICE float load_float(const void* from) { return __int_as_float(static_cast<int>(load4(from))); }
-HIFIGAN_DEVICE void store4(void* to, Word v, bool on) {
-  if (on) asm volatile("st.global.u32 [%0], %1;" ::"l"(to), "r"(v) : "memory");
+HIFIGAN_DEVICE void store4(void* to, Word v) {
+  asm volatile("st.global.u32 [%0], %1;" ::"l"(to), "r"(v) : "memory");
 }
 HIFIGAN_DEVICE void store16(void* to, const Words& v) {
   asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
-HIFIGAN_DEVICE void store_float(void* to, float v) { store4(to, static_cast<Word>(__float_as_int(v)), true); }
+HIFIGAN_DEVICE void store_float(void* to, float v) { store4(to, static_cast<Word>(__float_as_int(v))); }
 
 // To at least `v`, which is not negative: such floats have the order of their bits, behind them infinity and what is no number.
 HIFIGAN_DEVICE void raise(float* to, float v) { atomicMax(reinterpret_cast<int*>(to), __float_as_int(v) & 0x7fffffff); }

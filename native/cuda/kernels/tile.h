@@ -303,7 +303,7 @@ HIFIGAN_DEVICE void put(const Launch& launch, const Place& place, const float (&
         split<PLANES>(low, high, planes);
         HIFIGAN_UNROLL
         for (int p = 0; p < PLANES; ++p)
-          store4(out + static_cast<long long>(p * value.chunks + chunk) * value.total * 16 + row * 16LL, planes[p], true);
+          store4(out + static_cast<long long>(p * value.chunks + chunk) * value.total * 16 + row * 16LL, planes[p]);
       }
     }
   }

@@ -166,7 +166,6 @@ EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, 
   return enqueue([=, &kernel] {
     ++settings["launches"];
     Block block(kernel.threads, shared);
-    block.grid_y = static_cast<int>(y);
     for (block.y = 0; block.y < static_cast<int>(y); ++block.y)
       for (block.x = 0; block.x < static_cast<int>(x); ++block.x)
         block.run([&] { kernel.call(parameter.data()); }, setting("backwards") != 0);

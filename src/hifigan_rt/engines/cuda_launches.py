@@ -104,3 +104,7 @@ class CardPlan:
         for value in self.values:
             sizes[value.buffer] = max(sizes[value.buffer], value.planes * value.chunks * value.rate * 16)
         return sum(sizes)
+
+    def spare_frames(self) -> int:
+        """Frames whose working memory an item takes beyond its own: the rows that come out when its signal ends."""
+        return max(-(-max(0, value.lag + value.surplus) // value.rate) for value in self.values)

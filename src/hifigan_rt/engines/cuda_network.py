@@ -15,8 +15,8 @@ from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Generator
 
 LARGEST_FLOAT16 = 65504.0
-MAX_PASS_FRAMES = 4096
-"""Frames of a pass: an H100 is full long before."""
+PASS_BYTES = 1 << 30
+"""Working memory of a pass."""
 MAX_PASS_ITEMS = 1024
 
 _COMFORTABLE = (2.0**-4, 2.0**10)
@@ -55,7 +55,7 @@ class CardNetwork:
         self._generator = generator
         library = driver()
         name, capability, version = _native.cuda_device(library, device)
-        self.card, self.capability = name, capability
+        self.card = name
         self.driver_version = f"{version // 1000}.{version % 1000 // 10}"
         image, self.kernels = image_for(capability)
         gains: dict[str, float] = {}
@@ -69,13 +69,7 @@ class CardNetwork:
         else:
             raise EngineError("the values of this network fit float16 in no scale: use engine 'torch'")
         self.gains = gains
-        self.max_pass_frames = MAX_PASS_FRAMES
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the card that it holds."""
-        held: int = self._network.bytes
-        return held
+        self.max_pass_frames = max(1, PASS_BYTES // self.plan.bytes_per_frame() - self.plan.spare_frames())
 
     def added_by(self, vector: np.ndarray | None) -> np.ndarray | None:
         """What a conditioning vector `[G]` adds to each row of the conditioned layers, one behind the other."""
@@ -101,15 +95,14 @@ class CardNetwork:
         frames = 0
         for index, piece in enumerate(pieces):
             for part in self._parts(piece):
+                taken = part.mel.shape[1] + self.plan.spare_frames()
                 if waiting and (
-                    frames + part.mel.shape[1] > self.max_pass_frames
-                    or len(waiting) == MAX_PASS_ITEMS
-                    or waiting[-1][0] == index
+                    frames + taken > self.max_pass_frames or len(waiting) == MAX_PASS_ITEMS or waiting[-1][0] == index
                 ):
                     self._pass(waiting, audios)
                     waiting, frames = [], 0
                 waiting.append((index, part))
-                frames += part.mel.shape[1]
+                frames += taken
         if waiting:
             self._pass(waiting, audios)
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in audios]

@@ -1,0 +1,199 @@
+// The threads of a block as fibers of one thread of the host, and the memory that they may touch.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+namespace hifigan::cuda {
+
+using Word = std::uint32_t;
+
+struct IllegalAccess : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Device memory, by its first byte.
+inline std::map<std::uintptr_t, std::size_t>& allocations() {
+  static std::map<std::uintptr_t, std::size_t> all;
+  return all;
+}
+inline void check_access(const void* p, std::size_t bytes) {
+  thread_local std::uintptr_t low = 1, high = 0;
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if (address % bytes != 0) throw IllegalAccess("an address that is no multiple of " + std::to_string(bytes));
+  if (address >= low && address + bytes <= high) return;
+  auto found = allocations().upper_bound(address);
+  if (found == allocations().begin()) throw IllegalAccess("memory that nobody has");
+  --found;
+  if (address + bytes > found->first + found->second)
+    throw IllegalAccess("memory " + std::to_string(address - found->first - found->second) + " bytes behind " +
+                        std::to_string(found->second));
+  low = found->first, high = found->first + found->second;
+}
+
+// A block at work.
+class Block {
+ public:
+  static inline thread_local Block* now = nullptr;
+  int x = 0, y = 0, current = 0;
+  std::vector<char> memory;
+
+  Block(int threads, std::size_t shared_bytes) : memory(shared_bytes, '\xff'), fibers_(static_cast<std::size_t>(threads)), warps_(static_cast<std::size_t>(threads) / 32) {
+    for (Fiber& fiber : fibers_) fiber.stack.resize(64 << 10);
+  }
+
+  // Runs `body` once for each thread. `backwards`: the later lanes and warps first, since a card has any order.
+  void run(const std::function<void()>& body, bool backwards) {
+    now = this;
+    body_ = &body;
+    for (std::size_t i = 0; i < fibers_.size(); ++i) {
+      Fiber& fiber = fibers_[i];
+      fiber.started = fiber.done = false, fiber.waits = Waits::kNothing;
+      fiber.copies.clear();
+      getcontext(&fiber.context);
+      fiber.context.uc_stack.ss_sp = fiber.stack.data();
+      fiber.context.uc_stack.ss_size = fiber.stack.size();
+      fiber.context.uc_link = nullptr;
+      makecontext(&fiber.context, reinterpret_cast<void (*)()>(&Block::enter_fiber), 0);
+    }
+    for (bool left = true; left;) {
+      left = false;
+      bool moved = false;
+      for (std::size_t w = 0; w < warps_.size(); ++w) moved |= run_warp(backwards ? warps_.size() - 1 - w : w, backwards);
+      std::size_t waiting = 0;
+      for (const Fiber& fiber : fibers_) left |= !fiber.done, waiting += fiber.waits == Waits::kBlock;
+      if (error_) break;
+      if (left && waiting == fibers_.size()) {
+        for (Fiber& fiber : fibers_) fiber.waits = Waits::kNothing;
+      } else if (left && !moved) {
+        throw IllegalAccess("threads that wait for others which never come");
+      }
+    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+  void barrier() { wait(Waits::kBlock); }
+
+  // Waits for the other lanes; the last one to come does the work of all, with what each has brought.
+  template <class Work>
+  void together(void* brought, const Work& work) {
+    Warp& warp = warps_[static_cast<std::size_t>(current) / 32];
+    warp.brought[current % 32] = brought;
+    if (++warp.arrived < 32) {
+      wait(Waits::kWarp);
+      return;
+    }
+    warp.arrived = 0;
+    work(warp.brought);
+    for (std::size_t lane = 0; lane < 32; ++lane) {
+      Fiber& fiber = fibers_[static_cast<std::size_t>(current) / 32 * 32 + lane];
+      if (fiber.waits == Waits::kWarp) fiber.waits = Waits::kNothing;
+    }
+  }
+
+  void copy(Word to, const void* from, bool inside) {
+    if (inside) check_access(from, 16);
+    fiber().copies.push_back({to, from, inside, false});
+  }
+  void commit() {
+    for (Copy& copy : fiber().copies) copy.committed = true;
+    fiber().groups.push_back(fiber().copies.size());
+  }
+  void await(std::size_t left) {
+    Fiber& mine = fiber();
+    while (mine.groups.size() > left) {
+      const std::size_t count = mine.groups.front();
+      for (std::size_t i = 0; i < count; ++i) land(mine.copies[i]);
+      mine.copies.erase(mine.copies.begin(), mine.copies.begin() + static_cast<std::ptrdiff_t>(count));
+      mine.groups.erase(mine.groups.begin());
+      for (std::size_t& later : mine.groups) later -= count;
+    }
+  }
+  char* shared(Word address, std::size_t bytes) {
+    if (address + bytes > memory.size()) throw IllegalAccess("shared memory beyond what the launch asked for");
+    return memory.data() + address;
+  }
+
+ private:
+  enum class Waits { kNothing, kWarp, kBlock };
+  struct Copy {
+    Word to;
+    const void* from;
+    bool inside, committed;
+  };
+  struct Fiber {
+    ucontext_t context;
+    jmp_buf place;
+    std::vector<char> stack;
+    bool started = false, done = false;
+    Waits waits = Waits::kNothing;
+    std::vector<Copy> copies;
+    std::vector<std::size_t> groups;
+  };
+  struct Warp {
+    int arrived = 0;
+    void* brought[32];
+  };
+
+  Fiber& fiber() { return fibers_[static_cast<std::size_t>(current)]; }
+  void land(const Copy& copy) {
+    if (copy.inside) {
+      std::memcpy(shared(copy.to, 16), copy.from, 16);
+    } else {
+      std::memset(shared(copy.to, 16), 0, 16);
+    }
+  }
+  // Contexts are switched by jumps, which ask the system for nothing; only a fiber's first start needs more.
+  void wait(Waits what) {
+    Fiber& mine = fiber();
+    mine.waits = what;
+    if (_setjmp(mine.place) == 0) _longjmp(scheduler_, 1);
+  }
+  void resume(Fiber& next) {
+    if (_setjmp(scheduler_) != 0) return;
+    if (next.started) _longjmp(next.place, 1);
+    next.started = true;
+    setcontext(&next.context);
+  }
+  bool run_warp(std::size_t warp, bool backwards) {
+    bool moved = false;
+    for (bool again = true; again && !error_;) {
+      again = false;
+      for (std::size_t l = 0; l < 32; ++l) {
+        current = static_cast<int>(warp * 32 + (backwards ? 31 - l : l));
+        if (fiber().done || fiber().waits != Waits::kNothing) continue;
+        resume(fiber());
+        again = moved = true;
+      }
+    }
+    return moved;
+  }
+  static void enter_fiber() {
+    Block& block = *now;
+    try {
+      (*block.body_)();
+    } catch (...) {
+      block.error_ = std::current_exception();
+    }
+    block.fiber().done = true;
+    _longjmp(block.scheduler_, 1);
+  }
+
+  std::vector<Fiber> fibers_;
+  std::vector<Warp> warps_;
+  jmp_buf scheduler_;
+  const std::function<void()>* body_ = nullptr;
+  std::exception_ptr error_;
+};
+
+}  // namespace hifigan::cuda
