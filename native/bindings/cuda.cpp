@@ -2,7 +2,6 @@
 #include "bindings/cuda.h"
 
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -112,7 +111,12 @@ using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 // Frames before and after, whether the signal ends, and a state's address.
 using GivenItem = std::tuple<long long, long long, bool, unsigned long long>;
 
-std::pair<nb::list, std::vector<float>> run(NetworkOnCard& self, const nb::list& given, const Floats& mel, const Floats& added) {
+nb::object array_of(std::unique_ptr<float[]> data, std::initializer_list<std::size_t> shape) {
+  nb::capsule owner(data.get(), [](void* memory) noexcept { delete[] static_cast<float*>(memory); });
+  return nb::cast(nb::ndarray<nb::numpy, float>(data.release(), shape, owner));
+}
+
+nb::tuple run(NetworkOnCard& self, const nb::list& given, const Floats& mel, const Floats& added) {
   std::vector<PassItem> items;
   std::vector<float*> places;
   nb::list audios;
@@ -122,16 +126,16 @@ std::pair<nb::list, std::vector<float>> run(NetworkOnCard& self, const nb::list&
     const auto samples = static_cast<std::size_t>(self.samples_of(items.back()));
     auto data = std::make_unique<float[]>(std::max<std::size_t>(samples, 1));
     places.push_back(data.get());
-    nb::capsule owner(data.get(), [](void* memory) noexcept { delete[] static_cast<float*>(memory); });
-    float* const audio = data.release();
-    audios.append(nb::ndarray<nb::numpy, float, nb::ndim<1>>(audio, {samples}, owner));
+    audios.append(array_of(std::move(data), {samples}));
   }
   std::vector<float> largest;
   {
     const nb::gil_scoped_release release;
     largest = self.run(items, mel.data(), added.data(), places);
   }
-  return {audios, largest};
+  auto reports = std::make_unique<float[]>(std::max<std::size_t>(largest.size(), 1));
+  std::copy(largest.begin(), largest.end(), reports.get());
+  return nb::make_tuple(audios, array_of(std::move(reports), {items.size(), static_cast<std::size_t>(self.layers())}));
 }
 
 void translate(const std::exception_ptr& error, void*) {
@@ -164,7 +168,7 @@ void bind_cuda(nb::module_& m) {
       .def("__init__", &load, "driver"_a, "device"_a, "image"_a, "plan"_a, "weights"_a)
       .def("run", &run, "items"_a, "mel"_a.noconvert(), "added"_a.noconvert(),
            "Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all "
-           "of them; give float32 [n] each, and the largest magnitude that each layer stored, the mel's behind them.")
+           "of them; give float32 [n] each, and [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them.")
       .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")
       .def("give_state", &NetworkOnCard::give_state, "state"_a);
 }

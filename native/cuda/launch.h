@@ -92,16 +92,18 @@ struct Branch {
 
 struct Launch {
   Address values, items;
-  Address largest;  // float32 for each layer: the largest magnitude that it stored, before it was rounded to float16
+  Address largest;  // float32 [items][layers]: the largest magnitude stored, before it was rounded to float16; behind it the mel's
   int item_count;
   int branch_count;
+  int layers;       // with the mel
   Branch branches[kMaxBranches];
 };
 
 // The mel [bands][frames] of all items in float32, as a value of two planes; normalised first where `means` is not 0.
 struct Entry {
   Address mel, means, scales;  // float32
-  Address largest;             // as in Launch, behind those of the layers
+  Address items, largest;      // as in Launch
+  int item_count, layers;
   int frames, bands;
   Value value;
 };
@@ -122,7 +124,7 @@ struct Carry {
 };
 
 // Both compilers lay these out alike.
-static_assert(sizeof(Item) == 32 && sizeof(Value) == 56 && sizeof(Launch) == 768 && sizeof(Exit) == 784 && sizeof(Entry) == 96 &&
+static_assert(sizeof(Item) == 32 && sizeof(Value) == 56 && sizeof(Launch) == 776 && sizeof(Exit) == 792 && sizeof(Entry) == 112 &&
                   sizeof(Carry) == 152,
               "host and card read the same bytes");
 

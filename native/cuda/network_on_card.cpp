@@ -41,11 +41,9 @@ NetworkOnCard::NetworkOnCard(const std::string& driver_path, int device, const s
   for (const PlannedLaunch& planned : plan_.launches) card_.function(planned.kernel, planned.shared_bytes);
   card_.function("enter", 0);
   card_.function("carry", 0);
-  int layers = 0;
   for (const PlannedLaunch& planned : plan_.launches)
-    for (const Branch& branch : planned.branches) layers = std::max(layers, branch.layer + 1);
+    for (const Branch& branch : planned.branches) layers_ = std::max(layers_, branch.layer + 2);
   weights_.reserve(weights.size());
-  largest_.reserve(static_cast<std::size_t>(layers + 1) * 4);
   staging_.reserve(weights.size());
   std::memcpy(staging_.host(), weights.data(), weights.size());
   const Driver& driver = card_.driver();
@@ -85,7 +83,9 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
   const std::size_t samples = static_cast<std::size_t>(call.values[static_cast<std::size_t>(plan_.audio)].total);
   audio_.reserve(std::max<std::size_t>(samples * 4, 256));
   // Before work is under way, which an error here would leave running.
-  received_.reserve(aligned(samples * 4) + largest_.size());
+  const std::size_t reported = items.size() * static_cast<std::size_t>(layers_) * 4;
+  largest_.reserve(std::max<std::size_t>(reported, 256));
+  received_.reserve(aligned(samples * 4) + reported);
   for (Value& value : call.values) {
     value.rows = &value - call.values.data() == plan_.audio ? audio_.address() : workspace_.address() + starts[value.rows];
   }
@@ -130,7 +130,7 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
     for (const Branch& branch : planned.branches)
       call.added_places.push_back(branch.added == 0 ? 0 : call_.address() + added_at + (branch.added - 1) * items.size() * 4);
   driver.check(driver.cuMemcpyHtoDAsync_v2(call_.address(), staging_.host(), end, card_.stream()), "copying the mels");
-  driver.check(driver.cuMemsetD8Async(largest_.address(), 0, largest_.size(), card_.stream()), "clearing memory");
+  driver.check(driver.cuMemsetD8Async(largest_.address(), 0, reported, card_.stream()), "clearing memory");
 
   const auto start = [&](const char* kernel, unsigned x, unsigned y, unsigned threads, int shared, void* parameter) {
     if (x == 0 || y == 0) return;
@@ -141,13 +141,14 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
   };
   const Value& mel_value = call.values[static_cast<std::size_t>(plan_.mel)];
   Entry entry{call.mel_place, plan_.means < 0 ? 0 : weights_.address() + static_cast<Address>(plan_.means),
-              plan_.scales < 0 ? 0 : weights_.address() + static_cast<Address>(plan_.scales), largest_.address() + largest_.size() - 4, call.frames, plan_.bands, mel_value};
+              plan_.scales < 0 ? 0 : weights_.address() + static_cast<Address>(plan_.scales), call.items_place, largest_.address(),
+              static_cast<int>(items.size()), layers_, call.frames, plan_.bands, mel_value};
   start("enter", static_cast<unsigned>(ceiling(call.frames, kEntryThreads)), static_cast<unsigned>(mel_value.chunks), kEntryThreads, 0, &entry);
   const bool keeps = std::any_of(items.begin(), items.end(), [](const PassItem& item) { return item.state != 0 && !item.finished; });
   std::size_t number = 0;
   for (const PlannedLaunch& planned : plan_.launches) {
     Launch launch{call.values_place, call.items_place, largest_.address(), static_cast<int>(items.size()),
-                  static_cast<int>(planned.branches.size()), {}};
+                  static_cast<int>(planned.branches.size()), layers_, {}};
     int tiles = 0, columns = 0;
     for (std::size_t i = 0; i < planned.branches.size(); ++i, ++number) {
       Branch& branch = launch.branches[i] = planned.branches[i];
@@ -175,7 +176,7 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
 
   char* const reports = received_.host() + aligned(samples * 4);
   driver.check(driver.cuMemcpyDtoHAsync_v2(received_.host(), audio_.address(), samples * 4, card_.stream()), "copying the audio");
-  driver.check(driver.cuMemcpyDtoHAsync_v2(reports, largest_.address(), largest_.size(), card_.stream()), "copying the audio");
+  driver.check(driver.cuMemcpyDtoHAsync_v2(reports, largest_.address(), reported, card_.stream()), "copying the audio");
   card_.synchronize();
   const Value& last = call.values[static_cast<std::size_t>(plan_.audio)];
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -183,8 +184,8 @@ std::vector<float> NetworkOnCard::run(const std::vector<PassItem>& items, const 
     if (count != 0)
       std::memcpy(audio[i], received_.host() + offset_of(call.items[i], static_cast<int>(i), last) * 4, count * 4);
   }
-  std::vector<float> largest(largest_.size() / 4);
-  std::memcpy(largest.data(), reports, largest_.size());
+  std::vector<float> largest(reported / 4);
+  if (reported != 0) std::memcpy(largest.data(), reports, reported);
   return largest;
 }
 

@@ -50,13 +50,14 @@ class NetworkOnCard {
   NetworkOnCard(const std::string& driver_path, int device, const std::string& image, CardPlan plan, const std::string& weights);
 
   const Card& card() const { return card_; }
+  int layers() const { return layers_; }  // with the mel
   // Rows of the audio that an item has room for, and those that it gets, in samples.
   long long samples_of(const PassItem& item) const;
 
   // `mel` float32 [bands][frames of all items], `added` float32 [items][channels] for each conditioned layer in turn, `audio` one
   // place for each item.
-  // Returns the largest magnitude that each layer stored before it was rounded to float16, and the mel's behind them: where one is
-  // beyond 65,504, the audio is wrong. Throws OutOfMemory or DriverError; rows that items keep are then lost.
+  // Returns [items][layers()], the largest magnitude that each layer stored before it was rounded to float16, and the mel's behind
+  // them: where one is beyond 65,504, the item's audio is wrong. Throws OutOfMemory or DriverError; rows that items keep are then lost.
   std::vector<float> run(const std::vector<PassItem>& items, const float* mel, const float* added, const std::vector<float*>& audio);
 
   // Room for the rows that a stream keeps. Throws OutOfMemory.
@@ -68,6 +69,7 @@ class NetworkOnCard {
 
   Card card_;
   CardPlan plan_;
+  int layers_ = 1;
   Memory<false> weights_, largest_, workspace_, call_, audio_;
   Memory<true> staging_, received_;
   std::vector<std::unique_ptr<Memory<false>>> slabs_;

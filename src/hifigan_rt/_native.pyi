@@ -19,9 +19,9 @@ class CudaNetwork:
 
     def __init__(self, driver: str, device: int, image: bytes, plan: dict, weights: bytes) -> None: ...
 
-    def run(self, items: list, mel: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> tuple[list, list[float]]:
+    def run(self, items: list, mel: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> tuple:
         """
-        Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all of them; give float32 [n] each, and the largest magnitude that each layer stored, the mel's behind them.
+        Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all of them; give float32 [n] each, and [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them.
         """
 
     def take_state(self) -> int:

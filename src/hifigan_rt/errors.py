@@ -23,6 +23,7 @@
     |   +-- StreamFinished          the stream's signal has ended
     |   +-- StreamBroken            computing was interrupted, so that the stream's state is not known
     |   +-- StreamClosed            the stream was closed
+    |   +-- StreamsFailed           some of the streams that were advanced together failed
     +-- ExportError                 a converted model could not be written or verified
     |   +-- ToolFailed              a vendor's converter is absent, failed or wrote nothing
     +-- EvaluationError             a metric, a limit or a rating is not known or does not fit
@@ -186,6 +187,22 @@ class StreamClosed(EngineError):
 
     def __init__(self, text: str = "the stream is closed: open a new one") -> None:
         super().__init__(text)
+
+
+class StreamsFailed(EngineError):
+    """Some of the streams that were advanced together failed; the others have gone on.
+
+    Attributes:
+        outcomes: for each stream its audio, float32 `[n_i]`, or the EngineError that ended it.
+    """
+
+    def __init__(self, outcomes: Sequence[Any]) -> None:
+        self.outcomes = list(outcomes)
+        failed = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, EngineError)]
+        super().__init__(
+            f"{len(failed)} of {len(outcomes)} streams failed, stream {failed[0]} since {outcomes[failed[0]]}; "
+            "`outcomes` of this error has the audio of the others"
+        )
 
 
 class ExportError(HifiganError):

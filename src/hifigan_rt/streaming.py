@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines.base import Engine
-from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES
-from hifigan_rt.errors import EngineError, MelError
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome
+from hifigan_rt.errors import EngineError, MelError, StreamsFailed
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
 from hifigan_rt.mel.watch import MelWatch
@@ -193,6 +193,7 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
 
     Raises:
         MelError: not as many mels as streams, or one that its stream cannot take; no stream has taken anything.
+        StreamsFailed: some of them failed alone; it has the audio of the others.
         EngineError: as for `Stream.push`, or a stream is named twice.
 
     Warns:
@@ -212,15 +213,18 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         checked = [stream._accepted(CheckedMel(mel)) for stream, mel in zip(streams, whole, strict=True)]
     else:
         checked = [_item(index, stream, mel) for index, (stream, mel) in enumerate(zip(streams, mels, strict=True))]
-    audios = [np.empty(0, np.float32)] * len(streams)
+    outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
     by_engine: dict[Engine, list[int]] = {}
     for index, stream in enumerate(streams):
         stream._engine.check_open()
         by_engine.setdefault(stream._engine, []).append(index)
     for engine, indices in by_engine.items():
         together = engine.advance([streams[index]._stream for index in indices], [checked[index] for index in indices])
-        for index, audio in zip(indices, together, strict=True):
-            audios[index] = audio
+        for index, outcome in zip(indices, together, strict=True):
+            outcomes[index] = outcome
+    audios = [outcome for outcome in outcomes if not isinstance(outcome, EngineError)]
+    if len(audios) < len(outcomes):
+        raise StreamsFailed(outcomes)
     if isinstance(mels, np.ndarray) and len({len(audio) for audio in audios}) == 1:
         return np.stack(audios)
     return audios

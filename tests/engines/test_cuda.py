@@ -206,11 +206,10 @@ def test_a_stream_says_what_it_cannot_do():
         stream.push(mel)
     empty = engine.stream(4)
     assert len(empty.push(CheckedMel(mel[:, :0]))) == len(empty.finish()) == 0
-    # One of them cannot go on: none has taken anything.
     other = engine.stream(4)
-    with pytest.raises(StreamFinished):
-        engine.advance([other, empty], [mel, mel])
-    assert other.frames == 0
+    audio, error = engine.advance([other, empty], [mel, mel])
+    assert isinstance(error, StreamFinished)
+    np.testing.assert_array_equal(np.concatenate([audio, other.finish()]), whole)
 
 
 def test_rooms_of_streams_are_used_again(imitated_card):
@@ -268,6 +267,26 @@ def test_a_value_that_does_not_fit_is_an_error_that_names_its_layer():
         stream.push(mel)
     stream.reset()
     np.testing.assert_array_equal(np.concatenate([stream.push(mel), stream.finish()]), engine.run_many([mel])[0])
+
+
+def test_a_value_that_does_not_fit_ends_its_own_signal_alone():
+    engine = load(TINY_GENERATOR)
+    mels = mels_of(TINY_GENERATOR, (6, 8, 7, 6))
+    wrong = CheckedMel(np.full_like(mels[2], 1e6))
+    with pytest.raises(EngineError, match=r"^item 2 of 4: the mel has values up to 1e\+06, beyond"):
+        engine.run_many([*mels[:2], wrong, mels[3]])
+    expected = engine.run_many(mels)
+    streams = [engine.stream(3) for _ in mels]
+    # A stream without a frame of its own has no share in a pass.
+    pushes = [CheckedMel(mels[0][:, :0]), mels[1], wrong, mels[3]]
+    outcomes = engine.advance(streams, pushes)
+    assert isinstance(outcomes[2], EngineError)
+    with pytest.raises(StreamBroken):
+        streams[2].finish()
+    outcomes[0] = streams[0].push(mels[0])
+    for index in (0, 1, 3):
+        audio = np.concatenate([outcomes[index], streams[index].finish()])
+        np.testing.assert_array_equal(audio, expected[index])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,6 +159,25 @@ def test_streams_of_an_engine_that_joins_them_are_computed_together(monkeypatch:
     simulation.run_dry()
     assert [simulation.given(stream) for stream in streams[:3]] == [count * MEL.hop_length for count in (100, 64, 7)]
     assert [simulation.ended[stream] for stream in streams[:3]] == [None] * 3
+    assert all(stream.closed for stream in simulation.engine.streams)
+
+
+def test_of_streams_that_are_computed_together_each_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = Simulation()
+    simulation.engine.joined_streams = 4
+    streams = [simulation.stream(100, live=False) for _ in range(4)]
+    assert simulation.queue.step()
+
+    def fail(*args: object) -> np.ndarray:
+        raise EngineError("its values do not fit")
+
+    monkeypatch.setattr(simulation.engine.streams[1], "push", fail)
+    monkeypatch.setattr(simulation.engine.streams[2], "finish", fail)
+    simulation.run_dry()
+    frames = [simulation.given(stream) // MEL.hop_length for stream in streams]
+    assert frames == [100, 32, 96, 100]
+    codes = [None if error is None else error.code for error in map(simulation.ended.get, streams)]
+    assert codes == [None, "engine_failed", "engine_failed", None]
     assert all(stream.closed for stream in simulation.engine.streams)
 
 

@@ -21,6 +21,7 @@ from hifigan_rt.errors import (
     StreamBusy,
     StreamClosed,
     StreamFinished,
+    StreamsFailed,
 )
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import MAX_FRAMES
@@ -318,6 +319,19 @@ def test_advance_gives_an_array_for_an_array_if_all_give_as_much(vocoder):
     streams[0].push(mel[0][:, :3])
     assert isinstance(hifigan_rt.advance(streams, mel[:, :, :5]), list)
     assert hifigan_rt.advance([], []) == []
+
+
+def test_a_stream_that_fails_alone_takes_nothing_from_the_others(vocoder):
+    mels = [tiny_mel(24, seed) for seed in range(3)]
+    streams = [vocoder.stream(8) for _ in mels]
+    streams[1].finish()
+    with pytest.raises(StreamsFailed, match=r"^1 of 3 streams failed, stream 1 since the stream is finished") as failed:
+        hifigan_rt.advance(streams, mels)
+    outcomes = failed.value.outcomes
+    assert isinstance(outcomes[1], StreamFinished)
+    for index in (0, 2):
+        audio = np.concatenate([outcomes[index], streams[index].finish()])
+        np.testing.assert_array_equal(audio, vocoder(mels[index], segment_frames=8))
 
 
 def test_what_advance_refuses_changes_no_stream(vocoder):

@@ -127,7 +127,7 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
       }
     }
   }
-  largest.report(launch.largest, branch.layer - 1);
+  largest.report(launch.largest, place.index, launch.layers, branch.layer - 1);
   block_barrier();
   start_sums(sums, branch.biases + C * 4, 0, 0, corner.block, 1, branch.second_gain);
   HIFIGAN_NO_UNROLL

@@ -24,7 +24,17 @@ HIFIGAN_DEVICE void enter(const Entry& entry) {
     largest.add(low, high);
     split<2>(low, high, planes[q]);
   }
-  largest.report(entry.largest, 0);
+  int item = 0;
+  HIFIGAN_NO_UNROLL
+  for (int above = entry.item_count; above - item > 1;) {
+    const int middle = (item + above) / 2;
+    if (at<Item>(entry.items)[middle].start <= frame) {
+      item = middle;
+    } else {
+      above = middle;
+    }
+  }
+  largest.report(entry.largest, item, entry.layers, entry.layers - 1);
   HIFIGAN_UNROLL
   for (int p = 0; p < 2; ++p)
     store16(reinterpret_cast<char*>(entry.value.rows) + (static_cast<long long>(p * entry.value.chunks + chunk) * entry.value.total + frame) * 16,

@@ -17,9 +17,9 @@ struct Largest {
     magnitude_ = larger(magnitude_, larger(magnitude(low), magnitude(high)));
     odd += (low - low) + (high - high);
   }
-  // Adds it to what is known of a layer.
-  HIFIGAN_DEVICE void report(Address all, int layer) const {
-    float* const known = reinterpret_cast<float*>(all) + layer;
+  // Adds it to what is known of an item's layer.
+  HIFIGAN_DEVICE void report(Address all, int item, int layers, int layer) const {
+    float* const known = reinterpret_cast<float*>(all) + static_cast<long long>(item) * layers + layer;
     if (!(magnitude_ + odd <= load_float(known))) raise(known, magnitude_ + odd);
   }
 };
@@ -307,7 +307,7 @@ HIFIGAN_DEVICE void put(const Launch& launch, const Place& place, const float (&
       }
     }
   }
-  largest.report(launch.largest, branch.layer);
+  largest.report(launch.largest, place.index, launch.layers, branch.layer);
 }
 
 }  // namespace hifigan::cuda

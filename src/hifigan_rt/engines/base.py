@@ -12,7 +12,7 @@ import numpy as np
 
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
-from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, OverlapStream
+from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
@@ -190,7 +190,7 @@ class Engine(ABC):
         least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
         return OverlapStream(run, graph, segment_frames, max(least_frames, graph.least_frames))
 
-    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
         """Push frames into several streams of this engine, together where that is faster.
 
         Args:
@@ -198,12 +198,18 @@ class Engine(ABC):
             mels: float32 `[M, F_i]`, for each stream its frames.
 
         Returns:
-            float32 `[n_i]`, what each `push` would give.
+            float32 `[n_i]`, what each `push` would give, or the error of a stream that has failed alone.
 
         Raises:
-            EngineError: see `EngineStream.push`; others of the streams may have taken their frames.
+            EngineError: the engine failed; streams that have taken frames are broken.
         """
-        return [stream.push(mel) for stream, mel in zip(streams, mels, strict=True)]
+        outcomes: list[Outcome] = []
+        for stream, mel in zip(streams, mels, strict=True):
+            try:
+                outcomes.append(stream.push(mel))
+            except EngineError as error:
+                outcomes.append(error)
+        return outcomes
 
     def interruptible(self, compute: Callable[[], T], interlude: Callable[[], None]) -> T:  # noqa: ARG002 - most cannot
         """Compute; where the engine can, with something more urgent in between.

@@ -12,7 +12,7 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
 from hifigan_rt.engines.cuda_streams import CardStream, push_together
-from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, Outcome
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Generator, Graph
 from hifigan_rt.mel.check import CheckedMel
@@ -56,7 +56,7 @@ class CudaEngine(Engine):
         given = self.conditioning.check_one(conditioning)
         return CardStream(network, self._graph, segment_frames, None if given is None else given[0])
 
-    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
         self.check_open()
         return push_together(cast("Sequence[CardStream]", streams), mels)
 
@@ -73,7 +73,7 @@ class CudaEngine(Engine):
                     rooms[index] = network.take_state()
                 added = network.added_by(None if conditioning is None else conditioning[index])
                 pieces.append(SignalPiece(mel, 0, finished=True, state=rooms.get(index, 0), added=added))
-            return network.compute(pieces)
+            return _audios(network.compute(pieces))
         finally:
             for room in rooms.values():
                 network.give_state(room)
@@ -87,6 +87,15 @@ class CudaEngine(Engine):
 
     def _close(self) -> None:
         self._network = None
+
+
+def _audios(outcomes: Sequence[Outcome]) -> list[np.ndarray]:
+    audios = []
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, EngineError):
+            raise outcome if len(outcomes) == 1 else EngineError(f"item {index} of {len(outcomes)}: {outcome}")
+        audios.append(outcome)
+    return audios
 
 
 def create(model: Weights, options: EngineOptions) -> CudaEngine:

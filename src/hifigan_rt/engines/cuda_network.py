@@ -11,6 +11,7 @@ import numpy as np
 import hifigan_rt._native as _native
 from hifigan_rt.engines.cuda_kernels import driver, image_for
 from hifigan_rt.engines.cuda_plan import build_plan
+from hifigan_rt.engines.streams import Outcome
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import Generator
 
@@ -81,16 +82,17 @@ class CardNetwork:
             parts += [added, np.zeros(-len(added) % 8, np.float32)]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
-    def compute(self, pieces: Sequence[SignalPiece]) -> list[np.ndarray]:
+    def compute(self, pieces: Sequence[SignalPiece]) -> list[Outcome]:
         """Compute pieces of different signals.
 
         Returns:
-            float32 `[n_i]`, the samples that became determined.
+            float32 `[n_i]`, the samples that became determined, or what is wrong with a piece alone: its values do not
+            fit float16.
 
         Raises:
-            EngineError: the card failed or has no memory left, or values do not fit float16.
+            EngineError: the card failed or has no memory left.
         """
-        audios: list[list[np.ndarray]] = [[] for _ in pieces]
+        audios: list[list[Outcome]] = [[] for _ in pieces]
         waiting: list[tuple[int, SignalPiece]] = []
         frames = 0
         for index, piece in enumerate(pieces):
@@ -105,7 +107,7 @@ class CardNetwork:
                 frames += taken
         if waiting:
             self._pass(waiting, audios)
-        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in audios]
+        return [_joined(parts) for parts in audios]
 
     def take_state(self) -> int:
         """Room for a stream's rows."""
@@ -134,20 +136,23 @@ class CardNetwork:
             for start in starts
         ]
 
-    def _pass(self, waiting: Sequence[tuple[int, SignalPiece]], audios: Sequence[list[np.ndarray]]) -> None:
+    def _pass(self, waiting: Sequence[tuple[int, SignalPiece]], audios: Sequence[list[Outcome]]) -> None:
         results, largest = self._run([piece for _, piece in waiting])
-        # In the order of the network, so that the first one is the cause.
-        for number in (len(largest) - 1, *range(len(largest) - 1)):
-            if not largest[number] <= LARGEST_FLOAT16:
-                value = largest[number] * self._gain_of(number)
-                raise EngineError(
-                    f"{self._name_of(number)} has values up to {value:.6g}, beyond what "
-                    "float16 holds here: use engine 'torch' for this mel, or check that it is one of this model"
-                )
-        for (index, _), audio in zip(waiting, results, strict=True):
-            audios[index].append(audio)
+        fitting = np.all(largest <= LARGEST_FLOAT16, axis=1)
+        for (index, _), audio, fits, values in zip(waiting, results, fitting, largest, strict=True):
+            audios[index].append(audio if fits else self._misfit(values))
 
-    def _run(self, pieces: Sequence[SignalPiece]) -> tuple[list[np.ndarray], list[float]]:
+    def _misfit(self, largest: np.ndarray) -> EngineError:
+        # In the order of the network, so that the first one is the cause.
+        order = np.roll(np.arange(len(largest)), 1)
+        number = int(next(number for number in order if not largest[number] <= LARGEST_FLOAT16))
+        value = largest[number] * self._gain_of(number)
+        return EngineError(
+            f"{self._name_of(number)} has values up to {value:.6g}, beyond what "
+            "float16 holds here: use engine 'torch' for this mel, or check that it is one of this model"
+        )
+
+    def _run(self, pieces: Sequence[SignalPiece]) -> tuple[list[np.ndarray], np.ndarray]:
         items = [(piece.before, piece.before + piece.mel.shape[1], piece.finished, piece.state) for piece in pieces]
         mel = np.concatenate([piece.mel for piece in pieces], axis=1, dtype=np.float32)
         added = np.empty(0, np.float32)
@@ -174,10 +179,10 @@ class CardNetwork:
         mels = [np.full((bands, frames), -11.5), np.full((bands, frames), 2.0), noise]
         vector = np.zeros(self._generator.graph.config.conditioning_channels) if self.plan.conditioned else None
         pieces = [SignalPiece(mel.astype(np.float32), 0, True, added=self.added_by(vector)) for mel in mels]  # noqa: FBT003
-        _, largest = self._run(pieces)
+        largest = self._run(pieces)[1].max(axis=0)
         better = dict(gains)
         low, high = _COMFORTABLE
-        for name, value in zip(self.plan.layer_names[:-1], largest, strict=False):
+        for name, value in zip(self.plan.layer_names[:-1], largest.tolist(), strict=False):
             if not math.isfinite(value):
                 better[name] = gains.get(name, 1.0) * 2.0**16
                 break  # those behind it say nothing
@@ -186,3 +191,12 @@ class CardNetwork:
             if value > LARGEST_FLOAT16:
                 break
         return better
+
+
+def _joined(parts: Sequence[Outcome]) -> Outcome:
+    audios = []
+    for part in parts:
+        if isinstance(part, EngineError):
+            return part
+        audios.append(part)
+    return audios[0] if len(audios) == 1 else np.concatenate(audios)

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
-from hifigan_rt.engines.streams import SignalState, StreamTurn, check_segment
-from hifigan_rt.errors import StreamClosed
+from hifigan_rt.engines.streams import Outcome, SignalState, StreamTurn, audio_of, check_segment
+from hifigan_rt.errors import EngineError, StreamClosed
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 
@@ -51,7 +51,7 @@ class CardStream:
         return self._graph.output_length(self.frames) - max(0, determined)
 
     def push(self, mel: CheckedMel) -> np.ndarray:
-        return push_together([self], [mel])[0]
+        return audio_of(push_together([self], [mel])[0])
 
     def finish(self) -> np.ndarray:
         with self._claimed() as network:
@@ -61,7 +61,7 @@ class CardStream:
             self._graph.output_length(self.frames)  # too short to end is no fault: more frames may come
             self._turn.state = SignalState.BROKEN
             piece = SignalPiece(self._waiting, self._computed, finished=True, state=self._room, added=self._added)
-            audio = network.compute([piece])[0]
+            audio = audio_of(network.compute([piece])[0])
             self._turn.state = SignalState.FINISHED
             return audio
 
@@ -104,7 +104,7 @@ class CardStream:
         return piece
 
 
-def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> list[Outcome]:
     """Push frames into several streams of one engine, all in the same passes.
 
     Args:
@@ -112,22 +112,30 @@ def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> 
         mels: float32 `[M, F_i]`, for each stream its frames.
 
     Returns:
-        float32 `[n_i]`, what each push would give.
+        float32 `[n_i]`, or the error that each push would raise.
 
     Raises:
-        StreamFinished, StreamBroken, StreamClosed, StreamBusy: one of them cannot take frames; none has taken any.
         EngineError: the card failed; those that were computed are broken.
     """
-    audios = [np.empty(0, np.float32)] * len(streams)
+    outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
+    pieces: dict[int, SignalPiece] = {}
+    network: CardNetwork | None = None
     with ExitStack() as claims:
-        networks = [claims.enter_context(stream._claimed()) for stream in streams]
-        pieces = [stream._segments(mel) for stream, mel in zip(streams, mels, strict=True)]
-        computed = [index for index, piece in enumerate(pieces) if piece is not None]
-        for index in computed:
-            streams[index]._turn.state = SignalState.BROKEN
-        if computed:
-            results = networks[0].compute([piece for piece in pieces if piece is not None])
-            for index, audio in zip(computed, results, strict=True):
-                streams[index]._turn.state = SignalState.OPEN
-                audios[index] = audio
-    return audios
+        for index, (stream, mel) in enumerate(zip(streams, mels, strict=True)):
+            try:
+                network = claims.enter_context(stream._claimed())
+            except EngineError as error:
+                outcomes[index] = error
+                continue
+            stream._turn.state = SignalState.BROKEN
+            piece = stream._segments(mel)
+            if piece is None:
+                stream._turn.state = SignalState.OPEN
+            else:
+                pieces[index] = piece
+        if network is not None and pieces:
+            for index, outcome in zip(pieces, network.compute(list(pieces.values())), strict=True):
+                if not isinstance(outcome, EngineError):
+                    streams[index]._turn.state = SignalState.OPEN
+                outcomes[index] = outcome
+    return outcomes

@@ -22,6 +22,17 @@ STREAM_SEGMENT_FRAMES = 16
 MAX_SEGMENT_FRAMES = 4096
 
 
+Outcome: TypeAlias = np.ndarray | EngineError
+"""Audio, or what is wrong with one of several that were computed together."""
+
+
+def audio_of(outcome: Outcome) -> np.ndarray:
+    """Give the audio, or raise what is wrong."""
+    if isinstance(outcome, EngineError):
+        raise outcome
+    return outcome
+
+
 def check_segment(segment_frames: int) -> None:
     """Check a segment length.
 
@@ -140,7 +151,7 @@ _Submit: TypeAlias = Callable[[Sequence[StreamWindow]], Callable[[], list[np.nda
 
 def push_together(
     streams: Sequence[OverlapStream], mels: Sequence[CheckedMel], submit: _Submit, at_once: int
-) -> list[np.ndarray]:
+) -> list[Outcome]:
     """Push frames into several streams and compute the windows of many of them together.
 
     Args:
@@ -150,10 +161,9 @@ def push_together(
         at_once: windows that are submitted together; the next ones are prepared meanwhile.
 
     Returns:
-        What each push would give.
+        What each push would give, or the error that it would raise since the stream cannot take frames.
 
     Raises:
-        StreamFinished, StreamBroken, StreamClosed, StreamBusy: one of them cannot take frames; none has taken any.
         EngineError: the engine failed; those that have taken frames are broken.
     """
     before = [stream.frames for stream in streams]
@@ -167,8 +177,9 @@ def push_together(
         raise
 
 
-def _compute(steps: Sequence[_Steps], submit: _Submit, at_once: int = 1) -> list[np.ndarray]:
-    results = [np.empty(0, np.float32)] * len(steps)
+def _compute(steps: Sequence[_Steps], submit: _Submit, at_once: int = 1) -> list[Outcome]:
+    results: list[Outcome] = [np.empty(0, np.float32)] * len(steps)
+    claimed: list[int] = []
     submitted: deque[tuple[list[int], Callable[[], list[np.ndarray]]]] = deque()
 
     def resume(indices: Sequence[int], audios: Sequence[np.ndarray | None]) -> None:
@@ -183,10 +194,14 @@ def _compute(steps: Sequence[_Steps], submit: _Submit, at_once: int = 1) -> list
             submitted.append((list(windows), submit(list(windows.values()))))
 
     try:
-        for step in steps:
-            next(step)
-        for start in range(0, len(steps), at_once):
-            indices = range(start, min(start + at_once, len(steps)))
+        for index, step in enumerate(steps):
+            try:
+                next(step)
+                claimed.append(index)
+            except EngineError as error:
+                results[index] = error
+        for start in range(0, len(claimed), at_once):
+            indices = claimed[start : start + at_once]
             resume(indices, [None] * len(indices))
             if len(submitted) > 1:
                 first, collect = submitted.popleft()
@@ -251,10 +266,10 @@ class OverlapStream:
         return self._graph.output_length(self._frames) - self._samples
 
     def push(self, mel: CheckedMel) -> np.ndarray:
-        return _compute([self._pushing(mel)], self._submit_alone)[0]
+        return audio_of(_compute([self._pushing(mel)], self._submit_alone)[0])
 
     def finish(self) -> np.ndarray:
-        return _compute([self._finishing()], self._submit_alone)[0]
+        return audio_of(_compute([self._finishing()], self._submit_alone)[0])
 
     def reset(self) -> None:
         with self._used(anew=True):

@@ -15,7 +15,7 @@ import torch
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
-from hifigan_rt.engines.streams import EngineStream, OverlapStream, StreamWindow, push_together
+from hifigan_rt.engines.streams import EngineStream, Outcome, OverlapStream, StreamWindow, push_together
 from hifigan_rt.engines.torch_compiled import CompiledModule, CompiledRows, try_compiler
 from hifigan_rt.engines.torch_device import (
     check_precision,
@@ -105,7 +105,7 @@ class TorchEngine(Engine):
                 for mel in tensors
             ]
 
-    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> list[np.ndarray]:
+    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
         self.check_open()
         if not isinstance(self._computer, Rows):
             return super().advance(streams, mels)

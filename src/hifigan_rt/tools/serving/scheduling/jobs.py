@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hifigan_rt.engines.streams import EngineStream
+from hifigan_rt.engines.streams import EngineStream, Outcome
+from hifigan_rt.errors import EngineError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.leases import ModelLease
@@ -160,20 +161,32 @@ class QueuedJob(ABC):
             self._stream = None
 
 
-def compute(jobs: Sequence[QueuedJob]) -> list[np.ndarray]:
-    """Compute the blocks that jobs have set aside: float32 `[n]` each. No other code of the server computes.
+def compute(jobs: Sequence[QueuedJob]) -> list[Outcome]:
+    """Compute the blocks that jobs have set aside. No other code of the server computes.
 
     Args:
         jobs: one that computes a whole mel at once, or streams of one engine.
+
+    Returns:
+        float32 `[n]` each, or what is wrong with one job alone.
     """
     if jobs[0]._at_once:
         return [_computed_at_once(job) for job in jobs]
     streams = [job._opened() for job in jobs]
-    audios = jobs[0].engine.advance(streams, [job._block for job in jobs])
-    for index, (stream, job) in enumerate(zip(streams, jobs, strict=True)):
-        if job._last:
-            audios[index] = np.concatenate([audios[index], stream.finish()])
-    return [audio.astype(np.float32, copy=False) for audio in audios]
+    outcomes = jobs[0].engine.advance(streams, [job._block for job in jobs])
+    return [_ended(stream, job, outcome) for stream, job, outcome in zip(streams, jobs, outcomes, strict=True)]
+
+
+def _ended(stream: EngineStream, job: QueuedJob, outcome: Outcome) -> Outcome:
+    """What a block gives, with the end of its signal if it is the last."""
+    if isinstance(outcome, EngineError):
+        return outcome
+    if job._last:
+        try:
+            outcome = np.concatenate([outcome, stream.finish()])
+        except EngineError as error:
+            return error
+    return outcome.astype(np.float32, copy=False)
 
 
 def _computed_at_once(job: QueuedJob) -> np.ndarray:

@@ -7,8 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 
-import numpy as np
-
+from hifigan_rt.engines.streams import Outcome, audio_of
 from hifigan_rt.tools.serving.errors import (
     DeadlineExceeded,
     InternalFailure,
@@ -113,10 +112,10 @@ class JobQueue:
 
     def _compute(self, turn: BlockTurn, frames: list[int], began: float) -> None:
         jobs, engine = turn.jobs, turn.jobs[0].engine
-        audios: list[np.ndarray] = []
+        outcomes: list[Outcome] = []
         in_interludes = self._interlude_seconds
         failure = self._attempt(
-            lambda: audios.extend(engine.interruptible(lambda: compute(jobs), self._interlude)), jobs[0].model
+            lambda: outcomes.extend(engine.interruptible(lambda: compute(jobs), self._interlude)), jobs[0].model
         )
         with self._lock:
             self._turns.pop()
@@ -129,7 +128,7 @@ class JobQueue:
                 self._book(job, frames[index], seconds / len(jobs), end, urgent=turn.for_live)
                 wrong = failure
                 if wrong is None and not job.cancelled:
-                    wrong = self._attempt(functools.partial(job.give, audios[index], end), job.model)
+                    wrong = self._attempt(functools.partial(_hand_over, job, outcomes[index], end), job.model)
                 if wrong is not None or job.finished:
                     self._end(job, wrong)
 
@@ -255,3 +254,7 @@ class JobQueue:
         queued = [job for job in self._jobs if not job.live]
         audio = sum(job.remaining_seconds for job in queued)
         self._telemetry.queue(len(queued), audio, len(self._jobs) - len(queued))
+
+
+def _hand_over(job: QueuedJob, outcome: Outcome, now: float) -> None:
+    job.give(audio_of(outcome), now)
