@@ -2,6 +2,7 @@
 #include "bindings/cuda.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -99,43 +100,82 @@ CardPlan plan_of(const nb::dict& from) {
   return plan;
 }
 
-void load(NetworkOnCard* self, const std::string& driver, int device, const nb::bytes& image, const nb::dict& plan, const nb::bytes& weights) {
+void load(NetworkOnCard* self, const std::string& driver, int device, const nb::bytes& image, const nb::dict& plan, const nb::bytes& weights,
+          std::size_t memory) {
   CardPlan planned = plan_of(plan);
   const std::string code(image.c_str(), image.size()), numbers(weights.c_str(), weights.size());
   const nb::gil_scoped_release release;
-  new (self) NetworkOnCard(driver, device, code, std::move(planned), numbers);
+  new (self) NetworkOnCard(driver, device, code, std::move(planned), numbers, memory);
 }
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-
-// Frames before and after, whether the signal ends, and a state's address.
-using GivenItem = std::tuple<long long, long long, bool, unsigned long long>;
 
 nb::object array_of(std::unique_ptr<float[]> data, std::initializer_list<std::size_t> shape) {
   nb::capsule owner(data.get(), [](void* memory) noexcept { delete[] static_cast<float*>(memory); });
   return nb::cast(nb::ndarray<nb::numpy, float>(data.release(), shape, owner));
 }
 
-nb::tuple run(NetworkOnCard& self, const nb::list& given, const Floats& mel, const Floats& added) {
+template <class Type>
+Type part(const nb::handle& tuple, std::size_t index) {
+  return nb::cast<Type>(nb::cast<nb::tuple>(tuple)[index]);
+}
+
+std::vector<PassItem> items_of(const nb::list& given) {
   std::vector<PassItem> items;
-  std::vector<float*> places;
-  nb::list audios;
-  for (const nb::handle handle : given) {
-    const auto item = nb::cast<nb::tuple>(handle);
-    items.push_back({nb::cast<long long>(item[0]), nb::cast<long long>(item[1]), nb::cast<bool>(item[2]), nb::cast<DevicePointer>(item[3])});
-    const auto samples = static_cast<std::size_t>(self.samples_of(items.back()));
-    auto data = std::make_unique<float[]>(std::max<std::size_t>(samples, 1));
-    places.push_back(data.get());
-    audios.append(array_of(std::move(data), {samples}));
-  }
-  std::vector<float> largest;
-  {
-    const nb::gil_scoped_release release;
-    largest = self.run(items, mel.data(), added.data(), places);
-  }
+  for (const nb::handle item : given)
+    items.push_back({part<long long>(item, 0), part<long long>(item, 1), part<bool>(item, 2), part<DevicePointer>(item, 3)});
+  return items;
+}
+
+nb::object reports_of(const NetworkOnCard& self, std::size_t items, const std::vector<float>& largest) {
   auto reports = std::make_unique<float[]>(std::max<std::size_t>(largest.size(), 1));
   std::copy(largest.begin(), largest.end(), reports.get());
-  return nb::make_tuple(audios, array_of(std::move(reports), {items.size(), static_cast<std::size_t>(self.layers())}));
+  return array_of(std::move(reports), {items, static_cast<std::size_t>(self.plan().reports())});
+}
+
+nb::tuple run(NetworkOnCard& self, const nb::list& given, const Floats& mel, const Floats& added, bool with_steps) {
+  const std::vector<PassItem> items = items_of(given);
+  Audio places;
+  nb::list audios;
+  for (const PassItem& item : items) {
+    const std::size_t samples = self.samples_of(item);
+    auto data = std::make_unique<float[]>(std::max<std::size_t>(samples, 1));
+    places.host.push_back(data.get());
+    audios.append(array_of(std::move(data), {samples}));
+  }
+  Results results;
+  {
+    const nb::gil_scoped_release release;
+    results = self.run(items, {mel.data(), {}}, added.data(), places, with_steps);
+  }
+  return nb::make_tuple(audios, reports_of(self, items.size(), results.largest), results.microseconds, results.steps);
+}
+
+nb::tuple run_on_card(NetworkOnCard& self, const nb::list& given, const nb::list& mels, const Floats& added,
+                      const std::vector<DevicePointer>& audios) {
+  const std::vector<PassItem> items = items_of(given);
+  Mels sources;
+  for (const nb::handle mel : mels)
+    sources.on_card.push_back({part<Address>(mel, 0), part<long long>(mel, 1), part<long long>(mel, 2), static_cast<Number>(part<int>(mel, 3))});
+  if (sources.on_card.size() != items.size() || audios.size() != items.size())
+    throw std::invalid_argument("each item has its mel and its place for audio");
+  Results results;
+  {
+    const nb::gil_scoped_release release;
+    results = self.run(items, sources, added.data(), {{}, audios}, false);
+  }
+  return nb::make_tuple(reports_of(self, items.size(), results.largest), results.microseconds);
+}
+
+// What DLPack says of an array on a card; the array itself stays its owner's.
+nb::tuple describe(const nb::ndarray<nb::ro, nb::device::cuda>& array) {
+  nb::list shape, steps;
+  for (std::size_t axis = 0; axis < array.ndim(); ++axis) {
+    shape.append(array.shape(axis));
+    steps.append(array.stride(axis));
+  }
+  return nb::make_tuple(reinterpret_cast<std::uintptr_t>(array.data()), array.device_id(), nb::make_tuple(array.dtype().code, array.dtype().bits),
+                        nb::tuple(shape), nb::tuple(steps));
 }
 
 void translate(const std::exception_ptr& error, void*) {
@@ -164,11 +204,24 @@ void bind_cuda(nb::module_& m) {
       "driver"_a, "device"_a,
       "Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. "
       "`driver` names its library, empty for the system's.");
+  m.def("describe_dlpack", &describe, "array"_a,
+        "Address, number of the card, (code, bits) of the dtype, shape and steps of an array on a card: an object of DLPack, or its capsule.");
   nb::class_<NetworkOnCard>(m, "CudaNetwork", "A network on a card of NVIDIA's. Safe to use from several threads, in turn.")
-      .def("__init__", &load, "driver"_a, "device"_a, "image"_a, "plan"_a, "weights"_a)
-      .def("run", &run, "items"_a, "mel"_a.noconvert(), "added"_a.noconvert(),
+      .def("__init__", &load, "driver"_a, "device"_a, "image"_a, "plan"_a, "weights"_a, "memory"_a)
+      .def("run", &run, "items"_a, "mel"_a.noconvert(), "added"_a.noconvert(), "with_steps"_a = false,
            "Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all "
-           "of them; give float32 [n] each, and [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them.")
+           "of them; give float32 [n] each, [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them, "
+           "the card's microseconds, and on demand those of each kernel, by its name.")
+      .def("run_on_card", &run_on_card, "items"_a, "mels"_a, "added"_a.noconvert(), "audios"_a,
+           "The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio; "
+           "give the largest magnitudes and the microseconds.")
+      .def("samples_of", [](const NetworkOnCard& self, const nb::tuple& item) {
+             return self.samples_of({part<long long>(item, 0), part<long long>(item, 1), part<bool>(item, 2), 0});
+           }, "item"_a, "Samples that an item gives.")
+      .def_prop_ro("stream", [](const NetworkOnCard& self) { return reinterpret_cast<std::uintptr_t>(self.card().stream()); },
+                   "The stream on which it computes, by the driver's handle.")
+      .def("wait_for", &NetworkOnCard::wait_for, "stream"_a, nb::call_guard<nb::gil_scoped_release>(),
+           "Let passes from now on wait for what another stream was given so far; 1 is the default one.")
       .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")
       .def("give_state", &NetworkOnCard::give_state, "state"_a);
 }

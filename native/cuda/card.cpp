@@ -26,7 +26,8 @@ std::string in_mib(std::size_t bytes) { return std::to_string(bytes >> 20) + " M
 
 }  // namespace
 
-Card::Card(const std::string& driver_path, int device) : driver_(open_driver(driver_path)), process_(process_number()) {
+Card::Card(const std::string& driver_path, int device, std::size_t memory)
+    : driver_(open_driver(driver_path)), process_(process_number()), memory_(memory) {
   int count = 0;
   driver_.check(driver_.cuDeviceGetCount(&count), "counting the cards");
   if (device < 0 || device >= count)
@@ -94,7 +95,38 @@ std::pair<std::size_t, std::size_t> Card::free_and_total() const {
   return {free, total};
 }
 
+void Card::count(std::size_t bytes) const {
+  const std::size_t before = taken_.fetch_add(bytes);
+  if (before + bytes <= memory_) return;
+  taken_ -= bytes;
+  throw OutOfMemory("the model may take " + in_mib(memory_) + " of " + name_ + ", has " + in_mib(before) + ", and needs " + in_mib(bytes) +
+                        " more: give it more with the engine's setting memory, or open fewer streams",
+                    kOutOfMemory);
+}
+
 void Card::synchronize() const { driver_.check(driver_.cuStreamSynchronize(stream_), "computing"); }
+
+void Card::wait_for(StreamHandle other) const {
+  Moment given(*this, false);
+  given.note(other);
+  driver_.check(driver_.cuStreamWaitEvent(stream_, given.event(), 0), "waiting for the caller's stream");
+}
+
+Moment::Moment(const Card& card, bool timed) : card_(card) {
+  constexpr unsigned kWithoutTime = 2;
+  card.driver().check(card.driver().cuEventCreate(&event_, timed ? 0 : kWithoutTime), "making an event");
+}
+
+// What still waits for it goes on to do so.
+Moment::~Moment() { card_.driver().cuEventDestroy_v2(event_); }
+
+void Moment::note(StreamHandle stream) { card_.driver().check(card_.driver().cuEventRecord(event_, stream), "noting a stream's place"); }
+
+double Moment::microseconds_since(const Moment& before) const {
+  float milliseconds = 0;
+  card_.driver().check(card_.driver().cuEventElapsedTime(&milliseconds, before.event_, event_), "asking for the card's time");
+  return milliseconds * 1e3;
+}
 
 void Card::load(const std::string& image) {
   const Use use(*this);
@@ -127,8 +159,10 @@ void Memory<PINNED>::reserve(std::size_t bytes) {
   if (bytes <= size_) return;
   free();
   const Driver& driver = card_.driver();
+  if (!PINNED) card_.count(bytes);
   void* host = nullptr;
   const Result result = PINNED ? driver.cuMemAllocHost_v2(&host, bytes) : driver.cuMemAlloc_v2(&address_, bytes);
+  if (result != kSuccess && !PINNED) card_.discount(bytes);
   if (result == kOutOfMemory) {
     address_ = 0;
     if (PINNED) throw OutOfMemory("the machine has no memory left: " + in_mib(bytes) + " more are needed", result);
@@ -153,6 +187,7 @@ void Memory<PINNED>::free() {
     }
     card_.end_use();
   }
+  if (!PINNED) card_.discount(size_);
   address_ = 0, size_ = 0;
 }
 

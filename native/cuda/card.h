@@ -1,6 +1,7 @@
 // One card of this process: its context, a stream of work, a module of kernels, and memory that frees itself.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,8 +12,8 @@ namespace hifigan::cuda {
 
 class Card {
  public:
-  // Throws Unavailable with the reason and the way out, or OutOfMemory.
-  Card(const std::string& driver_path, int device);
+  // At most `memory` bytes are taken of it. Throws Unavailable with the reason and the way out, or OutOfMemory.
+  Card(const std::string& driver_path, int device, std::size_t memory = ~std::size_t{0});
   ~Card();
   Card(const Card&) = delete;
   Card& operator=(const Card&) = delete;
@@ -39,7 +40,12 @@ class Card {
   int capability() const { return capability_; }  // 80 for 8.0
   bool is_of_this_process() const;
   std::pair<std::size_t, std::size_t> free_and_total() const;
+  // Counts what is taken of the card's memory. Throws OutOfMemory beyond what may be.
+  void count(std::size_t bytes) const;
+  void discount(std::size_t bytes) const { taken_ -= bytes; }
   void synchronize() const;
+  // Lets this card's work wait for what another stream has been given so far; 1 names the default one.
+  void wait_for(StreamHandle other) const;
 
   // Machine code or intermediate code. Throws Unavailable if it is not for this card.
   void load(const std::string& image);
@@ -56,6 +62,25 @@ class Card {
   std::string name_;
   int capability_ = 0;
   long process_;
+  std::size_t memory_;
+  mutable std::atomic<std::size_t> taken_{0};
+};
+
+// A moment of a card's work, which the card notes when it comes to it.
+class Moment {
+ public:
+  // Throws DriverError.
+  explicit Moment(const Card& card, bool timed = true);
+  ~Moment();
+  Moment(const Moment&) = delete;
+  Moment& operator=(const Moment&) = delete;
+  void note(StreamHandle stream);
+  double microseconds_since(const Moment& before) const;
+  EventHandle event() const { return event_; }
+
+ private:
+  const Card& card_;
+  EventHandle event_ = nullptr;
 };
 
 // Memory of the card, or of the host if PINNED, so that copies run beside other work. It grows, and keeps nothing then.

@@ -58,10 +58,16 @@ enum Attribute : int { kMajor = 75, kMinor = 76, kMultiprocessors = 16, kCompute
   F(cuMemFreeHost, (void*))                                                                                                 \
   F(cuMemcpyHtoDAsync_v2, (DevicePointer, const void*, std::size_t, StreamHandle))                                          \
   F(cuMemcpyDtoHAsync_v2, (void*, DevicePointer, std::size_t, StreamHandle))                                                \
+  F(cuMemcpyDtoDAsync_v2, (DevicePointer, DevicePointer, std::size_t, StreamHandle))                                        \
   F(cuMemsetD8Async, (DevicePointer, unsigned char, std::size_t, StreamHandle))                                             \
   F(cuStreamCreate, (StreamHandle*, unsigned))                                                                              \
   F(cuStreamDestroy_v2, (StreamHandle))                                                                                     \
   F(cuStreamSynchronize, (StreamHandle))                                                                                    \
+  F(cuStreamWaitEvent, (StreamHandle, EventHandle, unsigned))                                                               \
+  F(cuEventCreate, (EventHandle*, unsigned))                                                                                \
+  F(cuEventDestroy_v2, (EventHandle))                                                                                       \
+  F(cuEventRecord, (EventHandle, StreamHandle))                                                                             \
+  F(cuEventElapsedTime, (float*, EventHandle, EventHandle))                                                                 \
   F(cuLaunchKernel, (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle, void**, void**)) \
   F(cuGetErrorName, (Result, const char**))                                                                                 \
   F(cuGetErrorString, (Result, const char**))

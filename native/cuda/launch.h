@@ -99,10 +99,20 @@ struct Launch {
   Branch branches[kMaxBranches];
 };
 
-// The mel [bands][frames] of all items in float32, as a value of two planes; normalised first where `means` is not 0.
+enum Number : int { kFloat32, kFloat16, kBFloat16, kFloat64 };
+
+// An item's mel, [bands][frames], wherever and however it lies; steps are in numbers.
+struct Source {
+  Address mel;
+  long long band_step, frame_step;
+  Number kind;
+};
+
+// The mels of all items, as a value of two planes; normalised first where `means` is not 0.
 struct Entry {
-  Address mel, means, scales;  // float32
-  Address items, largest;      // as in Launch
+  Address sources;
+  Address means, scales;   // float32
+  Address items, largest;  // as in Launch
   int item_count, layers;
   int frames, bands;
   Value value;
@@ -124,7 +134,7 @@ struct Carry {
 };
 
 // Both compilers lay these out alike.
-static_assert(sizeof(Item) == 32 && sizeof(Value) == 56 && sizeof(Launch) == 776 && sizeof(Exit) == 792 && sizeof(Entry) == 112 &&
+static_assert(sizeof(Item) == 32 && sizeof(Source) == 32 && sizeof(Value) == 56 && sizeof(Launch) == 776 && sizeof(Exit) == 792 && sizeof(Entry) == 112 &&
                   sizeof(Carry) == 152,
               "host and card read the same bytes");
 

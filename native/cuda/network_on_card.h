@@ -3,74 +3,57 @@
 
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/card.h"
-#include "cuda/launch.h"
+#include "cuda/pass.h"
 
 namespace hifigan::cuda {
 
-// The layers of one launch. In the plan, a branch's addresses are offsets in the weights; `added` is one more than the place of its
-// channels among those of all conditioned layers.
-struct PlannedLaunch {
-  std::string kernel;
-  int threads;
-  int columns;       // of a block; 0 for kernels that have all of them
-  int shared_bytes;
-  std::vector<Branch> branches;
-  std::vector<int> positions;  // of a tile, for each branch
-  std::vector<int> carried;    // values that nothing in this pass reads any more
+// Where audio goes, one place for each item: in host memory, or on the card.
+struct Audio {
+  std::vector<float*> host;
+  std::vector<DevicePointer> on_card;
 };
 
-struct CardPlan {
-  std::vector<Value> values;  // addresses are buffers' numbers, `saved` places in a state
-  std::vector<PlannedLaunch> launches;
-  int buffers;
-  long long state_bytes;
-  int bands;
-  int mel;                    // the value that the mel becomes
-  int audio;                  // the last layer's
-  int ending;
-  long long means, scales;    // places in the weights; -1 without normalisation
-  int added_channels;         // of all conditioned layers together
-};
-
-// Part of a signal: frames that earlier passes took, frames with those of this one, and where it keeps its rows.
-struct PassItem {
-  long long before, after;
-  bool finished;
-  DevicePointer state;
+struct Results {
+  // [items][CardPlan::reports()], the largest magnitude that each layer stored before it was rounded to float16, and the mel's behind
+  // them: where one is beyond 65,504, the item's audio is wrong.
+  std::vector<float> largest;
+  double microseconds;  // by the card's clock, copies included
+  std::vector<std::pair<std::string, double>> steps;  // each kernel's own, if they were asked for
 };
 
 class NetworkOnCard {
  public:
-  // Throws Unavailable, OutOfMemory or DriverError.
-  NetworkOnCard(const std::string& driver_path, int device, const std::string& image, CardPlan plan, const std::string& weights);
+  // Takes at most `memory` bytes of the card. Throws Unavailable, OutOfMemory or DriverError.
+  NetworkOnCard(const std::string& driver_path, int device, const std::string& image, CardPlan plan, const std::string& weights,
+                std::size_t memory);
 
+  const CardPlan& plan() const { return plan_; }
   const Card& card() const { return card_; }
-  int layers() const { return layers_; }  // with the mel
-  // Rows of the audio that an item has room for, and those that it gets, in samples.
-  long long samples_of(const PassItem& item) const;
+  // Samples that an item gives.
+  std::size_t samples_of(const PassItem& item) const;
 
-  // `mel` float32 [bands][frames of all items], `added` float32 [items][channels] for each conditioned layer in turn, `audio` one
-  // place for each item.
-  // Returns [items][layers()], the largest magnitude that each layer stored before it was rounded to float16, and the mel's behind
-  // them: where one is beyond 65,504, the item's audio is wrong. Throws OutOfMemory or DriverError; rows that items keep are then lost.
-  std::vector<float> run(const std::vector<PassItem>& items, const float* mel, const float* added, const std::vector<float*>& audio);
+  // `added` as in Pass. Throws OutOfMemory or DriverError; rows that items keep are then lost.
+  Results run(const std::vector<PassItem>& items, const Mels& mels, const float* added, const Audio& audio, bool with_steps);
+  // Lets passes from now on wait for what another stream of the card was given so far.
+  void wait_for(DevicePointer stream);
 
   // Room for the rows that a stream keeps. Throws OutOfMemory.
   DevicePointer take_state();
   void give_state(DevicePointer state);
 
  private:
-  struct Call;
+  class Steps;
+
+  void start(const char* kernel, std::pair<unsigned, unsigned> blocks, int threads, int shared_bytes, void* parameter);
 
   Card card_;
   CardPlan plan_;
-  int layers_ = 1;
-  Memory<false> weights_, largest_, workspace_, call_, audio_;
+  Memory<false> weights_, largest_, workspace_, upload_, audio_;
   Memory<true> staging_, received_;
   std::vector<std::unique_ptr<Memory<false>>> slabs_;
   std::vector<DevicePointer> free_states_;

@@ -12,16 +12,38 @@ def cuda_device(driver: str, device: int) -> tuple:
     Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. `driver` names its library, empty for the system's.
     """
 
+def describe_dlpack(array: Annotated[NDArray, dict(device='cuda', writable=False)]) -> tuple:
+    """
+    Address, number of the card, (code, bits) of the dtype, shape and steps of an array on a card: an object of DLPack, or its capsule.
+    """
+
 class CudaNetwork:
     """
     A network on a card of NVIDIA's. Safe to use from several threads, in turn.
     """
 
-    def __init__(self, driver: str, device: int, image: bytes, plan: dict, weights: bytes) -> None: ...
+    def __init__(self, driver: str, device: int, image: bytes, plan: dict, weights: bytes, memory: int) -> None: ...
 
-    def run(self, items: list, mel: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> tuple:
+    def run(self, items: list, mel: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], with_steps: bool = False) -> tuple:
         """
-        Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all of them; give float32 [n] each, and [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them.
+        Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all of them; give float32 [n] each, [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them, the card's microseconds, and on demand those of each kernel, by its name.
+        """
+
+    def run_on_card(self, items: list, mels: list, added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], audios: Sequence[int]) -> tuple:
+        """
+        The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio; give the largest magnitudes and the microseconds.
+        """
+
+    def samples_of(self, item: tuple) -> int:
+        """Samples that an item gives."""
+
+    @property
+    def stream(self) -> int:
+        """The stream on which it computes, by the driver's handle."""
+
+    def wait_for(self, stream: int) -> None:
+        """
+        Let passes from now on wait for what another stream was given so far; 1 is the default one.
         """
 
     def take_state(self) -> int:

@@ -193,12 +193,12 @@ class StreamsFailed(EngineError):
     """Some of the streams that were advanced together failed; the others have gone on.
 
     Attributes:
-        outcomes: for each stream its audio, float32 `[n_i]`, or the EngineError that ended it.
+        outcomes: for each stream its audio, float32 `[n_i]`, or the error that it has met.
     """
 
     def __init__(self, outcomes: Sequence[Any]) -> None:
         self.outcomes = list(outcomes)
-        failed = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, EngineError)]
+        failed = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, HifiganError)]
         super().__init__(
             f"{len(failed)} of {len(outcomes)} streams failed, stream {failed[0]} since {outcomes[failed[0]]}; "
             "`outcomes` of this error has the audio of the others"

@@ -10,7 +10,7 @@ import numpy as np
 
 from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome
-from hifigan_rt.errors import EngineError, MelError, StreamsFailed
+from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamsFailed
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
 from hifigan_rt.mel.watch import MelWatch
@@ -222,7 +222,7 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         together = engine.advance([streams[index]._stream for index in indices], [checked[index] for index in indices])
         for index, outcome in zip(indices, together, strict=True):
             outcomes[index] = outcome
-    audios = [outcome for outcome in outcomes if not isinstance(outcome, EngineError)]
+    audios = [outcome for outcome in outcomes if not isinstance(outcome, HifiganError)]
     if len(audios) < len(outcomes):
         raise StreamsFailed(outcomes)
     if isinstance(mels, np.ndarray) and len({len(audio) for audio in audios}) == 1:

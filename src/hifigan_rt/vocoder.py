@@ -395,5 +395,5 @@ def load(
         resolved = model
     else:
         resolved = resolve_model(model, config, weights_at, family)
-    chosen = choose_engine(engine, type(resolved), settings=own)
+    chosen = choose_engine(engine, type(resolved), settings=own, device=device)
     return Vocoder(resolved, create_engine(chosen, resolved, options))

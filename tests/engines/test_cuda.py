@@ -33,8 +33,8 @@ PRECISIONS = ("float32", "float16")
 TINY_GENERATOR = tiny_generator()
 
 
-def load(generator, precision="float32", device="cuda:0"):
-    options = EngineOptions(precision=precision, device=device)
+def load(generator, precision="float32", device="cuda:0", **settings):
+    options = EngineOptions(precision=precision, device=device, settings=settings)
     return create_engine("cuda", Weights("small", Path("small.safetensors"), "test", generator), options)
 
 
@@ -148,14 +148,17 @@ def test_an_item_has_the_bits_that_it_has_alone(precision):
     assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels[::-1])[::-1], alone, strict=True))
 
 
-def test_long_mels_and_many_are_computed_in_parts_with_the_same_bits(monkeypatch):
-    mels = mels_of(TINY_GENERATOR, (70, 5, 33, 1))
-    whole = load(TINY_GENERATOR).run_many(mels)
-    bytes_per_frame = load(TINY_GENERATOR)._network.plan.bytes_per_frame()
+@pytest.mark.parametrize("name", [None, *FEATURES])
+def test_long_mels_and_many_are_computed_in_parts_with_the_same_bits(name, monkeypatch):
+    generator = TINY_GENERATOR if name is None else feature_generator(FEATURES[name])
+    lengths = (70, 5, 33, 4)
+    mels, given = mels_of(generator, lengths), None if name is None else feature_conditioning(generator, len(lengths))
+    whole = load(generator).run_many(mels, given)
+    bytes_per_frame = load(generator)._network.plan.bytes_per_frame()
     monkeypatch.setattr(cuda_network, "PASS_BYTES", 40 * bytes_per_frame)
-    engine = load(TINY_GENERATOR)
-    assert engine._network.max_pass_frames < 33
-    parts = engine.run_many(mels)
+    engine = load(generator)
+    assert engine._network.max_pass_frames < 70
+    parts = engine.run_many(mels, given)
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
@@ -368,6 +371,30 @@ def test_no_memory_left(imitated_card):
             work()
     imitated_card.set("free", free)
     np.testing.assert_array_equal(engine.run_many(mels)[0], expected)
+
+
+def test_a_model_takes_no_more_of_the_card_than_it_may(imitated_card):
+    mels = mels_of(TINY_GENERATOR, (900, 20))
+    expected = load(TINY_GENERATOR).run_many(mels)
+    before = imitated_card.get("free")
+    engine = load(TINY_GENERATOR, memory="0.002")
+    assert engine._network.max_pass_frames < 900
+    assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels), expected, strict=True))
+    streams = []
+    with pytest.raises(
+        EngineError, match=r"^the model may take 2 MiB of imitated card, has \d MiB.* setting memory, or open fewer"
+    ):
+        for _ in range(1000):
+            streams.append(engine.stream(4))
+    assert len(streams) >= 16
+    assert before - imitated_card.get("free") <= 0.002 * 2**30
+    streams.pop().close()  # a long mel keeps rows as well
+    assert np.array_equal(engine.run_many(mels)[0], expected[0])
+    for wrong in ("much", 0, -1, "nan", "inf", []):
+        with pytest.raises(EngineError, match="is no number of GiB above 0"):
+            load(TINY_GENERATOR, memory=wrong)
+    with pytest.raises(EngineError, match="the model may take 0 MiB of imitated card"):
+        load(TINY_GENERATOR, memory=1e-6)
 
 
 def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card):

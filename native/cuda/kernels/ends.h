@@ -3,27 +3,17 @@
 
 namespace hifigan::cuda {
 
+HIFIGAN_DEVICE float number_of(const Source& source, long long index) {
+  if (source.kind == kFloat64) return static_cast<float>(load_double(at<double>(source.mel) + index));
+  if (source.kind == kFloat32) return load_float(at<float>(source.mel) + index);
+  const Word half = load2(at<short>(source.mel) + index);
+  return source.kind == kFloat16 ? low_half(half) : of_bits(half << 16);
+}
+
 // Blocks along x are frames, along y chunks.
 HIFIGAN_DEVICE void enter(const Entry& entry) {
   const int frame = block_x() * kEntryThreads + thread_index(), chunk = block_y();
   if (frame >= entry.frames) return;
-  float numbers[8];
-  HIFIGAN_UNROLL
-  for (int i = 0; i < 8; ++i) {
-    const int band = chunk * 8 + i;
-    numbers[i] = 0.0f;
-    if (band >= entry.bands) continue;
-    numbers[i] = at<float>(entry.mel)[static_cast<long long>(band) * entry.frames + frame];
-    if (entry.means) numbers[i] = (numbers[i] - at<float>(entry.means)[band]) / at<float>(entry.scales)[band];
-  }
-  Word planes[4][2];
-  Largest largest;
-  HIFIGAN_UNROLL
-  for (int q = 0; q < 4; ++q) {
-    const float low = numbers[2 * q] / entry.value.gain, high = numbers[2 * q + 1] / entry.value.gain;
-    largest.add(low, high);
-    split<2>(low, high, planes[q]);
-  }
   int item = 0;
   HIFIGAN_NO_UNROLL
   for (int above = entry.item_count; above - item > 1;) {
@@ -33,6 +23,25 @@ HIFIGAN_DEVICE void enter(const Entry& entry) {
     } else {
       above = middle;
     }
+  }
+  const Source source = at<Source>(entry.sources)[item];
+  const long long first = (frame - at<Item>(entry.items)[item].start) * source.frame_step;
+  float numbers[8];
+  HIFIGAN_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const int band = chunk * 8 + i;
+    numbers[i] = 0.0f;
+    if (band >= entry.bands) continue;
+    numbers[i] = number_of(source, first + band * source.band_step);
+    if (entry.means) numbers[i] = (numbers[i] - at<float>(entry.means)[band]) / at<float>(entry.scales)[band];
+  }
+  Word planes[4][2];
+  Largest largest;
+  HIFIGAN_UNROLL
+  for (int q = 0; q < 4; ++q) {
+    const float low = numbers[2 * q] / entry.value.gain, high = numbers[2 * q + 1] / entry.value.gain;
+    largest.add(low, high);
+    split<2>(low, high, planes[q]);
   }
   largest.report(entry.largest, item, entry.layers, entry.layers - 1);
   HIFIGAN_UNROLL

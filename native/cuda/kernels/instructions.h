@@ -66,7 +66,18 @@ HIFIGAN_DEVICE Word load4(const void* from) {
   asm volatile("ld.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
   return v;
 }
-HIFIGAN_DEVICE float load_float(const void* from) { return __int_as_float(static_cast<int>(load4(from))); }
+HIFIGAN_DEVICE Word load2(const void* from) {
+  unsigned short v;
+  asm volatile("ld.global.u16 %0, [%1];" : "=h"(v) : "l"(from) : "memory");
+  return v;
+}
+HIFIGAN_DEVICE double load_double(const void* from) {
+  double v;
+  asm volatile("ld.global.f64 %0, [%1];" : "=d"(v) : "l"(from) : "memory");
+  return v;
+}
+HIFIGAN_DEVICE float of_bits(Word bits) { return __int_as_float(static_cast<int>(bits)); }
+HIFIGAN_DEVICE float load_float(const void* from) { return of_bits(load4(from)); }
 HIFIGAN_DEVICE void store4(void* to, Word v) {
   asm volatile("st.global.u32 [%0], %1;" ::"l"(to), "r"(v) : "memory");
 }

@@ -64,12 +64,14 @@ struct Rows {
   const char* saved;
   long long fresh_step, saved_step;  // bytes from chunk to chunk
   int first;                         // row that is the first one of this pass
+  int held;                          // row that is the first one of those kept from earlier passes
   int begin, end;                    // rows that are there
   int length;                        // row behind the signal's last one
 
   HIFIGAN_DEVICE Rows(const Value& value, const Item& item, int index, long long from) {
     const Span span = span_of(item, value);
     first = clipped(span.first - from), begin = clipped(-from), end = clipped(span.last - from), length = clipped(span.length - from);
+    held = first - value.kept;
     fresh = at<char>(value.rows) + (offset_of(item, index, value) + from - span.first) * 16;
     saved = at<char>(item.state + value.saved) + (value.kept - static_cast<long long>(first)) * 16;
     fresh_step = value.total * 16LL, saved_step = value.kept * 16LL;
@@ -78,7 +80,8 @@ struct Rows {
     constexpr long long far = 1 << 29;
     return static_cast<int>(row < -far ? -far : row > far ? far : row);
   }
-  // The row that stands at `row`, and whether it is one at all.
+  // The row that stands at `row`, and whether it is one at all. Mirrored ones of a tile's end, which no result reads, may have been
+  // given up.
   HIFIGAN_DEVICE bool find(int& row, int padding) const {
     if (padding == kPadReflect) {
       if (row < begin) row = 2 * begin - row;
@@ -88,7 +91,7 @@ struct Rows {
     } else if (padding == kPadFirstAgain) {
       row = row == begin - 1 ? begin : row;
     }
-    return row >= begin && row < end;
+    return row >= begin && row >= held && row < end;
   }
   // 16 bytes of a row of it; chunks count through the planes.
   HIFIGAN_DEVICE const char* chunk(int row, int chunk) const {

@@ -74,6 +74,13 @@ HIFIGAN_DEVICE void write(void* to, const Type& value) {
 }
 HIFIGAN_DEVICE Words load16(const void* from) { return read<Words>(from); }
 HIFIGAN_DEVICE Word load4(const void* from) { return read<Word>(from); }
+HIFIGAN_DEVICE Word load2(const void* from) { return read<std::uint16_t>(from); }
+HIFIGAN_DEVICE double load_double(const void* from) { return read<double>(from); }
+HIFIGAN_DEVICE float of_bits(Word bits) {
+  float v;
+  std::memcpy(&v, &bits, 4);
+  return v;
+}
 HIFIGAN_DEVICE float load_float(const void* from) { return read<float>(from); }
 HIFIGAN_DEVICE void store4(void* to, Word v) { write(to, v); }
 HIFIGAN_DEVICE void store16(void* to, const Words& v) { write(to, v); }

@@ -31,7 +31,7 @@ long long setting(const char* name) {
   return found == settings.end() ? 0 : found->second;
 }
 
-constexpr Result kIllegalAddress = 700, kInvalidValue = 1, kNotFound = 500, kInvalidContext = 201;
+constexpr Result kIllegalAddress = 700, kInvalidValue = 1, kNotFound = 500, kInvalidContext = 201, kInvalidHandle = 400;
 
 Result ready() {
   if (lost != kSuccess) return lost;
@@ -148,6 +148,12 @@ EXPORTED Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::si
 EXPORTED Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t bytes, StreamHandle) {
   return enqueue([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
+EXPORTED Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, StreamHandle) {
+  return enqueue([=] {
+    for (const DevicePointer end : {from, to}) check_access(reinterpret_cast<void*>(end), 1), check_access(reinterpret_cast<void*>(end + bytes - 1), 1);
+    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+  });
+}
 EXPORTED Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, StreamHandle) {
   return enqueue([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
@@ -158,6 +164,22 @@ EXPORTED Result cuStreamSynchronize(StreamHandle) {
   if (const Result result = ready(); result != kSuccess) return result;
   return drain();
 }
+// Events: work that was done before them, by its number.
+EXPORTED Result cuEventCreate(EventHandle* event, unsigned) { return *event = reinterpret_cast<EventHandle>(new long long(-1)), ready(); }
+EXPORTED Result cuEventDestroy_v2(EventHandle event) {
+  // One that is still to be noted is noted first.
+  return enqueue([=] { delete reinterpret_cast<long long*>(event); });
+}
+EXPORTED Result cuEventRecord(EventHandle event, StreamHandle stream) {
+  if (reinterpret_cast<std::uintptr_t>(stream) > 2) return kInvalidHandle;  // one that was destroyed, say
+  return enqueue([=] { *reinterpret_cast<long long*>(event) = setting("launches"); });
+}
+EXPORTED Result cuEventElapsedTime(float* milliseconds, EventHandle before, EventHandle after) {
+  const long long began = *reinterpret_cast<long long*>(before), ended = *reinterpret_cast<long long*>(after);
+  if (began < 0 || ended < began) return kInvalidValue;
+  return *milliseconds = static_cast<float>(ended - began), kSuccess;
+}
+EXPORTED Result cuStreamWaitEvent(StreamHandle, EventHandle, unsigned) { return ++settings["waits"], ready(); }
 EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, unsigned, unsigned threads, unsigned, unsigned, unsigned shared,
                                StreamHandle, void** parameters, void**) {
   const Kernel& kernel = *reinterpret_cast<Kernel*>(function);

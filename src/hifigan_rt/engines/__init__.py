@@ -95,6 +95,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         "NVIDIA cards of 8.0 and later, by their driver alone: float32 of two float16, and float16; not yet run on one",
         "hifigan_rt.engines.cuda",
         precisions=("float32", "float16"),
+        settings={"memory": ()},
         devices="cuda:0 (the default), cuda:1 and so on",
         probe="hifigan_rt.engines.cuda_kernels",
     ),
@@ -104,7 +105,8 @@ REGISTRY: Mapping[str, EngineEntry] = {
 }
 
 AUTO_ORDER = ("native", "onnxruntime", "openvino")
-"""What engine="auto" tries, in turn. torch, cuda, ascend and reference are never chosen unless they are named."""
+"""What engine="auto" tries, in turn. torch, cuda, ascend and reference are never chosen unless they are named, cuda by
+its device as well."""
 
 
 def why_unavailable(name: str) -> str | None:
@@ -155,18 +157,23 @@ def check_settings(name: str, settings: Mapping[str, object]) -> None:
             raise EngineError(f"setting {key}={value!r} of engine {name!r}: choose {', '.join(known[key])}")
 
 
-def choose_engine(name: str, kind: ModelKind = Weights, *, settings: Collection[str] = ()) -> str:
+def choose_engine(
+    name: str, kind: ModelKind = Weights, *, settings: Collection[str] = (), device: str | None = None
+) -> str:
     """Resolve "auto"; another name is returned as it is, checked.
 
     Args:
         name: of an engine, or "auto".
         kind: what the model is.
         settings: names of settings that the engine must know.
+        device: that the user named; a card of NVIDIA's names engine cuda.
 
     Raises:
         EngineError, EngineUnavailable: see `check_engine`; or no engine of the automatic choice takes such a model
             with such settings, or none that does is there.
     """
+    if name == "auto" and device is not None and device.partition(":")[0] == "cuda" and REGISTRY["cuda"].takes(kind):
+        name = "cuda"
     check_engine(name)
     if name != "auto":
         return name

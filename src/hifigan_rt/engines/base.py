@@ -13,7 +13,7 @@ import numpy as np
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream
-from hifigan_rt.errors import EngineError
+from hifigan_rt.errors import EngineError, HifiganError
 from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.system.machine import usable_cores
@@ -207,7 +207,7 @@ class Engine(ABC):
         for stream, mel in zip(streams, mels, strict=True):
             try:
                 outcomes.append(stream.push(mel))
-            except EngineError as error:
+            except HifiganError as error:
                 outcomes.append(error)
         return outcomes
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
+from hifigan_rt.engines.cuda_arrays import CardMel, card_mels
 from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
 from hifigan_rt.engines.cuda_streams import CardStream, push_together
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, Outcome
-from hifigan_rt.errors import EngineError
-from hifigan_rt.graph import Generator, Graph
+from hifigan_rt.errors import EngineError, HifiganError
+from hifigan_rt.graph import Generator, Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
 _JOINED_STREAMS = 256
 """Streams that the server advances together."""
+
+_MOST_GIB = 1 << 20
 
 _CAVEAT = "engine 'cuda' has been tested on an imitated card only: compare a short result with engine 'reference'"
 
@@ -31,8 +35,9 @@ class CudaEngine(Engine):
 
     joined_streams = _JOINED_STREAMS
 
-    def __init__(self, network: CardNetwork, generator: Generator, info: EngineInfo) -> None:
+    def __init__(self, network: CardNetwork, generator: Generator, device: int, info: EngineInfo) -> None:
         super().__init__()
+        self._device = device
         self._network: CardNetwork | None = network
         self._graph = generator.graph
         self.conditioning = ConditioningRule.of_generator(generator)
@@ -57,13 +62,49 @@ class CudaEngine(Engine):
         return CardStream(network, self._graph, segment_frames, None if given is None else given[0])
 
     def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
-        self.check_open()
-        return push_together(cast("Sequence[CardStream]", streams), mels)
+        network = self._open()
+        outcomes = push_together(cast("Sequence[CardStream]", streams), mels)
+        self.compute_seconds = network.compute_seconds
+        return outcomes
+
+    def step_times(self, mels: Sequence[np.ndarray], rounds: int = 20) -> list[tuple[str, float]]:
+        """See `CardNetwork.step_times`."""
+        return self._open().step_times(mels, rounds)
 
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         return np.stack(self._run_many([CheckedMel(item) for item in mel], conditioning))
 
     def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
+        return _audios(self._compute(mels, conditioning))
+
+    def run_on_device(
+        self, mels: Sequence[object], *, listed: bool, conditioning: np.ndarray | None = None
+    ) -> list[Any]:
+        network = self._open()
+        arrays, items = [], []
+        surplus = (
+            self._graph.output_length(self._graph.least_frames) - self._graph.least_frames * self._graph.hop_length
+        )
+        for index, mel in enumerate(mels):
+            try:
+                taken, audio = card_mels(
+                    mel,
+                    network.native,
+                    self._device,
+                    self._graph.num_mels,
+                    self._graph.hop_length,
+                    surplus,
+                    single=listed,
+                )
+                check_mirrored(taken[0].shape[1], self.least_frames)
+            except HifiganError as error:
+                raise type(error)(f"item {index} of the list: {error}" if listed else str(error)) from error
+            arrays.append(audio)
+            items += taken
+        _audios(self._compute(items, self.conditioning.check(conditioning, len(items))))
+        return arrays
+
+    def _compute(self, mels: Sequence[np.ndarray | CardMel], conditioning: np.ndarray | None) -> list[Outcome]:
         network = self._open()
         rooms: dict[int, int] = {}
         try:
@@ -73,8 +114,9 @@ class CudaEngine(Engine):
                     rooms[index] = network.take_state()
                 added = network.added_by(None if conditioning is None else conditioning[index])
                 pieces.append(SignalPiece(mel, 0, finished=True, state=rooms.get(index, 0), added=added))
-            return _audios(network.compute(pieces))
+            return network.compute(pieces)
         finally:
+            self.compute_seconds = network.compute_seconds
             for room in rooms.values():
                 network.give_state(room)
 
@@ -92,10 +134,25 @@ class CudaEngine(Engine):
 def _audios(outcomes: Sequence[Outcome]) -> list[np.ndarray]:
     audios = []
     for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, EngineError):
-            raise outcome if len(outcomes) == 1 else EngineError(f"item {index} of {len(outcomes)}: {outcome}")
+        if isinstance(outcome, HifiganError):
+            raise outcome if len(outcomes) == 1 else type(outcome)(f"item {index} of {len(outcomes)}: {outcome}")
         audios.append(outcome)
     return audios
+
+
+def _memory(given: object) -> int | None:
+    """Bytes of the setting `memory`, in GiB."""
+    if given is None:
+        return None
+    try:
+        gib = float(cast("str", given))
+    except (TypeError, ValueError):
+        gib = math.nan
+    if not 0 < gib < _MOST_GIB:
+        raise EngineError(
+            f"memory={given!r} is no number of GiB above 0: memory=4 lets the model take 4 GiB of the card"
+        )
+    return int(gib * (1 << 30))
 
 
 def create(model: Weights, options: EngineOptions) -> CudaEngine:
@@ -103,14 +160,15 @@ def create(model: Weights, options: EngineOptions) -> CudaEngine:
 
     Raises:
         EngineUnavailable: no driver, card or kernels, or a card that is too old or in use.
-        EngineError: the device is no name of one, or the network has what no kernel covers.
+        EngineError: the device is no name of one, the setting `memory` no number or too little, or the network has what
+            no kernel covers.
     """
     device = options.device or "cuda:0"
     named = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)
     if named is None:
         raise EngineError(f"device={device!r} is no card of engine 'cuda': name cuda:0, cuda:1 and so on")
     index = int(named[1] or 0)
-    network = CardNetwork(model.generator, options.precision, index)
+    network = CardNetwork(model.generator, options.precision, index, _memory(options.settings.get("memory")))
     info = EngineInfo(
         "cuda",
         network.driver_version,
@@ -120,4 +178,4 @@ def create(model: Weights, options: EngineOptions) -> CudaEngine:
         f"general kernels, {network.kernels.partition('.')[0]}",
         _CAVEAT,
     )
-    return CudaEngine(network, model.generator, info)
+    return CudaEngine(network, model.generator, index, info)

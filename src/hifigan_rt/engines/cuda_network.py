@@ -9,20 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 import hifigan_rt._native as _native
+from hifigan_rt.engines.cuda_arrays import CardMel
 from hifigan_rt.engines.cuda_kernels import driver, image_for
 from hifigan_rt.engines.cuda_plan import build_plan
 from hifigan_rt.engines.streams import Outcome
-from hifigan_rt.errors import EngineError
+from hifigan_rt.errors import EngineError, HifiganError, MelError
 from hifigan_rt.graph import Generator
 
 LARGEST_FLOAT16 = 65504.0
 PASS_BYTES = 1 << 30
-"""Working memory of a pass."""
+"""Working memory of a pass, where the card's is not limited to less."""
+_SHARE_OF_A_PASS = 4
+"""A pass takes a quarter of limited memory, so that streams have the rest."""
 MAX_PASS_ITEMS = 1024
 
 _COMFORTABLE = (2.0**-4, 2.0**10)
 """Largest magnitudes that a value may have on the probes: 64 times as much still fits float16, and what is left below
 is precise enough. V1's largest is 32."""
+_ALL_MEMORY = (1 << 63) - 1
 _CENTRE = 5
 """The power of two to which other values are brought."""
 
@@ -31,8 +35,8 @@ _CENTRE = 5
 class SignalPiece:
     """Frames that follow those of earlier passes."""
 
-    mel: np.ndarray
-    """float32 `[M, F]`, F may be 0."""
+    mel: np.ndarray | CardMel
+    """float32 `[M, F]`, F may be 0; or one on the card, whose audio is left there."""
     before: int
     """Frames of earlier passes."""
     finished: bool
@@ -46,14 +50,21 @@ class SignalPiece:
 class CardNetwork:
     """A plan with its weights in a card's memory. Safe to use from several threads, which take turns."""
 
-    def __init__(self, generator: Generator, precision: str, device: int) -> None:
+    def __init__(self, generator: Generator, precision: str, device: int, memory: int | None = None) -> None:
         """Load and scale it.
+
+        Args:
+            generator, precision: see `build_plan`.
+            device: number of the card.
+            memory: bytes of the card that it may take; None if all.
 
         Raises:
             EngineUnavailable: no driver, card or kernels; the text says why and what helps.
-            EngineError: a layer needs what no kernel has, or values that fit no scale.
+            EngineError: a layer needs what no kernel has, values that fit no scale, or too little memory.
         """
         self._generator = generator
+        self.compute_seconds = 0.0
+        """Seconds of the last call by the card's clock."""
         library = driver()
         name, capability, version = _native.cuda_device(library, device)
         self.card = name
@@ -62,7 +73,14 @@ class CardNetwork:
         gains: dict[str, float] = {}
         for _ in range(2 * len(generator.graph.layers)):
             self.plan = build_plan(generator, precision, gains)
-            self._network = _native.CudaNetwork(library, device, image, self.plan.as_dict(), self.plan.weights)
+            self.native = _native.CudaNetwork(
+                library,
+                device,
+                image,
+                self.plan.as_dict(),
+                self.plan.weights,
+                _ALL_MEMORY if memory is None else memory,
+            )
             better = self._better_gains(gains)
             if better == gains:
                 break
@@ -70,7 +88,10 @@ class CardNetwork:
         else:
             raise EngineError("the values of this network fit float16 in no scale: use engine 'torch'")
         self.gains = gains
-        self.max_pass_frames = max(1, PASS_BYTES // self.plan.bytes_per_frame() - self.plan.spare_frames())
+        pass_bytes = PASS_BYTES
+        if memory is not None:
+            pass_bytes = min(pass_bytes, (memory - len(self.plan.weights)) // _SHARE_OF_A_PASS)
+        self.max_pass_frames = max(1, pass_bytes // self.plan.bytes_per_frame() - self.plan.spare_frames())
 
     def added_by(self, vector: np.ndarray | None) -> np.ndarray | None:
         """What a conditioning vector `[G]` adds to each row of the conditioned layers, one behind the other."""
@@ -87,12 +108,13 @@ class CardNetwork:
 
         Returns:
             float32 `[n_i]`, the samples that became determined, or what is wrong with a piece alone: its values do not
-            fit float16.
+            fit float16, or are none. Empty for mels on the card.
 
         Raises:
             EngineError: the card failed or has no memory left.
         """
         audios: list[list[Outcome]] = [[] for _ in pieces]
+        self.compute_seconds = 0.0
         waiting: list[tuple[int, SignalPiece]] = []
         frames = 0
         for index, piece in enumerate(pieces):
@@ -111,12 +133,11 @@ class CardNetwork:
 
     def take_state(self) -> int:
         """Room for a stream's rows."""
-        state: int = self._network.take_state()
-        return state
+        return self.native.take_state()
 
     def give_state(self, state: int) -> None:
         """Take back the room of a stream."""
-        self._network.give_state(state)
+        self.native.give_state(state)
 
     def _parts(self, piece: SignalPiece) -> list[SignalPiece]:
         frames, most = piece.mel.shape[1], self.max_pass_frames
@@ -124,17 +145,16 @@ class CardNetwork:
             return [piece]
         if not piece.state:
             raise EngineError(f"{frames} frames need a state to be computed in parts")
-        starts = range(0, frames, most)
-        return [
-            SignalPiece(
-                piece.mel[:, start : start + most],
-                piece.before + start,
-                piece.finished and start == starts[-1],
-                piece.state,
-                piece.added,
+        parts, samples = [], 0
+        for start in range(0, frames, most):
+            stop = min(start + most, frames)
+            before, finished = piece.before + start, piece.finished and stop == frames
+            cut = (
+                piece.mel[:, start:stop] if isinstance(piece.mel, np.ndarray) else piece.mel.part(start, stop, samples)
             )
-            for start in starts
-        ]
+            parts.append(SignalPiece(cut, before, finished, piece.state, piece.added))
+            samples += self.native.samples_of((before, before + stop - start, finished))
+        return parts
 
     def _pass(self, waiting: Sequence[tuple[int, SignalPiece]], audios: Sequence[list[Outcome]]) -> None:
         results, largest = self._run([piece for _, piece in waiting])
@@ -142,11 +162,13 @@ class CardNetwork:
         for (index, _), audio, fits, values in zip(waiting, results, fitting, largest, strict=True):
             audios[index].append(audio if fits else self._misfit(values))
 
-    def _misfit(self, largest: np.ndarray) -> EngineError:
+    def _misfit(self, largest: np.ndarray) -> HifiganError:
         # In the order of the network, so that the first one is the cause.
         order = np.roll(np.arange(len(largest)), 1)
         number = int(next(number for number in order if not largest[number] <= LARGEST_FLOAT16))
         value = largest[number] * self._gain_of(number)
+        if number == len(largest) - 1 and not math.isfinite(value):
+            return MelError("the mel holds values that are NaN, infinite or beyond float32: every value must be finite")
         return EngineError(
             f"{self._name_of(number)} has values up to {value:.6g}, beyond what "
             "float16 holds here: use engine 'torch' for this mel, or check that it is one of this model"
@@ -154,14 +176,41 @@ class CardNetwork:
 
     def _run(self, pieces: Sequence[SignalPiece]) -> tuple[list[np.ndarray], np.ndarray]:
         items = [(piece.before, piece.before + piece.mel.shape[1], piece.finished, piece.state) for piece in pieces]
-        mel = np.concatenate([piece.mel for piece in pieces], axis=1, dtype=np.float32)
-        added = np.empty(0, np.float32)
-        if self.plan.conditioned:
-            rows = np.stack([piece.added for piece in pieces if piece.added is not None])
-            ends = np.cumsum([layer.out_channels + -layer.out_channels % 8 for layer in self.plan.conditioned])
-            added = np.concatenate([part.ravel() for part in np.split(rows, ends[:-1], axis=1)])
-        audios, largest = self._network.run(items, np.ascontiguousarray(mel), added)
+        added = self._added(pieces)
+        on_card = [piece.mel for piece in pieces if isinstance(piece.mel, CardMel)]
+        largest: np.ndarray
+        if on_card:
+            sources, places = [mel.as_source() for mel in on_card], [mel.audio for mel in on_card]
+            largest, microseconds = self.native.run_on_card(items, sources, added, places)
+            audios = [np.empty(0, np.float32)] * len(pieces)
+        else:
+            audios, largest, microseconds, _ = self.native.run(items, _concatenated(pieces), added)
+        self.compute_seconds += microseconds * 1e-6
         return audios, largest
+
+    def _added(self, pieces: Sequence[SignalPiece]) -> np.ndarray:
+        """What conditioning adds, float32 `[items, channels]` of each conditioned layer in turn."""
+        if not self.plan.conditioned:
+            return np.empty(0, np.float32)
+        rows = np.stack([piece.added for piece in pieces if piece.added is not None])
+        ends = np.cumsum([layer.out_channels + -layer.out_channels % 8 for layer in self.plan.conditioned])
+        return np.concatenate([part.ravel() for part in np.split(rows, ends[:-1], axis=1)])
+
+    def step_times(self, mels: Sequence[np.ndarray], rounds: int) -> list[tuple[str, float]]:
+        """Tell what the kernels of a pass take by the card's clock, for whole signals.
+
+        Args:
+            mels: float32 `[M, T_i]`, for one pass.
+            rounds: passes, of which each kernel's median is given.
+
+        Returns:
+            Names and microseconds, in order; copies and the rows that streams keep have names of their own.
+        """
+        vector = np.zeros(self._generator.graph.config.conditioning_channels) if self.plan.conditioned else None
+        pieces = [SignalPiece(mel, 0, finished=True, added=self.added_by(vector)) for mel in mels]
+        items = [(0, mel.shape[1], True, 0) for mel in mels]
+        times = [self.native.run(items, _concatenated(pieces), self._added(pieces), True)[3] for _ in range(rounds)]  # noqa: FBT003
+        return [(steps[0][0], float(np.median([us for _, us in steps]))) for steps in zip(*times, strict=True)]
 
     def _name_of(self, number: int) -> str:
         names = self.plan.layer_names
@@ -196,7 +245,12 @@ class CardNetwork:
 def _joined(parts: Sequence[Outcome]) -> Outcome:
     audios = []
     for part in parts:
-        if isinstance(part, EngineError):
+        if isinstance(part, HifiganError):
             return part
         audios.append(part)
     return audios[0] if len(audios) == 1 else np.concatenate(audios)
+
+
+def _concatenated(pieces: Sequence[SignalPiece]) -> np.ndarray:
+    mels = [piece.mel for piece in pieces if isinstance(piece.mel, np.ndarray)]
+    return np.ascontiguousarray(np.concatenate(mels, axis=1, dtype=np.float32))

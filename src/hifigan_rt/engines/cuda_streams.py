@@ -10,7 +10,7 @@ import numpy as np
 
 from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
 from hifigan_rt.engines.streams import Outcome, SignalState, StreamTurn, audio_of, check_segment
-from hifigan_rt.errors import EngineError, StreamClosed
+from hifigan_rt.errors import EngineError, HifiganError, StreamClosed
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 
@@ -135,7 +135,7 @@ def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> 
                 pieces[index] = piece
         if network is not None and pieces:
             for index, outcome in zip(pieces, network.compute(list(pieces.values())), strict=True):
-                if not isinstance(outcome, EngineError):
+                if not isinstance(outcome, HifiganError):
                     streams[index]._turn.state = SignalState.OPEN
                 outcomes[index] = outcome
     return outcomes

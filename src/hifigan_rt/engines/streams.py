@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from hifigan_rt.errors import EngineError, StreamBroken, StreamBusy, StreamClosed, StreamFinished
+from hifigan_rt.errors import EngineError, HifiganError, StreamBroken, StreamBusy, StreamClosed, StreamFinished
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 
@@ -22,13 +22,13 @@ STREAM_SEGMENT_FRAMES = 16
 MAX_SEGMENT_FRAMES = 4096
 
 
-Outcome: TypeAlias = np.ndarray | EngineError
+Outcome: TypeAlias = np.ndarray | HifiganError
 """Audio, or what is wrong with one of several that were computed together."""
 
 
 def audio_of(outcome: Outcome) -> np.ndarray:
     """Give the audio, or raise what is wrong."""
-    if isinstance(outcome, EngineError):
+    if isinstance(outcome, HifiganError):
         raise outcome
     return outcome
 

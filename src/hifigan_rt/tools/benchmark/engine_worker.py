@@ -52,7 +52,7 @@ class EngineCandidate:
 
     def __init__(self, job: EngineJob) -> None:
         model = resolve_model(job.model, job.config, job.weights_at, job.family)
-        name = choose_engine(job.engine, type(model))
+        name = choose_engine(job.engine, type(model), device=job.device)
         options = EngineOptions(threads=job.threads, precision=job.precision, device=job.device, settings=job.settings)
         self._engine = create_engine(name, model, options)
         choice = SpeakerChoice(model.name, self._engine.conditioning, model.speakers)

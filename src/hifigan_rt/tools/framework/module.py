@@ -55,7 +55,8 @@ class VocoderModule(torch.nn.Module):
                 "before frames are taken with as_torch_module(vocoder, time_major=False)"
             )
         ours = mel.detach().transpose(-1, -2) if self.time_major else mel.detach()
-        if is_on_device(ours) and self.vocoder.engine_info.name != "torch":
+        engine = self.vocoder.engine_info.name
+        if is_on_device(ours) and engine != "torch" and not (engine == "cuda" and ours.is_cuda):
             ours = ours.cpu()
         if ours.dtype == torch.bfloat16:
             ours = ours.float()  # NumPy has no such type

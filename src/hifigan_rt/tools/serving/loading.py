@@ -64,7 +64,8 @@ def load_to_serve(
     """
     resolved = resolve_model(model, *(options.pop(name, None) for name in ("config", "weights_at", "family")))
     own = [name for name in ("execution_provider", "plan") if options.get(name) is not None]
-    chosen = choose_engine(engine, type(resolved), settings=[*own, *(options.get("settings") or {})])
+    named = [*own, *(options.get("settings") or {})]
+    chosen = choose_engine(engine, type(resolved), settings=named, device=options.get("device"))
     if chosen == "native" and segment_frames is None and "segment_frames" not in (options.get("settings") or {}):
         segment_frames = WHOLE_SEGMENT_FRAMES
     return load(resolved, engine=chosen, segment_frames=segment_frames, **options)
@@ -79,7 +80,7 @@ def load_voice_to_serve(
         HifiganError: see `load_voice`.
     """
     settings = dict(options.pop("settings", None) or {})
-    if choose_engine(engine, settings=list(settings)) == "native":
+    if choose_engine(engine, settings=list(settings), device=options.get("device")) == "native":
         settings.setdefault("segment_frames", WHOLE_SEGMENT_FRAMES if segment_frames is None else segment_frames)
     return load_voice(path, engine=engine, settings=settings, **options)
 

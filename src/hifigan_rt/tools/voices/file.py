@@ -35,7 +35,7 @@ def open_voice(
     Returns:
         The generator, what computes its latents, and the voice's settings.
     """
-    engine = choose_engine(engine, settings=settings or ())
+    engine = choose_engine(engine, settings=settings or (), device=device)
     model, latents = _as_voice(_resolve(name, config, with_flow=REGISTRY[engine].computes_flow))
     stated = stated_for_onnx(model.path, config)
     if stated is None:

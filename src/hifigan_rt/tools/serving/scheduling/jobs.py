@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hifigan_rt.engines.streams import EngineStream, Outcome
-from hifigan_rt.errors import EngineError
+from hifigan_rt.errors import HifiganError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.leases import ModelLease
@@ -179,12 +179,12 @@ def compute(jobs: Sequence[QueuedJob]) -> list[Outcome]:
 
 def _ended(stream: EngineStream, job: QueuedJob, outcome: Outcome) -> Outcome:
     """What a block gives, with the end of its signal if it is the last."""
-    if isinstance(outcome, EngineError):
+    if isinstance(outcome, HifiganError):
         return outcome
     if job._last:
         try:
             outcome = np.concatenate([outcome, stream.finish()])
-        except EngineError as error:
+        except HifiganError as error:
             return error
     return outcome.astype(np.float32, copy=False)
 
