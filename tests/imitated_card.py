@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ SOURCES = [*sorted((ROOT / "native/cuda").rglob("*.[hc]*")), *sorted((ROOT / "na
 IMAGE = b"imitated kernels"
 
 
+@cache
 def library() -> Path:
     """The library, compiled when a source has changed."""
     known = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
@@ -79,12 +81,10 @@ class Card:
                 self.set(name, value)
 
 
-@pytest.fixture(scope="session")
-def imitated_card():
-    """A card for the rest of the session: its driver is found, and this build has kernels for it."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv(cuda_kernels.DRIVER_VARIABLE, str(library()))
-    patch.setattr(cuda_kernels, "archive", lambda: Path("imitated.zip"))
-    patch.setattr(cuda_network, "image_for", lambda capability: (IMAGE, f"sm_{capability}.imitated"))
-    yield Card()
-    patch.undo()
+@pytest.fixture
+def imitated_card(monkeypatch):
+    """A card for the length of a test: its driver is found, and this build has kernels for it."""
+    monkeypatch.setenv(cuda_kernels.DRIVER_VARIABLE, str(library()))
+    monkeypatch.setattr(cuda_kernels, "archive", lambda: Path("imitated.zip"))
+    monkeypatch.setattr(cuda_network, "image_for", lambda capability: (IMAGE, f"sm_{capability}.imitated"))
+    return Card()

@@ -199,13 +199,15 @@ def engines_for(kind: ModelKind) -> tuple[str, ...]:
     return tuple(name for name, entry in REGISTRY.items() if entry.takes(kind))
 
 
-def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
-    """Load a model into an engine that `choose_engine` returned.
+def check_takes(name: str, model: Model, precision: str) -> Model:
+    """Check that an engine runs a model in a precision.
+
+    Returns:
+        The model as the engine takes it.
 
     Raises:
-        EngineError: the engine does not take such a model, or refuses an option.
-        PrecisionUnavailable: the engine does not offer the precision.
-        OutputMismatch: a foreign file gives other samples than its config says, or no audio.
+        EngineError: it takes no such model.
+        PrecisionUnavailable: it does not offer the precision.
     """
     entry = REGISTRY[name]
     if not entry.takes(type(model)):
@@ -218,11 +220,24 @@ def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
     if model.graph is not None and model.graph.config.flow is not None and not entry.computes_flow:
         able = ", ".join(other for other, row in REGISTRY.items() if row.computes_flow)
         raise EngineError(f"engine {name!r} does not compute the flow in front of {model.name}: choose {able}")
-    check_settings(name, options.settings)
     # The reference computes in float64 whatever is asked.
-    if options.precision not in entry.precisions and name != "reference":
+    if precision not in entry.precisions and name != "reference":
         offered = entry.precision_of_file or f"it has {', '.join(entry.precisions)}"
-        raise PrecisionUnavailable(f"precision={options.precision!r} is not offered by engine {name!r}: {offered}")
+        raise PrecisionUnavailable(f"precision={precision!r} is not offered by engine {name!r}: {offered}")
+    return model
+
+
+def create_engine(name: str, model: Model, options: EngineOptions) -> Engine:
+    """Load a model into an engine that `choose_engine` returned.
+
+    Raises:
+        EngineError: the engine does not take such a model, or refuses an option.
+        PrecisionUnavailable: the engine does not offer the precision.
+        OutputMismatch: a foreign file gives other samples than its config says, or no audio.
+    """
+    entry = REGISTRY[name]
+    check_settings(name, options.settings)
+    model = check_takes(name, model, options.precision)
     if options.device is not None and not entry.devices:
         raise EngineError(f"device={options.device!r}: engine {name!r} runs on the CPU only and takes no device")
     engine: Engine = importlib.import_module(entry.module).create(model, options)

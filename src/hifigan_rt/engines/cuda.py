@@ -12,6 +12,7 @@ import numpy as np
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.cuda_arrays import CardMel, card_mels
+from hifigan_rt.engines.cuda_launches import CardPlan
 from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
 from hifigan_rt.engines.cuda_streams import CardStream, push_together
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, Outcome
@@ -66,6 +67,11 @@ class CudaEngine(Engine):
         outcomes = push_together(cast("Sequence[CardStream]", streams), mels)
         self.compute_seconds = network.compute_seconds
         return outcomes
+
+    @property
+    def plan(self) -> CardPlan:
+        """Which kernels compute which layers."""
+        return self._open().plan
 
     def step_times(self, mels: Sequence[np.ndarray], rounds: int = 20) -> list[tuple[str, float]]:
         """See `CardNetwork.step_times`."""

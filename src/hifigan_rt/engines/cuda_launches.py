@@ -98,6 +98,11 @@ class CardPlan:
             **{name: getattr(self, name) for name in own},
         }
 
+    def names_of(self, launch: PlannedLaunch, branch: PlannedBranch) -> list[str]:
+        """Layers that a branch computes: two of a residual unit."""
+        first = branch.layer - 1 if launch.kernel.startswith("unit_") else branch.layer
+        return self.layer_names[first : branch.layer + 1]
+
     def bytes_per_frame(self) -> int:
         """Working memory for each frame of a pass."""
         sizes = [0] * self.buffers

@@ -8,6 +8,7 @@ import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.info_card_plan import card_plan_of, show_card_plan
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
 from hifigan_rt.tools.cli.options import (
     config_option,
@@ -31,8 +32,9 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 @config_option
 @weights_at_option
 @family_option
-@click.option("--plan", "with_plan", is_flag=True, help="How the native engine computes each layer.")
+@click.option("--plan", "with_plan", is_flag=True, help="How the engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
+@click.option("--engine", type=click.Choice(["native", "cuda"]), default="native", help="Whose plan.")
 @precision_option
 @json_option
 @verbosity_options
@@ -45,6 +47,7 @@ def info(
     family: str | None,
     with_plan: bool,
     measure: bool,
+    engine: str,
     precision: str,
     as_json: bool,
 ) -> None:
@@ -67,12 +70,17 @@ def info(
             console.result({"name": model, "refused": str(error)})
         raise
     facts = _facts(resolved)
-    plan = plan_of(resolved, measure, precision) if with_plan or measure else None
+    on_card = engine == "cuda"
+    plan = None
+    if with_plan or measure:
+        plan = (card_plan_of if on_card else plan_of)(resolved, measure, precision)
     if as_json:
         console.result(facts if plan is None else facts | plan)
         return
     _show(console, facts)
-    if plan is not None:
+    if plan is not None and on_card:
+        show_card_plan(console, plan, precision)
+    elif plan is not None:
         show_plan(console, plan)
 
 
