@@ -4,8 +4,10 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "cuda/network_on_card.h"
@@ -109,6 +111,7 @@ void load(NetworkOnCard* self, const std::string& driver, int device, const nb::
 }
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using HostArray = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 
 nb::object array_of(std::unique_ptr<float[]> data, std::initializer_list<std::size_t> shape) {
   nb::capsule owner(data.get(), [](void* memory) noexcept { delete[] static_cast<float*>(memory); });
@@ -127,44 +130,57 @@ std::vector<PassItem> items_of(const nb::list& given) {
   return items;
 }
 
-nb::object reports_of(const NetworkOnCard& self, std::size_t items, const std::vector<float>& largest) {
-  auto reports = std::make_unique<float[]>(std::max<std::size_t>(largest.size(), 1));
-  std::copy(largest.begin(), largest.end(), reports.get());
-  return array_of(std::move(reports), {items, static_cast<std::size_t>(self.plan().reports())});
+using PassUnderWay = NetworkOnCard::PassUnderWay;
+
+std::unique_ptr<PassUnderWay> begin(NetworkOnCard& self, const nb::list& given, const std::vector<HostArray>& arrays, const Floats& added,
+                                    bool with_steps) {
+  const std::vector<PassItem> items = items_of(given);
+  Mels mels;
+  if (arrays.size() != items.size()) throw std::invalid_argument("each item has its mel");
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const HostArray& array = arrays[i];
+    if (static_cast<long long>(array.shape(1)) != items[i].after - items[i].before || static_cast<int>(array.shape(0)) != self.plan().bands)
+      throw std::invalid_argument("a mel has other bands or frames than its item");
+    mels.host.push_back({array.data(), array.stride(0), array.stride(1)});
+  }
+  const nb::gil_scoped_release release;
+  return self.begin(items, mels, added.data(), {}, with_steps);
 }
 
-nb::tuple run(NetworkOnCard& self, const nb::list& given, const Floats& mel, const Floats& added, bool with_steps) {
+std::unique_ptr<PassUnderWay> begin_on_card(NetworkOnCard& self, const nb::list& given, const nb::list& arrays, const Floats& added,
+                                            const std::vector<DevicePointer>& places) {
   const std::vector<PassItem> items = items_of(given);
-  Audio places;
-  nb::list audios;
-  for (const PassItem& item : items) {
-    const std::size_t samples = self.samples_of(item);
-    auto data = std::make_unique<float[]>(std::max<std::size_t>(samples, 1));
-    places.host.push_back(data.get());
-    audios.append(array_of(std::move(data), {samples}));
-  }
-  Results results;
-  {
-    const nb::gil_scoped_release release;
-    results = self.run(items, {mel.data(), {}}, added.data(), places, with_steps);
-  }
-  return nb::make_tuple(audios, reports_of(self, items.size(), results.largest), results.microseconds, results.steps);
-}
-
-nb::tuple run_on_card(NetworkOnCard& self, const nb::list& given, const nb::list& mels, const Floats& added,
-                      const std::vector<DevicePointer>& audios) {
-  const std::vector<PassItem> items = items_of(given);
-  Mels sources;
-  for (const nb::handle mel : mels)
-    sources.on_card.push_back({part<Address>(mel, 0), part<long long>(mel, 1), part<long long>(mel, 2), static_cast<Number>(part<int>(mel, 3))});
-  if (sources.on_card.size() != items.size() || audios.size() != items.size())
+  Mels mels;
+  for (const nb::handle mel : arrays)
+    mels.on_card.push_back({part<Address>(mel, 0), part<long long>(mel, 1), part<long long>(mel, 2), static_cast<Number>(part<int>(mel, 3))});
+  if (mels.on_card.size() != items.size() || places.size() != items.size())
     throw std::invalid_argument("each item has its mel and its place for audio");
+  const nb::gil_scoped_release release;
+  return self.begin(items, mels, added.data(), places, false);
+}
+
+nb::tuple results(PassUnderWay& self, int reports) {
   Results results;
   {
     const nb::gil_scoped_release release;
-    results = self.run(items, sources, added.data(), {{}, audios}, false);
+    results = self.results();
   }
-  return nb::make_tuple(reports_of(self, items.size(), results.largest), results.microseconds);
+  nb::list audios;
+  std::vector<float*> places;
+  for (const auto& [from, count] : results.audio) {
+    auto data = std::make_unique<float[]>(std::max<std::size_t>(count, 1));
+    places.push_back(data.get());
+    audios.append(array_of(std::move(data), {count}));
+  }
+  const std::size_t reported = results.items * static_cast<std::size_t>(reports);
+  auto largest = std::make_unique<float[]>(std::max<std::size_t>(reported, 1));
+  std::copy_n(results.largest, reported, largest.get());
+  {
+    const nb::gil_scoped_release release;
+    for (std::size_t i = 0; i < places.size(); ++i) std::copy_n(results.audio[i].first, results.audio[i].second, places[i]);
+  }
+  return nb::make_tuple(audios, array_of(std::move(largest), {results.items, static_cast<std::size_t>(reports)}), results.microseconds,
+                        results.steps);
 }
 
 // What DLPack says of an array on a card; the array itself stays its owner's.
@@ -206,15 +222,16 @@ void bind_cuda(nb::module_& m) {
       "`driver` names its library, empty for the system's.");
   m.def("describe_dlpack", &describe, "array"_a,
         "Address, number of the card, (code, bits) of the dtype, shape and steps of an array on a card: an object of DLPack, or its capsule.");
+  nb::class_<PassUnderWay>(m, "CudaPass", "A pass that was begun.");
   nb::class_<NetworkOnCard>(m, "CudaNetwork", "A network on a card of NVIDIA's. Safe to use from several threads, in turn.")
       .def("__init__", &load, "driver"_a, "device"_a, "image"_a, "plan"_a, "weights"_a, "memory"_a)
-      .def("run", &run, "items"_a, "mel"_a.noconvert(), "added"_a.noconvert(), "with_steps"_a = false,
-           "Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all "
-           "of them; give float32 [n] each, [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them, "
-           "the card's microseconds, and on demand those of each kernel, by its name.")
-      .def("run_on_card", &run_on_card, "items"_a, "mels"_a, "added"_a.noconvert(), "audios"_a,
-           "The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio; "
-           "give the largest magnitudes and the microseconds.")
+      .def("begin", &begin, "items"_a, "mels"_a.noconvert(), "added"_a.noconvert(), "with_steps"_a = false, nb::keep_alive<0, 1>(),
+           "Begin to compute items (frames before, frames after, whether the signal ends, state) of float32 [M, F_i].")
+      .def("begin_on_card", &begin_on_card, "items"_a, "mels"_a, "added"_a.noconvert(), "audios"_a, nb::keep_alive<0, 1>(),
+           "The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio.")
+      .def("results", [](const NetworkOnCard& self, PassUnderWay& begun) { return results(begun, self.plan().reports()); }, "begun"_a,
+           "Wait for a pass: float32 [n] each, unless they stay on the card; [items, layers + 1], the largest magnitude that each layer "
+           "stored, the mel's behind them; the card's microseconds; and on demand those of each kernel, by its name.")
       .def("samples_of", [](const NetworkOnCard& self, const nb::tuple& item) {
              return self.samples_of({part<long long>(item, 0), part<long long>(item, 1), part<bool>(item, 2), 0});
            }, "item"_a, "Samples that an item gives.")

@@ -118,7 +118,13 @@ Moment::Moment(const Card& card, bool timed) : card_(card) {
 }
 
 // What still waits for it goes on to do so.
-Moment::~Moment() { card_.driver().cuEventDestroy_v2(event_); }
+Moment::~Moment() {
+  if (!card_.begin_use()) return;
+  card_.driver().cuEventDestroy_v2(event_);
+  card_.end_use();
+}
+
+void Moment::wait() const { card_.driver().check(card_.driver().cuEventSynchronize(event_), "computing"); }
 
 void Moment::note(StreamHandle stream) { card_.driver().check(card_.driver().cuEventRecord(event_, stream), "noting a stream's place"); }
 

@@ -75,6 +75,8 @@ class Moment {
   Moment(const Moment&) = delete;
   Moment& operator=(const Moment&) = delete;
   void note(StreamHandle stream);
+  // Waits for it. Throws DriverError.
+  void wait() const;
   double microseconds_since(const Moment& before) const;
   EventHandle event() const { return event_; }
 

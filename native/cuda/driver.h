@@ -67,6 +67,7 @@ enum Attribute : int { kMajor = 75, kMinor = 76, kMultiprocessors = 16, kCompute
   F(cuEventCreate, (EventHandle*, unsigned))                                                                                \
   F(cuEventDestroy_v2, (EventHandle))                                                                                       \
   F(cuEventRecord, (EventHandle, StreamHandle))                                                                             \
+  F(cuEventSynchronize, (EventHandle))                                                                                      \
   F(cuEventElapsedTime, (float*, EventHandle, EventHandle))                                                                 \
   F(cuLaunchKernel, (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, StreamHandle, void**, void**)) \
   F(cuGetErrorName, (Result, const char**))                                                                                 \

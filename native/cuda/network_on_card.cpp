@@ -16,7 +16,7 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 // Moments between the kernels of a pass.
 class NetworkOnCard::Steps {
  public:
-  Steps(const Card& card, bool wanted) : card_(card), wanted_(wanted) { note("copies"); }
+  Steps(const Card& card, bool wanted) : card_(card), wanted_(wanted) {}
   // A step begins, which ends where the next one does.
   void note(const std::string& name) {
     if (!wanted_) return;
@@ -37,23 +37,31 @@ class NetworkOnCard::Steps {
   std::vector<std::string> names_;
 };
 
+// What a pass has for itself; the workspace is that of the pass that is computed.
+struct NetworkOnCard::PassBuffers {
+  explicit PassBuffers(const Card& card) : upload(card), audio(card), largest(card), staging(card), received(card) {}
+  Memory<false> upload, audio, largest;
+  Memory<true> staging, received;
+};
+
 NetworkOnCard::NetworkOnCard(const std::string& driver_path, int device, const std::string& image, CardPlan plan, const std::string& weights,
                              std::size_t memory)
-    : card_(driver_path, device, memory), plan_(std::move(plan)), weights_(card_), largest_(card_), workspace_(card_), upload_(card_),
-      audio_(card_), staging_(card_), received_(card_) {
+    : card_(driver_path, device, memory), plan_(std::move(plan)), weights_(card_), workspace_(card_) {
   card_.load(image);
   const Card::Use use(card_);
   for (const PlannedLaunch& planned : plan_.launches) card_.function(planned.kernel, planned.shared_bytes);
   card_.function("enter", 0);
   card_.function("carry", 0);
   weights_.reserve(weights.size());
-  staging_.reserve(weights.size());
-  std::memcpy(staging_.host(), weights.data(), weights.size());
+  Memory<true> staging(card_);
+  staging.reserve(weights.size());
+  std::memcpy(staging.host(), weights.data(), weights.size());
   const Driver& driver = card_.driver();
-  driver.check(driver.cuMemcpyHtoDAsync_v2(weights_.address(), staging_.host(), weights.size(), card_.stream()), "copying the weights");
+  driver.check(driver.cuMemcpyHtoDAsync_v2(weights_.address(), staging.host(), weights.size(), card_.stream()), "copying the weights");
   card_.synchronize();
-  staging_.free();
 }
+
+NetworkOnCard::~NetworkOnCard() = default;
 
 std::size_t NetworkOnCard::samples_of(const PassItem& item) const {
   const Span span = span_of({item.before, item.after, 0, 0, item.finished}, plan_.value(plan_.audio));
@@ -70,27 +78,42 @@ void NetworkOnCard::start(const char* kernel, std::pair<unsigned, unsigned> bloc
                kernel);
 }
 
-Results NetworkOnCard::run(const std::vector<PassItem>& items, const Mels& mels, const float* added, const Audio& audio, bool with_steps) {
+std::unique_ptr<NetworkOnCard::PassBuffers> NetworkOnCard::take_buffers() {
+  const std::lock_guard lock(buffers_mutex_);
+  if (free_buffers_.empty()) return std::make_unique<PassBuffers>(card_);
+  std::unique_ptr<PassBuffers> buffers = std::move(free_buffers_.back());
+  free_buffers_.pop_back();
+  return buffers;
+}
+
+std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vector<PassItem>& items, const Mels& mels, const float* added,
+                                                                  const std::vector<DevicePointer>& places, bool with_steps) {
   const std::lock_guard lock(mutex_);
   const Card::Use use(card_);
   const Driver& driver = card_.driver();
   Pass pass(plan_, items, mels, added);
-  const std::size_t audio_bytes = audio.on_card.empty() ? aligned(pass.samples() * 4) : 0, report_bytes = pass.report_bytes();
-  // All of it before work is under way, which an error here would leave running.
+  const std::size_t report_bytes = pass.report_bytes();
+  auto under_way = std::make_unique<PassUnderWay>(*this, take_buffers(), std::make_unique<Steps>(card_, with_steps));
+  under_way->audio_bytes_ = places.empty() ? aligned(pass.samples() * 4) : 0;
+  under_way->items_ = items.size();
+  for (std::size_t i = 0; places.empty() && i < items.size(); ++i) under_way->samples_.emplace_back(pass.first_sample(i), pass.samples_of(i));
+  PassBuffers& own = *under_way->buffers_;
+  // Passes that are under way use the workspace; a larger one must wait for them.
+  if (pass.workspace_bytes() > workspace_.size()) card_.synchronize();
   workspace_.reserve(std::max<std::size_t>(pass.workspace_bytes(), 256));
-  audio_.reserve(std::max<std::size_t>(pass.samples() * 4, 256));
-  largest_.reserve(std::max<std::size_t>(report_bytes, 256));
-  upload_.reserve(pass.upload_bytes());
-  staging_.reserve(pass.upload_bytes());
-  received_.reserve(audio_bytes + report_bytes);
-  pass.lie_in({weights_.address(), workspace_.address(), audio_.address(), upload_.address(), largest_.address()});
-  pass.write_upload(staging_.host());
+  own.audio.reserve(std::max<std::size_t>(pass.samples() * 4, 256));
+  own.largest.reserve(std::max<std::size_t>(report_bytes, 256));
+  own.upload.reserve(pass.upload_bytes());
+  own.staging.reserve(pass.upload_bytes());
+  own.received.reserve(under_way->audio_bytes_ + report_bytes);
+  pass.lie_in({weights_.address(), workspace_.address(), own.audio.address(), own.upload.address(), own.largest.address()});
+  pass.write_upload(own.staging.host());
 
-  Moment began(card_), ended(card_);
-  began.note(card_.stream());
-  Steps steps(card_, with_steps);
-  driver.check(driver.cuMemcpyHtoDAsync_v2(upload_.address(), staging_.host(), pass.upload_bytes(), card_.stream()), "copying the mels");
-  driver.check(driver.cuMemsetD8Async(largest_.address(), 0, report_bytes, card_.stream()), "clearing memory");
+  Steps& steps = *under_way->steps_;
+  under_way->began_.note(card_.stream());
+  steps.note("copies");
+  driver.check(driver.cuMemcpyHtoDAsync_v2(own.upload.address(), own.staging.host(), pass.upload_bytes(), card_.stream()), "copying the mels");
+  driver.check(driver.cuMemsetD8Async(own.largest.address(), 0, report_bytes, card_.stream()), "clearing memory");
   Entry entry = pass.entry();
   steps.note("enter");
   start("enter", pass.entry_blocks(), kEntryThreads, 0, &entry);
@@ -98,7 +121,7 @@ Results NetworkOnCard::run(const std::vector<PassItem>& items, const Mels& mels,
   for (std::size_t number = 0; number < plan_.launches.size(); ++number) {
     const PlannedLaunch& planned = plan_.launches[number];
     Launch launch = pass.launch(number);
-    Exit exit{launch, audio_.address(), plan_.ending};
+    Exit exit{launch, own.audio.address(), plan_.ending};
     void* const parameter = planned.kernel == "leave" ? static_cast<void*>(&exit) : &launch;
     steps.note(planned.kernel);
     start(planned.kernel.c_str(), pass.blocks(number), planned.threads, planned.shared_bytes, parameter);
@@ -108,22 +131,40 @@ Results NetworkOnCard::run(const std::vector<PassItem>& items, const Mels& mels,
       start("carry", {static_cast<unsigned>(items.size()), static_cast<unsigned>(carry.count)}, kCarryThreads, 0, &carry);
   }
   steps.note("copies");
-  if (audio_bytes != 0)
-    driver.check(driver.cuMemcpyDtoHAsync_v2(received_.host(), audio_.address(), pass.samples() * 4, card_.stream()), "copying the audio");
-  for (std::size_t i = 0; i < audio.on_card.size(); ++i) {
+  if (places.empty())
+    driver.check(driver.cuMemcpyDtoHAsync_v2(own.received.host(), own.audio.address(), pass.samples() * 4, card_.stream()), "copying the audio");
+  for (std::size_t i = 0; i < places.size(); ++i) {
     if (pass.samples_of(i) != 0)
-      driver.check(driver.cuMemcpyDtoDAsync_v2(audio.on_card[i], audio_.address() + pass.first_sample(i) * 4, pass.samples_of(i) * 4, card_.stream()), "copying the audio");
+      driver.check(driver.cuMemcpyDtoDAsync_v2(places[i], own.audio.address() + pass.first_sample(i) * 4, pass.samples_of(i) * 4, card_.stream()), "copying the audio");
   }
-  driver.check(driver.cuMemcpyDtoHAsync_v2(received_.host() + audio_bytes, largest_.address(), report_bytes, card_.stream()), "copying the audio");
+  driver.check(driver.cuMemcpyDtoHAsync_v2(own.received.host() + under_way->audio_bytes_, own.largest.address(), report_bytes, card_.stream()),
+               "copying the audio");
   steps.note("end");
-  ended.note(card_.stream());
-  card_.synchronize();
+  under_way->ended_.note(card_.stream());
+  return under_way;
+}
 
-  for (std::size_t i = 0; i < audio.host.size(); ++i) {
-    if (pass.samples_of(i) != 0) std::memcpy(audio.host[i], received_.host() + pass.first_sample(i) * 4, pass.samples_of(i) * 4);
+NetworkOnCard::PassUnderWay::PassUnderWay(NetworkOnCard& network, std::unique_ptr<PassBuffers> buffers, std::unique_ptr<Steps> steps)
+    : network_(network), buffers_(std::move(buffers)), steps_(std::move(steps)), began_(network.card_), ended_(network.card_) {}
+
+NetworkOnCard::PassUnderWay::~PassUnderWay() {
+  // The card may still use the buffers, unless it is lost.
+  if (!waited_ && network_.card_.begin_use()) {
+    network_.card_.driver().cuStreamSynchronize(network_.card_.stream());
+    network_.card_.end_use();
   }
-  Results results{std::vector<float>(report_bytes / 4), ended.microseconds_since(began), steps.times()};
-  if (report_bytes != 0) std::memcpy(results.largest.data(), received_.host() + audio_bytes, report_bytes);
+  const std::lock_guard lock(network_.buffers_mutex_);
+  network_.free_buffers_.push_back(std::move(buffers_));
+}
+
+Results NetworkOnCard::PassUnderWay::results() {
+  const Card::Use use(network_.card_);
+  ended_.wait();
+  waited_ = true;
+  Results results{{}, reinterpret_cast<const float*>(buffers_->received.host() + audio_bytes_), items_, ended_.microseconds_since(began_),
+                  steps_->times()};
+  for (const auto& [first, count] : samples_)
+    results.audio.emplace_back(reinterpret_cast<const float*>(buffers_->received.host()) + first, count);
   return results;
 }
 

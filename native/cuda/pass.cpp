@@ -29,7 +29,7 @@ int CardPlan::reports() const {
 }
 
 Pass::Pass(const CardPlan& plan, const std::vector<PassItem>& items, const Mels& mels, const float* added)
-    : plan_(plan), values_(plan.values), sources_(mels.on_card), mels_on_card_(mels.host == nullptr) {
+    : plan_(plan), mels_(mels), values_(plan.values), sources_(mels.on_card) {
   for (const PassItem& item : items) {
     items_.push_back({item.before, item.after, item.state, frames_, item.finished});
     frames_ += static_cast<int>(item.after - item.before);
@@ -61,7 +61,8 @@ Pass::Pass(const CardPlan& plan, const std::vector<PassItem>& items, const Mels&
     for (const std::vector<int>& before : branches) tiles_at_.back().push_back(place(before.data(), before.size() * 4));
   }
   added_at_ = place(added, items.size() * static_cast<std::size_t>(plan.added_channels) * 4);
-  mel_at_ = place(mels.host, mels_on_card_ ? 0 : static_cast<std::size_t>(plan.bands) * static_cast<std::size_t>(frames_) * 4);
+  mel_at_ = upload_bytes_;
+  if (!mels.host.empty()) upload_bytes_ += aligned(static_cast<std::size_t>(plan.bands) * static_cast<std::size_t>(frames_) * 4);
 }
 
 std::size_t Pass::place(const void* from, std::size_t bytes) {
@@ -89,14 +90,31 @@ void Pass::lie_in(const PassMemory& memory) {
   memory_ = memory;
   for (Value& value : values_)
     value.rows = &value - values_.data() == plan_.audio ? memory.audio : memory.workspace + starts_[value.rows];
-  if (mels_on_card_) return;
+  if (mels_.host.empty()) return;
   for (std::size_t i = 0; i < items_.size(); ++i)
-    sources_[i] = {memory.upload + mel_at_ + static_cast<Address>(items_[i].start) * 4, frames_, 1, kFloat32};
+    sources_[i] = {memory.upload + mel_at_ + static_cast<Address>(items_[i].start) * static_cast<Address>(plan_.bands) * 4,
+                   items_[i].after - items_[i].before, 1, kFloat32};
 }
 
 void Pass::write_upload(char* to) const {
   for (const Part& part : parts_) {
     if (part.bytes != 0) std::memcpy(to + part.at, part.from, part.bytes);
+  }
+  write_mels(reinterpret_cast<float*>(to + mel_at_));
+}
+
+void Pass::write_mels(float* to) const {
+  for (std::size_t i = 0; i < mels_.host.size(); ++i) {
+    const auto [numbers, band_step, frame_step] = mels_.host[i];
+    const long long frames = items_[i].after - items_[i].before;
+    for (int band = 0; band < plan_.bands; ++band, to += frames) {
+      const float* const from = numbers + band * band_step;
+      if (frame_step == 1) {
+        std::copy_n(from, frames, to);
+      } else {
+        for (long long frame = 0; frame < frames; ++frame) to[frame] = from[frame * frame_step];
+      }
+    }
   }
 }
 

@@ -45,9 +45,15 @@ struct PassItem {
   Address state;
 };
 
-// Mels of all items: one behind the other in float32 [bands][frames of all items], or on the card, one for each item.
+// A mel in host memory, float32 [bands][frames]; steps are in numbers.
+struct HostMel {
+  const float* numbers;
+  long long band_step, frame_step;
+};
+
+// A mel for each item, all in host memory or all on the card.
 struct Mels {
-  const float* host = nullptr;
+  std::vector<HostMel> host;
   std::vector<Source> on_card;
 };
 
@@ -58,7 +64,7 @@ struct PassMemory {
 
 class Pass {
  public:
-  // `added` float32 [items][channels] for each conditioned layer in turn.
+  // `added` float32 [items][channels] for each conditioned layer in turn. What is given must stay until `write_upload`.
   Pass(const CardPlan& plan, const std::vector<PassItem>& items, const Mels& mels, const float* added);
 
   std::size_t workspace_bytes() const { return workspace_bytes_; }
@@ -85,8 +91,10 @@ class Pass {
     std::size_t bytes, at;
   };
   std::size_t place(const void* from, std::size_t bytes);
+  void write_mels(float* to) const;
 
   const CardPlan& plan_;
+  const Mels& mels_;
   PassMemory memory_{};
   std::vector<Item> items_;
   std::vector<Value> values_;
@@ -98,7 +106,6 @@ class Pass {
   std::size_t items_at_, values_at_, sources_at_, added_at_, mel_at_;
   std::size_t workspace_bytes_ = 0, upload_bytes_ = 0;
   int frames_ = 0;
-  bool mels_on_card_;
 };
 
 }  // namespace hifigan::cuda

@@ -17,6 +17,9 @@ def describe_dlpack(array: Annotated[NDArray, dict(device='cuda', writable=False
     Address, number of the card, (code, bits) of the dtype, shape and steps of an array on a card: an object of DLPack, or its capsule.
     """
 
+class CudaPass:
+    """A pass that was begun."""
+
 class CudaNetwork:
     """
     A network on a card of NVIDIA's. Safe to use from several threads, in turn.
@@ -24,14 +27,19 @@ class CudaNetwork:
 
     def __init__(self, driver: str, device: int, image: bytes, plan: dict, weights: bytes, memory: int) -> None: ...
 
-    def run(self, items: list, mel: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], with_steps: bool = False) -> tuple:
+    def begin(self, items: list, mels: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)]], added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], with_steps: bool = False) -> CudaPass:
         """
-        Compute items (frames before, frames after, whether the signal ends, state) of a float32 [M, F] with the new frames of all of them; give float32 [n] each, [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them, the card's microseconds, and on demand those of each kernel, by its name.
+        Begin to compute items (frames before, frames after, whether the signal ends, state) of float32 [M, F_i].
         """
 
-    def run_on_card(self, items: list, mels: list, added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], audios: Sequence[int]) -> tuple:
+    def begin_on_card(self, items: list, mels: list, added: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], audios: Sequence[int]) -> CudaPass:
         """
-        The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio; give the largest magnitudes and the microseconds.
+        The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio.
+        """
+
+    def results(self, begun: CudaPass) -> tuple:
+        """
+        Wait for a pass: float32 [n] each, unless they stay on the card; [items, layers + 1], the largest magnitude that each layer stored, the mel's behind them; the card's microseconds; and on demand those of each kernel, by its name.
         """
 
     def samples_of(self, item: tuple) -> int:

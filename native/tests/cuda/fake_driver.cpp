@@ -3,6 +3,7 @@
 // goes wrong here on demand: fake_cuda_set.
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -22,7 +23,7 @@ namespace {
 std::map<std::string, long long> settings = {{"devices", 1}, {"major", 8}, {"minor", 0}, {"version", 12090},
                                              {"free", 8LL << 30}, {"total", 8LL << 30}};
 std::recursive_mutex mutex;  // a card does one thing after another
-std::vector<std::function<void()>> queued;
+std::deque<std::function<void()>> queued;
 Result lost = kSuccess;      // the card's last words, for every later call
 thread_local int contexts = 0;
 
@@ -61,8 +62,10 @@ Result take(void** address, std::size_t bytes, bool on_card) {
   return kSuccess;
 }
 
-Result drain() {
-  for (std::vector<std::function<void()>> work = std::move(queued); auto& step : work) {
+Result drain(const std::function<bool()>& enough = [] { return false; }) {
+  while (!queued.empty() && !enough()) {
+    const std::function<void()> step = std::move(queued.front());
+    queued.pop_front();
     try {
       step();
     } catch (const IllegalAccess& error) {
@@ -164,15 +167,22 @@ EXPORTED Result cuStreamSynchronize(StreamHandle) {
   if (const Result result = ready(); result != kSuccess) return result;
   return drain();
 }
-// Events: work that was done before them, by its number.
-EXPORTED Result cuEventCreate(EventHandle* event, unsigned) { return *event = reinterpret_cast<EventHandle>(new long long(-1)), ready(); }
+// Events: launches that were done before them, -1 if they were noted and are still to come, -2 if they were never noted.
+EXPORTED Result cuEventCreate(EventHandle* event, unsigned) { return *event = reinterpret_cast<EventHandle>(new long long(-2)), ready(); }
 EXPORTED Result cuEventDestroy_v2(EventHandle event) {
   // One that is still to be noted is noted first.
   return enqueue([=] { delete reinterpret_cast<long long*>(event); });
 }
 EXPORTED Result cuEventRecord(EventHandle event, StreamHandle stream) {
   if (reinterpret_cast<std::uintptr_t>(stream) > 2) return kInvalidHandle;  // one that was destroyed, say
+  *reinterpret_cast<long long*>(event) = -1;
   return enqueue([=] { *reinterpret_cast<long long*>(event) = setting("launches"); });
+}
+// Only what came before the event is done.
+EXPORTED Result cuEventSynchronize(EventHandle event) {
+  const std::lock_guard lock(mutex);
+  if (const Result result = ready(); result != kSuccess) return result;
+  return drain([=] { return *reinterpret_cast<long long*>(event) != -1; });
 }
 EXPORTED Result cuEventElapsedTime(float* milliseconds, EventHandle before, EventHandle after) {
   const long long began = *reinterpret_cast<long long*>(before), ended = *reinterpret_cast<long long*>(after);
@@ -187,6 +197,7 @@ EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, 
   std::vector<char> parameter(static_cast<char*>(parameters[0]), static_cast<char*>(parameters[0]) + kernel.parameter_bytes);
   return enqueue([=, &kernel] {
     ++settings["launches"];
+    if (setting("idle") != 0) return;  // for the time that the host takes
     Block block(kernel.threads, shared);
     for (block.y = 0; block.y < static_cast<int>(y); ++block.y)
       for (block.x = 0; block.x < static_cast<int>(x); ++block.x)

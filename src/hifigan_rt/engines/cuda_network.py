@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,9 @@ _COMFORTABLE = (2.0**-4, 2.0**10)
 """Largest magnitudes that a value may have on the probes: 64 times as much still fits float16, and what is left below
 is precise enough. V1's largest is 32."""
 _ALL_MEMORY = (1 << 63) - 1
+_PASSES_AT_ONCE = 2
+"""Passes that are under way together: the host prepares one while the card computes the other."""
+_ON_CARD = np.empty(0, np.float32)
 _CENTRE = 5
 """The power of two to which other values are brought."""
 
@@ -91,7 +95,8 @@ class CardNetwork:
         pass_bytes = PASS_BYTES
         if memory is not None:
             pass_bytes = min(pass_bytes, (memory - len(self.plan.weights)) // _SHARE_OF_A_PASS)
-        self.max_pass_frames = max(1, pass_bytes // self.plan.bytes_per_frame() - self.plan.spare_frames())
+        self._spare_frames = self.plan.spare_frames()
+        self.max_pass_frames = max(1, pass_bytes // self.plan.bytes_per_frame() - self._spare_frames)
 
     def added_by(self, vector: np.ndarray | None) -> np.ndarray | None:
         """What a conditioning vector `[G]` adds to each row of the conditioned layers, one behind the other."""
@@ -113,23 +118,45 @@ class CardNetwork:
         Raises:
             EngineError: the card failed or has no memory left.
         """
-        audios: list[list[Outcome]] = [[] for _ in pieces]
-        self.compute_seconds = 0.0
-        waiting: list[tuple[int, SignalPiece]] = []
+        parts: list[list[Outcome]] = [[] for _ in pieces]
+        under_way: deque[tuple[list[int], _native.CudaPass]] = deque()
+        seconds = 0.0
+
+        def collect() -> None:
+            nonlocal seconds
+            indices, begun = under_way.popleft()
+            audios, largest, microseconds, _ = self.native.results(begun)
+            seconds += microseconds * 1e-6
+            fitting = np.all(largest <= LARGEST_FLOAT16, axis=1).tolist()
+            for position, (index, fits) in enumerate(zip(indices, fitting, strict=True)):
+                audio = audios[position] if audios else _ON_CARD
+                parts[index].append(audio if fits else self._misfit(largest[position]))
+
+        for taken in self._passes(pieces):
+            under_way.append(([index for index, _ in taken], self._begin([part for _, part in taken])))
+            if len(under_way) == _PASSES_AT_ONCE:
+                collect()
+        while under_way:
+            collect()
+        self.compute_seconds = seconds
+        return [_joined(own) for own in parts]
+
+    def _passes(self, pieces: Sequence[SignalPiece]) -> Iterator[list[tuple[int, SignalPiece]]]:
+        """Parts of pieces for one pass after the other, with the pieces' indices."""
+        taken: list[tuple[int, SignalPiece]] = []
         frames = 0
         for index, piece in enumerate(pieces):
             for part in self._parts(piece):
-                taken = part.mel.shape[1] + self.plan.spare_frames()
-                if waiting and (
-                    frames + taken > self.max_pass_frames or len(waiting) == MAX_PASS_ITEMS or waiting[-1][0] == index
+                more = part.mel.shape[1] + self._spare_frames
+                if taken and (
+                    frames + more > self.max_pass_frames or len(taken) == MAX_PASS_ITEMS or taken[-1][0] == index
                 ):
-                    self._pass(waiting, audios)
-                    waiting, frames = [], 0
-                waiting.append((index, part))
-                frames += taken
-        if waiting:
-            self._pass(waiting, audios)
-        return [_joined(parts) for parts in audios]
+                    yield taken
+                    taken, frames = [], 0
+                taken.append((index, part))
+                frames += more
+        if taken:
+            yield taken
 
     def take_state(self) -> int:
         """Room for a stream's rows."""
@@ -156,12 +183,6 @@ class CardNetwork:
             samples += self.native.samples_of((before, before + stop - start, finished))
         return parts
 
-    def _pass(self, waiting: Sequence[tuple[int, SignalPiece]], audios: Sequence[list[Outcome]]) -> None:
-        results, largest = self._run([piece for _, piece in waiting])
-        fitting = np.all(largest <= LARGEST_FLOAT16, axis=1)
-        for (index, _), audio, fits, values in zip(waiting, results, fitting, largest, strict=True):
-            audios[index].append(audio if fits else self._misfit(values))
-
     def _misfit(self, largest: np.ndarray) -> HifiganError:
         # In the order of the network, so that the first one is the cause.
         order = np.roll(np.arange(len(largest)), 1)
@@ -174,19 +195,15 @@ class CardNetwork:
             "float16 holds here: use engine 'torch' for this mel, or check that it is one of this model"
         )
 
-    def _run(self, pieces: Sequence[SignalPiece]) -> tuple[list[np.ndarray], np.ndarray]:
+    def _begin(self, pieces: Sequence[SignalPiece], *, with_steps: bool = False) -> _native.CudaPass:
         items = [(piece.before, piece.before + piece.mel.shape[1], piece.finished, piece.state) for piece in pieces]
         added = self._added(pieces)
         on_card = [piece.mel for piece in pieces if isinstance(piece.mel, CardMel)]
-        largest: np.ndarray
         if on_card:
             sources, places = [mel.as_source() for mel in on_card], [mel.audio for mel in on_card]
-            largest, microseconds = self.native.run_on_card(items, sources, added, places)
-            audios = [np.empty(0, np.float32)] * len(pieces)
-        else:
-            audios, largest, microseconds, _ = self.native.run(items, _concatenated(pieces), added)
-        self.compute_seconds += microseconds * 1e-6
-        return audios, largest
+            return self.native.begin_on_card(items, sources, added, places)
+        mels = [piece.mel for piece in pieces if isinstance(piece.mel, np.ndarray)]
+        return self.native.begin(items, mels, added, with_steps)
 
     def _added(self, pieces: Sequence[SignalPiece]) -> np.ndarray:
         """What conditioning adds, float32 `[items, channels]` of each conditioned layer in turn."""
@@ -208,8 +225,7 @@ class CardNetwork:
         """
         vector = np.zeros(self._generator.graph.config.conditioning_channels) if self.plan.conditioned else None
         pieces = [SignalPiece(mel, 0, finished=True, added=self.added_by(vector)) for mel in mels]
-        items = [(0, mel.shape[1], True, 0) for mel in mels]
-        times = [self.native.run(items, _concatenated(pieces), self._added(pieces), True)[3] for _ in range(rounds)]  # noqa: FBT003
+        times = [self.native.results(self._begin(pieces, with_steps=True))[3] for _ in range(rounds)]
         return [(steps[0][0], float(np.median([us for _, us in steps]))) for steps in zip(*times, strict=True)]
 
     def _name_of(self, number: int) -> str:
@@ -228,7 +244,7 @@ class CardNetwork:
         mels = [np.full((bands, frames), -11.5), np.full((bands, frames), 2.0), noise]
         vector = np.zeros(self._generator.graph.config.conditioning_channels) if self.plan.conditioned else None
         pieces = [SignalPiece(mel.astype(np.float32), 0, True, added=self.added_by(vector)) for mel in mels]  # noqa: FBT003
-        largest = self._run(pieces)[1].max(axis=0)
+        largest = self.native.results(self._begin(pieces))[1].max(axis=0)
         better = dict(gains)
         low, high = _COMFORTABLE
         for name, value in zip(self.plan.layer_names[:-1], largest.tolist(), strict=False):
@@ -249,8 +265,3 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
             return part
         audios.append(part)
     return audios[0] if len(audios) == 1 else np.concatenate(audios)
-
-
-def _concatenated(pieces: Sequence[SignalPiece]) -> np.ndarray:
-    mels = [piece.mel for piece in pieces if isinstance(piece.mel, np.ndarray)]
-    return np.ascontiguousarray(np.concatenate(mels, axis=1, dtype=np.float32))

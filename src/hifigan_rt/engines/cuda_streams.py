@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -81,22 +81,31 @@ class CardStream:
             raise StreamClosed
         return self._network
 
+    def _claim(self, *, anew: bool = False) -> CardNetwork:
+        """The network, for this thread until `_release`."""
+        network = self._open()
+        self._turn.take(anew=anew)
+        return network
+
+    def _release(self) -> None:
+        self._turn.give()
+        if self._network is None and self._turn.is_free:
+            self._give_back()
+
     @contextmanager
     def _claimed(self, *, anew: bool = False) -> Iterator[CardNetwork]:
-        """The network, for one thread at a time."""
-        network = self._open()
+        network = self._claim(anew=anew)
         try:
-            with self._turn.taken(anew=anew):
-                yield network
+            yield network
         finally:
-            if self._network is None and self._turn.is_free:
-                self._give_back()
+            self._release()
 
     def _segments(self, mel: CheckedMel) -> SignalPiece | None:
         """The frames of the segments that this completes, and what is left for the next; None if there are none."""
-        frames = np.concatenate([self._waiting, mel], axis=1)
+        frames: np.ndarray = np.concatenate([self._waiting, mel], axis=1) if self._waiting.shape[1] else mel
         complete = frames.shape[1] - frames.shape[1] % self._segment_frames
-        self._waiting = frames[:, complete:].copy()
+        if complete < frames.shape[1] or self._waiting.shape[1]:
+            self._waiting = frames[:, complete:].copy()
         if not complete:
             return None
         piece = SignalPiece(frames[:, :complete], self._computed, finished=False, state=self._room, added=self._added)
@@ -120,13 +129,15 @@ def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> 
     outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
     pieces: dict[int, SignalPiece] = {}
     network: CardNetwork | None = None
-    with ExitStack() as claims:
+    claimed: list[CardStream] = []
+    try:
         for index, (stream, mel) in enumerate(zip(streams, mels, strict=True)):
             try:
-                network = claims.enter_context(stream._claimed())
+                network = stream._claim()
             except EngineError as error:
                 outcomes[index] = error
                 continue
+            claimed.append(stream)
             stream._turn.state = SignalState.BROKEN
             piece = stream._segments(mel)
             if piece is None:
@@ -138,4 +149,7 @@ def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> 
                 if not isinstance(outcome, HifiganError):
                     streams[index]._turn.state = SignalState.OPEN
                 outcomes[index] = outcome
+    finally:
+        for stream in claimed:
+            stream._release()
     return outcomes

@@ -107,23 +107,31 @@ class StreamTurn:
         self.state = SignalState.OPEN
         self._use = threading.Lock()
 
-    @contextmanager
-    def taken(self, *, anew: bool = False) -> Iterator[None]:
-        """The stream for this thread, `anew` also if its signal has ended.
+    def take(self, *, anew: bool = False) -> None:
+        """Take the stream for this thread until `give`, `anew` also if its signal has ended.
 
         Raises:
             StreamBusy, StreamFinished, StreamBroken: it cannot be had.
         """
         if not self._use.acquire(blocking=False):
             raise StreamBusy
+        if self.state is SignalState.OPEN or anew:
+            return
+        self.give()
+        raise StreamFinished if self.state is SignalState.FINISHED else StreamBroken
+
+    def give(self) -> None:
+        """Let other threads take it."""
+        self._use.release()
+
+    @contextmanager
+    def taken(self, *, anew: bool = False) -> Iterator[None]:
+        """The stream for the length of a block, as by `take`."""
+        self.take(anew=anew)
         try:
-            if self.state is SignalState.FINISHED and not anew:
-                raise StreamFinished
-            if self.state is SignalState.BROKEN and not anew:
-                raise StreamBroken
             yield
         finally:
-            self._use.release()
+            self.give()
 
     @property
     def is_free(self) -> bool:
