@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-torch \
+.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-torch \
   wheels try-wheels try-wheels-arm64 docs bench clean help
 
 help:
@@ -46,8 +46,11 @@ fuzz: $(VENV)/installed ## ten minutes of hostile checkpoints, ten of hostile re
 	$(VENV)/bin/python tests/hostile/fuzz_checkpoint.py --seconds $(or $(FUZZ_SECONDS),600)
 	$(VENV)/bin/python tests/hostile/fuzz_server.py --seconds $(or $(FUZZ_SECONDS),600)
 
-gpu-test: $(VENV)/installed ## the tests that need an NVIDIA card, and PyTorch for it in VENV
-	$(VENV)/bin/python -m pytest -q --noconftest tests/gpu/check_torch.py
+gpu-test: ## the tests that need an NVIDIA card; PYTHON has PyTorch for it, WHEELS=FOLDER of gpu-wheels for a machine without network
+	scripts/gpu-test $(PYTHON) $(WHEELS)
+
+gpu-wheels: ## what gpu-test and gpu-bench need on a machine without network, in WHEELS
+	HIFIGAN_RT_CUDA=1 $(PYTHON) -m pip wheel -q -w $(or $(WHEELS),out/gpu-wheels) '.[pretrained]' pytest hypothesis
 
 gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)

@@ -300,6 +300,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10.0, help="arrivals per second, for `open`")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--frames", type=integers, default=[250])
+    parser.add_argument("--segment-frames", type=int, default=STREAMED_SEGMENT_FRAMES, help="of a push, for `live`")
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     parser.add_argument("--unchecked", action="store_true", help="do not compare samples")
     arguments = parser.parse_args()
@@ -310,7 +311,7 @@ def main() -> None:
         "whole": lambda: whole(url, work, clients, seconds),
         "open": lambda: open_loop(url, work, arguments.rate, seconds),
         "streamed": lambda: streamed(url, work, clients, seconds),
-        "live": lambda: live(url, work, clients, seconds),
+        "live": lambda: live(url, work, clients, seconds, arguments.segment_frames),
         "vanishing": lambda: vanishing(url, work, clients, seconds),
     }
 

@@ -17,6 +17,8 @@ from hifigan_rt.engines import cuda_kernels, cuda_network
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [*sorted((ROOT / "native/cuda").rglob("*.[hc]*")), *sorted((ROOT / "native/tests/cuda").iterdir())]
 IMAGE = b"imitated kernels"
+REAL = os.environ.get("HIFIGAN_RT_TEST_CARD", "") == "1"
+"""Whether the tests of engine `cuda` run on the card of this machine: `make gpu-test`."""
 
 
 @cache
@@ -84,6 +86,8 @@ class Card:
 @pytest.fixture
 def imitated_card(monkeypatch):
     """A card for the length of a test: its driver is found, and this build has kernels for it."""
+    if REAL:
+        pytest.skip("tests what goes wrong on the imitated card")
     monkeypatch.setenv(cuda_kernels.DRIVER_VARIABLE, str(library()))
     monkeypatch.setattr(cuda_kernels, "archive", lambda: Path("imitated.zip"))
     monkeypatch.setattr(cuda_network, "image_for", lambda capability: (IMAGE, f"sm_{capability}.imitated"))

@@ -7,13 +7,16 @@ import textwrap
 import pytest
 
 from engines.ascend_models import STAND_IN, Place
-from imitated_card import imitated_card  # noqa: F401 - a fixture
+from imitated_card import (
+    REAL,
+    imitated_card,  # noqa: F401 - a fixture
+)
 
 
 @pytest.fixture(autouse=True)
 def card_for_cuda(request):
-    """An imitated card for every test of engine `cuda`."""
-    if "cuda" in request.node.nodeid:
+    """An imitated card for every test of engine `cuda`, unless there is a real one."""
+    if "cuda" in request.node.nodeid and not REAL:
         request.getfixturevalue("imitated_card")
 
 

@@ -21,31 +21,18 @@
 CONVOLUTION(1, 1, 4, 128, 4, 8, 2, 2, 2)
 CONVOLUTION(1, 1, 4, 64, 4, 8, 4, 1, 2)
 CONVOLUTION(1, 1, 4, 32, 4, 4, 4, 1, 2)
-CONVOLUTION(1, 1, 4, 16, 4, 2, 4, 1, 2)
-CONVOLUTION(1, 1, 2, 64, 4, 8, 4, 1, 2)
 CONVOLUTION(1, 1, 2, 32, 4, 4, 4, 1, 2)
-CONVOLUTION(1, 1, 2, 16, 4, 2, 4, 1, 2)
 CONVOLUTION(1, 1, 1, 32, 4, 4, 4, 1, 2)
 CONVOLUTION(1, 1, 1, 16, 4, 2, 4, 1, 2)
 CONVOLUTION(2, 2, 4, 128, 2, 8, 4, 2, 1)
 CONVOLUTION(2, 2, 4, 64, 2, 8, 4, 1, 2)
 CONVOLUTION(2, 2, 4, 32, 2, 4, 4, 1, 2)
-CONVOLUTION(2, 2, 4, 16, 2, 2, 4, 1, 2)
-CONVOLUTION(2, 2, 2, 64, 2, 8, 4, 1, 2)
 CONVOLUTION(2, 2, 2, 32, 2, 4, 4, 1, 2)
-CONVOLUTION(2, 2, 2, 16, 2, 2, 4, 1, 2)
 CONVOLUTION(2, 2, 1, 32, 2, 4, 4, 1, 2)
 CONVOLUTION(2, 2, 1, 16, 2, 2, 4, 1, 2)
-// The first layer of float16 reads the mel in two planes.
+// The first layer of float16 reads the mel in two planes, few bands like many.
 CONVOLUTION(2, 1, 4, 128, 2, 8, 4, 2, 1)
-CONVOLUTION(2, 1, 4, 64, 2, 8, 4, 1, 2)
 CONVOLUTION(2, 1, 4, 32, 2, 4, 4, 1, 2)
-CONVOLUTION(2, 1, 4, 16, 2, 2, 4, 1, 2)
-CONVOLUTION(2, 1, 2, 64, 2, 8, 4, 1, 2)
-CONVOLUTION(2, 1, 2, 32, 2, 4, 4, 1, 2)
-CONVOLUTION(2, 1, 2, 16, 2, 2, 4, 1, 2)
-CONVOLUTION(2, 1, 1, 32, 2, 4, 4, 1, 2)
-CONVOLUTION(2, 1, 1, 16, 2, 2, 4, 1, 2)
 
 // unit_PLANES_cCHANNELS
 #define UNIT(PLANES, C, KS, MT, NB, WT, WC, BLOCKS)                                                                          \

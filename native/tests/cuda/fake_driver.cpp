@@ -53,7 +53,7 @@ Result take(void** address, std::size_t bytes, bool on_card) {
   if (on_card && static_cast<long long>(bytes) > setting("free")) return kOutOfMemory;
   // Nothing in it that anybody could take for a number.
   char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-  std::fill_n(memory, bytes, '\xff');
+  std::fill_n(memory, bytes, setting("idle") != 0 ? '\0' : '\xff');
   if (on_card) {
     settings["free"] -= static_cast<long long>(bytes);
     allocations()[reinterpret_cast<std::uintptr_t>(memory)] = bytes;

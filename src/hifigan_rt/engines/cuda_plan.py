@@ -40,17 +40,20 @@ class _Tile:
 
 _CONVOLUTIONS: Mapping[int, Mapping[int, Mapping[int, _Tile]]] = {
     1: {
-        4: {128: _Tile(128, 128), 64: _Tile(256, 128), 32: _Tile(256, 128), 16: _Tile(256, 128)},
-        2: {64: _Tile(256, 128), 32: _Tile(256, 128), 16: _Tile(256, 128)},
+        4: {128: _Tile(128, 128), 64: _Tile(256, 128), 32: _Tile(256, 128)},
+        2: {32: _Tile(256, 128)},
         1: {32: _Tile(256, 128), 16: _Tile(256, 128)},
     },
     2: {
-        4: {128: _Tile(128, 256), 64: _Tile(128, 128), 32: _Tile(128, 128), 16: _Tile(128, 128)},
-        2: {64: _Tile(128, 128), 32: _Tile(128, 128), 16: _Tile(128, 128)},
+        4: {128: _Tile(128, 256), 64: _Tile(128, 128), 32: _Tile(128, 128)},
+        2: {32: _Tile(128, 128)},
         1: {32: _Tile(128, 128), 16: _Tile(128, 128)},
     },
 }
 """Tiles of the kernels `convolution_*`, by planes read, steps of 16 channels in a group, and columns of a block."""
+
+_ENTRIES: Mapping[int, _Tile] = {128: _Tile(128, 256), 32: _Tile(128, 128)}
+"""Tiles of the kernels `convolution_21_k4_*`, which are the first layer of float16."""
 
 _UNITS: Mapping[int, Mapping[int, _Tile]] = {
     1: {128: _Tile(128, 128), 64: _Tile(256, 128), 32: _Tile(384, 128), 16: _Tile(384, 128)},
@@ -254,6 +257,8 @@ class _Planner:
             return self._unit(layer, step.second, branch, columns * np.float32(2.0**exponent), bias)
         ks = min(4, _rounded(layer.in_channels) // 16)
         tiles = _CONVOLUTIONS[planes][ks]
+        if planes != out.planes:
+            ks, tiles = 4, _ENTRIES
         width = next((width for width in tiles if -(-len(columns) // width) * width <= 1.25 * len(columns)), min(tiles))
         branch.columns = -(-len(columns) // width) * width
         tile = tiles[width]
