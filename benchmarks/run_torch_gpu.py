@@ -6,7 +6,6 @@ python benchmarks/run_torch_gpu.py -o benchmarks/results/nvidia-h100/torch.json
 from __future__ import annotations
 
 import argparse
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,30 +15,11 @@ import numpy as np
 import torch
 
 import hifigan_rt
-from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.engines.reference import generate
-from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.tools import records
+from measuring.gpu import Report, Speech
 
-ROOT = Path(__file__).parents[1]
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 SEGMENT_FRAMES = 16
-
-
-class Report:
-    """The figures, saved after each of them so that none is lost."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._started = time.perf_counter()
-        self.figures: dict[str, Any] = {}
-
-    def note(self, key: str, value: Any) -> None:
-        self.figures[key] = value
-        print(f"[{time.perf_counter() - self._started:6.1f} s] {key}: {value}", flush=True)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_json(records.encoded(self.figures, keep_infinite=True), self._path)
 
 
 def median_ms(call: Callable[[], object], repeats: int = 30) -> float:
@@ -51,28 +31,6 @@ def median_ms(call: Callable[[], object], repeats: int = 30) -> float:
         call()
         seconds.append(time.perf_counter() - started)
     return round(1e3 * float(np.median(seconds)), 3)
-
-
-class Speech:
-    """Mels of the samples, and the float64 truth of some."""
-
-    def __init__(self, vocoder: Any) -> None:
-        recordings = sorted((ROOT / "samples").glob("*.flac"))
-        mels = [compute_mel(read_audio(path).samples, vocoder.mel_config) for path in recordings]
-        self.long = np.tile(np.concatenate(mels, axis=1), (1, 4))
-        harbour = compute_mel(read_audio(ROOT / "samples/harbour.flac").samples, vocoder.mel_config)
-        self.clip = np.ascontiguousarray(harbour[:, 40:290])
-        self.truth = generate(vocoder.model.generator, self.clip)
-        rng = np.random.default_rng(1)
-        self.list = [self.part(rng, int(length)) for length in rng.integers(60, 400, 16)]
-
-    def part(self, rng: np.random.Generator, frames: int) -> np.ndarray:
-        start = int(rng.integers(0, self.long.shape[1] - frames))
-        return np.ascontiguousarray(self.long[:, start : start + frames])
-
-    def batch(self, items: int, frames: int) -> np.ndarray:
-        rng = np.random.default_rng(items + frames)
-        return np.stack([self.part(rng, frames) for _ in range(items)])
 
 
 def measure(vocoder: Any, speech: Speech, name: str, report: Report) -> None:
@@ -149,10 +107,7 @@ def measure_tensors(vocoder: Any, speech: Speech, name: str, report: Report) -> 
 
 def record(report: Report) -> None:
     """The card and the versions."""
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    report.note("card", torch.cuda.get_device_name())
-    report.note("driver", driver)
+    report.note_driver()
     report.note("torch", torch.__version__)
     report.note("cudnn", torch.backends.cudnn.version())
 

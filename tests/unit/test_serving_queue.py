@@ -312,6 +312,31 @@ def test_no_live_stream_is_opened_when_the_others_need_the_whole_processor() -> 
     simulation.stream(live=True)
 
 
+@pytest.mark.parametrize(("count", "has_room"), [(60, True), (300, True), (500, False)])
+def test_an_engine_that_joins_streams_is_full_when_many_of_them_are_too_many(count: int, has_room: bool) -> None:
+    """Turns take 20 ms and 1 ms for each stream, 256 at most: 344 of them are what it can do, and 20 keep it busy."""
+    simulation = Simulation(max_urgent_share=0.95)
+    simulation.engine.joined_streams = 256
+
+    def together(streams: list[object], mels: list[np.ndarray]) -> list[np.ndarray]:
+        simulation.clock.now += 0.02 + 0.001 * len(streams)
+        return [np.repeat(mel[0], MEL.hop_length) for mel in mels]
+
+    simulation.engine.advance = together  # type: ignore[assignment, method-assign]
+    streams = [simulation.stream(live=True) for _ in range(count)]
+    begun, period = simulation.clock(), 32 * SECONDS_PER_FRAME
+    for turn in range(60 * count):  # each at its own time
+        stream = streams[turn % count]
+        stream.put(mel_of(32))
+        simulation.read(stream)
+        simulation.run_until(begun + turn * period / count)
+    if has_room:
+        simulation.stream(live=True)
+    else:
+        with pytest.raises(TooManyRequests, match="of the processor"):
+            simulation.stream(live=True)
+
+
 def test_streams_computed_ahead_of_their_listeners_keep_nobody_out() -> None:
     simulation = Simulation(max_unread_seconds=1e6, max_urgent_share=0.95)
     for _ in range(4):

@@ -66,6 +66,17 @@ def check_mel(
             checked = np.ascontiguousarray(array, np.float32)
     except MemoryError as error:
         raise MelError(f"the mel of shape {list(array.shape)} needs more memory than there is: split it") from error
+    _check_values(checked)
+    if config is not None:
+        warn_if_other_convention(checked, config)
+    return CheckedMel(checked)
+
+
+def _check_values(checked: np.ndarray) -> None:
+    lowest, highest = float(checked.min()), float(checked.max())
+    # Streams push a few frames at a time: what is right takes two looks. NaN is neither.
+    if lowest >= -LARGEST_VALUE and highest <= LARGEST_VALUE:
+        return
     finite = np.isfinite(checked)
     if not finite.all():
         first = [int(i) for i in np.unravel_index(np.argmin(finite), finite.shape)]
@@ -73,15 +84,10 @@ def check_mel(
             f"the mel holds {int((~finite).sum())} values that are NaN, infinite or beyond float32, "
             f"the first at {first} of shape {list(checked.shape)}: every value must be finite"
         )
-    peak = float(max(checked.max(), -checked.min()))
-    if peak > LARGEST_VALUE:
-        raise MelError(
-            f"the mel holds values up to {peak:.6g} in size, and no convention has any beyond {LARGEST_VALUE:g}: "
-            f"{_GUIDE}"
-        )
-    if config is not None:
-        warn_if_other_convention(checked, config)
-    return CheckedMel(checked)
+    raise MelError(
+        f"the mel holds values up to {max(highest, -lowest):.6g} in size, and no convention has any beyond "
+        f"{LARGEST_VALUE:g}: {_GUIDE}"
+    )
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def measure(mel: np.ndarray, config: MelConfig) -> MelMeasures:
         level_mean=float(some[above].mean()) if above.any() else lowest,
         band_spread=float(some.mean(axis=1).std()),
         modulation=float(some.std(axis=1).mean()),
-        skewness=float((centred**3).mean()) / max(deviation, 1e-9) ** 3,
+        skewness=float((centred * centred * centred).mean()) / max(deviation, 1e-9) ** 3,
         stuck=1 - float(above.mean()),
         flutter=flutter,
         is_natural=is_natural,

@@ -29,10 +29,10 @@ def flat_frames(mel: np.ndarray, config: MelConfig) -> np.ndarray | None:
     if len(mel) < _FEWEST_BANDS:
         return None
     # Two bands first: only where they agree do the others matter.
-    difference = mel[0] - mel[-1]
-    candidates = np.flatnonzero(np.abs(difference) <= _ROUNDING)
-    if len(candidates) == 0:
+    difference = np.abs(mel[0] - mel[-1])
+    if difference.size == 0 or difference.min() > _ROUNDING:
         return None
+    candidates = np.flatnonzero(difference <= _ROUNDING)
     some = mel[:, candidates]
     first = some[0]
     is_flat = np.abs(some - first).max(axis=0) <= _ROUNDING * np.maximum(1, np.abs(first))

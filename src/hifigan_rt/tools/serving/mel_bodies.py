@@ -211,8 +211,10 @@ def check_byte_order(values: np.ndarray) -> None:
     Raises:
         MelInvalid: they make sense with their bytes swapped alone.
     """
-    # NaN and infinities are left to the check of the mel, which names them. A part at a time, to take little memory.
     flat = values.reshape(-1)
+    if len(flat) and flat.min() > -_PLAUSIBLE and flat.max() < _PLAUSIBLE:
+        return
+    # NaN and infinities are left to the check of the mel, which names them. A part at a time, to take little memory.
     parts = [flat[start : start + _CHECKED_AT_ONCE] for start in range(0, len(flat), _CHECKED_AT_ONCE)]
     huge = any(bool((np.isfinite(part) & (np.abs(part) >= _PLAUSIBLE)).any()) for part in parts)
     if huge and all(_plausible(part.byteswap()) for part in parts):

@@ -32,14 +32,37 @@ class Speed:
         self._urgent_seconds = 0.0  # fading
         self._booked_at = -math.inf
 
-    def book(self, model: str, audio_seconds: float, busy_seconds: float, now: float, *, urgent: bool) -> None:
-        """Note what a block gave and took."""
+    def book(
+        self,
+        model: str,
+        audio_seconds: float,
+        busy_seconds: float,
+        now: float,
+        *,
+        urgent: bool,
+        waited_seconds: float | None = None,
+    ) -> None:
+        """Note what a block gave and took.
+
+        Args:
+            model: whose block it was.
+            audio_seconds: that it gave.
+            busy_seconds: that it took; its part of them if several blocks were computed together.
+            now: when it was done.
+            urgent: whether a listener waited for it.
+            waited_seconds: from when it could be computed, of a block that cost others hardly anything, since many are
+                computed together; None if each has its own price.
+        """
         account = self._accounts.setdefault(model, _Account())
         fading = 1 - 1 / _MEMORY_BLOCKS
         account.audio_seconds = account.audio_seconds * fading + audio_seconds
         account.busy_seconds = account.busy_seconds * fading + busy_seconds
         if account.audio_seconds > 0:
             self._paces[model] = account.busy_seconds / account.audio_seconds
+        if waited_seconds is not None and waited_seconds < audio_seconds:
+            # Turns follow one another however few streams they join. What tells how full such an engine is, is how much
+            # of a block's audio could be played until it is there.
+            busy_seconds *= waited_seconds / audio_seconds
         self._urgent_seconds = self.urgent_share(now) * WINDOW_SECONDS + (busy_seconds if urgent else 0.0)
         self._booked_at = now
 

@@ -235,7 +235,8 @@ class JobQueue:
         audio_seconds = frames * job.seconds_per_frame
         job.busy_seconds += seconds
         job.served_at = now
-        self._speed.book(job.model, audio_seconds, seconds, now, urgent=urgent)
+        waited = now - job.waiting_since if job.engine.joined_streams > 1 else None
+        self._speed.book(job.model, audio_seconds, seconds, now, urgent=urgent, waited_seconds=waited)
         self._telemetry.block(job.model, audio_seconds, seconds, self._speed.x_real_time(job.model))
 
     def _sweep(self, now: float) -> None:

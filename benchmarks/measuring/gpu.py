@@ -1,0 +1,109 @@
+"""What the benchmarks on a GPU share: figures that are saved as they come, speech, and PyTorch at its best."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_rt.audio import read_audio
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.mel.analysis import compute_mel
+from hifigan_rt.tools import records
+from measuring.cases import ROOT
+
+
+def told_by_smi(fields: str) -> str:
+    """What nvidia-smi says of the first card."""
+    try:
+        query = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+        return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    except FileNotFoundError:
+        return "unknown: there is no nvidia-smi"
+
+
+class Report:
+    """The figures, saved after each of them so that none is lost."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._started = time.perf_counter()
+        self.figures: dict[str, Any] = {}
+
+    def note(self, key: str, value: Any) -> None:
+        self.figures[key] = value
+        print(f"[{time.perf_counter() - self._started:6.1f} s] {key}: {value}", flush=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        records.write_json(records.encoded(self.figures, keep_infinite=True), self._path)
+
+    def note_driver(self) -> None:
+        """Note the card, its driver and the host's processor."""
+        self.note("card and driver", told_by_smi("name,driver_version"))
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        self.note("host", f"{len(names)} x {names[0]}")
+
+
+class Speech:
+    """Mels of the samples, and the float64 truth of some."""
+
+    def __init__(self, vocoder: Any) -> None:
+        recordings = sorted((ROOT / "samples").glob("*.flac"))
+        mels = [compute_mel(read_audio(path).samples, vocoder.mel_config) for path in recordings]
+        self.long = np.tile(np.concatenate(mels, axis=1), (1, 4))
+        self.clips = {path.stem: np.ascontiguousarray(mel[:, :250]) for path, mel in zip(recordings, mels, strict=True)}
+        harbour = compute_mel(read_audio(ROOT / "samples/harbour.flac").samples, vocoder.mel_config)
+        self.clip = np.ascontiguousarray(harbour[:, 40:290])
+        self.truth = generate(vocoder.model.generator, self.clip)
+        rng = np.random.default_rng(1)
+        self.list = [self.part(rng, int(length)) for length in rng.integers(60, 400, 16)]
+
+    def part(self, rng: np.random.Generator, frames: int) -> np.ndarray:
+        start = int(rng.integers(0, self.long.shape[1] - frames))
+        return np.ascontiguousarray(self.long[:, start : start + frames])
+
+    def batch(self, items: int, frames: int) -> np.ndarray:
+        rng = np.random.default_rng(items + frames)
+        return np.stack([self.part(rng, frames) for _ in range(items)])
+
+
+def best_of_torch(
+    generator: Any, precision: str, mel: np.ndarray
+) -> tuple[Callable[[], float], Callable[[], np.ndarray]]:
+    """PyTorch's fastest form of a network for one shape: compiled, in float16 channels last, as a CUDA graph.
+
+    Returns:
+        What computes the mel once and tells the milliseconds by the card's clock, and what gives its audio.
+    """
+    import torch
+
+    from hifigan_rt.engines.torch_module import Form, TorchGenerator
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    dtype = getattr(torch, precision)
+    module: Any = TorchGenerator(generator, Form(dtype, dtype, channels_last=dtype == torch.float16)).cuda()
+    compiled = torch.compile(module, dynamic=False)
+    given = torch.from_numpy(mel).cuda()
+    side = torch.cuda.Stream()
+    with torch.no_grad(), torch.cuda.stream(side):
+        for _ in range(4):
+            compiled(given)
+        side.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=side):
+            audio = compiled(given)
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def run() -> float:
+        began.record()
+        graph.replay()
+        ended.record()
+        ended.synchronize()
+        return float(began.elapsed_time(ended))
+
+    return run, lambda: audio.float().cpu().numpy()

@@ -1,0 +1,296 @@
+"""What engine `cuda` does on an NVIDIA card, beside PyTorch at its best: one process, in turns, by the card's clock.
+
+    python benchmarks/run_cuda.py -o benchmarks/results/nvidia-h100/cuda.json
+    python benchmarks/run_cuda.py --parts whole,steps -o out/cuda.json
+
+Times are medians by CUDA events, mels and audio on the card, the engine's small copies included. Without PyTorch the
+engine is measured alone. A minute of streams comes in real time: each segment of all of them must be done in 186 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hifigan_rt
+from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import PRESETS
+from hifigan_rt.engines import create_engine
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.engines.reference import generate
+from hifigan_rt.model.kinds import Weights
+from hifigan_rt.vocoder import Vocoder
+from measuring.cases import ROOT, seeded_generator
+from measuring.gpu import Report, Speech, best_of_torch, told_by_smi
+from measuring.server_process import running_server
+
+SEGMENT_FRAMES = 16
+SHAPES = ((16, 250), (1, 250))
+STREAMS = {"float16": (5000, 7000), "float32": (2000, 2800)}
+CLIENT_PROCESSES = 8
+
+
+def in_turns(calls: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each, computed in turns after three that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 3):
+        for name, call in calls.items():
+            spent = call()
+            if turn >= 3:
+                times[name].append(spent)
+    return {name: round(float(np.median(spent)), 4) for name, spent in times.items()}
+
+
+def on_card(vocoder: Vocoder, mel: np.ndarray) -> Callable[[], float]:
+    """Compute a batch that lies on the card, where PyTorch can hold it, and tell the card's milliseconds."""
+    given: Any = mel
+    if has_torch():
+        import torch
+
+        given = torch.from_numpy(mel).cuda()
+
+    def run() -> float:
+        vocoder(given)
+        assert vocoder._engine.compute_seconds is not None
+        return 1e3 * vocoder._engine.compute_seconds
+
+    return run
+
+
+@cache
+def has_torch() -> bool:
+    """Whether PyTorch is there, and finds the card."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def compare(report: Report, name: str, vocoder: Vocoder, precision: str, speech: Speech) -> None:
+    """One network in one precision, whole mels, beside PyTorch."""
+    for items, frames in SHAPES:
+        mel = speech.batch(items, frames)
+        calls = {"cuda": on_card(vocoder, mel)}
+        if has_torch():
+            calls["torch"] = best_of_torch(vocoder.model.generator, precision, mel)[0]  # type: ignore[union-attr]
+        times = in_turns(calls, 30)
+        if "torch" in times:
+            times["ratio"] = round(times["torch"] / times["cuda"], 3)
+        report.note(f"{name} {precision}: {items} x {frames} frames, ms", times)
+        host = in_turns({"wall": lambda mel=mel: wall_ms(lambda: vocoder(mel))}, 10)  # type: ignore[misc]
+        report.note(f"{name} {precision}: {items} x {frames} frames from and to the host, ms", host["wall"])
+
+
+def wall_ms(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - started)
+
+
+def whole(report: Report, model: str, speech: Speech) -> None:
+    for precision in ("float16", "float32"):
+        vocoder = hifigan_rt.load(model, engine="cuda", precision=precision)
+        report.note(f"V1 {precision}: engine", str(vocoder.engine_info))
+        compare(report, "V1", vocoder, precision, speech)
+        ours = {"cuda": round(snr_db(speech.truth, vocoder(speech.clip)), 1)}
+        if has_torch():
+            run, audio = best_of_torch(vocoder.model.generator, precision, speech.clip[None])  # type: ignore[union-attr]
+            run()
+            ours["torch"] = round(snr_db(speech.truth, audio()[0]), 1)
+        report.note(f"V1 {precision}: SNR of 250 frames, dB", ours)
+        alone = [vocoder(mel) for mel in speech.list]
+        same = all(np.array_equal(one, other) for one, other in zip(alone, vocoder(speech.list), strict=True))
+        report.note(f"V1 {precision}: items of a list have the bits that they have alone", same)
+        vocoder.close()
+
+
+def clips(report: Report, model: str, speech: Speech) -> None:
+    """Accuracy on the first 250 frames of each sample, beside PyTorch's float32."""
+    engines = {"cuda float32": ("cuda", "float32"), "cuda float16": ("cuda", "float16")}
+    if has_torch():
+        engines["torch float32"] = ("torch", "float32")
+    vocoders = {
+        name: hifigan_rt.load(model, engine=engine, precision=precision, device="cuda:0")
+        for name, (engine, precision) in engines.items()
+    }
+    for clip, mel in speech.clips.items():
+        truth = generate(next(iter(vocoders.values())).model.generator, mel)  # type: ignore[union-attr]
+        found = {name: round(snr_db(truth, vocoder(mel)), 1) for name, vocoder in vocoders.items()}
+        report.note(f"{model}: SNR of {clip}, dB", found)
+
+
+def others(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
+    """V2 and V3 with random weights."""
+    for name in ("V2", "V3"):
+        weights = Weights(name, Path(name), "seeded", seeded_generator(PRESETS[name.lower()].generator))
+        for precision in ("float16", "float32"):
+            engine = create_engine("cuda", weights, EngineOptions(precision=precision))
+            vocoder = Vocoder(weights, engine)
+            compare(report, name, vocoder, precision, speech)
+            vocoder.close()
+
+
+def steps(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
+    """What each kernel takes: `hifigan info --measure --engine cuda`."""
+    for precision in ("float16", "float32"):
+        command = [sys.executable, "-m", "hifigan_rt", "info", model, "--measure", "--engine", "cuda"]
+        done = subprocess.run(
+            [*command, "--precision", precision, "--json"], capture_output=True, text=True, check=True
+        )
+        facts = json.loads(done.stdout)
+        report.note(
+            f"V1 {precision}: steps", [{k: v for k, v in row.items() if k != "layers"} for row in facts["plan"]]
+        )
+        report.note(f"V1 {precision}: all steps, us", {key: facts[key] for key in facts if key.startswith("us_")})
+
+
+def streams(report: Report, model: str, speech: Speech) -> None:
+    """A minute of many streams in real time, and the bits of 20 of them."""
+    for precision, counts in STREAMS.items():
+        vocoder = hifigan_rt.load(model, engine="cuda", precision=precision)
+        for count in counts:
+            report.note(f"V1 {precision}: {count} streams for a minute", minute_of_streams(vocoder, speech, count))
+        vocoder.close()
+
+
+def minute_of_streams(vocoder: Vocoder, speech: Speech, count: int) -> dict[str, Any]:
+    assert vocoder.hop_length is not None
+    assert vocoder.sample_rate is not None
+    period = SEGMENT_FRAMES * vocoder.hop_length / vocoder.sample_rate
+    rounds = round(60 / period)
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, speech.long.shape[1] - SEGMENT_FRAMES, (count, rounds))
+    open_streams = [vocoder.stream(SEGMENT_FRAMES) for _ in range(count)]
+    watched = rng.choice(count, 20, replace=False)
+    audios: dict[int, list[np.ndarray]] = {int(index): [] for index in watched}
+    computed, gpu = [], []
+    late = 0
+    began = time.perf_counter()
+    for turn in range(rounds):
+        mels = [speech.long[:, start : start + SEGMENT_FRAMES] for start in starts[:, turn]]
+        ready = began + turn * period
+        time.sleep(max(0.0, ready - time.perf_counter()))
+        started = time.perf_counter()
+        given = hifigan_rt.advance(open_streams, mels)
+        computed.append(time.perf_counter() - started)
+        gpu.append(vocoder._engine.compute_seconds or 0.0)
+        late += time.perf_counter() > ready + period
+        for index, parts in audios.items():
+            parts.append(given[index])
+    seconds = time.perf_counter() - began
+    memory = told_by_smi("memory.used")
+    wrong = 0
+    for index, parts in audios.items():
+        mel = np.concatenate([speech.long[:, at : at + SEGMENT_FRAMES] for at in starts[index]], axis=1)
+        audio = np.concatenate([*parts, open_streams[index].finish()])
+        wrong += not np.array_equal(audio, vocoder(mel))
+    for stream in open_streams:
+        stream.close()
+    spent = np.array(computed[4:]) * 1e3
+    quantiles = {
+        name: round(float(np.quantile(spent, at)), 1) for name, at in (("median", 0.5), ("p99", 0.99), ("max", 1))
+    }
+    return {
+        "late_rounds": late,
+        "rounds": rounds,
+        "seconds": round(seconds, 2),
+        "round_ms": quantiles,
+        "of_which_card_ms": round(1e3 * float(np.median(gpu[4:])), 1),
+        "real_time_streams": int(count * period / np.median(computed[4:])),
+        "card_memory": memory,
+        "of_20_with_other_bits_than_offline": wrong,
+    }
+
+
+def start(report: Report, model: str, speech: Speech) -> None:
+    """From the start of a fresh process to the first audio."""
+    path = ROOT / "out/first-audio.npy"
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, speech.clip)
+    code = (
+        f"import time; t = time.perf_counter()\nimport numpy as np, hifigan_rt\nmel = np.load({str(path)!r})\n"
+        f"vocoder = hifigan_rt.load({model!r}, engine='cuda', precision='float16')\nvocoder(mel)\n"
+        "print(time.perf_counter() - t)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    report.note("V1 float16: import to first audio, s", [round(seconds, 3) for seconds in times])
+
+
+def server(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
+    """Live streams through `hifigan serve`, its clients in processes of their own."""
+    for count in (500, 1000, 1500):
+        report.note(f"V1 float16: {count} live streams through the server", asyncio.run(served(model, count)))
+
+
+async def served(model: str, count: int) -> dict[str, Any]:
+    options = ["--engine", "cuda", "--precision", "float16", "--device", "cuda:0", "--max-streams", "100000"]
+    options += ["--memory-budget", str(16 * count)]
+    async with running_server(model, ROOT / "out/served.log", options) as process:
+        before = process.read()
+        command = [
+            sys.executable,
+            str(ROOT / "benchmarks/load_generator.py"),
+            "live",
+            "--url",
+            process.url,
+            "--model",
+            model,
+        ]
+        command += ["--clients", str(count // CLIENT_PROCESSES), "--seconds", "60", "--frames", "2600"]
+        command += ["--segment-frames", str(SEGMENT_FRAMES), "--unchecked"]
+        clients = [
+            await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE) for _ in range(CLIENT_PROCESSES)
+        ]
+        told = [json.loads((await client.communicate())[0]) for client in clients]
+        after = process.read()
+    return {
+        "answers": [one["answers"] for one in told],
+        "first_audio_p95_ms": max(one["first_audio_ms"]["p95"] for one in told if one["first_audio_ms"]),
+        "latency_p99_ms": max(one["latency_ms"]["p99"] for one in told if one["latency_ms"]),
+        "underruns": sum(one["underruns"] for one in told),
+        "server_processor_seconds": round(after.processor_seconds - before.processor_seconds, 1),
+        "server_memory_mib": round(after.memory_mib),
+    }
+
+
+PARTS = {
+    "whole": whole,
+    "steps": steps,
+    "start": start,
+    "streams": streams,
+    "server": server,
+    "others": others,
+    "clips": clips,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ljspeech-v1", help="a V1")
+    parser.add_argument("--parts", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    report = Report(arguments.output)
+    report.note_driver()
+    speech = Speech(hifigan_rt.load(arguments.model, engine="cuda"))
+    for name in arguments.parts.split(","):
+        PARTS[name](report, arguments.model, speech)
+
+
+if __name__ == "__main__":
+    main()
