@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
-.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-torch \
+.PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-bench gpu-torch \
   wheels try-wheels try-wheels-arm64 docs bench clean help
 
 help:
@@ -51,6 +51,9 @@ gpu-test: ## the tests that need an NVIDIA card; PYTHON has PyTorch for it, WHEE
 
 gpu-wheels: ## what gpu-test and gpu-bench need on a machine without network, in WHEELS
 	HIFIGAN_RT_CUDA=1 $(PYTHON) -m pip wheel -q -w $(or $(WHEELS),out/gpu-wheels) '.[pretrained]' pytest hypothesis
+
+gpu-bench: ## what engine cuda does on a card, beside PyTorch at its best; PYTHON has both, PARTS="whole,streams" for some
+	$(PYTHON) benchmarks/run_cuda.py -o $(or $(GPU_OUTPUT),out/cuda.json) $(if $(PARTS),--parts $(PARTS)) $(if $(MODEL),--model $(MODEL))
 
 gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
