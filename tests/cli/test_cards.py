@@ -42,9 +42,7 @@ def test_a_plan_measured_on_a_card(place, imitated_card, monkeypatch):  # noqa: 
     assert facts["engine"]["device"] == "cuda:0 (imitated card)"
     text = hifigan("info", "model", "--measure", "--engine", "cuda").stdout
     assert "us with copies, 2 x 6 frames: " in text
-    assert (
-        "measured on cuda:0 (imitated card), CUDA 12.9: engine 'cuda' has been tested on an imitated card only" in text
-    )
+    assert "measured on cuda:0 (imitated card), CUDA 12.9: of an engine tested on an imitated card only" in text
 
 
 def test_a_cards_name_chooses_its_engine(place, imitated_card):  # noqa: F811

@@ -26,7 +26,7 @@ _JOINED_STREAMS = 256
 
 _MOST_GIB = 1 << 20
 
-_CAVEAT = "engine 'cuda' has been tested on an imitated card only: compare a short result with engine 'reference'"
+_CAVEAT = "of an engine tested on an imitated card only"
 
 _SHOWN_PRECISION = {"float32": "float32 (float16x2)", "float16": "float16"}
 
@@ -63,10 +63,13 @@ class CudaEngine(Engine):
         return CardStream(network, self._graph, segment_frames, None if given is None else given[0])
 
     def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
-        network = self._open()
-        outcomes = push_together(cast("Sequence[CardStream]", streams), mels)
-        self.compute_seconds = network.compute_seconds
-        return outcomes
+        self.check_open()
+        return push_together(cast("Sequence[CardStream]", streams), mels)
+
+    @property
+    def card_seconds(self) -> float:
+        """Seconds of the last call by the card's clock, copies included."""
+        return self._open().card_seconds
 
     @property
     def plan(self) -> CardPlan:
@@ -122,7 +125,6 @@ class CudaEngine(Engine):
                 pieces.append(SignalPiece(mel, 0, finished=True, state=rooms.get(index, 0), added=added))
             return network.compute(pieces)
         finally:
-            self.compute_seconds = network.compute_seconds
             for room in rooms.values():
                 network.give_state(room)
 

@@ -67,7 +67,7 @@ class CardNetwork:
             EngineError: a layer needs what no kernel has, values that fit no scale, or too little memory.
         """
         self._generator = generator
-        self.compute_seconds = 0.0
+        self.card_seconds = 0.0
         """Seconds of the last call by the card's clock."""
         library = driver()
         name, capability, version = _native.cuda_device(library, device)
@@ -138,7 +138,7 @@ class CardNetwork:
                 collect()
         while under_way:
             collect()
-        self.compute_seconds = seconds
+        self.card_seconds = seconds
         return [_joined(own) for own in parts]
 
     def _passes(self, pieces: Sequence[SignalPiece]) -> Iterator[list[tuple[int, SignalPiece]]]:
