@@ -17,6 +17,7 @@ from ascend_simulator.environment import simulator  # noqa: F401 - a fixture for
 from browser import chromium, executable, open_page  # noqa: F401 - fixtures too
 from effort import LONG
 from hifigan_rt._native import supported_isas
+from imitated_card import imitated_card  # noqa: F401 - a fixture too
 from nginx import executable as nginx
 
 # Neither deadline nor check of the speed: a busy machine is no failure.

@@ -9,7 +9,6 @@ from cli.running import clip, hifigan
 from hifigan_rt.audio import read_audio
 from hifigan_rt.tools.cli import info_card_plan
 from hifigan_rt.vocoder import load
-from imitated_card import imitated_card  # noqa: F401 - a fixture
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
@@ -33,7 +32,7 @@ def test_what_a_plan_on_a_card_cannot_be(place, monkeypatch):
     assert "precision='bfloat16' is not offered by engine 'cuda'" in refused.stderr
 
 
-def test_a_plan_measured_on_a_card(place, imitated_card, monkeypatch):  # noqa: F811
+def test_a_plan_measured_on_a_card(place, imitated_card, monkeypatch):
     monkeypatch.setattr(info_card_plan, "_MEASURED", ((2, 6), (1, 6)))
     facts = json.loads(hifigan("info", "model", "--measure", "--engine", "cuda", "--json").stdout)
     # The imitated card's clock counts launches.
@@ -45,7 +44,7 @@ def test_a_plan_measured_on_a_card(place, imitated_card, monkeypatch):  # noqa: 
     assert "measured on cuda:0 (imitated card), CUDA 12.9: of an engine tested on an imitated card only" in text
 
 
-def test_a_cards_name_chooses_its_engine(place, imitated_card):  # noqa: F811
+def test_a_cards_name_chooses_its_engine(place, imitated_card):
     clip("in.wav", 0.2, seed=1)
     done = hifigan("synth", "in.wav", "--model", "model", "--device", "cuda:0", "-o", "out")
     assert "cuda 12.9" in done.stderr

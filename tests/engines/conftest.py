@@ -7,10 +7,7 @@ import textwrap
 import pytest
 
 from engines.ascend_models import STAND_IN, Place
-from imitated_card import (
-    REAL,
-    imitated_card,  # noqa: F401 - a fixture
-)
+from imitated_card import REAL
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,15 @@ from hifigan_rt.engines import create_engine, cuda_network, why_unavailable
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.errors import EngineError, EngineUnavailable, StreamBroken, StreamBusy, StreamClosed, StreamFinished
+from hifigan_rt.errors import (
+    EngineError,
+    EngineUnavailable,
+    MelError,
+    StreamBroken,
+    StreamBusy,
+    StreamClosed,
+    StreamFinished,
+)
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.check import CheckedMel
@@ -188,6 +196,30 @@ def test_a_stream_recomputes_nothing_and_keeps_what_its_layers_reach(imitated_ca
     before = imitated_card.get("launches")
     stream.push(mels_of(TINY_GENERATOR, (4,))[0])
     assert imitated_card.get("launches") - before < 40
+
+
+def test_streams_end_in_the_pass_of_their_last_frames(imitated_card):
+    engine = load(TINY_GENERATOR)
+    mels = mels_of(TINY_GENERATOR, (9, 4, 12))
+    expected = engine.run_many(mels)
+    streams = [engine.stream(4) for _ in mels]
+    first = engine.advance(streams, [CheckedMel(mel[:, :3]) for mel in mels])
+    assert [len(audio) for audio in first] == [0, 0, 0]
+    before = imitated_card.get("launches")
+    audios = engine.advance(streams, [CheckedMel(mel[:, 3:]) for mel in mels], ending=[0, 1, 2])
+    assert imitated_card.get("launches") - before == len(engine.plan.launches) + 1
+    assert all(np.array_equal(audio, other) for audio, other in zip(audios, expected, strict=True))
+    # One that has no frames, one that is too short, and one that goes on.
+    mirrored = load(feature_generator(FEATURES["conditioned"]))
+    least = mirrored._graph.least_frames
+    assert least > 1
+    given = feature_conditioning(feature_generator(FEATURES["conditioned"]), 1)[0]
+    mel = mels_of(feature_generator(FEATURES["conditioned"]), (3 * least,))[0]
+    streams = [mirrored.stream(4, conditioning=given) for _ in range(3)]
+    outcomes = mirrored.advance(streams, [mel[:, :0], mel[:, : least - 1], mel], ending=[0, 1, 2])
+    assert len(outcomes[0]) == 0
+    assert isinstance(outcomes[1], MelError)
+    np.testing.assert_array_equal(outcomes[2], mirrored.run_many([mel], given[None])[0])
 
 
 def test_a_stream_says_what_it_cannot_do():

@@ -254,15 +254,21 @@ def test_advancing_together_equals_pushing_one_after_the_other(engine_name):
         for index, mel in enumerate(mels):
             start = turn * sizes[(index + turn) % len(sizes)]
             parts.append(np.ascontiguousarray(mel[:, start : start + sizes[(index + turn) % len(sizes)]]))
-        audios = engine.advance(together, parts)
-        for stream, part, audio in zip(alone, parts, audios, strict=True):
+        ending = [1, 3] if turn == 5 else []
+        audios = engine.advance(together, parts, ending)
+        for index, (stream, part, audio) in enumerate(zip(alone, parts, audios, strict=True)):
             expected = stream.push(part)
+            if index in ending:
+                expected = np.concatenate([expected, stream.finish()])
             if engine_name == "native":
                 np.testing.assert_array_equal(audio, expected)
             else:
                 np.testing.assert_allclose(audio, expected, rtol=0, atol=tolerances.STREAM_MAX_ABS)
-    for first, second in zip(together, alone, strict=True):
+    for first, second in zip(together[::2], alone[::2], strict=True):
         np.testing.assert_allclose(first.finish(), second.finish(), rtol=0, atol=tolerances.STREAM_MAX_ABS)
+    for stream, part in zip(together[1::2], parts[1::2], strict=True):
+        with pytest.raises(StreamFinished):
+            stream.push(part)
 
 
 def overlap_streams(generator, count, segment=8):

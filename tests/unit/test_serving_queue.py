@@ -318,7 +318,7 @@ def test_an_engine_that_joins_streams_is_full_when_many_of_them_are_too_many(cou
     simulation = Simulation(max_urgent_share=0.95)
     simulation.engine.joined_streams = 256
 
-    def together(streams: list[object], mels: list[np.ndarray]) -> list[np.ndarray]:
+    def together(streams: list[object], mels: list[np.ndarray], ending: list[int]) -> list[np.ndarray]:
         simulation.clock.now += 0.02 + 0.001 * len(streams)
         return [np.repeat(mel[0], MEL.hop_length) for mel in mels]
 

@@ -24,6 +24,7 @@ from hifigan_rt.tools.serving.errors import (
     TooManyRequests,
 )
 from hifigan_rt.tools.serving.leases import ModelLease
+from imitated_card import Card
 from running_scheduler import Server, collect, play, serving, until
 from serving_models import tiny_pool, tiny_vocoder
 from tolerances import STREAM_MAX_ABS
@@ -77,6 +78,26 @@ def test_an_engine_without_state_is_served_within_its_tolerance() -> None:
                 np.testing.assert_allclose(audio, reference(mel(frames)), atol=STREAM_MAX_ABS)
             streamed = await collect(server.scheduler.stream_request(server.lease, mel(20)))
             np.testing.assert_allclose(streamed, reference(mel(20)), atol=STREAM_MAX_ABS)
+
+    asyncio.run(scenario())
+
+
+def test_whole_requests_on_a_card_are_computed_together_with_streams(imitated_card: Card) -> None:
+    async def scenario() -> None:
+        async with serving(tiny_pool(tiny=lambda: tiny_vocoder("cuda")), block_frames=16) as server:
+            vocoder = tiny_vocoder("cuda")
+            mels = [mel(frames, frames) for frames in (1, 7, 12, 3)]
+            expected = vocoder(mels)
+            live = server.scheduler.open_stream(server.lease, segment_frames=4)
+            await live.push(mels[2])
+            live.finish()
+            before = imitated_card.get("launches")
+            requests = [server.scheduler.synthesize(server.lease, [one]) for one in mels]
+            for [audio], other in zip(await asyncio.gather(*requests), expected, strict=True):
+                np.testing.assert_array_equal(audio, other)
+            np.testing.assert_array_equal(await collect(live), expected[2])
+            assert vocoder.engine_info.name == "cuda"
+            assert imitated_card.get("launches") - before < 8 * 25
 
     asyncio.run(scenario())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
-from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream
+from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream, with_ends
 from hifigan_rt.errors import EngineError, HifiganError
 from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
@@ -86,6 +86,8 @@ class Engine(ABC):
     """A foreign file whose layers are only said to be those of its config, for texts; None once a stream was tried."""
     joined_streams: int = 1
     """Streams up to which `advance` is faster than pushes one after another."""
+    joined_frames: int = 16384
+    """Frames of all of them up to which others should not have to wait for `advance`."""
     compute_seconds: float | None = None
     """Seconds of the last call by the device's own clock, for benchmarks; None where it has none."""
 
@@ -190,15 +192,19 @@ class Engine(ABC):
         least_frames = 1 + bisect_left(lengths, True, key=lambda frames: self.inexact_tail_frames(frames) == 0)  # noqa: FBT003
         return OverlapStream(run, graph, segment_frames, max(least_frames, graph.least_frames))
 
-    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
+    def advance(
+        self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel], ending: Collection[int] = ()
+    ) -> Sequence[Outcome]:
         """Push frames into several streams of this engine, together where that is faster.
 
         Args:
             streams: different ones.
             mels: float32 `[M, F_i]`, for each stream its frames.
+            ending: indices of the streams whose signals end with these frames.
 
         Returns:
-            float32 `[n_i]`, what each `push` would give, or the error of a stream that has failed alone.
+            float32 `[n_i]`, what each `push` would give, with what `finish` would if it ends; or the error of a stream
+            that has failed alone.
 
         Raises:
             EngineError: the engine failed; streams that have taken frames are broken.
@@ -209,7 +215,7 @@ class Engine(ABC):
                 outcomes.append(stream.push(mel))
             except HifiganError as error:
                 outcomes.append(error)
-        return outcomes
+        return with_ends(streams, outcomes, ending)
 
     def interruptible(self, compute: Callable[[], T], interlude: Callable[[], None]) -> T:  # noqa: ARG002 - most cannot
         """Compute; where the engine can, with something more urgent in between.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +22,9 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
 _JOINED_STREAMS = 256
-"""Streams that the server advances together."""
+_JOINED_FRAMES = 4096
+"""Streams and frames that the server advances together: 16 frames each, some ms on a large card."""
+_WHOLE_SEGMENT_FRAMES = 256
 
 _MOST_GIB = 1 << 20
 
@@ -35,6 +37,7 @@ class CudaEngine(Engine):
     """A generator on a card."""
 
     joined_streams = _JOINED_STREAMS
+    joined_frames = _JOINED_FRAMES
 
     def __init__(self, network: CardNetwork, generator: Generator, device: int, info: EngineInfo) -> None:
         super().__init__()
@@ -42,8 +45,8 @@ class CudaEngine(Engine):
         self._network: CardNetwork | None = network
         self._graph = generator.graph
         self.conditioning = ConditioningRule.of_generator(generator)
-        # A stream of any segments gives the bits of a whole signal.
-        self.offline_segment_frames = STREAM_SEGMENT_FRAMES
+        # A stream of any segments gives the bits of a whole signal; these are what a turn of the server may take.
+        self.offline_segment_frames = _WHOLE_SEGMENT_FRAMES
         self.info = info
 
     def stream(
@@ -62,9 +65,11 @@ class CudaEngine(Engine):
         given = self.conditioning.check_one(conditioning)
         return CardStream(network, self._graph, segment_frames, None if given is None else given[0])
 
-    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
+    def advance(
+        self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel], ending: Collection[int] = ()
+    ) -> Sequence[Outcome]:
         self.check_open()
-        return push_together(cast("Sequence[CardStream]", streams), mels)
+        return push_together(cast("Sequence[CardStream]", streams), mels, ending)
 
     @property
     def card_seconds(self) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
 from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
 from hifigan_rt.engines.streams import Outcome, SignalState, StreamTurn, audio_of, check_segment
-from hifigan_rt.errors import EngineError, HifiganError, StreamClosed
+from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamClosed
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 
@@ -54,16 +54,7 @@ class CardStream:
         return audio_of(push_together([self], [mel])[0])
 
     def finish(self) -> np.ndarray:
-        with self._claimed() as network:
-            if not self.frames:
-                self._turn.state = SignalState.FINISHED
-                return np.empty(0, np.float32)
-            self._graph.output_length(self.frames)  # too short to end is no fault: more frames may come
-            self._turn.state = SignalState.BROKEN
-            piece = SignalPiece(self._waiting, self._computed, finished=True, state=self._room, added=self._added)
-            audio = audio_of(network.compute([piece])[0])
-            self._turn.state = SignalState.FINISHED
-            return audio
+        return audio_of(push_together([self], [CheckedMel(self._waiting[:, :0])], [0])[0])
 
     def reset(self) -> None:
         with self._claimed(anew=True):
@@ -100,9 +91,21 @@ class CardStream:
         finally:
             self._release()
 
-    def _segments(self, mel: CheckedMel) -> SignalPiece | None:
-        """The frames of the segments that this completes, and what is left for the next; None if there are none."""
+    def _segments(self, mel: CheckedMel, *, ends: bool) -> SignalPiece | None:
+        """The frames of the segments that this completes, and what is left for the next; None if there are none.
+
+        Raises:
+            MelError: the signal ends and is too short: nothing has changed, and more frames may come.
+        """
         frames: np.ndarray = np.concatenate([self._waiting, mel], axis=1) if self._waiting.shape[1] else mel
+        if ends:
+            length = self._computed + frames.shape[1]
+            if length:
+                self._graph.output_length(length)
+            self._waiting = self._waiting[:, :0]
+            piece = SignalPiece(frames, self._computed, finished=True, state=self._room, added=self._added)
+            self._computed = length
+            return piece if length else None
         complete = frames.shape[1] - frames.shape[1] % self._segment_frames
         if complete < frames.shape[1] or self._waiting.shape[1]:
             self._waiting = frames[:, complete:].copy()
@@ -113,12 +116,15 @@ class CardStream:
         return piece
 
 
-def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> list[Outcome]:
+def push_together(
+    streams: Sequence[CardStream], mels: Sequence[CheckedMel], ending: Collection[int] = ()
+) -> list[Outcome]:
     """Push frames into several streams of one engine, all in the same passes.
 
     Args:
         streams: different ones.
         mels: float32 `[M, F_i]`, for each stream its frames.
+        ending: indices of the streams whose signals end with these frames.
 
     Returns:
         float32 `[n_i]`, or the error that each push would raise.
@@ -127,7 +133,9 @@ def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> 
         EngineError: the card failed; those that were computed are broken.
     """
     outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
+    ending = frozenset(ending)
     pieces: dict[int, SignalPiece] = {}
+    then: dict[int, SignalState] = {}
     network: CardNetwork | None = None
     claimed: list[CardStream] = []
     try:
@@ -138,16 +146,22 @@ def push_together(streams: Sequence[CardStream], mels: Sequence[CheckedMel]) -> 
                 outcomes[index] = error
                 continue
             claimed.append(stream)
+            then[index] = SignalState.FINISHED if index in ending else SignalState.OPEN
             stream._turn.state = SignalState.BROKEN
-            piece = stream._segments(mel)
-            if piece is None:
+            try:
+                piece = stream._segments(mel, ends=index in ending)
+            except MelError as error:
                 stream._turn.state = SignalState.OPEN
+                outcomes[index] = error
+                continue
+            if piece is None:
+                stream._turn.state = then[index]
             else:
                 pieces[index] = piece
         if network is not None and pieces:
             for index, outcome in zip(pieces, network.compute(list(pieces.values())), strict=True):
                 if not isinstance(outcome, HifiganError):
-                    streams[index]._turn.state = SignalState.OPEN
+                    streams[index]._turn.state = then[index]
                 outcomes[index] = outcome
     finally:
         for stream in claimed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +31,17 @@ def audio_of(outcome: Outcome) -> np.ndarray:
     if isinstance(outcome, HifiganError):
         raise outcome
     return outcome
+
+
+def with_ends(streams: Sequence[EngineStream], outcomes: Sequence[Outcome], ending: Collection[int]) -> list[Outcome]:
+    """End some of the streams, one after the other, and put what that gives behind what their frames gave."""
+    ended = list(outcomes)
+    for index in ending:
+        try:
+            ended[index] = np.concatenate([audio_of(ended[index]), streams[index].finish()])
+        except HifiganError as error:
+            ended[index] = error
+    return ended
 
 
 def check_segment(segment_frames: int) -> None:

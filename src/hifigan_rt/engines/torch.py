@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ import torch
 
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
-from hifigan_rt.engines.streams import EngineStream, Outcome, OverlapStream, StreamWindow, push_together
+from hifigan_rt.engines.streams import EngineStream, Outcome, OverlapStream, StreamWindow, push_together, with_ends
 from hifigan_rt.engines.torch_compiled import CompiledModule, CompiledRows, try_compiler
 from hifigan_rt.engines.torch_device import (
     check_precision,
@@ -105,11 +105,14 @@ class TorchEngine(Engine):
                 for mel in tensors
             ]
 
-    def advance(self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel]) -> Sequence[Outcome]:
+    def advance(
+        self, streams: Sequence[EngineStream], mels: Sequence[CheckedMel], ending: Collection[int] = ()
+    ) -> Sequence[Outcome]:
         self.check_open()
         if not isinstance(self._computer, Rows):
-            return super().advance(streams, mels)
-        return push_together(cast("Sequence[OverlapStream]", streams), mels, self._submit, _WINDOWS_AT_ONCE)
+            return super().advance(streams, mels, ending)
+        overlapping = cast("Sequence[OverlapStream]", streams)
+        return with_ends(streams, push_together(overlapping, mels, self._submit, _WINDOWS_AT_ONCE), ending)
 
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         if isinstance(self._computer, Rows):

@@ -101,6 +101,11 @@ class QueuedJob(ABC):
         """Tell whether a block can be computed now."""
 
     @property
+    @abstractmethod
+    def block_frames(self) -> int:
+        """Frames of the next block."""
+
+    @property
     def joins_others(self) -> bool:
         """Whether the next block may be computed together with those of other jobs."""
         return True
@@ -173,20 +178,11 @@ def compute(jobs: Sequence[QueuedJob]) -> list[Outcome]:
     if jobs[0]._at_once:
         return [_computed_at_once(job) for job in jobs]
     streams = [job._opened() for job in jobs]
-    outcomes = jobs[0].engine.advance(streams, [job._block for job in jobs])
-    return [_ended(stream, job, outcome) for stream, job, outcome in zip(streams, jobs, outcomes, strict=True)]
-
-
-def _ended(stream: EngineStream, job: QueuedJob, outcome: Outcome) -> Outcome:
-    """What a block gives, with the end of its signal if it is the last."""
-    if isinstance(outcome, HifiganError):
-        return outcome
-    if job._last:
-        try:
-            outcome = np.concatenate([outcome, stream.finish()])
-        except HifiganError as error:
-            return error
-    return outcome.astype(np.float32, copy=False)
+    ending = [index for index, job in enumerate(jobs) if job._last]
+    outcomes = jobs[0].engine.advance(streams, [job._block for job in jobs], ending)
+    return [
+        outcome if isinstance(outcome, HifiganError) else outcome.astype(np.float32, copy=False) for outcome in outcomes
+    ]
 
 
 def _computed_at_once(job: QueuedJob) -> np.ndarray:
@@ -209,8 +205,10 @@ class WholeJob(QueuedJob):
     ) -> None:
         own_segment = lease.vocoder.engine.offline_segment_frames
         super().__init__(shared, lease, own_segment or shared.settings.block_frames, deadline, client)
-        # Where no stream gives the same bits, one more block at once costs less than the overlap.
-        self._at_once_frames = self._segment_frames * (1 if own_segment else 2)
+        # Where no stream gives the same bits, one more block at once costs less than the overlap; where streams are
+        # joined and do, nothing is computed alone.
+        joins = own_segment and lease.vocoder.engine.joined_streams > 1
+        self._at_once_frames = self._segment_frames * (0 if joins else 1 if own_segment else 2)
         self._mels = deque(mels)
         self._voices = deque[np.ndarray]() if conditioning is None else deque(map(np.asarray, conditioning))
         """What each mel that is left is spoken as; empty if the model takes none."""
@@ -225,6 +223,11 @@ class WholeJob(QueuedJob):
     @property
     def finished(self) -> bool:
         return not self._mels
+
+    @property
+    def block_frames(self) -> int:
+        frames: int = self._mels[0].shape[1]
+        return min(self._segment_frames, frames - self._frames) if self.joins_others else frames
 
     async def result(self) -> list[np.ndarray]:
         """Wait for the audio, float32 `[N_i]` of each mel.

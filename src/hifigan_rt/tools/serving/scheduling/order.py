@@ -126,7 +126,7 @@ class BlockOrder:
 
         It is one job where a CPU computes one block on all cores: eight together gain 3 to 5 % on the native engine
         (docs/figures.md), and the first of them would wait for the last. An engine that computes many together gets
-        as many as its `joined_streams`, in this order.
+        as many as its `joined_streams` and `joined_frames`, in this order.
         """
         live, streamed, whole, ahead = kinds = self._line([job for job in jobs if job.ready()], now)
         waits = frozenset(kind for kind, found in zip(KINDS, kinds, strict=True) if found)
@@ -284,5 +284,12 @@ def _with_others_of_its_engine(first: QueuedJob, line: list[QueuedJob]) -> list[
     """The first job, and those that its engine computes together with it."""
     if first.engine.joined_streams == 1 or not first.joins_others:
         return [first]
-    others = [job for job in line if job is not first and job.engine is first.engine and job.joins_others]
-    return [first, *others[: first.engine.joined_streams - 1]]
+    together, frames = [first], first.block_frames
+    for job in line:
+        if job is first or job.engine is not first.engine or not job.joins_others:
+            continue
+        frames += job.block_frames
+        if frames > first.engine.joined_frames or len(together) == first.engine.joined_streams:
+            break
+        together.append(job)
+    return together

@@ -170,9 +170,13 @@ class StreamJob(QueuedJob):
         return min(self.remaining_seconds, room) if self.ready() else 0.0
 
     @property
+    def block_frames(self) -> int:
+        return min(self._segment_frames, self._pending_frames)
+
+    @property
     def block_seconds(self) -> float:
         """Audio seconds of the next block."""
-        return min(self._segment_frames, self._pending_frames) * self.seconds_per_frame
+        return self.block_frames * self.seconds_per_frame
 
     @property
     def finished(self) -> bool:
