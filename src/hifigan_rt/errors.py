@@ -204,6 +204,9 @@ class StreamsFailed(EngineError):
             "`outcomes` of this error has the audio of the others"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.outcomes,)
+
 
 class ExportError(HifiganError):
     """A converted model could not be written, or does not compute what the reference computes."""

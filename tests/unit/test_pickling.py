@@ -248,7 +248,8 @@ def test_errors_come_back_from_another_process_as_they_are(kind):
     arguments = {
         errors.WeightMismatch: (["a"], ["b"], {"c": ((1,), (2,))}, "hint"),
         errors.ToolFailed: ("text", ["E1"], "output"),
+        errors.StreamsFailed: ([None, errors.EngineError("text")],),
     }.get(kind, ("text",))
     error = kind(*arguments)
     other = pickle.loads(pickle.dumps(error))
-    assert (type(other), str(other), vars(other)) == (kind, str(error), vars(error))
+    assert (type(other), str(other), repr(vars(other))) == (kind, str(error), repr(vars(error)))

@@ -312,6 +312,23 @@ def test_no_live_stream_is_opened_when_the_others_need_the_whole_processor() -> 
     simulation.stream(live=True)
 
 
+def test_a_stream_that_cannot_be_opened_ends_its_own_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = Simulation()
+    simulation.engine.joined_streams = 4
+    streams = [simulation.stream(40, live=False) for _ in range(3)]
+    open_stream = simulation.engine.stream
+
+    def with_room_for_two(*arguments: object) -> object:
+        if len(simulation.engine.streams) == 2:
+            raise EngineError("the card has no memory left")
+        return open_stream(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(simulation.engine, "stream", with_room_for_two)
+    simulation.run_dry()
+    assert [simulation.ended[stream] is None for stream in streams] == [True, True, False]
+    assert [simulation.given(stream) // MEL.hop_length for stream in streams] == [40, 40, 0]
+
+
 @pytest.mark.parametrize(("count", "has_room"), [(60, True), (300, True), (500, False)])
 def test_an_engine_that_joins_streams_is_full_when_many_of_them_are_too_many(count: int, has_room: bool) -> None:
     """Turns take 20 ms and 1 ms for each stream, 256 at most: 344 of them are what it can do, and 20 keep it busy."""

@@ -177,12 +177,18 @@ def compute(jobs: Sequence[QueuedJob]) -> list[Outcome]:
     """
     if jobs[0]._at_once:
         return [_computed_at_once(job) for job in jobs]
-    streams = [job._opened() for job in jobs]
-    ending = [index for index, job in enumerate(jobs) if job._last]
-    outcomes = jobs[0].engine.advance(streams, [job._block for job in jobs], ending)
-    return [
-        outcome if isinstance(outcome, HifiganError) else outcome.astype(np.float32, copy=False) for outcome in outcomes
-    ]
+    outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(jobs)
+    streams: dict[int, EngineStream] = {}
+    for index, job in enumerate(jobs):
+        try:
+            streams[index] = job._opened()
+        except HifiganError as error:  # no memory is left for one more
+            outcomes[index] = error
+    ending = [place for place, index in enumerate(streams) if jobs[index]._last]
+    given = jobs[0].engine.advance(list(streams.values()), [jobs[index]._block for index in streams], ending)
+    for index, outcome in zip(streams, given, strict=True):
+        outcomes[index] = outcome if isinstance(outcome, HifiganError) else outcome.astype(np.float32, copy=False)
+    return outcomes
 
 
 def _computed_at_once(job: QueuedJob) -> np.ndarray:
