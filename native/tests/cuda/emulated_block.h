@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -48,23 +49,34 @@ class Block {
   int x = 0, y = 0, current = 0;
   std::vector<char> memory;
 
-  Block(int threads, std::size_t shared_bytes) : memory(shared_bytes, '\xff'), fibers_(static_cast<std::size_t>(threads)), warps_(static_cast<std::size_t>(threads) / 32) {
-    for (Fiber& fiber : fibers_) fiber.stack.resize(64 << 10);
+  explicit Block(int threads) : fibers_(static_cast<std::size_t>(threads)), warps_(static_cast<std::size_t>(threads) / 32) {
+    for (Fiber& fiber : fibers_) {
+      fiber.stack = std::make_unique_for_overwrite<char[]>(kStackBytes);
+      getcontext(&fiber.context);
+      fiber.context.uc_stack.ss_sp = fiber.stack.get();
+      fiber.context.uc_stack.ss_size = kStackBytes;
+      fiber.context.uc_link = nullptr;
+      makecontext(&fiber.context, reinterpret_cast<void (*)()>(&Block::enter_fiber), 0);
+    }
+  }
+
+  // This thread's block of so many, whose fibers are made once; one that ended in an error is not used again.
+  static Block& of(int threads, std::size_t shared_bytes) {
+    thread_local std::map<int, std::unique_ptr<Block>> blocks;
+    std::unique_ptr<Block>& block = blocks[threads];
+    if (block == nullptr || block->failed_) block = std::make_unique<Block>(threads);
+    block->memory.assign(shared_bytes, '\xff');
+    return *block;
   }
 
   // Runs `body` once for each thread. `backwards`: the later lanes and warps first, since a card has any order.
   void run(const std::function<void()>& body, bool backwards) {
     now = this;
     body_ = &body;
-    for (std::size_t i = 0; i < fibers_.size(); ++i) {
-      Fiber& fiber = fibers_[i];
-      fiber.started = fiber.done = false, fiber.waits = Waits::kNothing;
-      fiber.copies.clear();
-      getcontext(&fiber.context);
-      fiber.context.uc_stack.ss_sp = fiber.stack.data();
-      fiber.context.uc_stack.ss_size = fiber.stack.size();
-      fiber.context.uc_link = nullptr;
-      makecontext(&fiber.context, reinterpret_cast<void (*)()>(&Block::enter_fiber), 0);
+    failed_ = true;
+    for (Fiber& fiber : fibers_) {
+      fiber.done = false, fiber.waits = Waits::kNothing;
+      fiber.copies.clear(), fiber.groups.clear();
     }
     for (bool left = true; left;) {
       left = false;
@@ -80,6 +92,7 @@ class Block {
       }
     }
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    failed_ = false;
   }
 
   void barrier() { wait(Waits::kBlock); }
@@ -134,7 +147,7 @@ class Block {
   struct Fiber {
     ucontext_t context;
     jmp_buf place;
-    std::vector<char> stack;
+    std::unique_ptr<char[]> stack;
     bool started = false, done = false;
     Waits waits = Waits::kNothing;
     std::vector<Copy> copies;
@@ -180,20 +193,26 @@ class Block {
   }
   static void enter_fiber() {
     Block& block = *now;
-    try {
-      (*block.body_)();
-    } catch (...) {
-      block.error_ = std::current_exception();
+    for (;;) {
+      try {
+        (*block.body_)();
+      } catch (...) {
+        block.error_ = std::current_exception();
+      }
+      Fiber& mine = block.fiber();
+      mine.done = true;
+      if (_setjmp(mine.place) == 0) _longjmp(block.scheduler_, 1);
     }
-    block.fiber().done = true;
-    _longjmp(block.scheduler_, 1);
   }
+
+  static constexpr std::size_t kStackBytes = 64 << 10;
 
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   jmp_buf scheduler_;
   const std::function<void()>* body_ = nullptr;
   std::exception_ptr error_;
+  bool failed_ = false;
 };
 
 }  // namespace hifigan::cuda

@@ -198,7 +198,7 @@ EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, 
   return enqueue([=, &kernel] {
     ++settings["launches"];
     if (setting("idle") != 0) return;  // for the time that the host takes
-    Block block(kernel.threads, shared);
+    Block& block = Block::of(kernel.threads, shared);
     for (block.y = 0; block.y < static_cast<int>(y); ++block.y)
       for (block.x = 0; block.x < static_cast<int>(x); ++block.x)
         block.run([&] { kernel.call(parameter.data()); }, setting("backwards") != 0);
