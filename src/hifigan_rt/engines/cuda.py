@@ -17,7 +17,7 @@ from hifigan_rt.engines.cuda_network import CardNetwork, SignalPiece
 from hifigan_rt.engines.cuda_streams import CardStream, push_together
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, EngineStream, Outcome
 from hifigan_rt.errors import EngineError, HifiganError
-from hifigan_rt.graph import Generator, Graph, check_mirrored
+from hifigan_rt.graph import Generator, Graph
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
 
@@ -96,21 +96,9 @@ class CudaEngine(Engine):
     ) -> list[Any]:
         network = self._open()
         arrays, items = [], []
-        surplus = (
-            self._graph.output_length(self._graph.least_frames) - self._graph.least_frames * self._graph.hop_length
-        )
         for index, mel in enumerate(mels):
             try:
-                taken, audio = card_mels(
-                    mel,
-                    network.native,
-                    self._device,
-                    self._graph.num_mels,
-                    self._graph.hop_length,
-                    surplus,
-                    single=listed,
-                )
-                check_mirrored(taken[0].shape[1], self.least_frames)
+                taken, audio = card_mels(mel, network.native, self._device, self._graph, single=listed)
             except HifiganError as error:
                 raise type(error)(f"item {index} of the list: {error}" if listed else str(error)) from error
             arrays.append(audio)

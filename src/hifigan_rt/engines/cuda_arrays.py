@@ -9,6 +9,7 @@ from typing import Any
 
 import hifigan_rt._native as _native
 from hifigan_rt.errors import EngineError, MelError
+from hifigan_rt.graph import Graph
 from hifigan_rt.mel.shapes import axes_to_leave_out, check_shape
 
 _CUDA = 2
@@ -62,7 +63,7 @@ class _Described:
 
 
 def card_mels(
-    array: object, network: _native.CudaNetwork, device: int, num_mels: int, hop: int, surplus: int, *, single: bool
+    array: object, network: _native.CudaNetwork, device: int, graph: Graph, *, single: bool
 ) -> tuple[list[CardMel], Any]:
     """Take a mel `[M, T]` or a batch `[B, M, T]`, and make room for its audio.
 
@@ -70,8 +71,7 @@ def card_mels(
         array: of PyTorch or CuPy; float16, bfloat16, float32 or float64.
         network: whose work will wait for what the array's library was asked to do so far.
         device: number of its card.
-        num_mels: M.
-        hop, surplus: N is `T * hop + surplus`.
+        graph: tells M, and N of T.
         single: whether dimensions of 1 around and within `[M, T]` are left out, and a batch is none.
 
     Returns:
@@ -85,11 +85,11 @@ def card_mels(
         raise MelError("the mel requires a gradient, and synthesis gives none: pass mel.detach()")
     mel = _described(array, network, device)
     if single:
-        mel = mel.without(axes_to_leave_out(mel.shape, num_mels))
-    check_shape(mel.shape, num_mels)
+        mel = mel.without(axes_to_leave_out(mel.shape, graph.num_mels))
+    check_shape(mel.shape, graph.num_mels)
     if single and len(mel.shape) != 2:
         raise MelError(f"the mel has shape {list(mel.shape)}, and [M, T] is needed")
-    samples = mel.shape[-1] * hop + surplus
+    samples = graph.output_length(mel.shape[-1])
     audio = _empty(array, (*mel.shape[:-2], samples))
     room = _described(audio, network, device)
     items = mel.shape[0] if len(mel.shape) == 3 else 1
