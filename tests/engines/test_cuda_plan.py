@@ -9,7 +9,7 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import cuda_kernels
 from hifigan_rt.engines.cuda_plan import SHARED_BYTES, build_plan
 from hifigan_rt.engines.cuda_rows import ValueRows, rows_of_values
-from hifigan_rt.engines.cuda_weights import columns_of, exponent_of, pack
+from hifigan_rt.engines.cuda_weights import columns_of, exponent_of, halves_of, pack
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Layer, build_graph
 from native_generators import lopsided, make_case, random_case
@@ -62,6 +62,15 @@ def test_weights_lie_in_the_order_of_the_products():
         column = pair * 16 + number // 4 * 8 + lane // 4
         channel = group * 32 + step * 16 + lane % 4 * 2 + number // 2 % 2 * 8 + number % 2
         assert order[group, tap, step, pair, lane, number] == whole[column, channel, tap]
+
+
+def test_values_are_rounded_as_numpy_rounds_them():
+    rng = np.random.default_rng(3)
+    sizes = rng.uniform(1, 2, 20_000) * 2.0 ** rng.integers(-40, 15, 20_000) * rng.choice([-1, 1], 20_000)
+    halfway = (np.arange(4096) + 0.5) * 2.0**-24
+    edges = [0.0, -0.0, 2.0**-14, np.nextafter(2.0**-14, 0, dtype=np.float32), 2.0**-25, 65504.0, -1e-30]
+    values = np.concatenate([sizes, halfway, -halfway, edges]).astype(np.float32).reshape(-1, 1)
+    np.testing.assert_array_equal(halves_of(values).view(np.uint16), values.astype(np.float16).view(np.uint16))
 
 
 def test_two_planes_are_the_value_to_22_bits():
