@@ -78,7 +78,7 @@ def test_what_a_long_mel_and_a_speaker_give(monkeypatch):
     monkeypatch.setattr(cuda_network, "PASS_BYTES", 40 * load(generator)._network.plan.bytes_per_frame())
     vocoder = Vocoder(model, load(generator))
     assert vocoder._engine._network.max_pass_frames < 40
-    with pytest.raises(MelError, match="^item 0 of the list: .*frames"):
+    with pytest.raises(MelError, match=r"^item 0 of the list: .*frames"):
         vocoder([CardArray(mels[1][:, :1]), CardArray(mels[1])], conditioning=list(given))
     name = "speaker" if given.ndim == 1 else "conditioning"
     audios = vocoder([CardArray(mel) for mel in mels], **{name: list(given)})
