@@ -6,7 +6,6 @@ import textwrap
 
 import pytest
 
-from engines.ascend_models import STAND_IN, Place
 from imitated_card import REAL
 
 
@@ -28,6 +27,8 @@ def om_folder(tmp_path_factory):
 def place(simulator, om_folder):
     # Lengths and samples are held to float32's figures on the guide's chip too, which multiplies float16.
     simulator.set(WEIGHTS="float32")
+    from engines.ascend_models import Place  # needs onnx, which a machine with a card may lack
+
     made = Place(simulator, om_folder)
     yield made
     for engine in made.engines:
@@ -37,6 +38,8 @@ def place(simulator, om_folder):
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
     """An aclruntime that is not the simulator's."""
+
+    from engines.ascend_models import STAND_IN
 
     def write(code=STAND_IN, name="aclruntime.py"):
         path = tmp_path / "modules" / name
