@@ -219,7 +219,15 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         stream._engine.check_open()
         by_engine.setdefault(stream._engine, []).append(index)
     for engine, indices in by_engine.items():
-        together = engine.advance([streams[index]._stream for index in indices], [checked[index] for index in indices])
+        together: Sequence[Outcome]
+        try:
+            together = engine.advance(
+                [streams[index]._stream for index in indices], [checked[index] for index in indices]
+            )
+        except EngineError as error:
+            if len(by_engine) == 1:
+                raise
+            together = [error] * len(indices)  # the streams of other engines have gone on
         for index, outcome in zip(indices, together, strict=True):
             outcomes[index] = outcome
     audios = [outcome for outcome in outcomes if not isinstance(outcome, HifiganError)]

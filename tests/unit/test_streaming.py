@@ -334,6 +334,24 @@ def test_a_stream_that_fails_alone_takes_nothing_from_the_others(vocoder):
         np.testing.assert_array_equal(audio, vocoder(mels[index], segment_frames=8))
 
 
+def test_an_engine_that_fails_takes_nothing_from_the_streams_of_another(tmp_path, monkeypatch):
+    path = write_tiny(tmp_path)
+    well, failing = (hifigan_rt.load(path, engine=engine) for engine in ("native", "reference"))
+    mel = tiny_mel(24)
+
+    def fail(*arguments):
+        raise EngineError("no power")
+
+    monkeypatch.setattr(failing._engine, "advance", fail)
+    streams = [failing.stream(8), well.stream(8)]
+    with pytest.raises(StreamsFailed, match=r"^1 of 2 streams failed, stream 0 since no power") as failed:
+        hifigan_rt.advance(streams, [mel, mel])
+    audio = np.concatenate([failed.value.outcomes[1], streams[1].finish()])
+    np.testing.assert_array_equal(audio, well(mel, segment_frames=8))
+    with pytest.raises(EngineError, match="^no power"):
+        hifigan_rt.advance(streams[:1], [mel])
+
+
 def test_what_advance_refuses_changes_no_stream(vocoder):
     mel = tiny_mel(16)
     streams = [vocoder.stream(8) for _ in range(2)]
