@@ -348,7 +348,7 @@ def test_an_engine_that_fails_takes_nothing_from_the_streams_of_another(tmp_path
         hifigan_rt.advance(streams, [mel, mel])
     audio = np.concatenate([failed.value.outcomes[1], streams[1].finish()])
     np.testing.assert_array_equal(audio, well(mel, segment_frames=8))
-    with pytest.raises(EngineError, match="^no power"):
+    with pytest.raises(EngineError, match=r"^no power"):
         hifigan_rt.advance(streams[:1], [mel])
 
 
