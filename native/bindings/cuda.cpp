@@ -237,6 +237,8 @@ void bind_cuda(nb::module_& m) {
            }, "item"_a, "Samples that an item gives.")
       .def_prop_ro("stream", [](const NetworkOnCard& self) { return reinterpret_cast<std::uintptr_t>(self.card().stream()); },
                    "The stream on which it computes, by the driver's handle.")
+      .def("number_of_card", [](const NetworkOnCard& self, DevicePointer address) { return self.card().number_of_card(address); }, "address"_a,
+           "The number of the card on which an address lies; -1 if the driver knows none.")
       .def("wait_for", &NetworkOnCard::wait_for, "stream"_a, nb::call_guard<nb::gil_scoped_release>(),
            "Let passes from now on wait for what another stream was given so far; 1 is the default one.")
       .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")

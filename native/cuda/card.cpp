@@ -104,6 +104,12 @@ void Card::count(std::size_t bytes) const {
                     kOutOfMemory);
 }
 
+int Card::number_of_card(DevicePointer address) const {
+  const Use use(*this);
+  int number = -1;
+  return driver_.cuPointerGetAttribute(&number, kOrdinalOfDevice, address) == kSuccess ? number : -1;
+}
+
 void Card::synchronize() const { driver_.check(driver_.cuStreamSynchronize(stream_), "computing"); }
 
 void Card::wait_for(StreamHandle other) const {

@@ -44,6 +44,8 @@ class Card {
   void count(std::size_t bytes) const;
   void discount(std::size_t bytes) const { taken_ -= bytes; }
   void synchronize() const;
+  // The number of the card on which an address lies; -1 if the driver knows none.
+  int number_of_card(DevicePointer address) const;
   // Lets this card's work wait for what another stream has been given so far; 1 names the default one.
   void wait_for(StreamHandle other) const;
 

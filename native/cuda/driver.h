@@ -35,6 +35,8 @@ using DevicePointer = unsigned long long;
 enum : Result { kSuccess = 0, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100, kInvalidImage = 200, kUnsupportedCode = 222, kDeviceUnavailable = 46 };
 enum Attribute : int { kMajor = 75, kMinor = 76, kMultiprocessors = 16, kComputeMode = 20, kSharedPerBlock = 97 };
 
+enum PointerAttribute : int { kOrdinalOfDevice = 9 };
+
 // Each function with the name under which the library exports it.
 #define HIFIGAN_DRIVER_FUNCTIONS(F)                                                                                         \
   F(cuInit, (unsigned))                                                                                                     \
@@ -59,6 +61,7 @@ enum Attribute : int { kMajor = 75, kMinor = 76, kMultiprocessors = 16, kCompute
   F(cuMemcpyHtoDAsync_v2, (DevicePointer, const void*, std::size_t, StreamHandle))                                          \
   F(cuMemcpyDtoHAsync_v2, (void*, DevicePointer, std::size_t, StreamHandle))                                                \
   F(cuMemcpyDtoDAsync_v2, (DevicePointer, DevicePointer, std::size_t, StreamHandle))                                        \
+  F(cuPointerGetAttribute, (void*, PointerAttribute, DevicePointer))                                                        \
   F(cuMemsetD8Async, (DevicePointer, unsigned char, std::size_t, StreamHandle))                                             \
   F(cuStreamCreate, (StreamHandle*, unsigned))                                                                              \
   F(cuStreamDestroy_v2, (StreamHandle))                                                                                     \

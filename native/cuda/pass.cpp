@@ -29,7 +29,7 @@ int CardPlan::reports() const {
 }
 
 Pass::Pass(const CardPlan& plan, const std::vector<PassItem>& items, const Mels& mels, const float* added)
-    : plan_(plan), mels_(mels), values_(plan.values), sources_(mels.on_card) {
+    : plan_(plan), mels_(mels), values_(plan.values), sources_(mels.on_card), reports_(plan.reports()) {
   for (const PassItem& item : items) {
     items_.push_back({item.before, item.after, item.state, frames_, item.finished});
     frames_ += static_cast<int>(item.after - item.before);
@@ -121,7 +121,7 @@ void Pass::write_mels(float* to) const {
 Entry Pass::entry() const {
   const auto in_weights = [&](long long place) { return place < 0 ? 0 : memory_.weights + static_cast<Address>(place); };
   return {memory_.upload + sources_at_, in_weights(plan_.means), in_weights(plan_.scales), memory_.upload + items_at_, memory_.largest,
-          static_cast<int>(items_.size()), plan_.reports(), frames_, plan_.bands, values_[static_cast<std::size_t>(plan_.mel)]};
+          static_cast<int>(items_.size()), reports_, frames_, plan_.bands, values_[static_cast<std::size_t>(plan_.mel)]};
 }
 
 std::pair<unsigned, unsigned> Pass::entry_blocks() const {
@@ -131,7 +131,7 @@ std::pair<unsigned, unsigned> Pass::entry_blocks() const {
 Launch Pass::launch(std::size_t number) const {
   const PlannedLaunch& planned = plan_.launches[number];
   Launch launch{memory_.upload + values_at_, memory_.upload + items_at_, memory_.largest, static_cast<int>(items_.size()),
-                static_cast<int>(planned.branches.size()), plan_.reports(), {}};
+                static_cast<int>(planned.branches.size()), reports_, {}};
   for (std::size_t i = 0; i < planned.branches.size(); ++i) {
     Branch& branch = launch.branches[i] = planned.branches[i];
     branch.weights += memory_.weights;

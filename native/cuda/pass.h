@@ -70,7 +70,7 @@ class Pass {
   std::size_t workspace_bytes() const { return workspace_bytes_; }
   std::size_t samples() const;  // of all items, with the room that each has
   std::size_t upload_bytes() const { return upload_bytes_; }
-  std::size_t report_bytes() const { return items_.size() * static_cast<std::size_t>(plan_.reports()) * 4; }
+  std::size_t report_bytes() const { return items_.size() * static_cast<std::size_t>(reports_) * 4; }
   std::size_t first_sample(std::size_t item) const;
   std::size_t samples_of(std::size_t item) const;
   bool keeps_rows() const;  // whether an item goes on after this pass
@@ -105,7 +105,7 @@ class Pass {
   std::vector<std::vector<std::size_t>> tiles_at_;
   std::size_t items_at_, values_at_, sources_at_, added_at_, mel_at_;
   std::size_t workspace_bytes_ = 0, upload_bytes_ = 0;
-  int frames_ = 0;
+  int frames_ = 0, reports_;
 };
 
 }  // namespace hifigan::cuda

@@ -49,6 +49,11 @@ class CudaNetwork:
     def stream(self) -> int:
         """The stream on which it computes, by the driver's handle."""
 
+    def number_of_card(self, address: int) -> int:
+        """
+        The number of the card on which an address lies; -1 if the driver knows none.
+        """
+
     def wait_for(self, stream: int) -> None:
         """
         Let passes from now on wait for what another stream was given so far; 1 is the default one.

@@ -97,6 +97,12 @@ def test_arrays_without_dlpack_wait_for_their_stream(vocoder, imitated_card):
     audio = engine.run_on_device([InterfaceWithDevice(CardArray(np.ascontiguousarray(mel.T).T), None)], listed=False)[0]
     np.testing.assert_array_equal(audio.numpy(), vocoder(mel))
     assert imitated_card.get("waits") == before + 1
+    with imitated_card.having(ordinal=1), pytest.raises(EngineError, match="the mel is on 'cuda:1', and the model on"):
+        engine.run_on_device([InterfaceWithDevice(CardArray(mel), None)], listed=False)
+    lost = InterfaceWithDevice(CardArray(mel), None)
+    lost.__cuda_array_interface__["data"] = (mel.ctypes.data, True)
+    with pytest.raises(EngineError, match="the mel is on no card of NVIDIA's"):
+        engine.run_on_device([lost], listed=False)
     with pytest.raises(EngineError, match=r"^noting a stream's place: an imitated error"):
         engine.run_on_device([InterfaceWithDevice(CardArray(mel), 77)], listed=False)
     np.testing.assert_array_equal(vocoder(CardArray(mel)).numpy(), vocoder(mel))

@@ -157,6 +157,13 @@ EXPORTED Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::
     std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
   });
 }
+// The memory of the tests' own arrays is a card's as well, their second one's on demand.
+EXPORTED Result cuPointerGetAttribute(void* value, PointerAttribute, DevicePointer address) {
+  const std::lock_guard lock(mutex);
+  auto found = allocations().upper_bound(address);
+  if (found == allocations().begin() || address >= std::prev(found)->first + std::prev(found)->second) return kInvalidValue;
+  return *static_cast<int*>(value) = static_cast<int>(setting("ordinal")), kSuccess;
+}
 EXPORTED Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, StreamHandle) {
   return enqueue([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }

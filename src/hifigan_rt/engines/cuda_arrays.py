@@ -113,14 +113,12 @@ def _described(array: object, network: _native.CudaNetwork, device: int) -> _Des
     interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None:
         raise MelError(f"the mel is a {type(array).__name__}, and others of its list are on a card: pass arrays there")
-    return _by_interface(interface, network)
+    return _by_interface(interface, network, device)
 
 
 def _by_dlpack(array: Any, network: _native.CudaNetwork, device: int) -> _Described:
     kind, number = array.__dlpack_device__()
-    if (kind, number) != (_CUDA, device):
-        where = f"'cuda:{number}'" if kind == _CUDA else "no card of NVIDIA's"
-        raise EngineError(f"the mel is on {where}, and the model on 'cuda:{device}': move one of them")
+    _check_card(kind, number, device)
     try:
         address, _, dtype, shape, steps = _native.describe_dlpack(array.__dlpack__(stream=network.stream))
     except Exception as error:  # foreign arrays raise anything
@@ -128,9 +126,11 @@ def _by_dlpack(array: Any, network: _native.CudaNetwork, device: int) -> _Descri
     return _Described(address, _kind(dtype, array), shape, steps)
 
 
-def _by_interface(interface: dict[str, Any], network: _native.CudaNetwork) -> _Described:
+def _by_interface(interface: dict[str, Any], network: _native.CudaNetwork, device: int) -> _Described:
     """What `__cuda_array_interface__` says, version 3 of Numba's reference."""
     shape, typestr = tuple(interface["shape"]), interface["typestr"]
+    # It says no card, and an address of another would cost the process its own.
+    _check_card(_CUDA, network.number_of_card(interface["data"][0]), device)
     kind = _kind(_TYPES.get(typestr, (0, 0)), typestr)
     steps, step = [], 1
     for size in reversed(shape):
@@ -141,6 +141,12 @@ def _by_interface(interface: dict[str, Any], network: _native.CudaNetwork) -> _D
     if interface.get("stream") is not None:
         network.wait_for(interface["stream"])
     return _Described(interface["data"][0], kind, shape, given)
+
+
+def _check_card(kind: int, number: int, device: int) -> None:
+    if (kind, number) != (_CUDA, device):
+        where = f"'cuda:{number}'" if kind == _CUDA and number >= 0 else "no card of NVIDIA's"
+        raise EngineError(f"the mel is on {where}, and the model on 'cuda:{device}': move one of them")
 
 
 def _kind(dtype: tuple[int, int], array: object) -> int:
