@@ -1,8 +1,5 @@
 """Engine `cuda` on an imitated card: the kernels themselves, compiled as plain C++ (native/tests/cuda)."""
 
-import gc
-import multiprocessing
-import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,13 +14,12 @@ from golden.tiny import TINY, tiny_generator
 from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
-from hifigan_rt.engines import create_engine, cuda_network, why_unavailable
+from hifigan_rt.engines import create_engine, cuda_network
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import (
     EngineError,
-    EngineUnavailable,
     MelError,
     StreamBroken,
     StreamBusy,
@@ -322,149 +318,3 @@ def test_a_value_that_does_not_fit_ends_its_own_signal_alone():
     for index in (0, 1, 3):
         audio = np.concatenate([outcomes[index], streams[index].finish()])
         np.testing.assert_array_equal(audio, expected[index])
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"devices": 0}, r"finds no card: look at what nvidia-smi says"),
-        ({"version": 11040}, r"too old: it is for CUDA 11.4, and the kernels need 12.0 \(driver 525 or newer\)"),
-        ({"init": 999}, r"does not start \(an imitated error\)"),
-    ],
-)
-def test_a_driver_that_cannot_be_used(settings, text, imitated_card, monkeypatch, tmp_path):
-    # A driver is opened once: this one by another name.
-    path = tmp_path / "libcuda.so"
-    path.symlink_to(os.environ["HIFIGAN_RT_CUDA_DRIVER"])
-    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", str(path))
-    with imitated_card.having(**settings), pytest.raises(EngineUnavailable, match=text):
-        load(TINY_GENERATOR)
-    load(TINY_GENERATOR)  # it may have come since
-
-
-def test_no_driver(monkeypatch):
-    assert why_unavailable("cuda") is None
-    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", "/nowhere/libcuda.so.1")
-    assert "needs NVIDIA's driver, which is not there (/nowhere/libcuda.so.1:" in (why_unavailable("cuda") or "")
-    with pytest.raises(EngineUnavailable, match=r"driver is not there \(/nowhere.*install the driver of the card, 525"):
-        load(TINY_GENERATOR)
-    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", "libc.so.6")
-    with pytest.raises(EngineUnavailable, match=r"has no cu\w+: install 525 or newer"):
-        load(TINY_GENERATOR)
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"major": 7, "minor": 5}, r"imitated card has compute capability 7.5, and the kernels need 8.0"),
-        ({"retain": 2}, r"has no memory left for a process more"),
-        ({"retain": 46, "mode": 3}, r"is in exclusive use by another process"),
-        ({"retain": 46, "mode": 2}, r"is closed to computing"),
-        ({"load": 222}, r"no machine code for imitated card, and NVIDIA's driver is too old .*: install 575 or newer"),
-    ],
-)
-def test_a_card_that_cannot_be_used(settings, text, imitated_card):
-    with imitated_card.having(**settings), pytest.raises(EngineUnavailable, match=text):
-        load(TINY_GENERATOR)
-
-
-def test_cards_are_named_as_everywhere(imitated_card):
-    with pytest.raises(EngineUnavailable, match=r"device 'cuda:1' is not there: NVIDIA's driver has cuda:0$"):
-        load(TINY_GENERATOR, device="cuda:1")
-    with pytest.raises(EngineError, match="device='gpu' is no card of engine 'cuda'"):
-        load(TINY_GENERATOR, device="gpu")
-    with imitated_card.having(devices=2):
-        assert load(TINY_GENERATOR, device="cuda:1").info.device == "cuda:1 (imitated card)"
-        with pytest.raises(EngineUnavailable, match=r"has cuda:0 to cuda:1$"):
-            load(TINY_GENERATOR, device="cuda:2")
-
-
-def test_kernels_that_do_not_load(monkeypatch):
-    monkeypatch.setattr(cuda_network, "image_for", lambda capability: (b"\x7fELF", f"sm_{capability}.cubin"))
-    with pytest.raises(EngineUnavailable, match=r"the kernels do not load on .*: the file is damaged"):
-        load(TINY_GENERATOR)
-
-
-def test_no_memory_left(imitated_card):
-    engine = load(TINY_GENERATOR)
-    mels = mels_of(TINY_GENERATOR, (400,))
-    expected = engine.run_many(mels)[0]
-    free = imitated_card.get("free")
-    refused = pytest.raises(
-        EngineError, match=r"^imitated card has no memory left: \d+ MiB more are needed, and 0 MiB of"
-    )
-    for work in (
-        lambda: load(TINY_GENERATOR),
-        lambda: engine.run_many(mels * 4),
-        lambda: [engine.stream(4) for _ in range(40)],
-    ):
-        imitated_card.set("free", 100)
-        with refused:
-            work()
-    imitated_card.set("free", free)
-    np.testing.assert_array_equal(engine.run_many(mels)[0], expected)
-
-
-def test_a_model_takes_no_more_of_the_card_than_it_may(imitated_card):
-    mels = mels_of(TINY_GENERATOR, (900, 20))
-    expected = load(TINY_GENERATOR).run_many(mels)
-    before = imitated_card.get("free")
-    engine = load(TINY_GENERATOR, memory="0.002")
-    assert engine._network.max_pass_frames < 900
-    assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels), expected, strict=True))
-    streams = []
-    with pytest.raises(
-        EngineError, match=r"^the model may take 2 MiB of imitated card, has \d MiB.* setting memory, or open fewer"
-    ):
-        for _ in range(1000):
-            streams.append(engine.stream(4))
-    assert len(streams) >= 16
-    assert before - imitated_card.get("free") <= 0.002 * 2**30
-    streams.pop().close()  # a long mel keeps rows as well
-    assert np.array_equal(engine.run_many(mels)[0], expected[0])
-    for wrong in ("much", 0, -1, "nan", "inf", []):
-        with pytest.raises(EngineError, match="is no number of GiB above 0"):
-            load(TINY_GENERATOR, memory=wrong)
-    with pytest.raises(EngineError, match="the model may take 0 MiB of imitated card"):
-        load(TINY_GENERATOR, memory=1e-6)
-
-
-def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card):
-    engine = load(TINY_GENERATOR)
-    streams = [engine.stream(2) for _ in range(3)]
-    mels = mels_of(TINY_GENERATOR, (4, 5, 6))
-    engine.advance(streams, mels)
-    with imitated_card.having(lose=719):
-        with pytest.raises(EngineError, match=r"an imitated error \(CUDA_ERROR_IMITATED\).*the card is lost"):
-            engine.advance(streams, mels)
-        with pytest.raises(StreamBroken):
-            streams[0].finish()
-        with pytest.raises(EngineError, match="the card is lost"):
-            engine.run_many(mels)
-        engine.close()
-        del engine, streams
-        gc.collect()  # what is freed then has no card to be freed on
-
-
-def _in_a_child(engine, mel, pipe):
-    try:
-        engine.run_many([mel])
-    except EngineError as error:
-        pipe.send(str(error))
-    finally:
-        engine.close()
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_fork_after_use_is_refused():
-    engine = load(TINY_GENERATOR)
-    mel = mels_of(TINY_GENERATOR, (4,))[0]
-    expected = engine.run_many([mel])[0]
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-    child = context.Process(target=_in_a_child, args=(engine, mel, there))
-    child.start()
-    assert here.recv().endswith("load the model again after fork")
-    child.join(10)
-    assert child.exitcode == 0
-    np.testing.assert_array_equal(engine.run_many([mel])[0], expected)
