@@ -13,6 +13,7 @@ import torch
 
 import hifigan_rt
 import tolerances
+from card_tensors import behind_work, wrong_mels
 from golden.seeded import seeded_mel, seeded_weights
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
@@ -20,7 +21,7 @@ from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.engines.streams import OverlapStream
-from hifigan_rt.errors import EngineError, EngineUnavailable, MelError
+from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
@@ -117,10 +118,7 @@ def test_mels_on_the_card_give_audio_on_the_card(form):
     if form == "own stream":
         stream = torch.cuda.Stream()
         with torch.cuda.stream(stream):
-            busy = torch.ones(4000, 4000, device="cuda")
-            for _ in range(20):
-                busy = busy @ busy * 1e-4
-            given = torch.from_numpy(mel).cuda() + busy[0, 0] * 0
+            given = behind_work(torch.from_numpy(mel).cuda())
             audio = vocoder(given).clone()
             del given
         stream.synchronize()
@@ -149,15 +147,8 @@ def test_wrong_tensors_are_refused_and_harm_nothing():
     vocoder = load()
     mel = torch.from_numpy(mels_of(vocoder, [30])[0]).cuda()
     expected = vocoder(mel)
-    for wrong, error, text in (
-        (mel.clone().requires_grad_(), MelError, "requires a gradient"),
-        (mel.T, MelError, "time-major"),
-        (mel.long(), MelError, "must be floats"),
-        (mel * torch.nan, MelError, "finite"),
-        (mel.double() * 1e300, MelError, "finite"),
-        ([mel, mel.cpu()], EngineError, "'cpu', and the model on 'cuda:0'"),
-        ([mel[None]], MelError, "not \\[M, T\\]"),
-    ):
+    elsewhere = ([mel, mel.cpu()], EngineError, "'cpu', and the model on 'cuda:0'")
+    for wrong, error, text in [*wrong_mels(mel), elsewhere]:
         with pytest.raises(error, match=text):
             vocoder(wrong)
     with pytest.raises(EngineError, match="host memory"):
