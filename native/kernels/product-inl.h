@@ -22,6 +22,10 @@ constexpr int kFewRows = kMaxRows * 2 / 3;
 
 constexpr Index kLineFloats = 64 / sizeof(float);
 
+// Rows of a micro-kernel whose panel is one vector: enough sums to keep the units busy, 12 + 1 + 1 of 16 registers.
+constexpr int kMostNarrowRows = 12;
+constexpr int most_rows(int vectors) { return vectors == kPanelVectors ? kMaxRows : kMostNarrowRows; }
+
 // Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory.
 struct LeftMatrix {
   const float* data;
@@ -145,6 +149,7 @@ struct ChainedProduct {
     LeftMatrix chain = a;
     const int most_groups = a.groups < kChainGroups ? a.groups : kChainGroups;
     const int most_taps = kChainGroups / most_groups;
+    const bool dense = Vectors == 1 && a.row_stride == kLanes;  // rows of one vector: addresses are constants
     for (int tap = 0; tap < a.taps; tap += most_taps) {
       chain.taps = a.taps - tap < most_taps ? a.taps - tap : most_taps;
       for (int group = 0; group < a.groups; group += most_groups) {
@@ -152,7 +157,11 @@ struct ChainedProduct {
         chain.data = a.data + tap * a.tap_stride + group * a.group_stride;
         Vec sum[Rows][Vectors];
         clear_sums(sum);
-        accumulate<Rows, Vectors, false, PastSecond>(chain, b, fetch, sum);
+        if (dense) {
+          accumulate<Rows, Vectors, true, PastSecond>(chain, b, fetch, sum);
+        } else {
+          accumulate<Rows, Vectors, false, PastSecond>(chain, b, fetch, sum);
+        }
         if (tap + group > 0) add_sums(c, c_stride, sum);
         store_sums(sum, c, c_stride);
         b += Index{chain.taps} * chain.groups * kLanes * Vectors * kLanes;
@@ -186,14 +195,12 @@ struct ThreeProducts {
   }
 };
 
-template <class MicroKernel, int Rows = kMaxRows>
-typename MicroKernel::Function micro_kernel_for(int rows, int vectors) {
-  static_assert(kPanelVectors == 2, "a third width needs a third case");
+template <class MicroKernel, int Vectors, int Rows>
+typename MicroKernel::Function micro_kernel_for(int rows) {
   if constexpr (Rows == 0) {
     return nullptr;
   } else {
-    if (rows != Rows) return micro_kernel_for<MicroKernel, Rows - 1>(rows, vectors);
-    return vectors == 2 ? MicroKernel::template run<Rows, 2> : MicroKernel::template run<Rows, 1>;
+    return rows == Rows ? MicroKernel::template run<Rows, Vectors> : micro_kernel_for<MicroKernel, Vectors, Rows - 1>(rows);
   }
 }
 
@@ -202,7 +209,7 @@ template <template <bool> class MicroKernel>
 class RowParts {
  public:
   RowParts(int rows, int vectors, bool past_second)
-      : parts_((rows + kMaxRows - 1) / kMaxRows),
+      : parts_((rows + most_rows(vectors) - 1) / most_rows(vectors)),
         height_(rows / parts_),
         taller_(rows % parts_),
         width_(Index{vectors} * kLanes),
@@ -227,7 +234,13 @@ class RowParts {
   using Function = typename MicroKernel<true>::Function;
 
   static Function kernel(int rows, int vectors, bool past_second) {
-    return past_second ? micro_kernel_for<MicroKernel<true>>(rows, vectors) : micro_kernel_for<MicroKernel<false>>(rows, vectors);
+    return past_second ? kernel_of<MicroKernel<true>>(rows, vectors) : kernel_of<MicroKernel<false>>(rows, vectors);
+  }
+
+  template <class Kernel>
+  static Function kernel_of(int rows, int vectors) {
+    static_assert(kPanelVectors == 2, "a third width needs a third case");
+    return vectors == 2 ? micro_kernel_for<Kernel, 2, kMaxRows>(rows) : micro_kernel_for<Kernel, 1, kMostNarrowRows>(rows);
   }
 
   int parts_, height_, taller_;

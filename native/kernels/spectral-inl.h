@@ -70,73 +70,71 @@ constexpr int kMostTiles = 96;
 
 constexpr int round_up_to_panel(int count) { return (count + kPanel - 1) / kPanel * kPanel; }
 
-// Fetches rows that a block will write or add into the caches, a few at a time while the products run: the processor does not
-// foresee rows with these strides, and the inverse transforms would wait for each.
-template <bool Write>
-class RowFetcher {
+// Fetches the rows that a block will write and add into the caches, a few at a time while the products run: the processor does
+// not foresee rows with these strides, and the inverse transforms would wait for each.
+class BlockFetcher {
  public:
-  RowFetcher(const float* base, Index stride, int floats, const ConvArgs& c, int outputs, Index first_tile, int tiles,
-             int steps)
-      : base_(base),
-        stride_(stride),
+  BlockFetcher(const ConvArgs& c, int column, int floats, int outputs, Index first_tile, int tiles, int steps, bool fetch)
+      : written_{c.y + column, c.y_stride},
+        residual_(other(c, c.epilogue.residual, c.epilogue.residual_stride, column)),
+        addend_(other(c, c.epilogue.addend, c.epilogue.addend_stride, column)),
         floats_(floats),
-        dilation_(c.dilation),
         outputs_(outputs),
-        tile_(first_tile),
-        end_(base ? first_tile + tiles : first_tile),
-        per_step_((tiles * outputs + steps - 1) / steps) {
-    begin_tile();
-  }
+        per_step_((tiles * outputs + steps - 1) / steps),
+        dilation_(c.dilation),
+        phase_(first_tile % c.dilation),
+        base_(first_tile / c.dilation * outputs * c.dilation),
+        at_(base_ + phase_),
+        rows_left_(outputs),
+        tiles_left_(fetch ? tiles : 0) {}
 
   HIFIGAN_INLINE void step() {
-    for (int i = 0; i < per_step_ && tile_ < end_; ++i) {
-      for (int f = 0; f < floats_; f += kLine) __builtin_prefetch(at_ + f, Write ? 1 : 0);
-      at_ += dilation_ * stride_;
-      if (++row_ == outputs_) {
-        ++tile_;
-        begin_tile();
-      }
+    for (int todo = per_step_; todo > 0 && tiles_left_ > 0;) {
+      const int count = todo < rows_left_ ? todo : rows_left_;
+      fetch<true>(written_, count);
+      fetch<false>(residual_, count);
+      fetch<false>(addend_, count);
+      at_ += count * dilation_;
+      todo -= count;
+      rows_left_ -= count;
+      if (rows_left_ == 0) next_tile();
     }
   }
 
  private:
-  static constexpr int kLine = 64 / sizeof(float);
+  struct Target {
+    const float* base;  // null: nothing to fetch
+    Index stride;
+  };
 
-  void begin_tile() {
-    at_ = base_ + (tile_ % dilation_ + tile_ / dilation_ * outputs_ * dilation_) * stride_;
-    row_ = 0;
+  static Target other(const ConvArgs& c, const float* rows, Index stride, int column) {
+    return {rows && rows != c.y ? rows + column : nullptr, stride};
   }
 
-  const float* base_;
-  const float* at_;
-  Index stride_;
-  int floats_;
-  Index dilation_, outputs_, tile_, end_;
-  int per_step_;
-  Index row_;
-};
-
-// What a block of a layer writes and adds, fetched.
-class BlockFetcher {
- public:
-  BlockFetcher(const ConvArgs& c, int column, int floats, int outputs, Index first_tile, int tiles, int steps, bool fetch)
-      : written_(fetch ? c.y + column : nullptr, c.y_stride, floats, c, outputs, first_tile, tiles, steps),
-        residual_(fetch && other(c, c.epilogue.residual) ? c.epilogue.residual + column : nullptr, c.epilogue.residual_stride,
-                  floats, c, outputs, first_tile, tiles, steps),
-        addend_(fetch && other(c, c.epilogue.addend) ? c.epilogue.addend + column : nullptr, c.epilogue.addend_stride, floats, c,
-                outputs, first_tile, tiles, steps) {}
-
-  HIFIGAN_INLINE void step() {
-    written_.step();
-    residual_.step();
-    addend_.step();
+  template <bool Write>
+  HIFIGAN_INLINE void fetch(const Target& target, int count) const {
+    if (!target.base) return;
+    const float* row = target.base + at_ * target.stride;
+    const Index step = dilation_ * target.stride;
+    for (int r = 0; r < count; ++r, row += step) {
+      for (Index f = 0; f < floats_; f += kLineFloats) __builtin_prefetch(row + f, Write ? 1 : 0);
+    }
   }
 
- private:
-  static bool other(const ConvArgs& c, const float* rows) { return rows && rows != c.y; }
+  void next_tile() {
+    --tiles_left_;
+    rows_left_ = outputs_;
+    if (++phase_ == dilation_) {
+      phase_ = 0;
+      base_ += outputs_ * dilation_;
+    }
+    at_ = base_ + phase_;
+  }
 
-  RowFetcher<true> written_;
-  RowFetcher<false> residual_, addend_;
+  Target written_, residual_, addend_;
+  int floats_, outputs_, per_step_;
+  Index dilation_, phase_, base_, at_;  // rows, and the next one
+  int rows_left_, tiles_left_;
 };
 
 template <int N>
@@ -276,8 +274,8 @@ struct Spectral {
         (full ? wide : narrow).run(left, weights, next, sum, kPanel);
       }
     };
-    // With tiles of 8 samples fetching costs more than it saves.
-    const bool fetch = tuning.fetch_rows && N >= 16;
+    // With tiles of 8 samples fetching costs more than it saves, and with rows of a cache line, whose strides are foreseen.
+    const bool fetch = tuning.fetch_rows && N >= 16 && out_padded > kLineFloats;
     float* const sums = c.scratch + planes.sums;
     if (outside) {
       BlockFetcher fetcher(c, 0, out_padded, outputs, first_tile, tiles, kBins * panels, fetch);

@@ -69,6 +69,13 @@ HIFIGAN_INLINE Vec max(const Vec& a, const Vec& b) {
 HIFIGAN_INLINE Vec min(const Vec& a, const Vec& b) {
   return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
+// The sum of all lanes: the upper half is added to the lower one, and so on.
+HIFIGAN_INLINE float sum_of(Vec v) {
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) v.lane[l] += v.lane[l + half];
+  }
+  return v.lane[0];
+}
 
 HIFIGAN_INLINE std::uint32_t to_bits(float f) {
   std::uint32_t bits;

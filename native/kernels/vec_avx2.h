@@ -32,6 +32,12 @@ HIFIGAN_INLINE Vec fms(Vec a, Vec b, Vec c) { return _mm256_fmsub_ps(a, b, c); }
 HIFIGAN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }
 // The second operand if either is NaN.
 HIFIGAN_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+// The sum of all lanes: the upper half is added to the lower one, and so on.
+HIFIGAN_INLINE float sum_of(Vec v) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
 
 }  // namespace
 }  // namespace avx2

@@ -32,6 +32,13 @@ HIFIGAN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c);
 // The second operand if either is NaN. (GCC 12 warns of the undefined vector inside the intrinsic without a mask.)
 HIFIGAN_INLINE Vec max(Vec a, Vec b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 HIFIGAN_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+// The sum of all lanes: the upper half is added to the lower one, and so on.
+HIFIGAN_INLINE float sum_of(Vec v) {
+  const __m256 eight = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xff, v, 0), _mm512_maskz_extractf32x8_ps(0xff, v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
 
 }  // namespace
 }  // namespace avx512

@@ -53,6 +53,8 @@ HIFIGAN_INLINE Vec fms(Vec a, Vec b, Vec c) { return a * b - c; }
 HIFIGAN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return c - a * b; }
 // The second operand if either is NaN.
 HIFIGAN_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+// The sum of all lanes: the upper half is added to the lower one, and so on.
+HIFIGAN_INLINE float sum_of(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 
 }  // namespace
 }  // namespace generic

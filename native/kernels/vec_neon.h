@@ -32,6 +32,11 @@ HIFIGAN_INLINE Vec fms(Vec a, Vec b, Vec c) { return vfmaq_f32(vnegq_f32(c), a, 
 HIFIGAN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return vfmsq_f32(c, a, b); }
 // NaN if either is.
 HIFIGAN_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+// The sum of all lanes: the upper half is added to the lower one, and so on.
+HIFIGAN_INLINE float sum_of(Vec v) {
+  const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
 
 }  // namespace
 }  // namespace neon
