@@ -61,6 +61,8 @@ def refused(*arguments: str) -> str:
         (["--model", "model", "--cors-origin", "https://example.org/"], "is no origin"),
         (["--model", "model", "--port", "65536"], "--port"),
         (["--model", "model", "--max-body-mib", "0"], "--max-body-mib"),
+        (["--model", "model", "--max-body-mib", "inf"], "inf is no number of MiB"),
+        (["--model", "model", "--memory-budget", "nan"], "nan is no number of MiB"),
         (["--model", "model", "--grace-seconds", "-1"], "--grace-seconds"),
     ],
 )
@@ -69,9 +71,15 @@ def test_refusals(arguments, text):
     assert text in refused(*arguments)
 
 
-def test_a_token_file_has_one_token_a_line(place):
-    (place / "tokens").write_text("abc\n\n  def-g \r\nh=/+\n")
-    assert serve_command._tokens("0.0.0.0", "tokens", insecure=False) == ("abc", "def-g", "h=/+")
+def test_a_token_file_has_one_token_a_line(place, capsys):
+    (place / "tokens").write_text("abc\n\n  def-g \r\n")
+    assert serve_command._tokens("0.0.0.0", "tokens", insecure=False) == ("abc", "def-g")
+    assert "cannot carry" not in capsys.readouterr().err
+    (place / "tokens").write_text("abc\nh=/+\n")
+    assert serve_command._tokens("0.0.0.0", "tokens", insecure=False) == ("abc", "h=/+")
+    assert "a browser's WebSocket cannot carry a token of 'tokens'" in capsys.readouterr().err
+    (place / "tokens").write_text("ab\0c\n")
+    assert "must hold one token on each line" in refused("--model", "model", "--token-file", "tokens")
     (place / "tokens").write_text("abc\ndef\nabc\n")
     assert "given twice" in refused("--model", "model", "--token-file", "tokens")
 

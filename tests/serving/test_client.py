@@ -100,6 +100,14 @@ def test_pushing_everything_before_reading_anything(client, vocoder):
         assert sum(map(len, live)) == vocoder.output_length(20_000)
 
 
+def test_a_push_may_be_longer_than_a_message(client, vocoder):
+    mel = tiny_mel(60_000)  # 2.4 MB
+    with client.stream(segment_frames=64) as live:
+        live.push(mel)
+        live.finish()
+        assert sum(map(len, live)) == vocoder.output_length(60_000)
+
+
 def test_one_thread_pushes_and_another_reads(client, vocoder):
     mel = tiny_mel(400)
     with client.stream(segment_frames=32) as live:

@@ -112,6 +112,8 @@ BAD_MELS = {
     "gzip cut short": (gzip.compress(npy(MEL))[:-9], {"Content-Encoding": "gzip"}, 400, "bad_request"),
     "gzip with a wrong sum": (gzip.compress(npy(MEL))[:-8] + bytes(8), {"Content-Encoding": "gzip"}, 400,
                               "bad_request"),
+    "deflate with more after it": (zlib.compress(npy(MEL)) + b"more", {"Content-Encoding": "deflate"}, 400,
+                                   "bad_request"),
     "gzip with more after it": (gzip.compress(npy(MEL)) + b"more", {"Content-Encoding": "gzip"}, 400, "bad_request"),
     "deflate that is none": (npy(MEL), {"Content-Encoding": "deflate"}, 400, "bad_request"),
 }  # fmt: skip

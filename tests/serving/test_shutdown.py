@@ -104,6 +104,27 @@ def test_a_hangup_loads_the_models_anew(tiny_file):
     assert end(process)[0] == 0
 
 
+def test_a_hangup_while_the_models_load_ends_nothing(tiny_file):
+    script = f"""
+import signal
+from hifigan_rt.tools import cli
+from hifigan_rt.tools.serving import server
+
+loads_and_serves = server.Server.serve
+
+async def serve(self):
+    signal.raise_signal(signal.SIGHUP)
+    signal.alarm(20)
+    self.begin_shutdown()
+    await loads_and_serves(self)
+
+server.Server.serve = serve
+cli.main(["serve", "--model", {str(tiny_file)!r}, "--port", "0"])
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "listening" in ended.stderr) == (0, True), ended.stderr
+
+
 def test_models_on_demand_are_loaded_by_their_first_request(tiny_file):
     process, url = start("--model", f"voice={tiny_file}", "--on-demand")
     assert httpx2.get(f"{url}/v1/models/voice").json()["state"] == "unloaded"

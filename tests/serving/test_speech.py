@@ -57,7 +57,7 @@ def test_our_client(server, voice):
         whole = ours.speak(TEXT, "ann")
         assert (whole.sample_rate, whole.model, whole.samples.dtype) == (16000, "ann", np.float32)
         np.testing.assert_array_equal(whole.samples, voice(TEXT))
-        pieces = list(ours.speak_streamed(TEXT, "ann", speaker="cy", speed=2))
+        pieces = list(ours.speak_streamed(TEXT, "ann", speaker="cy", speed=np.float32(2)))
         assert len(pieces) > 1
         np.testing.assert_array_equal(np.concatenate(pieces), voice(TEXT, length_scale=0.75, speaker="cy"))
         np.testing.assert_array_equal(ours.speak(TEXT, "ann", speaker=2).samples, voice(TEXT, speaker=2))
@@ -182,6 +182,14 @@ def test_unknown_voices_and_bodies(client, quiet):
     answer = ask(client, voice="alloy")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     assert "choose tiny, other, ann" in answer.json()["error"]["message"]
+    for name, value in (
+        ("response_format", False), ("stream_format", []), ("instructions", 0), ("model", 5)
+    ):  # fmt: skip
+        answer = ask(client, **{name: value})
+        assert (answer.status_code, answer.json()["error"]["message"].split("=")[0].split(" ")[0]) == (400, name)
+    assert client.post("/v1/audio/speech?speed=2", json={"input": TEXT, "voice": "ann"}).status_code == 400
+    twice = client.post("/v1/audio/speech", content=b'{"input": "a", "voice": "ann", "input": "b"}')
+    assert (twice.status_code, "'input' twice" in twice.json()["error"]["message"]) == (400, True)
     for body, told in ((b"", "no JSON"), (b"[]", "must be an object"), (b"\xff", "no JSON"), (b"{" * 99, "no JSON")):
         answer = client.post("/v1/audio/speech", content=body)
         assert answer.status_code == 400

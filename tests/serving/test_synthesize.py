@@ -65,6 +65,7 @@ def test_every_way_of_sending_a_mel_is_the_same_mel(client, vocoder):
         (rows, {"Content-Type": "application/json"}),
         (rows, {"Content-Type": "application/json; charset=utf-8"}),
         (gzip.compress(npy(mel)), {"Content-Encoding": "gzip"}),
+        (gzip.compress(npy(mel)[:100]) + gzip.compress(npy(mel)[100:]), {"Content-Encoding": "x-gzip"}),
         (zlib.compress(npy(mel)), {"Content-Encoding": "deflate"}),
     ):
         answer = client.post("/v1/synthesize?format=float32", content=content, headers=headers)

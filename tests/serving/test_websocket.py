@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 from golden.tiny import tiny_mel
 from hifigan_rt.audio import to_pcm16
@@ -42,6 +44,13 @@ def test_the_defaults_are_the_first_model_and_integers(server, vocoder):
         pcm, _ = rest(opened)
     wanted, _ = to_pcm16(vocoder(mel, segment_frames=16))
     np.testing.assert_array_equal(np.frombuffer(pcm, "<i2"), wanted)
+
+
+def test_options_in_the_query_are_not_passed_over(server):
+    with connect(f"{server.url.replace('http', 'ws')}/v1/stream?output=float32") as opened:
+        told = json.loads(opened.recv(20))
+    assert (told["type"], told["code"]) == ("error", "bad_request")
+    assert told["message"] == "query parameter 'output' is not known here: none is"
 
 
 def test_a_stream_of_nothing_ends_with_nothing(server):

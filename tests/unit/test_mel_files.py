@@ -51,6 +51,14 @@ def test_npy(tmp_path, dtype, fortran, shape):
     assert np.array_equal(mel, MEL.astype(dtype).astype(np.float32))
 
 
+def test_every_version_of_npy(tmp_path):
+    mel = np.arange(160, dtype=np.float32).reshape(80, 2)
+    for version in ((1, 0), (2, 0), (3, 0)):
+        with (tmp_path / "a.npy").open("wb") as file:
+            np.lib.format.write_array(file, mel, version)
+        np.testing.assert_array_equal(read_mel_file(tmp_path / "a.npy", 80), mel)
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz(tmp_path, save):
     path = tmp_path / "a.npz"
@@ -177,8 +185,8 @@ def test_refused_arrays(tmp_path, array, text):
         (b"\x90" * 40, " is no NumPy array: it starts with b'\\x90\\x90\\x90\\x90\\x90\\x90\\x90\\x90'"),
         (b"\x93NUMPY\x01", " is no NumPy array: it starts with b'\\x93NUMPY\\x01'"),
         (
-            b"\x93NUMPY\x03\x00" + bytes(20),
-            " has version 3 of the .npy format, which only structured arrays need: save floats",
+            b"\x93NUMPY\x04\x00" + bytes(20),
+            " has version 4 of the .npy format, and 1 to 3 are known: save it anew with np.save",
         ),
         (npy_bytes("'<f4'", "(80, 7)", length=60000), " claims a header of 60000 bytes: at most 10000 are read"),
         (

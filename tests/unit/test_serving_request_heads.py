@@ -58,6 +58,8 @@ BROKEN = {
     "a NUL": (head(b"A: \0\r\n"), 400, "control character"),
     "an escape": (head(b"A: \x1b[2J\r\n"), 400, "control character"),
     "no host": (head(host=b""), 400, "Host is missing"),
+    "two types": (head(b"Content-Type: a/b\r\nContent-Type: a/b\r\n"), 400, "Content-Type comes 2 times"),
+    "two shapes": (head(b"X-Mel-Shape: 80,20\r\nx-mel-shape: 20,80\r\n"), 400, "X-Mel-Shape comes 2 times"),
     "two hosts": (head(b"Host: x\r\n"), 400, "Host comes 2 times"),
     "a host that is none": (head(host=b"Host: [\r\n"), 400, "Host '['"),
     "a host with a path": (head(host=b"Host: x/y\r\n"), 400, "Host 'x/y'"),

@@ -282,13 +282,14 @@ def _parse_npy(stream: _Plain | _Inflated | _InMemory, available: int) -> np.nda
     if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):
         raise MelError(_describe_other(prefix + bytes(stream.read(HEAD_BYTES))))
     major = prefix[6]
-    if major not in (1, 2):
-        raise MelError(f"has version {major} of the .npy format, which only structured arrays need: save floats")
+    if major not in (1, 2, 3):
+        raise MelError(f"has version {major} of the .npy format, and 1 to 3 are known: save it anew with np.save")
     raw_length = bytes(stream.read(2 if major == 1 else 4))
     header_length = int.from_bytes(raw_length, "little")
     if header_length > _MAX_NPY_HEADER_BYTES:
         raise MelError(f"claims a header of {header_length} bytes: at most {_MAX_NPY_HEADER_BYTES} are read")
     header = io.BytesIO(raw_length + bytes(stream.read(header_length)))
+    # Version 3 is 2 whose names of fields may be UTF-8; only structured arrays have such names.
     read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     try:
         shape, fortran_order, dtype = read_header(header)

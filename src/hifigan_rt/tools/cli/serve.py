@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -160,11 +161,16 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 
     names = {field.name for field in fields(ServerSettings)}
     settings = {name: value for name, value in values.items() if name in names and value is not None}
-    if values["max_body_mib"] is not None:
-        settings["max_body_bytes"] = max(1, int(values["max_body_mib"] * _MIB))
-    if values["memory_budget_mib"] is not None:
-        settings["memory_budget_bytes"] = max(1, int(values["memory_budget_mib"] * _MIB))
+    for option, setting in (("max_body_mib", "max_body_bytes"), ("memory_budget_mib", "memory_budget_bytes")):
+        if values[option] is not None:
+            settings[setting] = _bytes(values[option])
     return settings
+
+
+def _bytes(mib: float) -> int:
+    if not math.isfinite(mib):
+        raise click.UsageError(f"{mib} is no number of MiB")
+    return max(1, int(mib * _MIB))
 
 
 def _tokens(host: str, path: str | None, *, insecure: bool) -> tuple[str, ...]:

@@ -149,7 +149,8 @@ class AsyncLiveStream(OpenedStream):
     async def push(self, frames: np.ndarray) -> None:
         """See `LiveStream.push`."""
         with errors_translated(self._server, streamed=True):
-            await self._socket.send(self._message(frames))
+            for message in self._messages(frames):
+                await self._socket.send(message)
 
     async def finish(self) -> None:
         """See `LiveStream.finish`."""

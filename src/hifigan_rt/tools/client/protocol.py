@@ -269,7 +269,7 @@ def speech(text: str, voice: str, speaker: int | str | None, speed: float) -> Ca
     spoken_by = voice if speaker is None else f"{voice}/{speaker}"
     asked = {"input": text, "voice": spoken_by, "speed": speed, "response_format": SAMPLE_FORMAT}
     headers = {"Content-Type": "application/json"}
-    return Call("POST", "/v1/audio/speech", read_audio, body=json.dumps(asked).encode(), headers=headers)
+    return Call("POST", "/v1/audio/speech", read_audio, body=json.dumps(asked, default=float).encode(), headers=headers)
 
 
 def models() -> Call[list[dict[str, Any]]]:

@@ -12,6 +12,9 @@ from hifigan_rt.errors import MelError, RequestFailed
 from hifigan_rt.mel.arrays import as_floats
 from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress, VoiceOfCall
 
+_MESSAGE_BYTES = 1 << 20
+"""Most of a message; servers take twice as much."""
+
 
 @dataclass
 class StreamFacts:
@@ -50,8 +53,8 @@ class OpenedStream:
         """Remark of the server about the mel, so far."""
         return self._facts.warning
 
-    def _message(self, frames: np.ndarray) -> bytes:
-        """Pack frames as they travel, one after the other.
+    def _messages(self, frames: np.ndarray) -> list[bytes]:
+        """Pack frames as they travel, one after the other, in messages that a server takes.
 
         Raises:
             MelError: they are no array of floats, as for `Vocoder`, or not [M, F].
@@ -61,7 +64,9 @@ class OpenedStream:
             raise MelError(
                 f"frames have shape {list(array.shape)} and dtype {array.dtype}: they must be float [M, F], M={bands}"
             )
-        return np.ascontiguousarray(array.T, "<f4").tobytes()
+        rows = np.ascontiguousarray(array.T, "<f4")
+        at_once = max(1, _MESSAGE_BYTES // (4 * bands))
+        return [rows[start : start + at_once].tobytes() for start in range(0, max(1, len(rows)), at_once)]
 
     def _samples(self, message: str | bytes) -> np.ndarray | None:
         """Read one message: its samples, or None when it was the last.

@@ -214,7 +214,8 @@ class LiveStream(OpenedStream):
             ServerUnreachable: the connection is gone.
         """
         with errors_translated(self._server, streamed=True):
-            self._socket.send(self._message(frames))
+            for message in self._messages(frames):
+                self._socket.send(message)
 
     def finish(self) -> None:
         """Say that no more frames come; what is left of the audio is still to be read.

@@ -36,7 +36,7 @@ from hifigan_rt.tools.serving.request_log import RequestLog
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 
-EXPOSED_HEADERS = (*AUDIO_HEADERS, "X-Request-Id", "Retry-After", "Server-Timing")
+EXPOSED_HEADERS = (*AUDIO_HEADERS, open_inference_infer.HEADER_LENGTH, "X-Request-Id", "Retry-After", "Server-Timing")
 """Headers that a page of another origin may read, if --cors-origin lets it in."""
 
 _ENDPOINTS = (
@@ -110,14 +110,8 @@ def _cors(origins: Sequence[str]) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST"],
-        allow_headers=[
-            "Authorization",
-            "Content-Type",
-            "Content-Encoding",
-            "X-Mel-Shape",
-            "X-Conditioning",
-            "X-Request-Id",
-        ],
+        # Clients add headers of their own, and none gives a page more than its token does.
+        allow_headers=["*"],
         expose_headers=list(EXPOSED_HEADERS),
         max_age=600,
     )

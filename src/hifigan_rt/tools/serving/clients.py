@@ -33,13 +33,20 @@ def client_of(scope: Scope, proxies: Sequence[Network]) -> str:
         return client_at(peer)
     values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     for text in reversed(b",".join(values).decode("latin-1").split(",")):
-        forwarded = parse_address(text.strip())
+        forwarded = parse_address(_without_port(text.strip()))
         if forwarded is None:
             break
         address = forwarded
         if not _is_one_of(address, proxies):
             break
     return client_at(str(address))
+
+
+def _without_port(text: str) -> str:
+    """Leave out what some proxies append: 1.2.3.4:5678, [2001:db8::1]:5678."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def _is_one_of(address: Address, proxies: Sequence[Network]) -> bool:

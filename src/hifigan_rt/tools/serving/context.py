@@ -125,7 +125,8 @@ def query_of(connection: HTTPConnection, parameters: Iterable[Parameter]) -> dic
     query: dict[str, str] = {}
     for name, value in connection.query_params.multi_items():
         if name not in known:
-            raise BadRequest(f"query parameter {name[:40]!r} is not known here: {', '.join(sorted(known))} are")
+            there_are = f"{', '.join(sorted(known))} are" if known else "none is"
+            raise BadRequest(f"query parameter {name[:40]!r} is not known here: {there_are}")
         if name in query:
             raise BadRequest(f"query parameter {name!r} is given twice: give it once")
         query[name] = value

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from hifigan_rt.tools.serving.errors import BadRequest
-from hifigan_rt.tools.serving.json_values import parse_json
+from hifigan_rt.tools.serving.json_values import parse_json, said_twice
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -33,6 +33,7 @@ _COPIED_AT_ONCE = 1 << 16
 
 _SPACE = re.compile(rb"[ \t\n\r]{0,8192}")
 _SCALAR = re.compile(rb"[^\s,\[\]{}:\"]{1,8192}")
+_SCALARS = re.compile(rb'[^\[\]{}"]*')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.){0,8192}"', re.DOTALL)
 
 
@@ -111,6 +112,8 @@ class _Text:
             name = self._token(_STRING)
             yield from self._skip_space()
             self._take(b":")
+            if name in members:
+                raise self._no_json(said_twice(name))
             members[name] = yield from self._value(depth + 1)
 
         yield from self._until(b"}", member)
@@ -121,7 +124,7 @@ class _Text:
         self._position += 1
         yield from self._skip_space()
         beginning = self._next()
-        if beginning == b"-" or beginning.isdigit():
+        if (beginning == b"-" or beginning.isdigit()) and self._scalars_alone():
             return (yield from self._numbers())
         self._position = start
         items: list[object] = []
@@ -148,6 +151,13 @@ class _Text:
                 self._position += 1
                 return
             self._take(b",")
+
+    def _scalars_alone(self) -> bool:
+        """Tell whether the rest of a list is without strings, lists and objects, as far as a piece tells."""
+        most = self._position + PIECE_BYTES
+        match = _SCALARS.match(self._text, self._position, most)
+        assert match is not None  # noqa: S101 - nothing is enough
+        return match.end() == most or self._text[match.end() : match.end() + 1] == b"]"
 
     def _numbers(self) -> Steps[object]:
         """Read a list whose first value is a number, from that number to the closing bracket."""

@@ -140,7 +140,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/v2/health/ready", server_ready, "serverReady", "Does it take requests?",
         {"200": response("new requests are taken", _READY), "503": response("they are not", _READY)},
-        token=False, health=True,
+        token=False, health=True, failure_schema="InferenceError",
     ),
     Endpoint(
         "POST", "/v2/repository/index", repository_index, "repositoryIndex", "Models",

@@ -246,7 +246,11 @@ def _unpack_steps(
     unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
     content = bytearray()
     position = 0
-    while position < len(packed) and not unpacker.eof:
+    while position < len(packed):
+        if unpacker.eof:
+            if encoding == "deflate":
+                raise BadRequest(f"the {encoding} body is followed by {len(packed) - position} bytes more")
+            unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])  # of the next member (RFC 1952, 2.2)
         piece: bytes | bytearray = packed[position : position + _UNPACKED_AT_ONCE_BYTES]
         position += len(piece)
         while piece and not unpacker.eof:
@@ -259,11 +263,9 @@ def _unpack_steps(
             if len(content) > most:
                 raise PayloadTooLarge(f"unpacked, the body has more than {most} bytes, which is the most that is taken")
             yield
+        position -= len(unpacker.unused_data)
     if not unpacker.eof:
         raise BadRequest(f"the {encoding} body is cut short: it ends after {len(content)} bytes unpacked")
-    behind = len(unpacker.unused_data) + len(packed) - position
-    if behind:
-        raise BadRequest(f"the {encoding} body is followed by {behind} bytes more")
     return content
 
 

@@ -50,6 +50,16 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TLS_RECORD = b"\x16\x03"
 _SHOWN_BYTES = 40
+_ONCE = (
+    "Host",
+    "Content-Length",
+    "Content-Type",
+    "Content-Encoding",
+    "Authorization",
+    "X-Mel-Shape",
+    "X-Conditioning",
+    "Inference-Header-Content-Length",
+)
 
 Headers = Mapping[bytes, Sequence[bytes]]
 
@@ -125,6 +135,7 @@ def check_head(received: bytes) -> Headers | None:
     if version[0] != b"1":
         raise HttpVersionUnknown(f"HTTP/{version[0].decode()}.{version[1].decode()} is not spoken here: HTTP/1.1 is")
     headers = _headers(lines)
+    _check_once(headers)
     _check_host(headers, needed=version[1] != b"0")
     _check_target(method, target)
     _check_framing(headers, chunked_known=version[1] != b"0")
@@ -165,12 +176,18 @@ def _headers(lines: Sequence[bytes]) -> Headers:
     return headers
 
 
+def _check_once(headers: Headers) -> None:
+    """Check that no header comes twice of which one alone would be read."""
+    for name in _ONCE:
+        count = len(headers.get(name.lower().encode(), ()))
+        if count > 1:
+            raise BadRequest(f"the header {name} comes {count} times: send it once")
+
+
 def _check_host(headers: Headers, *, needed: bool) -> None:
     hosts = headers.get(b"host", ())
     if needed and not hosts:
         raise BadRequest("the header Host is missing, which each request of HTTP/1.1 has once")
-    if len(hosts) > 1:
-        raise BadRequest(f"the header Host comes {len(hosts)} times: send it once")
     for host in hosts:
         if not _HOST.fullmatch(host):
             raise BadRequest(f"Host {_shown(host)} is no name or address with an optional port")
@@ -192,8 +209,6 @@ def _check_target(method: bytes, target: bytes) -> None:
 def _check_framing(headers: Headers, *, chunked_known: bool) -> None:
     """Check how the body is delimited, which must be said in one way and once (RFC 9112, 6.1 to 6.3)."""
     lengths, codings = headers.get(b"content-length", ()), headers.get(b"transfer-encoding")
-    if len(lengths) > 1:
-        raise BadRequest(f"Content-Length comes {len(lengths)} times: send it once")
     for length in lengths:
         if not _LENGTH.fullmatch(length):
             raise BadRequest(f"Content-Length {_shown(length)} must be a whole number of bytes, in digits alone")

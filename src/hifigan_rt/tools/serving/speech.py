@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from hifigan_rt.audio.formats import FORMATS, Resampled, StreamEncoder, stream_encoder
 from hifigan_rt.errors import OutputError
-from hifigan_rt.tools.serving.context import context_of, record_of
+from hifigan_rt.tools.serving.context import context_of, query_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.json_values import parse_json
 from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
@@ -51,6 +52,7 @@ class _Asked:
 async def speak(request: Request) -> Response:
     """Answer a text with its audio, which is sent while it is computed, a sentence after the other."""
     context, record = context_of(request), record_of(request)
+    query_of(request, ())
     body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: TEXT_PART_BYTES)
     asked = _read(parse_json(bytes(body), "the body"))
     with await context.models.lease(asked.voice) as lease:
@@ -97,11 +99,13 @@ def _read(values: object) -> _Asked:
         voice = voice.get("id")
     if not isinstance(voice, str):
         raise BadRequest("voice must be the name of a voice of this server: GET /v1/models lists them")
-    if values.get("instructions"):
+    if not isinstance(values.get("model"), (str, NoneType)):
+        raise BadRequest(f"model={str(values['model'])[:40]} must be a text, or be left out")
+    if values.get("instructions") not in (None, ""):
         raise BadRequest("instructions are not followed: these voices have one manner each; leave them out")
-    if (stream_format := values.get("stream_format") or "audio") != "audio":
+    if (stream_format := values.get("stream_format")) not in (None, "audio"):
         raise BadRequest(f"stream_format={str(stream_format)[:40]!r} is not offered: the audio itself is streamed")
-    name = values.get("response_format") or "mp3"
+    name = "mp3" if values.get("response_format") is None else values["response_format"]
     if not isinstance(name, str) or name not in _FORMATS:
         raise BadRequest(f"response_format={str(name)[:40]!r} is not offered: {', '.join(_FORMATS)} are")
     speed = values.get("speed")
@@ -132,7 +136,7 @@ _SCHEMA: Mapping[str, Any] = {
             "description": "a voice of this server, or VOICE/SPEAKER",
             "anyOf": [{"type": "string"}, {"type": "object", "required": ["id"]}],
         },
-        "model": {"type": "string", "description": "taken and not looked at: the voice decides"},
+        "model": {"type": ["string", "null"], "description": "taken and not looked at: the voice decides"},
         "response_format": {"type": ["string", "null"], "enum": [*_FORMATS, None], "default": "mp3"},
         "speed": {"type": ["number", "null"], "minimum": _SPEEDS[0], "maximum": _SPEEDS[1], "default": 1},
         "stream_format": {"type": ["string", "null"], "enum": ["audio", None], "default": "audio"},
@@ -147,7 +151,10 @@ ENDPOINTS = (
             "200": response(
                 "audio, mono, sent while it is computed",
                 {media.partition(";")[0]: {"schema": {"type": "string"}} for _, media in _FORMATS.values()},
-                {"X-Sample-Rate": {"description": "of the audio, in Hz", "schema": {"type": "string"}}},
+                {
+                    "X-Model": {"description": "the voice", "schema": {"type": "string"}},
+                    "X-Sample-Rate": {"description": "of the audio, in Hz", "schema": {"type": "string"}},
+                },
             )
         },
         body={"required": True, "content": json_content(_SCHEMA)},

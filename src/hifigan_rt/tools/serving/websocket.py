@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hifigan_rt.audio.formats import stream_encoder
 from hifigan_rt.mel.watch import MelWatch
-from hifigan_rt.tools.serving.context import context_of, record_of
+from hifigan_rt.tools.serving.context import context_of, query_of, record_of
 from hifigan_rt.tools.serving.errors import (
     BadRequest,
     ConditioningInvalid,
@@ -114,6 +114,7 @@ class _Session:
             ServingError: the client is to be told.
             WebSocketDisconnect: the client went, or takes nothing.
         """
+        query_of(self._websocket, ())  # options come in the header, and would be missed without a word here
         header = await self._header()
         with await self._context.models.lease(header.model) as lease:
             self._record.model = lease.name
