@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import threading
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from hifigan_rt.engines.base import Engine
 from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome
-from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamsFailed
+from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamBusy, StreamsFailed
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
 from hifigan_rt.mel.watch import MelWatch
@@ -40,6 +42,7 @@ class Stream:
         self._watch = None if model.mel is None else MelWatch(model.mel)
         frames = STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames
         self._stream = engine.stream(frames, graph, conditioning)
+        self._use = threading.Lock()
 
     def push(self, mel: object) -> np.ndarray:
         """Take frames in.
@@ -60,7 +63,7 @@ class Stream:
             MelConventionWarning: padding, or a beginning that looks like another convention than the model's.
         """
         self._engine.check_open()
-        with in_words_of(latents=self._graph.config.input_kind == "latent"):
+        with in_words_of(latents=self._graph.config.input_kind == "latent"), self._taken():
             return self._stream.push(self._checked(mel))
 
     def finish(self) -> np.ndarray:
@@ -73,9 +76,10 @@ class Stream:
             EngineError: as for `push`.
         """
         self._engine.check_open()
-        if self._watch is not None:
-            warn_of(self._watch.finish())
-        return self._stream.finish()
+        with self._taken():
+            if self._watch is not None:
+                warn_of(self._watch.finish())
+            return self._stream.finish()
 
     def reset(self) -> None:
         """Begin another signal of the same speaker, with nothing left of the one before, be it finished, unfinished or
@@ -85,8 +89,9 @@ class Stream:
             EngineError: the stream or its vocoder is closed, or another thread is using the stream.
         """
         self._engine.check_open()
-        self._stream.reset()
-        self._watch = None if self._model.mel is None else MelWatch(self._model.mel)
+        with self._taken():
+            self._stream.reset()
+            self._watch = None if self._model.mel is None else MelWatch(self._model.mel)
 
     def close(self) -> None:
         """Free the stream's memory; the vocoder stays. Closing twice is allowed."""
@@ -163,6 +168,19 @@ class Stream:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        """Take the stream for this thread: what watches its frames is no more for two than the engine's state is."""
+        self._take()
+        try:
+            yield
+        finally:
+            self._use.release()
+
+    def _take(self) -> None:
+        if not self._use.acquire(blocking=False):
+            raise StreamBusy
+
     def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels
         if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
@@ -207,6 +225,24 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         raise MelError(f"{len(mels)} mels are given for {len(streams)} streams: each stream needs its own")
     if len({id(stream) for stream in streams}) < len(streams):
         raise EngineError("a stream is named twice: give each of them once, with all of its frames")
+    taken = []
+    try:
+        for stream in streams:
+            stream._take()
+            taken.append(stream)
+        outcomes = _advanced(streams, mels)
+    finally:
+        for stream in taken:
+            stream._use.release()
+    audios = [outcome for outcome in outcomes if not isinstance(outcome, HifiganError)]
+    if len(audios) < len(outcomes):
+        raise StreamsFailed(outcomes)
+    if isinstance(mels, np.ndarray) and len({len(audio) for audio in audios}) == 1:
+        return np.stack(audios)
+    return audios
+
+
+def _advanced(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> list[Outcome]:
     bands = {stream._graph.num_mels for stream in streams}
     if isinstance(mels, np.ndarray) and mels.size and len(bands) == 1:
         whole = check_mel(mels, bands.pop())
@@ -230,12 +266,7 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
             together = [error] * len(indices)  # the streams of other engines have gone on
         for index, outcome in zip(indices, together, strict=True):
             outcomes[index] = outcome
-    audios = [outcome for outcome in outcomes if not isinstance(outcome, HifiganError)]
-    if len(audios) < len(outcomes):
-        raise StreamsFailed(outcomes)
-    if isinstance(mels, np.ndarray) and len({len(audio) for audio in audios}) == 1:
-        return np.stack(audios)
-    return audios
+    return outcomes
 
 
 def _item(index: int, stream: Stream, mel: object) -> CheckedMel:

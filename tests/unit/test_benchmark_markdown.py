@@ -51,6 +51,11 @@ def test_one_candidate_gives_exactly_the_guides_columns():
 def test_the_accuracy_of_an_evaluation_takes_the_column():
     rows = guide_rows(to_markdown(result(case(measurement()), accuracy="PESQ 4.21")))
     assert rows[2][-2] == "PESQ 4.21"
+    evaluated = {"accuracy": "PESQ 4.21", "accuracy_engine": "native", "accuracy_precision": "float32"}
+    rows = guide_rows(
+        to_markdown(result(case(measurement(), measurement("native bf", precision="bfloat16")), **evaluated))
+    )
+    assert [row[-2] for row in rows[2:]] == ["PESQ 4.21", "SNR 107.2 dB"]
 
 
 def test_what_is_above_the_peak_is_said_at_the_top_and_in_its_row():

@@ -1,5 +1,6 @@
 """The stream that users get: latency, bookkeeping, what it refuses, and what it survives."""
 
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -251,6 +252,30 @@ def test_a_stream_is_for_one_thread_at_a_time():
     engine.go_on.set()
     worker.join()
     assert stream.pending_samples + len(stream.push(np.empty((10, 0), np.float32))) > 0
+
+
+def test_threads_that_push_at_once_are_busy_and_nothing_else(stream):
+    """What watches the frames for another convention is changed by one thread at a time as well."""
+    errors = []
+
+    def push():
+        for _ in range(60):
+            try:
+                stream.push(tiny_mel(7))
+            except Exception as error:  # noqa: BLE001 - told below
+                errors.append(error)
+
+    threads = [threading.Thread(target=push) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert {type(error) for error in errors} <= {StreamBusy}
 
 
 def test_a_signal_without_end_is_ended(stream, monkeypatch):

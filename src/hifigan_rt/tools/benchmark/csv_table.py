@@ -40,7 +40,7 @@ def _row(result: BenchmarkResult, case: Case, entry: Measurement) -> dict[str, A
         "source": entry.source,
         "caveat": entry.caveat,
         "failed": entry.failed,
-        "accuracy": result.accuracy,
+        "accuracy": result.accuracy_of(entry),
         "snr_db": entry.snr_db,
         "fps_clips_per_s": figures and figures.clips_per_second,
         "mean_ms": latency and latency.mean,

@@ -97,8 +97,9 @@ def _guide_table(result: BenchmarkResult) -> str:
 
 
 def _accuracy(result: BenchmarkResult, entry: Measurement) -> str:
-    if result.accuracy is not None or entry.snr_db is None:
-        return result.accuracy or UNKNOWN
+    accuracy = result.accuracy_of(entry)
+    if accuracy is not None or entry.snr_db is None:
+        return accuracy or UNKNOWN
     return "SNR exact" if entry.snr_db == inf else f"SNR {decibels(entry.snr_db)} dB"
 
 

@@ -202,6 +202,14 @@ class BenchmarkResult:
     """Text from an evaluation report for the column of that name; None leaves the SNR there."""
     cases: tuple[Case, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    accuracy_engine: str = ""
+    accuracy_precision: str = ""
+    """What was evaluated, and whose rows have that text; all of them where the report does not tell."""
+
+    def accuracy_of(self, entry: Measurement) -> str | None:
+        """Give the text of an evaluation for a row, if the row is of what was evaluated."""
+        same = entry.engine == self.accuracy_engine and entry.precision in ("", self.accuracy_precision)
+        return self.accuracy if same or not self.accuracy_engine else None
 
     @property
     def caveat(self) -> str:

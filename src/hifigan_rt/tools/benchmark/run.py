@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.tools.benchmark.accuracy import Accuracy
 from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
 from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS
 from hifigan_rt.tools.benchmark.candidates import CandidateOptions
@@ -65,7 +66,7 @@ class BenchmarkPlan:
     max_seconds: float = 120.0
     """Limit for the rounds of one case."""
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    accuracy: str | None = None
+    accuracy: Accuracy | None = None
     ceilings: bool = True
     notes: tuple[str, ...] = ()
 
@@ -113,14 +114,17 @@ class Benchmark:
 
     def result(self) -> BenchmarkResult:
         """Everything measured so far."""
-        model, plan = self.plan.model, self.plan
+        model, plan, evaluated = self.plan.model, self.plan, self.plan.accuracy
         notes = [*plan.notes, *self.notes]
         if model.reference is not None and any(model.reference.is_partial(cell.frames) for cell in plan.cells):
             notes.append(model.reference.describe())
         return BenchmarkResult(
             date=self.date, command=plan.command, model=model.name, weights=model.weights,
             data_set=plan.data.name, sample_rate=model.sample_rate, hop_length=model.hop_length,
-            machine=machine_record(), ceilings=tuple(self.ceilings), accuracy=plan.accuracy,
+            machine=machine_record(), ceilings=tuple(self.ceilings),
+            accuracy=None if evaluated is None else evaluated.text,
+            accuracy_engine="" if evaluated is None else evaluated.engine,
+            accuracy_precision="" if evaluated is None else evaluated.precision,
             cases=tuple(self.cases), notes=tuple(dict.fromkeys(notes)),
         )  # fmt: skip
 

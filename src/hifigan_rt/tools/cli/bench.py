@@ -30,6 +30,7 @@ from hifigan_rt.tools.cli.options import (
 from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
 if TYPE_CHECKING:
+    from hifigan_rt.tools.benchmark.accuracy import Accuracy
     from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures
     from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
     from hifigan_rt.tools.benchmark.results import BenchmarkResult
@@ -177,7 +178,7 @@ def _status(benchmark: Benchmark) -> int:
     return 0 if succeeded and not any(row.failed is not None and row.candidate in named for row in rows) else 1
 
 
-def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> BenchmarkPlan:
+def _plan(values: dict[str, Any], command: str, accuracy: Accuracy | None) -> BenchmarkPlan:
     from hifigan_rt.tools.benchmark.benchmark_model import read_benchmark_model
     from hifigan_rt.tools.benchmark.candidates import check_names, plan_candidates
     from hifigan_rt.tools.benchmark.mels import input_data, sample_data
@@ -207,6 +208,8 @@ def _plan(values: dict[str, Any], command: str, accuracy: str | None) -> Benchma
         else sample_data(model.num_mels, frames, latents=model.takes_latents)
     )
     notes = [*model.notes, *data.notes]
+    if accuracy is not None:
+        notes.append(accuracy.note(values["model"]))
     if data.mel.shape[1] < longest:
         notes.append(f"the data have {data.mel.shape[1]} frames: they are repeated for mel_len {longest}")
     return BenchmarkPlan(
