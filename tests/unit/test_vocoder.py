@@ -18,6 +18,7 @@ from hifigan_rt.errors import (
     EngineUnavailable,
     MelConventionWarning,
     MelError,
+    ModelNotFound,
 )
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
@@ -194,6 +195,22 @@ def test_without_mel_settings_it_still_synthesises(tmp_path):
             _ = vocoder.sample_rate
         with pytest.raises(ConfigError, match="the mel settings must be known"):
             vocoder.mel(np.zeros(1000, np.float32))
+
+
+def test_arguments_of_another_type(tmp_path):
+    path = write_tiny(tmp_path)
+    for threads in (1.5, "2"):
+        with pytest.raises(EngineError, match=r"threads=.* must be a whole number"):
+            hifigan_rt.load(path, threads=threads)
+    for model in (3, None):
+        with pytest.raises(ModelNotFound, match="give a path, or a name as ljspeech-v1"):
+            hifigan_rt.load(model)
+    with hifigan_rt.load(path, threads=np.int64(1)) as vocoder:
+        for call in (lambda: vocoder(tiny_mel(9), segment_frames=1.5), lambda: vocoder.stream(segment_frames="2")):
+            with pytest.raises(EngineError, match=r"segment_frames=.* must be a whole number"):
+                call()
+        with pytest.raises(MelError, match=r"a mel of 1\.5 frames"):
+            vocoder.output_length(1.5)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])

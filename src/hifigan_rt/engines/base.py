@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,6 +44,8 @@ class EngineOptions:
     checked by `engines.check_settings`, values by the engine; `hifigan engines` lists them."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.threads, (int, np.integer, NoneType)):
+            raise EngineError(f"threads={self.threads!r} must be a whole number")
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise EngineError(f"threads={self.threads} must be from 1 to {MAX_THREADS}")
 

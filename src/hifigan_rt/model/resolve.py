@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ def resolve_model(
 def _resolve(
     name: str | Path, config: str | Path | None, weights_at: str | None, family: str | None, *, with_flow: bool
 ) -> Model:
+    if not isinstance(name, (str, os.PathLike)):
+        raise ModelNotFound(f"model {str(name)[:99]} is a {type(name).__name__}: give a path, or a name as ljspeech-v1")
     text = str(name)
     if text in KNOWN_MODELS and not with_flow:
         return _known(text, config, weights_at, family)
