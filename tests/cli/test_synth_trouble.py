@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from cli.running import clip, command, error_of, hifigan, records, synth
+from hifigan_rt.system.temporary_names import temporary_prefix
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 from hifigan_rt.vocoder import load
 from waiting import wait_for
@@ -22,7 +23,7 @@ from waiting import wait_for
 # Interruption, full disks, rights
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_interruption_keeps_what_is_finished_and_resume_completes(place, number, status):
     for i in range(100):
         clip(f"in/{i:03}.wav", 2.0, seed=i)
@@ -43,6 +44,25 @@ def test_interruption_keeps_what_is_finished_and_resume_completes(place, number,
         assert soundfile.info(f"out/{name}").frames == 16000
     summary = json.loads(synth("in", "-o", "out", "--resume", "--json").stdout)
     assert (summary["done"], summary["skipped"]) == (100 - len(finished), len(finished))
+
+
+def test_a_single_result_takes_away_what_a_killed_run_left(place):
+    clip("a.wav", 0.1)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = Path(temporary_prefix().replace(str(os.getpid()), str(gone.pid)) + "x.part")
+    left.touch()
+    synth("a.wav", "-o", "b.wav")
+    assert not left.exists()
+    assert Path("b.wav").exists()
+
+
+@pytest.mark.parametrize(("output", "text"), [("", "-o is empty"), ("out.mp3", "names a file of another kind")])
+def test_outputs_that_were_hardly_meant(place, output, text):
+    clip("a.wav", 0.1)
+    assert text in synth("a.wav", "-o", output, status=2).stderr
+    assert not Path("out.mp3").exists()
+    assert not Path(MANIFEST_NAME).exists()
 
 
 def test_a_file_size_limit_fails_its_clip_and_leaves_no_half_file(place):

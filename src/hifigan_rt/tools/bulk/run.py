@@ -163,6 +163,7 @@ def run_single(
     refuse_special(output)
     if os.path.lexists(output) and not overwrite:
         raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
+    remove_left_over([output.parent])
     summary = RunSummary(1, left_out=left_out or LeftOut(), caveat=runner.caveat)
     work_through(runner, [job], "", summary, lambda _: None, lambda _: None)
     return summary

@@ -1,7 +1,7 @@
 """The command `hifigan`: parses, calls the package, and turns errors into one clear line and an exit status.
 
     0  everything asked for was done        2    the command line was wrong
-    1  something was not                    130  interrupted (143 by SIGTERM)
+    1  something was not                    130  interrupted (143 by SIGTERM, 129 by SIGHUP)
 
 Commands live in modules of their own and import what is heavy where they use it, so that `--help` is quick.
 """
@@ -66,13 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         received.append(number)
         raise KeyboardInterrupt
 
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        # nohup ignores what a closed terminal sends, and so it stays.
+        heard = [number for number in ending if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, terminate) for number in heard}
     try:
         status = _run(arguments, console, received)
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return _flush(status, console)
 
 

@@ -42,6 +42,8 @@ class RunOptions:
         Raises:
             click.UsageError: they make none.
         """
+        if not self.output:
+            raise click.UsageError("-o is empty: name a folder, or '.' for this one")
         self._check_urls(suffix)
         if self.resume and self.overwrite:
             raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
@@ -98,6 +100,7 @@ def run(
     """
     import tempfile
 
+    from hifigan_rt.audio import AUDIO_SUFFIXES
     from hifigan_rt.errors import DatasetError
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.run import run_single
@@ -105,6 +108,8 @@ def run(
     from hifigan_rt.tools.datasets import LeftOut, find_inputs
 
     if options.is_folder(suffix):
+        if Path(options.output).suffix.lower() in AUDIO_SUFFIXES and not Path(options.output).exists():
+            raise click.UsageError(f"-o {options.output} names a file of another kind: give NAME{suffix}, or a folder")
         run_folder = _run_on_cluster if options.on_ray else _run_folder
         return _report(console, options, run_folder(console, options, make_runner, input_suffixes, suffix))
     left_out = LeftOut()

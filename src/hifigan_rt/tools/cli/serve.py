@@ -6,6 +6,8 @@ import functools
 import importlib.util
 import math
 import re
+import signal
+import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +126,8 @@ def serve(
       hifigan serve --model ljspeech-v1
       hifigan serve --model anna=runs/anna --model ben=runs/ben --host 0.0.0.0 --token-file token.txt
     """
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to load anew until the models are there
     _check_packages()
     from hifigan_rt.engines import check_engine
     from hifigan_rt.tools.serving.logs import configure_logs

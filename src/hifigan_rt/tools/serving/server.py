@@ -151,9 +151,6 @@ def serve(server: Server) -> None:
     """
     keep_little_memory()
     keep_collections_short()
-    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-        # Until the models are there, a reload has nothing to do; left alone, the signal would end the process.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     asyncio.run(server.serve())
 
 
