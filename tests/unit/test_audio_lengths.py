@@ -227,6 +227,7 @@ def test_a_flac_cut_at_a_frame():
         wav(DATA, before=chunk(b"JUNK", bytes(28))),
         wav(DATA, after=chunk(b"bext", bytes(602)) + LIST), wav(DATA, after=b"TAG" + bytes(125)),
         wav(DATA, after=b"TAG" + bytes(125), riff=BYTES + 36), wav(DATA, after=bytes(6), riff=BYTES + 36),
+        wav(DATA, after=bytes(4096), riff=BYTES + 36),
         wav(DATA[:-1] + b"\0", bits=8), wav(DATA[:-1], bits=8, after=b"\0"), wav(DATA[:-1], bits=8),
         wav(DATA[:-1], bits=8, after=LIST), wav(DATA[: 3 * 6001], bits=24, after=b"\0" + LIST),
         wav(DATA, channels=2, before=chunk(b"fact", struct.pack("<I", SAMPLES))),

@@ -171,8 +171,18 @@ def _find_end(file: BinaryIO, layout: _Layout, width: int) -> tuple[str | None, 
 def _fits(file: BinaryIO, layout: _Layout, end: int) -> bool:
     """Tell whether samples that end here are followed by nothing but chunks, a tag or a few bytes of padding."""
     odd = (end - layout.data_start) % 2
+    if layout.riff_bytes + 8 in (end, end + odd) and _is_zero(file, end):
+        return True  # filled up, as to a whole sector
     # Some writers leave the byte out that follows an odd number of bytes.
     return any(_is_chain(file, layout, start) for start in ([end + 1, end] if odd else [end]))
+
+
+def _is_zero(file: BinaryIO, position: int) -> bool:
+    file.seek(position)
+    while piece := file.read(_TAIL_BYTES):
+        if piece.strip(b"\0"):
+            return False
+    return True
 
 
 def _is_chain(file: BinaryIO, layout: _Layout, position: int) -> bool:
