@@ -180,6 +180,9 @@ def test_export_both_formats(place):
     report = json.loads(hifigan("export", "onnx", "model", "-o", "g.onnx", "--json").stdout)
     assert report["snr_db"] >= 90
     hifigan("export", "safetensors", "model", "-o", "g.safetensors")
+    assert "would be read as another format" in error_of(
+        hifigan("export", "safetensors", "model", "-o", "a.onnx", status=1)
+    )
     clip("in/a.wav")
     for model in ("g.onnx", "g.safetensors"):
         hifigan("synth", "in", "--model", model, "-o", f"out-{model}", "--encoding", "float")

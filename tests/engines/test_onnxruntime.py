@@ -54,6 +54,17 @@ def test_what_onnx_runtime_cannot_load_is_one_error_without_noise(tmp_path, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_onnx_runtime_prints_is_no_result(tmp_path, capfd, monkeypatch):
+    def failing(*_, **__):
+        print("*************** EP Error ***************")
+        raise RuntimeError("no such provider")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", failing)
+    with pytest.raises(EngineError, match="no such provider"):
+        open_model(foreign(["b", 10, "t"], [], [], ["b", "n"]), tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_fails_while_running_is_one_error_without_noise(tmp_path, capfd):
     model = foreign(["b", 10, "t"], [], [("Reshape", {})], ["b", "n"])
     model.graph.initializer.append(numpy_helper.from_array(np.array([1, 24], np.int64), "shape"))

@@ -1,20 +1,23 @@
 """The OpenVINO engine: precisions as executed, shapes, requests, IR, and what it refuses."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import numpy_helper
+from safetensors.numpy import save_file
 
 import tolerances
 from engines.onnx_files import batch_of_mels, foreign, own_model, truth, write
-from golden.tiny import TINY, tiny_generator, write_tiny
+from golden.tiny import TINY, tiny_generator, tiny_weights, write_tiny
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine, openvino_shapes
 from hifigan_rt.engines.base import EngineOptions
@@ -22,6 +25,7 @@ from hifigan_rt.engines.openvino import create
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.export.openvino import OpenVinoSettings, export_openvino
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.openvino_package import import_openvino
 from hifigan_rt.model.resolve import resolve_model
@@ -263,6 +267,17 @@ def test_ir_with_float16_weights_is_computed_in_float32(tmp_path):
     mel = batch_of_mels(1, 20)
     exact = generate(type(tiny_generator())(tiny_generator().graph, rounded), mel[0])
     assert snr_db(exact, engine.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_a_stage_of_one_channel_is_refused(tmp_path):
+    config = replace(TINY, generator=replace(TINY.generator, upsample_initial_channel=4))
+    save_file(tiny_weights(config), tmp_path / "generator.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config_to_dict(config)))
+    with pytest.raises(EngineError, match=r"ups\.1 of .* has one channel, and OpenVINO computes such networks wrongly"):
+        create(resolve_model(tmp_path), options())
+    with pytest.raises(EngineError, match="has one channel"):
+        export_openvino(tiny_generator(config), TINY.mel, tmp_path / "out.xml")
+    assert not (tmp_path / "out.xml").exists()
 
 
 def test_ir_under_a_name_that_is_not_utf8(tmp_path):

@@ -92,7 +92,7 @@ def npz_file():
         ),
         (
             b"\x08\x08\x12\x07pytorch\x1a\x051.0.0:\x04",
-            "is an ONNX model, not a checkpoint: give it where a model is run; weights are not read out of it",
+            "is an ONNX model, not a checkpoint: name it .onnx, by which such a file is recognised",
         ),
         (
             bytes(range(0xF0, 0x100)) * 9,

@@ -30,6 +30,12 @@ def test_writes_and_reports(tmp_path, rank, keep_channel, opset):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_whose_name_is_not_utf8(tmp_path):
+    folder = tmp_path / b"mod\xe8le".decode("utf-8", "surrogateescape")
+    folder.mkdir()
+    assert export_onnx(tiny_generator(), None, folder / "out.onnx").snr_db >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
 def test_without_verification_no_snr_is_claimed(tmp_path):
     report = export_onnx(tiny_generator(), None, tmp_path / "out.onnx", verify=False)
     assert report.snr_db is None

@@ -279,6 +279,19 @@ def test_other_networks_are_named_and_left_to_onnx_runtime(tmp_path, rewrite, te
         hifigan_rt.load(resolved, engine="native")
 
 
+def test_a_padding_of_another_rank(tmp_path):
+    """ONNX Runtime refuses such a file; here it has no time to pad."""
+    model = export(opset=15, rank=4)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 1, 0, 0, 1]), "odd.pads"))
+    index = next(index for index, node in enumerate(model.graph.node) if node.op_type == "Conv" and index > 3)
+    conv = model.graph.node[index]
+    pad = helper.make_node("Pad", [conv.input[0], "odd.pads"], ["odd.output"], name="odd")
+    conv.input[0] = "odd.output"
+    rewriting.insert(model.graph, [pad], index)
+    onnx.save(model, tmp_path / "model.onnx")
+    assert "node 'odd' (Pad) pads in a way that no generator has" in resolve_model(tmp_path / "model.onnx").unread
+
+
 def test_a_foreign_config_of_other_layers_is_refused(tmp_path):
     model = export()
     del model.metadata_props[:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import OnnxFile
+from hifigan_rt.system.files import is_utf8
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -120,7 +123,9 @@ def open_session(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         words = {} if fall_back else {"enable_fallback": 0}
-        session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
+        # It prints why it tries again, between two lines of stars, and raises or tells by its providers that it failed.
+        with contextlib.redirect_stdout(io.StringIO()):
+            session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
     except onnxruntime_errors() as error:
         raise EngineError(f"ONNX Runtime cannot load {name}: {first_line(error)}") from error
     # A provider that fails to start is replaced by the CPU with no more than a warning.
@@ -136,15 +141,11 @@ def open_session(
 def _as_source(info: OnnxInfo) -> str | bytes:
     """What a session is opened from: the path, which costs less memory and lets external data be found."""
     path = os.fspath(info.path)
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        if info.external_files:
-            raise EngineError(
-                f"ONNX file {path!r} has external data and a name that is not UTF-8: rename it or its folder"
-            ) from None
-        return info.path.read_bytes()
-    return path
+    if is_utf8(info.path):
+        return path
+    if info.external_files:
+        raise EngineError(f"ONNX file {path!r} has external data and a name that is not UTF-8: rename it or its folder")
+    return info.path.read_bytes()
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:

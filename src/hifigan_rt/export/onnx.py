@@ -14,7 +14,7 @@ from hifigan_rt.export.verification import ExportReport, verify_export
 from hifigan_rt.formats.onnx_graph import DEFAULT_OPSET, build_onnx
 from hifigan_rt.graph import Generator
 from hifigan_rt.model.kinds import OnnxFile
-from hifigan_rt.system.files import atomic_path
+from hifigan_rt.system.files import atomic_path, is_utf8
 
 
 def export_onnx(
@@ -66,6 +66,8 @@ def _check(path: Path) -> None:
     import onnx
 
     try:
-        onnx.checker.check_model(os.fspath(path), full_check=True)
+        # By its bytes where the name is not UTF-8, which the checker cannot open.
+        checked = os.fspath(path) if is_utf8(path) else path.read_bytes()
+        onnx.checker.check_model(checked, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"the exported model is not valid ONNX: {error}") from error

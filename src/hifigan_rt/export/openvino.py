@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hifigan_rt.config import MelConfig, PartialMelConfig
 from hifigan_rt.engines import check_engine
+from hifigan_rt.engines.openvino import refuse_single_channels
 from hifigan_rt.errors import ExportError
 from hifigan_rt.export.verification import (
     LOWEST_SNR_DB,
@@ -93,6 +94,7 @@ def export_openvino(
 
     Raises:
         ExportError: a setting is not offered, or the files do not compute what the reference computes.
+        EngineError: OpenVINO would compute the network wrongly.
         EngineUnavailable: OpenVINO is not installed.
         OutputError: the files could not be written; what stood there before does so still.
     """
@@ -105,6 +107,7 @@ def export_openvino(
     if path.suffix.lower() != ".xml":
         raise ExportError(f"output {str(path)!r} must end in .xml: the model is recognised by it when it is loaded")
     check_engine("openvino")
+    refuse_single_channels(path.name, generator.graph)
     weights_path = path.with_suffix(".bin")
     with atomic_paths([weights_path, path]) as workplace:
         written = workplace / path.name

@@ -169,7 +169,7 @@ class ConvFollower:
         pads = self._integers(inputs[0]) if inputs[0] else list(self._nodes.integers(node, "pads"))
         if inputs[1] and self._nodes.scalar(inputs[1]) != 0 and mode == "zeros":
             raise AnotherGraph(f"{describe_node(node)} pads with another value than 0")
-        if mode is None or inputs[2] or len(pads) not in (6, 8):
+        if mode is None or inputs[2] or len(pads) // 2 <= 2 + axis or len(pads) not in (6, 8):
             raise AnotherGraph(f"{describe_node(node)} pads in a way that no generator has")
         rank = len(pads) // 2
         left, right = pads[2 + axis], pads[rank + 2 + axis]

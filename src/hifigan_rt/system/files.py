@@ -45,6 +45,11 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a name can be told to programs that take UTF-8 alone."""
+    return os.fspath(path) == readable(os.fspath(path))
+
+
 def plain_path(path: str | Path) -> Path:
     """Make a path absolute and leave out each `..` with the folder before it, as people write paths.
 

@@ -40,9 +40,7 @@ def detect_format(source: ByteSource) -> Format:
     if head[8:9] == b"{" and head[5:8] == b"\0\0\0":
         return "safetensors"
     if _ONNX.match(head):
-        raise CheckpointError(
-            "is an ONNX model, not a checkpoint: give it where a model is run; weights are not read out of it"
-        )
+        raise CheckpointError("is an ONNX model, not a checkpoint: name it .onnx, by which such a file is recognised")
     kind = file_kind(head)
     if kind is not None and kind.suffix in _ARCHIVES:
         return _ARCHIVES[kind.suffix]

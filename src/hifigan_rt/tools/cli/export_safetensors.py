@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hifigan_rt.errors import ExportError
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
@@ -46,6 +47,8 @@ def safetensors(
 
     resolved, generator = load_generator(model, config, weights_at, family)
     path = choose_output(resolved, output, ".safetensors", overwrite)
+    if path.suffix.lower() in (".onnx", ".xml", ".om"):
+        raise ExportError(f"output {str(path)!r} would be read as another format: name it .safetensors")
     console.notes(resolved.notes)
     write_safetensors(generator, resolved.mel_settings, path, source_name(resolved), resolved.speakers)
     size_bytes = path.stat().st_size
