@@ -93,6 +93,14 @@ def test_a_port_in_use():
 
 
 @pytest.mark.usefixtures("place")
+def test_a_port_of_wyoming_in_use_is_told_before_anything_is_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = refused("--voice", "absent.onnx", "--port", "0", "--wyoming", str(port))
+    assert text == f"port {port} of 127.0.0.1 is in use: stop what listens there, or choose another with --wyoming"
+
+
+@pytest.mark.usefixtures("place")
 def test_without_its_packages_it_says_which(monkeypatch):
     monkeypatch.setattr("hifigan_rt.tools.cli.serve._PACKAGES", ("starlette", "no_such_package"))
     assert refused("--model", "model") == "the server needs no_such_package: pip install 'hifigan-rt[serve]'"

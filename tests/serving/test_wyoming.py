@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import hifigan_rt
 from hifigan_rt.audio import to_pcm16
+from hifigan_rt.tools.serving.loading import VoiceSource
 from hifigan_rt.tools.serving.wyoming_events import encode_event
 from running_server import running
 from voice_files import STILL, TEXT, tiny_voice
@@ -29,8 +31,7 @@ def voice(path):
 
 @pytest.fixture(scope="module")
 def server(path, sources):
-    voices = {"ann": lambda: hifigan_rt.load_voice(path)}
-    with running(sources | voices, wyoming_port=0) as served:
+    with running({**sources, "ann": VoiceSource(path)}, wyoming_port=0) as served:
         yield served
 
 
@@ -86,9 +87,16 @@ def test_a_text_that_comes_piece_by_piece(port, voice):
         (encode_event("synthesize", {"text": "xyz"}), "nothing of the text can be spoken"),
         (encode_event("synthesize", {}), "the event has no text"),
         (encode_event("synthesize", {"text": "a", "text_format": "ssml"}), "text_format='ssml' is not taken"),
-        (encode_event("synthesize", {"text": "a", "voice": {"name": "bob"}}), "model 'bob' is not known here"),
-        (encode_event("synthesize", {"text": "a", "voice": {"name": "tiny"}}), "is a vocoder, which takes no text"),
+        (
+            encode_event("synthesize", {"text": "a", "voice": {"name": "bob"}}),
+            "voice 'bob' is not known here: choose ann",
+        ),
+        (
+            encode_event("synthesize", {"text": "a", "voice": {"name": "tiny"}}),
+            "voice 'tiny' is not known here: choose ann",
+        ),
         (encode_event("synthesize", {"text": "a", "voice": {"name": "ann", "speaker": "dee"}}), "is not known"),
+        (encode_event("synthesize", {"text": "a", "voice": {"language": "fr"}}), "speaks language 'fr': choose en_US"),
         (encode_event("synthesize", {"text": "a", "voice": 5}), "voice must be an object"),
         (b"GET / HTTP/1.1\r\n\r\n", "no event of the Wyoming protocol"),
         (b"{}\n", "the event has no type"),
@@ -119,6 +127,55 @@ def test_after_an_error_the_connection_goes_on(port, voice):
     events = exchange(port, wrong + encode_event("unknown", {}) + right)
     assert kinds_of(events) == ["error", "audio-start", "audio-stop"]
     np.testing.assert_array_equal(audio_of(events), voice("aa"))
+
+
+START, STOP = encode_event("synthesize-start", {}), encode_event("synthesize-stop", {})
+BEGUN = START + encode_event("synthesize-chunk", {"text": "aa\n\na"})
+
+
+@pytest.mark.parametrize(
+    ("begin", "before"),
+    [
+        (encode_event("synthesize-start", {"voice": {"name": "bob"}}), []),
+        (encode_event("synthesize-start", {"voice": 5}), []),
+        (BEGUN + encode_event("synthesize-chunk", {}), ["audio-start"]),
+    ],
+    ids=["unknown voice", "no voice", "no text"],
+)
+def test_a_streamed_text_that_fails_is_passed_over_up_to_its_end(port, voice, quiet, begin, before):
+    chunk, whole = (encode_event(kind, {"text": "aa\n\naa"}) for kind in ("synthesize-chunk", "synthesize"))
+    events = exchange(port, begin + chunk + chunk + whole + STOP + whole)
+    stream = [*before, "error", "synthesize-stopped"]
+    assert kinds_of(events) == [*stream, "audio-start", "audio-stop"]
+    following = [kind for kind, _, _ in events].index("synthesize-stopped")
+    np.testing.assert_array_equal(audio_of(events[following:]), voice("aa\n\naa"))
+
+
+def test_a_streamed_text_whose_end_fails_is_ended(port, voice, quiet):
+    events = exchange(port, START + encode_event("synthesize-chunk", {"text": "xyz"}) + STOP)
+    assert kinds_of(events) == ["error", "synthesize-stopped"]
+
+
+def test_a_description_loads_nothing_and_the_first_text_one_voice(path, sources):
+    absent = VoiceSource(path.parent / "absent.onnx")
+    configured = {**sources, "ann": VoiceSource(path), "bob": VoiceSource(path), "eve": absent}
+    with running(configured, preload=(), wyoming_port=0) as served:
+        models, port = served.context.models, served.server.wyoming.port
+        ((_, info, _),) = exchange(port, encode_event("describe", {}))
+        assert [voice["name"] for voice in info["tts"][0]["voices"]] == ["ann", "bob"]
+        assert {status.state for status in models.statuses()} == {"unloaded"}
+        assert kinds_of(exchange(port, encode_event("synthesize", {"text": "aa"}))) == ["audio-start", "audio-stop"]
+        assert [status.name for status in models.statuses() if status.state != "unloaded"] == ["ann"]
+
+
+def test_it_tells_where_it_listens_as_urls_have_it(path, caplog):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    caplog.set_level(logging.INFO, "hifigan_rt")
+    with running({"ann": VoiceSource(path)}, preload=(), wyoming_host="::1", wyoming_port=0) as served:
+        assert f"speaking Wyoming on tcp://[::1]:{served.server.wyoming.port}" in caplog.messages
 
 
 def test_who_leaves_in_the_middle_keeps_nothing(server, port):

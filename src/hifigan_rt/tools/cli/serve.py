@@ -219,7 +219,7 @@ def _check_origins(origins: tuple[str, ...]) -> None:
 def _sources(
     models: tuple[str, ...], voices: tuple[str, ...], config: str | None, values: dict[str, Any]
 ) -> dict[str, Source]:
-    from hifigan_rt.tools.serving.loading import load_to_serve, load_voice_to_serve
+    from hifigan_rt.tools.serving.loading import VoiceSource, load_to_serve
 
     options = {
         name: values[name]
@@ -249,7 +249,7 @@ def _sources(
         name, path = _named(text)
         if name in sources:
             raise click.UsageError(f"two models are called {name!r}: give NAME=VOICE")
-        sources[name] = functools.partial(load_voice_to_serve, path, **spoken)
+        sources[name] = VoiceSource(path, spoken)
     return sources
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.folders import MODEL_SUFFIXES
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.serving.settings import ServerSettings
-from hifigan_rt.tools.voices import Voice, load_voice
+from hifigan_rt.tools.voices import Voice, VoiceOutline, load_voice, outline_voice
 from hifigan_rt.vocoder import Vocoder, load
 
 _WARM_UP_FRAMES = 64
@@ -83,6 +85,31 @@ def load_voice_to_serve(
     if choose_engine(engine, settings=list(settings), device=options.get("device")) == "native":
         settings.setdefault("segment_frames", WHOLE_SEGMENT_FRAMES if segment_frames is None else segment_frames)
     return load_voice(path, engine=engine, settings=settings, **options)
+
+
+@dataclass(frozen=True)
+class VoiceSource:
+    """Loads a voice, and tells beforehand what lists of voices say of it."""
+
+    path: str | Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Those of `load_voice_to_serve`."""
+
+    def __call__(self) -> Voice:
+        """Load the voice.
+
+        Raises:
+            HifiganError: see `load_voice`.
+        """
+        return load_voice_to_serve(self.path, **self.options)
+
+    def outline(self) -> VoiceOutline:
+        """Read the voice's outline; nothing is loaded.
+
+        Raises:
+            HifiganError: see `outline_voice`.
+        """
+        return outline_voice(self.path)
 
 
 def served_hop_length(vocoder: Vocoder) -> int:

@@ -17,7 +17,7 @@ from hifigan_rt.tools.serving.errors import (
     UnknownModel,
 )
 from hifigan_rt.tools.serving.leases import LoadedModel, ModelLease
-from hifigan_rt.tools.serving.loading import served_hop_length, warm_up
+from hifigan_rt.tools.serving.loading import VoiceSource, served_hop_length, warm_up
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.tools.voices import Voice
 from hifigan_rt.vocoder import Vocoder
@@ -102,10 +102,9 @@ class ModelPool:
         return tuple(self._slots)
 
     @property
-    def voices(self) -> Mapping[str, Sequence[str]]:
-        """Languages of the voices that are loaded, by name."""
-        loaded = {name: slot.loaded.voice for name, slot in self._slots.items() if slot.loaded is not None}
-        return {name: [voice.settings.locale] for name, voice in loaded.items() if voice is not None}
+    def voices(self) -> Mapping[str, VoiceSource]:
+        """The sources that are known to be voices, by name, in the order given."""
+        return {name: slot.load for name, slot in self._slots.items() if isinstance(slot.load, VoiceSource)}
 
     async def load(self, names: Sequence[str] | None = None) -> None:
         """Load models that are not loaded yet, one after the other; all of them by default.

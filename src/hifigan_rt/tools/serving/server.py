@@ -7,7 +7,6 @@ and the rest is cut off; a second signal cuts it off at once. SIGHUP loads the m
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
@@ -18,11 +17,11 @@ from types import FrameType
 
 import uvicorn
 
-from hifigan_rt.errors import ServerError
 from hifigan_rt.system.machine import allow_descriptors, keep_collections_short, keep_little_memory
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.connections import connection_classes
 from hifigan_rt.tools.serving.context import Context
+from hifigan_rt.tools.serving.listening import BACKLOG, address_of, listen
 from hifigan_rt.tools.serving.models import Source
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.websocket import MAX_MESSAGE_BYTES
@@ -33,7 +32,6 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 15
 """Time for which an idle connection is kept for the next request."""
 
-_BACKLOG = 1024
 _OWN_DESCRIPTORS = 64
 """Files that the process has open beside its connections."""
 _CONNECTIONS_PER_REQUEST, _MORE_CONNECTIONS = 4, 64
@@ -72,14 +70,7 @@ class Server(uvicorn.Server):
         Raises:
             ServerError: the port is taken, or the host is not this machine's.
         """
-        host, port = self._settings.host, self._settings.port
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-                0
-            ]
-            return socket.create_server(address[:2], family=family, backlog=_BACKLOG, reuse_port=False)
-        except OSError as error:
-            raise ServerError(_text_of(error, host, port)) from error
+        return listen(self._settings.host, self._settings.port, "--port")
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Load the models, then take requests until a signal comes.
@@ -93,29 +84,26 @@ class Server(uvicorn.Server):
         """
         sockets = [self.listen()] if sockets is None else sockets
         try:
+            if self._settings.wyoming_port is not None:
+                self.wyoming.listen(self._settings.wyoming_host, self._settings.wyoming_port)
             await self.context.models.load_at_start(self._preload)
             self._reload_on_hangup()
             for listening in sockets:
-                url = _url(listening)
+                url = f"http://{address_of(listening)}"
                 names = ", ".join(self.context.models.names)
                 facts = {"event": "listening", "url": url, "models": names}
                 logger.info("listening on %s", url, extra={"facts": facts})
-            await self._speak_wyoming()
+            await self.wyoming.start()
             ending = asyncio.create_task(self._exit_when_drained())
             try:
                 await super().serve(sockets)
             finally:
                 ending.cancel()
-                await self.wyoming.close()
         finally:
+            await self.wyoming.close()
             for listening in sockets:
                 listening.close()
             await self.context.close()
-
-    async def _speak_wyoming(self) -> None:
-        port = self._settings.wyoming_port
-        if port is not None:
-            await self.wyoming.start(self._settings.wyoming_host, port)
 
     def begin_shutdown(self) -> None:
         """Take no new requests, finish those that have begun; called again, cut them off."""
@@ -175,7 +163,7 @@ def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
         # The operator is known by the address, which a header must not change.
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         # Requests that have not ended by now had their grace.
         timeout_graceful_shutdown=1,
     )
@@ -185,21 +173,6 @@ def _most_connections(requests: int) -> int:
     """Tell how many connections may be open, and let the process have as many files open as that takes."""
     wanted = _CONNECTIONS_PER_REQUEST * requests + _MORE_CONNECTIONS
     # What has come is accepted in one go, and counted afterwards.
-    beside = _OWN_DESCRIPTORS + _BACKLOG
+    beside = _OWN_DESCRIPTORS + BACKLOG
     limit = allow_descriptors(wanted + beside)
     return min(wanted, max(limit // 2, limit - beside))
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _text_of(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use: stop what listens there, or choose another with --port"
-    if error.errno == errno.EACCES:
-        return f"port {port} may not be opened by this user: choose one from 1024 on with --port"
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"host {host!r} is no address of this machine: choose 127.0.0.1, or 0.0.0.0 for all of its addresses"
-    return f"{host}:{port} cannot be listened on: {error.strerror}"

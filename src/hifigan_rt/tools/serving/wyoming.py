@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Mapping
 from typing import Any
 
 from hifigan_rt.audio import to_pcm16
-from hifigan_rt.errors import ServerError
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.errors import BadRequest, ServingError, ShuttingDown
+from hifigan_rt.tools.serving.listening import address_of, listen
 from hifigan_rt.tools.serving.spoken_audio import TEXT_PART_BYTES, SpokenAudio, begin_speech
 from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
+from hifigan_rt.tools.serving.wyoming_voices import VoiceList
 from hifigan_rt.tools.voices.clauses import find_sentences
 
 logger = logging.getLogger(__name__)
@@ -33,28 +35,34 @@ class WyomingServer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._voices = VoiceList(context.models)
+        self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
         """Where it listens."""
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen.
+    def listen(self, host: str, port: int) -> None:
+        """Bind a host and port; who connects waits for `start`.
 
         Raises:
-            ServerError: it is taken, or the host is not this machine's.
+            ServerError: the port is taken, or the host is not this machine's.
         """
-        try:
-            self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_LINE_BYTES)
-        except OSError as error:
-            raise ServerError(f"--wyoming {host}:{port} cannot be listened on: {error.strerror or error}") from error
-        self.port = self._server.sockets[0].getsockname()[1]
-        logger.info("speaking Wyoming on tcp://%s:%d", host, self.port)
+        self._socket = listen(host, port, "--wyoming")
+        self.port = self._socket.getsockname()[1]
+
+    async def start(self) -> None:
+        """Answer those who connect, if it listens."""
+        if self._socket is not None:
+            self._server = await asyncio.start_server(self._accept, sock=self._socket, limit=MAX_LINE_BYTES)
+            logger.info("speaking Wyoming on tcp://%s", address_of(self._socket))
 
     async def close(self) -> None:
         """End the connections and stop listening; closing twice is allowed."""
         if self._server is not None:
             self._server.close()
+        if self._socket is not None:
+            self._socket.close()
         for task in self._connections:
             task.cancel()
         if self._connections:
@@ -66,7 +74,7 @@ class WyomingServer:
         self._connections.add(task)
         try:
             if len(self._connections) <= _MOST_CONNECTIONS:
-                await _Connection(self._context, reader, writer).run()
+                await _Connection(self._context, self._voices, reader, writer).run()
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             pass  # the client went, or the server ends
         finally:
@@ -77,12 +85,16 @@ class WyomingServer:
 class _Connection:
     """One client."""
 
-    def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._context, self._reader, self._writer = context, reader, writer
+    def __init__(
+        self, context: Context, voices: VoiceList, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._context, self._voices, self._reader, self._writer = context, voices, reader, writer
         self._client = writer.get_extra_info("peername")[0]
         self._streamed: Mapping[str, Any] | None = None
         """The voice of a text that comes piece by piece."""
         self._pending = ""
+        self._failed = False
+        """Whether the rest of that text is passed over."""
         self._audio_begun = False
 
     async def run(self) -> None:
@@ -99,8 +111,12 @@ class _Connection:
             try:
                 await self._answer(event)
             except ServingError as error:
-                self._streamed, self._pending, self._audio_begun = None, "", False
+                self._failed, self._pending, self._audio_begun = True, "", False
                 await self._send("error", {"text": error.message, "code": error.code})
+            if event.type == "synthesize-stop" and self._streamed is not None:
+                # After an error too: a client may wait for nothing else.
+                self._streamed = None
+                await self._send("synthesize-stopped", {})
 
     async def _answer(self, event: Event) -> None:
         if event.type == "describe":
@@ -108,10 +124,11 @@ class _Connection:
         elif event.type == "ping":
             await self._send("pong", {"text": event.data.get("text")})
         elif event.type == "synthesize-start":
-            self._streamed, self._pending = _voice(event.data), ""
-        elif event.type == "synthesize-chunk" and self._streamed is not None:
+            self._streamed, self._pending, self._failed = {}, "", False
+            self._streamed = _voice(event.data)
+        elif event.type == "synthesize-chunk" and self._streamed is not None and not self._failed:
             await self._take(_text(event.data))
-        elif event.type == "synthesize-stop" and self._streamed is not None:
+        elif event.type == "synthesize-stop" and self._streamed is not None and not self._failed:
             await self._end_text()
         elif event.type == "synthesize" and self._streamed is None:
             # Home Assistant sends the whole of a streamed text too, for servers that do not stream.
@@ -131,11 +148,9 @@ class _Connection:
             await self._speak(said, self._streamed or {}, may_be_silent=True)
 
     async def _end_text(self) -> None:
-        voice, rest, self._streamed, self._pending = self._streamed or {}, self._pending, None, ""
-        if rest.strip():
-            await self._speak(rest, voice, may_be_silent=self._audio_begun)
+        if self._pending.strip():
+            await self._speak(self._pending, self._streamed or {}, may_be_silent=self._audio_begun)
         await self._stop_audio()
-        await self._send("synthesize-stopped", {})
 
     async def _speak(self, text: str, voice: Mapping[str, Any], *, may_be_silent: bool = False) -> None:
         context = self._context
@@ -145,7 +160,8 @@ class _Connection:
         context.active_of[self._client] += 1
         try:
             await context.memory.reserve(record, TEXT_PART_BYTES)
-            with await context.models.lease(self._name(voice)) as lease:
+            name = await self._voices.choose(voice.get("name"), voice.get("language"))
+            with await context.models.lease(name) as lease:
                 speaker = voice.get("speaker")
                 audio = begin_speech(context, record, lease, text, speaker if isinstance(speaker, (str, int)) else None)
                 logger.info(
@@ -166,18 +182,6 @@ class _Connection:
             if not context.active_of[self._client]:
                 del context.active_of[self._client]
 
-    def _name(self, voice: Mapping[str, Any]) -> str | None:
-        """The voice of that name, else the first of the language, else the first."""
-        name, language = voice.get("name"), voice.get("language")
-        if isinstance(name, str):
-            return name
-        voices = self._context.models.voices
-        if isinstance(language, str):
-            for candidate, languages in voices.items():
-                if language in languages:
-                    return candidate
-        return next(iter(voices), None)
-
     async def _send_audio(self, audio: SpokenAudio, rate: int) -> None:
         form = {"rate": rate, "width": 2, "channels": 1}
         async for piece in audio:
@@ -192,14 +196,13 @@ class _Connection:
             await self._send("audio-stop", {})
 
     async def _info(self) -> Mapping[str, Any]:
-        await self._context.models.load()
         voices = [
             {
-                "name": name, "languages": languages, "attribution": _ATTRIBUTION, "installed": True,
+                "name": name, "languages": [outline.locale], "attribution": _ATTRIBUTION, "installed": True,
                 "description": name, "version": None,
-                "speakers": [{"name": speaker} for speaker in self._context.models.status(name).speakers or ()] or None,
+                "speakers": [{"name": speaker} for speaker in outline.speakers] or None,
             }
-            for name, languages in self._context.models.voices.items()
+            for name, outline in (await self._voices.working()).items()
         ]  # fmt: skip
         program = {
             "name": "hifigan-rt", "attribution": _ATTRIBUTION, "installed": True, "version": own_version(),

@@ -4,20 +4,57 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.engines import REGISTRY, choose_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.text_part import IDS, LENGTHS, SCALES, SPEAKER, TextPart
-from hifigan_rt.errors import ConfigError, ModelFileError
+from hifigan_rt.errors import ConfigError, ModelFileError, ModelNotFound
+from hifigan_rt.families.matching import StatedConfig
 from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.model.config_search import stated_for_onnx
+from hifigan_rt.model.folders import choose_in_folder
 from hifigan_rt.model.kinds import Model, OnnxFile, Weights
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.voices.settings import VoiceSettings, read_settings
 from hifigan_rt.vocoder import Vocoder, load
 
 _INPUTS = frozenset((IDS, LENGTHS, SCALES))
+
+
+@dataclass(frozen=True)
+class VoiceOutline:
+    """What lists of voices tell of one."""
+
+    locale: str
+    """Its language, as in `VoiceSettings`."""
+    speakers: tuple[str, ...]
+    """Names of its speakers; empty if none has a name."""
+
+
+def outline_voice(name: str | Path) -> VoiceOutline:
+    """Read a voice's settings, and its file but for the weights.
+
+    Args:
+        name: as for `load_voice`.
+
+    Raises:
+        ModelNotFound: a folder without a model, or with several.
+        ModelFileError: the file is absent or damaged, or has not the inputs of a voice.
+        ConfigError: the settings are missing or wrong.
+    """
+    path = Path(name)
+    try:
+        if path.is_dir():
+            path, _ = choose_in_folder(path)
+    except OSError as error:
+        raise ModelNotFound(f"voice {str(name)!r} cannot be looked up: {error.strerror}") from error
+    inputs = _inputs(str(name), path)
+    stated = _stated(str(name), path, None)
+    locale = read_settings(stated).locale
+    speakers = stated.values.get("speaker_id_map") if isinstance(stated.values, dict) else None
+    return VoiceOutline(locale, tuple(speakers) if isinstance(speakers, dict) and SPEAKER in inputs else ())
 
 
 def open_voice(
@@ -37,13 +74,7 @@ def open_voice(
     """
     engine = choose_engine(engine, settings=settings or (), device=device)
     model, latents = _as_voice(_resolve(name, config, with_flow=REGISTRY[engine].computes_flow))
-    stated = stated_for_onnx(model.path, config)
-    if stated is None:
-        raise ConfigError(
-            f"{model.name}: no {model.path.name}.json lies beside it, which has the voice's symbols: put it there, or "
-            "name it with config= (--config)"
-        )
-    voice = read_settings(stated)
+    voice = read_settings(_stated(model.name, model.path, config))
     text_part = TextPart(model.path, latents, EngineOptions(threads).thread_count)
     _check_settings(model, voice, text_part)
     vocoder = load(model, engine=engine, threads=threads, precision=precision, device=device, settings=settings)
@@ -82,16 +113,36 @@ def _as_voice(model: Model) -> tuple[Weights, str]:
             f"{model.name} is a checkpoint of {model.voice.name}, and voices are spoken from their .onnx file: export "
             "it, with Piper's own export_onnx for example"
         )
-    inputs = [value.name for value in inspect_onnx(model.path).inputs]
+    _inputs(model.name, model.path)
+    return model, model.voice.latents
+
+
+def _inputs(name: str, path: Path) -> list[str]:
+    """Names of the file's inputs.
+
+    Raises:
+        ModelFileError: it cannot be read, or they are not those of a voice.
+    """
+    inputs = [value.name for value in inspect_onnx(path).inputs]
     if not _INPUTS.issuperset({*inputs} - {SPEAKER}) or not _INPUTS.issubset(inputs):
         is_end = IDS not in inputs
         raise ModelFileError(
-            f"{model.name} is no whole voice of Piper: "
+            f"{name} is no whole voice of Piper: "
             + ("the text encoder is missing; " if is_end else "")
             + f"its inputs are {', '.join(inputs)}, and those of a voice are {', '.join(sorted(_INPUTS))} and, with "
             f"several speakers, {SPEAKER}"
         )
-    return model, model.voice.latents
+    return inputs
+
+
+def _stated(name: str, path: Path, config: str | Path | None) -> StatedConfig:
+    stated = stated_for_onnx(path, config)
+    if stated is None:
+        raise ConfigError(
+            f"{name}: no {path.name}.json lies beside it, which has the voice's symbols: put it there, or "
+            "name it with config= (--config)"
+        )
+    return stated
 
 
 def _check_settings(model: Weights, settings: VoiceSettings, text_part: TextPart) -> None:
