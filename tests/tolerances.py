@@ -76,6 +76,8 @@ ESTOI_DITHER = 1e-9
 METRIC_AGAINST_OTHER = 1e-2
 # the same formula in the same arithmetic, summed in another order
 METRIC_AGAINST_SAME_FORMULA = 1e-9
+# speechmos takes the mean of P.808 in float32; one window more or less moves a score by a hundredth
+DNSMOS_MEAN_IN_FLOAT32 = 1e-6
 # a gain's effect on spectral distances: bins at the power floor do not follow it (4e-6 was seen)
 SPECTRAL_FLOOR_EFFECT = 1e-4
 # the cosine series over the warped axis, by a sum of 20,000 points

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,9 +257,50 @@ def test_p808_mel_against_the_definition():
     assert np.ptp((40 * result[5] - decibels)[inside]) < tolerances.P808_MEL_DB
 
 
-def test_dnsmos_windows_cover_the_clip_as_the_original_does():
-    second = dnsmos.SAMPLE_RATE
-    assert [len(window) for window in dnsmos._windows(np.ones(second))] == [144160] * 7  # 16 s of repetitions
-    assert len(dnsmos._windows(np.ones(6 * second))) == 3
-    windows = dnsmos._windows(np.arange(11 * second, dtype=float))
-    assert [window[0] for window in windows] == [0, second]
+@pytest.mark.parametrize(
+    ("seconds", "starts"),
+    [
+        # 1 and 6.3 s are repeated to 16 and 12.6 s; of whole seconds, 9.01 s fit 16 - 9 and 12 - 9 times.
+        (1.0, range(7)), (6.3, range(3)),
+        (9.5, range(1)), (10.0, range(1)), (10.5, range(1)), (11.0, range(2)), (12.5, range(3)), (13.0, range(4)),
+        # Windows 7 to 23 of the original end a sample early, since 16.01 * 16000 rounds to below 256160.
+        (20.9, range(7)), (34.0, [*range(7), 24]),
+    ],
+)  # fmt: skip
+def test_dnsmos_windows_start_where_the_originals_do(seconds, starts):
+    samples = np.arange(round(seconds * dnsmos.SAMPLE_RATE), dtype=float)
+    windows = dnsmos._windows(samples)
+    assert [window[0] for window in windows] == [start * 16000 % len(samples) for start in starts]
+    assert {len(window) for window in windows} == {144160}
+
+
+@pytest.fixture(scope="module")
+def original_dnsmos():
+    """The class of speechmos around our sessions and mel; librosa, which it imports, is not among its requirements."""
+    place = Path(importlib.util.find_spec("speechmos").submodule_search_locations[0], "dnsmos.py")
+    specification = importlib.util.spec_from_file_location("original_dnsmos", place)
+    module = importlib.util.module_from_spec(specification)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("librosa", "requests"):
+            patch.setitem(sys.modules, name, types.SimpleNamespace(session=None))
+        specification.loader.exec_module(module)
+    made = object.__new__(module.DNSMOS)
+    made.onnx_sess, made.p808_onnx_sess = dnsmos._session("sig_bak_ovr.onnx"), dnsmos._session("model_v8.onnx")
+    made.audio_melspec = lambda audio: dnsmos.p808_mel(audio)
+    return made
+
+
+@pytest.mark.parametrize(
+    "seconds", [6.3, 9.5, 10.5, *(pytest.param(value, marks=pytest.mark.long) for value in (12.5, 13.0, 20.9))]
+)
+def test_dnsmos_against_the_original(original_dnsmos, seconds):
+    time = np.arange(round(seconds * 16000)) / 16000
+    # Ever louder, so that each window has a score of its own.
+    samples = time / seconds * np.sin(2 * np.pi * 150 * time) * np.sin(2 * np.pi * 1.5 * time)
+    expected = original_dnsmos(samples, 16000, is_personalized_MOS=False)
+    keys = ("sig", "bak", "ovrl", "p808")
+    results = compute([f"dnsmos_{key}" for key in keys], None, samples, 16000).results
+    for key in keys:
+        assert results[f"dnsmos_{key}"].value == pytest.approx(
+            expected[f"{key}_mos"], rel=tolerances.DNSMOS_MEAN_IN_FLOAT32
+        ), key

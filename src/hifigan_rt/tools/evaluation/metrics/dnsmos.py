@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 SAMPLE_RATE = 16000
-WINDOW = int(9.01 * SAMPLE_RATE)
+WINDOW_SECONDS = 9.01
+WINDOW = int(WINDOW_SECONDS * SAMPLE_RATE)
 MINIMUM_SECONDS = 1.0
 """A clip is repeated up to nine times and more; below this, the score is of the repetition rather than of the clip."""
 
@@ -87,8 +87,11 @@ def _windows(samples: np.ndarray) -> list[np.ndarray]:
     """Stretches of 9.01 s, one starting every second; a shorter clip is doubled until it is long enough."""
     while len(samples) < WINDOW:
         samples = np.concatenate([samples, samples])
-    count = math.floor(len(samples) / SAMPLE_RATE - 9.01) + 1
-    return [samples[i * SAMPLE_RATE : i * SAMPLE_RATE + WINDOW].astype(np.float32) for i in range(max(1, count))]
+    count = int(len(samples) // SAMPLE_RATE - WINDOW_SECONDS) + 1
+    # In floats as the original, whose windows 7 to 23 end a sample early by rounding, and are passed over.
+    ends = [(start, int((start + WINDOW_SECONDS) * SAMPLE_RATE)) for start in range(count)]
+    windows = [samples[start * SAMPLE_RATE : end] for start, end in ends]
+    return [window.astype(np.float32) for window in windows if len(window) == WINDOW]
 
 
 def _run(model: str, features: np.ndarray) -> np.ndarray:
