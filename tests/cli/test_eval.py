@@ -30,16 +30,16 @@ def test_copy_synthesis_is_what_synth_makes(data):
     assert made.systems[0].precision == "float32"
     assert made.sample_rate == RATE
     assert made.command.startswith("hifigan eval --model model --dataset in")
-    hifigan("synth", "in", "--model", "model", "-o", "by-synth", "--format", "flac", "--encoding", "pcm24")
+    hifigan("synth", "in", "--model", "model", "-o", "by-synth", "--encoding", "float")
     for index in range(3):
-        expected = Path(f"by-synth/c{index}.flac").read_bytes()
-        assert Path(f"out/audio/model/c{index}.flac").read_bytes() == expected
+        expected = Path(f"by-synth/c{index}.wav").read_bytes()
+        assert Path(f"out/audio/model/c{index}.wav").read_bytes() == expected
         recording, _ = soundfile.read(f"in/c{index}.wav")
-        assert np.array_equal(soundfile.read(f"out/audio/reference/c{index}.flac")[0], recording)
+        assert np.array_equal(soundfile.read(f"out/audio/reference/c{index}.wav")[0], recording)
     # The distance by another way: from the model's own mel settings, without workers or records.
     vocoder = load("model")
     recording, _ = soundfile.read("in/c0.wav", dtype="float32")
-    generated, _ = soundfile.read("out/audio/model/c0.flac", dtype="float32")
+    generated, _ = soundfile.read("out/audio/model/c0.wav", dtype="float32")
     expected = mel_l1(vocoder.mel(recording[: len(generated)]), vocoder.mel(generated))
     assert rows("model")["c0"].scores["mel_l1"].value == pytest.approx(expected, rel=EVALUATION_MEL_L1)
     assert "mel L1, input band" in done.stdout
@@ -186,12 +186,12 @@ def test_resume_does_only_what_is_missing_and_gives_the_same(data):
     before = result()
     lines = Path("out/scores.jsonl").read_text().splitlines()
     assert len(lines) == 6
-    Path("out/audio/model/c1.flac").unlink()
+    Path("out/audio/model/c1.wav").unlink()
     Path("out/scores.jsonl").write_text("\n".join(lines[:4]) + '\n{"torn')
-    os.utime("out/audio/model/c0.flac", ns=(1, 1))
+    os.utime("out/audio/model/c0.wav", ns=(1, 1))
     model("--compare", "reference", "--resume")
-    assert Path("out/audio/model/c0.flac").stat().st_mtime_ns == 1, "not made again"
-    assert Path("out/audio/model/c1.flac").is_file()
+    assert Path("out/audio/model/c0.wav").stat().st_mtime_ns == 1, "not made again"
+    assert Path("out/audio/model/c1.wav").is_file()
     after = result()
     assert after.scores == before.scores
     assert after.summaries == before.summaries

@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from cli.evaluating import folders, model, noise, result, rows, write
 from cli.running import RATE, clip, error_of, hifigan
+from hifigan_rt.vocoder import Vocoder
 
 
 def test_lengths_that_differ_are_cropped_and_told(data):
@@ -66,7 +68,7 @@ def test_another_sample_rate_needs_leave(data):
     assert "the recording cannot be used" in rows("model")["fast"].failed
     model("--resample", "--resume")
     assert result().complete
-    assert soundfile.info("out/audio/reference/fast.flac").samplerate == RATE
+    assert soundfile.info("out/audio/reference/fast.wav").samplerate == RATE
 
 
 def test_rates_of_folders_that_differ(data):
@@ -101,13 +103,43 @@ def test_missing_and_extra_files(data):
 def test_clipped_and_offset_audio_is_named(data):
     write("made/c0.wav", np.clip(noise() * 8, -1, 1))
     write("made/c1.wav", noise() - noise().mean() + 0.1)
-    write("made/c2.wav", 1.5 * noise() / 0.3, encoding="FLOAT")
+    write("made/c2.wav", noise(), encoding="FLOAT")
     folders()
     notes = {name: " ".join(row.notes) for name, row in rows("made").items()}
     assert "samples at full scale, 3 or more of them in a row" in notes["c0"]
     assert "has a constant offset of +0.100" in notes["c1"]
-    assert "clipped" in notes["c2"]
+    assert notes["c2"] == ""
     assert rows("made")["c0"].scores["clipped_samples"].value > 100
+
+
+def test_samples_beyond_full_scale_are_measured_as_they_are(data):
+    loud = soundfile.read("in/c0.wav")[0]
+    loud[[10, 20]] = 1.4, -3.0
+    write("in/c1.wav", 1.6 * noise() / 0.3, encoding="FLOAT")
+    write("made/c0.wav", loud, encoding="FLOAT")
+    write("made/c1.wav", np.clip(1.6 * noise() / 0.3, -1, 1), encoding="FLOAT")
+    clip("made/c2.wav", 0.5, seed=2)
+    metrics = ("--metrics", "snr,peak,clipped_samples", "--jobs", "1")
+    done = hifigan("eval", "--reference", "in", "--generated", "made", *metrics, "-o", "out")
+    first, second = (rows("made")[name] for name in ("c0", "c1"))
+    recording = soundfile.read("in/c0.wav")[0]
+    expected = 10 * np.log10(np.sum(recording**2) / ((1.4 - recording[10]) ** 2 + (3 + recording[20]) ** 2))
+    assert first.scores["snr"].value == pytest.approx(expected, abs=1e-5)
+    assert first.scores["peak"].value == pytest.approx(20 * np.log10(3))
+    assert second.scores["snr"].value < 20, "a recording beyond full scale is not its clipped copy"
+    text = "samples beyond full scale, up to {}: measured so, clipped in the sound of the report"
+    assert first.notes == ("2 " + text.format("3.00"),)
+    assert result().clips[1].notes[0].endswith(text.format("1.60"))
+    assert f"made 'c0': 2 {text.format('3.00')}" in done.stderr
+
+
+def test_a_model_beyond_full_scale_is_told_too(data, monkeypatch):
+    generate = Vocoder.__call__
+    monkeypatch.setattr(Vocoder, "__call__", lambda self, *given, **named: generate(self, *given, **named) + 2)
+    model()
+    found = rows("model")["c0"]
+    assert found.scores["peak"].value > 20 * np.log10(1.5)
+    assert "beyond full scale" in found.notes[0]
 
 
 def test_unreadable_files_fail_alone(data):

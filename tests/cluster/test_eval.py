@@ -32,9 +32,9 @@ def test_scores_are_those_of_one_machine(place, connected):
     here, there = report("here"), report("there")
     assert there == here
     assert len([row for row in there["scores"] if not row["failed"]]) == 5
-    made = {path.relative_to("here"): path.read_bytes() for path in Path("here/audio").rglob("*.flac")}
+    made = {path.relative_to("here"): path.read_bytes() for path in Path("here/audio").rglob("*.wav")}
     assert len(made) == 10
-    assert {path.relative_to("there"): path.read_bytes() for path in Path("there/audio").rglob("*.flac")} == made
+    assert {path.relative_to("there"): path.read_bytes() for path in Path("there/audio").rglob("*.wav")} == made
     # What the machines measured is known to this one.
     Path("there/report.json").unlink()
     evaluated("there", "--resume")

@@ -95,7 +95,7 @@ def test_everything_is_done_once(tmp_path, monkeypatch, counts):
     plan = Plan(systems, ("in",), metrics=("mel_l1", "f0_rmse_cents", "vuv_f1", "mcd", "peak"), jobs=1)
 
     write_results(evaluate(plan, Path("out"), progress=silent), Path("out"))
-    audio = [f"out/audio/{folder}/{clip}.flac" for folder in ("reference", "model", "reference-2") for clip in CLIPS]
+    audio = [f"out/audio/{folder}/{clip}.wav" for folder in ("reference", "model", "reference-2") for clip in CLIPS]
     expected = {"read a checkpoint ": 1, f"digest {model}": 1, "track ": len(audio)}
     expected |= {f"{what} {path}": 1 for what in ("decode", "digest") for path in audio}
     # Recordings are read when they are prepared, and for the mel of each system.

@@ -28,6 +28,14 @@ def spoilt(value, *places):
         (VOICE - 0.3, ("has a constant offset of -0.300",)),
         (VOICE + 0.005, ()),
         (np.array([0.001], np.float32), ()),
+        (
+            spoilt(-1.25, 5, 6, 7),
+            ("3 samples beyond full scale, up to 1.25: measured so, clipped in the sound of the report",),
+        ),
+        (
+            spoilt(3.0, 5),
+            ("1 sample beyond full scale, up to 3.00: measured so, clipped in the sound of the report",),
+        ),
     ],
 )
 def test_oddities(samples, notes):

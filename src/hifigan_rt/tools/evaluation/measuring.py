@@ -17,6 +17,7 @@ from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import AudioError, HifiganError, OutputError
 from hifigan_rt.tools import records
 from hifigan_rt.tools.evaluation.metrics import MetricResult, Signal, compute
+from hifigan_rt.tools.evaluation.metrics.levels import overshoot
 from hifigan_rt.tools.evaluation.metrics.waveform import si_sdr_db
 from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.signal_files import SignalFiles
@@ -93,6 +94,7 @@ def measure(task: Task, signals: SignalFiles) -> Measured:
         against = {} if task.baseline is None else _against(signals.read(task.baseline).given, generated.given)
     except HifiganError as error:
         return Measured({}, failed=str(error))
+    notes = (*overshoot(generated.given), *notes)
     return Measured({key: Score(entry.value, entry.reason) for key, entry in results.items()}, notes, **against)
 
 

@@ -1,4 +1,4 @@
-"""Recordings and foreign audio as they are measured: mono, at one sample rate, FLAC; what is odd about them is told."""
+"""Recordings and foreign audio as they are measured: mono, at one rate, float WAV; what is odd about them is told."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from hifigan_rt.audio import Container, Encoding, prepare, read_audio, write_aud
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.synthesis import WriteSettings
 from hifigan_rt.tools.bulk.work import ClipFacts, Work
+from hifigan_rt.tools.evaluation.metrics.levels import FULL_SCALE, overshoot
 
-ENCODING: Encoding = "pcm24"
-"""Exact for recordings of 16 bits, and 48 dB finer than what `synth` writes, so that engines can be told apart."""
+ENCODING: Encoding = "float"
+"""Exact, beyond full scale as well: integers would clip what is to be measured."""
 
-CONTAINER: Container = "flac"
-SUFFIX = ".flac"
+CONTAINER: Container = "wav"
+SUFFIX = ".wav"
 
 OFFSET_FLOOR = 0.01
 """A constant part of -40 dB of full scale; that of ordinary sound cards is below -60 dB."""
 
 CLIPPED_RUN = 3
 """Samples in a row at full scale: one alone is what a normalised recording has."""
-
-_FULL_SCALE = 32767 / 32768
 
 
 class Preparation(Work[tuple[np.ndarray, tuple[str, ...]], tuple[np.ndarray, tuple[str, ...]]]):
@@ -54,10 +53,9 @@ class Preparation(Work[tuple[np.ndarray, tuple[str, ...]], tuple[np.ndarray, tup
 
     def write(self, data: tuple[np.ndarray, tuple[str, ...]], output: Path) -> ClipFacts:
         samples, notes = data
-        clipped = write_audio(output, samples, self._sample_rate, ENCODING, CONTAINER)
+        write_audio(output, samples, self._sample_rate, ENCODING, CONTAINER)
         return ClipFacts(
             output_samples=len(samples),
-            clipped_samples=clipped,
             audio_seconds=round(len(samples) / self._sample_rate, 6),
             notes=notes,
         )
@@ -69,11 +67,11 @@ def write_settings() -> WriteSettings:
 
 
 def oddities(samples: np.ndarray) -> tuple[str, ...]:
-    """What makes float `[N]` in [-1, 1] doubtful as a recording of speech."""
+    """What makes float `[N]` doubtful as a recording of speech."""
     if not samples.any():
         return ("digital silence",)
-    notes = []
-    full = np.abs(samples) >= _FULL_SCALE
+    notes = [*overshoot(samples)]
+    full = (np.abs(samples) >= FULL_SCALE) & (np.abs(samples) <= 1)
     if len(full) >= CLIPPED_RUN and np.convolve(full, np.ones(CLIPPED_RUN), "valid").max() >= CLIPPED_RUN:
         notes.append(f"clipped: {int(full.sum())} samples at full scale, {CLIPPED_RUN} or more of them in a row")
     offset = float(samples.mean(dtype=np.float64))

@@ -68,7 +68,7 @@ class Clip:
     name: str
     """Unique: its place in the data set, with `/`, without suffix."""
     reference: str | None = None
-    """Path of the recording as it was measured: mono, FLAC; None if there is none or it could not be read."""
+    """Path of the recording as it was measured: mono, WAV; None if there is none or it could not be read."""
     seconds: float | None = None
     problem: str | None = None
     """Why the recording cannot be used."""
@@ -93,7 +93,7 @@ class ClipScores:
     system: str
     clip: str
     audio: str | None = None
-    """Path of the generated audio: mono, FLAC, at the result's sample rate; None if there is none."""
+    """Path of the generated audio: mono, WAV, at the result's sample rate; None if there is none."""
     seconds: float | None = None
     failed: str | None = None
     """Why there are no scores."""

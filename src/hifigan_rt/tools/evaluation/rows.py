@@ -27,9 +27,9 @@ def score_row(
     if made.failed is not None:
         return ClipScores(system, clip, failed=made.failed)
     found = measured[system, clip]
-    return ClipScores(
-        system, clip, made.path, made.seconds, found.failed, dict(found.scores), (*made.notes, *found.notes)
-    )
+    # What lies beyond full scale is found of foreign audio as it is prepared, and of all as it is measured.
+    notes = tuple(dict.fromkeys((*made.notes, *found.notes)))
+    return ClipScores(system, clip, made.path, made.seconds, found.failed, dict(found.scores), notes)
 
 
 def clip_record(name: str, item: InputFile, made: ClipAudio | None) -> Clip:

@@ -79,7 +79,7 @@ def script_path(folder: Path, tracks: Sequence[SoundTrack]) -> Path:
 def sound_of(tracks: Sequence[SoundTrack], signals: SignalFiles) -> dict[str, Any]:
     """Everything to hear and draw of one clip: per track its FLAC and F0, or why there is none.
 
-    The FLAC has 16 bits, which ears do not tell from the 24 that were measured, and half of the bytes.
+    The FLAC has 16 bits, which ears do not tell from the floats that were measured but for what clips; see `overshoot`.
 
     Args:
         tracks: as `clip_tracks` gave them.

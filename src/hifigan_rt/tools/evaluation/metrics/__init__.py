@@ -51,8 +51,8 @@ def compute(keys: Iterable[str], reference: Signal | None, generated: Signal, me
 
     Args:
         keys: of `METRICS`.
-        reference: float `[N]` in [-1, 1], or None, which leaves metrics that need it without a value.
-        generated: float `[N]` in [-1, 1], at the same sample rate.
+        reference: float `[N]`, nominally in [-1, 1], or None, which leaves metrics that need it without a value.
+        generated: float `[N]`, nominally in [-1, 1], at the same sample rate.
         mel: the model's settings; None leaves the mel distances without a value.
 
     Returns:

@@ -26,3 +26,15 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     if "clipped_samples" in keys:
         results["clipped_samples"] = MetricResult(float(np.count_nonzero(magnitude >= FULL_SCALE)))
     return results
+
+
+def overshoot(samples: np.ndarray) -> tuple[str, ...]:
+    """What is to be told of samples beyond full scale, float `[N]`; nothing if there are none."""
+    magnitude = np.abs(samples)
+    count = int(np.count_nonzero(magnitude > 1))
+    if count == 0:
+        return ()
+    return (
+        f"{count} sample{'s' if count > 1 else ''} beyond full scale, up to {float(magnitude.max()):.2f}: measured so, "
+        "clipped in the sound of the report",
+    )
