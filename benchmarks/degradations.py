@@ -194,7 +194,7 @@ def _shown(value: float) -> str:
     if math.isnan(value):
         return "-"
     if math.isinf(value):
-        return "identical" if value > 0 else "-∞"
+        return "∞" if value > 0 else "-∞"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 

@@ -90,6 +90,25 @@ def test_equal_audio_is_called_so():
     assert math.isnan(made.snr_db)
 
 
+def test_closeness_tells_of_how_many_clips_it_is():
+    found = against(snr_db=math.nan, si_sdr_db=math.nan)
+    found["b"] = Measured({}, identical=False, snr_db=19.0, si_sdr_db=19.0)
+    made = compared(found)
+    assert made.sentence.endswith(" Waveforms agree to 19.0 dB SNR (median of 1 of 4 clips).")
+    assert made.snr_clips == 1
+    found["c"] = Measured({}, identical=True)
+    assert compared(found).sentence.endswith(" SNR (median of 1 of 4 clips, 1 identical).")
+    found["b"] = Measured({}, identical=False, snr_db=math.inf)
+    assert " agree to ∞ dB SNR " in compared(found).sentence, "equal but for the length"
+
+
+def test_a_difference_tells_of_how_many_clips_it_is():
+    second = shifted(stoi=-0.05) | {"stoi": (0.85, 0.749, 0.902, math.nan)}
+    made = compare(rows("first", **BASE), rows("second", **second), against(snr_db=1.0), METRICS, 0)
+    # -0.050, -0.051 and -0.048: Student's t with 2 degrees is 4.303, times 0.00153 over the root of 3.
+    assert "costs 0.050 ± 0.004 STOI (3 of 4 clips);" in made.sentence
+
+
 def test_clips_that_failed_anywhere_are_left_out():
     second = rows("second", **shifted(stoi=-0.05))
     second[0] = ClipScores("second", "a", failed="gone")

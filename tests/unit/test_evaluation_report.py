@@ -20,10 +20,11 @@ from hifigan_rt.tools.evaluation.numbers import decimals, number
 from hifigan_rt.tools.evaluation.published import ROWS, band
 from hifigan_rt.tools.evaluation.report import EMBEDDED_CLIPS, embedded_clips, write_report
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis, distributions
+from hifigan_rt.tools.evaluation.report.page import render
 from hifigan_rt.tools.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
 from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.sounds import encode_f0
-from hifigan_rt.tools.evaluation.statistics import Interval
+from hifigan_rt.tools.evaluation.statistics import Interval, summarize
 from report_files import result_of, tone, write_sound
 
 HOSTILE = (
@@ -242,6 +243,17 @@ def test_the_tables_rows():
     assert (rows[4].cells[1].text, rows[4].cells[1].sort) == ("–", "")
     assert rows[4].cells[1].reason == "the reference is digital silence"
     assert first_columns(result) == {"stoi", "snr"}
+
+
+def test_the_page_tells_of_how_many_clips_and_what_silence_breaks():
+    made = evaluation_records.result()
+    kept = dataclasses.replace(made.limits[0], clips=1, of_clips=3, passed=False, silent=2)
+    lost = dataclasses.replace(made.summaries[1], summary=summarize([math.inf, -math.inf, 3.0]))
+    changed = dataclasses.replace(made, limits=(kept,), summaries=(made.summaries[0], lost, *made.summaries[2:]))
+    assert "is 0.970 (1 of 3 clips); generated silence has no value (2 clips)</li>" in render(changed, {}, {})
+    cell = summary_rows(changed)[1].cells[0]
+    assert (cell.mean, cell.interval, cell.median) == ("−∞", "", "")
+    assert cell.remark == "1 clip identical, 1 clip −∞"
 
 
 def test_the_published_band_is_that_of_hifigan_v1():

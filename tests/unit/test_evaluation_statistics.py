@@ -141,6 +141,17 @@ def test_summary_of_identical_signals_is_infinite_throughout():
     assert (summary.infinite, summary.undefined, summary.interval.count) == (2, 1, 0)
 
 
+def test_one_value_of_minus_infinity_makes_the_mean_so():
+    summary = summarize([math.inf, 3.0, -math.inf, math.nan, 5.0])
+    assert summary.interval.mean == summary.minimum == -math.inf
+    assert (summary.median, summary.maximum) == (3, 5)
+    assert math.isnan(summary.interval.low)
+    assert (summary.infinite, summary.minus_infinite, summary.undefined) == (1, 1, 1)
+    assert (summary.counted, summary.clips) == (3, 5)
+    for values in ([-math.inf], [-math.inf, math.inf]):
+        assert summarize(values).interval.mean == summarize(values).median == -math.inf
+
+
 @pytest.mark.parametrize("values", [[], [math.nan, math.nan]])
 def test_summary_of_nothing(values):
     summary = summarize(values)

@@ -64,6 +64,32 @@ def test_a_mean_at_the_limit_passes_and_one_that_is_not_there_fails():
     assert identical[0].passed
 
 
+def test_a_limit_tells_of_how_many_clips_its_mean_is():
+    values = (0.9, math.nan, math.nan, math.nan)
+    made = check_limits([summarized(STOI, *values)], {"stoi": 0.85}, {})[0]
+    assert (made.clips, made.of_clips, made.passed) == (1, 4, True)
+    assert describe_limit(made, STOI) == "s: stoi is 0.900 (1 of 4 clips), must be at least 0.85: kept"
+
+
+def test_an_output_of_which_nothing_is_left_breaks_a_limit():
+    sdr = metric("si_sdr", unit="dB", identity=math.inf)
+    made = check_limits([summarized(sdr, 30.0, -math.inf, math.inf)], {"si_sdr": 20.0}, {})[0]
+    assert (made.value, made.passed) == (-math.inf, False)
+    assert describe_limit(made, sdr) == "s: si_sdr is −∞ (2 of 3 clips), must be at least 20: too low"
+
+
+def test_generated_silence_without_a_value_breaks_a_limit_and_silent_recordings_do_not():
+    dnsmos = metric("dnsmos_ovrl", unit="MOS", identity=None)
+    for cause, kept in (("the generated signal", False), ("the reference", True)):
+        scores = [Score(3.2), Score(math.nan, f"{cause} is digital silence")]
+        made = [ClipScores("s", f"c{index}", scores={"dnsmos_ovrl": score}) for index, score in enumerate(scores)]
+        check = check_limits(summarize_system(made, [dnsmos], 0), {"dnsmos_ovrl": 3.0}, {})[0]
+        assert (check.passed, check.silent) == (kept, not kept)
+        verdict = "kept" if kept else "not kept, for generated silence has no value (1 clip)"
+        text = f"s: dnsmos_ovrl is 3.20 (1 of 2 clips), must be at least 3: {verdict}"
+        assert describe_limit(check, dnsmos) == text
+
+
 def test_a_value_just_beyond_the_limit_is_shown_with_digits_that_tell():
     check = check_limits([summarized(STOI, 0.94996, 0.94996)], {"stoi": 0.95}, {})[0]
     assert describe_limit(check, STOI) == "s: stoi is 0.94996, must be at least 0.95: too low"

@@ -19,7 +19,7 @@ def test_means_stand_beside_what_is_published():
     header, stoi, snr = lines[4:7]
     assert header.split() == ["metric", "float32", "bfloat16", "published"]
     # 0.96, 0.97, 0.98: Student's t with 2 degrees is 4.303, times 0.01 over the root of 3.
-    assert stoi == "STOI ↑      0.970 ± 0.025  0.960 ± 0.025  0.956 to 0.974"
+    assert " ".join(stoi.split()) == "STOI ↑ 0.970 ± 0.025 0.960 ± 0.025 0.956 to 0.974"
     assert snr.startswith("SNR (dB) ↑")
     assert len({len(line.rstrip()) for line in (header, stoi)}) == 1
     assert "worst STOI: b 0.960" in lines
@@ -36,6 +36,20 @@ def test_identical_and_missing_values_have_words():
     assert "identical" in lines["SNR"]
     assert lines["MCD"][2] == "–"
     assert lines["STOI"][2:4] == ["0.500", "–"], "one value has no interval, a system without it has a dash"
+
+
+def test_means_of_some_clips_and_infinite_ones_say_so():
+    columns = {"snr": (math.inf, math.nan), "si_sdr": (math.inf, math.inf), "mcd": (-math.inf, 2.0), "stoi": (0.5, 0.7)}
+    columns["pesq"] = (2.0, math.nan)
+    metrics = tuple(metric(key) for key in columns)
+    summaries = tuple(MetricSummary("float32", key, summarize(values)) for key, values in columns.items())
+    made = dataclasses.replace(result(), metrics=metrics, summaries=summaries, limits=(), comparisons=())
+    lines = {line.split()[0]: line for line in to_text(made).splitlines() if line}
+    assert "identical (1 of 2 clips)" in lines["SNR"]
+    assert " ∞ " in lines["SI_SDR"], "a copy of another level has an infinite SI-SDR too"
+    assert " −∞ " in lines["MCD"]
+    assert "2.000 (1 of 2 clips)" in lines["PESQ"]
+    assert "clips" not in lines["STOI"]
 
 
 def test_what_is_odd_is_told_once():

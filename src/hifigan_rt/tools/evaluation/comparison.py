@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from hifigan_rt.tools.evaluation.measuring import Measured
-from hifigan_rt.tools.evaluation.numbers import decimals, number
+from hifigan_rt.tools.evaluation.numbers import covered, decimals, number
 from hifigan_rt.tools.evaluation.results import ClipScores, Comparison, Difference, Metric
 from hifigan_rt.tools.evaluation.statistics import Interval, paired_difference
 from hifigan_rt.tools.evaluation.summary import column
@@ -48,8 +48,9 @@ def compare(
     identical = sum(entry.identical is True for entry in against)
     snr, si_sdr = (_median(values) for values in ([e.snr_db for e in against], [e.si_sdr_db for e in against]))
     names = baseline[0].system, system[0].system
-    text = _sentence(names, len(both), identical, snr, differences, metrics)
-    return Comparison(*names, len(both), identical, snr, si_sdr, differences, text)
+    known = sum(not math.isnan(entry.snr_db) for entry in against)
+    text = _sentence(names, len(both), identical, differences, metrics) + _closeness(snr, known, identical, len(both))
+    return Comparison(*names, len(both), identical, snr, si_sdr, differences, text, known)
 
 
 def _difference(first: Sequence[ClipScores], second: Sequence[ClipScores], metric: Metric, seed: int) -> Difference:
@@ -73,7 +74,6 @@ def _sentence(
     names: tuple[str, str],
     clips: int,
     identical: int,
-    snr: float,
     differences: Sequence[Difference],
     metrics: Sequence[Metric],
 ) -> str:
@@ -84,7 +84,7 @@ def _sentence(
         return f"{head}: the audio is the same, sample by sample."
     parts = [
         f"{_VERBS[verdict]} " + ", ".join(
-            _amount(entry, metric)
+            _amount(entry, metric, clips)
             for entry, metric in zip(differences, metrics, strict=True)
             if entry.verdict == verdict
         )
@@ -99,11 +99,18 @@ def _sentence(
         rest = f"no metric moved (of {len(told)})"
     else:
         rest = f"nothing else moved (of {len(told)} metrics)" if still else f"all of {len(told)} metrics moved"
-    closeness = f" Waveforms agree to {snr:.1f} dB SNR (median)." if snr >= _SAME_WAVE_DB else ""
-    return f"{head}: {'; '.join([*parts, rest])}.{closeness}"
+    return f"{head}: {'; '.join([*parts, rest])}."
 
 
-def _amount(entry: Difference, metric: Metric) -> str:
+def _closeness(snr: float, known: int, identical: int, clips: int) -> str:
+    if not snr >= _SAME_WAVE_DB:
+        return ""
+    share = f"median{'' if known == clips else f' of {known} of {clips} clips'}"
+    same = f", {identical} identical" if identical else ""
+    return f" Waveforms agree to {'∞' if math.isinf(snr) else f'{snr:.1f}'} dB SNR ({share}{same})."
+
+
+def _amount(entry: Difference, metric: Metric, clips: int) -> str:
     """Size and margin, with digits enough that the margin is not 0."""
     low, high, mean = entry.interval.low, entry.interval.high, entry.interval.mean
     margin = (high - low) / 2
@@ -113,7 +120,7 @@ def _amount(entry: Difference, metric: Metric) -> str:
     size = mean if metric.direction == "neither" else abs(mean)
     shown = number(size, metric, signed=metric.direction == "neither", extra=extra)
     unit = f" {metric.unit}" if metric.unit in ("dB", "cents", "LU", "LUFS", "dBFS") else ""
-    return f"{shown} ± {number(margin, metric, extra=extra)}{unit} {metric.title}"
+    return f"{shown} ± {number(margin, metric, extra=extra)}{unit} {metric.title}{covered(entry.interval.count, clips)}"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL
 from hifigan_rt.tools.evaluation.results import Metric, Score
 from hifigan_rt.tools.tables import UNKNOWN
 
@@ -37,6 +38,16 @@ def number(value: float, metric: Metric, *, signed: bool = False, extra: int = 0
 def score(entry: Score, metric: Metric) -> str:
     """A value, or the word that it stands for."""
     return entry.reason if math.isinf(entry.value) and entry.reason else number(entry.value, metric)
+
+
+def average(value: float, metric: Metric) -> str:
+    """A mean, or the word for one of identical signals; SI-SDR says no more than that they are so but for level."""
+    return IDENTICAL if value == math.inf and metric.key == "snr" else number(value, metric)
+
+
+def covered(clips: int, of_clips: int) -> str:
+    """How many clips a mean is of, to be put behind it; nothing if it is of all."""
+    return "" if clips == of_clips else f" ({clips} of {of_clips} clips)"
 
 
 def p_text(p_value: float) -> str:

@@ -81,7 +81,8 @@ class Score:
     """One metric of one clip."""
 
     value: float
-    """NaN where the metric is not defined; infinity for SNR and SI-SDR of identical signals."""
+    """NaN where the metric is not defined; infinity for SNR and SI-SDR of identical signals, minus infinity for SI-SDR
+    of a silent one."""
     reason: str = ""
     """Why there is no value, or what it stands for ("identical")."""
 
@@ -118,6 +119,8 @@ class MetricSummary:
     summary: Summary
     worst: tuple[WorstClip, ...] = ()
     """The worst first; none where a metric has no worse side or all clips are equal."""
+    silent: int = 0
+    """Clips without a value because the generated audio, and not the recording, is silent."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ class Comparison:
     differences: tuple[Difference, ...]
     sentence: str
     """All of it in plain words."""
+    snr_clips: int = 0
+    """Clips that the two medians are of."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,12 @@ class LimitCheck:
     value: float
     """The mean; NaN if there is none, which fails."""
     passed: bool
+    clips: int = 0
+    """Clips that the mean is of."""
+    of_clips: int = 0
+    """All clips."""
+    silent: int = 0
+    """As in `MetricSummary`; any fails."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class Summary:
     """The values of one metric over all clips."""
 
     interval: Interval
-    """Interval of the finite values; if there are none but infinite ones, infinite throughout."""
+    """Interval of the finite values; infinite throughout if there are only infinite ones; its mean is minus infinity
+    if one value is."""
     median: float
     standard_deviation: float
     """Deviation with n - 1 below the fraction; NaN for a single value."""
@@ -56,6 +57,18 @@ class Summary:
     """Clips of identical signals, which SNR and SI-SDR score as infinite; not in the mean."""
     undefined: int
     """Clips for which the metric has no value."""
+    minus_infinite: int = 0
+    """Clips of which nothing is left, which SI-SDR scores as minus infinity."""
+
+    @property
+    def clips(self) -> int:
+        """All clips, with a value or without."""
+        return self.interval.count + self.infinite + self.undefined
+
+    @property
+    def counted(self) -> int:
+        """Clips that the mean is of."""
+        return self.interval.count or self.infinite
 
 
 def summarize(values: Sequence[float], seed: int = 0) -> Summary:
@@ -66,17 +79,22 @@ def summarize(values: Sequence[float], seed: int = 0) -> Summary:
         seed: of the bootstrap; the same seed gives the same interval.
     """
     array = np.asarray(values, np.float64)
-    finite = array[np.isfinite(array)]
-    infinite = int(np.isinf(array).sum())
+    counted = array[array < math.inf]
+    infinite = int((array == math.inf).sum())
     undefined = int(np.isnan(array).sum())
-    if len(finite) == 0:
-        value = float(array[np.isinf(array)].max()) if infinite else math.nan
+    if len(counted) == 0:
+        value = math.inf if infinite else math.nan
         interval = Interval(value, value, value, 0, "none")
         return Summary(interval, value, math.nan, value, value, infinite, undefined)
-    deviation = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+    minus_infinite = int((array == -math.inf).sum())
+    if minus_infinite:
+        interval, deviation = Interval(-math.inf, math.nan, math.nan, len(counted), "none"), math.nan
+    else:
+        interval = mean_interval(counted, seed)
+        deviation = float(counted.std(ddof=1)) if len(counted) > 1 else math.nan
     return Summary(
-        mean_interval(finite, seed), float(np.median(finite)), deviation, float(finite.min()), float(finite.max()),
-        infinite, undefined,
+        interval, float(np.median(counted)), deviation, float(counted.min()), float(counted.max()),
+        infinite, undefined, minus_infinite,
     )  # fmt: skip
 
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hifigan_rt.tools.evaluation.metrics import leading
-from hifigan_rt.tools.evaluation.numbers import decimals, number
+from hifigan_rt.tools.evaluation.metrics.results import GENERATED
+from hifigan_rt.tools.evaluation.numbers import covered, decimals, number
 from hifigan_rt.tools.evaluation.results import ClipScores, LimitCheck, Metric, MetricSummary, WorstClip
 from hifigan_rt.tools.evaluation.statistics import summarize
+from hifigan_rt.tools.tables import counted
 
 WORST_CLIPS = 3
 
@@ -22,7 +24,9 @@ def summarize_system(rows: Sequence[ClipScores], metrics: Sequence[Metric], seed
     for metric in metrics:
         values = column(rows, metric.key)
         worst = _worst({row.clip: value for row, value in zip(rows, values, strict=True)}, metric)
-        summaries.append(MetricSummary(rows[0].system, metric.key, summarize(values, seed), worst))
+        found = [row.scores[metric.key] for row in rows if metric.key in row.scores]
+        silent = sum(math.isnan(score.value) and score.reason.startswith(GENERATED) for score in found)
+        summaries.append(MetricSummary(rows[0].system, metric.key, summarize(values, seed), worst, silent))
     return tuple(summaries)
 
 
@@ -49,15 +53,17 @@ def _worst(values: Mapping[str, float], metric: Metric) -> tuple[WorstClip, ...]
 def check_limits(
     summaries: Sequence[MetricSummary], minima: Mapping[str, float], maxima: Mapping[str, float]
 ) -> tuple[LimitCheck, ...]:
-    """Hold the mean of every system against the limits; a mean that is not there fails."""
+    """Hold the mean of every system against the limits; it fails without one, and with clips of generated silence."""
     checks = []
     for kind, limits in (("min", minima), ("max", maxima)):
         for key, limit in limits.items():
             for entry in summaries:
                 if entry.metric == key:
-                    value = entry.summary.interval.mean
-                    passed = value >= limit if kind == "min" else value <= limit
-                    checks.append(LimitCheck(entry.system, key, kind, limit, value, passed))  # type: ignore[arg-type]
+                    summary = entry.summary
+                    value = summary.interval.mean
+                    passed = (value >= limit if kind == "min" else value <= limit) and not entry.silent
+                    counts = summary.counted, summary.clips, entry.silent
+                    checks.append(LimitCheck(entry.system, key, kind, limit, value, passed, *counts))  # type: ignore[arg-type]
     return tuple(checks)
 
 
@@ -70,8 +76,11 @@ def describe_limit(check: LimitCheck, metric: Metric) -> str:
     digits = decimals(metric)
     apart = (more for more in range(6) if round(check.value, digits + more) != round(check.limit, digits + more))
     extra = next(apart, 0)
-    verdict = "kept" if check.passed else "too low" if check.kind == "min" else "too high"
-    value = number(check.value, metric, extra=extra)
+    value = number(check.value, metric, extra=extra) + covered(check.clips, check.of_clips)
+    if check.silent:
+        verdict = f"not kept, for generated silence has no value ({counted(check.silent, 'clip')})"
+    else:
+        verdict = "kept" if check.passed else "too low" if check.kind == "min" else "too high"
     return f"{check.system}: {check.metric} is {value}, must be {sign} {check.limit:g}: {verdict}"
 
 

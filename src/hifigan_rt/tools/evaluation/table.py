@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hifigan_rt.tools.evaluation.metrics import leading
 from hifigan_rt.tools.evaluation.metrics.signals import CROPPED
-from hifigan_rt.tools.evaluation.numbers import number
+from hifigan_rt.tools.evaluation.numbers import average, covered, number
 from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.evaluation.summary import describe_limit
@@ -55,11 +55,10 @@ def _mean(entry: MetricSummary | None, metric: Metric) -> str:
     if entry is None or math.isnan(entry.summary.interval.mean):
         return UNKNOWN
     interval = entry.summary.interval
-    if math.isinf(interval.mean):
-        return "identical"
-    if math.isnan(interval.low):
-        return number(interval.mean, metric)
-    return f"{number(interval.mean, metric)} ± {number((interval.high - interval.low) / 2, metric)}"
+    text = average(interval.mean, metric)
+    if math.isfinite(interval.low):
+        text += f" ± {number((interval.high - interval.low) / 2, metric)}"
+    return text + covered(entry.summary.counted, entry.summary.clips)
 
 
 def _published(metric: Metric) -> str:

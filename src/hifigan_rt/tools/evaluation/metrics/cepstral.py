@@ -13,7 +13,7 @@ from collections.abc import Collection
 import numpy as np
 
 from hifigan_rt.tools.evaluation.metrics.pitch import PitchTrack, track
-from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+from hifigan_rt.tools.evaluation.metrics.results import GENERATED, MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 ORDER = 24
@@ -24,9 +24,9 @@ _BLOCK_FRAMES = 1000
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`mcd`."""
-    for role, samples in zip(("reference", "generated signal"), pair.samples, strict=True):
+    for role, samples in zip(("the reference", GENERATED), pair.samples, strict=True):
         if not samples.any():
-            return undefined(keys, f"the {role} is digital silence, which has no spectral envelope")
+            return undefined(keys, f"{role} is digital silence, which has no spectral envelope")
     distances = mel_cepstral_distances_db(*(_cepstra(signal) for signal in pair.both))
     return dict.fromkeys(keys, MetricResult(float(np.mean(distances))))
 

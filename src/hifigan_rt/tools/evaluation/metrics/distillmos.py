@@ -20,10 +20,10 @@ MINIMUM_SECONDS = 1.0
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`distillmos` of the generated signal."""
-    if not pair.generated.given.any():
-        return undefined(keys, "the generated signal is digital silence")
     if pair.seconds < MINIMUM_SECONDS:
         return undefined(keys, f"the clip is shorter than {MINIMUM_SECONDS:g} s")
+    if pair.silence is not None:
+        return undefined(keys, pair.silence)
     import torch
 
     samples = torch.from_numpy(pair.generated.at(SAMPLE_RATE).astype(np.float32))[None]

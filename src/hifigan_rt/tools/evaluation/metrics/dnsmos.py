@@ -46,10 +46,10 @@ _MEL = MelConfig(SAMPLE_RATE, 321, 321, 160, 120)
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`dnsmos_sig`, `dnsmos_bak`, `dnsmos_ovrl` (one model) and `dnsmos_p808` (another) of the generated signal."""
-    if not pair.generated.given.any():
-        return undefined(keys, "the generated signal is digital silence")
     if pair.seconds < MINIMUM_SECONDS:
         return undefined(keys, f"the clip is shorter than {MINIMUM_SECONDS:g} s")
+    if pair.silence is not None:
+        return undefined(keys, pair.silence)
     # Overshoot is clipped, as it would be in the 16-bit file that the models were trained on.
     windows = _windows(np.clip(pair.generated.at(SAMPLE_RATE), -1, 1))
     values: dict[str, float] = {}

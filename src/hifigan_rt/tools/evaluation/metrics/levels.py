@@ -19,10 +19,9 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     magnitude = np.abs(pair.generated.samples)
     results = {}
     if "peak" in keys:
-        peak = float(magnitude.max())
-        results["peak"] = (
-            MetricResult(20 * math.log10(peak)) if peak > 0 else MetricResult(math.nan, "digital silence has no peak")
-        )
+        silence = pair.silence
+        peak = math.nan if silence is not None else 20 * math.log10(float(magnitude.max()))
+        results["peak"] = MetricResult(peak, silence or "")
     if "clipped_samples" in keys:
         results["clipped_samples"] = MetricResult(float(np.count_nonzero(magnitude >= FULL_SCALE)))
     return results

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.results import GENERATED, MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 BLOCK_SECONDS = 0.4
@@ -16,20 +16,16 @@ STEP_SECONDS = 0.1
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
 
-_UNDEFINED = f"is shorter than {BLOCK_SECONDS:g} s or below {ABSOLUTE_GATE_LUFS:g} LUFS throughout"
-
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`loudness_lufs` of the generated signal and `loudness_difference`, generated minus reference."""
+    if pair.seconds < BLOCK_SECONDS:
+        return undefined(keys, f"the clip is shorter than {BLOCK_SECONDS:g} s")
     generated = _loudness(pair.generated)
-    results = {}
-    if "loudness_lufs" in keys:
-        results["loudness_lufs"] = _result(generated, "the generated signal")
-    if "loudness_difference" in keys:
-        reference = _loudness(pair.both[0])
-        role = "the reference" if math.isnan(reference) else "the generated signal"
-        results["loudness_difference"] = _result(generated - reference, role)
-    return results
+    reference = math.nan if pair.reference is None else _loudness(pair.reference)
+    role = "the reference" if pair.reference is not None and math.isnan(reference) else GENERATED
+    values = {"loudness_lufs": generated, "loudness_difference": generated - reference}
+    return {key: _result(values[key], role) for key in keys}
 
 
 def integrated_loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
@@ -75,7 +71,7 @@ def _loudness(signal: Signal) -> float:
 
 
 def _result(value: float, role: str) -> MetricResult:
-    return MetricResult(value, f"{role} {_UNDEFINED}" if math.isnan(value) else "")
+    return MetricResult(value, f"{role} is below {ABSOLUTE_GATE_LUFS:g} LUFS throughout" if math.isnan(value) else "")
 
 
 def _lufs(power: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
+from hifigan_rt.tools.evaluation.metrics.results import GENERATED, MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 SAMPLE_RATE = 16000
@@ -17,9 +17,9 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     import pesq
 
     reference, generated = (signal.at(SAMPLE_RATE).astype(np.float32) for signal in pair.both)
-    for role, samples in (("reference", reference), ("generated signal", generated)):
+    for role, samples in (("the reference", reference), (GENERATED, generated)):
         if not samples.any():
-            return undefined(keys, f"the {role} is digital silence")
+            return undefined(keys, f"{role} is digital silence")
     try:
         value = pesq.pesq(SAMPLE_RATE, reference, generated, "wb")
     except pesq.PesqError as error:

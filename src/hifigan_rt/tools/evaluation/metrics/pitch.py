@@ -28,7 +28,7 @@ from hifigan_rt.tools.evaluation.metrics.correlation import (
     Correlation,
     correlate,
 )
-from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.results import GENERATED, MetricResult
 from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 F0_FLOOR_HZ = 50.0
@@ -103,6 +103,8 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
 def f0_rmse_cents(reference: PitchTrack, generated: PitchTrack) -> MetricResult:
     """Root mean square of the F0 ratio in cents over frames voiced in both."""
     both = reference.voiced & generated.voiced
+    if reference.voiced.any() and not generated.periodicity.any():
+        return MetricResult(math.nan, f"{GENERATED} is below -60 dB of full scale throughout")
     if not both.any():
         return MetricResult(math.nan, "no frame is voiced in both signals")
     cents = 1200 * np.log2(generated.f0_hz[both] / reference.f0_hz[both])

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 IDENTICAL = "identical"
+RESCALED = "identical but for level and offset"
+
+GENERATED = "the generated signal"
+"""How a reason begins for which the generated signal is the cause, and not the recording."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class MetricResult:
     """The value of one metric for one clip."""
 
     value: float
-    """NaN where the metric is not defined for the clip; infinity for SNR and SI-SDR of identical signals."""
+    """NaN where the metric is not defined for the clip; infinity for SNR and SI-SDR of identical signals,
+    minus infinity for SI-SDR if nothing of the reference is left."""
     reason: str = ""
     """Why there is no value, or what it stands for ("identical"); empty for plain values."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import AudioError
 from hifigan_rt.mel.analysis import check_samples
+from hifigan_rt.tools.evaluation.metrics.results import GENERATED
 
 Analysis = TypeVar("Analysis")
 
@@ -125,6 +126,14 @@ class SignalPair:
         """Samples of `both`, float64 `[N]` each."""
         reference, generated = self.both
         return reference.samples, generated.samples
+
+    @property
+    def silence(self) -> str | None:
+        """Why a generated signal that is digital silence has no value: of a silent reference, because of that."""
+        if self.generated.given.any():
+            return None
+        followed = self.reference is not None and not self.reference.given.any()
+        return f"{'the reference' if followed else GENERATED} is digital silence"
 
     @property
     def seconds(self) -> float:

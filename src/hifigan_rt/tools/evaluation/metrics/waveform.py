@@ -8,21 +8,22 @@ from collections.abc import Collection
 import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, MetricResult
+from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, RESCALED, MetricResult
 from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
-    """`snr` and `si_sdr`, in dB; infinity with the reason "identical" for equal signals."""
+    """`snr` and `si_sdr`, in dB; infinity with a reason for signals that are equal, or are so to the measure."""
     reference, generated = pair.samples
     functions = {"snr": snr_db, "si_sdr": si_sdr_db}
+    equal = IDENTICAL if np.array_equal(reference, generated) else RESCALED
     results = {}
     for key in keys:
         if not np.any(reference):
             results[key] = MetricResult(math.nan, "the reference is digital silence")
             continue
         value = functions[key](reference, generated)
-        results[key] = MetricResult(value, IDENTICAL if value == math.inf else "")
+        results[key] = MetricResult(value, equal if value == math.inf else "")
     return results
 
 
@@ -30,7 +31,7 @@ def si_sdr_db(reference: np.ndarray, generated: np.ndarray) -> float:
     """Scale-invariant signal-to-distortion ratio in dB of two float64 `[N]` (Le Roux et al. 2019).
 
     The means are taken off first, as the paper assumes. Equal signals give infinity, a silent one minus infinity; a
-    merely scaled copy is limited by rounding to about 300 dB.
+    merely scaled copy is limited by rounding to about 300 dB, or infinite too (by a power of two).
     """
     centred = reference - reference.mean()
     estimate = generated - generated.mean()

@@ -10,7 +10,7 @@ from typing import Any
 
 from hifigan_rt.tools.evaluation.listening_results import from_json
 from hifigan_rt.tools.evaluation.metrics.pitch import F0_CEIL_HZ, F0_FLOOR_HZ
-from hifigan_rt.tools.evaluation.numbers import number, p_text
+from hifigan_rt.tools.evaluation.numbers import covered, number, p_text
 from hifigan_rt.tools.evaluation.published import ROWS
 from hifigan_rt.tools.evaluation.report.drawings import DOTS_HEIGHT, ROW_HEIGHT, WIDTH, distributions
 from hifigan_rt.tools.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
@@ -36,6 +36,7 @@ def render(result: EvaluationResult, embedded: Mapping[int, Mapping[str, Any]], 
     )
     environment.filters["number"] = number
     environment.filters["p_text"] = p_text
+    environment.globals["covered"] = covered
     script = "\n".join(
         [
             "",

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hifigan_rt.tools.evaluation.metrics import leading
-from hifigan_rt.tools.evaluation.numbers import number, score
+from hifigan_rt.tools.evaluation.numbers import average, covered, number, score
 from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis
 from hifigan_rt.tools.evaluation.results import ClipScores, Difference, EvaluationResult, Metric, MetricSummary
@@ -24,7 +24,7 @@ class SummaryCell:
     interval: str
     median: str
     remark: str
-    """How many clips have no value, or are identical."""
+    """How many clips have no value, or an infinite one."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ def difference_rows(result: EvaluationResult) -> list[DifferenceRow]:
         ]
         axis = difference_axis([entry.interval for entry in found if entry])
         if any(found):
-            cells = tuple(_difference_cell(entry, metric, axis) if entry else None for entry in found)
+            cells = tuple(
+                _difference_cell(entry, comparison.clips, metric, axis) if entry else None
+                for entry, comparison in zip(found, result.comparisons, strict=True)
+            )
             rows.append(DifferenceRow(metric, cells))
     return rows
 
@@ -134,19 +137,22 @@ def _summary_cell(entry: MetricSummary | None, metric: Metric) -> SummaryCell:
         ends = f"{number(interval.low, metric)} to {number(interval.high, metric)}"
     remarks = []
     if summary.infinite:
-        remarks.append(f"{_clips(summary.infinite)} identical")
+        remarks.append(f"{_clips(summary.infinite)} {average(math.inf, metric)}")
+    if summary.minus_infinite:
+        remarks.append(f"{_clips(summary.minus_infinite)} {average(-math.inf, metric)}")
     if summary.undefined:
         remarks.append(f"{_clips(summary.undefined)} without a value")
     median = number(summary.median, metric) if math.isfinite(summary.median) else ""
     return SummaryCell(number(interval.mean, metric), ends, median, ", ".join(remarks))
 
 
-def _difference_cell(entry: Difference, metric: Metric, axis: Axis) -> DifferenceCell:
+def _difference_cell(entry: Difference, clips: int, metric: Metric, axis: Axis) -> DifferenceCell:
     mean, low, high = entry.interval.mean, entry.interval.low, entry.interval.high
     interval = ""
     if math.isfinite(low) and math.isfinite(high):
         interval = f"{number(low, metric, signed=True)} to {number(high, metric, signed=True)}"
     text = number(mean, metric, signed=True)
+    interval += covered(entry.interval.count, clips)
     return DifferenceCell(entry, text, interval, axis.place(mean), axis.place(low), axis.place(high))
 
 
