@@ -109,6 +109,19 @@ def test_a_difference_tells_of_how_many_clips_it_is():
     assert "costs 0.050 ± 0.004 STOI (3 of 4 clips);" in made.sentence
 
 
+def test_equal_differences_have_no_interval():
+    second = BASE | {"stoi": tuple(value - 0.1 for value in BASE["stoi"])}
+    made = compare(rows("first", **BASE), rows("second", **second), against(snr_db=1.0), METRICS, 0)
+    assert [entry.verdict for entry in made.differences] == ["unknown", "same", "same"]
+    assert not any(entry.moved for entry in made.differences)
+    assert made.sentence == (
+        "second against first (4 clips): −0.100 STOI: all differences are equal, so there is no interval; nothing else "
+        "moved (of 2 metrics)."
+    )
+    alone = compare(rows("first", **BASE), rows("second", **second), against(snr_db=1.0), METRICS[:1], 0)
+    assert alone.sentence.endswith("no interval; no other metric has values to compare.")
+
+
 def test_clips_that_failed_anywhere_are_left_out():
     second = rows("second", **shifted(stoi=-0.05))
     second[0] = ClipScores("second", "a", failed="gone")

@@ -106,7 +106,15 @@ def test_seed_decides():
 def test_values_that_do_not_vary():
     for count in (2, 29, 30, 100):
         interval = mean_interval([4.644] * count)
-        assert (interval.mean, interval.low, interval.high) == (4.644, 4.644, 4.644)
+        assert (interval.mean, interval.count, interval.method) == (4.644, count, "none")
+        assert math.isnan(interval.low)
+        assert interval.of_equal
+    # Rounding does not make a spread: 4.1 - 3.1 and 1.1 - 0.1 differ in their last bit.
+    differences = paired_difference([3.1, 0.1, 2.0], [4.1, 1.1, 3.0])
+    assert differences.of_equal
+    assert not differences.excludes_zero
+    assert not mean_interval([1.0]).of_equal
+    assert not mean_interval([1.0, 1.0, 1.001]).of_equal
 
 
 def test_ends_stay_inside_the_values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import evaluation_records
 import tolerances
 from hifigan_rt.errors import DatasetError, EvaluationError
 from hifigan_rt.tools.evaluation import listening_results
+from hifigan_rt.tools.evaluation.report.page import render
 from hifigan_rt.tools.evaluation.statistics import (
     binomial_interval,
     binomial_p_value,
@@ -114,11 +117,28 @@ def test_paired_test_and_interval_against_scipy(count):
 
 
 def test_values_that_do_not_vary():
-    assert paired_t_p_value([0.5, 0.5, 0.5]) == 0
-    assert paired_t_p_value([0, 0]) == 1
-    assert math.isnan(paired_t_p_value([1.0]))
-    assert t_interval([4.0] * 40) == listening_results.Interval(4, 4, 4, 40, "t")
+    for values in ([0.5, 0.5, 0.5], [0, 0], [1.0], [4 - 10 / 3, 3 - 7 / 3]):
+        assert math.isnan(paired_t_p_value(values))
+    interval = t_interval([4.0] * 40)
+    assert (interval.mean, interval.count, interval.method) == (4, 40, "none")
+    assert math.isnan(interval.high)
     assert t_interval([4.0]).method == "none"
+
+
+def test_equal_differences_have_neither_interval_nor_p():
+    key = key_of("mos", ("v1", "v3"), 2)
+    values = {"L1": {"v1": (5, 4), "v3": (4, 3)}, "L2": {"v1": (4, 5), "v3": (3, 4)}}
+    result = score([submission_of(key, name, by_system(key, given)) for name, given in values.items()], [], key)
+    (test,) = result.tests
+    assert (test.difference.mean, test.difference.method, test.resolved) == (-1, "none", False)
+    assert math.isnan(test.p_holm)
+    sentence = "v1 and v3: all differences are equal (-1.00 by each listener), so there is no interval and no p"
+    assert result.sentences == (sentence,)
+    assert ["v3", "-", "v1", "-1.00", "-", "-"] in [line.split() for line in to_text(result).splitlines()]
+    report = dataclasses.replace(evaluation_records.result(), listening={"mos": listening_results.to_json(result)})
+    page = render(report, {}, {})
+    assert sentence in page
+    assert "nan" not in page.split('id="listening"')[1].split("</table>")[0]
 
 
 @pytest.mark.parametrize(("correct", "trials"), [(0, 7), (7, 7), (3, 16), (60, 100)])

@@ -63,7 +63,11 @@ def _verdict(interval: Interval, metric: Metric) -> Verdict:
     if interval.count < 2:
         return "unknown"
     # With many clips a difference is resolved long before anybody could care; what is not seen is not said.
-    if not interval.excludes_zero or round(interval.mean, decimals(metric)) == 0:
+    if round(interval.mean, decimals(metric)) == 0:
+        return "same"
+    if interval.of_equal:
+        return "unknown"
+    if not interval.excludes_zero:
         return "same"
     if metric.direction == "neither":
         return "changed"
@@ -91,10 +95,19 @@ def _sentence(
         for verdict in _VERBS
         if any(entry.verdict == verdict for entry in differences)
     ]  # fmt: skip
+    constant = [
+        f"{number(entry.interval.mean, metric, signed=True)}{_named(metric)}{covered(entry.interval.count, clips)}"
+        for entry, metric in zip(differences, metrics, strict=True)
+        if entry.verdict == "unknown" and entry.interval.of_equal
+    ]
+    if constant:
+        parts.append(f"{', '.join(constant)}: all differences are equal, so there is no interval")
     told = [entry for entry in differences if entry.verdict != "unknown"]
     still = sum(not entry.moved for entry in told)
-    if clips < 2 or not told:
-        rest = "one clip tells no differences" if clips < 2 else "no metric has values to compare"
+    if clips < 2:
+        rest = "one clip tells no differences"
+    elif not told:
+        rest = "no other metric has values to compare" if constant else "no metric has values to compare"
     elif not parts:
         rest = f"no metric moved (of {len(told)})"
     else:
@@ -119,8 +132,13 @@ def _amount(entry: Difference, metric: Metric, clips: int) -> str:
         extra += 1
     size = mean if metric.direction == "neither" else abs(mean)
     shown = number(size, metric, signed=metric.direction == "neither", extra=extra)
+    margin_shown = f"± {number(margin, metric, extra=extra)}"
+    return f"{shown} {margin_shown}{_named(metric)}{covered(entry.interval.count, clips)}"
+
+
+def _named(metric: Metric) -> str:
     unit = f" {metric.unit}" if metric.unit in ("dB", "cents", "LU", "LUFS", "dBFS") else ""
-    return f"{shown} ± {number(margin, metric, extra=extra)}{unit} {metric.title}{covered(entry.interval.count, clips)}"
+    return f"{unit} {metric.title}"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -24,7 +24,7 @@ class SystemRating:
     system: str
     role: Role
     interval: Interval
-    """Interval of the listeners' means; Student's t."""
+    """Interval of the listeners' means; Student's t, or none where all are equal."""
     median: float
     """Median of all ratings, as are the quartiles."""
     lower_quartile: float
@@ -39,9 +39,9 @@ class PairedTest:
     first: str
     second: str
     difference: Interval
-    """Interval of the listeners' mean differences; Student's t."""
+    """Interval of the listeners' mean differences, likewise."""
     p_value: float
-    """Two-sided paired t test; NaN with fewer than two listeners."""
+    """Two-sided paired t test; NaN with fewer than two listeners, or equal differences."""
     p_holm: float
     """p-value after Holm's correction for all pairs of this test."""
     resolved: bool

@@ -132,7 +132,7 @@ class Difference:
     moved: bool
     """Whether the 95 % interval excludes 0 and the mean is not 0 in the decimals that the metric is shown with."""
     verdict: Literal["better", "worse", "changed", "same", "unknown"]
-    """changed: moved, in a metric that has no better side. unknown: fewer than two clips tell."""
+    """changed: moved, in a metric that has no better side. unknown: fewer than two clips tell, or all tell the same."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
@@ -19,6 +19,9 @@ T_BELOW = 30
 
 RESAMPLES = 9999
 
+_EQUAL = 1e-9
+"""Spread, relative to the largest value, below which values are equal: the last bits of differences are rounding."""
+
 _BLOCK_VALUES = 1 << 20
 """Resampled values held at once: 8 MB."""
 
@@ -30,10 +33,15 @@ class Interval:
     mean: float
     low: float
     high: float
-    """NaN at both ends if there is only one value, which tells nothing about the spread."""
+    """NaN at both ends if there is only one value, or all are equal, which tells nothing about the spread."""
     count: int
     method: Literal["t", "bca", "none"]
-    """Student's t, BCa bootstrap, or none: too few values."""
+    """Student's t, BCa bootstrap, or none: there are no ends."""
+
+    @property
+    def of_equal(self) -> bool:
+        """Whether there are several values, and no ends because all are equal."""
+        return self.count > 1 and math.isfinite(self.mean) and math.isnan(self.low)
 
     @property
     def excludes_zero(self) -> bool:
@@ -119,9 +127,9 @@ def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0, resamples
     mean = float(array.mean())
     if len(array) == 1:
         return Interval(mean, math.nan, math.nan, 1, "none")
+    if _are_equal(array):
+        return Interval(float(array[0]), math.nan, math.nan, len(array), "none")
     method: Literal["t", "bca"] = "t" if len(array) < T_BELOW else "bca"
-    if np.all(array == array[0]):
-        return Interval(float(array[0]), float(array[0]), float(array[0]), len(array), method)
     low, high = _t_ends(array, mean) if method == "t" else _bca_ends(array, mean, seed, resamples)
     return Interval(mean, low, high, len(array), method)
 
@@ -136,9 +144,8 @@ def t_interval(values: Sequence[float] | np.ndarray) -> Interval:
         EvaluationError: no value.
     """
     array = np.asarray(values, np.float64)
-    if len(array) < T_BELOW or np.all(array == array[0]):
-        interval = mean_interval(array)
-        return interval if interval.method == "none" else replace(interval, method="t")
+    if len(array) < T_BELOW or _are_equal(array):
+        return mean_interval(array)
     mean = float(array.mean())
     return Interval(mean, *_t_ends(array, mean), len(array), "t")
 
@@ -147,15 +154,13 @@ def paired_t_p_value(differences: Sequence[float] | np.ndarray) -> float:
     """How likely differences like these, or further from 0, are if their mean is 0; two-sided, Student's t.
 
     Returns:
-        NaN for fewer than two; 0 and 1 where they do not vary, being all one other value or all 0.
+        NaN for fewer than two, and where all are equal: neither tells how far they vary.
     """
     import scipy.special
 
     array = np.asarray(differences, np.float64)
-    if len(array) < 2:
+    if len(array) < 2 or _are_equal(array):
         return math.nan
-    if np.all(array == array[0]):
-        return float(array[0] == 0)
     t = abs(float(array.mean())) / (float(array.std(ddof=1)) / math.sqrt(len(array)))
     return 2 * float(scipy.special.stdtr(len(array) - 1, -t))
 
@@ -229,6 +234,10 @@ def binomial_p_value(correct: int, trials: int) -> float:
     # In whole numbers, so that no sum of small terms loses digits.
     guessed: float = sum(math.comb(trials, right) for right in range(correct, trials + 1)) / 2**trials
     return guessed
+
+
+def _are_equal(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= _EQUAL * np.abs(values).max())
 
 
 def _t_ends(values: np.ndarray, mean: float) -> tuple[float, float]:

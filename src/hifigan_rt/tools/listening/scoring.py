@@ -159,6 +159,12 @@ def _sentences(tests: Sequence[PairedTest], abx: Sequence[AbxScore]) -> Iterator
         difference = test.difference
         if difference.count < 2:
             continue
+        if difference.of_equal:
+            yield (
+                f"{test.first} and {test.second}: all differences are equal ({difference.mean:+.2f} by each listener), "
+                "so there is no interval and no p"
+            )
+            continue
         better, worse = (test.second, test.first) if difference.mean > 0 else (test.first, test.second)
         if test.resolved:
             low, high = sorted((abs(difference.low), abs(difference.high)))

@@ -151,6 +151,8 @@ def _difference_cell(entry: Difference, clips: int, metric: Metric, axis: Axis) 
     interval = ""
     if math.isfinite(low) and math.isfinite(high):
         interval = f"{number(low, metric, signed=True)} to {number(high, metric, signed=True)}"
+    elif entry.interval.of_equal:
+        interval = "all differences are equal: no interval"
     text = number(mean, metric, signed=True)
     interval += covered(entry.interval.count, clips)
     return DifferenceCell(entry, text, interval, axis.place(mean), axis.place(low), axis.place(high))
