@@ -232,11 +232,11 @@ def test_an_evaluation_makes_again_what_is_not_what_it_wrote(data):
     scripts[0].write_bytes(bytes(len(before[0])))
     scripts[1].write_bytes(before[1].replace(b"A", b"B", 1))
     assert [is_script(path) for path in scripts] == [False, False]
-    audio = Path("out/audio/model/c1.flac")
+    audio = Path("out/audio/model/c1.wav")
     content = audio.read_bytes()
     audio.write_bytes(bytes(len(content)))
     done = evaluate("--resume")
-    assert "made again: 1, the first is 'model/c1.flac': it is not what was written" in done.stderr
+    assert "made again: 1, the first is 'model/c1.wav': it is not what was written" in done.stderr
     assert audio.read_bytes() == content
     assert [path.read_bytes() for path in scripts] == before
 

@@ -117,7 +117,7 @@ def test_eval_compares_speakers(place):
     assert "no speaker is named" in error_of(told)
     assert not Path("other").exists()
     hifigan("eval", "--generated", "in", "--speaker", "bob", "-o", "other", status=2)
-    made = [soundfile.read(path)[0] for path in Path("report/audio").glob("*/a.flac")]
+    made = [soundfile.read(path)[0] for path in Path("report/audio").glob("*/a.wav")]
     assert len({audio.tobytes() for audio in made}) == 3  # with the recording
 
 

@@ -28,7 +28,10 @@ def test_interruption_keeps_what_is_finished_and_resume_completes(place, number,
     for i in range(100):
         clip(f"in/{i:03}.wav", 2.0, seed=i)
     arguments = command("synth", "in", "-o", "out", "--model", "model", "--engine", "reference")
-    running = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup in front of the tests ignores it
+    )  # fmt: skip
     manifest = Path("out", MANIFEST_NAME)
     wait_for(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") > 5)
     running.send_signal(number)

@@ -172,7 +172,7 @@ class LimitCheck:
     of_clips: int = 0
     """All clips."""
     silent: int = 0
-    """As in `MetricSummary`; any fails."""
+    """Clips as in `MetricSummary`; any fails."""
 
 
 @dataclass(frozen=True)
