@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -122,10 +120,9 @@ def open_session(
     # Spinning between operators makes V2 and V3 a quarter faster; between runs it would only burn what others need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        words = {} if fall_back else {"enable_fallback": 0}
-        # It prints why it tries again, between two lines of stars, and raises or tells by its providers that it failed.
-        with contextlib.redirect_stdout(io.StringIO()):
-            session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
+        # On the CPU it would try the same again, and print why on standard output, among results.
+        words = {} if fall_back and provider != CPU_PROVIDER else {"enable_fallback": 0}
+        session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
     except onnxruntime_errors() as error:
         raise EngineError(f"ONNX Runtime cannot load {name}: {first_line(error)}") from error
     # A provider that fails to start is replaced by the CPU with no more than a warning.
