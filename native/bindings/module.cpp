@@ -225,10 +225,10 @@ std::vector<std::string> tuning_names() {
   return names;
 }
 
-std::vector<std::vector<double>> measure_tunings(const std::string& isa, double seconds) {
+std::vector<std::vector<double>> measure_tunings(const std::string& isa, double seconds, LoadedGenerator* lender) {
   const Kernels& kernels = kernels_named(isa);
   const nb::gil_scoped_release release;
-  return calibrate(kernels, seconds).seconds;
+  return (lender ? lender->calibrate(seconds) : calibrate(kernels, seconds)).seconds;
 }
 
 // An array of exactly this shape, kept alive as long as it is read.
@@ -334,8 +334,6 @@ NB_MODULE(_native, m) {
         "Call a function; whenever the core has computed in it for a while, `interlude` is called, which may compute as well.");
   m.def("tunings", &tuning_names, "Names of the ways through the caches; the first is used where nothing was measured.");
   m.def("second_cache_bytes", &second_cache_bytes, "Bytes of a core's second cache, as the engine takes it.");
-  m.def("measure_tunings", &measure_tunings, "isa"_a, "seconds"_a,
-        "Seconds of processor time of one layer, [round][tuning], with direct convolution behind the last tuning.");
 
   nb::class_<SegmentStream>(m, "SegmentStream",
                             "One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most "
@@ -382,4 +380,7 @@ NB_MODULE(_native, m) {
       .def_prop_ro("threads", &LoadedGenerator::threads)
       .def_prop_ro("segment_frames", [](const LoadedGenerator& self) { return self.plan().segment_frames; })
       .def_prop_ro("weight_bytes", &LoadedGenerator::weight_bytes);
+  m.def("measure_tunings", &measure_tunings, "isa"_a, "seconds"_a, "lender"_a.none() = nb::none(),
+        "Seconds of processor time of one layer, [round][tuning], with direct convolution behind the last tuning. Weights are "
+        "read from the memory of `lender`, as far as it reaches.");
 }

@@ -175,6 +175,14 @@ Index LoadedGenerator::run_segment(const Program& program, StreamState& state, M
   return Executor(program, state, *workspace, tuning(), {&mine.pool}, stop).segment(mel, final, audio);
 }
 
+Calibration LoadedGenerator::calibrate(double budget) {
+  const auto lent = [this] {
+    const std::lock_guard lock(per_process().lock);
+    return packed_.buffers();
+  };
+  return hifigan::calibrate(kernels_, budget, lent());
+}
+
 std::size_t LoadedGenerator::weight_bytes() {
   const std::lock_guard lock(per_process().lock);
   return packed_.bytes();

@@ -42,6 +42,8 @@ class LoadedGenerator {
   // The program for a segment length, made when it is asked for first. Throws std::invalid_argument and std::bad_alloc.
   std::shared_ptr<const Program> program(int segment_frames);
 
+  // hifigan::calibrate, with the packed weights lent so that memory hardly grows. Throws std::bad_alloc.
+  Calibration calibrate(double budget);
   // How what begins from now on goes through the caches; changes no bit. Throws std::invalid_argument.
   void tune(const std::string& name) { tuning_ = &tuning_named(name); }
   const Tuning& tuning() const { return *tuning_; }

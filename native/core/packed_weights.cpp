@@ -93,4 +93,10 @@ std::size_t PackedWeights::bytes() const {
   return sum;
 }
 
+std::vector<const AlignedBuffer*> PackedWeights::buffers() const {
+  std::vector<const AlignedBuffer*> all;
+  for (const auto& [key, buffer] : packed_) all.push_back(&buffer);
+  return all;
+}
+
 }  // namespace hifigan

@@ -54,6 +54,8 @@ class PackedWeights {
   const float* mean() const { return sources_.mean.get(); }
   const float* scale() const { return sources_.scale.get(); }
   std::size_t bytes() const;
+  // All that is laid out; none of it moves or goes before this does.
+  std::vector<const AlignedBuffer*> buffers() const;
 
  private:
   struct Packing {

@@ -64,26 +64,29 @@ std::vector<Tuning> all_tunings() {
 // One layer of V1's second stage, whose weights are many enough that no cache holds them all.
 class TimedLayer {
  public:
-  explicit TimedLayer(const Kernels& kernels)
+  TimedLayer(const Kernels& kernels, const std::vector<const AlignedBuffer*>& lent)
       : kernels_(kernels),
         shape_(kernels.transform_shape(Transform::kFft32, kTaps)),
         stride_(kernels.padded_channels(kChannels)),
         tiled_size_(kernels.tiled_weights_size(Transform::kFft32, kChannels, kChannels)),
         rows_(static_cast<std::size_t>(2 * (kRows + 2 * shape_.samples) * stride_ + stride_), true),
-        weights_(kSets * tiled_size_ + 4096, true),
+        sets_(sets_in(lent, tiled_size_)),
+        own_weights_((kSets - sets_.size()) * tiled_size_, true),
         scratch_(std::max(kernels.tiled_scratch_size(Transform::kFft32, kChannels, kChannels, most_block_bytes()),
                           kernels.direct_scratch_size(kChannels, kChannels, kTaps, 1)),
-                 true) {}
+                 true) {
+    for (std::size_t own = 0; sets_.size() < kSets; ++own) sets_.push_back(own_weights_.data() + own * tiled_size_);
+  }
 
   double tiled(const Tuning& tuning) {
     const Index tiles = (kRows + shape_.outputs - 1) / shape_.outputs;
-    const ConvArgs layer = args(tuning, weights_.data() + next_set() * tiled_size_);
+    const ConvArgs layer = args(tuning, next_set());
     return timed([&] { kernels_.conv_tiled({layer, Transform::kFft32, 0, tiles}); });
   }
 
   // Of a quarter of the rows, times four: it does four times the products.
   double direct(const Tuning& tuning) {
-    ConvArgs layer = args(tuning, weights_.data() + next_set() * tiled_size_);
+    ConvArgs layer = args(tuning, next_set());
     layer.rows = kRows / 4;
     return 4 * timed([&] { kernels_.conv_direct(layer); });
   }
@@ -101,7 +104,16 @@ class TimedLayer {
             {bias, y, stride_, nullptr, 0, 1.0f, {}}, &tuning, scratch_.data()};
   }
 
-  std::size_t next_set() { return set_ = (set_ + 1) % kSets; }
+  static std::vector<const float*> sets_in(const std::vector<const AlignedBuffer*>& lent, std::size_t floats) {
+    std::vector<const float*> sets;
+    for (const AlignedBuffer* buffer : lent) {
+      const std::size_t whole = buffer->bytes() / sizeof(float) / floats;
+      for (std::size_t i = 0; i < whole && sets.size() < kSets; ++i) sets.push_back(buffer->data() + i * floats);
+    }
+    return sets;
+  }
+
+  const float* next_set() { return sets_[set_ = (set_ + 1) % kSets]; }
 
   template <class F>
   static double timed(const F& f) {
@@ -114,7 +126,9 @@ class TimedLayer {
   const TransformShape shape_;
   const Index stride_;
   const std::size_t tiled_size_;
-  AlignedBuffer rows_, weights_, scratch_;
+  AlignedBuffer rows_;
+  std::vector<const float*> sets_;
+  AlignedBuffer own_weights_, scratch_;
   std::size_t set_ = 0;
 };
 
@@ -145,11 +159,11 @@ Index most_block_bytes() {
   return most;
 }
 
-Calibration calibrate(const Kernels& kernels, double budget) {
+Calibration calibrate(const Kernels& kernels, double budget, const std::vector<const AlignedBuffer*>& lent) {
   const FlushDenormals mode;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  TimedLayer layer(kernels);
+  TimedLayer layer(kernels, lent);
   Calibration result;
   while (result.seconds.size() < 3 || elapsed() < budget) {
     std::vector<double> seconds;

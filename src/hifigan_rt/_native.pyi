@@ -97,11 +97,6 @@ def tunings() -> list[str]:
 def second_cache_bytes() -> int:
     """Bytes of a core's second cache, as the engine takes it."""
 
-def measure_tunings(isa: str, seconds: float) -> list[list[float]]:
-    """
-    Seconds of processor time of one layer, [round][tuning], with direct convolution behind the last tuning.
-    """
-
 class SegmentStream:
     """
     One signal, a few frames at a time. It is open, finished, broken or closed, and in use by at most one thread; what is not possible raises StreamFinished, StreamBroken, StreamClosed or StreamBusy.
@@ -188,3 +183,8 @@ class LoadedGenerator:
 
     @property
     def weight_bytes(self) -> int: ...
+
+def measure_tunings(isa: str, seconds: float, lender: LoadedGenerator | None = None) -> list[list[float]]:
+    """
+    Seconds of processor time of one layer, [round][tuning], with direct convolution behind the last tuning. Weights are read from the memory of `lender`, as far as it reaches.
+    """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -52,7 +54,7 @@ def unmeasured(monkeypatch):
     monkeypatch.setattr(native_tuning, "_measured", {})
     asked: list[str] = []
 
-    def measure(isa: str, seconds: float) -> list[list[float]]:
+    def measure(isa: str, seconds: float, lender: object) -> list[list[float]]:
         asked.append(isa)
         assert seconds == CALIBRATION_SECONDS
         return [[1.0, 2.0, 0.5, 9.0]] * 3
@@ -133,10 +135,42 @@ def test_a_machine_on_which_transforms_gain_nothing_is_told_once(unmeasured, mon
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_the_calibration_measures_every_tuning_and_direct_convolution(isa):
-    rounds = np.array(_native.measure_tunings(isa, 0.001))
+@pytest.mark.parametrize("lends", [False, True], ids=["alone", "of a model"])
+def test_the_calibration_measures_every_tuning_and_direct_convolution(isa, lends):
+    lender = make_case(V1_LIKE, 8).load(isa) if lends else None
+    rounds = np.array(_native.measure_tunings(isa, 0.001, lender))
     assert rounds.shape == (3, len(TUNINGS) + 1)
     assert np.all((rounds > 0) & (rounds < 10))
+
+
+MEMORY = """
+import sys
+from hifigan_rt import _native
+from hifigan_rt.config import GeneratorConfig
+from native_generators import make_case
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+loaded = make_case(GeneratorConfig(512, (8, 8, 2, 2), (16, 16, 4, 4), "1", (3, 7, 11), ((1, 3, 5),) * 3), 8).load()
+peaks = [peak()]
+for lender in (loaded, None):
+    _native.measure_tunings(loaded.isa, 0.001, lender)
+    peaks.append(peak())
+print(peaks[1] - peaks[0], peaks[2] - peaks[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the most memory that a process had is asked of Linux")
+def test_the_calibration_of_a_loaded_model_reads_its_weights_in_place_of_its_own():
+    """Its own 38 MB came on top of V1 while it was measured: they were a tenth of the most that a short call took."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    lent, own = map(int, done.stdout.split())
+    assert lent < 12e6
+    assert own > 20e6
 
 
 def test_the_second_cache_has_a_size_that_processors_have():

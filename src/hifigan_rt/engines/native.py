@@ -194,7 +194,8 @@ class NativeEngine(Engine):
             EngineUnavailable: see `native_tuning.choose_tuning`.
         """
         if not self._tuned:
-            self._open().tune(choose_tuning(self.isa).name)
+            generator = self._open()
+            generator.tune(choose_tuning(self.isa, generator).name)
             self._tuned = True
 
     def _open(self) -> _native.LoadedGenerator:

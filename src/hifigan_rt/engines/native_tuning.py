@@ -46,11 +46,12 @@ class TuningChoice:
         return self.direct_seconds is not None and min(self.seconds.values()) >= self.direct_seconds
 
 
-def choose_tuning(isa: str) -> TuningChoice:
+def choose_tuning(isa: str, lender: _native.LoadedGenerator | None = None) -> TuningChoice:
     """The tuning for an instruction set: measured once per process, when it is asked for first.
 
     Args:
         isa: one of `_native.supported_isas()`.
+        lender: whose packed weights a measurement may read, in place of 38 MB of its own.
 
     Raises:
         EngineUnavailable: HIFIGAN_RT_TUNING names no tuning.
@@ -71,7 +72,7 @@ def choose_tuning(isa: str) -> TuningChoice:
         return TuningChoice(names[0], "the default; this instruction set is not calibrated")
     with _lock:
         if isa not in _measured:
-            _measured[isa] = decide(names, _native.measure_tunings(isa, CALIBRATION_SECONDS))
+            _measured[isa] = decide(names, _native.measure_tunings(isa, CALIBRATION_SECONDS, lender))
             if _measured[isa].slow:
                 warnings.warn(slow_text(isa, _measured[isa]), SlowEngineWarning, stacklevel=4)
         return _measured[isa]
