@@ -87,7 +87,7 @@ def in_process(code: str, *arguments: str) -> str:
 def load_on(isa: str, generator: Generator, algorithm: str) -> Any:
     os.environ[ISA_VARIABLE] = isa
     try:
-        plan = None if algorithm == "auto" else {"*": algorithm}
+        plan = {} if algorithm == "auto" else {"*": algorithm}
         return create(Weights("benchmark", Path(), "", generator), EngineOptions(settings={"plan": plan}))
     finally:
         del os.environ[ISA_VARIABLE]

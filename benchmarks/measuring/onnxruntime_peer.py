@@ -1,4 +1,4 @@
-"""ONNX Runtime at its best settings here: every optimisation, fixed shape, spinning threads."""
+"""ONNX Runtime at its best settings here: every optimisation, fixed shape, threads that spin within a call."""
 
 from __future__ import annotations
 
