@@ -144,6 +144,23 @@ def batch_gain(generator: Generator, frames: int) -> float:
     return statistics.median(alone[1:]) / statistics.median(together[1:])
 
 
+def after_rest(generator: Generator) -> float:
+    """Time of 8 frames after 0.1 s in which the engine's threads slept, over their time at once: the ratio of medians."""
+    mel = np.random.default_rng(0).uniform(-9, -2, (1, 80, 8)).astype(np.float32)
+    engine = create(Weights("benchmark", Path(), "", generator), EngineOptions())
+    medians = []
+    for pause in (0.1, 0.0):
+        taken = []
+        for _ in range(60):
+            time.sleep(pause)
+            start = time.perf_counter()
+            engine.run(mel)
+            taken.append(time.perf_counter() - start)
+        medians.append(statistics.median(taken[5:]))
+    engine.close()
+    return medians[0] / medians[1]
+
+
 def costs() -> dict[str, Any]:
     model = CachedModel("v1")
     path = str(model.safetensors())
@@ -157,6 +174,7 @@ def costs() -> dict[str, Any]:
         "growth_beyond_input_and_output_mib": growth - (long["input_and_output_mib"][1]),
         "interrupted_after_seconds": float(in_process(INTERRUPTION, path)),
         **{f"batch_8_gain_at_{frames}_frames": batch_gain(model.generator, frames) for frames in (100, 250)},
+        "after_rest_over_at_once": after_rest(model.generator),
         **denormals(model.generator),
     }
 

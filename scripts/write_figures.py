@@ -49,6 +49,7 @@ NATIVE = [
     ("growth from 1,000 to 20,000 frames beyond input and output", "growth_beyond_input_and_output_mib", "{:.0f} MiB"),
     ("Ctrl-C in a long mel, until it returns", "interrupted_after_seconds", "{:.2f} s"),
     ("V1, throughput per item in a batch of 8 over one by one, 100 frames", "batch_8_gain_at_100_frames", "{:.2f}"),
+    ("V1, 8 frames, time after 0.1 s of rest over time at once", "after_rest_over_at_once", "{:.2f}"),
     ("time with denormal activations over ordinary ones", "denormal_over_ordinary", "{:.2f}"),
 ]
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "core/placement.h"
 #include "kernels/float_mode.h"
 
 namespace hifigan {
@@ -87,6 +88,7 @@ void ThreadPool::run(Index pieces, Function function, void* body) {
     shares_[static_cast<std::size_t>(i)].next.store(pieces * i / threads_, std::memory_order_relaxed);
     shares_[static_cast<std::size_t>(i)].end = pieces * (i + 1) / threads_;
   }
+  waker_.store(waker_processor(), std::memory_order_relaxed);
   state_.fetch_add(1);
   if (asleep_.load() > 0) {
     { std::lock_guard lock(sleep_); }
@@ -120,6 +122,7 @@ bool ThreadPool::wait_for_loop(unsigned long seen) {
     if (ready()) return !stopping_.load();
     pause_briefly();
   }
+  const KeptOff kept_off(waker_.load(std::memory_order_relaxed));
   std::unique_lock lock(sleep_);
   ++asleep_;
   wake_.wait(lock, ready);

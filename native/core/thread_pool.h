@@ -65,6 +65,7 @@ class ThreadPool {
   alignas(64) std::atomic<unsigned long> state_{0};
   alignas(64) std::atomic<int> inside_{0};
   std::atomic<int> asleep_{0};
+  std::atomic<int> waker_{-1};  // the processor on which the last loop was begun, see placement.h
   std::atomic<bool> stopping_{false};
   std::mutex sleep_;
   std::condition_variable wake_;
