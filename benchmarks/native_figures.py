@@ -145,7 +145,7 @@ def batch_gain(generator: Generator, frames: int) -> float:
 
 
 def after_rest(generator: Generator) -> float:
-    """Time of 8 frames after 0.1 s in which the engine's threads slept, over their time at once: the ratio of medians."""
+    """Time of 8 frames after 0.1 s of rest, in which threads sleep, over their time at once: the ratio of medians."""
     mel = np.random.default_rng(0).uniform(-9, -2, (1, 80, 8)).astype(np.float32)
     engine = create(Weights("benchmark", Path(), "", generator), EngineOptions())
     medians = []
