@@ -19,8 +19,13 @@ import numpy as np
 from native_generators import V1_LIKE, make_case
 
 def masks():
-    '''By thread; of those that Python did not start, the last is the core's.'''
-    return [sorted(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")]
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        try:
+            found.append(sorted(os.sched_getaffinity(int(task))))
+        except ProcessLookupError:  # it has ended meanwhile
+            pass
+    return found
 
 def confine(processors):
     for task in os.listdir("/proc/self/task"):
@@ -80,9 +85,10 @@ asleep = masks()
 long = make_case(V1_LIKE, 40000).mel[None]
 thread = threading.Thread(target=loaded.run, args=(long,))
 thread.start()
-time.sleep(0.1)
-awake = masks()
-assert thread.is_alive(), "too short to look into"
+awake = []
+while thread.is_alive():
+    awake.append(masks())
+    time.sleep(0.001)
 thread.join()
 time.sleep(0.05)
 print(json.dumps([asleep, awake, masks()]))
@@ -91,7 +97,8 @@ print(json.dumps([asleep, awake, masks()]))
     for seen in (asleep, at_end):
         assert all(set(mask) <= set(given) and len(mask) >= len(given) - 1 for mask in seen)
         assert sum(mask != given for mask in seen) <= 1
-    assert all(mask == given for mask in awake)
+    # It may sleep for a moment in between.
+    assert any(all(mask == given for mask in seen) for seen in awake)
 
 
 @needs_two
