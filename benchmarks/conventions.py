@@ -1,4 +1,6 @@
-"""Measures which conventions of mels are named, over recordings: benchmarks/conventions.py samples/*.flac FOLDER/*.wav
+"""Measures which conventions of mels are named, over recordings.
+
+    python benchmarks/conventions.py samples/*.flac FOLDER/*.wav
 
 Each convention is computed with its own band limits and with those of the original, and given to a V1 model. A name is
 right alone or as one of two. "shift" is the mean distance in ln from the model's own mel: below 1 nothing need be said.
@@ -6,6 +8,7 @@ right alone or as one of two. "shift" is the mean distance in ln from the model'
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -79,9 +82,11 @@ CONVENTIONS: dict[str, tuple[MelConfig, Convert, tuple[float, float | None], str
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recordings", nargs="+", metavar="RECORDING")
     recordings = {
         path: prepare(read_audio(path), V1.sample_rate, resample_allowed=True, mono_allowed=True)
-        for path in sys.argv[1:]
+        for path in parser.parse_args().recordings
     }
     own = {path: compute_mel(audio, V1) for path, audio in recordings.items()}
     print(f"{len(recordings)} recordings\n\n| convention | band limits | shift | right | unnamed | wrong |")
