@@ -162,7 +162,6 @@ print(peaks[1] - peaks[0], peaks[2] - peaks[1])
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the most memory that a process had is asked of Linux")
 def test_the_calibration_of_a_loaded_model_reads_its_weights_in_place_of_its_own():
     """Its own 38 MB came on top of V1 while it was measured: they were a tenth of the most that a short call took."""
     done = subprocess.run(
