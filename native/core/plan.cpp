@@ -10,6 +10,10 @@ namespace {
 
 constexpr const char* kTransformNames[kTransforms] = {"fft8", "fft16", "fft32", "fft64"};
 
+// A transform of more points has more weights: it is taken where it is foreseen to be so much faster, which is how well the model
+// foresees (native/NOTES.md).
+constexpr double kWorthPoints = 0.97;
+
 // From so many rows on, memory hands over a flow's transformed weights while the products run (native/NOTES.md).
 constexpr double kFlowTransformRows = 48;
 
@@ -55,9 +59,9 @@ Algorithm cheapest(const Kernels& kernels, const NetworkLayer& conv, const Size&
     const auto transform = static_cast<Transform>(i);
     const TransformShape shape = kernels.transform_shape(transform, conv.kernel_size);
     if (shape.outputs == 0) continue;
-    const double bytes = weight_bytes(kernels, shape.products * size.in * size.out);
+    const double bytes = weight_bytes(kernels, shape.matrices * size.in * size.out);
     const double us = total(tiled_us(kernels, conv, transform, size), bytes);
-    if (us < layer.predicted_us) {
+    if (us < kWorthPoints * layer.predicted_us) {
       layer.predicted_us = us;
       layer.weight_bytes = bytes;
       best = {true, transform};
@@ -164,11 +168,11 @@ class Planner {
 
   static void predict(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
     const bool tiled = layer.algorithm.tiled;
-    const double products =
-        tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).products : conv.kernel_size;
-    layer.weight_bytes = weight_bytes(kernels, products * size.in * size.out);
+    const double matrices =
+        tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).matrices : conv.kernel_size;
+    layer.weight_bytes = weight_bytes(kernels, matrices * size.in * size.out);
     layer.predicted_us = tiled ? tiled_us(kernels, conv, layer.algorithm.transform, size)
-                               : products * size.segment_rows * size.in * size.out / kernels.costs.macs_per_us;
+                               : matrices * size.segment_rows * size.in * size.out / kernels.costs.macs_per_us;
   }
 
   void add_transpose(std::size_t i, double rows, double block) {

@@ -94,7 +94,7 @@ class TimedLayer {
  private:
   static constexpr int kChannels = 128, kTaps = 7;
   static constexpr Index kRows = 2048;
-  static constexpr std::size_t kSets = 12;
+  static constexpr std::size_t kSets = 18;
 
   ConvArgs args(const Tuning& tuning, const float* weights) {
     float* const bias = rows_.data();

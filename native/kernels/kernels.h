@@ -62,7 +62,8 @@ inline constexpr int kTransforms = 4;
 struct TransformShape {
   int samples;   // n: input samples of a tile
   int outputs;   // m: output samples of a tile; 0 if this kernel size is impossible
-  int products;  // real products per tile and pair of channels: the number of matrices
+  int products;  // real products per tile and pair of channels
+  int matrices;  // of weights
 };
 
 // What a value passes on its way into a convolution, applied where it is read or, if all readers want the same, where it is

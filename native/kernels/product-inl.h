@@ -44,9 +44,11 @@ struct Fetch {
 
 // sum += a b, with B as [k][Vectors * kLanes]. DenseRows says that the row stride is kLanes, which the addresses then hold as
 // constants. With PastSecond the weights of b are fetched a little ahead, past the second cache, where they would drive out
-// what the layer reads again; without, those of the product to come are fetched into it.
-template <int Rows, int Vectors, bool DenseRows, bool PastSecond>
+// what the layer reads again; without, those of the product to come are fetched into it. With Added, b is the sum of itself and the
+// matrix behind it, both read before, and nothing is fetched.
+template <int Rows, int Vectors, bool DenseRows, bool PastSecond, bool Added = false>
 HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch, Vec (&sum)[Rows][Vectors]) {
+  const Index matrix = Index{a.taps} * a.groups * kLanes * Vectors * kLanes;
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
   constexpr bool own = PastSecond || Rows <= kFewRows;
   const Index step = fetch.step;
@@ -58,12 +60,15 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
 #pragma GCC unroll 4
-        for (Index line = 0; line < Vectors * kLanes; line += kLineFloats) {
+        for (Index line = 0; !Added && line < Vectors * kLanes; line += kLineFloats) {
           __builtin_prefetch(own ? b + kWeightsAhead + k * Vectors * kLanes + line : next + line, 0, PastSecond ? 0 : 2);
         }
-        if (!own) next += step;
+        if (!Added && !own) next += step;
 #pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) right[j] = load(b + (k * Vectors + j) * kLanes);
+        for (int j = 0; j < Vectors; ++j) {
+          const float* const at = b + (k * Vectors + j) * kLanes;
+          right[j] = Added ? add(load(at), load(at + matrix)) : load(at);
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i) {
           const Vec value = lane_of(left + i * row_stride, k);
@@ -84,15 +89,6 @@ HIFIGAN_INLINE void clear_sums(Vec (&sum)[Rows][Vectors]) {
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < Vectors; ++j) sum[i][j] = zero();
-  }
-}
-
-template <int Rows, int Vectors>
-HIFIGAN_INLINE void load_sums(const float* c, Index c_stride, Vec (&sum)[Rows][Vectors]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = load(c + i * c_stride + j * kLanes);
   }
 }
 
@@ -170,8 +166,22 @@ struct ChainedProduct {
   }
 };
 
-// The micro-kernel of three products that share the first, with dense rows: c1 = a0 b0 + a1 b1 and c2 = a0 b0 + a2 b2, where a1
-// and a2 lie one and two a_plane behind a0, and b1 and b2 behind b0 without a gap.
+// c -= sum / 2.
+template <int Rows, int Vectors>
+HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c, Index c_stride) {
+  const Vec half = broadcast(0.5f);
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) {
+      float* const at = c + i * c_stride + j * kLanes;
+      store(at, fnma(half, sum[i][j], load(at)));
+    }
+  }
+}
+
+// The micro-kernel of three products, with dense rows: c1 = a1 b1 - k and c2 = a2 b2 - k, where 2 k = a0 (b1 + b2); a1 and a2 lie one
+// and two a_plane behind a0, and b2 behind b1 without a gap.
 template <bool PastSecond>
 struct ThreeProducts {
   using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, Fetch fetch, float* c1, float* c2,
@@ -179,19 +189,20 @@ struct ThreeProducts {
 
   template <int Rows, int Vectors>
   static void run(const LeftMatrix& a, Index a_plane, const float* b, Fetch fetch, float* c1, float* c2, Index c_stride) {
-    const Index matrix = Index{a.groups} * kLanes * Vectors * kLanes;
     LeftMatrix left = a;
+    left.data += a_plane;
     Vec sum[Rows][Vectors];
     clear_sums(sum);
     accumulate<Rows, Vectors, true, PastSecond>(left, b, fetch, sum);
-    store_sums(sum, c2, c_stride);
-    left.data += a_plane;
-    accumulate<Rows, Vectors, true, PastSecond>(left, b + matrix, fetch, sum);
     store_sums(sum, c1, c_stride);
     left.data += a_plane;
-    load_sums(c2, c_stride, sum);
-    accumulate<Rows, Vectors, true, PastSecond>(left, b + 2 * matrix, fetch, sum);
+    clear_sums(sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b + Index{a.groups} * kLanes * Vectors * kLanes, fetch, sum);
     store_sums(sum, c2, c_stride);
+    clear_sums(sum);
+    accumulate<Rows, Vectors, true, PastSecond, true>(a, b, fetch, sum);
+    subtract_half(sum, c1, c_stride);
+    subtract_half(sum, c2, c_stride);
   }
 };
 
@@ -274,7 +285,7 @@ class BinProduct {
 
   HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, const float* next, float* c1, float* c2,
                           Index c_stride) const {
-    parts_.each(next, 3 * Index{a.groups} * kLanes, [&](int row, auto micro_kernel, const Fetch& fetch) {
+    parts_.each(next, 2 * Index{a.groups} * kLanes, [&](int row, auto micro_kernel, const Fetch& fetch) {
       LeftMatrix part = a;
       part.data += row * kLanes;
       micro_kernel(part, a_plane, b, fetch, c1 + row * c_stride, c2 + row * c_stride, c_stride);

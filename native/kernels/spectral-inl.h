@@ -8,12 +8,15 @@
 //   output m - 1  lacks weights[k - 1] * (x[N + 1] - x[1]).
 // The N / 2 - 1 complex bins cost three real products each (Gauss): with X = a + ib and conj(W) = c + id,
 //   k1 = (a + b) c,  re = k1 - b (c + d),  im = k1 + a (d - c).
-// The last two go on from the sums of the first in the micro-kernel, so that fewer planes pass through the caches.
+// The micro-kernel adds the first to the two others, so that fewer planes pass through the caches. Of its weights, d - c and
+// -(c + d) are kept alone, since -2 c is their sum: memory hands over a third matrix more slowly than two are added.
 
-// Matrices: bin 0, bin N / 2, three for each of the bins between, then the two repairs. Planes of transformed input
-// correspond; a bin has a + b, a, b there, and c, d - c, -(c + d) among the weights.
+// Products: bin 0, bin N / 2, three for each of the bins between, then the two repairs. Planes of transformed input correspond; a bin
+// has a + b, a, b there. Matrices: the same with two for each of the bins between.
 template <int N>
 constexpr int kSpectralProducts = 2 + 3 * (N / 2 - 1) + 2;
+template <int N>
+constexpr int kSpectralMatrices = N + 2;
 
 // Sums of products lie in planes of the same numbers, re and im of a bin in its first two.
 
@@ -139,17 +142,17 @@ class BlockFetcher {
 
 template <int N>
 struct Spectral {
-  static constexpr int kProducts = kSpectralProducts<N>;
+  static constexpr int kProducts = kSpectralProducts<N>, kMatrices = kSpectralMatrices<N>;
   // What is multiplied at once: bin 0, bin N / 2, each bin between, and the two repairs.
   static constexpr int kBins = N / 2 - 1, kSteps = kBins + 4;
 
   static TransformShape shape(int kernel_size) {
     const bool possible = kernel_size >= 3 && kernel_size < N;
-    return {N + 2, possible ? N - kernel_size + 3 : 0, kProducts};
+    return {N + 2, possible ? N - kernel_size + 3 : 0, kProducts, kMatrices};
   }
 
   static std::size_t weights_size(int in_channels, int out_channels) {
-    return static_cast<std::size_t>(kProducts) * static_cast<std::size_t>(round_up_to_lanes(in_channels)) *
+    return static_cast<std::size_t>(kMatrices) * static_cast<std::size_t>(round_up_to_lanes(in_channels)) *
            static_cast<std::size_t>(round_up_to_lanes(out_channels));
   }
 
@@ -161,13 +164,13 @@ struct Spectral {
     return size(true) > size(false) ? size(true) : size(false);
   }
 
-  // Weights become [panel][product][input channel][column of the panel]; a unit is one vector of columns.
+  // Weights become [panel][matrix][input channel][column of the panel]; a unit is one vector of columns.
   static void pack(const PackArgs& args) {
     const int in_padded = round_up_to_lanes(args.in_channels), out_padded = round_up_to_lanes(args.out_channels);
     for (int unit = args.unit_begin; unit < args.unit_end; ++unit) {
       const int column = unit * kLanes, panel = column / kPanel * kPanel;
       const Index width = panel_vectors(panel, out_padded) * kLanes;
-      float* out = args.out + Index{panel} * kProducts * in_padded + (column - panel);
+      float* out = args.out + Index{panel} * kMatrices * in_padded + (column - panel);
       for (int channel = 0; channel < in_padded; ++channel) {
         alignas(64) float taps[N][kLanes] = {};
         for (int lane = 0; lane < kLanes && column + lane < args.out_channels && channel < args.in_channels; ++lane) {
@@ -241,13 +244,12 @@ struct Spectral {
     store(out, re[0]);
     store(out + plane, re[N / 2]);
     for (int f = 1; f < N / 2; ++f) {
-      store(out + (3 * f - 1) * plane, re[f]);
       // d = -im[f].
-      store(out + (3 * f) * plane, sub(zero(), add(re[f], im[f])));
-      store(out + (3 * f + 1) * plane, sub(im[f], re[f]));
+      store(out + 2 * f * plane, sub(zero(), add(re[f], im[f])));
+      store(out + (2 * f + 1) * plane, sub(im[f], re[f]));
     }
-    store(out + (kProducts - 2) * plane, load(taps[0]));
-    store(out + (kProducts - 1) * plane, load(taps[kernel_size - 1]));
+    store(out + (kMatrices - 2) * plane, load(taps[0]));
+    store(out + (kMatrices - 1) * plane, load(taps[kernel_size - 1]));
   }
 
   static void conv_block(const ConvArgs& c, Index first_tile, int tiles) {
@@ -263,7 +265,7 @@ struct Spectral {
     const Product<DenseProduct> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
     const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
     const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
-    const Index panel_weights = Index{kProducts} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;
+    const Index panel_weights = Index{kMatrices} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;
     const auto multiply = [&](int step, bool full, const float* weights, const float* next, float* sums) {
       const Index product = first_product(step);
       const LeftMatrix left = {c.scratch + planes.input + product * planes.input_plane, 0, planes.input_group, kLanes, 1, groups};
@@ -280,7 +282,7 @@ struct Spectral {
     if (outside) {
       BlockFetcher fetcher(c, 0, out_padded, outputs, first_tile, tiles, kBins * panels, fetch);
       const auto weights_of = [&](int step, int panel) {
-        return c.weights + panel * panel_weights + first_product(step) * row_weights * vectors_of(panel);
+        return c.weights + panel * panel_weights + first_matrix(step) * row_weights * vectors_of(panel);
       };
       for (int step = 0; step < kSteps; ++step) {
         for (int panel = 0; panel < panels; ++panel) {
@@ -296,7 +298,7 @@ struct Spectral {
         const int vectors = vectors_of(panel);
         BlockFetcher fetcher(c, panel * kPanel, vectors * kLanes, outputs, first_tile, tiles, kBins, fetch);
         for (int step = 0; step < kSteps; ++step) {
-          const float* const next = weights + (is_bin(step) ? 3 : 1) * vectors * row_weights;
+          const float* const next = weights + (is_bin(step) ? 2 : 1) * vectors * row_weights;
           multiply(step, vectors == kPanelVectors, weights, next, sums);
           weights = next;
           if (is_bin(step)) fetcher.step();
@@ -309,6 +311,9 @@ struct Spectral {
   static constexpr bool is_bin(int step) { return step >= 2 && step <= N / 2; }
   static constexpr int first_product(int step) {
     return step < 2 ? step : is_bin(step) ? 3 * step - 4 : kProducts - kSteps + step;
+  }
+  static constexpr int first_matrix(int step) {
+    return step < 2 ? step : is_bin(step) ? 2 * step - 2 : kMatrices - kSteps + step;
   }
 
   static void forward(const ConvArgs& c, const Planes& planes, int outputs, Index first_tile, int tiles) {

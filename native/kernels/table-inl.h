@@ -14,7 +14,7 @@ HIFIGAN_INLINE void with_samples(Transform transform, const Body& body) {
 }
 
 TransformShape transform_shape(Transform transform, int kernel_size) {
-  TransformShape shape = {0, 0, 0};
+  TransformShape shape = {0, 0, 0, 0};
   with_samples(transform, [&](auto spectral) { shape = spectral.shape(kernel_size); });
   return shape;
 }

@@ -18,7 +18,7 @@ constexpr int lines_of(int channels) { return (channels + kLineChannels - 1) / k
 constexpr int padded_channels(int channels) { return lines_of(channels) * kLineChannels; }
 constexpr int transpose_taps(int kernel_size, int stride) { return (kernel_size + stride - 1) / stride; }
 
-TransformShape transform_shape(Transform, int) { return {0, 0, 0}; }
+TransformShape transform_shape(Transform, int) { return {0, 0, 0, 0}; }
 
 // 32 channels of a row of so many slices.
 template <int kSlices>

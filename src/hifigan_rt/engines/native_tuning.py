@@ -51,7 +51,7 @@ def choose_tuning(isa: str, lender: _native.LoadedGenerator | None = None) -> Tu
 
     Args:
         isa: one of `_native.supported_isas()`.
-        lender: whose packed weights a measurement may read, in place of 38 MB of its own.
+        lender: whose packed weights a measurement may read, in place of 39 MB of its own.
 
     Raises:
         EngineUnavailable: HIFIGAN_RT_TUNING names no tuning.
