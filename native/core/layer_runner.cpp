@@ -20,6 +20,28 @@ void share(ThreadGroup group, Index count, Index least, F&& f) {
   group.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
 }
 
+// Rows, or tiles, of a piece from which on products take longer than the weights for them.
+constexpr Index kEnoughRows = 12;
+
+// Calls f(begin, end, columns, thread) on pieces of `rows` rows of a product with so many columns. Each piece of the rows reads all weights:
+// where that is what takes time, threads share the columns instead.
+template <class F>
+void share_product(ThreadGroup group, Index rows, Index least, int columns, int panel, F&& f) {
+  const Index threads = group.threads();
+  Index parts = 1;
+  const Index panels = panel > 0 ? ceil_div(columns, panel) : 1;
+  for (Index more = 2; more <= std::min(threads, panels) && rows * parts < kEnoughRows * threads; ++more) {
+    if (threads % more == 0) parts = more;
+  }
+  if (parts == 1) return share(group, rows, least, [&](Index begin, Index end, int thread) { f(begin, end, Columns{}, thread); });
+  const Index row_parts = std::min(rows, threads / parts);
+  const auto column = [&](Index part) { return static_cast<int>(panels * part / parts) * panel; };
+  group.pool->loop(parts * row_parts, [&](Index piece, int thread) {
+    const Index part = piece / row_parts, row = piece % row_parts;
+    f(rows * row / row_parts, rows * (row + 1) / row_parts, Columns{column(part), std::min(column(part + 1), columns)}, thread);
+  });
+}
+
 // Adds the processor time of the calling thread, which works or waits awake while a layer is computed: what the layer takes
 // on a quiet machine, whatever else runs.
 class Stopwatch {
@@ -77,17 +99,20 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
                        out.add ? y : nullptr, stride, out.scale, out.rows.held,
                        residual ? out.residual->held : Activation{}, out.rows.format},
                       &tuning_, nullptr};
+  const int columns = step.kernels->padded_channels(layer.out_channels), panel = step.kernels->panel;
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
-    share(group_, tiles, kLeastTiles, [&](Index begin, Index end, int thread) {
+    share_product(group_, tiles, kLeastTiles, columns, panel, [&](Index begin, Index end, Columns part, int thread) {
       TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
+      tiled.conv.columns = part;
       tiled.conv.scratch = workspace_.scratch(thread);
       step.kernels->conv_tiled(tiled);
     });
     return;
   }
-  share(group_, rows, kLeastRows, [&](Index begin, Index end, int thread) {
+  share_product(group_, rows, kLeastRows, columns, panel, [&](Index begin, Index end, Columns part_columns, int thread) {
     ConvArgs part = args;
+    part.columns = part_columns;
     part.x += begin * part.x_stride;
     part.x_rows -= begin;
     part.y += begin * part.y_stride;
@@ -114,14 +139,17 @@ void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& o
   const Index first = (begin + up.padding_left) / up.stride, last = ceil_div(out.end + up.padding_left, up.stride);
   const Index taps = up.taps();
   if (up.padding_mode == PaddingMode::kReplicate && first < taps - 1) std::copy_n(in.row(0), in.floats, in.row(-1));
-  share(group_, last - first, std::max<Index>(8, kLeastRows / up.stride), [&](Index piece_begin, Index piece_end, int thread) {
+  const int columns = up.stride * step.kernels->padded_channels(up.out_channels);
+  const Index least = std::max<Index>(8, kLeastRows / up.stride);
+  share_product(group_, last - first, least, columns, step.kernels->panel, [&](Index piece_begin, Index piece_end, Columns part,
+                                                                               int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
     const Index count = piece_end - piece_begin;
     // The first super-row may begin before the rows that are asked for; it does not write there.
     step.kernels->conv_transpose({in.row(x), in.floats, in.end - x, step.weights, up.in_channels, up.out_channels,
                                   up.kernel_size, up.stride, out.row(y), out.floats, count, std::max<Index>(0, begin - y),
                                   std::min(count * up.stride, out.end - y), bias, &tuning_, workspace_.scratch(thread),
-                                  out.held, out.format});
+                                  out.held, out.format, part});
   });
 }
 

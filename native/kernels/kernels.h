@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 
 namespace hifigan {
 
@@ -109,6 +110,13 @@ struct Tuning {
   Index block_bytes;
 };
 
+// A range of the columns of a layer's packed weights, its ends multiples of the ISA's `panel` or the last column. No bit of a column
+// depends on the others.
+struct Columns {
+  int begin = 0;
+  int end = std::numeric_limits<int>::max();
+};
+
 // A convolution of stride 1: output row r is the sum over taps j of weights[j] * activation(x[r + j * dilation]), for
 // 0 <= r < rows. So `x` is what tap 0 of output row 0 reads: the padding is already in it.
 struct ConvArgs {
@@ -127,6 +135,7 @@ struct ConvArgs {
   Epilogue epilogue;
   const Tuning* tuning;
   float* scratch;
+  Columns columns = {};  // output channels
 };
 
 // Tile t of a tiled convolution covers phase p = t % dilation, samples i = (t / dilation) * m + 0 .. m - 1 of that phase, which
@@ -163,6 +172,7 @@ struct ConvTransposeArgs {
   float* scratch;
   Activation activation = {};  // none, unless x has slices
   Format format = Format::kFloat32;
+  Columns columns = {};  // padded output channels of one phase after the other
 };
 
 // What brings samples into [-1, 1]: tanh, cutting off what is beyond, or nothing.
@@ -236,6 +246,7 @@ inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3};
 struct Kernels {
   const char* name;  // for people and for HIFIGAN_RT_ISA: "generic", "avx2", "avx512", "neon", "amx", "amx-software"
   int lanes;         // floats per vector
+  int panel;         // columns of weights that are packed together; 0: all columns have to be computed at once
   Format operands;   // of packed weights, and of the rows that convolutions read
   Costs costs;
   Caches caches;

@@ -14,10 +14,11 @@ struct RowProduct {
   int taps;
   int dilation;
   const float* weights;  // [panel][tap][input channel][column of the panel]
-  int columns;           // multiple of the lanes
+  int width;             // columns of the whole, a multiple of the lanes
   Index rows;
   const Tuning* tuning;
   float* scratch;
+  Columns columns;
 };
 
 constexpr std::size_t row_scratch_size(int in_padded, int taps, int dilation) {
@@ -30,6 +31,8 @@ template <template <bool> class MicroKernel, class Sink>
 HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
   float* const sums = p.scratch;
   float* const copy = sums + Index{kRowBlock} * kPanel;
+  const int end = p.columns.end < p.width ? p.columns.end : p.width;
+  const float* const begin = p.weights + Index{p.taps} * p.in_padded * p.columns.begin;
   for (Index first = 0; first < p.rows; first += kRowBlock) {
     const int rows = static_cast<int>(p.rows - first < kRowBlock ? p.rows - first : Index{kRowBlock});
     const int reach = rows + (p.taps - 1) * p.dilation;
@@ -43,12 +46,12 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     const LeftMatrix left = {x, stride * p.dilation, kLanes, stride, p.taps, p.in_padded / kLanes};
     const bool past_second = !p.tuning->products_outside;
     const Product<MicroKernel> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
-    const float* weights = p.weights;
-    for (int column = 0; column < p.columns; column += kPanel) {
-      const int vectors = panel_vectors(column, p.columns);
+    const float* weights = begin;
+    for (int column = p.columns.begin; column < end; column += kPanel) {
+      const int vectors = panel_vectors(column, p.width);
       const float* const next = weights + Index{p.taps} * p.in_padded * vectors * kLanes;
       // Behind the last panel comes the first one again, for the next rows.
-      const float* const to_come = column + kPanel < p.columns ? next : p.weights;
+      const float* const to_come = column + kPanel < end ? next : begin;
       (vectors == kPanelVectors ? wide : narrow).run(left, weights, to_come, sums, kPanel);
       sink(first, rows, column, vectors, sums);
       weights = next;
@@ -92,7 +95,8 @@ void conv_direct(const ConvArgs& args) {
                         round_up_to_lanes(args.in_channels), args.kernel_size,
                         args.dilation,    args.weights,
                         round_up_to_lanes(args.out_channels), args.rows,
-                        args.tuning,         args.scratch};
+                        args.tuning,      args.scratch,
+                        args.columns};
   for_each_product<ChainedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const Index at = column + j * kLanes;
@@ -157,7 +161,8 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.stride * out_padded,
                         args.super_rows,
                         args.tuning,
-                        args.scratch};
+                        args.scratch,
+                        args.columns};
   for_each_product<StridedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;

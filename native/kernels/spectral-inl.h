@@ -261,7 +261,8 @@ struct Spectral {
     const Planes planes(outside, tiles, in_padded, out_padded);
     forward(c, planes, outputs, first_tile, tiles);
 
-    const int panels = round_up_to_panel(out_padded) / kPanel, groups = in_padded / kLanes;
+    const int first_panel = c.columns.begin / kPanel, groups = in_padded / kLanes;
+    const int panels = round_up_to_panel(c.columns.end < out_padded ? c.columns.end : out_padded) / kPanel;
     const Product<DenseProduct> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
     const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
     const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
@@ -280,21 +281,23 @@ struct Spectral {
     const bool fetch = tuning.fetch_rows && N >= 16 && out_padded > kLineFloats;
     float* const sums = c.scratch + planes.sums;
     if (outside) {
-      BlockFetcher fetcher(c, 0, out_padded, outputs, first_tile, tiles, kBins * panels, fetch);
+      const int columns = (panels * kPanel < out_padded ? panels * kPanel : out_padded) - first_panel * kPanel;
+      BlockFetcher fetcher(c, first_panel * kPanel, columns, outputs, first_tile, tiles, kBins * (panels - first_panel), fetch);
       const auto weights_of = [&](int step, int panel) {
         return c.weights + panel * panel_weights + first_matrix(step) * row_weights * vectors_of(panel);
       };
       for (int step = 0; step < kSteps; ++step) {
-        for (int panel = 0; panel < panels; ++panel) {
-          const float* const next = panel + 1 < panels ? weights_of(step, panel + 1) : weights_of((step + 1) % kSteps, 0);
+        for (int panel = first_panel; panel < panels; ++panel) {
+          const float* const next =
+              panel + 1 < panels ? weights_of(step, panel + 1) : weights_of((step + 1) % kSteps, first_panel);
           multiply(step, vectors_of(panel) == kPanelVectors, weights_of(step, panel), next, sums + panel * planes.sum_panel);
           if (is_bin(step)) fetcher.step();
         }
       }
-      for (int panel = 0; panel < panels; ++panel) inverse(c, planes, outputs, first_tile, tiles, panel);
+      for (int panel = first_panel; panel < panels; ++panel) inverse(c, planes, outputs, first_tile, tiles, panel);
     } else {
-      const float* weights = c.weights;
-      for (int panel = 0; panel < panels; ++panel) {
+      const float* weights = c.weights + first_panel * panel_weights;
+      for (int panel = first_panel; panel < panels; ++panel) {
         const int vectors = vectors_of(panel);
         BlockFetcher fetcher(c, panel * kPanel, vectors * kLanes, outputs, first_tile, tiles, kBins, fetch);
         for (int step = 0; step < kSteps; ++step) {

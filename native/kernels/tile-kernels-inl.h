@@ -173,6 +173,7 @@ struct TileKernels {
   static constexpr Kernels table(const char* name, const Costs& costs, const Kernels* finer) {
     return {name,
             kLanes,
+            0,
             static_cast<Format>(kSlices),
             costs,
             kTileCaches,

@@ -43,7 +43,7 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
   const Floats bias = random_rows(1, out_channels, out_padded);
   const Index y_begin = skip_before, y_end = super_rows * stride - skip_behind;
   const Floats scratch = floats(kernels.transpose_scratch_size(in_channels, out_channels, kernel_size, stride));
-  const auto compute = [&](int shares, const hifigan::Tuning& tuning) {
+  const auto compute = [&](int shares, const hifigan::Tuning& tuning, bool by_panels = false) {
     // Memory begins at row y_begin - 1 and ends with row y_end: both canaries.
     Floats y = floats(static_cast<std::size_t>((y_end - y_begin + 2) * out_padded), kCanary);
     for (int share = 0; share < shares; ++share) {
@@ -65,7 +65,10 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
       args.bias = bias.get();
       args.tuning = &tuning;
       args.scratch = scratch.get();
-      kernels.conv_transpose(args);
+      for (const hifigan::Columns& columns : columns_of(kernels, stride * out_padded, by_panels)) {
+        args.columns = columns;
+        kernels.conv_transpose(args);
+      }
     }
     return y;
   };
@@ -98,6 +101,7 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
   };
   report(same(compute(3, kTunings.front())), std::string(what) + " bits depend on the cut", 0);
   report(same(compute(1, kTunings.back())), std::string(what) + " bits depend on the tuning", 0);
+  report(same(compute(3, kTunings.front(), true)), std::string(what) + " bits depend on the cut by panels", 0);
 }
 
 void check_post(const hifigan::Kernels& kernels, int in_channels, int kernel_size, Index rows, Index x_missing, float gain,

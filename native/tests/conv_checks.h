@@ -95,6 +95,16 @@ ConvProblem make_problem(const hifigan::Kernels& kernels, const ConvCase& c, con
   return p;
 }
 
+// All columns, or one panel after the other from the last one on.
+std::vector<hifigan::Columns> columns_of(const hifigan::Kernels& kernels, int padded, bool by_panels) {
+  if (!by_panels || kernels.panel == 0) return {{}};
+  std::vector<hifigan::Columns> all;
+  for (int begin = (padded - 1) / kernels.panel * kernels.panel; begin >= 0; begin -= kernels.panel) {
+    all.push_back({begin, std::min(begin + kernels.panel, padded)});
+  }
+  return all;
+}
+
 // `run(args, part, parts)` computes one of `parts` shares of the rows.
 template <class Run>
 void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, const ConvCase& c, const ConvProblem& p,
@@ -103,7 +113,7 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
   const int in_padded = kernels.padded_channels(c.in_channels), out_padded = kernels.padded_channels(c.out_channels);
   const Floats scratch = floats(scratch_size);
 
-  const auto compute = [&](int shares, const hifigan::Tuning& tuning) {
+  const auto compute = [&](int shares, const hifigan::Tuning& tuning, bool by_panels = false) {
     // A canary row on either side; with a residual the output is added in place.
     Floats y = floats(static_cast<std::size_t>((c.rows + 2) * out_padded), kCanary);
     if (c.residual) std::copy_n(p.residual.get(), c.rows * out_padded, y.get() + out_padded);
@@ -124,7 +134,10 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
                      c.scale, c.behind};
     args.tuning = &tuning;
     args.scratch = scratch.get();
-    for (int share = shares - 1; share >= 0; --share) run(args, share, shares);
+    for (const hifigan::Columns& columns : columns_of(kernels, out_padded, by_panels)) {
+      args.columns = columns;
+      for (int share = shares - 1; share >= 0; --share) run(args, share, shares);
+    }
     return y;
   };
 
@@ -153,6 +166,7 @@ void check_conv_with(const hifigan::Kernels& kernels, const char* algorithm, con
   report(same(compute(parts, kTunings.front())), what + " bits depend on the cut", parts);
   for (const hifigan::Tuning& tuning : kTunings) {
     report(same(compute(1, tuning)), what + " bits depend on the tuning " + tuning.name, 0);
+    report(same(compute(parts, tuning, true)), what + " bits depend on the cut by panels " + tuning.name, parts);
   }
 }
 

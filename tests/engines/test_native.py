@@ -8,6 +8,7 @@ import pytest
 import tolerances
 from hifigan_rt import _native
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import GeneratorConfig
 from native_generators import ALGORITHMS, ISAS, V1_LIKE, V3_LIKE, make_case, random_case
 
 
@@ -76,6 +77,21 @@ def test_bits_depend_on_neither_threads_nor_batch_nor_other_items(isa):
             for audio in batch:
                 np.testing.assert_array_equal(audio, alone[0])
         np.testing.assert_array_equal(engine.run(mels[2][None] + 0 * rng.random())[0], alone[2])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_threads_share_the_channels_of_few_rows(isa):
+    """So few frames that threads share columns of weights: of one panel or several, in equal parts or not, beside parts of the rows."""
+    wide = GeneratorConfig(208, (4, 2), (8, 4), "1", (3, 7), ((1, 3), (1, 3)), num_mels=80)
+    case = make_case(wide, 9)
+    mels = [np.ascontiguousarray(case.mel[:, :n]) for n in (1, 3, 9)]
+    single = case.load(isa)
+    alone = [single.run(mel[None])[0] for mel in mels]
+    assert snr_db(case.truth(), alone[-1]) >= tolerances.NATIVE_SMALL_SNR_DB
+    for threads in (2, 3, 4, 6, 12):
+        engine = case.load(isa, threads=threads)
+        for mel, expected in zip(mels, alone, strict=True):
+            np.testing.assert_array_equal(engine.run(mel[None])[0], expected)
 
 
 def test_bits_do_not_depend_on_what_follows():
