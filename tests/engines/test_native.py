@@ -81,7 +81,7 @@ def test_bits_depend_on_neither_threads_nor_batch_nor_other_items(isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_threads_share_the_channels_of_few_rows(isa):
-    """So few frames that threads share columns of weights: of one panel or several, in equal parts or not, beside parts of the rows."""
+    """So few frames that threads share columns of weights, in equal parts or not, beside parts of the rows."""
     wide = GeneratorConfig(208, (4, 2), (8, 4), "1", (3, 7), ((1, 3), (1, 3)), num_mels=80)
     case = make_case(wide, 9)
     mels = [np.ascontiguousarray(case.mel[:, :n]) for n in (1, 3, 9)]
