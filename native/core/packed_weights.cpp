@@ -62,40 +62,46 @@ PackedWeights::Packing PackedWeights::packing_of(std::size_t layer, Algorithm al
 }
 
 void PackedWeights::prepare(const NetworkPlan& plan, ThreadPool& pool) {
-  std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> fresh;
-  std::vector<std::pair<void (*)(const PackArgs&), PackArgs>> jobs;
+  std::map<std::pair<std::size_t, Algorithm>, std::size_t> fresh;  // where each begins
+  std::size_t floats = 0;
   for (std::size_t i = 0; i < network_.layers.size(); ++i) {
     const Algorithm algorithm = plan.layers.at(i).algorithm;
     if (packed_.count({i, algorithm})) continue;
+    fresh[{i, algorithm}] = floats;
+    floats += whole_lines(packing_of(i, algorithm).size);
+  }
+  if (fresh.empty()) return;
+  AlignedBuffer& buffer = buffers_.emplace_back(floats);
+  std::vector<std::pair<void (*)(const PackArgs&), PackArgs>> jobs;
+  for (const auto& [key, begin] : fresh) {
+    const auto [i, algorithm] = key;
     const Packing packing = packing_of(i, algorithm);
-    AlignedBuffer buffer(packing.size);
     const NetworkLayer& layer = network_.layers[i];
     // A layer is cut in a few pieces: enough to share, few enough to be worth a call.
     const int pieces = std::min(packing.units, 8);
     for (int piece = 0; piece < pieces; ++piece) {
       jobs.push_back({packing.pack,
                       {sources_.layers[i].weight.get(), layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
-                       algorithm.transform, buffer.data(), packing.units * piece / pieces,
+                       algorithm.transform, buffer.data() + begin, packing.units * piece / pieces,
                        packing.units * (piece + 1) / pieces}});
     }
-    fresh.emplace(std::pair{i, algorithm}, std::move(buffer));
   }
   pool.loop(static_cast<Index>(jobs.size()), [&](Index job, int) {
     const auto& [pack, args] = jobs[static_cast<std::size_t>(job)];
     pack(args);
   });
-  packed_.merge(fresh);
+  for (const auto& [key, begin] : fresh) packed_[key] = buffer.data() + begin;
 }
 
 std::size_t PackedWeights::bytes() const {
   std::size_t sum = 0;
-  for (const auto& [key, buffer] : packed_) sum += buffer.bytes();
+  for (const AlignedBuffer& buffer : buffers_) sum += buffer.bytes();
   return sum;
 }
 
 std::vector<const AlignedBuffer*> PackedWeights::buffers() const {
   std::vector<const AlignedBuffer*> all;
-  for (const auto& [key, buffer] : packed_) all.push_back(&buffer);
+  for (const AlignedBuffer& buffer : buffers_) all.push_back(&buffer);
   return all;
 }
 

@@ -1,6 +1,7 @@
 // The weights of a generator, laid out for the algorithms that its plans use; each layout is made once.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -47,7 +48,7 @@ class PackedWeights {
   void prepare(const NetworkPlan& plan, ThreadPool& pool);
 
   // A layer by its number; `prepare` must have seen it.
-  const float* weights(std::size_t layer, Algorithm algorithm) const { return packed_.at({layer, algorithm}).data(); }
+  const float* weights(std::size_t layer, Algorithm algorithm) const { return packed_.at({layer, algorithm}); }
   // The layers' biases, with what the vector of G values adds; null if the network takes none. They do not outlive this.
   Biases biases(const float* conditioning) const;
   // Null if the input is not normalised.
@@ -70,7 +71,9 @@ class PackedWeights {
   const Kernels& isa_;
   Parameters sources_;
   std::vector<AlignedBuffer> biases_;
-  std::map<std::pair<std::size_t, Algorithm>, AlignedBuffer> packed_;
+  // One for each plan: a single layer's weights are often smaller than a large page.
+  std::deque<AlignedBuffer> buffers_;
+  std::map<std::pair<std::size_t, Algorithm>, const float*> packed_;
 };
 
 }  // namespace hifigan
