@@ -60,7 +60,8 @@ def test_what_onnx_runtime_prints_is_no_result(tmp_path, capfd):
     model.graph.node[3].op_type = "NoSuchOperator"
     path = write(model, tmp_path / "foreign.onnx")
     path.write_bytes(path.read_bytes().replace(b"NoSuch", b"No\xffuch"))
-    with pytest.raises(EngineError, match="'utf-8' codec can't decode"):
+    # Early releases of Python 3.11 raise ONNX Runtime's own class without a word.
+    with pytest.raises(EngineError, match=r"'utf-8' codec can't decode|: InvalidGraph$"):
         open_file(path)
     assert capfd.readouterr() == ("", "")
 
