@@ -71,7 +71,7 @@ void PackedWeights::prepare(const NetworkPlan& plan, ThreadPool& pool) {
     floats += whole_lines(packing_of(i, algorithm).size);
   }
   if (fresh.empty()) return;
-  AlignedBuffer& buffer = buffers_.emplace_back(floats);
+  AlignedBuffer buffer(floats);
   std::vector<std::pair<void (*)(const PackArgs&), PackArgs>> jobs;
   for (const auto& [key, begin] : fresh) {
     const auto [i, algorithm] = key;
@@ -90,7 +90,8 @@ void PackedWeights::prepare(const NetworkPlan& plan, ThreadPool& pool) {
     const auto& [pack, args] = jobs[static_cast<std::size_t>(job)];
     pack(args);
   });
-  for (const auto& [key, begin] : fresh) packed_[key] = buffer.data() + begin;
+  const float* const data = buffers_.emplace_back(std::move(buffer)).data();
+  for (const auto& [key, begin] : fresh) packed_[key] = data + begin;
 }
 
 std::size_t PackedWeights::bytes() const {

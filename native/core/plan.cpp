@@ -168,7 +168,7 @@ class Planner {
 
   static void predict(const Kernels& kernels, const NetworkLayer& conv, const Size& size, PlannedLayer& layer) {
     const bool tiled = layer.algorithm.tiled;
-    const double matrices =
+    const double matrices =  // of direct convolution one per tap
         tiled ? kernels.transform_shape(layer.algorithm.transform, conv.kernel_size).matrices : conv.kernel_size;
     layer.weight_bytes = weight_bytes(kernels, matrices * size.in * size.out);
     layer.predicted_us = tiled ? tiled_us(kernels, conv, layer.algorithm.transform, size)
