@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from hifigan_rt.engines import REGISTRY
 from hifigan_rt.model.kinds import Weights
@@ -48,6 +48,10 @@ class CandidateEntry:
     """Imported before loading is timed, so that the time to import is told apart."""
     needs: tuple[str, ...] = ()
     """Kinds of converted models."""
+    engine: str = ""
+    """Of ours; empty for a peer."""
+    precision: str = "float32"
+    """Of our engine."""
 
 
 _PEERS: Mapping[str, CandidateEntry] = {
@@ -73,18 +77,28 @@ _PEERS: Mapping[str, CandidateEntry] = {
 OURS = "our-"
 """Before the name of an engine of ours that a peer has too."""
 
-NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime", "openvino")
-"""The reference takes minutes; the others are measured in a better form as `torch`, `ort` and `openvino-f32-2d`."""
+_LOWER = {"native-bf16": "bfloat16", "native-bf16x3": "bfloat16x3"}
+"""The engine `native` in its lower precisions, which need a tile unit."""
+
+NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime", "openvino", *_LOWER)
+"""The reference takes minutes; few processors have a tile unit; the others are measured in a better form as `torch`, `ort` and
+`openvino-f32-2d`."""
 
 
 def entries() -> dict[str, CandidateEntry]:
     """All candidates by name, our engines first."""
     ours = {
-        OURS + name if name in _PEERS else name: CandidateEntry("", entry.summary, ("hifigan_rt", *entry.packages))
+        OURS + name if name in _PEERS else name: CandidateEntry(
+            "", entry.summary, ("hifigan_rt", *entry.packages), engine=name
+        )
         for name, entry in REGISTRY.items()
         if Weights in entry.runs
     }
-    return ours | dict(_PEERS)
+    lower = {
+        name: replace(ours["native"], summary=f"our engine native in {precision}", precision=precision)
+        for name, precision in _LOWER.items()
+    }
+    return ours | lower | dict(_PEERS)
 
 
 def default_names() -> list[str]:
@@ -113,8 +127,7 @@ def load_candidate(job: Job) -> LoadedCandidate:
     """Load a job's candidate in this process."""
     name = plain_name(job.candidate)
     entry = entries()[name]
-    if not entry.module:
-        engine = name.removeprefix(OURS)
-        return EngineCandidate(EngineJob(engine, job.checkpoint, None, "float32", job.threads, job.mel))
+    if entry.engine:
+        return EngineCandidate(EngineJob(entry.engine, job.checkpoint, None, entry.precision, job.threads, job.mel))
     candidate: LoadedCandidate = importlib.import_module(f"measuring.{entry.module}").load(job)
     return candidate

@@ -1,6 +1,6 @@
 // Times a whole generator with random weights, per stage, in processor time of the calling thread: the smallest of some rounds.
-// usage: bench_generator v1|v2|v3|mirrored|causal|odd|piper [frames [segment [threads [rounds [isa [tuning [layer=algorithm ...]]]]]]]
-// ("*" for all layers)
+// usage: bench_generator v1|v2|v3|mirrored|causal|odd|piper [frames [segment [threads [rounds [isa[:precision] [tuning
+// [layer=algorithm ...]]]]]]] ("*" for all layers)
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -17,6 +17,10 @@ int main(int count, char** arguments) {
   const int frames = std::stoi(argument(2, "250")), segment = std::stoi(argument(3, "256"));
   const int threads = std::stoi(argument(4, "1")), rounds = std::stoi(argument(5, "5"));
   const std::string isa = argument(6, supported_isas().back().c_str());
+  const std::size_t colon = isa.find(':');
+  const Kernels* kernels =
+      find_kernels(isa.substr(0, colon).c_str(), colon == std::string::npos ? "float32" : isa.substr(colon + 1).c_str());
+  why_no_tile_unit(true);  // it asks for the permission
   ForcedAlgorithms forced;
   for (int i = 8; i < count; ++i) {
     const std::string pair = arguments[i];
@@ -25,7 +29,7 @@ int main(int count, char** arguments) {
   const int channels = name == "v2" ? 128 : name == "v3" || name == "piper" ? 256 : 512;
   RandomNetwork network = random_network(name, channels, name == "piper" ? 192 : 80, 1);
   const auto before = std::chrono::steady_clock::now();
-  LoadedGenerator generator(network.network, network.parameters, *find_kernels(isa.c_str()), segment, threads, forced);
+  LoadedGenerator generator(network.network, network.parameters, *kernels, segment, threads, forced);
   generator.tune(argument(7, tunings().front().name));
   const std::chrono::duration<double> packing = std::chrono::steady_clock::now() - before;
   const std::vector<float> vector(static_cast<std::size_t>(generator.network().conditioning_channels), 0.5f);
