@@ -81,8 +81,8 @@ _LOWER = {"native-bf16": "bfloat16", "native-bf16x3": "bfloat16x3"}
 """The engine `native` in its lower precisions, which need a tile unit."""
 
 NEVER_BY_DEFAULT = ("reference", "torch-eager", "our-torch", "onnxruntime", "openvino", *_LOWER)
-"""The reference takes minutes; few processors have a tile unit; the others are measured in a better form as `torch`, `ort` and
-`openvino-f32-2d`."""
+"""The reference takes minutes; few processors have a tile unit; the others are measured in a better form as `torch`,
+`ort` and `openvino-f32-2d`."""
 
 
 def entries() -> dict[str, CandidateEntry]:

@@ -9,36 +9,38 @@ namespace hifigan {
 
 namespace {
 
-// Calls f(begin, end, thread) on pieces of [0, count): as many for each thread, and where each is of at least `least`, several,
-// so that a thread that is late leaves some of its share to others.
+// Calls f(begin, end, thread) on pieces of [0, count), which begin at multiples of `unit`: as many for each thread, and where each
+// is of at least `least`, several, so that a thread that is late leaves some of its share to others.
 template <class F>
-void share(ThreadGroup group, Index count, Index least, F&& f) {
+void share(ThreadGroup group, Index count, Index unit, Index least, F&& f) {
   if (count <= 0) return;
-  const Index threads = group.threads();
+  const Index threads = group.threads(), units = ceil_div(count, unit);
   if (threads == 1) return f(Index{0}, count, 0);
-  const Index pieces = std::min(count, threads * std::clamp<Index>(count / (least * threads), 1, 4));
-  group.pool->loop(pieces, [&](Index piece, int thread) { f(count * piece / pieces, count * (piece + 1) / pieces, thread); });
+  const Index pieces = std::min(units, threads * std::clamp<Index>(count / (least * threads), 1, 4));
+  const auto begin = [&](Index piece) { return std::min(count, units * piece / pieces * unit); };
+  group.pool->loop(pieces, [&](Index piece, int thread) { f(begin(piece), begin(piece + 1), thread); });
 }
 
-// Rows, or tiles, of a piece from which on products take longer than the weights for them.
-constexpr Index kEnoughRows = 12;
-
-// Calls f(begin, end, columns, thread) on pieces of `rows` rows of a product with so many columns. Each piece of the rows reads all weights:
-// where that is what takes time, threads share the columns instead.
+// Calls f(begin, end, columns, thread) on pieces of `rows` rows of a product with so many columns. Each piece of the rows reads
+// all weights: where that is what takes time, threads share the columns instead.
 template <class F>
-void share_product(ThreadGroup group, Index rows, Index least, int columns, int panel, F&& f) {
+void share_product(ThreadGroup group, Index rows, const Pieces& pieces, int columns, int panel, F&& f) {
   const Index threads = group.threads();
   Index parts = 1;
   const Index panels = panel > 0 ? ceil_div(columns, panel) : 1;
-  for (Index more = 2; more <= std::min(threads, panels) && rows * parts < kEnoughRows * threads; ++more) {
+  for (Index more = 2; more <= std::min(threads, panels) && rows * parts < pieces.enough * threads; ++more) {
     if (threads % more == 0) parts = more;
   }
-  if (parts == 1) return share(group, rows, least, [&](Index begin, Index end, int thread) { f(begin, end, Columns{}, thread); });
-  const Index row_parts = std::min(rows, threads / parts);
+  if (parts == 1) {
+    return share(group, rows, pieces.unit, pieces.least,
+                 [&](Index begin, Index end, int thread) { f(begin, end, Columns{}, thread); });
+  }
+  const Index units = ceil_div(rows, pieces.unit), row_parts = std::min(units, threads / parts);
   const auto column = [&](Index part) { return static_cast<int>(panels * part / parts) * panel; };
+  const auto row = [&](Index part) { return std::min(rows, units * part / row_parts * pieces.unit); };
   group.pool->loop(parts * row_parts, [&](Index piece, int thread) {
-    const Index part = piece / row_parts, row = piece % row_parts;
-    f(rows * row / row_parts, rows * (row + 1) / row_parts, Columns{column(part), std::min(column(part + 1), columns)}, thread);
+    const Index part = piece / row_parts, begin = piece % row_parts;
+    f(row(begin), row(begin + 1), Columns{column(part), std::min(column(part + 1), columns)}, thread);
   });
 }
 
@@ -58,9 +60,8 @@ class Stopwatch {
   double start_;
 };
 
-// Pieces smaller than these cost more in calls than they give in balance.
+// As Pieces are for rows.
 constexpr Index kLeastTiles = 24;
-constexpr Index kLeastRows = 48;
 constexpr Index kLeastSamples = 1024;
 
 }  // namespace
@@ -102,7 +103,8 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
   const int columns = step.kernels->padded_channels(layer.out_channels), panel = step.kernels->panel;
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
-    share_product(group_, tiles, kLeastTiles, columns, panel, [&](Index begin, Index end, Columns part, int thread) {
+    const Pieces pieces{1, kLeastTiles, step.kernels->pieces.enough};
+    share_product(group_, tiles, pieces, columns, panel, [&](Index begin, Index end, Columns part, int thread) {
       TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
       tiled.conv.columns = part;
       tiled.conv.scratch = workspace_.scratch(thread);
@@ -110,7 +112,7 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
     });
     return;
   }
-  share_product(group_, rows, kLeastRows, columns, panel, [&](Index begin, Index end, Columns part_columns, int thread) {
+  share_product(group_, rows, step.kernels->pieces, columns, panel, [&](Index begin, Index end, Columns part_columns, int thread) {
     ConvArgs part = args;
     part.columns = part_columns;
     part.x += begin * part.x_stride;
@@ -126,7 +128,7 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
 
 void LayerRunner::gate(const LayerStep& step, const Rows& rows, Index begin) {
   const Stopwatch watch(seconds_of(step));
-  share(group_, rows.end - begin, kLeastRows, [&](Index piece_begin, Index piece_end, int) {
+  share(group_, rows.end - begin, 1, step.kernels->pieces.least, [&](Index piece_begin, Index piece_end, int) {
     step.kernels->gate({rows.row(begin + piece_begin), rows.floats, piece_end - piece_begin, step.layer->out_channels / 2});
   });
 }
@@ -140,9 +142,10 @@ void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& o
   const Index taps = up.taps();
   if (up.padding_mode == PaddingMode::kReplicate && first < taps - 1) std::copy_n(in.row(0), in.floats, in.row(-1));
   const int columns = up.stride * step.kernels->padded_channels(up.out_channels);
-  const Index least = std::max<Index>(8, kLeastRows / up.stride);
-  share_product(group_, last - first, least, columns, step.kernels->panel, [&](Index piece_begin, Index piece_end, Columns part,
-                                                                               int thread) {
+  Pieces pieces = step.kernels->pieces;
+  pieces.least = std::max<Index>(8, pieces.least / up.stride);
+  share_product(group_, last - first, pieces, columns, step.kernels->panel, [&](Index piece_begin, Index piece_end, Columns part,
+                                                                                int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
     const Index count = piece_end - piece_begin;
     // The first super-row may begin before the rows that are asked for; it does not write there.
@@ -158,7 +161,7 @@ void LayerRunner::post(const LayerStep& step, const Rows& in, Index begin, Index
   const Stopwatch watch(seconds_of(step));
   const Index in_end = end > begin ? pad(layer, in, begin, final) : in.end;
   const float bias = *state_.biases().of(step.number);
-  share(group_, end - begin, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
+  share(group_, end - begin, 1, kLeastSamples, [&](Index piece_begin, Index piece_end, int thread) {
     const Index first = begin + piece_begin - layer.padding_left;
     step.kernels->conv_post({in.row(first), in.floats, in_end - first, step.weights, layer.in_channels, layer.kernel_size, bias,
                              output, audio + piece_begin, piece_end - piece_begin, workspace_.scratch(thread)});

@@ -242,12 +242,22 @@ struct Caches {
 
 inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3};
 
+// How threads share the rows of a product.
+struct Pieces {
+  Index unit;    // rows that are computed together: pieces begin at its multiples
+  Index least;   // rows of a piece; smaller ones cost more, in calls and in weights that each reads, than they give in balance
+  Index enough;  // rows for each thread from which on products take longer than the weights for them
+};
+
+inline constexpr Pieces kVectorPieces{1, 48, 12};
+
 // Sizes are in floats. Every function pointer is set, transforms of tile units aside: an ISA has all operations.
 struct Kernels {
   const char* name;  // for people and for HIFIGAN_RT_ISA: "generic", "avx2", "avx512", "neon", "amx", "amx-software"
   int lanes;         // floats per vector
   int panel;         // columns of weights that are packed together; 0: all columns have to be computed at once
   Format operands;   // of packed weights, and of the rows that convolutions read
+  Pieces pieces;
   Costs costs;
   Caches caches;
   // The ISA for layers of at most so many output channels (the last layer: input channels), where most of each of this one's

@@ -1,6 +1,7 @@
 // The tables of a tile unit, made from its Vec, lines and Tiles. Included once in its file, with HIFIGAN_ISA its name as a word
 // and HIFIGAN_NAME its name as a text.
 
+#include <algorithm>
 #include <type_traits>
 
 namespace hifigan {
@@ -11,6 +12,7 @@ constexpr int round_up_to_lanes(int count) { return (count + kLanes - 1) / kLane
 // Multiply-adds of one core of an Emerald Rapids, and blocks that its second cache holds (native/NOTES.md).
 constexpr Costs costs_of(int products) { return {1000e3 / products, {}, {}}; }
 constexpr Caches kTileCaches{0.75e6, 32e6, 16e3, 100e3};
+constexpr Pieces kTilePieces{32, 64, 512};
 
 #include "kernels/exponential-inl.h"
 #include "kernels/gate-inl.h"

@@ -69,9 +69,9 @@ Index multiply_adds(Index steps, float* sink) {
   tiles.zero();
   tiles.template load_left<0>(tile, kLanes);
   tiles.template load_left<1>(tile + kTileFloats, kLanes);
-  tiles.template load_right<0>(tile + 2 * kTileFloats);
-  tiles.template load_right<1>(tile + 3 * kTileFloats);
-  for (Index i = 0; i < steps; ++i) tiles.multiply();
+  tiles.template load_right<0>(tile + 2 * kTileFloats, false);
+  tiles.template load_right<1>(tile + 3 * kTileFloats, false);
+  for (Index i = 0; i < steps; ++i) multiply_loaded<false, false>(tiles, nullptr, 0, nullptr, false);
   alignas(64) float sums[2 * kUnitRows * kLanes];
   tiles.store(sums);
   for (int lane = 0; lane < kLanes; ++lane) sink[lane] = sums[lane];
@@ -107,7 +107,7 @@ struct TileKernels {
     const Epilogue& e = args.epilogue;
     const TileProduct p = {args.x,        args.x_stride, args.x_rows,   args.activation,
                            lines_of(args.in_channels),   args.kernel_size, args.dilation, args.weights,
-                           lines_of(args.out_channels),  args.rows,     args.scratch};
+                           panels_of(args.columns, lines_of(args.out_channels)), args.rows, args.scratch};
     with_format(e.format, [&](auto format) {
       constexpr Format kOut = decltype(format)::value;
       multiply_units<kSlices, kOut>(p, [&](Index first, Index panel) {
@@ -150,7 +150,7 @@ struct TileKernels {
     const Index out_lines = lines_of(args.out_channels), stride = args.stride;
     const TileProduct p = {args.x,         args.x_stride, args.x_rows, {}, lines_of(args.in_channels),
                            transpose_taps(args.kernel_size, args.stride), 1, args.weights,
-                           stride * out_lines, args.super_rows, args.scratch};
+                           panels_of(args.columns, stride * out_lines), args.super_rows, args.scratch};
     with_format(args.format, [&](auto format) {
       constexpr Format kOut = decltype(format)::value;
       multiply_units<kSlices, kOut>(p, [&](Index first, Index panel) {
@@ -173,8 +173,9 @@ struct TileKernels {
   static constexpr Kernels table(const char* name, const Costs& costs, const Kernels* finer) {
     return {name,
             kLanes,
-            0,
+            kLineChannels,
             static_cast<Format>(kSlices),
+            kTilePieces,
             costs,
             kTileCaches,
             nullptr,

@@ -24,10 +24,13 @@ HIFIGAN_INLINE void load_line(const float* p, Vec& low, Vec& high) {
   low = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, line, 16));
   high = _mm512_castsi512_ps(_mm512_and_si512(line, upper_halves()));
 }
-// Both vectors are rounded.
+// Both vectors rounded, as a line.
 HIFIGAN_INLINE void store_line(float* p, Vec low, Vec high) {
-  const __m512i shifted = _mm512_maskz_srli_epi32(0xffff, _mm512_castps_si512(low), 16);
-  store(p, _mm512_castsi512_ps(_mm512_or_si512(shifted, _mm512_castps_si512(high))));
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i l = _mm512_add_epi32(_mm512_castps_si512(low), half), h = _mm512_add_epi32(_mm512_castps_si512(high), half);
+  // (h & upper) | (l >> 16)
+  const __m512i line = _mm512_ternarylogic_epi32(_mm512_maskz_srli_epi32(0xffff, l, 16), h, upper_halves(), 0xf8);
+  store(p, _mm512_castsi512_ps(line));
 }
 
 // A constant, not bytes that a function fills: GCC 12 takes _tile_loadconfig to read 8 of these 64 bytes and may leave out the
@@ -69,18 +72,33 @@ class Tiles {
     }
   }
   template <int kIndex>
-  HIFIGAN_INLINE void load_right(const float* tile) {
-    if constexpr (kIndex == 0) {
-      _tile_loadd(6, tile, 64);
+  HIFIGAN_INLINE void load_right(const float* tile, bool past_first) {
+    if (past_first) {
+      if constexpr (kIndex == 0) {
+        _tile_stream_loadd(6, tile, 64);
+      } else {
+        _tile_stream_loadd(7, tile, 64);
+      }
     } else {
-      _tile_loadd(7, tile, 64);
+      if constexpr (kIndex == 0) {
+        _tile_loadd(6, tile, 64);
+      } else {
+        _tile_loadd(7, tile, 64);
+      }
     }
   }
+  template <int kLeft, int kRight>
   HIFIGAN_INLINE void multiply() {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    // The numbers of registers have to be written out.
+    if constexpr (kLeft == 0 && kRight == 0) {
+      _tile_dpbf16ps(0, 4, 6);
+    } else if constexpr (kLeft == 0) {
+      _tile_dpbf16ps(1, 4, 7);
+    } else if constexpr (kRight == 0) {
+      _tile_dpbf16ps(2, 5, 6);
+    } else {
+      _tile_dpbf16ps(3, 5, 7);
+    }
   }
   // As [2 vectors][32 rows][16].
   HIFIGAN_INLINE void store(float* to) const {

@@ -98,10 +98,11 @@ HIFIGAN_INLINE void load_line(const float* p, Vec& low, Vec& high) {
   low = each([&](int i) { return from_bits(to_bits(line.lane[i]) << 16); });
   high = each([&](int i) { return from_bits(to_bits(line.lane[i]) & 0xffff0000u); });
 }
-// Both vectors are rounded.
+// Both vectors rounded, as a line.
 HIFIGAN_INLINE void store_line(float* p, const Vec& low, const Vec& high) {
+  const Vec l = rounded(low), h = rounded(high);
   for (int i = 0; i < kLanes; ++i) {
-    const std::uint32_t pair = to_bits(low.lane[i]) >> 16 | to_bits(high.lane[i]);
+    const std::uint32_t pair = to_bits(l.lane[i]) >> 16 | to_bits(h.lane[i]);
     __builtin_memcpy(p + i, &pair, sizeof pair);
   }
 }
@@ -120,21 +121,18 @@ class Tiles {
     for (int row = 0; row < 16; ++row) left_[kIndex].widen(rows + row * stride, row);
   }
   template <int kIndex>
-  HIFIGAN_ONCE void load_right(const float* tile) {
+  HIFIGAN_ONCE void load_right(const float* tile, bool) {
     right_[kIndex].ordinary = true;
     for (int pair = 0; pair < 16; ++pair) right_[kIndex].widen(tile + pair * kLanes, pair);
   }
+  template <int kLeft, int kRight>
   HIFIGAN_ONCE void multiply() {
-    for (int left = 0; left < 2; ++left) {
-      for (int right = 0; right < 2; ++right) {
-        const Operand &a = left_[left], &b = right_[right];
-        float* const sums = sums_[2 * left + right];
-        if (a.ordinary && b.ordinary) {
-          multiply_ordinary(a, b, sums);
-        } else {
-          multiply_unusual(a, b, sums);
-        }
-      }
+    const Operand &a = left_[kLeft], &b = right_[kRight];
+    float* const sums = sums_[2 * kLeft + kRight];
+    if (a.ordinary && b.ordinary) {
+      multiply_ordinary(a, b, sums);
+    } else {
+      multiply_unusual(a, b, sums);
     }
   }
   // As [2 vectors][32 rows][16].

@@ -10,9 +10,12 @@
 constexpr int kLineChannels = 32;
 constexpr Index kUnitRows = 32;
 constexpr Index kTileFloats = 256;  // 1 KB
-// Rows that go through a layer together, and panels of 32 output channels that do while their rows are in the first cache.
+// Rows that go through a layer together, and panels of 32 output channels that do while their rows are in the first cache: as
+// many as stay in the second one.
 constexpr Index kBlockRows = 512;
-constexpr Index kGroup = 2;
+constexpr Index kGroupFloats = 512 * kTileFloats;
+// Weights of a group beyond this are read past the first cache, which then keeps rows and sums.
+constexpr Index kFirstFloats = 32 * kTileFloats;
 
 constexpr int lines_of(int channels) { return (channels + kLineChannels - 1) / kLineChannels; }
 constexpr int padded_channels(int channels) { return lines_of(channels) * kLineChannels; }
@@ -35,10 +38,9 @@ HIFIGAN_INLINE void load_slices(const float* row, Vec& low, Vec& high) {
 template <int kSlices>
 HIFIGAN_INLINE void store_slices(float* row, Vec low, Vec high) {
   for (int s = 0; s < kSlices; ++s) {
-    const Vec l = rounded(low), h = rounded(high);
-    store_line(row + s * kLanes, l, h);
-    low = sub(low, l);
-    high = sub(high, h);
+    store_line(row + s * kLanes, low, high);
+    low = sub(low, rounded(low));
+    high = sub(high, rounded(high));
   }
 }
 
@@ -75,10 +77,14 @@ struct UnitEpilogue {
       low = add(low, load(addend + r * addend_stride));
       high = add(high, load(addend + r * addend_stride + kLanes));
     }
-    low = mul(low, broadcast(scale));
-    high = mul(high, broadcast(scale));
-    low = max(low, mul(low, broadcast(slope)));
-    high = max(high, mul(high, broadcast(slope)));
+    if (scale != 1.0f) {
+      low = mul(low, broadcast(scale));
+      high = mul(high, broadcast(scale));
+    }
+    if (slope != 1.0f) {
+      low = max(low, mul(low, broadcast(slope)));
+      high = max(high, mul(high, broadcast(slope)));
+    }
     float* const to = y + r * y_stride;
     if constexpr (kOut == Format::kFloat32) {
       store(to, low);
@@ -89,44 +95,50 @@ struct UnitEpilogue {
   }
 };
 
+// All four products of a unit. A product that needs one operand alone of those that are to come does not wait for the others.
+template <bool kLeft, bool kRight>
+HIFIGAN_INLINE void multiply_loaded(Tiles& tiles, const float* left, Index stride, const float* right, bool past_first) {
+  if constexpr (kRight) tiles.template load_right<0>(right, past_first);
+  if constexpr (kLeft) tiles.template load_left<0>(left, stride);
+  tiles.template multiply<0, 0>();
+  if constexpr (kLeft) tiles.template load_left<1>(left + kUnitRows / 2 * stride, stride);
+  tiles.template multiply<1, 0>();
+  if constexpr (kRight) tiles.template load_right<1>(right + kTileFloats, past_first);
+  tiles.template multiply<0, 1>();
+  tiles.template multiply<1, 1>();
+}
+
 // One line, one tap: all pairs of slices that count, the smallest products first.
 template <int kSlices>
-HIFIGAN_INLINE void multiply(Tiles& tiles, const float* x, Index stride, const float* weights) {
-  const auto left = [&](int slice) __attribute__((always_inline)) {
-    tiles.template load_left<0>(x + slice * kLanes, stride);
-    tiles.template load_left<1>(x + slice * kLanes + kUnitRows / 2 * stride, stride);
+HIFIGAN_INLINE void multiply(Tiles& tiles, const float* x, Index stride, const float* weights, bool past_first) {
+  const auto pair = [&](auto left, auto right, int left_slice, int right_slice) __attribute__((always_inline)) {
+    multiply_loaded<left, right>(tiles, x + left_slice * kLanes, stride, weights + right_slice * 2 * kTileFloats, past_first);
   };
-  const auto right = [&](int slice) __attribute__((always_inline)) {
-    tiles.template load_right<0>(weights + slice * 2 * kTileFloats);
-    tiles.template load_right<1>(weights + slice * 2 * kTileFloats + kTileFloats);
-  };
+  constexpr std::true_type load;
+  constexpr std::false_type loaded;
   if constexpr (kSlices == 1) {
-    left(0);
-    right(0);
-    tiles.multiply();
+    pair(load, load, 0, 0);
   } else if constexpr (kSlices == 2) {
-    left(1);
-    right(0);
-    tiles.multiply();
-    left(0);
-    tiles.multiply();
-    right(1);
-    tiles.multiply();
+    pair(load, load, 1, 0);
+    pair(load, loaded, 0, 0);
+    pair(loaded, load, 0, 1);
   } else {
-    left(2);
-    right(0);
-    tiles.multiply();
-    left(1);
-    tiles.multiply();
-    right(1);
-    tiles.multiply();
-    left(0);
-    tiles.multiply();
-    right(0);
-    tiles.multiply();
-    right(2);
-    tiles.multiply();
+    pair(load, load, 2, 0);
+    pair(load, loaded, 1, 0);
+    pair(loaded, load, 1, 1);
+    pair(load, loaded, 0, 1);
+    pair(loaded, load, 0, 0);
+    pair(loaded, load, 0, 2);
   }
+}
+
+// Panels of 32 columns, from `begin` on and before `end`.
+struct Panels {
+  Index begin, end;
+};
+
+inline Panels panels_of(Columns columns, Index all) {
+  return {columns.begin / kLineChannels, std::min<Index>(all, (Index{columns.end} + kLineChannels - 1) / kLineChannels)};
 }
 
 struct TileProduct {
@@ -138,7 +150,7 @@ struct TileProduct {
   int taps;
   int dilation;
   const float* weights;  // [panel of 32 columns][line][tap][slice][2 tiles][16 pairs of channels][16 columns][2]
-  Index panels;
+  Panels panels;
   Index rows;
   float* scratch;
 };
@@ -182,8 +194,10 @@ void multiply_units(const TileProduct& p, const Place& place) {
   alignas(64) float sums[2][2 * kUnitRows * kLanes];
   UnitEpilogue<kSlices, kOut> before;
   int which = 0;
-  const Index panel_floats = Index{p.lines} * p.taps * kSlices * 2 * kTileFloats;
-  const Index rows_per_step = (kUnitRows + p.lines * p.taps - 1) / (p.lines * p.taps);
+  const Index steps = Index{p.lines} * p.taps, panel_floats = steps * kSlices * 2 * kTileFloats;
+  const Index group_size = std::clamp(kGroupFloats / panel_floats, Index{1}, p.panels.end - p.panels.begin);
+  const bool past_first = group_size * panel_floats > kFirstFloats;
+  const Index fetches = (kUnitRows * kSlices + p.taps - 1) / p.taps;
   for (Index first = 0; first < p.rows; first += kBlockRows) {
     const Index block = p.rows - first < kBlockRows ? p.rows - first : kBlockRows;
     const Index units = (block + kUnitRows - 1) / kUnitRows, reach = units * kUnitRows + (p.taps - 1) * Index{p.dilation};
@@ -193,19 +207,23 @@ void multiply_units(const TileProduct& p, const Place& place) {
       x = copied_rows<kSlices>(p, first, reach);
       stride = Index{p.lines} * kSlices * kLanes;
     }
-    for (Index group = 0; group < p.panels; group += kGroup) {
+    for (Index group = p.panels.begin; group < p.panels.end; group += group_size) {
       for (Index unit = 0; unit < units; ++unit) {
-        for (Index panel = group; panel < p.panels && panel < group + kGroup; ++panel) {
+        for (Index panel = group; panel < p.panels.end && panel < group + group_size; ++panel) {
           const float* weights = p.weights + panel * panel_floats;
-          Index row = 0;
+          const float* next = x + (unit + 1) * kUnitRows * stride + (p.taps - 1) * p.dilation * stride;
+          Index row = 0, due = 0;
           tiles.zero();
           for (int line = 0; line < p.lines; ++line) {
             const float* rows = x + unit * kUnitRows * stride + Index{line} * kSlices * kLanes;
             for (int tap = 0; tap < p.taps; ++tap) {
-              multiply<kSlices>(tiles, rows, stride, weights);
+              multiply<kSlices>(tiles, rows, stride, weights, past_first);
               rows += p.dilation * stride;
               weights += kSlices * 2 * kTileFloats;
-              for (const Index last = row + rows_per_step; row < last && row < kUnitRows; ++row) before(row);
+              if (panel == group) {
+                for (Index i = 0; i < fetches; ++i, next += kLanes) __builtin_prefetch(next);
+              }
+              for (due += kUnitRows; due >= steps; due -= steps) before(row++);
             }
           }
           tiles.store(sums[which]);

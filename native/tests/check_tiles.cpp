@@ -82,10 +82,14 @@ Sums multiplied(const Operands& operands) {
   tiles.zero();
   tiles.template load_left<0>(reinterpret_cast<const float*>(operands.left[0]), 16);
   tiles.template load_left<1>(reinterpret_cast<const float*>(operands.left[1]), 16);
-  tiles.template load_right<0>(reinterpret_cast<const float*>(operands.right[0]));
-  tiles.template load_right<1>(reinterpret_cast<const float*>(operands.right[1]));
-  tiles.multiply();
-  tiles.multiply();
+  tiles.template load_right<0>(reinterpret_cast<const float*>(operands.right[0]), false);
+  tiles.template load_right<1>(reinterpret_cast<const float*>(operands.right[1]), true);
+  for (int times = 0; times < 2; ++times) {
+    tiles.template multiply<0, 0>();
+    tiles.template multiply<0, 1>();
+    tiles.template multiply<1, 0>();
+    tiles.template multiply<1, 1>();
+  }
   tiles.store(&sums.of[0][0][0]);
   return sums;
 }
@@ -148,7 +152,7 @@ void check_lines() {
     {
       using namespace amx;
       const Vec low = load(numbers.of), high = load(numbers.of + 16);
-      store_line(a.of, rounded(low), rounded(high));
+      store_line(a.of, low, high);
       Vec l, h;
       load_line(a.of, l, h);
       store(a.of + 16, min(max(sub(low, l), mul(high, h)), add(high, broadcast(0.5f))));
@@ -156,7 +160,7 @@ void check_lines() {
     {
       using namespace amx_software;
       const Vec low = load(numbers.of), high = load(numbers.of + 16);
-      store_line(b.of, rounded(low), rounded(high));
+      store_line(b.of, low, high);
       Vec l, h;
       load_line(b.of, l, h);
       store(b.of + 16, min(max(sub(low, l), mul(high, h)), add(high, broadcast(0.5f))));
