@@ -73,7 +73,9 @@ class Streamed:
 def measure(model: CachedModel, frames: int, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:
     mel = crops(recordings_mel(arguments.wavs, model.mel_config, frames), 1, frames)[0]
     resolved = resolve_model(model.safetensors())
-    engine = create_engine(choose_engine(arguments.engine), resolved, EngineOptions(threads=threads))
+    engine = create_engine(
+        choose_engine(arguments.engine), resolved, EngineOptions(threads=threads, precision=arguments.precision)
+    )
     graph = resolved.graph
     assert graph is not None
     offline = Offline(engine, mel)
@@ -85,7 +87,8 @@ def measure(model: CachedModel, frames: int, threads: int, arguments: argparse.N
     whole = [rounds.seconds["offline"][index] for index in used]
     record: dict[str, Any] = {
         "model": model.name, "weights": model.weights, "frames": frames, "threads": threads,
-        "engine": arguments.engine, "others": rounds.others, "seconds": rounds.seconds, "rounds_used": kind,
+        "engine": arguments.engine, "precision": arguments.precision,
+        "others": rounds.others, "seconds": rounds.seconds, "rounds_used": kind,
         "offline_ms": 1000 * statistics.median(whole), "segments": {},
     }  # fmt: skip
     for segment, turn in streams.items():
@@ -114,12 +117,14 @@ def markdown(result: dict[str, Any]) -> str:
         for segment, facts in case["segments"].items()
     ]
     header = ["case", "threads", "offline ms", "segment", "stream / offline", "longest push ms", "SNR to offline dB"]
-    return f"# Streaming\n\n{result['machine']['cpu']}; commit {result['commit']}.\n\n{markdown_table(header, table)}\n"
+    title = f"# Streaming\n\n{result['machine']['cpu']}; {result['settings']['precision']}; commit {result['commit']}."
+    return f"{title}\n\n{markdown_table(header, table)}\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="native", help="any that runs weights")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--models", type=names, default=list(MODELS))
     parser.add_argument("--frames", type=integers, default=[250, 1000])
     parser.add_argument("--threads", type=integers, default=[1, 2])
