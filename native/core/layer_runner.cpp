@@ -100,7 +100,9 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
                        out.add ? y : nullptr, stride, out.scale, out.rows.held,
                        residual ? out.residual->held : Activation{}, out.rows.format},
                       &tuning_, nullptr};
-  const int columns = step.kernels->padded_channels(layer.out_channels), panel = step.kernels->panel;
+  const int columns = step.kernels->padded_channels(layer.out_channels);
+  // Columns of a row may not be shared where its sum is replaced by numbers of another size: they lie where another's sum was.
+  const int panel = out.add && out.rows.format != Format::kFloat32 ? 0 : step.kernels->panel;
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
     const Pieces pieces{1, kLeastTiles, step.kernels->pieces.enough};

@@ -84,7 +84,7 @@ struct Activation {
 // `residual` and `addend` may be null (no addition); each may be `y` itself (same pointer and stride), never overlap it
 // otherwise. Rows of residual and addend are those of y. The residual is in the format of `x`, and behind the activation
 // `undone`, which is taken back: no activation, unless `x` has slices. The addend is float32. `format` is y's; where it is
-// another than the addend's, and addend and y are the same rows, channels are taken in rising order.
+// another than the addend's, and addend and y are the same rows, channels are taken in rising order, by one caller.
 struct Epilogue {
   const float* bias;  // padded output channels, zeros in the padding; never null
   const float* residual;

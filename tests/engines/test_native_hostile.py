@@ -42,7 +42,7 @@ def test_tells_what_runs(engine):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"precision": "bfloat16"}, "precision='bfloat16'"),
+        ({"precision": "float16"}, "precision='float16'"),
         ({"settings": {"execution_provider": "CUDA"}}, "no setting 'execution_provider': it has segment_frames, plan"),
         ({"threads": 0}, "threads=0"),
         ({"threads": 100_000}, "threads=100000"),

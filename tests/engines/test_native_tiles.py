@@ -27,6 +27,7 @@ from native_generators import V1_LIKE, V1_MODEL, V3_LIKE, make_case, random_case
 
 ISAS = (SOFTWARE_TILES, *(isa for isa in _native.supported_isas() if isa == "amx"))
 V2_LIKE = replace(V1_LIKE, upsample_initial_channel=32)
+WIDE = replace(V1_LIKE, upsample_initial_channel=256)
 CONFIGS = {"v1": V1_LIKE, "v2": V2_LIKE, "v3": V3_LIKE}
 
 
@@ -100,6 +101,18 @@ def test_a_stream_equals_the_whole_whatever_the_threads_and_pushes(isa, precisio
         np.testing.assert_array_equal(stream_all(core, case.mel, segment, pushes), whole)
     for audio in core.run(np.repeat(case.mel[None], 3, axis=0)):
         np.testing.assert_array_equal(audio, whole)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("precision", SLICES)
+def test_threads_that_share_the_columns_of_wide_layers_change_no_bit(isa, precision):
+    """Few rows of 128 and 64 channels; the sum of the last block is replaced by narrower numbers."""
+    case = make_case(WIDE, 3)
+    whole = load(case, precision, isa).run(case.mel[None])[0]
+    assert snr_db(case.truth(), whole) >= tolerances.TILES_SNR_DB[precision]
+    for threads in (2, 3, 4):
+        for _ in range(5):
+            np.testing.assert_array_equal(load(case, precision, isa, threads=threads).run(case.mel[None])[0], whole)
 
 
 @pytest.mark.amx
