@@ -16,6 +16,9 @@ constexpr Index kBlockRows = 512;
 constexpr Index kGroupFloats = 512 * kTileFloats;
 // Weights of a group beyond this are read past the first cache, which then keeps rows and sums.
 constexpr Index kFirstFloats = 32 * kTileFloats;
+// Of few rows, weights come from the last cache for nearly every product: they are fetched so far ahead.
+constexpr Index kFewRows = 256;
+constexpr Index kAheadFloats = 16 * kTileFloats;
 
 constexpr int lines_of(int channels) { return (channels + kLineChannels - 1) / kLineChannels; }
 constexpr int padded_channels(int channels) { return lines_of(channels) * kLineChannels; }
@@ -220,6 +223,9 @@ void multiply_units(const TileProduct& p, const Place& place) {
               multiply<kSlices>(tiles, rows, stride, weights, past_first);
               rows += p.dilation * stride;
               weights += kSlices * 2 * kTileFloats;
+              if (unit == 0 && p.rows <= kFewRows) {
+                for (Index i = 0; i < kSlices * 2 * kTileFloats; i += kLanes) __builtin_prefetch(weights + kAheadFloats + i, 0, 2);
+              }
               if (panel == group) {
                 for (Index i = 0; i < fetches; ++i, next += kLanes) __builtin_prefetch(next);
               }
