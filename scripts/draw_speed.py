@@ -1,7 +1,7 @@
-"""Draws the picture of README: how fast each runtime makes audio, from the recorded results.
+"""Draws how fast each runtime makes audio, from the recorded results.
 
-python scripts/draw_speed.py           # writes docs/figures/speed.svg
-python scripts/draw_speed.py --check   # exit status 1 if the picture differs from the results
+python scripts/draw_speed.py           # writes docs/figures/speed.svg and tiles.svg
+python scripts/draw_speed.py --check   # exit status 1 if a picture differs from the results
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ def label_of(name: str) -> str:
     return LABELS[name].replace("*", "").replace(", 2-D graph", "").replace("rt native", "rt")
 
 
-def draw() -> str:
-    """The picture as SVG: for each processor a bar per runtime, the fastest first, with its distance from float64."""
-    found = records("headline.json")
-    cases = {processor: speed_case(record, FRAMES) for processor, record in found.items()}
+def draw(name: str, threads: int) -> str:
+    """A picture of records as SVG: for each processor a bar per runtime, the fastest first, with its distance from float64."""
+    found = records(name)
+    cases = {processor: speed_case(record, FRAMES, threads) for processor, record in found.items()}
     most = max(facts["summary"]["x_real_time"] for case in cases.values() for facts in case.values())
     bottom = TOP + sum(GAP + STEP * len(case) for case in cases.values())
     drawing = Drawing("Speed of hifigan-rt's native engine beside other runtimes", WIDTH, bottom + 54)
     seconds = next(case for record in found.values() for case in record["cases"] if case["frames"] == FRAMES)
-    drawing.text(20, 32, f"Seconds of audio per second: V1, {seconds['audio_seconds']:.1f} s of speech, 2 threads", "h")
+    used = "2 threads" if threads == 2 else "1 thread"
+    drawing.text(20, 32, f"Seconds of audio per second: V1, {seconds['audio_seconds']:.1f} s of speech, {used}", "h")
     y = TOP
     for processor, case in cases.items():
         drawing.text(20, y + 16, generation(processor), "s t")
@@ -46,7 +47,7 @@ def draw() -> str:
 
 
 def _bar(drawing: Drawing, y: float, name: str, facts: dict[str, Any], most: float) -> None:
-    speed, ours = facts["summary"]["x_real_time"], name == "native"
+    speed, ours = facts["summary"]["x_real_time"], name.startswith("native")
     weight = "s t" if ours else "s"
     length, middle = (RIGHT - LEFT) * speed / most, y + BAR / 2 + 5
     drawing.text(LEFT - 12, middle, label_of(name), f"{weight} e")
@@ -56,4 +57,4 @@ def _bar(drawing: Drawing, y: float, name: str, facts: dict[str, Any], most: flo
 
 
 if __name__ == "__main__":
-    write({"speed.svg": draw})
+    write({"speed.svg": lambda: draw("headline.json", 2), "tiles.svg": lambda: draw("tiles.json", 1)})

@@ -18,13 +18,15 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 """A folder per processor, named by maker, family and model."""
-GENERATIONS = {"amd-25-17": "AMD Zen 4", "amd-26-2": "AMD Zen 5", "intel-6-207": "Intel Emerald Rapids"}
-"""Their names, which the system's own leave out."""
+GENERATIONS = {"amd-25-17": "AMD Zen 4", "amd-26-2": "AMD Zen 5", "intel-6-167": "Intel AMX"}
+"""Their names, which the system's own leave out; the last is a virtual machine that does not tell its processor's."""
 DOCUMENTS = ("docs/figures.md",)
 MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 LABELS = {
     "native": "**hifigan-rt native**, float32",
+    "native-bf16": "**hifigan-rt native**, bfloat16",
+    "native-bf16x3": "**hifigan-rt native**, bfloat16x3",
     "openvino-f32-2d": "OpenVINO, float32, 2-D graph",
     "openvino-bf16-2d": "OpenVINO, bfloat16, 2-D graph",
     "openvino-int8-2d": "OpenVINO, int8, 2-D graph",
@@ -71,9 +73,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def speed_case(record: dict[str, Any], frames: int) -> dict[str, Any]:
+def speed_case(record: dict[str, Any], frames: int, threads: int = 2) -> dict[str, Any]:
     """What was measured of each candidate, the fastest first."""
-    case = next(case for case in record["cases"] if case["frames"] == frames)
+    case = next(case for case in record["cases"] if (case["frames"], case["threads"]) == (frames, threads))
     measured = {name: facts for name, facts in case["candidates"].items() if "summary" in facts}
     return {name: measured[name] for name in sorted(measured, key=lambda name: measured[name]["summary"]["median_ms"])}
 
@@ -101,7 +103,7 @@ FLOAT32_PEERS = ("ort", "openvino-f32-2d", "torch", "torch-eager")
 
 
 def ratios() -> str:
-    """Time of the fastest float32 peer over native's, batch 1, by number of frames; a cell has all processors."""
+    """Time of the fastest float32 peer over native's, batch 1, by some numbers of frames; a cell has all processors."""
     rows: dict[str, dict[int, dict[str, str]]] = {}
     found = records("engines-batch1.json")
     for processor, record in found.items():
@@ -114,7 +116,7 @@ def ratios() -> str:
             label = f"{case['model'].upper()}, threads {case['threads']}"
             fastest = min(peers, key=lambda ratio: ratio["median"])
             rows.setdefault(label, {}).setdefault(case["frames"], {})[processor] = f"{fastest['median']:.2f}"
-    lengths = sorted({frames for cells in rows.values() for frames in cells})
+    lengths = (32, 250, 1000)
     header = [f"frames: {', '.join(map(generation, found))}", *map(str, lengths)]
 
     def cell(measured: dict[str, str]) -> str:
