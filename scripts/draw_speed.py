@@ -23,7 +23,7 @@ def label_of(name: str) -> str:
 
 
 def draw(name: str, threads: int) -> str:
-    """A picture of records as SVG: for each processor a bar per runtime, the fastest first, with its distance from float64."""
+    """A picture as SVG: for each processor a bar per runtime, the fastest first, with its distance from float64."""
     found = records(name)
     cases = {processor: speed_case(record, FRAMES, threads) for processor, record in found.items()}
     most = max(facts["summary"]["x_real_time"] for case in cases.values() for facts in case.values())
