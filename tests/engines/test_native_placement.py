@@ -66,23 +66,8 @@ def call():
     time.sleep(0.05)
 """
 
-FORBID = """
-import platform
-number = {"x86_64": 203, "aarch64": 122}[platform.machine()]  # sched_setaffinity
-
-class Line(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint)]
-
-class Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("lines", ctypes.POINTER(Line))]
-
-def forbid(action):
-    '''A filter of system calls that allows all but this one: seccomp(2).'''
-    lines = (Line * 4)((0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, action), (0x06, 0, 0, 0x7FFF0000))
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, ctypes.byref(Program(4, lines)), 0, 0) == 0, ctypes.get_errno()
-"""
+SET_AFFINITY = {"x86_64": 203, "aarch64": 122}[platform.machine()]
+"""The number of sched_setaffinity(2)."""
 
 
 def run(code: str, first: str = "", **variables: str) -> Any:
@@ -169,4 +154,8 @@ thread.start(); thread.join()
 )
 def test_a_filter_that_forbids_to_choose_processors_changes_nothing(action, variables):
     """systemd's filters end a process for what they forbid, those of containers refuse it."""
-    assert run("call(); call(); print(json.dumps(masks()))", f"{FORBID}\nforbid({action})", **variables)
+    assert run(
+        "call(); call(); print(json.dumps(masks()))",
+        f"from system_call_filters import forbid\nforbid({SET_AFFINITY}, {action})",
+        **variables,
+    )

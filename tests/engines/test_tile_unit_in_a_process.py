@@ -6,6 +6,7 @@ Each compares with the software's tiles, whose bits are the unit's.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -47,30 +48,12 @@ def refusal():
     return ""
 """
 
-FORBID = """
-class Line(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint)]
-
-class Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("lines", ctypes.POINTER(Line))]
-
-def forbid(state):
-    '''A filter of seccomp(2): arch_prctl (158) with this first argument gives EPERM.'''
-    lines = (Line * 6)(
-        (0x20, 0, 0, 0), (0x15, 0, 3, 158), (0x20, 0, 0, 16), (0x15, 0, 1, state),
-        (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000),
-    )
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, ctypes.byref(Program(6, lines)), 0, 0) == 0, ctypes.get_errno()
-"""
-
 
 def run(code: str) -> str:
     """What a process of its own prints."""
     environment = {key: value for key, value in os.environ.items() if key != "HIFIGAN_RT_ISA"}
     done = subprocess.run(
-        [sys.executable, "-c", PREPARED + FORBID + textwrap.dedent(code)],
+        [sys.executable, "-c", PREPARED + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
@@ -87,7 +70,9 @@ def run(code: str) -> str:
     ids=["all", "request"],
 )
 def test_a_filter_of_system_calls_that_forbids_the_unit_is_told(state, reason):
-    said = run(f"forbid({state})\nprint(refusal())")
+    said = run(
+        f"from system_call_filters import forbid\nforbid(158, 0x50001, {state})\nprint(refusal())"
+    )  # arch_prctl, EPERM
     assert reason in said
     assert "float32, the default, is the fast" in said
 
@@ -222,7 +207,8 @@ OTHERS = {
         def other():
             with torch.inference_mode():
                 return layer(data).float().numpy()
-        print("amx", torch.backends.mkldnn.is_available())
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            other()
     """,
 }
 
@@ -256,4 +242,4 @@ def test_other_users_of_tiles_in_turn_and_side_by_side(name):
         """
         )
     )
-    assert "amx" in said
+    assert re.search(r"conv\w*amx|conv_fwd:\w*_amx", said), said
