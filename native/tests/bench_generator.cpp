@@ -20,7 +20,12 @@ int main(int count, char** arguments) {
   const std::size_t colon = isa.find(':');
   const Kernels* kernels =
       find_kernels(isa.substr(0, colon).c_str(), colon == std::string::npos ? "float32" : isa.substr(colon + 1).c_str());
-  why_no_tile_unit(true);  // it asks for the permission
+  const bool tiles = kernels && kernels->operands != Format::kFloat32 && isa.compare(0, 4, "amx:") == 0;
+  const std::string why = !kernels ? "no such instruction set and precision" : tiles ? why_no_tile_unit(true) : "";
+  if (!why.empty()) {
+    std::fprintf(stderr, "%s: %s\n", isa.c_str(), why.c_str());
+    return 1;
+  }
   ForcedAlgorithms forced;
   for (int i = 8; i < count; ++i) {
     const std::string pair = arguments[i];
