@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
-_BELOW_FLOAT32 = {"openvino-bf16-2d": "bfloat16", "openvino-int8-2d": "int8", "torch-bf16": "bfloat16"}
+_BELOW_FLOAT32 = {
+    "native-bf16": "bfloat16", "native-bf16x3": "bfloat16x3", "openvino-bf16-2d": "bfloat16",
+    "openvino-int8-2d": "int8", "torch-bf16": "bfloat16",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 """A folder per processor, named by maker, family and model."""
 GENERATIONS = {"amd-25-17": "AMD Zen 4", "amd-26-2": "AMD Zen 5", "intel-6-167": "Intel AMX"}
-"""Their names, which the system's own leave out; the last is a virtual machine that does not tell its processor's."""
+"""Their names, which the system's own leave out. The last is a virtual machine: its hypervisor gives it the model of a
+processor without AMX, and its flags and caches, which stand in the records, are a server's."""
 DOCUMENTS = ("docs/figures.md",)
 MARKED = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
