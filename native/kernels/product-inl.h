@@ -180,27 +180,28 @@ HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c, Ind
   }
 }
 
-// The micro-kernel of three products, with dense rows: c1 = a1 b1 - k and c2 = a2 b2 - k, where 2 k = a0 (b1 + b2); a1 and a2 lie one
-// and two a_plane behind a0, and b2 behind b1 without a gap.
+// The micro-kernel of three products, with dense rows: c1 = a1 b1 - k and c2 = a2 b2 - k, where 2 k = a0 (b1 + b2); a2 lies a_plane
+// behind a1, and b2 behind b1 without a gap.
 template <bool PastSecond>
 struct ThreeProducts {
-  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, Fetch fetch, float* c1, float* c2,
+  using Function = void (*)(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, Fetch fetch, float* c1, float* c2,
                             Index c_stride);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, Index a_plane, const float* b, Fetch fetch, float* c1, float* c2, Index c_stride) {
-    LeftMatrix left = a;
-    left.data += a_plane;
+  static void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, Fetch fetch, float* c1, float* c2,
+                  Index c_stride) {
+    LeftMatrix left = a1;
     Vec sum[Rows][Vectors];
     clear_sums(sum);
     accumulate<Rows, Vectors, true, PastSecond>(left, b, fetch, sum);
     store_sums(sum, c1, c_stride);
     left.data += a_plane;
     clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond>(left, b + Index{a.groups} * kLanes * Vectors * kLanes, fetch, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b + Index{a1.groups} * kLanes * Vectors * kLanes, fetch, sum);
     store_sums(sum, c2, c_stride);
+    left.data = a0;
     clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond, true>(a, b, fetch, sum);
+    accumulate<Rows, Vectors, true, PastSecond, true>(left, b, fetch, sum);
     subtract_half(sum, c1, c_stride);
     subtract_half(sum, c2, c_stride);
   }
@@ -283,12 +284,12 @@ class BinProduct {
  public:
   BinProduct(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
-  HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, const float* next, float* c1, float* c2,
-                          Index c_stride) const {
-    parts_.each(next, 2 * Index{a.groups} * kLanes, [&](int row, auto micro_kernel, const Fetch& fetch) {
-      LeftMatrix part = a;
+  HIFIGAN_INLINE void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const float* next, float* c1,
+                          float* c2, Index c_stride) const {
+    parts_.each(next, 2 * Index{a1.groups} * kLanes, [&](int row, auto micro_kernel, const Fetch& fetch) {
+      LeftMatrix part = a1;
       part.data += row * kLanes;
-      micro_kernel(part, a_plane, b, fetch, c1 + row * c_stride, c2 + row * c_stride, c_stride);
+      micro_kernel(part, a_plane, a0 + row * kLanes, b, fetch, c1 + row * c_stride, c2 + row * c_stride, c_stride);
     });
   }
 

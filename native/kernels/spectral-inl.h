@@ -11,14 +11,13 @@
 // The micro-kernel adds the first to the two others, so that fewer planes pass through the caches. Of its weights, d - c and
 // -(c + d) are kept alone, since -2 c is their sum: memory hands over a third matrix more slowly than two are added.
 
-// Products: bin 0, bin N / 2, three for each of the bins between, then the two repairs. Planes of transformed input correspond; a bin
-// has a + b, a, b there. Matrices: the same with two for each of the bins between.
+// Products: bin 0, bin N / 2, three for each of the bins between, then the two repairs.
 template <int N>
 constexpr int kSpectralProducts = 2 + 3 * (N / 2 - 1) + 2;
+// Matrices, and planes of transformed input (a and b of a bin) and of sums (re and im): the same with two for each of the bins between.
+// The third factor of a bin, a + b, is formed where it is used: fewer planes pass through the caches.
 template <int N>
 constexpr int kSpectralMatrices = N + 2;
-
-// Sums of products lie in planes of the same numbers, re and im of a bin in its first two.
 
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
@@ -27,20 +26,19 @@ constexpr int kPlanePadding = 16;
 // its caller's loops, where it would spill more (8 % more instructions of the layer on AVX2).
 template <int N, class Activate>
 __attribute__((noinline)) void forward_tile(const float* x, Index stride, const Activate& activate, float* a, Index plane) {
-  constexpr int products = kSpectralProducts<N>;
+  constexpr int planes = kSpectralMatrices<N>;
   const auto row = [&](int i) __attribute__((always_inline)) { return activate(load(x + i * stride)); };
   Vec in[N], re[N / 2 + 1], im[N / 2 + 1];
   in[0] = row(N);
 #pragma GCC unroll 64
   for (int i = 1; i < N; ++i) in[i] = row(i);
-  store(a + (products - 2) * plane, sub(row(0), in[0]));
-  store(a + (products - 1) * plane, sub(row(N + 1), in[1]));
+  store(a + (planes - 2) * plane, sub(row(0), in[0]));
+  store(a + (planes - 1) * plane, sub(row(N + 1), in[1]));
   RealFft<N, 1>::run(in, re, im);
   store(a, re[0]);
   store(a += plane, re[N / 2]);
 #pragma GCC unroll 64
   for (int f = 1; f < N / 2; ++f) {
-    store(a += plane, add(re[f], im[f]));
     store(a += plane, re[f]);
     store(a += plane, im[f]);
   }
@@ -55,21 +53,21 @@ void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn
   re[N / 2] = load(g + plane);
 #pragma GCC unroll 64
   for (int f = 1; f < N / 2; ++f) {
-    re[f] = load(g + (3 * f - 1) * plane);
-    im[f] = load(g + (3 * f) * plane);
+    re[f] = load(g + 2 * f * plane);
+    im[f] = load(g + (2 * f + 1) * plane);
   }
   RealInverseFft<N, 1>::run(re, im, out);
-  out[0] = add(out[0], load(g + (kSpectralProducts<N> - 2) * plane));
+  out[0] = add(out[0], load(g + (kSpectralMatrices<N> - 2) * plane));
 #pragma GCC unroll 64
   for (int r = 0; r < N; ++r) {
-    if (r == outputs - 1) out[r] = add(out[r], load(g + (kSpectralProducts<N> - 1) * plane));
+    if (r == outputs - 1) out[r] = add(out[r], load(g + (kSpectralMatrices<N> - 1) * plane));
     if (r < rows) store(y + r * stride, epilogue.apply(out[r], r, activate));
   }
 }
 
 // Tiles that go through the layer together, at least; and at most where a tuning's bytes decide.
 constexpr int kFewTiles = 12;
-constexpr int kMostTiles = 96;
+constexpr int kMostTiles = 96 / kMaxRows * kMaxRows;
 
 constexpr int round_up_to_panel(int count) { return (count + kPanel - 1) / kPanel * kPanel; }
 
@@ -200,39 +198,44 @@ struct Spectral {
   static int block_tiles(bool outside, Index block_bytes, int in_padded, int out_padded) {
     if (!outside) return kFewTiles;
     const Index wide = in_padded > round_up_to_panel(out_padded) ? in_padded : round_up_to_panel(out_padded);
-    const Index tile = (kProducts + 3) * wide * static_cast<Index>(sizeof(float));
-    const Index tiles = block_bytes / tile / kMaxRows * kMaxRows;
+    const Index tile = (kMatrices + 3) * wide * static_cast<Index>(sizeof(float));
+    // To the nearest whole number of micro-kernels.
+    const Index tiles = (block_bytes / tile + kMaxRows / 2) / kMaxRows * kMaxRows;
     return static_cast<int>(tiles < kFewTiles ? kFewTiles : tiles > kMostTiles ? kMostTiles : tiles);
   }
 
-  // Where a block's planes lie in scratch memory: transformed input as [product][group of channels][tile][lane], sums as
-  // [product][panel][tile][column].
+  // Where a block's planes lie in scratch memory: transformed input as [matrix][group of channels][tile][lane], sums as
+  // [matrix][panel][tile][column], a + b of bins as transformed input.
   struct Planes {
     Planes(bool outside, int tiles, int in_padded, int out_padded)
         : input_group(Index{tiles} * kLanes), sum_panel(outside ? Index{tiles} * kPanel : 0) {
       const Index input_floats = Index{tiles} * in_padded;
       if (outside) {
-        // One row of planes for both, three apart: sums are written where the input of the bin before lay.
+        // One row of planes for both, two apart: sums are written where the input of the bin before lay. a + b of one bin.
         const Index sum_floats = Index{tiles} * round_up_to_panel(out_padded);
         input_plane = sum_plane = (input_floats > sum_floats ? input_floats : sum_floats) + kPlanePadding;
-        edge = (kProducts + 3) * input_plane;
+        both_step = 0;
         sums = 0;
-        input = 3 * input_plane;
+        input = 2 * input_plane;
+        both = input + kMatrices * input_plane;
+        edge = both + input_plane;
       } else {
-        // Sums of one panel.
-        input_plane = input_floats + kPlanePadding;
+        // Sums of one panel; a + b of all bins, for the panels to come.
+        input_plane = both_step = input_floats + kPlanePadding;
         sum_plane = Index{tiles} * kPanel + kPlanePadding;
-        edge = kProducts * (input_plane + sum_plane);
         input = 0;
-        sums = kProducts * input_plane;
+        both = kMatrices * input_plane;
+        sums = both + kBins * input_plane;
+        edge = sums + kMatrices * sum_plane;
       }
       floats = static_cast<std::size_t>(edge + Index{in_padded} * (N + 2));
     }
 
     Index input_group, sum_panel;
     Index input_plane, sum_plane;
-    Index input, sums;  // first planes
-    Index edge;         // the rows of a tile at the end
+    Index both_step;          // from a + b of a bin to that of the next
+    Index input, both, sums;  // first planes
+    Index edge;               // the rows of a tile at the end
     std::size_t floats;
   };
 
@@ -267,12 +270,18 @@ struct Spectral {
     const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
     const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
     const Index panel_weights = Index{kMatrices} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;
+    const auto input_of = [&](int step) { return c.scratch + planes.input + first_matrix(step) * planes.input_plane; };
+    const auto both_of = [&](int step) { return c.scratch + planes.both + (step - 2) * planes.both_step; };
+    // What a step needs once, before its first panel.
+    const auto prepare = [&](int step) {
+      if (is_bin(step)) add_planes(input_of(step), input_of(step) + planes.input_plane, Index{tiles} * in_padded, both_of(step));
+    };
     const auto multiply = [&](int step, bool full, const float* weights, const float* next, float* sums) {
-      const Index product = first_product(step);
-      const LeftMatrix left = {c.scratch + planes.input + product * planes.input_plane, 0, planes.input_group, kLanes, 1, groups};
-      float* const sum = sums + product * planes.sum_plane;
+      const LeftMatrix left = {input_of(step), 0, planes.input_group, kLanes, 1, groups};
+      float* const sum = sums + first_matrix(step) * planes.sum_plane;
       if (is_bin(step)) {
-        (full ? wide_bin : narrow_bin).run(left, planes.input_plane, weights, next, sum + planes.sum_plane, sum, kPanel);
+        (full ? wide_bin : narrow_bin)
+            .run(left, planes.input_plane, both_of(step), weights, next, sum + planes.sum_plane, sum, kPanel);
       } else {
         (full ? wide : narrow).run(left, weights, next, sum, kPanel);
       }
@@ -287,6 +296,7 @@ struct Spectral {
         return c.weights + panel * panel_weights + first_matrix(step) * row_weights * vectors_of(panel);
       };
       for (int step = 0; step < kSteps; ++step) {
+        prepare(step);
         for (int panel = first_panel; panel < panels; ++panel) {
           const float* const next =
               panel + 1 < panels ? weights_of(step, panel + 1) : weights_of((step + 1) % kSteps, first_panel);
@@ -302,6 +312,7 @@ struct Spectral {
         BlockFetcher fetcher(c, panel * kPanel, vectors * kLanes, outputs, first_tile, tiles, kBins, fetch);
         for (int step = 0; step < kSteps; ++step) {
           const float* const next = weights + (is_bin(step) ? 2 : 1) * vectors * row_weights;
+          if (panel == first_panel) prepare(step);
           multiply(step, vectors == kPanelVectors, weights, next, sums);
           weights = next;
           if (is_bin(step)) fetcher.step();
@@ -312,11 +323,13 @@ struct Spectral {
   }
 
   static constexpr bool is_bin(int step) { return step >= 2 && step <= N / 2; }
-  static constexpr int first_product(int step) {
-    return step < 2 ? step : is_bin(step) ? 3 * step - 4 : kProducts - kSteps + step;
-  }
   static constexpr int first_matrix(int step) {
     return step < 2 ? step : is_bin(step) ? 2 * step - 2 : kMatrices - kSteps + step;
+  }
+
+  // sums = a + b.
+  static void add_planes(const float* a, const float* b, Index floats, float* sums) {
+    for (Index i = 0; i < floats; i += kLanes) store(sums + i, add(load(a + i), load(b + i)));
   }
 
   static void forward(const ConvArgs& c, const Planes& planes, int outputs, Index first_tile, int tiles) {

@@ -8,9 +8,9 @@ namespace avx512 {
 namespace {
 
 constexpr int kLanes = 16;
-// Micro-kernel: kMaxRows x (kPanelVectors * kLanes) accumulators; 24 + 2 + 1 of the 32 registers.
+// Micro-kernel: kMaxRows x (kPanelVectors * kLanes) accumulators; 28 + 2 + 1 of the 32 registers.
 constexpr int kPanelVectors = 2;
-constexpr int kMaxRows = 12;
+constexpr int kMaxRows = 14;
 
 using Vec = __m512;
 
