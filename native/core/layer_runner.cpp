@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "core/thread_seconds.h"
+#include "core/tuning.h"
 
 namespace hifigan {
 
@@ -60,8 +61,9 @@ class Stopwatch {
   double start_;
 };
 
-// As Pieces are for rows.
+// As Pieces are for rows; of tiles whose weights the second cache keeps, as many are enough as of rows.
 constexpr Index kLeastTiles = 24;
+constexpr Index kEnoughTiles = 20;
 constexpr Index kLeastSamples = 1024;
 
 }  // namespace
@@ -105,7 +107,10 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
   const int panel = out.add && out.rows.format != Format::kFloat32 ? 0 : step.kernels->panel;
   if (step.algorithm.tiled) {
     const Index tiles = layer.dilation * ceil_div(ceil_div(rows, layer.dilation), step.shape.outputs);
-    const Pieces pieces{1, kLeastTiles, step.kernels->pieces.enough};
+    static const Index second_cache = second_cache_bytes();
+    const std::size_t weights = step.kernels->tiled_weights_size(step.algorithm.transform, layer.in_channels, layer.out_channels);
+    const bool kept = static_cast<Index>(weights * sizeof(float)) <= second_cache;
+    const Pieces pieces{1, kLeastTiles, kept ? step.kernels->pieces.enough : kEnoughTiles};
     share_product(group_, tiles, pieces, columns, panel, [&](Index begin, Index end, Columns part, int thread) {
       TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
       tiled.conv.columns = part;
