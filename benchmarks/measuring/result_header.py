@@ -34,7 +34,10 @@ def result_header(program: str, settings: dict[str, Any]) -> dict[str, Any]:
         "program": program,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        # Records of the same series, and what shows them, do not change what is measured.
+        "uncommitted_changes": bool(
+            _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!docs")
+        ),
         "settings": settings,
         "machine": machine_record(),
     }
