@@ -63,12 +63,6 @@ def generation(processor: str) -> str:
     return GENERATIONS.get(processor, processor)
 
 
-def newest(name: str) -> tuple[str, dict[str, Any]]:
-    """The newest record of that name, and the processor's generation."""
-    processor, record = next(iter(records(name).items()))
-    return generation(processor), record
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|---" + "|--:" * (len(header) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
@@ -137,57 +131,79 @@ def ratios() -> str:
     )
 
 
+def side_by_side(columns: dict[str, list[tuple[str, str]]]) -> str:
+    """A column of values per processor; a cell is empty where its record does not know the figure."""
+    labels = dict.fromkeys(label for column in columns.values() for label, _ in column)
+    cells = [dict(column) for column in columns.values()]
+    header = ["figure", *map(generation, columns)]
+    return table(header, [[label, *(column.get(label, "") for column in cells)] for label in labels])
+
+
 def listed(result: str, section: str, entries: list[tuple[str, str, str]]) -> str:
-    processor, record = newest(result)
-    values = record[section]
-    return table(["figure", processor], [[label, form.format(values[key])] for label, key, form in entries])
+    return side_by_side(
+        {
+            processor: [
+                (label, form.format(record[section][key])) for label, key, form in entries if key in record[section]
+            ]
+            for processor, record in records(result).items()
+        }
+    )
 
 
 def streaming() -> str:
-    """V1 and 1,000 frames; streaming.md has the other cases."""
-    rows = []
-    processor, record = newest("streaming.json")
-    for case in record["cases"]:
-        if (case["model"], case["frames"]) != ("v1", 1000):
-            continue
-        for segment, facts in case["segments"].items():
-            label = (
-                f"{case['model'].upper()}, {case['frames']} frames, threads {case['threads']}, segments of {segment}"
+    """V1 and 1,000 frames: time over offline, longest push; streaming.md has the other cases."""
+    columns: dict[str, list[tuple[str, str]]] = {}
+    for processor, record in records("streaming.json").items():
+        columns[processor] = [
+            (
+                f"threads {case['threads']}, segments of {segment}",
+                f"{facts['ratio_to_offline']['text']}, {facts['longest_push_ms']:.0f} ms",
             )
-            rows.append([label, facts["ratio_to_offline"]["text"], f"{facts['longest_push_ms']:.0f} ms"])
-    return table([processor, "time over offline", "longest push"], rows)
+            for case in record["cases"]
+            if (case["model"], case["frames"]) == ("v1", 1000)
+            for segment, facts in case["segments"].items()
+        ]
+    return side_by_side(columns)
 
 
 def serving() -> str:
     """V1 on real weights, server and clients on the same machine."""
-    processor, result = newest("serving.json")
+    return side_by_side({processor: served(record) for processor, record in records("serving.json").items()})
+
+
+def served(result: dict[str, Any]) -> list[tuple[str, str]]:
     parts = ("overhead", "first_audio", "sustained", "overload")
     over, first, held, flood = (result[part] for part in parts)
-    plan = result["plan"]
-    answers, memory = flood["answers"], flood["memory_mib"]
-    settled = flood["settled_latency_ms"]
-    flooded = f"{flood['arrivals_per_second']:.0f} requests/s for {flood['seconds']:.0f} s"
-    rows = [
+    answers, settled = flood["answers"], flood.get("settled_latency_ms")
+    flooded = f"{flood['arrivals_per_second']:.0f}/s, {flood['seconds']:.0f} s"
+    return [
         ("first audio over WebSocket, segments of 16, median", f"{first['websocket_ms']['median']:.0f} ms"),
         ("first audio of a streamed answer, segments of 32, median", f"{first['http_ms']['median']:.0f} ms"),
         ("real-time streams without an underrun, segments of 32", str(held["streams"])),
         ("their share of the offline x real time", f"{held['share_of_offline']:.0%}"),
-        (f"throughput with {plan['clients']} clients over the bare engine's", over["served_over_bare"]["text"]),
-        (f"{flooded}: accepted, refused", f"{answers['200']:,}, {answers['503']:,}"),
+        (
+            f"throughput with {result['plan']['clients']} clients over the bare engine's",
+            over["served_over_bare"]["text"],
+        ),
+        ("overload: requests; accepted, refused", f"{flooded}; {answers['200']:,}, {answers['503']:,}"),
         ("how long a refusal took, median", f"{flood['refusal_ms']['median']:.0f} ms"),
-        ("how long those took that came after ten seconds, 95 %", f"{settled['p95'] / 1000:.2f} s"),
+        ("how long those took that came after ten seconds, 95 %", f"{settled['p95'] / 1000:.2f} s" if settled else ""),
         ("how long the same request takes on the idle server", f"{flood['idle_latency_ms']['median'] / 1000:.2f} s"),
-        ("memory at its end", f"{memory['last']:.0f} MiB"),
+        ("memory at its end", f"{flood['memory_mib']['last']:.0f} MiB"),
         ("until a request was as quick as before", f"{flood['recovery_seconds']:.1f} s"),
         ("answers with a wrong sample", str(sum(result[part]["wrong"] for part in parts))),
     ]
-    return table(["figure", processor], rows)
 
 
 def quiet(name: str) -> str:
-    """How disturbed a result is that knows."""
-    shares = [share for share in newest(name)[1]["others"].values() if share is not None]
-    return f"Others used up to {max(shares):.0%} of the processors meanwhile.\n" if shares else ""
+    """How disturbed the results are that know."""
+    most = {
+        processor: max(shares)
+        for processor, record in records(name).items()
+        if (shares := [share for share in record.get("others", {}).values() if share is not None])
+    }
+    told = ", ".join(f"{generation(processor)} {share:.0%}" for processor, share in most.items())
+    return f"Others used of the processors meanwhile, at most: {told}.\n" if told else ""
 
 
 def machines() -> str:
