@@ -94,6 +94,18 @@ def test_threads_share_the_channels_of_few_rows(isa):
             np.testing.assert_array_equal(engine.run(mel[None])[0], expected)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_threads_share_the_channels_of_layers_that_no_second_cache_keeps(isa):
+    """256 channels, 5 MB of weights a layer: threads share columns up to more rows than of others."""
+    case = make_case(GeneratorConfig(512, (4,), (8,), "1", (7,), ((1, 3),), num_mels=8), 140)
+    single, shared = case.load(isa), [case.load(isa, threads=threads) for threads in (2, 3)]
+    for frames in (60, 100, 140):
+        mel = np.ascontiguousarray(case.mel[None, :, :frames])
+        expected = single.run(mel)[0]
+        for engine in shared:
+            np.testing.assert_array_equal(engine.run(mel)[0], expected)
+
+
 def test_bits_do_not_depend_on_what_follows():
     """Whatever a stream has emitted stays: samples that frames determine do not change with the frames behind them."""
     case = make_case(V1_LIKE, 48)
