@@ -98,7 +98,7 @@ def test_threads_share_the_channels_of_few_rows(isa):
 def test_threads_share_the_channels_of_layers_that_no_second_cache_keeps(isa):
     """256 channels, 5 MB of weights a layer: threads share columns up to more rows than of others."""
     case = make_case(GeneratorConfig(512, (4,), (8,), "1", (7,), ((1, 3),), num_mels=8), 140)
-    single, shared = case.load(isa), [case.load(isa, threads=threads) for threads in (2, 3)]
+    single, *shared = (case.load(isa, segment_frames=140, threads=threads) for threads in (1, 2, 3))
     for frames in (60, 100, 140):
         mel = np.ascontiguousarray(case.mel[None, :, :frames])
         expected = single.run(mel)[0]
