@@ -15,6 +15,7 @@ from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.errors import AudioError, EvaluationError, MetricUnavailable
 from hifigan_rt.tools.evaluation.metrics import (
     METRICS,
+    Signal,
     available_metrics,
     cepstral,
     check_metrics,
@@ -23,6 +24,7 @@ from hifigan_rt.tools.evaluation.metrics import (
     spectral,
     why_unavailable,
 )
+from hifigan_rt.tools.evaluation.metrics import compute as compute_signals
 from metric_values import compute
 
 SAMPLE_RATE = 22050
@@ -149,7 +151,30 @@ def test_digital_silence_has_values_or_reasons(clip, reference_gain, generated_g
     )
     assert blamed == expected & set(KEYS)
     if not reference_gain:
-        assert results["si_sdr"].reason == results["snr"].reason == "the reference is digital silence"
+        for key in ("si_sdr", "snr", "mr_stft", "lsd"):
+            assert results[key].reason == "the reference is digital silence"
+    else:
+        assert results["mr_stft"].defined
+        assert results["lsd"].defined
+
+
+def test_equal_digital_silence_adds_nothing_to_mcd(clip):
+    generated = clip + 0.01 * np.random.default_rng(0).standard_normal(len(clip))
+    pause = np.zeros(SAMPLE_RATE)
+
+    def mcd(reference, other):
+        return compute(["mcd"], reference, other, SAMPLE_RATE).results["mcd"].value
+
+    alone = mcd(clip, generated)
+    assert mcd(np.concatenate([clip, pause]), np.concatenate([generated, pause])) == pytest.approx(alone, abs=0.05)
+    # Silence of one of the two counts, as before.
+    noise = 1e-3 * np.random.default_rng(1).standard_normal(SAMPLE_RATE)
+    assert abs(mcd(np.concatenate([clip, pause]), np.concatenate([generated, noise])) - alone) > 0.2
+
+
+def test_signals_of_two_rates_are_not_compared(clip):
+    with pytest.raises(AudioError, match="the reference has 22050 Hz and the generated signal 16000"):
+        compute_signals(["snr"], Signal(clip, 22050), Signal(clip.copy(), 16000))
 
 
 def test_a_copy_of_another_level_is_not_called_identical(clip):

@@ -170,6 +170,59 @@ def test_answers_go_to_the_server_and_the_next_listener_can_begin(place, open_pa
     assert read.submissions[0].listener.startswith("L")
 
 
+def test_each_listener_has_a_progress_of_their_own(place, open_page):
+    made(place, "mos")
+    url = f"file://{place}/test.html"
+    page = open_page(f"{url}#listener=L07")
+    begin(page)
+    assert page.evaluate("state.listener") == "L07"
+    page.goto("about:blank")
+    page.goto(f"{url}#listener=L08")
+    assert heading(page) == "Listening test"
+    assert page.input_value("#listener") == "L08"
+    begin(page)
+    # The same page, another address: as when a link is clicked.
+    page.evaluate("void (location.hash = 'listener=L07')")
+    page.wait_for_selector("h1:text('Welcome back')")
+    assert "L07" in page.inner_text("#screen")
+    page.click("text=Another listener")
+    assert heading(page) == "Listening test"
+    assert page.input_value("#listener") == ""
+    # Who types a code goes on with it.
+    page.fill("#listener", "L08")
+    press(page, "Tab", "h")
+    page.click("text=Begin")
+    until(page, "document.querySelector('h1').innerText === 'Welcome back'")
+    assert page.evaluate("state.listener") == "L08"
+
+
+def test_a_tab_that_was_left_behind_writes_over_nothing(place, open_page):
+    made(place, "mos")
+    page = open_page(f"file://{place}/test.html#listener=L07")
+    begin(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    leave(other, "Welcome back")
+    other.evaluate("keep({ index: 1 })")
+    page.wait_for_selector("h1:text('Welcome back')")
+    assert page.evaluate("state.index") == other.evaluate("state.index") == 1
+
+
+def test_the_beginning_twice_is_not_the_whole(place, open_page):
+    made(place, "mos")
+    page = open_page(f"file://{place}/test.html#listener=L07")
+    begin(page)
+    for _ in range(3):
+        press(page, "Space")
+        until(page, "view.player.position > 0.6 * view.player.duration")
+        press(page, "Space")
+    assert page.evaluate("view.heard(view.player.active) > view.player.duration")
+    press(page, "4")
+    refuse(page, "Listen to the recording to its end first")
+    press(page, "Space")
+    until(page, "view.whole")
+
+
 def test_a_server_that_is_gone_loses_nothing(place, open_page):
     key = made(place, "mos", rows_per_listener=1)
     collector = Collector(place / "test.html", place / "answers")

@@ -72,6 +72,7 @@ def make(material: Material, request: Request) -> ListeningTest:
     generator = np.random.default_rng(request.seed)
     notes = list(material.notes)
     clips = _prepared(material, request.mode, generator, notes)
+    notes += material.notes_of([clip.name for clip in clips])
     target = common_loudness(
         {
             f"{clip.name}/{name}": float(np.abs(samples).max())

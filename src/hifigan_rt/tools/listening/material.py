@@ -37,8 +37,16 @@ class Material:
     sample_rate: int
     clips: Mapping[str, Mapping[str, np.ndarray]]
     """Clip to system (and `REFERENCE`) to float32 `[N]`."""
+    changes: Mapping[str, Sequence[str]]
+    """Clip to what was changed in its recordings, an entry for each."""
     notes: tuple[str, ...]
-    """What was left out or changed."""
+    """What was left out."""
+
+    def notes_of(self, clips: Sequence[str]) -> Iterator[str]:
+        """What is to be known of these clips, of those that a test uses."""
+        for change, count in Counter(change for clip in clips for change in self.changes[clip]).items():
+            yield f"{count} recordings {change}"
+        yield from _identical({clip: self.clips[clip] for clip in clips})
 
 
 def from_report(folder: Path, count: int | None, seed: int) -> Material:
@@ -127,20 +135,19 @@ def _files_of(
 
 
 def _read(systems: tuple[str, ...], has_reference: bool, files: Files, notes: list[str]) -> Material:
-    rate, changes = 0, Counter[str]()
+    rate, changes = 0, dict[str, list[str]]()
     clips: dict[str, dict[str, np.ndarray]] = {}
     for clip, sources in files.items():
+        changes[clip] = []
         try:
-            read, rate = _read_clip(sources, rate, lambda change: changes.update([change]))
+            read, rate = _read_clip(sources, rate, changes[clip].append)
             clips[clip] = _of_one_length(read, rate)
         except AudioError as error:
             notes.append(f"clip {clip!r} is left out: {error}")
     if not clips:
         reasons = "; ".join(notes[:3])
         raise EvaluationError(f"no clip has a usable recording of every system: {reasons}")
-    notes += [f"{count} recordings {change}" for change, count in changes.items()]
-    notes += _identical(clips)
-    return Material(systems, has_reference, rate, clips, tuple(notes))
+    return Material(systems, has_reference, rate, clips, changes, tuple(notes))
 
 
 def _read_clip(

@@ -15,6 +15,8 @@ class SwitchPlayer {
     this.playing = false;
     this.heard = Object.fromEntries(Object.keys(buffers).map((id) => [id, 0]));
     this.offset = 0;
+    // How far into the clip the last run came, in seconds.
+    this.reached = 0;
     this.voices = {};
   }
 
@@ -76,6 +78,7 @@ class SwitchPlayer {
   /* Stop, and begin next time from the start of the clip. */
   stop() {
     if (!this.playing) return;
+    this.reached = this.position;
     this.credit();
     this.silence(0);
   }
@@ -89,6 +92,7 @@ class SwitchPlayer {
   }
 
   finish() {
+    this.reached = this.duration;
     this.credit();
     // The audio clock moves in blocks: what ended was heard to its end.
     if (this.heard[this.active] > this.duration - 0.1) this.heard[this.active] = this.duration;

@@ -1,7 +1,8 @@
 """Mel-cepstral distortion (R. Kubichek 1993) of WORLD's spectral envelopes.
 
 The least portable of the published numbers: order, c0, time alignment, frame selection and the factor in front differ
-from tool to tool. Here: orders 1 to 24, no c0, no alignment, all frames, 10 / ln 10 * sqrt(2).
+from tool to tool. Here: orders 1 to 24, no c0, no alignment, all frames in which one of the signals is anything,
+10 / ln 10 * sqrt(2).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from hifigan_rt.tools.evaluation.metrics.signals import Signal, SignalPair
 
 ORDER = 24
 
+_UNVOICED_HALF_SECONDS = 1.5 / 500
+"""Reach of CheapTrick's window, three periods long, which takes unvoiced frames for 500 Hz."""
+
 _BLOCK_FRAMES = 1000
 """Frames analysed at once: 20 MB of envelopes and their transforms, whatever the length of the clip."""
 
@@ -28,7 +32,24 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
         if not samples.any():
             return undefined(keys, f"{role} is digital silence, which has no spectral envelope")
     distances = mel_cepstral_distances_db(*(_cepstra(signal) for signal in pair.both))
-    return dict.fromkeys(keys, MetricResult(float(np.mean(distances))))
+    sounding = ~_both_silent(pair)
+    if not sounding.any():
+        return undefined(keys, "both are digital silence in all frames")
+    return dict.fromkeys(keys, MetricResult(float(np.mean(distances[sounding]))))
+
+
+def _both_silent(pair: SignalPair) -> np.ndarray:
+    """Frames, bool `[T]`, in which both signals are digital silence as far as CheapTrick looks.
+
+    Its envelope there is that of noise which it adds, another one in each signal: equal silence would be 1.5 dB apart.
+    """
+    voices = [track(signal) for signal in pair.both]
+    sounding = np.concatenate([[0], np.cumsum((pair.samples[0] != 0) | (pair.samples[1] != 0))])
+    centres = np.round(voices[0].seconds * pair.sample_rate).astype(np.int64)
+    half = math.ceil(_UNVOICED_HALF_SECONDS * pair.sample_rate)
+    first, last = (np.clip(centres + shift, 0, len(sounding) - 1) for shift in (-half, half + 1))
+    silent: np.ndarray = (sounding[first] == sounding[last]) & ~(voices[0].voiced | voices[1].voiced)
+    return silent
 
 
 def _cepstra(signal: Signal) -> np.ndarray:

@@ -73,8 +73,9 @@ METRICS: Mapping[str, MetricEntry] = {
     "mcd": MetricEntry(
         "mel-cepstral distortion", "cepstral", "lower",
         "10 / ln 10 * sqrt(2 * sum of squared differences) of mel-cepstral coefficients 1 to 24 (c0 left out) of "
-        "CheapTrick envelopes (F0 as below), frame by frame every 5 ms without time warping, mean over all frames; the "
-        "all-pass constant is the one nearest to the mel scale (0.455 at 22,050 Hz)",
+        "CheapTrick envelopes (F0 as below), frame by frame every 5 ms without time warping, mean over all frames but "
+        "those of digital silence in both; the all-pass constant is the one nearest to the mel scale (0.455 at "
+        "22,050 Hz)",
         "Kubichek 1993; WORLD (Morise et al. 2016) through pyworld", unit="dB", packages=("pyworld",),
     ),
     "f0_rmse_cents": MetricEntry(

@@ -90,7 +90,8 @@ class SignalPair:
         notes: what was changed before measuring, for people.
 
     Raises:
-        AudioError: a signal is not one row of finite floats (see `check_samples`), or there is nothing in it.
+        AudioError: a signal is not one row of finite floats (see `check_samples`), there is nothing in it, or the
+            sample rates differ.
     """
 
     def __init__(self, reference: Signal | None, generated: Signal, mel: MelConfig | None) -> None:
@@ -100,6 +101,11 @@ class SignalPair:
         _check("generated", generated)
         if reference is not None:
             _check("reference", reference)
+            if reference.sample_rate != generated.sample_rate:
+                raise AudioError(
+                    f"the reference has {reference.sample_rate} Hz and the generated signal {generated.sample_rate}: "
+                    "resample one of them"
+                )
             if len(reference) != len(generated):
                 common = min(len(reference), len(generated))
                 longer = "reference" if len(reference) > common else "generated"

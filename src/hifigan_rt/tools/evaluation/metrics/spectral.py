@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 POWER_FLOOR = 1e-8
@@ -36,6 +36,8 @@ LOG_SPECTRAL = Resolution(2048, 512, 2048)
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`mr_stft` and `lsd`."""
+    if pair.reference is not None and not pair.reference.given.any():
+        return undefined(keys, "the reference is digital silence")
     functions = {"mr_stft": multi_resolution_stft, "lsd": log_spectral_distance_db}
     needed = LOG_SPECTRAL.n_fft // 2 + 1
     results = {}

@@ -5,6 +5,7 @@ const audio = JSON.parse(document.getElementById("audio").textContent);
 const screen = document.getElementById("screen");
 const statusLine = document.getElementById("status");
 const alertLine = document.getElementById("alert");
+/* Under it the code of the last listener here; behind it, with a code, the progress of each. */
 const STORE = `hifigan-listening-${definition.test_id}-${definition.page_sha256.slice(0, 8)}`;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$/;
 const INSTRUCTIONS = {
@@ -16,22 +17,37 @@ const INSTRUCTIONS = {
 let context = null;
 let view = null;
 let proceed = () => {};
-let state = load();
+let replaced = false;
+let state = load(given());
 
-function load() {
+/* The code in the address; "" if there is none. */
+function given() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("listener") ?? "";
+  return NAME.test(code) ? code : "";
+}
+
+/* The progress of this listener, or without a code of the last one here. */
+function load(code) {
   try {
-    const kept = JSON.parse(localStorage.getItem(STORE));
-    if (kept && typeof kept.listener === "string") return kept;
+    const listener = code || localStorage.getItem(STORE);
+    const kept = JSON.parse(localStorage.getItem(`${STORE}-${listener}`));
+    if (kept && kept.listener === listener) return kept;
   } catch {
     // Unreadable, or storage is not allowed here: begin anew.
   }
+  return blank();
+}
+
+function blank() {
   return { listener: "", output: "", phase: "welcome", index: 0, answers: [], draft: {}, started: "", finished: "", delivered: false };
 }
 
 function keep(changes) {
+  if (replaced) return;
   state = { ...state, ...changes };
   try {
-    localStorage.setItem(STORE, JSON.stringify(state));
+    localStorage.setItem(`${STORE}-${state.listener}`, JSON.stringify(state));
+    localStorage.setItem(STORE, state.listener);
   } catch {
     statusLine.textContent = "This browser keeps no progress: do not close the page before the end.";
   }
@@ -68,8 +84,7 @@ function randomName() {
 
 function welcome() {
   showProgress(0, 0, "");
-  const given = new URLSearchParams(location.hash.slice(1)).get("listener") ?? "";
-  const name = make("input", { type: "text", id: "listener", value: NAME.test(given) ? given : "", autocomplete: "off", maxlength: 40, "aria-describedby": "listener-hint" });
+  const name = make("input", { type: "text", id: "listener", value: given(), autocomplete: "off", maxlength: 40, "aria-describedby": "listener-hint" });
   const outputs = [{ value: "headphones", text: "Headphones", key: "H" }, { value: "loudspeakers", text: "Loudspeakers", key: "L" }];
   let output = "";
   const group = choiceGroup("What do you listen with?", "output", outputs, output, (event) => { output = event.target.value; });
@@ -85,9 +100,11 @@ function welcome() {
     const listener = name.value.trim() || randomName();
     if (!NAME.test(listener)) return complain("The code may have letters, digits, dots, dashes and underscores, at most 40.", name);
     if (!output) return complain("Choose what you listen with.", group.querySelector("input"));
+    const kept = load(listener);
+    if (kept.phase !== "welcome") return begin(kept);
     openAudio();
     keep({ listener, output, phase: "volume", started: new Date().toISOString() });
-    volume();
+    return volume();
   });
   view = { key: (pressed) => ("hl".includes(pressed) && pressed.length === 1 ? (choose(group, pressed === "h" ? "headphones" : "loudspeakers"), true) : false), close() {}, toggle() {} };
 }
@@ -183,9 +200,11 @@ function ready(practised) {
 }
 
 function goOn() {
+  const other = make("button", { type: "button", onclick: anew }, "Another listener");
   show("Welcome back", [
+    make("p", {}, "You go on as listener ", make("b", {}, state.listener), "."),
     make("p", {}, state.phase === "trials" ? `${state.answers.length} trials are done; the test goes on where you left it.` : "The test goes on where you left it."),
-    mainButton("Continue"),
+    mainButton("Continue"), make("p", {}, other),
   ], () => {
     openAudio();
     return state.phase === "volume" ? volume() : nextTrial();
@@ -231,10 +250,20 @@ async function send(text, line) {
 
 function another() {
   if (!state.delivered) return complain("The result was neither sent nor downloaded yet: download it first.");
+  localStorage.removeItem(`${STORE}-${state.listener}`);
   localStorage.removeItem(STORE);
-  state = load();
+  return anew();
+}
+
+function anew() {
   history.replaceState(null, "", location.pathname + location.search);
-  return welcome();
+  return begin(blank());
+}
+
+function begin(kept) {
+  state = kept;
+  if (state.phase === "welcome") return welcome();
+  return state.phase === "done" ? done() : goOn();
 }
 
 document.addEventListener("keydown", (event) => {
@@ -261,6 +290,14 @@ addEventListener("pagehide", () => {
   if (view instanceof TrialView && state.phase !== "volume") view.keep();
 });
 
-if (state.phase === "welcome") welcome();
-else if (state.phase === "done") done();
-else goOn();
+/* Another address, or another tab that went on with these answers: what this one holds is old. */
+function reload() {
+  replaced = true;
+  location.reload();
+}
+addEventListener("hashchange", reload);
+addEventListener("storage", (event) => {
+  if (state.listener && event.key === `${STORE}-${state.listener}`) reload();
+});
+
+begin(state);

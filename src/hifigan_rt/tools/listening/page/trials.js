@@ -52,7 +52,8 @@ class TrialView {
   changed() {
     const { playing, active } = this.player;
     for (const [name, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", String(playing && name === active));
-    if (this.playing && !playing && !this.player.loop && this.heard(active) > this.player.duration - 0.1) this.whole = true;
+    // In one run: two halves of the beginning are as long.
+    if (this.playing && !playing && !this.player.loop && this.player.reached > this.player.duration - 0.1) this.whole = true;
     this.playing = playing;
     this.keep();
   }
