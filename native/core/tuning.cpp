@@ -58,7 +58,7 @@ Index second_cache_by_processor() {
 std::vector<Tuning> all_tunings() {
   // Half of the second cache, since weights and rows pass through it as well.
   const Index half = second_cache_bytes() / 2;
-  return {{"products", true, false, half}, {"products-rows", true, true, half}, {"panels", false, true, 0}};
+  return {{"products-rows", true, true, half}, {"products", true, false, half}, {"panels", false, true, 0}};
 }
 
 // One layer of V1's second stage, whose weights are many enough that no cache holds them all.

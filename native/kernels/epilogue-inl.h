@@ -43,15 +43,15 @@ class EpilogueColumn {
 };
 
 // Copies `count` rows x[r * stride] of `channels` (a multiple of the lanes) for r = first, first + step, ...;
-// rows at or behind `limit` count as zero.
+// rows at or behind `limit` count as zero. Vectors of a row become `group_step` floats apart, rows `row_step`.
 void copy_rows(const float* x, Index stride, Index limit, Index first, Index step, int count, int channels,
-               Activation activation, float* out) {
+               Activation activation, float* out, Index row_step, Index group_step) {
   with_activation(activation, [&](const auto& activate) {
     for (int i = 0; i < count; ++i) {
       const Index row = first + i * step;
-      float* to = out + Index{i} * channels;
-      for (int c = 0; c < channels; c += kLanes) {
-        store(to + c, row < limit ? activate(load(x + row * stride + c)) : zero());
+      float* to = out + i * row_step;
+      for (int c = 0; c < channels; c += kLanes, to += group_step) {
+        store(to, row < limit ? activate(load(x + row * stride + c)) : zero());
       }
     }
   });

@@ -36,34 +36,55 @@ struct LeftMatrix {
   int groups;
 };
 
-// The weights of the product to come, which a micro-kernel fetches: lines from `next` on, `step` floats further per k.
+// Memory from `at` on, of which `step` floats more are fetched per k; no more than a line.
+struct Stretch {
+  const float* at = nullptr;
+  Index step = 0;
+};
+
+// What a micro-kernel fetches into the second cache while it multiplies: the weights of the product to come, and other memory that
+// will be needed (of few rows: the other half of the weights).
 struct Fetch {
-  const float* next;
-  Index step;
+  Stretch weights, other;
 };
 
 // sum += a b, with B as [k][Vectors * kLanes]. DenseRows says that the row stride is kLanes, which the addresses then hold as
 // constants. With PastSecond the weights of b are fetched a little ahead, past the second cache, where they would drive out
-// what the layer reads again; without, those of the product to come are fetched into it. With Added, b is the sum of itself and the
-// matrix behind it, both read before, and nothing is fetched.
+// what the layer reads again; without, `fetch` is done, spread evenly: in one piece between products it would fill the queue of what
+// the caches wait for. With Added, b is the sum of itself and the matrix behind it, both read before, and nothing is fetched.
 template <int Rows, int Vectors, bool DenseRows, bool PastSecond, bool Added = false>
 HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch, Vec (&sum)[Rows][Vectors]) {
   const Index matrix = Index{a.taps} * a.groups * kLanes * Vectors * kLanes;
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
   constexpr bool own = PastSecond || Rows <= kFewRows;
-  const Index step = fetch.step;
-  const float* next = fetch.next;
+  Fetch to_come = fetch;
   for (int tap = 0; tap < a.taps; ++tap) {
     const float* left = a.data + tap * a.tap_stride;
     for (int group = 0; group < a.groups; ++group) {
 #pragma GCC unroll 4
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
+        if constexpr (!Added && own) {
 #pragma GCC unroll 4
-        for (Index line = 0; !Added && line < Vectors * kLanes; line += kLineFloats) {
-          __builtin_prefetch(own ? b + kWeightsAhead + k * Vectors * kLanes + line : next + line, 0, PastSecond ? 0 : 2);
+          for (Index line = 0; line < Vectors * kLanes; line += kLineFloats) {
+            __builtin_prefetch(b + kWeightsAhead + k * Vectors * kLanes + line, 0, PastSecond ? 0 : 2);
+          }
+        } else if constexpr (!Added && DenseRows) {
+          // A line of both where k reads two lines of weights, else by turns.
+          constexpr int turns = Vectors * kLanes > kLineFloats ? 1 : 2;
+          if (k % turns == 0) {
+            __builtin_prefetch(to_come.weights.at, 0, 2);
+            to_come.weights.at += turns * to_come.weights.step;
+          }
+          if (k % turns == turns - 1) {
+            __builtin_prefetch(to_come.other.at, 0, 2);
+            to_come.other.at += turns * to_come.other.step;
+          }
+        } else if constexpr (!Added) {
+#pragma GCC unroll 4
+          for (Index line = 0; line < Vectors * kLanes; line += kLineFloats) __builtin_prefetch(to_come.weights.at + line, 0, 2);
+          to_come.weights.at += to_come.weights.step;
         }
-        if (!Added && !own) next += step;
 #pragma GCC unroll 4
         for (int j = 0; j < Vectors; ++j) {
           const float* const at = b + (k * Vectors + j) * kLanes;
@@ -80,7 +101,7 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch
       b += kLanes * Vectors * kLanes;
     }
   }
-  fetch.next = next;
+  fetch = to_come;
 }
 
 template <int Rows, int Vectors>
@@ -110,25 +131,21 @@ HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index 
   }
 }
 
-// The micro-kernel of one product: c = a b.
-template <bool DenseRows, bool PastSecond>
-struct OneProduct {
-  static constexpr bool kDenseRows = DenseRows;
-  using Function = void (*)(const LeftMatrix& a, const float* b, Fetch fetch, float* c, Index c_stride);
+// The micro-kernel of one product with dense rows: c = a b.
+template <bool PastSecond>
+struct DenseProduct {
+  static constexpr bool kDenseRows = true;
+  using Function = void (*)(const LeftMatrix& a, const float* b, const Fetch& fetch, float* c, Index c_stride);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, const float* b, Fetch fetch, float* c, Index c_stride) {
+  static void run(const LeftMatrix& a, const float* b, const Fetch& fetch, float* c, Index c_stride) {
+    Fetch to_come = fetch;
     Vec sum[Rows][Vectors];
     clear_sums(sum);
-    accumulate<Rows, Vectors, DenseRows, PastSecond>(a, b, fetch, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(a, b, to_come, sum);
     store_sums(sum, c, c_stride);
   }
 };
-
-template <bool PastSecond>
-using DenseProduct = OneProduct<true, PastSecond>;
-template <bool PastSecond>
-using StridedProduct = OneProduct<false, PastSecond>;
 
 // Groups of kLanes numbers in one chain of a ChainedProduct.
 constexpr int kChainGroups = 32 / kLanes;
@@ -138,10 +155,11 @@ constexpr int kChainGroups = 32 / kLanes;
 template <bool PastSecond>
 struct ChainedProduct {
   static constexpr bool kDenseRows = false;
-  using Function = typename OneProduct<false, PastSecond>::Function;
+  using Function = typename DenseProduct<PastSecond>::Function;
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, const float* b, Fetch fetch, float* c, Index c_stride) {
+  static void run(const LeftMatrix& a, const float* b, const Fetch& fetch, float* c, Index c_stride) {
+    Fetch to_come = fetch;
     LeftMatrix chain = a;
     const int most_groups = a.groups < kChainGroups ? a.groups : kChainGroups;
     const int most_taps = kChainGroups / most_groups;
@@ -154,9 +172,9 @@ struct ChainedProduct {
         Vec sum[Rows][Vectors];
         clear_sums(sum);
         if (dense) {
-          accumulate<Rows, Vectors, true, PastSecond>(chain, b, fetch, sum);
+          accumulate<Rows, Vectors, true, PastSecond>(chain, b, to_come, sum);
         } else {
-          accumulate<Rows, Vectors, false, PastSecond>(chain, b, fetch, sum);
+          accumulate<Rows, Vectors, false, PastSecond>(chain, b, to_come, sum);
         }
         if (tap + group > 0) add_sums(c, c_stride, sum);
         store_sums(sum, c, c_stride);
@@ -184,24 +202,25 @@ HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c, Ind
 // behind a1, and b2 behind b1 without a gap.
 template <bool PastSecond>
 struct ThreeProducts {
-  using Function = void (*)(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, Fetch fetch, float* c1, float* c2,
-                            Index c_stride);
+  using Function = void (*)(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const Fetch& fetch, float* c1,
+                            float* c2, Index c_stride);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, Fetch fetch, float* c1, float* c2,
+  static void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const Fetch& fetch, float* c1, float* c2,
                   Index c_stride) {
+    Fetch to_come = fetch;
     LeftMatrix left = a1;
     Vec sum[Rows][Vectors];
     clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond>(left, b, fetch, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b, to_come, sum);
     store_sums(sum, c1, c_stride);
     left.data += a_plane;
     clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond>(left, b + Index{a1.groups} * kLanes * Vectors * kLanes, fetch, sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b + Index{a1.groups} * kLanes * Vectors * kLanes, to_come, sum);
     store_sums(sum, c2, c_stride);
     left.data = a0;
     clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond, true>(left, b, fetch, sum);
+    accumulate<Rows, Vectors, true, PastSecond, true>(left, b, to_come, sum);
     subtract_half(sum, c1, c_stride);
     subtract_half(sum, c2, c_stride);
   }
@@ -228,19 +247,27 @@ class RowParts {
         low_(kernel(height_, vectors, past_second)),
         tall_(taller_ ? kernel(height_ + 1, vectors, past_second) : low_) {}
 
-  // Calls body(first row, micro-kernel, what it fetches) for each part; `next` are the weights to come, `depth` the number of k.
+  // Calls body(first row, micro-kernel, what it fetches) for each part; `next` are the weights to come, `depth` the number of k, and
+  // `other` what may be fetched beside them.
   template <class Body>
-  HIFIGAN_INLINE void each(const float* next, Index depth, const Body& body) const {
+  HIFIGAN_INLINE void each(const float* next, Index depth, const Stretch& other, const Body& body) const {
     // Each part fetches its share.
-    Fetch fetch = {next, (width_ + parts_ - 1) / parts_};
+    const Index step = (width_ + parts_ - 1) / parts_;
+    const Stretch second = {next + (width_ > kLineFloats ? kLineFloats : 0), step};
+    // One line of weights per k is not enough for one part: then nothing else is fetched.
+    Fetch fetch = {{next, step}, other.at && parts_ > 1 ? other : second};
     int row = 0;
     for (int part = 0; part < parts_; ++part) {
       const bool is_tall = part < taller_;
       body(row, is_tall ? tall_ : low_, fetch);
       row += is_tall ? height_ + 1 : height_;
-      fetch.next += fetch.step * depth;
+      fetch.weights.at += fetch.weights.step * depth;
+      fetch.other.at += fetch.other.step * depth;
     }
   }
+
+  // How many k run with fetching in all parts, of so many for one.
+  Index fetching(Index depth) const { return parts_ * depth; }
 
  private:
   using Function = typename MicroKernel<true>::Function;
@@ -265,10 +292,14 @@ class Product {
  public:
   Product(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
-  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, const float* next, float* c, Index c_stride) const {
+  // How many k fetch, in a product of so many.
+  Index fetching(Index depth) const { return parts_.fetching(depth); }
+
+  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, const float* next, const Stretch& other, float* c,
+                          Index c_stride) const {
     const Index row_stride = MicroKernel<true>::kDenseRows ? Index{kLanes} : a.row_stride;
     const Index depth = Index{a.taps} * a.groups * kLanes;
-    parts_.each(next, depth, [&](int row, auto micro_kernel, const Fetch& fetch) {
+    parts_.each(next, depth, other, [&](int row, auto micro_kernel, const Fetch& fetch) {
       LeftMatrix part = a;
       part.data += row * row_stride;
       micro_kernel(part, b, fetch, c + row * c_stride, c_stride);
@@ -284,9 +315,9 @@ class BinProduct {
  public:
   BinProduct(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
-  HIFIGAN_INLINE void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const float* next, float* c1,
-                          float* c2, Index c_stride) const {
-    parts_.each(next, 2 * Index{a1.groups} * kLanes, [&](int row, auto micro_kernel, const Fetch& fetch) {
+  HIFIGAN_INLINE void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const float* next,
+                          const Stretch& other, float* c1, float* c2, Index c_stride) const {
+    parts_.each(next, 2 * Index{a1.groups} * kLanes, other, [&](int row, auto micro_kernel, const Fetch& fetch) {
       LeftMatrix part = a1;
       part.data += row * kLanes;
       micro_kernel(part, a_plane, a0 + row * kLanes, b, fetch, c1 + row * c_stride, c2 + row * c_stride, c_stride);

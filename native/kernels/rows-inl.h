@@ -19,6 +19,7 @@ struct RowProduct {
   const Tuning* tuning;
   float* scratch;
   Columns columns;
+  Stretch written;  // of the first row on, and per row; none if it is not to be fetched
 };
 
 constexpr std::size_t row_scratch_size(int in_padded, int taps, int dilation) {
@@ -37,22 +38,33 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     const int rows = static_cast<int>(p.rows - first < kRowBlock ? p.rows - first : Index{kRowBlock});
     const int reach = rows + (p.taps - 1) * p.dilation;
     const float* x = p.x + first * p.x_stride;
-    Index stride = p.x_stride;
-    if (p.activation.kind != ActivationKind::kNone || first + reach > p.x_rows) {
-      copy_rows(p.x, p.x_stride, p.x_rows, first, 1, reach, p.in_padded, p.activation, copy);
+    Index stride = p.x_stride, group_stride = kLanes;
+    constexpr bool dense = MicroKernel<false>::kDenseRows;
+    if (dense || p.activation.kind != ActivationKind::kNone || first + reach > p.x_rows) {
       x = copy;
-      stride = p.in_padded;
+      stride = dense ? kLanes : p.in_padded;
+      if (dense) group_stride = Index{reach} * kLanes;
+      copy_rows(p.x, p.x_stride, p.x_rows, first, 1, reach, p.in_padded, p.activation, copy, stride, group_stride);
     }
-    const LeftMatrix left = {x, stride * p.dilation, kLanes, stride, p.taps, p.in_padded / kLanes};
+    const LeftMatrix left = {x, stride * p.dilation, group_stride, stride, p.taps, p.in_padded / kLanes};
     const bool past_second = !p.tuning->products_outside;
     const Product<MicroKernel> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
     const float* weights = begin;
+    // The rows of the next block, since each panel of this one is written as soon as it is computed.
+    const Index depth = wide.fetching(Index{p.taps} * p.in_padded);
+    const bool fetch = p.written.at && p.columns.begin == 0 && end == p.width && first + kRowBlock < p.rows;
+    Stretch written{};
+    if (fetch) {
+      const Index ks = depth * ((p.width + kPanel - 1) / kPanel), even = (kRowBlock * p.written.step + ks - 1) / ks;
+      written = {p.written.at + (first + kRowBlock) * p.written.step, even < kLineFloats ? even : kLineFloats};
+    }
     for (int column = p.columns.begin; column < end; column += kPanel) {
       const int vectors = panel_vectors(column, p.width);
       const float* const next = weights + Index{p.taps} * p.in_padded * vectors * kLanes;
       // Behind the last panel comes the first one again, for the next rows.
       const float* const to_come = column + kPanel < end ? next : begin;
-      (vectors == kPanelVectors ? wide : narrow).run(left, weights, to_come, sums, kPanel);
+      (vectors == kPanelVectors ? wide : narrow).run(left, weights, to_come, written, sums, kPanel);
+      if (fetch) written.at += depth * written.step;
       sink(first, rows, column, vectors, sums);
       weights = next;
     }
@@ -96,7 +108,7 @@ void conv_direct(const ConvArgs& args) {
                         args.dilation,    args.weights,
                         round_up_to_lanes(args.out_channels), args.rows,
                         args.tuning,      args.scratch,
-                        args.columns};
+                        args.columns,     {}};
   for_each_product<ChainedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const Index at = column + j * kLanes;
@@ -162,8 +174,9 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.super_rows,
                         args.tuning,
                         args.scratch,
-                        args.columns};
-  for_each_product<StridedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+                        args.columns,
+                        {args.tuning->fetch_rows ? args.y : nullptr, args.stride * args.y_stride}};
+  for_each_product<DenseProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;
       const Vec bias = load(args.bias + channel);

@@ -138,6 +138,43 @@ class BlockFetcher {
   int rows_left_, tiles_left_;
 };
 
+// The rows that a block will write and add, as stretches of memory, to be fetched line by line while the products run: the inverse
+// transforms would wait for rows that the second cache does not hold.
+class RowsToCome {
+ public:
+  // Of all columns of the rows [begin, end), during so many k.
+  RowsToCome(const ConvArgs& c, Index begin, Index end, Index depth) {
+    const auto add = [&](const float* rows, Index stride) {
+      parts_[count_++] = {rows + begin * stride, (end - begin) * stride};
+      floats_ += (end - begin) * stride;
+    };
+    add(c.y, c.y_stride);
+    if (c.epilogue.residual && c.epilogue.residual != c.y) add(c.epilogue.residual, c.epilogue.residual_stride);
+    if (c.epilogue.addend && c.epilogue.addend != c.y) add(c.epilogue.addend, c.epilogue.addend_stride);
+    const Index even = (floats_ + depth - 1) / depth;
+    step_ = even < kLineFloats ? even : kLineFloats;
+  }
+
+  // What is to be fetched during the next so many k.
+  HIFIGAN_INLINE Stretch next(Index depth) {
+    while (part_ < count_ && at_ >= parts_[part_].floats) at_ -= parts_[part_++].floats;
+    if (part_ == count_) return {};
+    const Stretch stretch = {parts_[part_].rows + at_, step_};
+    at_ += step_ * depth;
+    return stretch;
+  }
+
+ private:
+  struct Part {
+    const float* rows;
+    Index floats;
+  };
+
+  Part parts_[3];
+  int count_ = 0, part_ = 0;
+  Index floats_ = 0, step_, at_ = 0;
+};
+
 template <int N>
 struct Spectral {
   static constexpr int kProducts = kSpectralProducts<N>, kMatrices = kSpectralMatrices<N>;
@@ -276,32 +313,34 @@ struct Spectral {
     const auto prepare = [&](int step) {
       if (is_bin(step)) add_planes(input_of(step), input_of(step) + planes.input_plane, Index{tiles} * in_padded, both_of(step));
     };
-    const auto multiply = [&](int step, bool full, const float* weights, const float* next, float* sums) {
+    const auto multiply = [&](int step, bool full, const float* weights, const float* next, const Stretch& other, float* sums) {
       const LeftMatrix left = {input_of(step), 0, planes.input_group, kLanes, 1, groups};
       float* const sum = sums + first_matrix(step) * planes.sum_plane;
       if (is_bin(step)) {
         (full ? wide_bin : narrow_bin)
-            .run(left, planes.input_plane, both_of(step), weights, next, sum + planes.sum_plane, sum, kPanel);
+            .run(left, planes.input_plane, both_of(step), weights, next, other, sum + planes.sum_plane, sum, kPanel);
       } else {
-        (full ? wide : narrow).run(left, weights, next, sum, kPanel);
+        (full ? wide : narrow).run(left, weights, next, other, sum, kPanel);
       }
     };
-    // With tiles of 8 samples fetching costs more than it saves, and with rows of a cache line, whose strides are foreseen.
-    const bool fetch = tuning.fetch_rows && N >= 16 && out_padded > kLineFloats;
+    const bool fetch = tuning.fetch_rows;
     float* const sums = c.scratch + planes.sums;
     if (outside) {
-      const int columns = (panels * kPanel < out_padded ? panels * kPanel : out_padded) - first_panel * kPanel;
-      BlockFetcher fetcher(c, first_panel * kPanel, columns, outputs, first_tile, tiles, kBins * (panels - first_panel), fetch);
       const auto weights_of = [&](int step, int panel) {
         return c.weights + panel * panel_weights + first_matrix(step) * row_weights * vectors_of(panel);
       };
+      // Tiles of a phase lie `outputs` rows of it apart: those of all phases are one stretch.
+      const Index group = Index{outputs} * c.dilation, last_group = (first_tile + tiles - 1) / c.dilation + 1;
+      const auto depth_of = [&](int step) { return wide.fetching((is_bin(step) ? 2 : 1) * in_padded); };
+      RowsToCome rows(c, first_tile / c.dilation * group, last_group * group < c.rows ? last_group * group : c.rows,
+                      (panels - first_panel) * wide.fetching((2 * kBins + 4) * in_padded));
       for (int step = 0; step < kSteps; ++step) {
         prepare(step);
         for (int panel = first_panel; panel < panels; ++panel) {
           const float* const next =
               panel + 1 < panels ? weights_of(step, panel + 1) : weights_of((step + 1) % kSteps, first_panel);
-          multiply(step, vectors_of(panel) == kPanelVectors, weights_of(step, panel), next, sums + panel * planes.sum_panel);
-          if (is_bin(step)) fetcher.step();
+          const Stretch other = fetch ? rows.next(depth_of(step)) : Stretch{};
+          multiply(step, vectors_of(panel) == kPanelVectors, weights_of(step, panel), next, other, sums + panel * planes.sum_panel);
         }
       }
       for (int panel = first_panel; panel < panels; ++panel) inverse(c, planes, outputs, first_tile, tiles, panel);
@@ -309,11 +348,13 @@ struct Spectral {
       const float* weights = c.weights + first_panel * panel_weights;
       for (int panel = first_panel; panel < panels; ++panel) {
         const int vectors = vectors_of(panel);
-        BlockFetcher fetcher(c, panel * kPanel, vectors * kLanes, outputs, first_tile, tiles, kBins, fetch);
+        // With tiles of 8 samples fetching costs more than it saves, and with rows of a cache line, whose strides are foreseen.
+        BlockFetcher fetcher(c, panel * kPanel, vectors * kLanes, outputs, first_tile, tiles, kBins,
+                             past_second && fetch && N >= 16 && out_padded > kLineFloats);
         for (int step = 0; step < kSteps; ++step) {
           const float* const next = weights + (is_bin(step) ? 2 : 1) * vectors * row_weights;
           if (panel == first_panel) prepare(step);
-          multiply(step, vectors == kPanelVectors, weights, next, sums);
+          multiply(step, vectors == kPanelVectors, weights, next, {}, sums);
           weights = next;
           if (is_bin(step)) fetcher.step();
         }
@@ -341,7 +382,7 @@ struct Spectral {
       Index stride = c.x_stride * c.dilation;
       Activation activation = c.activation;
       if (row + (N + 1) * c.dilation >= c.x_rows) {
-        copy_rows(c.x, c.x_stride, c.x_rows, row, c.dilation, N + 2, in_padded, activation, edge);
+        copy_rows(c.x, c.x_stride, c.x_rows, row, c.dilation, N + 2, in_padded, activation, edge, in_padded, kLanes);
         x = edge;
         stride = in_padded;
         activation = {};
