@@ -82,6 +82,29 @@ def test_version():
         (["synth", "a", "--model", "x", "-o", "b.wav", "--format", "flac"], "--format flac contradicts -o b.wav"),
         (["synth", "a", "--model", "x", "-o", "out", "--format", "flac", "--encoding", "float"], "no floats"),
         (["mel", "a", "-o", "out"], "give --model or --config"),
+        (["synth", "", "--model", "x", "-o", "out"], "INPUTS is empty: give a value ('.' names this folder)"),
+        (["mel", "a", "", "--model", "x", "-o", "out"], "INPUTS is empty"),
+        (["synth", "a", "--model", "", "-o", "out"], "--model is empty"),
+        (["mel", "a", "--config=", "-o", "out"], "--config is empty"),
+        (["synth", "a", "--model", "x", "-o", "out", "--mel-stats", ""], "--mel-stats is empty"),
+        (["eval", "--model", "x", "--dataset", "a", "--dataset", "", "-o", "out"], "--dataset is empty"),
+        (["eval", "--generated", "", "--dataset", "a", "-o", "out"], "--generated is empty"),
+        (["listen", "make", "a", "--mode", "mos", "-o", ""], "-o is empty"),
+        (["export", "onnx", "", "-o", "out"], "MODEL is empty"),
+        (["serve", "--model", ""], "--model is empty"),
+        *[
+            ([*arguments, number], f"{arguments[-1]} is {number}: give a finite number")
+            for arguments in (
+                ("synth", "a", "--model", "x", "-o", "out", "--max-seconds"),
+                ("mel", "a", "--model", "x", "-o", "out", "--max-seconds"),
+                ("bench", "--model", "x", "--timeout"),
+                ("serve", "--model", "x", "--max-queue-wait"),
+                ("serve", "--model", "x", "--max-body-mib"),
+                ("export", "om", "x", "-o", "out", "--timeout"),
+                ("speak", "a", "--voice", "x", "-o", "a.wav", "--volume"),
+            )
+            for number in ("nan", "inf")
+        ],
     ],
 )
 def test_wrong_command_lines_are_one_line_and_status_2(place, arguments, text):

@@ -42,8 +42,6 @@ class RunOptions:
         Raises:
             click.UsageError: they make none.
         """
-        if not self.output:
-            raise click.UsageError("-o is empty: name a folder, or '.' for this one")
         self._check_urls(suffix)
         if self.resume and self.overwrite:
             raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")

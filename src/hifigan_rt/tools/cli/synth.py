@@ -29,6 +29,7 @@ from hifigan_rt.tools.cli.options import (
     weights_at_option,
 )
 from hifigan_rt.tools.cli.running import RunOptions, run
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.config import MelConfig
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 CONTAINERS = ("wav", "flac")
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("inputs", shell_complete=completion.files, nargs=-1, required=True)
 @model_option
 @click.option(
