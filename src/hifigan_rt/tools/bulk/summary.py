@@ -26,7 +26,7 @@ class RunSummary:
     """Input and reason of each."""
     audio_seconds: float = 0.0
     compute_seconds: float = 0.0
-    """Time spent in the engine."""
+    """Time spent in the engine; 0 where there is none, as for mels of recordings."""
     wall_seconds: float = 0.0
     """Time from the first read to the last write; loading the model is not in it."""
     clipped_samples: int = 0
@@ -75,7 +75,7 @@ class RunSummary:
     @property
     def engine_busy_share(self) -> float | None:
         """Share of the wall time in which the engine ran; None if nothing was computed."""
-        return self.compute_seconds / self.wall_seconds if self.done and self.wall_seconds else None
+        return self.compute_seconds / self.wall_seconds if self.compute_seconds and self.wall_seconds else None
 
     def to_json(self) -> dict[str, Any]:
         """Give the summary to machines."""
@@ -89,7 +89,7 @@ class RunSummary:
             "notes": list(self.notes),
             "stopped": self.stopped,
             "audio_seconds": round(self.audio_seconds, 6),
-            "compute_seconds": round(self.compute_seconds, 6),
+            "compute_seconds": round(self.compute_seconds, 6) if self.compute_seconds or not self.done else None,
             "wall_seconds": round(self.wall_seconds, 6),
             "x_real_time": None if self.x_real_time is None else round(self.x_real_time, 3),
             "caveat": self.caveat,

@@ -26,15 +26,15 @@ class StrictCommand(click.Command):
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             for parameter in self.params:
-                _check(parameter, typed, ctx.params.get(parameter.name or ""))
+                _check(ctx, parameter, typed)
         return rest
 
 
-def _check(parameter: click.Parameter, typed: Mapping[str, Any], value: object) -> None:
+def _check(ctx: click.Context, parameter: click.Parameter, typed: Mapping[str, Any]) -> None:
     option = isinstance(parameter, click.Option)
     name = parameter.opts[0] if option else parameter.human_readable_name
-    texts = typed.get(parameter.name or "")
+    texts, value = (values.get(parameter.name or "") for values in (typed, ctx.params))
     if parameter.type is not click.UNPROCESSED and "" in (texts if isinstance(texts, (list, tuple)) else (texts,)):
-        raise click.UsageError(f"{name} is empty: give a value ('.' names this folder)")
+        raise click.UsageError(f"{name} is empty: give a value ('.' names this folder)", ctx)
     if isinstance(value, float) and not math.isfinite(value):
-        raise click.UsageError(f"{name} is {value}: give a finite number")
+        raise click.UsageError(f"{name} is {value}: give a finite number", ctx)
