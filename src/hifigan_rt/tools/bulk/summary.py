@@ -37,6 +37,8 @@ class RunSummary:
     """The first text of each kind, and how many clips it came up for; texts of a kind differ only in numbers."""
     stopped: str | None = None
     """Why the run ended before its last clip, if it did."""
+    interrupted: bool = False
+    """Whether that was a signal, such as Ctrl-C."""
     manifest: Path | str | None = None
     """Its file, or its URL."""
     left_out: LeftOut = field(default_factory=LeftOut)
@@ -65,7 +67,7 @@ class RunSummary:
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for is there."""
-        return self.done + self.skipped == self.clips and self.stopped is None
+        return self.done + self.skipped == self.clips and self.stopped is None and not self.interrupted
 
     @property
     def x_real_time(self) -> float | None:
@@ -88,6 +90,7 @@ class RunSummary:
             "left_out": self.left_out.counts,
             "notes": list(self.notes),
             "stopped": self.stopped,
+            "interrupted": self.interrupted,
             "audio_seconds": round(self.audio_seconds, 6),
             "compute_seconds": round(self.compute_seconds, 6) if self.compute_seconds or not self.done else None,
             "wall_seconds": round(self.wall_seconds, 6),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.bulk.run import ClipRunner
     from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.tools.cli.console import Console
+    from hifigan_rt.tools.datasets import InputFile, LeftOut
 
 STREAM = "-"
 
@@ -95,15 +96,37 @@ def run(
 
     Returns:
         The exit status.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; with --json the summary has been written.
     """
+    try:
+        return _run(console, options, make_runner, input_suffixes, suffix)
+    except KeyboardInterrupt as error:
+        if options.as_json:
+            from hifigan_rt.tools.bulk.summary import RunSummary
+
+            # One that comes before the first clip has none.
+            summary = getattr(error, "summary", RunSummary(0))
+            summary.interrupted = True
+            console.result(summary.to_json())
+        raise
+
+
+def _run(
+    console: Console,
+    options: RunOptions,
+    make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
+    input_suffixes: Collection[str],
+    suffix: str,
+) -> int:
     import tempfile
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
-    from hifigan_rt.errors import DatasetError
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.run import run_single
-    from hifigan_rt.tools.bulk.standard_streams import deliver, spool_input
-    from hifigan_rt.tools.datasets import LeftOut, find_inputs
+    from hifigan_rt.tools.bulk.standard_streams import SpooledInput, deliver, spool_input
+    from hifigan_rt.tools.datasets import LeftOut
 
     if options.is_folder(suffix):
         if Path(options.output).suffix.lower() in AUDIO_SUFFIXES and not Path(options.output).exists():
@@ -112,26 +135,33 @@ def run(
         return _report(console, options, run_folder(console, options, make_runner, input_suffixes, suffix))
     left_out = LeftOut()
     with tempfile.TemporaryDirectory(prefix="hifigan-") as temporary:
-        if options.inputs == (STREAM,):
+        from_stream, to_stream = options.inputs == (STREAM,), options.output == STREAM
+        if from_stream:
             source = spool_input(sys.stdin.buffer, Path(temporary))
         else:
-            found = find_inputs(
-                options.inputs, input_suffixes, recursive=options.recursive, split=options.split, left_out=left_out
-            )
-            if len(found) > 1:
-                raise DatasetError(f"-o {options.output} takes one result, and {len(found)} inputs were found")
-            source = found[0]
-        if options.output != STREAM:
-            output = plain_path(options.output)
-            with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
-                summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
-            return _report(console, options, summary)
-        output = Path(temporary) / f"standard-output{suffix}"
+            source = _only_input(options, input_suffixes, left_out)
+        output = Path(temporary) / f"standard-output{suffix}" if to_stream else plain_path(options.output)
         with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
-            summary = run_single(runner, source, output, left_out=left_out)
-        if summary.complete:
+            if from_stream:
+                runner.files = SpooledInput()
+            summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
+        if to_stream and summary.complete:
             deliver(output, sys.stdout.buffer)
         return _report(console, options, summary)
+
+
+def _only_input(options: RunOptions, input_suffixes: Collection[str], left_out: LeftOut) -> InputFile:
+    from hifigan_rt.errors import DatasetError
+    from hifigan_rt.tools.datasets import find_inputs
+
+    found = find_inputs(
+        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, left_out=left_out
+    )
+    if len(found) > 1:
+        raise DatasetError(
+            f"-o {options.output} takes one result, and {len(found)} inputs were found: name a folder, or one input"
+        )
+    return found[0]
 
 
 def _run_folder(
