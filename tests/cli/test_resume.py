@@ -205,8 +205,8 @@ def test_a_recording_and_its_mel_side_by_side(place):
         shutil.copy(f"mels/{name}.npy", f"in/{name}.npy")
     done = synth("in", "-o", "out")
     note = (
-        "'a.npy' and 'a.wav' differ in their suffix alone (2 such pairs): the former's result is 'a.npy.wav'; to take "
-        "one kind alone, name it, as in '*.wav'"
+        "'a.npy' and 'a.wav' differ in their suffix alone (2 such pairs): the former's result is named 'a.npy.wav'; to "
+        "take one kind alone, name it, as in '*.wav'"
     )
     assert note in done.stdout
     assert json.loads(Path("out", MANIFEST_NAME).read_text().splitlines()[0])["notes"] == [note]

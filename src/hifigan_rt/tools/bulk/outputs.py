@@ -188,7 +188,7 @@ def describe_pairs(jobs: Sequence[Job]) -> tuple[str, ...]:
     count = f" ({len(pairs)} such pairs)" if len(pairs) > 1 else ""
     return (
         f"{source.path.name!r} and {source.beside.name!r} differ in their suffix alone{count}: the former's result is "
-        f"{pairs[0].name!r}; to take one kind alone, name it, as in '*{source.beside.suffix}'",
+        f"named {pairs[0].name!r}; to take one kind alone, name it, as in '*{source.beside.suffix}'",
     )
 
 
