@@ -82,6 +82,7 @@ def test_version():
         (["synth", "a", "--model", "x", "-o", "b.wav", "--format", "flac"], "--format flac contradicts -o b.wav"),
         (["synth", "a", "--model", "x", "-o", "out", "--format", "flac", "--encoding", "float"], "no floats"),
         (["mel", "a", "-o", "out"], "give --model or --config"),
+        (["eval", "--model", "x", "--dataset", "a", "-o", "out", "--mel-at", "mel"], "are for the files of --mels"),
         (
             ["synth", "", "--model", "x", "-o", "out"],
             "INPUTS is empty: give a value ('.' names this folder) ('hifigan synth --help'",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.tools.cli.console import Console
     from hifigan_rt.tools.datasets import InputFile, LeftOut
+
+    CheckInputs = Callable[[Sequence[InputFile]], None]
 
 STREAM = "-"
 
@@ -88,11 +90,12 @@ def run(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs = lambda _: None,
 ) -> int:
     """Find the inputs, load what `make_runner` loads, work through them, and report.
 
-    What can be refused without a model is refused before it is loaded; `make_runner` gets the number of clips,
-    and where they lie if that is not this machine's file systems alone.
+    What can be refused without a model is refused before it is loaded, also by `check_inputs`; `make_runner` gets the
+    number of clips, and where they lie if that is not this machine's file systems alone.
 
     Returns:
         The exit status.
@@ -101,7 +104,7 @@ def run(
         KeyboardInterrupt: Ctrl-C; with --json the summary has been written.
     """
     try:
-        return _run(console, options, make_runner, input_suffixes, suffix)
+        return _run(console, options, make_runner, input_suffixes, suffix, check_inputs)
     except KeyboardInterrupt as error:
         if options.as_json:
             from hifigan_rt.tools.bulk.summary import RunSummary
@@ -119,6 +122,7 @@ def _run(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs,
 ) -> int:
     import tempfile
 
@@ -132,7 +136,8 @@ def _run(
         if Path(options.output).suffix.lower() in AUDIO_SUFFIXES and not Path(options.output).exists():
             raise click.UsageError(f"-o {options.output} names a file of another kind: give NAME{suffix}, or a folder")
         run_folder = _run_on_cluster if options.on_ray else _run_folder
-        return _report(console, options, run_folder(console, options, make_runner, input_suffixes, suffix))
+        summary = run_folder(console, options, make_runner, input_suffixes, suffix, check_inputs)
+        return _report(console, options, summary)
     left_out = LeftOut()
     with tempfile.TemporaryDirectory(prefix="hifigan-") as temporary:
         from_stream, to_stream = options.inputs == (STREAM,), options.output == STREAM
@@ -140,6 +145,7 @@ def _run(
             source = spool_input(sys.stdin.buffer, Path(temporary))
         else:
             source = _only_input(options, input_suffixes, left_out)
+        check_inputs([source])
         output = Path(temporary) / f"standard-output{suffix}" if to_stream else plain_path(options.output)
         with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
             if from_stream:
@@ -170,6 +176,7 @@ def _run_folder(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs,
 ) -> RunSummary:
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.outputs import plan_outputs
@@ -182,6 +189,7 @@ def _run_folder(
         options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=folder,
         left_out=left_out,
     )  # fmt: skip
+    check_inputs(inputs)
     jobs = plan_outputs(inputs, folder, suffix)
     with make_runner(len(jobs), None) as runner, console.progress(len(jobs), options.progress) as progress:
         return run_in_folder(
@@ -196,6 +204,7 @@ def _run_on_cluster(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs,
 ) -> RunSummary:
     """Inputs and results may be at URLs here."""
     from hifigan_rt.system.files import plain_path
@@ -215,6 +224,7 @@ def _run_on_cluster(
         options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=place or folder,
         left_out=left_out,
     )  # fmt: skip
+    check_inputs(found.files)
     files = ObjectFiles(found.places, place, infos=found.infos)
     if place is None:
         jobs = plan_outputs(found.files, folder, suffix)
