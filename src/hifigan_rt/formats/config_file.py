@@ -96,7 +96,7 @@ def _diagnosis(text: str, error: Exception) -> str:
         return f"it is a web page or other markup: download the file itself ({error})"
     if text.startswith("version https://git-lfs"):
         return "it is a pointer of Git LFS: fetch the file itself with git lfs pull"
-    return _slip(text) or str(error)
+    return _slip(text) or f"{error}; give the config.json or YAML that the model was trained with"
 
 
 def _slip(text: str) -> str | None:
