@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 import tolerances
-from cli.running import RATE, clip, error_of, hifigan, parse, synth
+from cli.running import RATE, clip, error_of, hifigan, parse, records, synth
 from golden.tiny import tiny_mel
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import native_tuning
@@ -82,6 +82,33 @@ def test_version():
         (["synth", "a", "--model", "x", "-o", "b.wav", "--format", "flac"], "--format flac contradicts -o b.wav"),
         (["synth", "a", "--model", "x", "-o", "out", "--format", "flac", "--encoding", "float"], "no floats"),
         (["mel", "a", "-o", "out"], "give --model or --config"),
+        (["eval", "--model", "x", "--dataset", "a", "-o", "out", "--mel-at", "mel"], "are for the files of --mels"),
+        (
+            ["synth", "", "--model", "x", "-o", "out"],
+            "INPUTS is empty: give a value ('.' names this folder) ('hifigan synth --help'",
+        ),
+        (["mel", "a", "", "--model", "x", "-o", "out"], "INPUTS is empty"),
+        (["synth", "a", "--model", "", "-o", "out"], "--model is empty"),
+        (["mel", "a", "--config=", "-o", "out"], "--config is empty"),
+        (["synth", "a", "--model", "x", "-o", "out", "--mel-stats", ""], "--mel-stats is empty"),
+        (["eval", "--model", "x", "--dataset", "a", "--dataset", "", "-o", "out"], "--dataset is empty"),
+        (["eval", "--generated", "", "--dataset", "a", "-o", "out"], "--generated is empty"),
+        (["listen", "make", "a", "--mode", "mos", "-o", ""], "-o is empty"),
+        (["export", "onnx", "", "-o", "out"], "MODEL is empty"),
+        (["serve", "--model", ""], "--model is empty"),
+        *[
+            ([*arguments, number], f"{arguments[-1]} is {number}: give a finite number")
+            for arguments in (
+                ("synth", "a", "--model", "x", "-o", "out", "--max-seconds"),
+                ("mel", "a", "--model", "x", "-o", "out", "--max-seconds"),
+                ("bench", "--model", "x", "--timeout"),
+                ("serve", "--model", "x", "--max-queue-wait"),
+                ("serve", "--model", "x", "--max-body-mib"),
+                ("export", "om", "x", "-o", "out", "--timeout"),
+                ("speak", "a", "--voice", "x", "-o", "a.wav", "--volume"),
+            )
+            for number in ("nan", "inf")
+        ],
     ],
 )
 def test_wrong_command_lines_are_one_line_and_status_2(place, arguments, text):
@@ -213,6 +240,16 @@ def test_mel_then_synth_equals_synth(place):
     for i in range(3):
         assert np.load(f"mels/{i}.npy").shape == (10, RATE // 4 // 8)
         assert Path(f"direct/{i}.wav").read_bytes() == Path(f"via/{i}.wav").read_bytes()
+
+
+def test_mels_are_made_without_an_engine_to_time(place):
+    clip("in/a.wav")
+    told = hifigan("mel", "in", "--model", "model", "-o", "mels").stdout
+    assert "0.25 s of audio in " in told
+    assert "computing" not in told
+    assert records("mels")["a.npy"].compute_seconds is None
+    summary = json.loads(hifigan("mel", "in", "--model", "model", "-o", "mels", "--overwrite", "--json").stdout)
+    assert [summary[name] for name in ("compute_seconds", "x_real_time", "engine_busy_share")] == [None] * 3
 
 
 def test_mels_beside_other_arrays(place):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from cli.evaluating import model as evaluate
 from cli.evaluating import result as evaluated
-from cli.running import clip, command, error_of, hifigan, records, synth
+from cli.running import RATE, clip, command, error_of, hifigan, records, synth
 from hifigan_rt.system.folder_lock import LOCK_NAME, locked_folder
 from hifigan_rt.system.temporary_names import temporary_prefix
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME
@@ -205,8 +206,8 @@ def test_a_recording_and_its_mel_side_by_side(place):
         shutil.copy(f"mels/{name}.npy", f"in/{name}.npy")
     done = synth("in", "-o", "out")
     note = (
-        "'a.npy' and 'a.wav' differ in their suffix alone (2 such pairs): the former's result is 'a.npy.wav'; to take "
-        "one kind alone, name it, as in '*.wav'"
+        "'a.npy' and 'a.wav' differ in their suffix alone (2 such pairs): the former's result is named 'a.npy.wav'; to "
+        "take one kind alone, name it, as in '*.wav'"
     )
     assert note in done.stdout
     assert json.loads(Path("out", MANIFEST_NAME).read_text().splitlines()[0])["notes"] == [note]
@@ -214,6 +215,22 @@ def test_a_recording_and_its_mel_side_by_side(place):
     assert {Path(record.input).name for record in records().values()} == {"a.wav", "b.wav", "a.npy", "b.npy"}
     assert Path("out/a.wav").read_bytes() == Path("out/a.npy.wav").read_bytes()
     assert resumed()["skipped"] == 4
+
+
+def test_a_result_of_another_input_is_not_replaced_in_silence(place):
+    clip("in/a.wav")
+    soundfile.write("in/a.flac", soundfile.read("in/a.wav")[0], RATE)
+    Path("in/a.wav").unlink()
+    synth("in", "-o", "out")
+    clip("in/a.wav", seed=1)
+    told = f"made again: 1, the first is 'out/a.wav': it was made of '{place}/in/a.flac'"
+    for arguments in (("--encoding", "pcm24"), ()):
+        shutil.copytree("out", "copy", dirs_exist_ok=True)
+        assert told in resumed(*arguments)["notes"]
+        shutil.rmtree("out")
+        shutil.copytree("copy", "out")
+    assert resumed()["done"] == 2
+    assert not any("made again" in note for note in resumed()["notes"])
 
 
 # Work that an evaluation believes

@@ -112,6 +112,7 @@ def test_phonemes_in_place_of_text(path, pcm, tmp_path):
         (("a", "-o", "-", "-d", "folder"), "--output and --output-dir: give one of them"),
         (("a", "-i", "text.txt", "-o", "-"), "a text and --input-file are both given"),
         (("a", "-o", "-", "--length-scale", "fast"), "'fast' is not a valid float"),
+        (("a", "-o", "-", "--noise-scale", "nan"), "--noise-scale is nan: give a finite number"),
     ],
 )
 def test_commands_that_make_no_sense(path, arguments, told):
@@ -124,7 +125,6 @@ def test_commands_that_make_no_sense(path, arguments, told):
         (("", "-o", "OUT"), "the text is empty"),
         (("xyz", "-o", "OUT"), "nothing of the text can be spoken"),
         (("a", "-o", "OUT", "--length-scale", "0"), "length_scale=0.0 must be a number from 0.05 to 20"),
-        (("a", "-o", "OUT", "--noise-scale", "nan"), "noise_scale=nan must be"),
         (("a", "-o", "OUT", "--speaker", "9"), "speaker='9' is not known"),
         (("a", "-o", "OUT.mp3"), "audio is written as .wav or .flac"),
     ],

@@ -207,3 +207,34 @@ def test_resume_notices_what_changed(place):
     assert done("--encoding", "pcm24", "--match-length") == 1
     clip("in/new.wav")
     assert done("--encoding", "pcm24", "--match-length") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("a.wav", ("--time-major",), "no input is one of the mel files that --time-major would be for: leave it out"),
+        ("a.wav", ("--mel-at", "mel"), "--mel-at would be for"),
+        (
+            "a.wav",
+            ("--mel-convention", "log10", "--mel-stats", "s.npy"),
+            "--mel-convention and --mel-stats would be for",
+        ),
+        ("a.npy", ("--resample",), "no input is one of the recordings that --resample would be for"),
+        ("a.npy", ("--mono", "--max-seconds", "5"), "--mono and --max-seconds would be for"),
+    ],
+)
+def test_options_that_no_input_can_use(place, name, arguments, told):
+    clip("in/a.wav")
+    np.save("in/a.npy", np.full((10, 40), -5, np.float32))
+    for inputs, output in ((f"in/{name}", "out"), (f"in/*{Path(name).suffix}", "out"), (f"in/{name}", "one.wav")):
+        assert told in error_of(synth(inputs, "-o", output, *arguments, status=1))
+        assert not Path(output).exists()
+    piped = synth("-", "-o", "-", *arguments, status=1, input=Path("in", name).read_bytes(), text=False, errors=None)
+    assert told in piped.stderr.decode()
+
+
+def test_a_folder_of_both_kinds_takes_the_options_of_both(place):
+    clip("in/a.wav", channels=2)
+    np.save("in/b.npy", np.full((40, 10), -5, np.float32))
+    synth("in", "-o", "out", "--mono", "--time-major")
+    assert set(records()) == {"a.wav", "b.wav"}

@@ -27,7 +27,7 @@ from waiting import wait_for
 def test_interruption_keeps_what_is_finished_and_resume_completes(place, number, status):
     for i in range(100):
         clip(f"in/{i:03}.wav", 2.0, seed=i)
-    arguments = command("synth", "in", "-o", "out", "--model", "model", "--engine", "reference")
+    arguments = command("synth", "in", "-o", "out", "--model", "model", "--engine", "reference", "--json")
     running = subprocess.Popen(
         arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup in front of the tests ignores it
@@ -35,8 +35,11 @@ def test_interruption_keeps_what_is_finished_and_resume_completes(place, number,
     manifest = Path("out", MANIFEST_NAME)
     wait_for(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") > 5)
     running.send_signal(number)
-    _, text = running.communicate()
+    output, text = running.communicate()
     assert running.returncode == status, text
+    told = json.loads(output)
+    assert (told["interrupted"], told["complete"], told["clips"]) == (True, False, 100)
+    assert told["done"] == len(records())
     assert "are finished, --resume goes on from there" in text
     assert "Traceback" not in text
     finished = records()
@@ -175,7 +178,33 @@ def test_standard_streams(place):
     synth("-", "-o", "piped.wav", input=Path("in/a.wav").read_bytes(), text=False, errors=None)
     assert Path("piped.wav").read_bytes() == expected
     assert "standard input is empty" in error_of(synth("-", "-o", "-", status=1, input=""))
-    assert "is a text ('no audio'), not wav, flac" in synth("-", "-o", "-", status=1, input="no audio").stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"no audio", "audio file 'standard input' is a text ('no audio'), not wav, flac"),
+        (b"\x93NUMPY\x01\x00", "mel file 'standard input' is damaged"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "audio file 'standard input' cannot be decoded"),
+    ],
+)
+def test_errors_name_standard_input_and_not_its_copy(place, content, text):
+    told = synth("-", "-o", "-", status=1, input=content, text=False, errors=None).stderr.decode()
+    assert f"failed: {text}" in told
+    assert "standard-input" not in told
+    report = synth("-", "-o", "a.wav", "--json", status=1, input=content, text=False, errors=None).stdout
+    assert json.loads(report)["failed"][0]["input"] == "standard input"
+
+
+def test_an_interruption_before_the_first_clip_is_json_too(place, monkeypatch):
+    clip("a.wav")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hifigan_rt.vocoder.load", interrupted)
+    done = synth("a.wav", "-o", "out", "--json", status=130)
+    assert (json.loads(done.stdout)["interrupted"], json.loads(done.stdout)["done"]) == (True, 0)
 
 
 def test_a_recording_whose_length_is_wrong_is_told_everywhere(place):

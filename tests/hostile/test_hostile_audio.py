@@ -31,6 +31,10 @@ RATE = audio_files.RATE
 TONE = (0.4 * np.sin(2 * np.pi * 440 * np.arange(2000) / RATE)).astype(np.float32)
 
 
+DAMAGED = "it is cut short, damaged or of an unusual kind: copy or download it again"
+RATE_IS_WRONG = "; if the header alone is wrong, write it anew with the true rate"
+
+
 def encoded(container: str, subtype: str, samples: np.ndarray = TONE) -> bytes:
     return audio_files.encoded(samples, container, subtype)
 
@@ -52,22 +56,22 @@ def test_short_wavs_are_read(tmp_path, samples):
     ("content", "text"),
     [
         (bytes(range(0x90, 0xA0)), f"is not wav, flac, ogg or mp3: it starts with {bytes(range(0x90, 0x9C))!r}"),
-        (wav(b""), "holds no samples"),
+        (wav(b""), "holds no samples: leave it out, or record it anew"),
         (
             wav(bytes(20))[:30],
-            "cannot be decoded (Error in WAV file. No 'data' chunk marker.): it is damaged or of an unusual kind",
+            f"cannot be decoded (Error in WAV file. No 'data' chunk marker.): {DAMAGED}",
         ),
         *[
-            (content, "cannot be decoded (Format not recognised.): it is damaged or of an unusual kind")
+            (content, f"cannot be decoded (Format not recognised.): {DAMAGED}")
             for content in (b"RIFF", b"OggS")
         ],
         (
             b"OggS\0\2" + bytes(14),
-            "cannot be decoded (File contains data in an unimplemented format.): it is damaged or of an unusual kind",
+            f"cannot be decoded (File contains data in an unimplemented format.): {DAMAGED}",
         ),
         (
             encoded("FLAC", "PCM_16")[: len(encoded("FLAC", "PCM_16")) // 2],
-            "cannot be decoded (Error : flac decoder lost sync.): it is damaged or of an unusual kind",
+            f"cannot be decoded (Error : flac decoder lost sync.): {DAMAGED}",
         ),
         (
             wav(struct.pack("<3f", 0, math.nan, 0), tag=3, bits=32),
@@ -87,11 +91,11 @@ def test_short_wavs_are_read(tmp_path, samples):
         ),
         (
             wav(bytes(2000), rate=999),
-            "has a sample rate of 999 Hz: it must be from 1000 to 1048576",
+            f"has a sample rate of 999 Hz: it must be from 1000 to 1048576{RATE_IS_WRONG}",
         ),
         (
             wav(bytes(2000), rate=1),
-            "has a sample rate of 1 Hz: it must be from 1000 to 1048576",
+            f"has a sample rate of 1 Hz: it must be from 1000 to 1048576{RATE_IS_WRONG}",
         ),
         (
             wav(bytes(3200 * 200), channels=1000, rate=48000),
@@ -99,7 +103,7 @@ def test_short_wavs_are_read(tmp_path, samples):
         ),
         (
             wav(bytes(100), rate=0x7FFFFFFF),
-            "has a sample rate of 2147483647 Hz: it must be from 1000 to 1048576",
+            f"has a sample rate of 2147483647 Hz: it must be from 1000 to 1048576{RATE_IS_WRONG}",
         ),
     ],
 )  # fmt: skip

@@ -257,7 +257,11 @@ V1_TEXT = json.dumps(V1, indent=1)
         ),
         ("a.json", b'{\n  # rates\n  "upsample_rates": [8]}', "comments are not JSON: remove the one in line 2"),
         ("a.json", b'{"a": "http://x",\n "b": [1, 2, ]}', "a comma before a closing bracket is not JSON: .* line 2"),
-        ("a.json", b"{'resblock': '1'}", "double quotes in JSON"),
+        ("a.json", b"{'resblock': '1'}", "double quotes in JSON, not in single ones as in line 1"),
+        ("a.json", b'{"a": [1,\n2,],  // \'one\'\n"b": "//"}', "comments are not JSON: remove the one in line 2"),
+        # Nothing of what follows would be JSON without its comments.
+        ("gen.py", b"import os\n# seeds\nx = ['a', 1]\n", r"Expecting value: line 1 column 1 .*; give the config.json"),
+        ("a.json", b'{\n// one\n"a" 1}', r"line 2 column 1"),
         ("a.json", b'{"a": "\xe4"}', "it is no text .* save it as UTF-8"),
         ("a.json", b'{"a": 1', "Expecting ',' delimiter"),
     ],

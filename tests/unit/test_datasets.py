@@ -138,7 +138,7 @@ def test_a_missing_name_is_a_problem_of_its_own():
     found = find_inputs(["a.wav", "b.wav", "*.flac"], SUFFIXES)
     assert [item.problem for item in found] == [
         None,
-        "'b.wav' is neither a file nor a folder",
+        "'b.wav' is neither a file nor a folder: check its spelling",
         "pattern '*.flac' matches no file ending in .npy, .wav",
     ]
 
@@ -148,7 +148,7 @@ def test_nothing_found_at_all_is_an_error_with_every_reason():
     message = "folder 'empty' has no file ending in .npy, .wav; --recursive looks into the folders below it as well"
     with pytest.raises(DatasetError) as caught:
         find_inputs(["empty", "absent"], SUFFIXES)
-    assert str(caught.value) == f"{message}; 'absent' is neither a file nor a folder"
+    assert str(caught.value) == f"{message}; 'absent' is neither a file nor a folder: check its spelling"
 
 
 def test_a_folder_named_like_a_recording_is_reported():

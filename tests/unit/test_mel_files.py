@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from effort import examples
-from hifigan_rt.errors import MelError, OutputError
-from hifigan_rt.mel.files import read_mel_file, write_mel_file
+from hifigan_rt.errors import ConditioningError, MelError, OutputError
+from hifigan_rt.mel.files import parse_npy, read_arrays, read_mel_file, read_vector_file, write_mel_file
 from hifigan_rt.mel.picking import pick_array
 
 MEL = np.random.default_rng(0).standard_normal((80, 7)).astype(np.float32)
@@ -149,26 +150,45 @@ def test_time_major(tmp_path):
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        (np.zeros((2, 80, 7), np.float32), ": it holds 2 mels (shape [2, 80, 7]): one per file is read"),
-        (np.zeros(80, np.float32), ": it has shape [80], and [80, T] or [1, 80, T] is needed"),
+        (
+            np.zeros((2, 80, 7), np.float32),
+            ": it holds 2 mels (shape [2, 80, 7]), and one per file is read: save each as one of its own",
+        ),
+        *[
+            (
+                np.zeros(shape, np.float32),
+                f": it has shape {list(shape)}, and [80, T] or [1, 80, T] is needed: save one mel, bands before frames",
+            )
+            for shape in ((80,), ())
+        ],
         (np.zeros((79, 7)), ": the mel has 79 bands (shape [79, 7]), and this model takes 80"),
-        (np.zeros((80, 0)), ": the mel has shape [80, 0]: it holds no frames"),
+        (np.zeros((80, 0)), ": the mel has shape [80, 0]: it holds no frames; leave it out"),
         (
             np.zeros((80, 7), np.int16),
             ": the mel has dtype int16, and its values must be floats: pass mel.astype('float32')",
         ),
-        (
-            np.zeros((80, 7), complex),
-            " holds values of dtype complex128, and floats are needed; objects are never unpickled",
-        ),
-        (np.full((80, 7), "x"), " holds values of dtype <U1, and floats are needed; objects are never unpickled"),
-        (np.full((80, 7), {}), " holds values of dtype object, and floats are needed; objects are never unpickled"),
+        *[
+            (
+                np.zeros((80, 7), dtype),
+                f" holds values of dtype {np.dtype(dtype)}, and floats are needed: save real numbers, as in "
+                "np.save('mel.npy', mel.astype('float32'))",
+            )
+            for dtype in (complex, "<U1", "datetime64[s]", [("a", "<f4")])
+        ],
+        *[
+            (
+                np.zeros((80, 7), dtype),
+                f" holds objects (dtype {np.dtype(dtype)}), which are never unpickled: save the floats alone, as in "
+                "np.save('mel.npy', mel.astype('float32'))",
+            )
+            for dtype in (object, [("a", "O")])
+        ],
         (
             np.full((80, 2), np.nan),
             ": the mel holds 160 values that are NaN, infinite or beyond float32, the first at [0, 0] of shape [80, 2]"
             ": every value must be finite",
         ),
-        (np.zeros((80, 11)), ": it has 11 frames: at most 10 are read"),
+        (np.zeros((80, 11)), ": it has 11 frames: at most 10 are read; cut it in two"),
     ],
 )  # fmt: skip
 def test_refused_arrays(tmp_path, array, text):
@@ -204,8 +224,8 @@ def test_refused_arrays(tmp_path, array, text):
             for sizes in (f"(0x{'f' * 8000}, 80)", f"(0, {1 << 70})", f"({'1, ' * 3000})", "(-1, -1)")
         ],
         (npy_bytes("'nonsense'", "(80, 7)"), " is damaged: its header is not that of an array"),
-        (npy_bytes("[('a', '<f4')]", "(80, 7)"), " holds values of dtype [('a', '<f4')], and floats are needed; "
-         "objects are never unpickled"),
+        (npy_bytes("[('a', '<f4')]", "(80, 7)"), " holds values of dtype [('a', '<f4')], and floats are needed: "
+         "save real numbers, as in np.save('mel.npy', mel.astype('float32'))"),
         (
             npy_bytes("'<f4'", "(80, 1000000000000)", bytes(64)),
             " claims shape [80, 1000000000000] of float32, 320000000000000 bytes: 147 are there or allowed",
@@ -221,6 +241,32 @@ def test_hostile_npy(tmp_path, content, text):
     path = tmp_path / "a.npy"
     path.write_bytes(content)
     assert refusal(path) == f"mel file {str(path)!r}{text}"
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "deflated npz"])
+def test_bytes_behind_the_array(tmp_path, kind):
+    """A second array is never dropped in silence, wherever one is read."""
+    buffer = io.BytesIO()
+    np.save(buffer, MEL)
+    one = buffer.getvalue()
+    path = tmp_path / f"a.{kind[-3:]}"
+    if kind == "npy":
+        path.write_bytes(2 * one)
+    else:
+        method = zipfile.ZIP_DEFLATED if kind.startswith("deflated") else zipfile.ZIP_STORED
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("mel.npy", 2 * one)
+    text = (
+        f"goes on after its array: {len(one)} bytes follow shape {list(MEL.shape)} of float32, and one array per file "
+        "is read: save each as a file of its own"
+    )
+    assert refusal(path) == f"mel file {str(path)!r} {text}"
+    with pytest.raises(MelError, match=re.escape(text)):
+        parse_npy(2 * one)
+    with pytest.raises(ConditioningError, match=re.escape(text)):
+        read_vector_file(path)
+    with pytest.raises(MelError, match=re.escape(text)):
+        read_arrays(path, 1 << 20)
 
 
 def test_negative_shape(tmp_path):

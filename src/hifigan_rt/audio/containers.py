@@ -61,7 +61,7 @@ def describe_undecodable(file: BinaryIO, file_name: str | None) -> str:
         return f"its codec, format tag 0x{codec:04x}, is not read: {_conversion(kind, file_name)}"
     if kind is not None and kind.suffix in _UNREAD_OGG:
         return f"it is {kind.name}, and of Ogg Vorbis and Opus are read: {_conversion(kind, file_name)}"
-    return "it is damaged or of an unusual kind"
+    return "it is cut short, damaged or of an unusual kind: copy or download it again"
 
 
 def _way_out(kind: FileKind, file_name: str | None) -> str:

@@ -139,7 +139,7 @@ class RecordingReader:
         if not MIN_SAMPLE_RATE_HZ <= self.sample_rate <= MAX_SAMPLE_RATE_HZ:
             raise AudioError(
                 f"{name} has a sample rate of {self.sample_rate} Hz: it must be from {MIN_SAMPLE_RATE_HZ} to "
-                f"{MAX_SAMPLE_RATE_HZ}"
+                f"{MAX_SAMPLE_RATE_HZ}; if the header alone is wrong, write it anew with the true rate"
             )
         self._max_samples = max(1, int(limit_s * min(self.sample_rate, MAX_VALUES_PER_SECOND / self.channels)))
         self._check_limit(self.samples or 0)
@@ -163,7 +163,7 @@ class RecordingReader:
             self._check_limit(there)
             yield block[:, 0] if self.channels == 1 else np.ascontiguousarray(block.T)
         if there == 0:
-            raise AudioError(f"{self._name} holds no samples")
+            raise AudioError(f"{self._name} holds no samples: leave it out, or record it anew")
         self.note = self.note or self._length_note(there)
 
     def _raw_blocks(self) -> Iterator[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from hifigan_rt.config import PRESETS
@@ -15,9 +16,26 @@ MAX_CONFIG_BYTES = 1 << 20
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
-_TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
-_COMMENT = re.compile(r"//|/\*|^\s*#", re.MULTILINE)
-_TRAILING_COMMA = re.compile(r",\s*[}\]]")
+_TEXT = r'"(?:[^"\\\n]|\\.)*"'
+_SLIPS: tuple[tuple[str, Callable[[str], str], str], ...] = (
+    (
+        r"//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|^[ \t]*#[^\n]*",
+        lambda _: "",
+        "comments are not JSON: remove the one in line {}",
+    ),
+    (
+        r",(?=\s*[}\]])",
+        lambda _: "",
+        "a comma before a closing bracket is not JSON: remove the one in line {}",
+    ),
+    (
+        r"'[^'\"\n]*'",
+        lambda found: f'"{found[1:-1]}"',
+        "texts stand in double quotes in JSON, not in single ones as in line {}",
+    ),
+)
+"""What people write in place of JSON, how it becomes JSON, and what they are told."""
+
 _YAML_LINE = re.compile(r"\s*(?:#.*\n\s*|---\s*\n\s*)*[A-Za-z_][\w.-]*\s*:(?:\s|$)")
 
 
@@ -78,13 +96,32 @@ def _diagnosis(text: str, error: Exception) -> str:
         return f"it is a web page or other markup: download the file itself ({error})"
     if text.startswith("version https://git-lfs"):
         return "it is a pointer of Git LFS: fetch the file itself with git lfs pull"
-    bare = _TEXT.sub(lambda found: " " * len(found[0]), text)
-    for pattern, told in (
-        (_COMMENT, "comments are not JSON: remove the one in line {}"),
-        (_TRAILING_COMMA, "a comma before a closing bracket is not JSON: remove the one in line {}"),
-        (re.compile("'"), "texts stand in double quotes in JSON, not in single ones as in line {}"),
-    ):
-        found = pattern.search(bare)
-        if found is not None:
-            return told.format(1 + bare.count("\n", 0, found.start() + len(found[0]) - len(found[0].lstrip())))
-    return str(error)
+    return _slip(text) or f"{error}; give the config.json or YAML that the model was trained with"
+
+
+def _slip(text: str) -> str | None:
+    """The first of `_SLIPS` in a text, where it is JSON without them: they tell nothing of what is another language."""
+    first = None
+    for pattern, mend, told in _SLIPS:
+        text, line = _mended(text, pattern, mend)
+        if line is not None and first is None:
+            first = told.format(line)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return first
+
+
+def _mended(text: str, pattern: str, mend: Callable[[str], str]) -> tuple[str, int | None]:
+    """Mend what matches outside of texts; the line of the first, if there is one."""
+    places = []
+
+    def replaced(found: re.Match[str]) -> str:
+        if found["slip"] is None:
+            return found[0]
+        places.append(found.start())
+        return mend(found[0])
+
+    mended = re.sub(rf"{_TEXT}|(?P<slip>{pattern})", replaced, text, flags=re.MULTILINE)
+    return mended, 1 + text.count("\n", 0, places[0]) if places else None

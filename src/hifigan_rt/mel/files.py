@@ -129,17 +129,10 @@ def parse_npy(content: bytes | bytearray) -> np.ndarray:
     Raises:
         MelError: it is no .npy file of numbers, cut short, or longer than its header says.
     """
-    stream = _InMemory(content)
     try:
-        array = _parse_npy(stream, len(content))
+        return _parse_npy(_InMemory(content), len(content))
     except MelError as error:
         raise MelError(f"the .npy {error}") from error
-    if stream.position < len(content):
-        raise MelError(
-            f"the .npy goes on after its array: shape {list(array.shape)} of {array.dtype} ends at byte "
-            f"{stream.position} of {len(content)}"
-        )
-    return array
 
 
 def write_mel_file(path: str | Path, mel: np.ndarray) -> None:
@@ -185,9 +178,14 @@ def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int)
     for order in (time_major, not time_major):
         array = one_mel(array, num_mels, time_major=order)
     if array.ndim == 3 and num_mels in shape[1:]:
-        raise MelError(f"it holds {shape[0]} mels (shape {shape}): one per file is read")
+        raise MelError(
+            f"it holds {shape[0]} mels (shape {shape}), and one per file is read: save each as one of its own"
+        )
     if array.ndim != 2:
-        raise MelError(f"it has shape {shape}, and [{num_mels}, T] or [1, {num_mels}, T] is needed")
+        raise MelError(
+            f"it has shape {shape}, and [{num_mels}, T] or [1, {num_mels}, T] is needed: save one mel, bands before "
+            "frames"
+        )
     rows, columns = array.shape
     if time_major:
         if columns != num_mels:
@@ -196,7 +194,7 @@ def _as_mel(array: np.ndarray, num_mels: int, time_major: bool, max_frames: int)
     elif rows != num_mels and columns == num_mels:
         raise MelError(f"it has shape {shape}; this looks time-major: --time-major reads it so")
     if array.shape[1] > max_frames:
-        raise MelError(f"it has {array.shape[1]} frames: at most {max_frames} are read")
+        raise MelError(f"it has {array.shape[1]} frames: at most {max_frames} are read; cut it in two")
     return check_mel(array, num_mels)
 
 
@@ -221,10 +219,15 @@ class _Plain:
         self._position = 0
 
     def read(self, length: int) -> bytes:
-        length = min(length, self._source.size - self._position)
+        length = min(length, self.left)
         data = self._source.read(self._position, length, "the array")
         self._position += length
         return data
+
+    @property
+    def left(self) -> int:
+        """Bytes that have not been read."""
+        return self._source.size - self._position
 
 
 class _InMemory:
@@ -232,12 +235,16 @@ class _InMemory:
 
     def __init__(self, content: bytes | bytearray) -> None:
         self._content = memoryview(content)
-        self.position = 0
 
     def read(self, length: int) -> memoryview:
-        data = self._content[self.position : self.position + length]
-        self.position += len(data)
+        data = self._content[:length]
+        self._content = self._content[length:]
         return data
+
+    @property
+    def left(self) -> int:
+        """Bytes that have not been read."""
+        return len(self._content)
 
 
 class _Inflated:
@@ -246,6 +253,8 @@ class _Inflated:
     def __init__(self, source: ByteSource, span: Span) -> None:
         self._packed = source.read(span.start, span.length, "the zip entry")
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._promised = span.inflated or 0
+        self._taken = 0
 
     def read(self, length: int) -> bytes:
         if length == 0:
@@ -255,7 +264,13 @@ class _Inflated:
         except zlib.error as error:
             raise MelError(f"is damaged: its zip entry cannot be unpacked ({error})") from error
         self._packed = self._inflater.unconsumed_tail
+        self._taken += len(data)
         return data
+
+    @property
+    def left(self) -> int:
+        """Bytes that the archive promises and that have not been read."""
+        return self._promised - self._taken
 
 
 def _read_npz(source: ByteSource, max_bytes: int, mel_at: str | None) -> np.ndarray:
@@ -296,8 +311,16 @@ def _parse_npy(stream: _Plain | _Inflated | _InMemory, available: int) -> np.nda
     except Exception as error:
         # NumPy gives the header to Python's parser, which knows a dozen ways to fail, MemoryError among them.
         raise MelError("is damaged: its header is not that of an array") from error
+    if dtype.hasobject:
+        raise MelError(
+            f"holds objects (dtype {dtype}), which are never unpickled: save the floats alone, as in "
+            "np.save('mel.npy', mel.astype('float32'))"
+        )
     if dtype.kind not in "fiub":
-        raise MelError(f"holds values of dtype {dtype}, and floats are needed; objects are never unpickled")
+        raise MelError(
+            f"holds values of dtype {dtype}, and floats are needed: save real numbers, as in "
+            "np.save('mel.npy', mel.astype('float32'))"
+        )
     # Sizes in hexadecimal may have more digits than Python writes out.
     if len(shape) > _MAX_AXES or not all(0 <= size <= _MAX_SIZE for size in shape):
         raise MelError("is damaged: its header claims a shape that no array has")
@@ -307,6 +330,11 @@ def _parse_npy(stream: _Plain | _Inflated | _InMemory, available: int) -> np.nda
     data = stream.read(n_bytes)
     if len(data) < n_bytes:
         raise MelError(f"is cut short: shape {list(shape)} of {dtype} takes {n_bytes} bytes, {len(data)} are there")
+    if stream.left > 0:
+        raise MelError(
+            f"goes on after its array: {stream.left} bytes follow shape {list(shape)} of {dtype}, and one array per "
+            "file is read: save each as a file of its own"
+        )
     try:
         array: np.ndarray = np.frombuffer(data, dtype)
         return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)

@@ -27,7 +27,7 @@ def check_shape(shape: Sequence[int], num_mels: int | None) -> None:
         raise MelError(_mismatch(shape, num_mels))
     if 0 in shape:
         what = "frames" if shape[-1] == 0 else "items"
-        raise MelError(f"the mel has shape {list(shape)}: it holds no {what}")
+        raise MelError(f"the mel has shape {list(shape)}: it holds no {what}; leave it out")
     check_frames(shape[-1])
 
 

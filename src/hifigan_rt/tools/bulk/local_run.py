@@ -161,7 +161,7 @@ class LocalRunner(ClipRunner, Generic[R, C]):
             **{
                 **vars(facts),
                 "notes": tuple(self.files.told(job, text) for text in facts.notes),
-                "compute_seconds": round(seconds + facts.compute_seconds, 6),
+                "compute_seconds": round(seconds + facts.compute_seconds, 6) if self._work.timed else None,
             },
         )
 

@@ -139,12 +139,14 @@ def _unfinished(
     reasons: dict[Verdict, str] = {
         "changed": "it is not what was written (edited, exchanged or damaged)",
         "unproven": f"its line in {MANIFEST_NAME} has no output_sha256, as in earlier versions",
+        "of another": "it was made of {input!r}",
     }
     notes = []
     for found, reason in reasons.items():
         names = [job.name for job, told in zip(jobs, verdicts, strict=True) if told == found]
         if names:
-            notes.append(f"made again: {len(names)}, the first is {f'{folder}/{names[0]}'!r}: {reason}")
+            why = reason.format(input=records[names[0]].input)
+            notes.append(f"made again: {len(names)}, the first is {f'{folder}/{names[0]}'!r}: {why}")
     todo = tuple(job for job, told in zip(jobs, verdicts, strict=True) if told != "finished")
     return JobSelection(todo, len(jobs) - len(todo), tuple(notes))
 
@@ -188,7 +190,7 @@ def describe_pairs(jobs: Sequence[Job]) -> tuple[str, ...]:
     count = f" ({len(pairs)} such pairs)" if len(pairs) > 1 else ""
     return (
         f"{source.path.name!r} and {source.beside.name!r} differ in their suffix alone{count}: the former's result is "
-        f"{pairs[0].name!r}; to take one kind alone, name it, as in '*{source.beside.suffix}'",
+        f"named {pairs[0].name!r}; to take one kind alone, name it, as in '*{source.beside.suffix}'",
     )
 
 

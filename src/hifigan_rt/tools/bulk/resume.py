@@ -52,8 +52,9 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
-Verdict = Literal["finished", "open", "changed", "unproven"]
-"""Finding about a clip: "changed" is an output that is not what was written, "unproven" one without a digest."""
+Verdict = Literal["finished", "open", "changed", "unproven", "of another"]
+"""Finding about a clip: "changed" is an output that is not what was written, "unproven" one without a digest, and "of
+another" one that was made of another input."""
 
 
 def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) -> Verdict:
@@ -62,10 +63,15 @@ def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) ->
     Of the input equal name, size and times are believed; otherwise the contents decide, so that a copied or touched
     data set is not done again.
     """
-    if record is None or record.status != "ok" or record.settings != digest:
+    if record is None or record.status != "ok":
         return "open"
     try:
-        if not files.taken(job) or not _is_same_input(record, job, files):
+        renamed = record.input != files.name(job)
+        if (record.settings != digest and not renamed) or not files.taken(job):
+            return "open"
+        if not _is_same_input(record, job, files):
+            return "of another" if renamed else "open"
+        if record.settings != digest:
             return "open"
     except (OSError, DatasetError):
         return "open"

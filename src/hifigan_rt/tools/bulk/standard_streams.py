@@ -7,9 +7,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hifigan_rt.errors import DatasetError, OutputError
+from hifigan_rt.tools.bulk.clip_files import ClipFiles
+from hifigan_rt.tools.bulk.outputs import Job
 from hifigan_rt.tools.datasets import InputFile
 
 _BLOCK_BYTES = 1 << 20
+
+
+class SpooledInput(ClipFiles):
+    """Standard input, whose copy is gone when the user reads of it."""
+
+    def name(self, job: Job) -> str:  # noqa: ARG002 - there is one
+        return "standard input"
+
+    def told(self, job: Job, text: str) -> str:
+        return text.replace(repr(str(job.source.path)), repr(self.name(job)))
 
 
 def spool_input(stream: BinaryIO, folder: Path) -> InputFile:

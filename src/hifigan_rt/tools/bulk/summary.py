@@ -26,7 +26,7 @@ class RunSummary:
     """Input and reason of each."""
     audio_seconds: float = 0.0
     compute_seconds: float = 0.0
-    """Time spent in the engine."""
+    """Time spent in the engine; 0 where there is none, as for mels of recordings."""
     wall_seconds: float = 0.0
     """Time from the first read to the last write; loading the model is not in it."""
     clipped_samples: int = 0
@@ -37,6 +37,8 @@ class RunSummary:
     """The first text of each kind, and how many clips it came up for; texts of a kind differ only in numbers."""
     stopped: str | None = None
     """Why the run ended before its last clip, if it did."""
+    interrupted: bool = False
+    """Whether that was a signal, such as Ctrl-C."""
     manifest: Path | str | None = None
     """Its file, or its URL."""
     left_out: LeftOut = field(default_factory=LeftOut)
@@ -65,7 +67,7 @@ class RunSummary:
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for is there."""
-        return self.done + self.skipped == self.clips and self.stopped is None
+        return self.done + self.skipped == self.clips and self.stopped is None and not self.interrupted
 
     @property
     def x_real_time(self) -> float | None:
@@ -75,7 +77,7 @@ class RunSummary:
     @property
     def engine_busy_share(self) -> float | None:
         """Share of the wall time in which the engine ran; None if nothing was computed."""
-        return self.compute_seconds / self.wall_seconds if self.done and self.wall_seconds else None
+        return self.compute_seconds / self.wall_seconds if self.compute_seconds and self.wall_seconds else None
 
     def to_json(self) -> dict[str, Any]:
         """Give the summary to machines."""
@@ -88,8 +90,9 @@ class RunSummary:
             "left_out": self.left_out.counts,
             "notes": list(self.notes),
             "stopped": self.stopped,
+            "interrupted": self.interrupted,
             "audio_seconds": round(self.audio_seconds, 6),
-            "compute_seconds": round(self.compute_seconds, 6),
+            "compute_seconds": round(self.compute_seconds, 6) if self.compute_seconds or not self.done else None,
             "wall_seconds": round(self.wall_seconds, 6),
             "x_real_time": None if self.x_real_time is None else round(self.x_real_time, 3),
             "caveat": self.caveat,

@@ -202,7 +202,9 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
 
 
 class MelExtraction(Work[MelClip | LongMel, MelClip | LongMel]):
-    """Recording to mel."""
+    """Recording to mel, which is computed while the recording is read."""
+
+    timed = False
 
     def __init__(self, config: MelConfig, reading: ReadSettings) -> None:
         self._config = config

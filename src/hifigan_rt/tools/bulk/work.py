@@ -38,6 +38,8 @@ class Work(ABC, Generic[R, C]):
     """What the device says against the times of `compute`; mostly empty."""
     engine: EngineInfo | None = None
     """What runs the model; None where there is none."""
+    timed = True
+    """Whether `compute` does what takes long, so that its time tells something."""
     stopped = threading.Event()
     """Set when the run ends early; what takes long looks at it."""
 

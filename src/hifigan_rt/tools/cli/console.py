@@ -198,10 +198,10 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
     if summary.failed:
         counts.append(f"{len(summary.failed)} failed")
     yield ", ".join(counts)
-    if summary.x_real_time is not None:
-        yield (
-            f"{summary.audio_seconds:.2f} s of audio in {summary.wall_seconds:.2f} s; "
-            f"{summary.compute_seconds:.2f} s of them computing: {summary.x_real_time:.2f} x real time"
+    if summary.done:
+        speed = summary.x_real_time
+        yield f"{summary.audio_seconds:.2f} s of audio in {summary.wall_seconds:.2f} s" + (
+            "" if speed is None else f"; {summary.compute_seconds:.2f} s of them computing: {speed:.2f} x real time"
         )
     yield from summary.left_out.note
     yield from summary.notes

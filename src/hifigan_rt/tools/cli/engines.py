@@ -9,9 +9,10 @@ import click
 from hifigan_rt.system.versions import installed_versions
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import json_option, verbosity_options
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @json_option
 @verbosity_options
 @click.pass_obj

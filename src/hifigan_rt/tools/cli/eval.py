@@ -141,6 +141,8 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
     console: Console = ctx.obj
     if values["resume"] and values["overwrite"]:
         raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
+    if values["mels"] is None and (values["time_major"] or values["mel_at"] is not None):
+        raise click.UsageError("--time-major and --mel-at are for the files of --mels: give it, or leave them out")
     check_cluster_options(values)
     refuse_urls([*values["data"], values["generated"], values["mels"], values["output"]])
     plan = _plan(values, recorded_command(ctx))

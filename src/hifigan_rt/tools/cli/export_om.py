@@ -19,6 +19,7 @@ from hifigan_rt.tools.cli.options import (
     verbosity_options,
     weights_at_option,
 )
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.ascend.om_export import OmPlan, OmReport
@@ -51,7 +52,7 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
     return () if text.strip() == DYNAMIC else parse_numbers(context, parameter, text)
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @click.option(
     "-o",

@@ -8,9 +8,10 @@ from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
 from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @click.option(
     "-o",

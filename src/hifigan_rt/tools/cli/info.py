@@ -18,6 +18,7 @@ from hifigan_rt.tools.cli.options import (
     verbosity_options,
     weights_at_option,
 )
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.model.kinds import Model
@@ -27,7 +28,7 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 """Fields of the network that are told of its input."""
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
 @config_option
 @weights_at_option

@@ -12,6 +12,7 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import json_option, parse_settings, verbosity_options
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.listening.making import ListeningTest
@@ -29,7 +30,7 @@ def _systems(ctx: click.Context, parameter: click.Parameter, values: tuple[str, 
     return systems
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("report", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--system", "systems", shell_complete=completion.files, multiple=True, callback=_systems, metavar="NAME=FOLDER",

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from hifigan_rt.tools.cli.options import json_option, verbosity_options
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.cli.console import Console
     from hifigan_rt.tools.evaluation.listening_results import ListeningResult
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--key", "key_path", required=True, type=click.Path(path_type=Path), metavar="FILE",

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hifigan_rt.tools.cli.options import verbosity_options
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.cli.console import Console
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("page", type=click.Path(path_type=Path))
 @click.option(
     "--results", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Gets a file per listener."

@@ -18,12 +18,13 @@ from hifigan_rt.tools.cli.options import (
     weights_at_option,
 )
 from hifigan_rt.tools.cli.running import RunOptions, run
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.bulk.run import ClipRunner
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("inputs", shell_complete=completion.files, nargs=-1, required=True)
 @click.option(
     "--model",

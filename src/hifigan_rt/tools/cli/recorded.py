@@ -9,10 +9,12 @@ from pathlib import Path
 
 import click
 
+from hifigan_rt.tools.cli.strict import StrictCommand
+
 _ARGUMENTS = "hifigan_rt.arguments"
 
 
-class RecordedCommand(click.Command):
+class RecordedCommand(StrictCommand):
     """Keeps the arguments as they were typed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.bulk.run import ClipRunner
     from hifigan_rt.tools.bulk.summary import RunSummary
     from hifigan_rt.tools.cli.console import Console
+    from hifigan_rt.tools.datasets import InputFile, LeftOut
+
+    CheckInputs = Callable[[Sequence[InputFile]], None]
 
 STREAM = "-"
 
@@ -42,8 +45,6 @@ class RunOptions:
         Raises:
             click.UsageError: they make none.
         """
-        if not self.output:
-            raise click.UsageError("-o is empty: name a folder, or '.' for this one")
         self._check_urls(suffix)
         if self.resume and self.overwrite:
             raise click.UsageError("--resume keeps what is finished and --overwrite does not: give one of them")
@@ -89,51 +90,84 @@ def run(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs = lambda _: None,
 ) -> int:
     """Find the inputs, load what `make_runner` loads, work through them, and report.
 
-    What can be refused without a model is refused before it is loaded; `make_runner` gets the number of clips,
-    and where they lie if that is not this machine's file systems alone.
+    What can be refused without a model is refused before it is loaded, also by `check_inputs`; `make_runner` gets the
+    number of clips, and where they lie if that is not this machine's file systems alone.
 
     Returns:
         The exit status.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; with --json the summary has been written.
     """
+    try:
+        return _run(console, options, make_runner, input_suffixes, suffix, check_inputs)
+    except KeyboardInterrupt as error:
+        if options.as_json:
+            from hifigan_rt.tools.bulk.summary import RunSummary
+
+            # One that comes before the first clip has none.
+            summary = getattr(error, "summary", RunSummary(0))
+            summary.interrupted = True
+            console.result(summary.to_json())
+        raise
+
+
+def _run(
+    console: Console,
+    options: RunOptions,
+    make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
+    input_suffixes: Collection[str],
+    suffix: str,
+    check_inputs: CheckInputs,
+) -> int:
     import tempfile
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
-    from hifigan_rt.errors import DatasetError
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.run import run_single
-    from hifigan_rt.tools.bulk.standard_streams import deliver, spool_input
-    from hifigan_rt.tools.datasets import LeftOut, find_inputs
+    from hifigan_rt.tools.bulk.standard_streams import SpooledInput, deliver, spool_input
+    from hifigan_rt.tools.datasets import LeftOut
 
     if options.is_folder(suffix):
         if Path(options.output).suffix.lower() in AUDIO_SUFFIXES and not Path(options.output).exists():
             raise click.UsageError(f"-o {options.output} names a file of another kind: give NAME{suffix}, or a folder")
         run_folder = _run_on_cluster if options.on_ray else _run_folder
-        return _report(console, options, run_folder(console, options, make_runner, input_suffixes, suffix))
+        summary = run_folder(console, options, make_runner, input_suffixes, suffix, check_inputs)
+        return _report(console, options, summary)
     left_out = LeftOut()
     with tempfile.TemporaryDirectory(prefix="hifigan-") as temporary:
-        if options.inputs == (STREAM,):
+        from_stream, to_stream = options.inputs == (STREAM,), options.output == STREAM
+        if from_stream:
             source = spool_input(sys.stdin.buffer, Path(temporary))
         else:
-            found = find_inputs(
-                options.inputs, input_suffixes, recursive=options.recursive, split=options.split, left_out=left_out
-            )
-            if len(found) > 1:
-                raise DatasetError(f"-o {options.output} takes one result, and {len(found)} inputs were found")
-            source = found[0]
-        if options.output != STREAM:
-            output = plain_path(options.output)
-            with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
-                summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
-            return _report(console, options, summary)
-        output = Path(temporary) / f"standard-output{suffix}"
+            source = _only_input(options, input_suffixes, left_out)
+        check_inputs([source])
+        output = Path(temporary) / f"standard-output{suffix}" if to_stream else plain_path(options.output)
         with make_runner(1, None) as runner, console.waiting(options.inputs[0]):
-            summary = run_single(runner, source, output, left_out=left_out)
-        if summary.complete:
+            if from_stream:
+                runner.files = SpooledInput()
+            summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
+        if to_stream and summary.complete:
             deliver(output, sys.stdout.buffer)
         return _report(console, options, summary)
+
+
+def _only_input(options: RunOptions, input_suffixes: Collection[str], left_out: LeftOut) -> InputFile:
+    from hifigan_rt.errors import DatasetError
+    from hifigan_rt.tools.datasets import find_inputs
+
+    found = find_inputs(
+        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, left_out=left_out
+    )
+    if len(found) > 1:
+        raise DatasetError(
+            f"-o {options.output} takes one result, and {len(found)} inputs were found: name a folder, or one input"
+        )
+    return found[0]
 
 
 def _run_folder(
@@ -142,6 +176,7 @@ def _run_folder(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs,
 ) -> RunSummary:
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.outputs import plan_outputs
@@ -154,6 +189,7 @@ def _run_folder(
         options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=folder,
         left_out=left_out,
     )  # fmt: skip
+    check_inputs(inputs)
     jobs = plan_outputs(inputs, folder, suffix)
     with make_runner(len(jobs), None) as runner, console.progress(len(jobs), options.progress) as progress:
         return run_in_folder(
@@ -168,6 +204,7 @@ def _run_on_cluster(
     make_runner: Callable[[int, ClipFiles | None], AbstractContextManager[ClipRunner]],
     input_suffixes: Collection[str],
     suffix: str,
+    check_inputs: CheckInputs,
 ) -> RunSummary:
     """Inputs and results may be at URLs here."""
     from hifigan_rt.system.files import plain_path
@@ -187,6 +224,7 @@ def _run_on_cluster(
         options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=place or folder,
         left_out=left_out,
     )  # fmt: skip
+    check_inputs(found.files)
     files = ObjectFiles(found.places, place, infos=found.infos)
     if place is None:
         jobs = plan_outputs(found.files, folder, suffix)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 import re
 import signal
 import threading
@@ -16,6 +15,7 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import config_option, engine_options, verbosity_options
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.serving.models import Source
@@ -27,7 +27,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.option(
     "--model", "models", shell_complete=completion.models, multiple=True, metavar="[NAME=]MODEL",
     help="A known model ('hifigan models'), file or folder, and what clients call it; may be given again. The first "
@@ -172,8 +172,6 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bytes(mib: float) -> int:
-    if not math.isfinite(mib):
-        raise click.UsageError(f"{mib} is no number of MiB")
     return max(1, int(mib * _MIB))
 
 

@@ -8,16 +8,18 @@ import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.options import engine_choice, verbosity_options
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.cli.console import Console
 
 
 @click.command(
+    cls=StrictCommand,
     # Piper's options may be typed with underscores.
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )
-@click.argument("text", nargs=-1)
+@click.argument("text", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--voice", "-m", "--model", "voice", shell_complete=completion.files, required=True, metavar="FILE|NAME",
     help="The voice's .onnx, with its .onnx.json beside it; or its name in a --data-dir.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from hifigan_rt.tools.cli.options import (
     weights_at_option,
 )
 from hifigan_rt.tools.cli.running import RunOptions, run
+from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
     from hifigan_rt.config import MelConfig
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.bulk.long_clips import ReadSettings
     from hifigan_rt.tools.bulk.run import ClipRunner
     from hifigan_rt.tools.bulk.synthesis import WriteSettings
+    from hifigan_rt.tools.datasets import InputFile
 
 CONTAINERS = ("wav", "flac")
 
 
-@click.command()
+@click.command(cls=StrictCommand)
 @click.argument("inputs", shell_complete=completion.files, nargs=-1, required=True)
 @model_option
 @click.option(
@@ -118,7 +120,27 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
             return _on_cluster(console, container, values, clips, files)
         return _here(console, container, values)
 
-    return run(console, options, make_runner, AUDIO_SUFFIXES | MEL_SUFFIXES, suffix)
+    suffixes = AUDIO_SUFFIXES | MEL_SUFFIXES
+    return run(console, options, make_runner, suffixes, suffix, lambda inputs: _check_used(values, inputs))
+
+
+def _check_used(values: Mapping[str, Any], inputs: Sequence[InputFile]) -> None:
+    """Refuse options that no input can use. Among inputs of both kinds each uses its own.
+
+    Raises:
+        DatasetError: there are some.
+    """
+    from hifigan_rt.errors import DatasetError
+    from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
+
+    mels = [item.path.suffix.lower() in MEL_SUFFIXES for item in inputs if item.problem is None]
+    for names, kind, there in (
+        (("time_major", "mel_at", "mel_convention", "mel_stats"), "mel files", any(mels)),
+        (("resample", "mono", "max_seconds"), "recordings", not all(mels)),
+    ):
+        given = [f"--{name.replace('_', '-')}" for name in names if values[name] not in (None, False)]
+        if given and not there:
+            raise DatasetError(f"no input is one of the {kind} that {' and '.join(given)} would be for: leave it out")
 
 
 @contextmanager

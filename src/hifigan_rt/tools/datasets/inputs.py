@@ -95,7 +95,9 @@ class _Search:
         elif glob.has_magic(name):
             yield from self._glob(name, path)
         else:
-            yield InputFile(path, Path(path.name), problem=f"{name!r} is neither a file nor a folder")
+            yield InputFile(
+                path, Path(path.name), problem=f"{name!r} is neither a file nor a folder: check its spelling"
+            )
 
     def _file(self, name: str, path: Path) -> Iterator[InputFile]:
         """The file itself; the clips of a list, if one of them is there: so that no other text is taken for one."""
