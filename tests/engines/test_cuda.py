@@ -243,6 +243,33 @@ def test_a_stream_says_what_it_cannot_do():
     np.testing.assert_array_equal(np.concatenate([audio, other.finish()]), whole)
 
 
+def test_a_stream_closed_while_another_thread_claims_it_computes_into_no_other_ones_room():
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (9,))[0]
+    stream, others = engine.stream(4), []
+    take = stream._turn.take
+
+    def closed_meanwhile(**how):
+        stream.close()
+        others.append(engine.stream(4))
+        others[0].push(CheckedMel(mel[:, :4]))
+        take(**how)
+
+    stream._turn.take = closed_meanwhile
+    with pytest.raises(StreamClosed):
+        stream.push(mel)
+    assert others[0]._room == stream._room
+    others[0].push(CheckedMel(mel[:, 4:]))
+    assert stream._turn.is_free
+    # One that is closed after its turn was taken gives its room back itself.
+    stream = engine.stream(4)
+    claim = stream._turn.take
+    stream._turn.take = lambda **how: (claim(**how), stream.close())
+    with pytest.raises(StreamClosed):
+        stream.push(mel)
+    assert engine.stream(4)._room == stream._room
+
+
 def test_rooms_of_streams_are_used_again(imitated_card):
     engine = load(TINY_GENERATOR)
     for _ in range(200):
