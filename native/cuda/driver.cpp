@@ -5,9 +5,11 @@
 #include <mutex>
 
 #ifdef _WIN32
+#include <process.h>
 #include <windows.h>
 #else
 #include <dlfcn.h>
+#include <unistd.h>
 #endif
 
 namespace hifigan::cuda {
@@ -20,6 +22,7 @@ void* open_library(const std::string& path, std::string*) { return reinterpret_c
 void* find_function(void* library, const char* name) {
   return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
 }
+long process_number() { return _getpid(); }
 #else
 constexpr const char* kLibrary = "libcuda.so.1";
 void* open_library(const std::string& path, std::string* why) {
@@ -28,6 +31,7 @@ void* open_library(const std::string& path, std::string* why) {
   return library;
 }
 void* find_function(void* library, const char* name) { return dlsym(library, name); }
+long process_number() { return getpid(); }
 #endif
 
 // What the wheel's machine code was made for: CUDA 12.0.
@@ -56,6 +60,8 @@ std::unique_ptr<Driver> opened(const std::string& path) {
     throw Unavailable("NVIDIA's driver is too old: it is for CUDA " + version_text(driver->version) + ", and the kernels need " +
                       version_text(kOldest) + " (driver 525 or newer)");
   const Result result = driver->cuInit(0);
+  // Another package may have started it before the fork.
+  if (result == kNotInitialized) throw Unavailable(kForked);
   if (result == kNoDevice) throw Unavailable("NVIDIA's driver finds no card: look at what nvidia-smi says, and at CUDA_VISIBLE_DEVICES");
   if (result != kSuccess) {
     const char* text = nullptr;
@@ -63,10 +69,13 @@ std::unique_ptr<Driver> opened(const std::string& path) {
     throw Unavailable("NVIDIA's driver does not start (" + std::string(text == nullptr ? "unknown error" : text) +
                       "): look at what nvidia-smi says");
   }
+  driver->process = process_number();
   return driver;
 }
 
 }  // namespace
+
+bool Driver::is_of_this_process() const { return process == process_number(); }
 
 void Driver::check(Result result, const char* what) const {
   if (result == kSuccess) return;
@@ -85,11 +94,17 @@ void Driver::check(Result result, const char* what) const {
 const Driver& open_driver(const std::string& path) {
   static std::mutex mutex;
   static std::map<std::string, std::unique_ptr<Driver>> drivers;
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto known = drivers.find(path); known != drivers.end()) {
+      if (!known->second->is_of_this_process()) throw Unavailable(kForked);
+      return *known->second;
+    }
+  }
+  // Without the lock, for which a process that is forked meanwhile would wait for ever. One that was not there may have come since.
+  std::unique_ptr<Driver> driver = opened(path.empty() ? kLibrary : path);
   const std::lock_guard lock(mutex);
-  std::unique_ptr<Driver>& driver = drivers[path];
-  // One that was not there may have come since.
-  if (driver == nullptr) driver = opened(path.empty() ? kLibrary : path);
-  return *driver;
+  return *drivers.try_emplace(path, std::move(driver)).first->second;
 }
 
 }  // namespace hifigan::cuda

@@ -88,8 +88,8 @@ std::unique_ptr<NetworkOnCard::PassBuffers> NetworkOnCard::take_buffers() {
 
 std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vector<PassItem>& items, const Mels& mels, const float* added,
                                                                   const std::vector<DevicePointer>& places, bool with_steps) {
+  const Card::Use use(card_);  // before the lock, which nobody gives back in a forked process
   const std::lock_guard lock(mutex_);
-  const Card::Use use(card_);
   const Driver& driver = card_.driver();
   Pass pass(plan_, items, mels, added);
   const std::size_t report_bytes = pass.report_bytes();
@@ -141,6 +141,7 @@ std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vec
                "copying the audio");
   steps.note("end");
   under_way->ended_.note(card_.stream());
+  under_way->noted_ = true;
   return under_way;
 }
 
@@ -148,10 +149,17 @@ NetworkOnCard::PassUnderWay::PassUnderWay(NetworkOnCard& network, std::unique_pt
     : network_(network), buffers_(std::move(buffers)), steps_(std::move(steps)), began_(network.card_), ended_(network.card_) {}
 
 NetworkOnCard::PassUnderWay::~PassUnderWay() {
-  // The card may still use the buffers, unless it is lost.
-  if (!waited_ && network_.card_.begin_use()) {
-    network_.card_.driver().cuStreamSynchronize(network_.card_.stream());
-    network_.card_.end_use();
+  const Card& card = network_.card_;
+  // A forked process has none of it, and nobody who gives back the lock.
+  if (!card.is_of_this_process()) return;
+  // The card may still use the buffers, unless it is lost. What comes behind this pass does not.
+  if (!waited_ && card.begin_use()) {
+    if (noted_) {
+      card.driver().cuEventSynchronize(ended_.event());
+    } else {
+      card.driver().cuStreamSynchronize(card.stream());
+    }
+    card.end_use();
   }
   const std::lock_guard lock(network_.buffers_mutex_);
   network_.free_buffers_.push_back(std::move(buffers_));
@@ -174,6 +182,7 @@ void NetworkOnCard::wait_for(DevicePointer stream) {
 }
 
 DevicePointer NetworkOnCard::take_state() {
+  card_.check_process();  // before the lock, as in begin
   const std::lock_guard lock(states_);
   if (free_states_.empty()) {
     const Card::Use use(card_);
@@ -189,6 +198,7 @@ DevicePointer NetworkOnCard::take_state() {
 }
 
 void NetworkOnCard::give_state(DevicePointer state) {
+  if (!card_.is_of_this_process()) return;
   const std::lock_guard lock(states_);
   free_states_.push_back(state);
 }
