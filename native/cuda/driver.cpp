@@ -73,6 +73,26 @@ std::unique_ptr<Driver> opened(const std::string& path) {
   return driver;
 }
 
+// Whether the driver refuses everything in this process after it, or a context that others share is gone: by CUDA's reference of
+// CUresult what says that the process must end, and 214, 709, 710 and 999.
+bool is_lost(Result result) {
+  switch (result) {
+    case 214:  // uncorrectable memory error
+    case 226:  // contained hardware error
+    case 700:  // illegal address
+    case 702:  // a kernel took too long
+    case 709:  // context destroyed
+    case 710:  // assertion
+    case 721:  // tensor memory not given back
+    case 810:  // ended by the server of several processes
+    case 911:  // a device beside the card
+    case 999:  // unknown
+      return true;
+    default:
+      return result >= 714 && result <= 719;  // faults of a kernel: stack, instruction, alignment, address space, counter, others
+  }
+}
+
 }  // namespace
 
 bool Driver::is_of_this_process() const { return process == process_number(); }
@@ -86,9 +106,7 @@ void Driver::check(Result result, const char* what) const {
   const std::string message = std::string(what) + ": " + (text == nullptr ? "unknown error" : text) + " (" +
                               (name == nullptr ? std::to_string(result) : name) + ")";
   if (result == kOutOfMemory) throw OutOfMemory(message, result);
-  // Codes after which the driver refuses everything in this process: faults of memory, of a kernel, or of the card itself.
-  const bool lost = (result >= 700 && result <= 720) || result == 214 || result == 999;
-  throw DriverError(lost ? message + ": the card is lost to this process: end it, and load the model in another" : message, result);
+  throw DriverError(is_lost(result) ? message + ": the card is lost to this process: end it, and load the model in another" : message, result);
 }
 
 const Driver& open_driver(const std::string& path) {

@@ -156,6 +156,21 @@ def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card)
         gc.collect()  # what is freed then has no card to be freed on
 
 
+@pytest.mark.parametrize("code", [214, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999])
+def test_errors_that_end_a_process_say_so(code, imitated_card):
+    with imitated_card.having(lose=code), pytest.raises(EngineError, match="the card is lost to this process: end it"):
+        load(TINY_GENERATOR)
+
+
+@pytest.mark.parametrize("code", [1, 701, 703, 704, 705, 708, 711, 712, 713, 720, 800])
+def test_errors_that_end_a_call_alone_are_not_taken_for_more(code, imitated_card):
+    with (
+        imitated_card.having(lose=code),
+        pytest.raises(EngineError, match=r"an imitated error \(CUDA_ERROR_IMITATED\)$"),
+    ):
+        load(TINY_GENERATOR)
+
+
 def in_a_child(*works):
     """What each gives in a process that is forked from this one, or the name and text of its error."""
 
