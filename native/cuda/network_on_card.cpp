@@ -86,6 +86,11 @@ std::unique_ptr<NetworkOnCard::PassBuffers> NetworkOnCard::take_buffers() {
   return buffers;
 }
 
+void NetworkOnCard::drop_idle_buffers() {
+  const std::lock_guard lock(buffers_mutex_);
+  free_buffers_.clear();
+}
+
 std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vector<PassItem>& items, const Mels& mels, const float* added,
                                                                   const std::vector<DevicePointer>& places, bool with_steps) {
   const Card::Use use(card_);  // before the lock, which nobody gives back in a forked process
@@ -100,12 +105,21 @@ std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vec
   PassBuffers& own = *under_way->buffers_;
   // Passes that are under way use the workspace; a larger one must wait for them.
   if (pass.workspace_bytes() > workspace_.size()) card_.synchronize();
-  workspace_.reserve(std::max<std::size_t>(pass.workspace_bytes(), 256));
-  own.audio.reserve(std::max<std::size_t>(pass.samples() * 4, 256));
-  own.largest.reserve(std::max<std::size_t>(report_bytes, 256));
-  own.upload.reserve(pass.upload_bytes());
-  own.staging.reserve(pass.upload_bytes());
-  own.received.reserve(under_way->audio_bytes_ + report_bytes);
+  const auto reserve = [&] {
+    workspace_.reserve(std::max<std::size_t>(pass.workspace_bytes(), 256));
+    own.audio.reserve(std::max<std::size_t>(pass.samples() * 4, 256));
+    own.largest.reserve(std::max<std::size_t>(report_bytes, 256));
+    own.upload.reserve(pass.upload_bytes());
+    own.staging.reserve(pass.upload_bytes());
+    own.received.reserve(under_way->audio_bytes_ + report_bytes);
+  };
+  try {
+    reserve();
+  } catch (const OutOfMemory&) {
+    // Those of passes that are done may be in the way. New streams do not get them: their passes will need some.
+    drop_idle_buffers();
+    reserve();
+  }
   pass.lie_in({weights_.address(), workspace_.address(), own.audio.address(), own.upload.address(), own.largest.address()});
   pass.write_upload(own.staging.host());
 

@@ -54,6 +54,7 @@ class NetworkOnCard {
 
   void start(const char* kernel, std::pair<unsigned, unsigned> blocks, int threads, int shared_bytes, void* parameter);
   std::unique_ptr<PassBuffers> take_buffers();
+  void drop_idle_buffers();
 
   Card card_;
   CardPlan plan_;

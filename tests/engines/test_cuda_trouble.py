@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import hifigan_rt._native as _native
-from engines.test_cuda import TINY_GENERATOR, load, mels_of
+from engines.test_cuda import TINY_GENERATOR, load, mels_of, scaled
 from hifigan_rt.engines import cuda_network, why_unavailable
 from hifigan_rt.engines.cuda_network import SignalPiece
 from hifigan_rt.errors import EngineError, EngineUnavailable, StreamBroken
+from hifigan_rt.mel.check import CheckedMel
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,30 @@ def test_a_model_takes_no_more_of_the_card_than_it_may(imitated_card):
             load(TINY_GENERATOR, memory=wrong)
     with pytest.raises(EngineError, match="the model may take 0 MiB of imitated card"):
         load(TINY_GENERATOR, memory=1e-6)
+
+
+def test_memory_of_passes_that_are_done_goes_to_one_that_needs_it(imitated_card):
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (30,))[0]
+    expected = engine.run_many([mel])[0]
+    engine._network.max_pass_frames = 21_000
+    one, longer = (CheckedMel(np.zeros((engine._graph.num_mels, frames), np.float32)) for frames in (20_000, 20_900))
+    with imitated_card.having(idle=1):
+        engine.run_many([one, one])  # two passes under way together
+        with imitated_card.with_free(100):
+            engine.run_many([longer])
+    np.testing.assert_array_equal(engine.run_many([mel])[0], expected)
+
+
+def test_a_network_that_is_scaled_is_not_on_the_card_twice(imitated_card):
+    generator = scaled(1e7, ("conv_pre",))
+    gc.collect()
+    before = imitated_card.get("free")
+    engine = load(generator)
+    assert engine._network.gains
+    taken = before - imitated_card.get("free")
+    with imitated_card.with_free(taken * 5 // 4):
+        load(generator)
 
 
 def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card):
