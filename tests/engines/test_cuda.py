@@ -327,6 +327,32 @@ def test_a_value_that_does_not_fit_is_an_error_that_names_its_layer():
     np.testing.assert_array_equal(np.concatenate([stream.push(mel), stream.finish()]), engine.run_many([mel])[0])
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_that_are_not_there_yet_are_no_values_that_do_not_fit(precision):
+    config = GeneratorConfig(32, (2,), (4,), "1", (3,), ((3,),), num_mels=4)
+    graph = build_graph(config)
+    weights = {name: np.zeros_like(weight) for name, weight in make_case(config, 1).generator.weights.items()}
+    weights["conv_pre.weight"][0, 0, 3] = weights["conv_post.weight"][0, 0, 0] = 1
+    weights["ups.0.weight"][0, 0] = 0.5
+    # The first convolution of the unit: 0 where the signal is even, far too large where half of its rows are missing.
+    weights["resblocks.0.convs1.0.weight"][0, 0] = [100, 0, -100]
+    engine = load(bind(graph, weights), precision)
+    assert any(launch.kernel.startswith("unit") for launch in engine.plan.launches)
+    ramp = np.linspace(0, 5000, 60)
+    mel = CheckedMel(np.tile(np.concatenate([ramp, np.full(40, 5000), ramp[::-1]]), (4, 1)).astype(np.float32))
+    audio = engine.run_many([mel])[0]
+    stream = engine.stream(5)
+    parts = [stream.push(CheckedMel(mel[:, at : at + 5])) for at in range(0, mel.shape[1], 5)]
+    np.testing.assert_array_equal(np.concatenate([*parts, stream.finish()]), audio)
+    # A row that is there and does not fit is told where it is read first.
+    steep = CheckedMel(np.where(np.arange(mel.shape[1]) < 70, mel, 0).astype(np.float32))
+    with pytest.raises(EngineError, match=r"^layer resblocks.0.convs1.0 has values up to"):
+        engine.run_many([steep])
+    stream.reset()
+    with pytest.raises(EngineError, match=r"^layer resblocks.0.convs1.0 has values up to"):
+        stream.push(steep)
+
+
 def test_a_value_that_does_not_fit_ends_its_own_signal_alone():
     engine = load(TINY_GENERATOR)
     mels = mels_of(TINY_GENERATOR, (6, 8, 7, 6))
