@@ -48,6 +48,7 @@ class CardArray:
         self.data = self._at + array.ctypes.data - base.ctypes.data
         self.streams: list[object] = []
         ctypes.memmove(self._at, base.ctypes.data, base.nbytes)
+        self.byte_offset = 0
         finalize(self, _library().cuMemFree_v2, ctypes.c_ulonglong(self._at))
 
     @property
@@ -67,7 +68,8 @@ class CardArray:
         code, bits = _CODES[self.dtype]
         sizes = (ctypes.c_int64 * self.ndim)(*self.shape)
         steps = (ctypes.c_int64 * self.ndim)(*(stride * 8 // bits for stride in self.strides))
-        self._told = _Tensor(self.data, 2, self.number, self.ndim, code, bits, 1, sizes, steps, 0, None, None)
+        layout = (self.ndim, code, bits, 1, sizes, steps, self.byte_offset)
+        self._told = _Tensor(self.data, 2, self.number, *layout, None, None)
         capsule = ctypes.pythonapi.PyCapsule_New
         capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         return capsule(ctypes.addressof(self._told), b"dltensor", None)

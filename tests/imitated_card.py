@@ -82,6 +82,16 @@ class Card:
             for name, value in before.items():
                 self.set(name, value)
 
+    @contextmanager
+    def with_free(self, bytes_: int):
+        """Bytes that are free for the length of a block, at its beginning."""
+        away = self.get("free") - bytes_
+        self.set("free", bytes_)
+        try:
+            yield
+        finally:
+            self.set("free", self.get("free") + away)
+
 
 @pytest.fixture
 def imitated_card(monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,19 +13,41 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.audio import read_audio
+from hifigan_rt.engines import cuda_kernels
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.tools import records
 from measuring.cases import ROOT
 
 
+def card_name() -> str:
+    """What nvidia-smi calls the card cuda:0, which need not be the first of its own.
+
+    Raises:
+        OSError: there is no driver, or no card.
+    """
+    driver = ctypes.CDLL(cuda_kernels.driver() or "libcuda.so.1")
+    device, number = ctypes.c_int(), (ctypes.c_ubyte * 16)()
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
+        raise OSError("NVIDIA's driver has no cuda:0")
+    if driver.cuDeviceGetUuid(ctypes.byref(number), device):
+        raise OSError("NVIDIA's driver does not name cuda:0")
+    return f"GPU-{uuid.UUID(bytes=bytes(number))}"
+
+
 def told_by_smi(fields: str) -> str:
-    """What nvidia-smi says of the first card."""
+    """What nvidia-smi says of the card cuda:0."""
     try:
-        query = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
-        return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    except FileNotFoundError:
-        return "unknown: there is no nvidia-smi"
+        query = ["nvidia-smi", f"--id={card_name()}", f"--query-gpu={fields}", "--format=csv,noheader"]
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")[0]
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"unknown: {error}"
+
+
+def used_mib() -> int | None:
+    """MiB that are taken of the card cuda:0, by whom ever; None if nvidia-smi does not tell."""
+    told = told_by_smi("memory.used").split()
+    return int(told[0]) if told[0].isdigit() else None
 
 
 class Report:
@@ -80,11 +104,15 @@ def best_of_torch(
         What computes the mel once and tells the milliseconds by the card's clock, and what gives its audio.
     """
     import torch
+    import torch._dynamo
 
     from hifigan_rt.engines.torch_module import Form, TorchGenerator
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
+    # Without it, networks and shapes from the ninth on would run as they are: it counts what one process compiled.
+    torch._dynamo.reset()
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     dtype = getattr(torch, precision)
     module: Any = TorchGenerator(generator, Form(dtype, dtype, channels_last=dtype == torch.float16)).cuda()
     compiled = torch.compile(module, dynamic=False)
@@ -99,7 +127,7 @@ def best_of_torch(
             audio = compiled(given)
     began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
-    def run() -> float:
+    def run(kept: object = compiled) -> float:  # noqa: ARG001 - the graph reads its weights
         began.record()
         graph.replay()
         ended.record()

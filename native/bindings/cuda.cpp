@@ -130,10 +130,25 @@ std::vector<PassItem> items_of(const nb::list& given) {
   return items;
 }
 
-using PassUnderWay = NetworkOnCard::PassUnderWay;
+// A pass as Python has it. One whose results nobody took is waited for when it is freed, without the GIL.
+struct HeldPass {
+  explicit HeldPass(std::unique_ptr<NetworkOnCard::PassUnderWay> begun) : pass(std::move(begun)) {}
+  HeldPass(HeldPass&&) = default;
+  ~HeldPass() {
+    if (pass == nullptr) return;
+    const nb::gil_scoped_release release;
+    pass.reset();
+  }
+  std::unique_ptr<NetworkOnCard::PassUnderWay> pass;
+};
 
-std::unique_ptr<PassUnderWay> begin(NetworkOnCard& self, const nb::list& given, const std::vector<HostArray>& arrays, const Floats& added,
-                                    bool with_steps) {
+template <class Work>
+auto without_gil(const Work& work) {
+  const nb::gil_scoped_release release;
+  return work();
+}
+
+HeldPass begin(NetworkOnCard& self, const nb::list& given, const std::vector<HostArray>& arrays, const Floats& added, bool with_steps) {
   const std::vector<PassItem> items = items_of(given);
   Mels mels;
   if (arrays.size() != items.size()) throw std::invalid_argument("each item has its mel");
@@ -143,28 +158,22 @@ std::unique_ptr<PassUnderWay> begin(NetworkOnCard& self, const nb::list& given, 
       throw std::invalid_argument("a mel has other bands or frames than its item");
     mels.host.push_back({array.data(), array.stride(0), array.stride(1)});
   }
-  const nb::gil_scoped_release release;
-  return self.begin(items, mels, added.data(), {}, with_steps);
+  return HeldPass(without_gil([&] { return self.begin(items, mels, added.data(), {}, with_steps); }));
 }
 
-std::unique_ptr<PassUnderWay> begin_on_card(NetworkOnCard& self, const nb::list& given, const nb::list& arrays, const Floats& added,
-                                            const std::vector<DevicePointer>& places) {
+HeldPass begin_on_card(NetworkOnCard& self, const nb::list& given, const nb::list& arrays, const Floats& added,
+                       const std::vector<DevicePointer>& places) {
   const std::vector<PassItem> items = items_of(given);
   Mels mels;
   for (const nb::handle mel : arrays)
     mels.on_card.push_back({part<Address>(mel, 0), part<long long>(mel, 1), part<long long>(mel, 2), static_cast<Number>(part<int>(mel, 3))});
   if (mels.on_card.size() != items.size() || places.size() != items.size())
     throw std::invalid_argument("each item has its mel and its place for audio");
-  const nb::gil_scoped_release release;
-  return self.begin(items, mels, added.data(), places, false);
+  return HeldPass(without_gil([&] { return self.begin(items, mels, added.data(), places, false); }));
 }
 
-nb::tuple results(PassUnderWay& self, int reports) {
-  Results results;
-  {
-    const nb::gil_scoped_release release;
-    results = self.results();
-  }
+nb::tuple results(const HeldPass& self, int reports) {
+  const Results results = without_gil([&] { return self.pass->results(); });
   nb::list audios;
   std::vector<float*> places;
   for (const auto& [from, count] : results.audio) {
@@ -214,22 +223,25 @@ void bind_cuda(nb::module_& m) {
   m.def(
       "cuda_device",
       [](const std::string& driver, int device) {
-        const Card card(driver, device);
-        return nb::make_tuple(card.name(), card.capability(), card.driver().version);
+        const auto [facts, version] = without_gil([&] {
+          const Driver& opened = open_driver(driver);
+          return std::pair(facts_of(opened, device), opened.version);
+        });
+        return nb::make_tuple(facts.name, facts.capability, version);
       },
       "driver"_a, "device"_a,
       "Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. "
-      "`driver` names its library, empty for the system's.");
+      "The card is not used for it. `driver` names its library, empty for the system's.");
   m.def("describe_dlpack", &describe, "array"_a,
         "Address, number of the card, (code, bits) of the dtype, shape and steps of an array on a card: an object of DLPack, or its capsule.");
-  nb::class_<PassUnderWay>(m, "CudaPass", "A pass that was begun.");
+  nb::class_<HeldPass>(m, "CudaPass", "A pass that was begun.");
   nb::class_<NetworkOnCard>(m, "CudaNetwork", "A network on a card of NVIDIA's. Safe to use from several threads, in turn.")
       .def("__init__", &load, "driver"_a, "device"_a, "image"_a, "plan"_a, "weights"_a, "memory"_a)
       .def("begin", &begin, "items"_a, "mels"_a.noconvert(), "added"_a.noconvert(), "with_steps"_a = false, nb::keep_alive<0, 1>(),
            "Begin to compute items (frames before, frames after, whether the signal ends, state) of float32 [M, F_i].")
       .def("begin_on_card", &begin_on_card, "items"_a, "mels"_a, "added"_a.noconvert(), "audios"_a, nb::keep_alive<0, 1>(),
            "The same with mels on the card, (address, band step, frame step, kind of number), and addresses of float32 for the audio.")
-      .def("results", [](const NetworkOnCard& self, PassUnderWay& begun) { return results(begun, self.plan().reports()); }, "begun"_a,
+      .def("results", [](const NetworkOnCard& self, const HeldPass& begun) { return results(begun, self.plan().reports()); }, "begun"_a,
            "Wait for a pass: float32 [n] each, unless they stay on the card; [items, layers + 1], the largest magnitude that each layer "
            "stored, the mel's behind them; the card's microseconds; and on demand those of each kernel, by its name.")
       .def("samples_of", [](const NetworkOnCard& self, const nb::tuple& item) {
@@ -238,11 +250,12 @@ void bind_cuda(nb::module_& m) {
       .def_prop_ro("stream", [](const NetworkOnCard& self) { return reinterpret_cast<std::uintptr_t>(self.card().stream()); },
                    "The stream on which it computes, by the driver's handle.")
       .def("number_of_card", [](const NetworkOnCard& self, DevicePointer address) { return self.card().number_of_card(address); }, "address"_a,
+           nb::call_guard<nb::gil_scoped_release>(),
            "The number of the card on which an address lies; -1 if the driver knows none.")
       .def("wait_for", &NetworkOnCard::wait_for, "stream"_a, nb::call_guard<nb::gil_scoped_release>(),
            "Let passes from now on wait for what another stream was given so far; 1 is the default one.")
       .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")
-      .def("give_state", &NetworkOnCard::give_state, "state"_a);
+      .def("give_state", &NetworkOnCard::give_state, "state"_a, nb::call_guard<nb::gil_scoped_release>());
 }
 
 }  // namespace hifigan

@@ -1,22 +1,8 @@
 #include "cuda/card.h"
 
-#ifdef _WIN32
-#include <process.h>
-#else
-#include <unistd.h>
-#endif
-
 namespace hifigan::cuda {
 
 namespace {
-
-long process_number() {
-#ifdef _WIN32
-  return _getpid();
-#else
-  return getpid();
-#endif
-}
 
 constexpr int kExclusive = 3, kProhibited = 2;  // compute modes, by cuda.h
 constexpr int kMaxDynamicShared = 8;            // a function's attribute
@@ -26,25 +12,32 @@ std::string in_mib(std::size_t bytes) { return std::to_string(bytes >> 20) + " M
 
 }  // namespace
 
-Card::Card(const std::string& driver_path, int device, std::size_t memory)
-    : driver_(open_driver(driver_path)), process_(process_number()), memory_(memory) {
+CardFacts facts_of(const Driver& driver, int device) {
   int count = 0;
-  driver_.check(driver_.cuDeviceGetCount(&count), "counting the cards");
+  driver.check(driver.cuDeviceGetCount(&count), "counting the cards");
   if (device < 0 || device >= count)
     throw Unavailable("device 'cuda:" + std::to_string(device) + "' is not there: NVIDIA's driver has " +
                       (count == 1 ? "cuda:0" : "cuda:0 to cuda:" + std::to_string(count - 1)));
-  driver_.check(driver_.cuDeviceGet(&device_, device), "opening the card");
+  DeviceHandle handle = 0;
+  driver.check(driver.cuDeviceGet(&handle, device), "opening the card");
   char name[256] = "";
-  driver_.check(driver_.cuDeviceGetName(name, sizeof name, device_), "asking for the card's name");
-  name_ = name;
-  int major = 0, minor = 0, mode = 0;
-  driver_.check(driver_.cuDeviceGetAttribute(&major, kMajor, device_), "asking for the card's capability");
-  driver_.check(driver_.cuDeviceGetAttribute(&minor, kMinor, device_), "asking for the card's capability");
-  driver_.check(driver_.cuDeviceGetAttribute(&mode, kComputeMode, device_), "asking for the card's mode");
-  capability_ = 10 * major + minor;
+  driver.check(driver.cuDeviceGetName(name, sizeof name, handle), "asking for the card's name");
+  int major = 0, minor = 0;
+  driver.check(driver.cuDeviceGetAttribute(&major, kMajor, handle), "asking for the card's capability");
+  driver.check(driver.cuDeviceGetAttribute(&minor, kMinor, handle), "asking for the card's capability");
   if (major < 8)
-    throw Unavailable(name_ + " has compute capability " + std::to_string(major) + "." + std::to_string(minor) +
+    throw Unavailable(std::string(name) + " has compute capability " + std::to_string(major) + "." + std::to_string(minor) +
                       ", and the kernels need 8.0 (cards from 2020 on): use engine 'torch' there");
+  return {handle, name, 10 * major + minor};
+}
+
+Card::Card(const std::string& driver_path, int device, std::size_t memory)
+    : Card(open_driver(driver_path), facts_of(open_driver(driver_path), device), memory) {}
+
+Card::Card(const Driver& driver, const CardFacts& facts, std::size_t memory)
+    : driver_(driver), device_(facts.device), name_(facts.name), memory_(memory) {
+  int mode = 0;
+  driver_.check(driver_.cuDeviceGetAttribute(&mode, kComputeMode, device_), "asking for the card's mode");
   const Result result = driver_.cuDevicePrimaryCtxRetain(&context_, device_);
   if (result == kOutOfMemory)
     throw Unavailable(name_ + " has no memory left for a process more: nvidia-smi says who has it");
@@ -72,10 +65,12 @@ Card::~Card() {
   driver_.cuDevicePrimaryCtxRelease_v2(device_);
 }
 
-bool Card::is_of_this_process() const { return process_ == process_number(); }
+void Card::check_process() const {
+  if (!is_of_this_process()) throw DriverError(kForked, kNotInitialized);
+}
 
 Card::Use::Use(const Card& card) : card_(card) {
-  if (!card.is_of_this_process()) throw DriverError("this process was forked after the model was loaded: load the model again after fork", kNotInitialized);
+  card.check_process();
   card.driver_.check(card.driver_.cuCtxPushCurrent_v2(card.context_), "using the card");
 }
 

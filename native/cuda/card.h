@@ -10,10 +10,20 @@
 
 namespace hifigan::cuda {
 
+// What the driver tells of a card that nobody uses.
+struct CardFacts {
+  DeviceHandle device;
+  std::string name;
+  int capability;  // 80 for 8.0
+};
+
+// Throws Unavailable if the card is not there or too old.
+CardFacts facts_of(const Driver& driver, int device);
+
 class Card {
  public:
   // At most `memory` bytes are taken of it. Throws Unavailable with the reason and the way out, or OutOfMemory.
-  Card(const std::string& driver_path, int device, std::size_t memory = ~std::size_t{0});
+  Card(const std::string& driver_path, int device, std::size_t memory);
   ~Card();
   Card(const Card&) = delete;
   Card& operator=(const Card&) = delete;
@@ -37,8 +47,9 @@ class Card {
   const Driver& driver() const { return driver_; }
   StreamHandle stream() const { return stream_; }
   const std::string& name() const { return name_; }
-  int capability() const { return capability_; }  // 80 for 8.0
-  bool is_of_this_process() const;
+  bool is_of_this_process() const { return driver_.is_of_this_process(); }
+  // Throws DriverError in a forked process.
+  void check_process() const;
   std::pair<std::size_t, std::size_t> free_and_total() const;
   // Counts what is taken of the card's memory. Throws OutOfMemory beyond what may be.
   void count(std::size_t bytes) const;
@@ -55,15 +66,15 @@ class Card {
   FunctionHandle function(const std::string& kernel, int shared_bytes);
 
  private:
+  Card(const Driver& driver, const CardFacts& facts, std::size_t memory);
+
   const Driver& driver_;
-  DeviceHandle device_ = 0;
+  const DeviceHandle device_;
+  const std::string name_;
   ContextHandle context_ = nullptr;
   StreamHandle stream_ = nullptr;
   ModuleHandle module_ = nullptr;
   std::map<std::string, std::pair<FunctionHandle, int>> functions_;
-  std::string name_;
-  int capability_ = 0;
-  long process_;
   std::size_t memory_;
   mutable std::atomic<std::size_t> taken_{0};
 };

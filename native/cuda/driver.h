@@ -81,12 +81,19 @@ struct Driver {
   HIFIGAN_DRIVER_FUNCTIONS(HIFIGAN_MEMBER)
 #undef HIFIGAN_MEMBER
   int version = 0;  // 12090 for CUDA 12.9
+  long process = 0;  // whose it is: a forked one can never use it
 
+  bool is_of_this_process() const;
   // Throws DriverError or OutOfMemory unless a call succeeded.
   void check(Result result, const char* what) const;
 };
 
-// The driver of this process, opened once; `path` names the library, empty for the system's. Throws Unavailable.
+// What is said in a forked process.
+inline constexpr const char* kForked =
+    "this process was forked from one that had started NVIDIA's driver, and cannot use it: start it with multiprocessing's method 'spawn', "
+    "or load models only after the fork";
+
+// The driver of this process, opened once; `path` names the library, empty for the system's. Throws Unavailable, also in a forked process.
 const Driver& open_driver(const std::string& path);
 
 }  // namespace hifigan::cuda

@@ -86,10 +86,15 @@ std::unique_ptr<NetworkOnCard::PassBuffers> NetworkOnCard::take_buffers() {
   return buffers;
 }
 
+void NetworkOnCard::drop_idle_buffers() {
+  const std::lock_guard lock(buffers_mutex_);
+  free_buffers_.clear();
+}
+
 std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vector<PassItem>& items, const Mels& mels, const float* added,
                                                                   const std::vector<DevicePointer>& places, bool with_steps) {
+  const Card::Use use(card_);  // before the lock, which nobody gives back in a forked process
   const std::lock_guard lock(mutex_);
-  const Card::Use use(card_);
   const Driver& driver = card_.driver();
   Pass pass(plan_, items, mels, added);
   const std::size_t report_bytes = pass.report_bytes();
@@ -100,12 +105,21 @@ std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vec
   PassBuffers& own = *under_way->buffers_;
   // Passes that are under way use the workspace; a larger one must wait for them.
   if (pass.workspace_bytes() > workspace_.size()) card_.synchronize();
-  workspace_.reserve(std::max<std::size_t>(pass.workspace_bytes(), 256));
-  own.audio.reserve(std::max<std::size_t>(pass.samples() * 4, 256));
-  own.largest.reserve(std::max<std::size_t>(report_bytes, 256));
-  own.upload.reserve(pass.upload_bytes());
-  own.staging.reserve(pass.upload_bytes());
-  own.received.reserve(under_way->audio_bytes_ + report_bytes);
+  const auto reserve = [&] {
+    workspace_.reserve(std::max<std::size_t>(pass.workspace_bytes(), 256));
+    own.audio.reserve(std::max<std::size_t>(pass.samples() * 4, 256));
+    own.largest.reserve(std::max<std::size_t>(report_bytes, 256));
+    own.upload.reserve(pass.upload_bytes());
+    own.staging.reserve(pass.upload_bytes());
+    own.received.reserve(under_way->audio_bytes_ + report_bytes);
+  };
+  try {
+    reserve();
+  } catch (const OutOfMemory&) {
+    // Those of passes that are done may be in the way. New streams do not get them: their passes will need some.
+    drop_idle_buffers();
+    reserve();
+  }
   pass.lie_in({weights_.address(), workspace_.address(), own.audio.address(), own.upload.address(), own.largest.address()});
   pass.write_upload(own.staging.host());
 
@@ -141,6 +155,7 @@ std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vec
                "copying the audio");
   steps.note("end");
   under_way->ended_.note(card_.stream());
+  under_way->noted_ = true;
   return under_way;
 }
 
@@ -148,10 +163,17 @@ NetworkOnCard::PassUnderWay::PassUnderWay(NetworkOnCard& network, std::unique_pt
     : network_(network), buffers_(std::move(buffers)), steps_(std::move(steps)), began_(network.card_), ended_(network.card_) {}
 
 NetworkOnCard::PassUnderWay::~PassUnderWay() {
-  // The card may still use the buffers, unless it is lost.
-  if (!waited_ && network_.card_.begin_use()) {
-    network_.card_.driver().cuStreamSynchronize(network_.card_.stream());
-    network_.card_.end_use();
+  const Card& card = network_.card_;
+  // A forked process has none of it, and nobody who gives back the lock.
+  if (!card.is_of_this_process()) return;
+  // The card may still use the buffers, unless it is lost. What comes behind this pass does not.
+  if (!waited_ && card.begin_use()) {
+    if (noted_) {
+      card.driver().cuEventSynchronize(ended_.event());
+    } else {
+      card.driver().cuStreamSynchronize(card.stream());
+    }
+    card.end_use();
   }
   const std::lock_guard lock(network_.buffers_mutex_);
   network_.free_buffers_.push_back(std::move(buffers_));
@@ -174,6 +196,7 @@ void NetworkOnCard::wait_for(DevicePointer stream) {
 }
 
 DevicePointer NetworkOnCard::take_state() {
+  card_.check_process();  // before the lock, as in begin
   const std::lock_guard lock(states_);
   if (free_states_.empty()) {
     const Card::Use use(card_);
@@ -189,6 +212,7 @@ DevicePointer NetworkOnCard::take_state() {
 }
 
 void NetworkOnCard::give_state(DevicePointer state) {
+  if (!card_.is_of_this_process()) return;
   const std::lock_guard lock(states_);
   free_states_.push_back(state);
 }

@@ -54,6 +54,7 @@ class NetworkOnCard {
 
   void start(const char* kernel, std::pair<unsigned, unsigned> blocks, int threads, int shared_bytes, void* parameter);
   std::unique_ptr<PassBuffers> take_buffers();
+  void drop_idle_buffers();
 
   Card card_;
   CardPlan plan_;
@@ -68,7 +69,7 @@ class NetworkOnCard {
 class NetworkOnCard::PassUnderWay {
  public:
   PassUnderWay(NetworkOnCard& network, std::unique_ptr<PassBuffers> buffers, std::unique_ptr<Steps> steps);
-  // Waits for its end, however it is.
+  // Waits for its end, however it is, and for nothing behind it.
   ~PassUnderWay();
   PassUnderWay(const PassUnderWay&) = delete;
   PassUnderWay& operator=(const PassUnderWay&) = delete;
@@ -85,7 +86,7 @@ class NetworkOnCard::PassUnderWay {
   Moment began_, ended_;
   std::vector<std::pair<std::size_t, std::size_t>> samples_;  // of each item: the first, and how many
   std::size_t audio_bytes_ = 0, items_ = 0;
-  bool waited_ = false;
+  bool noted_ = false, waited_ = false;  // its end
 };
 
 }  // namespace hifigan::cuda

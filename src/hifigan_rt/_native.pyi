@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 def cuda_device(driver: str, device: int) -> tuple:
     """
-    Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. `driver` names its library, empty for the system's.
+    Name, compute capability (80 for 8.0) and the driver's CUDA version (12090 for 12.9) of a card; EngineUnavailable says why not. The card is not used for it. `driver` names its library, empty for the system's.
     """
 
 def describe_dlpack(array: Annotated[NDArray, dict(device='cuda', writable=False)]) -> tuple:

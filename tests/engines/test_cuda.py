@@ -243,6 +243,33 @@ def test_a_stream_says_what_it_cannot_do():
     np.testing.assert_array_equal(np.concatenate([audio, other.finish()]), whole)
 
 
+def test_a_stream_closed_while_another_thread_claims_it_computes_into_no_other_ones_room():
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (9,))[0]
+    stream, others = engine.stream(4), []
+    take = stream._turn.take
+
+    def closed_meanwhile(**how):
+        stream.close()
+        others.append(engine.stream(4))
+        others[0].push(CheckedMel(mel[:, :4]))
+        take(**how)
+
+    stream._turn.take = closed_meanwhile
+    with pytest.raises(StreamClosed):
+        stream.push(mel)
+    assert others[0]._room == stream._room
+    others[0].push(CheckedMel(mel[:, 4:]))
+    assert stream._turn.is_free
+    # One that is closed after its turn was taken gives its room back itself.
+    stream = engine.stream(4)
+    claim = stream._turn.take
+    stream._turn.take = lambda **how: (claim(**how), stream.close())
+    with pytest.raises(StreamClosed):
+        stream.push(mel)
+    assert engine.stream(4)._room == stream._room
+
+
 def test_rooms_of_streams_are_used_again(imitated_card):
     engine = load(TINY_GENERATOR)
     for _ in range(200):
@@ -298,6 +325,32 @@ def test_a_value_that_does_not_fit_is_an_error_that_names_its_layer():
         stream.push(mel)
     stream.reset()
     np.testing.assert_array_equal(np.concatenate([stream.push(mel), stream.finish()]), engine.run_many([mel])[0])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_that_are_not_there_yet_are_no_values_that_do_not_fit(precision):
+    config = GeneratorConfig(32, (2,), (4,), "1", (3,), ((3,),), num_mels=4)
+    graph = build_graph(config)
+    weights = {name: np.zeros_like(weight) for name, weight in make_case(config, 1).generator.weights.items()}
+    weights["conv_pre.weight"][0, 0, 3] = weights["conv_post.weight"][0, 0, 0] = 1
+    weights["ups.0.weight"][0, 0] = 0.5
+    # The first convolution of the unit: 0 where the signal is even, far too large where half of its rows are missing.
+    weights["resblocks.0.convs1.0.weight"][0, 0] = [100, 0, -100]
+    engine = load(bind(graph, weights), precision)
+    assert any(launch.kernel.startswith("unit") for launch in engine.plan.launches)
+    ramp = np.linspace(0, 5000, 60)
+    mel = CheckedMel(np.tile(np.concatenate([ramp, np.full(40, 5000), ramp[::-1]]), (4, 1)).astype(np.float32))
+    audio = engine.run_many([mel])[0]
+    stream = engine.stream(5)
+    parts = [stream.push(CheckedMel(mel[:, at : at + 5])) for at in range(0, mel.shape[1], 5)]
+    np.testing.assert_array_equal(np.concatenate([*parts, stream.finish()]), audio)
+    # A row that is there and does not fit is told where it is read first.
+    steep = CheckedMel(np.where(np.arange(mel.shape[1]) < 70, mel, 0).astype(np.float32))
+    with pytest.raises(EngineError, match=r"^layer resblocks.0.convs1.0 has values up to"):
+        engine.run_many([steep])
+    stream.reset()
+    with pytest.raises(EngineError, match=r"^layer resblocks.0.convs1.0 has values up to"):
+        stream.push(steep)
 
 
 def test_a_value_that_does_not_fit_ends_its_own_signal_alone():

@@ -108,6 +108,36 @@ def test_arrays_without_dlpack_wait_for_their_stream(vocoder, imitated_card):
     np.testing.assert_array_equal(vocoder(CardArray(mel)).numpy(), vocoder(mel))
 
 
+@pytest.mark.parametrize("form", ["float32", "float16", "float64"])
+def test_places_that_are_none_of_a_number_are_refused(form, vocoder):
+    mel = np.asarray(mels_of(GENERATOR, (15,))[0]).astype(form)
+    size = mel.itemsize
+    engine = vocoder._engine
+    rule = rf"beyond a multiple of {size}, and the card reads numbers of {size} bytes .*: copy it, with mel.clone"
+    shifted = CardArray(mel)
+    shifted.byte_offset = 1
+    with pytest.raises(MelError, match=rf"^the mel has the address \d+, 1 bytes {rule}"):
+        vocoder(shifted)
+    for key, value, text in (
+        ("data", lambda given: (given.data + size - 1, True), f"address \\d+, {size - 1} bytes"),
+        ("strides", lambda given: (given.strides[0] + 1, size), f"stride {size * 15 + 1}, 1 bytes"),
+        ("strides", lambda given: (-size, 1 - size), f"stride {1 - size}, 1 bytes"),
+    ):
+        array = CardArray(mel)
+        wrong = InterfaceWithDevice(array, None)
+        wrong.__cuda_array_interface__[key] = value(array)
+        with pytest.raises(MelError, match=f"^the mel has the {text} {rule}"):
+            engine.run_on_device([wrong], listed=False)
+
+
+def test_a_stream_that_could_be_either_default_one_is_refused(vocoder, imitated_card):
+    mel = CardArray(np.asarray(mels_of(GENERATOR, (15,))[0]))
+    before = imitated_card.get("waits")
+    with pytest.raises(MelError, match=r"^the mel names stream 0, and version 3 of .*: name 1, the legacy one, or 2"):
+        vocoder._engine.run_on_device([InterfaceWithDevice(mel, 0)], listed=False)
+    assert imitated_card.get("waits") == before
+
+
 class InterfaceWithDevice(InterfaceArray):
     __module__ = "cupy"
 

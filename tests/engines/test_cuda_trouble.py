@@ -1,15 +1,20 @@
 """Engine `cuda` where a card, its driver or its memory is not as it should be: mostly on an imitated card."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
+import shutil
 
 import numpy as np
 import pytest
 
-from engines.test_cuda import TINY_GENERATOR, load, mels_of
+import hifigan_rt._native as _native
+from engines.test_cuda import TINY_GENERATOR, load, mels_of, scaled
 from hifigan_rt.engines import cuda_network, why_unavailable
+from hifigan_rt.engines.cuda_network import SignalPiece
 from hifigan_rt.errors import EngineError, EngineUnavailable, StreamBroken
+from hifigan_rt.mel.check import CheckedMel
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,12 @@ def test_a_card_that_cannot_be_used(settings, text, imitated_card):
         load(TINY_GENERATOR)
 
 
+def test_a_card_is_asked_what_it_is_without_using_it(imitated_card):
+    with imitated_card.having(retain=2):
+        library = os.environ["HIFIGAN_RT_CUDA_DRIVER"]
+        assert _native.cuda_device(library, 0) == ("imitated card", 80, 12090)
+
+
 def test_cards_are_named_as_everywhere(imitated_card):
     with pytest.raises(EngineUnavailable, match=r"device 'cuda:1' is not there: NVIDIA's driver has cuda:0$"):
         load(TINY_GENERATOR, device="cuda:1")
@@ -71,6 +82,18 @@ def test_kernels_that_do_not_load(monkeypatch):
     monkeypatch.setattr(cuda_network, "image_for", lambda capability: (b"\x7fELF", f"sm_{capability}.cubin"))
     with pytest.raises(EngineUnavailable, match=r"the kernels do not load on .*: the file is damaged"):
         load(TINY_GENERATOR)
+
+
+def test_a_pass_that_is_dropped_is_waited_for_and_nothing_behind_it(imitated_card):
+    network = load(TINY_GENERATOR)._network
+    pieces = [SignalPiece(mel, 0, finished=True) for mel in mels_of(TINY_GENERATOR, (4, 6))]
+    before = imitated_card.get("launches")
+    dropped, other = (network._begin([piece]) for piece in pieces)
+    assert imitated_card.get("launches") == before
+    del dropped
+    assert imitated_card.get("launches") == before + len(network.plan.launches) + 1
+    network.native.results(other)
+    assert imitated_card.get("launches") == before + 2 * (len(network.plan.launches) + 1)
 
 
 def test_no_memory_left(imitated_card):
@@ -117,6 +140,30 @@ def test_a_model_takes_no_more_of_the_card_than_it_may(imitated_card):
         load(TINY_GENERATOR, memory=1e-6)
 
 
+def test_memory_of_passes_that_are_done_goes_to_one_that_needs_it(imitated_card):
+    engine = load(TINY_GENERATOR)
+    mel = mels_of(TINY_GENERATOR, (30,))[0]
+    expected = engine.run_many([mel])[0]
+    engine._network.max_pass_frames = 21_000
+    one, longer = (CheckedMel(np.zeros((engine._graph.num_mels, frames), np.float32)) for frames in (20_000, 20_900))
+    with imitated_card.having(idle=1):
+        engine.run_many([one, one])  # two passes under way together
+        with imitated_card.with_free(100):
+            engine.run_many([longer])
+    np.testing.assert_array_equal(engine.run_many([mel])[0], expected)
+
+
+def test_a_network_that_is_scaled_is_not_on_the_card_twice(imitated_card):
+    generator = scaled(1e7, ("conv_pre",))
+    gc.collect()
+    before = imitated_card.get("free")
+    engine = load(generator)
+    assert engine._network.gains
+    taken = before - imitated_card.get("free")
+    with imitated_card.with_free(taken * 5 // 4):
+        load(generator)
+
+
 def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card):
     engine = load(TINY_GENERATOR)
     streams = [engine.stream(2) for _ in range(3)]
@@ -134,13 +181,39 @@ def test_a_card_that_falls_away_ends_its_streams_and_nothing_else(imitated_card)
         gc.collect()  # what is freed then has no card to be freed on
 
 
-def _in_a_child(engine, mel, pipe):
-    try:
-        engine.run_many([mel])
-    except EngineError as error:
-        pipe.send(str(error))
-    finally:
-        engine.close()
+@pytest.mark.parametrize("code", [214, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999])
+def test_errors_that_end_a_process_say_so(code, imitated_card):
+    with imitated_card.having(lose=code), pytest.raises(EngineError, match="the card is lost to this process: end it"):
+        load(TINY_GENERATOR)
+
+
+@pytest.mark.parametrize("code", [1, 701, 703, 704, 705, 708, 711, 712, 713, 720, 800])
+def test_errors_that_end_a_call_alone_are_not_taken_for_more(code, imitated_card):
+    with (
+        imitated_card.having(lose=code),
+        pytest.raises(EngineError, match=r"an imitated error \(CUDA_ERROR_IMITATED\)$"),
+    ):
+        load(TINY_GENERATOR)
+
+
+def in_a_child(*works):
+    """What each gives in a process that is forked from this one, or the name and text of its error."""
+
+    def tell(pipe):
+        for work in works:
+            try:
+                pipe.send(work())
+            except EngineError as error:
+                pipe.send((type(error).__name__, str(error)))
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=tell, args=(there,))
+    child.start()
+    told = [here.recv() if here.poll(20) else "nothing: it hangs" for _ in works]
+    child.join(10)
+    assert child.exitcode == 0
+    return told
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -148,11 +221,37 @@ def test_a_fork_after_use_is_refused():
     engine = load(TINY_GENERATOR)
     mel = mels_of(TINY_GENERATOR, (4,))[0]
     expected = engine.run_many([mel])[0]
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-    child = context.Process(target=_in_a_child, args=(engine, mel, there))
-    child.start()
-    assert here.recv().endswith("load the model again after fork")
-    child.join(10)
-    assert child.exitcode == 0
+    stream = engine.stream(2)
+    begun = engine._network._begin([SignalPiece(mel, 0, finished=True)])
+    told = in_a_child(
+        lambda: engine.run_many([mel]),
+        lambda: engine.stream(2),
+        lambda: stream.push(mel),
+        lambda: engine._network.native.results(begun),
+        lambda: load(TINY_GENERATOR),
+        engine.close,
+    )
+    text = (
+        "this process was forked from one that had started NVIDIA's driver, and cannot use it: start it with "
+        "multiprocessing's method 'spawn', or load models only after the fork"
+    )
+    assert told == [("EngineError", text)] * 4 + [("EngineUnavailable", text), None]
     np.testing.assert_array_equal(engine.run_many([mel])[0], expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_before_use_loads_a_model_of_its_own(imitated_card, monkeypatch, tmp_path):
+    mel = mels_of(TINY_GENERATOR, (4,))[0]
+    expected = load(TINY_GENERATOR).run_many([mel])[0]
+    # A driver that this process has looked for and not started.
+    path = tmp_path / "libcuda.so"
+    shutil.copy(os.environ["HIFIGAN_RT_CUDA_DRIVER"], path)
+    monkeypatch.setenv("HIFIGAN_RT_CUDA_DRIVER", str(path))
+    assert why_unavailable("cuda") is None
+    (audio,) = in_a_child(lambda: load(TINY_GENERATOR).run_many([mel])[0])
+    np.testing.assert_array_equal(audio, expected)
+    # Another package of this process starts it.
+    assert ctypes.CDLL(str(path)).cuInit(0) == 0
+    ((name, text),) = in_a_child(lambda: load(TINY_GENERATOR))
+    assert name == "EngineUnavailable"
+    assert text.endswith("or load models only after the fork")

@@ -102,6 +102,9 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
   block_barrier();  // all are done with x
   const int lane = thread_index() % 32, quad = lane / 4, pair = lane % 4;
   const float scale = branch.gain * branch.second_scale;
+  // Counted from this lane's first row of the first convolution.
+  const long long last = span.last + branch.second_taps - 1 - branch.second_left, own = middle + corner.row + quad;
+  const int begin = Rows::clipped(-own), end = Rows::clipped((last < span.length ? last : span.length) - own);
   Largest largest;
   HIFIGAN_UNROLL
   for (int n = 0; n < NB; ++n) {
@@ -113,12 +116,11 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
       HIFIGAN_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int ahead = m * 16 + half * 8;
-        const long long row = middle + corner.row + quad + ahead;
-        // Padding applies to both convolutions: rows outside the signal are zeros.
-        const bool inside = row >= 0 && row < span.length;
+        // Padding applies to both convolutions: rows outside the signal are zeros. So are those that no result of this pass reads: they
+        // come of rows that are not there yet, and are no values to report.
+        const bool inside = ahead >= begin && ahead < end;
         const float low = inside ? leaky(sums[m][n][2 * half], branch.second_slope) * scale : 0.0f;
         const float high = inside ? leaky(sums[m][n][2 * half + 1], branch.second_slope) * scale : 0.0f;
-        // Rows that no result of this pass reads were computed of rows that are not there yet.
         largest.add(low, high);
         Word planes[PLANES];
         split<PLANES>(low, high, planes);

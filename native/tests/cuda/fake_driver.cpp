@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
 #define HIFIGAN_EMULATED
 #include "cuda/kernels/kernels.cu"
 
@@ -26,6 +28,7 @@ std::recursive_mutex mutex;  // a card does one thing after another
 std::deque<std::function<void()>> queued;
 Result lost = kSuccess;      // the card's last words, for every later call
 thread_local int contexts = 0;
+pid_t starter = 0;           // the process that started the driver; one forked from it cannot use it
 
 long long setting(const char* name) {
   const auto found = settings.find(name);
@@ -34,7 +37,10 @@ long long setting(const char* name) {
 
 constexpr Result kIllegalAddress = 700, kInvalidValue = 1, kNotFound = 500, kInvalidContext = 201, kInvalidHandle = 400;
 
+bool is_forked() { return starter != 0 && starter != getpid(); }
+
 Result ready() {
+  if (is_forked()) return kNotInitialized;
   if (lost != kSuccess) return lost;
   if (setting("lose") != 0) lost = static_cast<Result>(setting("lose"));
   return lost != kSuccess ? lost : contexts > 0 ? kSuccess : kInvalidContext;
@@ -90,13 +96,23 @@ EXPORTED void fake_cuda_set(const char* name, long long value) {
 }
 EXPORTED long long fake_cuda_get(const char* name) { return setting(name); }
 
-EXPORTED Result cuInit(unsigned) { return setting("devices") == 0 ? kNoDevice : static_cast<Result>(setting("init")); }
+EXPORTED Result cuInit(unsigned) {
+  if (is_forked()) return kNotInitialized;
+  const Result result = setting("devices") == 0 ? kNoDevice : static_cast<Result>(setting("init"));
+  if (result == kSuccess) starter = getpid();
+  return result;
+}
 EXPORTED Result cuDriverGetVersion(int* version) { return *version = static_cast<int>(setting("version")), kSuccess; }
 EXPORTED Result cuDeviceGetCount(int* count) { return *count = static_cast<int>(setting("devices")), kSuccess; }
 EXPORTED Result cuDeviceGet(DeviceHandle* device, int index) { return *device = index, kSuccess; }
 EXPORTED Result cuDeviceGetName(char* name, int size, DeviceHandle) { return std::snprintf(name, static_cast<std::size_t>(size), "imitated card"), kSuccess; }
 EXPORTED Result cuDeviceGetAttribute(int* value, Attribute what, DeviceHandle) {
   *value = static_cast<int>(what == kMajor ? setting("major") : what == kMinor ? setting("minor") : what == kComputeMode ? setting("mode") : 0);
+  return kSuccess;
+}
+// Only the benchmark asks for it: bytes 0, 1 and so on.
+EXPORTED Result cuDeviceGetUuid(unsigned char* uuid, DeviceHandle) {
+  for (int i = 0; i < 16; ++i) uuid[i] = static_cast<unsigned char>(i);
   return kSuccess;
 }
 EXPORTED Result cuDevicePrimaryCtxRetain(ContextHandle* context, DeviceHandle device) {
@@ -106,6 +122,7 @@ EXPORTED Result cuDevicePrimaryCtxRetain(ContextHandle* context, DeviceHandle de
 EXPORTED Result cuDevicePrimaryCtxRelease_v2(DeviceHandle) { return kSuccess; }
 // As the driver's reference warns, it may tell of what failed before.
 EXPORTED Result cuCtxPushCurrent_v2(ContextHandle) {
+  if (is_forked()) return kNotInitialized;
   const std::lock_guard lock(mutex);
   if (lost == kSuccess) ++contexts;
   return lost;

@@ -78,7 +78,8 @@ def card_mels(
         The mels, and an array of the same library, float32 `[N]` or `[B, N]`, that becomes their audio.
 
     Raises:
-        MelError: a shape or dtype that no mel can have, or one that requires a gradient.
+        MelError: a shape or dtype that no mel can have, places in memory that are none of its numbers, an unclear
+            stream, or one that requires a gradient.
         EngineError: it is on another device, or of a library whose memory cannot be asked for.
     """
     if getattr(array, "requires_grad", False):
@@ -123,24 +124,43 @@ def _by_dlpack(array: Any, network: _native.CudaNetwork, device: int) -> _Descri
         address, _, dtype, shape, steps = _native.describe_dlpack(array.__dlpack__(stream=network.stream))
     except Exception as error:  # foreign arrays raise anything
         raise MelError(f"the mel, a {type(array).__name__}, cannot be read by DLPack: {error}") from error
-    return _Described(address, _kind(dtype, array), shape, steps)
+    kind = _kind(dtype, array)
+    _check_places(address, (), kind)  # steps are in numbers already
+    return _Described(address, kind, shape, steps)
 
 
 def _by_interface(interface: dict[str, Any], network: _native.CudaNetwork, device: int) -> _Described:
     """What `__cuda_array_interface__` says, version 3 of Numba's reference."""
-    shape, typestr = tuple(interface["shape"]), interface["typestr"]
+    shape, typestr, address = tuple(interface["shape"]), interface["typestr"], interface["data"][0]
     # It says no card, and an address of another would cost the process its own.
-    _check_card(_CUDA, network.number_of_card(interface["data"][0]), device)
+    _check_card(_CUDA, network.number_of_card(address), device)
     kind = _kind(_TYPES.get(typestr, (0, 0)), typestr)
     steps, step = [], 1
     for size in reversed(shape):
         steps.append(step)
         step *= size
-    strides = interface.get("strides")
+    strides, stream = interface.get("strides"), interface.get("stream")
+    _check_places(address, strides or (), kind)
     given = tuple(reversed(steps)) if strides is None else tuple(stride // _BYTES[kind] for stride in strides)
-    if interface.get("stream") is not None:
-        network.wait_for(interface["stream"])
-    return _Described(interface["data"][0], kind, shape, given)
+    if stream == 0:
+        raise MelError(
+            "the mel names stream 0, and version 3 of __cuda_array_interface__ allows none of that number, since it "
+            "could be either default stream: name 1, the legacy one, or 2, that of the thread"
+        )
+    if stream is not None:
+        network.wait_for(stream)
+    return _Described(address, kind, shape, given)
+
+
+def _check_places(address: int, strides: Sequence[int], kind: int) -> None:
+    """A card that reads a number elsewhere than at a multiple of its size is lost to the whole process."""
+    size = _BYTES[kind]
+    for name, value in (("address", address), *(("stride", stride) for stride in strides)):
+        if value % size:
+            raise MelError(
+                f"the mel has the {name} {value}, {value % size} bytes beyond a multiple of {size}, and the card reads "
+                f"numbers of {size} bytes at multiples of that alone: copy it, with mel.clone() or mel.copy()"
+            )
 
 
 def _check_card(kind: int, number: int, device: int) -> None:

@@ -89,6 +89,7 @@ class CardNetwork:
             if better == gains:
                 break
             gains = better
+            del self.native  # or its weights would be held beside those of the next one
         else:
             raise EngineError("the values of this network fit float16 in no scale: use engine 'torch'")
         self.gains = gains

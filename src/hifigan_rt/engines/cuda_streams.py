@@ -74,8 +74,12 @@ class CardStream:
 
     def _claim(self, *, anew: bool = False) -> CardNetwork:
         """The network, for this thread until `_release`."""
-        network = self._open()
+        self._open()  # what is closed says so, whatever became of its signal
         self._turn.take(anew=anew)
+        network = self._network
+        if network is None:  # closed meanwhile: another stream may have its room
+            self._release()
+            raise StreamClosed
         return network
 
     def _release(self) -> None:

@@ -1,0 +1,46 @@
+"""What the benchmark of engine `cuda` does beside measuring, on the imitated card."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import run_cuda
+
+from engines.test_cuda import TINY_GENERATOR, load
+from hifigan_rt.model.kinds import Weights
+from hifigan_rt.vocoder import Vocoder
+from measuring.gpu import Report, card_name, told_by_smi, used_mib
+
+
+def test_the_card_that_is_measured_is_the_one_that_nvidia_smi_is_asked_for(imitated_card, monkeypatch, tmp_path):
+    assert card_name() == "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert told_by_smi("name").startswith("unknown: ")
+    assert used_mib() is None
+    told = tmp_path / "nvidia-smi"
+    told.write_text('#!/bin/sh\n[ "$1" = --id=GPU-00010203-0405-0607-0809-0a0b0c0d0e0f ] && echo 1234 MiB\n')
+    told.chmod(0o755)
+    assert told_by_smi("memory.used") == "1234 MiB"
+    assert used_mib() == 1234
+    told.write_text("#!/bin/sh\necho 99 MiB\nexit 6\n")
+    assert used_mib() is None
+    with imitated_card.having(init=999):
+        assert told_by_smi("name") == "unknown: NVIDIA's driver has no cuda:0"
+
+
+def test_what_pytorch_fails_with_is_its_figure_and_ours_are_still_measured(imitated_card, monkeypatch, tmp_path):
+    def fails(*_):
+        raise RuntimeError("no compiler\nand much more")
+
+    monkeypatch.setattr(run_cuda, "SHAPES", ((1, 4),))
+    monkeypatch.setattr(run_cuda, "has_torch", lambda: True)
+    monkeypatch.setattr(run_cuda, "best_of_torch", fails)
+    vocoder = Vocoder(Weights("tiny", "tiny", "test", TINY_GENERATOR), load(TINY_GENERATOR))
+    monkeypatch.setattr(run_cuda, "on_card", lambda vocoder, mel: lambda: run_cuda.wall_ms(lambda: vocoder(mel)))
+    speech = SimpleNamespace(batch=lambda items, frames: np.zeros((items, TINY_GENERATOR.graph.num_mels, frames)))
+    run_cuda.compare(Report(tmp_path / "figures.json"), "V1", vocoder, "float32", speech)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    times = figures["V1 float32: 1 x 4 frames, ms"]
+    assert times.pop("cuda") > 0
+    assert times == {"torch": "RuntimeError: no compiler and much more"}
+    assert figures["V1 float32: 1 x 4 frames from and to the host, ms"] > 0
