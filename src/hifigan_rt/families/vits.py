@@ -22,7 +22,8 @@ _LATENT = {"input_kind": "latent"}
 _LISTS = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes", "resblock_dilation_sizes")
 _MAX_LIST_TEXT = 400
 _ONE_SPEAKER = "has_one_speaker"
-"""Field of a config that was read: it states at most one speaker and the file has no table of one, and then VITS gives its decoder no vector."""
+"""Field of a config that was read: it states at most one speaker, the file has no table of one, and then VITS gives its
+decoder no vector."""
 _VECTOR_SOURCES = frozenset(("emb_g", "ref_enc"))
 """Parts of voices that give the decoder a vector all the same."""
 
