@@ -21,9 +21,9 @@ from hifigan_rt.families.program_values import (
     COMPARISONS,
     Module,
     NotFollowed,
-    Parameter,
+    ProgramParameter,
+    ProgramRows,
     Raised,
-    Rows,
     Unknown,
     compared,
     constant_of,
@@ -52,7 +52,7 @@ class Followed:
     results: frozenset[int]
     """The numbers of what it returns."""
     convolutions: Mapping[str, CalledConvolution]
-    """Of the original's layers that are called."""
+    """The calls, by the original's names of the layers."""
 
 
 def follow(code: ModuleCode, texts: Mapping[str, str], layers: Mapping[str, str], biased: Container[str]) -> Followed:
@@ -130,7 +130,7 @@ class _Flow:
             raise NotFollowed(f"{module.path or 'the generator'} has no method {method}")
         names = [argument.arg for argument in function.args.args]
         if arguments is None:
-            arguments = [Rows(self.computations.number("input", index)) for index in range(len(names) - 1)]
+            arguments = [ProgramRows(self.computations.number("input", index)) for index in range(len(names) - 1)]
             self.computations.inputs = {row.node for row in rows_in(arguments)}
         scope: dict[str, object] = dict(zip(names, [module, *arguments], strict=False))
         return self._run(function.body, scope)[1]
@@ -227,7 +227,7 @@ class _Flow:
         if path in self._numbers:
             return self._numbers[path]
         self._methods(value.path)
-        return self._fields[value.path].get(name, Parameter(path))
+        return self._fields[value.path].get(name, ProgramParameter(path))
 
     def _called(self, node: ast.Call, scope: Mapping[str, object]) -> object:
         function = node.func
@@ -251,7 +251,7 @@ class _Flow:
             return self.call(owner, function.attr, arguments)
         return self._operation(function.attr, arguments, named)
 
-    def _layer(self, module: Module, method: str, arguments: Sequence[object]) -> Rows:
+    def _layer(self, module: Module, method: str, arguments: Sequence[object]) -> ProgramRows:
         """What a layer gives, whose own code must be the convolution of its input alone."""
         name = self._layers[module.path]
         rows = rows_in(list(arguments))
@@ -261,25 +261,25 @@ class _Flow:
         around, self._layer_path = self._layer_path, module.path
         result = self.call(module, method, arguments)
         self._layer_path = around
-        if not isinstance(result, Rows) or result.node != expected or name not in self.convolutions:
+        if not isinstance(result, ProgramRows) or result.node != expected or name not in self.convolutions:
             raise no_plain_convolution(module.path, "it does something before or behind it, or calls several")
-        return Rows(expected)
+        return ProgramRows(expected)
 
     def _weight(self, module: Module) -> object:
         """The weight of a scripted layer with a parametrization, whose own code raises an error in its place."""
         path = f"{module.path}.parametrizations.weight"
         if f"{path}.1" in self._texts:
             raise NotFollowed(f"{module.path} has several parametrizations")
-        halves = [Parameter(f"{path}.original{n}") for n in range(2)]
+        halves = [ProgramParameter(f"{path}.original{n}") for n in range(2)]
         return self.call(Module(f"{path}.0"), "forward", halves)
 
-    def _convolution(self, operation: str, rows: Rows, arguments: Sequence[object]) -> Rows:
+    def _convolution(self, operation: str, rows: ProgramRows, arguments: Sequence[object]) -> ProgramRows:
         path = self._layer_path or ""
         name = self._layers[path]
         found = convolution_called(path, operation, arguments, self._fields[path], name in self._biased)
         if self.convolutions.setdefault(name, found) != found:
             raise no_plain_convolution(path, "it calls several")
-        return Rows(self.computations.number("layer", name, rows.node))
+        return ProgramRows(self.computations.number("layer", name, rows.node))
 
     def _operation(self, name: str, arguments: list[object], named: Mapping[str, object]) -> object:
         steps = self.computations
@@ -287,7 +287,7 @@ class _Flow:
         if "weight_norm" in name:
             weight = normed(arguments, list(named.values())) or Unknown()
             return [weight, Unknown()] if name == "_weight_norm_interface" else weight
-        if name in CONVOLUTIONS and self._layer_path is not None and isinstance(first, Rows) and not named:
+        if name in CONVOLUTIONS and self._layer_path is not None and isinstance(first, ProgramRows) and not named:
             return self._convolution(name, first, arguments)
         if name == "RaiseException":
             raise Raised("an error that the code raises")
@@ -296,17 +296,19 @@ class _Flow:
         if name == "floordiv" and all(type(it) is int for it in arguments) and arguments[1:] not in ([], [0]):
             return arguments[0] // arguments[1]  # type: ignore[operator]
         if name in ("zeros", "zeros_like"):
-            return Rows(steps.sum(()))
+            return ProgramRows(steps.sum(()))
         if name in ("stack", "append"):
             return self._listed(name, first, arguments)
         if isinstance(first, list) and name in ("sum", "mean"):
             found = steps.sum(self._nodes(first))
-            return Rows(steps.number("div", float(len(first)), found) if name == "mean" and len(first) > 1 else found)
-        if isinstance(first, Parameter) and name in _SAME_WEIGHT:
+            return ProgramRows(
+                steps.number("div", float(len(first)), found) if name == "mean" and len(first) > 1 else found
+            )
+        if isinstance(first, ProgramParameter) and name in _SAME_WEIGHT:
             return first
-        if isinstance(first, Parameter) and name.endswith("_"):
+        if isinstance(first, ProgramParameter) and name.endswith("_"):
             raise NotFollowed(f"torch.{name} of {first.path}")
-        if not isinstance(first, Rows):
+        if not isinstance(first, ProgramRows):
             return self._other(name, [*arguments, *named.values()])
         if name in _SAME:
             return first
@@ -317,12 +319,12 @@ class _Flow:
         if name.endswith("_") or (name in ("leaky_relu", "relu") and arguments[-1] is True):
             first.node = node
             return first
-        return Rows(node)
+        return ProgramRows(node)
 
-    def _made(self, name: str, rows: Rows, rest: list[object], named: Mapping[str, object]) -> int | None:
+    def _made(self, name: str, rows: ProgramRows, rest: list[object], named: Mapping[str, object]) -> int | None:
         steps = self.computations
         scale = named.get("alpha", rest[1] if len(rest) > 1 else 1)
-        if name in _SUMS and rest and isinstance(rest[0], Rows) and scale == 1:
+        if name in _SUMS and rest and isinstance(rest[0], ProgramRows) and scale == 1:
             nodes = [rows.node, rest[0].node]
             self._count(sum(len(steps.terms(node)) for node in nodes))
             return steps.sum(nodes)
@@ -363,4 +365,4 @@ class _Flow:
         if name in ("size", "dim", "len") or not rows_in(list(arguments)):
             return Unknown()
         self._n_other += 1
-        return Rows(self.computations.number("other", name, self._n_other))
+        return ProgramRows(self.computations.number("other", name, self._n_other))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hifigan_rt.errors import CheckpointError
-from hifigan_rt.families.program_values import Parameter, Unknown
+from hifigan_rt.families.program_values import ProgramParameter, Unknown
 
 CONVOLUTIONS = frozenset(("_convolution", "conv1d", "conv_transpose1d"))
 _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0, "groups": 1}
@@ -42,9 +42,9 @@ def convolution_called(
         CheckpointError: it is grouped, or not of the layer's own weight and bias as they are.
     """
     weight, bias = (*arguments, None, None, None)[1:3]
-    if weight != Parameter(f"{layer}.weight"):
+    if weight != ProgramParameter(f"{layer}.weight"):
         raise no_plain_convolution(layer, "its weight is not the module's own as it is")
-    if bias != Parameter(f"{layer}.bias") and (has_bias or bias is not None):
+    if bias != ProgramParameter(f"{layer}.bias") and (has_bias or bias is not None):
         raise no_plain_convolution(layer, "its bias is not the module's own as it is")
     is_old = operation == "_convolution"
     is_transposed = operation == "conv_transpose1d" or (is_old and arguments[6:7] == [True])
@@ -78,6 +78,6 @@ def no_plain_convolution(layer: str, why: str) -> CheckpointError:
 def _number(layer: str, name: str, value: object) -> int:
     one = value[0] if isinstance(value, list) and len(value) == 1 else value
     if type(one) is not int:
-        shown = "what is no number in it" if isinstance(one, Unknown | Parameter) else repr(value)[:60]
+        shown = "what is no number in it" if isinstance(one, Unknown | ProgramParameter) else repr(value)[:60]
         raise CheckpointError(f"the archive's code in {layer} has {name}={shown}: one number is needed")
     return one

@@ -18,7 +18,7 @@ class Raised(Exception):
     """The code raises an error here."""
 
 
-class Rows:
+class ProgramRows:
     """Rows in memory: an operation in place gives them another value under every name that they have."""
 
     def __init__(self, node: int) -> None:
@@ -33,7 +33,7 @@ class Module:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ProgramParameter:
     """A tensor of a module; the product of weight norm is its `weight`."""
 
     path: str
@@ -43,11 +43,11 @@ class Unknown:
     """A value that is nothing of the computation, such as a shape."""
 
 
-def rows_in(value: object) -> list[Rows]:
+def rows_in(value: object) -> list[ProgramRows]:
     """The rows in a value: it, or those of its items."""
     if isinstance(value, list):
         return [row for item in value for row in rows_in(item)]
-    return [value] if isinstance(value, Rows) else []
+    return [value] if isinstance(value, ProgramRows) else []
 
 
 def constant_of(node: ast.expr | None) -> object:
@@ -96,14 +96,14 @@ def compared(name: str, arguments: Sequence[object]) -> object:
     return results[name]
 
 
-def normed(arguments: Sequence[object], named: Sequence[object]) -> Parameter | None:
+def normed(arguments: Sequence[object], named: Sequence[object]) -> ProgramParameter | None:
     """The weight that weight norm makes of a layer's direction and magnitude; None if it is another computation."""
-    direction, magnitude = (it.path if isinstance(it, Parameter) else "" for it in (*arguments, None, None)[:2])
+    direction, magnitude = (it.path if isinstance(it, ProgramParameter) else "" for it in (*arguments, None, None)[:2])
     # Weights are read with the norm over all axes but the first.
     if named or arguments[2:] not in ([], [0]):
         return None
     for v, g in (("weight_v", "weight_g"), ("parametrizations.weight.original1", "parametrizations.weight.original0")):
         layer = direction.removesuffix(v)
         if direction.endswith(f".{v}") and magnitude == layer + g:
-            return Parameter(f"{layer}weight")
+            return ProgramParameter(f"{layer}weight")
     return None
