@@ -333,6 +333,24 @@ def test_weight_norm_of_both_kinds_is_followed(torch, saved):
     np.testing.assert_array_equal(generate(scripted.generator, tiny_mel(9)), generate(model.generator, tiny_mel(9)))
 
 
+def test_a_parametrization_that_does_more_is_refused(torch, saved):
+    nn = torch.nn
+
+    class Half(nn.Module):
+        def forward(self, weight):
+            return weight * 0.5
+
+    def put_in(network):
+        nn.utils.parametrizations.weight_norm(network.conv_pre)
+        nn.utils.parametrize.register_parametrization(network.conv_pre, "weight", Half())
+
+    path, _ = saved(build_network(torch, normed=False, change=put_in))
+    with pytest.raises(CheckpointError, match="conv_pre is no plain convolution: its weight is not the module's own"):
+        resolve_model(path)
+    with pytest.raises(CheckpointError, match="conv_pre has several parametrizations"):
+        resolve_model(saved(build_network(torch, normed=False, change=put_in), "script")[0])
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -247,7 +247,7 @@ class _Flow:
             if owner.path in self._layers and owner.path != self._layer_path:
                 return self._layer(owner, function.attr, arguments)
             if function.attr == "__weight_getter":
-                return self._weight(owner)
+                return self._weight(owner, function.attr)
             return self.call(owner, function.attr, arguments)
         return self._operation(function.attr, arguments, named)
 
@@ -265,8 +265,12 @@ class _Flow:
             raise no_plain_convolution(module.path, "it does something before or behind it, or calls several")
         return ProgramRows(expected)
 
-    def _weight(self, module: Module) -> object:
-        """The weight of a scripted layer with a parametrization, whose own code raises an error in its place."""
+    def _weight(self, module: Module, getter: str) -> object:
+        """The weight of a layer with a parametrization; where it is scripted, the code raises an error in its place."""
+        try:
+            return self.call(module, getter, ())
+        except Raised:
+            pass
         path = f"{module.path}.parametrizations.weight"
         if f"{path}.1" in self._texts:
             raise NotFollowed(f"{module.path} has several parametrizations")
