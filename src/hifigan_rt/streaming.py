@@ -212,11 +212,17 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
     Raises:
         MelError: not as many mels as streams, or one that its stream cannot take; no stream has taken anything.
         StreamsFailed: some of them failed alone; it has the audio of the others.
-        EngineError: as for `Stream.push`, or a stream is named twice.
+        EngineError: as for `Stream.push`, or a stream is named twice, or is none.
 
     Warns:
         MelConventionWarning: as for `Stream.push`.
     """
+    given: object = streams
+    for index, stream in enumerate(given if isinstance(given, Sequence) else [given]):
+        if not isinstance(stream, Stream):
+            raise EngineError(
+                f"stream {index} is a {type(stream).__name__}: give a list of what vocoder.stream() returned"
+            )
     if isinstance(mels, np.ndarray) and mels.ndim != 3:
         raise MelError(f"frames are of shape {list(mels.shape)}: [B, M, F] is needed, or a list of [M, F]")
     if not hasattr(mels, "__len__") or isinstance(mels, (Mapping, Set)):

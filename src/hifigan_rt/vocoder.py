@@ -12,7 +12,7 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import check_engine, choose_engine, create_engine
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.plan_file import read_plan
+from hifigan_rt.engines.load_options import gather_options
 from hifigan_rt.engines.size_check import check_sizes
 from hifigan_rt.engines.speakers import SpeakerChoice, SpeakerLike, VectorLike
 from hifigan_rt.errors import ConfigError, EngineError, MelError
@@ -240,8 +240,8 @@ class Vocoder:
             conditioning: in place of a speaker a vector, float `[G]`.
 
         Raises:
-            ConfigError: the model is a converted file without config: its layers tell which samples are
-                determined.
+            ConfigError: the model is a converted file without config, whose layers tell which samples are determined,
+                or one of a fixed length.
             ConditioningError: a speaker or vector that the model does not take, or it needs one and none is given.
             EngineError: the vocoder is closed, or segment_frames is out of range.
         """
@@ -305,6 +305,8 @@ class Vocoder:
         """Check an item of a list, and say what is odd about it."""
         try:
             checked = check_mel(mel, self.num_mels, single=True)
+            if self._graph is not None:
+                self._graph.output_length(checked.shape[1])  # refuses what its layers do not take
         except MelError as error:
             raise MelError(f"item {index} of the list: {error}") from error
         finding = None if self._model.mel is None else diagnose(checked, self._model.mel)
@@ -381,10 +383,7 @@ def load(
     # Before the weights are read, so that a misspelt engine is answered at once.
     check_engine(engine)
     named = {"execution_provider": execution_provider, "segment_frames": segment_frames, "plan": plan}
-    own: dict[str, Any] = {**(settings or {}), **{name: value for name, value in named.items() if value is not None}}
-    if "plan" in own:
-        own["plan"] = read_plan(own["plan"])  # once: its file may be another when the vocoder is loaded again
-    options = EngineOptions(threads, precision, device, own)
+    options = gather_options(threads, precision, device, settings, named)
     if isinstance(model, Model):
         if config is not None:
             raise ConfigError(f"config={str(config)!r}: {model.name} is read already, with the config that it has")
@@ -395,5 +394,5 @@ def load(
         resolved = model
     else:
         resolved = resolve_model(model, config, weights_at, family)
-    chosen = choose_engine(engine, type(resolved), settings=own, device=device)
+    chosen = choose_engine(engine, type(resolved), settings=options.settings, device=device)
     return Vocoder(resolved, create_engine(chosen, resolved, options))

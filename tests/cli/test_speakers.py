@@ -101,7 +101,7 @@ def test_latents_are_taken_and_recordings_refused(place):
     assert soundfile.info("z.wav").frames == 160
     clip("a.wav")
     told = synth("a.wav", "-o", "b.wav", "--speaker", "bob", model="latent", status=1).stderr
-    assert "takes latents, which another part of its voice computes, and no mels" in told
+    assert "takes latents, which another network computes, and no mels" in told
     assert "takes latents" in hifigan("mel", "a.wav", "--model", "latent", "-o", "m2.npy", status=1).stderr
 
 

@@ -1,5 +1,6 @@
 """Foreign ONNX files of every layout, and what is no vocoder, on every engine that runs ONNX files on any machine."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import tolerances
 from engines.onnx_files import batch_of_mels, cast, foreign, own_model, squeeze, transpose, truth, unsqueeze, write
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import ModelConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import Engine, EngineOptions
-from hifigan_rt.errors import EngineError, MelError
+from hifigan_rt.errors import ConfigError, EngineError, MelError
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
@@ -77,6 +80,18 @@ def test_a_fixed_batch_runs_in_groups_and_is_not_padded(engine_name, tmp_path):
     assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
     with pytest.raises(EngineError, match="batches of exactly 2 mels, this one has 3"):
         engine.run(batch_of_mels(3, 6))
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"), [([1, 10, 25], "mels of exactly 25 frames"), ([2, 10, "t"], "batches of exactly 2 mels")]
+)
+def test_a_fixed_size_has_no_streams_and_no_segments(engine_name, tmp_path, shape, text):
+    path = write(foreign(shape, [], [], [shape[0], "n"]), tmp_path / "foreign.onnx")
+    (tmp_path / "config.json").write_text(json.dumps(config_to_dict(ModelConfig(TINY.generator))))
+    with hifigan_rt.load(path, engine=engine_name) as vocoder:
+        for call in (vocoder.stream, lambda: vocoder(batch_of_mels(1, 25)[0], segment_frames=25)):
+            with pytest.raises(ConfigError, match=f"{text}, and segments and streams compute single mels of other"):
+                call()
 
 
 def test_mels_of_other_bands_are_refused(engine_name, tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import hifigan_rt
 import onnx_rewriting as rewriting
 from effort import examples
 from golden.tiny import TINY, tiny_generator
@@ -111,7 +112,12 @@ def test_constants_that_grow(tmp_path, op_type, inputs, attributes):
     }  # fmt: skip
     model.graph.initializer.extend(numpy_helper.from_array(arrays[name], name) for name in inputs)
     rewriting.insert(model.graph, [helper.make_node(op_type, inputs, ["grown"], **attributes)], 0)
-    assert "in more memory than they take" in quickly(write(tmp_path, model), ModelFileError)
+    path = write(tmp_path, model)
+    assert "in more memory than they take" in quickly(path, ModelFileError)
+    # No runtime is given it, which would compute them as it loads.
+    for engine in ("auto", "onnxruntime"):
+        with pytest.raises(ModelFileError, match="in more memory than they take: no exporter writes that"):
+            hifigan_rt.load(path, engine=engine)
 
 
 def test_constants_upon_each_other(tmp_path):

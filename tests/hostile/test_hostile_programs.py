@@ -28,7 +28,7 @@ def convolution(layer: str) -> str:
         dilation = DILATIONS[int(numbers[0]) % 2][int(numbers[2])]
     padding = (kernel - stride) // 2 if part == "ups" else (kernel - 1) * dilation // 2
     numbers_of_it = f"[{stride}], [{padding}], [{dilation}], {part == 'ups'}, [0], 1, False"
-    return f"    return torch._convolution(x, weight, bias, {numbers_of_it})\n"
+    return f"    return torch._convolution(x, self.weight, self.bias, {numbers_of_it})\n"
 
 
 def called(module: str, name: int, slope: float, rows: str = "x") -> str:

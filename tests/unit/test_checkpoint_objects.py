@@ -324,7 +324,8 @@ def test_what_is_left_out_is_said(torch, tmp_path):
     }
     torch.save({"generator": weights, **beside}, path)
     assert read_checkpoint(path).notes == (
-        "left out objects of 'argparse.Namespace', 'pathlib.PosixPath': nothing that a file asks for is run",
+        "objects of 'argparse.Namespace', 'pathlib.PosixPath' are not made, at most read as data: nothing that a file "
+        "asks for is run",
     )
 
 

@@ -94,3 +94,27 @@ def test_another_family_is_a_row(tmp_path, monkeypatch):
         CheckpointError, match=r"which has conv_pre, ups\.N, resblocks\.N and conv_post, or the names that toy, "
     ):
         families.recognise(["encoder.w"])
+
+
+def write_with_linear(folder, config):
+    """The tiny generator with a linear layer of 6 features in front."""
+    linear = {"lin_pre.weight": np.ones((10, 6), np.float32), "lin_pre.bias": np.zeros(10, np.float32)}
+    path = folder / "generator.safetensors"
+    save_file(tiny_weights() | linear, path)
+    (folder / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_a_generator_of_knn_vc_takes_features_of_another_network(tmp_path):
+    stated = config_to_dict(TINY) | {"hubert_dim": 6, "hifi_dim": 10, "num_mels": 80}
+    model = resolve_model(write_with_linear(tmp_path, stated))
+    config = model.graph.config
+    assert (config.input_kind, config.num_mels, config.pre_linear) == ("latent", 10, 6)
+    assert (model.family, model.sample_rate) == ("kNN-VC", TINY.mel.sample_rate)
+    assert any("latents of 6 channels, which another network computes" in note for note in model.notes)
+
+
+@pytest.mark.parametrize(("more", "kind"), [({}, "latent"), ({"pre_linear": 6}, "mel"), ({"input_kind": "mel"}, "mel")])
+def test_a_linear_layer_takes_features_where_no_config_says_that_it_takes_mels(tmp_path, more, kind):
+    config = config_to_dict(ModelConfig(TINY.generator)) | more
+    assert resolve_model(write_with_linear(tmp_path, config)).graph.config.input_kind == kind

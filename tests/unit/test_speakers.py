@@ -185,7 +185,7 @@ def test_latents_are_taken_and_recordings_are_not(tmp_path):
     with load(write_speaking(tmp_path, LATENT), engine=ENGINE) as decoder:
         audio = decoder(latent, speaker="bob")
         assert (audio.shape, decoder.sample_rate) == ((160,), 8000)
-        with pytest.raises(ConfigError, match="takes latents, which another part of its voice computes, and no mels"):
+        with pytest.raises(ConfigError, match="takes latents, which another network computes, and no mels"):
             decoder.mel(audio)
         told = re.escape("the latent has 9 channels (shape [9, 20]), and this model takes 10")
         for call in (lambda: decoder(latent[:9], speaker=0), lambda: decoder.stream(speaker=0).push(latent[:9])):

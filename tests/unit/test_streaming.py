@@ -377,6 +377,12 @@ def test_an_engine_that_fails_takes_nothing_from_the_streams_of_another(tmp_path
         hifigan_rt.advance(streams[:1], [mel])
 
 
+@pytest.mark.parametrize("streams", [[1], 3, "ab", None])
+def test_advance_of_what_are_no_streams(streams):
+    with pytest.raises(EngineError, match=r"stream 0 is a \w+: give a list of what vocoder.stream\(\) returned"):
+        hifigan_rt.advance(streams, [tiny_mel(3)])
+
+
 def test_what_advance_refuses_changes_no_stream(vocoder):
     mel = tiny_mel(16)
     streams = [vocoder.stream(8) for _ in range(2)]

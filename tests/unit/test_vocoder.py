@@ -1,6 +1,8 @@
 import hashlib
 import importlib.util
+import json
 from collections import UserDict, deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from hifigan_rt.errors import (
     MelError,
     ModelNotFound,
 )
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
 
@@ -199,18 +202,64 @@ def test_without_mel_settings_it_still_synthesises(tmp_path):
 
 def test_arguments_of_another_type(tmp_path):
     path = write_tiny(tmp_path)
-    for threads in (1.5, "2"):
+    for threads in (1.5, "2", True):
         with pytest.raises(EngineError, match=r"threads=.* must be a whole number"):
             hifigan_rt.load(path, threads=threads)
     for model in (3, None):
         with pytest.raises(ModelNotFound, match="give a path, or a name as ljspeech-v1"):
             hifigan_rt.load(model)
     with hifigan_rt.load(path, threads=np.int64(1)) as vocoder:
-        for call in (lambda: vocoder(tiny_mel(9), segment_frames=1.5), lambda: vocoder.stream(segment_frames="2")):
-            with pytest.raises(EngineError, match=r"segment_frames=.* must be a whole number"):
-                call()
-        with pytest.raises(MelError, match=r"a mel of 1\.5 frames"):
-            vocoder.output_length(1.5)
+        for frames in (1.5, "2", True):
+            for call in (lambda n: vocoder(tiny_mel(9), segment_frames=n), lambda n: vocoder.stream(segment_frames=n)):
+                with pytest.raises(EngineError, match=r"segment_frames=.* must be a whole number"):
+                    call(frames)
+        for frames in (1.5, True):
+            with pytest.raises(MelError, match=rf"a mel of {frames} frames"):
+                vocoder.output_length(frames)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "text"),
+    [
+        (
+            {"config": {"num_mels": 80}},
+            ConfigError,
+            "is a dict: give the path .* write a dict to a file first",
+        ),
+        ({"config": 5}, ConfigError, r"config=5 is a int: give the path of a config.json, or a preset \(v1"),
+        ({"config": ""}, ConfigError, "config='' is an empty text"),
+        ({"weights_at": 3}, ConfigError, "weights_at=3 is a int: give a text"),
+        ({"family": []}, ConfigError, r"family=\[\] is a list"),
+        ({"engine": None}, EngineError, "engine=None is a NoneType: choose one of the texts auto, native"),
+        ({"engine": []}, EngineError, r"engine=\[\] is a list"),
+        ({"settings": [1]}, EngineError, r"settings=\[1\] is a list: give a dict"),
+        ({"settings": {1: "x"}}, EngineError, "a setting has the name 1, a int"),
+        ({"plan": 3}, EngineError, "plan=3 is a int: give a dict of algorithms"),
+        ({"device": 0}, EngineError, "device=0 is a int: give its name"),
+        ({"precision": None}, EngineError, "precision=None is a NoneType"),
+        ({"segment_frames": True}, EngineError, "segment_frames=True .* give a whole number"),
+        ({"execution_provider": 3, "engine": "onnxruntime"}, EngineError, "execution_provider=3 is a int"),
+    ],
+)
+def test_options_of_another_type_are_told_in_words(tmp_path, given, kind, text):
+    with pytest.raises(kind, match=text):
+        hifigan_rt.load(write_tiny(tmp_path), **given)
+
+
+def test_an_empty_name_is_no_folder():
+    with pytest.raises(ModelNotFound, match="model '' is an empty text"):
+        hifigan_rt.load("")
+
+
+def test_an_item_that_the_layers_do_not_take_is_told_by_its_index(tmp_path):
+    config = replace(TINY.generator, padding_mode="reflect")
+    path = write_tiny(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config_to_dict(replace(TINY, generator=config))))
+    with hifigan_rt.load(path, engine="reference") as vocoder:
+        least = vocoder.engine.least_frames
+        assert least > 1
+        with pytest.raises(MelError, match=rf"item 1 of the list: mel has T={least - 1} frames: the layers"):
+            vocoder([tiny_mel(20), tiny_mel(least - 1)])
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])

@@ -148,7 +148,14 @@ def test_the_table_belongs_to_a_decoder_that_takes_its_rows(tmp_path, more, spea
 
 @pytest.mark.parametrize(
     ("n_speakers", "more", "channels"),
-    [(0, {}, 0), (1, {}, 0), (3, {}, 5), (None, {}, 5), (0, {"ref_enc.proj.weight": (5, 5)}, 5)],
+    [
+        (0, {}, 0),
+        (1, {}, 0),
+        (3, {}, 5),
+        (None, {}, 5),
+        (0, {"ref_enc.proj.weight": (5, 5)}, 5),
+        (1, {"emb_g.weight": (1, 5)}, 5),  # of Bert-VITS2 and Style-Bert-VITS2
+    ],
 )
 def test_a_voice_of_one_speaker_gives_its_decoder_no_vector(tmp_path, n_speakers, more, channels):
     (tmp_path / "x.pth").write_bytes(zip_file(state(**COND, **more)))

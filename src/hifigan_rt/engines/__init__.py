@@ -133,8 +133,10 @@ def check_engine(name: str) -> None:
     """
     if name == "auto":
         return
+    names = ["auto", *REGISTRY]
+    if not isinstance(name, str):
+        raise EngineError(f"engine={name!r} is a {type(name).__name__}: choose one of the texts {', '.join(names)}")
     if name not in REGISTRY:
-        names = ["auto", *REGISTRY]
         raise EngineError(f"engine {name!r} is not known: choose {', '.join(names)}{did_you_mean(name, names)}")
     reason = why_unavailable(name)
     if reason is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream, with_ends
-from hifigan_rt.errors import EngineError, HifiganError
+from hifigan_rt.errors import ConfigError, EngineError, HifiganError
 from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.system.machine import usable_cores
@@ -29,7 +29,7 @@ class EngineOptions:
     """What a user may ask of any engine.
 
     Raises:
-        EngineError: the threads are not from 1 to 1024.
+        EngineError: the threads are not from 1 to 1024, or what has a name is no text.
     """
 
     threads: int | None = None
@@ -44,10 +44,16 @@ class EngineOptions:
     checked by `engines.check_settings`, values by the engine; `hifigan engines` lists them."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.threads, (int, np.integer, NoneType)):
+        if isinstance(self.threads, bool) or not isinstance(self.threads, (int, np.integer, NoneType)):
             raise EngineError(f"threads={self.threads!r} must be a whole number")
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise EngineError(f"threads={self.threads} must be from 1 to {MAX_THREADS}")
+        for name, value in (("precision", self.precision), ("device", "" if self.device is None else self.device)):
+            if not isinstance(value, str):
+                raise EngineError(f"{name}={value!r} is a {type(value).__name__}: give its name, a text")
+        for setting in self.settings:
+            if not isinstance(setting, str):
+                raise EngineError(f"a setting has the name {setting!r}, a {type(setting).__name__}: names are texts")
 
     @property
     def thread_count(self) -> int:
@@ -85,6 +91,9 @@ class Engine(ABC):
     """Frames that a mel must have: `Graph.least_frames`."""
     offline_segment_frames: int | None = None
     """A stream with such segments gives the same bits as `run`; None where no stream promises that."""
+    fixed_size: str | None = None
+    """The one length or batch that a converted file takes, for texts, so that no part of a mel can be computed; None if
+    it takes any."""
     unproven_source: str | None = None
     """A foreign file whose layers are only said to be those of its config, for texts; None once a stream was tried."""
     joined_streams: int = 1
@@ -177,11 +186,17 @@ class Engine(ABC):
             conditioning: what the model takes beside the mel, float `[G]` or an integer `[]`, for the whole stream.
 
         Raises:
+            ConfigError: the engine takes mels of one length alone.
             EngineError: the engine is closed, or segment_frames is out of range, or `ConditioningRule.check` refuses
                 what is given.
             OutputMismatch: a foreign file is not the network that its config says.
         """
         self.check_open()
+        if self.fixed_size is not None:
+            raise ConfigError(
+                f"{self.fixed_size}, and segments and streams compute single mels of other lengths: export the model "
+                "with a dynamic length and batch"
+            )
         given = self.conditioning.check_one(conditioning)
         if self.unproven_source is not None:
             check_reach(self, self.unproven_source, graph)

@@ -47,6 +47,15 @@ class InputLayout:
         one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
         self.batch = 1 if one_by_one else fixed.get("B")
 
+    @property
+    def fixed_size(self) -> str | None:
+        """The one length, or batch of several mels, that the graph takes, for texts; None if it takes any."""
+        if self.frames is not None:
+            return f"{self._source} was exported for mels of exactly {self.frames} frames"
+        if self.batch not in (None, 1):
+            return f"{self._source} was exported for batches of exactly {self.batch} mels"
+        return None
+
     def check(self, mel: np.ndarray) -> None:
         """Check a batch `[B, M, T]` against what is fixed.
 

@@ -6,7 +6,7 @@ from hifigan_rt.engines.base import EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.input_layout import layout_of_export
 from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
-from hifigan_rt.errors import EngineUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.model.kinds import OnnxFile, Weights
 
@@ -39,6 +39,8 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
 def _choose_provider(name: str | None, available: list[str]) -> str:
     if name is None:
         return CPU_PROVIDER
+    if not isinstance(name, str):
+        raise EngineError(f"execution_provider={name!r} is a {type(name).__name__}: give one of {', '.join(available)}")
     # "cuda" and "CUDAExecutionProvider" both name it.
     for candidate in available:
         if name.lower() in (candidate.lower(), candidate.lower().removesuffix("executionprovider")):

@@ -37,6 +37,7 @@ class SessionEngine(Engine):
         self._session: InferenceSession | None = session
         self.info = info
         self._layout = layout
+        self.fixed_size = layout.fixed_size
         self.conditioning = conditioning
 
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:

@@ -53,6 +53,7 @@ class OpenVinoEngine(Engine):
         self._shapes: CompiledShapes | None = shapes
         self.info = info
         self._layout = layout
+        self.fixed_size = layout.fixed_size
 
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         return self._run_until(mel, conditioning, threading.Event())

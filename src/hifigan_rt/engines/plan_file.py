@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
     """
     if isinstance(plan, Mapping):
         return dict(plan)
+    if not isinstance(plan, (str, os.PathLike)):
+        raise EngineError(
+            f"plan={str(plan)[:60]} is a {type(plan).__name__}: give a dict of algorithms by layer name, or the path "
+            "of a file with one"
+        )
     try:
         with Path(plan).open("rb") as file:
             raw = file.read(_MAX_PLAN_BYTES + 1)

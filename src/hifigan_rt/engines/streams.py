@@ -50,7 +50,7 @@ def check_segment(segment_frames: int) -> None:
     Raises:
         EngineError: it is no whole number from 1 to 4096.
     """
-    if not isinstance(segment_frames, (int, np.integer)):
+    if isinstance(segment_frames, bool) or not isinstance(segment_frames, (int, np.integer)):
         raise EngineError(f"segment_frames={segment_frames!r} must be a whole number")
     if not 1 <= segment_frames <= MAX_SEGMENT_FRAMES:
         raise EngineError(f"segment_frames={segment_frames} must be from 1 to {MAX_SEGMENT_FRAMES}")

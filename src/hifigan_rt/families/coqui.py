@@ -13,6 +13,7 @@ from typing import Any
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.config_fields import as_mapping, take_fields
 from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.families.knn_vc import KNN_VC_CONFIG
 from hifigan_rt.formats.config_values import as_number
 
 _NAMES = {
@@ -70,7 +71,7 @@ def _read_vocoder(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any
     # It compares with the text "1", as the original does.
     fields |= _bias(shapes) if parameters.get("conv_post_bias") is False else {}
     audio = values.get("audio")
-    return fields | (_mel(audio) if isinstance(audio, dict) else {})
+    return fields | {"input_kind": "mel"} | (_mel(audio) if isinstance(audio, dict) else {})
 
 
 def _tells_voice(values: Mapping[str, object]) -> bool:
@@ -163,8 +164,10 @@ def _rename(names: Collection[str]) -> Mapping[str, str]:
     return {name: re.sub(r"\Acond_layer\.", "cond.", name) for name in names}
 
 
-def _imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - weights tell it
-    return _bias(shapes)
+def _imply(fields: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
+    # A linear layer takes features of another network; where it takes mels, a config says so, ours or Coqui's.
+    takes_features = "lin_pre.weight" in shapes and "pre_linear" not in fields
+    return _bias(shapes) | ({"input_kind": "latent"} if takes_features else {})
 
 
 COQUI_VOCODER = ConfigForm("Coqui TTS", _tells_vocoder, _read_vocoder)
@@ -182,6 +185,6 @@ COQUI = Family(
         "cond_layer, conds.N or lin_pre": re.compile(r"(?:cond_layer|conds\.\d{1,4}|lin_pre)\."),
     },
     rename=_rename,
-    config_forms=(COQUI_VOCODER, COQUI_VOICE),
+    config_forms=(COQUI_VOCODER, COQUI_VOICE, KNN_VC_CONFIG),
     imply=_imply,
 )

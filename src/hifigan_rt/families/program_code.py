@@ -1,7 +1,7 @@
 """What the code of a TorchScript archive tells of the generator in it: rates, dilations, rows cut off, slopes, biases.
 
-The text of each module's class is searched for the calls in it. Nothing is run. A call that a generator has not is
-refused by name: what is computed here would be something else.
+The text of each module's class is searched for the calls in it, and followed. Nothing is run. A call that a generator
+has not is refused by name: what is computed here would be something else.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from typing import Any
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Shapes
-from hifigan_rt.families.program_computations import ExpectedGenerator
-from hifigan_rt.families.program_flow import compare
+from hifigan_rt.families.program_computations import Computations, ExpectedGenerator
+from hifigan_rt.families.program_flow import compare, follow
+from hifigan_rt.families.program_layers import CONVOLUTIONS, CalledConvolution
 from hifigan_rt.formats.checkpoint.torchscript import ModuleCode
 
 _TOKEN = re.compile(r'"[^"\n]*"|(?:(?<![\w.])(?:torch|ops\.\w{1,40})\.(\w{1,80}))?\(|[\[\]),]')
 _VARIABLE = re.compile(r"(?<![\w.])(\w{1,40})\(")
 _ALIAS = re.compile(r"^ +(\w{1,40}) = __torch__\.(?:\w{1,80}\.){0,9}(\w{1,80})$", re.MULTILINE)
-_FINAL = re.compile(r"^ +(\w{1,40}) : Final\[.{1,40}\] = (.{1,200})$", re.MULTILINE)
-_INTEGER = re.compile(r"[\[(](-?\d{1,9}),?[\])]")
 _UPSAMPLE = re.compile(r"ups\.(\d{1,4})")
 _DILATED = re.compile(r"resblocks\.(\d{1,4})\.convs1?\.(\d{1,4})")
 _MAX_ARGUMENT = 100
 """Characters of an argument that are looked at."""
 
-_CONVOLUTIONS = frozenset(("_convolution", "conv1d", "conv_transpose1d"))
 _ACTIVATIONS = frozenset(("leaky_relu", "leaky_relu_", "relu", "relu_"))
 _OUTPUTS = {"tanh": "tanh", "tanh_": "tanh", "clamp": "clamp", "clamp_": "clamp", "hardtanh": "clamp"}
 _MEANS = frozenset(("div", "div_", "true_divide", "mean"))
@@ -37,7 +35,7 @@ _OTHERS = frozenset(
      "type_as", "unsqueeze", "warn", "zeros", "zeros_like", "__is__", "__isnot__", "__not__", "_weight_norm",
      "_weight_norm_interface", "norm_except_dim")
 )  # fmt: skip
-_KNOWN = _CONVOLUTIONS | _ACTIVATIONS | frozenset(_OUTPUTS) | _MEANS | _OTHERS
+_KNOWN = CONVOLUTIONS | _ACTIVATIONS | frozenset(_OUTPUTS) | _MEANS | _OTHERS
 """Operations of a generator's code."""
 _HARMLESS = frozenset(
     ("squeeze", "unsqueeze", "size", "to", "contiguous", "dim", "eq", "ne", "select", "__is__", "__isnot__", "detach")
@@ -55,15 +53,6 @@ class ProgramFacts:
     """What it does beyond the generator, one sentence each."""
 
 
-@dataclass(frozen=True)
-class _CalledConvolution:
-    is_transposed: bool
-    stride: int
-    padding: int
-    dilation: int
-    output_padding: int
-
-
 def read_program(code: ModuleCode, layers: Mapping[str, str], shapes: Shapes) -> ProgramFacts:
     """Find what leaves no trace in weights.
 
@@ -76,16 +65,15 @@ def read_program(code: ModuleCode, layers: Mapping[str, str], shapes: Shapes) ->
         CheckpointError: the code computes another network, or cannot be told from one.
     """
     texts = {name: _with_plain_calls(text) for name, text in code.inner.items()}
-    found = {ours: _convolution_of(theirs, texts.get(theirs, "")) for theirs, ours in layers.items()}
-    convolutions = {name: convolution for name, convolution in found.items() if convolution is not None}
-    if len(convolutions) < len(found):
-        missing = next(name for name, convolution in found.items() if convolution is None)
+    silent = _first_silent(texts, layers)
+    if silent is not None:
         return ProgramFacts(
             {},
-            (f"the archive's code calls no convolution in the module {missing} itself, as archives of PyTorch 1.4 and "
+            (f"the archive's code calls no convolution in the module {silent} itself, as archives of PyTorch 1.4 and "
              "later do: what it computes is not compared with the generator",),
         )  # fmt: skip
-    own = {name: text for name, text in texts.items() if name not in layers}
+    within = tuple(f"{layer}." for layer in layers)
+    own = {name: text for name, text in texts.items() if name not in layers and not name.startswith(within)}
     for name, text in own.items():
         unknown = [operation for operation, _ in _calls(text) if operation not in _KNOWN]
         if unknown:
@@ -93,19 +81,24 @@ def read_program(code: ModuleCode, layers: Mapping[str, str], shapes: Shapes) ->
                 f"the archive's code in {name or 'the generator'} calls torch.{unknown[0]}, which a HiFi-GAN generator "
                 "does not: it is another network, or one that does something besides"
             )
-    fields = _stages(convolutions, shapes) | _slopes(own) | _output(own[""], code.outer)
+    biased = {ours for ours in layers.values() if f"{ours}.bias" in shapes}
+    followed = follow(code, texts, layers, biased)
+    idle = next((theirs for theirs, ours in layers.items() if ours not in followed.convolutions), None)
+    if idle is not None:
+        raise CheckpointError(f"the archive's code does not call {idle}, as a HiFi-GAN generator does")
+    fields = _stages(followed.convolutions, shapes) | _slopes(followed.computations) | _output(own[""], code.outer)
     n_blocks = len(fields["resblock_dilation_sizes"])
     if n_blocks > 1 and not any(operation in _MEANS for operation, _ in _calls(own[""])):
         raise CheckpointError("the archive's code takes no mean over the residual blocks of a stage, as HiFi-GAN does")
     expected = ExpectedGenerator(
-        frozenset(convolutions),
+        frozenset(followed.convolutions),
         len(fields["upsample_rates"]),
         n_blocks,
         fields["leaky_relu_slope"],
         fields["final_slope"],
         _output(own[""], ())["output_activation"],
     )
-    compare(texts, layers, code.constants, code.numbers, expected)
+    compare(followed, expected)
     fields |= _missing_biases(texts, layers, shapes)
     return ProgramFacts(fields, _doubts(code.outer))
 
@@ -121,6 +114,20 @@ def _missing_biases(texts: Mapping[str, str], layers: Mapping[str, str], shapes:
         return {}
     latent = {"input_kind": "latent"} if without == ["conv_post"] else {}
     return {"layers_without_bias": without, **latent}
+
+
+def _first_silent(texts: Mapping[str, str], layers: Mapping[str, str]) -> str | None:
+    """A layer without code of its own, which older archives have; it may be elsewhere in them, or not be called."""
+    silent = [theirs for theirs in layers if "def forward(" not in texts.get(theirs, "")]
+    calls_others = any(
+        operation in CONVOLUTIONS for name, text in texts.items() if name not in layers for operation, _ in _calls(text)
+    )
+    if silent and calls_others and len(silent) < len(layers):
+        raise CheckpointError(
+            f"the archive's code calls a convolution outside of {silent[0]}, which its other layers do themselves: it "
+            "cannot be compared with a HiFi-GAN generator. Give the state dict, with its config.json"
+        )
+    return silent[0] if silent else None
 
 
 def _with_plain_calls(text: str) -> str:
@@ -152,42 +159,7 @@ def _calls(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _convolution_of(name: str, text: str) -> _CalledConvolution | None:
-    """The convolution that a module's class calls; None if it calls none itself."""
-    calls = [(operation, arguments) for operation, arguments in _calls(text) if operation in _CONVOLUTIONS]
-    if not calls:
-        return None
-    final = {match[1]: match[2] for match in _FINAL.finditer(text)}
-    operation, arguments = calls[0]
-    is_old = operation == "_convolution"
-    is_transposed = operation == "conv_transpose1d" or (is_old and arguments[6:7] == ["True"])
-    # The arguments behind input, weight and bias.
-    order = (
-        ("stride", "padding", "dilation", "", "output_padding", "groups")
-        if is_old
-        else ("stride", "padding", "output_padding", "groups", "dilation")
-        if is_transposed
-        else ("stride", "padding", "dilation", "groups")
-    )
-    given = dict(zip(order, arguments[3:], strict=False)) | final
-    defaults = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0, "groups": 1}
-    numbers = {key: _number(name, key, given.get(key, str(default))) for key, default in defaults.items()}
-    mode = final.get("padding_mode", '"zeros"')
-    if len(calls) > 1 or numbers.pop("groups") != 1 or mode != '"zeros"' or "pad(" in text or "pad1d(" in text:
-        raise CheckpointError(
-            f"the archive's code in {name} is no plain convolution: it has groups, pads by {mode}, or calls several"
-        )
-    return _CalledConvolution(is_transposed, **numbers)
-
-
-def _number(layer: str, name: str, text: str) -> int:
-    match = _INTEGER.fullmatch(text) or re.fullmatch(r"(-?\d{1,9})", text)
-    if match is None:
-        raise CheckpointError(f"the archive's code in {layer} has {name}={text[:60]}: one number is needed")
-    return int(match[1])
-
-
-def _stages(convolutions: Mapping[str, _CalledConvolution], shapes: Shapes) -> dict[str, Any]:
+def _stages(convolutions: Mapping[str, CalledConvolution], shapes: Shapes) -> dict[str, Any]:
     rates: dict[int, int] = {}
     cuts: dict[int, list[int]] = {}
     dilations: dict[int, dict[int, int]] = {}
@@ -224,31 +196,15 @@ def _stages(convolutions: Mapping[str, _CalledConvolution], shapes: Shapes) -> d
     return fields
 
 
-def _slopes(texts: Mapping[str, str]) -> dict[str, float]:
-    own = _slopes_in(texts[""])
-    others = [slope for name, text in texts.items() if name for slope in _slopes_in(text)]
-    inner = {*own[:-1], *others}
+def _slopes(computations: Computations) -> dict[str, float]:
+    inner, last = computations.slopes_before("conv_post")
     if len(inner) != 1:
         raise CheckpointError(
-            f"the archive's code has activations of the slopes {sorted({*own, *others})}: one for all, and one before "
+            f"the archive's code has activations of the slopes {sorted({*inner, *last})}: one for all, and one before "
             "conv_post, are needed"
         )
-    return {"leaky_relu_slope": inner.pop(), "final_slope": own[-1] if own else others[0]}
-
-
-def _slopes_in(text: str) -> list[float]:
-    found = []
-    for operation, arguments in _calls(text):
-        if operation not in _ACTIVATIONS:
-            continue
-        if operation.startswith("relu"):
-            found.append(0.0)
-            continue
-        try:
-            found.append(float(arguments[1].removeprefix("negative_slope=")) if len(arguments) > 1 else 0.01)
-        except ValueError as error:
-            raise CheckpointError(f"the archive's code has a slope {arguments[1][:60]}: a number is needed") from error
-    return found
+    slope = inner.pop()
+    return {"leaky_relu_slope": slope, "final_slope": last.pop() if last else slope}
 
 
 def _output(text: str, outer: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ sums are kept as their terms, in no order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,6 +33,15 @@ class Computations:
     def inputs_of(self, layer: str) -> list[object]:
         """What a layer was called with."""
         return [key[2] for key in self._numbers if key[:2] == ("layer", layer)]
+
+    def slopes_before(self, layer: str) -> tuple[set[float], set[float]]:
+        """The slopes of all activations but those that a layer is called with, and of those."""
+        inputs = self.inputs_of(layer)
+        inner, last = set[float](), set[float]()
+        for key, number in self._numbers.items():
+            if key[0] == "leaky_relu":
+                (last if number in inputs else inner).add(float(key[1]))  # type: ignore[arg-type]
+        return inner, last
 
     def terms(self, node: int) -> Counter[int]:
         """The terms of a sum; a value that is none is its only one."""
@@ -68,7 +77,7 @@ class ExpectedGenerator:
     """tanh, clamp or none: what bounds the samples in the generator's own code."""
 
 
-def first_missing(steps: Computations, it: ExpectedGenerator, results: set[int]) -> str | None:
+def first_missing(steps: Computations, it: ExpectedGenerator, results: Set[int]) -> str | None:
     """The first step of a generator that was not made, for texts."""
     missing: list[str] = []
 

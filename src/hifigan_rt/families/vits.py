@@ -22,7 +22,8 @@ _LATENT = {"input_kind": "latent"}
 _LISTS = ("upsample_rates", "upsample_kernel_sizes", "resblock_kernel_sizes", "resblock_dilation_sizes")
 _MAX_LIST_TEXT = 400
 _ONE_SPEAKER = "has_one_speaker"
-"""Field of a config that was read: it states at most one speaker, and then VITS gives its decoder no vector."""
+"""Field of a config that was read: it states at most one speaker, the file has no table of one, and then VITS gives its
+decoder no vector."""
 _VECTOR_SOURCES = frozenset(("emb_g", "ref_enc"))
 """Parts of voices that give the decoder a vector all the same."""
 
@@ -55,7 +56,8 @@ def _read_vits(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
     if (rate := data.get("sampling_rate")) is not None:
         fields["sampling_rate"] = rate
     n_speakers = data.get("n_speakers", model.get("n_speakers"))
-    if type(n_speakers) is int and n_speakers <= 1:
+    # Bert-VITS2 and Style-Bert-VITS2 have a table for one speaker too, and their decoder takes its row.
+    if type(n_speakers) is int and (n_speakers < 1 or (n_speakers == 1 and "emb_g.weight" not in shapes)):
         fields[_ONE_SPEAKER] = True
     return fields | _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
 

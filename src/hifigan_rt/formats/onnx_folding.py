@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,13 @@ class Attributes(Protocol):
     def tensor(self, name: str) -> np.ndarray | None: ...
 
 
+class ConstantsTooLarge(ModelFileError):
+    """Constants that grow beyond all that a file of this size can need.
+
+    Nobody may run such a file either: a runtime computes them as it loads, in as much memory as they ask for.
+    """
+
+
 _Operator = Callable[[Sequence[np.ndarray], Attributes], np.ndarray]
 
 
@@ -32,7 +40,8 @@ class Folding:
         """Apply an operator: floats in float64, integers as int64.
 
         Raises:
-            ModelFileError: the inputs do not fit the operator, or the results together would take too much memory.
+            ModelFileError: the inputs do not fit the operator.
+        ConstantsTooLarge: the results together would take too much memory.
         """
         arrays = [
             array.astype(np.float64) if array.dtype.kind == "f" else array for array in inputs if array is not None
@@ -51,15 +60,17 @@ class Folding:
     def _spend(self, elements: int) -> None:
         self._bytes_left -= 8 * elements
         if self._bytes_left < 0:
-            raise ModelFileError("computes its constants in more memory than they take: no exporter writes that")
+            raise ConstantsTooLarge(
+                "computes its constants in more memory than they take: no exporter writes that, so no engine runs it"
+            )
 
 
 def _size_of_result(op_type: str, arrays: Sequence[np.ndarray]) -> int:
     """Elements of a result, or more."""
     if op_type in ("ConstantOfShape", "Expand"):
-        sizes = arrays[-1].reshape(-1)
-        least = arrays[0].size if op_type == "Expand" else 1
-        return math.prod(max(int(size), 1) for size in sizes) * least
+        sizes = [int(size) for size in arrays[-1].reshape(-1)]
+        before = arrays[0].shape if op_type == "Expand" else ()
+        return math.prod(max(pair) for pair in zip_longest(reversed(sizes), reversed(before), fillvalue=1))
     if op_type in ("Concat", "Gather"):
         return sum(array.size for array in arrays) if op_type == "Concat" else arrays[0].size * max(arrays[1].size, 1)
     if len(arrays) == 2 and op_type in _PLAIN:

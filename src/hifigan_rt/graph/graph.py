@@ -23,7 +23,7 @@ def check_frames(frames: int) -> None:
     Raises:
         MelError: it is no whole number, below 1 or absurd.
     """
-    if not isinstance(frames, (int, np.integer)):
+    if isinstance(frames, bool) or not isinstance(frames, (int, np.integer)):
         raise MelError(f"a mel of {frames!r} frames: their number must be a whole one")
     if not 1 <= frames <= MAX_FRAMES:
         raise MelError(f"mel has T={frames} frames: it must have from 1 to {MAX_FRAMES}")

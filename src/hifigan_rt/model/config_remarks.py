@@ -29,7 +29,7 @@ def describe_input(config: ModelConfig) -> tuple[str, ...]:
     if config.generator.input_kind == "mel":
         return describe_mel(config.mel)
     return (
-        f"it takes latents of {config.generator.input_channels} channels, which another part of its voice computes, "
+        f"it takes latents of {config.generator.input_channels} channels, which another network computes, "
         "and no mels: recordings are not analysed",
     )
 

@@ -82,7 +82,7 @@ class ModelFile(ABC):
             return self.mel
         if self.takes_latents:
             raise ConfigError(
-                f"{self.name} takes latents, which another part of its voice computes, and no mels: no recording can "
+                f"{self.name} takes latents, which another network computes, and no mels: no recording can "
                 "be analysed for it; give latents, as arrays or .npy files, or text to 'hifigan speak'"
             )
         if self.missing_mel_fields == ("mean", "scale"):

@@ -16,6 +16,7 @@ from hifigan_rt.families.onnx_steps import AnotherGraph
 from hifigan_rt.families.vits import PIPER_VOICE
 from hifigan_rt.formats.checkpoint.reader import WholeVoice
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
+from hifigan_rt.formats.onnx_folding import ConstantsTooLarge
 from hifigan_rt.formats.onnx_metadata import contradictions, stated_sample_rate
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_reading import OnnxInfo, open_onnx
@@ -28,9 +29,15 @@ _PIPER_INPUTS = frozenset(("input", "input_lengths", "scales"))
 
 
 def search(nodes: OnnxNodes, *, with_flow: bool = False) -> tuple[OnnxGenerator | None, str]:
-    """Look for a generator in an open file; else say why there is none. See `find_generator`."""
+    """Look for a generator in an open file; else say why there is none. See `find_generator`.
+
+    Raises:
+        ConstantsTooLarge: the file is hostile, and is not for an engine that would run it as it is.
+    """
     try:
         return find_generator(nodes, with_flow=with_flow), ""
+    except ConstantsTooLarge:
+        raise
     except (AnotherGraph, ModelFileError) as error:
         return None, f"its weights are not read: {error}"
 

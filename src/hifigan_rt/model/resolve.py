@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from hifigan_rt.families.program_code import ProgramFacts, read_program
 from hifigan_rt.families.vits import voice_family
 from hifigan_rt.formats.checkpoint.reader import Checkpoint
 from hifigan_rt.graph import SPEAKER_TABLE, Generator, Graph, bind, build_graph
+from hifigan_rt.model.arguments import check_config, check_name, check_text
 from hifigan_rt.model.config_remarks import describe_input, describe_odd_stages, describe_voice
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
 from hifigan_rt.model.flow import add_flow
@@ -80,8 +80,10 @@ def resolve_model(
 def _resolve(
     name: str | Path, config: str | Path | None, weights_at: str | None, family: str | None, *, with_flow: bool
 ) -> Model:
-    if not isinstance(name, (str, os.PathLike)):
-        raise ModelNotFound(f"model {str(name)[:99]} is a {type(name).__name__}: give a path, or a name as ljspeech-v1")
+    check_name(name)
+    check_config(config)
+    for option, value in (("weights_at", weights_at), ("family", family)):
+        check_text(option, value)
     text = str(name)
     if text in KNOWN_MODELS and not with_flow:
         return _known(text, config, weights_at, family)

@@ -90,7 +90,11 @@ def _make_tree(
         raise CheckpointError("is damaged: a storage has the name that a NumPy array is given")
     loader = TensorLoader(source, {**spans, **arrays}, Budget(source.size), big_endian=big_endian)
     classes = list(objects.left_out)
-    notes = (f"left out objects of {_list_names(classes)}: nothing that a file asks for is run",) if classes else ()
+    notes = (
+        (f"objects of {_list_names(classes)} are not made, at most read as data: nothing that a file asks for is run",)
+        if classes
+        else ()
+    )
     return Tree(root, loader, kind, notes=notes)
 
 

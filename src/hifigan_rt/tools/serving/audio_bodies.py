@@ -77,7 +77,7 @@ async def read_recording(
     """
     if lease.vocoder.takes_latents:
         raise AnalysisUnavailable(
-            f"model {lease.name!r} takes latents, which another part of its voice computes, and no recording has one: "
+            f"model {lease.name!r} takes latents, which another network computes, and no recording has one: "
             "send latents to /v1/synthesize"
         )
     if lease.vocoder.mel_config is None:
