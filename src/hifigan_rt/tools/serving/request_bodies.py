@@ -109,6 +109,7 @@ async def read_body(
                     size = end
     except TimeoutError as error:
         if arriving.displaced:
+            context.telemetry.rejected(TooManyRequests.code)
             raise TooManyRequests(
                 f"{size} bytes of the body came, and other clients need its place: send fewer bodies at a time, or "
                 "send them faster",
