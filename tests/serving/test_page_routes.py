@@ -28,8 +28,12 @@ def test_files_are_the_packages_own_and_asked_for_again(client):
         answer = client.get(f"/page/{name}")
         assert answer.status_code == 200
         assert not re.search(r"(https?:)?//(?!www\.w3\.org/2000/svg)\w+\.\w", answer.text), name
-        again = client.get(f"/page/{name}", headers={"If-None-Match": answer.headers["etag"]})
-        assert (again.status_code, again.content) == (304, b"")
+        tag = answer.headers["etag"]
+        for given in (tag, f"W/{tag}", f'"other", W/{tag}', "*"):
+            again = client.get(f"/page/{name}", headers={"If-None-Match": given})
+            assert (again.status_code, again.content) == (304, b"")
+        for given in ('"other"', f"x{tag}", ""):
+            assert client.get(f"/page/{name}", headers={"If-None-Match": given}).status_code == 200
 
 
 def test_other_names_lead_nowhere(client):

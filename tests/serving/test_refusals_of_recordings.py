@@ -1,11 +1,14 @@
 """Recordings that cannot be resynthesised are refused with the reason."""
 
+import gzip
 import json
+import threading
 
 import pytest
 
 from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt import load
+from hifigan_rt.tools.serving import audio_bodies
 from running_server import npy, recording, running
 
 SYNTHESIZE = "/v1/synthesize"
@@ -57,3 +60,21 @@ def test_a_recording_beyond_the_longest(sources):
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "audio_invalid")
         assert "longer than 0.4 s" in answer.json()["error"]["message"]
         assert "--" not in answer.json()["error"]["message"]
+
+
+def test_a_few_bytes_that_become_junk_fill_no_log_and_hold_nobody_up(server, client, monkeypatch, capfd):
+    """Whatever a decoder takes for odd bytes, others do not wait for it."""
+    threads = []
+    opened = audio_bodies.open_recording
+    monkeypatch.setattr(
+        audio_bodies, "open_recording", lambda *given: (threads.append(threading.current_thread()), opened(*given))[1]
+    )
+    capfd.readouterr()
+    packed = gzip.compress(b"\xff\xfb\0\0" * 32_000)
+    answer = client.post("/v1/copy-synthesis", content=packed, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "audio_invalid")
+    assert "no frames of MPEG audio" in answer.json()["error"]["message"]
+    assert capfd.readouterr().err == ""
+    assert client.post("/v1/copy-synthesis", content=recording()).status_code == 200
+    assert len(threads) == 2
+    assert server.thread not in threads

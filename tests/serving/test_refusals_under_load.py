@@ -138,6 +138,7 @@ def test_bodies_that_drip_give_their_places_to_who_has_fewer(sources):
         answer.begin()
         assert answer.status == 429
         assert b"other clients need its place" in answer.read()
+        assert served.metric("hifigan_rejected_requests_total", reason="too_many_requests") >= 1
         assert served.context.active >= 13
         for slow in dripping[-4:]:  # they have few, and keep them
             slow.sendall(content[-1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from golden.tiny import tiny_mel
 from hifigan_rt import load
 from running_server import npy, running, wait_for
+from websocket_client import connected, failure, open_stream, ready
 
 SYNTHESIZE = "/v1/synthesize"
 
@@ -63,6 +65,23 @@ def test_what_takes_longer_than_the_grace_is_cut_off(slow):
         assert not server.thread.is_alive()
         thread.join()
         assert failures == []
+
+
+def test_a_live_stream_that_is_cut_off_is_told_why(slow, caplog):
+    engine, sources = slow
+    caplog.set_level(logging.INFO, "hifigan_rt")
+    with running(sources, grace_seconds=0.3) as server, engine.held():
+        with_frames, silent = open_stream(server), connected(server)
+        ready(with_frames)
+        with_frames.send(np.ascontiguousarray(tiny_mel(40).T, "<f4").tobytes())
+        wait_for(lambda: server.context.active == 2)
+        server.server.begin_shutdown()
+        for opened in (with_frames, silent):
+            assert failure(opened)[::2] == ("shutting_down", 1012)
+            assert opened.protocol.close_reason == "shutting_down"
+        engine.release()
+    told = [record.facts for record in caplog.records if getattr(record, "facts", {}).get("event") == "request"]
+    assert [(facts["code"], facts["status"]) for facts in told] == [("shutting_down", 503)] * 2
 
 
 def start(*arguments: str, **options) -> tuple[subprocess.Popen, str]:

@@ -148,11 +148,13 @@ def test_a_half_closed_client_counts_as_gone(slow):
     ],
 )
 def test_what_is_no_http_is_answered_in_json(server, sent, status):
+    code = "bad_request" if status == 400 else "headers_too_large"
+    counted = server.metric("hifigan_rejected_requests_total", reason=code)
     with server.connect() as connection:
         connection.sendall(sent)
         answer = read_all(connection)
-    code = "bad_request" if status == 400 else "headers_too_large"
     assert status_and_code(answer) == (status, code)
+    assert server.metric("hifigan_rejected_requests_total", reason=code) == counted + 1
 
 
 def test_a_chunk_that_is_none_ends_the_connection(server):

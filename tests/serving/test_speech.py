@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import threading
 
 import numpy as np
@@ -16,6 +17,7 @@ from golden.tiny import tiny_mel
 from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.audio.conversion import resample
 from hifigan_rt.errors import RequestFailed
+from hifigan_rt.tools.serving.errors import BadRequest
 from running_server import npy, running
 from voice_files import TEXT, tiny_voice
 from waiting import wait_for
@@ -135,7 +137,7 @@ def test_formats_with_a_header_of_their_own(client, voice, name, rate):
         ({"stream_format": "sse"}, "stream_format='sse' is not offered"),
         ({"instructions": "whisper"}, "instructions are not followed"),
         ({"speed": 5}, "speed=5 must be a number from 0.25 to 4"),
-        ({"speed": "fast"}, "speed=fast must be"),
+        ({"speed": "fast"}, "speed='fast' must be"),
         ({"tempo": 1}, "'tempo' is not known here: input, voice, model"),
     ],
 )
@@ -144,6 +146,19 @@ def test_what_is_not_offered_is_refused_by_name(client, quiet, changes, told):
     assert answer.status_code == 400
     assert told in answer.json()["error"]["message"]
     assert ".onnx" not in answer.text  # where its files lie is no client's business
+
+
+@pytest.mark.parametrize("changes", [{"speed": "\ud800"}, {"model": ["\ud800"]}, {"voice": "\ud800"}])
+def test_half_a_surrogate_pair_is_told_in_json(client, quiet, changes):
+    content = json.dumps({"input": TEXT, "voice": "ann"} | changes)  # httpx's own JSON cannot have it
+    answer = client.post("/v1/audio/speech", content=content)
+    assert answer.status_code in (400, 404)
+    assert "\\ud800" in answer.json()["error"]["message"]
+
+
+def test_no_text_of_a_client_is_beyond_utf8():
+    failure = BadRequest("speed=\ud800 must be a number")
+    assert failure.message == str(failure) == "speed=\\ud800 must be a number"
 
 
 def test_the_log_tells_what_was_left_out(client, caplog):

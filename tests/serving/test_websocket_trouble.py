@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from golden.tiny import tiny_mel
 from hifigan_rt import Client
 from hifigan_rt.errors import RequestFailed
+from hifigan_rt.tools.serving.connections import WebSocketConnection
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.websocket import close_code
 from running_server import Running, running, wait_for
@@ -173,6 +174,12 @@ def test_vanished_clients_free_their_streams(server):
         wait_for(lambda: streams(server) == 0)
 
 
+HANDSHAKE = (
+    b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
 def masked(opcode: int, content: bytes) -> bytes:
     """A frame of a client, its mask all zeros."""
     size = bytes([128 | 126]) + struct.pack(">H", len(content)) if len(content) > 125 else bytes([128 | len(content)])
@@ -189,10 +196,7 @@ class Flood:
         self.sent = 0
         self._socket = server.connect()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.sendall(
-            b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
+        self._socket.sendall(HANDSHAKE)
         assert self._socket.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
         self._socket.sendall(masked(1, header))
         self._threads = [threading.Thread(target=self._send)]
@@ -256,6 +260,67 @@ def test_a_client_that_never_reads_holds_up_nobody(sources, vocoder):
         wait_for(lambda: server.context.active == 0)
         wait_for(deaf.ended)
         deaf.close()
+
+
+def bare_stream(server: Running) -> tuple[socket.socket, WebSocketConnection]:
+    """A stream whose frames are the test's own bytes, with as little room as kernels allow, and its other end."""
+    client = socket.socket()
+    client.settimeout(60)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", server.port))
+    client.sendall(HANDSHAKE)
+    assert client.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
+    [connection] = server.server.server_state.connections
+    assert isinstance(connection, WebSocketConnection)
+    connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return client, connection
+
+
+def test_pings_of_a_client_that_reads_nothing_are_not_answered_in_memory(sources, quiet):
+    with running(sources) as server:
+        client, connection = bare_stream(server)
+        pings = masked(9, bytes(125)) * 1000
+        for _ in range(10):
+            client.sendall(pings)
+        client.sendall(b"\x02\x81\0\0\0\0x")  # the beginning of a message: all pings have come by then
+        wait_for(lambda: len(connection.frames) == 1)
+        assert connection.transport.get_write_buffer_size() < 100_000
+        client.close()
+        wait_for(lambda: server.context.active == 0)
+
+
+def test_pings_are_answered(server):
+    with connected(server) as opened:
+        for _ in range(3):
+            assert opened.ping().wait(20)
+
+
+def test_a_message_in_tiny_pieces_takes_no_more_than_its_bytes_and_goes_with_its_connection(sources, quiet):
+    with running(sources) as server:
+        client, connection = bare_stream(server)
+        client.sendall(masked(1, b"{}"))
+        wait_for(lambda: streams(server) == 1)
+        begin, go_on = b"\x02\x81\0\0\0\0x", b"\0\x81\0\0\0\0x"
+        client.sendall(begin + go_on * 30_000)
+        wait_for(lambda: len(connection._begun) == 30_001)
+        assert connection.frames == []
+        client.sendall(b"\0\xfe\xff\xff\0\0\0\0" + bytes(1000))  # a piece that does not come to its end
+        wait_for(lambda: len(connection.conn.reader.buffer) >= 1000)
+        client.close()
+        wait_for(lambda: server.context.active == 0)
+        wait_for(lambda: not connection._begun and not connection.conn.reader.buffer)
+
+
+def test_frames_in_pieces_are_what_they_are_in_one(sources, vocoder):
+    mel = tiny_mel(40)
+    frames = np.ascontiguousarray(mel.T, "<f4").tobytes()
+    with running(sources) as server, connected(server) as opened:
+        opened.send(iter(['{"output": ', '"float32"', "}"]))
+        ready(opened)
+        opened.send(frames[start : start + 7] for start in range(0, len(frames), 7))
+        opened.send(iter(['{"type": "fin', 'ish"}']))
+        pcm, _ = rest(opened)
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<f4"), vocoder(mel, segment_frames=16))
 
 
 def test_an_engine_that_fails_is_told(slow):

@@ -20,6 +20,7 @@ from audio_files import (
     ogg_position,
     ogg_with_position,
     read_bytes,
+    wav,
 )
 from hifigan_rt.errors import AudioError
 
@@ -136,3 +137,43 @@ def test_absurd_ends_of_an_mp3(mp3, ends):
     packed = (ends[0] << 12 | ends[1]).to_bytes(3, "big")
     note = read_bytes(mp3[:at] + packed + mp3[at + 3 :]).note
     assert f"states {ends[0]} samples of delay and {ends[1]} of padding, more than encoders add" in note
+
+
+JUNK = b"\xff\xfb\0\0"
+"""A header of a free bit rate that no frame follows: mpg123 writes four lines for each."""
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\0\0"])
+def test_junk_that_looks_like_mpeg_is_refused_before_it_is_decoded(tag, capfd):
+    for content in (tag + JUNK * 32_000, tag + wav(JUNK * 1000, tag=0x55)):
+        with pytest.raises(AudioError, match=r"no frames of MPEG audio begin within .* is damaged, or has a free bit"):
+            read_bytes(content)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("where", ["before", "between", "behind", "behind too few", "in a wav"])
+def test_junk_beside_the_frames_of_an_mp3_is_not_decoded(mp3, where, capfd):
+    junk, whole = JUNK * 2000, read_bytes(mp3)
+    third = mp3.find(mp3[:2], len(mp3) // 3)  # a frame's beginning
+    frames = int.from_bytes(mp3[mp3_count_position(mp3) :][:4], "big")
+    content = {
+        "before": junk + mp3,
+        "between": mp3[:third] + junk + mp3[third:],
+        "behind": mp3 + junk,
+        "behind too few": mp3_with_count(mp3, frames + 99) + junk,
+        "in a wav": wav(junk + mp3, tag=0x55),
+    }[where]
+    recording = read_bytes(content)
+    assert np.array_equal(recording.samples[: 3 * SAMPLES], whole.samples)
+    # mpg123 compares the stated bytes with the file's, once.
+    assert len(capfd.readouterr().err) < 200
+
+
+def test_an_mp3_with_junk_in_many_places_is_refused(mp3, capfd):
+    for content, rule in (
+        ((mp3 + JUNK) * 257, "1024 bytes in 256 places"),
+        ((mp3 + JUNK * 10_000) * 8, "280000 bytes in 7 places"),
+    ):
+        with pytest.raises(AudioError, match=f"{rule} .*: at most 262144 and 255 are passed over; it is damaged"):
+            read_bytes(content)
+    assert capfd.readouterr().err == ""

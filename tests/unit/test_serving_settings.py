@@ -20,8 +20,8 @@ NUMBERS = [field.name for field in fields(ServerSettings) if field.type in ("int
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_no_limit_can_be_negative_or_absent(name: str) -> None:
-    for value in (-1, float("nan")):
+def test_no_limit_can_be_negative_absent_or_endless(name: str) -> None:
+    for value in (-1, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=name):
             ServerSettings(**{name: value})
 

@@ -2,20 +2,31 @@
 
 libsndfile reads as many frames as the first one states, or where it states none, as many as it estimates by the size:
 of a variable bit rate that is often too few. It does not know VBRI, and takes that frame for sound.
+
+Its decoder, mpg123, looks for the next header wherever there is none, and writes lines to standard error at each byte:
+hundreds of times the size of the file. So it gets the frames alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from hifigan_rt.audio.lengths.finding import LengthFinding
 from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, id3_bytes, pieced_file
+from hifigan_rt.errors import AudioError
 
 _MAX_FRAMES = 1 << 22
 """More frames than a day has; what is longer is left to libsndfile."""
 
 _MAX_JUNK_BYTES = 1 << 16
+"""Bytes without a frame before the first one or between two, tags aside."""
+
+_MAX_JUNK_IN_ALL_BYTES = 1 << 18
+_MAX_RUNS = 256
+"""Stretches of frames with something else between them: each costs a search."""
+
+_ID3V1_BYTES = 128
 
 _KBPS = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -58,6 +69,12 @@ class _Frames:
     frames: int
     is_whole: bool
     """Whether the last frame is; if not, it does not count."""
+    runs: tuple[FilePart, ...]
+    """Where frames follow one another."""
+
+    def parts_from(self, position: int) -> list[FilePart]:
+        """All frames from a place within them on."""
+        return [FilePart(max(run.start, position), run.end) for run in self.runs if run.end > position]
 
 
 @dataclass(frozen=True)
@@ -79,12 +96,30 @@ def examine_mp3(file: BinaryIO, start: int = 0, end: int | None = None) -> Lengt
         file: the file.
         start: where the MPEG audio begins; an ID3 tag may stand there.
         end: where it ends; None is the end of the file.
+
+    Raises:
+        AudioError: there are no frames, or too much else between them.
     """
     window = ByteWindow(file)
-    found = _count_frames(window, start or id3_bytes(window, 0), window.size if end is None else end)
+    start, end = start or id3_bytes(window, 0), window.size if end is None else end
+    found = _count_frames(window, start, end)
     if found is None:
-        # Free bit rates, for example: libsndfile's estimate promises nothing.
         return LengthFinding(0)
+    finding = _examine_frames(file, window, found)
+    if finding.sources or not _has_junk(window, found, start, end):
+        return finding
+    return replace(finding, sources=[pieced_file(file, *found.parts_from(found.start))])
+
+
+def _has_junk(window: ByteWindow, found: _Frames, start: int, end: int) -> bool:
+    """Tell whether there is more than frames, a tag behind them, and a frame that is cut short."""
+    if found.start > start or len(found.runs) > 1:
+        return True
+    tagged = end - found.end == _ID3V1_BYTES and window.read(found.end, 3) == b"TAG"
+    return found.is_whole and found.end < end and not tagged
+
+
+def _examine_frames(file: BinaryIO, window: ByteWindow, found: _Frames) -> LengthFinding:
     stated = _read_stated(window, found)
     if stated is not None and stated.name != "VBRI" and stated.frames is not None:
         return _hold_against_frames(file, found, stated)
@@ -113,7 +148,8 @@ def _hold_against_frames(file: BinaryIO, found: _Frames, stated: _Stated) -> Len
     note = _short_note(found, stated)
     if note is not None:
         counted = frames.to_bytes(4, "big")
-        parts = FilePart(0, stated.frames_at), counted, FilePart(stated.frames_at + 4, found.end)
+        parts: list[bytes | FilePart] = [FilePart(found.start, stated.frames_at), counted]
+        parts += found.parts_from(stated.frames_at + 4)
         return LengthFinding(samples, note=note, sources=[pieced_file(file, *parts)])
     note = _bytes_note(found, stated)
     if max(stated.delay, stated.padding) > _MOST_ADDED:
@@ -142,12 +178,19 @@ def _bytes_note(found: _Frames, stated: _Stated) -> str | None:
 
 
 def _count_frames(window: ByteWindow, start: int, end: int) -> _Frames | None:
-    """Step from header to header; None if there are none, or they tell no length."""
+    """Step from header to header; None if there are too many.
+
+    Raises:
+        AudioError: there are none, or too much else between them.
+    """
     found = _next_header(window, start, end, None)
     if found is None:
-        return None
+        raise AudioError(
+            f"no frames of MPEG audio begin within {min(_MAX_JUNK_BYTES, max(0, end - start))} bytes from byte {start} "
+            "on: it is no mp3, is damaged, or has a free bit rate, which is not read"
+        )
     begin, first = found
-    position, frames = begin, 0
+    position, frames, run, runs, junk = begin, 0, begin, list[FilePart](), begin - start
     known: dict[bytes, _Frame | None] = {}
     while frames < _MAX_FRAMES:
         header = window.read(position, 4)
@@ -155,13 +198,23 @@ def _count_frames(window: ByteWindow, start: int, end: int) -> _Frames | None:
             known[header] = _frame(header)
         frame = known[header]
         if position + 4 > end or frame is None or frame.kind != first.kind:
-            following = _next_header(window, position + id3_bytes(window, position), end, first)
+            runs.append(FilePart(run, position))
+            behind = position + id3_bytes(window, position)
+            following = _next_header(window, behind, end, first)
             if following is None:
-                return _Frames(begin, position, first, frames, is_whole=True)
-            position = following[0]
+                return _Frames(begin, position, first, frames, is_whole=True, runs=tuple(runs))
+            run = following[0]
+            junk += run - behind
+            if junk > _MAX_JUNK_IN_ALL_BYTES or len(runs) == _MAX_RUNS:
+                raise AudioError(
+                    f"up to byte {run} it has {junk} bytes in {len(runs)} places that are no frames of MPEG audio: at "
+                    f"most {_MAX_JUNK_IN_ALL_BYTES} and {_MAX_RUNS - 1} are passed over; it is damaged"
+                )
+            position = run
             continue
         if position + frame.length > end:
-            return _Frames(begin, position, first, frames, is_whole=False)
+            runs.append(FilePart(run, position))
+            return _Frames(begin, position, first, frames, is_whole=False, runs=tuple(runs))
         position += frame.length
         frames += 1
     return None
@@ -241,7 +294,7 @@ def _counted(file: BinaryIO, window: ByteWindow, found: _Frames, sound: int, fra
     side = bytes(_side_bytes(header))
     delay = (found.first.samples - _DECODER_DELAY) << 12 | _DECODER_DELAY
     count = b"Info\0\0\0\1" + (frames + 1).to_bytes(4, "big") + b"LAME".ljust(21, b"\0") + delay.to_bytes(3, "big")
-    pieces: list[bytes | FilePart] = [FilePart(sound, found.end)]
+    pieces: list[bytes | FilePart] = [*found.parts_from(sound)]
     for content in (side, side + count):
         for index in range(1, 15):
             header[2] = index << 4 | header[2] & 0x0C

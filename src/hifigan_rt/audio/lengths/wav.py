@@ -69,8 +69,10 @@ def examine_wav(file: BinaryIO) -> LengthFinding:
         return LengthFinding()
     width, width_note = _frame_bytes(layout)
     note, end = _find_end(file, layout, max(1, width))
-    if _tag(layout) in _MPEG_TAGS and note is None:
-        return LengthFinding(examine_mp3(file, layout.data_start, end).samples)
+    if _tag(layout) in _MPEG_TAGS:
+        packed = examine_mp3(file, layout.data_start, end)
+        if note is None or packed.sources:
+            return LengthFinding(packed.samples, note=note, sources=packed.sources)
     data_bytes = end - layout.data_start
     samples = data_bytes // width if width else None
     second = None

@@ -14,6 +14,9 @@ its minor version:
 - `handle_websocket_upgrade`, `handshake_initiated`, `handshake_complete`: frames that come with the handshake;
 - `send_receive_event_to_app`, `frames`, `curr_msg_data_type`, `close_sent`, `handle_parser_exception`: texts that are
   not UTF-8;
+- `handle_ping`, `writable`: pings of a client that reads nothing;
+- `handle_cont`, and `conn.reader` of websockets: messages in pieces, and what is left of one when the connection ends;
+- `shutdown`: what a client is told whose stream the server's end cuts off;
 - `close_timeout`: how long a WebSocket's client may take to answer a close.
 
 A proxy in front would do most of this for those who have one.
@@ -33,14 +36,15 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame
 from websockets.protocol import State
 
 from hifigan_rt.tools.serving.connection_guards import CountGuard, OpenConnections, ReadGuard, WriteGuard
-from hifigan_rt.tools.serving.error_responses import error_content
-from hifigan_rt.tools.serving.errors import ServingError
+from hifigan_rt.tools.serving.error_responses import error_content, told
+from hifigan_rt.tools.serving.errors import CUT_OFF, ServingError
 from hifigan_rt.tools.serving.request_heads import MAX_HEADER_BYTES, CheckedConnection
 from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
     """HTTP/1.1 connection that does not wait without end."""
 
     conn: CheckedConnection
+    telemetry: Telemetry
     _headers_due: asyncio.TimerHandle | None = None
     _refused = False
 
@@ -134,6 +139,7 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
             self.cycle.message_event.set()
         facts = {"event": "refused", "request_id": request_id, "client": self.address, "status": failure.status}
         facts["code"] = failure.code
+        self.telemetry.rejected(failure.code)
         logger.info("request refused: %s", failure.message, extra={"facts": facts})
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
@@ -182,6 +188,8 @@ class WebSocketConnection(ReadGuard, WriteGuard, CountGuard, WebSocketsSansIOPro
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.close_timeout = _LINGER_SECONDS
+        self._begun = bytearray()
+        """What has come of a message in several pieces."""
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:
@@ -192,9 +200,40 @@ class WebSocketConnection(ReadGuard, WriteGuard, CountGuard, WebSocketsSansIOPro
         else:
             super().data_received(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # The parser refers to itself: what it and this object hold stays until the garbage collector comes by.
+        self.frames, self._begun, self._early = [], bytearray(), b""
+        self.conn.reader.discard()
+
+    def handle_ping(self) -> None:
+        """Answer a ping, but none of a client that does not take in the answers: they would be kept here."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Append a piece of a message: a list of tiny ones would take many times their bytes."""
+        self._begun += b"".join(self.frames) + event.data
+        self.frames = []
+        if event.fin:
+            self.frames, self._begun = [bytes(self._begun)], bytearray()
+            self.send_receive_event_to_app()
+
+    def shutdown(self) -> None:
+        """Tell a client that the server ends and cuts it off."""
+        if self.handshake_complete and self.conn.state is State.OPEN:
+            self.conn.send_text(json.dumps(told(CUT_OFF)).encode())
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012, "reason": CUT_OFF.code})
+            self.conn.send_close(CloseCode.SERVICE_RESTART, CUT_OFF.code)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        super().shutdown()
+
     def send_receive_event_to_app(self) -> None:
         """Hand a message to the application; a text that is not UTF-8 ends the connection, and is no error here."""
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(self.frames[0]):
             self.frames = []
             if self.conn.state is State.OPEN:
                 self.conn.send_close(CloseCode.INVALID_DATA)
@@ -223,18 +262,18 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def connection_classes(
-    settings: ServerSettings, most_open: int
+    settings: ServerSettings, most_open: int, telemetry: Telemetry
 ) -> tuple[type[HttpConnection], type[WebSocketConnection]]:
     """Make the protocols for uvicorn's `http` and `ws`.
 
     Args:
         settings: whose time limits they keep.
         most_open: connections that may be open together.
+        telemetry: counts requests that are refused before a route sees them.
     """
     shared: dict[str, Any] = {"limits": settings, "open_connections": OpenConnections(most_open)}
-    return type("HttpConnection", (HttpConnection,), shared), type(
-        "WebSocketConnection", (WebSocketConnection,), shared
-    )
+    http_connection = type("HttpConnection", (HttpConnection,), {**shared, "telemetry": telemetry})
+    return http_connection, type("WebSocketConnection", (WebSocketConnection,), shared)
 
 
 def _set_up(transport: asyncio.BaseTransport) -> None:

@@ -60,6 +60,8 @@ class Context:
         self.memory = memory
         self.draining = False
         """Whether the server shuts down: what has begun goes on, nothing else begins."""
+        self.cut_off = False
+        """Whether the server ends now, and cuts off what has not been finished."""
         self.active_of: Counter[str] = Counter()
         """Number of requests and WebSockets of each client that are being answered, those for health not counted."""
         self.bodies = ArrivingBodies()

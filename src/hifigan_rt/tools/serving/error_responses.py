@@ -37,6 +37,13 @@ def error_content(error: ServingError, path: str, request_id: str) -> dict[str, 
     return {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
 
 
+def told(failure: ServingError) -> dict[str, object]:
+    """Make the message that tells a failure over a WebSocket, which has no headers left to tell it in."""
+    content: dict[str, object] = {"type": "error", "code": failure.code, "message": failure.message}
+    wait = failure.retry_after_seconds
+    return content if wait is None else {**content, "retry_after_seconds": wait}
+
+
 def from_router(error: HTTPException, scope: Scope) -> ServingError:
     """Translate what Starlette's router raises."""
     if error.status_code == MethodNotAllowed.status:

@@ -62,8 +62,9 @@ class ServingError(HifiganError):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        # What a client sent and the text repeats may be a half of a surrogate pair, which no UTF-8 has.
+        self.message = message.encode(errors="backslashreplace").decode()
+        super().__init__(self.message)
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -212,6 +213,10 @@ class ShuttingDown(ServingError):
     def __init__(self, message: str, retry_after_seconds: float | None = 5.0) -> None:
         """Tell to try again after some seconds: another server, or this one started again, may be there."""
         super().__init__(message, retry_after_seconds)
+
+
+CUT_OFF = ShuttingDown("the server is shutting down and could not finish this request")
+"""What those are told whom the end of the time for a shutdown cuts off."""
 
 
 class ModelUnavailable(ServingError):

@@ -24,7 +24,8 @@ def listen(host: str, port: int, option: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=False)
+        # The whole address: of a link-local one of IPv6, its last part names the interface.
+        return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=False)
     except OSError as error:
         raise ServerError(_text_of(error, host, port, option)) from error
 

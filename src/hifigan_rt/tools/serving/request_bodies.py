@@ -41,9 +41,8 @@ _LEAST_STRIPPED_BYTES = 1024
 """Length from which a recording without any of these bytes is none: its headers alone have some."""
 
 _QUICK_BYTES = 128 << 10
-"""Largest body that is decoded at once: that takes 3 ms at most, even of JSON, and on a busy machine a thread may have
+"""Largest mel that is decoded at once: that takes 3 ms at most, even of JSON, and on a busy machine a thread may have
 to wait longer for a core."""
-
 
 _JUDGED_BYTES = 1 << 20
 _UNPACKED_AT_ONCE_BYTES = 1 << 16
@@ -110,6 +109,7 @@ async def read_body(
                     size = end
     except TimeoutError as error:
         if arriving.displaced:
+            context.telemetry.rejected(TooManyRequests.code)
             raise TooManyRequests(
                 f"{size} bytes of the body came, and other clients need its place: send fewer bodies at a time, or "
                 "send them faster",
@@ -188,7 +188,7 @@ def _is_form(body: bytes | bytearray) -> bool:
 
 
 async def decoded(decode: Callable[[], T], size: int) -> T:
-    """Decode `size` bytes, in a thread unless that is quick."""
+    """Decode a mel of `size` bytes, in a thread unless that is quick."""
     return decode() if size <= _QUICK_BYTES else await asyncio.to_thread(decode)
 
 

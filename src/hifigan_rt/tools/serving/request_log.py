@@ -18,6 +18,7 @@ from hifigan_rt.tools.serving.clients import client_of, networks
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.error_responses import error_response
 from hifigan_rt.tools.serving.errors import (
+    CUT_OFF,
     InternalFailure,
     QueueFull,
     ServingError,
@@ -70,7 +71,7 @@ class RequestLog:
             record.code, record.status = "client_gone", record.status or CLIENT_GONE
             return
         if isinstance(error, asyncio.CancelledError):
-            failure: ServingError = ShuttingDown("the server is shutting down and could not finish this request")
+            failure: ServingError = CUT_OFF
         else:
             failure = as_serving_error(error)
         if isinstance(failure, InternalFailure):

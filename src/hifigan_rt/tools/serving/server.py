@@ -24,6 +24,7 @@ from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.listening import BACKLOG, address_of, listen
 from hifigan_rt.tools.serving.models import Source
 from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.tools.serving.websocket import MAX_MESSAGE_BYTES
 from hifigan_rt.tools.serving.wyoming import WyomingServer
 
@@ -62,7 +63,7 @@ class Server(uvicorn.Server):
         self._preload = preload
         self._cut_off_at: float | None = None
         self._reloading: set[asyncio.Task[None]] = set()
-        super().__init__(_config(app, settings))
+        super().__init__(_config(app, settings, self.context.telemetry))
 
     def listen(self) -> socket.socket:
         """Bind the settings' host and port.
@@ -119,6 +120,7 @@ class Server(uvicorn.Server):
         # Looked at, since a signal may begin the shutdown between any two instructions of the loop.
         while self._cut_off_at is None or (self.context.active and time.monotonic() < self._cut_off_at):
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        self.context.cut_off = True
         self.should_exit = True
 
     def _reload_on_hangup(self) -> None:
@@ -142,8 +144,9 @@ def serve(server: Server) -> None:
     asyncio.run(server.serve())
 
 
-def _config(app: object, settings: ServerSettings) -> uvicorn.Config:
-    http, websocket = connection_classes(settings, _most_connections(settings.max_concurrent_requests))
+def _config(app: object, settings: ServerSettings, telemetry: Telemetry) -> uvicorn.Config:
+    most = _most_connections(settings.max_concurrent_requests)
+    http, websocket = connection_classes(settings, most, telemetry)
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=http,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES
@@ -99,10 +100,10 @@ class ServerSettings:
                 if not 0 <= value <= 65535:
                     raise ConfigError(f"{name}={value} must be from 0 to 65535; 0 takes a free one")
             elif name in _MAY_BE_ZERO:
-                if not value >= 0:
-                    raise ConfigError(f"{name}={value!r} must not be negative")
-            elif isinstance(value, (int, float)) and not value > 0:
-                raise ConfigError(f"{name}={value!r} must be above 0")
+                if not 0 <= value < math.inf:
+                    raise ConfigError(f"{name}={value!r} must be a finite number, and not negative")
+            elif isinstance(value, (int, float)) and not 0 < value < math.inf:
+                raise ConfigError(f"{name}={value!r} must be a finite number above 0")
             if name.endswith("_frames") and value > MAX_SEGMENT_FRAMES:
                 raise ConfigError(f"{name}={value} must be from 1 to {MAX_SEGMENT_FRAMES}")
         if not all(token.strip() for token in self.bearer_tokens):

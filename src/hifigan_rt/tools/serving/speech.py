@@ -100,7 +100,7 @@ def _read(values: object) -> _Asked:
     if not isinstance(voice, str):
         raise BadRequest("voice must be the name of a voice of this server: GET /v1/models lists them")
     if not isinstance(values.get("model"), (str, NoneType)):
-        raise BadRequest(f"model={str(values['model'])[:40]} must be a text, or be left out")
+        raise BadRequest(f"model={repr(values['model'])[:40]} must be a text, or be left out")
     if values.get("instructions") not in (None, ""):
         raise BadRequest("instructions are not followed: these voices have one manner each; leave them out")
     if (stream_format := values.get("stream_format")) not in (None, "audio"):
@@ -111,7 +111,7 @@ def _read(values: object) -> _Asked:
     speed = values.get("speed")
     speed = 1.0 if speed is None else speed
     if not isinstance(speed, (int, float)) or isinstance(speed, bool) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
-        raise BadRequest(f"speed={str(speed)[:40]} must be a number from {_SPEEDS[0]:g} to {_SPEEDS[1]:g}")
+        raise BadRequest(f"speed={repr(speed)[:40]} must be a number from {_SPEEDS[0]:g} to {_SPEEDS[1]:g}")
     voice, _, speaker = voice.partition("/")
     return _Asked(text, voice, speaker or None, name, float(speed))
 

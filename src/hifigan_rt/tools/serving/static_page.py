@@ -53,9 +53,15 @@ async def page(request: Request) -> Response:
     file = _FILES.get(name)
     if file is None:
         raise NotFound(f"the page has no file {name[:80]!r}")
-    if request.headers.get("if-none-match") == file.headers["ETag"]:
+    if _has_already(",".join(request.headers.getlist("if-none-match")), file.headers["ETag"]):
         return Response(status_code=304, headers=file.headers)
     return Response(file.content, headers=file.headers)
+
+
+def _has_already(if_none_match: str, tag: str) -> bool:
+    """Tell whether a client, or a cache on the way, has the file: RFC 9110, 13.1.2, where W/ makes no difference."""
+    tags = [given.strip().removeprefix("W/") for given in if_none_match.split(",")]
+    return tags == ["*"] or tag in tags
 
 
 def _read_files() -> dict[str, _PageFile]:

@@ -21,7 +21,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from hifigan_rt.audio.formats import stream_encoder
 from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.tools.serving.context import context_of, query_of, record_of
+from hifigan_rt.tools.serving.error_responses import told
 from hifigan_rt.tools.serving.errors import (
+    CUT_OFF,
     BadRequest,
     ConditioningInvalid,
     InternalFailure,
@@ -67,12 +69,13 @@ async def stream(websocket: WebSocket) -> None:
             if isinstance(failure, InternalFailure):
                 logger.exception("stream %s failed", record.request_id)
             record.code, record.status = failure.code, failure.status
-            await session.tell(_told(failure))
+            await session.tell(told(failure))
             await session.close(close_code(failure), failure.code)
         else:
             await session.close(1000, "")
     except WebSocketDisconnect:
-        record.code, record.status = "client_gone", CLIENT_GONE
+        cut_off = context_of(websocket).cut_off
+        record.code, record.status = (CUT_OFF.code, CUT_OFF.status) if cut_off else ("client_gone", CLIENT_GONE)
 
 
 ROUTE = WebSocketRoute("/v1/stream", stream)
@@ -89,12 +92,6 @@ def close_code(failure: ServingError) -> int:
     if failure.status in (429, 503):
         return 1013
     return 1008 if failure.status < 500 else 1011
-
-
-def _told(failure: ServingError) -> dict[str, object]:
-    told: dict[str, object] = {"type": "error", "code": failure.code, "message": failure.message}
-    # A WebSocket that is open has no header left to tell it in.
-    return told if failure.retry_after_seconds is None else {**told, "retry_after_seconds": failure.retry_after_seconds}
 
 
 class _Session:
