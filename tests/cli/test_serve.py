@@ -61,8 +61,8 @@ def refused(*arguments: str) -> str:
         (["--model", "model", "--cors-origin", "https://example.org/"], "is no origin"),
         (["--model", "model", "--port", "65536"], "--port"),
         (["--model", "model", "--max-body-mib", "0"], "--max-body-mib"),
-        (["--model", "model", "--max-body-mib", "inf"], "inf is no number of MiB"),
-        (["--model", "model", "--memory-budget", "nan"], "nan is no number of MiB"),
+        (["--model", "model", "--max-body-mib", "inf"], "--max-body-mib is inf: give a finite number"),
+        (["--model", "model", "--memory-budget", "nan"], "--memory-budget is nan: give a finite number"),
         (["--model", "model", "--grace-seconds", "-1"], "--grace-seconds"),
     ],
 )

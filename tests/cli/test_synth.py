@@ -219,8 +219,6 @@ def test_resume_notices_what_changed(place):
             ("--mel-convention", "log10", "--mel-stats", "s.npy"),
             "--mel-convention and --mel-stats would be for",
         ),
-        ("a.npy", ("--resample",), "no input is one of the recordings that --resample would be for"),
-        ("a.npy", ("--mono", "--max-seconds", "5"), "--mono and --max-seconds would be for"),
     ],
 )
 def test_options_that_no_input_can_use(place, name, arguments, told):

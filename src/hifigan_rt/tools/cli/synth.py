@@ -125,7 +125,8 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
 
 
 def _check_used(values: Mapping[str, Any], inputs: Sequence[InputFile]) -> None:
-    """Refuse options that no input can use. Among inputs of both kinds each uses its own.
+    """Refuse options that say how mels are, where no input is one. What recordings may have is a permission: unused, it
+    changes nothing.
 
     Raises:
         DatasetError: there are some.
@@ -133,14 +134,10 @@ def _check_used(values: Mapping[str, Any], inputs: Sequence[InputFile]) -> None:
     from hifigan_rt.errors import DatasetError
     from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 
-    mels = [item.path.suffix.lower() in MEL_SUFFIXES for item in inputs if item.problem is None]
-    for names, kind, there in (
-        (("time_major", "mel_at", "mel_convention", "mel_stats"), "mel files", any(mels)),
-        (("resample", "mono", "max_seconds"), "recordings", not all(mels)),
-    ):
-        given = [f"--{name.replace('_', '-')}" for name in names if values[name] not in (None, False)]
-        if given and not there:
-            raise DatasetError(f"no input is one of the {kind} that {' and '.join(given)} would be for: leave it out")
+    names = ("time_major", "mel_at", "mel_convention", "mel_stats")
+    given = [f"--{name.replace('_', '-')}" for name in names if values[name] not in (None, False)]
+    if given and not any(item.path.suffix.lower() in MEL_SUFFIXES for item in inputs if item.problem is None):
+        raise DatasetError(f"no input is one of the mel files that {' and '.join(given)} would be for: leave it out")
 
 
 @contextmanager
