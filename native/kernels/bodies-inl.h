@@ -11,6 +11,7 @@ namespace {
 #include "kernels/gate-inl.h"
 #include "kernels/product-inl.h"
 #include "kernels/post-inl.h"
+#include "kernels/fetch-inl.h"
 #include "kernels/rows-inl.h"
 #include "kernels/spectral-inl.h"
 }  // namespace

@@ -105,7 +105,7 @@ struct Tuning {
   // Else a block of few tiles goes through one panel after the other, each with all its products, and weights are fetched
   // past the second cache.
   bool products_outside;
-  // Rows that will be written or added are fetched while products run: by blocks of many tiles line by line, by others between products.
+  // Rows that will be written or added are fetched: within the products of many tiles, or between those of one panel.
   bool fetch_rows;
   Index block_bytes;
 };
