@@ -33,6 +33,9 @@ STORAGE_NAMES = {
     "complex128": "ComplexDoubleStorage",
 }
 
+SAVES = [(legacy, protocol) for legacy in (False, True) for protocol in (2, 3, 4, 5)]
+"""Whether torch.save writes its old format, and the pickle's protocol."""
+
 
 @dataclass(frozen=True)
 class Raw:

@@ -19,6 +19,7 @@ from effort import LONG
 from hifigan_rt._native import supported_isas
 from imitated_card import imitated_card  # noqa: F401 - a fixture too
 from nginx import executable as nginx
+from torchscript_networks import saved  # noqa: F401 - a fixture too
 
 # Neither deadline nor check of the speed: a busy machine is no failure.
 settings.register_profile(

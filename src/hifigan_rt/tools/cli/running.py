@@ -72,6 +72,14 @@ class RunOptions:
         if self.manifest is not None and not is_url(self.output):
             raise click.UsageError("--manifest is for results at a URL; a folder has its manifest.jsonl")
 
+    def find(self, suffixes: Collection[str], left_out: LeftOut, exclude: Path | None = None) -> Sequence[InputFile]:
+        """Find the inputs; see `find_inputs`."""
+        from hifigan_rt.tools.datasets import find_inputs
+
+        return find_inputs(
+            self.inputs, suffixes, recursive=self.recursive, split=self.split, exclude=exclude, left_out=left_out
+        )
+
     def is_folder(self, suffix: str) -> bool:
         """Whether -o names a folder: one that exists, a URL, or a name that does not end like a result."""
         from hifigan_rt.tools.cluster.store_urls import is_url
@@ -158,11 +166,8 @@ def _run(
 
 def _only_input(options: RunOptions, input_suffixes: Collection[str], left_out: LeftOut) -> InputFile:
     from hifigan_rt.errors import DatasetError
-    from hifigan_rt.tools.datasets import find_inputs
 
-    found = find_inputs(
-        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, left_out=left_out
-    )
+    found = options.find(input_suffixes, left_out)
     if len(found) > 1:
         raise DatasetError(
             f"-o {options.output} takes one result, and {len(found)} inputs were found: name a folder, or one input"
@@ -181,14 +186,11 @@ def _run_folder(
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.outputs import plan_outputs
     from hifigan_rt.tools.bulk.run import run_in_folder
-    from hifigan_rt.tools.datasets import LeftOut, find_inputs
+    from hifigan_rt.tools.datasets import LeftOut
 
     left_out = LeftOut()
     folder = plain_path(options.output)
-    inputs = find_inputs(
-        options.inputs, input_suffixes, recursive=options.recursive, split=options.split, exclude=folder,
-        left_out=left_out,
-    )  # fmt: skip
+    inputs = options.find(input_suffixes, left_out, exclude=folder)
     check_inputs(inputs)
     jobs = plan_outputs(inputs, folder, suffix)
     with make_runner(len(jobs), None) as runner, console.progress(len(jobs), options.progress) as progress:

@@ -1,0 +1,97 @@
+"""`advance`: many streams in one call, of which each is as if it were alone."""
+
+import numpy as np
+import pytest
+
+import hifigan_rt
+from golden.tiny import tiny_generator, tiny_mel, write_tiny
+from hifigan_rt.errors import EngineError, MelError, StreamFinished, StreamsFailed
+
+GRAPH = tiny_generator().graph
+
+
+@pytest.fixture
+def vocoder(tmp_path):
+    with hifigan_rt.load(write_tiny(tmp_path), engine="native") as loaded:
+        yield loaded
+
+
+def test_advance_gives_what_pushes_give(tmp_path):
+    path = write_tiny(tmp_path)
+    vocoders = [hifigan_rt.load(path, engine=engine) for engine in ("native", "reference")]
+    mels = [tiny_mel(40), tiny_mel(23), tiny_mel(16), tiny_mel(5)[:, :0]]
+    streams, others = ([vocoders[index % 2].stream(8) for index in range(4)] for _ in range(2))
+    audios = hifigan_rt.advance(streams, mels)
+    assert isinstance(audios, list)
+    for audio, other, mel in zip(audios, others, mels, strict=True):
+        np.testing.assert_allclose(audio, other.push(mel), rtol=0, atol=1e-12)
+
+
+def test_advance_gives_an_array_for_an_array_if_all_give_as_much(vocoder):
+    mel = np.stack([tiny_mel(16)] * 3)
+    streams = [vocoder.stream(8) for _ in range(3)]
+    audio = hifigan_rt.advance(streams, mel)
+    assert isinstance(audio, np.ndarray)
+    np.testing.assert_array_equal(audio[0], vocoder.stream(8).push(mel[0]))
+    assert hifigan_rt.advance(streams, list(mel))[0].shape == (16 * GRAPH.hop_length,)
+    streams[0].push(mel[0][:, :3])
+    assert isinstance(hifigan_rt.advance(streams, mel[:, :, :5]), list)
+    assert hifigan_rt.advance([], []) == []
+
+
+def test_a_stream_that_fails_alone_takes_nothing_from_the_others(vocoder):
+    mels = [tiny_mel(24, seed) for seed in range(3)]
+    streams = [vocoder.stream(8) for _ in mels]
+    streams[1].finish()
+    with pytest.raises(StreamsFailed, match=r"^1 of 3 streams failed, stream 1 since the stream is finished") as failed:
+        hifigan_rt.advance(streams, mels)
+    outcomes = failed.value.outcomes
+    assert isinstance(outcomes[1], StreamFinished)
+    for index in (0, 2):
+        audio = np.concatenate([outcomes[index], streams[index].finish()])
+        np.testing.assert_array_equal(audio, vocoder(mels[index], segment_frames=8))
+
+
+def test_an_engine_that_fails_takes_nothing_from_the_streams_of_another(tmp_path, monkeypatch):
+    path = write_tiny(tmp_path)
+    well, failing = (hifigan_rt.load(path, engine=engine) for engine in ("native", "reference"))
+    mel = tiny_mel(24)
+
+    def fail(*arguments):
+        raise EngineError("no power")
+
+    monkeypatch.setattr(failing._engine, "advance", fail)
+    streams = [failing.stream(8), well.stream(8)]
+    with pytest.raises(StreamsFailed, match=r"^1 of 2 streams failed, stream 0 since no power") as failed:
+        hifigan_rt.advance(streams, [mel, mel])
+    audio = np.concatenate([failed.value.outcomes[1], streams[1].finish()])
+    np.testing.assert_array_equal(audio, well(mel, segment_frames=8))
+    with pytest.raises(EngineError, match=r"^no power"):
+        hifigan_rt.advance(streams[:1], [mel])
+
+
+@pytest.mark.parametrize("streams", [[1], 3, "ab", None])
+def test_advance_of_what_are_no_streams(streams):
+    with pytest.raises(EngineError, match=r"stream 0 is a \w+: give a list of what vocoder.stream\(\) returned"):
+        hifigan_rt.advance(streams, [tiny_mel(3)])
+
+
+def test_what_advance_refuses_changes_no_stream(vocoder):
+    mel = tiny_mel(16)
+    streams = [vocoder.stream(8) for _ in range(2)]
+    for wrong, error, text in (
+        ((streams, [mel]), MelError, "1 mels are given for 2 streams"),
+        ((streams, mel), MelError, r"\[B, M, F\] is needed"),
+        ((streams, [mel, mel * np.nan]), MelError, "item 1 of the list: .* finite"),
+        ((streams, [mel.T, mel]), MelError, "item 0 of the list: .* time-major"),
+        ((streams, iter([mel, mel])), MelError, "the mels are a list_iterator: pass an array"),
+        ((streams, {"a": mel, "b": mel}), MelError, "the mels are a dict: pass an array"),
+        ((streams, {1, 2}), MelError, "the mels are a set: pass an array"),
+        (([streams[0], streams[0]], [mel, mel]), EngineError, "a stream is named twice"),
+    ):
+        with pytest.raises(error, match=text):
+            hifigan_rt.advance(*wrong)
+    assert [stream.pending_samples for stream in streams] == [0, 0]
+    vocoder.close()
+    with pytest.raises(EngineError, match="closed"):
+        hifigan_rt.advance(streams, [mel, mel])
