@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hifigan_rt.audio import read_audio
 from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.errors import ConfigError, MelError
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.conventions import convert_mel, named_convention
 
+ROOT = Path(__file__).parents[2]
 V1 = PRESETS["v1"].mel
 assert isinstance(V1, MelConfig)
 RNG = np.random.default_rng(0)
@@ -84,6 +87,14 @@ def test_powers_are_converted_but_for_what_differs_within_a_band():
         difference = convert_mel(compute_mel(AUDIO, given), given, V1) - compute_mel(AUDIO, V1)
         assert difference[:, 3:].min() > -1e-3
         assert difference[:, 3:].mean() < 0.15
+
+
+def test_what_powers_lose_on_speech_is_what_the_document_says():
+    speech = read_audio(ROOT / "samples/numbers.flac").samples
+    given = replace(V1, power=2, floor=1e-20)
+    difference = convert_mel(compute_mel(speech, given), given, V1) - compute_mel(speech, V1)
+    assert difference.mean() == pytest.approx(0.1, abs=0.01)
+    assert difference.max() > 1
 
 
 def test_another_analysis_is_refused():
