@@ -57,7 +57,7 @@ def test_a_model_is_loaded_as_the_server_loads_it(tmp_path):
         ({**OPEN, "models": "a", "bearer_tokens": "x"}, "argument 'bearer_tokens' is none of"),
         ({**OPEN, "models": "a", "max_live_streams": "many"}, "must be a number"),
         ({**OPEN, "models": "a", "max_live_streams": "2.5"}, "must be a whole number"),
-        ({**OPEN, "models": "a", "max_live_streams": 0}, "must be above 0"),
+        ({**OPEN, "models": "a", "max_live_streams": 0}, "max_live_streams=0 must be a finite number above 0"),
         ({**OPEN, "models": "a", "threads": 0}, "threads=0 must be above 0"),
         ({**OPEN, "models": "a", "settings": "x"}, "must be a table"),
         ({"models": "a", "insecure_no_token": "yes"}, "must be true or false"),
