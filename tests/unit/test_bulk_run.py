@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import AudioError, MelConventionWarning, OutputError
-from hifigan_rt.tools.bulk import synthesis
+from hifigan_rt.tools.bulk import pipeline, synthesis
 from hifigan_rt.tools.bulk.local_run import LocalRunner
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 from hifigan_rt.tools.bulk.outputs import plan_outputs
@@ -152,6 +154,25 @@ def test_an_interruption_carries_the_summary(folder):
     assert caught.value.summary.done >= 3
     assert len(read_manifest(folder / "out" / MANIFEST_NAME).clips) == len(work.done)
     assert not any(thread.name.startswith("hifigan-") for thread in threading.enumerate())
+
+
+def test_a_clip_whose_report_an_interruption_takes_away_is_counted(folder, monkeypatch):
+    """The interruption comes when a report has been taken and nobody has seen it yet."""
+
+    class Reports(queue.SimpleQueue):
+        taken = 0
+
+        def get(self):
+            report = super().get()
+            self.taken += 1
+            if self.taken == 1:
+                raise KeyboardInterrupt
+            return report
+
+    monkeypatch.setattr(pipeline, "queue", SimpleNamespace(SimpleQueue=Reports))
+    with pytest.raises(Interrupted) as caught:
+        run(Copy(), folder)
+    assert caught.value.summary.done == len(read_manifest(folder / "out" / MANIFEST_NAME).clips) > 0
 
 
 def test_what_earlier_versions_finished_is_known_again():

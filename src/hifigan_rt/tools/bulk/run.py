@@ -64,7 +64,7 @@ class ClipRunner(ABC):
             jobs: the clips.
             digest: of the settings, for the records.
             keep: called for each clip as soon as it is finished; what it raises ends the run.
-            report: called in this thread after each clip.
+            report: called in this thread after each clip; an interruption may take a call away.
 
         Raises:
             HifiganError: why the run ended before its last clip.
@@ -183,13 +183,14 @@ def work_through(
         Interrupted: Ctrl-C.
     """
 
-    def report(record: ClipRecord) -> None:
+    def count_and_keep(record: ClipRecord) -> None:
+        # Not where progress is reported: Ctrl-C can come between taking a report and counting it.
         summary.add(record)
-        progress(record)
+        keep(record)
 
     started = time.perf_counter()
     try:
-        runner.run(jobs, digest, keep, report)
+        runner.run(jobs, digest, count_and_keep, progress)
     except HifiganError as error:
         summary.stopped = str(error)
     except KeyboardInterrupt as error:
