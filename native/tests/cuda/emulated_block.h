@@ -205,7 +205,7 @@ class Block {
     }
   }
 
-  static constexpr std::size_t kStackBytes = 64 << 10;
+  static constexpr std::size_t kStackBytes = 512 << 10;  // for kernels that are not optimized
 
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;

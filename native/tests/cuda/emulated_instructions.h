@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -180,6 +181,30 @@ inline float cut_sum(float before, const float* a, const float* b) {
   return static_cast<float>(sum < 0 ? -result : result);
 }
 
+// D[16, 8] += A[16, 16] * B[16, 8], of which each lane has the words that `a`, `b` and `d` give for it.
+template <class A, class B, class D>
+void multiply_block(const A& a, const B& b, const D& d) {
+  float left[16][16], right[8][16];
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int q = 0; q < 4; ++q) {
+      float* row = left[lane / 4 + q % 2 * 8] + 2 * (lane % 4) + q / 2 * 8;
+      row[0] = low_half(a(lane)[q]), row[1] = high_half(a(lane)[q]);
+    }
+    for (int q = 0; q < 2; ++q) {
+      float* column = right[lane / 4] + 2 * (lane % 4) + q * 8;
+      column[0] = low_half(b(lane)[q]), column[1] = high_half(b(lane)[q]);
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int q = 0; q < 4; ++q) {
+      const float* row = left[lane / 4 + q / 2 * 8];
+      const float* column = right[2 * (lane % 4) + q % 2];
+      float& sum = d(lane)[q];
+      sum = cut_sum(cut_sum(sum, row, column), row + 8, column + 8);
+    }
+  }
+}
+
 template <int MT, int NB>
 HIFIGAN_DEVICE void products(float (&d)[MT][NB][4], const Word (&a)[MT][4], const Words (&b)[NB / 2]) {
   struct Brought {
@@ -189,32 +214,13 @@ HIFIGAN_DEVICE void products(float (&d)[MT][NB][4], const Word (&a)[MT][4], cons
   } mine{d, a, b};
   Block::now->together(&mine, [](void** all) {
     const auto of = [&](int lane) { return static_cast<Brought*>(all[lane]); };
-    float left[MT][16][16];
     for (int m = 0; m < MT; ++m) {
-      for (int lane = 0; lane < 32; ++lane) {
-        for (int q = 0; q < 4; ++q) {
-          float* row = left[m][lane / 4 + q % 2 * 8] + 2 * (lane % 4) + q / 2 * 8;
-          row[0] = low_half(of(lane)->a[m][q]), row[1] = high_half(of(lane)->a[m][q]);
-        }
-      }
-    }
-    for (int n = 0; n < NB; ++n) {
-      float right[8][16];
-      for (int lane = 0; lane < 32; ++lane) {
-        const Words& words = of(lane)->b[n / 2];
-        const Word first = n % 2 ? words.z : words.x, second = n % 2 ? words.w : words.y;
-        float* column = right[lane / 4] + 2 * (lane % 4);
-        column[0] = low_half(first), column[1] = high_half(first), column[8] = low_half(second), column[9] = high_half(second);
-      }
-      for (int m = 0; m < MT; ++m) {
-        for (int lane = 0; lane < 32; ++lane) {
-          for (int q = 0; q < 4; ++q) {
-            const float* row = left[m][lane / 4 + q / 2 * 8];
-            const float* column = right[2 * (lane % 4) + q % 2];
-            float& sum = of(lane)->d[m][n][q];
-            sum = cut_sum(cut_sum(sum, row, column), row + 8, column + 8);
-          }
-        }
+      for (int n = 0; n < NB; ++n) {
+        const auto b = [&](int lane) {
+          const Words& words = of(lane)->b[n / 2];
+          return n % 2 ? std::array{words.z, words.w} : std::array{words.x, words.y};
+        };
+        multiply_block([&](int lane) { return of(lane)->a[m]; }, b, [&](int lane) { return of(lane)->d[m][n]; });
       }
     }
   });

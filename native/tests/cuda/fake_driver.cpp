@@ -13,8 +13,12 @@
 
 #include <unistd.h>
 
+#ifdef HIFIGAN_TRANSLATED
+#include HIFIGAN_TRANSLATED  // the kernels' intermediate code: tests/intermediate_code.py
+#else
 #define HIFIGAN_EMULATED
 #include "cuda/kernels/kernels.cu"
+#endif
 
 #include "cuda/driver.h"
 
