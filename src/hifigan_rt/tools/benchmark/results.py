@@ -205,6 +205,8 @@ class BenchmarkResult:
     accuracy_engine: str = ""
     accuracy_precision: str = ""
     """What was evaluated, and whose rows have that text; all of them where the report does not tell."""
+    interrupted: bool = False
+    """Whether cases or rounds that were asked for are missing."""
 
     def accuracy_of(self, entry: Measurement) -> str | None:
         """Give the text of an evaluation for a row, if the row is of what was evaluated."""
