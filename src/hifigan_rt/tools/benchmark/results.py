@@ -170,8 +170,11 @@ class Ceiling:
 def share_of_ceiling(measurement: Measurement, ceilings: Iterable[Ceiling]) -> float | None:
     """Products done per second of processor time over those that the processor can do; None where one is unknown.
 
-    A low share tells that the time goes elsewhere: to the caches, to transforms, to waiting.
+    A low share tells that the time goes elsewhere: to the caches, to transforms, to waiting. The ceiling is of float32:
+    a tile unit does several times as many products in its own precisions.
     """
+    if measurement.precision != "float32":
+        return None
     speeds = [
         ceiling.best / 2 * 1e9 / ceiling.threads
         for ceiling in ceilings
