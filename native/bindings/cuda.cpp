@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "bindings/gil.h"
 #include "cuda/network_on_card.h"
 
 namespace nb = nanobind;
@@ -106,7 +107,7 @@ void load(NetworkOnCard* self, const std::string& driver, int device, const nb::
           std::size_t memory) {
   CardPlan planned = plan_of(plan);
   const std::string code(image.c_str(), image.size()), numbers(weights.c_str(), weights.size());
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   new (self) NetworkOnCard(driver, device, code, std::move(planned), numbers, memory);
 }
 
@@ -136,7 +137,7 @@ struct HeldPass {
   HeldPass(HeldPass&&) = default;
   ~HeldPass() {
     if (pass == nullptr) return;
-    const nb::gil_scoped_release release;
+    const GilReleased release;
     pass.reset();
   }
   std::unique_ptr<NetworkOnCard::PassUnderWay> pass;
@@ -144,7 +145,7 @@ struct HeldPass {
 
 template <class Work>
 auto without_gil(const Work& work) {
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   return work();
 }
 
@@ -185,7 +186,7 @@ nb::tuple results(const HeldPass& self, int reports) {
   auto largest = std::make_unique<float[]>(std::max<std::size_t>(reported, 1));
   std::copy_n(results.largest, reported, largest.get());
   {
-    const nb::gil_scoped_release release;
+    const GilReleased release;
     for (std::size_t i = 0; i < places.size(); ++i) std::copy_n(results.audio[i].first, results.audio[i].second, places[i]);
   }
   return nb::make_tuple(audios, array_of(std::move(largest), {results.items, static_cast<std::size_t>(reports)}), results.microseconds,
@@ -250,12 +251,12 @@ void bind_cuda(nb::module_& m) {
       .def_prop_ro("stream", [](const NetworkOnCard& self) { return reinterpret_cast<std::uintptr_t>(self.card().stream()); },
                    "The stream on which it computes, by the driver's handle.")
       .def("number_of_card", [](const NetworkOnCard& self, DevicePointer address) { return self.card().number_of_card(address); }, "address"_a,
-           nb::call_guard<nb::gil_scoped_release>(),
+           nb::call_guard<GilReleased>(),
            "The number of the card on which an address lies; -1 if the driver knows none.")
-      .def("wait_for", &NetworkOnCard::wait_for, "stream"_a, nb::call_guard<nb::gil_scoped_release>(),
+      .def("wait_for", &NetworkOnCard::wait_for, "stream"_a, nb::call_guard<GilReleased>(),
            "Let passes from now on wait for what another stream was given so far; 1 is the default one.")
-      .def("take_state", &NetworkOnCard::take_state, nb::call_guard<nb::gil_scoped_release>(), "Room for a stream's rows.")
-      .def("give_state", &NetworkOnCard::give_state, "state"_a, nb::call_guard<nb::gil_scoped_release>());
+      .def("take_state", &NetworkOnCard::take_state, nb::call_guard<GilReleased>(), "Room for a stream's rows.")
+      .def("give_state", &NetworkOnCard::give_state, "state"_a, nb::call_guard<GilReleased>());
 }
 
 }  // namespace hifigan

@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "bindings/cuda.h"
+#include "bindings/gil.h"
 #include "bindings/without_gil.h"
 #include "core/ceiling.h"
 #include "core/loaded_generator.h"
@@ -159,12 +160,16 @@ Audio finish(SegmentStream& stream) {
 std::unique_ptr<SegmentStream> open_stream(std::shared_ptr<LoadedGenerator> generator, int segment_frames,
                                            const Conditioning& conditioning) {
   const float* vector = vectors_of(conditioning, 1, generator->network());
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   return std::make_unique<SegmentStream>(std::move(generator), segment_frames, vector);
 }
 
+nb::object error_named(const char* name) { return nb::module_::import_("hifigan_rt.errors").attr(name); }
+
 // Raises the class of that name in hifigan_rt.errors, which has the text.
-void raise_error(const char* name) { PyErr_SetNone(nb::module_::import_("hifigan_rt.errors").attr(name).ptr()); }
+void raise_error(const char* name) { PyErr_SetNone(error_named(name).ptr()); }
+
+void raise_error(const char* name, const char* text) { PyErr_SetString(error_named(name).ptr(), text); }
 
 void translate_errors(const std::exception_ptr& error, void*) {
   try {
@@ -178,7 +183,9 @@ void translate_errors(const std::exception_ptr& error, void*) {
   } catch (const StreamBroken&) {
     raise_error("StreamBroken");
   } catch (const TooShort& error) {
-    PyErr_SetString(nb::module_::import_("hifigan_rt.errors").attr("MelError").ptr(), error.what());
+    raise_error("MelError", error.what());
+  } catch (const NoThread& error) {
+    raise_error("EngineError", error.what());
   }
 }
 
@@ -209,12 +216,12 @@ std::string request_tiles(const std::string& isa) {
 
 double measure_multiply_adds(const std::string& isa, int threads, double seconds, const std::string& precision) {
   const Kernels& kernels = kernels_named(isa, precision);
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   return multiply_adds_per_second(kernels, threads, seconds);
 }
 
 std::tuple<double, double> measure_memory(int threads, std::size_t bytes, double seconds) {
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   const MemorySpeed speed = memory_speed(threads, bytes, seconds);
   return {speed.read_bytes, speed.copy_bytes};
 }
@@ -227,7 +234,7 @@ std::vector<std::string> tuning_names() {
 
 std::vector<std::vector<double>> measure_tunings(const std::string& isa, double seconds, LoadedGenerator* lender) {
   const Kernels& kernels = kernels_named(isa);
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   return (lender ? lender->calibrate(seconds) : calibrate(kernels, seconds)).seconds;
 }
 
@@ -266,7 +273,7 @@ void load_generator(LoadedGenerator* self, std::vector<NetworkLayer> layers, con
     sources.mean = parameter(weights, "mean", {network.bands()});
     sources.scale = parameter(weights, "scale", {network.bands()});
   }
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   new (self) LoadedGenerator(std::move(network), std::move(sources), kernels_named(isa, precision), segment_frames, threads,
                              std::move(plan));
 }
@@ -308,7 +315,7 @@ std::vector<double> measure(LoadedGenerator& generator, const Mel& mel, const Co
   const float* vector = vectors_of(conditioning, 1, generator.network());
   const auto frames = static_cast<Index>(mel.shape(1));
   std::vector<float> audio(static_cast<std::size_t>(generator.network().output_length(frames)));
-  const nb::gil_scoped_release release;
+  const GilReleased release;
   return generator.measure({{mel.data(), frames, frames}, audio.data(), vector});
 }
 
@@ -320,6 +327,8 @@ NB_MODULE(_native, m) {
   using namespace hifigan;
   m.doc() = "The C++ core of hifigan-rt; use it through the package's public names.";
   nb::register_exception_translator(translate_errors);
+  // What a daemon thread uses when the process ends is still there, by no fault of the binding.
+  nb::set_leak_warnings(false);
   bind_cuda(m);
   m.def("supported_isas", &supported_isas,
         "Instruction sets that this processor can run, slowest first: 'generic', 'avx2', 'avx512', 'amx', 'neon'.");

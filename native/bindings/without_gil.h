@@ -8,8 +8,9 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/float_mode.h"
+#include "bindings/gil.h"
 #include "core/stop.h"
+#include "kernels/float_mode.h"
 
 namespace hifigan {
 
@@ -35,7 +36,7 @@ class PythonBetween {
     const auto began = Clock::now();
     if (began < next_) return false;
     const FlushDenormals as_python_expects(false);
-    const nanobind::gil_scoped_acquire gil;
+    const GilTaken gil;
     try {
       if (PyErr_CheckSignals() != 0) throw nanobind::python_error();
       if (interlude_) (*interlude_)();
@@ -67,7 +68,7 @@ template <class F>
 void without_gil(bool interruptible, F&& f) {
   PythonBetween between(interruptible);
   try {
-    const nanobind::gil_scoped_release release;
+    const GilReleased release;
     f([&] { return between(); });
   } catch (const Stopped&) {
     between.raise();

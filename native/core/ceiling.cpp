@@ -6,7 +6,6 @@
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
-#include <thread>
 #include <vector>
 
 #include "core/aligned_buffer.h"
@@ -57,16 +56,15 @@ void check(int threads, double seconds) {
 
 double multiply_adds_per_second(const Kernels& kernels, int threads, double seconds) {
   check(threads, seconds);
+  ThreadPool pool(threads);
   std::vector<double> speeds(static_cast<std::size_t>(threads));
   const std::size_t line = whole_lines(static_cast<std::size_t>(kernels.lanes));
   AlignedBuffer sinks(line * speeds.size(), true);
-  std::vector<std::thread> others;
-  const auto measure = [&](std::size_t i) {
+  const PoolLock lock(pool);
+  pool.loop(threads, [&](Index piece, int) {
+    const auto i = static_cast<std::size_t>(piece);
     speeds[i] = multiply_adds_of_one_thread(kernels, seconds, sinks.data() + i * line);
-  };
-  for (std::size_t i = 1; i < speeds.size(); ++i) others.emplace_back(measure, i);
-  measure(0);
-  for (std::thread& other : others) other.join();
+  });
   return std::accumulate(speeds.begin(), speeds.end(), 0.0);
 }
 

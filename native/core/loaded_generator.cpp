@@ -45,7 +45,11 @@ class LoadedGenerator::WorkspaceLease {
   }
   ~WorkspaceLease() {
     const std::lock_guard lock(from_.lock);
-    from_.idle[key_].push_back(std::move(workspace_));
+    try {
+      from_.idle[key_].push_back(std::move(workspace_));
+    } catch (const std::bad_alloc&) {
+      // It is freed, which is what is wanted then.
+    }
   }
   WorkspaceLease(const WorkspaceLease&) = delete;
   WorkspaceLease& operator=(const WorkspaceLease&) = delete;
@@ -72,14 +76,20 @@ LoadedGenerator::LoadedGenerator(Network network, Parameters sources, const Kern
   offline_ = program(segment_frames);
 }
 
+LoadedGenerator::~LoadedGenerator() {
+  if (process_ != number_of_this_process()) leave_to_parent();
+}
+
+// The copy of another process's pool has no threads to end, and for those asleep in it one would wait for ever.
+void LoadedGenerator::leave_to_parent() { static_cast<void>(per_process_.release()); }
+
 LoadedGenerator::PerProcess& LoadedGenerator::per_process() {
   const long process = number_of_this_process();
   if (process_ != process) {
     // In a child process, which comes here first with one thread; the lock is taken nowhere else.
     const std::lock_guard lock(renewal_);
     if (process_ != process) {
-      // The copy of the parent's pool has no threads to end, so it is left where it is.
-      static_cast<void>(per_process_.release());
+      leave_to_parent();
       per_process_ = std::make_unique<PerProcess>(threads_);
       process_ = process;
     }

@@ -26,6 +26,9 @@ class LoadedGenerator {
   // Throws std::invalid_argument and std::bad_alloc.
   LoadedGenerator(Network network, Parameters sources, const Kernels& kernels, int segment_frames, int threads,
                   ForcedAlgorithms forced);
+  ~LoadedGenerator();
+  LoadedGenerator(const LoadedGenerator&) = delete;
+  LoadedGenerator& operator=(const LoadedGenerator&) = delete;
 
   // Every item's audio; items side by side where there are at least as many as threads, else all threads on each in turn.
   // Throws Stopped and std::bad_alloc.
@@ -66,6 +69,7 @@ class LoadedGenerator {
   class WorkspaceLease;
 
   PerProcess& per_process();
+  void leave_to_parent();
   void run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace, const StopRequest& stop,
                double* layer_seconds);
   void run_side_by_side(const std::vector<Item>& items, PerProcess& mine, const StopRequest& stop);

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 
 #include "core/placement.h"
 #include "kernels/float_mode.h"
@@ -72,12 +74,18 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::start() {
   while (static_cast<int>(workers_.size()) < threads_ - 1) {
     const int thread = static_cast<int>(workers_.size()) + 1;
-    workers_.emplace_back([this, thread] { serve(thread); });
+    try {
+      workers_.emplace_back([this, thread] { serve(thread); });
+    } catch (const std::system_error& error) {
+      throw NoThread("the system gives this process " + std::to_string(thread) + " of the " + std::to_string(threads_) +
+                     " threads that are asked for (" + error.code().message() + "): ask for fewer, or raise its limits of " +
+                     "processes and memory");
+    }
   }
 }
 
 void ThreadPool::run(Index pieces, Function function, void* body) {
-  if (threads_ == 1 || pieces == 1) {
+  if (threads_ == 1 || pieces == 1 || looping_) {
     for (Index piece = 0; piece < pieces; ++piece) function(body, piece, 0);
     return;
   }
@@ -94,7 +102,9 @@ void ThreadPool::run(Index pieces, Function function, void* body) {
     { std::lock_guard lock(sleep_); }
     wake_.notify_all();
   }
+  looping_ = true;
   work(0);
+  looping_ = false;
   state_.fetch_add(1);
   for (int spins = 0; inside_.load() != 0; ++spins) {
     if (spins < kSpins) {

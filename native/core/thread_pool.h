@@ -6,6 +6,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -16,6 +17,11 @@
 namespace hifigan {
 
 class PoolLock;
+
+// The system gives no more threads; the loop has not begun.
+struct NoThread : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 // A pool of `threads - 1` workers beside the caller. Workers start with the first loop, spin for some microseconds between
 // loops and sleep otherwise. A loop's pieces are claimed, each thread's own share first, then what others left: a thread that
@@ -31,7 +37,8 @@ class ThreadPool {
   int threads() const { return threads_; }
 
   // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. The
-  // caller holds the PoolLock. f must not throw.
+  // caller holds the PoolLock. f must not throw; a loop within f, which its caller alone may run, is run by that thread.
+  // Throws NoThread.
   template <class F>
   void loop(Index pieces, F&& f) {
     using Body = std::remove_reference_t<F>;
@@ -60,6 +67,7 @@ class ThreadPool {
   std::unique_ptr<Share[]> shares_;
   Function function_ = nullptr;
   void* body_ = nullptr;
+  bool looping_ = false;  // of the thread that holds the pool
   // Odd while a loop is open; a new number for each loop. A worker counts itself in `inside_` before it looks, and the caller
   // closes the loop and waits for `inside_` to be 0 before it touches anything that the loop used.
   alignas(64) std::atomic<unsigned long> state_{0};

@@ -142,7 +142,8 @@ Index second_cache_bytes() {
 }
 
 const std::vector<Tuning>& tunings() {
-  static const std::vector<Tuning> all = all_tunings();
+  // Never destroyed: at the end of a process, threads that it does not wait for may still compute.
+  static const std::vector<Tuning>& all = *new std::vector<Tuning>(all_tunings());
   return all;
 }
 

@@ -218,6 +218,8 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         MelConventionWarning: as for `Stream.push`.
     """
     given: object = streams
+    if isinstance(given, Stream):
+        raise EngineError("streams is one Stream: give a list of them, or push its frames")
     for index, stream in enumerate(given if isinstance(given, Sequence) else [given]):
         if not isinstance(stream, Stream):
             raise EngineError(

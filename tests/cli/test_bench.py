@@ -173,7 +173,7 @@ def workers_of(pid):
 def test_an_interruption_ends_all_workers_and_keeps_what_was_measured(place, number, status):
     process = subprocess.Popen(
         command("bench", "--model", "model", "--engines", "native,reference", "--mel-len", "20,200", "--loop", "100000",
-                "--max-seconds", "2", "--no-ceilings", "-o", "out"),
+                "--max-seconds", "2", "--no-ceilings", "-o", "out", "--json"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # As if a shell had not started it in the background, which makes it ignore the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -184,10 +184,12 @@ def test_an_interruption_ends_all_workers_and_keeps_what_was_measured(place, num
         workers = workers_of(process.pid)
         time.sleep(0.3)
         process.send_signal(number)
-        _, errors = process.communicate()
+        output, errors = process.communicate()
     finally:
         process.kill()
     assert process.returncode == status
+    assert json.loads(output) == json.loads(Path("out/bench.json").read_text())
+    assert json.loads(output)["interrupted"] is True
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
@@ -197,6 +199,17 @@ def test_an_interruption_ends_all_workers_and_keeps_what_was_measured(place, num
     lengths = {len(row.seconds) for row in result.cases[1].measurements}
     assert len(lengths) == 1, "rounds that all finished"
     assert Path("out/bench.md").exists()
+
+
+def test_an_interruption_before_the_first_case_is_json_too(place, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hifigan_rt.tools.benchmark.run.measure_ceilings", interrupted)
+    told = json.loads(bench("--json", status=130).stdout)
+    assert (told["interrupted"], told["cases"]) == (True, [])
+    monkeypatch.setattr("hifigan_rt.tools.benchmark.benchmark_model.read_benchmark_model", interrupted)
+    assert json.loads(bench("--json", status=130).stdout) == {"interrupted": True, "complete": False}
 
 
 def test_modules_in_the_working_folder_are_not_imported(place):

@@ -215,15 +215,16 @@ def test_ctrl_c_keeps_what_is_finished(place):
     for index in range(40):
         clip(f"in/c{index:02}.wav", 2.0, seed=index)
     process = subprocess.Popen(
-        command("eval", "--model", "model", "--dataset", "in", "--jobs", "1", "-o", "out"),
+        command("eval", "--model", "model", "--dataset", "in", "--jobs", "1", "-o", "out", "--json"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     scores = Path("out/scores.jsonl")
     wait_for(lambda: process.poll() is not None or (scores.exists() and scores.read_text().count("\n") >= 2))
     assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    output, errors = process.communicate()
     assert process.returncode == 130, errors
+    assert json.loads(output) == {"interrupted": True, "complete": False}
     assert "Traceback" not in errors
     assert "--resume goes on from there" in errors
     kept = scores.read_text().count("\n")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,54 @@ def test_fork_in_the_middle(engine):
         busy.join()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_that_only_frees_an_engine():
+    """The pool's threads, asleep in the parent, are none that the child could wait for."""
+    engine = create(Weights("a test", Path("test"), "none", CASE.generator), EngineOptions(threads=2))
+    stream = engine.stream(16)
+    engine.run(CASE.mel[None])
+    stream.push(CASE.mel)
+    time.sleep(0.1)  # until they sleep
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        stream.close()
+        engine.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(stream.finish()) > 0
+
+
+def test_a_fork_while_another_thread_calibrates():
+    result = run_python(
+        """
+        import os, signal, threading
+        from hifigan_rt import _native
+        from hifigan_rt.engines.native_tuning import choose_tuning
+        calibrating, forked = threading.Event(), threading.Event()
+        def measure(isa, seconds, lender):
+            calibrating.set()
+            forked.wait()
+            return [[1.0] * (len(_native.tunings()) + 1)]
+        _native.measure_tunings = measure
+        thread = threading.Thread(target=choose_tuning, args=["a test"])
+        thread.start()
+        calibrating.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            forked.set()
+            choose_tuning("a test")
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        forked.set()
+        thread.join()
+        """,
+        HIFIGAN_RT_TUNING="",
+    )
+    assert result.stdout == "0\n", result.stderr
+
+
 def run_python(code, **environment):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -188,3 +237,78 @@ def test_no_memory_is_a_memory_error():
         """
     )
     assert result.stdout.split("\n")[:2] == ["MemoryError", "(1, 2048)"], result.stderr
+
+
+@pytest.mark.parametrize(
+    "call", ["engine.run(mel[None])", "engine.run(mel[None].repeat(4, 0))", "engine.stream(64).push(mel)"]
+)
+def test_a_process_ends_while_a_daemon_thread_computes(call):
+    result = run_python(
+        f"""
+        import threading, time
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=2))
+        mel = np.zeros((80, 100), np.float32)
+        def compute():
+            while True:
+                {call}
+        threading.Thread(target=compute, daemon=True).start()
+        time.sleep(0.5)
+        """
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_signal_handler_that_computes(engine):
+    """Handlers run between two blocks, which of a batch is within a loop of the pool's threads."""
+    expected, mel = engine.run(CASE.mel[None]), CASE.mel.repeat(40, axis=1)
+    whole, audios = engine.run(mel[None]), []
+
+    def handle(*_):
+        audios.append(engine.run(CASE.mel[None].repeat(1 + len(audios) % 2, 0)))
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        for items in (1, 4):
+            audios.clear()
+            while len(audios) < 4:
+                signal.setitimer(signal.ITIMER_REAL, 0.03)
+                batch = engine.run(mel[None].repeat(items, 0))
+                assert np.array_equal(batch, whole.repeat(items, 0))
+            assert all(np.array_equal(audio, expected.repeat(len(audio), 0)) for audio in audios)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_no_threads_is_an_error_that_says_so():
+    result = run_python(
+        """
+        import resource
+        import numpy as np
+        from hifigan_rt import _native
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from hifigan_rt.errors import EngineError
+        from native_generators import V1_MODEL
+        size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + (600 << 20),) * 2)
+        calls = [
+            lambda: create(V1_MODEL, EngineOptions(threads=1000)),
+            lambda: _native.measure_multiply_adds("generic", 1000, 0.001),
+        ]
+        for call in calls:
+            try:
+                call()
+            except EngineError as error:
+                print(error)
+        """,
+    )
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2, result.stderr
+    for line in lines:
+        assert line.startswith("the system gives this process "), line
+        assert "of the 1000 threads that are asked for" in line

@@ -88,6 +88,7 @@ def test_what_advance_refuses_changes_no_stream(vocoder):
         ((streams, {"a": mel, "b": mel}), MelError, "the mels are a dict: pass an array"),
         ((streams, {1, 2}), MelError, "the mels are a set: pass an array"),
         (([streams[0], streams[0]], [mel, mel]), EngineError, "a stream is named twice"),
+        ((streams[0], [mel]), EngineError, "streams is one Stream: give a list of them"),
     ):
         with pytest.raises(error, match=text):
             hifigan_rt.advance(*wrong)

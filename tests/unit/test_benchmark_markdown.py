@@ -111,6 +111,7 @@ def test_a_failure_and_a_comparison_show_the_caveat_too():
         ({"executed_threads": None}, "–"),
         ({"products": None}, "–"),
         ({"processor_seconds": ()}, "–"),
+        ({"precision": "bfloat16"}, "–"),
     ],
 )
 def test_the_share_of_the_ceiling_is_of_the_same_threads_on_the_same_processor(changes, share):

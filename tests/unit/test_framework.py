@@ -10,7 +10,7 @@ import pytest
 
 import hifigan_rt
 from golden.tiny import tiny_mel, write_tiny
-from hifigan_rt.errors import EngineUnavailable, MelError
+from hifigan_rt.errors import ConditioningError, EngineError, EngineUnavailable, MelError
 
 pytestmark = pytest.mark.torch
 
@@ -62,6 +62,17 @@ def test_what_is_no_mel(vocoder):
             module(wrong)
     with pytest.raises(MelError, match=r"has shape \[10, 5\], and this module takes \[T, 10\] .*time_major=False"):
         module(torch.zeros(10, 5))
+
+
+def test_what_is_no_vocoder_or_no_speaker(vocoder):
+    for wrong in (None, "ljspeech-v1"):
+        with pytest.raises(EngineError, match=r"the vocoder is a \w+: give what hifigan_rt.load returned"):
+            hifigan_rt.as_torch_module(wrong)
+    with pytest.raises(ConditioningError, match="has one voice and takes neither"):
+        hifigan_rt.as_torch_module(vocoder, speaker=1)
+    vocoder.close()
+    with pytest.raises(EngineError, match="is closed: load the model again"):
+        hifigan_rt.as_torch_module(vocoder)
 
 
 def test_without_pytorch(vocoder, monkeypatch):

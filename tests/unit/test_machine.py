@@ -20,33 +20,44 @@ def test_the_affinity_mask_counts():
     assert done.stdout.strip() == "1"
 
 
-def test_hardware_threads_of_one_core_count_once(monkeypatch):
-    monkeypatch.setattr(machine, "_cgroup_quota", lambda: None)
+def test_hardware_threads_of_one_core_count_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_CGROUPS_OF_THIS", tmp_path / "none")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
     monkeypatch.setattr(machine, "_core_of", lambda cpu: f"{cpu // 2}")
     assert machine.usable_cores() == 2
 
 
+@pytest.fixture
+def groups(monkeypatch, tmp_path):
+    """The folder of the control groups of a machine with 8 cores; `self` beside it names those of this process."""
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "_CGROUPS_OF_THIS", tmp_path / "self")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    monkeypatch.setattr(machine, "_core_of", str)
+    (tmp_path / "cgroup").mkdir()
+    return tmp_path / "cgroup"
+
+
 @pytest.mark.parametrize(
     ("content", "cores"), [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("rubbish", 8)]
 )
-def test_the_cgroup_quota_is_rounded_up(monkeypatch, tmp_path, content, cores):
-    limit = tmp_path / "cpu.max"
-    limit.write_text(content)
-    monkeypatch.setattr(machine, "_CGROUP_V2", limit)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    monkeypatch.setattr(machine, "_core_of", str)
+@pytest.mark.parametrize("place", [".", "system.slice", "system.slice/tts.service"])
+def test_the_cgroup_quota_is_rounded_up(groups, content, cores, place):
+    """In a container the root has it, of a service its own group, or one around it."""
+    (groups.parent / "self").write_text("0::/system.slice/tts.service\n")
+    (groups / place).mkdir(parents=True, exist_ok=True)
+    (groups / place / "cpu.max").write_text(content)
     assert machine.usable_cores() == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("-1", 8), ("250000", 3)])
-def test_the_older_cgroup_files_are_read(monkeypatch, tmp_path, quota, cores):
-    (tmp_path / "cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / "cpu.cfs_period_us").write_text("100000")
-    monkeypatch.setattr(machine, "_CGROUP_V2", tmp_path / "none")
-    monkeypatch.setattr(machine, "_CGROUP_V1", tmp_path)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    monkeypatch.setattr(machine, "_core_of", str)
+@pytest.mark.parametrize("place", [".", "docker/one"])
+def test_the_older_cgroup_files_are_read(groups, quota, cores, place):
+    (groups.parent / "self").write_text("4:memory:/\n1:cpu,cpuacct:/docker/one\n0::/\n")
+    folder = groups / "cpu" / place
+    folder.mkdir(parents=True)
+    (folder / "cpu.cfs_quota_us").write_text(quota)
+    (folder / "cpu.cfs_period_us").write_text("100000")
     assert machine.usable_cores() == cores
 
 

@@ -69,6 +69,12 @@ def test_a_file_that_is_no_plan(tmp_path, content, message):
         read_plan(tmp_path / "plan.json")
 
 
+@pytest.mark.parametrize("plan", [{"conv_pre": 3}, {1: "direct"}, {"*": None}])
+def test_a_mapping_that_is_no_plan(plan):
+    with pytest.raises(EngineError, match="is no mapping of layer names to algorithms: give texts"):
+        read_plan(plan)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(EngineError, match="cannot be read: No such file"):
         read_plan(tmp_path / "none.json")

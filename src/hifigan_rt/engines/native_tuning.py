@@ -29,6 +29,16 @@ _lock = threading.Lock()
 _measured: dict[str, TuningChoice] = {}
 
 
+def _renew_lock() -> None:
+    """Make a lock for a child process, where the thread that may hold the parent's is not."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @dataclass(frozen=True)
 class TuningChoice:
     """A tuning and why it was taken."""

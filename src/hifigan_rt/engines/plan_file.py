@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hifigan_rt.errors import EngineError
 
@@ -20,9 +21,13 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
             object whose "plan" lists objects with "layer" and "algorithm".
 
     Raises:
-        EngineError: the file cannot be read or is none of these.
+        EngineError: the file cannot be read, or what is given is none of these.
     """
     if isinstance(plan, Mapping):
+        if not _is_plan(plan):
+            raise EngineError(
+                f"plan={str(plan)[:60]} is no mapping of layer names to algorithms: give texts, as in {{'*': 'direct'}}"
+            )
         return dict(plan)
     if not isinstance(plan, (str, os.PathLike)):
         raise EngineError(
@@ -43,11 +48,13 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
     if isinstance(listed, list) and all(isinstance(layer, dict) for layer in listed):
         # Only convolutions have a choice; the plan lists every layer.
         values = {layer.get("layer"): layer.get("algorithm") for layer in listed if layer.get("kind", "conv") == "conv"}
-    if not isinstance(values, dict) or not all(
-        isinstance(name, str) and isinstance(algorithm, str) for name, algorithm in values.items()
-    ):
+    if not isinstance(values, dict) or not _is_plan(values):
         raise EngineError(
             f"plan {str(plan)!r} is no mapping of layer names to algorithms: write one with "
             "hifigan info MODEL --plan --json"
         )
     return values
+
+
+def _is_plan(values: Mapping[Any, Any]) -> bool:
+    return all(isinstance(name, str) and isinstance(algorithm, str) for name, algorithm in values.items())

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 _CGROUPS = Path("/sys/fs/cgroup")
 _CGROUPS_OF_THIS = Path("/proc/self/cgroup")
 _STATM = Path("/proc/self/statm")
@@ -25,7 +23,7 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may use: the affinity mask and the cgroup's quota, the smaller of both.
+    """Physical cores that this process may use: the affinity mask and its control groups' quotas, the smallest of them.
 
     Two hardware threads of one core count once: they share its vector units, which is all a vocoder uses.
     """
@@ -33,8 +31,7 @@ def usable_cores() -> int:
     has_mask = hasattr(os, "sched_getaffinity")
     allowed = os.sched_getaffinity(0) if has_mask else set(range(os.cpu_count() or 1))
     cores = len({_core_of(cpu) for cpu in allowed})
-    quota = _cgroup_quota()
-    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+    return max(1, min([cores, *(math.ceil(quota) for quota in _cgroup_quotas())]))
 
 
 @cache
@@ -143,35 +140,42 @@ def _core_of(cpu: int) -> str:
         return str(cpu)
 
 
-def _cgroup_quota() -> float | None:
-    """Processors that the cgroup grants, None if it sets no limit."""
-    try:
-        if _CGROUP_V2.exists():
-            limit, period = _CGROUP_V2.read_text("ascii").split()
-            return None if limit == "max" else int(limit) / int(period)
-        limit = (_CGROUP_V1 / "cpu.cfs_quota_us").read_text("ascii")
-        period = (_CGROUP_V1 / "cpu.cfs_period_us").read_text("ascii")
-        return None if int(limit) <= 0 else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None
+def _cgroup_quotas() -> Iterator[float]:
+    """Processors that this process's control groups and those around them grant, as far as they set a limit."""
+    for unified, place in _cgroup_folders("cpu"):
+        with contextlib.suppress(OSError, ValueError):
+            if unified:
+                limit, period = (place / "cpu.max").read_text("ascii").split()
+            else:
+                limit, period = ((place / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
+            if limit != "max" and int(limit) > 0:
+                yield int(limit) / int(period)
 
 
 def _cgroup_memory_limits() -> Iterator[int]:
     """Memory limits of this process's control groups and those around them; version 1 puts a huge number for none."""
+    for unified, place in _cgroup_folders("memory"):
+        with contextlib.suppress(OSError, ValueError):
+            yield int((place / ("memory.max" if unified else "memory.limit_in_bytes")).read_text("ascii"))
+
+
+def _cgroup_folders(controller: str) -> Iterator[tuple[bool, Path]]:
+    """Folders of this process's control groups that may limit something, and of those around them.
+
+    Returns:
+        Whether it is one of version 2, which has all controllers in one tree, and the folder.
+    """
     try:
         lines = _CGROUPS_OF_THIS.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            folder, name = _CGROUPS, "memory.max"
-        elif "memory" in controllers.split(","):
-            folder, name = _CGROUPS / "memory", "memory.limit_in_bytes"
-        else:
+        unified = controllers == ""
+        if not unified and controller not in controllers.split(","):
             continue
+        folder = _CGROUPS if unified else _CGROUPS / controller
         # A container sees its own group as the root, and the path may be that of the host.
         group = folder / path.lstrip("/")
         for place in {folder, group, *(parent for parent in group.parents if folder in parent.parents)}:
-            with contextlib.suppress(OSError, ValueError):
-                yield int((place / name).read_text("ascii"))
+            yield unified, place

@@ -28,9 +28,9 @@ _DEFINITIONS = (
     "audio seconds per second, RTF its inverse; frames/s: mel frames; SNR: against the float64 reference; load: "
     "without importing; first: the first inference, compilation included.",
     "GFLOPS eff.: two operations per multiply-add of direct convolution, whatever the engine really does; share: "
-    "multiply-adds that it really does per second of processor time, over the ceiling. The ratio is the median of "
-    'time / the baseline\'s time in the same rounds with its 95 % interval; "not resolved": wider than 5 % to either '
-    "side, under six rounds, or others used more than a quarter of the processors.",
+    "multiply-adds that it really does in float32 per second of processor time, over the ceiling. The ratio is the "
+    'median of time / the baseline\'s time in the same rounds with its 95 % interval; "not resolved": wider than 5 % '
+    "to either side, under six rounds, or others used more than a quarter of the processors.",
 )
 
 

@@ -170,8 +170,11 @@ class Ceiling:
 def share_of_ceiling(measurement: Measurement, ceilings: Iterable[Ceiling]) -> float | None:
     """Products done per second of processor time over those that the processor can do; None where one is unknown.
 
-    A low share tells that the time goes elsewhere: to the caches, to transforms, to waiting.
+    A low share tells that the time goes elsewhere: to the caches, to transforms, to waiting. The ceiling is of float32:
+    a tile unit does several times as many products in its own precisions.
     """
+    if measurement.precision != "float32":
+        return None
     speeds = [
         ceiling.best / 2 * 1e9 / ceiling.threads
         for ceiling in ceilings
@@ -205,6 +208,8 @@ class BenchmarkResult:
     accuracy_engine: str = ""
     accuracy_precision: str = ""
     """What was evaluated, and whose rows have that text; all of them where the report does not tell."""
+    interrupted: bool = False
+    """Whether cases or rounds that were asked for are missing."""
 
     def accuracy_of(self, entry: Measurement) -> str | None:
         """Give the text of an evaluation for a row, if the row is of what was evaluated."""

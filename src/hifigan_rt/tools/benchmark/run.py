@@ -95,6 +95,7 @@ class Benchmark:
     cases: list[Case] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M:%S %z"))
 
     def run(self, watcher: Watcher, after_case: Callable[[], None] = lambda: None) -> None:
@@ -103,6 +104,13 @@ class Benchmark:
         Raises:
             KeyboardInterrupt: interrupted; no worker is left, and `result` has what was measured.
         """
+        try:
+            self._run(watcher, after_case)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
+
+    def _run(self, watcher: Watcher, after_case: Callable[[], None]) -> None:
         if self.plan.ceilings:
             for threads in dict.fromkeys(cell.threads for cell in self.plan.cells):
                 self.ceilings += measure_ceilings(threads)
@@ -125,7 +133,7 @@ class Benchmark:
             accuracy=None if evaluated is None else evaluated.text,
             accuracy_engine="" if evaluated is None else evaluated.engine,
             accuracy_precision="" if evaluated is None else evaluated.precision,
-            cases=tuple(self.cases), notes=tuple(dict.fromkeys(notes)),
+            cases=tuple(self.cases), notes=tuple(dict.fromkeys(notes)), interrupted=self.interrupted,
         )  # fmt: skip
 
     def _run_case(self, cell: Cell, folder: Path, watcher: Watcher) -> None:

@@ -157,14 +157,18 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
     foreign = [_read_summary(text) for text in values["summaries"]]
     folder = None if values["output"] is None else Path(values["output"])
     with contextlib.nullcontext() if folder is None else prepared_folder(folder, overwrite=values["overwrite"]):
-        plan = _plan(values, recorded_command(ctx), accuracy)
-        console.notes(plan.notes)
-        benchmark = Benchmark(plan)
-        report = _Report(console, benchmark, folder, earlier, foreign)
+        report: _Report | None = None
         try:
+            plan = _plan(values, recorded_command(ctx), accuracy)
+            console.notes(plan.notes)
+            benchmark = Benchmark(plan)
+            report = _Report(console, benchmark, folder, earlier, foreign)
             _measure(console, benchmark, report, values["progress"])
         except KeyboardInterrupt:
-            report.interrupted()
+            if report is not None:
+                report.interrupted(as_json=values["as_json"])
+            elif values["as_json"]:
+                console.no_result()
             raise
         report.finish(as_json=values["as_json"])
     return _status(benchmark)
@@ -304,16 +308,19 @@ class _Report:
         if self._folder is not None:
             write_json(self._result(), self._folder / JSON_NAME)
 
-    def interrupted(self) -> None:
+    def interrupted(self, *, as_json: bool) -> None:
         """Keep what was measured so far."""
         from hifigan_rt.tools.benchmark.markdown import to_markdown
         from hifigan_rt.tools.benchmark.output import write_results
+        from hifigan_rt.tools.benchmark.results import to_json
 
+        if as_json:
+            self._console.result(to_json(self._result()))
         if not self._benchmark.cases:
             return
-        if self._folder is None:
+        if self._folder is None and not as_json:
             self._console.line(to_markdown(self._result(), self._earlier).rstrip())
-        else:
+        elif self._folder is not None:
             write_results(self._result(), self._folder, self._earlier)
             self._console.note(f"what was measured so far is in {str(self._folder)!r}")
 

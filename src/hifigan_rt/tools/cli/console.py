@@ -68,6 +68,10 @@ class Console:
         """Write JSON on standard output, for machines."""
         self.line(json.dumps(values, indent=2, ensure_ascii=True))
 
+    def no_result(self) -> None:
+        """Tell machines that an interruption came before there was any."""
+        self.result({"interrupted": True, "complete": False})
+
     def vocoder(self, vocoder: Vocoder) -> None:
         """What was loaded, and what runs it."""
         info = vocoder.engine_info

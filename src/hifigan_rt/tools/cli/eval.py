@@ -147,12 +147,19 @@ def eval(ctx: click.Context, /, **values: Any) -> int:
     refuse_urls([*values["data"], values["generated"], values["mels"], values["output"]])
     plan = _plan(values, recorded_command(ctx))
     written: list[Path] = []
-    with _cluster(console, values) as cluster:
-        result = evaluate(
-            plan, values["output"], resume=values["resume"], overwrite=values["overwrite"], sounds=no_page() is None,
-            progress=lambda label, steps: console.steps(label, steps, values["progress"]), failed=console.failure_now,
-            finish=lambda result: written.extend(write_results(result, values["output"])), cluster=cluster,
-        )  # fmt: skip
+    try:
+        with _cluster(console, values) as cluster:
+            result = evaluate(
+                plan, values["output"], resume=values["resume"], overwrite=values["overwrite"],
+                sounds=no_page() is None, failed=console.failure_now, cluster=cluster,
+                progress=lambda label, steps: console.steps(label, steps, values["progress"]),
+                finish=lambda result: written.extend(write_results(result, values["output"])),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        # Its files go on from there; means of some of the clips would be none of the evaluation.
+        if values["as_json"]:
+            console.no_result()
+        raise
     _report(console, result, written, values["output"], as_json=values["as_json"])
     return 0 if result.complete and result.passed else 1
 

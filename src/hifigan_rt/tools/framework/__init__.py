@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hifigan_rt.engines.speakers import SpeakerLike, VectorLike
-from hifigan_rt.errors import EngineUnavailable
+from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.vocoder import Vocoder
 
 if TYPE_CHECKING:
@@ -27,8 +27,14 @@ def as_torch_module(
         conditioning: in place of a speaker a vector.
 
     Raises:
+        EngineError: there is no vocoder, or it is closed.
+        ConditioningError: a speaker or vector that the model does not take, or it needs one and none is given.
         EngineUnavailable: PyTorch is not installed.
     """
+    if not isinstance(vocoder, Vocoder):
+        raise EngineError(f"the vocoder is a {type(vocoder).__name__}: give what hifigan_rt.load returned")
+    vocoder.engine.check_open()
+    vocoder.speaker_choice.one(speaker, conditioning)
     if find_spec("torch") is None:
         raise EngineUnavailable("as_torch_module needs PyTorch, which is not installed: pip install torch")
     from hifigan_rt.tools.framework.module import make_module
