@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,6 +20,7 @@ from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.errors import ConfigError, EngineError, MelError
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
 
@@ -144,6 +146,22 @@ def test_initializers_listed_as_inputs_as_old_exporters_do(engine_name, tmp_path
     for tensor in model.graph.initializer:
         model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     assert open_model(engine_name, model, tmp_path).run(batch_of_mels(1, 3)).shape == (1, 24)
+
+
+@pytest.mark.parametrize("shape", [["b", 10, "t"], ["b", "m", "t"]])
+def test_a_file_that_onnxruntime_optimised(engine_name, tmp_path, shape):
+    """Its first convolution is joined with the leaky ReLU behind it; the first other one is a resblock's."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    plain = write(foreign(shape, [], [], ["b", "n"]), tmp_path / "foreign.onnx")
+    onnxruntime.InferenceSession(plain, options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.index("FusedConv") < kinds.index("Conv")
+    mels = batch_of_mels(2, 9)
+    audio = open_file(engine_name, tmp_path / "optimised.onnx").run(mels)
+    assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    assert inspect_onnx(tmp_path / "optimised.onnx").num_mels == 10
 
 
 def test_several_outputs_are_refused(engine_name, tmp_path):
