@@ -25,6 +25,7 @@ from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, 
 from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.system.files import atomic_paths
+from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.system.versions import own_version
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def export_openvino(
     check_engine("openvino")
     refuse_single_channels(path.name, generator.graph)
     weights_path = path.with_suffix(".bin")
+    remove_left_over([path.parent])
     with atomic_paths([weights_path, path]) as workplace:
         written = workplace / path.name
         _write(build_onnx(generator, mel, rank=settings.rank, source=source, speakers=speakers), written, settings)
