@@ -11,6 +11,7 @@ import pytest
 
 import hifigan_rt
 from ascend_simulator.environment import CAVEAT
+from ascend_simulator.models import convert
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.engines import ascend
@@ -31,6 +32,16 @@ def test_a_simulator_file_on_a_real_runtime_is_refused(place, stand_in):
     om = place.om(gears=GEARS)
     stand_in()
     with pytest.raises(EngineError, match=rf"says '{CAVEAT}' of itself and runs on no Ascend chip: convert .*atc"):
+        place.engine(om)
+
+
+def test_a_file_of_dynamic_batch_sizes_is_refused_before_it_fails_every_mel(place, tmp_path):
+    """aclruntime runs it by another call, and says of this one: no dynamic_dims (SetDynamicDims there)."""
+    place.simulator.set(OM_NAMING="plain")
+    om = convert(
+        place.simulator, tmp_path, dynamic_dims=None, dynamic_batch_size="1,4", input_shape="mel_spec:-1,10,100"
+    )
+    with pytest.raises(EngineError, match=r"--dynamic_batch_size, .* convert it with --dynamic_dims, or with"):
         place.engine(om)
 
 
