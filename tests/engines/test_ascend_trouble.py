@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
@@ -14,7 +15,7 @@ from ascend_simulator.environment import CAVEAT
 from ascend_simulator.models import convert
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
-from hifigan_rt.engines import ascend
+from hifigan_rt.engines import ascend, why_unavailable
 from hifigan_rt.engines.ascend_runtime import worker_client
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict
@@ -126,6 +127,19 @@ def test_an_interpreter_behind_a_shell_script_that_sets_the_environment(place, t
     path.chmod(0o700)
     monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
     works(place.engine(place.om(gears=GEARS)), MEL)
+
+
+def test_an_interpreter_without_numpy(place, tmp_path, monkeypatch):
+    """A system's Python has the wheel, which brings no NumPy."""
+    om = place.om(gears=GEARS)
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    path.chmod(0o700)
+    monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
+    text = f"engine 'ascend' needs numpy, which '{path}' does not have: {path} -m pip install numpy"
+    assert text in (why_unavailable("ascend") or "")
+    with pytest.raises(EngineUnavailable, match=re.escape(text)):
+        place.engine(om)
 
 
 def test_devices_that_are_missing_or_busy(place):
