@@ -204,6 +204,24 @@ def test_external_data_beside_the_file(engine_name, tmp_path):
     assert snr_db(truth(mels), open_file(engine_name, path).run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
 
 
+def test_a_cache_of_links(tmp_path):
+    """ONNX Runtime follows them where they lead beside the model; OpenVINO does not, and the way out is told."""
+    (tmp_path / "blobs").mkdir()
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    plain = tmp_path / "blobs/1"
+    onnx.save(model, plain, save_as_external_data=True, location="2", size_threshold=0)
+    for name, target in (("foreign.onnx", "blobs/1"), ("2", "blobs/2")):
+        (tmp_path / name).symlink_to(target)
+    mels = batch_of_mels(1, 9)
+    audio = open_file("onnxruntime", tmp_path / "foreign.onnx").run(mels)
+    assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    (tmp_path / "link").mkdir()
+    for name in ("foreign.onnx", "2"):
+        (tmp_path / "link" / name).symlink_to(f"../{name}")
+    with pytest.raises(EngineError, match=r"outside the base directory.*: it follows no links to data: copy model"):
+        open_file("openvino", tmp_path / "link/foreign.onnx")
+
+
 def test_a_name_that_is_not_utf8(engine_name, tmp_path):
     path = tmp_path / b"mod\xe8le.onnx".decode("utf-8", "surrogateescape")
     engine = open_file(engine_name, write(foreign(["b", 10, "t"], [], [], ["b", "n"]), path))
