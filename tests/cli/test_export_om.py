@@ -13,7 +13,7 @@ import pytest
 
 import om_files
 import tolerances
-from ascend_simulator.environment import CAVEAT
+from ascend_simulator.environment import BIN, CAVEAT
 from cli.running import command, error_of, hifigan, parse
 from fake_tools import put_on_path
 from golden.features import FEATURES, feature_generator
@@ -22,6 +22,7 @@ from hifigan_rt import load
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.formats.safetensors_writing import write_safetensors
+from hifigan_rt.system.temporary_names import temporary_prefix
 from hifigan_rt.tools.cli.export_om import parse_numbers
 from waiting import wait_for, wait_until_gone
 
@@ -191,6 +192,31 @@ def test_ctrl_c_ends_atc_and_leaves_nothing(place, monkeypatch):
     assert "Traceback" not in stderr
     assert list(Path("out").iterdir()) == []
     wait_until_gone(int(Path("pid").read_text()))
+
+
+def test_all_files_or_none(place, simulator, monkeypatch):
+    """A folder takes the place of the last file while atc runs: the first ones are as they were."""
+    hifigan("export", "om", "model", *SOC, "-o", "out")
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    atc = f'mkdir -p {place}/out/generator_bs8.json; exec {BIN}/atc "$@"'
+    put_on_path(place / "bin", {"atc": atc}, monkeypatch)
+    done = hifigan(
+        "export", "om", "model", *SOC, "-o", "out", "--batch", "1,8", "--log", "null", "--overwrite", status=1
+    )
+    assert "Is a directory; nothing stands at its place but what was there before" in error_of(done)
+    Path("out/generator_bs8.json").rmdir()
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+@pytest.mark.parametrize("words", [["om", *SOC], ["onnx"], ["openvino"], ["safetensors"]], ids=lambda words: words[0])
+def test_what_a_killed_export_left_is_taken_away(place, simulator, words):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = Path(temporary_prefix().replace(f"-{os.getpid()}-", f"-{ended.pid}-") + "x.part")
+    left.mkdir()
+    (left / "generator.onnx").write_bytes(b"half of it")
+    hifigan("export", words[0], "model", *words[1:])
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("name", ["rows kept", "normalized"])

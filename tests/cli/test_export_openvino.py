@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_a_checkpoint_that_ends_in_bin_is_not_replaced_by_the_weights(place):
     ("arguments", "text"),
     [
         (["-o", "g.bin"], "must end in .xml"),
+        (["-o", "G.XML"], "must end in .xml"),
         (["-o", "g.xml", "--precision", "int8"], "precision='int8' is not offered"),
         (["-o", "g.xml", "--frames", "0"], "frames=0 must be from 1"),
         (["-o", "none/g.xml"], "No such file or directory"),
@@ -67,6 +69,20 @@ def test_a_checkpoint_that_ends_in_bin_is_not_replaced_by_the_weights(place):
 )
 def test_what_is_not_offered(place, arguments, text):
     assert text in error_of(hifigan("export", "openvino", "model", *arguments, status=1))
+
+
+def test_a_limit_of_file_sizes_is_told_and_leaves_nothing(place):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    Path("g.bin").write_bytes(b"before")
+    text = error_of(
+        hifigan("export", "openvino", "model", "-o", "g.xml", "--overwrite", status=1, preexec_fn=limit),
+    )
+    assert "'g.xml' and its .bin could not be written" in text
+    assert "raise the limit on file sizes" in text
+    assert Path("g.bin").read_bytes() == b"before"
+    assert not [path for path in Path().iterdir() if path.name.endswith((".xml", ".part"))]
 
 
 def test_ir_is_not_converted_again(place):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 
 import hifigan_rt
 from ascend_simulator.environment import CAVEAT
+from ascend_simulator.models import convert
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
-from hifigan_rt.engines import ascend
+from hifigan_rt.engines import ascend, why_unavailable
 from hifigan_rt.engines.ascend_runtime import worker_client
 from hifigan_rt.errors import EngineError, EngineUnavailable, MelError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict
@@ -31,6 +33,16 @@ def test_a_simulator_file_on_a_real_runtime_is_refused(place, stand_in):
     om = place.om(gears=GEARS)
     stand_in()
     with pytest.raises(EngineError, match=rf"says '{CAVEAT}' of itself and runs on no Ascend chip: convert .*atc"):
+        place.engine(om)
+
+
+def test_a_file_of_dynamic_batch_sizes_is_refused_before_it_fails_every_mel(place, tmp_path):
+    """aclruntime runs it by another call, and says of this one: no dynamic_dims (SetDynamicDims there)."""
+    place.simulator.set(OM_NAMING="plain")
+    om = convert(
+        place.simulator, tmp_path, dynamic_dims=None, dynamic_batch_size="1,4", input_shape="mel_spec:-1,10,100"
+    )
+    with pytest.raises(EngineError, match=r"--dynamic_batch_size, .* convert it with --dynamic_dims, or with"):
         place.engine(om)
 
 
@@ -115,6 +127,19 @@ def test_an_interpreter_behind_a_shell_script_that_sets_the_environment(place, t
     path.chmod(0o700)
     monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
     works(place.engine(place.om(gears=GEARS)), MEL)
+
+
+def test_an_interpreter_without_numpy(place, tmp_path, monkeypatch):
+    """A system's Python has the wheel, which brings no NumPy."""
+    om = place.om(gears=GEARS)
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    path.chmod(0o700)
+    monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
+    text = f"engine 'ascend' needs numpy, which '{path}' does not have: {path} -m pip install numpy"
+    assert text in (why_unavailable("ascend") or "")
+    with pytest.raises(EngineUnavailable, match=re.escape(text)):
+        place.engine(om)
 
 
 def test_devices_that_are_missing_or_busy(place):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,6 +20,7 @@ from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.errors import ConfigError, EngineError, MelError
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.model.resolve import resolve_model
 
@@ -146,6 +148,22 @@ def test_initializers_listed_as_inputs_as_old_exporters_do(engine_name, tmp_path
     assert open_model(engine_name, model, tmp_path).run(batch_of_mels(1, 3)).shape == (1, 24)
 
 
+@pytest.mark.parametrize("shape", [["b", 10, "t"], ["b", "m", "t"]])
+def test_a_file_that_onnxruntime_optimised(engine_name, tmp_path, shape):
+    """Its first convolution is joined with the leaky ReLU behind it; the first other one is a resblock's."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    plain = write(foreign(shape, [], [], ["b", "n"]), tmp_path / "foreign.onnx")
+    onnxruntime.InferenceSession(plain, options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.index("FusedConv") < kinds.index("Conv")
+    mels = batch_of_mels(2, 9)
+    audio = open_file(engine_name, tmp_path / "optimised.onnx").run(mels)
+    assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    assert inspect_onnx(tmp_path / "optimised.onnx").num_mels == 10
+
+
 def test_several_outputs_are_refused(engine_name, tmp_path):
     model = foreign(["b", 10, "t"], [], [], ["b", "n"])
     model.graph.output.append(helper.make_tensor_value_info("conv_pre", TensorProto.FLOAT, ["b", 8, "t"]))
@@ -184,6 +202,24 @@ def test_external_data_beside_the_file(engine_name, tmp_path):
     onnx.save(model, path, save_as_external_data=True, location="big.bin", size_threshold=0)
     mels = batch_of_mels(1, 5)
     assert snr_db(truth(mels), open_file(engine_name, path).run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_a_cache_of_links(tmp_path):
+    """ONNX Runtime follows them where they lead beside the model; OpenVINO does not, and the way out is told."""
+    (tmp_path / "blobs").mkdir()
+    model = foreign(["b", 10, "t"], [], [], ["b", "n"])
+    plain = tmp_path / "blobs/1"
+    onnx.save(model, plain, save_as_external_data=True, location="2", size_threshold=0)
+    for name, target in (("foreign.onnx", "blobs/1"), ("2", "blobs/2")):
+        (tmp_path / name).symlink_to(target)
+    mels = batch_of_mels(1, 9)
+    audio = open_file("onnxruntime", tmp_path / "foreign.onnx").run(mels)
+    assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
+    (tmp_path / "link").mkdir()
+    for name in ("foreign.onnx", "2"):
+        (tmp_path / "link" / name).symlink_to(f"../{name}")
+    with pytest.raises(EngineError, match=r"outside the base directory.*: it follows no links to data: copy model"):
+        open_file("openvino", tmp_path / "link/foreign.onnx")
 
 
 def test_a_name_that_is_not_utf8(engine_name, tmp_path):

@@ -80,6 +80,7 @@ WRONG = {
     "scaled to integers": (scaled(32768), r"up to \d+.*scaled by 32768: divide"),
     "a large gain": (scaled(50), r"up to \d+.* beyond 1, .*with its last layer \(tanh\)"),
     "divided twice": (scaled(1 / 32768), r"up to .*e-05 only, .*divide its audio by 32768"),
+    "no weights": (scaled(0), r"zeros alone for a mel that is no silence: are its weights zeros"),
     "not finite": (scaled(np.nan), r"not finite \(NaN or infinity\) for a mel of 17 frames"),
     "infinite": (spliced(plain(), OUTPUT, "Div", np.array(0, np.float32)), "not finite"),
     "bands of a multi-band model": (
@@ -180,6 +181,16 @@ def test_an_openvino_ir(tmp_path):
 
     openvino.save_model(openvino.convert_model(folder_of(tmp_path, padded(5, 5))), tmp_path / "foreign.xml")
     with pytest.raises(OutputMismatch, match="gives 216 samples"):
+        hifigan_rt.load(tmp_path / "foreign.xml")
+
+
+def test_an_openvino_ir_whose_weights_were_never_written(tmp_path):
+    import openvino
+
+    openvino.save_model(openvino.convert_model(folder_of(tmp_path, plain())), tmp_path / "foreign.xml")
+    weights = tmp_path / "foreign.bin"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    with pytest.raises(OutputMismatch, match="zeros alone"):
         hifigan_rt.load(tmp_path / "foreign.xml")
 
 

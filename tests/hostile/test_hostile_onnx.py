@@ -267,6 +267,23 @@ def test_external_data_through_links(tmp_path):
     assert info.external_files == (folder / "link_inside",)
 
 
+def test_external_data_beside_the_file_that_the_model_is_a_link_to(tmp_path):
+    """So a cache of Hugging Face keeps both: snapshots/REVISION/NAME leads to blobs/HASH."""
+    folder, blobs = tmp_path / "snapshots/abc", tmp_path / "blobs"
+    folder.mkdir(parents=True)
+    blobs.mkdir()
+    model = write(folder, with_tensor(external("data")))
+    model.replace(blobs / "1")
+    model.symlink_to("../../blobs/1")
+    (blobs / "2").write_bytes(bytes(16))
+    (folder / "data").symlink_to("../../blobs/2")
+    assert inspect_onnx(model).external_files == (folder / "data",)
+    (tmp_path / "secret").write_bytes(bytes(16))
+    (folder / "data").unlink()
+    (folder / "data").symlink_to("../../secret")
+    assert "which is a link out of the model's folder" in refused(model)
+
+
 @pytest.mark.parametrize(
     ("location", "text"),
     [

@@ -45,6 +45,8 @@ def test_what_is_no_mel(shape, num_mels):
         ((1, 80, 250), None, None),
         ((None, None, None), 100, 100),
         ((None, 80, None), 1, 80),  # a 2-D convolution over the mel as an image
+        ((None, 80, None), 16, 80),  # a convolution further on
+        ((1, 80, None), 16, 80),
         ((1, 80, 25), 64, None),  # the first convolution is not the mel's
         ((None, 80, 1, None), None, 80),
         ((None, 80), None, 80),

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from hifigan_rt.engines.text_part import Scales, TextPart
 from hifigan_rt.errors import ModelFileError
-from hifigan_rt.formats.onnx_stages import cut_graph
+from hifigan_rt.formats.onnx_stages import cut_graph, load_stages
 
 SCALES = Scales(0.5, 1.0, 0.25)
 
@@ -111,6 +111,15 @@ def test_values_that_a_conditional_takes_from_outside_belong_to_its_stage(tmp_pa
     latents = TextPart(tmp_path / "voice.onnx", "y", 1).run(np.array([2, 0]), SCALES, None, np.random.default_rng(5))
     noise = np.random.default_rng(5).standard_normal((1, 2, 3), np.float32) * np.float32(0.5) + np.float32(3)
     np.testing.assert_array_equal(latents, (np.eye(3, dtype=np.float32)[[2, 0]] + noise[0]).T)
+
+
+def test_external_data_that_are_links_are_an_error_of_our_own(tmp_path):
+    path = tmp_path / "voice.onnx"
+    onnx.save(two_noises(), path, save_as_external_data=True, location="data", size_threshold=0)
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    (tmp_path / "data").symlink_to("elsewhere")
+    with pytest.raises(ModelFileError, match=r"voice.onnx' cannot be read: .*symbolic link"):
+        load_stages(path, "y")
 
 
 def test_random_nodes_that_cannot_be_fed_are_refused():

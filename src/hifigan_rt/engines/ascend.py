@@ -20,7 +20,7 @@ from hifigan_rt.engines.input_layout import as_batch
 from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError
 from hifigan_rt.formats.mel_layout import MelAxis, find_mel_axes
-from hifigan_rt.formats.om_file import OmInfo, read_om
+from hifigan_rt.formats.om_file import OmInfo, option_of, read_om
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.analysis import silence_mel_value
@@ -195,6 +195,11 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
         raise EngineError(
             f"{model.name}: the layers of the model must be known to cut mels for its gears: keep the .json that "
             "'hifigan export om' wrote beside it, or give its config.json with --config"
+        )
+    if option_of(om.atc_cmdline, "dynamic_batch_size"):  # its own call of the runtime, and --batch makes a file of each
+        raise EngineError(
+            f"{model.name} was converted with atc's --dynamic_batch_size, which is not driven here: convert it with "
+            "--dynamic_dims, or with 'hifigan export om --batch 1,8', which makes one file for each batch"
         )
     open_lengths = om.dynamic_shape and not om.dynamic_dims
     backend = "ais_bench" if backend == "ais_bench" else "aclruntime"

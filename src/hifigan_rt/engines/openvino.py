@@ -214,7 +214,10 @@ def _read_files(core: Any, name: str, path: Path, weights: Path | None, in_parts
     try:
         return core.read_model(*sources)
     except (RuntimeError, ValueError) as error:
-        raise EngineError(f"OpenVINO cannot load {name}: {reason_of(error)}") from error
+        way_out = ""
+        if "outside the base directory" in str(error):  # as in a cache of Hugging Face
+            way_out = ": it follows no links to data: copy model and data themselves into one folder (cp -L)"
+        raise EngineError(f"OpenVINO cannot load {name}: {reason_of(error)}{way_out}") from error
 
 
 def _executed_precision(compiled: openvino.CompiledModel) -> str:

@@ -11,8 +11,8 @@ made of it: a stream, a segment, a file or a response.
   beyond in a quarter of its samples: that is another scale, 32768 for example.
 
 A file of others is run once when it is loaded, so that this is told before any work is done; that also finds samples
-that are scaled to nothing. Before its first stream it is run cut in two, since another network may give as many samples
-and look further than its config says: what a stream joins would not fit.
+that are scaled to nothing, and weights that are zeros. Before its first stream it is run cut in two, since another
+network may give as many samples and look further than its config says: what a stream joins would not fit.
 """
 
 from __future__ import annotations
@@ -130,7 +130,13 @@ def try_out(engine: Engine, source: str, num_mels: int) -> None:
     except EngineError:
         return  # a graph of one length or batch: its first run tells
     peak = float(np.abs(audio).max(initial=0))
-    if 0 < peak < SMALLEST_PEAK:
+    if peak == 0:
+        engine.close()
+        raise OutputMismatch(
+            f"{source} gave zeros alone for a mel that is no silence: are its weights zeros, as where a copy or "
+            "download ended early and the rest was never written? Copy it again"
+        )
+    if peak < SMALLEST_PEAK:
         engine.close()
         raise OutputMismatch(
             f"{source} gave samples up to {peak:.2g} only, for a mel that is no silence: 16 bits hold nothing of that; "

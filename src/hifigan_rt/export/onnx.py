@@ -15,6 +15,7 @@ from hifigan_rt.formats.onnx_graph import DEFAULT_OPSET, build_onnx
 from hifigan_rt.graph import Generator
 from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.system.files import atomic_path, is_utf8
+from hifigan_rt.system.temporary_names import remove_left_over
 
 
 def export_onnx(
@@ -49,6 +50,7 @@ def export_onnx(
     model = build_onnx(
         generator, mel, opset=opset, rank=rank, keep_channel=keep_channel, source=source, speakers=speakers
     )
+    remove_left_over([path.parent])
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
         del model  # as large as the file; verifying needs the room

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from hifigan_rt.config import MelConfig, PartialMelConfig
 from hifigan_rt.engines import check_engine
 from hifigan_rt.engines.openvino import refuse_single_channels
-from hifigan_rt.errors import ExportError
+from hifigan_rt.errors import ExportError, OutputError
 from hifigan_rt.export.verification import (
     LOWEST_SNR_DB,
     VERIFICATION_FRAMES,
@@ -24,6 +25,7 @@ from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, 
 from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.system.files import atomic_paths
+from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.system.versions import own_version
 
 if TYPE_CHECKING:
@@ -104,11 +106,12 @@ def export_openvino(
     least = generator.graph.least_frames
     if settings.frames is not None and settings.frames < least:
         raise ExportError(f"frames={settings.frames}: this generator mirrors its input, which needs at least {least}")
-    if path.suffix.lower() != ".xml":
+    if path.suffix != ".xml":  # OpenVINO writes to no .XML
         raise ExportError(f"output {str(path)!r} must end in .xml: the model is recognised by it when it is loaded")
     check_engine("openvino")
     refuse_single_channels(path.name, generator.graph)
     weights_path = path.with_suffix(".bin")
+    remove_left_over([path.parent])
     with atomic_paths([weights_path, path]) as workplace:
         written = workplace / path.name
         _write(build_onnx(generator, mel, rank=settings.rank, source=source, speakers=speakers), written, settings)
@@ -138,9 +141,18 @@ def _write(built: onnx.ModelProto, path: Path, settings: OpenVinoSettings) -> No
         model.set_rt_info(own_version(), ["hifigan_rt", "version"])
         if settings.batch is not None or settings.frames is not None:
             model.reshape({port: _shape(port.get_partial_shape(), settings) for port in model.inputs})
+    except (RuntimeError, ValueError) as error:
+        raise ExportError(f"OpenVINO could not build {path.name!r}: {reason_of(error)}") from error
+    try:
         openvino.save_model(model, os.fspath(path), compress_to_fp16=settings.precision == "float16")
     except (RuntimeError, ValueError) as error:
-        raise ExportError(f"OpenVINO could not write {path.name!r}: {reason_of(error)}") from error
+        # Its text keeps the system's reason to itself: "basic_ios::clear: iostream error".
+        free = shutil.disk_usage(path.parent).free
+        raise OutputError(
+            f"{path.name!r} and its .bin could not be written: OpenVINO says {reason_of(error)!r}, and {free} bytes "
+            "are free there: make room, raise the limit on file sizes, or name another folder; nothing stands at their "
+            "places but what was there before"
+        ) from error
 
 
 def _shape(shape: openvino.PartialShape, settings: OpenVinoSettings) -> openvino.PartialShape:

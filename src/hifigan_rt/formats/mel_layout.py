@@ -81,9 +81,12 @@ def find_num_mels(shape: Shape | None, conv_channels: int | None) -> int | None:
         conv_channels: input channels of the first convolution, which takes the mel in every HiFi-GAN.
     """
     inner = () if shape is None else shape[1:] if len(shape) > 2 else shape
+    fixed = [size for size in inner if size is not None and size > 1]
+    # Beside open frames the input tells; an optimised file may have no convolution before those of its resblocks.
+    if len(fixed) == 1 and None in inner:
+        return fixed[0]
     if conv_channels is not None and conv_channels > 1 and (conv_channels in inner or None in inner):
         return conv_channels
-    fixed = [size for size in inner if size is not None and size > 1]
     # With two fixed dimensions one is the number of frames, and nothing tells which.
     return fixed[0] if len(fixed) == 1 else None
 

@@ -27,8 +27,9 @@ def check_external_data(tensors: Sequence[ExternalData], model: Path) -> tuple[P
     """Check where external data point to; returns the files.
 
     Raises:
-        ModelFileError: a file is outside the model's folder (absolute path, "..", or a link out), is missing, or is
-            shorter than the tensors that it must hold.
+        ModelFileError: a file is outside the model's folder (absolute path, "..", or a link that leads neither into it
+            nor beside the file that the model itself is a link to), is missing, or is shorter than the tensors that it
+            must hold.
     """
     files: dict[str, tuple[Path, int]] = {}
     for tensor in tensors:
@@ -66,7 +67,8 @@ def _locate(tensor: str, location: str, model: Path) -> tuple[Path, int]:
         raise ModelFileError(
             f"{what}, which cannot be read ({reason}): copy that file into the model's folder"
         ) from error
-    if not resolved.is_relative_to(folder.resolve()):
+    # In a Hugging Face cache the model and its data are links to files side by side (onnxruntime#27374 does the same).
+    if not any(resolved.is_relative_to(own) for own in (folder.resolve(), model.resolve().parent)):
         raise ModelFileError(
             f"{what}, which is a link out of the model's folder: nothing there is read; copy the file beside the model"
         )

@@ -25,6 +25,9 @@ from hifigan_rt.formats.onnx_scan import OnnxScan
 MAX_FILE_BYTES = (1 << 31) - 1
 """Where protobuf ends; larger models keep their weights in external data."""
 
+_CONVOLUTIONS = ("Conv", "FusedConv")
+"""ONNX Runtime joins a convolution and its activation into the second when it saves an optimised model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxInfo(ConvertedInfo):
@@ -97,7 +100,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
         raise ModelFileError("is no ONNX model: it holds no graph with an output")
     config = read_config_from_metadata(scan.metadata, scan.producer_name)
     inputs = tuple(value for value in scan.inputs if value.name not in scan.initializers)
-    first = next((node for node in scan.nodes if node.op_type == "Conv" and len(node.inputs) > 1), None)
+    first = next((node for node in scan.nodes if node.op_type in _CONVOLUTIONS and len(node.inputs) > 1), None)
     weight = None if first is None else scan.initializers.get(first.inputs[1])
     num_mels, axes = settle_mel_input(
         inputs,

@@ -87,7 +87,7 @@ def load_stages(path: Path, target: str) -> list[Stage]:
 
     try:
         model = onnx.load(path)
-    except (DecodeError, OSError) as error:
+    except (DecodeError, OSError, onnx.checker.ValidationError) as error:  # the last for external data that are links
         raise ModelFileError(f"ONNX file {str(path)!r} cannot be read: {error}") from error
     if model.functions:
         from onnx import inliner

@@ -12,6 +12,7 @@ from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.graph import Generator
 from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.system.temporary_names import remove_left_over
 
 
 def write_safetensors(
@@ -41,5 +42,6 @@ def write_safetensors(
     metadata = {"config": json.dumps(config), "format": "pt", "model_type": "hifigan", "source": source}
     weights = {name: np.ascontiguousarray(array, np.float32) for name, array in generator.weights.items()}
     data = save(weights, metadata)
+    remove_left_over([path.parent])
     with atomic_writer(path) as file:
         file.write(data)

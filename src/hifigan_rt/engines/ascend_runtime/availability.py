@@ -14,7 +14,14 @@ from hifigan_rt.errors import EngineUnavailable
 
 _TIMEOUT_S = 60.0
 
-_LOOK = "import sys, importlib.util; sys.exit(3 if importlib.util.find_spec('aclruntime') is None else 0)"
+_MISSING = {3: "numpy", 4: "aclruntime"}
+"""Modules that the interpreter must have, by the exit status that says that one is not there."""
+_LOOK = f"""
+import sys, importlib.util
+for status, name in {_MISSING}.items():
+    if importlib.util.find_spec(name) is None:
+        sys.exit(status)
+"""
 
 
 def why_unavailable() -> str | None:
@@ -43,7 +50,7 @@ def _look_for_aclruntime(python: str, python_path: str) -> str | None:  # noqa: 
         return f"engine 'ascend': the interpreter {python!r} cannot be run: {error}"
     if done.returncode == 0:
         return None
-    if done.returncode == 3:
-        return str(missing_package("aclruntime", python))
+    if done.returncode in _MISSING:
+        return str(missing_package(_MISSING[done.returncode], python))
     last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"])[-1]
     return f"engine 'ascend': {python!r} does not run Python: {last[:500]}"

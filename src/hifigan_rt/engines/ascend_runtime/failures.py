@@ -59,7 +59,10 @@ def missing_package(name: str, python: str) -> EngineUnavailable:
             "(AISBench for language models, ais-bench-benchmark on PyPI), and they exclude each other: uninstall it "
             f"and {INSTALL_HINT}; or take --engine-option backend=aclruntime, which needs aclruntime alone"
         )
-    return EngineUnavailable(f"engine 'ascend' needs {name}, which {python!r} does not have: {INSTALL_HINT}")
+    hint = INSTALL_HINT
+    if name == "numpy":
+        hint = f"{python} -m pip install numpy, or name another interpreter with {INTERPRETER_VARIABLE}"
+    return EngineUnavailable(f"engine 'ascend' needs {name}, which {python!r} does not have: {hint}")
 
 
 def import_failure(kind: str, text: str, context: DeviceContext) -> EngineUnavailable:

@@ -192,6 +192,8 @@ class DeviceWorker:
 
     def _died(self, status: int, what: str) -> EngineError:
         log = self._read_log()
+        if "No module named 'numpy'" in log:  # which the worker itself is written with
+            return missing_package("numpy", self._context.python)
         causes = named_causes(log)
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         last = f"; the last it printed: {lines[-1][:500]}" if lines else ""

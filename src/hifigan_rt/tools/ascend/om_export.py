@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,8 @@ from hifigan_rt.export.verification import ExportReport
 from hifigan_rt.formats.om_file import OmInfo
 from hifigan_rt.formats.om_record import OmRecord, record_path, write_record
 from hifigan_rt.graph import Generator, Graph
-from hifigan_rt.system.files import file_sha256, refuse_special, sync
+from hifigan_rt.system.files import atomic_paths, file_sha256, refuse_special
+from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.system.versions import UNKNOWN, installed_version, own_version
 from hifigan_rt.tools.ascend.atc import (
     AtcJob,
@@ -145,7 +144,9 @@ def export_om(
     names = [name for job in plan.jobs for name in (f"{job.stem}.om", f"{job.stem}.json")]
     names += [f"{plan.stem}.onnx"] if keep_onnx else []
     _check_free(folder, names, overwrite)
-    with _workplace(folder) as workplace:
+    remove_left_over([folder])
+    # Beside the results, so that they are moved and not copied; atc leaves files of its own there.
+    with _folder(folder), atomic_paths([folder / name for name in names]) as workplace:
         onnx_path = workplace / f"{plan.stem}.onnx"
         onnx_report = export_onnx(
             generator, mel, onnx_path, opset=OPSET, rank=plan.jobs[0].rank, source=source, verify=True
@@ -156,7 +157,6 @@ def export_om(
         ]
         for name in names:
             (workplace / name).chmod(FILE_MODE)
-            _move(workplace / name, folder / name)
     return tuple(reports)
 
 
@@ -222,26 +222,16 @@ def _check_free(folder: Path, names: Sequence[str], overwrite: bool) -> None:
 
 
 @contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside the results, so that they are moved and not copied; atc leaves files of its own in it."""
+def _folder(folder: Path) -> Iterator[None]:
+    """The folder of the results; one that was not there goes again if there are none."""
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=".hifigan-om-", dir=folder))
     except OSError as error:
         raise OutputError(f"folder {str(folder)!r} cannot be written to: {error.strerror}") from error
     try:
-        yield workplace
+        yield
     finally:
-        shutil.rmtree(workplace, ignore_errors=True)
         if made:
             with contextlib.suppress(OSError):  # it holds the results
                 folder.rmdir()
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        sync(source)
-        source.replace(target)
-    except OSError as error:
-        raise OutputError(f"{str(target)!r} could not be written: {error.strerror}") from error
