@@ -109,6 +109,41 @@ def test_other_writing_errors_end_their_clip_only(folder):
     assert (summary.done, summary.stopped) == (5, None)
 
 
+class Moving(Copy):
+    """Has the input change as soon as it has been read."""
+
+    def __init__(self, change):
+        super().__init__()
+        self._change = change
+
+    def read(self, source):
+        data = super().read(source)
+        if source.stem == "c":
+            self._change(source)
+        return data
+
+
+def _append(path):
+    path.write_text("c and more")
+
+
+def _exchange(path):
+    times = path.stat()
+    path.with_suffix(".new").write_text("d")
+    os.utime(path.with_suffix(".new"), ns=(times.st_atime_ns, times.st_mtime_ns))
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.mark.parametrize("change", [_append, _exchange])
+def test_an_input_that_changes_while_it_is_read_is_made_again(folder, change):
+    summary = run(Moving(change), folder)
+    assert summary.failed == [
+        (f"{folder}/in/c.wav", f"'{folder}/in/c.wav' changed while it was read: run again when it is whole")
+    ]
+    assert (run(Copy(), folder, resume=True).done, run(Copy(), folder, resume=True).skipped) == (1, 6)
+    assert (folder / "out/c.bin").read_text() == (folder / "in/c.wav").read_text()
+
+
 def test_a_manifest_that_cannot_be_written_ends_the_run(folder, monkeypatch):
     from hifigan_rt.tools.bulk.manifest import ManifestWriter
 
