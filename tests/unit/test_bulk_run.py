@@ -104,6 +104,11 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(folder, number):
     assert run(Copy(), folder, resume=True).skipped == 2
 
 
+def test_a_full_disk_ends_the_run_whoever_says_so(folder):
+    summary = run(Copy(compute_c=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))), folder)
+    assert (summary.done, summary.stopped) == (2, f"OSError: [Errno {errno.ENOSPC}] No space left on device")
+
+
 def test_other_writing_errors_end_their_clip_only(folder):
     summary = run(Copy(write_c=full_disk(errno.EFBIG)), folder)
     assert (summary.done, summary.stopped) == (5, None)

@@ -113,7 +113,8 @@ class LocalRunner(ClipRunner, Generic[R, C]):
                 record = self._failure(job, error)
             self.files.release(job)
             if error is not None and _is_hopeless(error):
-                pipeline.stop(error)
+                # Of ours, so that the run ends with its summary.
+                pipeline.stop(error if isinstance(error, HifiganError) else OutputError(record.error or ""))
             try:
                 keep(record)
             except (OutputError, StoreError) as unrecorded:
