@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.errors import ClusterError, DatasetError, StoreError
-from hifigan_rt.tools.cluster.object_store import split_url
+from hifigan_rt.tools.cluster.object_store import ObjectStore, split_url
 from hifigan_rt.tools.cluster.retrying import retried
 from hifigan_rt.tools.cluster.store_urls import is_url
 
@@ -74,6 +74,34 @@ def test_what_is_put_is_got(bucket, tmp_path, size):
     assert store.get(key, tmp_path / "back") == stored
     assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
     assert bucket.names() == ["a folder/ü+%&.bin"]
+
+
+@pytest.mark.parametrize("size", [500, 2000])
+def test_an_object_that_is_exchanged_while_it_is_read_is_refused(bucket, tmp_path, monkeypatch, size):
+    bucket.put("a.bin", b"a" * 1000)
+    store, key = split_url(bucket.url("a.bin"))
+    read = ObjectStore._blocks
+
+    def blocks(store, key):
+        system, base = store._open()
+
+        class Late:
+            """Opens the object before it is exchanged, and reads it afterwards."""
+
+            def __getattr__(self, name):
+                return getattr(system, name)
+
+            def open_input_stream(self, *arguments, **options):
+                opened = system.open_input_stream(*arguments, **options)
+                bucket.put("a.bin", b"b" * size)
+                return opened
+
+        store._opened = (Late(), base)
+        yield from read(store, key)
+
+    monkeypatch.setattr(ObjectStore, "_blocks", blocks)
+    with pytest.raises(DatasetError, match=r"/a\.bin' was exchanged while it was read: run again with --resume"):
+        store.get(key, tmp_path / "back")
 
 
 def test_a_folder_is_listed(bucket):
