@@ -55,6 +55,33 @@ def test_a_url_does_not_climb():
         split_url("s3://bucket/a/../b")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [f"s3://key:{SECRET}/of/it@bucket/a", f"s3://key:{SECRET}?of?it@bucket/a", "s3://key:12/34@bucket/a",
+     f"abfs://c:{SECRET}/==@account.dfs.core.windows.net/a"],
+)  # fmt: skip
+def test_a_secret_that_its_own_characters_cut_is_not_shown(url):
+    with pytest.raises(
+        DatasetError, match=r"has a colon in its host, and no @ behind it: .* write its / as %2F"
+    ) as told:
+        split_url(url)
+    assert not any(part in str(told.value) for part in (SECRET, "12", "34"))
+
+
+@pytest.mark.parametrize("url", ["hdfs://host:8020/user@work/a", "hdfs://[::1]/a", f"s3://key:{SECRET}%2F@bucket/a@b"])
+def test_colons_of_ports_are_taken(url):
+    assert SECRET not in split_url(url)[0].root
+
+
+def test_what_pyarrow_does_not_open_is_told():
+    with pytest.raises(StoreError) as told:
+        split_url(f"s3a://key:{SECRET}@bucket/a")[0].check()
+    assert str(told.value) == (
+        "the store 's3a://key@bucket' cannot be opened: Unrecognized filesystem type in URI: s3a://key@bucket; pyarrow "
+        "opens s3, gs, abfs, hdfs and file"
+    )
+
+
 def test_paths_are_no_urls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not any(map(is_url, ["a.wav", "/a/b", "c:/a", "a://"[:2], "-"]))
