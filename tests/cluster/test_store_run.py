@@ -115,8 +115,11 @@ def test_an_object_without_a_line_is_made_again(filled):
         write(kept)
         filled.put("out/manifest.jsonl", kept.encode())
     work = Doubled()
-    assert run(filled, work, resume=True).skipped == 5
-    assert work.done == ["c"]
+    summary = run(filled, work, resume=True)
+    assert (summary.skipped, work.done) == (5, ["c"])
+    assert [note.partition(": manifest")[2] for note in summary.notes] == [
+        ".jsonl has no line about it: its run was killed, or no run made it"
+    ]
 
 
 @pytest.mark.parametrize(
