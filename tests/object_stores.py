@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import socket
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +48,13 @@ class Bucket:
     def put(self, key: str, content: bytes) -> None:
         with self._system().open_output_stream(f"{self.name}/{key}", compression=None) as stream:
             stream.write(content)
+
+    def put_plainly(self, key: str, content: bytes) -> None:
+        """Put an object of a name that pyarrow writes none of, as other programs do."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        with contextlib.closing(connection):
+            connection.request("PUT", f"/{self.name}/{urllib.parse.quote(key)}", content)
+            assert connection.getresponse().status == 200
 
     def get(self, key: str) -> bytes:
         with self._system().open_input_file(f"{self.name}/{key}") as file:

@@ -118,6 +118,25 @@ def test_names_that_no_file_can_have_are_told(bucket):
     assert "nnn.wav' has a name that no file can have" in files[1].problem
 
 
+def test_names_that_mean_another_place_on_a_disk_are_told(bucket, tmp_path):
+    outside = tmp_path / "outside.wav"
+    keys = ["in//a.wav", "in/x/../b.wav", "in/./c.wav", "in/a.wav", str(outside), f"{tmp_path}/no-input.txt"]
+    for key in keys:
+        bucket.put_plainly(key, key.encode())
+    files = find_inputs_anywhere([bucket.url("")], SUFFIXES, recursive=True).files
+    assert [str(item.path) for item in files if item.problem is None] == [f"s3:/{bucket.name}/in/a.wav"]
+    told = "\n".join(item.problem for item in files if item.problem is not None)
+    assert all(f"'{bucket.root}/{key}' has a name that no file can have (it has the part '" in told for key in keys[:3])
+    assert f"'{bucket.root}/{outside}'" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_no_file_can_have_are_told_where_there_are_no_others(bucket):
+    bucket.put_plainly("in//a.wav", b"1")
+    with pytest.raises(DatasetError, match=r"in//a\.wav' has a name that no file can have"):
+        find_inputs_anywhere([bucket.url("in")], SUFFIXES, recursive=True)
+
+
 def test_one_bucket_is_opened_in_one_way(there):
     with pytest.raises(DatasetError, match="is named with different options or credentials"):
         find_inputs_anywhere([there.url("data/one"), there.url("data/two", "other:key@")], SUFFIXES)

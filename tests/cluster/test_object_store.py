@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifigan_rt.errors import ClusterError, DatasetError, StoreError
-from hifigan_rt.tools.cluster.object_store import split_url
+from hifigan_rt.tools.cluster.object_store import ObjectStore, split_url
 from hifigan_rt.tools.cluster.retrying import retried
 from hifigan_rt.tools.cluster.store_urls import is_url
 
@@ -55,6 +55,33 @@ def test_a_url_does_not_climb():
         split_url("s3://bucket/a/../b")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [f"s3://key:{SECRET}/of/it@bucket/a", f"s3://key:{SECRET}?of?it@bucket/a", "s3://key:12/34@bucket/a",
+     f"abfs://c:{SECRET}/==@account.dfs.core.windows.net/a"],
+)  # fmt: skip
+def test_a_secret_that_its_own_characters_cut_is_not_shown(url):
+    with pytest.raises(
+        DatasetError, match=r"has a colon in its host, and no @ behind it: .* write its / as %2F"
+    ) as told:
+        split_url(url)
+    assert not any(part in str(told.value) for part in (SECRET, "12", "34"))
+
+
+@pytest.mark.parametrize("url", ["hdfs://host:8020/user@work/a", "hdfs://[::1]/a", f"s3://key:{SECRET}%2F@bucket/a@b"])
+def test_colons_of_ports_are_taken(url):
+    assert SECRET not in split_url(url)[0].root
+
+
+def test_what_pyarrow_does_not_open_is_told():
+    with pytest.raises(StoreError) as told:
+        split_url(f"s3a://key:{SECRET}@bucket/a")[0].check()
+    assert str(told.value) == (
+        "the store 's3a://key@bucket' cannot be opened: Unrecognized filesystem type in URI: s3a://key@bucket; pyarrow "
+        "opens s3, gs, abfs, hdfs and file"
+    )
+
+
 def test_paths_are_no_urls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not any(map(is_url, ["a.wav", "/a/b", "c:/a", "a://"[:2], "-"]))
@@ -74,6 +101,34 @@ def test_what_is_put_is_got(bucket, tmp_path, size):
     assert store.get(key, tmp_path / "back") == stored
     assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
     assert bucket.names() == ["a folder/ü+%&.bin"]
+
+
+@pytest.mark.parametrize("size", [500, 2000])
+def test_an_object_that_is_exchanged_while_it_is_read_is_refused(bucket, tmp_path, monkeypatch, size):
+    bucket.put("a.bin", b"a" * 1000)
+    store, key = split_url(bucket.url("a.bin"))
+    read = ObjectStore._blocks
+
+    def blocks(store, key):
+        system, base = store._open()
+
+        class Late:
+            """Opens the object before it is exchanged, and reads it afterwards."""
+
+            def __getattr__(self, name):
+                return getattr(system, name)
+
+            def open_input_stream(self, *arguments, **options):
+                opened = system.open_input_stream(*arguments, **options)
+                bucket.put("a.bin", b"b" * size)
+                return opened
+
+        store._opened = (Late(), base)
+        yield from read(store, key)
+
+    monkeypatch.setattr(ObjectStore, "_blocks", blocks)
+    with pytest.raises(DatasetError, match=r"/a\.bin' was exchanged while it was read: run again with --resume"):
+        store.get(key, tmp_path / "back")
 
 
 def test_a_folder_is_listed(bucket):

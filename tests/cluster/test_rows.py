@@ -79,13 +79,18 @@ def test_recordings_are_changed_only_as_allowed(place):
     assert made([wav(stereo)], is_audio=True, mono=True)[0]["error"] == ""
     assert str(2 * RATE) in made([wav(rate=2 * RATE)], is_audio=True)[0]["error"]
     assert made([wav(rate=2 * RATE)], is_audio=True, resample=True)[0]["frames"] == len(SAMPLES) // 2 // 8
+    [row] = made([[0, 1, -1, 2] * 500], is_audio=True, sample_rate=RATE)
+    assert row["error"] == "samples of dtype int64 are not float in [-1, 1]: divide 16-bit integers by 32768"
     assert made([[0.0, float("nan")]], is_audio=True, sample_rate=RATE)[0]["error"] == "the samples are not all finite"
 
 
 def test_every_form_of_a_mel(place):
     vocoder = hifigan_rt.load("model", threads=1)
     mel = tiny_mel(20)
-    for rows, changes in (([mel.tolist()], {}), ([mel.T.tolist()], {"time_major": True})):
+    for rows, changes in (
+        ([mel.tolist()], {}), ([mel[None].tolist()], {}),
+        ([mel.T.tolist()], {"time_major": True}), ([mel.T[None].tolist()], {"time_major": True}),
+    ):  # fmt: skip
         [row] = made(rows, **changes)
         np.testing.assert_array_equal(row["audio"], vocoder(mel))
     ragged = mel.tolist()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -67,6 +70,23 @@ def test_records_and_results(filled):
     assert record.notes == (f"made of {filled.root}/out/a.out",)
 
 
+def test_a_disk_without_room_for_copies_ends_the_run(filled, monkeypatch):
+    got = ObjectStore.get
+
+    def get(store, key, target):
+        if key.endswith("in/c.bin"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return got(store, key, target)
+
+    with monkeypatch.context() as full:
+        full.setattr(ObjectStore, "get", get)
+        summary = run(filled)
+    assert (summary.done, [name for name, _ in summary.failed]) == (2, [f"{filled.root}/in/c.bin"])
+    assert f"'{filled.root}/in/c.bin' cannot be worked on in '{tempfile.gettempdir()}'" in summary.stopped
+    assert "No space left on device; TMPDIR names another folder" in summary.stopped
+    assert run(filled, resume=True).skipped == 2
+
+
 def test_a_second_run_makes_nothing_again(filled):
     run(filled)
     work = Doubled()
@@ -95,8 +115,11 @@ def test_an_object_without_a_line_is_made_again(filled):
         write(kept)
         filled.put("out/manifest.jsonl", kept.encode())
     work = Doubled()
-    assert run(filled, work, resume=True).skipped == 5
-    assert work.done == ["c"]
+    summary = run(filled, work, resume=True)
+    assert (summary.skipped, work.done) == (5, ["c"])
+    assert [note.partition(": manifest")[2] for note in summary.notes] == [
+        ".jsonl has no line about it: its run was killed, or no run made it"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,17 @@ def test_from_a_bucket_to_a_folder(place, connected, bucket):
         (("URL/in", "-o", "out"), "'s3://BUCKET/in' is a URL, which 'hifigan synth --ray' takes"),
         (("in", "-o", "URL/out"), "'s3://BUCKET/out' is a URL, which 'hifigan synth --ray' takes"),
         (("in", "-o", "URL/out.wav", "--ray"), "would be a single result: name a folder at a URL"),
+        (("in", "-o", "s3://key:secret@BUCKET/out.mp3", "--ray"), "-o 's3://BUCKET/out.mp3' would be a single result"),
         (("in", "-o", "out", "--ray", "--manifest", "m.jsonl"), "--manifest is for results at a URL"),
     ],
 )
 def test_what_makes_no_sense(place, bucket, arguments, told):
     def full(argument):
-        return bucket.url(argument.removeprefix("URL/")) if argument.startswith("URL/") else argument
+        return (
+            bucket.url(argument.removeprefix("URL/"))
+            if argument.startswith("URL/")
+            else argument.replace("BUCKET", bucket.name)
+        )
 
     error = synth(*map(full, arguments), status=2).stderr
     assert told.replace("BUCKET", bucket.name) in " ".join(error.split())

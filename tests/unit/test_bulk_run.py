@@ -104,9 +104,49 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(folder, number):
     assert run(Copy(), folder, resume=True).skipped == 2
 
 
+def test_a_full_disk_ends_the_run_whoever_says_so(folder):
+    summary = run(Copy(compute_c=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))), folder)
+    assert (summary.done, summary.stopped) == (2, f"OSError: [Errno {errno.ENOSPC}] No space left on device")
+
+
 def test_other_writing_errors_end_their_clip_only(folder):
     summary = run(Copy(write_c=full_disk(errno.EFBIG)), folder)
     assert (summary.done, summary.stopped) == (5, None)
+
+
+class Moving(Copy):
+    """Has the input change as soon as it has been read."""
+
+    def __init__(self, change):
+        super().__init__()
+        self._change = change
+
+    def read(self, source):
+        data = super().read(source)
+        if source.stem == "c":
+            self._change(source)
+        return data
+
+
+def _append(path):
+    path.write_text("c and more")
+
+
+def _exchange(path):
+    times = path.stat()
+    path.with_suffix(".new").write_text("d")
+    os.utime(path.with_suffix(".new"), ns=(times.st_atime_ns, times.st_mtime_ns))
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.mark.parametrize("change", [_append, _exchange])
+def test_an_input_that_changes_while_it_is_read_is_made_again(folder, change):
+    summary = run(Moving(change), folder)
+    assert summary.failed == [
+        (f"{folder}/in/c.wav", f"'{folder}/in/c.wav' changed while it was read: run again when it is whole")
+    ]
+    assert (run(Copy(), folder, resume=True).done, run(Copy(), folder, resume=True).skipped) == (1, 6)
+    assert (folder / "out/c.bin").read_text() == (folder / "in/c.wav").read_text()
 
 
 def test_a_manifest_that_cannot_be_written_ends_the_run(folder, monkeypatch):

@@ -122,6 +122,17 @@ def test_tensors_beside_the_generator_are_never_read(tmp_path):
     np.testing.assert_array_equal(read_tensors(path)["optimizer"], [3])
 
 
+def test_what_follows_a_checkpoint_is_told(tmp_path):
+    path = tmp_path / "g"
+    one = legacy_file({"generator": {"w": tensor([1.0, 2.0], "a")}})
+    path.write_bytes(one + one)
+    checkpoint = read_any_state(path)
+    np.testing.assert_array_equal(checkpoint.weights["w"], [1, 2])
+    assert checkpoint.notes[0] == (
+        f"{len(one)} bytes after the first object that torch.save wrote are not read, as by torch.load"
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [

@@ -7,6 +7,7 @@ import re
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from checkpoint_files import Tensor, legacy_file
 from effort import examples
 from hifigan_rt.errors import ConditioningError, MelError, OutputError
 from hifigan_rt.mel.files import parse_npy, read_arrays, read_mel_file, read_vector_file, write_mel_file
@@ -267,6 +269,53 @@ def test_bytes_behind_the_array(tmp_path, kind):
         read_vector_file(path)
     with pytest.raises(MelError, match=re.escape(text)):
         read_arrays(path, 1 << 20)
+
+
+def test_objects_behind_the_first_of_a_pytorch_file(tmp_path):
+    """torch.load gives the first, and the next on the next call: a second mel is not dropped in silence here either."""
+    one, other = (legacy_file(Tensor(mel, "a")) for mel in (MEL, MEL + 1))
+    path = tmp_path / "a.pt"
+    path.write_bytes(one)
+    assert np.array_equal(read_mel_file(path, 80), MEL)
+    path.write_bytes(one + other)
+    text = (
+        f"goes on after the object that torch.save wrote first: {len(other)} bytes follow, and one object per file is "
+        "read: save each as a file of its own"
+    )
+    assert refusal(path) == f"mel file {str(path)!r} {text}"
+    with pytest.raises(ConditioningError, match=re.escape(text)):
+        read_vector_file(path)
+
+
+@pytest.mark.parametrize("kind", ["npz", "deflated npz"])
+def test_an_array_of_another_checksum_is_refused(tmp_path, kind):
+    buffer = io.BytesIO()
+    np.save(buffer, MEL)
+    damaged = buffer.getvalue()[:-1] + b"\x55"
+    path = tmp_path / "a.npz"
+    method = zipfile.ZIP_DEFLATED if kind.startswith("deflated") else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("mel.npy", damaged)
+    # The checksum stands before the entry and in the directory.
+    checksums = [struct.pack("<L", zlib.crc32(content)) for content in (damaged, buffer.getvalue())]
+    path.write_bytes(path.read_bytes().replace(*checksums))
+    text = "is damaged: its array has another checksum than it was saved with; copy or download it again"
+    assert refusal(path) == f"mel file {str(path)!r} {text}"
+    with pytest.raises(MelError, match=text):
+        read_arrays(path, 1 << 20)
+    with pytest.raises(zipfile.BadZipFile, match="Bad CRC-32"):
+        np.load(path)["mel"]
+
+
+def test_npz_files_that_are_something_else(tmp_path):
+    path = tmp_path / "a.npz"
+    for content, text in (
+        (b"", "is empty (0 bytes): the download or copy failed; fetch it again"),
+        (npy_bytes("'<f4'", "(80, 7)", MEL.tobytes()), "is a NumPy array, no archive of NumPy arrays"),
+        (b"\1\2", "is no archive of NumPy arrays: it starts with b'\\x01\\x02'"),
+    ):
+        path.write_bytes(content)
+        assert refusal(path) == f"mel file {str(path)!r} {text}"
 
 
 def test_negative_shape(tmp_path):

@@ -104,13 +104,7 @@ def read_arrays(path: str | Path, max_bytes: int) -> np.ndarray | dict[str, np.n
     path = Path(path)
     if path.suffix.lower() == ".npz":
         with open_source(path) as source:
-            spans = read_zip_directory(source)
-            return {
-                name.removesuffix(".npy"): _parse_npy(_Inflated(source, span), max_bytes)
-                if span.inflated is not None
-                else _parse_npy(_InMemory(source.read(span.start, span.length, "the array")), span.length)
-                for name, span in spans.items()
-            }
+            return {name: _parse_entry(source, span, max_bytes) for name, span in _npz_entries(source).items()}
     if path.suffix.lower() == ".npy":
         return _read_array(path, max_bytes)
     tree = read_tensors(path, _REMEDY)
@@ -255,6 +249,8 @@ class _Inflated:
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         self._promised = span.inflated or 0
         self._taken = 0
+        self.crc32 = 0
+        """Checksum of the bytes that have been read."""
 
     def read(self, length: int) -> bytes:
         if length == 0:
@@ -265,6 +261,7 @@ class _Inflated:
             raise MelError(f"is damaged: its zip entry cannot be unpacked ({error})") from error
         self._packed = self._inflater.unconsumed_tail
         self._taken += len(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
         return data
 
     @property
@@ -274,20 +271,37 @@ class _Inflated:
 
 
 def _read_npz(source: ByteSource, max_bytes: int, mel_at: str | None) -> np.ndarray:
-    spans = {name.removesuffix(".npy"): span for name, span in read_zip_directory(source).items()}
-    span = list(spans.values())[pick_name(list(spans), mel_at)]
+    spans = _npz_entries(source)
+    return _parse_entry(source, list(spans.values())[pick_name(list(spans), mel_at)], max_bytes)
+
+
+def _npz_entries(source: ByteSource) -> dict[str, Span]:
+    """The arrays of an .npz by name, none of them read."""
+    head = source.read(0, min(HEAD_BYTES, source.size), "its beginning")
+    if not head.startswith(b"PK"):
+        raise MelError(_describe_other(head, "archive of NumPy arrays"))
+    return {name.removesuffix(".npy"): span for name, span in read_zip_directory(source).items()}
+
+
+def _parse_entry(source: ByteSource, span: Span, max_bytes: int) -> np.ndarray:
     if span.inflated is None:
         entry = source.read(span.start, span.length, "the array")
-        return _parse_npy(_InMemory(entry), span.length)
-    return _parse_npy(_Inflated(source, span), min(max_bytes + _MAX_NPY_HEADER_BYTES, span.inflated))
-
-
-def _describe_other(head: bytes) -> str:
-    kind = file_kind(head)
-    if kind is not None and kind.suffix != ".npy":
-        kind_text = f"is {kind.name}, no NumPy array"
+        array, crc32 = _parse_npy(_InMemory(entry), span.length), zlib.crc32(entry)
     else:
-        kind_text = f"is no NumPy array: it starts with {head[: _NPY_PREFIX.size]!r}"
+        inflated = _Inflated(source, span)
+        array = _parse_npy(inflated, min(max_bytes + _MAX_NPY_HEADER_BYTES, span.inflated))
+        crc32 = inflated.crc32
+    if crc32 != span.crc32:
+        raise MelError("is damaged: its array has another checksum than it was saved with; copy or download it again")
+    return array
+
+
+def _describe_other(head: bytes, wanted: str = "NumPy array") -> str:
+    kind = file_kind(head)
+    if kind is not None and kind.name != f"a {wanted}":
+        kind_text = f"is {kind.name}, no {wanted}"
+    else:
+        kind_text = f"is no {wanted}: it starts with {head[: _NPY_PREFIX.size]!r}"
     return describe_failed_download(head) or kind_text
 
 

@@ -139,9 +139,14 @@ def read_tensors(path: Path, remedy: str = STATE_REMEDY) -> object:
         an `OpaqueObject`.
 
     Raises:
-        CheckpointError, UnsafeCheckpoint: as for `read_state`.
+        CheckpointError, UnsafeCheckpoint: as for `read_state`; or more follows the first object of the file.
     """
     with _named(path, remedy), open_source(path) as source, _open_tree(source) as tree:
+        if tree.left_over:
+            raise CheckpointError(
+                f"goes on after the object that torch.save wrote first: {tree.left_over} bytes follow, and one object "
+                "per file is read: save each as a file of its own"
+            )
         return _TreeBuilder(tree.loader).build(tree.root)
 
 

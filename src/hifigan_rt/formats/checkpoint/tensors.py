@@ -111,6 +111,8 @@ class Span:
     """Bytes after inflating or decoding, if they do not stand in the file as they are."""
     is_latin1: bool = False
     """Whether they stand there as UTF-8 text, each character a byte, as pickle's protocol 2 has it; else deflated."""
+    crc32: int | None = None
+    """Checksum of the bytes after inflating, as a zip's directory has it, where there is one."""
 
 
 class TensorLoader:

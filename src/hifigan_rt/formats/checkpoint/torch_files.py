@@ -37,6 +37,8 @@ class Tree:
     """A config beside the weights that is not decoded yet: the YAML of a .nemo file."""
     program: Program | None = None
     """The modules with their code, of a TorchScript archive."""
+    left_over: int = 0
+    """Bytes that follow what is read: of another object that torch.save wrote behind it, perhaps."""
 
 
 def _storage_bytes(storage: Storage) -> int:
@@ -72,7 +74,12 @@ def read_legacy(source: ByteSource) -> Tree:
     if type(keys) is not list or not all(type(key) is str for key in keys):
         raise CheckpointError("is damaged: its list of storages is something else")
     spans = _locate_storages(source, objects, keys, machine.position)
-    return _make_tree(source, root, objects, spans, "torch-legacy")
+    tree = _make_tree(source, root, objects, spans, "torch-legacy")
+    left_over = source.size - max([machine.position, *(span.start + span.length for span in spans.values())])
+    if left_over == 0:
+        return tree
+    note = f"{left_over} bytes after the first object that torch.save wrote are not read, as by torch.load"
+    return replace(tree, left_over=left_over, notes=(*tree.notes, note))
 
 
 def _make_tree(

@@ -35,10 +35,13 @@ class _Entry:
     packed: int
     size: int
     method: int
+    crc32: int
 
 
 def read_zip_directory(source: ByteSource) -> dict[str, Span]:
     """Find every entry of a zip file; folders are left out.
+
+    Checksums are given and not compared: PyTorch has an option to write zeros in their place, and asks for none.
 
     Raises:
         CheckpointError: truncated, damaged, encrypted, or built to deceive: duplicate names, names that leave the
@@ -114,7 +117,7 @@ def _parse_directory(data: bytes, count: int) -> list[_Entry]:
             raise CheckpointError(
                 f"is damaged: the zip entry {describe(name)} is {packed} bytes stored and {size} read"
             )
-        entries.append(_Entry(name, raw_name, header, packed, size, method))
+        entries.append(_Entry(name, raw_name, header, packed, size, method, fields[7]))
     return entries
 
 
@@ -155,4 +158,4 @@ def _locate(source: ByteSource, entry: _Entry, directory: int) -> Span:
     start = name_at + name_length + extra_length
     if start + entry.packed > directory:
         raise CheckpointError(f"is damaged: {what} reaches into the zip directory")
-    return Span(start, entry.packed, entry.size if entry.method == _DEFLATED else None)
+    return Span(start, entry.packed, entry.size if entry.method == _DEFLATED else None, crc32=entry.crc32)

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from hifigan_rt.errors import (
@@ -112,7 +113,8 @@ class LocalRunner(ClipRunner, Generic[R, C]):
                 record = self._failure(job, error)
             self.files.release(job)
             if error is not None and _is_hopeless(error):
-                pipeline.stop(error)
+                # Of ours, so that the run ends with its summary.
+                pipeline.stop(error if isinstance(error, HifiganError) else OutputError(record.error or ""))
             try:
                 keep(record)
             except (OutputError, StoreError) as unrecorded:
@@ -129,9 +131,14 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         if job.source.problem is not None:
             raise DatasetError(job.source.problem)
         local = self.files.fetch(job)
+        before = _version(local)
         with self._collector.collecting() as texts:
             data = self._work.read(local)
-        return _Staged(data, self.files.identify(job, local), tuple(texts))
+        identity = self.files.identify(job, local)
+        if _version(local) != before:
+            # What was read has no digest: --resume would believe the result to be that of the new contents.
+            raise DatasetError(f"{str(local)!r} changed while it was read: run again when it is whole")
+        return _Staged(data, identity, tuple(texts))
 
     def _compute(self, job: Job, read: _Staged[R]) -> _Staged[C]:  # noqa: ARG002 - the stages are called alike
         with self._collector.collecting() as texts:
@@ -169,6 +176,15 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         # An error of ours is written for users; of any other the type is half of what it says.
         text = str(error) if isinstance(error, HifiganError) else f"{type(error).__name__}: {error}"
         return ClipRecord(self.files.name(job), job.name, "failed", self._digest, error=self.files.told(job, text))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """What differs when a file is written to or exchanged; nothing where it is not there, which reading it says."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _is_hopeless(error: Exception) -> bool:

@@ -140,12 +140,14 @@ def _unfinished(
         "changed": "it is not what was written (edited, exchanged or damaged)",
         "unproven": f"its line in {MANIFEST_NAME} has no output_sha256, as in earlier versions",
         "of another": "it was made of {input!r}",
+        "unlisted": f"{MANIFEST_NAME} has no line about it: its run was killed, or no run made it",
     }
     notes = []
     for found, reason in reasons.items():
         names = [job.name for job, told in zip(jobs, verdicts, strict=True) if told == found]
         if names:
-            why = reason.format(input=records[names[0]].input)
+            known = records.get(names[0])
+            why = reason.format(input=None if known is None else known.input)
             notes.append(f"made again: {len(names)}, the first is {f'{folder}/{names[0]}'!r}: {why}")
     todo = tuple(job for job, told in zip(jobs, verdicts, strict=True) if told != "finished")
     return JobSelection(todo, len(jobs) - len(todo), tuple(notes))

@@ -52,9 +52,9 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
-Verdict = Literal["finished", "open", "changed", "unproven", "of another"]
-"""Finding about a clip: "changed" is an output that is not what was written, "unproven" one without a digest, and "of
-another" one that was made of another input."""
+Verdict = Literal["finished", "open", "changed", "unproven", "of another", "unlisted"]
+"""Finding about a clip: "changed" is an output that is not what was written, "unproven" one without a digest, "of
+another" one that was made of another input, and "unlisted" one that no run is known to have made."""
 
 
 def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) -> Verdict:
@@ -63,7 +63,9 @@ def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) ->
     Of the input equal name, size and times are believed; otherwise the contents decide, so that a copied or touched
     data set is not done again.
     """
-    if record is None or record.status != "ok":
+    if record is None:
+        return "unlisted" if job.source.problem is None and files.taken(job) else "open"
+    if record.status != "ok":
         return "open"
     try:
         renamed = record.input != files.name(job)

@@ -58,6 +58,7 @@ class RunOptions:
             raise click.UsageError("--json and -o - both write to standard output: give one of them")
 
     def _check_urls(self, suffix: str) -> None:
+        from hifigan_rt.audio.suffixes import AUDIO_SUFFIXES
         from hifigan_rt.tools.cluster.object_store import split_url
         from hifigan_rt.tools.cluster.store_urls import is_url
 
@@ -67,7 +68,7 @@ class RunOptions:
                 raise click.UsageError(
                     f"{store.shown(key)!r} is a URL, which 'hifigan synth --ray' takes: give --ray, or copy it"
                 )
-            if url is self.output and Path(key).suffix.lower() == suffix:
+            if url is self.output and Path(key).suffix.lower() in {suffix, *AUDIO_SUFFIXES}:
                 raise click.UsageError(f"-o {store.shown(key)!r} would be a single result: name a folder at a URL")
         if self.manifest is not None and not is_url(self.output):
             raise click.UsageError("--manifest is for results at a URL; a folder has its manifest.jsonl")

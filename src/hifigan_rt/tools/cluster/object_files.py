@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
@@ -77,6 +78,16 @@ class ObjectFiles(SharedFiles):
         found = self._found(job.source.path)
         if found is None and self._output is None:
             return super().fetch(job)
+        try:
+            return self._copied(job, found)
+        except OSError as error:
+            above = Path(tempfile.gettempdir())
+            raise OutputError(
+                f"{self.name(job)!r} cannot be worked on in {str(above)!r} of {socket.gethostname()}, where copies of "
+                f"clips lie: {error.strerror or error}; TMPDIR names another folder"
+            ) from error
+
+    def _copied(self, job: Job, found: tuple[StoreFolder, str] | None) -> Path:
         folder = Path(tempfile.mkdtemp(dir=self._made_workplace()))
         self._kept[job.name] = _Copies(folder, job.source.path, None)
         if found is None:

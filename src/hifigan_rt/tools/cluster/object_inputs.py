@@ -87,7 +87,8 @@ def find_inputs_anywhere(
                 local, suffixes, recursive=recursive, split=split, exclude=exclude, left_out=left_out
             )  # fmt: skip
         except DatasetError as error:
-            raise DatasetError(layout.told(str(error))) from None
+            texts = [layout.told(str(error)), *(str(item.problem) for item in layout.nameless[:1])]
+            raise DatasetError("; ".join(texts)) from None
         by_root = any(layout.root.name in item.relative.parts for item in found)
         files = [layout.at_url(item, by_root) for item in found] + layout.nameless
     infos = {item.path: layout.infos[item.path] for item in files if item.path in layout.infos}
@@ -179,7 +180,7 @@ class _NamesOnDisk:
         above = StoreFolder(store, place.key.rpartition("/")[0])
         if place.key.rpartition("/")[2] == WAVS:
             beside, _ = store.list(above.key, recursive=False)
-            lists = [key for key in beside if key.rpartition("/")[2] in _LISTS]
+            lists = [key for key in map(above.key_of, _LISTS) if key in beside]
         else:
             lists = [key for key in map(place.key_of, _LISTS) if key in found]
         for key in lists:
@@ -195,19 +196,25 @@ class _NamesOnDisk:
 
     def _lay_files(self, place: StoreFolder, found: dict[str, ObjectInfo]) -> None:
         for key, info in found.items():
-            self.infos[Path(place.store.root, key)] = info
-            self._make(place, key, Path.touch)
+            if self._make(place, key, Path.touch):
+                self.infos[Path(place.store.root, key)] = info
 
     def _copy(self, store: ObjectStore, key: str) -> None:
         path = self.root / store.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         store.get(key, path)
 
-    def _make(self, place: StoreFolder, key: str, make: Callable[..., None]) -> None:
+    def _make(self, place: StoreFolder, key: str, make: Callable[..., None]) -> bool:
+        """Lay out one name; tell whether it could be, which is reported where an input has it."""
         path = Path(place.store.root, key)
+        # On a disk these parts mean another place: of "in//a.wav" that of "in/a.wav", of "/a.wav" the root of all.
+        odd = [part for part in key.split("/") if part in ("", ".", "..")]
+        if odd:
+            self._report_nameless(place.store, key, f"it has the part {odd[0]!r}")
+            return False
         below = key.removeprefix(place.key).strip("/")
         if below.startswith(".") or "/." in below:  # hidden, as on a disk
-            return
+            return False
         try:
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             make(self.root / path, exist_ok=True)
@@ -216,6 +223,12 @@ class _NamesOnDisk:
                 raise DatasetError(
                     f"the names in {place.shown!r} cannot be laid out in {str(self.root)!r}: {error}"
                 ) from error
-            if path.suffix.lower() in self._suffixes:
-                problem = f"{place.store.shown(key)!r} has a name that no file can have ({error}): rename it"
-                self.nameless.append(InputFile(path, Path(f"object {len(self.nameless)}"), problem=problem))
+            self._report_nameless(place.store, key, str(error))
+            return False
+        return True
+
+    def _report_nameless(self, store: ObjectStore, key: str, reason: str) -> None:
+        path = Path(store.root, key.lstrip("/"))
+        if path.suffix.lower() in self._suffixes:
+            problem = f"{store.shown(key)!r} has a name that no file can have ({reason}): rename it"
+            self.nameless.append(InputFile(path, Path(f"object {len(self.nameless)}"), problem=problem))

@@ -33,6 +33,9 @@ _S3_VARIABLES = (
 
 _BLOCK_BYTES = 1 << 26
 
+_ANY_KEY = "k"
+"""Key of the URL by which a store is opened: which one does not matter."""
+
 
 @dataclass(frozen=True)
 class ObjectInfo:
@@ -140,7 +143,8 @@ class ObjectStore:
             for block in self._blocks(key):
                 file.write(block)
             written = file.tell()
-        if written != before.size_bytes or (written > _BLOCK_BYTES and self.info(key) != before):
+        # Asked even where the length is right: of an object that has become shorter S3's client fills up the rest.
+        if written != before.size_bytes or self.info(key) != before:
             raise DatasetError(f"{self.shown(key)!r} was exchanged while it was read: run again with --resume")
         return before
 
@@ -226,8 +230,8 @@ class ObjectStore:
         return self._opened_by(options)
 
     def _opened_by(self, options: str) -> tuple[FileSystem, str]:
-        system, path = _pyarrow().fs.FileSystem.from_uri(f"{self._url.address}/k{options}")
-        return system, path.removesuffix("k")
+        system, path = _pyarrow().fs.FileSystem.from_uri(f"{self._url.address}/{_ANY_KEY}{options}")
+        return system, path.removesuffix(_ANY_KEY)
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -241,7 +245,7 @@ class ObjectStore:
             raise StoreError(f"the store {self.root!r} {what}: {text}{_way_out(text)}") from error
 
     def _redacted(self, text: str) -> str:
-        for secret in (self._url.address + "/", self._url.address, self._url.options):
+        for secret in (f"{self._url.address}/{_ANY_KEY}", self._url.address, self._url.options):
             shown = self.root if secret.startswith(self._url.address) else "?..."
             text = text.replace(secret, shown) if len(secret) > 1 else text
         return text
@@ -285,6 +289,8 @@ def _object_info(found: Any) -> ObjectInfo:
 def _way_out(text: str) -> str:
     if re.search("NO_SUCH_BUCKET|[Bb]ucket .*not (found|exist)|NoSuchBucket", text):
         return "; make the bucket, or name another"
+    if "Unrecognized filesystem type" in text:
+        return "; pyarrow opens s3, gs, abfs, hdfs and file"
     if re.search("ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|status 40[13]|InvalidAccessKey|Forbidden", text):
         return (
             "; credentials come from the URL, from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from ~/.aws, or from "

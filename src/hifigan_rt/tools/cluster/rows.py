@@ -15,6 +15,7 @@ from hifigan_rt.audio import Recording, prepare, read_audio
 from hifigan_rt.audio.formats import encode_whole
 from hifigan_rt.errors import AudioError, DatasetError, HifiganError, MelConventionWarning, MelError, PaddedTailWarning
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of
+from hifigan_rt.mel.shapes import one_mel
 from hifigan_rt.tools.cluster.dataset import RowRecipe
 
 MADE_COLUMNS = ("audio", "sample_rate", "samples", "frames", "clipped", "warning", "error")
@@ -122,8 +123,9 @@ class RowWorker:
             return self._vocoder.mel(prepare(recording, self._vocoder.sample_rate, recipe.resample, recipe.mono))
         with in_words_of(latents=self._vocoder.takes_latents):
             mel = _array(value, MelError)
-            if self._recipe.time_major and mel.ndim == 2:
-                mel = np.ascontiguousarray(mel.T)
+            if self._recipe.time_major:
+                mel = one_mel(mel, self._vocoder.num_mels, time_major=True)
+                mel = np.ascontiguousarray(mel.T) if mel.ndim == 2 else mel
             return check_mel(mel, self._vocoder.num_mels, self._vocoder.mel_config, single=True)
 
     def _recording(self, value: Any) -> Recording:
@@ -147,7 +149,12 @@ class RowWorker:
         rate = rate or self._recipe.sample_rate
         if rate is None:
             raise AudioError("bare samples do not tell their sample rate: give sample_rate=, or a struct that has it")
-        samples = _array(value, AudioError).astype(np.float32, copy=False)
+        samples = _array(value, AudioError)
+        if samples.dtype.kind != "f":  # a quiet recording of integers would pass for a loud one of floats
+            raise AudioError(
+                f"samples of dtype {samples.dtype} are not float in [-1, 1]: divide 16-bit integers by 32768"
+            )
+        samples = samples.astype(np.float32, copy=False)
         if samples.ndim not in (1, 2) or samples.size == 0:
             raise AudioError(f"samples have shape {list(samples.shape)}, and [N] or [C, N] is needed")
         if samples.ndim == 2 and samples.shape[0] == 1:

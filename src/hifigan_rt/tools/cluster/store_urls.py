@@ -53,7 +53,7 @@ def parse_url(url: str) -> StoreUrl:
     """Take a URL apart.
 
     Raises:
-        DatasetError: it is none, or climbs.
+        DatasetError: it is none, or climbs, or has a secret that is cut by its own characters.
     """
     found = _URL.fullmatch(url)
     if found is None:
@@ -61,6 +61,13 @@ def parse_url(url: str) -> StoreUrl:
     scheme, host, path, options = found.groups()
     parts = [part for part in urllib.parse.unquote(path).split("/") if part not in ("", ".")]
     parsed = StoreUrl(scheme, host, "/".join(parts), options or "")
+    # Else the first part of the secret would count as a port, and be shown.
+    port = host.rpartition(":")[2].isdecimal() or host.endswith("]")
+    if ":" in host and "@" not in host and (parsed.is_s3 or not port):
+        raise DatasetError(
+            f"the URL that begins with {scheme}:// has a colon in its host, and no @ behind it: if a secret is in it, "
+            "write its / as %2F, its ? as %3F and its @ as %40"
+        )
     if ".." in parts:
         raise DatasetError(f"'{parsed.root}/{path}' has '..' in it, and objects have no folders to climb: leave it out")
     return parsed

@@ -181,7 +181,7 @@ class _Search:
         any_found = False
         for match in matches:
             path = Path(match)
-            if not is_file(path) or (self.exclude is not None and os.path.realpath(path.parent) == self.exclude):
+            if not is_file(path) or self._is_result(path):
                 continue
             if path.suffix.lower() in self.suffixes:
                 any_found = True
@@ -191,6 +191,13 @@ class _Search:
         if not any_found:
             ending = f"no file ending in {', '.join(sorted(self.suffixes))}"
             yield InputFile(pattern, Path(pattern.name), problem=f"pattern {name!r} matches {ending}")
+
+    def _is_result(self, path: Path) -> bool:
+        """Whether a file lies in the output folder, or below it."""
+        if self.exclude is None:
+            return False
+        real = os.path.realpath(path.parent)
+        return real == self.exclude or real.startswith(os.path.join(self.exclude, ""))  # noqa: PTH118 - texts
 
     def _listed(self, lists: Sequence[Path], named: Path | None) -> Iterator[InputFile]:
         folder = ListFolder(lists[0].parent, self.suffixes)
