@@ -13,7 +13,7 @@ from hifigan_rt.tools.voices.settings import VoiceSettings
 from hifigan_rt.tools.voices.symbols import merge_clusters
 
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters but tab and line feed, and halves of characters."""
+"""Control characters but tab and line feed, and halves of characters, which no UTF-8 has."""
 _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
 _REPAIRED = {"de": ("??", "ʊɐ")}
@@ -37,7 +37,7 @@ class Phonemizer:
             PhonemizerError: espeak-ng is needed, and is absent or fails.
             SpeechError: the voice's phonemes are of a type that only Piper makes.
         """
-        text = _UNSPEAKABLE.sub(" ", text.replace("\r\n", "\n"))
+        text = without_unspeakable(text)
         if self._settings.phoneme_type == "text":
             return (_decomposed("".join(part.text for part in sentence).strip()) for sentence in find_sentences(text))
         if self._settings.phoneme_type != "espeak":
@@ -94,6 +94,11 @@ class Phonemizer:
                 spoken.append(phonemes + clause.mark + " " * is_inside)
         symbols = _decomposed("".join(spoken))
         return merge_clusters(symbols, self._settings.clusters) if self._settings.clusters else symbols
+
+
+def without_unspeakable(text: str) -> str:
+    """Put spaces in the place of what nobody can speak: control characters and halves of surrogate pairs."""
+    return _UNSPEAKABLE.sub(" ", text.replace("\r\n", "\n"))
 
 
 def _split_raw(text: str) -> Iterator[str]:
