@@ -23,8 +23,9 @@ RECORD = json.loads((Path(__file__).parents[1] / "golden" / "families" / "piper_
 MARKS = re.compile(r"[^.,?!:; ]+")
 
 
-def settings(language="en-us", phoneme_type="espeak", clusters=()):
-    return VoiceSettings("a test", phoneme_type, language, "", {}, frozenset(clusters), Scales(0, 1, 0), 0, None)
+def settings(language="en-us", phoneme_type="espeak", clusters=(), symbols=""):
+    ids = dict.fromkeys(symbols, (0,))
+    return VoiceSettings("a test", phoneme_type, language, "", ids, frozenset(clusters), Scales(0, 1, 0), 0, None)
 
 
 @pytest.fixture
@@ -139,6 +140,13 @@ def test_text_voices_need_no_program(phonemizer, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     text = phonemizer("", phoneme_type="text")
     assert text("Ça va? Oui.") == ["C\u0327a va?", "Oui."]
+
+
+def test_capitals_that_a_text_voice_lacks_are_folded_as_its_training_did(phonemizer):
+    old = phonemizer("", phoneme_type="text", symbols="привітs \u0306\u0308.")
+    assert old("Привіт. Їй.") == ["привіт.", "і\u0308и\u0306."]
+    assert old("ß Ж") == ["ss Ж"]  # what it has not at all is told as it was written
+    assert phonemizer("", phoneme_type="text", symbols="aAb")("AB") == ["Ab"]
 
 
 def test_types_that_only_piper_makes(phonemizer):

@@ -39,7 +39,7 @@ class Phonemizer:
         """
         text = without_unspeakable(text)
         if self._settings.phoneme_type == "text":
-            return (_decomposed("".join(part.text for part in sentence).strip()) for sentence in find_sentences(text))
+            return (self._letters("".join(part.text for part in sentence)) for sentence in find_sentences(text))
         if self._settings.phoneme_type != "espeak":
             raise SpeechError(
                 f"{self._settings.place} has phoneme_type={self._settings.phoneme_type!r}, which packages of Piper's "
@@ -50,6 +50,15 @@ class Phonemizer:
     def close(self) -> None:
         """End espeak-ng, if it runs."""
         self._espeak.close()
+
+    def _letters(self, text: str) -> list[str]:
+        """The symbols of text itself. A letter that the voice lacks is folded to lower case where it has that: the
+        program that Piper's older voices were trained with folded all text, and these have no capitals."""
+        found = []
+        for symbol in _decomposed(text.strip()):
+            folded = [symbol] if symbol in self._settings.ids else _decomposed(symbol.casefold())
+            found += folded if self._settings.ids.keys() >= set(folded) else [symbol]
+        return found
 
     def _spoken(self, text: str) -> Iterator[list[str]]:
         for clauses in find_sentences(text, self._settings.language):
