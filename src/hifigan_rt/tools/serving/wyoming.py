@@ -19,7 +19,7 @@ from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.errors import BadRequest, RequestTimeout, ServingError, ShuttingDown
 from hifigan_rt.tools.serving.listening import address_of, listen
-from hifigan_rt.tools.serving.spoken_audio import TEXT_PART_BYTES, SpokenAudio, begin_speech
+from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, SpokenAudio, begin_speech
 from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
 from hifigan_rt.tools.serving.wyoming_voices import VoiceList
 from hifigan_rt.tools.voices.clauses import find_sentences
@@ -168,7 +168,7 @@ class _Connection:
         record = RequestRecord(secrets.token_hex(8), self._client)
         context.active_of[self._client] += 1
         try:
-            await context.memory.reserve(record, TEXT_PART_BYTES)
+            await context.memory.reserve(record, SPEECH_BYTES)
             name = await self._voices.choose(voice.get("name"), voice.get("language"))
             with await context.models.lease(name) as lease:
                 speaker = voice.get("speaker")

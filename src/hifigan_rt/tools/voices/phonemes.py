@@ -20,6 +20,13 @@ _REPAIRED = {"de": ("??", "ʊɐ")}
 """What espeak-ng 1.51 prints where it lacks a phoneme's sign in IPA, by language, with the sign that 1.52 has."""
 
 
+MOST_SYMBOLS = 1000
+"""Symbols of a sentence that is made of text: a longer one is cut after a clause, else at a space, else anywhere.
+
+Sentences of words have fewer in what `clauses.LONGEST_BYTES` leaves of them; 800 bytes of pictures or of another
+script, which is spelled, have several times as many, and take time and memory with their number's square."""
+
+
 class Phonemizer:
     """What makes symbols of text for one voice. Safe to use from several threads."""
 
@@ -37,7 +44,13 @@ class Phonemizer:
             PhonemizerError: espeak-ng is needed, and is absent or fails.
             SpeechError: the voice's phonemes are of a type that only Piper makes.
         """
-        text = without_unspeakable(text)
+        return (part for symbols in self._whole(without_unspeakable(text)) for part in _parts(symbols))
+
+    def close(self) -> None:
+        """End espeak-ng, if it runs."""
+        self._espeak.close()
+
+    def _whole(self, text: str) -> Iterator[list[str]]:
         if self._settings.phoneme_type == "text":
             return (self._letters("".join(part.text for part in sentence)) for sentence in find_sentences(text))
         if self._settings.phoneme_type != "espeak":
@@ -46,10 +59,6 @@ class Phonemizer:
                 "make of text: give ids, or phonemes, in place of text"
             )
         return self._spoken(text) if "[[" not in text else self._spoken_with_raw(text)
-
-    def close(self) -> None:
-        """End espeak-ng, if it runs."""
-        self._espeak.close()
 
     def _letters(self, text: str) -> list[str]:
         """The symbols of text itself. A letter that the voice lacks is folded to lower case where it has that: the
@@ -108,6 +117,18 @@ class Phonemizer:
 def without_unspeakable(text: str) -> str:
     """Put spaces in the place of what nobody can speak: control characters and halves of surrogate pairs."""
     return _UNSPEAKABLE.sub(" ", text.replace("\r\n", "\n"))
+
+
+def _parts(symbols: list[str]) -> Iterator[list[str]]:
+    start = 0
+    while len(symbols) - start > MOST_SYMBOLS:
+        end = start + MOST_SYMBOLS
+        spaces = [index + 1 for index in range(end - MOST_SYMBOLS // 2, end) if symbols[index] == " "]
+        clauses = [space for space in spaces if symbols[space - 2] in (",", ":", ";")]
+        end = (clauses or spaces or [end])[-1]
+        yield symbols[start:end]
+        start = end
+    yield symbols[start:]
 
 
 def _split_raw(text: str) -> Iterator[str]:
