@@ -126,6 +126,8 @@ def test_commands_that_make_no_sense(path, arguments, told):
         (("xyz", "-o", "OUT"), "nothing of the text can be spoken"),
         (("a", "-o", "OUT", "--length-scale", "0"), "length_scale=0.0 must be a number from 0.05 to 20"),
         (("a", "-o", "OUT", "--speaker", "9"), "speaker='9' is not known"),
+        (("-i", "absent.txt", "-o", "OUT"), "text 'absent.txt' cannot be read: No such file"),
+        (("-i", "/", "-o", "OUT"), "text '/' cannot be read: Is a directory"),
         (("a", "-o", "OUT.mp3"), "audio is written as .wav or .flac"),
     ],
 )

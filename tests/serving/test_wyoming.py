@@ -124,11 +124,34 @@ def test_a_sentence_without_known_symbols_is_passed_over(port, voice, quiet):
     np.testing.assert_array_equal(audio_of(events), voice("aa\n\na"))
 
 
-def test_after_an_error_the_connection_goes_on(port, voice):
-    wrong, right = encode_event("synthesize", {"text": "xyz"}), encode_event("synthesize", {"text": "aa"})
-    events = exchange(port, wrong + encode_event("unknown", {}) + right)
-    assert kinds_of(events) == ["error", "audio-start", "audio-stop"]
-    np.testing.assert_array_equal(audio_of(events), voice("aa"))
+def test_after_an_error_the_connection_ends(port, caplog):
+    """Home Assistant reads until audio stops or the connection ends, and passes over errors."""
+    caplog.set_level(logging.INFO, "hifigan_rt")
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:  # sooner than one that is idle ends
+        connection.sendall(encode_event("unknown", {}) + encode_event("synthesize", {"text": "xyz"}))
+        told = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert b'"code": "bad_request"' in told
+    (logged,) = [record.facts for record in caplog.records if "code" in getattr(record, "facts", ())]
+    assert (logged["client"], logged["code"]) == ("127.0.0.1", "bad_request")
+    assert "nothing of the text can be spoken" in logged["told"]
+
+
+def test_a_text_that_stops_coming_is_told(path):
+    with (
+        running({"ann": VoiceSource(path)}, wyoming_port=0, idle_timeout_seconds=0.2) as served,
+        socket.create_connection(("127.0.0.1", served.server.wyoming.port), 20) as connection,
+    ):
+        connection.sendall(BEGUN)
+        told = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert b'"code": "request_timeout"' in told
+
+
+def test_halves_of_surrogate_pairs_are_spaces(port, voice, quiet):
+    texts = ("aa \ud83d a\n\na", "a\n\n\ude00a")
+    chunks = [encode_event("synthesize-chunk", {"text": text}) for text in texts]
+    events = exchange(port, b"".join([START, *chunks, STOP]))
+    assert kinds_of(events) == ["audio-start", "audio-stop", "synthesize-stopped"]
+    np.testing.assert_array_equal(audio_of(events), voice("aa   a\n\naa\n\n a"))
 
 
 START, STOP = encode_event("synthesize-start", {}), encode_event("synthesize-stop", {})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -135,3 +137,25 @@ def test_the_decoder_is_exported_and_read_back_bit_for_bit(voice, tmp_path):
     one, other = (resolve_model(path) for path in (voice, tmp_path / "joe.safetensors"))
     assert one.graph == other.graph
     assert all(np.array_equal(one.generator.weights[name], array) for name, array in other.generator.weights.items())
+
+
+_MEMORY = """
+import resource, sys
+import hifigan_rt
+from hifigan_rt.system.machine import give_back_memory, resident_memory
+
+with hifigan_rt.load_voice(sys.argv[1], threads=1) as voice:
+    voice("Hello.", seed=1)
+    loaded = resident_memory()
+    voice.utterance(phonemes="həlˈoʊ wˈɜːld " * 71, seed=1).next_latents()
+    give_back_memory()
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak - loaded, resident_memory() - loaded)
+"""
+
+
+def test_a_long_sentence_gives_its_memory_back(voice):
+    done = subprocess.run([sys.executable, "-c", _MEMORY, str(voice)], capture_output=True, text=True, check=True)
+    taken, kept = map(int, done.stdout.split())
+    assert 100 << 20 < taken < 500 << 20
+    assert kept < taken / 4

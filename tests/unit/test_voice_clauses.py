@@ -40,7 +40,8 @@ def test_marks_end_clauses_where_espeak_ng_ends_them(text, expected):
 
 
 def test_georgian_has_no_capitals_so_a_full_stop_ends_a_sentence():
-    assert cut("სამი. სამი", "ka") == "სამი.<.>$სამი<>$"
+    assert cut("სამი. სამი", "ka") == cut("სამი. სამი", "") == "სამი.<.>$სამი<>$"
+    assert cut("go. two", "ka") == "go.<.>$two<>$"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from fake_tools import put_on_path
 from hifigan_rt.engines.text_part import Scales
 from hifigan_rt.errors import PhonemizerError, SpeechError
 from hifigan_rt.tools.voices.espeak import EspeakProcess
-from hifigan_rt.tools.voices.phonemes import Phonemizer
+from hifigan_rt.tools.voices.phonemes import MOST_SYMBOLS, Phonemizer
 from hifigan_rt.tools.voices.settings import VoiceSettings
 from hifigan_rt.tools.voices.symbols import merge_clusters
 
@@ -23,8 +23,9 @@ RECORD = json.loads((Path(__file__).parents[1] / "golden" / "families" / "piper_
 MARKS = re.compile(r"[^.,?!:; ]+")
 
 
-def settings(language="en-us", phoneme_type="espeak", clusters=()):
-    return VoiceSettings("a test", phoneme_type, language, "", {}, frozenset(clusters), Scales(0, 1, 0), 0, None)
+def settings(language="en-us", phoneme_type="espeak", clusters=(), symbols=""):
+    ids = dict.fromkeys(symbols, (0,))
+    return VoiceSettings("a test", phoneme_type, language, "", ids, frozenset(clusters), Scales(0, 1, 0), 0, None)
 
 
 @pytest.fixture
@@ -139,6 +140,39 @@ def test_text_voices_need_no_program(phonemizer, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     text = phonemizer("", phoneme_type="text")
     assert text("Ça va? Oui.") == ["C\u0327a va?", "Oui."]
+
+
+def test_capitals_that_a_text_voice_lacks_are_folded_as_its_training_did(phonemizer):
+    old = phonemizer("", phoneme_type="text", symbols="привітs \u0306\u0308.")
+    assert old("Привіт. Їй.") == ["привіт.", "і\u0308и\u0306."]
+    assert old("ß Ж") == ["ss Ж"]  # what it has not at all is told as it was written
+    assert phonemizer("", phoneme_type="text", symbols="aAb")("AB") == ["Ab"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "lengths"),
+    [
+        ("aaaa " * 120 + "aaaa, " + "aaaa " * 100 + "aaaa", [606, 504]),
+        ("aaa, " + "aaaa " * 399 + "aaaa", [1000, 1000, 4]),
+        ("aaaaa " * 300 + "aaaaa", [996, 809]),
+        ("aaaa " * 50 + "a" * 2000, [1000, 1000, 250]),
+        ("a" * 1000, [1000]),
+    ],
+    ids=["after a clause", "not after a short one", "at a space", "anywhere", "nowhere"],
+)
+def test_a_sentence_of_too_many_symbols_is_cut(phonemizer, monkeypatch, sentence, lengths):
+    monkeypatch.setattr("hifigan_rt.tools.voices.clauses.LONGEST_BYTES", 1 << 20)
+    found = phonemizer("", phoneme_type="text")(sentence)
+    assert "".join(found) == sentence
+    assert list(map(len, found)) == lengths
+    assert max(lengths) <= MOST_SYMBOLS
+
+
+@pytest.mark.espeak
+def test_what_espeak_ng_spells_at_length_is_cut_too(phonemizer):
+    found = phonemizer()("你好世界" * 100)  # each a word of six phonemes in English
+    assert len(found) > 2
+    assert all(len(part) <= MOST_SYMBOLS for part in found)
 
 
 def test_types_that_only_piper_makes(phonemizer):

@@ -96,7 +96,7 @@ def _lines(values: dict[str, Any]) -> Iterator[tuple[str, str | SpeechError]]:
     """The texts with their names, or in place of one what is wrong with it.
 
     Raises:
-        SpeechError: there is none.
+        SpeechError: there is none, or a file cannot be read.
     """
     if values["text"] not in ((), (STREAM,)):
         yield "text", " ".join(values["text"])
@@ -104,7 +104,7 @@ def _lines(values: dict[str, Any]) -> Iterator[tuple[str, str | SpeechError]]:
     found = False
     for name in values["input_files"] or (STREAM,):
         with contextlib.ExitStack() as closing:
-            file: IO[bytes] = sys.stdin.buffer if name == STREAM else closing.enter_context(Path(name).open("rb"))
+            file = sys.stdin.buffer if name == STREAM else closing.enter_context(_open_text(name))
             for number, raw in enumerate(iter(lambda file=file: file.readline(_LONGEST_LINE), b""), 1):  # type: ignore[misc]
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
@@ -117,6 +117,14 @@ def _lines(values: dict[str, Any]) -> Iterator[tuple[str, str | SpeechError]]:
                     found = True
     if not found:
         raise SpeechError("no text came: give it as an argument, with --input-file or on standard input")
+
+
+def _open_text(name: str) -> IO[bytes]:
+    try:
+        return Path(name).open("rb")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpeechError(f"text {name!r} cannot be read: {reason}: --input-file takes a file of text") from error
 
 
 def _place(name: str, number: int) -> str:

@@ -18,7 +18,7 @@ from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.json_values import parse_json
 from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
-from hifigan_rt.tools.serving.spoken_audio import TEXT_PART_BYTES, begin_speech
+from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, begin_speech
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ async def speak(request: Request) -> Response:
     """Answer a text with its audio, which is sent while it is computed, a sentence after the other."""
     context, record = context_of(request), record_of(request)
     query_of(request, ())
-    body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: TEXT_PART_BYTES)
+    body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: SPEECH_BYTES)
     asked = _read(parse_json(bytes(body), "the body"))
     with await context.models.lease(asked.voice) as lease:
         record.model = lease.name

@@ -26,8 +26,9 @@ from hifigan_rt.tools.voices.speaking import Utterance
 
 logger = logging.getLogger(__name__)
 
-TEXT_PART_BYTES = 32 << 20
-"""Memory that the text part takes for a sentence of the longest kind."""
+SPEECH_BYTES = 32 << 20
+"""Memory of a text that is spoken: latents of two sentences, and audio that was not sent yet. What computing latents
+takes is not a request's: two sentences are computed at once, whoever asks, and none is long."""
 
 _CHARACTERS_PER_SECOND = 14.0
 """Roughly, of European languages: what a text would take of the queue, before its length is known."""

@@ -1,6 +1,8 @@
 """The Wyoming protocol, which Home Assistant speaks: `describe`, `synthesize`, and text that comes piece by piece.
 
 A connection speaks one text after the other. Text of `synthesize-chunk` is spoken as soon as a sentence is complete.
+After an error the connection ends, as that of Piper's own server does: Home Assistant passes over errors, and waits for
+audio to stop. A text that comes piece by piece goes on to its own end, for which its clients wait.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from typing import Any
 from hifigan_rt.audio import to_pcm16
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
-from hifigan_rt.tools.serving.errors import BadRequest, ServingError, ShuttingDown
+from hifigan_rt.tools.serving.errors import BadRequest, RequestTimeout, ServingError, ShuttingDown
 from hifigan_rt.tools.serving.listening import address_of, listen
-from hifigan_rt.tools.serving.spoken_audio import TEXT_PART_BYTES, SpokenAudio, begin_speech
+from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, SpokenAudio, begin_speech
 from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
 from hifigan_rt.tools.serving.wyoming_voices import VoiceList
 from hifigan_rt.tools.voices.clauses import find_sentences
+from hifigan_rt.tools.voices.phonemes import without_unspeakable
 
 logger = logging.getLogger(__name__)
 
@@ -104,15 +107,21 @@ class _Connection:
                 async with asyncio.timeout(self._context.settings.idle_timeout_seconds):
                     event = await read_event(self._reader)
             except NoEvent as error:
-                await self._send("error", {"text": str(error), "code": "bad_request"})
+                await self._tell(BadRequest(str(error)))
+                return
+            except TimeoutError:
+                if self._streamed is not None:
+                    await self._tell(RequestTimeout("nothing more of the text came in time: the connection ends"))
                 return
             if event is None:
                 return
             try:
                 await self._answer(event)
             except ServingError as error:
+                await self._tell(error)
+                if self._streamed is None:
+                    return
                 self._failed, self._pending, self._audio_begun = True, "", False
-                await self._send("error", {"text": error.message, "code": error.code})
             if event.type == "synthesize-stop" and self._streamed is not None:
                 # After an error too: a client may wait for nothing else.
                 self._streamed = None
@@ -159,7 +168,7 @@ class _Connection:
         record = RequestRecord(secrets.token_hex(8), self._client)
         context.active_of[self._client] += 1
         try:
-            await context.memory.reserve(record, TEXT_PART_BYTES)
+            await context.memory.reserve(record, SPEECH_BYTES)
             name = await self._voices.choose(voice.get("name"), voice.get("language"))
             with await context.models.lease(name) as lease:
                 speaker = voice.get("speaker")
@@ -210,6 +219,14 @@ class _Connection:
         }  # fmt: skip
         return {"tts": [program]}
 
+    async def _tell(self, error: ServingError) -> None:
+        # In the log too, since Home Assistant shows nobody what it is told.
+        logger.info(
+            "wyoming",
+            extra={"facts": {"event": "wyoming", "client": self._client, "code": error.code, "told": error.message}},
+        )
+        await self._send("error", {"text": error.message, "code": error.code})
+
     async def _send(self, kind: str, data: Mapping[str, Any], payload: bytes = b"") -> None:
         self._writer.write(encode_event(kind, data, payload))
         async with asyncio.timeout(self._context.settings.write_timeout_seconds):
@@ -220,7 +237,7 @@ def _text(data: Mapping[str, Any]) -> str:
     text = data.get("text")
     if not isinstance(text, str):
         raise BadRequest("the event has no text")
-    return text
+    return without_unspeakable(text)
 
 
 def _voice(data: Mapping[str, Any]) -> Mapping[str, Any]:

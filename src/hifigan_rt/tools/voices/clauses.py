@@ -4,7 +4,8 @@ The rules are those that espeak-ng's clauses were seen to follow in 23 languages
 them), since its program prints a line for each clause and leaves the marks out:
 
 - A row of marks ends a clause if white space, a bracket, a quotation mark or the end follows; its first mark counts.
-- A full stop does not, where white space and a small letter follow; in Georgian, which has no capitals, it does.
+- A full stop does not, where white space and a small letter follow; in Georgian, which has no capitals, it does. So it
+  does before Georgian letters where the language is not known, as in texts that come piece by piece.
 - Three full stops, an ellipsis, ¿, ¡ and the marks of Chinese, Japanese, Hindi and Armenian end one anywhere.
 - Marks before the first letter or digit of a clause end none.
 - A sentence ends with . ? ! and their relatives, and with an empty line.
@@ -58,7 +59,7 @@ def find_sentences(text: str, language: str = "") -> Iterator[list[Clause]]:
 
     Args:
         text: of any length.
-        language: espeak-ng's name of it.
+        language: espeak-ng's name of it; empty if it is not known.
     """
     sentence: list[Clause] = []
     size = 0
@@ -79,7 +80,6 @@ def find_sentences(text: str, language: str = "") -> Iterator[list[Clause]]:
 
 def find_clauses(text: str, language: str = "") -> Iterator[Clause]:
     """Cut text into clauses; what has nothing to say at its end goes with none."""
-    has_capitals = language.partition("-")[0] not in _WITHOUT_CAPITALS
     start = searched = 0
     has_word = False
     for row in _ROW.finditer(text):
@@ -87,7 +87,7 @@ def find_clauses(text: str, language: str = "") -> Iterator[Clause]:
             mark, ends_sentence = "", True
         elif row["marks"][0] in _ANYWHERE or row["marks"].startswith("..."):
             mark, ends_sentence = "", _ANYWHERE.get(row["marks"][0], False)
-        elif _ends_clause(row, text, has_capitals=has_capitals):
+        elif _ends_clause(row, text, language):
             mark = _BEFORE_SPACE[row["marks"][0]]
             ends_sentence = mark in ".?!"
         else:
@@ -102,16 +102,19 @@ def find_clauses(text: str, language: str = "") -> Iterator[Clause]:
         yield Clause(text[start:], "", ends_sentence=True)
 
 
-def _ends_clause(row: re.Match[str], text: str, *, has_capitals: bool) -> bool:
+def _ends_clause(row: re.Match[str], text: str, language: str) -> bool:
     after = text[row.end() : row.end() + 1]
     if after and not after.isspace() and after not in _CLOSING:
         return False
-    if row["marks"][0] != "." or after not in (" ", "\t") or not has_capitals:
+    if row["marks"][0] != "." or after not in (" ", "\t") or language.partition("-")[0] in _WITHOUT_CAPITALS:
         return True
     position = row.end()
     while text[position : position + 1] in (" ", "\t"):
         position += 1
-    return not text[position : position + 1].islower()
+    following = text[position : position + 1]
+    # Unicode calls Georgian letters small, and gives them no capital that begins a word.
+    has_capital = following.title() != following or bool(language)
+    return not (following.islower() and has_capital)
 
 
 def _is_said(character: str) -> bool:

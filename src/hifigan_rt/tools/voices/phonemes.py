@@ -13,11 +13,18 @@ from hifigan_rt.tools.voices.settings import VoiceSettings
 from hifigan_rt.tools.voices.symbols import merge_clusters
 
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters but tab and line feed, and halves of characters."""
+"""Control characters but tab and line feed, and halves of characters, which no UTF-8 has."""
 _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
 _REPAIRED = {"de": ("??", "ʊɐ")}
 """What espeak-ng 1.51 prints where it lacks a phoneme's sign in IPA, by language, with the sign that 1.52 has."""
+
+
+MOST_SYMBOLS = 1000
+"""Symbols of a sentence that is made of text: a longer one is cut after a clause, else at a space, else anywhere.
+
+Sentences of words have fewer in what `clauses.LONGEST_BYTES` leaves of them; 800 bytes of pictures or of another
+script, which is spelled, have several times as many, and take time and memory with their number's square."""
 
 
 class Phonemizer:
@@ -37,9 +44,15 @@ class Phonemizer:
             PhonemizerError: espeak-ng is needed, and is absent or fails.
             SpeechError: the voice's phonemes are of a type that only Piper makes.
         """
-        text = _UNSPEAKABLE.sub(" ", text.replace("\r\n", "\n"))
+        return (part for symbols in self._whole(without_unspeakable(text)) for part in _parts(symbols))
+
+    def close(self) -> None:
+        """End espeak-ng, if it runs."""
+        self._espeak.close()
+
+    def _whole(self, text: str) -> Iterator[list[str]]:
         if self._settings.phoneme_type == "text":
-            return (_decomposed("".join(part.text for part in sentence).strip()) for sentence in find_sentences(text))
+            return (self._letters("".join(part.text for part in sentence)) for sentence in find_sentences(text))
         if self._settings.phoneme_type != "espeak":
             raise SpeechError(
                 f"{self._settings.place} has phoneme_type={self._settings.phoneme_type!r}, which packages of Piper's "
@@ -47,9 +60,14 @@ class Phonemizer:
             )
         return self._spoken(text) if "[[" not in text else self._spoken_with_raw(text)
 
-    def close(self) -> None:
-        """End espeak-ng, if it runs."""
-        self._espeak.close()
+    def _letters(self, text: str) -> list[str]:
+        """The symbols of text itself. A letter that the voice lacks is folded to lower case where it has that: the
+        program that Piper's older voices were trained with folded all text, and these have no capitals."""
+        found = []
+        for symbol in _decomposed(text.strip()):
+            folded = [symbol] if symbol in self._settings.ids else _decomposed(symbol.casefold())
+            found += folded if self._settings.ids.keys() >= set(folded) else [symbol]
+        return found
 
     def _spoken(self, text: str) -> Iterator[list[str]]:
         for clauses in find_sentences(text, self._settings.language):
@@ -94,6 +112,23 @@ class Phonemizer:
                 spoken.append(phonemes + clause.mark + " " * is_inside)
         symbols = _decomposed("".join(spoken))
         return merge_clusters(symbols, self._settings.clusters) if self._settings.clusters else symbols
+
+
+def without_unspeakable(text: str) -> str:
+    """Put spaces in the place of what nobody can speak: control characters and halves of surrogate pairs."""
+    return _UNSPEAKABLE.sub(" ", text.replace("\r\n", "\n"))
+
+
+def _parts(symbols: list[str]) -> Iterator[list[str]]:
+    start = 0
+    while len(symbols) - start > MOST_SYMBOLS:
+        end = start + MOST_SYMBOLS
+        spaces = [index + 1 for index in range(end - MOST_SYMBOLS // 2, end) if symbols[index] == " "]
+        clauses = [space for space in spaces if symbols[space - 2] in (",", ":", ";")]
+        end = (clauses or spaces or [end])[-1]
+        yield symbols[start:end]
+        start = end
+    yield symbols[start:]
 
 
 def _split_raw(text: str) -> Iterator[str]:
