@@ -235,6 +235,22 @@ def put_before_mel(op_type: str):
     return rewrite
 
 
+def of_another_set(op_type: str):
+    """Another operator set's operator of the same name, which computes who knows what."""
+
+    def rewrite(model: onnx.ModelProto) -> None:
+        node = next(node for node in model.graph.node if node.op_type == op_type)
+        node.domain, node.name = "my.operators", "odd"
+        model.opset_import.append(helper.make_opsetid("my.operators", 1))
+
+    return rewrite
+
+
+def leave_out_first_conv_of_a_unit(model: onnx.ModelProto) -> None:
+    node = next(node for node in model.graph.node if node.input[0] == "resblocks.0.convs1.0")
+    node.input[0] = "ups.0"
+
+
 def put_after_audio(model: onnx.ModelProto) -> None:
     model.graph.node[-1].output[0] = "inner"
     model.graph.initializer.append(numpy_helper.from_array(np.float32(32767), "full"))
@@ -253,6 +269,11 @@ def second_output(model: onnx.ModelProto) -> None:
         (replace_node("Tanh", 0, "Sigmoid"), "node 'odd' (Sigmoid) stands where the last convolution should be"),
         (replace_node("Conv", 5, "ConvInteger"), "node 'odd' (ConvInteger) stands"),
         (put_before_mel("Exp"), "node 'odd' (Exp) stands between its input and the first convolution"),
+        (replace_node("Add", 4, "Mean"), "node 'odd' (Mean) stands"),  # its result is divided by 2 once more
+        (of_another_set("Tanh"), "node 'odd' (my.operators.Tanh) stands where the last convolution should be"),
+        (of_another_set("Add"), "node 'odd' (my.operators.Add) stands"),
+        (of_another_set("Div"), "node 'odd' (my.operators.Div) stands"),
+        (leave_out_first_conv_of_a_unit, "additions of its residual blocks follow one convolution, and others two"),
         (put_after_audio, "node 'odd' (Mul) stands where the last convolution should be"),
         (second_output, "it has 2 outputs"),
         (change_attribute("LeakyRelu", 2, "alpha", 0.3), "slope of the activation before it"),
@@ -277,6 +298,18 @@ def test_other_networks_are_named_and_left_to_onnx_runtime(tmp_path, rewrite, te
     assert resolved.notes[0] == resolved.unread
     with pytest.raises(EngineError, match="engine 'native' runs checkpoints"):
         hifigan_rt.load(resolved, engine="native")
+
+
+def test_a_mean_of_blocks_is_one_node(tmp_path):
+    model = export(opset=15)
+    for node in [node for node in model.graph.node if node.op_type == "Div"]:
+        total = next(other for other in model.graph.node if other.output[0] == node.input[0])
+        total.op_type, total.output[0] = "Mean", node.output[0]
+        model.graph.node.remove(node)
+        total.domain = "ai.onnx"  # which is ONNX's own, written out
+    found = read(model, tmp_path)
+    mel = np.random.default_rng(1).normal(size=(10, 20)).astype(np.float32)
+    assert np.abs(audio_of(found, mel) - audio_of_file(model, mel)).max() < 1e-6
 
 
 def test_a_padding_of_another_rank(tmp_path):

@@ -139,19 +139,20 @@ class _Follower:
         value = strip_identities(self._nodes, value)
         node = self._nodes.producer(value)
         divisor: float | None = None
+        summed = [value]
         if node is not None and node.op_type in ("Div", "Mul") and len(node.inputs) == 2:
             numbers = [self._nodes.scalar(name) for name in node.inputs]
             if node.op_type == "Div" and numbers[1]:
-                value, divisor = node.inputs[0], numbers[1]
+                summed, divisor = [node.inputs[0]], numbers[1]
             elif node.op_type == "Mul" and any(numbers):
                 index = 0 if numbers[0] is None else 1
                 factor = numbers[1 - index]
-                value, divisor = node.inputs[index], 1 / factor if factor else None
+                summed, divisor = [node.inputs[index]], 1 / factor if factor else None
         elif node is not None and node.op_type == "Mean":
-            divisor = len(node.inputs)
-        ends = self._summands(value)
+            summed, divisor = list(node.inputs), len(node.inputs)
+        ends = [end for name in summed for end in self._summands(name)]
         if not math.isclose(divisor or 1.0, len(ends), rel_tol=1e-6):
-            what = f"the sum of {len(ends)} residual blocks, {value[:80]!r}, is divided by {divisor or 1.0:g}"
+            what = f"the sum of {len(ends)} residual blocks, {summed[0][:80]!r}, is divided by {divisor or 1.0:g}"
             raise AnotherGraph(self._odd_before(ends) or what)
         blocks, starts = [], []
         for end in ends:
@@ -182,7 +183,7 @@ class _Follower:
         while left:
             value = strip_identities(self._nodes, left.pop())
             node = self._nodes.producer(value)
-            if node is None or node.op_type not in ("Add", "Sum", "Mean") or self._unit(node) is not None:
+            if node is None or node.op_type not in ("Add", "Sum") or self._unit(node) is not None:
                 found.append(value)
             else:
                 left += reversed(node.inputs)

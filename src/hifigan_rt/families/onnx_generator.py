@@ -242,6 +242,9 @@ def _conditioner(layer: str) -> str:
 def _named(followed: FollowedGenerator) -> Iterator[tuple[str, FollowedConv]]:
     yield "conv_pre", followed.first
     order = _signatures(followed.stages[0])
+    units = chain.from_iterable(block for stage in followed.stages for block in stage.blocks)
+    if len({len(unit.convs) for unit in units}) > 1:
+        raise AnotherGraph("some additions of its residual blocks follow one convolution, and others two")
     for i, stage in enumerate(followed.stages):
         yield f"ups.{i}", stage.upsample
         if [len(block) for block in stage.blocks] != [len(block) for block in followed.stages[0].blocks]:

@@ -17,8 +17,7 @@ class AnotherGraph(Exception):
 
 def describe_node(node: NodeFields) -> str:
     """A node for a text."""
-    operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    return f"node {(node.name or node.outputs[0])[:80]!r} ({operator})"
+    return f"node {(node.name or node.outputs[0])[:80]!r} ({node.op_type})"
 
 
 def strip_identities(nodes: OnnxNodes, value: str) -> str:

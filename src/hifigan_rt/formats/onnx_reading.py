@@ -25,7 +25,7 @@ from hifigan_rt.formats.onnx_scan import OnnxScan
 MAX_FILE_BYTES = (1 << 31) - 1
 """Where protobuf ends; larger models keep their weights in external data."""
 
-_CONVOLUTIONS = ("Conv", "FusedConv")
+_CONVOLUTIONS = ("Conv", "com.microsoft.FusedConv")
 """ONNX Runtime joins a convolution and its activation into the second when it saves an optimised model."""
 
 

@@ -17,6 +17,7 @@ _MAX_DEPTH = 16
 _MAX_RANK = 32
 _MAX_VALUES = 4096
 _MAX_METADATA_BYTES = 8 << 20
+_OWN_DOMAINS = ("", "ai.onnx")
 
 DTYPES: Mapping[int, tuple[str, int]] = {
     1: ("float32", 4), 2: ("uint8", 1), 3: ("int8", 1), 4: ("uint16", 2), 5: ("int16", 2), 6: ("int32", 4),
@@ -56,7 +57,9 @@ class NodeFields:
     """A node of the main graph."""
 
     op_type: str
+    """The operator; one of another set than ONNX's has the set's name and a dot before its own."""
     domain: str
+    """Empty for ONNX's own set."""
     name: str
     inputs: tuple[str, ...]
     """Names of values; empty for one that is left out."""
@@ -122,7 +125,7 @@ class OnnxScan:
                 domain = self.reader.text(item)
             elif item.number == 2 and item.wire_type == VARINT:
                 version = item.value
-        if domain in ("", "ai.onnx"):
+        if domain in _OWN_DOMAINS:
             self.opset = version
 
     def _entry(self, parent: Field) -> tuple[str, str]:
@@ -163,6 +166,8 @@ class OnnxScan:
         if depth == 0:
             read = {number: tuple(self.reader.text(item) for item in items) for number, items in texts.items()}
             name, op_type, domain = ("".join(read[number][-1:]) for number in (3, 4, 7))
+            domain = "" if domain in _OWN_DOMAINS else domain
+            op_type = f"{domain}.{op_type}" if domain else op_type
             self.nodes.append(NodeFields(op_type, domain, name, read[1], read[2], attributes))
 
     def _attribute(self, parent: Field, depth: int) -> str:
