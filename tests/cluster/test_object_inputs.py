@@ -131,6 +131,25 @@ def test_names_that_mean_another_place_on_a_disk_are_told(bucket, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_that_are_one_to_this_disk_are_told(bucket, monkeypatch):
+    """As on macOS; so is an object beside a folder of its name, everywhere."""
+    touch = Path.touch
+
+    def touch_whatever_the_case(path, *, exist_ok):
+        there = {other.name.lower() for other in path.parent.iterdir()}
+        if path.name.lower() in there and not exist_ok:
+            raise FileExistsError
+        touch(path, exist_ok=exist_ok)
+
+    monkeypatch.setattr(Path, "touch", touch_whatever_the_case)
+    for key in ("in/a.wav", "in/A.wav", "in/b.wav/c.wav", "in/b.wav"):
+        bucket.put_plainly(key, b"1")
+    files = find_inputs_anywhere([bucket.url("in"), bucket.url("in/A.wav")], SUFFIXES, recursive=True).files
+    problems = [item.problem for item in files if item.problem is not None]
+    assert (len(files), len(problems)) == (4, 2)
+    assert all("(on this disk, another object's name is the same): rename it" in problem for problem in problems)
+
+
 def test_names_that_no_file_can_have_are_told_where_there_are_no_others(bucket):
     bucket.put_plainly("in//a.wav", b"1")
     with pytest.raises(DatasetError, match=r"in//a\.wav' has a name that no file can have"):

@@ -81,7 +81,7 @@ def test_a_run_whose_place_is_taken_ends(filled):
 def test_two_runs_on_one_machine(filled):
     def before(text):
         if text == "a":
-            with pytest.raises(OutputError, match=r"results for 'file://.*/out' are being made on this machine"):
+            with pytest.raises(OutputError, match=r"can make no results for 'file://.*/out' now: another run"):
                 run(filled)
 
     assert run(filled, Doubled(before)).complete

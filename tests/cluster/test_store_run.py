@@ -190,10 +190,12 @@ def test_a_manifest_of_the_users_own(filled, tmp_path):
     assert not local_manifest(filled).exists()
 
 
-def test_a_home_that_cannot_be_written_to(filled, home):
+def test_a_home_that_cannot_be_written_to(filled, home, tmp_path, monkeypatch):
     home.write_text("a file")
-    with pytest.raises(OutputError, match="name one with --manifest PATH"):
+    with pytest.raises(OutputError, match=f"name another folder than '{home}' with XDG_STATE_HOME"):
         run(filled)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    assert run(filled).done == 6
 
 
 def test_a_network_that_is_cut_ends_the_run_and_loses_nothing(filled, network):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import queue
+import shutil
 import threading
 import warnings
 from dataclasses import replace
@@ -163,6 +164,23 @@ def test_a_manifest_that_cannot_be_written_ends_the_run(folder, monkeypatch):
     summary = run(Copy(), folder)
     assert summary.stopped == "manifest cannot be written: no space"
     assert not summary.complete
+
+
+@pytest.mark.parametrize("remove", [lambda out: shutil.rmtree(out), lambda out: out.rename(out.with_name("moved"))])
+def test_an_output_folder_that_goes_away_ends_the_run(folder, remove):
+    class Removing(Copy):
+        def write(self, data, output):
+            facts = super().write(data, output)
+            if output.stem == "c":  # in the thread that writes, so that nothing is written meanwhile
+                remove(folder / "out")
+            return facts
+
+    summary = run(Removing(), folder)
+    assert summary.stopped == (
+        f"manifest '{folder}/out/{MANIFEST_NAME}' was removed or moved while the run was at work: start it again"
+    )
+    assert (summary.done, len(summary.failed)) == (2, 1)
+    assert run(Copy(), folder, overwrite=True).done == 6
 
 
 def test_warnings_go_to_their_clip_and_are_counted_by_kind(folder):

@@ -93,6 +93,15 @@ def test_a_connection_of_the_caller_is_left(ray):
     assert ray.asked == []
 
 
+class AuthenticationError(Exception):
+    """Named as Ray's, which is none of Python's kinds of errors."""
+
+
+def _caused_by(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "address", "said"),
     [
@@ -106,6 +115,18 @@ def test_a_connection_of_the_caller_is_left(ray):
             ConnectionError("Failed to connect"),
             "one:1",
             "no connection to the Ray cluster at 'one:1': Failed to connect; ",
+        ),
+        (
+            _caused_by(
+                ConnectionError("Failed to connect"), RuntimeError("Unauthenticated: RPC error: InvalidAuthToken")
+            ),
+            "one:1",
+            "the token of the Ray cluster at 'one:1' is not known here: set RAY_AUTH_MODE=token, and have it in ",
+        ),
+        (
+            AuthenticationError("no authentication token was found"),
+            "one:1",
+            "the token of the Ray cluster at 'one:1' is not known here: ",
         ),
         (OSError("no room"), None, "Ray could not be started on this machine: no room"),
     ],
@@ -121,9 +142,9 @@ def test_what_ray_refuses(ray, answering, error, address, said):
     ("address", "said"),
     [
         ("127.0.0.1:9", "no Ray cluster answers at '127.0.0.1:9': Connection refused; 'ray start --head' on the first"),
-        ("ray://127.0.0.1:9", "no Ray cluster answers at 'ray://127.0.0.1:9': Connection refused; "),
+        ("ray://127.0.0.1:9", "Ray address 'ray://127.0.0.1:9' is one of Ray's client, which gives no results before "),
         ("127.0.0.1:99999", "no Ray cluster answers at '127.0.0.1:99999': "),
-        ("head", "Ray address 'head' is none: HOST:PORT, ray://HOST:PORT or auto is"),
+        ("head", "Ray address 'head' is none: HOST:PORT or auto is"),
         ("head:none", "Ray address 'head:none': 'none' is no port number"),
     ],
 )

@@ -41,11 +41,20 @@ class JsonLinesWriter:
             raise self._failure(error) from error
 
     def append_object(self, values: Mapping[str, Any]) -> None:
-        """Write one line, in pure ASCII."""
+        """Write one line, in pure ASCII.
+
+        Raises:
+            OutputError: it cannot be written, or the file is not at its place any more.
+        """
         try:
             self._write(json.dumps(values, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")
         except OSError as error:
             raise self._failure(error) from error
+        # What is written to a file that was removed is gone, and so may be the results beside it.
+        if not os.path.lexists(self._path):
+            raise OutputError(
+                f"{self._title} {str(self._path)!r} was removed or moved while the run was at work: start it again"
+            )
 
     def close(self) -> None:
         """Close the file, when its lines are on the disk."""

@@ -112,13 +112,16 @@ class LocalRunner(ClipRunner, Generic[R, C]):
             if record is None:
                 record = self._failure(job, error)
             self.files.release(job)
+            reason: HifiganError | None = None
             if error is not None and _is_hopeless(error):
                 # Of ours, so that the run ends with its summary.
-                pipeline.stop(error if isinstance(error, HifiganError) else OutputError(record.error or ""))
+                reason = error if isinstance(error, HifiganError) else OutputError(record.error or "")
             try:
                 keep(record)
             except (OutputError, StoreError) as unrecorded:
-                pipeline.stop(error or unrecorded)
+                reason = reason or unrecorded
+            if reason is not None:
+                pipeline.stop(reason)
             return record
 
         self._digest = digest

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from hifigan_rt.system.machine import usable_cores
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 _CLIENT_SCHEME = "ray://"
+"""Beginning of an address of Ray's client, through which no actor's results come one by one (Ray 2.60)."""
 _ANSWER_SECONDS = 10
 
 # RFC 9113, 3.4 and 4.1: what HTTP/2, and so gRPC, begins with on either side; the byte at 3 is a frame's type.
@@ -60,15 +62,16 @@ def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
     """Connect to a cluster for a block; what the caller has connected already is used, and left connected.
 
     Args:
-        address: HOST:PORT of the cluster's head, "auto" for the one on this machine, or ray://HOST:PORT; None takes
-            that of the variable RAY_ADDRESS, and starts a cluster of this machine's cores where there is none.
+        address: HOST:PORT of the cluster's head, or "auto" for the one on this machine; None takes that of the variable
+            RAY_ADDRESS, and starts a cluster of this machine's cores where there is none.
         what: needs it, for errors.
 
     Yields:
         The module ray.
 
     Raises:
-        ClusterError: Ray is not installed, nothing answers at the address, or Python or Ray is another version there.
+        ClusterError: Ray is not installed, nothing answers at the address, it asks for a token, or Python or Ray is
+            another version there.
     """
     ray = require_ray(what)
     if ray.is_initialized():
@@ -89,7 +92,9 @@ def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
         else:
             _check_answers(named)
             ray.init(address=named, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, (RuntimeError, ValueError, OSError)) and not _lacks_token(error):
+            raise
         raise _refusal(named, error) from error
     try:
         yield ray
@@ -99,10 +104,16 @@ def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
 
 def _check_answers(address: str) -> None:
     """Say hello once: Ray itself goes on trying for minutes, whoever answers there."""
-    host, colon, port = address.removeprefix(_CLIENT_SCHEME).rpartition(":")
+    if address.startswith(_CLIENT_SCHEME):
+        raise ClusterError(
+            f"Ray address {address!r} is one of Ray's client, which gives no results before all are there: start the "
+            "work on a machine of the cluster ('ray start --address=HOST:PORT' makes it one, 'ray job submit' starts "
+            "it there), and give HOST:PORT"
+        )
+    host, colon, port = address.rpartition(":")
     if not colon:
         if address != "auto":
-            raise ClusterError(f"Ray address {address!r} is none: HOST:PORT, ray://HOST:PORT or auto is")
+            raise ClusterError(f"Ray address {address!r} is none: HOST:PORT or auto is")
         return
     try:
         number = int(port)
@@ -135,7 +146,21 @@ def _refusal(address: str | None, error: Exception) -> ClusterError:
             f"the Ray cluster at {address!r} has another Python or Ray than this process, and neither would understand "
             f"the other: {text}; install the same versions on all machines"
         )
+    if _lacks_token(error):
+        return ClusterError(
+            f"the token of the Ray cluster at {address!r} is not known here: set RAY_AUTH_MODE=token, and have it in "
+            "~/.ray/auth_token or RAY_AUTH_TOKEN, as on its machines ('ray start' wants one where that file is there)"
+        )
     return ClusterError(
         f"no connection to the Ray cluster at {address!r}: {text}; the machine that starts the work must be one of the "
-        "cluster ('ray start --address=HOST:PORT'), or reach it by ray://HOST:10001"
+        "cluster ('ray start --address=HOST:PORT')"
     )
+
+
+def _lacks_token(error: BaseException | None) -> bool:
+    """Whether Ray says of a connection, in one of its errors, that it has no token or another one."""
+    while error is not None:
+        if re.search("uthenticat|InvalidAuthToken", f"{type(error).__name__} {error}"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -6,7 +6,9 @@ and searched there: folders, patterns, LJSpeech folders and lists mean the same 
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import glob
 import os
 import tempfile
@@ -174,7 +176,7 @@ class _NamesOnDisk:
         store = place.store
         self._lay_files(place, found)
         for folder in folders:
-            self._make(place, folder, Path.mkdir)
+            self._make(place, folder, _make_folder)
         if found or folders:
             (self.root / place.path_of()).mkdir(parents=True, exist_ok=True)
         above = StoreFolder(store, place.key.rpartition("/")[0])
@@ -196,15 +198,18 @@ class _NamesOnDisk:
 
     def _lay_files(self, place: StoreFolder, found: dict[str, ObjectInfo]) -> None:
         for key, info in found.items():
-            if self._make(place, key, Path.touch):
-                self.infos[Path(place.store.root, key)] = info
+            path = Path(place.store.root, key)
+            # Not twice, where one name would stand for two objects: some disks ignore case and the form of accents.
+            make = functools.partial(Path.touch, exist_ok=path in self.infos)
+            if self._make(place, key, make):
+                self.infos[path] = info
 
     def _copy(self, store: ObjectStore, key: str) -> None:
         path = self.root / store.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         store.get(key, path)
 
-    def _make(self, place: StoreFolder, key: str, make: Callable[..., None]) -> bool:
+    def _make(self, place: StoreFolder, key: str, make: Callable[[Path], None]) -> bool:
         """Lay out one name; tell whether it could be, which is reported where an input has it."""
         path = Path(place.store.root, key)
         # On a disk these parts mean another place: of "in//a.wav" that of "in/a.wav", of "/a.wav" the root of all.
@@ -217,7 +222,10 @@ class _NamesOnDisk:
             return False
         try:
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-            make(self.root / path, exist_ok=True)
+            make(self.root / path)
+        except FileExistsError:
+            self._report_nameless(place.store, key, "on this disk, another object's name is the same")
+            return False
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_NAME:
                 raise DatasetError(
@@ -232,3 +240,9 @@ class _NamesOnDisk:
         if path.suffix.lower() in self._suffixes:
             problem = f"{store.shown(key)!r} has a name that no file can have ({reason}): rename it"
             self.nameless.append(InputFile(path, Path(f"object {len(self.nameless)}"), problem=problem))
+
+
+def _make_folder(path: Path) -> None:
+    # An object may have the name of a folder: what is in that is told by itself.
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(exist_ok=True)

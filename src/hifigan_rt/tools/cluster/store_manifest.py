@@ -77,8 +77,10 @@ def state_folder(place: StoreFolder) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        variable = "LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME"
         raise OutputError(
-            f"the manifest has no place in {str(folder)!r} ({error.strerror}): name one with --manifest PATH"
+            f"what is known of the runs to {place.shown!r} has no place in {str(folder)!r} ({error.strerror}): name "
+            f"another folder than {str(root)!r} with {variable}"
         ) from error
     return folder
 

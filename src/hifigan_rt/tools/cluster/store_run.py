@@ -79,7 +79,7 @@ def claimed_store(
         try:
             held.enter_context(locked_folder(state))
         except OutputError as error:
-            raise OutputError(f"results for {place.shown!r} are being made on this machine: {error}") from error
+            raise OutputError(f"this machine can make no results for {place.shown!r} now: {error}") from error
         # By host, since several may share a home, and none sees the others' locks.
         path = state / f"run-{socket.gethostname()}"
         own = {path.read_text("utf-8")} if path.exists() else set()

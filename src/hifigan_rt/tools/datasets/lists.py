@@ -194,6 +194,12 @@ def _json_entry(number: int, line: str) -> ListEntry:
         values = None
     if not isinstance(values, dict):
         return ListEntry(number, problem=f"is no JSON object on one line: {line.strip()[:_SHOWN_CHARACTERS]!r}")
+    if isinstance(values.get("offset"), (int, float)) and values["offset"] != 0:
+        return ListEntry(
+            number,
+            problem=f"names a part of a recording, from {values['offset']:g} s on (offset), and whole files are read: "
+            "cut it out first",
+        )
     for key in COLUMNS:
         value = values.get(key)
         if isinstance(value, dict):
