@@ -148,13 +148,13 @@ void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProces
   std::atomic<bool> stopped{false}, no_memory{false};
   const PoolLock lock(mine.pool, stop);
   mine.pool.loop(static_cast<Index>(items.size()), [&](Index i, int thread) {
-    // Only the caller may ask the outer world whether to stop; the others look at what it found.
-    const StopRequest ask = [&] {
-      if (thread == 0 && stop && stop()) stopped = true;
-      return stopped.load() || no_memory.load();
-    };
     if (stopped || no_memory) return;
     try {
+      // Only the caller may ask the outer world whether to stop; the others look at what it found.
+      const StopRequest ask = [&] {
+        if (thread == 0 && stop && stop()) stopped = true;
+        return stopped.load() || no_memory.load();
+      };
       run_one(*offline_, items[static_cast<std::size_t>(i)], {nullptr}, **workspaces[static_cast<std::size_t>(thread)], ask,
                 nullptr);
     } catch (const Stopped&) {

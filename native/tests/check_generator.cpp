@@ -5,13 +5,31 @@
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <thread>
 
 #include "core/ceiling.h"
 #include "core/segment_stream.h"
 #include "kernels/cpu_features.h"
 #include "networks.h"
+
+namespace {
+
+// Allocations until one fails; below 0 none does.
+std::atomic<int> allocations_left{-1};
+
+}  // namespace
+
+// Inlined, their pairs would be taken for different ones.
+__attribute__((noinline)) void* operator new(std::size_t bytes) {
+  void* const memory = allocations_left < 0 || allocations_left-- > 0 ? std::malloc(bytes > 0 ? bytes : 1) : nullptr;
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace hifigan {
 namespace {
@@ -218,6 +236,22 @@ void check_interludes(const char* isa) {
   }
 }
 
+// Each allocation of a batch fails once, in whatever thread: that ends the batch at most.
+void check_no_memory(const char* isa) {
+  const Shared generator = small_generator(isa, "v1");
+  const Samples mel = random_mel(10, 9), expected = run(generator, mel, 9);
+  for (int allocations = 0, failed = 1; failed; ++allocations) {
+    std::vector<Samples> audios(3, Samples(expected.size()));
+    std::vector<Item> items;
+    for (Samples& audio : audios) items.push_back({{mel.data(), 9, 9}, audio.data()});
+    allocations_left = allocations;
+    const bool thrown = throws<std::bad_alloc>([&] { generator->run(items, {}); });
+    failed = allocations_left.exchange(-1) < 0;
+    for (const Samples& audio : audios) expect(thrown || same(audio, expected), isa, "no memory gives other bits");
+    expect(same(run(generator, mel, 9), expected), isa, "no memory leaves something behind");
+  }
+}
+
 void check_short(const char* isa) {
   const Shared generator = small_generator(isa, "mirrored");
   // 25 mirrored rows of 8 a frame.
@@ -268,6 +302,7 @@ int main(int count, char** arguments) {
     check_callers(isa.c_str());
     check_states(isa.c_str());
     check_interludes(isa.c_str());
+    check_no_memory(isa.c_str());
     check_short(isa.c_str());
     check_ceilings(isa.c_str());
     std::printf("%s: checked\n", isa.c_str());
