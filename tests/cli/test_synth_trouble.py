@@ -207,6 +207,17 @@ def test_an_interruption_before_the_first_clip_is_json_too(place, monkeypatch):
     assert (json.loads(done.stdout)["interrupted"], json.loads(done.stdout)["done"]) == (True, 0)
 
 
+def test_an_interruption_that_an_import_made_an_error_of_is_one(place, monkeypatch):
+    clip("a.wav")
+
+    def imported(*_, **__):
+        interruption = KeyboardInterrupt()
+        raise ImportError("initialization failed") from interruption  # as modules of pybind11 do
+
+    monkeypatch.setattr("hifigan_rt.vocoder.load", imported)
+    assert synth("a.wav", "-o", "out", status=130).stderr.endswith("hifigan: error: interrupted\n")
+
+
 def test_a_recording_whose_length_is_wrong_is_told_everywhere(place):
     clip("in/a.wav")
     content = Path("in/a.wav").read_bytes()

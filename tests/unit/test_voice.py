@@ -233,3 +233,9 @@ def test_what_is_no_whole_voice_names_what_is_missing(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-3000])
     with pytest.raises(ModelFileError):
         hifigan_rt.load_voice(cut)
+
+
+@pytest.mark.pretrained
+def test_a_known_vocoder_is_no_voice():
+    with pytest.raises(ModelFileError, match="ljspeech-v1 is a vocoder, which takes mels: the text encoder is missing"):
+        hifigan_rt.load_voice("ljspeech-v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -166,6 +167,24 @@ def test_a_sentence_of_too_many_symbols_is_cut(phonemizer, monkeypatch, sentence
     assert "".join(found) == sentence
     assert list(map(len, found)) == lengths
     assert max(lengths) <= MOST_SYMBOLS
+
+
+@pytest.mark.espeak
+def test_signs_of_which_espeak_ng_says_what_it_said_before_are_passed_over(phonemizer):
+    mandarin = phonemizer("cmn")
+    (expected,) = mandarin("一")
+    assert mandarin("♀") == []
+    assert mandarin("♀\n\n一") == mandarin("♂ 一") == [expected]
+
+
+@pytest.mark.espeak
+def test_what_espeak_ng_complains_of_is_not_kept():
+    process = EspeakProcess("vi")
+    process.phonemes("\u2028𝒜 " * 20 + "x")
+    process._errors.write(b"a complaint")  # where the program writes
+    process.phonemes("x")
+    assert os.fstat(process._errors.fileno()).st_size == 0
+    process.close()
 
 
 @pytest.mark.espeak

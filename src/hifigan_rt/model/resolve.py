@@ -85,7 +85,9 @@ def _resolve(
     for option, value in (("weights_at", weights_at), ("family", family)):
         check_text(option, value)
     text = str(name)
-    if text in KNOWN_MODELS and not with_flow:
+    if text in KNOWN_MODELS:
+        if with_flow:
+            raise ModelFileError(f"{text!r} is a vocoder alone: no flow of a voice is in it")
         return _known(text, config, weights_at, family)
     path = Path(name)
     notes: tuple[str, ...] = ()

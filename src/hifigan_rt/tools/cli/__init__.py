@@ -116,10 +116,18 @@ def _run(arguments: Sequence[str] | None, console: Console, received: Sequence[i
         _discard_stdout()
         return STATUS_FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence; -v shows the trace
+        if _comes_of_interruption(error):
+            return _report_interruption(error, console, received)
         console.error(_describe(error))
         console.trace(error)
         return STATUS_FAILED
     return status if isinstance(status, int) else 0
+
+
+def _comes_of_interruption(error: BaseException) -> bool:
+    """Whether a package that was being imported made an ImportError of the interruption, as those of pybind11 do."""
+    cause = error.__cause__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or _comes_of_interruption(cause))
 
 
 def _describe(error: Exception) -> str:

@@ -55,7 +55,7 @@ class EspeakProcess:
             text: of at most 900 bytes in UTF-8.
 
         Returns:
-            International Phonetic Alphabet, one text for each clause.
+            International Phonetic Alphabet, one text for each clause; none where signs alone are not spoken.
 
         Raises:
             PhonemizerError: the program is absent, ended, hung, does not know the language or printed what are no
@@ -81,11 +81,18 @@ class EspeakProcess:
         if self._process is None:
             self._start()
         try:
-            lines = [found.decode().strip() for found in self._ask(line + b"\n")]
+            answer = self._ask(line + b"\n")
+            # Of some signs, as of ♀ in Mandarin, it says what it said before, which is the last line.
+            lines = [found.replace(self._last_line, b"").decode().strip() for found in answer]
+            # It may complain of each line, for as long as it runs; its place in the file is ours.
+            self._errors.seek(0)
+            self._errors.truncate()
         except UnicodeDecodeError as error:
             raise PhonemizerError(f"{self._named()} printed what is no text ({error}): is it espeak-ng?") from error
         if not lines:
-            raise PhonemizerError(f"{self._named()} printed nothing for {line.decode()[:60]!r}: is it espeak-ng?")
+            if any(map(str.isalnum, line.decode())):
+                raise PhonemizerError(f"{self._named()} printed nothing for {line.decode()[:60]!r}: is it espeak-ng?")
+            self._end()  # such a sign alone: another last line follows, which would be the next answer
         return lines
 
     def _start(self) -> None:
