@@ -40,19 +40,18 @@ ALGORITHMS = ("auto", "direct", "fft8", "fft16", "fft32", "fft64")
 SILENCE, LOUD = -11.5, 2.5
 
 LOADING = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np
 import hifigan_rt
+from hifigan_rt.tools.benchmark.cpu_usage import peak_memory_mib
 start = time.perf_counter()
 vocoder = hifigan_rt.load(sys.argv[1], config="v1", engine="native")
 loaded = time.perf_counter() - start
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 peaks, io = [], []
 for frames in map(int, sys.argv[2].split(",")):
     mel = np.full((80, frames), -6, np.float32)
     audio = vocoder(mel)
-    peaks.append(peak())
+    peaks.append(peak_memory_mib())
     io.append((mel.nbytes + audio.nbytes) / 2**20)
 print(json.dumps({"load_seconds": loaded, "peak_mib": peaks, "input_and_output_mib": io}))
 """

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.tools.benchmark.cpu_usage import peak_memory_mib
 from hifigan_rt.tools.bulk.outputs import plan_outputs
 from hifigan_rt.tools.bulk.run import run_in_folder
 from hifigan_rt.tools.bulk.work import ClipFacts, Work
@@ -112,7 +112,7 @@ def simulated_rows(rows: int, address: str) -> None:
         ):
             summary = run_in_folder(runner, jobs, Path(folder, "out"))
     assert summary.complete, summary
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_memory_mib())
 
 
 def driver_memory() -> dict[str, float]:

@@ -111,18 +111,16 @@ def test_the_limit_is_above_what_float16_reaches(tmp_path, monkeypatch):
 
 
 MEMORY = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.export.onnx import export_onnx
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+from hifigan_rt.tools.benchmark.cpu_usage import peak_memory_mib
 
 model = resolve_model("ljspeech-v1")
-loaded = peak()
+loaded = peak_memory_mib()
 report = export_onnx(model.generator, model.mel, Path(sys.argv[1]), verify=sys.argv[2] == "1")
-print(json.dumps([report.size_bytes, report.snr_db, peak() - loaded]))
+print(json.dumps([report.size_bytes, report.snr_db, (peak_memory_mib() - loaded) * 2**20]))
 """
 
 

@@ -140,17 +140,18 @@ def test_the_decoder_is_exported_and_read_back_bit_for_bit(voice, tmp_path):
 
 
 _MEMORY = """
-import resource, sys
+import sys
 import hifigan_rt
 from hifigan_rt.system.machine import give_back_memory, resident_memory
+from hifigan_rt.tools.benchmark.cpu_usage import peak_memory_mib
 
 with hifigan_rt.load_voice(sys.argv[1], threads=1) as voice:
     voice("Hello.", seed=1)
     loaded = resident_memory()
     voice.utterance(phonemes="həlˈoʊ wˈɜːld " * 71, seed=1).next_latents()
     give_back_memory()
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak - loaded, resident_memory() - loaded)
+    peak = peak_memory_mib() * 2**20
+    print(int(peak - loaded), resident_memory() - loaded)
 """
 
 
