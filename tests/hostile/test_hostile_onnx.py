@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,63 +14,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from effort import examples
-from golden.tiny import TINY, tiny_generator
+from golden.tiny import TINY
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint import protobuf_wire
 from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
-from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
-
-GOOD = build_onnx(tiny_generator(), TINY.mel).SerializeToString()
-
-
-def write(folder: Path, content: bytes) -> Path:
-    path = folder / "model.onnx"
-    path.write_bytes(content)
-    return path
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(ModelFileError) as caught:
-        inspect_onnx(path)
-    text = str(caught.value)
-    assert text.startswith(f"ONNX file {str(path)!r}: ")
-    return text.removeprefix(f"ONNX file {str(path)!r}: ")
-
-
-def with_tensor(tensor: TensorProto, *, inside: str = "initializer") -> bytes:
-    """The good model with one tensor more, at one of the places where a tensor can be."""
-    model = onnx.load_from_string(GOOD)
-    if inside == "initializer":
-        model.graph.initializer.append(tensor)
-        return model.SerializeToString()
-    constant = helper.make_node("Constant", [], ["evil"], value=tensor)
-    if inside == "constant":
-        model.graph.node.append(constant)
-    elif inside == "tensor list":
-        model.graph.node.append(helper.make_node("Strange", [], ["evil"], domain="x", values=[tensor]))
-    elif inside == "function":
-        model.functions.append(helper.make_function("x", "f", [], ["evil"], [constant], [helper.make_opsetid("", 17)]))
-    elif inside == "training":
-        model.training_info.add().algorithm.initializer.append(tensor)
-    else:
-        value = helper.make_tensor_value_info("evil", TensorProto.FLOAT, [1])
-        branch = helper.make_graph([], "branch", [], [value], [tensor])
-        for _ in range(3):
-            branch = helper.make_graph([helper.make_node("If", ["c"], ["evil"], then_branch=branch)], "b", [], [value])
-        model.graph.node.append(helper.make_node("If", ["c"], ["evil"], then_branch=branch, else_branch=branch))
-    return model.SerializeToString()
-
-
-PLACES = ["initializer", "constant", "tensor list", "function", "training", "subgraph"]
-
-
-def external(location: str, **entries: str) -> TensorProto:
-    tensor = TensorProto(name="evil", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
-    for key, value in {"location": location, **entries}.items():
-        tensor.external_data.add(key=key, value=value)
-    return tensor
-
+from hostile.onnx_files import GOOD, PLACES, refused, with_tensor, write
 
 # --- not an ONNX file ----------------------------------------------------------------------------------------------
 
@@ -233,86 +181,6 @@ def test_memory_does_not_follow_the_weights(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 1 << 20
-
-
-# --- external data -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("inside", PLACES)
-def test_external_data_outside_the_folder(tmp_path, inside):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (tmp_path / "secret").write_bytes(bytes(16))
-    for location in ("../secret", str(tmp_path / "secret"), "sub/../../secret", "..\\secret", "C:\\secret", "\\\\x\\y"):
-        text = refused(write(folder, with_tensor(external(location), inside=inside)))
-        assert text == (
-            f"tensor 'evil' keeps its values in {location!r}, outside the model's folder: nothing there is read; "
-            "put the file beside the model"
-        )
-
-
-def test_external_data_through_links(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (tmp_path / "secret").write_bytes(bytes(16))
-    (folder / "link").symlink_to(tmp_path / "secret")
-    (folder / "up").symlink_to(tmp_path)
-    (folder / "loop").symlink_to("loop")
-    (folder / "inside").write_bytes(bytes(16))
-    (folder / "link_inside").symlink_to("inside")
-    for location in ("link", "up/secret"):
-        assert "which is a link out of the model's folder" in refused(write(folder, with_tensor(external(location))))
-    assert "cannot be read" in refused(write(folder, with_tensor(external("loop"))))
-    info = inspect_onnx(write(folder, with_tensor(external("link_inside"))))
-    assert info.external_files == (folder / "link_inside",)
-
-
-def test_external_data_beside_the_file_that_the_model_is_a_link_to(tmp_path):
-    """So a cache of Hugging Face keeps both: snapshots/REVISION/NAME leads to blobs/HASH."""
-    folder, blobs = tmp_path / "snapshots/abc", tmp_path / "blobs"
-    folder.mkdir(parents=True)
-    blobs.mkdir()
-    model = write(folder, with_tensor(external("data")))
-    model.replace(blobs / "1")
-    model.symlink_to("../../blobs/1")
-    (blobs / "2").write_bytes(bytes(16))
-    (folder / "data").symlink_to("../../blobs/2")
-    assert inspect_onnx(model).external_files == (folder / "data",)
-    (tmp_path / "secret").write_bytes(bytes(16))
-    (folder / "data").unlink()
-    (folder / "data").symlink_to("../../secret")
-    assert "which is a link out of the model's folder" in refused(model)
-
-
-@pytest.mark.parametrize(
-    ("location", "text"),
-    [
-        ("missing.bin", "which cannot be read (No such file or directory): copy that file into the model's folder"),
-        ("", "which is no file name"),
-        ("nul\0byte", "which is no file name"),
-        ("*/_ORT_MEM_ADDR_/*", "which is no file name"),
-        ("sub", "which is no regular file"),
-        ("x" * 5000, "which cannot be read (File name too long)"),
-    ],
-)
-def test_external_data_that_is_no_file(tmp_path, location, text):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "*" / "_ORT_MEM_ADDR_").mkdir(parents=True)
-    (tmp_path / "*" / "_ORT_MEM_ADDR_" / "*").write_bytes(bytes(16))
-    assert text in refused(write(tmp_path, with_tensor(external(location, offset="0", length="16"))))
-
-
-@pytest.mark.parametrize("entries", [{}, {"offset": "1"}, {"offset": "0", "length": "16"}, {"length": "8"}])
-def test_external_data_shorter_than_its_tensor(tmp_path, entries):
-    (tmp_path / "data.bin").write_bytes(bytes(15))
-    text = refused(write(tmp_path, with_tensor(external("data.bin", **entries))))
-    assert "the values of tensor 'evil' take 16 bytes" in text
-
-
-@pytest.mark.parametrize("value", ["-1", "1e3", "٣", "9" * 30, ""])
-def test_external_offsets_that_are_no_numbers(tmp_path, value):
-    (tmp_path / "data.bin").write_bytes(bytes(64))
-    assert "no number of bytes" in refused(write(tmp_path, with_tensor(external("data.bin", offset=value))))
 
 
 # --- metadata ------------------------------------------------------------------------------------------------------
