@@ -23,8 +23,11 @@ std::atomic<int> allocations_left{-1};
 }  // namespace
 
 // Inlined, their pairs would be taken for different ones.
+__attribute__((noinline)) void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return allocations_left < 0 || allocations_left-- > 0 ? std::malloc(bytes > 0 ? bytes : 1) : nullptr;
+}
 __attribute__((noinline)) void* operator new(std::size_t bytes) {
-  void* const memory = allocations_left < 0 || allocations_left-- > 0 ? std::malloc(bytes > 0 ? bytes : 1) : nullptr;
+  void* const memory = operator new(bytes, std::nothrow);
   if (!memory) throw std::bad_alloc();
   return memory;
 }
