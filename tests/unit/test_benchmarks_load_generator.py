@@ -114,6 +114,10 @@ def test_a_soak_complains_of_leaks_failures_and_wrong_samples() -> None:
     leaks: list[tuple[dict[str, object], str]] = [
         ({"wrong": 1}, "1 answers are wrong"),
         ({"idle_after": {"memory_mib": 400.0, "threads": 13, "files": 20}}, "threads grew from 12 to 13"),
+        (
+            {"minutes": 2.0, "idle_after": {"memory_mib": 400.0, "threads": 50, "files": 20}},
+            "threads grew from 12 to 50",
+        ),
         ({"idle_after": {"memory_mib": 400.0, "threads": 10, "files": 21}}, "files grew"),
         ({"memory_growth_mib": 50.0}, "memory grew by 50 MiB"),
         ({"memory_growth_mib": 80.0, "minutes": 2.0}, "memory grew by 80 MiB"),
@@ -123,6 +127,7 @@ def test_a_soak_complains_of_leaks_failures_and_wrong_samples() -> None:
     for change, complaint in leaks:
         assert [text for text in soak.complaints(soaked(**change)) if complaint in text]
     assert soak.complaints(soaked(memory_growth_mib=50.0, minutes=2.0)) == []
+    assert soak.complaints(soaked(idle_after={"memory_mib": 400.0, "threads": 13, "files": 20}, minutes=2.0)) == []
     # A leak that goes on is found, arenas that fill at the beginning are not.
     assert soak.growth([400.0 + minute for minute in range(100)]) > 70
     assert soak.growth([300.0] * 5 + [430.0] * 95) == 0
