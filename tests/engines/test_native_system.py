@@ -187,9 +187,12 @@ def run_python(code, **environment):
     )
 
 
-@pytest.mark.parametrize(
+EVERY_CALL = pytest.mark.parametrize(
     "call", ["engine.run(mel[None])", "engine.run(mel[None].repeat(4, 0))", "engine.stream(64).push(mel)"]
 )
+
+
+@EVERY_CALL
 def test_ctrl_c_on_long_audio(call):
     result = run_python(
         f"""
@@ -239,9 +242,7 @@ def test_no_memory_is_a_memory_error():
     assert result.stdout.split("\n")[:2] == ["MemoryError", "(1, 2048)"], result.stderr
 
 
-@pytest.mark.parametrize(
-    "call", ["engine.run(mel[None])", "engine.run(mel[None].repeat(4, 0))", "engine.stream(64).push(mel)"]
-)
+@EVERY_CALL
 def test_a_process_ends_while_a_daemon_thread_computes(call):
     result = run_python(
         f"""
