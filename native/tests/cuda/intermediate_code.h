@@ -13,7 +13,7 @@ namespace hifigan::cuda {
 
 // Thousands of lines that a compiler would take minutes for; what they call is optimized.
 #ifdef __clang__
-#define UNOPTIMIZED [[clang::optnone]]
+#define UNOPTIMIZED __attribute__((optnone))
 #else
 #define UNOPTIMIZED __attribute__((optimize(0)))
 #endif
