@@ -28,8 +28,8 @@ _DATA_TYPES = {
 }  # fmt: skip
 """Numbers in TensorProto.DataType by ONNX Runtime's names."""
 _GIVEN_BACK_FROM_IDS = 512
-"""Ids from which a run gives its memory back: ONNX Runtime would keep what the longest sentence ever took, while to ask
-anew costs short sentences a tenth of their time."""
+"""Ids from which a run gives its memory back: ONNX Runtime would keep what the longest sentence ever took, while short
+sentences take little, and would pay for asking anew."""
 
 _NOISE_DTYPES = {1: np.float32, 10: np.float16, 11: np.float64}
 
