@@ -1,8 +1,8 @@
 """Intermediate code (PTX) of the kernels as C++, so that what the compiler made of them runs on the imitated card.
 
 Only the kernels' own instructions are known, any other is an error; NVIDIA's "PTX ISA" 8.8 says what each does.
-Not as on a card: approximations are exact, a multiplication and an addition are never joined, and the assembler's work is
-not seen.
+Not as on a card: approximations are exact, a multiplication and an addition are never joined, and what the assembler
+makes of it is not seen.
 """
 
 from __future__ import annotations
