@@ -46,8 +46,8 @@ SHORT_MEMORY_GROWTH_MIB = 64.0
 With some 3,000 requests in that time, it still finds 22 KB that each of them leaves behind; a mel has 22 to 224 KB."""
 SHORT_THREAD_GROWTH = min(32, (os.cpu_count() or 1) + 4) - 1
 """In a short soak asyncio's own pool, of one thread more than this, may get another at the end: whenever more pieces of
-work meet than ever before. Seen by their names, no other threads came. On any machine these are 31 at most, of some 3,000
-requests: what each eightieth leaves behind is more."""
+work meet than ever before. Seen by their names, no other threads came. On any machine these are 31 at most, of some
+3,000 requests: what each eightieth leaves behind is more."""
 SETTLING_SECONDS = 10.0
 NONSENSE = (
     ("/v1/synthesize", b"not a mel", {"Content-Type": "application/octet-stream", "X-Mel-Shape": "80,10"}),
