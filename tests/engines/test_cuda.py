@@ -289,6 +289,16 @@ def test_no_order_of_a_cards_threads_changes_a_bit(imitated_card, precision):
         assert all(np.array_equal(a, b) for a, b in zip(engine.run_many(mels), expected, strict=True))
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_race_of_a_cards_threads_is_an_error(imitated_card, precision):
+    engine = load(TINY_GENERATOR, precision)
+    mel = mels_of(TINY_GENERATOR, (9,))[0]
+    engine.run_many([mel])
+    with imitated_card.having(disorder=1), pytest.raises(EngineError, match="illegal memory access"):
+        engine.run_many([mel])
+    imitated_card.set("lose", 0)
+
+
 def scaled(factor, layers):
     """The tiny network with the values of some layers made larger, and with them what follows."""
     weights = dict(TINY_GENERATOR.weights)

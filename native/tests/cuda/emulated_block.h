@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,13 +14,11 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include "races.h"
+
 namespace hifigan::cuda {
 
 using Word = std::uint32_t;
-
-struct IllegalAccess : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // Device memory, by its first byte.
 inline std::map<std::uintptr_t, std::size_t>& allocations() {
@@ -40,6 +37,10 @@ inline void check_access(const void* p, std::size_t bytes) {
     throw IllegalAccess("memory " + std::to_string(address - found->first - found->second) + " bytes behind " +
                         std::to_string(found->second));
   low = found->first, high = found->first + found->second;
+}
+inline WatchedPages& watched_pages() {
+  static WatchedPages all;
+  return all;
 }
 
 // A block at work.
@@ -66,12 +67,17 @@ class Block {
     std::unique_ptr<Block>& block = blocks[threads];
     if (block == nullptr || block->failed_) block = std::make_unique<Block>(threads);
     block->memory.assign(shared_bytes, '\xff');
+    block->words_.assign(shared_bytes / 4, {});
     return *block;
   }
 
-  // Runs `body` once for each thread. `backwards`: the later lanes and warps first, since a card has any order.
-  void run(const std::function<void()>& body, bool backwards) {
+  // Runs `body` once for each thread. `backwards`: the later lanes and warps first, since a card has any order. `ordering`: whether
+  // barriers order anything, which a test of the watch denies.
+  void run(const std::function<void()>& body, bool backwards, bool ordering) {
     now = this;
+    ordering_ = ordering;
+    Watch::start_block();
+    for (Warp& warp : warps_) warp.step = 0;
     body_ = &body;
     failed_ = true;
     for (Fiber& fiber : fibers_) {
@@ -87,6 +93,8 @@ class Block {
       if (error_) break;
       if (left && waiting == fibers_.size()) {
         for (Fiber& fiber : fibers_) fiber.waits = Waits::kNothing;
+        if (ordering_) Watch::pass_barrier();
+        for (Warp& warp : warps_) warp.step = 0;
       } else if (left && !moved) {
         throw IllegalAccess("threads that wait for others which never come");
       }
@@ -96,18 +104,20 @@ class Block {
   }
 
   void barrier() { wait(Waits::kBlock); }
+  void warp_barrier() {
+    together(nullptr, [this](void**) { warp().step += ordering_; });
+  }
 
   // Waits for the other lanes; the last one to come does the work of all, with what each has brought.
   template <class Work>
   void together(void* brought, const Work& work) {
-    Warp& warp = warps_[static_cast<std::size_t>(current) / 32];
-    warp.brought[current % 32] = brought;
-    if (++warp.arrived < 32) {
+    warp().brought[current % 32] = brought;
+    if (++warp().arrived < 32) {
       wait(Waits::kWarp);
       return;
     }
-    warp.arrived = 0;
-    work(warp.brought);
+    warp().arrived = 0;
+    work(warp().brought);
     for (std::size_t lane = 0; lane < 32; ++lane) {
       Fiber& fiber = fibers_[static_cast<std::size_t>(current) / 32 * 32 + lane];
       if (fiber.waits == Waits::kWarp) fiber.waits = Waits::kNothing;
@@ -115,7 +125,9 @@ class Block {
   }
 
   void copy(Word to, const void* from, bool inside) {
-    if (inside) check_access(from, 16);
+    if (inside) touch_global(from, 16, false);
+    check_shared(to, 16);
+    for (Word word = to / 4; word < to / 4 + 4; ++word) words_[word].start_copy(moment());
     fiber().copies.push_back({to, from, inside, false});
   }
   void commit() {
@@ -132,9 +144,30 @@ class Block {
       for (std::size_t& later : mine.groups) later -= count;
     }
   }
-  char* shared(Word address, std::size_t bytes) {
-    if (address + bytes > memory.size()) throw IllegalAccess("shared memory beyond what the launch asked for");
+  // A place in shared memory that this thread reads or writes, or `lane` of its warp.
+  char* shared(Word address, std::size_t bytes, bool written, int lane = -1) {
+    check_shared(address, bytes);
+    const Moment by = lane < 0 ? moment() : Moment{static_cast<Word>(current / 32 * 32 + lane), warp().step};
+    for (std::size_t word = address / 4; word < (address + bytes + 3) / 4; ++word) {
+      if (written) {
+        words_[word].write(by, Watch::block_start);
+      } else {
+        words_[word].read(by, Watch::block_start);
+      }
+    }
     return memory.data() + address;
+  }
+  void touch_global(const void* p, std::size_t bytes, bool written) {
+    check_access(p, bytes);
+    const auto address = reinterpret_cast<std::uintptr_t>(p);
+    for (std::uintptr_t word = address; word < address + bytes; word += 4) {
+      Watch& watch = watched_pages().of(word);
+      if (written) {
+        watch.write(moment(), Watch::launch_start);
+      } else {
+        watch.read(moment(), Watch::launch_start);
+      }
+    }
   }
 
  private:
@@ -155,16 +188,23 @@ class Block {
   };
   struct Warp {
     int arrived = 0;
+    Word step = 0;  // barriers since the block's last
     void* brought[32];
   };
 
   Fiber& fiber() { return fibers_[static_cast<std::size_t>(current)]; }
+  Warp& warp() { return warps_[static_cast<std::size_t>(current) / 32]; }
+  Moment moment() { return {static_cast<Word>(current), warp().step}; }
+  void check_shared(Word address, std::size_t bytes) const {
+    if (address + bytes > memory.size()) throw IllegalAccess("shared memory beyond what the launch asked for");
+  }
   void land(const Copy& copy) {
     if (copy.inside) {
-      std::memcpy(shared(copy.to, 16), copy.from, 16);
+      std::memcpy(memory.data() + copy.to, copy.from, 16);
     } else {
-      std::memset(shared(copy.to, 16), 0, 16);
+      std::memset(memory.data() + copy.to, 0, 16);
     }
+    for (Word word = copy.to / 4; word < copy.to / 4 + 4; ++word) words_[word].end_copy(moment());
   }
   // Contexts are switched by jumps, which ask the system for nothing; only a fiber's first start needs more.
   void wait(Waits what) {
@@ -209,6 +249,8 @@ class Block {
 
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
+  std::vector<Watch> words_;  // of shared memory
+  bool ordering_ = true;
   jmp_buf scheduler_;
   const std::function<void()>* body_ = nullptr;
   std::exception_ptr error_;

@@ -1,6 +1,6 @@
 // The functions of native/cuda/kernels/instructions.h in plain C++: a block's threads are fibers of one thread of the host, the
 // instructions of a warp wait for its 32 lanes. What a card leaves undefined shows: copies land when they are waited for, every
-// access of device memory is looked up, and threads that wait for each other for ever are an error.
+// access of device memory is looked up, and errors are races of threads and threads that wait for each other for ever.
 #pragma once
 
 #include <algorithm>
@@ -51,9 +51,7 @@ HIFIGAN_DEVICE int block_x() { return Block::now->x; }
 HIFIGAN_DEVICE int block_y() { return Block::now->y; }
 HIFIGAN_DEVICE Word shared_start() { return 0; }
 HIFIGAN_DEVICE void block_barrier() { Block::now->barrier(); }
-HIFIGAN_DEVICE void warp_barrier() {
-  Block::now->together(nullptr, [](void**) {});
-}
+HIFIGAN_DEVICE void warp_barrier() { Block::now->warp_barrier(); }
 HIFIGAN_DEVICE void copy16(Word to, const void* from, bool inside) { Block::now->copy(to, from, inside); }
 HIFIGAN_DEVICE void commit_copies() { Block::now->commit(); }
 template <int LEFT>
@@ -63,14 +61,14 @@ HIFIGAN_DEVICE void wait_copies() {
 
 template <class Type>
 HIFIGAN_DEVICE Type read(const void* from) {
-  check_access(from, sizeof(Type));
+  Block::now->touch_global(from, sizeof(Type), false);
   Type value;
   std::memcpy(&value, from, sizeof(Type));
   return value;
 }
 template <class Type>
 HIFIGAN_DEVICE void write(void* to, const Type& value) {
-  check_access(to, sizeof(Type));
+  Block::now->touch_global(to, sizeof(Type), true);
   std::memcpy(to, &value, sizeof(Type));
 }
 HIFIGAN_DEVICE Words load16(const void* from) { return read<Words>(from); }
@@ -86,17 +84,27 @@ HIFIGAN_DEVICE float load_float(const void* from) { return read<float>(from); }
 HIFIGAN_DEVICE void store4(void* to, Word v) { write(to, v); }
 HIFIGAN_DEVICE void store16(void* to, const Words& v) { write(to, v); }
 HIFIGAN_DEVICE void store_float(void* to, float v) { write(to, v); }
+// To at least `to`, in any order with others that do the same or read.
+template <class Type>
+Type raised(void* place, Type to) {
+  check_access(place, sizeof(Type));
+  Type before;
+  std::memcpy(&before, place, sizeof(Type));
+  to = std::max(before, to);
+  std::memcpy(place, &to, sizeof(Type));
+  return before;
+}
 HIFIGAN_DEVICE void raise(float* to, float v) {
   Word bits;
   std::memcpy(&bits, &v, 4);
-  write(to, std::max(read<Word>(to), bits & 0x7fffffff));
+  raised(to, static_cast<std::int32_t>(bits & 0x7fffffff));
 }
-HIFIGAN_DEVICE void store_shared(Word to, Word v) { std::memcpy(Block::now->shared(to, 4), &v, 4); }
-HIFIGAN_DEVICE void store_shared16(Word to, const Words& v) { std::memcpy(Block::now->shared(to, 16), &v, 16); }
-HIFIGAN_DEVICE void store_shared_float(Word to, float v) { std::memcpy(Block::now->shared(to, 4), &v, 4); }
+HIFIGAN_DEVICE void store_shared(Word to, Word v) { std::memcpy(Block::now->shared(to, 4, true), &v, 4); }
+HIFIGAN_DEVICE void store_shared16(Word to, const Words& v) { std::memcpy(Block::now->shared(to, 16, true), &v, 16); }
+HIFIGAN_DEVICE void store_shared_float(Word to, float v) { std::memcpy(Block::now->shared(to, 4, true), &v, 4); }
 HIFIGAN_DEVICE float load_shared_float(Word from) {
   float v;
-  std::memcpy(&v, Block::now->shared(from, 4), 4);
+  std::memcpy(&v, Block::now->shared(from, 4, false), 4);
   return v;
 }
 
@@ -145,9 +153,11 @@ HIFIGAN_DEVICE void load_rows(Word row, Word (&v)[4]) {
   Block::now->together(&mine, [](void** all) {
     for (int block = 0; block < 4; ++block) {
       for (int lane = 0; lane < 32; ++lane) {
-        const Word from = static_cast<Brought*>(all[8 * block + lane / 4])->row;
+        const int named_by = 8 * block + lane / 4;
+        const Word from = static_cast<Brought*>(all[named_by])->row;
         if (from % 16) throw IllegalAccess("a row in shared memory that is no multiple of 16 bytes");
-        std::memcpy(&static_cast<Brought*>(all[lane])->v[block], Block::now->shared(from + static_cast<Word>(lane % 4) * 4, 4), 4);
+        const char* const word = Block::now->shared(from + static_cast<Word>(lane % 4) * 4, 4, false, named_by);
+        std::memcpy(&static_cast<Brought*>(all[lane])->v[block], word, 4);
       }
     }
   });

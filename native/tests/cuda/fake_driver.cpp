@@ -160,6 +160,7 @@ EXPORTED Result cuMemFree_v2(DevicePointer address) {
   drain();
   const auto found = allocations().find(address);
   settings["free"] += static_cast<long long>(found->second);
+  watched_pages().forget(address, found->second);
   allocations().erase(found);
   std::free(reinterpret_cast<void*>(address));
   return kSuccess;
@@ -226,10 +227,11 @@ EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, 
   return enqueue([=, &kernel] {
     ++settings["launches"];
     if (setting("idle") != 0) return;  // for the time that the host takes
+    Watch::start_launch();
     Block& block = Block::of(kernel.threads, shared);
     for (block.y = 0; block.y < static_cast<int>(y); ++block.y)
       for (block.x = 0; block.x < static_cast<int>(x); ++block.x)
-        block.run([&] { kernel.call(parameter.data()); }, setting("backwards") != 0);
+        block.run([&] { kernel.call(parameter.data()); }, setting("backwards") != 0, setting("disorder") == 0);
   });
 }
 EXPORTED Result cuGetErrorName(Result result, const char** name) {

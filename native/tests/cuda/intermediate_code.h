@@ -80,26 +80,23 @@ template <class Numbers>
 void global_store(std::uint64_t address, const Numbers& v) {
   write(reinterpret_cast<void*>(address), v);
 }
-inline char* shared_place(std::uint64_t address, std::size_t bytes) {
+inline char* shared_place(std::uint64_t address, std::size_t bytes, bool written) {
   if (address % bytes != 0) throw IllegalAccess("shared memory at no multiple of " + std::to_string(bytes));
-  return Block::now->shared(static_cast<Word>(address), bytes);
+  return Block::now->shared(static_cast<Word>(address), bytes, written);
 }
 template <class Numbers>
 Numbers shared_load(std::uint64_t address) {
   Numbers v;
-  std::memcpy(&v, shared_place(address, sizeof(v)), sizeof(v));
+  std::memcpy(&v, shared_place(address, sizeof(v), false), sizeof(v));
   return v;
 }
 template <class Numbers>
 void shared_store(std::uint64_t address, const Numbers& v) {
-  std::memcpy(shared_place(address, sizeof(v)), &v, sizeof(v));
+  std::memcpy(shared_place(address, sizeof(v), true), &v, sizeof(v));
 }
 template <class Type>
 Type raised(std::uint64_t address, Type to) {
-  void* const place = reinterpret_cast<void*>(address);
-  const Type before = read<Type>(place);
-  write(place, std::max(before, to));
-  return before;
+  return raised(reinterpret_cast<void*>(address), to);
 }
 inline void copied(Word to, std::uint64_t from, std::uint32_t bytes) {
   if (to % 16 != 0 || from % 16 != 0) throw IllegalAccess("a copy at no multiple of 16 bytes");
