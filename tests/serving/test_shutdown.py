@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from golden.tiny import tiny_mel
 from hifigan_rt import load
-from running_server import npy, running, wait_for
+from running_server import npy, read_all, request, running, wait_for
 from websocket_client import connected, failure, open_stream, ready
 
 SYNTHESIZE = "/v1/synthesize"
@@ -65,6 +66,24 @@ def test_what_takes_longer_than_the_grace_is_cut_off(slow):
         assert not server.thread.is_alive()
         thread.join()
         assert failures == []
+
+
+def test_a_slow_client_gets_all_of_an_answer_that_was_computed(tiny_file):
+    frames = 20000
+    with running({"tiny": lambda: load(tiny_file)}) as server, socket.socket() as connection:
+        server.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)  # most of it stays in the process
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(request(npy(tiny_mel(frames)), b"?format=float32", b"Connection: close\r\n"))
+        answered = {"route": SYNTHESIZE, "status": "200", "model": "tiny"}
+        wait_for(lambda: server.metric("hifigan_requests_total", **answered) == 1)
+        server.server.begin_shutdown()
+        server.thread.join(1.5)  # longer than an end with nothing to wait for takes
+        answer = read_all(connection)
+        assert len(answer.partition(b"\r\n\r\n")[2]) == 4 * 8 * frames
+        server.thread.join(60)
+        assert not server.thread.is_alive()
 
 
 def test_a_live_stream_that_is_cut_off_is_told_why(slow, caplog):

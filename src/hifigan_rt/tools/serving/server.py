@@ -118,10 +118,19 @@ class Server(uvicorn.Server):
 
     async def _exit_when_drained(self) -> None:
         # Looked at, since a signal may begin the shutdown between any two instructions of the loop.
-        while self._cut_off_at is None or (self.context.active and time.monotonic() < self._cut_off_at):
+        while self._cut_off_at is None or (self._unfinished and time.monotonic() < self._cut_off_at):
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         self.context.cut_off = True
         self.should_exit = True
+
+    @property
+    def _unfinished(self) -> bool:
+        """Whether something is being answered, or a client has still to take in what was sent."""
+        # The end of an answer may wait in the process: asyncio keeps what the kernel has no room for, and an answer
+        # counts as given as soon as asyncio has all of it.
+        return self.context.active > 0 or any(
+            connection.transport.get_write_buffer_size() for connection in self.server_state.connections
+        )
 
     def _reload_on_hangup(self) -> None:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
