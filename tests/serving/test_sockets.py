@@ -251,3 +251,24 @@ def test_many_silent_connections_leave_room_for_others(server):
         assert client.post("/v1/synthesize", content=npy(tiny_mel(20))).status_code == 200
     for connection in silent:
         connection.close()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_stream_of_http_1_0_that_is_cut_off_does_not_look_whole(slow, whole):
+    """Its answers end where the connection does; proxies ask that way whose settings say nothing else."""
+    engine, sources = slow
+    sent = request(npy(tiny_mel(320)), b"?format=pcm16&stream=1").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with running(sources) as server, server.connect() as connection, engine.held(after_blocks=1):
+        connection.sendall(sent)
+        received = b""
+        while not received.partition(b"\r\n\r\n")[2]:
+            received += connection.recv(1 << 16)
+        engine.failure = None if whole else RuntimeError("the engine fails")
+        engine.release()
+        if whole:
+            received += read_all(connection)
+            assert len(received.partition(b"\r\n\r\n")[2]) == 2 * 8 * 320
+        else:
+            with pytest.raises(ConnectionResetError):
+                while connection.recv(1 << 16):
+                    pass

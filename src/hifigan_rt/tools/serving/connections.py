@@ -10,7 +10,7 @@ its minor version:
 
 - `conn` (h11's state), `handle_events`, `timeout_keep_alive_task`: whether headers are still to come, and by which
   rules they are read (`request_heads`);
-- `cycle`, `on_response_complete`: whether a body goes on after its response;
+- `cycle`, `on_response_complete`: whether a body goes on after its response, and whether that was cut off;
 - `handle_websocket_upgrade`, `handshake_initiated`, `handshake_complete`: frames that come with the handshake;
 - `send_receive_event_to_app`, `frames`, `curr_msg_data_type`, `close_sent`, `handle_parser_exception`: texts that are
   not UTF-8;
@@ -30,6 +30,7 @@ import http
 import json
 import logging
 import socket
+import struct
 import uuid
 from typing import Any
 
@@ -82,6 +83,9 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_headers()
+        if not self.waits_for_request and self.cycle.scope["http_version"] == "1.0":
+            # To HTTP/1.0 the end of the connection is the end of the answer: one that was cut off must not look whole.
+            _reset_at_close(self._guarded)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -274,6 +278,12 @@ def connection_classes(
     shared: dict[str, Any] = {"limits": settings, "open_connections": OpenConnections(most_open)}
     http_connection = type("HttpConnection", (HttpConnection,), {**shared, "telemetry": telemetry})
     return http_connection, type("WebSocketConnection", (WebSocketConnection,), shared)
+
+
+def _reset_at_close(transport: asyncio.BaseTransport) -> None:
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # the client has closed it already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _set_up(transport: asyncio.BaseTransport) -> None:
