@@ -13,6 +13,7 @@ import pytest
 
 import hifigan_rt
 from hifigan_rt.audio import to_pcm16
+from hifigan_rt.tools.serving import wyoming
 from hifigan_rt.tools.serving.listening import address_of
 from hifigan_rt.tools.serving.loading import VoiceSource
 from hifigan_rt.tools.serving.wyoming_events import encode_event
@@ -134,6 +135,12 @@ def test_after_an_error_the_connection_ends(port, caplog):
     (logged,) = [record.facts for record in caplog.records if "code" in getattr(record, "facts", ())]
     assert (logged["client"], logged["code"]) == ("127.0.0.1", "bad_request")
     assert "nothing of the text can be spoken" in logged["told"]
+
+
+def test_a_client_of_ipv6_is_its_first_64_bits_as_over_http(server):
+    # Not every machine has IPv6.
+    writer = SimpleNamespace(get_extra_info=lambda _: ("2001:db8:1:2:3:4:5:6", 10200, 0, 0))
+    assert wyoming._Connection(server.context, None, None, writer)._client == "2001:db8:1:2::/64"
 
 
 def test_a_text_that_stops_coming_is_told(path):

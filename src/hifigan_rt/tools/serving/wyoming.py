@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hifigan_rt.audio import to_pcm16
+from hifigan_rt.system.addresses import client_at
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.errors import BadRequest, RequestTimeout, ServingError, ShuttingDown
@@ -92,7 +93,7 @@ class _Connection:
         self, context: Context, voices: VoiceList, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._context, self._voices, self._reader, self._writer = context, voices, reader, writer
-        self._client = writer.get_extra_info("peername")[0]
+        self._client = client_at(writer.get_extra_info("peername")[0])
         self._streamed: Mapping[str, Any] | None = None
         """The voice of a text that comes piece by piece."""
         self._pending = ""
