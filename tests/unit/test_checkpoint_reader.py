@@ -241,6 +241,23 @@ def test_zip_behind_a_comment(tmp_path):
     assert read_any_state(path).weights["w"] == 1
 
 
+def test_a_version_over_the_first_two_bytes(tmp_path):
+    # As GPT-SoVITS marks its voices since v2Pro (process_ckpt.py: my_save2).
+    path = tmp_path / "voice.pth"
+    path.write_bytes(b"05" + zip_file({"w": tensor([1.0], "0")})[2:])
+    assert read_any_state(path).weights["w"] == 1
+
+
+@pytest.mark.parametrize("entry", [0, 1])
+def test_other_bytes_where_an_entry_should_begin(tmp_path, entry):
+    data = zip_file({"w": tensor([1.0], "0")})
+    at = [place for place in range(len(data)) if data[place : place + 4] == b"PK\x03\x04"][entry]
+    path = tmp_path / "voice.pth"
+    path.write_bytes(data[:at] + (b"05", b"ab")[entry == 0] + data[at + 2 :])
+    with pytest.raises(CheckpointError, match="no checkpoint" if entry == 0 else "not where the directory says"):
+        read_any_state(path)
+
+
 @pytest.mark.parametrize(
     ("metadata", "config", "notes"),
     [

@@ -7,6 +7,7 @@ Layout: PKWARE's APPNOTE.TXT, sections 4.3.6 to 4.5.3.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -25,6 +26,13 @@ _MAX_COMMENT = 0xFFFF
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 1
+_ENTRY = b"PK\x03\x04"
+
+BEGINNING = re.compile(rb"(?:PK|0\d)\x03\x04|PK\x05\x06")
+"""Beginning of an archive, of its first entry or of none.
+
+GPT-SoVITS writes the version of a voice, 03 to 06 until now, over the first two bytes (process_ckpt.py: my_save2).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,8 @@ def _locate(source: ByteSource, entry: _Entry, directory: int) -> Span:
     name_length, extra_length = fields[9], fields[10]
     name_at = entry.header + _LOCAL.size
     # The name stands twice; readers that believe the one or the other must see the same.
-    if fields[0] != b"PK\x03\x04" or source.read(name_at, name_length, what) != entry.raw_name:
+    is_entry = fields[0] == _ENTRY or (entry.header == 0 and BEGINNING.match(fields[0]))
+    if not is_entry or source.read(name_at, name_length, what) != entry.raw_name:
         raise CheckpointError(f"is damaged: {what} is not where the directory says")
     start = name_at + name_length + extra_length
     if start + entry.packed > directory:
