@@ -132,6 +132,7 @@ COND = {"dec.cond.weight": (8, 5, 1), "dec.cond.bias": (8,)}
         (COND, 0, 5),  # vectors of a network of its own, as of GPT-SoVITS
         (COND | {"emb_g.weight": (4, 5)}, 4, 5),
         (COND | {"emb_g.weight": (4, 9)}, 0, 5),
+        (COND | {"emb_g.weight": (5, 5), "emb_g.bias": (5,)}, 0, 5),  # a linear layer
         ({"emb_g.weight": (4, 5)}, 0, 0),  # of the other parts alone
         (COND | {"emb_g.weight": (4, 5), "lang_emb.weight": (2, 5)}, 0, 5),
     ],
@@ -154,6 +155,8 @@ def test_the_table_belongs_to_a_decoder_that_takes_its_rows(tmp_path, more, spea
         (3, {}, 5),
         (None, {}, 5),
         (0, {"ref_enc.proj.weight": (5, 5)}, 5),
+        (1, {"enc_spk.linear.weight": (5, 5)}, 5),  # of FreeVC and its relatives
+        (1, {"emb_g.weight": (5, 5), "emb_g.bias": (5,)}, 5),
         (1, {"emb_g.weight": (1, 5)}, 5),  # of Bert-VITS2 and Style-Bert-VITS2
     ],
 )
@@ -165,6 +168,14 @@ def test_a_voice_of_one_speaker_gives_its_decoder_no_vector(tmp_path, n_speakers
     assert found.graph.config.conditioning_channels == channels
     assert any("cond is not used" in note for note in found.notes) == (channels == 0)
     assert ("cond.weight" in found.generator.weights) == (channels > 0)
+
+
+@pytest.mark.parametrize(("zero_g", "more", "said"), [(True, COND, True), (True, {}, False), (False, COND, False)])
+def test_a_decoder_that_is_given_zeros(tmp_path, zero_g, more, said):
+    (tmp_path / "x.pth").write_bytes(zip_file(state(**more, **{"ref_enc.proj.weight": (5, 5)})))
+    model = {"zero_g": zero_g, "upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]], "gin_channels": 5}
+    (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": {"n_speakers": 0}}))
+    assert any("gives this decoder zeros" in note for note in resolve_model(tmp_path / "x.pth").notes) == said
 
 
 @pytest.mark.parametrize(

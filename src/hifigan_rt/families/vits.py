@@ -24,7 +24,7 @@ _MAX_LIST_TEXT = 400
 _ONE_SPEAKER = "has_one_speaker"
 """Field of a config that was read: it states at most one speaker, the file has no table of one, and then VITS gives its
 decoder no vector."""
-_VECTOR_SOURCES = frozenset(("emb_g", "ref_enc"))
+_VECTOR_SOURCES = frozenset(("emb_g", "enc_spk", "ref_enc"))
 """Parts of voices that give the decoder a vector all the same."""
 
 
@@ -59,7 +59,12 @@ def _read_vits(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
     # Bert-VITS2 and Style-Bert-VITS2 have a table for one speaker too, and their decoder takes its row.
     if type(n_speakers) is int and (n_speakers < 1 or (n_speakers == 1 and "emb_g.weight" not in shapes)):
         fields[_ONE_SPEAKER] = True
-    return fields | _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
+    fields |= _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
+    if model.get("zero_g") and "cond.weight" in shapes:
+        # models.py of OpenVoice: SynthesizerTrn.voice_conversion.
+        note = "zero_g is true: OpenVoice gives this decoder zeros, and a speaker's vector to its flow alone"
+        fields[NOTES] = (*fields.get(NOTES, ()), note)
+    return fields
 
 
 def _names_of_table(shapes: Shapes, *candidates: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _PARTS = frozenset(
 )  # fmt: skip
 """Neighbours that make a generator the decoder of a voice, so that it takes latents."""
 
-_MORE_PARTS = frozenset(("text_encoder", "duration_predictor", "spemb_proj", "lang_emb"))
+_MORE_PARTS = frozenset(("text_encoder", "duration_predictor", "spemb_proj", "lang_emb", "enc_spk"))
 """Parts that are named where they are not run; other networks have such too."""
 
 _DECODERS = frozenset(("dec", "waveform_decoder"))
@@ -52,7 +52,7 @@ def find_flow(group: Group, tensors: Iterable[PlacedTensor]) -> dict[str, LazyTe
 
 
 def find_speaker_table(
-    group: Group, tensors: Iterable[PlacedTensor], neighbours: Collection[str]
+    group: Group, tensors: Collection[PlacedTensor], neighbours: Collection[str]
 ) -> PlacedTensor | None:
     """Find the table of speakers `[S, G]` beside a decoder that takes vectors `[G]`; None if there is none.
 
@@ -70,6 +70,8 @@ def find_speaker_table(
     }
     parent = group.address.rpartition(".")[0]
     names = {f"{parent}.{name}".strip(".") for name in _TABLES}
+    # A linear layer of that name, which maps vectors of a network of its own, has a bias.
+    names -= {placed.name.removesuffix("bias") + "weight" for placed in tensors if placed.name.endswith(".bias")}
     for placed in tensors:
         shape = placed.tensor.shape
         # A weight_g [C, 1, 1] has one channel as well, and no table has.
