@@ -13,6 +13,7 @@ import io
 import pathlib
 import random
 import re
+import sys
 import types
 import uuid
 
@@ -160,6 +161,32 @@ def test_settings_in_objects_are_plain_values(torch, tmp_path):
     assert beside["attrdict"] == beside["namespace"] == v1
     assert beside["plain"] == {"values": [1, {"b": 2}]}
     assert (beside["hop"], type(beside["hop"])) == (256, int)
+
+
+def test_settings_of_omegaconf_are_what_they_stand_for(torch, tmp_path, monkeypatch):
+    # Lightning saves such as hyper_parameters; each node also knows its parent and metadata (OmegaConf 2.0 to 2.3).
+    module = types.ModuleType("omegaconf.nodes")
+    for name in ("omegaconf", module.__name__):
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("DictConfig", "ListConfig", "AnyNode"):
+        setattr(module, name, type(name, (), {"__module__": module.__name__}))
+
+    def wrap(value, parent=None):
+        kind = {dict: "DictConfig", list: "ListConfig"}.get(type(value), "AnyNode")
+        node = getattr(module, kind)()
+        node.__dict__ |= {"_metadata": {"key": "x"}, "_parent": parent}
+        if isinstance(value, dict):
+            node._content = {key: wrap(item, node) for key, item in value.items()}
+        elif isinstance(value, list):
+            node._content = [wrap(item, node) for item in value]
+        else:
+            node._val = value
+        return node
+
+    v1 = config_to_dict(PRESETS["v1"])
+    weights = {key: torch.from_numpy(array) for key, array in tiny_weights().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": wrap({"model": v1})}, tmp_path / "x.ckpt")
+    assert read_checkpoint(tmp_path / "x.ckpt").beside[1]["hyper_parameters"] == {"model": v1}
 
 
 def test_weights_in_a_dictionary_of_ones_own_class(torch, tmp_path):

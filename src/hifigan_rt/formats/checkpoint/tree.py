@@ -109,9 +109,16 @@ def plain_values(mapping: dict[object, object]) -> dict[str, object]:
     """Pick what is plain in a dictionary: numbers, texts, None, and dictionaries and lists of such.
 
     Tensors and all else are left out, with every list that holds such; tuples become lists and numbers of NumPy become
-    Python's, as JSON would give them. An object that was not made is the dictionary of its attributes and entries.
+    Python's, as JSON would give them. An object that was not made is the dictionary of its attributes and entries, one
+    of OmegaConf what it stands for.
     """
     return _PlainCopies().mapping(mapping, 0)[0]
+
+
+def _wrapped(value: OpaqueObject) -> str | None:
+    """The attribute in which an object of OmegaConf, a DictConfig, ListConfig or node, has what it stands for."""
+    names = ("_content", "_val") if value.name.startswith("omegaconf.") else ()
+    return next((name for name in names if name in value.attributes), None)
 
 
 class _PlainCopies:
@@ -142,6 +149,8 @@ class _PlainCopies:
         copy: object
         if isinstance(value, dict):
             copy, count = self.mapping(value, depth)
+        elif isinstance(value, OpaqueObject) and (wrapped := _wrapped(value)):
+            return self._copy(value.attributes[wrapped], depth + 1)
         elif isinstance(value, OpaqueObject) and (value.entries or value.attributes):
             # Settings come as such: argparse's Namespace has them as attributes, the original's AttrDict as entries.
             copy, count = self.mapping({**value.attributes, **value.entries}, depth)
