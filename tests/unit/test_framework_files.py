@@ -326,6 +326,20 @@ def test_a_lightning_checkpoint_of_nemo_takes_its_config_by_name(tmp_path, nemo)
     )
 
 
+def test_a_lightning_checkpoint_of_nemo_has_its_config(tmp_path, nemo):
+    # modelPT.py saves its hyperparameter cfg, whose interpolations are resolved (convert_model_config_to_dict_config).
+    weights = tmp_path / "model_weights.ckpt"
+    weights.write_bytes(nemo["model_weights.ckpt"])
+    state = {name: Tensor(array.ravel(), name, array.shape) for name, array in read_tensors(weights).items()}
+    config = decode_yaml(
+        nemo["model_config.yaml"].decode().replace("${sample_rate}", "8000").replace("${mel_dim}", "10")
+    )
+    path = tmp_path / "HifiGan--val_loss=0.1.ckpt"
+    path.write_bytes(zip_file({"state_dict": state, "hparams_name": "kwargs", "hyper_parameters": {"cfg": config}}))
+    model, packed = resolve_model(path), resolve_model(pack(tmp_path / "m.nemo", nemo))
+    assert (model.graph, model.mel, model.family) == (packed.graph, packed.mel, "NeMo")
+
+
 def test_a_config_in_the_originals_fields_keeps_what_the_names_tell(tmp_path):
     for name, case, field, value in (
         ("speechbrain", "old", "padding_mode", "reflect"),

@@ -40,10 +40,17 @@ _ZEROS_SINCE = (2, 5)
 
 
 def _tells(values: Mapping[str, object]) -> bool:
-    return _is_model(values) or (isinstance(values.get("model"), dict) and _is_model(values["model"]))
+    return _is_model(values) or _place(values) is not None
+
+
+def _place(values: Mapping[str, object]) -> str | None:
+    """Name of the field with the model: `model` in the YAML of a training, `cfg` in the hyperparameters of a .ckpt."""
+    return next((name for name in ("model", "cfg") if _is_model(values.get(name))), None)
 
 
 def _is_model(values: Any) -> bool:
+    if not isinstance(values, dict):
+        return False
     generator, preprocessor = values.get("generator"), values.get("preprocessor")
     return (
         isinstance(preprocessor, dict)
@@ -52,7 +59,7 @@ def _is_model(values: Any) -> bool:
 
 
 def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all
-    model = values if _is_model(values) else as_mapping(values, "model")
+    model = values if _is_model(values) else as_mapping(values, _place(values) or "model")
     around = (values,) if model is values else (values, model)
     generator = resolve_interpolations(as_mapping(model, "generator"), *around)
     target = generator.get("_target_", _GENERATOR)
