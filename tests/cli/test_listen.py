@@ -126,6 +126,25 @@ def test_different_answers_under_one_code_count_for_nobody_and_are_told(place):
     assert [entry["name"] for entry in json.loads(done.stdout)["contested"]] == ["L1"]
 
 
+def test_a_table_replaces_neither_key_nor_answers_nor_the_report(place):
+    hifigan("listen", "make", *SYSTEMS, "--mode", "mos", "-o", "test", "-q")
+    answer(read_key(place / "test" / "key.json"), "L1", QUALITY["mos"], np.random.default_rng(0))
+    Path("report").mkdir()
+    Path("report/clips.csv").write_text("a table of the report")
+    Path("answers/receipts.jsonl").write_text("")
+    Path("link.csv").symlink_to("test/key.json")
+    (listener,) = (str(path) for path in Path("answers").glob("*.json"))
+    for name in ("test/key.json", "link.csv", listener, "answers/receipts.jsonl", "report/clips.csv"):
+        before = Path(name).read_bytes()
+        done = hifigan(
+            "listen", "score", "answers", "--key", "test/key.json", "--csv", name, "--report", "report", status=1
+        )
+        assert f"--csv {name!r} would replace" in error_of(done)
+        assert Path(name).read_bytes() == before
+    for _ in range(2):  # a table of an earlier call is replaced
+        hifigan("listen", "score", "answers", "--key", "test/key.json", "--csv", "ratings.csv")
+
+
 def test_nothing_to_score(place):
     hifigan("listen", "make", *SYSTEMS, "--mode", "mos", "-o", "test", "-q")
     Path("empty").mkdir()

@@ -169,6 +169,15 @@ def test_names_and_folders_that_do_not_do(tmp_path):
         make(from_folders({"x": tmp_path / "tiny"}, None, None, 0), Request("mos", "x", 0))
 
 
+@pytest.mark.parametrize("name", ["anchor 3.5 kHz", "anchor 7 kHz", "open reference"])
+def test_no_system_is_named_as_what_mushra_adds(tmp_path, name):
+    write_folders(tmp_path)
+    heard = from_folders({name: tmp_path / "glowing"}, tmp_path / "ref", None, 0)
+    with pytest.raises(EvaluationError, match=f"a system is named '{name}', as what MUSHRA adds itself"):
+        make(heard, Request("mushra", "x", 0))
+    make(heard, Request("mos", "x", 0))
+
+
 def test_anchors_keep_to_the_standard():
     impulse = np.zeros(RATE)
     impulse[RATE // 2] = 1

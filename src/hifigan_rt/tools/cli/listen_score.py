@@ -59,6 +59,8 @@ def score(
     from hifigan_rt.tools.listening.tables import to_csv, to_text
 
     key = read_key(key_path)
+    if csv_path is not None:
+        _check_csv(csv_path, key_path, results, report)
     read = read_all(results, key.definition)
     result = score_test(
         read.submissions, read.rejected, key, contested=read.contested, notes=read.notes, keep_screened=keep_screened
@@ -75,6 +77,30 @@ def score(
         console.note(f"in {str(report)!r}: {', '.join(names)}")
     _tell_exclusions(console, result, read.files, keep_screened=keep_screened)
     return 1 if read.rejected else 0
+
+
+def _check_csv(csv_path: Path, key_path: Path, results: Sequence[Path], report: Path | None) -> None:
+    """Check that the table replaces nothing that is read or written here: answers and key exist once.
+
+    Raises:
+        OutputError: it would.
+    """
+    from hifigan_rt.errors import OutputError
+    from hifigan_rt.tools.evaluation.output import FILE_NAMES
+    from hifigan_rt.tools.listening.reading import result_paths
+    from hifigan_rt.tools.listening.receipts import RECEIPTS_NAME
+
+    if not csv_path.exists():
+        return
+    paths = result_paths(results)
+    receipts = {path.parent / RECEIPTS_NAME for path in paths}
+    reported = [] if report is None else [report / name for name in FILE_NAMES]
+    for path in (key_path, *paths, *receipts, *reported):
+        if path.exists() and path.samefile(csv_path):
+            raise OutputError(
+                f"--csv {str(csv_path)!r} would replace {str(path)!r}, which this command reads or writes itself: "
+                "name another file"
+            )
 
 
 def _tell_exclusions(console: Console, result: ListeningResult, files: int, *, keep_screened: bool) -> None:

@@ -7,11 +7,12 @@ import math
 from pathlib import Path
 
 from hifigan_rt.system.files import atomic_writer
-from hifigan_rt.tools.evaluation.report import write_report
+from hifigan_rt.tools.evaluation.report import HTML_NAME, write_report
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, write_json
 from hifigan_rt.tools.tables import comma_separated
 
 CSV_NAME = "clips.csv"
+FILE_NAMES = (JSON_NAME, CSV_NAME, HTML_NAME)
 
 
 def write_results(result: EvaluationResult, folder: Path) -> list[Path]:

@@ -108,6 +108,10 @@ def _check(material: Material, request: Request) -> None:
     signals = len(material.systems) + material.has_reference
     if request.mode == "mushra" and not material.has_reference:
         raise EvaluationError("MUSHRA compares with the recordings: give their folder with --reference")
+    added = (*ANCHORS_HZ, _OPEN_REFERENCE)
+    taken = next((name for name in material.systems if name in added), None)
+    if request.mode == "mushra" and taken is not None:
+        raise EvaluationError(f"a system is named {taken!r}, as what MUSHRA adds itself: give it another name")
     if request.mode == "mushra" and signals + len(ANCHORS_HZ) > MAX_MUSHRA_STIMULI:
         raise EvaluationError(
             f"{len(material.systems)} systems, the reference and {len(ANCHORS_HZ)} anchors are more than the "

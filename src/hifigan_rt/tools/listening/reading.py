@@ -86,9 +86,9 @@ def read_all(names: Sequence[Path], definition: Definition) -> AllAnswers:
         definition: of the test.
 
     Raises:
-        DatasetError: a folder holds none, or cannot be read, or there are too many files.
+        DatasetError: see `result_paths`.
     """
-    paths = _paths_of(names)
+    paths = result_paths(names)
     lists = [read_receipts(folder) for folder in _folders_of(names)]
     receipts = [receipt for entry in lists for receipt in entry.receipts]
     places: dict[str, int] = {}
@@ -135,8 +135,12 @@ def _notes(
         yield f"received by the server, and no longer there or changed: {counted(len(gone), 'result')}"
 
 
-def _paths_of(names: Sequence[Path]) -> list[Path]:
-    """The files that are named, and the .json files of folders that are named; each once."""
+def result_paths(names: Sequence[Path]) -> list[Path]:
+    """List the files that are named, and the .json files of folders that are named; each once.
+
+    Raises:
+        DatasetError: a folder holds none, or cannot be read, or there are too many files.
+    """
     found: dict[Path, None] = {}
     for name in names:
         if not is_folder(name):
