@@ -69,6 +69,8 @@ def test_version():
         (["frobnicate"], "choose one of synth, speak, mel, export, info, models, bench"),
         (["export", "onx", "x"], "did you mean 'onnx'?"),
         (["synth", "a.wav", "-o", "out", "--modle", "x"], "No such option"),
+        (["synth", "a.wav", "--model"], "requires an argument. ('hifigan synth --help'"),
+        (["listen", "score", "answers", "--key"], "requires an argument. ('hifigan listen score --help'"),
         (["synth", "a.wav", "-o", "out"], "Missing option '--model'"),
         (["synth", "--model", "x", "-o", "out"], "Missing argument"),
         (["synth", "a", "--model", "x", "-o", "out", "--threads", "0"], "0 is not in the range"),

@@ -22,7 +22,12 @@ class StrictCommand(click.Command):
             click.UsageError: a value is empty, or not finite.
         """
         # As they were typed: of an empty text click.Path makes the current folder.
-        typed = self.make_parser(ctx).parse_args(list(args))[0]
+        try:
+            typed = self.make_parser(ctx).parse_args(list(args))[0]
+        except click.UsageError as error:
+            # Of an option without its value click does not say whose it is, and the error names the help to read.
+            error.ctx = error.ctx or ctx
+            raise
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             for parameter in self.params:
