@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hifigan_rt.errors import OutputError
-from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256, plain_path, sync_folders
+from hifigan_rt.system.files import atomic_paths, atomic_writer, file_sha256, plain_path, refuse_special, sync_folders
 from hifigan_rt.system.temporary_names import remove_left_over, temporary_prefix
 
 
@@ -174,6 +174,12 @@ def test_a_broken_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, 
         sync_folders([tmp_path])
     assert (tmp_path / "a.bin").read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_link_of_the_system_is_not_replaced():
+    # The check alone: a writer that lacks it would take /dev/stdout from the whole machine.
+    with pytest.raises(OutputError, match="'/dev/stdout' is a link of the system, and only files are replaced"):
+        refuse_special(Path("/dev/stdout"))
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])

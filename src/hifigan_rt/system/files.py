@@ -137,13 +137,15 @@ def refuse_special(path: Path) -> None:
     """Check that what is at a result's place may be replaced: renaming over /dev/null would do away with it.
 
     Raises:
-        OutputError: a device, a FIFO or a socket is there.
+        OutputError: a device, a FIFO, a socket, or a link of the system such as /dev/stdout is there.
     """
     try:
         mode = path.lstat().st_mode
     except OSError:  # nothing is there, or opening it says why not
         return
     kind = next((name for holds, name in _SPECIAL if holds(mode)), None)
+    if stat.S_ISLNK(mode) and os.path.realpath(path.parent) == "/dev":
+        kind = "link of the system"  # what it leads to may be a file; all programs of the machine go by the link
     if kind is not None:
         raise OutputError(f"{str(path)!r} is a {kind}, and only files are replaced: name another place for the result")
 
