@@ -285,6 +285,23 @@ def test_float32_is_never_tensorfloat32(monkeypatch):
 
 
 @pytest.mark.torch
+def test_what_the_calling_program_has_switched_on_changes_no_bit():
+    pytest.importorskip("torch")
+    from engines.test_torch_rows import MODES
+
+    mel = tiny_mel(20)[None]
+    engine = load()
+    expected = engine.run(mel)
+    for mode in MODES.values():
+        with mode():
+            loaded = load()
+            audios = [engine.run(mel), loaded.run(mel)]
+        for audio in [*audios, loaded.run(mel)]:
+            assert audio.dtype == np.float32
+            np.testing.assert_array_equal(audio, expected)
+
+
+@pytest.mark.torch
 def test_closing_frees_the_weights():
     engine = load()
     weights = weakref.ref(next(engine._computer.parameters()))

@@ -29,7 +29,7 @@ from hifigan_rt.engines.torch_device import (
 from hifigan_rt.engines.torch_graphs import Card, Rows
 from hifigan_rt.engines.torch_module import Form, TorchGenerator
 from hifigan_rt.engines.torch_rows import MAX_ROW_FRAMES, Layout, can_be_joined, levels_of
-from hifigan_rt.engines.torch_settings import convolutions, worker_threads
+from hifigan_rt.engines.torch_settings import convolutions, own_modes, worker_threads
 from hifigan_rt.engines.torch_tensors import as_tensors
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.graph import Generator, Graph, check_mirrored
@@ -92,7 +92,7 @@ class TorchEngine(Engine):
                 given = self.conditioning.check(conditioning, sum(len(batch) for batch in batches))
                 ends = np.cumsum([len(batch) for batch in batches])[:-1]
                 parts = [None] * len(batches) if given is None else np.split(given, ends)
-                with _settings_of_a_call(self.info.threads):
+                with self._settings_of_a_call():
                     return [
                         computer(batch, **self._beside(part)).reshape(*mel.shape[:-2], -1)
                         for mel, batch, part in zip(tensors, batches, parts, strict=True)
@@ -118,12 +118,17 @@ class TorchEngine(Engine):
         if isinstance(self._computer, Rows):
             audios = self._joined(list(mel))
             return np.stack(audios) if len(audios) > 1 else audios[0].copy()[None]
-        with self._told(f"a mel [B, M, T] = {list(mel.shape)}"), _settings_of_a_call(self.info.threads):
+        with self._told(f"a mel [B, M, T] = {list(mel.shape)}"), self._settings_of_a_call():
             # A copy, since PyTorch warns of arrays that may not be written.
             computer = self._open()
             audio = computer(torch.from_numpy(mel.copy()).to(self._device), **self._beside(conditioning))
             result: np.ndarray = audio.cpu().contiguous().numpy()
             return result
+
+    @contextmanager
+    def _settings_of_a_call(self) -> Iterator[None]:
+        with worker_threads(self.info.threads), convolutions(), own_modes(self._device.type):
+            yield
 
     def _beside(self, conditioning: np.ndarray | None) -> dict[str, torch.Tensor]:
         return {} if conditioning is None else {"conditioning": torch.from_numpy(conditioning).to(self._device)}
@@ -226,7 +231,8 @@ def create(model: Weights, options: EngineOptions) -> TorchEngine:
 
 def _build(generator: Generator, form: Form, device: torch.device) -> TorchGenerator:
     try:
-        module: TorchGenerator = TorchGenerator(generator, form).to(device)
+        with own_modes(device.type):
+            module: TorchGenerator = TorchGenerator(generator, form).to(device)
     except RuntimeError as error:
         raise EngineError(f"PyTorch cannot put the model on device {str(device)!r}: {first_line(error)}") from error
     return module
@@ -257,12 +263,13 @@ def _executed(
     """
     if precision != "tf32":
         return {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}[module.dtype]
-    mel = torch.linspace(-11, 2, graph.num_mels * 240, device=device).reshape(1, graph.num_mels, 240)
+    numbers = torch.linspace(-11, 2, graph.num_mels * 240, dtype=torch.float32, device=device)
+    mel = numbers.reshape(1, graph.num_mels, 240)
     given = rule.check(rule.example(1), 1)
     conditioning = None if given is None else torch.from_numpy(given).to(device)
     results = []
     for tf32 in (False, True):
-        with convolutions(tf32=tf32), torch.no_grad():
+        with convolutions(tf32=tf32), own_modes(device.type):
             results.append(module(mel, conditioning=conditioning))
     if torch.equal(*results):
         raise PrecisionUnavailable(
@@ -284,10 +291,3 @@ def _try_compiler(device: torch.device) -> None:
             "clang++ on the PATH, or named by CXX), on a GPU the package triton and a C compiler; mode=eager needs "
             "neither"
         ) from error
-
-
-@contextmanager
-def _settings_of_a_call(threads: int) -> Iterator[None]:
-    # Not inference_mode, under which weights are not frozen into a compiled program.
-    with worker_threads(threads), convolutions(), torch.no_grad():
-        yield

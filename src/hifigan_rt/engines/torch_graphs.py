@@ -16,6 +16,7 @@ import torch
 from hifigan_rt.engines.torch_compiled import CompiledRows
 from hifigan_rt.engines.torch_module import TorchGenerator
 from hifigan_rt.engines.torch_rows import Layout, Place
+from hifigan_rt.engines.torch_settings import own_modes
 
 MAX_GRAPHS = 64
 """Row lengths whose graphs are kept, those used last. Each has its mel and its audio; they share all other memory."""
@@ -67,7 +68,7 @@ class Card:
 
     def host_memory(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """Memory that the card copies from and to by itself."""
-        return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+        return torch.empty(tuple(shape), dtype=dtype, device="cpu", pin_memory=True)
 
     def mark(self) -> Callable[[], None]:
         """What waits until all is done that is enqueued now."""
@@ -227,8 +228,7 @@ class Rows:
         """
         # One row is copied in and out while the next one computes.
         enqueued: deque[Callable[[], None]] = deque()
-        audios = [self._memory_for(mel) for mel in mels]
-        with self._turn(mels):
+        with self._turn(mels) as audios:
             for row in self._layout.rows([mel.shape[1] for mel in mels]):
                 enqueued.append(self._enqueue(row, mels, audios))
                 if len(enqueued) > 1:
@@ -247,8 +247,7 @@ class Rows:
         Returns:
             What waits for their audio `[N_i]` and gives it.
         """
-        audios: list[Mel] = [self._memory_for(mel) for mel in mels]
-        with self._turn(mels):
+        with self._turn(mels) as audios:
             rows = self._layout.rows([mel.shape[1] for mel in mels], borders)
             enqueued = [self._enqueue(row, mels, audios) for row in rows]
 
@@ -260,10 +259,13 @@ class Rows:
         return collect
 
     @contextmanager
-    def _turn(self, mels: Sequence[Mel]) -> Iterator[None]:
+    def _turn(self, mels: Sequence[Mel]) -> Iterator[list[Mel]]:
+        """Compute alone, with memory for the audio of each mel."""
         turn = self._card.turn_of_host if all(isinstance(mel, np.ndarray) for mel in mels) else self._card.turn
-        with self._lock, torch.no_grad(), turn():
-            yield
+        with own_modes(self._card.device.type):
+            audios = [self._memory_for(mel) for mel in mels]  # the caller's, so of the caller's stream
+            with self._lock, turn():
+                yield audios
 
     def forget(self) -> None:
         """Drop all graphs and give back their memory."""
@@ -318,7 +320,7 @@ class Rows:
         if isinstance(mel, np.ndarray):
             return np.empty(0, np.float32)
         whole = self._layout.samples(Place(0, 0, mel.shape[1]))
-        return torch.empty(whole.stop, device=mel.device)
+        return torch.empty(whole.stop, dtype=torch.float32, device=mel.device)
 
     def _program(self, frames: int) -> _Program:
         program = self._programs.get(frames)
@@ -356,7 +358,7 @@ class Rows:
 
     def _new_program(self, frames: int) -> _Program:
         module, device = self._module, self._card.device
-        mel = torch.zeros((1, self._layout.num_mels, frames), device=device)
+        mel = torch.zeros((1, self._layout.num_mels, frames), dtype=torch.float32, device=device)
         if isinstance(module, CompiledRows):
             mask = torch.ones(frames, dtype=torch.bool, device=device)
             masks = [kept.clone() for kept in self._generator.kept_rows(mask)]

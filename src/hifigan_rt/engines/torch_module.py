@@ -70,7 +70,7 @@ class TorchGenerator(nn.Module):
             chain.add_projections(generator)
         for name in NORMALIZATION:
             array = generator.weights.get(name)
-            buffer = None if array is None else torch.tensor(array)[:, None].to(form.wide_dtype)
+            buffer = None if array is None else torch.tensor(array, device="cpu")[:, None].to(form.wide_dtype)
             self.register_buffer(f"input_{name}", buffer, persistent=False)
         if form.channels_last:
             self.to(memory_format=torch.channels_last)
@@ -311,7 +311,9 @@ def _conv2d(weight: np.ndarray, bias: np.ndarray, **geometry: Any) -> nn.Module:
 
 
 def _with_weights(module: nn.Module, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
-    module.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)}, assign=True)
+    # The default device is the calling program's.
+    state = {"weight": torch.tensor(weight, device="cpu"), "bias": torch.tensor(bias, device="cpu")}
+    module.load_state_dict(state, assign=True)
     return module
 
 

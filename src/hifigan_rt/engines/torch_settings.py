@@ -24,6 +24,19 @@ def worker_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def own_modes(device_type: str) -> Iterator[None]:
+    """Compute as an engine says it does, whatever the calling thread has switched on: without gradients; without
+    autocast, which would round to another precision; and without inference mode, whose tensors can never be written to
+    outside of it, nor frozen into a compiled program."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+            yield
+            return
+        with torch.autocast(device_type, enabled=False):
+            yield
+
+
 class _Convolutions:
     """How convolutions compute while any caller is inside: in float32 proper or in TensorFloat-32, and by the algorithm
     that cuDNN expects to be the fastest, not by one that it tries out for a second at each new length.
