@@ -157,6 +157,32 @@ def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
 
 
 @pytest.mark.torch
+def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_before():
+    torch = pytest.importorskip("torch")
+    from hifigan_rt.engines.torch_settings import convolutions
+
+    everywhere, cudnn, mkldnn = torch.backends, torch.backends.cudnn, torch.backends.mkldnn
+
+    def states():
+        for owner, value in ((cudnn, "ieee"), (everywhere, "tf32"), (everywhere, "bf16")):
+            owner.fp32_precision = value
+            yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+            owner.fp32_precision = "none"
+            yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+
+    seen = []
+    expected = list(states())
+    for tf32 in (False, True):
+        with convolutions(tf32=tf32):
+            pass
+    for state in states():
+        seen.append(state)
+        with convolutions():
+            assert (cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision) == ("ieee", "ieee")
+    assert seen == expected
+
+
+@pytest.mark.torch
 def test_no_memory_left_is_told_in_bytes_and_graphs_are_dropped(monkeypatch):
     torch = pytest.importorskip("torch")
     from engines.test_torch_rows import make_rows

@@ -49,41 +49,68 @@ class _Convolutions:
         self._turn = threading.Condition()
         self._inside = 0
         self._tf32 = False
-        self._before: list[tuple[Any, str, Any]] = []
+        self._switches: _Switches
 
     @contextmanager
     def __call__(self, *, tf32: bool = False) -> Iterator[None]:
         with self._turn:
             self._turn.wait_for(lambda: self._inside == 0 or self._tf32 == tf32)
-            self._inside += 1
-            if self._inside == 1:
+            if self._inside == 0:
                 self._tf32 = tf32
-                wanted = _switches(tf32=tf32)
-                self._before = [(owner, name, getattr(owner, name)) for owner, name, _ in wanted]
-                for owner, name, value in wanted:
-                    setattr(owner, name, value)
+                self._switches = _Switches(tf32=tf32)
+            self._inside += 1
         try:
             yield
         finally:
             with self._turn:
                 self._inside -= 1
                 if self._inside == 0:
-                    for owner, name, value in self._before:
-                        setattr(owner, name, value)
+                    self._switches.put_back()
                     self._turn.notify_all()
 
 
-def _switches(*, tf32: bool) -> list[tuple[Any, str, Any]]:
-    cudnn, mkldnn = (getattr(backend, "conv", None) for backend in (torch.backends.cudnn, torch.backends.mkldnn))
-    switches: list[tuple[Any, str, Any]] = [(torch.backends.cudnn, "benchmark", False)]
-    # PyTorch 2.9 gave each kind of operator a precision of its own, which a more general one cannot override.
-    if hasattr(cudnn, "fp32_precision"):
-        switches.append((cudnn, "fp32_precision", "tf32" if tf32 else "ieee"))
-    else:
-        switches.append((torch.backends.cudnn, "allow_tf32", tf32))
-    if hasattr(mkldnn, "fp32_precision"):
-        switches.append((mkldnn, "fp32_precision", "ieee"))
-    return switches
+class _Switches:
+    """The process's switches, set until they are put back.
+
+    PyTorch 2.9 gave convolutions a precision of their own, beside the one for all operators of a backend, which they
+    follow where they have none. What cuDNN's have at first, TensorFloat-32 until the other one is set, cannot be given
+    back to them (PyTorch 2.13): so theirs is set only if they do not follow.
+    """
+
+    def __init__(self, *, tf32: bool) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+        try:
+            cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+            self._set(cudnn, "benchmark", value=False)
+            if not hasattr(getattr(cudnn, "conv", None), "fp32_precision"):
+                self._set(cudnn, "allow_tf32", value=tf32)
+                return
+            wanted = "tf32" if tf32 else "ieee"
+            # Not TensorFloat-32 for all operators: matrix products of other threads would follow as well.
+            if not tf32 and cudnn.conv.fp32_precision != wanted:
+                self._set_precision(cudnn, wanted, torch.backends)
+            self._set_precision(cudnn.conv, wanted, cudnn)
+            self._set_precision(mkldnn.conv, "ieee", mkldnn)
+        except BaseException:
+            self.put_back()
+            raise
+
+    def put_back(self) -> None:
+        """Set them to what they were."""
+        while self._before:
+            setattr(*self._before.pop())
+
+    def _set_precision(self, owner: Any, wanted: str, followed: Any) -> None:
+        own = owner.fp32_precision
+        if own != wanted:
+            self._set(owner, "fp32_precision", value=wanted)
+            if own == followed.fp32_precision:
+                self._before[-1] = (owner, "fp32_precision", "none")
+
+    def _set(self, owner: Any, name: str, *, value: object) -> None:
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        self._before.append((owner, name, before))
 
 
 convolutions = _Convolutions()
