@@ -54,6 +54,18 @@ def test_copies_compute_the_same(vocoder):
         assert torch.equal(other(mel), module(mel))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_programs_that_are_compiled_call_it_and_none_records_its_audio(vocoder):
+    torch = pytest.importorskip("torch")
+    module = hifigan_rt.as_torch_module(vocoder)
+    program = torch.compile(lambda mel: module(mel * 0.5) * 2, backend="eager")
+    for seed in range(2):
+        mel = torch.from_numpy(tiny_mel(5, seed).T)
+        assert torch.equal(program(mel), module(mel * 0.5) * 2)
+    with pytest.raises(EngineError, match=r"cannot be recorded by torch\.jit\.trace"):
+        torch.jit.trace(module, (mel,))
+
+
 def test_what_is_no_mel(vocoder):
     torch = pytest.importorskip("torch")
     module = hifigan_rt.as_torch_module(vocoder)

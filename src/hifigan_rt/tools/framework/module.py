@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hifigan_rt.engines.speakers import SpeakerLike, VectorLike
-from hifigan_rt.errors import MelError
+from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.mel.arrays import is_on_device
 from hifigan_rt.vocoder import Vocoder
 
@@ -43,7 +43,24 @@ class VocoderModule(torch.nn.Module):
 
         Raises:
             MelError: it is no tensor of 2 or 3 dimensions; or see `Vocoder.__call__`, for the rest.
+            EngineError: the module is recorded by `torch.jit.trace`, which would keep the audio of one mel for all.
         """
+        if torch.jit.is_tracing():
+            raise EngineError(
+                "a vocoder's module cannot be recorded by torch.jit.trace, since its engine is no part of PyTorch: "
+                "trace the model before it, and convert this one with `hifigan export`"
+            )
+        if torch.compiler.is_compiling():
+            audio: torch.Tensor = torch.compiler.disable(self._synthesise)(mel)
+            return audio
+        return self._synthesise(mel)
+
+    def inference(self, mel: torch.Tensor) -> torch.Tensor:
+        """Synthesise, under the name that Coqui TTS and ParallelWaveGAN call."""
+        audio: torch.Tensor = self(mel)
+        return audio
+
+    def _synthesise(self, mel: torch.Tensor) -> torch.Tensor:
         if not isinstance(mel, torch.Tensor) or mel.ndim not in (2, 3):
             shape = f" of shape {list(mel.shape)}" if isinstance(mel, torch.Tensor) else ""
             order = "[T, M] or [B, T, M]" if self.time_major else "[M, T] or [B, M, T]"
@@ -63,11 +80,6 @@ class VocoderModule(torch.nn.Module):
         synthesise: Any = self.vocoder
         audio: torch.Tensor = torch.as_tensor(synthesise(ours, **self._given), device=mel.device)
         return audio if self.time_major else audio.unsqueeze(-2)
-
-    def inference(self, mel: torch.Tensor) -> torch.Tensor:
-        """Synthesise, under the name that Coqui TTS and ParallelWaveGAN call."""
-        audio: torch.Tensor = self(mel)
-        return audio
 
     def __reduce__(self) -> tuple[Any, ...]:
         given = self._given
