@@ -10,6 +10,7 @@ from typing import Any
 import hifigan_rt._native as _native
 from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.graph import Graph
+from hifigan_rt.mel.arrays import stream_of
 from hifigan_rt.mel.shapes import axes_to_leave_out, check_shape
 
 _CUDA = 2
@@ -139,14 +140,9 @@ def _by_interface(interface: dict[str, Any], network: _native.CudaNetwork, devic
     for size in reversed(shape):
         steps.append(step)
         step *= size
-    strides, stream = interface.get("strides"), interface.get("stream")
+    strides, stream = interface.get("strides"), stream_of(interface)
     _check_places(address, strides or (), kind)
     given = tuple(reversed(steps)) if strides is None else tuple(stride // _BYTES[kind] for stride in strides)
-    if stream == 0:
-        raise MelError(
-            "the mel names stream 0, and version 3 of __cuda_array_interface__ allows none of that number, since it "
-            "could be either default stream: name 1, the legacy one, or 2, that of the thread"
-        )
     if stream is not None:
         network.wait_for(stream)
     return _Described(address, kind, shape, given)

@@ -55,7 +55,8 @@ def open_device(name: str) -> torch.device:
         importlib.import_module("torch_npu")
     try:
         device = torch.device(name)
-        torch.ones(1, device=device).add(1).cpu()
+        tried = torch.ones(1, device=device)
+        tried.add(1).cpu()
     # PyTorch asserts that it was compiled with a device.
     except (RuntimeError, AssertionError) as error:
         if "forked subprocess" in str(error):
@@ -69,9 +70,7 @@ def open_device(name: str) -> torch.device:
         ) from error
     if device.type == "cpu" and device.index:
         raise EngineUnavailable(f"device={name!r} is not there: PyTorch has one 'cpu', threads= divides it")
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
+    return device if device.type == "cpu" else tried.device  # with its number, as tensors there have it
 
 
 def devices() -> list[str]:

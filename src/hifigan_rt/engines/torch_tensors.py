@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from hifigan_rt.errors import EngineError, MelError
+from hifigan_rt.mel.arrays import stream_of
 from hifigan_rt.mel.shapes import axes_to_leave_out, check_shape
 
 
@@ -32,7 +34,7 @@ def as_tensors(
     converted = []
     for index, mel in enumerate(mels):
         try:
-            converted.append(_checked(_as_tensor(mel), device, num_mels, single=listed))
+            converted.append(_checked(_as_tensor(mel, device), device, num_mels, single=listed))
         except (MelError, EngineError) as error:
             raise type(error)(f"item {index} of the list: {error}" if listed else str(error)) from error
     # One look at all of them, since each makes the host wait for the card.
@@ -62,7 +64,7 @@ def _checked(tensor: torch.Tensor, device: torch.device, num_mels: int, *, singl
     return tensor.float()
 
 
-def _as_tensor(mel: object) -> torch.Tensor:
+def _as_tensor(mel: object, device: torch.device) -> torch.Tensor:
     if isinstance(mel, torch.Tensor):
         return mel
     try:
@@ -70,7 +72,17 @@ def _as_tensor(mel: object) -> torch.Tensor:
             tensor: torch.Tensor = torch.from_dlpack(mel)
             return tensor
         if hasattr(mel, "__cuda_array_interface__"):
-            return torch.as_tensor(mel, device="cuda")
+            return _of_interface(mel, device if device.type == "cuda" else torch.device("cuda"))
+    except MelError:
+        raise
     except Exception as error:  # foreign arrays raise anything
         raise MelError(f"the mel, a {type(mel).__name__}, cannot be made a tensor: {error}") from error
     raise MelError(f"the mel is a {type(mel).__name__}, and others of its list are on a device: pass tensors there")
+
+
+def _of_interface(mel: Any, device: torch.device) -> torch.Tensor:
+    # PyTorch does not look at the stream.
+    stream = stream_of(mel.__cuda_array_interface__)
+    if stream is not None:
+        torch.cuda.current_stream(device).wait_stream(torch.cuda.ExternalStream(stream, device=device))
+    return torch.as_tensor(mel, device=device)

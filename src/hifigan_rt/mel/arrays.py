@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,21 @@ def is_on_device(mel: object) -> bool:
             return False
         return kind not in (_DLPACK_CPU, _DLPACK_PINNED)
     return hasattr(mel, "__cuda_array_interface__")
+
+
+def stream_of(interface: Mapping[str, Any]) -> int | None:
+    """The stream of CUDA on which an array may still be written, by its `__cuda_array_interface__`; None if it is done.
+
+    Raises:
+        MelError: it is unclear.
+    """
+    stream: int | None = interface.get("stream")
+    if stream == 0:
+        raise MelError(
+            "the mel names stream 0, and version 3 of __cuda_array_interface__ allows none of that number, since it "
+            "could be either default stream: name 1, the legacy one, or 2, that of the thread"
+        )
+    return stream
 
 
 def is_rows(items: list[Any] | tuple[Any, ...]) -> bool:
