@@ -214,8 +214,49 @@ def test_a_model_on_a_card_does_not_survive_a_fork(monkeypatch):
     engine = load()
     engine._device = torch.device("cuda:0")
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(EngineError, match="cannot be used in a process that was forked after it was loaded"):
+    with pytest.raises(EngineError, match="on a GPU cannot be used in a process that was forked after it was loaded"):
         engine.run(tiny_mel(5)[None])
+
+
+@pytest.mark.torch
+def test_a_compiled_model_does_not_survive_a_fork(monkeypatch):
+    pytest.importorskip("torch")
+    import hifigan_rt.engines.torch_settings as settings
+    from hifigan_rt.engines.torch_compiled import CompiledModule
+
+    engine = load()
+    engine._computer = CompiledModule(engine._computer)
+    monkeypatch.setattr(engine, "_process", -1)
+    with pytest.raises(EngineError, match="compiled by PyTorch cannot be used in a process that was forked"):
+        engine.run(tiny_mel(5)[None])
+    monkeypatch.setattr(settings, "_forked", True)
+    with pytest.raises(EngineUnavailable, match=r"^mode='compiled' does not work in a process that was forked"):
+        load(settings=COMPILED)
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="systems without fork")
+def test_a_forked_process_computes_on_the_processor():
+    code = """
+    import os
+    import tolerances
+    from engines.test_torch import load, snr_db, tiny_mel
+    from hifigan_rt.engines.torch_settings import convolutions
+
+    mel = tiny_mel(400)[None]
+    engine = load(threads=2)
+    expected = engine.run(mel)
+    with convolutions(tf32=True):  # as another thread may
+        child = os.fork()
+        if child == 0:
+            for each in (engine, load(threads=2)):
+                assert snr_db(expected[0], each.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
+            os._exit(0)
+    raise SystemExit(os.waitpid(child, 0)[1])
+    """
+    run = [sys.executable, "-c", textwrap.dedent(code)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    assert subprocess.run(run, env=environment, timeout=120, check=False).returncode == 0
 
 
 @pytest.mark.torch

@@ -29,7 +29,7 @@ from hifigan_rt.engines.torch_device import (
 from hifigan_rt.engines.torch_graphs import Card, Rows
 from hifigan_rt.engines.torch_module import Form, TorchGenerator
 from hifigan_rt.engines.torch_rows import MAX_ROW_FRAMES, Layout, can_be_joined, levels_of
-from hifigan_rt.engines.torch_settings import convolutions, own_modes, worker_threads
+from hifigan_rt.engines.torch_settings import convolutions, is_forked, own_modes, worker_threads
 from hifigan_rt.engines.torch_tensors import as_tensors
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.graph import Generator, Graph, check_mirrored
@@ -156,9 +156,11 @@ class TorchEngine(Engine):
     def _open(self) -> Any:
         computer = self._computer
         self.check_open()  # another thread may have closed it since `run` looked
-        if self._device.type == "cuda" and self._process != os.getpid():
+        bound = self._device.type == "cuda" or isinstance(computer, CompiledModule)
+        if bound and self._process != os.getpid():
+            what = "on a GPU" if self._device.type == "cuda" else "compiled by PyTorch"
             raise EngineError(
-                "a model on a GPU cannot be used in a process that was forked after it was loaded: load it there, in "
+                f"a model {what} cannot be used in a process that was forked after it was loaded: load it there, in "
                 "a process that multiprocessing's method 'spawn' starts"
             )
         return computer
@@ -283,6 +285,12 @@ def _silent_mel(graph: Graph, frames: int) -> CheckedMel:
 
 
 def _try_compiler(device: torch.device) -> None:
+    if is_forked():
+        # It would wait for ever for the compiler's processes, which are the parent's.
+        raise EngineUnavailable(
+            "mode='compiled' does not work in a process that was forked from one that used engine 'torch': start it "
+            "with multiprocessing's method 'spawn', or take mode=eager"
+        )
     try:
         try_compiler(device)
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,22 @@ from typing import Any
 
 import torch
 
+_forked = False
+
+
+def is_forked() -> bool:
+    """Whether this process was forked from one that had loaded the engine."""
+    return _forked
+
 
 @contextmanager
 def worker_threads(count: int) -> Iterator[None]:
-    """Run with so many threads; PyTorch's OpenMP builds keep the number for each calling thread."""
+    """Run with so many threads; PyTorch's OpenMP builds keep the number for each calling thread.
+
+    A forked process computes in one: OpenMP (GNU's) would wait for ever for threads that are the parent's.
+    """
+    if _forked:
+        count = 1
     before = torch.get_num_threads()
     if before == count:
         yield
@@ -46,6 +59,9 @@ class _Convolutions:
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._turn = threading.Condition()
         self._inside = 0
         self._tf32 = False
@@ -67,6 +83,12 @@ class _Convolutions:
                 if self._inside == 0:
                     self._switches.put_back()
                     self._turn.notify_all()
+
+    def begin_anew(self) -> None:
+        """Forget callers, in a process that has none of their threads."""
+        if self._inside:
+            self._switches.put_back()
+        self._begin()
 
 
 class _Switches:
@@ -115,3 +137,13 @@ class _Switches:
 
 convolutions = _Convolutions()
 """The one of this process: `with convolutions(tf32=False): ...`"""
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    convolutions.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
