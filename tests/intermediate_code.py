@@ -195,6 +195,8 @@ def _computed(name: str, modifiers: list[str], sources: list[str]) -> tuple[str,
             f"shifted_{'left' if name == 'shl' else 'right'}({given[0]}, {_value(sources[1], 'std::uint32_t')})",
             kind,
         )
+    if (name, modifiers) == ("max", ["NaN", "f32"]):
+        return f"larger_or_none({', '.join(given)})", kind
     if name == "setp":
         return f"{given[0]} {_COMPARISONS[modifiers[0]]} {given[1]}", "bool"
     if name == "selp":

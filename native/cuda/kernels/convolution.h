@@ -31,29 +31,32 @@ HIFIGAN_DEVICE void convolution(const Launch& launch) {
   const Value& in = at<Value>(launch.values)[branch.inputs[0]];
   const Value& out = at<Value>(launch.values)[branch.output];
   const long long position =
-      (span_of(place.item, out).first + branch.shift) / branch.stride + static_cast<long long>(place.tile) * Tile::kPositions;
+      (span_of(item_of(launch, place), out).first + branch.shift) / branch.stride + static_cast<long long>(place.tile) * Tile::kPositions;
   const int parts = (branch.taps + branch.taps_at_once - 1) / branch.taps_at_once;
   const int groups = (in.chunks + KS * 2 - 1) / (KS * 2) * parts;
   const int rows = Tile::kPositions + (branch.taps_at_once - 1) * branch.dilation;
   const Word group_bytes = static_cast<Word>(IN * KS * 2 * rows) * 16;
   const auto load = [&](int group) {
-    load_tile<IN, Tile::kThreads>(launch, place, shared_start() + static_cast<Word>(group % branch.places) * group_bytes,
-                                  position - branch.left + static_cast<long long>(group % parts) * branch.taps_at_once * branch.dilation,
-                                  rows, group / parts * KS * 2, KS * 2);
+    load_tile<IN, Tile::kThreads, KS * 2>(
+        launch, place, shared_start() + static_cast<Word>(group % branch.places) * group_bytes,
+        position - branch.left + static_cast<long long>(group % parts) * branch.taps_at_once * branch.dilation, rows, group / parts * KS * 2);
     commit_copies();
   };
-  load(0);
   const Corner<MT, NB, WC> corner;
   const int block = block_y() * Tile::kColumns / 8 + corner.block;
   Weights<IN, NB, ring(IN, KS)> weights;
   weights.start(branch.weights, branch.columns, block * 8);
   float sums[MT][NB][4];
-  start_sums(sums, branch.biases, branch.added ? branch.added + static_cast<Address>(place.index) * out.chunks * 32 : 0,
-             out.chunks, block, branch.stride, branch.gain);
+  // With two places a group comes one turn before its own.
   HIFIGAN_NO_UNROLL
-  for (int group = 0; group < groups; ++group) {
-    if (branch.places == 2 && group + 1 < groups) {
-      load(group + 1);
+  for (int group = 1 - branch.places; group < groups; ++group) {
+    const int coming = group + branch.places - 1;
+    if (coming < groups) load(coming);
+    if (group < 0) continue;
+    if (group == 0)  // while the first ones come
+      start_sums(sums, branch.biases, branch.added ? branch.added + static_cast<Address>(place.index) * out.chunks * 32 : 0,
+                 out.chunks, block, branch.stride, branch.gain);
+    if (group < coming && coming < groups) {
       wait_copies<1>();
     } else {
       wait_copies<0>();
@@ -63,9 +66,33 @@ HIFIGAN_DEVICE void convolution(const Launch& launch) {
     convolve<IN, KS>(sums, weights, shared_start() + static_cast<Word>(group % branch.places) * group_bytes + corner.bytes(rows), rows,
                      left < branch.taps_at_once ? left : branch.taps_at_once, branch.dilation);
     block_barrier();  // all are done with this place
-    if (branch.places == 1 && group + 1 < groups) load(group + 1);
   }
-  put<OUT>(launch, place, sums, position + corner.row, MT * 16, block, branch.gain);
+  put<OUT, false>(launch, place, sums, position + corner.row, MT * 16, block, branch.gain);
+}
+
+// Puts the first convolution's results of a warp into shared memory, where the second one reads them. Padding applies to both: rows
+// outside the signal are zeros. So are those that no result of this pass reads: they come of rows that are not there yet, and are
+// no values to report. WHOLE: there are none of either.
+template <int PLANES, int KS, bool WHOLE, int MT, int NB>
+HIFIGAN_DEVICE void keep(const float (&sums)[MT][NB][4], Word to, Word group_bytes, int rows, int begin, int end, float slope, float scale,
+                         Largest& largest) {
+  HIFIGAN_UNROLL
+  for (int n = 0; n < NB; ++n) {
+    HIFIGAN_UNROLL
+    for (int i = 0; i < MT * 2; ++i) {
+      const int ahead = i * 8;
+      const bool inside = WHOLE || (ahead >= begin && ahead < end);
+      const float low = inside ? leaky(sums[i / 2][n][i % 2 * 2], slope) * scale : 0.0f;
+      const float high = inside ? leaky(sums[i / 2][n][i % 2 * 2 + 1], slope) * scale : 0.0f;
+      largest.add(low, high);
+      Word planes[PLANES];
+      split<PLANES>(low, high, planes);
+      const Word group = to + static_cast<Word>(n / (KS * 2)) * group_bytes;
+      HIFIGAN_UNROLL
+      for (int p = 0; p < PLANES; ++p)
+        store_shared(group + static_cast<Word>((p * KS * 2 + n % (KS * 2)) * rows + ahead) * 16, planes[p]);
+    }
+  }
 }
 
 // x + conv2(leaky(conv1(leaky(x)))): what lies between stays on the chip, in x's place. All channels are in shared memory.
@@ -77,16 +104,14 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
   const Place place = find_place(launch, block_x());
   const Branch& branch = *place.branch;
   const Value& out = at<Value>(launch.values)[branch.output];
-  const Span span = span_of(place.item, out);
   const int results = Tile::kPositions - (branch.second_taps - 1);
-  const long long position = span.first + static_cast<long long>(place.tile) * results;
-  const long long middle = position - branch.second_left;  // the first row of the first convolution
+  const auto position = [&] { return span_of(item_of(launch, place), out).first + static_cast<long long>(place.tile) * results; };
   const int rows = Tile::kPositions + (branch.taps - 1) * branch.dilation;
   const Word group_bytes = static_cast<Word>(PLANES * KS * 2 * rows) * 16;
   HIFIGAN_NO_UNROLL
   for (int group = 0; group < kGroups; ++group)
-    load_tile<PLANES, Tile::kThreads>(launch, place, shared_start() + static_cast<Word>(group) * group_bytes, middle - branch.left, rows,
-                                      group * KS * 2, KS * 2);
+    load_tile<PLANES, Tile::kThreads, KS * 2>(launch, place, shared_start() + static_cast<Word>(group) * group_bytes,
+                                              position() - branch.second_left - branch.left, rows, group * KS * 2);
   commit_copies();
   const Corner<MT, NB, WC> corner;
   Weights<PLANES, NB, ring(PLANES, KS)> weights;
@@ -103,31 +128,16 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
   const int lane = thread_index() % 32, quad = lane / 4, pair = lane % 4;
   const float scale = branch.gain * branch.second_scale;
   // Counted from this lane's first row of the first convolution.
-  const long long last = span.last + branch.second_taps - 1 - branch.second_left, own = middle + corner.row + quad;
+  const Span span = span_of(item_of(launch, place), out);
+  const long long last = span.last + branch.second_taps - 1 - branch.second_left, own = position() - branch.second_left + corner.row + quad;
   const int begin = Rows::clipped(-own), end = Rows::clipped((last < span.length ? last : span.length) - own);
+  const Word to = shared_start() + static_cast<Word>(corner.block / (KS * 2)) * group_bytes +
+                  static_cast<Word>(corner.block % (KS * 2) * rows + corner.row + quad) * 16 + static_cast<Word>(pair) * 4;
   Largest largest;
-  HIFIGAN_UNROLL
-  for (int n = 0; n < NB; ++n) {
-    const int chunk = corner.block + n;
-    const Word to = shared_start() + static_cast<Word>(chunk / (KS * 2)) * group_bytes +
-                    static_cast<Word>(chunk % (KS * 2) * rows + corner.row + quad) * 16 + static_cast<Word>(pair) * 4;
-    HIFIGAN_UNROLL
-    for (int m = 0; m < MT; ++m) {
-      HIFIGAN_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int ahead = m * 16 + half * 8;
-        // Padding applies to both convolutions: rows outside the signal are zeros. So are those that no result of this pass reads: they
-        // come of rows that are not there yet, and are no values to report.
-        const bool inside = ahead >= begin && ahead < end;
-        const float low = inside ? leaky(sums[m][n][2 * half], branch.second_slope) * scale : 0.0f;
-        const float high = inside ? leaky(sums[m][n][2 * half + 1], branch.second_slope) * scale : 0.0f;
-        largest.add(low, high);
-        Word planes[PLANES];
-        split<PLANES>(low, high, planes);
-        HIFIGAN_UNROLL
-        for (int p = 0; p < PLANES; ++p) store_shared(to + static_cast<Word>(p * KS * 2 * rows + ahead) * 16, planes[p]);
-      }
-    }
+  if (begin + quad <= 0 && end + quad >= MT * 16) {  // all of the warp's
+    keep<PLANES, KS, true>(sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
+  } else {
+    keep<PLANES, KS, false>(sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
   }
   largest.report(launch.largest, place.index, launch.layers, branch.layer - 1);
   block_barrier();
@@ -135,7 +145,7 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
   HIFIGAN_NO_UNROLL
   for (int group = 0; group < kGroups; ++group)
     convolve<PLANES, KS>(sums, weights, mine + static_cast<Word>(group) * group_bytes, rows, branch.second_taps, 1);
-  put<PLANES>(launch, place, sums, position + corner.row, results - corner.row, corner.block, branch.second_gain);
+  put<PLANES, true>(launch, place, sums, position() + corner.row, results - corner.row, corner.block, branch.second_gain);
 }
 
 }  // namespace hifigan::cuda

@@ -50,14 +50,17 @@ HIFIGAN_DEVICE void enter(const Entry& entry) {
             {planes[0][p], planes[1][p], planes[2][p], planes[3][p]});
 }
 
-// One channel of float32 sums: a thread has one row; 8 channels of the rows that a block reads are in shared memory at a time.
+// One channel of float32 sums: a thread has one row; 16 channels of the rows that a block reads are in shared memory at a time, as
+// [4][rows][4]. Weights are [16 channels][tap][16].
 HIFIGAN_DEVICE void leave(const Exit& exit) {
+  constexpr int kChunks = 2;
   const Place place = find_place(exit.launch, block_x());
   const Branch& branch = *place.branch;
   const Value& in = at<Value>(exit.launch.values)[branch.inputs[0]];
   const Value& out = at<Value>(exit.launch.values)[branch.output];
-  const Span span = span_of(place.item, out);
-  const int row = place.tile * kExitRows + thread_index();
+  const Item item = item_of(exit.launch, place);
+  const Span span = span_of(item, out);
+  const int row = place.tile * kExitRows + thread_index(), chunks = in.chunks;
   const long long from = span.first + static_cast<long long>(place.tile) * kExitRows - branch.left;
   float total = at<float>(branch.biases)[0];
   HIFIGAN_NO_UNROLL
@@ -65,22 +68,34 @@ HIFIGAN_DEVICE void leave(const Exit& exit) {
     const int taps = branch.taps - part < branch.taps_at_once ? branch.taps - part : branch.taps_at_once;
     const int rows = kExitRows + (taps - 1) * branch.dilation;
     HIFIGAN_NO_UNROLL
-    for (int chunk = 0; chunk < in.chunks; ++chunk) {
+    for (int chunk = 0; chunk < chunks; chunk += kChunks) {
       HIFIGAN_NO_UNROLL
       for (int r = thread_index(); r < rows; r += kExitRows) {
-        float sum[8];
-        mean_of_row(exit.launch, place, from + static_cast<long long>(part) * branch.dilation, r, chunk, sum);
+        float sums[kChunks][8];
+        const long long first = from + static_cast<long long>(part) * branch.dilation;
+        if (in.planes == 1) {
+          mean_of_row<1>(exit.launch, place, item, first, r, chunk, sums);
+        } else {
+          mean_of_row<2>(exit.launch, place, item, first, r, chunk, sums);
+        }
         HIFIGAN_UNROLL
-        for (int i = 0; i < 8; ++i) store_shared_float(shared_start() + static_cast<Word>(i * rows + r) * 4, sum[i]);
+        for (int four = 0; four < kChunks * 2; ++four) {
+          const float* const x = &sums[four / 2][four % 2 * 4];
+          store_shared16(shared_start() + static_cast<Word>(four * rows + r) * 16, {bits_of(x[0]), bits_of(x[1]), bits_of(x[2]), bits_of(x[3])});
+        }
       }
       block_barrier();
+      const char* weights = at<char>(branch.weights) + (static_cast<long long>(chunk / kChunks) * branch.taps + part) * kChunks * 32;
+      Word x = shared_start() + static_cast<Word>(thread_index()) * 16;
       HIFIGAN_NO_UNROLL
-      for (int i = 0; i < 8; ++i) {
-        const float* weights = at<float>(branch.weights) + (chunk * 8 + i) * branch.taps + part;
-        HIFIGAN_NO_UNROLL
-        for (int tap = 0; tap < taps; ++tap)
-          total = multiply_add(
-              weights[tap], load_shared_float(shared_start() + static_cast<Word>(i * rows + thread_index() + tap * branch.dilation) * 4), total);
+      for (int tap = 0; tap < taps; ++tap) {
+        HIFIGAN_UNROLL
+        for (int four = 0; four < kChunks * 2; ++four) {
+          const Words w = load16(weights + four * 16), v = load_shared16(x + static_cast<Word>(four * rows) * 16);
+          total = multiply_add(of_bits(w.x), of_bits(v.x), total), total = multiply_add(of_bits(w.y), of_bits(v.y), total);
+          total = multiply_add(of_bits(w.z), of_bits(v.z), total), total = multiply_add(of_bits(w.w), of_bits(v.w), total);
+        }
+        weights += kChunks * 32, x += static_cast<Word>(branch.dilation) * 16;
       }
       block_barrier();
     }
@@ -88,7 +103,7 @@ HIFIGAN_DEVICE void leave(const Exit& exit) {
   if (row >= span.last - span.first) return;
   if (exit.ending == kEndTanh) total = hyperbolic_tangent(total);
   if (exit.ending == kEndClamp) total = larger(-1.0f, smaller(1.0f, total));
-  store_float(reinterpret_cast<float*>(exit.audio) + offset_of(place.item, place.index, out) + row, total);
+  store_float(reinterpret_cast<float*>(exit.audio) + offset_of(item, place.index, out) + row, total);
 }
 
 // Blocks along x are items, along y values. Rows move towards the front, so what is written was read before.

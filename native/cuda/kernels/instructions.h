@@ -48,10 +48,9 @@ HIFIGAN_DEVICE void store_shared(Word to, Word v) { asm volatile("st.shared.b32 
 HIFIGAN_DEVICE void store_shared16(Word to, const Words& v) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
-HIFIGAN_DEVICE void store_shared_float(Word to, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory"); }
-HIFIGAN_DEVICE float load_shared_float(Word from) {
-  float v;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(from) : "memory");
+HIFIGAN_DEVICE Words load_shared16(Word from) {
+  Words v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from) : "memory");
   return v;
 }
 
@@ -77,6 +76,7 @@ HIFIGAN_DEVICE double load_double(const void* from) {
   return v;
 }
 HIFIGAN_DEVICE float of_bits(Word bits) { return __int_as_float(static_cast<int>(bits)); }
+HIFIGAN_DEVICE Word bits_of(float v) { return static_cast<Word>(__float_as_int(v)); }
 HIFIGAN_DEVICE float load_float(const void* from) { return of_bits(load4(from)); }
 HIFIGAN_DEVICE void store4(void* to, Word v) {
   asm volatile("st.global.u32 [%0], %1;" ::"l"(to), "r"(v) : "memory");
@@ -84,7 +84,7 @@ HIFIGAN_DEVICE void store4(void* to, Word v) {
 HIFIGAN_DEVICE void store16(void* to, const Words& v) {
   asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
-HIFIGAN_DEVICE void store_float(void* to, float v) { store4(to, static_cast<Word>(__float_as_int(v))); }
+HIFIGAN_DEVICE void store_float(void* to, float v) { store4(to, bits_of(v)); }
 
 // To at least `v`, which is not negative: such floats have the order of their bits, behind them infinity and what is no number.
 HIFIGAN_DEVICE void raise(float* to, float v) { atomicMax(reinterpret_cast<int*>(to), __float_as_int(v) & 0x7fffffff); }
@@ -121,6 +121,12 @@ HIFIGAN_DEVICE float high_half(Word v) {
   return f;
 }
 HIFIGAN_DEVICE float larger(float a, float b) { return fmaxf(a, b); }
+// Not a number if one of them is none.
+HIFIGAN_DEVICE float larger_or_none(float a, float b) {
+  float v;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+}
 HIFIGAN_DEVICE float smaller(float a, float b) { return fminf(a, b); }
 HIFIGAN_DEVICE float magnitude(float a) { return fabsf(a); }
 HIFIGAN_DEVICE float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }

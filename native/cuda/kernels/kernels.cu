@@ -8,6 +8,9 @@
 
 #include "cuda/kernels/tile.h"
 
+#include "cuda/kernels/products.h"
+#include "cuda/kernels/results.h"
+
 #include "cuda/kernels/convolution.h"
 #include "cuda/kernels/ends.h"
 

@@ -80,6 +80,11 @@ HIFIGAN_DEVICE float of_bits(Word bits) {
   std::memcpy(&v, &bits, 4);
   return v;
 }
+HIFIGAN_DEVICE Word bits_of(float v) {
+  Word bits;
+  std::memcpy(&bits, &v, 4);
+  return bits;
+}
 HIFIGAN_DEVICE float load_float(const void* from) { return read<float>(from); }
 HIFIGAN_DEVICE void store4(void* to, Word v) { write(to, v); }
 HIFIGAN_DEVICE void store16(void* to, const Words& v) { write(to, v); }
@@ -95,16 +100,13 @@ Type raised(void* place, Type to) {
   return before;
 }
 HIFIGAN_DEVICE void raise(float* to, float v) {
-  Word bits;
-  std::memcpy(&bits, &v, 4);
-  raised(to, static_cast<std::int32_t>(bits & 0x7fffffff));
+  raised(to, static_cast<std::int32_t>(bits_of(v) & 0x7fffffff));
 }
 HIFIGAN_DEVICE void store_shared(Word to, Word v) { std::memcpy(Block::now->shared(to, 4, true), &v, 4); }
 HIFIGAN_DEVICE void store_shared16(Word to, const Words& v) { std::memcpy(Block::now->shared(to, 16, true), &v, 16); }
-HIFIGAN_DEVICE void store_shared_float(Word to, float v) { std::memcpy(Block::now->shared(to, 4, true), &v, 4); }
-HIFIGAN_DEVICE float load_shared_float(Word from) {
-  float v;
-  std::memcpy(&v, Block::now->shared(from, 4, false), 4);
+HIFIGAN_DEVICE Words load_shared16(Word from) {
+  Words v;
+  std::memcpy(&v, Block::now->shared(from, 16, false), 16);
   return v;
 }
 
@@ -140,6 +142,7 @@ HIFIGAN_DEVICE Word to_halves(float low, float high) { return half_of(low) | sta
 HIFIGAN_DEVICE float low_half(Word v) { return float_of(v); }
 HIFIGAN_DEVICE float high_half(Word v) { return float_of(v >> 16); }
 HIFIGAN_DEVICE float larger(float a, float b) { return std::fmax(a, b); }
+HIFIGAN_DEVICE float larger_or_none(float a, float b) { return std::isnan(a) ? a : std::isnan(b) ? b : std::fmax(a, b); }
 HIFIGAN_DEVICE float smaller(float a, float b) { return std::fmin(a, b); }
 HIFIGAN_DEVICE float magnitude(float a) { return std::fabs(a); }
 HIFIGAN_DEVICE float multiply_add(float a, float b, float c) { return std::fmaf(a, b, c); }

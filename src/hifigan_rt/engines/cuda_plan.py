@@ -28,6 +28,8 @@ _PADDING = {"zeros": 0, "reflect": 1, "replicate": 2}
 _FIRST_AGAIN = 3
 _ENDINGS = {"none": 0, "tanh": 1, "clamp": 2}
 _EXIT_ROWS = 256
+_EXIT_CHANNELS = 16
+"""Of the last layer's input, in shared memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -317,15 +319,18 @@ class _Planner:
 
     def _exit(self, layer: Layer, branch: PlannedBranch, read: PlannedValue) -> PlannedLaunch:
         branch.scale = branch.gain = 1.0
+
+        def needed(taps: int) -> int:
+            return 4 * _EXIT_CHANNELS * (_EXIT_ROWS + (taps - 1) * branch.dilation)
+
         branch.taps_at_once = branch.taps
-        while 32 * (_EXIT_ROWS + (branch.taps_at_once - 1) * branch.dilation) > SHARED_BYTES:
+        while needed(branch.taps_at_once) > SHARED_BYTES:
             branch.taps_at_once = -(-branch.taps_at_once // 2)
-        weight = np.zeros((read.chunks * 8, layer.kernel_size), np.float32)
+        weight = np.zeros((read.chunks * 8 + read.chunks * 8 % _EXIT_CHANNELS, layer.kernel_size), np.float32)
         weight[: layer.in_channels] = self._generator.weights[f"{layer.name}.weight"][0]
-        branch.weights = self._add(weight)
+        branch.weights = self._add(weight.reshape(-1, _EXIT_CHANNELS, layer.kernel_size).swapaxes(1, 2))
         branch.biases = self._add(self._generator.bias_of(layer).astype(np.float32))
-        shared = 32 * (_EXIT_ROWS + (branch.taps_at_once - 1) * branch.dilation)
-        return PlannedLaunch("leave", _EXIT_ROWS, 0, shared, [_EXIT_ROWS], [branch])
+        return PlannedLaunch("leave", _EXIT_ROWS, 0, needed(branch.taps_at_once), [_EXIT_ROWS], [branch])
 
     def _keep(self, steps: Sequence[_Computation]) -> None:
         """Set the rows that the next pass reads again."""

@@ -1,4 +1,4 @@
-"""Weights in the order in which the kernels of engine `cuda` take them (native/cuda/kernels/tile.h)."""
+"""Weights in the order in which the kernels of engine `cuda` take them (native/cuda/kernels/products.h)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEP = 16
 """Channels and columns of one step of products."""
 
 _STEPS_AHEAD = 3
-"""Steps of products whose weights are on their way: one less than the largest ring of native/cuda/kernels/tile.h."""
+"""Steps of products whose weights are on their way: one less than the largest ring of the kernels (products.h)."""
 
 
 def columns_of(layer: Layer, weight: np.ndarray) -> np.ndarray:
