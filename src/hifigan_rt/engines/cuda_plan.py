@@ -29,7 +29,7 @@ _FIRST_AGAIN = 3
 _ENDINGS = {"none": 0, "tanh": 1, "clamp": 2}
 _EXIT_ROWS = 256
 _EXIT_CHANNELS = 16
-"""Of the last layer's input, in shared memory at a time."""
+"""Channels of the last layer's input that are in shared memory at a time."""
 
 
 @dataclass(frozen=True)
