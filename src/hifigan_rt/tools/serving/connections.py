@@ -83,7 +83,8 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_headers()
-        if not self.waits_for_request and self.cycle.scope["http_version"] == "1.0":
+        cut_off = not self.waits_for_request and self.cycle.response_started
+        if cut_off and self.cycle.scope["http_version"] == "1.0":
             # To HTTP/1.0 the end of the connection is the end of the answer: one that was cut off must not look whole.
             _reset_at_close(self._guarded)
         super().connection_lost(exc)
