@@ -68,7 +68,12 @@ UNITS = {"amx": "Intel's tile unit (AMX): its tests compare the software's tiles
 collect_ignore = (
     []
     if importlib.util.find_spec("torch")
-    else ["engines/test_torch_rows.py", "engines/test_torch_tensors.py", "feature_network.py"]
+    else [
+        "engines/test_torch_in_a_program.py",
+        "engines/test_torch_rows.py",
+        "engines/test_torch_tensors.py",
+        "feature_network.py",
+    ]
 )
 
 

@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
-import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -128,61 +126,6 @@ def test_an_old_pytorch_is_refused(monkeypatch, version, works):
 
 
 @pytest.mark.torch
-def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
-    torch = pytest.importorskip("torch")
-    from hifigan_rt.engines.torch_settings import convolutions
-
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.conv.fp32_precision
-    cudnn.benchmark = True
-    try:
-        entered = threading.Event()
-        seen = []
-
-        def other_precision():
-            with convolutions(tf32=True):
-                seen.append((cudnn.benchmark, cudnn.conv.fp32_precision))
-                entered.set()
-
-        with convolutions(), convolutions():
-            assert (cudnn.benchmark, cudnn.conv.fp32_precision) == (False, "ieee")
-            thread = threading.Thread(target=other_precision)
-            thread.start()
-            assert not entered.wait(0.05)
-        thread.join()
-        assert seen == [(False, "tf32")]
-        assert (cudnn.benchmark, cudnn.conv.fp32_precision) == (True, before[1])
-    finally:
-        cudnn.benchmark = before[0]
-
-
-@pytest.mark.torch
-def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_before():
-    torch = pytest.importorskip("torch")
-    from hifigan_rt.engines.torch_settings import convolutions
-
-    everywhere, cudnn, mkldnn = torch.backends, torch.backends.cudnn, torch.backends.mkldnn
-
-    def states():
-        for owner, value in ((cudnn, "ieee"), (everywhere, "tf32"), (everywhere, "bf16")):
-            owner.fp32_precision = value
-            yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
-            owner.fp32_precision = "none"
-            yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
-
-    seen = []
-    expected = list(states())
-    for tf32 in (False, True):
-        with convolutions(tf32=tf32):
-            pass
-    for state in states():
-        seen.append(state)
-        with convolutions():
-            assert (cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision) == ("ieee", "ieee")
-    assert seen == expected
-
-
-@pytest.mark.torch
 def test_no_memory_left_is_told_in_bytes_and_graphs_are_dropped(monkeypatch):
     torch = pytest.importorskip("torch")
     from engines.test_torch_rows import make_rows
@@ -206,57 +149,6 @@ def test_no_memory_left_is_told_in_bytes_and_graphs_are_dropped(monkeypatch):
     assert (rows.lengths, card.forgotten) == ([], 1)
     refuse.undo()
     np.testing.assert_array_equal(engine.run(mel[None]), expected)
-
-
-@pytest.mark.torch
-def test_a_model_on_a_card_does_not_survive_a_fork(monkeypatch):
-    torch = pytest.importorskip("torch")
-    engine = load()
-    engine._device = torch.device("cuda:0")
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(EngineError, match="on a GPU cannot be used in a process that was forked after it was loaded"):
-        engine.run(tiny_mel(5)[None])
-
-
-@pytest.mark.torch
-def test_a_compiled_model_does_not_survive_a_fork(monkeypatch):
-    pytest.importorskip("torch")
-    import hifigan_rt.engines.torch_settings as settings
-    from hifigan_rt.engines.torch_compiled import CompiledModule
-
-    engine = load()
-    engine._computer = CompiledModule(engine._computer)
-    monkeypatch.setattr(engine, "_process", -1)
-    with pytest.raises(EngineError, match="compiled by PyTorch cannot be used in a process that was forked"):
-        engine.run(tiny_mel(5)[None])
-    monkeypatch.setattr(settings, "_forked", True)
-    with pytest.raises(EngineUnavailable, match=r"^mode='compiled' does not work in a process that was forked"):
-        load(settings=COMPILED)
-
-
-@pytest.mark.torch
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="systems without fork")
-def test_a_forked_process_computes_on_the_processor():
-    code = """
-    import os
-    import tolerances
-    from engines.test_torch import load, snr_db, tiny_mel
-    from hifigan_rt.engines.torch_settings import convolutions
-
-    mel = tiny_mel(400)[None]
-    engine = load(threads=2)
-    expected = engine.run(mel)
-    with convolutions(tf32=True):  # as another thread may
-        child = os.fork()
-        if child == 0:
-            for each in (engine, load(threads=2)):
-                assert snr_db(expected[0], each.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
-            os._exit(0)
-    raise SystemExit(os.waitpid(child, 0)[1])
-    """
-    run = [sys.executable, "-c", textwrap.dedent(code)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
-    assert subprocess.run(run, env=environment, timeout=120, check=False).returncode == 0
 
 
 @pytest.mark.torch
@@ -297,75 +189,6 @@ def test_what_pytorch_refuses_is_worded():
     engine = load()
     with pytest.raises(EngineError, match=r"PyTorch failed on a mel \[B, M, T\] = \[1, 3, 5\]"):
         engine.run(np.zeros((1, 3, 5), np.float32))
-
-
-@pytest.mark.torch
-def test_threads_are_those_of_the_engine_during_a_call_and_put_back_after_it(monkeypatch):
-    torch = pytest.importorskip("torch")
-    import hifigan_rt.engines.torch as module
-
-    seen = []
-    forward = module.TorchGenerator.forward
-
-    def spy(self, mel):
-        seen.append(torch.get_num_threads())
-        return forward(self, mel)
-
-    monkeypatch.setattr(module.TorchGenerator, "forward", spy)
-    engines = {count: load(threads=count) for count in (1, 2, 3)}
-    before = torch.get_num_threads()
-    seen.clear()
-    for count, engine in engines.items():
-        engine.run(tiny_mel(5)[None])
-        assert seen.pop() == count == engine.info.threads
-        assert torch.get_num_threads() == before
-    # PyTorch keeps the number per calling thread, so that engines side by side do not change one another's.
-    with ThreadPoolExecutor(3) as pool:
-        for engine in list(engines.values()) * 10:
-            pool.submit(engine.run, tiny_mel(5)[None])
-    assert sorted(seen) == sorted([*engines] * 10)
-    assert torch.get_num_threads() == before
-
-
-@pytest.mark.torch
-def test_float32_is_never_tensorfloat32(monkeypatch):
-    torch = pytest.importorskip("torch")
-    import hifigan_rt.engines.torch as module
-
-    convolutions = (torch.backends.cudnn.conv, torch.backends.mkldnn.conv)
-    seen = []
-    forward = module.TorchGenerator.forward
-
-    def spy(self, mel):
-        seen.append([convolution.fp32_precision for convolution in convolutions])
-        return forward(self, mel)
-
-    monkeypatch.setattr(module.TorchGenerator, "forward", spy)
-    engine = load()
-    before = [convolution.fp32_precision for convolution in convolutions]
-    seen.clear()
-    engine.run(tiny_mel(5)[None])
-    assert seen == [["ieee", "ieee"]]
-    with pytest.raises(EngineError):
-        engine.run(np.zeros((1, 3, 5), np.float32))
-    assert [convolution.fp32_precision for convolution in convolutions] == before
-
-
-@pytest.mark.torch
-def test_what_the_calling_program_has_switched_on_changes_no_bit():
-    pytest.importorskip("torch")
-    from engines.test_torch_rows import MODES
-
-    mel = tiny_mel(20)[None]
-    engine = load()
-    expected = engine.run(mel)
-    for mode in MODES.values():
-        with mode():
-            loaded = load()
-            audios = [engine.run(mel), loaded.run(mel)]
-        for audio in [*audios, loaded.run(mel)]:
-            assert audio.dtype == np.float32
-            np.testing.assert_array_equal(audio, expected)
 
 
 @pytest.mark.torch

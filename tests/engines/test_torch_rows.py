@@ -366,40 +366,6 @@ def test_tensors_come_back_as_tensors_beside_arrays():
         np.testing.assert_array_equal(np.asarray(audio), other)
 
 
-@contextmanager
-def default_of(name, value, usual):
-    """One of PyTorch's defaults, changed by the calling program."""
-    getattr(torch, name)(value)
-    try:
-        yield
-    finally:
-        getattr(torch, name)(usual)
-
-
-MODES = {
-    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "inference mode": torch.inference_mode,
-    "dtype": lambda: default_of("set_default_dtype", torch.bfloat16, torch.float32),
-    "wide dtype": lambda: default_of("set_default_dtype", torch.float64, torch.float32),
-    "device": lambda: default_of("set_default_device", "meta", None),
-}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_what_is_recorded_is_the_same_whatever_the_calling_program_has_switched_on(mode):
-    generator, form = GENERATORS["like v1"], Form(torch.float32, torch.float32, folded=True)
-    mels = mels_of(generator, [30, 1, 2, 44])
-    expected = make_rows(generator, form)[0].run(mels)
-    with MODES[mode]():
-        rows, card = make_rows(generator, form)
-        audios = [rows.run(mels), rows.run([torch.from_numpy(mel) for mel in mels]), rows.submit(mels, [False] * 4)()]
-    audios += [rows.run(mels), rows.run([torch.from_numpy(mel) for mel in mels])]
-    assert card.captured == len(rows.lengths)
-    for audio, other in zip(itertools.chain(*audios), expected * len(audios), strict=True):
-        assert audio.dtype in (np.float32, torch.float32)
-        np.testing.assert_array_equal(np.asarray(audio), other)
-
-
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_programs_compute_rows_of_every_length():
