@@ -7,7 +7,7 @@ from typing import Literal
 
 from hifigan_rt.errors import CheckpointError, ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
-from hifigan_rt.formats.checkpoint.zip_archive import BEGINNING
+from hifigan_rt.formats.checkpoint.zip_archive import FIRST_ENTRY
 from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_download, file_kind
 
 Format = Literal["torch-zip", "torchscript", "torch-legacy", "pickle", "safetensors", "nemo", "nemo-gz"]
@@ -35,7 +35,7 @@ def detect_format(source: ByteSource) -> Format:
         CheckpointError, ModelFileError: it is none of the three; the text says what it looks like instead.
     """
     head = read_head(source)
-    if BEGINNING.match(head):
+    if FIRST_ENTRY.match(head) or head.startswith(b"PK\x05\x06"):
         return "torch-zip"
     # A safetensors file starts with the length of its header, whose first character is a brace.
     if head[8:9] == b"{" and head[5:8] == b"\0\0\0":

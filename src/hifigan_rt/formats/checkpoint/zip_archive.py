@@ -28,8 +28,8 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 1
 _ENTRY = b"PK\x03\x04"
 
-BEGINNING = re.compile(rb"(?:PK|0\d)\x03\x04|PK\x05\x06")
-"""Beginning of an archive, of its first entry or of none.
+FIRST_ENTRY = re.compile(rb"(?:PK|0\d)\x03\x04")
+"""Beginning of an archive's first entry.
 
 GPT-SoVITS writes the version of a voice, 03 to 06 until now, over the first two bytes (process_ckpt.py: my_save2).
 """
@@ -161,7 +161,7 @@ def _locate(source: ByteSource, entry: _Entry, directory: int) -> Span:
     name_length, extra_length = fields[9], fields[10]
     name_at = entry.header + _LOCAL.size
     # The name stands twice; readers that believe the one or the other must see the same.
-    is_entry = fields[0] == _ENTRY or (entry.header == 0 and BEGINNING.match(fields[0]))
+    is_entry = fields[0] == _ENTRY or (entry.header == 0 and FIRST_ENTRY.match(fields[0]))
     if not is_entry or source.read(name_at, name_length, what) != entry.raw_name:
         raise CheckpointError(f"is damaged: {what} is not where the directory says")
     start = name_at + name_length + extra_length
