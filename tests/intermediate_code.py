@@ -174,7 +174,9 @@ def _computed(name: str, modifiers: list[str], sources: list[str]) -> tuple[str,
         "neg": lambda: f"-{given[0]}",
         "not": lambda: f"!{given[0]}" if kind == "bool" else f"~{given[0]}",
         "abs": lambda: f"std::fabs({given[0]})",
-        "max": lambda: _extreme("max", kind, given),
+        "max": lambda: (
+            _extreme("max", kind, given) if "NaN" not in modifiers else f"larger_or_none({', '.join(given)})"
+        ),
         "min": lambda: _extreme("min", kind, given),
         "fma": lambda: f"std::fmaf({', '.join(given)})",
         "div": lambda: f"{given[0]} / {given[1]}" if kind == "float" else f"quotient({given[0]}, {given[1]})",
@@ -195,8 +197,6 @@ def _computed(name: str, modifiers: list[str], sources: list[str]) -> tuple[str,
             f"shifted_{'left' if name == 'shl' else 'right'}({given[0]}, {_value(sources[1], 'std::uint32_t')})",
             kind,
         )
-    if (name, modifiers) == ("max", ["NaN", "f32"]):
-        return f"larger_or_none({', '.join(given)})", kind
     if name == "setp":
         return f"{given[0]} {_COMPARISONS[modifiers[0]]} {given[1]}", "bool"
     if name == "selp":
