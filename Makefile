@@ -4,7 +4,7 @@ VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
 .PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-bench gpu-torch \
-  wheels try-wheels try-wheels-arm64 docs bench clean help
+  try-torch wheels try-wheels try-wheels-arm64 docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -57,6 +57,9 @@ gpu-bench: ## what engine cuda does on a card, beside PyTorch at its best; PYTHO
 
 gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
+
+try-torch: $(VENV)/installed ## the tests that need PyTorch, with the releases in TORCH="2.6.0 2.9.1"; each takes some GB in build/
+	scripts/try-torch $(VENV) $(TORCH)
 
 wheels: ## sdist and wheels for Linux on x86-64 and arm64, in dist/; as root, needs debootstrap, Pythons 3.11 and 3.12 or newer
 	scripts/wheels

@@ -22,10 +22,19 @@ from hifigan_rt.errors import EngineError, EngineUnavailable
 
 pytestmark = pytest.mark.torch
 
+OWN_PRECISION = hasattr(torch.backends.cudnn, "conv")
+"""Whether convolutions have a precision of their own: since PyTorch 2.9."""
+
+
+def precision_of_convolutions():
+    if OWN_PRECISION:
+        return torch.backends.cudnn.conv.fp32_precision
+    return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+
 
 def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
     cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.conv.fp32_precision
+    before = cudnn.benchmark, precision_of_convolutions()
     cudnn.benchmark = True
     try:
         entered = threading.Event()
@@ -33,21 +42,22 @@ def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
 
         def other_precision():
             with convolutions(tf32=True):
-                seen.append((cudnn.benchmark, cudnn.conv.fp32_precision))
+                seen.append((cudnn.benchmark, precision_of_convolutions()))
                 entered.set()
 
         with convolutions(), convolutions():
-            assert (cudnn.benchmark, cudnn.conv.fp32_precision) == (False, "ieee")
+            assert (cudnn.benchmark, precision_of_convolutions()) == (False, "ieee")
             thread = threading.Thread(target=other_precision)
             thread.start()
             assert not entered.wait(0.05)
         thread.join()
         assert seen == [(False, "tf32")]
-        assert (cudnn.benchmark, cudnn.conv.fp32_precision) == (True, before[1])
+        assert (cudnn.benchmark, precision_of_convolutions()) == (True, before[1])
     finally:
         cudnn.benchmark = before[0]
 
 
+@pytest.mark.skipif(not OWN_PRECISION, reason="PyTorch before 2.9 has one switch, which follows no other")
 def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_before():
     everywhere, cudnn, mkldnn = torch.backends, torch.backends.cudnn, torch.backends.mkldnn
 
@@ -73,23 +83,25 @@ def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_befo
 def test_float32_is_never_tensorfloat32(monkeypatch):
     import hifigan_rt.engines.torch as module
 
-    convolutions = (torch.backends.cudnn.conv, torch.backends.mkldnn.conv)
+    def precisions():
+        return precision_of_convolutions(), torch.backends.mkldnn.conv.fp32_precision if OWN_PRECISION else "ieee"
+
     seen = []
     forward = module.TorchGenerator.forward
 
     def spy(self, mel):
-        seen.append([convolution.fp32_precision for convolution in convolutions])
+        seen.append(precisions())
         return forward(self, mel)
 
     monkeypatch.setattr(module.TorchGenerator, "forward", spy)
     engine = load()
-    before = [convolution.fp32_precision for convolution in convolutions]
+    before = precisions()
     seen.clear()
     engine.run(tiny_mel(5)[None])
-    assert seen == [["ieee", "ieee"]]
+    assert seen == [("ieee", "ieee")]
     with pytest.raises(EngineError):
         engine.run(np.zeros((1, 3, 5), np.float32))
-    assert [convolution.fp32_precision for convolution in convolutions] == before
+    assert precisions() == before
 
 
 def test_threads_are_those_of_the_engine_during_a_call_and_put_back_after_it(monkeypatch):

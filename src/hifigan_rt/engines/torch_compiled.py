@@ -77,12 +77,15 @@ class _CompiledChain:
         for mask in masks:
             torch._dynamo.mark_dynamic(mask, self._time)
         # All chains share their code, which PyTorch would else compile for the first eight of them only.
-        with torch._dynamo.config.patch(recompile_limit=_MAX_CHAINS):
+        with torch._dynamo.config.patch({_LIMIT_OF_PROGRAMS: _MAX_CHAINS}):
             value: torch.Tensor = self._program(inputs, masks)
         return value
 
 
 _MAX_CHAINS = 256
+
+_LIMIT_OF_PROGRAMS = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+"""Its name since PyTorch 2.7, or the one before."""
 
 
 def try_compiler(device: torch.device) -> None:

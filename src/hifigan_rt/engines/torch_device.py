@@ -75,7 +75,8 @@ def open_device(name: str) -> torch.device:
 
 def devices() -> list[str]:
     """What can be named here."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    # Not by check_available=True, which PyTorch 2.6 does not know.
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if accelerator is None:
         return ["cpu"]
     return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
