@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import socket
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from hifigan_rt import AsyncClient, Client
 from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
 from hifigan_rt.tools.client import protocol
 from running_server import running
+from waiting import wait_for
 
 M = TINY.generator.num_mels
 RATE = TINY.mel.sample_rate
@@ -122,6 +125,73 @@ def test_one_thread_pushes_and_another_reads(client, vocoder):
         audio = np.concatenate(list(live))
         thread.join()
     np.testing.assert_array_equal(audio, vocoder(mel, segment_frames=32))
+
+
+def test_a_push_that_waits_for_the_server_does_not_stop_the_reading(sources, vocoder):
+    """Where no buffer has room for what is pushed, the server reads on only while its audio is read."""
+    mel = tiny_mel(80_000)  # 3.2 MB
+    with running(sources, max_pending_seconds=0.5, max_unread_seconds=0.5, write_timeout_seconds=2.0) as served:
+        served.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with Client(served.url) as client, client.stream() as live:
+            [connection] = served.server.server_state.connections
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                live._socket.socket.setsockopt(socket.SOL_SOCKET, option, 4096)
+            live.push(mel)
+            live.finish()
+            assert sum(map(len, live)) == vocoder.output_length(80_000)
+
+
+def test_a_push_ends_when_the_server_ends_the_stream(slow):
+    engine, served_by = slow
+    with running(served_by, max_pending_seconds=0.5) as served, Client(served.url) as client, client.stream() as live:
+        with engine.held():
+            pushing = Pushing(live, 2_000_000)
+            wait_for(lambda: sum(job.remaining_frames for job in served.context.scheduler._queue._jobs) >= 400)
+            engine.failure = RuntimeError("broken")
+        pushing.thread.join(20)
+        assert pushing.code == "internal"
+
+
+class Pushing:
+    """Thread that pushes more than there is room for."""
+
+    code = None
+
+    def __init__(self, live, frames):
+        self._live, self._frames = live, frames
+        self.thread = threading.Thread(target=self._push)
+        self.thread.start()
+
+    def _push(self):
+        try:
+            self._live.push(tiny_mel(self._frames))
+        except RequestFailed as error:
+            self.code = error.code
+
+
+def test_a_stream_outlives_pings_that_wait_behind_its_frames(slow, monkeypatch):
+    engine, served_by = slow
+    options = protocol.ServerAddress.stream_options.fget
+    usual = {"ping_interval": 0.05, "ping_timeout": 0.2}
+    monkeypatch.setattr(protocol.ServerAddress, "stream_options", property(lambda self: usual | options(self)))
+
+    async def run(url):
+        async with AsyncClient(url) as client, client.stream() as live:
+            with engine.held():
+                for _ in range(20):
+                    await live.push(np.full((M, 100), -5.0, np.float32))
+                await asyncio.sleep(1.0)
+            await live.finish()
+            return sum([len(samples) async for samples in live])
+
+    with running(served_by, max_pending_seconds=0.5) as served:
+        assert asyncio.run(run(served.url)) == 2000 * TINY.mel.hop_length
+
+
+def test_numpys_numbers_are_numbers(client):
+    with client.stream(segment_frames=np.int64(8)) as live:
+        assert live.segment_frames == 8
 
 
 def test_everything_asynchronously(server, vocoder):
@@ -273,6 +343,20 @@ def test_tokens(sources):
                 assert sum(map(len, live)) == 0
 
 
+def test_a_token_as_its_file_has_it(sources):
+    with running(sources, bearer_tokens=(TOKEN,)) as served, Client(served.url, token=f" {TOKEN}\n") as client:
+        assert client.synthesize(tiny_mel(5)).samples.size
+        with client.stream() as live:
+            assert live.num_mels == M
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines", "schlüssel"])
+def test_a_token_that_no_header_carries_is_refused_and_not_shown(token):
+    with pytest.raises(ServerUnreachable, match="no header can carry it") as caught:
+        AsyncClient(token=token)
+    assert not token or token[:3] not in str(caught.value)
+
+
 def test_a_server_that_is_not_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -290,7 +374,20 @@ def test_a_server_that_is_silent():
             client.models()
 
 
-@pytest.mark.parametrize("url", ["localhost:8004", "ftp://host", "http://", ""])
+def test_an_address_in_other_letters_and_lines(server):
+    with Client(f" {server.url.upper()}/\n") as client:
+        assert client.models()
+        with client.stream() as live:
+            assert live.num_mels == M
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8004", "ftp://host", "http://", "", "http://host/?model=a", "http://host/#a", "http://a..b",
+        "http://\N{FULLWIDTH LATIN SMALL LETTER A}", f"http://{'a' * 64}",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none(url):
     with pytest.raises(ServerUnreachable, match="is no address"):
         Client(url)
@@ -321,10 +418,68 @@ def test_an_answer_cut_short_is_told():
         protocol.read_audio({"x-samples": "10", "x-sample-rate": "22050"}, bytes(12))
 
 
+class OnceUponAProxy(BaseHTTPRequestHandler):
+    """Server whose answers a proxy has packed or cut off."""
+
+    packed = False
+    size = 400
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = VALUES.tobytes()[: self.size]
+        self.send_response(200)
+        for name, value in {"X-Request-Id": "1", "X-Sample-Rate": "8000", "X-Samples": str(len(VALUES))}.items():
+            self.send_header(name, value)
+        if self.packed and "gzip" in self.headers.get("Accept-Encoding", ""):
+            self.send_header("Content-Encoding", "gzip")
+            body = gzip.compress(body)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+VALUES = np.random.default_rng(0).normal(0, 0.1, 100).astype("<f4")
+
+
+def streamed(url: str) -> np.ndarray:
+    with Client(url) as client:
+        return np.concatenate(list(client.synthesize_streamed(tiny_mel(5))))
+
+
+def streamed_asynchronously(url: str) -> np.ndarray:
+    async def run():
+        async with AsyncClient(url) as client:
+            return [piece async for piece in client.synthesize_streamed(tiny_mel(5))]
+
+    return np.concatenate(asyncio.run(run()))
+
+
+@pytest.mark.parametrize("ask", [streamed, streamed_asynchronously])
+def test_what_a_proxy_makes_of_a_streamed_answer(ask, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnceUponAProxy) as proxy:
+        threading.Thread(target=proxy.serve_forever).start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        try:
+            monkeypatch.setattr(OnceUponAProxy, "packed", True)
+            np.testing.assert_array_equal(ask(url), VALUES)
+            for size in (200, 201):
+                monkeypatch.setattr(OnceUponAProxy, "size", size)
+                with pytest.raises(RequestFailed, match=f"announced 100 samples and sent {size} bytes"):
+                    ask(url)
+        finally:
+            proxy.shutdown()
+
+
 def test_pieces_give_whole_samples():
     values = np.arange(5, dtype="<f4")
-    pieces, content = protocol.Pieces(), values.tobytes()
+    pieces, content = protocol.Pieces({}), values.tobytes()
     np.testing.assert_array_equal(np.concatenate([pieces.add(content[i : i + 3]) for i in range(0, 20, 3)]), values)
+    pieces.end()
+    pieces.add(b"x")
+    with pytest.raises(RequestFailed, match="sent 21 bytes, which are no whole samples"):
+        pieces.end()
 
 
 @pytest.mark.parametrize("name", ["stream_player.py", "feed_a_generator.py"])

@@ -131,20 +131,23 @@ class AsyncClient(AnyClient):
         return call.result(response, self._server)
 
     async def _pieces(self, call: Call[RemoteAudio]) -> AsyncGenerator[np.ndarray, None]:
-        pieces = Pieces()
         with errors_translated(self._server):
             async with self._http.stream(**call.options) as response:
                 if not is_answer(response.status_code, response.headers):
                     body = await response.aread()
                     raise failure_of(response.status_code, response.headers, body, self._server.proxy)
-                async for content in response.aiter_raw():
+                pieces = Pieces(response.headers)
+                async for content in response.aiter_bytes():  # unpacked: proxies may pack answers
                     samples = pieces.add(content)
                     if samples.size:
                         yield samples
+                pieces.end()
 
 
 class AsyncLiveStream(OpenedStream):
     """Open live stream; one task may push while another reads."""
+
+    _message_bytes = 1 << 20  # servers take twice as much
 
     async def push(self, frames: np.ndarray) -> None:
         """See `LiveStream.push`."""

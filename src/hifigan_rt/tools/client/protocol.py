@@ -68,22 +68,24 @@ class ServerAddress:
         """Check the address, and choose the proxy.
 
         Raises:
-            ServerUnreachable: it is no http or https address, or the proxy is none.
+            ServerUnreachable: it is no http or https address, the proxy is none, or no header can carry the token.
         """
         try:
-            self._parts = urlsplit(url)
-            valid = self._parts.scheme in ("http", "https") and self._parts.hostname and self._parts.port != 0
+            self._parts = parts = urlsplit(url.strip())
+            valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            valid = valid and not parts.query and not parts.fragment
+            (parts.hostname or "").encode("idna")  # as the system's resolver has it
         except ValueError:
             valid = False
         if not valid:
-            raise ServerUnreachable(f"server {url!r} is no address: it looks like {DEFAULT_URL}")
-        self.url = url.rstrip("/")
-        self.shown = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}{self._parts.path}".rstrip("/")
+            raise no_address(url)
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+        self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
         """Address without a password."""
         self.proxy = request_proxy(self._parts)
         """Proxy of requests; None goes to the server directly."""
         self.timeout_seconds = timeout_seconds
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = {} if token is None else {"Authorization": f"Bearer {_sendable(token)}"}
 
     @cached_property
     def stream_proxy(self) -> ProxyAddress | None:
@@ -108,12 +110,32 @@ class ServerAddress:
             "proxy": None if self.stream_proxy is None else self.stream_proxy.url,
             "additional_headers": self._headers,
             "open_timeout": self.timeout_seconds,
+            # Pings keep the way open. A server that computes what was pushed reads no further, and so its pong may
+            # well take longer than any limit here.
+            "ping_timeout": None,
             # No bound on what was received and not read: it is never more than the audio of what was pushed, and a
             # bound would stop a caller who pushes much before reading anything.
             "max_queue": None,
             "max_size": None,
             "compression": None,
         }
+
+
+def no_address(url: str) -> ServerUnreachable:
+    """Make the error of what is no address of a server."""
+    return ServerUnreachable(f"server {url!r} is no address: it looks like {DEFAULT_URL}")
+
+
+def _sendable(token: str) -> str:
+    """Leave out what stands around a token, such as the line's end of a file; errors show nothing of it.
+
+    Raises:
+        ServerUnreachable: no header can carry it.
+    """
+    token = token.strip()
+    if not re.fullmatch("[ -~]+", token):
+        raise ServerUnreachable("the token is empty, or holds more than one line of ASCII: no header can carry it")
+    return token
 
 
 class AnyClient:
@@ -131,7 +153,8 @@ class AnyClient:
             timeout_seconds: for connecting, and for each piece of an answer.
 
         Raises:
-            ServerUnreachable: the address or that of the proxy is none, or a package is not installed.
+            ServerUnreachable: the address or that of the proxy is none, no header can carry the token, or a package is
+                not installed.
         """
         self._server = ServerAddress(url, token, timeout_seconds)
         httpx2, proxy = require("httpx2"), self._server.proxy
@@ -140,7 +163,10 @@ class AnyClient:
             transport = getattr(httpx2, self._transport_class)(proxy=None if proxy is None else proxy.url)
         except ImportError as error:
             raise socks_unavailable(proxy, "socksio") from error
-        self._http = getattr(httpx2, self._http_class)(transport=transport, **self._server.http_options)
+        try:
+            self._http = getattr(httpx2, self._http_class)(transport=transport, **self._server.http_options)
+        except httpx2.InvalidURL as error:
+            raise no_address(url) from error
 
 
 @dataclass(frozen=True)
@@ -293,9 +319,7 @@ def read_audio(headers: Mapping[str, str], body: bytes) -> RemoteAudio:
     Raises:
         RequestFailed: fewer or more samples came than were announced.
     """
-    announced = headers.get("x-samples")
-    if announced is not None and int(announced) * SAMPLE_BYTES != len(body):
-        raise RequestFailed(f"the server announced {announced} samples and sent {len(body)} bytes: ask again")
+    check_samples(headers.get("x-samples"), len(body))
     warnings = filter(None, map(headers.get, ("x-recording-warning", "x-mel-warning")))
     return RemoteAudio(
         np.frombuffer(body, "<f4"),
@@ -304,6 +328,18 @@ def read_audio(headers: Mapping[str, str], body: bytes) -> RemoteAudio:
         headers.get("x-request-id", ""),
         "; ".join(warnings) or None,
     )
+
+
+def check_samples(announced: str | None, size: int) -> None:
+    """Check that so many bytes are the samples that the header X-Samples announced, if it did, and whole ones.
+
+    Raises:
+        RequestFailed: they are not.
+    """
+    if announced is not None and int(announced) * SAMPLE_BYTES != size:
+        raise RequestFailed(f"the server announced {announced} samples and sent {size} bytes: ask again")
+    if size % SAMPLE_BYTES:
+        raise RequestFailed(f"the server sent {size} bytes, which are no whole samples: ask again")
 
 
 def is_answer(status: int, headers: Mapping[str, str]) -> bool:
@@ -360,14 +396,30 @@ def socks_unavailable(proxy: ProxyAddress | None, package: str) -> ServerUnreach
 
 
 class Pieces:
-    """Joiner of bytes of any lengths to whole samples."""
+    """Joiner of bytes of any lengths to whole samples, and counter of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        """Read how many samples are to come.
+
+        Args:
+            headers: of the response, by name in lower case.
+        """
+        self._announced = headers.get("x-samples")
         self._rest = b""
+        self._size = 0
 
     def add(self, content: bytes) -> np.ndarray:
         """Give the samples that are complete with these bytes: float32 `[n]`, n may be 0."""
+        self._size += len(content)
         content = self._rest + content
         whole = len(content) - len(content) % SAMPLE_BYTES
         self._rest = content[whole:]
         return np.frombuffer(content[:whole], "<f4")
+
+    def end(self) -> None:
+        """Check that all has come: some proxies make a whole answer of one that was cut off.
+
+        Raises:
+            RequestFailed: it has not.
+        """
+        check_samples(self._announced, self._size)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hifigan_rt.errors import MelError, RequestFailed
 from hifigan_rt.mel.arrays import as_floats
 from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress, VoiceOfCall
-
-_MESSAGE_BYTES = 1 << 20
-"""Most of a message; servers take twice as much."""
 
 
 @dataclass
@@ -29,6 +27,9 @@ class StreamFacts:
 
 class OpenedStream:
     """Part of a live stream that both clients share: its facts, and the meaning of its messages."""
+
+    _message_bytes: ClassVar[int]
+    """Most of a message."""
 
     def __init__(self, socket: Any, facts: StreamFacts, server: ServerAddress) -> None:
         self._socket, self._facts, self._server = socket, facts, server
@@ -65,7 +66,7 @@ class OpenedStream:
                 f"frames have shape {list(array.shape)} and dtype {array.dtype}: they must be float [M, F], M={bands}"
             )
         rows = np.ascontiguousarray(array.T, "<f4")
-        at_once = max(1, _MESSAGE_BYTES // (4 * bands))
+        at_once = max(1, self._message_bytes // (4 * bands))
         return [rows[start : start + at_once].tobytes() for start in range(0, max(1, len(rows)), at_once)]
 
     def _samples(self, message: str | bytes) -> np.ndarray | None:
@@ -98,7 +99,7 @@ def stream_header(model: str | None, segment_frames: int | None, voice: VoiceOfC
         header["speaker"] = voice.speaker
     if voice.conditioning is not None:
         header["conditioning"] = voice.vector.tolist()
-    return json.dumps(header)
+    return json.dumps(header, default=operator.index)  # of NumPy's whole numbers
 
 
 def opened(message: str | bytes) -> StreamFacts:

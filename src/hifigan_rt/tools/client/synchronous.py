@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -28,6 +29,9 @@ from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, opened
 from hifigan_rt.tools.client.translation import errors_translated
 
 T = TypeVar("T")
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+"""Time after which a push that waits looks whether the connection is still there."""
 
 
 class Client(AnyClient):
@@ -189,18 +193,22 @@ class Client(AnyClient):
         return call.result(response, self._server)
 
     def _pieces(self, call: Call[RemoteAudio]) -> Iterator[np.ndarray]:
-        pieces = Pieces()
         with errors_translated(self._server), self._http.stream(**call.options) as response:
             if not is_answer(response.status_code, response.headers):
                 raise failure_of(response.status_code, response.headers, response.read(), self._server.proxy)
-            for content in response.iter_raw():
+            pieces = Pieces(response.headers)
+            for content in response.iter_bytes():  # unpacked: proxies may pack answers
                 samples = pieces.add(content)
                 if samples.size:
                     yield samples
+            pieces.end()
 
 
 class LiveStream(OpenedStream):
     """Open live stream; one thread may push while another reads."""
+
+    _message_bytes = 1 << 11
+    """What any system has room for that says that a connection may be written to."""
 
     def push(self, frames: np.ndarray) -> None:
         """Send frames.
@@ -215,7 +223,7 @@ class LiveStream(OpenedStream):
         """
         with errors_translated(self._server, streamed=True):
             for message in self._messages(frames):
-                self._socket.send(message)
+                self._send(message)
 
     def finish(self) -> None:
         """Say that no more frames come; what is left of the audio is still to be read.
@@ -224,7 +232,7 @@ class LiveStream(OpenedStream):
             RequestFailed, ServerUnreachable: see `push`.
         """
         with errors_translated(self._server, streamed=True):
-            self._socket.send(FINISH)
+            self._send(FINISH)
 
     def available(self) -> np.ndarray:
         """Give the audio that is here already, without waiting: float32 `[n]`, n may be 0.
@@ -255,3 +263,13 @@ class LiveStream(OpenedStream):
             while (samples := self._samples(self._socket.recv(self._server.timeout_seconds))) is not None:
                 if samples.size:
                     yield samples
+
+    def _send(self, message: str | bytes) -> None:
+        # While the package writes, it holds the lock that its reading thread needs. A write that waited for the server,
+        # which waits until its audio is read, would never end.
+        connection = self._socket.socket
+        with selectors.DefaultSelector() as selector, suppress(ValueError, KeyError):  # closed in the meantime
+            selector.register(connection, selectors.EVENT_WRITE)
+            while connection.fileno() >= 0 and not selector.select(_SECONDS_BETWEEN_LOOKS):
+                pass
+        self._socket.send(message)
