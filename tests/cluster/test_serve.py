@@ -168,6 +168,17 @@ def test_answers_equal_those_of_one_machine_bit_for_bit(replicas, vocoder):
         np.testing.assert_array_equal(np.frombuffer(answer.content, "<f4"), streamed(vocoder, mel, 32))
 
 
+def test_an_answer_has_one_id_of_its_request(replicas):
+    with replicas.client() as client:
+        assert client.get("/v1/models", headers={"X-Request-Id": "mine"}).headers.get_list("x-request-id") == ["mine"]
+        refused = client.get("/v1/models/none")
+        assert refused.headers.get_list("x-request-id") == [refused.json()["error"]["request_id"]]
+        first, *_ = client.get("/v1/models/none", headers={"X-Request-Id": "no id!"}).headers.get_list("x-request-id")
+        assert first != "no id!"
+    with Client(replicas.url, token=TOKEN) as client:
+        assert "," not in client.synthesize(tiny_mel(10)).request_id
+
+
 def test_long_answers_and_bodies_pass_whole(replicas, vocoder):
     """Longer than what may be on its way, and than what Ray can pickle of the server's own pieces."""
     mel = tiny_mel(40_000)

@@ -54,12 +54,16 @@ class RequestLog:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(_request_id(Headers(scope=scope).get("x-request-id")), client_of(scope, self._proxies))
+        given = Headers(scope=scope).get("x-request-id")
+        record = RequestRecord(_request_id(given), client_of(scope, self._proxies))
         scope["hifigan.record"] = record
+        # Ray's proxies add to each answer the id that they hand on: two headers would be read as one of both.
+        told_by_proxy = bool(self._context.settings.replica) and given == record.request_id
+        recorded = _recording(send, record, told_by_proxy=told_by_proxy)
         try:
-            await self._app(scope, receive, _recording(send, record))
+            await self._app(scope, receive, recorded)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            await self._answer(error, record, scope, receive, _recording(send, record))
+            await self._answer(error, record, scope, receive, recorded)
         finally:
             self._context.memory.release(record)
             self._report(record, scope)
@@ -111,13 +115,14 @@ def _request_id(given: str | None) -> str:
     return given if given is not None and _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _recording(send: Send, record: RequestRecord) -> Send:
+def _recording(send: Send, record: RequestRecord, *, told_by_proxy: bool) -> Send:
     async def recorded(message: Message) -> None:
         kind = message["type"]
         if kind in ("http.response.start", "websocket.http.response.start"):
             record.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = record.request_id
+            if kind != "http.response.start" or not told_by_proxy:
+                headers["X-Request-Id"] = record.request_id
             headers["X-Content-Type-Options"] = "nosniff"
         elif kind == "websocket.accept":
             record.status = 101
