@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
 from hifigan_rt.tools.serving.telemetry import Telemetry
@@ -59,6 +60,16 @@ def test_the_process_tells_its_memory_and_files() -> None:
     text = Telemetry().exposition()
     assert b"process_resident_memory_bytes" in text
     assert b"process_open_fds" in text
+
+
+def test_the_format_is_the_one_that_every_scraper_knows():
+    """The package's own choice for those who name none, and its own parser reads it."""
+    _, content_type = choose_encoder("")
+    assert Telemetry.content_type == content_type
+    telemetry = Telemetry()
+    telemetry.rejected('of "a"\n\\')
+    families = {family.name: family for family in text_string_to_metric_families(telemetry.exposition().decode())}
+    assert families["hifigan_rejected_requests"].samples[0].labels == {"reason": 'of "a"\n\\'}
 
 
 def test_samples_of_a_replica_say_whose_they_are():

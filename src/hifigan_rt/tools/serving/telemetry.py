@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -23,7 +22,9 @@ _BATCH = (1, 2, 4, 8, 16, 32, 64)
 class Telemetry:
     """Metrics of the server, in a registry of its own; every method may be called from any thread."""
 
-    content_type = CONTENT_TYPE_LATEST
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+    """Media type of `exposition`: who does not ask for version 1.0.0, which the package's constant names, need not know
+    it; the text is both."""
 
     def __init__(self, replica: str = "") -> None:
         """
