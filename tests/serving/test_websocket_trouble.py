@@ -19,7 +19,7 @@ from hifigan_rt.errors import RequestFailed
 from hifigan_rt.tools.serving.connections import WebSocketConnection
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.websocket import close_code
-from running_server import Running, running, wait_for
+from running_server import Running, read_all, running, wait_for
 from websocket_client import connected, failure, open_stream, ready, rest, send, streams, vanish
 
 BANDS, HOP = 10, 8
@@ -293,6 +293,20 @@ def test_pings_are_answered(server):
     with connected(server) as opened:
         for _ in range(3):
             assert opened.ping().wait(20)
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20, 12 << 20])
+@pytest.mark.parametrize(("broken", "code"), [(b"\x83\x80\0\0\0\0", 1002), (masked(1, b"\xff"), 1007)])
+def test_the_end_over_a_broken_frame_is_told_whatever_follows_it(server, quiet, broken, code, size):
+    """A connection that is closed while something of the client's is unread loses what was sent to the client."""
+    with server.connect() as client:
+        client.sendall(HANDSHAKE + masked(1, b"{}") + broken)
+        following = threading.Thread(target=client.sendall, args=(masked(2, bytes(1 << 15)) * (size >> 15),))
+        following.start()
+        answer = read_all(client)
+        following.join(20)
+    assert answer.rpartition(b"\x88")[2][1:3] == struct.pack(">H", code)
+    wait_for(lambda: streams(server) == 0)
 
 
 def test_a_message_in_tiny_pieces_takes_no_more_than_its_bytes_and_goes_with_its_connection(sources, quiet):

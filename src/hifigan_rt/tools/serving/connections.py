@@ -17,7 +17,8 @@ its minor version:
 - `handle_ping`, `writable`: pings of a client that reads nothing;
 - `handle_cont`, and `conn.reader` of websockets: messages in pieces, and what is left of one when the connection ends;
 - `shutdown`: what a client is told whose stream the server's end cuts off;
-- `close_timeout`: how long a WebSocket's client may take to answer a close.
+- `close_timeout`: how long a WebSocket's client may take to answer a close;
+- `queue`, `read_paused`, `close_timer`: an end over a broken frame, which its client can read.
 
 A proxy in front would do most of this for those who have one.
 """
@@ -235,6 +236,23 @@ class WebSocketConnection(ReadGuard, WriteGuard, CountGuard, WebSocketsSansIOPro
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
         super().shutdown()
+
+    def handle_parser_exception(self) -> None:
+        """Tell the client what ends the connection, and close it once the client has had time to read that."""
+        if self.close_sent:
+            return
+        close = self.conn.close_sent
+        assert close is not None  # noqa: S101 - the parser has closed, or who calls this
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code, "reason": close.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        # As after a refused request: what still comes is read, and dropped by the parser.
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        with contextlib.suppress(OSError):  # the client has reset the connection, and asyncio has not been told yet
+            self.transport.write_eof()
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message to the application; a text that is not UTF-8 ends the connection, and is no error here."""
