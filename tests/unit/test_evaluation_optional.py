@@ -97,6 +97,15 @@ def test_pesq_is_not_asked_about_silence(any_pesq, role, text):
     assert compute(["pesq_wb"], *pair, 22050).results["pesq_wb"].reason == f"{text} is digital silence"
 
 
+def test_pesq_is_not_asked_about_more_utterances_than_it_has_room_for(any_pesq):
+    """The package's own code then ends the process."""
+    syllable = tone(0.5) * np.hanning(11025)
+    words = np.tile(np.concatenate([syllable, np.zeros(11025)]), 70)
+    result = compute(["pesq_wb"], words, words, 22050).results["pesq_wb"]
+    assert result.reason == "the clip is longer than 30 s, the most that PESQ is meant for"
+    assert compute(["pesq_wb"], words[: 30 * 22050], words[: 30 * 22050], 22050).results["pesq_wb"].defined
+
+
 @pytest.mark.torch
 def test_distillmos_is_given_the_generated_signal_and_prints_nothing(packages, capsys):
     result = compute(["distillmos"], None, tone(2), 22050).results["distillmos"]

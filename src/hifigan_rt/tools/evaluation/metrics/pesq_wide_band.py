@@ -11,6 +11,10 @@ from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 SAMPLE_RATE = 16000
 
+MAXIMUM_SECONDS = 30.0
+"""The longest signal that ITU-T P.862.3 means it for. Its code has room for 50 utterances, parted by 0.2 s or more, and
+writes beyond it: speech of one or two minutes ends the process, or is scored by what lay there."""
+
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`pesq_wb`."""
@@ -20,6 +24,8 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     for role, samples in (("the reference", reference), (GENERATED, generated)):
         if not samples.any():
             return undefined(keys, f"{role} is digital silence")
+    if pair.seconds > MAXIMUM_SECONDS:
+        return undefined(keys, f"the clip is longer than {MAXIMUM_SECONDS:g} s, the most that PESQ is meant for")
     try:
         value = pesq.pesq(SAMPLE_RATE, reference, generated, "wb")
     except pesq.PesqError as error:

@@ -112,7 +112,7 @@ METRICS: Mapping[str, MetricEntry] = {
     ),
     "pesq_wb": MetricEntry(
         "PESQ-WB", "pesq_wide_band", "higher",
-        "perceptual evaluation of speech quality, wide band, at 16 kHz",
+        "perceptual evaluation of speech quality, wide band, at 16 kHz; clips of at most 30 s",
         "ITU-T P.862.2 through the package pesq", unit="MOS-LQO", low=1.0, high=4.6439, identity=4.6439,
         sample_rate=16000, packages=("pesq",), extra="", rank=1,
     ),
