@@ -72,6 +72,18 @@ def test_pages_of_an_ogg(subtype):
     )
 
 
+@pytest.mark.parametrize("left_out", range(4))
+def test_chained_opus_whose_parts_end_between_samples(left_out):
+    """Opus counts at 48 kHz and is decoded to less; half a sample of each part is none, and nothing is missing."""
+    content = encoded(FLOATS, "OGG", "OPUS", 16000)
+    content = ogg_with_position(content, ogg_position(ogg_pages(content)[-1]) - left_out)
+    again = b"".join(ogg_page_with(page, serial=77) for page in ogg_pages(content))
+    part, chained = read_bytes(content), read_bytes(content + again)
+    assert (chained.note, len(chained.samples)) == (None, 2 * len(part.samples))
+    cut = b"".join(ogg_pages(content)[:-1])
+    assert read_bytes(content + again[: len(cut)]).note is not None
+
+
 def test_chained_oggs_of_different_rates_are_refused():
     first, second = (encoded(FLOATS, "OGG", "VORBIS", rate) for rate in (RATE, 16000))
     with pytest.raises(AudioError) as caught:

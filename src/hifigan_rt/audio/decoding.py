@@ -191,7 +191,9 @@ class RecordingReader:
     def _length_note(self, there: int) -> str | None:
         """What only decoding shows: less than promised, or another length than a second count states."""
         promised = max(self.samples or 0, self._at_our_rate(self._finding.promised or 0))
-        if there < promised:
+        # Of recordings in one file each is rounded down by itself.
+        rounded = len(self._finding.sources[1:]) if self._finding.samples_hz not in (None, self.sample_rate) else 0
+        if there < promised - rounded:
             return f"its header promises {promised} samples and {there} are there: the file is cut short"
         return None if self._finding.second is None else self._finding.second.contradicts(there)
 
