@@ -212,6 +212,16 @@ def test_a_tag_before_any_container(tmp_path, container, subtype):
         assert np.array_equal(read_audio(path).samples, FLOATS)
 
 
+@pytest.mark.parametrize(
+    ("container", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
+)
+def test_a_second_tag_with_a_picture_before_any_container(container, subtype):
+    content = encoded(VALUES, container, subtype)
+    picture = b"ID3\3\0\0\0\6\0\0" + b"\xff" * (6 << 14)
+    tagged = read_bytes(b"ID3\4\0\0\0\0\0\4abcd" + picture + content)
+    assert (tagged.note, np.array_equal(tagged.samples, read_bytes(content).samples)) == (None, True)
+
+
 def test_a_flac_cut_at_a_frame():
     content = encoded(VALUES, "FLAC", "PCM_16")
     frames = [i for i in range(len(content)) if content[i : i + 2] == b"\xff\xf8" and content[i + 2] >> 4 == 12]

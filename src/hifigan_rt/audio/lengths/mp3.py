@@ -101,12 +101,13 @@ def examine_mp3(file: BinaryIO, start: int = 0, end: int | None = None) -> Lengt
         AudioError: there are no frames, or too much else between them.
     """
     window = ByteWindow(file)
-    start, end = start or id3_bytes(window, 0), window.size if end is None else end
-    found = _count_frames(window, start, end)
+    end = window.size if end is None else end
+    found = _count_frames(window, start or id3_bytes(window, 0), end)
     if found is None:
         return LengthFinding(0)
     finding = _examine_frames(file, window, found)
-    if finding.sources or not _has_junk(window, found, start, end):
+    # libsndfile passes over one tag.
+    if finding.sources or not _has_junk(window, found, start or id3_bytes(window, 0, most=1), end):
         return finding
     return replace(finding, sources=[pieced_file(file, *found.parts_from(found.start))])
 

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+MAX_TAGS = 64
+"""More tags than any real file has in a row, so that a hostile one ends."""
+
 
 @dataclass(frozen=True)
 class FilePart:
@@ -112,11 +115,14 @@ class ByteWindow:
         return -1
 
 
-def id3_bytes(window: ByteWindow, position: int) -> int:
-    """Length of the ID3 tag that begins here, 0 if there is none."""
-    head = window.read(position, 10)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    # Seven bits a byte, https://id3.org/id3v2.4.0-structure section 3.1; a footer has ten more bytes.
-    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return 10 + size + (10 if head[5] & 0x10 else 0)
+def id3_bytes(window: ByteWindow, position: int, most: int = MAX_TAGS) -> int:
+    """Length of the ID3 tags that begin here, 0 if there is none; some programs put another before the one there is."""
+    end = position
+    for _ in range(most):
+        head = window.read(end, 10)
+        if head[:3] != b"ID3" or len(head) < 10:
+            break
+        # Seven bits a byte, https://id3.org/id3v2.4.0-structure section 3.1; a footer has ten more bytes.
+        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        end += 10 + size + (10 if head[5] & 0x10 else 0)
+    return end - position
