@@ -165,6 +165,19 @@ def test_what_is_something_else_is_named_with_the_way_out(tmp_path, file_name, c
     assert refusal(path) == f"audio file {str(path)!r} {text}"
 
 
+@pytest.mark.parametrize("bits", [12, 20, 32])
+def test_a_flac_of_bits_that_are_not_read_is_not_called_damaged(tmp_path, bits):
+    content = bytearray(encoded("FLAC", "PCM_16"))
+    field = int.from_bytes(content[20:22]) & ~0x01F0 | bits - 1 << 4
+    content[20:22] = field.to_bytes(2)
+    path = tmp_path / "take.flac"
+    for before in (b"", b"ID3\4\0\0\0\0\0\2ab"):
+        path.write_bytes(before + content)
+        assert refusal(path).endswith(
+            f"it is a FLAC of {bits} bits, and those of 8, 16 and 24 are read: ffmpeg -i take.flac take.wav converts it"
+        )
+
+
 def test_what_is_no_file(tmp_path):
     folder = tmp_path / "x.wav"
     folder.mkdir()

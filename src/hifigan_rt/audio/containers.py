@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import BinaryIO
 
-from hifigan_rt.audio.lengths import wav_codec
+from hifigan_rt.audio.lengths import flac_bits, wav_codec
 from hifigan_rt.audio.lengths.pieces import ByteWindow, id3_bytes
 from hifigan_rt.errors import AudioError
 from hifigan_rt.system.file_kinds import HEAD_BYTES, FileKind, describe_failed_download, file_kind
@@ -16,6 +16,9 @@ _UNREAD_OGG = (".spx", ".oga", ".ogv")
 
 _WAV_CODECS = (1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x50, 0x55)
 """Format tags of what libsndfile reads inside WAV."""
+
+_FLAC_BITS = (8, 16, 24)
+"""Bits of a sample that libsndfile reads from a FLAC."""
 
 _BARE_SUFFIXES = (".raw", ".pcm", ".s16", ".sw")
 
@@ -56,6 +59,9 @@ def describe_undecodable(file: BinaryIO, file_name: str | None) -> str:
     """Say of a file that libsndfile gave up what may be the matter: an unusual codec, or damage."""
     file.seek(0)
     kind = file_kind(file.read(HEAD_BYTES))
+    bits = flac_bits(file)
+    if kind is not None and bits is not None and bits not in _FLAC_BITS:
+        return f"it is a FLAC of {bits} bits, and those of 8, 16 and 24 are read: {_conversion(kind, file_name)}"
     codec = wav_codec(file) if kind is not None and kind.suffix == ".wav" else None
     if kind is not None and codec is not None and codec not in _WAV_CODECS:
         return f"its codec, format tag 0x{codec:04x}, is not read: {_conversion(kind, file_name)}"

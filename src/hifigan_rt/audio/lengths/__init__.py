@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from hifigan_rt.audio.lengths.finding import LengthFinding
-from hifigan_rt.audio.lengths.flac import examine_flac
+from hifigan_rt.audio.lengths.flac import examine_flac, flac_bits
 from hifigan_rt.audio.lengths.mp3 import examine_mp3
 from hifigan_rt.audio.lengths.ogg import examine_ogg
 from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, id3_bytes, pieced_file
 from hifigan_rt.audio.lengths.wav import examine_wav, wav_codec
 
-__all__ = ["LengthFinding", "examine_length", "wav_codec"]
+__all__ = ["LengthFinding", "examine_length", "flac_bits", "wav_codec"]
 
 
 def examine_length(file: BinaryIO) -> LengthFinding:

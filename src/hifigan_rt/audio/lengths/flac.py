@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from hifigan_rt.audio.lengths.checksums import checksum_table
 from hifigan_rt.audio.lengths.finding import LengthFinding
-from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, pieced_file
+from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, id3_bytes, pieced_file
 
 _STREAMINFO_BYTES = 34
 _MAX_METADATA_BLOCKS = 4096
@@ -48,6 +48,16 @@ def examine_flac(file: BinaryIO) -> LengthFinding:
     counted = (window.read(info + 13, 1)[0] & 0xF0) << 32 | (stated if there is None else there)
     parts = FilePart(0, info + 13), counted.to_bytes(5, "big"), FilePart(info + 18, end)
     return LengthFinding(there, promised, note, [pieced_file(file, *parts)])
+
+
+def flac_bits(file: BinaryIO) -> int | None:
+    """Bits of each sample of a FLAC by its header; None if it is no FLAC, or ends there."""
+    window = ByteWindow(file)
+    start = id3_bytes(window, 0)
+    if window.read(start, 4) != b"fLaC" or len(info := window.read(start + 8, _STREAMINFO_BYTES)) < _STREAMINFO_BYTES:
+        return None
+    # Five bits, less one, behind those of rate and channels: RFC 9639, 8.2.
+    return (int.from_bytes(info[12:14]) >> 4 & 0x1F) + 1
 
 
 def _first_frame(window: ByteWindow, position: int) -> int | None:
