@@ -42,8 +42,8 @@ def test_pcm_rounds_to_nearest_and_clips(convert, bits):
 @pytest.mark.parametrize(
     ("audio", "text"),
     [
-        (np.array([0, np.nan, np.inf]), "audio holds 2 values that are NaN or infinite, the first at sample 1: "
-         "nothing was written"),
+        (np.array([0, np.nan, np.inf, 1e300]), "audio holds 3 values that are NaN, infinite or beyond float32, the "
+         "first at sample 1: nothing was written"),
         (np.zeros((1, 5)), "audio of shape [1, 5] and dtype float64 is not one row of floats [N]"),
         (np.zeros(5, np.int16), "audio of shape [5] and dtype int16 is not one row of floats [N]"),
     ],
@@ -138,6 +138,19 @@ def test_refused_outputs(tmp_path, monkeypatch, name, encoding, text):
         write_audio(name, TONE, RATE, encoding)
     assert str(caught.value) == text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_float32_does_not_hold_is_not_written_as_infinity():
+    with pytest.raises(AudioError, match="holds 1 values that are NaN, infinite or beyond float32"):
+        write_audio(io.BytesIO(), np.array([0, 1e300]), RATE, "float")
+
+
+@pytest.mark.parametrize("container", ["wav", "flac"])
+@pytest.mark.parametrize("rate", [22050.0, 0, -1, 1 << 31, True, "22050", None])
+def test_what_is_no_sample_rate_is_refused(rate, container):
+    with pytest.raises(OutputError) as caught:
+        write_audio(io.BytesIO(), TONE, rate, container=container)
+    assert str(caught.value) == f"sample_rate={rate!r} must be a whole number of Hz from 1 to 1048576"
 
 
 def test_a_refused_write_leaves_the_old_file(tmp_path):

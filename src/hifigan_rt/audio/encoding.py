@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal, get_args
 import numpy as np
 
 from hifigan_rt.audio.conversion import as_samples
+from hifigan_rt.audio.decoding import MAX_SAMPLE_RATE_HZ
 from hifigan_rt.audio.sink import EncodedSink
 from hifigan_rt.errors import AudioError, OutputError
 from hifigan_rt.system.files import atomic_writer
@@ -78,7 +79,7 @@ def write_audio(
 
     Raises:
         AudioError: the audio is not one row of finite floats.
-        OutputError: the format cannot hold it, or the file could not be written.
+        OutputError: the format cannot hold it, the sample rate is none, or the file could not be written.
     """
     audio = as_samples(audio)
     if isinstance(target, (str, Path)):
@@ -239,6 +240,7 @@ class _FlacWriter(AudioWriter):
 
 def _writer(file: BinaryIO, sample_rate: int, encoding: Encoding, container: Container, samples: int) -> AudioWriter:
     check_encoding(encoding, container)
+    _check_rate(sample_rate)
     if container == "flac":
         return _FlacWriter(file, sample_rate, encoding)
     return _WavWriter(file, sample_rate, encoding, samples)
@@ -256,6 +258,12 @@ def check_encoding(encoding: str, container: Container) -> None:
         raise OutputError("encoding='float' does not go into flac: choose pcm24, or write wav")
 
 
+def _check_rate(sample_rate: object) -> None:
+    rate = int(sample_rate) if isinstance(sample_rate, (int, np.integer)) and not isinstance(sample_rate, bool) else 0
+    if not 1 <= rate <= MAX_SAMPLE_RATE_HZ:
+        raise OutputError(f"sample_rate={sample_rate!r} must be a whole number of Hz from 1 to {MAX_SAMPLE_RATE_HZ}")
+
+
 def _container_of(path: Path) -> Container:
     suffix = path.suffix.lower()
     if suffix == ".wav":
@@ -268,11 +276,12 @@ def _container_of(path: Path) -> Container:
 def _check_finite_row(audio: np.ndarray, first: int = 0) -> None:
     if audio.ndim != 1 or audio.dtype.kind != "f":
         raise AudioError(f"audio of shape {list(audio.shape)} and dtype {audio.dtype} is not one row of floats [N]")
-    wrong = ~np.isfinite(audio)
+    with np.errstate(over="ignore"):  # what float32 does not hold would be written as infinity
+        wrong = ~np.isfinite(audio.astype(np.float32, copy=False))
     if wrong.any():
         raise AudioError(
-            f"audio holds {int(wrong.sum())} values that are NaN or infinite, the first at sample "
-            f"{first + int(wrong.argmax())}: nothing was written"
+            f"audio holds {int(wrong.sum())} values that are NaN, infinite or beyond float32, the first at "
+            f"sample {first + int(wrong.argmax())}: nothing was written"
         )
 
 
