@@ -273,6 +273,15 @@ def test_pieces_give_the_bits_of_the_whole(config, monkeypatch):
             assert np.array_equal(mel, compute_mel(audio, config))
 
 
+@pytest.mark.parametrize("padding", ["reflect", "zero"])
+def test_a_hop_above_the_transform_decides_no_frame_that_the_end_leaves_out(padding, monkeypatch):
+    config = replace(TINY, hop_length=100, padding=padding)
+    monkeypatch.setattr(mel_module, "_BLOCK_VALUES", 1)
+    for samples in range(mel_module.minimum_samples(config), 320):
+        audio = np.random.default_rng(samples).uniform(-1, 1, samples)
+        assert compute_mel(audio, config).shape == (config.num_mels, frame_count(samples, config))
+
+
 def test_pieces_name_the_sample_in_the_whole():
     analysis = mel_module.MelAnalysis(ORIGINAL)
     analysis.push(np.zeros(1000, np.float32))

@@ -129,9 +129,11 @@ class MelAnalysis:
         self._kept = np.concatenate([self._kept, audio]) if len(self._kept) else audio
         self.samples += len(audio)
         decided = 0
-        if self.samples > _padding_samples(self._config):
-            # The first frames are reflected at sample 0, the last ones at an end that is not known yet.
-            reach = self.samples + _padding_samples(self._config) - self._config.n_fft
+        padding = _padding_samples(self._config)
+        if self.samples > padding:
+            # The first frames are reflected at sample 0, the last ones at an end that is not known yet; of negative
+            # padding the samples before that end may be the ones that are left out.
+            reach = self.samples + padding + min(padding, 0) - self._config.n_fft
             decided = max(0, 1 + reach // self._config.hop_length)
         return self._analysed(self._frames + (decided - self._frames) // self._block_frames * self._block_frames)
 
