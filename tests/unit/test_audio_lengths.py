@@ -148,6 +148,25 @@ def test_counts_of_a_wavs_format(fields, note):
     assert (recording.note, len(recording.samples)) == (note, SAMPLES)
 
 
+@pytest.mark.parametrize("claimed", [None, 0xFFFFFFFF])
+def test_chunks_that_lack_their_byte_of_padding_are_no_samples(claimed):
+    unpadded = chunk(b"LIST", b"INFOISFT\x05\0\0\0abcde")[:-1]
+    recording = read_bytes(wav(DATA, claimed=claimed, after=unpadded + chunk(b"bext", bytes(50))))
+    assert (recording.note, np.array_equal(recording.samples, FLOATS)) == (None, True)
+
+
+@pytest.mark.parametrize("before", [b"", LIST])
+@pytest.mark.parametrize("samples", [0, 100, 2 * SAMPLES])
+def test_a_second_chunk_of_samples_is_refused(before, samples):
+    """Of a longer one libsndfile gave the samples, in place of the first one's."""
+    with pytest.raises(AudioError) as caught:
+        read_bytes(wav(DATA, after=before + chunk(b"data", bytes(2 * samples))))
+    assert str(caught.value) == (
+        f"the audio stream: a second chunk of samples begins at byte {44 + BYTES + len(before)}: write the one that is "
+        "meant alone"
+    )
+
+
 def test_a_wav_whose_width_is_not_known_is_refused():
     with pytest.raises(AudioError) as caught:
         read_bytes(wav(DATA, bits=24, block=4, bytes_a_second=4 * RATE))

@@ -201,10 +201,14 @@ def _is_chain(file: BinaryIO, layout: _Layout, position: int) -> bool:
         if (header[:3] == b"TAG" and rest == 128) or header == b"APETAGEX" or header[:3] == b"ID3":
             return True
         kind, length = struct.unpack(f"{layout.order}4sI", header)
+        if kind == b"data":
+            # libsndfile would read the last one, and other programs the first.
+            raise AudioError(f"a second chunk of samples begins at byte {position}: write the one that is meant alone")
         known = _TAIL_CHUNK.match(kind) is not None
         if not (known or all(0x20 <= byte < 0x7F for byte in kind)):
             return position > first
-        position += 8 + length + length % 2
+        file.seek(position + 8 + length)
+        position += _chunk_bytes(length, file.read(4))
         if position > layout.size + 1:
             return known
     return False
@@ -222,10 +226,16 @@ def _find_tail(file: BinaryIO, layout: _Layout) -> int:
         while reached not in seen and reached + 8 <= layout.size and _TAIL_CHUNK.match(tail, reached - start):
             seen.add(reached)
             length = struct.unpack_from(f"{layout.order}I", tail, reached - start + 4)[0]
-            reached += 8 + length + length % 2
+            behind = reached - start + 8 + length
+            reached += _chunk_bytes(length, tail[behind : behind + 4])
         if reached in (layout.size, layout.size + 1):
             return position
     return layout.size
+
+
+def _chunk_bytes(length: int, following: bytes) -> int:
+    """Bytes from a chunk to the next; some writers leave the byte out that follows an odd length."""
+    return 8 + length + (length % 2 and _TAIL_CHUNK.match(following) is None)
 
 
 def _frame_bytes(layout: _Layout) -> tuple[int, str | None]:
