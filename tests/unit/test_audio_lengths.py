@@ -167,6 +167,12 @@ def test_a_second_chunk_of_samples_is_refused(before, samples):
     )
 
 
+@pytest.mark.parametrize("second", [wav(DATA), wav(DATA, magic=b"RIFX"), b"RF64" + wav(DATA)[4:]])
+def test_a_wav_behind_another_is_refused(second):
+    with pytest.raises(AudioError, match=f"a second WAV begins at byte {44 + BYTES}: write the one that is"):
+        read_bytes(wav(DATA) + second)
+
+
 def test_a_wav_whose_width_is_not_known_is_refused():
     with pytest.raises(AudioError) as caught:
         read_bytes(wav(DATA, bits=24, block=4, bytes_a_second=4 * RATE))

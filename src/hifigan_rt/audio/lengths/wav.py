@@ -201,9 +201,10 @@ def _is_chain(file: BinaryIO, layout: _Layout, position: int) -> bool:
         if (header[:3] == b"TAG" and rest == 128) or header == b"APETAGEX" or header[:3] == b"ID3":
             return True
         kind, length = struct.unpack(f"{layout.order}4sI", header)
-        if kind == b"data":
-            # libsndfile would read the last one, and other programs the first.
-            raise AudioError(f"a second chunk of samples begins at byte {position}: write the one that is meant alone")
+        if kind in (b"data", b"RIFF", b"RIFX", b"RF64"):
+            # Of two chunks libsndfile would read the last, and other programs the first.
+            second = "chunk of samples" if kind == b"data" else "WAV"
+            raise AudioError(f"a second {second} begins at byte {position}: write the one that is meant alone")
         known = _TAIL_CHUNK.match(kind) is not None
         if not (known or all(0x20 <= byte < 0x7F for byte in kind)):
             return position > first
