@@ -84,6 +84,35 @@ def test_chained_opus_whose_parts_end_between_samples(left_out):
     assert read_bytes(content + again[: len(cut)]).note is not None
 
 
+@pytest.mark.parametrize("subtype", OGGS)
+@pytest.mark.parametrize("flags", [0, 4], ids=["open", "ended"])
+def test_an_empty_recording_among_chained_oggs_ends_nothing(subtype, flags):
+    """Of a stream that begins anew without sound, what follows was left out, in silence."""
+    content = encoded(np.tile(FLOATS, 3), "OGG", subtype, OGGS[subtype][0])
+    pages, whole = ogg_pages(content), read_bytes(content)
+    empty = ogg_page_with(pages[0], serial=76) + ogg_page_with(pages[1], serial=76, flags=flags)
+    again = b"".join(ogg_page_with(page, serial=77) for page in pages)
+    for chained, parts in ((content + empty + again, 2), (empty + content, 1)):
+        recording = read_bytes(chained)
+        assert (recording.note, len(recording.samples)) == (None, parts * len(whole.samples))
+        assert np.array_equal(recording.samples[-len(whole.samples) :], whole.samples)
+    at_the_end = read_bytes(content + empty)
+    assert len(at_the_end.samples) == len(whole.samples)
+    assert at_the_end.note == (None if flags else "its last page is not marked as the end: the file is cut short")
+
+
+def test_what_is_not_read_behind_an_ogg_is_told():
+    content = encoded(FLOATS, "OGG", "VORBIS")
+    first, *others = ogg_pages(content)
+    other = ogg_page_with(first.replace(b"\x01vorbis", b"\x7fFLAC__"), serial=77)
+    other += b"".join(ogg_page_with(page, serial=77) for page in others)
+    recording = read_bytes(content + other)
+    assert len(recording.samples) == SAMPLES
+    assert recording.note == f"what begins at its byte {len(content)} is neither Vorbis nor Opus, and was not read"
+    beside = read_bytes(first + ogg_page_with(first, serial=77) + b"".join(others) + content)
+    assert beside.note == "it holds 2 streams side by side: the first was read"
+
+
 def test_chained_oggs_of_different_rates_are_refused():
     first, second = (encoded(FLOATS, "OGG", "VORBIS", rate) for rate in (RATE, 16000))
     with pytest.raises(AudioError) as caught:

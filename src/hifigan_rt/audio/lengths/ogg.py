@@ -21,6 +21,8 @@ _MAX_PAGES = 1 << 20
 _CONTINUED, _BEGIN, _END = 1, 2, 4
 """Flags of a page, RFC 3533 section 6."""
 
+_OPEN_END = "its last page is not marked as the end: the file is cut short"
+
 _CRC32 = checksum_table(0x104C11DB7, 32)
 
 
@@ -113,14 +115,18 @@ def examine_ogg(file: BinaryIO) -> LengthFinding:
     """Find the length of an Ogg; several recordings one behind the other are read as one."""
     window = ByteWindow(file)
     links, is_whole, side_by_side = _read_links(window)
-    if not links:
-        return LengthFinding()
     note = None if is_whole else "its last page is incomplete: the file is cut short"
+    if not any(link.total for link in links) or links[0].clock is None or not links[0].clock.rate:
+        return LengthFinding(note=note)
     sources: list[BinaryIO] = []
     samples, rate, as_it_is = 0, 0, len(links) == 1
     for link, following in zip(links, [*links[1:], None], strict=True):
-        if link.clock is None or not link.clock.rate or link.total == 0:
-            return LengthFinding(note=note)
+        if link.clock is None or not link.clock.rate:
+            note = note or f"what begins at its byte {link.first.start} is neither Vorbis nor Opus, and was not read"
+            continue
+        if link.total == 0:
+            note = note or (None if link.is_ended or following else _OPEN_END)
+            continue
         rate = rate or link.clock.rate
         settled = _settle(link, link.clock)
         note = note or settled.note
@@ -153,25 +159,29 @@ def _settle(link: _Link, clock: PacketClock) -> _Settled:
         note = f"its last page states {stated - origin} {unit} and {total - origin} are there; it was read to the end"
         position = total
     if not link.is_ended:
-        note = note or "its last page is not marked as the end: the file is cut short"
+        note = note or _OPEN_END
     return _Settled(max(0, position - origin - clock.skip), position, note)
 
 
 def _read_links(window: ByteWindow) -> tuple[list[_Link], bool, int]:
-    """All recordings, whether the last page is whole, and how many streams lie side by side."""
+    """All recordings, whether the last page is whole, and how many streams lie side by side at most."""
     links: list[_Link] = []
     serials = set[int]()
+    begins, side_by_side = False, 0
     for page in _pages(window):
         if page.end > window.size:
-            return links, False, len(serials)
-        if page.flags & _BEGIN:
-            if not links or links[-1].total:
+            return links, False, side_by_side
+        # Streams side by side begin one behind the other, before any other page: RFC 3533, section 4.
+        after_another, begins = begins, bool(page.flags & _BEGIN)
+        if begins:
+            if not after_another:
                 links.append(_Link(page))
                 serials.clear()
             serials.add(page.serial)
+            side_by_side = max(side_by_side, len(serials))
         if links and page.serial == links[-1].first.serial:
             links[-1].add(window, page)
-    return links, True, len(serials)
+    return links, True, side_by_side
 
 
 def _pages(window: ByteWindow) -> Iterator[_Page]:
