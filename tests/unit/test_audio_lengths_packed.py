@@ -156,6 +156,25 @@ def test_frames_of_an_mp3(mp3, capfd):
     capfd.readouterr()
 
 
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(RATE, 2), (44100, 1), (8000, 1)], ids=["more channels", "a higher rate", "a lower rate"]
+)
+def test_an_mp3_behind_one_of_another_kind_is_refused(mp3, rate, channels, capfd):
+    """The decoder stopped there, and the rest was left out in silence."""
+    other = encoded(np.tile(FLOATS, (channels, 3)).T, "MP3", "MPEG_LAYER_III", rate)
+    kinds = f"{channels} channel(s) at {rate} Hz in layer 3", f"1 channel(s) at {RATE} Hz in layer 3"
+    for first, second, (is_second, is_first) in ((mp3, other, kinds), (other, mp3, kinds[::-1])):
+        for between in (b"", b"TAG" + bytes(125), b"ID3\4\0\0\0\0\0\4abcd"):
+            start = len(first) + len(between)
+            with pytest.raises(AudioError) as caught:
+                read_bytes(first + between + second)
+            assert str(caught.value) == (
+                f"the audio stream: from byte {start} on it has {is_second}, and before "
+                f"{is_first.replace(' channel(s)', '')}: cut it in two"
+            )
+    assert capfd.readouterr().err == ""
+
+
 def test_an_mp3_of_variable_rate_without_a_count(mp3, capfd):
     """libsndfile estimates by the first frames, and reads no more than that."""
     whole = read_bytes(mp3)

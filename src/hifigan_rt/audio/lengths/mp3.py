@@ -26,6 +26,9 @@ _MAX_JUNK_IN_ALL_BYTES = 1 << 18
 _MAX_RUNS = 256
 """Stretches of frames with something else between them: each costs a search."""
 
+_SURE_FRAMES = 4
+"""Frames one behind the other that are no chance."""
+
 _ID3V1_BYTES = 128
 
 _KBPS = {
@@ -51,8 +54,8 @@ _MOST_ADDED = 3 * 1152
 class _Frame:
     """Header of a frame."""
 
-    kind: tuple[int, int, int]
-    """Version's bits, layer, sample rate in Hz: the same in all frames."""
+    kind: tuple[int, int, int, int]
+    """Version's bits, layer, sample rate in Hz, channels: the same in all frames."""
     length: int
     """Bytes to the next header."""
     samples: int
@@ -202,6 +205,7 @@ def _count_frames(window: ByteWindow, start: int, end: int) -> _Frames | None:
             runs.append(FilePart(run, position))
             behind = position + id3_bytes(window, position)
             following = _next_header(window, behind, end, first)
+            _refuse_another(window, behind, end if following is None else following[0], first)
             if following is None:
                 return _Frames(begin, position, first, frames, is_whole=True, runs=tuple(runs))
             run = following[0]
@@ -236,6 +240,28 @@ def _next_header(window: ByteWindow, start: int, end: int, like: _Frame | None) 
     return None
 
 
+def _refuse_another(window: ByteWindow, start: int, end: int, first: _Frame) -> None:
+    """Look for frames of another kind between those of the first, or behind them: the decoder would leave them out.
+
+    Raises:
+        AudioError: there are so many one behind the other that it is no chance.
+    """
+    found = _next_header(window, start, end, None)
+    if found is None:
+        return
+    position, other = found
+    for _ in range(_SURE_FRAMES):
+        frame = _frame(window.read(position, 4))
+        if frame is None or frame.kind != other.kind or position >= end:
+            return
+        position += frame.length
+    (_, was_layer, was_hz, was_channels), (_, layer, hz, channels) = first.kind, other.kind
+    raise AudioError(
+        f"from byte {found[0]} on it has {channels} channel(s) at {hz} Hz in layer {layer}, and before {was_channels} "
+        f"at {was_hz} Hz in layer {was_layer}: cut it in two"
+    )
+
+
 def _frame(header: bytes) -> _Frame | None:
     """Read a header; None if it is none, or of a free bit rate."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
@@ -249,7 +275,8 @@ def _frame(header: bytes) -> _Frame | None:
     hz, bits_a_second = _HZ[version][hz_index], rates[rate_index - 1] * 1000
     samples = 384 if layer == 1 else 1152 if is_first_version or layer == 2 else 576
     slot = 4 if layer == 1 else 1
-    return _Frame((version, layer, hz), (samples // 8 // slot * bits_a_second // hz + padding) * slot, samples)
+    kind = (version, layer, hz, 1 if header[3] >> 6 == 3 else 2)
+    return _Frame(kind, (samples // 8 // slot * bits_a_second // hz + padding) * slot, samples)
 
 
 def _side_bytes(header: bytes | bytearray) -> int:
