@@ -66,6 +66,17 @@ def test_a_folder_alone_is_measured_without_reference(place):
         assert row.scores["peak"].value == pytest.approx(20 * np.log10(np.abs(recording).max()))
 
 
+def test_the_file_of_a_clip_whose_recording_cannot_be_used_is_no_stranger(place):
+    Path("made").mkdir()
+    for name in ("c0", "c1", "c2", "x"):
+        Path(f"made/{name}.wav").write_bytes(Path("in/c0.wav").read_bytes())
+    Path("in/c2.wav").write_bytes(b"damaged")
+    plan = Plan((folder_system(Path("made")),), ("in",), metrics=("peak",))
+    result = evaluate(plan, place / "out", progress=silent)
+    assert [clip.name for clip in result.clips if clip.problem] == ["c2"]
+    assert result.systems[0].notes == ("1 file belongs to no clip: x",)
+
+
 def test_the_seed_decides_the_clips(place):
     plans = [Plan((folder_system(Path("in")),), limit=1, seed=seed, metrics=("peak",)) for seed in range(8)]
     chosen = [evaluate(plan, place / str(plan.seed), progress=silent).clips[0].name for plan in plans]

@@ -5,7 +5,7 @@ Each folder has the manifest of `hifigan synth`, by which a run is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +123,7 @@ def make_audio(
     *,
     recursive: bool,
     complete: bool,
+    without_recording: Sequence[str] = (),
 ) -> tuple[System, dict[str, ClipAudio]]:
     """The audio of one system.
 
@@ -136,20 +137,23 @@ def make_audio(
         reading: what may be done to inputs.
         recursive: look for files of a folder in those below as well.
         complete: whether the clips are the whole data set.
+        without_recording: further clips, whose recordings cannot be used: their files are not made, nor strangers.
 
     Raises:
         DatasetError: a folder has no file for any clip.
         HifiganError: the engine cannot be created.
     """
     notes: tuple[str, ...] = ()
+    all_clips = [*clips, *without_recording]
     if spec.folder is not None:
-        pairing = pair(clips, spec.folder, AUDIO_SUFFIXES, recursive=recursive, complete=complete)
-        made = target.run(LocalRunner(Preparation(sample_rate, reading)), pairing.files, name, spec.name)
+        pairing = pair(all_clips, spec.folder, AUDIO_SUFFIXES, recursive=recursive, complete=complete)
+        chosen = {clip: pairing.files[clip] for clip in clips}
+        made = target.run(LocalRunner(Preparation(sample_rate, reading)), chosen, name, spec.name)
         return System(spec.name, "folder", _last(spec.folder), notes=_beside(pairing)), made
     files: Mapping[str, InputFile] = clips
     if spec.mels is not None:
-        pairing = pair(clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
-        files, notes = pairing.files, _beside(pairing)
+        pairing = pair(all_clips, spec.mels, MEL_SUFFIXES, recursive=recursive, complete=complete)
+        files, notes = {clip: pairing.files[clip] for clip in clips}, _beside(pairing)
     model = models[spec.name]
     if target.cluster is not None:
         folder = target.audio_folder(name)

@@ -145,6 +145,7 @@ def _evaluate(
         system, audio[spec.name] = make_audio(
             target, spec, models, name, usable, sample_rate, plan.reading,
             recursive=plan.recursive, complete=plan.limit is None,
+            without_recording=[name for name in clips.files if name not in usable],
         )  # fmt: skip
         systems.append(system)
     measured = measure_all(target, plan.jobs, columns, mel, reference, audio, sounds=sounds)
