@@ -180,6 +180,59 @@ def test_padding_in_nodes_of_its_own(tmp_path, mode, ours):
     assert np.abs(audio_of(found, tiny_mel(20)) - audio_of_file(model, tiny_mel(20))).max() < 1e-6
 
 
+def padded_mel_of_an_old_set(value: float) -> onnx.ModelProto:
+    """A mel that is padded as operator sets up to 10 say it: in attributes."""
+    model = export(opset=11)
+    model.opset_import[0].version = 10
+    change_attribute("Conv", 0, "pads", [0, 0])(model)
+    model.graph.node[0].input[0] = "padded"
+    pad = helper.make_node("Pad", ["mel_spec"], ["padded"], pads=[0, 0, 3, 0, 0, 3], value=value)
+    rewriting.insert(model.graph, [pad], 0)
+    return model
+
+
+def test_padding_as_attributes(tmp_path):
+    model = padded_mel_of_an_old_set(0.0)
+    found = read(model, tmp_path)
+    assert found.config == TINY.generator
+    assert np.abs(audio_of(found, tiny_mel(20)) - audio_of_file(model, tiny_mel(20))).max() < 1e-6
+    with pytest.raises(AnotherGraph, match="pads with another value than 0"):
+        read(padded_mel_of_an_old_set(-11.5), tmp_path)
+
+
+def shape_of_part(model: onnx.ModelProto) -> None:
+    """Say a weight's shape by two parts of another's, as operator sets from 15 on can."""
+    array = rewriting.arrays(model)["conv_pre.weight"]
+    rewriting.set_array(model, "conv_pre.weight", array.reshape(-1))
+    model.graph.initializer.append(numpy_helper.from_array(array, "like"))
+    nodes = [
+        helper.make_node("Shape", ["like"], ["head"], end=1),
+        helper.make_node("Shape", ["like"], ["tail"], start=-2),
+        helper.make_node("Concat", ["head", "tail"], ["whole"], axis=0),
+        helper.make_node("Reshape", ["conv_pre.weight", "whole"], ["weight"]),
+    ]
+    model.graph.node[0].input[1] = "weight"
+    rewriting.insert(model.graph, nodes, 0)
+
+
+def square_without_axes(model: onnx.ModelProto) -> None:
+    """Square a weight by a sum over no axes, as operator sets from 18 on can."""
+    model.opset_import[0].version = 18
+    array = rewriting.arrays(model)["conv_pre.weight"]
+    rewriting.set_array(model, "conv_pre.weight", np.sqrt(np.abs(array)))
+    square = helper.make_node("ReduceSumSquare", ["conv_pre.weight"], ["weight"], noop_with_empty_axes=1)
+    model.graph.node[0].input[1] = "weight"
+    rewriting.insert(model.graph, [square], 0)
+
+
+@pytest.mark.parametrize("rewrite", [shape_of_part, square_without_axes])
+def test_constants_by_what_newer_sets_brought(tmp_path, rewrite):
+    model = export(opset=15)
+    rewrite(model)
+    found = read(model, tmp_path)
+    assert np.abs(audio_of(found, tiny_mel(20)) - audio_of_file(model, tiny_mel(20))).max() < 1e-6
+
+
 def test_causal_convolutions_whose_ends_are_cut_off(tmp_path):
     generator = feature_generator(FEATURES["causal"])
     model = build_onnx(generator, None, opset=15)
@@ -191,7 +244,13 @@ def test_causal_convolutions_whose_ends_are_cut_off(tmp_path):
     end = next(
         node for node in model.graph.node if node.op_type == "Slice" and node.output[0] == "resblocks.0.convs2.0"
     )
+    kept = end.input[2]
     end.input[2] = "conv_pre.end"
+    with pytest.raises(AnotherGraph):
+        read(model, tmp_path)
+    end.input[2] = kept
+    shape = next(node for node in model.graph.node if node.output[0] == "resblocks.0.convs2.0.shape")
+    shape.attribute.append(helper.make_attribute("start", 1))  # the third of what is left is no length
     with pytest.raises(AnotherGraph):
         read(model, tmp_path)
 

@@ -167,7 +167,9 @@ class ConvFollower:
         mode = _PAD_MODES.get(self._nodes.text(node, "mode", "constant"))
         inputs = [*node.inputs, "", "", ""][1:4]
         pads = self._integers(inputs[0]) if inputs[0] else list(self._nodes.integers(node, "pads"))
-        if inputs[1] and self._nodes.scalar(inputs[1]) != 0 and mode == "zeros":
+        # An attribute up to operator set 10.
+        filling = self._nodes.scalar(inputs[1]) if inputs[1] else self._nodes.number(node, "value", 0.0)
+        if filling != 0 and mode == "zeros":
             raise AnotherGraph(f"{describe_node(node)} pads with another value than 0")
         if mode is None or inputs[2] or len(pads) // 2 <= 2 + axis or len(pads) not in (6, 8):
             raise AnotherGraph(f"{describe_node(node)} pads in a way that no generator has")

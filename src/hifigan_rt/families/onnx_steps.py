@@ -65,6 +65,8 @@ def is_length_of(nodes: OnnxNodes, value: str, others: Collection[str]) -> bool:
         node = nodes.producer(strip_identities(nodes, value))
         if node is None or node.op_type != op_type or not node.inputs:
             return False
+        if op_type == "Shape" and not node.attributes.keys().isdisjoint(("start", "end")):
+            return False
         if op_type == "Gather" and (len(node.inputs) != 2 or nodes.scalar(node.inputs[1]) not in (2, -1)):
             return False
         value = node.inputs[0]

@@ -88,6 +88,8 @@ def _axes(arrays: Sequence[np.ndarray], attributes: Attributes) -> tuple[int, ..
 def _reduce(function: Callable[[np.ndarray, tuple[int, ...] | None, bool], np.ndarray]) -> _Operator:
     def reduce(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
         axes = _axes(arrays, attributes) or None
+        if axes is None and attributes.integer("noop_with_empty_axes", 0) == 1:
+            axes = ()
         return function(arrays[0], axes, attributes.integer("keepdims", 1) == 1)
 
     return reduce
@@ -154,6 +156,12 @@ def _gather(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
     return np.take(arrays[0], arrays[1], axis=attributes.integer("axis", 0))
 
 
+def _shape(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+    # Both ends may be beyond the dimensions, and are cut off there, as Python does.
+    x = arrays[0]
+    return np.array(x.shape[attributes.integer("start", 0) : attributes.integer("end", x.ndim)], np.int64)
+
+
 _PLAIN: Mapping[str, Callable[..., np.ndarray]] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -165,7 +173,6 @@ _PLAIN: Mapping[str, Callable[..., np.ndarray]] = {
     "Neg": np.negative,
     "Reciprocal": np.reciprocal,
     "Identity": np.asarray,
-    "Shape": lambda x: np.array(x.shape, np.int64),
     "Expand": lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(map(int, shape.reshape(-1))))),
 }
 """Operators without attributes."""
@@ -183,6 +190,7 @@ _OPERATORS: Mapping[str, _Operator] = {
     "Slice": _slice,
     "ConstantOfShape": _constant_of_shape,
     "Gather": _gather,
+    "Shape": _shape,
 }
 
 FOLDED = frozenset(_PLAIN) | frozenset(_OPERATORS) | {"Constant"}
