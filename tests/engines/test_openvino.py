@@ -269,6 +269,20 @@ def test_ir_with_float16_weights_is_computed_in_float32(tmp_path):
     assert snr_db(exact, engine.run(mel)[0]) >= tolerances.FLOAT32_ENGINE_SNR_DB
 
 
+def test_a_stateful_ir_begins_each_run_anew(tmp_path):
+    read = openvino.convert_model(write(build_onnx(tiny_generator(), TINY.mel), tmp_path / "model.onnx"))
+    operators = openvino.opset13
+    counted = operators.read_value(operators.constant(np.zeros((1, 1), np.float32)), "runs")
+    audio = operators.result(operators.add(read.results[0].input_value(0), counted))
+    more = operators.assign(operators.add(counted, operators.constant(np.full((1, 1), 0.01, np.float32))), "runs")
+    stateful = openvino.Model(results=[audio], sinks=[more], parameters=read.get_parameters())
+    openvino.save_model(stateful, tmp_path / "model.xml", compress_to_fp16=False)
+    engine = create(resolve_model(tmp_path / "model.xml"), EngineOptions(threads=1))
+    mels = batch_of_mels(1, 12)
+    for _ in range(openvino_shapes.FIXED_AFTER + 2):
+        assert snr_db(truth(mels), engine.run(mels)) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
 def test_a_stage_of_one_channel_is_refused(tmp_path):
     config = replace(TINY, generator=replace(TINY.generator, upsample_initial_channel=4))
     save_file(tiny_weights(config), tmp_path / "generator.safetensors")

@@ -137,10 +137,13 @@ class _Requests:
         self._free: list[openvino.InferRequest] = []
 
     def take(self) -> openvino.InferRequest:
+        """A request that keeps nothing of the run before: a stateful graph would go on where that ended."""
         try:
-            return self._free.pop()
+            request = self._free.pop()
         except IndexError:
             return self.compiled.create_infer_request()
+        request.reset_state()
+        return request
 
     def give(self, request: openvino.InferRequest) -> None:
         self._free.append(request)
