@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 
@@ -55,6 +56,15 @@ def test_a_checkpoint_that_ends_in_bin_is_not_replaced_by_the_weights(place):
     done = hifigan("export", "openvino", str(checkpoint), "-o", "model/pytorch_model.xml", "--overwrite", status=1)
     assert "output 'model/pytorch_model.bin' is the model itself" in error_of(done)
     assert checkpoint.read_bytes() == before
+
+
+def test_the_data_of_an_onnx_file_are_not_replaced_by_the_weights(place):
+    hifigan("export", "onnx", "model", "-o", "inside.onnx")
+    onnx.save(onnx.load("inside.onnx"), "voice.onnx", save_as_external_data=True, location="voice.bin")
+    before = Path("voice.bin").read_bytes()
+    done = hifigan("export", "openvino", "voice.onnx", "--overwrite", status=1)
+    assert "output 'voice.bin' is a file of 'voice.onnx'" in error_of(done)
+    assert Path("voice.bin").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,12 @@ def choose_output(model: Model, named: str | None, suffix: str, overwrite: bool)
     """Where the result goes: the named file, else the model's name in the current folder.
 
     Raises:
-        OutputError: a file is there and may not be replaced, or it is the model itself.
+        OutputError: a file is there and may not be replaced, or it is the model itself, or one of its files.
     """
     path = Path(named) if named is not None else Path(source_name(model)).with_suffix(suffix)
-    if path.exists() and path.samefile(model.path):
-        raise OutputError(f"output {str(path)!r} is the model itself: name another file with -o")
+    if path.exists() and any(path.samefile(file) for file in model.files):
+        what = "the model itself" if path.samefile(model.path) else f"a file of {str(model.path)!r}"
+        raise OutputError(f"output {str(path)!r} is {what}: name another file with -o")
     refuse_special(path)
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
