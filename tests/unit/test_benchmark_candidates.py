@@ -57,6 +57,12 @@ def test_what_is_meant_for_all_goes_to_those_that_know_it():
     assert (own.device, own.settings) == ("Y", {"mode": "b"})
 
 
+def test_a_value_may_have_a_colon_of_its_own():
+    one, other = plan_candidates(["wide:device=cuda:0", "wide:device=cuda:1:mode=b"], ["float32"], Weights)
+    assert (one.name, one.device, one.settings) == ("wide:device=cuda:0", "cuda:0", {})
+    assert (other.device, other.settings) == ("cuda:1", {"mode": "b"})
+
+
 def test_what_cannot_run_is_a_row_with_the_reason():
     absent, other = plan_candidates(["absent", "om only"], ["float32"], Weights)
     assert "no_such_package" in absent.unavailable
@@ -71,6 +77,7 @@ def test_what_cannot_run_is_a_row_with_the_reason():
         (["wide:mod=a"], "did you mean 'mode'"),
         (["wide:mode"], "is not KEY=VALUE"),
         (["wide:=a"], "is not KEY=VALUE"),
+        (["wide:mode=a:b"], "setting mode='a:b' of engine 'wide': choose a, b"),
     ],
 )
 def test_what_is_misspelt_is_refused(wanted, text):

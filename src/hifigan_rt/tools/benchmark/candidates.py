@@ -55,7 +55,7 @@ def plan_candidates(
     """Multiply engines by precisions.
 
     Args:
-        engines: names, each with settings of its own after colons ("torch:mode=compiled", "openvino:device=GPU"); may
+        engines: names, each with settings of its own after colons ("torch:mode=compiled", "torch:device=cuda:1"); may
             come twice; "all" stands for every engine that can run the model here, but the reference.
         precisions: for the engines that do not name their own.
         kind: what the model is.
@@ -115,8 +115,12 @@ def check_names(engines: Sequence[str]) -> None:
 
 def _requests(text: str, kind: ModelKind) -> list[_EngineRequest]:
     name, *pairs = text.split(":")
-    settings = {}
+    settings: dict[str, str] = {}
+    key = ""
     for pair in pairs:
+        if "=" not in pair and key:
+            settings[key] += f":{pair}"  # a value with a colon of its own: device=cuda:0
+            continue
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise EngineError(f"engine {text!r}: {pair!r} is not KEY=VALUE, as in torch:mode=compiled")
