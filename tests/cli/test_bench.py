@@ -17,6 +17,7 @@ import pytest
 
 from cli.running import clip, command, hifigan
 from golden.tiny import tiny_mel
+from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.benchmark.results import read_json
 from hifigan_rt.tools.cli import main
 from waiting import wait_for
@@ -159,6 +160,45 @@ def test_a_full_disk_is_told(place):
     with Path("/dev/full").open("w") as full:
         done = bench("--engines", "native", *QUICK, status=1, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert "standard output cannot be written" in done.stderr
+
+
+def test_a_full_disk_loses_nothing_that_was_measured(place, monkeypatch):
+    def full(*_):
+        raise OutputError("'out/bench.json' could not be written: No space left on device")
+
+    monkeypatch.setattr("hifigan_rt.tools.benchmark.results.write_json", full)
+    done = bench("--engines", "native", *QUICK, "-o", "out", status=1)
+    assert done.stderr.count("'out/bench.json' could not be written: No space left on device") == 1
+    assert "| native | native " in done.stdout
+    told = json.loads(bench("--engines", "native", *QUICK, "-o", "out", "--json", status=1).stdout)
+    assert (len(told["cases"]), told["interrupted"]) == (1, False), "no case is missing"
+
+
+def test_a_case_that_cannot_be_run_leaves_those_before_it(place, monkeypatch):
+    save = np.save
+
+    def full(file, array):
+        if array.shape[-1] == 40:
+            raise OSError(28, "No space left on device")
+        save(file, array)
+
+    monkeypatch.setattr(np, "save", full)
+    twice = ("--engines", "native", "--mel-len", "20,40", "--loop", "3", "--no-ceilings", "--json")
+    done = bench(*twice, status=1)
+    assert "No space left on device; TMPDIR names another" in done.stderr
+    told = json.loads(done.stdout)
+    assert ([case["mel_len"] for case in told["cases"]], told["interrupted"]) == ([20], True)
+    monkeypatch.setattr(np, "save", save)
+
+    def out_of_memory(_, __, frames):
+        if frames == 40:
+            raise MemoryError
+        return tiny_mel(20)[None]
+
+    monkeypatch.setattr("hifigan_rt.tools.benchmark.run.crops", out_of_memory)
+    done = bench(*twice, status=1)
+    assert "out of memory" in done.stderr
+    assert len(json.loads(done.stdout)["cases"]) == 1
 
 
 def workers_of(pid):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.engines import REGISTRY
+from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.benchmark.accuracy import Accuracy
 from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
 from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS
@@ -101,13 +103,23 @@ class Benchmark:
     def run(self, watcher: Watcher, after_case: Callable[[], None] = lambda: None) -> None:
         """Measure the ceilings and every case; `after_case` is called when `result` has another one.
 
+        Whatever ends it early, no worker is left, and `result` has what was measured.
+
         Raises:
-            KeyboardInterrupt: interrupted; no worker is left, and `result` has what was measured.
+            KeyboardInterrupt: interrupted.
+            OutputError: the folder for temporary files is full, or `after_case` says so of another.
         """
+        finished = 0
+
+        def count() -> None:
+            nonlocal finished
+            finished += 1
+            after_case()
+
         try:
-            self._run(watcher, after_case)
-        except KeyboardInterrupt:
-            self.interrupted = True
+            self._run(watcher, count)
+        except BaseException as error:
+            self.interrupted = isinstance(error, KeyboardInterrupt) or finished < len(self.plan.cells)
             raise
 
     def _run(self, watcher: Watcher, after_case: Callable[[], None]) -> None:
@@ -115,8 +127,8 @@ class Benchmark:
             for threads in dict.fromkeys(cell.threads for cell in self.plan.cells):
                 self.ceilings += measure_ceilings(threads)
         for cell in self.plan.cells:
-            with tempfile.TemporaryDirectory(prefix="hifigan-bench-") as folder:
-                self._run_case(cell, Path(folder), watcher)
+            with _temporary_folder() as folder:
+                self._run_case(cell, folder, watcher)
             watcher.case_done(self.cases[-1])
             after_case()
 
@@ -142,7 +154,8 @@ class Benchmark:
             mel = crops(self.plan.data.mel, cell.batch, cell.frames)
             reference = self.plan.model.reference
             expected = [] if reference is None else reference.compute(mel)
-            np.save(folder / "mel.npy", mel)
+            with _naming_temporary_files():
+                np.save(folder / "mel.npy", mel)
             run = CaseRun(cell.threads, folder / "workers.log", self.plan.timeout_seconds)
             self._measure(cell, run, folder / "mel.npy", watcher)
             run.finish(None if reference is None else partial(reference.snr_db, expected))
@@ -174,6 +187,26 @@ class Benchmark:
             plan.loop, plan.max_seconds, min_rounds=min(LEAST_ROUNDS_OF_A_CASE, plan.loop), warm_up=plan.warmup,
             most_rounds=plan.loop, after_round=lambda count: watcher.round_done(count, run.rounds),
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with contextlib.ExitStack() as stack:
+        with _naming_temporary_files():
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hifigan-bench-"))
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _naming_temporary_files() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place = repr(tempfile.tempdir) if tempfile.tempdir else "of this system"
+        raise OutputError(
+            f"the folder for temporary files {place} cannot be written to, where mels lie for the candidates: "
+            f"{error.strerror or error}; TMPDIR names another"
+        ) from error
 
 
 def _case(plan: BenchmarkPlan, cell: Cell, run: CaseRun) -> Case:

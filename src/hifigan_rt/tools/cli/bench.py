@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.errors import HifiganError, OutputError
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.minutes import StageLines
@@ -170,6 +171,11 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
             elif values["as_json"]:
                 console.no_result()
             raise
+        except (HifiganError, MemoryError):
+            # A full disk, for example, or the largest case: what took hours is not lost for it.
+            if report is not None:
+                report.interrupted(as_json=values["as_json"], keep=False)
+            raise
         report.finish(as_json=values["as_json"])
     return _status(benchmark)
 
@@ -308,8 +314,8 @@ class _Report:
         if self._folder is not None:
             write_json(self._result(), self._folder / JSON_NAME)
 
-    def interrupted(self, *, as_json: bool) -> None:
-        """Keep what was measured so far."""
+    def interrupted(self, *, as_json: bool, keep: bool = True) -> None:
+        """Keep what was measured so far; show it where that cannot be, or `keep` is False."""
         from hifigan_rt.tools.benchmark.markdown import to_markdown
         from hifigan_rt.tools.benchmark.output import write_results
         from hifigan_rt.tools.benchmark.results import to_json
@@ -318,11 +324,16 @@ class _Report:
             self._console.result(to_json(self._result()))
         if not self._benchmark.cases:
             return
-        if self._folder is None and not as_json:
+        if self._folder is not None and keep:
+            try:
+                write_results(self._result(), self._folder, self._earlier)
+            except OutputError as error:
+                self._console.note(f"note: {error}")
+            else:
+                self._console.note(f"what was measured so far is in {str(self._folder)!r}")
+                return
+        if not as_json:
             self._console.line(to_markdown(self._result(), self._earlier).rstrip())
-        elif self._folder is not None:
-            write_results(self._result(), self._folder, self._earlier)
-            self._console.note(f"what was measured so far is in {str(self._folder)!r}")
 
     def finish(self, *, as_json: bool) -> None:
         """Write everything."""
