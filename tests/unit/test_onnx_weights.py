@@ -316,6 +316,20 @@ def put_after_audio(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Mul", ["inner", "full"], ["wavs"], name="odd"))
 
 
+def interleave_audio(model: onnx.ModelProto) -> None:
+    """Cut the samples into columns of four, and read them row by row."""
+    model.graph.node[-1].output[0] = "inner"
+    for name, shape in (("columns", [1, -1, 4]), ("whole", [1, -1])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shape), name))
+    model.graph.node.extend(
+        [
+            helper.make_node("Reshape", ["inner", "columns"], ["cut"], name="odd"),
+            helper.make_node("Transpose", ["cut"], ["turned"], perm=[0, 2, 1]),
+            helper.make_node("Reshape", ["turned", "whole"], ["wavs"]),
+        ]
+    )
+
+
 def second_output(model: onnx.ModelProto) -> None:
     model.graph.output.append(helper.make_tensor_value_info("conv_pre", TensorProto.FLOAT, None))
 
@@ -334,6 +348,7 @@ def second_output(model: onnx.ModelProto) -> None:
         (of_another_set("Div"), "node 'odd' (my.operators.Div) stands"),
         (leave_out_first_conv_of_a_unit, "additions of its residual blocks follow one convolution, and others two"),
         (put_after_audio, "node 'odd' (Mul) stands where the last convolution should be"),
+        (interleave_audio, "node 'odd' (Reshape) is followed by a Transpose"),
         (second_output, "it has 2 outputs"),
         (change_attribute("LeakyRelu", 2, "alpha", 0.3), "slope of the activation before it"),
         (change_attribute("Conv", 2, "group", 2), "in groups of channels"),

@@ -84,11 +84,15 @@ class _Follower:
         return FollowedGenerator(first, tuple(stages), last, end)
 
     def _end(self, value: str) -> tuple[str, Literal["tanh", "clamp", "none"]]:
+        is_transposed = False
         while True:
             value = strip_identities(self._nodes, value)
             node = self._nodes.producer(value)
             if node is None or node.op_type not in _AUDIO_SHAPES:
                 break
+            if node.op_type == "Reshape" and is_transposed:  # it may cut the samples into rows, which change places
+                raise AnotherGraph(f"{describe_node(node)} is followed by a Transpose: samples may change places")
+            is_transposed = is_transposed or node.op_type == "Transpose"
             value = node.inputs[0]
         if node is not None and node.op_type == "Tanh":
             return strip_identities(self._nodes, node.inputs[0]), "tanh"
