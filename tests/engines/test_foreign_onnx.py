@@ -69,6 +69,32 @@ def test_foreign_layouts(engine_name, tmp_path, name):
         assert snr_db(truth(mels), audio) >= tolerances.FLOAT32_ENGINE_SNR_DB
 
 
+@pytest.mark.parametrize(
+    ("mel_shape", "before", "after"),
+    [
+        (["b", "t", "m"], [transpose(0, 2, 1)], []),
+        (["t", "m"], [transpose(1, 0), unsqueeze(0)], [squeeze(0)]),
+        ([None] * 4, [squeeze(1), transpose(0, 2, 1)], []),
+        (["b", "t", 1, "m"], [squeeze(2), transpose(0, 2, 1)], []),
+    ],
+)
+def test_an_order_that_the_shapes_leave_open_is_tried(engine_name, tmp_path, mel_shape, before, after):
+    """As in IR that is converted from PyTorch, where bands that no convolution reads directly are open."""
+    audio = ["n"] if after else ["b", "n"]
+    path = write(foreign(mel_shape, before, after, audio), tmp_path / "foreign.onnx")
+    engine = hifigan_rt.load(path, engine=engine_name)
+    for frames in (7, 10, 20):  # 10 bands
+        mel = batch_of_mels(1, frames)
+        assert snr_db(truth(mel)[0], engine(mel[0])) >= tolerances.FLOAT32_ENGINE_SNR_DB
+
+
+def test_a_graph_that_runs_in_no_order_fails_when_it_is_run(engine_name, tmp_path):
+    model = foreign(["b", "m", "t"], [transpose(2, 0, 1)], [], ["b", "n"])
+    vocoder = hifigan_rt.load(write(model, tmp_path / "foreign.onnx"), engine=engine_name)
+    with pytest.raises(EngineError, match=r"failed on a mel \[B, M, T\] = \[1, 10, 7\]"):
+        vocoder(batch_of_mels(1, 7)[0])
+
+
 def test_a_fixed_length_is_named_and_not_padded(engine_name, tmp_path):
     engine = open_model(engine_name, foreign([1, 10, 25], [], [], [1, 200]), tmp_path)
     assert engine.run(batch_of_mels(2, 25)).shape == (2, 200)

@@ -253,7 +253,7 @@ def test_a_good_file_is_described_in_full(tmp_path):
     info = inspect_onnx(write(tmp_path, GOOD))
     assert (info.opset, info.ir_version, info.rank, info.num_mels, info.precision) == (17, 8, 3, 10, "float32")
     assert info.config == TINY
-    assert info.mel_axes == ("B", "M", "T")
+    assert info.mel_layouts[0] == ("B", "M", "T")
     assert [str(value) for value in (*info.inputs, *info.outputs)] == [
         "mel_spec float32 [?, 10, ?]",
         "wavs float32 [?, ?]",

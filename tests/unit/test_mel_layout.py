@@ -1,6 +1,6 @@
 import pytest
 
-from hifigan_rt.formats.mel_layout import find_mel_axes, find_num_mels
+from hifigan_rt.formats.mel_layout import find_mel_axes, find_mel_layouts, find_num_mels
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,22 @@ from hifigan_rt.formats.mel_layout import find_mel_axes, find_num_mels
 )
 def test_layouts(shape, num_mels, axes):
     assert find_mel_axes(shape, num_mels) == tuple(axes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layouts"),
+    [
+        ((None, 80, None), "BMT"),
+        ((None, None, None), "BMT BTM"),
+        ((None, None), "MT TM"),
+        ((1, 80, 80), "BMT BTM"),
+        ((1, 250, 80), "BTM"),
+        ((None, 1, None, None), "B1MT B1TM"),
+        ((None, None, None, 80), "B1TM BT1M"),
+    ],
+)
+def test_layouts_that_are_left_open(shape, layouts):
+    assert find_mel_layouts(shape, 80) == tuple(map(tuple, layouts.split()))
 
 
 @pytest.mark.parametrize(

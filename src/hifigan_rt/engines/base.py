@@ -235,6 +235,10 @@ class Engine(ABC):
                 outcomes.append(error)
         return with_ends(streams, outcomes, ending)
 
+    def turn_layout(self) -> bool:
+        """Feed mels in the next order of dimensions that a file leaves open; False if there is none but the first."""
+        return False
+
     def interruptible(self, compute: Callable[[], T], interlude: Callable[[], None]) -> T:  # noqa: ARG002 - most cannot
         """Compute; where the engine can, with something more urgent in between.
 

@@ -12,7 +12,7 @@ from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, OutputMismatch
 from hifigan_rt.formats.converted_info import ConvertedInfo
 from hifigan_rt.formats.graph_value import GraphValue, listed
-from hifigan_rt.formats.mel_layout import MelAxis, split_inputs
+from hifigan_rt.formats.mel_layout import MelAxes, split_inputs
 from hifigan_rt.formats.onnx_metadata import (
     AUDIO_OUTPUT_NAME,
     CONDITIONING_INPUT_NAME,
@@ -31,21 +31,31 @@ class InputLayout:
         source: str,
         mel: GraphValue,
         output: GraphValue,
-        axes: tuple[MelAxis, ...],
+        layouts: tuple[MelAxes, ...],
         rule: OutputRule | None = None,
         beside: GraphValue | None = None,
     ) -> None:
-        fixed = dict(zip(axes, mel.shape or (), strict=True))
         self.input, self.output = mel.name, output.name
         self._source = source
-        self._axes = axes
         self._dtype = _FLOAT_DTYPES[mel.dtype]
         self._rule = rule
         self._beside = beside
+        self._shape, self._audio_shape = mel.shape or (), output.shape
+        self._layouts = layouts
+        self._settle(0)
+
+    def _settle(self, index: int) -> None:
+        self._index, self._axes = index, self._layouts[index]
+        fixed = dict(zip(self._axes, self._shape, strict=True))
         self.frames = fixed["T"]
         # A graph without a batch dimension, at either end, runs one mel at a time.
-        one_by_one = "B" not in axes or (output.shape is not None and len(output.shape) == 1)
+        one_by_one = "B" not in self._axes or (self._audio_shape is not None and len(self._audio_shape) == 1)
         self.batch = 1 if one_by_one else fixed.get("B")
+
+    def turn(self) -> bool:
+        """Take the next order of dimensions that the graph's shapes leave open; False if that is the first again."""
+        self._settle((self._index + 1) % len(self._layouts))
+        return self._index > 0
 
     @property
     def fixed_size(self) -> str | None:
@@ -124,12 +134,12 @@ class InputLayout:
 
 def layout_of_export(source: str, config: GeneratorConfig, rank: int) -> InputLayout:
     """The layout of a graph that `formats.onnx_graph.build_onnx` made without a table."""
-    axes: tuple[MelAxis, ...] = ("B", "M", "1", "T") if rank == 4 else ("B", "M", "T")
+    axes: MelAxes = ("B", "M", "1", "T") if rank == 4 else ("B", "M", "T")
     shape = (None, config.input_channels, 1, None) if rank == 4 else (None, config.input_channels, None)
     mel = GraphValue(input_name(config), "float32", shape)
     channels = config.conditioning_channels
     beside = GraphValue(CONDITIONING_INPUT_NAME, "float32", (None, channels)) if channels else None
-    return InputLayout(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), axes, None, beside)
+    return InputLayout(source, mel, GraphValue(AUDIO_OUTPUT_NAME, "float32", (None, None)), (axes,), None, beside)
 
 
 def layout_of_file(
@@ -147,7 +157,7 @@ def layout_of_file(
     Raises:
         EngineError: it is no vocoder, or none that fits its config.
     """
-    inputs, outputs, axes = info.inputs, info.outputs, info.mel_axes
+    inputs, outputs, layouts = info.inputs, info.outputs, info.mel_layouts
     mels, beside = split_inputs(inputs, info.config)
     if len(mels) != 1:
         raise EngineError(f"{source} has {len(inputs)} inputs ({listed(inputs)}): one mel input is needed")
@@ -161,13 +171,13 @@ def layout_of_file(
             f"{source} gives {output}: a waveform is float32, float16 or float64; integer samples may have wrapped "
             "around where the signal clips, so export the model without its conversion to integers"
         )
-    if axes is None:
+    if not layouts:
         raise EngineError(
             f"{source} takes {mel}, which is no mel that is known: [B, M, T], [B, T, M], [B, M, 1, T], [B, 1, M, T], "
             "[M, T] or [T, M] are"
         )
-    rule.check_declared(mel, axes, output)
-    return InputLayout(source, mel, output, axes, rule, beside)
+    rule.check_declared(mel, layouts[0], output)
+    return InputLayout(source, mel, output, layouts, rule, beside)
 
 
 def join_parts(parts: list[np.ndarray]) -> np.ndarray:

@@ -56,6 +56,9 @@ class SessionEngine(Engine):
             ) from error
         return self._layout.read(output, mel)
 
+    def turn_layout(self) -> bool:
+        return self._layout.turn()
+
     def _close(self) -> None:
         self._session = None
 

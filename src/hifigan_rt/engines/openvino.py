@@ -90,6 +90,9 @@ class OpenVinoEngine(Engine):
             raise EngineError(f"OpenVINO failed on a mel [B, M, T] = {list(mel.shape)}: {reason_of(error)}") from error
         return self._layout.read(output, mel)
 
+    def turn_layout(self) -> bool:
+        return self._layout.turn()
+
     def _close(self) -> None:
         self._shapes = None
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from hifigan_rt.errors import EngineError, OutputMismatch
 from hifigan_rt.formats.graph_value import GraphValue
-from hifigan_rt.formats.mel_layout import MelAxis
+from hifigan_rt.formats.mel_layout import MelAxes
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.analysis import random_mel
 from hifigan_rt.mel.check import CheckedMel
@@ -58,7 +58,7 @@ class OutputRule:
     graph: Graph | None
     """The layers by the file's config; None leaves the number of samples open."""
 
-    def check_declared(self, mel: GraphValue, axes: tuple[MelAxis, ...], output: GraphValue) -> None:
+    def check_declared(self, mel: GraphValue, axes: MelAxes, output: GraphValue) -> None:
         """Check the shapes that the file declares, where it has one length.
 
         Raises:
@@ -114,6 +114,8 @@ class OutputRule:
 def try_out(engine: Engine, source: str, num_mels: int) -> None:
     """Run a foreign file once, so that what is wrong with it is told before it is used. Closes the engine if so.
 
+    The order of a mel's dimensions, where the file's shapes leave it open, is the first in which it runs.
+
     Args:
         engine: holds the file, and its rule.
         source: the file, for texts.
@@ -122,13 +124,16 @@ def try_out(engine: Engine, source: str, num_mels: int) -> None:
     Raises:
         OutputMismatch: see `OutputRule.check`; or the samples are inaudible, for a mel that is no silence.
     """
-    try:
-        audio = engine.run(CheckedMel(random_mel((1, num_mels, TRIAL_FRAMES))), engine.conditioning.example(1))
-    except OutputMismatch:
-        engine.close()
-        raise
-    except EngineError:
-        return  # a graph of one length or batch: its first run tells
+    audio: np.ndarray | None = None
+    while audio is None:
+        try:
+            audio = engine.run(CheckedMel(random_mel((1, num_mels, TRIAL_FRAMES))), engine.conditioning.example(1))
+        except OutputMismatch:
+            engine.close()
+            raise
+        except EngineError:
+            if not engine.turn_layout():
+                return  # a graph of one length or batch: its first run tells
     peak = float(np.abs(audio).max(initial=0))
     if peak == 0:
         engine.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.formats.graph_value import GraphValue
-from hifigan_rt.formats.mel_layout import MelAxis
+from hifigan_rt.formats.mel_layout import MelAxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class ConvertedInfo:
     """The config in our own metadata, also in an IR that was made of an ONNX file of ours; None for foreign files."""
     num_mels: int | None
     """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
-    mel_axes: tuple[MelAxis, ...] | None
-    """What each dimension of the input is; None unless there is exactly one, of rank 2 to 4, and at
-    most a conditioning vector or speakers beside it."""
+    mel_layouts: tuple[MelAxes, ...]
+    """What the dimensions of the input may be, the likeliest first; empty unless there is exactly one input, of rank 2
+    to 4, and at most a conditioning vector or speakers beside it."""
     precision: str
     """Dtype of most weights, by their number; what a device executes is another matter."""

@@ -13,9 +13,11 @@ from hifigan_rt.formats.onnx_metadata import CONDITIONING_INPUT_NAME, SPEAKER_IN
 MelAxis = Literal["B", "M", "1", "T"]
 """Batch, mel bands, a dimension of size 1, frames."""
 
+MelAxes = tuple[MelAxis, ...]
+
 Shape = tuple[int | None, ...]
 
-_CANDIDATES: dict[int, tuple[tuple[MelAxis, ...], ...]] = {
+_CANDIDATES: dict[int, tuple[MelAxes, ...]] = {
     2: (("M", "T"), ("T", "M")),
     3: (("B", "M", "T"), ("B", "T", "M")),
     4: (("B", "M", "1", "T"), ("B", "1", "M", "T"), ("B", "1", "T", "M"), ("B", "T", "1", "M")),
@@ -49,8 +51,8 @@ def _is_beside(value: GraphValue) -> bool:
 
 def settle_mel_input(
     inputs: Sequence[GraphValue], config: ModelConfig | None, conv_channels: int | None
-) -> tuple[int | None, tuple[MelAxis, ...] | None]:
-    """The mel bands of a model, and what each dimension of its input is; None for what is not known.
+) -> tuple[int | None, tuple[MelAxes, ...]]:
+    """The mel bands of a model, None if they are not known, and what the dimensions of its input may be.
 
     Args:
         inputs: those that must be fed.
@@ -64,13 +66,13 @@ def settle_mel_input(
     stated = None if config is None else config.generator.input_channels
     shape = mels[0].shape if len(mels) == 1 else None
     num_mels = stated or find_num_mels(shape, conv_channels)
-    axes = None if shape is None else find_mel_axes(shape, num_mels)
-    if stated is not None and axes is None:
+    layouts = () if shape is None else find_mel_layouts(shape, num_mels)
+    if stated is not None and not layouts:
         raise ModelFileError(
             f"its metadata say num_mels={stated}, which its inputs do not take ({listed(inputs)}): export the model "
             "again"
         )
-    return num_mels, axes
+    return num_mels, layouts
 
 
 def find_num_mels(shape: Shape | None, conv_channels: int | None) -> int | None:
@@ -91,15 +93,20 @@ def find_num_mels(shape: Shape | None, conv_channels: int | None) -> int | None:
     return fixed[0] if len(fixed) == 1 else None
 
 
-def find_mel_axes(shape: Shape, num_mels: int | None) -> tuple[MelAxis, ...] | None:
-    """What each dimension is, or None if no layout fits."""
+def find_mel_axes(shape: Shape, num_mels: int | None) -> MelAxes | None:
+    """What each dimension is, or None if no layout fits; the likeliest where the shape leaves it open."""
+    layouts = find_mel_layouts(shape, num_mels)
+    return layouts[0] if layouts else None
+
+
+def find_mel_layouts(shape: Shape, num_mels: int | None) -> tuple[MelAxes, ...]:
+    """What the dimensions may be, the likeliest first: several where the shape leaves it open."""
     ratings = [(_rate(shape, axes, num_mels), axes) for axes in _CANDIDATES.get(len(shape), ())]
-    possible = [rating for rating in ratings if rating[0] is not None]
-    # max keeps the first of equals, which is the likeliest layout.
-    return max(possible, key=lambda rating: rating[0] or 0)[1] if possible else None
+    best = max((rating for rating, _ in ratings if rating is not None), default=None)
+    return tuple(axes for rating, axes in ratings if best is not None and rating == best)
 
 
-def _rate(shape: Shape, axes: tuple[MelAxis, ...], num_mels: int | None) -> int | None:
+def _rate(shape: Shape, axes: MelAxes, num_mels: int | None) -> int | None:
     """How much the shape speaks for a layout; None if it speaks against it."""
     rating = 0
     if shape[axes.index("M")] is None and shape[axes.index("T")] is not None:

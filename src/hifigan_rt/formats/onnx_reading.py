@@ -102,7 +102,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     inputs = tuple(value for value in scan.inputs if value.name not in scan.initializers)
     first = next((node for node in scan.nodes if node.op_type in _CONVOLUTIONS and len(node.inputs) > 1), None)
     weight = None if first is None else scan.initializers.get(first.inputs[1])
-    num_mels, axes = settle_mel_input(
+    num_mels, layouts = settle_mel_input(
         inputs,
         config,
         weight.dims[1] if weight is not None and len(weight.dims) > 2 else None,
@@ -118,7 +118,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
         metadata=scan.metadata,
         config=config,
         num_mels=num_mels,
-        mel_axes=axes,
+        mel_layouts=layouts,
         precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",
         external_files=check_external_data(scan.external, path),
     )

@@ -75,7 +75,7 @@ def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: i
     ours = PRODUCER_NAME if scan.producer else ""
     config = read_config_from_metadata(scan.metadata, ours)
     inputs = tuple(scan.inputs)
-    num_mels, axes = settle_mel_input(inputs, config, scan.conv_channels)
+    num_mels, layouts = settle_mel_input(inputs, config, scan.conv_channels)
     return OpenVinoInfo(
         path=path,
         weights_path=weights_path,
@@ -86,6 +86,6 @@ def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: i
         metadata=scan.metadata,
         config=config,
         num_mels=num_mels,
-        mel_axes=axes,
+        mel_layouts=layouts,
         precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",
     )
