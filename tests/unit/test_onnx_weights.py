@@ -143,6 +143,27 @@ def test_float16_weights(tmp_path, raw):
     assert np.abs(audio_of(found, tiny_mel(20)) - audio_of_file(model, tiny_mel(20))).max() < 1e-6
 
 
+def test_four_bit_weights_are_left_to_onnx_runtime(tmp_path):
+    model = export(opset=17)
+    model.opset_import[0].version, model.ir_version = 21, 10
+    nodes = []
+    for tensor in list(model.graph.initializer):
+        array, name = numpy_helper.to_array(tensor), tensor.name
+        if array.ndim == 3:
+            scale = np.abs(array).max() / 7
+            values = np.round(array / scale).astype(int).reshape(-1).tolist()
+            tensor.CopyFrom(helper.make_tensor(f"{name}.int4", TensorProto.INT4, array.shape, values))
+            model.graph.initializer.append(numpy_helper.from_array(np.float32(scale), f"{name}.scale"))
+            nodes.append(helper.make_node("DequantizeLinear", [f"{name}.int4", f"{name}.scale"], [name]))
+    rewriting.insert(model.graph, nodes, 0)
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    assert "are not constant" in resolve_model(path).unread
+    vocoder = hifigan_rt.load(path, engine="onnxruntime")
+    assert vocoder.engine_info.precision == "int4"
+    assert np.array_equal(vocoder(tiny_mel(20)), audio_of_file(model, tiny_mel(20)))
+
+
 def test_weight_norm_in_the_graph(tmp_path):
     model = export(opset=15)
     rewriting.weight_norm(model)

@@ -23,9 +23,11 @@ DTYPES: Mapping[int, tuple[str, int]] = {
     1: ("float32", 4), 2: ("uint8", 1), 3: ("int8", 1), 4: ("uint16", 2), 5: ("int16", 2), 6: ("int32", 4),
     7: ("int64", 8), 9: ("bool", 1), 10: ("float16", 2), 11: ("float64", 8), 12: ("uint32", 4), 13: ("uint64", 8),
     14: ("complex64", 8), 15: ("complex128", 16), 16: ("bfloat16", 2), 17: ("float8e4m3fn", 1),
-    18: ("float8e4m3fnuz", 1), 19: ("float8e5m2", 1), 20: ("float8e5m2fnuz", 1),
+    18: ("float8e4m3fnuz", 1), 19: ("float8e5m2", 1), 20: ("float8e5m2fnuz", 1), 21: ("uint4", 0), 22: ("int4", 0),
+    23: ("float4e2m1", 0), 24: ("float8e8m0", 1), 25: ("uint2", 0), 26: ("int2", 0), 27: ("float6e2m3", 0),
+    28: ("float6e3m2", 0),
 }  # fmt: skip
-"""Name and bytes per element by the number in onnx.proto (TensorProto.DataType)."""
+"""Name and bytes per element, 0 where that is no whole number, by the number in onnx.proto (TensorProto.DataType)."""
 
 
 @dataclass
@@ -216,7 +218,7 @@ class OnnxScan:
             self.external.append(ExternalData(tensor.name, tensor.external, elements * width))
         else:
             # A float is at least its width in either encoding; an integer that is not raw takes at least one byte.
-            # Types of less than a byte, which are not in the table, have up to eight elements in one.
+            # Types of less than a byte, and those that are not in the table, have up to eight elements in one.
             packed = tensor.raw is None and dtype not in ("float32", "float64", "complex64", "complex128")
             needed = elements * (1 if packed else width) if width else elements // 8
             present = tensor.typed_bytes if tensor.raw is None else tensor.raw.length
