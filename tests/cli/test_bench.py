@@ -77,6 +77,26 @@ def test_a_candidate_that_cannot_run_leaves_the_others(place):
     assert "native:precision=float16 failed" in done.stdout
 
 
+def test_no_file_of_an_earlier_result_stays(place, monkeypatch):
+    bench("--engines", "native", *QUICK, "-o", "out")
+    assert Path("out/speed-by-accuracy.svg").exists()
+    before = Path("out/bench.md").read_bytes()
+    bench("--engines", "native", "--model", "nothing", *QUICK, "-o", "out", "--overwrite", status=1)
+    assert Path("out/bench.md").read_bytes() == before, "a run that fails before its first case replaces nothing"
+    bench("--engines", "native", "--no-snr", *QUICK, "-o", "out", "--overwrite")
+    assert sorted(path.name for path in Path("out").iterdir() if path.suffix in (".svg", ".png")) == [
+        "latency.png", "latency.svg", "speed-by-mel-len.png", "speed-by-mel-len.svg",
+    ]  # fmt: skip
+    monkeypatch.setattr("hifigan_rt.tools.benchmark.output.find_spec", lambda _: None)
+    bench("--engines", "native", *QUICK, "-o", "out", "--overwrite")
+    assert {path.name for path in Path("out").glob("[!.]*")} == {"bench.csv", "bench.json", "bench.md"}
+    Path("out/latency.png").write_bytes(b"somebody else's")
+    for path in Path("out").glob("bench.*"):
+        path.unlink()
+    done = bench("--engines", "native", *QUICK, "-o", "out", status=1)
+    assert "'out' holds latency.png already: name another folder" in done.stderr
+
+
 def test_recordings_and_mels_are_taken_and_repeated(place):
     clip("clips/a.wav", seconds=0.1)
     np.save("mel.npy", tiny_mel(7))

@@ -13,12 +13,13 @@ from hifigan_rt.system.files import atomic_writer, readable, refuse_special
 from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures, merge
 from hifigan_rt.tools.benchmark.csv_table import to_csv
 from hifigan_rt.tools.benchmark.markdown import to_markdown
-from hifigan_rt.tools.benchmark.pictures import draw
+from hifigan_rt.tools.benchmark.pictures import PICTURE_NAMES, draw
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, write_json
 from hifigan_rt.tools.bulk.output_folder import claimed_folder
 
 JSON_NAME, CSV_NAME, MARKDOWN_NAME = "bench.json", "bench.csv", "bench.md"
 NAMES = (JSON_NAME, CSV_NAME, MARKDOWN_NAME)
+_ALL_NAMES = (*NAMES, *PICTURE_NAMES)
 
 
 @contextlib.contextmanager
@@ -29,14 +30,29 @@ def prepared_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
         OutputError: it cannot be written to, holds results that were not to be replaced, or another run is at work.
     """
     with claimed_folder(folder):
-        there = [name for name in NAMES if os.path.lexists(folder / name)]
+        there = [name for name in _ALL_NAMES if os.path.lexists(folder / name)]
         if there and not overwrite:
             raise OutputError(
                 f"{str(folder)!r} holds {', '.join(there)} already: name another folder, or give --overwrite"
             )
-        for name in NAMES:
+        for name in _ALL_NAMES:
             refuse_special(folder / name)
         yield
+
+
+def remove_tables(folder: Path) -> None:
+    """Delete the tables and pictures of an earlier result, whose record was replaced: another may have fewer of them.
+
+    Raises:
+        OutputError: one could not be deleted.
+    """
+    for name in _ALL_NAMES[1:]:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{str(folder / name)!r} of an earlier result could not be deleted: {error.strerror}"
+            ) from error
 
 
 def with_foreign(result: BenchmarkResult, foreign: Sequence[ForeignFigures]) -> BenchmarkResult:

@@ -22,6 +22,7 @@ TEXT = "#222222"
 GRID = "#dddddd"
 SMALL, NORMAL, TITLE = 8.0, 9.0, 12.0
 """Sizes of letters in points."""
+KINDS = ("svg", "png")
 LINE = 0.17
 """Inches from one line of names to the next."""
 
@@ -233,7 +234,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     Raises:
         OutputError: a file could not be written.
     """
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in KINDS]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

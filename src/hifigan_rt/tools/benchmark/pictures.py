@@ -14,6 +14,7 @@ import numpy as np
 from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.benchmark.picture_axes import length_axis, speed_axis, time_axis
 from hifigan_rt.tools.benchmark.picture_parts import (
+    KINDS,
     LINE,
     SMALL,
     TEXT,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+_SPEED, _CALLS, _ACCURACY = "speed-by-mel-len", "latency", "speed-by-accuracy"
+PICTURE_NAMES = tuple(f"{stem}.{kind}" for stem in (_SPEED, _CALLS, _ACCURACY) for kind in KINDS)
+"""Files that a result may have."""
 
 _DISTURBED = 0.1
 """Share of the processors in other hands from which a picture says so."""
@@ -64,11 +69,11 @@ def draw(result: BenchmarkResult, folder: Path) -> list[Path]:
     with style(), warnings.catch_warnings():
         # A letter that no font here has is drawn as a box, and stands in the SVG as itself.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        written = save(_speed_by_mel_len(result), folder / "speed-by-mel-len")
-        written += save(_latency(result), folder / "latency")
+        written = save(_speed_by_mel_len(result), folder / _SPEED)
+        written += save(_latency(result), folder / _CALLS)
         accuracy = _speed_by_accuracy(result)
         if accuracy is not None:
-            written += save(accuracy, folder / "speed-by-accuracy")
+            written += save(accuracy, folder / _ACCURACY)
     return written
 
 

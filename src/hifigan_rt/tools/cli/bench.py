@@ -163,7 +163,7 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
             plan = _plan(values, recorded_command(ctx), accuracy)
             console.notes(plan.notes)
             benchmark = Benchmark(plan)
-            report = _Report(console, benchmark, folder, earlier, foreign)
+            report = _Report(console, benchmark, folder, earlier, foreign, overwrite=values["overwrite"])
             _measure(console, benchmark, report, values["progress"])
         except KeyboardInterrupt:
             if report is not None:
@@ -297,9 +297,12 @@ class _Report:
         folder: Path | None,
         earlier: BenchmarkResult | None,
         foreign: Sequence[ForeignFigures],
+        *,
+        overwrite: bool,
     ) -> None:
         self._console, self._benchmark, self._folder = console, benchmark, folder
         self._earlier, self._foreign = earlier, foreign
+        self._overwrite = overwrite
 
     def _result(self) -> BenchmarkResult:
         from hifigan_rt.tools.benchmark.output import with_foreign
@@ -308,11 +311,15 @@ class _Report:
 
     def save(self) -> None:
         """Keep what is known, in case that the rest never comes."""
-        from hifigan_rt.tools.benchmark.output import JSON_NAME
+        from hifigan_rt.tools.benchmark.output import JSON_NAME, remove_tables
         from hifigan_rt.tools.benchmark.results import write_json
 
-        if self._folder is not None:
-            write_json(self._result(), self._folder / JSON_NAME)
+        if self._folder is None:
+            return
+        write_json(self._result(), self._folder / JSON_NAME)
+        if self._overwrite:
+            remove_tables(self._folder)
+            self._overwrite = False
 
     def interrupted(self, *, as_json: bool, keep: bool = True) -> None:
         """Keep what was measured so far; show it where that cannot be, or `keep` is False."""
@@ -326,6 +333,7 @@ class _Report:
             return
         if self._folder is not None and keep:
             try:
+                self.save()
                 write_results(self._result(), self._folder, self._earlier)
             except OutputError as error:
                 self._console.note(f"note: {error}")
