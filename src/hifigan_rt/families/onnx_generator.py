@@ -108,7 +108,8 @@ class _Reading:
 
     def _read(self, name: str, conv: FollowedConv) -> None:
         weight = self._nodes.constant(conv.weight)
-        if weight.dtype.kind != "f" or weight.ndim not in (3, 4) or (weight.ndim == 4 and 1 not in weight.shape[2:]):
+        of_one_dimension = weight.ndim == 3 or (weight.ndim == 4 and 1 in weight.shape[2:])
+        if weight.dtype.kind != "f" or not of_one_dimension or weight.size == 0:
             raise AnotherGraph(f"the weights of {name} are {weight.dtype} {list(weight.shape)}")
         self._bytes_left -= weight.nbytes
         if self._bytes_left < 0:
