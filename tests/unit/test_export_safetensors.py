@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 
 from hifigan_rt.config import GeneratorConfig, MelConfig, ModelConfig
-from hifigan_rt.errors import ConfigError, OutputError
+from hifigan_rt.errors import ConfigError, ExportError, OutputError
 from hifigan_rt.families import read_checkpoint
 from hifigan_rt.formats.config_json import parse_config
 from hifigan_rt.formats.safetensors_writing import write_safetensors
@@ -38,6 +38,14 @@ def test_round_trip(tmp_path, mel):
         assert checkpoint.weights[name].dtype == np.float32
         assert checkpoint.weights[name].tobytes() == array.tobytes()
     bind(generator.graph, checkpoint.weights)
+
+
+def test_weights_beyond_float32_are_refused(tmp_path):
+    generator = make_generator(np.float64)
+    generator.weights["conv_pre.bias"][0] = 1e39
+    with pytest.raises(ExportError, match=r"conv_pre\.bias holds values beyond float32"):
+        write_safetensors(generator, MEL, tmp_path / "model.safetensors", "a source")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_package_reads_it(tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ExportError
+from hifigan_rt.formats.float32_weights import as_float32
 from hifigan_rt.formats.onnx_metadata import (
     AUDIO_OUTPUT_NAME,
     CONDITIONING_INPUT_NAME,
@@ -251,11 +252,7 @@ class _GraphBuilder:
         return self._node(_OPERATORS[layer.kind], inputs, layer.name, **attributes)
 
     def _float32(self, name: str) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            array = self._generator.weights[name].astype("<f4")
-        if not np.isfinite(array).all():
-            raise ExportError(f"{name} holds values beyond float32 (3.4e38), the arithmetic of an exported model")
-        return array
+        return as_float32(name, self._generator.weights[name])
 
     def _initializer(self, name: str, array: np.ndarray) -> None:
         from onnx import helper

@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.formats.float32_weights import as_float32
 from hifigan_rt.graph import Generator
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.system.temporary_names import remove_left_over
@@ -33,6 +32,7 @@ def write_safetensors(
 
     Raises:
         ConfigError: the mel settings contradict the architecture.
+        ExportError: a weight does not fit into float32.
         OutputError: the file could not be written.
     """
     # The package takes 0.1 s to import, and only this function needs it.
@@ -40,7 +40,7 @@ def write_safetensors(
 
     config = config_to_dict(ModelConfig(generator.graph.config, mel, speakers=speakers or {}))
     metadata = {"config": json.dumps(config), "format": "pt", "model_type": "hifigan", "source": source}
-    weights = {name: np.ascontiguousarray(array, np.float32) for name, array in generator.weights.items()}
+    weights = {name: as_float32(name, array) for name, array in generator.weights.items()}
     data = save(weights, metadata)
     remove_left_over([path.parent])
     with atomic_writer(path) as file:
