@@ -154,11 +154,16 @@ def test_a_graph_that_is_what_was_said_of_it_runs_in_every_way(tmp_path, engine,
             np.testing.assert_allclose(audio, expected, rtol=0, atol=1e-5)
 
 
-def test_a_network_that_looks_further_than_its_config_says(tmp_path, engine):
+@pytest.mark.parametrize("place", ["beside the file", "in its metadata"])
+def test_a_network_that_looks_further_than_its_config_says(tmp_path, engine, place):
     # A moving mean over 81 frames in front, with as many samples as before.
     mean = np.zeros((10, 10, 81), np.float32)
     mean[range(10), range(10)] = 1 / 81
-    path = folder_of(tmp_path, spliced(plain(), INPUT, "Conv", mean, pads=[40, 40]))
+    model = spliced(plain(), INPUT, "Conv", mean, pads=[40, 40])
+    path = folder_of(tmp_path, model)
+    if place == "in its metadata":  # of another program, which says nothing about who wrote the file
+        path = folder_of(tmp_path, model, config=(tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").unlink()
     with hifigan_rt.load(path, engine=engine) as vocoder:
         assert vocoder(tiny_mel(50)).shape == (50 * HOP,)
         for call in (vocoder.stream, lambda: vocoder(tiny_mel(50), segment_frames=8)):

@@ -25,7 +25,11 @@ class ConvertedInfo:
     outputs: tuple[GraphValue, ...]
     metadata: Mapping[str, str]
     config: ModelConfig | None
-    """The config in our own metadata, also in an IR that was made of an ONNX file of ours; None for foreign files."""
+    """The config in the metadata that our exports have, also in an IR that was made of an ONNX file of ours; None
+    without."""
+    is_ours: bool
+    """Whether this package wrote the file, and so whether the config is certainly its own: other programs hand metadata
+    on, and may write such an entry."""
     num_mels: int | None
     """None if neither the metadata, nor the first convolution, nor the input's shape tells."""
     mel_layouts: tuple[MelAxes, ...]

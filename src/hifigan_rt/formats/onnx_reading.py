@@ -18,7 +18,7 @@ from hifigan_rt.formats.checkpoint.detect import read_head
 from hifigan_rt.formats.converted_info import ConvertedInfo
 from hifigan_rt.formats.mel_layout import settle_mel_input, split_inputs
 from hifigan_rt.formats.onnx_external import check_external_data
-from hifigan_rt.formats.onnx_metadata import read_config_from_metadata
+from hifigan_rt.formats.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
 from hifigan_rt.formats.onnx_scan import OnnxScan
 
@@ -117,6 +117,7 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
         outputs=tuple(scan.outputs),
         metadata=scan.metadata,
         config=config,
+        is_ours=config is not None and scan.producer_name == PRODUCER_NAME,
         num_mels=num_mels,
         mel_layouts=layouts,
         precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",

@@ -85,6 +85,7 @@ def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: i
         outputs=tuple(scan.outputs),
         metadata=scan.metadata,
         config=config,
+        is_ours=config is not None and bool(ours),
         num_mels=num_mels,
         mel_layouts=layouts,
         precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",

@@ -85,7 +85,7 @@ def as_weights(
         voice = WholeVoice(name_of_voice, (), found.source)
     file = None
     if voice is None:
-        channels, is_foreign = settled.generator.input_channels, info.config is None
+        channels, is_foreign = settled.generator.input_channels, not info.is_ours
         file = OnnxFile(name, path, "onnx", settled, channels, is_foreign, notes, info.external_files)
     notes += (
         _describe(graph, voice, is_run=len(info.inputs) == 1 or info.config is not None),

@@ -288,7 +288,7 @@ def _from_onnx(
     stated = config_for_converted(path, config, info.num_mels, info.config)
     known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     notes += (unread, *_remarks(path, known, stated, info.config))
-    return OnnxFile(name, path, "onnx", known, num_mels, info.config is None, notes, info.external_files, unread=unread)
+    return OnnxFile(name, path, "onnx", known, num_mels, not info.is_ours, notes, info.external_files, unread=unread)
 
 
 def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tuple[str, ...]) -> OpenVinoFile:
@@ -300,7 +300,7 @@ def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tupl
     form = f"openvino ({info.precision} weights)"
     weights = (info.weights_path,) if info.weights_path.exists() else ()
     notes += _remarks(path, known, stated, info.config)
-    return OpenVinoFile(name, path, form, known, num_mels, info.config is None, notes, weights)
+    return OpenVinoFile(name, path, form, known, num_mels, not info.is_ours, notes, weights)
 
 
 def _config_of_file(
