@@ -1,7 +1,10 @@
 """The ONNX Runtime engine: providers, threads, and what it refuses."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +177,20 @@ def test_a_provider_that_is_in_the_session_is_the_device(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CANNExecutionProvider", CPU_PROVIDER])
     engine = create(own_model(), EngineOptions(settings={"execution_provider": "CANNExecutionProvider"}))
     assert engine.info.device == "CANNExecutionProvider"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_runs_and_frees_a_session():
+    """Its threads, asleep in the parent, are none that the child could wait for."""
+    engine = create(own_model(), EngineOptions(threads=2))
+    mels = batch_of_mels(1, 30)
+    expected = engine.run(mels)
+    time.sleep(1)  # until they sleep
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        alike = np.array_equal(engine.run(mels), expected)
+        engine.close()
+        os._exit(0 if alike else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(engine.run(mels), expected)

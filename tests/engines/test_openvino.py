@@ -374,3 +374,21 @@ def test_ctrl_c_after_another_thread_freed_the_engine(tmp_path):
         command = [sys.executable, *options, "-c", program, str(write_tiny(tmp_path))]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         assert (done.stdout, done.returncode) == ("interrupted\n", 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_was_forked_after_a_model_was_loaded_is_refused():
+    """It would wait for ever, whatever it loads."""
+    engine, mels = create(own_model(), options()), batch_of_mels(1, 30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        refused = 0
+        for call in (lambda: engine.run(mels), lambda: create(own_model(), options())):
+            try:
+                call()
+            except EngineError as error:
+                refused += str(error).startswith("OpenVINO does not work in a process that was forked from one that")
+        os._exit(0 if refused == 2 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    engine.run(mels)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -203,3 +204,40 @@ def test_rows_of_symbols_that_a_voice_has_as_one():
     clusters = frozenset([("a", "ɪ"), ("a", "ɪ", "ə"), ("o", "ʊ")])
     assert merge_clusters("baɪt aɪəo oʊa", clusters) == ["b", "aɪ", "t", " ", "aɪə", "o", " ", "oʊ", "a"]
     assert merge_clusters("a", clusters) == ["a"]
+
+
+@pytest.mark.espeak
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_an_espeak_ng_of_its_own():
+    """Two that share one read each other's answers, and the first to close it ends it for the other."""
+    process = EspeakProcess("en-us")
+    texts = [f"number {number}, and more" for number in range(20)]
+    expected = [process.phonemes(text) for text in texts]
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            alike = [process.phonemes(text) for text in texts[::-1]] == expected[::-1]
+            process.close()
+            os._exit(0 if alike else 1)
+        children.append(child)
+    assert [process.phonemes(text) for text in texts] == expected
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    kept = process._process
+    assert process.phonemes(texts[0]) == expected[0]
+    assert process._process is kept
+    process.close()
+
+
+@pytest.mark.espeak
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_waits_for_espeak_ng():
+    process = EspeakProcess("en-us")
+    with process._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if process.phonemes("hello") == ["həlˈoʊ"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    process.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 _SILENT = 4
 """ONNX Runtime's log level "fatal": what goes wrong is raised as an error and need not be printed as well."""
+_open: weakref.WeakSet[InferenceSession] = weakref.WeakSet()
+_kept: list[InferenceSession] = []
+"""The parent's sessions, in a forked process: freeing one would wait for ever for its threads, which are not there."""
 
 
 class SessionEngine(Engine):
@@ -129,6 +133,7 @@ def open_session(
         session = onnxruntime.InferenceSession(source, options, providers=providers, **words)
     except onnxruntime_errors() as error:
         raise EngineError(f"ONNX Runtime cannot load {name}: {first_line(error)}") from error
+    _open.add(session)
     # A provider that fails to start is replaced by the CPU with no more than a warning.
     if provider not in session.get_providers():
         short = provider.removesuffix("ExecutionProvider").lower()
@@ -160,3 +165,7 @@ def onnxruntime_errors() -> tuple[type[Exception], ...]:
 def first_line(error: Exception) -> str:
     """What such an error says, shortened to what tells."""
     return str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _kept.extend(_open))

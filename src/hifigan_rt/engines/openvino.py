@@ -41,6 +41,9 @@ _QUANTISED = ("i8", "u8", "i4", "u4")
 _WEIGHTED = ("convolution", "deconvolution", "fullyconnected", "matmul", "gemm", "fully_connected")
 """Types of layers in a runtime graph, of CPUs and GPUs, whose precision decides the result's."""
 
+_process: int | None = None
+"""The process that loaded the first model."""
+
 
 class OpenVinoEngine(Engine):
     """One model on one device, fed through the layout that it has."""
@@ -77,6 +80,7 @@ class OpenVinoEngine(Engine):
         shapes = self._shapes
         if shapes is None:  # closed by another thread since `run` looked
             raise EngineError("engine 'openvino' is closed: load the model again")
+        _refuse_fork()
         self._layout.check(mel)
         parts = self._layout.parts(mel, conditioning)
         return join_parts([self._run_part(shapes, *part, stopped) for part in parts])
@@ -106,9 +110,12 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
         PrecisionUnavailable: the device executes another precision than the one asked for.
         ModelFileError: the file is damaged or unsafe.
     """
+    global _process
     if model.graph is not None:
         refuse_single_channels(model.name, model.graph)
     openvino = import_openvino()
+    _refuse_fork()
+    _process = os.getpid()
     threads = options.thread_count
     device = _choose_device(options.device)
     hint = options.settings.get("hint", "latency")
@@ -135,6 +142,20 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
         else layout.conditioning_rule(None if model.graph is None else model.graph.config)
     )
     return OpenVinoEngine(shapes, info, layout, conditioning)
+
+
+def _refuse_fork() -> None:
+    """Refuse a forked process, which would wait for ever for its parent's threads; also to load a model, which gets
+    the threads of one that the parent has freed.
+
+    Raises:
+        EngineError: it was forked after a model was loaded.
+    """
+    if _process not in (None, os.getpid()):
+        raise EngineError(
+            "OpenVINO does not work in a process that was forked from one that had loaded a model into it: start it "
+            "with multiprocessing's method 'spawn', or load models only after the fork"
+        )
 
 
 def refuse_single_channels(name: str, graph: Graph) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 
 from hifigan_rt.errors import PhonemizerError
 from hifigan_rt.system.worker_process import describe_ending
@@ -29,6 +30,7 @@ _MOST_BYTES = 1 << 18
 """Most that it may print for a line of text; a kilobyte gives up to 10."""
 _TIMEOUT_S = 20.0
 _WAY_OUT = "or give phonemes or ids in place of text"
+_open: weakref.WeakSet[EspeakProcess] = weakref.WeakSet()
 
 
 class EspeakProcess:
@@ -47,6 +49,7 @@ class EspeakProcess:
         self._last_line = b""
         self._read = bytearray()
         self._closed = False
+        _open.add(self)
 
     def phonemes(self, text: str) -> list[str]:
         """Make phonemes of text.
@@ -76,6 +79,15 @@ class EspeakProcess:
         with self._lock:
             self._closed = True  # a thread that is still preparing a sentence would start it again
             self._end()
+
+    def leave_to_parent(self) -> None:
+        """Forget the process, in a program that was forked: it is the parent's, and two would read each other's
+        answers."""
+        self._lock = threading.Lock()  # the thread that may hold the parent's is not here
+        process, self._process = self._process, None
+        if process is not None:
+            process.returncode = 0  # or it would be asked for the end of what is no child of this one
+            self._close_streams(process)
 
     def _lines_of(self, line: bytes) -> list[str]:
         if self._process is None:
@@ -181,6 +193,18 @@ class EspeakProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        self._close_streams(process)
+
+    def _close_streams(self, process: subprocess.Popen[bytes]) -> None:
         for stream in (process.stdin, process.stdout, self._errors):
             if stream is not None:
                 stream.close()
+
+
+def _leave_all_to_parent() -> None:
+    for one in _open:
+        one.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
