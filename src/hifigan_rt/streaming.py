@@ -64,7 +64,9 @@ class Stream:
         """
         self._engine.check_open()
         with in_words_of(latents=self._graph.config.input_kind == "latent"), self._taken():
-            return self._stream.push(self._checked(mel))
+            checked = self._checked(mel)
+            self._watched(checked)
+            return self._stream.push(checked)
 
     def finish(self) -> np.ndarray:
         """End the signal.
@@ -194,9 +196,11 @@ class Stream:
             )
         if self._stream.frames + checked.shape[1] > MAX_FRAMES:
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
+        return checked
+
+    def _watched(self, checked: CheckedMel) -> None:
         if self._watch is not None:
             warn_of(self._watch.push(checked))
-        return checked
 
 
 def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
@@ -262,6 +266,9 @@ def _advanced(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]
     for index, stream in enumerate(streams):
         stream._engine.check_open()
         by_engine.setdefault(stream._engine, []).append(index)
+    # Not before all are accepted: what is refused may come again.
+    for stream, mel in zip(streams, checked, strict=True):
+        stream._watched(mel)
     for engine, indices in by_engine.items():
         together: Sequence[Outcome]
         try:

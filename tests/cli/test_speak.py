@@ -88,8 +88,8 @@ def test_files_of_text_and_a_folder_of_results(path, pcm, tmp_path):
     text.write_bytes(b"aa\nxyz\n\xff\na\n")
     folder = tmp_path / "out"
     done = speak(path, "-i", str(text), "--output-dir", str(folder), status=1)
-    assert sorted(file.name for file in folder.iterdir()) == ["0001.wav", "0003.wav"]
-    np.testing.assert_array_equal(soundfile.read(folder / "0003.wav", dtype="int16")[0], pcm("a"))
+    assert sorted(file.name for file in folder.iterdir()) == ["0001.wav", "0004.wav"]
+    np.testing.assert_array_equal(soundfile.read(folder / "0004.wav", dtype="int16")[0], pcm("a"))
     assert f"failed: 'line 2 of {text}': nothing of the text can be spoken" in done.stderr
     assert f"failed: 'line 3 of {text}': the line is not UTF-8" in done.stderr
 

@@ -1,5 +1,7 @@
 """`advance`: many streams in one call, of which each is as if it were alone."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,19 @@ def test_an_engine_that_fails_takes_nothing_from_the_streams_of_another(tmp_path
 def test_advance_of_what_are_no_streams(streams):
     with pytest.raises(EngineError, match=r"stream 0 is a \w+: give a list of what vocoder.stream\(\) returned"):
         hifigan_rt.advance(streams, [tiny_mel(3)])
+
+
+def test_frames_that_come_again_after_a_refusal_are_watched_once(vocoder):
+    """Two flat frames are padding, and one that comes twice is not."""
+    flat = np.full((tiny_mel(1).shape[0], 1), 0.5, np.float32)
+    streams = [vocoder.stream(8) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(MelError, match="finite"):
+            hifigan_rt.advance(streams, [flat, flat * np.nan])
+        hifigan_rt.advance(streams, [flat, flat])
+    with pytest.warns(hifigan_rt.MelConventionWarning, match="padding"):
+        hifigan_rt.advance(streams, [flat, flat])
 
 
 def test_what_advance_refuses_changes_no_stream(vocoder):

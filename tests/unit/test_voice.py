@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from itertools import islice
 
@@ -239,3 +241,9 @@ def test_what_is_no_whole_voice_names_what_is_missing(tmp_path):
 def test_a_known_vocoder_is_no_voice():
     with pytest.raises(ModelFileError, match="ljspeech-v1 is a vocoder, which takes mels: the text encoder is missing"):
         hifigan_rt.load_voice("ljspeech-v1")
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_voice_is_loaded_where_it_is_needed(voice, way):
+    with pytest.raises(TypeError, match=r"^a voice can be neither pickled nor copied, .*: call load_voice where"):
+        way(voice)

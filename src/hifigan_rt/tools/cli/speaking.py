@@ -53,6 +53,7 @@ def run_speak(console: Console, values: dict[str, Any]) -> int:
         failed = 0
         for name, line in _lines(values):
             if isinstance(line, SpeechError):
+                sink.begin()
                 console.failure(name, str(line))
                 failed += 1
                 continue

@@ -212,6 +212,12 @@ class Voice:
         self._text_part.close()
         self._phonemizer.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "a voice can be neither pickled nor copied, since its memory is the runtime's: call load_voice where it is "
+            "needed"
+        )
+
     def __enter__(self) -> Voice:
         return self
 
