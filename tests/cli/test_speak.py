@@ -94,6 +94,17 @@ def test_files_of_text_and_a_folder_of_results(path, pcm, tmp_path):
     assert f"failed: 'line 3 of {text}': the line is not UTF-8" in done.stderr
 
 
+def test_a_text_that_the_locale_does_not_know(path, pcm, tmp_path):
+    """Its bytes went as spaces, without a word."""
+    out, locale = tmp_path / "out.wav", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = speak(path, "a\xe4a".encode(), "-o", str(out), env=os.environ | locale)
+    assert "(U+0308)\n" in done.stderr  # two dots, which are all that is left out
+    np.testing.assert_array_equal(soundfile.read(out, dtype="int16")[0], pcm("aaa"))
+    done = speak(path, b"a\xffa", "-o", str(tmp_path / "none.wav"), status=1)
+    assert "failed: 'text': the text is not UTF-8 (invalid start byte): convert it" in done.stderr
+    assert not (tmp_path / "none.wav").exists()
+
+
 def test_a_voice_by_its_name(path, tmp_path):
     speak("voice", "--data-dir", str(path.parent), "a", "-o", str(tmp_path / "out.wav"))
     assert "'voice' is neither a file" in error_of(speak("voice", "a", "-o", str(tmp_path / "x.wav"), status=1))

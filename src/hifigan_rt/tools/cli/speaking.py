@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import warnings
 from abc import ABC, abstractmethod
@@ -100,7 +101,7 @@ def _lines(values: dict[str, Any]) -> Iterator[tuple[str, str | SpeechError]]:
         SpeechError: there is none, or a file cannot be read.
     """
     if values["text"] not in ((), (STREAM,)):
-        yield "text", " ".join(values["text"])
+        yield "text", _typed(" ".join(values["text"]))
         return
     found = False
     for name in values["input_files"] or (STREAM,):
@@ -110,7 +111,7 @@ def _lines(values: dict[str, Any]) -> Iterator[tuple[str, str | SpeechError]]:
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
-                    yield _place(name, number), SpeechError(f"the line is not UTF-8 ({error.reason}): convert it")
+                    yield _place(name, number), _no_text("line", error)
                     found = True
                     continue
                 if line:
@@ -118,6 +119,20 @@ def _lines(values: dict[str, Any]) -> Iterator[tuple[str, str | SpeechError]]:
                     found = True
     if not found:
         raise SpeechError("no text came: give it as an argument, with --input-file or on standard input")
+
+
+def _typed(text: str) -> str | SpeechError:
+    """What was typed, whose bytes Python keeps as halves of characters where they are none in the terminal's locale."""
+    if not re.search(r"[\udc80-\udcff]", text):
+        return text
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeDecodeError as error:
+        return _no_text("text", error)
+
+
+def _no_text(what: str, error: UnicodeDecodeError) -> SpeechError:
+    return SpeechError(f"the {what} is not UTF-8 ({error.reason}): convert it")
 
 
 def _open_text(name: str) -> IO[bytes]:
