@@ -186,6 +186,11 @@ def test_standard_streams(place):
         (b"no audio", "audio file 'standard input' is a text ('no audio'), not wav, flac"),
         (b"\x93NUMPY\x01\x00", "mel file 'standard input' is damaged"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "audio file 'standard input' cannot be decoded"),
+        (
+            b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom",
+            "audio file 'standard input' is an MPEG-4 recording (AAC or ALAC), not wav, flac, ogg or mp3: "
+            "ffmpeg -i recording recording.wav converts it",
+        ),
     ],
 )
 def test_errors_name_standard_input_and_not_its_copy(place, content, text):

@@ -37,8 +37,8 @@ def spool_input(stream: BinaryIO, folder: Path) -> InputFile:
         raise DatasetError(f"standard input cannot be read: {error.strerror}") from error
     if not head:
         raise DatasetError("standard input is empty: pipe a recording or a .npy mel into it")
-    suffix = ".npy" if head.startswith(b"\x93NUMPY") else ".wav"
-    path = folder / f"standard-input{suffix}"
+    # Ways out name it: "ffmpeg -i recording recording.wav converts it".
+    path = folder / ("mel.npy" if head.startswith(b"\x93NUMPY") else "recording")
     try:
         with path.open("wb") as file:
             file.write(head)
