@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -46,6 +49,46 @@ def test_audio_is_the_vocoders(client, vocoder):
     np.testing.assert_array_equal(audio.samples, vocoder(mel))
     assert (audio.sample_rate, audio.model, audio.warning) == (RATE, "tiny", None)
     assert audio.request_id
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_connections_of_its_own(client, vocoder):
+    """Two that share one read each other's answers: audio of another mel, without a word."""
+    mels = [tiny_mel(20 + index) for index in range(20)]
+    expected = [vocoder(mel) for mel in mels]
+    client.synthesize(mels[0])
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            audios = [client.synthesize(mel).samples for mel in mels]
+            client.close()
+            os._exit(0 if all(map(np.array_equal, audios, expected)) else 1)
+        children.append(child)
+    audios = [client.synthesize(mel).samples for mel in mels]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert all(map(np.array_equal, audios, expected))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_asynchronous_client_in_one_event_loop_after_another(server, vocoder):
+    mel = tiny_mel(20)
+    client = AsyncClient(server.url)
+    for _ in range(3):
+        np.testing.assert_array_equal(asyncio.run(client.synthesize(mel)).samples, vocoder(mel))
+    asyncio.run(client.close())
+    gc.collect()  # the sockets that the ended loops have left
+    with pytest.raises(ServerUnreachable, match=r"^the client is closed: make another one$"):
+        asyncio.run(client.models())
+
+
+def test_a_closed_client_says_so(server):
+    client = Client(server.url)
+    client.close()
+    client.close()
+    with pytest.raises(ServerUnreachable, match=r"^the client is closed: make another one$"):
+        client.models()
 
 
 def test_another_model_by_name(client, vocoder):

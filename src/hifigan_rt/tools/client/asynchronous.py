@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hifigan_rt.tools.client.connections import AnyClient
 from hifigan_rt.tools.client.protocol import (
-    AnyClient,
     Call,
     Pieces,
     RemoteAudio,
@@ -114,8 +115,9 @@ class AsyncClient(AnyClient):
             yield AsyncLiveStream(socket, facts, self._server)
 
     async def close(self) -> None:
-        """Close the kept connections."""
-        await self._http.aclose()
+        """Close the kept connections; closing twice is allowed."""
+        if (http := self._given_up()) is not None:
+            await http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -124,6 +126,10 @@ class AsyncClient(AnyClient):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _present_user(self) -> object:
+        # Connections are bound to the event loop that made them, and each asyncio.run has its own.
+        return os.getpid(), asyncio.get_running_loop()
 
     async def _answer(self, call: Call[T]) -> T:
         with errors_translated(self._server):

@@ -13,7 +13,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -136,37 +136,6 @@ def _sendable(token: str) -> str:
     if not re.fullmatch("[ -~]+", token):
         raise ServerUnreachable("the token is empty, or holds more than one line of ASCII: no header can carry it")
     return token
-
-
-class AnyClient:
-    """Connection of either client; needs no model."""
-
-    _http_class: ClassVar[str]
-    _transport_class: ClassVar[str]
-
-    def __init__(self, url: str = DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 60.0) -> None:
-        """Name the server; connections are made when they are needed.
-
-        Args:
-            url: of the server.
-            token: the bearer token, if the server asks for one.
-            timeout_seconds: for connecting, and for each piece of an answer.
-
-        Raises:
-            ServerUnreachable: the address or that of the proxy is none, no header can carry the token, or a package is
-                not installed.
-        """
-        self._server = ServerAddress(url, token, timeout_seconds)
-        httpx2, proxy = require("httpx2"), self._server.proxy
-        try:
-            # A transport of our own, since httpx2 would choose a proxy by itself, for this machine too.
-            transport = getattr(httpx2, self._transport_class)(proxy=None if proxy is None else proxy.url)
-        except ImportError as error:
-            raise socks_unavailable(proxy, "socksio") from error
-        try:
-            self._http = getattr(httpx2, self._http_class)(transport=transport, **self._server.http_options)
-        except httpx2.InvalidURL as error:
-            raise no_address(url) from error
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hifigan_rt.tools.client.connections import AnyClient
 from hifigan_rt.tools.client.protocol import (
-    AnyClient,
     Call,
     Pieces,
     RemoteAudio,
@@ -176,8 +176,9 @@ class Client(AnyClient):
             yield LiveStream(socket, facts, self._server)
 
     def close(self) -> None:
-        """Close the kept connections."""
-        self._http.close()
+        """Close the kept connections; closing twice is allowed."""
+        if (http := self._given_up()) is not None:
+            http.close()
 
     def __enter__(self) -> Client:
         return self
