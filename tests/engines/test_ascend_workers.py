@@ -132,6 +132,24 @@ def test_an_engine_that_is_dropped_frees_its_processes(load, place):
     wait_until_gone(pid)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_is_refused_and_ends_no_worker_of_its_parent(load):
+    """It waited for ever for threads that are the parent's; closing the engine there took the parent's worker."""
+    engine = load()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        told = ""
+        try:
+            engine.run(MEL)
+        except EngineError as error:
+            told = str(error)
+        engine.close()
+        os._exit(0 if told.startswith("an .om cannot be used in a process that was forked after it was loaded") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert failures(engine, 2) == []
+
+
 def test_ctrl_c_while_waiting_leaves_the_engine_usable(load):
     engine = load()
     (pid,) = pids(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -63,6 +64,7 @@ class DevicePool:
             EngineError, EngineUnavailable: a worker could not be started, or its runtime refuses model or device.
         """
         self._request = request
+        self._process = os.getpid()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -92,8 +94,13 @@ class DevicePool:
             output_bytes: room for the output, which the runtime of a model of open lengths does not know.
 
         Raises:
-            EngineError: the pool is closed.
+            EngineError: the pool is closed, or another process's.
         """
+        if self._process != os.getpid():
+            raise EngineError(
+                "an .om cannot be used in a process that was forked after it was loaded: load it there, or start the "
+                "process with multiprocessing's method 'spawn'"
+            )
         job = _Job(mel, output_bytes, Future())
         with self._lock:
             if self._closed:
@@ -103,6 +110,8 @@ class DevicePool:
 
     def close(self) -> None:
         """Let what runs come to its end, for a while, and free the devices; closing twice is allowed."""
+        if self._process != os.getpid():
+            return  # they are the process's that this one was forked from, and its workers at work
         with self._lock:
             first, self._closed = not self._closed, True
             if first:
