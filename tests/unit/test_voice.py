@@ -200,6 +200,7 @@ def test_a_closed_voice_says_so(path):
         ({"phoneme_id_map": {"_": [], "^": [], "$": []}}, "phoneme_id_map has no ids for '\\^', '\\$'"),
         ({"phoneme_id_map": {"_": [1 << 70]}}, "must be a list of whole numbers"),
         ({"phoneme_type": "kana"}, "phoneme_type='kana' must be one of espeak, text"),
+        ({"phoneme_type": "PhonemeType.KANA"}, "phoneme_type='PhonemeType.KANA' must be one of espeak, text"),
         ({"phoneme_type": "espeak"}, "espeak.voice='' must be the name of a language"),
         ({"phoneme_type": "espeak", "espeak": {"voice": "../x"}}, "espeak.voice='../x' must be"),
         ({"inference": {"length_scale": 0}}, "inference.length_scale=0 must be a number"),
@@ -210,6 +211,13 @@ def test_a_closed_voice_says_so(path):
 def test_settings_of_another_voice_or_of_none_are_refused(tmp_path, changes, told):
     with pytest.raises(ConfigError, match=told):
         hifigan_rt.load_voice(tiny_voice(tmp_path, **changes))
+
+
+def test_a_type_may_have_the_name_of_pipers_constant(tmp_path):
+    """As in the published es_MX-ald-medium, which Piper 1.8 refuses."""
+    path = tiny_voice(tmp_path, phoneme_type="PhonemeType.ESPEAK", espeak={"voice": "es-419"})
+    with hifigan_rt.load_voice(path) as voice:
+        assert (voice.settings.phoneme_type, voice.settings.language) == ("espeak", "es-419")
 
 
 def test_a_voice_without_settings_names_the_file_that_it_needs(tmp_path):

@@ -69,9 +69,12 @@ def _read(place: str, values: object) -> VoiceSettings:
             "it has no phoneme_id_map, and so is not the settings of a Piper voice: give the voice's own .onnx.json "
             "with config= (--config)"
         )
-    phoneme_type = values.get("phoneme_type", "espeak")
+    stated_type = values.get("phoneme_type", "espeak")
+    # The published es_MX-ald-medium has the name of Piper's constant, "PhonemeType.ESPEAK", in place of its value.
+    is_name = isinstance(stated_type, str) and stated_type.startswith("PhonemeType.")
+    phoneme_type = stated_type.removeprefix("PhonemeType.").lower() if is_name else stated_type
     if phoneme_type not in PHONEME_TYPES:
-        raise ConfigError(f"phoneme_type={phoneme_type!r} must be one of {', '.join(PHONEME_TYPES)}")
+        raise ConfigError(f"phoneme_type={stated_type!r} must be one of {', '.join(PHONEME_TYPES)}")
     language = _inner(values, "espeak").get("voice", "")
     if phoneme_type == "espeak" and not (isinstance(language, str) and _LANGUAGE.fullmatch(language)):
         raise ConfigError(f"espeak.voice={language!r} must be the name of a language, such as 'en-us'")
