@@ -227,8 +227,15 @@ def test_names_that_are_not_utf8():
     assert os.fsencode(found[0].relative) == b"caf\xe9.wav"
 
 
+def test_what_cannot_be_looked_up_is_not_said_to_be_misspelt(tmp_path):
+    """As in a folder that may not be searched, which the administrator may, who perhaps runs this."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DatasetError, match=r"loop/a.wav' cannot be looked up: Too many levels of symbolic links$"):
+        find_inputs([str(tmp_path / "loop" / "a.wav")], SUFFIXES)
+
+
 def test_name_too_long_for_any_file():
-    with pytest.raises(DatasetError, match="neither a file nor a folder"):
+    with pytest.raises(DatasetError, match="xxx' cannot be looked up: File name too long"):
         find_inputs(["x" * 5000], SUFFIXES)
 
 

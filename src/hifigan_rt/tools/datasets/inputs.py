@@ -95,9 +95,7 @@ class _Search:
         elif glob.has_magic(name):
             yield from self._glob(name, path)
         else:
-            yield InputFile(
-                path, Path(path.name), problem=f"{name!r} is neither a file nor a folder: check its spelling"
-            )
+            yield InputFile(path, Path(path.name), problem=_why_not_there(name, path))
 
     def _file(self, name: str, path: Path) -> Iterator[InputFile]:
         """The file itself; the clips of a list, if one of them is there: so that no other text is taken for one."""
@@ -247,6 +245,16 @@ def _lists_of(folder: Path) -> list[Path]:
         return []
     names = (METADATA, *(f"{split}.txt" for split in SPLITS))
     return [folder / name for name in names if is_file(folder / name)]
+
+
+def _why_not_there(name: str, path: Path) -> str:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass
+    except OSError as error:  # below a folder that may not be searched
+        return f"{name!r} cannot be looked up: {error.strerror}"
+    return f"{name!r} is neither a file nor a folder: check its spelling"
 
 
 def _looks_like_text(path: Path) -> bool:
