@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 
@@ -12,8 +13,9 @@ import soundfile
 
 import hifigan_rt
 from cli.running import command, error_of, hifigan
+from fake_tools import put_on_path
 from hifigan_rt.audio import to_pcm16
-from voice_files import tiny_voice
+from voice_files import SYMBOLS, tiny_voice
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,29 @@ def test_files_of_text_and_a_folder_of_results(path, pcm, tmp_path):
     np.testing.assert_array_equal(soundfile.read(folder / "0004.wav", dtype="int16")[0], pcm("a"))
     assert f"failed: 'line 2 of {text}': nothing of the text can be spoken" in done.stderr
     assert f"failed: 'line 3 of {text}': the line is not UTF-8" in done.stderr
+
+
+@pytest.mark.espeak
+def test_a_line_that_ends_espeak_ng_ends_no_other(tmp_path, monkeypatch):
+    """As some texts do; where espeak-ng works for none, the first line ends the run."""
+    voice = tiny_voice(
+        tmp_path, phoneme_type="espeak", espeak={"voice": "en-us"}, phoneme_id_map=SYMBOLS | {"e": [3], "o": [3]}
+    )
+    pipe = 'while IFS= read -r line; do case "$line" in *Boom*) exit;; esac; echo "$line"; done'
+    put_on_path(tmp_path / "bin", {"espeak-ng": f'{pipe} | {shutil.which("espeak-ng")} "$@"'}, monkeypatch)
+    lines, folder, out = "hey\nBoom\nhey. Boom.\nso\n", tmp_path / "out", tmp_path / "out.wav"
+    told = speak(voice, "-d", str(folder), status=1, input=lines).stderr
+    assert sorted(file.name for file in folder.iterdir()) == ["0001.wav", "0004.wav"]
+    for number in (2, 3):
+        assert f"failed: 'line {number} of standard input': the program espeak-ng" in told
+    speak(voice, "-o", str(out), status=1, input="hey\nBoom\nso\n")
+    assert soundfile.info(out).frames == sum(soundfile.info(file).frames for file in folder.iterdir())
+    out.unlink()
+    assert "its process ended with status 0" in error_of(speak(voice, "-o", str(out), "hey. Boom.", status=1))
+    assert not out.exists()  # it would have half of the text
+    put_on_path(tmp_path / "bin", {"espeak-ng": "exit 1"}, monkeypatch)
+    told = error_of(speak(voice, "-d", str(folder), "--overwrite", status=1, input=lines))
+    assert told.endswith("failed: its process ended with status 1")
 
 
 def test_a_text_that_the_locale_does_not_know(path, pcm, tmp_path):

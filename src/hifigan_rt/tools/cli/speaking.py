@@ -157,14 +157,23 @@ def _speak_one(console: Console, voice: Voice, sink: _Sink, name: str, text: str
             for piece in voice.stream(**given, **{option: values[option] for option in _MANNER}):
                 sink.write(piece)
             sink.end()
-    except PhonemizerError:
-        raise
     except SpeechError as error:
-        sink.end()
+        if isinstance(error, PhonemizerError) and not _makes_phonemes(voice):
+            raise
+        sink.abandon(error)
         console.failure(name, str(error))
         return False
     for warning in caught:
         console.note(f"warning: {name}: {warning.message}")
+    return True
+
+
+def _makes_phonemes(voice: Voice) -> bool:
+    """Whether espeak-ng works, so that it was the text that it failed at: there are some that end it."""
+    try:
+        next(voice.phonemes("1"), None)
+    except PhonemizerError:
+        return False
     return True
 
 
@@ -179,7 +188,14 @@ class _Sink(ABC):
         """Take a piece."""
 
     def end(self) -> None:  # noqa: B027
-        """End a text, spoken or not."""
+        """End a text that is spoken."""
+
+    def abandon(self, error: Exception) -> None:  # noqa: B027
+        """End a text that cannot be spoken, or not to its end.
+
+        Raises:
+            Exception: the error, where a part of the text cannot be taken back.
+        """
 
 
 class _PipeSink(_Sink):
@@ -202,9 +218,17 @@ class _PipeSink(_Sink):
 class _FileSink(_Sink):
     def __init__(self, writer: AudioWriter) -> None:
         self._writer = writer
+        self._begun_at = 0
+
+    def begin(self) -> None:
+        self._begun_at = self._writer.samples
 
     def write(self, audio: np.ndarray) -> None:
         self._writer.write(audio)
+
+    def abandon(self, error: Exception) -> None:
+        if self._writer.samples > self._begun_at:
+            raise error  # the file is not written: it would have a part of a text
 
 
 class _FolderSink(_Sink):
@@ -228,6 +252,10 @@ class _FolderSink(_Sink):
         self._open.close()
         if self._writer is not None:
             _tell(self._console, f"{self._count:04d}.wav", self._writer, self._sample_rate)
+        self._writer = None
+
+    def abandon(self, error: Exception) -> None:
+        self._open.__exit__(type(error), error, error.__traceback__)  # takes the begun file away
         self._writer = None
 
 
