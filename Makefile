@@ -4,7 +4,7 @@ VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
 .PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-bench gpu-torch \
-  try-torch wheels try-wheels try-wheels-arm64 docs bench clean help
+  try-oldest try-torch wheels try-wheels try-wheels-arm64 docs bench clean help
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
@@ -58,8 +58,11 @@ gpu-bench: ## what engine cuda does on a card, beside PyTorch at its best; PYTHO
 gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
 
+try-oldest: $(VENV)/installed ## all tests, with the oldest release of every package that hifigan-rt says it runs with
+	scripts/try-releases $(VENV) "$$($(VENV)/bin/python scripts/oldest_releases.py)"
+
 try-torch: $(VENV)/installed ## the tests that need PyTorch, with the releases in TORCH="2.6.0 2.9.1"; each takes some GB in build/
-	scripts/try-torch $(VENV) $(TORCH)
+	set -e; for release in $(or $(TORCH),2.6.0); do scripts/try-releases $(VENV) torch==$$release -m torch; done
 
 wheels: ## sdist and wheels for Linux on x86-64 and arm64, in dist/; as root, needs debootstrap, Pythons 3.11 and 3.12 or newer
 	scripts/wheels
