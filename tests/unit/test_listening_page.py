@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -54,6 +55,16 @@ def refuse(page, text):
     press(page, "Enter")
     until(page, f"document.getElementById('alert').innerText.includes({json.dumps(text)})")
     assert heading(page) == title
+
+
+def come_back(page):
+    """Load the page again, until its progress is there: a browser under load may hand it to its next process later."""
+    for _ in range(40):
+        page.reload()
+        if heading(page) == "Welcome back":
+            return
+        time.sleep(0.25)
+    raise AssertionError(f"the progress is lost: the page says {heading(page)}")
 
 
 def begin(page):
@@ -125,8 +136,7 @@ def test_a_whole_test_by_keyboard(place, open_page, mode):
         # In the middle of a trial whose answer is given and not yet sent.
         if number == (5 if mode == "mos" else 2):
             before = page.evaluate("[state.index, state.answers.length, view.answer()]")
-            page.reload()
-            assert heading(page) == "Welcome back"
+            come_back(page)
             leave(page, "Welcome back")
             assert page.evaluate("[state.index, state.answers.length, view.answer()]") == before
 
