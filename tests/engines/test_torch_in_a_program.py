@@ -32,6 +32,11 @@ def precision_of_convolutions():
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
 
 
+def precisions():
+    """Of convolutions by cuDNN and by oneDNN, which has no other before 2.9."""
+    return precision_of_convolutions(), torch.backends.mkldnn.conv.fp32_precision if OWN_PRECISION else "ieee"
+
+
 def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, precision_of_convolutions()
@@ -57,17 +62,24 @@ def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
         cudnn.benchmark = before[0]
 
 
-@pytest.mark.skipif(not OWN_PRECISION, reason="PyTorch before 2.9 has one switch, which follows no other")
-def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_before():
+def states_before_2_9():
+    before = torch.backends.cudnn.allow_tf32
+    for allowed in (False, True, before):
+        torch.backends.cudnn.allow_tf32 = allowed
+        yield precision_of_convolutions(), "ieee"
+
+
+def states_since_2_9():
     everywhere, cudnn, mkldnn = torch.backends, torch.backends.cudnn, torch.backends.mkldnn
+    for owner, value in ((cudnn, "ieee"), (everywhere, "tf32"), (everywhere, "bf16")):
+        owner.fp32_precision = value
+        yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+        owner.fp32_precision = "none"
+        yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
 
-    def states():
-        for owner, value in ((cudnn, "ieee"), (everywhere, "tf32"), (everywhere, "bf16")):
-            owner.fp32_precision = value
-            yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
-            owner.fp32_precision = "none"
-            yield cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision, cudnn.rnn.fp32_precision
 
+def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_before():
+    states = states_since_2_9 if OWN_PRECISION else states_before_2_9
     seen = []
     expected = list(states())
     for tf32 in (False, True):
@@ -76,15 +88,12 @@ def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_befo
     for state in states():
         seen.append(state)
         with convolutions():
-            assert (cudnn.conv.fp32_precision, mkldnn.conv.fp32_precision) == ("ieee", "ieee")
+            assert precisions() == ("ieee", "ieee")
     assert seen == expected
 
 
 def test_float32_is_never_tensorfloat32(monkeypatch):
     import hifigan_rt.engines.torch as module
-
-    def precisions():
-        return precision_of_convolutions(), torch.backends.mkldnn.conv.fp32_precision if OWN_PRECISION else "ieee"
 
     seen = []
     forward = module.TorchGenerator.forward
