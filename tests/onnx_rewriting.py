@@ -198,3 +198,15 @@ def sums_from_zeros(model: ModelProto) -> None:
         helper.make_node("Add", ["zeros", first], ["begun"]),
     ]
     insert(model.graph, nodes, position)
+
+
+def change_attribute(op_type: str, index: int, name: str, value: object) -> Rewriting:
+    """Another value of an attribute of the n-th node of a kind."""
+
+    def rewrite(model: ModelProto) -> None:
+        node = [node for node in model.graph.node if node.op_type == op_type][index]
+        kept = [item for item in node.attribute if item.name != name]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute(name, value)])
+
+    return rewrite

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from golden.tiny import write_tiny
-from hifigan_rt import load, load_voice
+from hifigan_rt import Client, load, load_voice
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.vocoder import Vocoder
 from page_actions import expect, write_speechlike
@@ -68,6 +68,13 @@ def voice_server(still_voice, sources):
 def client(server):
     with server.client() as opened:
         yield opened
+
+
+@pytest.fixture
+def own_client(server):
+    """The package's client, which users have."""
+    with Client(server.url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from hifigan_rt import AsyncClient, Client
 from hifigan_rt.errors import AudioError, MelError, RequestFailed, ServerUnreachable
 from hifigan_rt.tools.client import protocol
 from running_server import running
-from waiting import wait_for
 
 M = TINY.generator.num_mels
 RATE = TINY.mel.sample_rate
@@ -37,36 +36,30 @@ def recording(samples: int = 4000) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture
-def client(server):
-    with Client(server.url) as made:
-        yield made
-
-
-def test_audio_is_the_vocoders(client, vocoder):
+def test_audio_is_the_vocoders(own_client, vocoder):
     mel = tiny_mel(50)
-    audio = client.synthesize(mel)
+    audio = own_client.synthesize(mel)
     np.testing.assert_array_equal(audio.samples, vocoder(mel))
     assert (audio.sample_rate, audio.model, audio.warning) == (RATE, "tiny", None)
     assert audio.request_id
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_has_connections_of_its_own(client, vocoder):
+def test_a_forked_process_has_connections_of_its_own(own_client, vocoder):
     """Two that share one read each other's answers: audio of another mel, without a word."""
     mels = [tiny_mel(20 + index) for index in range(20)]
     expected = [vocoder(mel) for mel in mels]
-    client.synthesize(mels[0])
+    own_client.synthesize(mels[0])
     children = []
     for _ in range(2):
         child = os.fork()
         if child == 0:
             signal.alarm(60)
-            audios = [client.synthesize(mel).samples for mel in mels]
-            client.close()
+            audios = [own_client.synthesize(mel).samples for mel in mels]
+            own_client.close()
             os._exit(0 if all(map(np.array_equal, audios, expected)) else 1)
         children.append(child)
-    audios = [client.synthesize(mel).samples for mel in mels]
+    audios = [own_client.synthesize(mel).samples for mel in mels]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     assert all(map(np.array_equal, audios, expected))
 
@@ -91,150 +84,36 @@ def test_a_closed_client_says_so(server):
         client.models()
 
 
-def test_another_model_by_name(client, vocoder):
+def test_another_model_by_name(own_client, vocoder):
     mel = tiny_mel(20)
-    other = client.synthesize(mel.astype(np.float64), "other")
+    other = own_client.synthesize(mel.astype(np.float64), "other")
     assert other.model == "other"
     assert not np.array_equal(other.samples, vocoder(mel))
-    assert [model["name"] for model in client.models()] == ["tiny", "other"]
+    assert [model["name"] for model in own_client.models()] == ["tiny", "other"]
 
 
-def test_streamed_audio_in_pieces(client, vocoder):
+def test_streamed_audio_in_pieces(own_client, vocoder):
     mel = tiny_mel(600)
     np.testing.assert_array_equal(
-        np.concatenate(list(client.synthesize_streamed(mel))),
-        np.concatenate(list(client.synthesize_streamed(np.asfortranarray(mel)))),
+        np.concatenate(list(own_client.synthesize_streamed(mel))),
+        np.concatenate(list(own_client.synthesize_streamed(np.asfortranarray(mel)))),
     )
-    assert sum(map(len, client.synthesize_streamed(mel))) == vocoder.output_length(600)
+    assert sum(map(len, own_client.synthesize_streamed(mel))) == vocoder.output_length(600)
 
 
-def test_copy_synthesis_of_bytes_and_files(client, vocoder, tmp_path):
+def test_copy_synthesis_of_bytes_and_files(own_client, vocoder, tmp_path):
     (tmp_path / "a.wav").write_bytes(recording())
-    of_bytes, of_file = client.copy_synthesis(recording()), client.copy_synthesis(tmp_path / "a.wav")
+    of_bytes, of_file = own_client.copy_synthesis(recording()), own_client.copy_synthesis(tmp_path / "a.wav")
     np.testing.assert_array_equal(of_bytes.samples, of_file.samples)
     samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
     np.testing.assert_array_equal(of_file.samples, vocoder(vocoder.mel(samples)))
 
 
-def test_a_recording_whose_length_is_wrong_is_told(client):
+def test_a_recording_whose_length_is_wrong_is_told(own_client):
     content = recording()
-    told = client.copy_synthesis(content[:40] + (1000).to_bytes(4, "little") + content[44:])
+    told = own_client.copy_synthesis(content[:40] + (1000).to_bytes(4, "little") + content[44:])
     assert told.warning.startswith("its header states 1000 bytes of samples and ")
-    assert np.array_equal(told.samples, client.copy_synthesis(content).samples)
-
-
-@pytest.mark.parametrize("size", [1, 7, 32, 300])
-def test_a_live_stream_is_the_offline_call(client, vocoder, size):
-    mel = tiny_mel(300)
-    with client.stream(segment_frames=16) as live:
-        assert (live.sample_rate, live.num_mels, live.segment_frames) == (RATE, M, 16)
-        pieces = []
-        for start in range(0, 300, size):
-            live.push(mel[:, start : start + size])
-            pieces.append(live.available())
-        live.finish()
-        pieces.extend(live)
-    np.testing.assert_array_equal(np.concatenate(pieces), vocoder(mel, segment_frames=16))
-
-
-def test_pushing_everything_before_reading_anything(client, vocoder):
-    mel = tiny_mel(20_000)
-    with client.stream() as live:
-        for start in range(0, mel.shape[1], 100):
-            live.push(mel[:, start : start + 100])
-        live.finish()
-        assert sum(map(len, live)) == vocoder.output_length(20_000)
-
-
-def test_a_push_may_be_longer_than_a_message(client, vocoder):
-    mel = tiny_mel(60_000)  # 2.4 MB
-    with client.stream(segment_frames=64) as live:
-        live.push(mel)
-        live.finish()
-        assert sum(map(len, live)) == vocoder.output_length(60_000)
-
-
-def test_one_thread_pushes_and_another_reads(client, vocoder):
-    mel = tiny_mel(400)
-    with client.stream(segment_frames=32) as live:
-
-        def push():
-            for start in range(0, 400, 10):
-                live.push(mel[:, start : start + 10])
-            live.finish()
-
-        thread = threading.Thread(target=push)
-        thread.start()
-        audio = np.concatenate(list(live))
-        thread.join()
-    np.testing.assert_array_equal(audio, vocoder(mel, segment_frames=32))
-
-
-def test_a_push_that_waits_for_the_server_does_not_stop_the_reading(sources, vocoder):
-    """Where no buffer has room for what is pushed, the server reads on only while its audio is read."""
-    mel = tiny_mel(80_000)  # 3.2 MB
-    with running(sources, max_pending_seconds=0.5, max_unread_seconds=0.5, write_timeout_seconds=2.0) as served:
-        served.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        with Client(served.url) as client, client.stream() as live:
-            [connection] = served.server.server_state.connections
-            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                live._socket.socket.setsockopt(socket.SOL_SOCKET, option, 4096)
-            live.push(mel)
-            live.finish()
-            assert sum(map(len, live)) == vocoder.output_length(80_000)
-
-
-def test_a_push_ends_when_the_server_ends_the_stream(slow):
-    engine, served_by = slow
-    with running(served_by, max_pending_seconds=0.5) as served, Client(served.url) as client, client.stream() as live:
-        with engine.held():
-            pushing = Pushing(live, 2_000_000)
-            wait_for(lambda: sum(job.remaining_frames for job in served.context.scheduler._queue._jobs) >= 400)
-            engine.failure = RuntimeError("broken")
-        pushing.thread.join(20)
-        assert pushing.code == "internal"
-
-
-class Pushing:
-    """Thread that pushes more than there is room for."""
-
-    code = None
-
-    def __init__(self, live, frames):
-        self._live, self._frames = live, frames
-        self.thread = threading.Thread(target=self._push)
-        self.thread.start()
-
-    def _push(self):
-        try:
-            self._live.push(tiny_mel(self._frames))
-        except RequestFailed as error:
-            self.code = error.code
-
-
-def test_a_stream_outlives_pings_that_wait_behind_its_frames(slow, monkeypatch):
-    engine, served_by = slow
-    options = protocol.ServerAddress.stream_options.fget
-    usual = {"ping_interval": 0.05, "ping_timeout": 0.2}
-    monkeypatch.setattr(protocol.ServerAddress, "stream_options", property(lambda self: usual | options(self)))
-
-    async def run(url):
-        async with AsyncClient(url) as client, client.stream() as live:
-            with engine.held():
-                for _ in range(20):
-                    await live.push(np.full((M, 100), -5.0, np.float32))
-                await asyncio.sleep(1.0)
-            await live.finish()
-            return sum([len(samples) async for samples in live])
-
-    with running(served_by, max_pending_seconds=0.5) as served:
-        assert asyncio.run(run(served.url)) == 2000 * TINY.mel.hop_length
-
-
-def test_numpys_numbers_are_numbers(client):
-    with client.stream(segment_frames=np.int64(8)) as live:
-        assert live.segment_frames == 8
+    assert np.array_equal(told.samples, own_client.copy_synthesis(content).samples)
 
 
 def test_everything_asynchronously(server, vocoder):
@@ -274,15 +153,15 @@ def test_everything_asynchronously(server, vocoder):
         ("mel.npy", "the mel is text"),
     ],
 )
-def test_a_mel_that_is_none_is_not_sent(client, mel, text):
+def test_a_mel_that_is_none_is_not_sent(own_client, mel, text):
     with pytest.raises(MelError, match=text):
-        client.synthesize(mel)
+        own_client.synthesize(mel)
     with pytest.raises(MelError, match=text):
-        next(client.synthesize_streamed(mel))
+        next(own_client.synthesize_streamed(mel))
 
 
 @pytest.mark.torch
-def test_tensors_are_told_of_as_by_a_vocoder(server, client, vocoder):
+def test_tensors_are_told_of_as_by_a_vocoder(server, own_client, vocoder):
     torch = pytest.importorskip("torch")
 
     async def asked(mel):
@@ -292,80 +171,27 @@ def test_tensors_are_told_of_as_by_a_vocoder(server, client, vocoder):
     for mel in (torch.zeros(M, 5).bfloat16(), torch.zeros(M, 5).to_sparse()):
         with pytest.raises(MelError) as told:
             vocoder(mel)
-        with client.stream() as live, pytest.raises(MelError) as streamed:
+        with own_client.stream() as live, pytest.raises(MelError) as streamed:
             live.push(mel)
-        for ask in (client.synthesize, lambda mel: asyncio.run(asked(mel))):
+        for ask in (own_client.synthesize, lambda mel: asyncio.run(asked(mel))):
             with pytest.raises(MelError) as sent:
                 ask(mel)
             assert str(sent.value) == str(streamed.value) == str(told.value)
             assert "pass mel.detach().float().cpu().numpy()" in str(told.value)
 
 
-def test_refusals_tell_code_status_and_request(client):
+def test_refusals_tell_code_status_and_request(own_client):
     with pytest.raises(RequestFailed, match="the server answered 4") as caught:
-        client.synthesize(np.zeros((M + 1, 5), np.float32))
+        own_client.synthesize(np.zeros((M + 1, 5), np.float32))
     assert (caught.value.status, caught.value.code) == (400, "mel_invalid")
     assert caught.value.request_id
     with pytest.raises(RequestFailed) as caught:
-        client.synthesize(tiny_mel(5), "nobody")
+        own_client.synthesize(tiny_mel(5), "nobody")
     assert (caught.value.status, caught.value.code) == (404, "model_not_found")
     with pytest.raises(RequestFailed):
-        list(client.synthesize_streamed(tiny_mel(5), "nobody"))
+        list(own_client.synthesize_streamed(tiny_mel(5), "nobody"))
     with pytest.raises(RequestFailed):
-        client.copy_synthesis(b"no recording")
-
-
-def test_a_stream_that_is_refused_or_ended(client):
-    with pytest.raises(RequestFailed) as caught, client.stream("nobody"):
-        pass
-    assert caught.value.code == "model_not_found"
-    with client.stream() as live:
-        with pytest.raises(MelError, match=f"M={M}"):
-            live.push(np.zeros((M + 1, 4), np.float32))
-        live.push(np.full((M, 40), np.nan, np.float32))
-        with pytest.raises(RequestFailed, match="NaN") as caught:
-            list(live)
-        assert caught.value.code == "mel_invalid"
-        # The first waits for the closing.
-        for late in (lambda: list(live), live.finish, lambda: live.push(tiny_mel(5))):
-            with pytest.raises(RequestFailed, match="the server ended the stream") as caught:
-                late()
-            assert caught.value.code == "mel_invalid"
-
-
-def anext_of(live):
-    return lambda: anext(aiter(live))
-
-
-def test_an_asynchronous_stream_that_the_server_ended_says_why(server):
-    async def run():
-        async with AsyncClient(server.url) as client, client.stream() as live:
-            await live.push(np.full((M, 40), np.nan, np.float32))
-            codes = []
-            # The second waits for the closing.
-            calls = (anext_of(live), anext_of(live), live.finish, lambda: live.push(tiny_mel(5)))
-            for late in calls:
-                with pytest.raises(RequestFailed, match="the server ended the stream") as caught:
-                    await late()
-                codes.append(caught.value.code)
-            return codes
-
-    assert asyncio.run(run()) == ["mel_invalid"] * 4
-
-
-def test_nothing_follows_the_end_of_a_stream(client):
-    with client.stream() as live:
-        live.push(tiny_mel(20))
-        live.finish()
-        assert sum(map(len, live)) > 0
-        for late in (lambda: list(live), lambda: live.push(tiny_mel(5))):  # the first waits for the closing
-            with pytest.raises(RequestFailed, match="open another one"):
-                late()
-
-
-def test_the_callers_own_errors_pass_through_an_open_stream(client):
-    with pytest.raises(OSError, match="disk"), client.stream():
-        raise OSError("disk")
+        own_client.copy_synthesis(b"no recording")
 
 
 TOKEN = "open sesame, please, now"  # noqa: S105 - of a server that lives as long as the test
@@ -436,15 +262,15 @@ def test_an_address_that_is_none(url):
         Client(url)
 
 
-def test_a_recording_that_is_not_there(client):
+def test_a_recording_that_is_not_there(own_client):
     with pytest.raises(AudioError, match=r"none\.wav"):
-        client.copy_synthesis("none.wav")
+        own_client.copy_synthesis("none.wav")
     with pytest.raises(AudioError, match=r"'a\\x00b' cannot be read"):
-        client.copy_synthesis("a\0b")
+        own_client.copy_synthesis("a\0b")
     for wrong, kind in ((np.zeros(4000, np.float32), "ndarray"), (None, "NoneType"), ({}, "dict")):
         with pytest.raises(AudioError, match=f"the recording is a {kind}: pass the path"):
-            client.copy_synthesis(wrong)
-    assert client.copy_synthesis(bytearray(recording())).samples.size
+            own_client.copy_synthesis(wrong)
+    assert own_client.copy_synthesis(bytearray(recording())).samples.size
 
 
 def test_an_absent_package_names_the_extra(monkeypatch):

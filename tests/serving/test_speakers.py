@@ -39,12 +39,6 @@ def voice(files):
         yield loaded
 
 
-@pytest.fixture
-def client(server):
-    with server.client() as opened:
-        yield opened
-
-
 def post(client, query: str, *, mel=None, **headers: str):
     mel = tiny_mel(20) if mel is None else mel
     return client.post(f"/v1/synthesize?format=float32&{query}", content=npy(mel), headers=headers)
