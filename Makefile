@@ -59,7 +59,8 @@ gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
 	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
 
 try-oldest: $(VENV)/installed ## all tests, with the oldest release of every package that hifigan-rt says it runs with
-	scripts/try-releases $(VENV) "$$($(VENV)/bin/python scripts/oldest_releases.py)"
+	scripts/try-releases $(VENV) "$$($(VENV)/bin/python scripts/oldest_releases.py --without ray)" --ignore=tests/cluster
+	scripts/try-releases $(VENV) "$$($(VENV)/bin/python scripts/oldest_releases.py)" tests/cluster
 
 try-torch: $(VENV)/installed ## the tests that need PyTorch, with the releases in TORCH="2.6.0 2.9.1"; each takes some GB in build/
 	set -e; for release in $(or $(TORCH),2.6.0); do scripts/try-releases $(VENV) torch==$$release -m torch; done

@@ -1,9 +1,10 @@
 """Prints the oldest release of every package that hifigan-rt says it runs with, as pip takes them.
 
-python scripts/oldest_releases.py
+python scripts/oldest_releases.py [--without EXTRA]
 """
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def oldest(requirement: str) -> str | None:
 def main() -> None:
     """Print them in one line."""
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    extras = project["optional-dependencies"]
+    for name in sys.argv[2:]:
+        del extras[name]
+    groups = [project["dependencies"], *extras.values()]
     pins: dict[str, str] = {}
     for requirement in (requirement for group in groups for requirement in group):
         if pin := oldest(requirement):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hifigan_rt
-from ascend_simulator.environment import CAVEAT
+from ascend_simulator.environment import CAVEAT, PYTHON
 from ascend_simulator.models import convert
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
@@ -133,7 +133,7 @@ def test_an_interpreter_without_numpy(place, tmp_path, monkeypatch):
     """A system's Python has the wheel, which brings no NumPy."""
     om = place.om(gears=GEARS)
     path = tmp_path / "python"
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec env PYTHONPATH="{PYTHON}" "{sys.executable}" -S "$@"\n')
     path.chmod(0o700)
     monkeypatch.setenv("HIFIGAN_ASCEND_PYTHON", str(path))
     text = f"engine 'ascend' needs numpy, which '{path}' does not have: {path} -m pip install numpy"

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import hifigan_rt
 import onnx_rewriting as rewriting
@@ -249,7 +250,9 @@ def test_constants_by_what_newer_sets_brought(tmp_path, rewrite):
     model = export(opset=15)
     rewrite(model)
     found = read(model, tmp_path)
-    assert np.abs(audio_of(found, tiny_mel(20)) - audio_of_file(model, tiny_mel(20))).max() < 1e-6
+    # By ONNX's own evaluator: ONNX Runtime 1.23 cannot fold a sum of squares over no axes.
+    (audio,) = ReferenceEvaluator(model).run(None, {"mel_spec": tiny_mel(20)[None]})
+    assert np.abs(audio_of(found, tiny_mel(20)) - audio.ravel()).max() < 1e-6
 
 
 def test_causal_convolutions_whose_ends_are_cut_off(tmp_path):
