@@ -147,12 +147,15 @@ void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProces
   for (int i = 0; i < threads_; ++i) workspaces.push_back(std::make_unique<WorkspaceLease>(mine, *offline_, 1));
   std::atomic<bool> stopped{false}, no_memory{false};
   const PoolLock lock(mine.pool, stop);
+  // Only the caller may ask the outer world whether to stop, also once it has no item left; the others look at what it found.
+  const auto ask_outside = [&] {
+    if (!stopped && stop && stop()) stopped = true;
+  };
   mine.pool.loop(static_cast<Index>(items.size()), [&](Index i, int thread) {
     if (stopped || no_memory) return;
     try {
-      // Only the caller may ask the outer world whether to stop; the others look at what it found.
       const StopRequest ask = [&] {
-        if (thread == 0 && stop && stop()) stopped = true;
+        if (thread == 0) ask_outside();
         return stopped.load() || no_memory.load();
       };
       run_one(*offline_, items[static_cast<std::size_t>(i)], {nullptr}, **workspaces[static_cast<std::size_t>(thread)], ask,
@@ -162,7 +165,7 @@ void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProces
     } catch (const std::bad_alloc&) {
       no_memory = true;
     }
-  });
+  }, ask_outside);
   if (no_memory) throw std::bad_alloc();
   if (stopped) throw Stopped();
 }

@@ -84,7 +84,7 @@ void ThreadPool::start() {
   }
 }
 
-void ThreadPool::run(Index pieces, Function function, void* body) {
+void ThreadPool::run(Index pieces, Function function, void* body, const std::function<void()>& meanwhile) {
   if (threads_ == 1 || pieces == 1 || looping_) {
     for (Index piece = 0; piece < pieces; ++piece) function(body, piece, 0);
     return;
@@ -104,15 +104,16 @@ void ThreadPool::run(Index pieces, Function function, void* body) {
   }
   looping_ = true;
   work(0);
-  looping_ = false;
   state_.fetch_add(1);
   for (int spins = 0; inside_.load() != 0; ++spins) {
     if (spins < kSpins) {
       pause_briefly();
     } else {
+      if (meanwhile) meanwhile();
       std::this_thread::yield();
     }
   }
+  looping_ = false;
 }
 
 void ThreadPool::work(int thread) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -38,11 +39,12 @@ class ThreadPool {
 
   // Calls f(piece, thread) for every piece in [0, pieces), thread in [0, threads()); returns when all are done. The
   // caller holds the PoolLock. f must not throw; a loop within f, which its caller alone may run, is run by that thread.
+  // `meanwhile`, for which the same holds, is called again and again while the caller waits for long pieces of others.
   // Throws NoThread.
   template <class F>
-  void loop(Index pieces, F&& f) {
+  void loop(Index pieces, F&& f, const std::function<void()>& meanwhile = {}) {
     using Body = std::remove_reference_t<F>;
-    run(pieces, [](void* body, Index piece, int thread) { (*static_cast<Body*>(body))(piece, thread); }, &f);
+    run(pieces, [](void* body, Index piece, int thread) { (*static_cast<Body*>(body))(piece, thread); }, &f, meanwhile);
   }
 
  private:
@@ -54,7 +56,7 @@ class ThreadPool {
   };
 
   void start();
-  void run(Index pieces, Function function, void* body);
+  void run(Index pieces, Function function, void* body, const std::function<void()>& meanwhile);
   void work(int thread);
   void serve(int thread);
   bool wait_for_loop(unsigned long seen);

@@ -188,7 +188,14 @@ def run_python(code, **environment):
 
 
 EVERY_CALL = pytest.mark.parametrize(
-    "call", ["engine.run(mel[None])", "engine.run(mel[None].repeat(4, 0))", "engine.stream(64).push(mel)"]
+    "call",
+    [
+        "engine.run(mel[None])",
+        "engine.run(mel[None].repeat(4, 0))",
+        # The thread that calls has soon nothing left but to wait for the other.
+        "engine.run_many([mel[:, :500].copy()] * 2 + [mel, mel[:, :500].copy()])",
+        "engine.stream(64).push(mel)",
+    ],
 )
 
 
@@ -205,7 +212,9 @@ def test_ctrl_c_on_long_audio(call):
         mel = np.zeros((80, 200_000), np.float32)
         sent = []
         def interrupt():
-            time.sleep(0.5)
+            begun = time.process_time()
+            while time.process_time() < begun + 1:
+                time.sleep(0.05)
             sent.append(time.process_time())
             os.kill(os.getpid(), signal.SIGINT)
         threading.Thread(target=interrupt).start()
