@@ -30,35 +30,46 @@ MelView frames_of(const MelView& mel, Index begin, Index end) { return {mel.data
 
 }  // namespace
 
-// A workspace out of the idle ones, or a new one, given back at the end.
+AlignedBuffer LoadedGenerator::PerProcess::take(std::size_t floats) {
+  {
+    const std::lock_guard guard(lock);
+    const auto smaller = [](const AlignedBuffer& a, const AlignedBuffer& b) { return a.bytes() < b.bytes(); };
+    std::sort(idle.begin(), idle.end(), smaller);
+    const auto fits = [&](const AlignedBuffer& memory) { return memory.bytes() >= floats * sizeof(float); };
+    const auto least = std::find_if(idle.begin(), idle.end(), fits);
+    if (least != idle.end()) {
+      AlignedBuffer memory = std::move(*least);
+      idle.erase(least);
+      return memory;
+    }
+    // The new one takes its place.
+    if (!idle.empty()) idle.pop_back();
+  }
+  return AlignedBuffer(floats);
+}
+
+void LoadedGenerator::PerProcess::give(AlignedBuffer memory) {
+  const std::lock_guard guard(lock);
+  try {
+    idle.push_back(std::move(memory));
+  } catch (const std::bad_alloc&) {
+    // It is freed, which is what is wanted then.
+  }
+}
+
+// A workspace whose memory is given back at the end.
 class LoadedGenerator::WorkspaceLease {
  public:
-  WorkspaceLease(PerProcess& from, const Program& program, int threads) : from_(from), key_(&program, threads) {
-    const std::lock_guard lock(from_.lock);
-    auto& idle = from_.idle[key_];
-    if (idle.empty()) {
-      workspace_ = std::make_unique<Workspace>(program, threads);
-    } else {
-      workspace_ = std::move(idle.back());
-      idle.pop_back();
-    }
-  }
-  ~WorkspaceLease() {
-    const std::lock_guard lock(from_.lock);
-    try {
-      from_.idle[key_].push_back(std::move(workspace_));
-    } catch (const std::bad_alloc&) {
-      // It is freed, which is what is wanted then.
-    }
-  }
+  WorkspaceLease(PerProcess& from, const Program& program, int threads)
+      : from_(from), workspace_(program, threads, [&from](std::size_t floats) { return from.take(floats); }) {}
+  ~WorkspaceLease() { from_.give(std::move(workspace_.memory())); }
   WorkspaceLease(const WorkspaceLease&) = delete;
   WorkspaceLease& operator=(const WorkspaceLease&) = delete;
-  Workspace& operator*() { return *workspace_; }
+  Workspace& operator*() { return workspace_; }
 
  private:
   PerProcess& from_;
-  std::pair<const Program*, int> key_;
-  std::unique_ptr<Workspace> workspace_;
+  Workspace workspace_;
 };
 
 LoadedGenerator::LoadedGenerator(Network network, Parameters sources, const Kernels& kernels, int segment_frames, int threads,

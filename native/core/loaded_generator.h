@@ -64,7 +64,12 @@ class LoadedGenerator {
     explicit PerProcess(int threads) : pool(threads) {}
     ThreadPool pool;
     std::mutex lock;  // of what follows and of `packed_` and `programs_`
-    std::map<std::pair<const Program*, int>, std::vector<std::unique_ptr<Workspace>>> idle;
+    // What workspaces lay in, any program's: as many as were in use at a time, however many programs there are.
+    std::vector<AlignedBuffer> idle;
+
+    // One that is idle and large enough, or a new one. Throws std::bad_alloc.
+    AlignedBuffer take(std::size_t floats);
+    void give(AlignedBuffer memory);
   };
   class WorkspaceLease;
 

@@ -169,7 +169,7 @@ std::size_t Program::add_carry(Index rows, Index floats, Index zeros) {
   return carries_.size() - 1;
 }
 
-Workspace::Workspace(const Program& program, int threads) {
+Workspace::Workspace(const Program& program, int threads, const std::function<AlignedBuffer(std::size_t floats)>& allocate) {
   std::vector<std::size_t> sizes;
   const auto add = [&](Index rows, Index channels) { sizes.push_back(static_cast<std::size_t>(rows * channels)); };
   add(program.mel_rows(), program.mel_kind().floats);
@@ -189,7 +189,7 @@ Workspace::Workspace(const Program& program, int threads) {
     // An odd number of cache lines between buffers: the same row of several buffers must not fall into one set of the caches.
     end += whole_lines(size) / 32 * 32 + 32 + 16;
   }
-  arena_ = AlignedBuffer(end);
+  arena_ = allocate(end);
   start_ = arena_.data();
 }
 

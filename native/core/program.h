@@ -1,6 +1,7 @@
 // A network with a plan, made ready to run: each layer with its function's arguments, each buffer with its size.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -135,7 +136,8 @@ class Program {
 // Throws std::bad_alloc.
 class Workspace {
  public:
-  Workspace(const Program& program, int threads);
+  // `allocate` gives so many floats, or more.
+  Workspace(const Program& program, int threads, const std::function<AlignedBuffer(std::size_t floats)>& allocate);
 
   float* mel() const { return at(0); }
   float* first() const { return at(1); }
@@ -151,7 +153,7 @@ class Workspace {
   // The sum over a stage's residual blocks, which the next stage reads while it works.
   float* sum(std::size_t stage) const { return at(10 + stage); }
   float* scratch(int thread) const { return at(first_scratch_ + static_cast<std::size_t>(thread)); }
-  std::size_t bytes() const { return arena_.bytes(); }
+  AlignedBuffer& memory() { return arena_; }
 
  private:
   float* at(std::size_t i) const { return start_ + offsets_[i]; }

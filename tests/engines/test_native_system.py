@@ -251,6 +251,28 @@ def test_no_memory_is_a_memory_error():
     assert result.stdout.split("\n")[:2] == ["MemoryError", "(1, 2048)"], result.stderr
 
 
+def test_memory_does_not_grow_with_the_segment_lengths_that_were_used():
+    result = run_python(
+        """
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from hifigan_rt.system.machine import resident_memory
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=1))
+        mel = np.zeros((80, 120), np.float32)
+        def use(lengths):
+            for frames in lengths:
+                engine.stream(frames).push(mel)
+            return resident_memory()
+        before = use([120, 80])
+        print((use(range(80, 120)) - before) / 2**20)
+        """
+    )
+    # The buffers of one length are 4 MB; what is known of a segment length is some KB.
+    assert float(result.stdout) < 15, result.stderr
+
+
 @EVERY_CALL
 def test_a_process_ends_while_a_daemon_thread_computes(call):
     result = run_python(
