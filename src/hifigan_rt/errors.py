@@ -305,3 +305,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" with the nearest of the known names, an empty text if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def shortage(error: BaseException) -> str | None:
+    """What the system lacked where an error of Python's comes of that; None if it comes of something else."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    # Python has no class of its own for it.
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return "the system gives this process no more threads: raise its limits of processes and memory"
+    return None
+
+
+def error_text(error: BaseException) -> str:
+    """An error as users are told of it: ours are written for them, of any other the type is half of what it says."""
+    return str(error) if isinstance(error, HifiganError) else shortage(error) or f"{type(error).__name__}: {error}"

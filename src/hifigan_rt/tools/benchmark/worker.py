@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hifigan_rt.errors import HifiganError
+from hifigan_rt.errors import error_text
 from hifigan_rt.system import worker_messages
 from hifigan_rt.tools.benchmark.cpu_usage import peak_memory_mib
 
@@ -85,8 +85,7 @@ class _Answers:
         # Whatever a runtime raises is a fact of the table, told by the parent; the trace is for whoever looks.
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()
-            text = str(error).strip()[:400]
-            return {"failed": text if isinstance(error, HifiganError) else f"{type(error).__name__}: {text}"}, b""
+            return {"failed": error_text(error).strip()[:400]}, b""
 
     def _load(self, load: Load) -> dict[str, Any]:
         _pin(load.threads)

@@ -19,6 +19,7 @@ from hifigan_rt.errors import (
     OutputError,
     PaddedTailWarning,
     StoreError,
+    error_text,
 )
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
@@ -176,8 +177,7 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         )
 
     def _failure(self, job: Job, error: Exception | None) -> ClipRecord:
-        # An error of ours is written for users; of any other the type is half of what it says.
-        text = str(error) if isinstance(error, HifiganError) else f"{type(error).__name__}: {error}"
+        text = "" if error is None else error_text(error)
         return ClipRecord(self.files.name(job), job.name, "failed", self._digest, error=self.files.told(job, text))
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from hifigan_rt.errors import HifiganError, ModelAssumptionWarning
+from hifigan_rt.errors import HifiganError, ModelAssumptionWarning, shortage
 from hifigan_rt.tools.cli.app import hifigan
 from hifigan_rt.tools.cli.console import Console
 
@@ -135,9 +135,7 @@ def _describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename!r}" if error.filename is not None else error.strerror
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    return f"internal error: {type(error).__name__}: {error} (-v shows where)"
+    return shortage(error) or f"internal error: {type(error).__name__}: {error} (-v shows where)"
 
 
 def _report_usage(error: click.UsageError, console: Console) -> int:

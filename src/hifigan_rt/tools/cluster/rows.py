@@ -13,7 +13,15 @@ import numpy as np
 
 from hifigan_rt.audio import Recording, prepare, read_audio
 from hifigan_rt.audio.formats import encode_whole
-from hifigan_rt.errors import AudioError, DatasetError, HifiganError, MelConventionWarning, MelError, PaddedTailWarning
+from hifigan_rt.errors import (
+    AudioError,
+    DatasetError,
+    HifiganError,
+    MelConventionWarning,
+    MelError,
+    PaddedTailWarning,
+    error_text,
+)
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of
 from hifigan_rt.mel.shapes import one_mel
 from hifigan_rt.tools.cluster.dataset import RowRecipe
@@ -85,14 +93,14 @@ class RowWorker:
                 try:
                     mels[index] = self._mel(value)
                 except Exception as error:  # noqa: BLE001 - one bad row never ends the job
-                    row.error = _text(error)
+                    row.error = error_text(error)
             row.warning = "; ".join(str(warning.message) for warning in told)
         for index, audio in self._audio(mels, speakers, rows).items():
             rows[index].frames = mels[index].shape[1]
             try:
                 self._encode(rows[index], audio)
             except Exception as error:  # noqa: BLE001
-                rows[index].error = _text(error)
+                rows[index].error = error_text(error)
         return rows
 
     def _audio(
@@ -111,7 +119,7 @@ class RowWorker:
                 try:
                     audio[index] = self._vocoder(mel, speaker=speakers[index], conditioning=conditioning)
                 except Exception as error:  # noqa: BLE001
-                    rows[index].error = _text(error)
+                    rows[index].error = error_text(error)
             return audio
 
     def _mel(self, value: Any) -> CheckedMel:
@@ -201,7 +209,3 @@ def _array(value: Any, error: type[HifiganError]) -> np.ndarray:
         return array if array.dtype != object else np.stack([np.asarray(row, np.float32) for row in value])
     except (ValueError, TypeError) as trouble:
         raise error(f"the row holds no array of numbers: {trouble}") from trouble
-
-
-def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, HifiganError) else f"{type(error).__name__}: {error}"
