@@ -121,17 +121,20 @@ std::shared_ptr<const Program> LoadedGenerator::program(int segment_frames) {
   return program;
 }
 
-void LoadedGenerator::run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace,
+void LoadedGenerator::run_one(const Program& program, const Item& item, ThreadGroup group, PerProcess& mine,
                               const StopRequest& stop, double* layer_seconds) {
   StreamState state = this->state(program, item.conditioning);
-  Executor executor(program, state, workspace, tuning(), group, stop, layer_seconds);
+  const Tuning& way = tuning();
   const Index segment = program.plan().segment_frames;
   float* audio = item.audio;
   Index frame = 0;
-  // The pool is given back after each segment, so that a stream need not wait for the end of a long signal.
+  // The pool is given back after each segment, so that a stream need not wait for the end of a long signal. So is the
+  // workspace: callers that wait have none.
   const auto run = [&](Index end, bool final) {
     std::optional<PoolLock> lock;
     if (group.pool) lock.emplace(*group.pool, stop);
+    WorkspaceLease workspace(mine, program, group.threads());
+    Executor executor(program, state, *workspace, way, group, stop, layer_seconds);
     audio += executor.segment(frames_of(item.mel, frame, end), final, audio);
     frame = end;
   };
@@ -147,15 +150,10 @@ void LoadedGenerator::run(const std::vector<Item>& items, const StopRequest& sto
   const std::size_t together = threads > 1 ? items.size() / threads * threads : 0;
   if (together > 0) run_side_by_side({items.begin(), items.begin() + static_cast<Index>(together)}, mine, stop);
   if (together == items.size()) return;
-  WorkspaceLease workspace(mine, *offline_, threads_);
-  for (std::size_t i = together; i < items.size(); ++i) {
-    run_one(*offline_, items[i], {&mine.pool}, *workspace, stop, nullptr);
-  }
+  for (std::size_t i = together; i < items.size(); ++i) run_one(*offline_, items[i], {&mine.pool}, mine, stop, nullptr);
 }
 
 void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProcess& mine, const StopRequest& stop) {
-  std::vector<std::unique_ptr<WorkspaceLease>> workspaces;
-  for (int i = 0; i < threads_; ++i) workspaces.push_back(std::make_unique<WorkspaceLease>(mine, *offline_, 1));
   std::atomic<bool> stopped{false}, no_memory{false};
   const PoolLock lock(mine.pool, stop);
   // Only the caller may ask the outer world whether to stop, also once it has no item left; the others look at what it found.
@@ -169,8 +167,7 @@ void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProces
         if (thread == 0) ask_outside();
         return stopped.load() || no_memory.load();
       };
-      run_one(*offline_, items[static_cast<std::size_t>(i)], {nullptr}, **workspaces[static_cast<std::size_t>(thread)], ask,
-                nullptr);
+      run_one(*offline_, items[static_cast<std::size_t>(i)], {nullptr}, mine, ask, nullptr);
     } catch (const Stopped&) {
       stopped = true;
     } catch (const std::bad_alloc&) {
@@ -184,9 +181,8 @@ void LoadedGenerator::run_side_by_side(const std::vector<Item>& items, PerProces
 std::vector<double> LoadedGenerator::measure(const Item& item) {
   PerProcess& mine = per_process();
   const FlushDenormals mode;
-  WorkspaceLease workspace(mine, *offline_, threads_);
   std::vector<double> seconds(offline_->plan().layers.size());
-  run_one(*offline_, item, {&mine.pool}, *workspace, {}, seconds.data());
+  run_one(*offline_, item, {&mine.pool}, mine, {}, seconds.data());
   return seconds;
 }
 

@@ -75,7 +75,7 @@ class LoadedGenerator {
 
   PerProcess& per_process();
   void leave_to_parent();
-  void run_one(const Program& program, const Item& item, ThreadGroup group, Workspace& workspace, const StopRequest& stop,
+  void run_one(const Program& program, const Item& item, ThreadGroup group, PerProcess& mine, const StopRequest& stop,
                double* layer_seconds);
   void run_side_by_side(const std::vector<Item>& items, PerProcess& mine, const StopRequest& stop);
 

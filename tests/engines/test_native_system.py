@@ -273,6 +273,29 @@ def test_memory_does_not_grow_with_the_segment_lengths_that_were_used():
     assert float(result.stdout) < 15, result.stderr
 
 
+def test_memory_does_not_grow_with_the_callers_that_wait():
+    result = run_python(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        import numpy as np
+        from hifigan_rt.engines.native import create
+        from hifigan_rt.engines.base import EngineOptions
+        from hifigan_rt.system.machine import resident_memory
+        from native_generators import V1_MODEL
+        engine = create(V1_MODEL, EngineOptions(threads=2))
+        mels = np.zeros((2, 80, 300), np.float32)
+        def use(callers):
+            with ThreadPoolExecutor(callers) as pool:
+                list(pool.map(lambda i: engine.run(mels[: 1 + i % 2]), range(4 * callers)))
+            return resident_memory()
+        before = use(2)
+        print((use(12) - before) / 2**20)
+        """
+    )
+    # A caller has its samples and what is kept between segments, 2 MB; buffers are for those that compute.
+    assert float(result.stdout) < 40, result.stderr
+
+
 @EVERY_CALL
 def test_a_process_ends_while_a_daemon_thread_computes(call):
     result = run_python(
