@@ -217,7 +217,9 @@ def test_the_decoder_of_a_voice_takes_latents(read, neighbours, named, weights_a
     assert f"it is the decoder of a VITS voice: {named} beside it are not run" in model.notes
 
 
-@pytest.mark.parametrize("neighbour", ["encoder.x.weight", "text_encoder.x.weight", "quantizer.x.weight"])
+@pytest.mark.parametrize(
+    "neighbour", ["encoder.x.weight", "text_encoder.x.weight", "quantizer.x.weight", "backbone.x.weight"]
+)
 @pytest.mark.parametrize("root", [
     lambda beside: {"state_dict": {**state(prefix="vocoder."), **other(beside)}},
     lambda beside: {"state_dict": {"vocoder": state()}, **as_tree(other(beside))},
@@ -226,6 +228,24 @@ def test_a_part_of_another_network_is_taken_only_by_name(read, neighbour, root):
     with pytest.raises(CheckpointError, match=r"is part of another network, by \w+ beside it, and may take .* else"):
         read(root(neighbour))
     assert_is(read(root(neighbour), "state_dict.vocoder"))
+
+
+@pytest.mark.parametrize(
+    ("place", "beside", "named"),
+    [
+        # music_vocoder of ACE-Step and firefly-gan-base of fish-speech: F.silu in place of leaky_relu.
+        ("generator.head", ("generator.backbone.stages.0.0.dwconv.weight",), "the head of a Firefly GAN .*SiLU"),
+        ("head", ("backbone.norms.0.weight", "quantizer.residual_fsq.rvqs.0.weight"), "the head of a Firefly GAN"),
+        # academicodec/models/hificodec: LRELU_SLOPE before conv_post as well.
+        ("generator", ("encoder.conv_pre.weight", "quantizer.quantizer_modules.0.weight"), "the decoder of HiFi-Codec"),
+    ],
+)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_head_whose_activations_are_others_is_never_taken(read, place, beside, named, by_name):
+    root = {**state(prefix=f"{place}."), **other(*beside)}
+    with pytest.raises(CheckpointError, match=rf"holds at '{place}' what seems to be {named}"):
+        read(root, place if by_name else None)
+    assert_is(read(state(prefix=f"{place}.")))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hifigan_rt.families.family import Family
 from hifigan_rt.families.groups import Group, find_groups, find_neighbours
 from hifigan_rt.families.other_networks import (
     describe_file,
+    describe_head,
     list_names,
     network_neighbours,
 )
@@ -121,6 +122,9 @@ def _list_addresses(groups: Sequence[Group]) -> str:
 
 
 def _check_neighbours(group: Group, neighbours: set[str], *, chosen: bool) -> None:
+    head = describe_head(group.address.rpartition(".")[2], neighbours)
+    if head is not None:
+        raise CheckpointError(f"holds at {group.address!r} what seems to be {head}: it is not computed")
     at = f"at {group.address!r}"
     network = network_neighbours(neighbours)
     place = None if group.family is None else group.family.takes_mels_at

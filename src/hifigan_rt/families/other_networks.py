@@ -51,11 +51,21 @@ PARTS_BEYOND = (
 )
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
 
+_HEADS = (
+    ("head", frozenset(("backbone",)), "the head of a Firefly GAN (fish-speech, ACE-Step), whose activations are SiLU"),
+    (
+        "generator",
+        frozenset(("encoder", "quantizer")),
+        "the decoder of HiFi-Codec (AcademiCodec), whose last activation has a slope of 0.1",
+    ),
+)
+"""Generators whose activations are others, which leaves no trace in their own names: by these and what lies beside."""
+
 _LAST_WEIGHT = re.compile(r"(conv_post|output_conv\.1)(\.conv)?\.(weight|weight_v|parametrizations\.weight\.original1)")
 
 _NETWORK_PART = re.compile(
     r"(\w*_)?(encoder|quantizers?|codebook|text|tokens?|phonemes?|embeddings?|acoustic(_model)?|fastspeech2?|"
-    r"tacotron2?|gpt|am|text2mel|duration_predictor|variance_adaptor|length_regulator)\d*\Z"
+    r"tacotron2?|gpt|am|backbone|text2mel|duration_predictor|variance_adaptor|length_regulator)\d*\Z"
 )
 """Neighbours that belong to a network around the generator, so that it may take something else than mels."""
 
@@ -75,6 +85,16 @@ def describe_file(names: Collection[str]) -> str | None:
 def network_neighbours(neighbours: Collection[str]) -> list[str]:
     """Pick those of a group's neighbours that belong to a network of which it may be a part."""
     return sorted(name for name in neighbours if _NETWORK_PART.match(name))
+
+
+def describe_head(own: str, neighbours: Collection[str]) -> str | None:
+    """Say which of `_HEADS` a generator seems to be; None if it is none of them.
+
+    Args:
+        own: the last component of the way to it.
+        neighbours: the components in which names beside it leave that way.
+    """
+    return next((name for head, beside, name in _HEADS if head == own and beside.issubset(neighbours)), None)
 
 
 def describe_parts_beyond(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
