@@ -256,6 +256,14 @@ def test_nemo_pads_by_its_version(tmp_path, nemo, version, padding):
     assert np.isfinite(compute_mel(np.zeros(200, np.float32), mel)).all()
 
 
+@pytest.mark.parametrize(("use_grads", "epsilon"), [(True, 1e-5), (False, 0.0)])
+def test_nemo_guards_the_root_for_gradients(tmp_path, nemo, use_grads, epsilon):
+    values = decode_yaml(nemo["model_config.yaml"].decode())
+    values["preprocessor"]["use_grads"] = use_grads
+    nemo["model_config.yaml"] = json.dumps(values).encode()
+    assert resolve_model(pack(tmp_path / "m.nemo", nemo)).mel.magnitude_epsilon == epsilon
+
+
 def test_a_config_beside_a_nemo_file_or_named_comes_first(tmp_path, nemo):
     path = pack(tmp_path / "m.nemo", nemo | {"model_config.yaml": b"a: [1"})
     with pytest.raises(ConfigError, match=r"model_config\.yaml in the file: it is no YAML"):

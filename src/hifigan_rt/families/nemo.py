@@ -35,6 +35,8 @@ _DEFAULTS = {"window": "hann", "normalize": "per_feature", "preemph": 0.97, "fra
              "exact_pad": False}  # fmt: skip
 """Its defaults, which are those for recognising speech (nemo/collections/asr/parts/preprocessing/features.py)."""
 _GUARD = 2.0**-24
+_GUARD_OF_GRADIENTS = 1e-5
+"""What `use_grads` adds to the squared magnitudes (CONSTANT there)."""
 _ZEROS_SINCE = (2, 5)
 """NeMo's version from which on it pads with zeros before the analysis; it reflected before."""
 
@@ -103,7 +105,8 @@ def _mel(values: Mapping[str, Any], version: str) -> Mapping[str, Any]:
         fields.setdefault("n_fft", 1 << (window - 1).bit_length())
     return {
         "fmin": 0.0, "fmax": None, **fields,
-        "norm": values.get("mel_norm", "slaney"), "window": "symmetric_hann", "magnitude_epsilon": 0.0,
+        "norm": values.get("mel_norm", "slaney"), "window": "symmetric_hann",
+        "magnitude_epsilon": _GUARD_OF_GRADIENTS if values.get("use_grads") else 0.0,
         "padding": "zero" if _version(version) >= _ZEROS_SINCE else "reflect",
     }  # fmt: skip
 
