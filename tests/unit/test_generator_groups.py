@@ -238,6 +238,11 @@ def test_a_part_of_another_network_is_taken_only_by_name(read, neighbour, root):
         ("head", ("backbone.norms.0.weight", "quantizer.residual_fsq.rvqs.0.weight"), "the head of a Firefly GAN"),
         # academicodec/models/hificodec: LRELU_SLOPE before conv_post as well.
         ("generator", ("encoder.conv_pre.weight", "quantizer.quantizer_modules.0.weight"), "the decoder of HiFi-Codec"),
+        (
+            "codec.generator.decoder",
+            ("codec.generator.encoder.x.weight", "codec.generator.quantizer.x.weight"),
+            "the decoder of HiFi-Codec",
+        ),
     ],
 )
 @pytest.mark.parametrize("by_name", [False, True])

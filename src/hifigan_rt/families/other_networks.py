@@ -52,11 +52,11 @@ PARTS_BEYOND = (
 """Networks that have all that a generator has, and more, by the names behind the common prefix."""
 
 _HEADS = (
-    ("head", frozenset(("backbone",)), "the head of a Firefly GAN (fish-speech, ACE-Step), whose activations are SiLU"),
+    (("head",), ("backbone",), "the head of a Firefly GAN (fish-speech, ACE-Step), whose activations are SiLU"),
     (
-        "generator",
-        frozenset(("encoder", "quantizer")),
-        "the decoder of HiFi-Codec (AcademiCodec), whose last activation has a slope of 0.1",
+        ("generator", "decoder"),
+        ("encoder", "quantizer"),
+        "the decoder of HiFi-Codec (AcademiCodec, ESPnet), whose last activation has a slope of 0.1",
     ),
 )
 """Generators whose activations are others, which leaves no trace in their own names: by these and what lies beside."""
@@ -94,7 +94,7 @@ def describe_head(own: str, neighbours: Collection[str]) -> str | None:
         own: the last component of the way to it.
         neighbours: the components in which names beside it leave that way.
     """
-    return next((name for head, beside, name in _HEADS if head == own and beside.issubset(neighbours)), None)
+    return next((name for heads, beside, name in _HEADS if own in heads and set(beside) <= set(neighbours)), None)
 
 
 def describe_parts_beyond(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
