@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from safetensors.numpy import save_file
 
 import tolerances
@@ -292,6 +293,23 @@ def test_a_stage_of_one_channel_is_refused(tmp_path):
     with pytest.raises(EngineError, match="has one channel"):
         export_openvino(tiny_generator(config), TINY.mel, tmp_path / "out.xml")
     assert not (tmp_path / "out.xml").exists()
+
+
+@pytest.mark.parametrize("form", QuantFormat)
+def test_operators_that_openvino_computes_wrongly_are_refused(form, tmp_path):
+    class Mels(CalibrationDataReader):
+        feeds = iter([{"mel_spec": batch_of_mels(1, 40)}])
+
+        def get_next(self):
+            return next(self.feeds, None)
+
+    path = tmp_path / "int8.onnx"
+    quantize_static(build_onnx(tiny_generator(), TINY.mel), path, Mels(), quant_format=form)
+    if form == QuantFormat.QDQ:
+        assert create(resolve_model(path), options()).run(batch_of_mels(1, 20)).shape == (1, 160)
+        return
+    with pytest.raises(EngineError, match=r"wrongly: com\.microsoft\.QLinearAdd, .*; use engine onnxruntime"):
+        create(resolve_model(path), options())
 
 
 def test_ir_under_a_name_that_is_not_utf8(tmp_path):

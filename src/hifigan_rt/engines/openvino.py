@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,23 @@ def refuse_single_channels(name: str, graph: Graph) -> None:
             )
 
 
+def _refuse_wrapping_operators(name: str, operators: Collection[str]) -> None:
+    """Refuse ONNX files that were quantised to operators which OpenVINO computes wrongly.
+
+    Where the result of one does not fit into 8 bits, OpenVINO 2026.4 gives its low bits in place of the nearest bound:
+    11 dB of the audio that ONNX Runtime gives. ONNX's own QLinearConv is right.
+
+    Raises:
+        EngineError: the file has such operators.
+    """
+    wrong = sorted(operator for operator in operators if operator.startswith("com.microsoft.QLinear"))
+    if wrong:
+        raise EngineError(
+            f"{name} has operators that OpenVINO computes wrongly: {', '.join(wrong)}; use engine onnxruntime, or "
+            "quantise with quant_format=QuantFormat.QDQ"
+        )
+
+
 def _choose_device(name: str | None) -> str:
     # Asking for all devices loads the plugins of all of them.
     if name is None or name.upper() == CPU:
@@ -220,6 +237,7 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
     if isinstance(model, OnnxFile):
         name = f"ONNX file {str(model.path)!r}"
         onnx = inspect_onnx(model.path)
+        _refuse_wrapping_operators(name, onnx.operators)
         layout = layout_of_file(name, onnx, OutputRule(name, model.graph))
         return name, layout, _read_files(core, name, model.path, None, bool(onnx.external_files))
     name = f"OpenVINO IR {str(model.path)!r}"

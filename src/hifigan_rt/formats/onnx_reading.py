@@ -37,6 +37,8 @@ class OnnxInfo(ConvertedInfo):
     opset: int
     """Version of the default operator set."""
     external_files: tuple[Path, ...]
+    operators: frozenset[str]
+    """Types of the nodes, with the operator set before those of another than the default."""
 
     @property
     def rank(self) -> int | None:
@@ -122,4 +124,5 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
         mel_layouts=layouts,
         precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",
         external_files=check_external_data(scan.external, path),
+        operators=frozenset(node.op_type for node in scan.nodes),
     )
