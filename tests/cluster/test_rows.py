@@ -10,6 +10,7 @@ import soundfile
 
 import hifigan_rt
 from golden.tiny import TINY, tiny_mel
+from hifigan_rt.engines.native import NativeEngine
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.cluster.dataset import RowRecipe
@@ -82,6 +83,37 @@ def test_recordings_are_changed_only_as_allowed(place):
     [row] = made([[0, 1, -1, 2] * 500], is_audio=True, sample_rate=RATE)
     assert row["error"] == "samples of dtype int64 are not float in [-1, 1]: divide 16-bit integers by 32768"
     assert made([[0.0, float("nan")]], is_audio=True, sample_rate=RATE)[0]["error"] == "the samples are not all finite"
+
+
+@pytest.mark.parametrize("rate", [1, -8000, RATE + 0.5, float("nan"), 1 << 40, "8k"])
+def test_samples_of_no_sample_rate_are_refused(place, rate):
+    [row] = made([{"array": SAMPLES.tolist(), "sampling_rate": rate}], is_audio=True, resample=True)
+    assert row["error"].startswith(f"samples have a sample rate of {rate!r}: it must be a whole number of Hz from 1000")
+
+
+def test_tensors_of_pyarrow_keep_their_shape(place):
+    import pyarrow
+
+    vocoder = hifigan_rt.load("model", threads=1)
+    mels = np.stack([tiny_mel(20), tiny_mel(20, seed=1), tiny_mel(20, seed=2)])
+    tensors = pyarrow.FixedShapeTensorArray.from_numpy_ndarray(mels)
+    nothing = pyarrow.ExtensionArray.from_storage(tensors.type, pyarrow.nulls(1, tensors.type.storage_type))
+    rows = made(pyarrow.chunked_array([tensors.slice(1, 2), nothing]))
+    np.testing.assert_array_equal(rows[0]["audio"], vocoder(mels[1]))
+    np.testing.assert_array_equal(rows[1]["audio"], vocoder(mels[2]))
+    assert rows[2]["error"] == "the row has no 'x'"
+    stereo = pyarrow.FixedShapeTensorArray.from_numpy_ndarray(np.stack([np.stack([SAMPLES, SAMPLES])]))
+    assert "has 2 channels" in made(stereo, is_audio=True, sample_rate=RATE)[0]["error"]
+
+
+def test_ends_that_are_not_exact_are_told_of_each_row(place, monkeypatch):
+    monkeypatch.setattr(NativeEngine, "inexact_tail_frames", lambda _, frames: 3 if frames < 10 else 0)
+    texts = [row["warning"] for row in made([tiny_mel(8).tolist(), tiny_mel(12).tolist(), [[1.0]]])]
+    assert texts[0] == (
+        "a mel of 8 frames is shorter than the model takes: it is padded with silence, and its last 3 frames differ "
+        "from the exact result"
+    )
+    assert texts[1:] == ["", ""]
 
 
 def test_every_form_of_a_mel(place):

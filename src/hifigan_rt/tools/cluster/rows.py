@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.audio import Recording, prepare, read_audio
+from hifigan_rt.audio.decoding import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from hifigan_rt.audio.formats import encode_whole
 from hifigan_rt.errors import (
     AudioError,
@@ -74,7 +76,7 @@ class RowWorker:
         kept = table.drop_columns([recipe.column])
         if taken := [name for name in MADE_COLUMNS if name in kept.column_names]:
             raise DatasetError(f"the dataset has a column {taken[0]!r}, which the result needs: rename it")
-        values = table.column(recipe.column).to_pylist()
+        values = _values(table.column(recipe.column))
         speakers = [recipe.speaker] * len(values)
         if recipe.speaker_column is not None:
             speakers = table.column(recipe.speaker_column).to_pylist()
@@ -88,8 +90,7 @@ class RowWorker:
         mels: dict[int, CheckedMel] = {}
         for index, (row, value) in enumerate(zip(rows, values, strict=True)):
             with warnings.catch_warnings(record=True) as told:
-                for category in (MelConventionWarning, PaddedTailWarning):
-                    warnings.simplefilter("always", category)
+                warnings.simplefilter("always", MelConventionWarning)
                 try:
                     mels[index] = self._mel(value)
                 except Exception as error:  # noqa: BLE001 - one bad row never ends the job
@@ -97,6 +98,7 @@ class RowWorker:
             row.warning = "; ".join(str(warning.message) for warning in told)
         for index, audio in self._audio(mels, speakers, rows).items():
             rows[index].frames = mels[index].shape[1]
+            self._tell_tail(rows[index])
             try:
                 self._encode(rows[index], audio)
             except Exception as error:  # noqa: BLE001
@@ -110,17 +112,28 @@ class RowWorker:
         conditioning = self._recipe.conditioning
         given = [speakers[index] for index in mels]
         together = None if given == [None] * len(given) else given
-        try:
-            made = self._vocoder(list(mels.values()), speaker=together, conditioning=conditioning) if mels else []
-            return dict(zip(mels, made, strict=True))
-        except Exception:  # noqa: BLE001
-            audio = {}
-            for index, mel in mels.items():
-                try:
-                    audio[index] = self._vocoder(mel, speaker=speakers[index], conditioning=conditioning)
-                except Exception as error:  # noqa: BLE001
-                    rows[index].error = error_text(error)
-            return audio
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PaddedTailWarning)  # told of each row
+            try:
+                made = self._vocoder(list(mels.values()), speaker=together, conditioning=conditioning) if mels else []
+                return dict(zip(mels, made, strict=True))
+            except Exception:  # noqa: BLE001
+                audio = {}
+                for index, mel in mels.items():
+                    try:
+                        audio[index] = self._vocoder(mel, speaker=speakers[index], conditioning=conditioning)
+                    except Exception as error:  # noqa: BLE001
+                        rows[index].error = error_text(error)
+                return audio
+
+    def _tell_tail(self, row: _Row) -> None:
+        tail = self._vocoder.inexact_tail_frames(row.frames)
+        if tail:
+            told = (
+                f"a mel of {row.frames} frames is shorter than the model takes: it is padded with silence, and its "
+                f"last {tail} frames differ from the exact result"
+            )
+            row.warning = "; ".join(filter(None, (row.warning, told)))
 
     def _mel(self, value: Any) -> CheckedMel:
         if value is None:
@@ -169,7 +182,7 @@ class RowWorker:
             samples = samples[0]
         if not np.isfinite(samples).all():
             raise AudioError("the samples are not all finite")
-        return Recording(samples, int(rate), "float", None)
+        return Recording(samples, _rate(rate), "float", None)
 
     def _encode(self, row: _Row, audio: np.ndarray) -> None:
         made = encode_whole(self._recipe.encoding, audio, row.sample_rate)
@@ -201,6 +214,27 @@ class RowWorker:
             **{name: pyarrow.array(column, pyarrow.int64()) for name, column in counts.items()},
             **{name: pyarrow.array(column, pyarrow.string()) for name, column in texts.items()},
         }
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a `pyarrow.ChunkedArray`; its own list has pyarrow's tensors flat, two channels as one."""
+    import pyarrow
+
+    if isinstance(column.type, pyarrow.FixedShapeTensorType):
+        return [item.to_numpy() if item.is_valid else None for item in column]
+    return list(column.to_pylist())
+
+
+def _rate(rate: Any) -> int:
+    """Check that a sample rate is one that a file could have: of 1 Hz, a minute would be converted to hours."""
+    with suppress(ValueError, TypeError):
+        hz = float(rate)
+        if hz.is_integer() and MIN_SAMPLE_RATE_HZ <= hz <= MAX_SAMPLE_RATE_HZ:
+            return int(hz)
+    raise AudioError(
+        f"samples have a sample rate of {rate!r}: it must be a whole number of Hz from {MIN_SAMPLE_RATE_HZ} to "
+        f"{MAX_SAMPLE_RATE_HZ}"
+    )
 
 
 def _array(value: Any, error: type[HifiganError]) -> np.ndarray:
