@@ -268,6 +268,16 @@ def test_a_replica_behind_haproxy_is_refused(monkeypatch):
         ServerReplica(None)
 
 
+@pytest.mark.parametrize(("device", "cards"), [(None, 0), ("cpu", 0), ("cuda:0", 1)])
+def test_a_replica_takes_what_its_engine_computes_on(device, cards):
+    from hifigan_rt.tools.serving.replica_arguments import read_arguments
+    from hifigan_rt.tools.serving.replicas import deployment
+
+    given = {"models": "a", "insecure_no_token": True, "threads": 2, "device": device}
+    asked = deployment(read_arguments(given)).ray_actor_options
+    assert (asked["num_cpus"], asked["num_gpus"]) == (2, cards)
+
+
 def half_pushed(replicas, mel: np.ndarray, streams: int) -> list:
     opened = [replicas.stream()[0] for _ in range(streams)]
     for one in opened:

@@ -27,6 +27,11 @@ def test_texts_and_values_mean_the_same():
     assert texts.settings.trusted_proxies == ("10.0.0.0/8",)
 
 
+def test_what_a_file_leaves_empty_is_not_given():
+    empty = dict.fromkeys(("token_file", "threads", "precision", "trusted_proxies", "max_mel_seconds"))
+    assert read_arguments({**OPEN, "models": "a", **empty}) == read_arguments({**OPEN, "models": "a"})
+
+
 @pytest.mark.parametrize(
     "models",
     ["voice=some/path.pt", ["voice=some/path.pt"], {"voice": "some/path.pt"}, {"voice": {"model": "some/path.pt"}}],
@@ -54,9 +59,13 @@ def test_a_model_is_loaded_as_the_server_loads_it(tmp_path):
         ({**OPEN, "models": {"a": {"modle": "x", "model": "y"}}}, "'modle' is none of model, config"),
         ({**OPEN, "models": "a", "max_live_stream": 3}, "did you mean 'max_live_streams'"),
         ({**OPEN, "models": "a", "port": 3}, "argument 'port' is none of"),
+        ({**OPEN, "models": "a", "wyoming_port": 10300}, "argument 'wyoming_port' is none of"),
+        ({**OPEN, "models": "a", "port": None}, "argument 'port' is none of"),
         ({**OPEN, "models": "a", "bearer_tokens": "x"}, "argument 'bearer_tokens' is none of"),
         ({**OPEN, "models": "a", "max_live_streams": "many"}, "must be a number"),
         ({**OPEN, "models": "a", "max_live_streams": "2.5"}, "must be a whole number"),
+        ({**OPEN, "models": "a", "max_live_streams": float("inf")}, "must be a whole number"),
+        ({**OPEN, "models": "a", "threads": "nan"}, "must be a whole number"),
         ({**OPEN, "models": "a", "max_live_streams": 0}, "max_live_streams=0 must be a finite number above 0"),
         ({**OPEN, "models": "a", "threads": 0}, "threads=0 must be above 0"),
         ({**OPEN, "models": "a", "settings": "x"}, "must be a table"),

@@ -22,8 +22,8 @@ from hifigan_rt.vocoder import Vocoder
 
 logger = logging.getLogger(__name__)
 
-_OF_RAY = ("host", "port", "bearer_tokens", "replica")
-"""Settings that Ray or the replica decides: its proxy listens, and tokens are read where they are needed."""
+_OF_RAY = ("host", "port", "wyoming_host", "wyoming_port", "bearer_tokens", "replica")
+"""Settings that Ray or the replica decides: its proxy listens, for HTTP alone, and tokens are read where needed."""
 _OF_MODELS = ("model", "config", "weights_at", "family")
 _OF_ENGINES: Mapping[str, type] = {
     "engine": str, "threads": int, "precision": str, "execution_provider": str, "device": str, "settings": dict,
@@ -80,7 +80,8 @@ def read_arguments(given: Mapping[str, object]) -> ReplicaArguments:
     for name in given:
         if name not in known:
             raise ConfigError(f"argument {name!r} is none of {', '.join(known)}{did_you_mean(name, known)}")
-    token_file = None if given.get("token_file") is None else str(given["token_file"])
+    given = {name: value for name, value in given.items() if value is not None}  # "precision:" in a file gives none
+    token_file = str(given["token_file"]) if "token_file" in given else None
     insecure = _flag("insecure_no_token", given)
     if token_file is None and not insecure:
         raise ConfigError(
@@ -174,6 +175,6 @@ def _converted(name: str, value: object, kind: str) -> Any:
         raise ConfigError(f"{name}={value!r} must be a number") from error
     if "int" not in kind or "float" in kind:
         return number
-    if number != int(number):
+    if not number.is_integer():
         raise ConfigError(f"{name}={value!r} must be a whole number")
     return int(number)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.system.machine import keep_collections_short, keep_little_memory
+from hifigan_rt.tools.cluster.actors import worker_size
 from hifigan_rt.tools.cluster.connection import require_ray
 from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.context import Context
@@ -62,12 +63,14 @@ def deployment(arguments: ReplicaArguments) -> Deployment:
     from ray import serve
 
     settings = arguments.settings
+    size = worker_size(arguments.threads, arguments.engine.get("device"))
     assert settings.memory_budget_bytes is not None  # noqa: S101 - `read_arguments` gives one
     return serve.deployment(
         serve.ingress()(ServerReplica),
         name=DEPLOYMENT,
         ray_actor_options={
-            "num_cpus": arguments.threads,
+            "num_cpus": size.cpus,
+            "num_gpus": size.gpus,
             "memory": settings.memory_budget_bytes + _MODEL_BYTES * len(arguments.models),
         },
         max_ongoing_requests=settings.max_concurrent_requests + _HEALTH_REQUESTS,
