@@ -46,8 +46,6 @@ def require_ray(what: str, module: str = "ray", extra: str = "ray") -> Any:
         ClusterError: Ray, or a package that this part of it needs, is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Else an actor that asks for no graphics card is shown them all, and Ray warns that this will change.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         importlib.import_module(module)
     except ImportError as error:
