@@ -79,7 +79,7 @@ def test_files_of_options_are_named_by_whole_paths(tmp_path, monkeypatch):
 
 
 def test_the_form_of_a_chip():
-    for name in ("Ascend910_9362", "Ascend910B4-1", "Ascend950PR_9579", "Ascend310B4"):
+    for name in ("Ascend910_9362", "Ascend910B4-1", "Ascend950PR_9579", "Ascend310B4", "Ascend310P3vir01", "AS31XM1"):
         assert check_soc(name) == name
     for name in ("-Ascend910B4", "Ascend910B4-", "--help", "Ascend910B4,Ascend310P3"):
         with pytest.raises(ExportError, match="is no chip"):
@@ -88,6 +88,14 @@ def test_the_form_of_a_chip():
         check_soc("Ascend310P3; rm")
     with pytest.raises(ExportError, match="how npu-smi shows the chip; atc knows it as 'Ascend310P3'"):
         check_soc("310P3")
+    with pytest.raises(ExportError, match="knows it as 'Ascend910B'; Atlas A2, which is called 910B too, shows 910B1"):
+        check_soc("910B")
+    for name in ("ascend310p3", "Ascend310p3", "310p3", "ASCEND310P3"):
+        with pytest.raises(ExportError, match=f"soc='{name}' is not how atc spells chips: it takes 'Ascend' and"):
+            check_soc(name)
+    for name in ("910C", "Ascend910C"):
+        with pytest.raises(ExportError, match=f"soc='{name}' is what Atlas A3 is called, .*Ascend910_93xx"):
+            check_soc(name)
 
 
 # --- atc absent ----------------------------------------------------------------------------------------------------

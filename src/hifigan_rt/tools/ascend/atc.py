@@ -48,6 +48,8 @@ _FILE_OPTIONS = frozenset((
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOC_VERSION = re.compile(r"\w+(-\w+)*", re.ASCII)
 """Ascend910B4-1 is one (hicann/runtime src/platform/platform_config/cann/Ascend910B4-1.ini)."""
+_OTHER_SPELLING = re.compile(r"(?!Ascend)(?i:ascend)|(Ascend)?\d{3}[a-z]")
+"""Beginning of names as builds of operators take them (SOC_VERSION=ascend310p3); their precision would be misjudged."""
 _FULL_DISK_BYTES = 64 << 20
 
 _TOOLKITS = (
@@ -111,13 +113,27 @@ def check_soc(soc_version: str) -> str:
     """Check the form of a chip's name; which chips there are only atc knows.
 
     Raises:
-        ExportError: it has other characters than letters, digits, underscores and hyphens, or is npu-smi's short form.
+        ExportError: it has other characters than letters, digits, underscores and hyphens, or it is spelt as
+            atc does not: npu-smi's short form, small letters, or a name of sales.
     """
     if not _SOC_VERSION.fullmatch(soc_version):
         raise ExportError(f"soc={soc_version!r} is no chip: a name like Ascend310P3, or auto")
+    if _OTHER_SPELLING.match(soc_version):
+        raise ExportError(
+            f"soc={soc_version!r} is not how atc spells chips: it takes 'Ascend' and the name that npu-smi shows, as "
+            "in Ascend310P3"
+        )
+    if soc_version.removeprefix("Ascend") == "910C":
+        raise ExportError(
+            f"soc={soc_version!r} is what Atlas A3 is called, and no name for atc: that is Ascend910_93xx, Chip Name "
+            "and NPU Name of 'npu-smi info -t board -i 0 -c 0'"
+        )
     # npu-smi shows 310P3; no name that atc takes starts with a digit.
     if soc_version[0].isdigit():
-        raise ExportError(f"soc={soc_version!r} is how npu-smi shows the chip; atc knows it as 'Ascend{soc_version}'")
+        others = "; Atlas A2, which is called 910B too, shows 910B1 to 910B4" if soc_version == "910B" else ""
+        raise ExportError(
+            f"soc={soc_version!r} is how npu-smi shows the chip; atc knows it as 'Ascend{soc_version}'{others}"
+        )
     return soc_version
 
 
