@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.requests import ClientDisconnect
 
+from hifigan_rt.tools.serving.app import make_app
 from hifigan_rt.tools.serving.proxied_messages import WINDOW_BYTES, ReplicaGuard
 from hifigan_rt.tools.serving.ray_proxy import ProxyGuard, middlewares
 from hifigan_rt.tools.serving.settings import ServerSettings
+from serving_models import tiny_vocoder
 
 PIECE = 1 << 14
 PIECES = 16 * WINDOW_BYTES // PIECE
@@ -271,6 +273,38 @@ def test_a_request_whose_replica_is_lost_gets_an_error_that_says_so():
     assert (begun["status"], dict(begun["headers"])[b"retry-after"]) == (503, b"1")
     error = json.loads(told["body"])["error"]
     assert (error["code"], error["request_id"]) == ("replica_lost", "mine")
+
+
+def test_an_error_of_the_proxy_has_its_protocols_form_below_a_prefix():
+    async def app(_, receive, send):
+        raise Lost
+
+    for path, form in (("/tts/v2/models/tiny/infer", str), ("/v2/models/tiny/infer", str), ("/tts/v1/models", dict)):
+        client = ClientEnd(body(1))
+        asyncio.run(ProxyGuard(through_ray(app))({**scope(), "path": path}, client.receive, client.send))
+        assert isinstance(json.loads(client.sent[-1]["body"])["error"], form), path
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "form"),
+    [
+        ("/tts/healthz", 200, None), ("/tts/", 200, None), ("/healthz", 200, None), ("/tts/v1/models", 401, dict),
+        ("/tts/v2/models/tiny", 401, str), ("/ttsx/healthz", 401, dict), ("/tts", 401, dict),
+    ],
+)  # fmt: skip
+def test_the_prefix_of_an_application_is_no_part_of_its_paths(path, status, form):
+    """Probes and the page need no token, and errors have their protocol's form, as without a prefix."""
+    settings = ServerSettings(host="0.0.0.0", bearer_tokens=("secret",))
+    client = ClientEnd([{"type": "http.request", "body": b"", "more_body": False}])
+    asked = {
+        **scope(), "path": path, "root_path": "/tts", "method": "GET", "query_string": b"", "client": ("127.0.0.1", 1),
+        "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 8000),
+    }  # fmt: skip
+    app = make_app(settings, {"tiny": tiny_vocoder})
+    asyncio.run(asyncio.wait_for(ReplicaGuard(app, settings)(asked, client.receive, client.send), 30))
+    assert client.sent[0]["status"] == status
+    told = b"".join(message.get("body", b"") for message in client.sent)
+    assert form is None or isinstance(json.loads(told)["error"], form)
 
 
 def test_an_answer_that_has_begun_is_never_made_whole():

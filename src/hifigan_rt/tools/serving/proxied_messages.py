@@ -51,6 +51,7 @@ class ReplicaGuard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        scope = _below_prefix(scope)
         if EXTENSION not in (scope.get("extensions") or {}):
             await self._app(scope, receive, _in_bytes(send))
             return
@@ -129,6 +130,12 @@ class _ReplicaFlow:
                     await self._moved.wait()
             except TimeoutError as error:
                 raise ClientDisconnect from error
+
+
+def _below_prefix(scope: Scope) -> Scope:
+    """Take away what Ray puts before the application's own paths, its `route_prefix`, as nginx does."""
+    prefix, path = scope.get("root_path", ""), scope["path"]
+    return {**scope, "path": path[len(prefix) :], "root_path": ""} if path.startswith(f"{prefix}/") else scope
 
 
 def _has_long_body(scope: Scope) -> bool:

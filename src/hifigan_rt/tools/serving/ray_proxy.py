@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -102,7 +103,9 @@ class _ProxyFlow:
             return
         headers = dict(self._scope["headers"])
         failure = ReplicaLost("the replica that served this was lost, or stopped before the end: try again", 1.0)
-        content = error_content(failure, self._scope["path"], headers.get(b"x-request-id", b"").decode("latin-1"))
+        # Ray tells the proxies no application's prefix: what follows it is looked for.
+        path = re.findall(r"/v2(?:/.*)?$|$", self._scope["path"])[0]
+        content = error_content(failure, path, headers.get(b"x-request-id", b"").decode("latin-1"))
         if self._scope["type"] == "websocket" and self._begun:
             told = {"type": "error", "code": failure.code, "message": failure.message, "retry_after_seconds": 1.0}
             with suppress(OSError, RuntimeError):  # the client went in the meantime
