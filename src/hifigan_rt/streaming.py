@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -203,6 +203,10 @@ class Stream:
             warn_of(self._watch.push(checked))
 
 
+@overload
+def advance(streams: Sequence[Stream], mels: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+@overload
+def advance(streams: Sequence[Stream], mels: np.ndarray) -> np.ndarray | list[np.ndarray]: ...
 def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
     """Push frames into many streams at once: on a GPU many times as fast as one push after another.
 

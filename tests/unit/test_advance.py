@@ -1,5 +1,6 @@
 """`advance`: many streams in one call, of which each is as if it were alone."""
 
+import typing
 import warnings
 
 import numpy as np
@@ -39,6 +40,11 @@ def test_advance_gives_an_array_for_an_array_if_all_give_as_much(vocoder):
     streams[0].push(mel[0][:, :3])
     assert isinstance(hifigan_rt.advance(streams, mel[:, :, :5]), list)
     assert hifigan_rt.advance([], []) == []
+
+
+def test_type_checkers_know_that_a_list_gives_a_list():
+    kinds = [typing.get_type_hints(one) for one in typing.get_overloads(hifigan_rt.advance)]
+    assert [kind["return"] for kind in kinds if kind["mels"] != np.ndarray] == [list[np.ndarray]]
 
 
 def test_a_stream_that_fails_alone_takes_nothing_from_the_others(vocoder):

@@ -104,8 +104,11 @@ def test_text_phonemes_and_ids_are_the_same_sentence(voice):
 
 
 def test_unknown_symbols_are_left_out_and_told(voice):
-    with pytest.warns(UnknownSymbolWarning, match=r"left out: 'b' \(U\+0062\), 'o' \(U\+006F\), .* \(U\+0308\)"):
+    with pytest.warns(
+        UnknownSymbolWarning, match=r"left out: 'b' \(U\+0062\), 'o' \(U\+006F\), .* \(U\+0308\)"
+    ) as told:
         audio = voice("aböa", seed=4)
+    assert told[0].filename == __file__
     np.testing.assert_array_equal(audio, voice("aa", seed=4))
     with pytest.warns(UnknownSymbolWarning):  # a sentence of which nothing is known is passed over
         np.testing.assert_array_equal(voice("bbb\n\naa", seed=4), voice("aa", seed=4))

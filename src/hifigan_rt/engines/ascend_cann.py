@@ -13,7 +13,6 @@ import re
 import secrets
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +30,7 @@ from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import OnnxFile
+from hifigan_rt.system.callers import warn_caller
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -76,11 +76,10 @@ class CannEngine(SessionEngine):
     def _run_part(self, session: InferenceSession, mel: np.ndarray, conditioning: np.ndarray | None) -> np.ndarray:
         self._shapes.add(mel.shape)
         if len(self._shapes) == MOST_SHAPES + 1:
-            warnings.warn(
+            warn_caller(
                 f"backend=cann has compiled {MOST_SHAPES} shapes of mels and goes on: each new one takes its time, and "
                 "device memory until the engine is closed; 'hifigan export om' makes a file that takes all lengths",
                 SlowEngineWarning,
-                stacklevel=2,
             )
         return super()._run_part(session, mel, conditioning)
 

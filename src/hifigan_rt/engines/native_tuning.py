@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import statistics
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import hifigan_rt._native as _native
 from hifigan_rt.errors import EngineUnavailable, SlowEngineWarning, did_you_mean
+from hifigan_rt.system.callers import warn_caller
 
 TUNING_VARIABLE = "HIFIGAN_RT_TUNING"
 
@@ -84,7 +84,7 @@ def choose_tuning(isa: str, lender: _native.LoadedGenerator | None = None) -> Tu
         if isa not in _measured:
             _measured[isa] = decide(names, _native.measure_tunings(isa, CALIBRATION_SECONDS, lender))
             if _measured[isa].slow:
-                warnings.warn(slow_text(isa, _measured[isa]), SlowEngineWarning, stacklevel=4)
+                warn_caller(slow_text(isa, _measured[isa]), SlowEngineWarning)
         return _measured[isa]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from hifigan_rt.engines.base import Engine
 from hifigan_rt.errors import MelError, PaddedTailWarning
 from hifigan_rt.graph import Graph
+from hifigan_rt.system.callers import warn_caller
 from hifigan_rt.system.machine import physical_memory
 
 
@@ -37,5 +37,4 @@ def check_sizes(sizes: Sequence[tuple[int, int]], engine: Engine, graph: Graph |
     for frames in sorted({frames for _, frames in sizes}):
         tail = engine.describe_inexact_tail(frames)
         if tail is not None:
-            # Told where the vocoder was called.
-            warnings.warn(tail, PaddedTailWarning, stacklevel=4)
+            warn_caller(tail, PaddedTailWarning)

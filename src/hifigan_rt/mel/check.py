@@ -7,7 +7,6 @@ blast. So shape and values are checked strictly, and what the values tell is sai
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NewType
@@ -21,6 +20,7 @@ from hifigan_rt.mel.diagnosis import likely_other_convention as likely_other_con
 from hifigan_rt.mel.orientation import looks_transposed
 from hifigan_rt.mel.padding import describe_padding, flat_frames
 from hifigan_rt.mel.shapes import check_shape, one_mel
+from hifigan_rt.system.callers import warn_caller
 
 _GUIDE = "see docs/mel-conventions.md"
 
@@ -107,13 +107,13 @@ def warn_if_other_convention(mel: np.ndarray, config: MelConfig) -> None:
 
     Short or ambiguous mels pass in silence.
     """
-    warn_of(diagnose(mel, config), stacklevel=4)
+    warn_of(diagnose(mel, config))
 
 
-def warn_of(finding: str | None, *, stacklevel: int = 3) -> None:
+def warn_of(finding: str | None) -> None:
     """Issue a `MelConventionWarning` with what `diagnose` found, if it found anything."""
     if finding is not None:
-        warnings.warn(f"{finding}: {_GUIDE}", MelConventionWarning, stacklevel=stacklevel)
+        warn_caller(f"{finding}: {_GUIDE}", MelConventionWarning)
 
 
 def diagnose(mel: np.ndarray, config: MelConfig) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +35,7 @@ from hifigan_rt.model.folders import choose_in_folder, refuse_index, refuse_unzi
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.own_configs import find_configs
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
+from hifigan_rt.system.callers import warn_caller
 from hifigan_rt.system.files import file_sha256
 
 
@@ -72,8 +72,7 @@ def resolve_model(
     """
     model = _resolve(name, config, weights_at, family, with_flow=with_flow)
     for text in model.doubts if isinstance(model, Weights) else ():
-        # Told where `load`, which is called most, was called.
-        warnings.warn(text, ModelAssumptionWarning, stacklevel=3)
+        warn_caller(text, ModelAssumptionWarning)
     return model
 
 

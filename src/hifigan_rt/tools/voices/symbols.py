@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from hifigan_rt.errors import SpeechError, UnknownSymbolWarning
 from hifigan_rt.system.arrays import Expected
+from hifigan_rt.system.callers import warn_caller
 from hifigan_rt.tools.voices.settings import END, PAD, START, VoiceSettings
 
 MOST_IDS = 5000
@@ -57,7 +57,7 @@ class SymbolTable:
         """
         if self.left_out:
             text = f"symbols that the voice does not have were left out: {self.listed()}"
-            warnings.warn(text, UnknownSymbolWarning, stacklevel=3)
+            warn_caller(text, UnknownSymbolWarning)
 
 
 def check_ids(ids: object, table_size: int | None) -> np.ndarray:
