@@ -109,6 +109,25 @@ def test_a_difference_tells_of_how_many_clips_it_is():
     assert "costs 0.050 ± 0.004 STOI (3 of 4 clips);" in made.sentence
 
 
+def test_a_bootstrap_that_lies_unevenly_shows_its_ends():
+    clips = tuple(f"c{index:02}" for index in range(40))
+    rises = [1 + 0.01 * index for index in range(39)] + [90.0]  # resolved, and half the width is more than the mean
+
+    def of(system, values):
+        return [
+            ClipScores(system, clip, "", 1.0, None, {"mcd": Score(v)}) for clip, v in zip(clips, values, strict=True)
+        ]
+
+    found = dict.fromkeys(clips, Measured({}, identical=False, snr_db=1.0, si_sdr_db=1.0))
+    made = compare(of("first", [4.0] * 40), of("second", [4 + rise for rise in rises]), found, METRICS[1:2], 0)
+    interval = made.differences[0].interval
+    assert interval.low > 0
+    assert interval.high - interval.low > 2 * interval.mean
+    assert f"costs 3.41 ({interval.low:.2f} to {interval.high:.2f}) dB MCD;" in made.sentence
+    falls = compare(of("first", [99.0] * 40), of("second", [99 - rise for rise in rises]), found, METRICS[1:2], 0)
+    assert f"gains 3.41 ({interval.low:.2f} to {interval.high:.2f}) dB MCD;" in falls.sentence
+
+
 def test_equal_differences_have_no_interval():
     second = BASE | {"stoi": tuple(value - 0.1 for value in BASE["stoi"])}
     made = compare(rows("first", **BASE), rows("second", **second), against(snr_db=1.0), METRICS, 0)

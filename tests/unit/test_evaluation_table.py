@@ -27,6 +27,21 @@ def test_means_stand_beside_what_is_published():
     assert "float32: stoi is 0.970, must be at least 0.95: kept" in lines
 
 
+def test_an_interval_that_lies_unevenly_shows_its_ends():
+    skewed = summarize([1 + 0.01 * index for index in range(39)] + [90.0])
+    made = dataclasses.replace(
+        result(),
+        metrics=(metric("mcd"),),
+        summaries=(MetricSummary("float32", "mcd", skewed),),
+        limits=(),
+        comparisons=(),
+    )
+    mean, low, high = skewed.interval.mean, skewed.interval.low, skewed.interval.high
+    assert f" {mean:.3f} ({low:.3f} to {high:.3f})" in to_text(made)
+    assert "\nmean (one end to the other) where the interval" in to_text(made)
+    assert "one end" not in to_text(result())
+
+
 def test_identical_and_missing_values_have_words():
     columns = {"snr": (math.inf, math.inf), "mcd": (math.nan, math.nan), "stoi": (0.5,)}
     metrics = tuple(metric(key) for key in columns)

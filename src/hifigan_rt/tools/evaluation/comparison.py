@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from hifigan_rt.tools.evaluation.measuring import Measured
-from hifigan_rt.tools.evaluation.numbers import covered, decimals, number
+from hifigan_rt.tools.evaluation.numbers import covered, decimals, number, uneven
 from hifigan_rt.tools.evaluation.results import ClipScores, Comparison, Difference, Metric
 from hifigan_rt.tools.evaluation.statistics import Interval, paired_difference
 from hifigan_rt.tools.evaluation.summary import column
@@ -124,16 +124,19 @@ def _closeness(snr: float, known: int, identical: int, clips: int) -> str:
 
 
 def _amount(entry: Difference, metric: Metric, clips: int) -> str:
-    """Size and margin, with digits enough that the margin is not 0."""
+    """Size and margin, or the ends where they lie unevenly, with digits enough that the margin is not 0."""
     low, high, mean = entry.interval.low, entry.interval.high, entry.interval.mean
     margin = (high - low) / 2
     extra = 0
     while margin > 0 and round(margin, decimals(metric) + extra) == 0 and extra < _MOST_EXTRA_DECIMALS:
         extra += 1
-    size = mean if metric.direction == "neither" else abs(mean)
-    shown = number(size, metric, signed=metric.direction == "neither", extra=extra)
-    margin_shown = f"± {number(margin, metric, extra=extra)}"
-    return f"{shown} {margin_shown}{_named(metric)}{covered(entry.interval.count, clips)}"
+    signed = metric.direction == "neither"
+    size, *ends = (
+        number(value if signed else abs(value), metric, signed=signed, extra=extra)
+        for value in (mean, *sorted((low, high), key=abs))
+    )
+    margin_shown = f"({' to '.join(ends)})" if uneven(entry.interval) else f"± {number(margin, metric, extra=extra)}"
+    return f"{size} {margin_shown}{_named(metric)}{covered(entry.interval.count, clips)}"
 
 
 def _named(metric: Metric) -> str:

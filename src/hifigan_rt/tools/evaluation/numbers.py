@@ -6,10 +6,14 @@ import math
 
 from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL
 from hifigan_rt.tools.evaluation.results import Metric, Score
+from hifigan_rt.tools.evaluation.statistics import Interval
 from hifigan_rt.tools.tables import UNKNOWN
 
 _DECIMALS = {"dB": 2, "cents": 1, "MOS": 2, "MOS-LQO": 2, "LUFS": 1, "LU": 2, "dBFS": 1, "samples": 0}
 _DEFAULT_DECIMALS = 3
+
+_UNEVEN = 1.5
+"""Times that one end of an interval is as far from the mean as the other, above which half the width tells neither."""
 
 
 def decimals(metric: Metric) -> int:
@@ -43,6 +47,13 @@ def score(entry: Score, metric: Metric) -> str:
 def average(value: float, metric: Metric) -> str:
     """A mean, or the word for one of identical signals; SI-SDR says no more than that they are so but for level."""
     return IDENTICAL if value == math.inf and metric.key == "snr" else number(value, metric)
+
+
+def uneven(interval: Interval) -> bool:
+    """Whether the mean and half the width would show another interval than it is: a bootstrap's, of skewed values."""
+    below, above = interval.mean - interval.low, interval.high - interval.mean
+    beyond_zero = interval.excludes_zero and interval.high - interval.low >= 2 * abs(interval.mean)
+    return beyond_zero or max(below, above) > _UNEVEN * min(below, above)
 
 
 def covered(clips: int, of_clips: int) -> str:

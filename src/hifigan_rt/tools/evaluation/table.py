@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hifigan_rt.tools.evaluation.metrics import leading
 from hifigan_rt.tools.evaluation.metrics.signals import CROPPED
-from hifigan_rt.tools.evaluation.numbers import average, covered, number
+from hifigan_rt.tools.evaluation.numbers import average, covered, number, uneven
 from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.evaluation.summary import describe_limit
@@ -41,6 +41,8 @@ def _table(result: EvaluationResult) -> Iterator[str]:
         rows.append([_title(metric), *cells, _published(metric)])
     yield from aligned(["metric", *(system.name for system in result.systems), "published"], rows)
     yield "mean ± half of its 95 % confidence interval; published: HiFi-GAN V1, from the least to the greatest figure"
+    if any(uneven(entry.summary.interval) for entry in result.summaries):
+        yield "mean (one end to the other) where the interval reaches much farther on one side"
     if any(metric.key in OTHER_TRACKER for metric in result.metrics):
         yield "* published with another F0 tracker: near, not equal"
 
@@ -56,7 +58,9 @@ def _mean(entry: MetricSummary | None, metric: Metric) -> str:
         return UNKNOWN
     interval = entry.summary.interval
     text = average(interval.mean, metric)
-    if math.isfinite(interval.low):
+    if math.isfinite(interval.low) and uneven(interval):
+        text += f" ({number(interval.low, metric)} to {number(interval.high, metric)})"
+    elif math.isfinite(interval.low):
         text += f" ± {number((interval.high - interval.low) / 2, metric)}"
     return text + covered(entry.summary.counted, entry.summary.clips)
 
