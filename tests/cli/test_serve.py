@@ -47,6 +47,7 @@ def refused(*arguments: str) -> str:
         (["--model", "model", "--model", "model"], "two models are called 'model'"),
         (["--model", "../x/=model"], "clients could not ask for"),
         (["--model", "a="], "clients could not ask for"),
+        (["--model", f"{'a' * 65}=model"], "at most 64 letters"),
         (["--model", "model", "--model", "b=model", "--config", "v1"], "--config is for a single model"),
         (["--model", "model", "--host", "0.0.0.0"], "without a token whoever reaches the port"),
         (["--model", "model", "--host", "::"], "--insecure-no-token"),

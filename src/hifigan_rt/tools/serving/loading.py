@@ -28,7 +28,8 @@ WHOLE_SEGMENT_FRAMES = 64
 Of LJSpeech V1 they take 0.08 s on two cores of a Zen 4. The engine's own 256 frames take 0.3 s, in which listeners hear
 silence, and in all no less there; 3 % less on a Zen 5 (native/NOTES.md)."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST_NAME = 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def named_model(text: str) -> tuple[str, str]:
@@ -42,10 +43,10 @@ def named_model(text: str) -> tuple[str, str]:
         name, path = Path(text).resolve().name if text in (".", "..") else Path(text).name, text
         for suffix in MODEL_SUFFIXES:
             name = name.removesuffix(suffix)
-    if not path or not _NAME.fullmatch(name):
+    if not path or len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"model {text!r}: clients could not ask for {name!r}: give NAME=MODEL, the name of letters, digits, '.', "
-            "'_' and '-'"
+            f"model {text!r}: clients could not ask for {name!r}: give NAME=MODEL, the name of at most {_LONGEST_NAME} "
+            "letters, digits, '.', '_' and '-', of which a letter or digit comes first"
         )
     return name, path
 
