@@ -144,8 +144,8 @@ def test_material_tells_what_it_leaves_out(tmp_path):
         "clip 'clip2' is left out: glowing: no file for clip",
         "clip 'clip3' is left out: droning is 1.40 s longer than",
         "clip 'clip5' is left out: audio file",
-        "1 recordings were resampled from 16000 to 22050 Hz",
-        "1 recordings had 2 channels",
+        "1 recording was resampled from 16000 to 22050 Hz",
+        "1 recording was averaged from 2 channels to one",
         "droning: left out: 1 x .m4a",
         "glowing: 1 file belongs to no clip, the first is 'extra'",
         "clip 'clip1' is left out: reference is shorter than 0.4 s or below -70 LUFS",
@@ -154,6 +154,20 @@ def test_material_tells_what_it_leaves_out(tmp_path):
     # Of those that the test uses: the silent one is none.
     assert "reference and glowing are the same sample by sample in 1 of 2 clips" in notes
     assert notes.count("the same sample by sample") == 1
+
+
+def test_one_recording_that_makes_all_quiet_is_named(tmp_path):
+    write_folders(tmp_path, clips=2)
+    assert not any("LUFS" in note for note in made(tmp_path, "mos").key.notes)
+    clicking = 0.02 * voiced(1, 2)
+    clicking[1000] = 0.9
+    soundfile.write(
+        tmp_path / "droning" / "clip1.wav", clicking[: len(soundfile.read(tmp_path / "ref/clip1.wav")[0])], RATE
+    )
+    key = made(tmp_path, "mos").key
+    (note,) = (note for note in key.notes if "LUFS" in note)
+    assert note.startswith("'clip1/droning' peaks so far above its loudness")
+    assert f"are {-23 - key.loudness_lufs:.0f} dB below -23 LUFS" in note
 
 
 def test_names_and_folders_that_do_not_do(tmp_path):

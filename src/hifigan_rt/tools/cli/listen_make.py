@@ -142,9 +142,10 @@ def _tell(console: Console, made: ListeningTest, folder: Path, *, as_json: bool)
             }
         )  # fmt: skip
     elif console.verbosity >= 0:
+        clips = f"{len(definition.clips)} clip{'s' if len(definition.clips) != 1 else ''}"
         console.line(
-            f"{definition.mode} of {', '.join(key.systems)}: {len(definition.clips)} clips, {trials} trials for each "
-            f"listener, all at {key.loudness_lufs:.1f} LUFS"
+            f"{definition.mode} of {', '.join(key.systems)}: {clips}, {trials} trial{'s' if trials != 1 else ''} "
+            f"for each listener, all at {key.loudness_lufs:.1f} LUFS"
         )
         console.line(f"{folder / PAGE_NAME} ({len(made.page) / 1e6:.1f} MB): give it to listeners")
         console.line(f"{folder / KEY_NAME}: keep it, it tells which system is which")

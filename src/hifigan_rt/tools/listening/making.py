@@ -15,7 +15,15 @@ from hifigan_rt.tools.evaluation.listening_results import Mode, Role
 from hifigan_rt.tools.listening.definition import NO_HASH, REFERENCE, Definition, Key, PageClip, Stimulus
 from hifigan_rt.tools.listening.material import Material
 from hifigan_rt.tools.listening.page import render
-from hifigan_rt.tools.listening.stimuli import ANCHORS_HZ, anchors, common_loudness, encoded, loudness_of
+from hifigan_rt.tools.listening.stimuli import (
+    ANCHORS_HZ,
+    QUIET_LUFS,
+    TARGET_LUFS,
+    anchors,
+    common_loudness,
+    encoded,
+    loudness_of,
+)
 
 MAX_MUSHRA_STIMULI = 12
 """ITU-R BS.1534-3: more at a time cannot be compared."""
@@ -73,7 +81,7 @@ def make(material: Material, request: Request) -> ListeningTest:
     notes = list(material.notes)
     clips = _prepared(material, request.mode, generator, notes)
     notes += material.notes_of([clip.name for clip in clips])
-    target = common_loudness(
+    target, peaky = common_loudness(
         {
             f"{clip.name}/{name}": float(np.abs(samples).max())
             for clip in clips
@@ -81,6 +89,11 @@ def make(material: Material, request: Request) -> ListeningTest:
         },
         {f"{clip.name}/{name}": lufs for clip in clips for name, lufs in clip.loudness.items()},
     )
+    if target < QUIET_LUFS:
+        notes.append(
+            f"{peaky!r} peaks so far above its loudness that all recordings are {TARGET_LUFS - target:.0f} dB below "
+            f"{TARGET_LUFS:g} LUFS: listen whether it has a click or little speech, and take it out"
+        )
     rows = _rows(material, request, clips, generator)
     definition = Definition(
         test_id=_opaque(generator, set()),

@@ -45,7 +45,7 @@ class Material:
     def notes_of(self, clips: Sequence[str]) -> Iterator[str]:
         """What is to be known of these clips, of those that a test uses."""
         for change, count in Counter(change for clip in clips for change in self.changes[clip]).items():
-            yield f"{count} recordings {change}"
+            yield f"{'1 recording was' if count == 1 else f'{count} recordings were'} {change}"
         yield from _identical({clip: self.clips[clip] for clip in clips})
 
 
@@ -161,9 +161,9 @@ def _read_clip(
         recording = read_audio(source, MAX_SECONDS)
         rate = rate or recording.sample_rate
         if recording.sample_rate != rate:
-            changed(f"were resampled from {recording.sample_rate} to {rate} Hz")
+            changed(f"resampled from {recording.sample_rate} to {rate} Hz")
         if recording.channels > 1:
-            changed(f"had {recording.channels} channels, which were averaged")
+            changed(f"averaged from {recording.channels} channels to one")
         if recording.note is not None:
             raise AudioError(f"{system}: {recording.note}")
         read[system] = prepare(recording, rate, resample_allowed=True, mono_allowed=True)

@@ -196,7 +196,8 @@ def _notes(
 ) -> Iterator[str]:
     yield from key.notes
     if screened and keep_screened:
-        yield f"{len(screened)} listeners count although the screening would leave them out"
+        counts = "1 listener counts" if len(screened) == 1 else f"{len(screened)} listeners count"
+        yield f"{counts} although the screening would leave them out"
     if len(counted) == 1:
         yield "these are one listener's answers: they say nothing of others"
     elif len(counted) < LEAST_LISTENERS:

@@ -19,6 +19,9 @@ ANCHORS_HZ = {"anchor 3.5 kHz": 3500.0, "anchor 7 kHz": 7000.0}
 TARGET_LUFS = -23.0
 """EBU R 128; leaves speech 20 dB and more above its mean."""
 
+QUIET_LUFS = TARGET_LUFS - 6
+"""Half the pressure. Speech allows more: below it one recording is to blame."""
+
 HIGHEST_PEAK = 10 ** (-1 / 20)
 """-1 dBFS."""
 
@@ -68,15 +71,17 @@ def loudness_of(recordings: Mapping[str, np.ndarray], sample_rate: int) -> dict[
     return loudness
 
 
-def common_loudness(peaks: Mapping[str, float], loudness: Mapping[str, float]) -> float:
-    """The loudness in LUFS that all can have without a peak above `HIGHEST_PEAK`; at most `TARGET_LUFS`.
+def common_loudness(peaks: Mapping[str, float], loudness: Mapping[str, float]) -> tuple[float, str]:
+    """The loudness in LUFS that all can have without a peak above `HIGHEST_PEAK`, at most `TARGET_LUFS`; and the name
+    of the recording that allows the least.
 
     Args:
         peaks: largest magnitude of each recording.
         loudness: of each, in LUFS.
     """
-    room = [loudness[name] + 20 * math.log10(HIGHEST_PEAK / peak) for name, peak in peaks.items()]
-    return min(TARGET_LUFS, *room)
+    room = {name: loudness[name] + 20 * math.log10(HIGHEST_PEAK / peak) for name, peak in peaks.items()}
+    least = min(room, key=room.__getitem__)
+    return min(TARGET_LUFS, room[least]), least
 
 
 def encoded(samples: np.ndarray, sample_rate: int, gain_db: float, generator: np.random.Generator) -> str:

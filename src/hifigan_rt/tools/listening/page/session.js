@@ -91,7 +91,7 @@ function welcome() {
   const count = scheduleOf(definition, "x").length;
   show("Listening test", [
     make("p", {}, INSTRUCTIONS[definition.mode]),
-    make("p", {}, `There are ${count} trials after a short practice. Sit somewhere quiet; headphones are best. You may pause at any time: close the page, and open it again in this browser to go on.`),
+    make("p", {}, `${count === 1 ? "There is 1 trial" : `There are ${count} trials`} after a short practice. Sit somewhere quiet; headphones are best. You may pause at any time: close the page, and open it again in this browser to go on.`),
     make("p", {}, make("label", { for: "listener" }, "Code that you were given, if any"), name,
       make("span", { class: "hint", id: "listener-hint" }, "Letters, digits, dot, dash. Leave it empty to get a random one.")),
     group,
@@ -203,7 +203,7 @@ function goOn() {
   const other = make("button", { type: "button", onclick: anew }, "Another listener");
   show("Welcome back", [
     make("p", {}, "You go on as listener ", make("b", {}, state.listener), "."),
-    make("p", {}, state.phase === "trials" ? `${state.answers.length} trials are done; the test goes on where you left it.` : "The test goes on where you left it."),
+    make("p", {}, state.phase === "trials" ? `${state.answers.length === 1 ? "1 trial is" : `${state.answers.length} trials are`} done; the test goes on where you left it.` : "The test goes on where you left it."),
     mainButton("Continue"), make("p", {}, other),
   ], () => {
     openAudio();
@@ -229,7 +229,7 @@ function done() {
   const sent = make("p", { id: "sent" });
   const again = make("button", { type: "button", onclick: another }, "Another listener");
   show("Thank you", [
-    make("p", {}, `All ${state.answers.length} trials are done.`), sent, make("p", {}, link),
+    make("p", {}, state.answers.length === 1 ? "The trial is done." : `All ${state.answers.length} trials are done.`), sent, make("p", {}, link),
     make("p", { class: "hint" }, "The result holds the code, your answers with their times, and whether you used headphones; nothing else about you."), make("p", {}, again),
   ], () => {});
   if (location.protocol.startsWith("http")) send(text, sent);
