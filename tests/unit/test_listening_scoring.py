@@ -68,6 +68,21 @@ def test_mos_by_hand():
     assert "v1 and v3 are not told apart" in result.sentences[0]
 
 
+def test_an_interval_that_the_correction_overrules_says_so():
+    key = key_of("mos", ("v1", "v2", "v3"), 2)
+    ratings = {
+        "L1": {"v1": (4, 4), "v2": (4, 3), "v3": (2, 3)},
+        "L2": {"v1": (4, 3), "v2": (2, 3), "v3": (2, 2)},
+        "L3": {"v1": (5, 4), "v2": (4, 5), "v3": (3, 4)},
+        "L4": {"v1": (4, 4), "v2": (3, 4), "v3": (4, 3)},
+    }
+    result = score([submission_of(key, name, by_system(key, values)) for name, values in ratings.items()], [], key)
+    overruled = [test.difference.excludes_zero and not test.resolved for test in result.tests]
+    assert any(overruled)
+    told = [", corrected for 3 pairs, as the interval is not)" in text for text in result.sentences]
+    assert told == overruled
+
+
 def test_mushra_by_hand():
     key = key_of("mushra", ("reference", "v1", "anchor 3.5 kHz"), 2)
     values = {"reference": (100, 90), "v1": (80, 70), "anchor 3.5 kHz": (20, 30)}

@@ -17,6 +17,16 @@ def test_columns_of_a_terminal_are_aligned():
         list(aligned(["a", "b"], [["c"]]))
 
 
+def test_names_of_wide_characters_and_marks_are_aligned():
+    assert list(aligned(["system", "mean"], [["语音 1", "4.5"], ["e\u0301te\u0301", "3.25"], ["😀", "1"]])) == [
+        "system  mean",
+        "语音 1   4.5",
+        "e\u0301te\u0301     3.25",
+        "😀         1",
+    ]
+    assert list(aligned(["metric", "语音"], [["stoi", "0.9"]])) == ["metric  语音", "stoi     0.9"]
+
+
 def test_markdown_columns_of_figures_are_to_the_right():
     text = markdown(["name", "ms", "note"], [["a", "1.5", "fast"], ["b", UNKNOWN, ""], ["c", "-3", "2nd"]])
     assert text.splitlines() == [

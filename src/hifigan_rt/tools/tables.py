@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,10 +17,20 @@ UNKNOWN = "–"
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Lines for a terminal: the first column to the left, the others, which hold figures, to the right."""
     lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
     for first, *others in lines:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()
+        cells = [" " * (most - width(cell)) + cell for cell, most in zip(others, widths[1:], strict=True)]
+        yield "  ".join([first + " " * (widths[0] - width(first)), *cells]).rstrip()
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: Chinese, Japanese and Korean characters and most emoji take two,
+    marks that are put over others none."""
+    return sum(
+        0 if unicodedata.category(one) in ("Mn", "Me", "Cf")
+        else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
+    )  # fmt: skip
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

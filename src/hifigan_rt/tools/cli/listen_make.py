@@ -129,6 +129,7 @@ def _write(made: ListeningTest, folder: Path) -> None:
 def _tell(console: Console, made: ListeningTest, folder: Path, *, as_json: bool) -> None:
     from hifigan_rt.tools.listening.definition import KEY_NAME, PAGE_NAME
     from hifigan_rt.tools.listening.schedule import schedule
+    from hifigan_rt.tools.tables import counted
 
     key, definition = made.key, made.key.definition
     trials = len(schedule(definition, "x"))
@@ -142,10 +143,9 @@ def _tell(console: Console, made: ListeningTest, folder: Path, *, as_json: bool)
             }
         )  # fmt: skip
     elif console.verbosity >= 0:
-        clips = f"{len(definition.clips)} clip{'s' if len(definition.clips) != 1 else ''}"
         console.line(
-            f"{definition.mode} of {', '.join(key.systems)}: {clips}, {trials} trial{'s' if trials != 1 else ''} "
-            f"for each listener, all at {key.loudness_lufs:.1f} LUFS"
+            f"{definition.mode} of {', '.join(key.systems)}: {counted(len(definition.clips), 'clip')}, "
+            f"{counted(trials, 'trial')} for each listener, all at {key.loudness_lufs:.1f} LUFS"
         )
         console.line(f"{folder / PAGE_NAME} ({len(made.page) / 1e6:.1f} MB): give it to listeners")
         console.line(f"{folder / KEY_NAME}: keep it, it tells which system is which")

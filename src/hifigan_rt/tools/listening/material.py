@@ -16,6 +16,7 @@ from hifigan_rt.tools.evaluation.clips import find_clips, pair
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, read_json
 from hifigan_rt.tools.evaluation.signal_files import EvaluatedAudio
 from hifigan_rt.tools.listening.definition import REFERENCE
+from hifigan_rt.tools.tables import counted
 
 MAX_SECONDS = 60.0
 """Maximum length of a clip: nobody compares what was a minute ago."""
@@ -45,7 +46,7 @@ class Material:
     def notes_of(self, clips: Sequence[str]) -> Iterator[str]:
         """What is to be known of these clips, of those that a test uses."""
         for change, count in Counter(change for clip in clips for change in self.changes[clip]).items():
-            yield f"{'1 recording was' if count == 1 else f'{count} recordings were'} {change}"
+            yield f"{counted(count, 'recording')} {'was' if count == 1 else 'were'} {change}"
         yield from _identical({clip: self.clips[clip] for clip in clips})
 
 

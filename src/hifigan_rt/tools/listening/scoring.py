@@ -173,10 +173,12 @@ def _sentences(tests: Sequence[PairedTest], abx: Sequence[AbxScore]) -> Iterator
                 f"(95 % interval {low:.2f} to {high:.2f}, {_p_phrase(test.p_holm)})"
             )
         else:
+            # Of one pair alone such an interval would tell them apart.
+            only_p = f", corrected for {len(tests)} pairs, as the interval is not" if difference.excludes_zero else ""
             yield (
                 f"{test.first} and {test.second} are not told apart by these ratings (difference "
                 f"{difference.mean:+.2f}, 95 % interval {difference.low:+.2f} to {difference.high:+.2f}, "
-                f"{_p_phrase(test.p_holm)})"
+                f"{_p_phrase(test.p_holm)}{only_p})"
             )
     for score_ in abx:
         verdict = "were told apart" if score_.resolved else "were not told apart"
