@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import sys
+import termios
 import threading
 
 import pytest
@@ -85,6 +93,29 @@ def test_a_bar_is_not_torn_by_failures(capsys):
     assert "failed" not in capsys.readouterr().err
     console.failures([("a.wav", "no mel")], None)
     assert capsys.readouterr().err == "failed: 'a.wav': no mel\n"
+
+
+@pytest.mark.parametrize(("columns", "remarks"), [(200, True), (80, True), (60, False), (40, False)])
+def test_a_bar_fits_into_its_terminal(capsys, monkeypatch, columns, remarks):
+    monkeypatch.setattr(console_module, "terminal_columns", lambda: columns)
+    with Console().progress(1000, forced=True) as advance:
+        for number in range(1000):
+            advance(ClipRecord(f"{number}.npy", f"{number}.wav", "done", "", audio_seconds=0.01))
+    told = re.split(r"[\r\n]", re.sub(r"\x1b\[[?0-9]*[a-z]", "", capsys.readouterr().err))
+    assert max(map(len, told)) < columns
+    assert any("s of audio per s" in line for line in told) == remarks
+    assert any("##" in line for line in told)
+
+
+def test_the_terminal_is_that_of_standard_error(monkeypatch):
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("4H", 24, 57, 0, 0))
+    with os.fdopen(here, "rb"), os.fdopen(there, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert console_module.terminal_columns() == 57
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setenv("COLUMNS", "33")
+    assert console_module.terminal_columns() == 33
 
 
 @pytest.mark.usefixtures("quick")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import sys
 import time
@@ -14,6 +13,7 @@ from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.results import Case
 from hifigan_rt.tools.benchmark.rotation import Rounds
 from hifigan_rt.tools.benchmark.run import BenchmarkPlan, Cell, Watcher
+from hifigan_rt.tools.cli.console import terminal_columns
 
 _SECONDS_BETWEEN = 0.2
 """Drawing takes time of the processor that is being measured; it happens between two rounds."""
@@ -89,7 +89,7 @@ class LiveTable(Watcher):
 
     def _draw(self, title: str, seconds: dict[str, list[float]]) -> None:
         """Replace what was drawn last; a line longer than the terminal would take two and spoil the count."""
-        width = shutil.get_terminal_size().columns - 1
+        width = terminal_columns() - 1
         lines = [title, *self._rows(seconds)]
         up = f"\x1b[{self._height}A" if self._height else ""
         click.echo(up + "".join(f"\r\x1b[2K{line[:width]}\n" for line in lines), err=True, nl=False, color=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 
 _SHOWN_AT_ONCE = 20
 """Failures and warnings listed in full; the manifest has them all."""
+
+_WIDEST_BAR, _LEAST_BAR = 36, 8
+_REMARK_COLUMNS = 25
+_BESIDE_BAR_COLUMNS = 21
+"""Brackets, spaces, a time to come of a day and more, and the last column, which some terminals wrap after."""
+
+
+def terminal_columns() -> int:
+    """Width of the terminal that standard error leads to; `shutil` asks standard output's, which may be a file."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or shutil.get_terminal_size().columns
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns
 
 
 class Console:
@@ -177,10 +191,15 @@ class Console:
     ) -> Iterator[Callable[[], None]]:
         shown = sys.stderr.isatty() if forced is None else forced
         if shown and self.verbosity >= 0 and length:
+            # A line longer than the terminal takes two, and every step would leave one behind.
+            room = terminal_columns() - _BESIDE_BAR_COLUMNS - len(f"{label}{length}/{length}")
+            remarks = room >= _LEAST_BAR + _REMARK_COLUMNS
+            width = min(_WIDEST_BAR, max(1, room - _REMARK_COLUMNS * remarks))
             bar: click._termui_impl.ProgressBar[None]
             with click.progressbar(
-                length=length, label=label, show_pos=True, item_show_func=lambda _: remark(), file=sys.stderr
-            ) as bar:
+                length=length, label=label, show_pos=True, width=width, file=sys.stderr,
+                item_show_func=lambda _: remark() if remarks else None,
+            ) as bar:  # fmt: skip
                 if forced:
                     # click decides by the stream whether to draw, and has no public switch for it.
                     bar._is_atty = True
