@@ -17,7 +17,7 @@ from cli.running import RATE, clip, error_of, hifigan, parse, records, synth
 from golden.tiny import tiny_mel
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import native_tuning
-from hifigan_rt.tools.cli import info_plan
+from hifigan_rt.tools.cli import info_plan, main
 from hifigan_rt.vocoder import load
 
 # Help, parsing and the words of errors
@@ -54,6 +54,15 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_file_whose_name_looks_like_an_option_is_told_how_to_be_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-take1.wav").touch()
+    assert main(["synth", "-take1.wav", "b.wav", "--model", "x", "-o", "out"]) == 2
+    assert "If '-take1.wav' is the file, write './-take1.wav'. (" in capsys.readouterr().err
+    assert main(["synth", "b.wav", "--modle", "x"]) == 2
+    assert "is the file" not in capsys.readouterr().err
 
 
 def test_version():

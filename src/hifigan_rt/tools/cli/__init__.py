@@ -105,7 +105,7 @@ def _run(arguments: Sequence[str] | None, console: Console, received: Sequence[i
     except click.exceptions.Exit as error:
         return int(error.exit_code)
     except click.UsageError as error:
-        return _report_usage(error, console)
+        return _report_usage(error, console, sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as error:
         console.error(error.format_message())
         return STATUS_FAILED
@@ -138,13 +138,17 @@ def _describe(error: Exception) -> str:
     return shortage(error) or f"internal error: {type(error).__name__}: {error} (-v shows where)"
 
 
-def _report_usage(error: click.UsageError, console: Console) -> int:
+def _report_usage(error: click.UsageError, console: Console, arguments: Sequence[str]) -> int:
     # Named by its text, because click before 8.2 does not have it: a command without arguments shows its help.
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return STATUS_USAGE
     path = "hifigan" if error.ctx is None else error.ctx.command_path
-    console.error(f"{error.format_message()} ('{path} --help' tells more)")
+    text = error.format_message()
+    file = next((one for one in arguments if one.startswith("-") and os.path.lexists(one)), None)
+    if isinstance(error, click.NoSuchOption) and file is not None:
+        text = f"{text} If {file!r} is the file, write {f'./{file}'!r}."  # as shells make of *.wav
+    console.error(f"{text} ('{path} --help' tells more)")
     return STATUS_USAGE
 
 
