@@ -43,6 +43,19 @@ def ready(page, index):
     until(page, f"document.getElementById('listen').dataset.ready === '{index}'")
 
 
+@pytest.mark.parametrize("width", [1024, 1100, 1400])
+def test_means_of_two_systems_stand_in_columns_that_fit(shown, width):
+    page = shown(result_of(["a", "b", "c"], ["one", "two"]), viewport={"width": width, "height": 900})
+    table = "document.querySelector('[aria-label=\"Table of means\"]')"
+    assert page.evaluate(f"{table}.scrollWidth") <= page.evaluate(f"{table}.clientWidth")
+    ends = f"""[...{table}.querySelectorAll('tbody tr')].map(row =>
+        [...row.querySelectorAll('.mean')].map(mean => Math.round(mean.getBoundingClientRect().right)))"""
+    first, *others = page.evaluate(ends)
+    assert others, "a row with a remark, of clips without a value, among them"
+    assert "without a value" in page.inner_text("#summary")
+    assert all(abs(one - other) <= 1 for row in others for one, other in zip(first, row, strict=True))
+
+
 def test_every_signal_gets_its_pictures(shown):
     page = shown(result_of(["a", "b"], ["one", "two"]))
     titles = page.locator(".picture h3").all_inner_texts()
