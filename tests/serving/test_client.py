@@ -254,12 +254,17 @@ def test_an_address_in_other_letters_and_lines(server):
     "url",
     [
         "localhost:8004", "ftp://host", "http://", "", "http://host/?model=a", "http://host/#a", "http://a..b",
-        "http://\N{FULLWIDTH LATIN SMALL LETTER A}", f"http://{'a' * 64}",
+        "http://\N{FULLWIDTH LATIN SMALL LETTER A}", f"http://{'a' * 64}", None, 8004,
     ],
 )  # fmt: skip
 def test_an_address_that_is_none(url):
     with pytest.raises(ServerUnreachable, match="is no address"):
         Client(url)
+
+
+def test_a_token_that_is_no_text_is_not_shown():
+    with pytest.raises(ServerUnreachable, match=r"^the token is a bytes: pass a str$"):
+        Client("http://127.0.0.1:8004", token=b"s3cret")
 
 
 def test_a_recording_that_is_not_there(own_client):

@@ -1,7 +1,9 @@
 import dataclasses
 import json
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -393,3 +395,20 @@ def test_any_values_give_a_config_or_a_config_error(changes):
     assert dataclasses.replace(parse_config(config_to_dict(config)), resblock_was_integer=False) == dataclasses.replace(
         config, resblock_was_integer=False
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("hop_length", 256.0), ("num_mels", "80"), ("sample_rate", None), ("n_fft", 1024.5), ("win_length", [1024])],
+)
+def test_a_number_of_another_type_in_python_is_told(field, value):
+    assert PRESETS["v1"].mel is not None
+    with pytest.raises(ConfigError, match=rf"^{field}={re.escape(repr(value))} must be a whole number from [12] to "):
+        replace(PRESETS["v1"].mel, **{field: value})
+    with pytest.raises(ConfigError, match=r"^upsample_rates\[1\]='8' must be a whole number from 1 to 4096$"):
+        replace(PRESETS["v1"].generator, upsample_rates=(8, "8", 2, 2))
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert PRESETS["v1"].mel is not None
+    assert replace(PRESETS["v1"].mel, hop_length=np.int32(256)) == PRESETS["v1"].mel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from numbers import Integral
 from typing import Any
 
 from hifigan_rt.errors import ConfigError
@@ -17,11 +18,14 @@ MAX_SPEAKERS = 1 << 20
 
 
 def check_range(name: str, value: int, low: int, high: int) -> None:
-    """Check a number.
+    """Check a whole number.
 
     Raises:
-        ConfigError: it is below low or above high.
+        ConfigError: it is none, below low or above high.
     """
+    given: object = value
+    if not isinstance(given, Integral):
+        raise ConfigError(f"{name}={value!r} must be a whole number from {low} to {high}")
     if not low <= value <= high:
         raise ConfigError(f"{name}={value} must be from {low} to {high}")
 

@@ -70,6 +70,8 @@ class ServerAddress:
         Raises:
             ServerUnreachable: it is no http or https address, the proxy is none, or no header can carry the token.
         """
+        if not isinstance(url, str):
+            raise no_address(url)  # such as None, of an environment variable that is not set
         try:
             self._parts = parts = urlsplit(url.strip())
             valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -121,7 +123,7 @@ class ServerAddress:
         }
 
 
-def no_address(url: str) -> ServerUnreachable:
+def no_address(url: object) -> ServerUnreachable:
     """Make the error of what is no address of a server."""
     return ServerUnreachable(f"server {url!r} is no address: it looks like {DEFAULT_URL}")
 
@@ -132,6 +134,8 @@ def _sendable(token: str) -> str:
     Raises:
         ServerUnreachable: no header can carry it.
     """
+    if not isinstance(token, str):
+        raise ServerUnreachable(f"the token is a {type(token).__name__}: pass a str")
     token = token.strip()
     if not re.fullmatch("[ -~]+", token):
         raise ServerUnreachable("the token is empty, or holds more than one line of ASCII: no header can carry it")

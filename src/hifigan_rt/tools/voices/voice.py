@@ -196,7 +196,8 @@ class Voice:
         )
         given = [name for name, value in (("text", text), ("phonemes", phonemes), ("ids", ids)) if value is not None]
         if len(given) != 1:
-            raise SpeechError(f"{' and '.join(given) or 'nothing'} is given: give text, phonemes or ids")
+            told = f"{' and '.join(given)} are" if given else "nothing is"
+            raise SpeechError(f"{told} given: give text, phonemes or ids")
         table = SymbolTable(self._settings)
         if ids is not None:
             sentences = iter([check_ids(ids, self._text_part.table_size)])
