@@ -6,19 +6,23 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 import hifigan_rt
+from golden.tiny import tiny_mel
 from hifigan_rt.audio import to_pcm16
 from hifigan_rt.tools.serving import wyoming
 from hifigan_rt.tools.serving.listening import address_of
 from hifigan_rt.tools.serving.loading import VoiceSource
 from hifigan_rt.tools.serving.wyoming_events import encode_event
-from running_server import running
+from running_server import npy, running
 from voice_files import STILL, TEXT, tiny_voice
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +53,15 @@ def exchange(port: int, sent: bytes) -> list[tuple[str, dict, bytes]]:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         stream = connection.makefile("rb")
-        events = []
-        while line := stream.readline():
-            header = json.loads(line)
-            data = json.loads(stream.read(header.get("data_length", 0)) or b"{}")
-            events.append((header["type"], data, stream.read(header.get("payload_length", 0))))
-        return events
+        return list(iter(lambda: next_event(stream), None))
+
+
+def next_event(stream: BinaryIO) -> tuple[str, dict, bytes] | None:
+    if not (line := stream.readline()):
+        return None
+    header = json.loads(line)
+    data = json.loads(stream.read(header.get("data_length", 0)) or b"{}")
+    return header["type"], data, stream.read(header.get("payload_length", 0))
 
 
 def audio_of(events) -> np.ndarray:
@@ -186,6 +193,30 @@ def test_a_streamed_text_that_fails_is_passed_over_up_to_its_end(port, voice, qu
 def test_a_streamed_text_whose_end_fails_is_ended(port, voice, quiet):
     events = exchange(port, START + encode_event("synthesize-chunk", {"text": "xyz"}) + STOP)
     assert kinds_of(events) == ["error", "synthesize-stopped"]
+
+
+def test_a_text_of_which_something_was_heard_waits_for_a_full_queue(path, voice, slow):
+    engine, sources = slow
+    chunk, rest = (encode_event("synthesize-chunk", {"text": text}) for text in ("aa\n\na", " a\n\na"))
+    with (
+        running({**sources, "ann": VoiceSource(path)}, wyoming_port=0, max_queued_requests=1) as served,
+        socket.create_connection(("127.0.0.1", served.server.wyoming.port), 60) as connection,
+        engine.held(),
+    ):
+        connection.sendall(START + chunk)
+        stream = connection.makefile("rb")
+        events = [next_event(stream), next_event(stream)]
+        wait_for(lambda: served.metric("hifigan_queued_requests") == 0)
+        thread, _ = served.begin("/v1/synthesize", npy(tiny_mel(20)))
+        wait_for(lambda: served.metric("hifigan_queued_requests") == 1)
+        connection.sendall(rest + STOP)
+        time.sleep(0.3)
+        engine.release()
+        while events[-1][0] not in ("synthesize-stopped", "error"):
+            events.append(next_event(stream))
+        thread.join()
+    assert kinds_of(events) == ["audio-start", "audio-stop", "synthesize-stopped"]
+    np.testing.assert_array_equal(audio_of(events), np.concatenate([voice("aa"), voice("a a"), voice("a")]))
 
 
 def test_a_description_loads_nothing_and_the_first_text_one_voice(path, sources):

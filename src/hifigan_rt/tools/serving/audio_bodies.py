@@ -26,13 +26,8 @@ from hifigan_rt.tools.serving.errors import AnalysisUnavailable, AudioInvalid
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_length
 from hifigan_rt.tools.serving.memory_costs import RECORDING_BYTES, REQUEST_BYTES, answer_bytes, mel_bytes
-from hifigan_rt.tools.serving.request_bodies import (
-    check_not_stripped,
-    damage_explained,
-    in_thread,
-    read_body,
-    while_connected,
-)
+from hifigan_rt.tools.serving.request_bodies import check_not_stripped, damage_explained, read_body, while_connected
+from hifigan_rt.tools.serving.threads import in_thread
 
 _SHORT_SECONDS = 60
 """Longest recording that does not wait for others."""

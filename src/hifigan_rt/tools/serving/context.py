@@ -20,10 +20,10 @@ from hifigan_rt.tools.serving.routes import Parameter, query_names
 from hifigan_rt.tools.serving.scheduling.scheduler import Scheduler
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
+from hifigan_rt.tools.serving.text_parts import TextParts
 
 _LONG_RECORDINGS_AT_ONCE = 2
 _SHORT_RECORDINGS_AT_ONCE = 4
-_TEXT_PARTS_AT_ONCE = 2
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Context:
         """Work that is done on the event loop in pieces."""
         self.short_recordings = ThreadPoolExecutor(_SHORT_RECORDINGS_AT_ONCE, "hifigan-short-recordings")
         """Threads that analyse the others."""
-        self.text_parts = ThreadPoolExecutor(_TEXT_PARTS_AT_ONCE, "hifigan-text-parts")
+        self.text_parts = TextParts(settings, telemetry)
         """Threads that make a voice's latents of text."""
         self._scheduler: Scheduler | None = None
 
@@ -99,7 +99,8 @@ class Context:
             await self._scheduler.close(0.0)
         await self.models.close()
         self.memory.close()
-        for threads in (self.long_recordings, self.short_recordings, self.text_parts):
+        self.text_parts.close()
+        for threads in (self.long_recordings, self.short_recordings):
             threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-import threading
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -190,28 +188,6 @@ def _is_form(body: bytes | bytearray) -> bool:
 async def decoded(decode: Callable[[], T], size: int) -> T:
     """Decode a mel of `size` bytes, in a thread unless that is quick."""
     return decode() if size <= _QUICK_BYTES else await asyncio.to_thread(decode)
-
-
-async def in_thread(threads: Executor, work: Callable[[threading.Event], T]) -> T:
-    """Do long work in a thread; when the call is cancelled, it returns after the work has ended.
-
-    Args:
-        threads: whose thread does it.
-        work: is given an event to look at, which is set when nobody waits for the result any more.
-    """
-    given_up = threading.Event()
-    future = threads.submit(work, given_up)
-    waiting = asyncio.wrap_future(future)
-    # Looked at whatever becomes of the call: asyncio logs errors that nobody takes.
-    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        given_up.set()
-        # What has not begun never will. What has begun holds memory, which counts until it ends.
-        if not future.cancel():
-            await asyncio.wait((waiting,))
-        raise
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:

@@ -20,7 +20,6 @@ from hifigan_rt.tools.serving.errors import (
     as_serving_error,
 )
 from hifigan_rt.tools.serving.leases import ModelLease
-from hifigan_rt.tools.serving.request_bodies import in_thread
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.voices.speaking import Utterance
 
@@ -36,7 +35,14 @@ _SECONDS_BETWEEN_TRIES = 0.1
 
 
 def begin_speech(
-    context: Context, record: RequestRecord, lease: ModelLease, text: str, speaker: str | int | None, speed: float = 1.0
+    context: Context,
+    record: RequestRecord,
+    lease: ModelLease,
+    text: str,
+    speaker: str | int | None,
+    speed: float = 1.0,
+    *,
+    begun: bool = False,
 ) -> SpokenAudio:
     """Begin to speak a text; nothing is computed yet.
 
@@ -47,6 +53,7 @@ def begin_speech(
         text: what is spoken.
         speaker: number or name; None is the voice's own.
         speed: 1 is the voice's own.
+        begun: whether it goes on a text of which something was heard: then it waits as long as it takes.
 
     Raises:
         BadRequest: the model is no voice, or the text cannot be spoken.
@@ -63,7 +70,8 @@ def begin_speech(
             "it in parts"
         )
     frames = int(seconds / lease.audio_seconds(1))
-    context.scheduler.check_room(lease, frames, client=record.client, streamed=True)
+    if not begun:
+        context.scheduler.check_room(lease, frames, client=record.client, streamed=True)
     try:
         length_scale = lease.voice.settings.scales.length / speed
         utterance = lease.voice.utterance(text, speaker=speaker, length_scale=length_scale)
@@ -71,7 +79,7 @@ def begin_speech(
         raise ConditioningInvalid(_told(lease, error)) from error
     except SpeechError as error:
         raise BadRequest(_told(lease, error)) from error
-    return SpokenAudio(context, record, lease, utterance)
+    return SpokenAudio(context, record, lease, utterance, begun=begun)
 
 
 def _told(lease: ModelLease, error: Exception) -> str:
@@ -86,13 +94,16 @@ class SpokenAudio:
     given its first audio.
     """
 
-    def __init__(self, context: Context, record: RequestRecord, lease: ModelLease, utterance: Utterance) -> None:
+    def __init__(
+        self, context: Context, record: RequestRecord, lease: ModelLease, utterance: Utterance, *, begun: bool
+    ) -> None:
         """
         Args:
             context: parts of the server.
             record: the request's record.
             lease: the voice; it may be released at once.
             utterance: what is spoken.
+            begun: whether somebody has heard what goes before it.
         """
         self._context, self._record, self._utterance = context, record, utterance
         self._lease = lease.duplicate()
@@ -100,7 +111,7 @@ class SpokenAudio:
         self._conditioning = lease.conditioning(utterance.speaker) if needed else None
         self._job: StreamJob | None = None
         self._following: asyncio.Task[np.ndarray | None] | None = None
-        self._begun = False
+        self._begun = begun
 
     def __aiter__(self) -> Self:
         return self
@@ -144,7 +155,9 @@ class SpokenAudio:
 
     async def _latents(self) -> np.ndarray | None:
         try:
-            return await in_thread(self._context.text_parts, lambda _: self._utterance.next_latents())
+            return await self._context.text_parts.run(
+                self._record.client, self._utterance.next_latents, begun=self._begun
+            )
         except PhonemizerError as error:
             logger.error("voice %r: %s", self._lease.name, error)  # noqa: TRY400 - the text says it all
             raise ModelUnavailable(

@@ -173,7 +173,8 @@ class _Connection:
             name = await self._voices.choose(voice.get("name"), voice.get("language"))
             with await context.models.lease(name) as lease:
                 speaker = voice.get("speaker")
-                audio = begin_speech(context, record, lease, text, speaker if isinstance(speaker, (str, int)) else None)
+                speaker = speaker if isinstance(speaker, (str, int)) else None
+                audio = begin_speech(context, record, lease, text, speaker, begun=self._audio_begun)
                 logger.info(
                     "wyoming", extra={"facts": {"event": "wyoming", "model": lease.name, "characters": len(text)}}
                 )

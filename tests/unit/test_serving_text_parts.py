@@ -1,0 +1,110 @@
+"""Sentences whose latents are computed: who comes next, who is refused, and that no turn is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from hifigan_rt.tools.serving.errors import QueueFull
+from hifigan_rt.tools.serving.settings import ServerSettings
+from hifigan_rt.tools.serving.telemetry import Telemetry
+from hifigan_rt.tools.serving.text_parts import TextParts
+
+
+class Line:
+    """Sentences whose work ends when it is told to."""
+
+    def __init__(self, wait_seconds: float = 60) -> None:
+        self.parts = TextParts(ServerSettings(max_queue_wait_seconds=wait_seconds), Telemetry(), lambda: self.now)
+        self.now = 0.0
+        self.began: list[str] = []
+        self._ends: dict[str, threading.Event] = {}
+
+    def add(self, name: str, *, begun: bool = False) -> asyncio.Task[str]:
+        """A sentence of the client that the first letter names."""
+        end = self._ends[name] = threading.Event()
+
+        def work() -> str:
+            self.began.append(name)
+            end.wait(30)
+            return name
+
+        return asyncio.ensure_future(self.parts.run(name[0], work, begun=begun))
+
+    async def until_begun(self, count: int) -> list[str]:
+        while len(self.began) < count:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        return self.began
+
+    async def end(self, name: str, *, after_seconds: float = 1.0) -> None:
+        self.now += after_seconds
+        self._ends[name].set()
+
+
+def test_a_client_that_sends_many_does_not_keep_another_waiting():
+    async def run() -> None:
+        line = Line()
+        many = [line.add(f"a{number}") for number in range(8)]
+        assert await line.until_begun(2) == ["a0", "a1"]
+        one = line.add("b0")
+        await line.end("a1")
+        assert await line.until_begun(3) == ["a0", "a1", "b0"]
+        await line.end("b0")
+        assert await one == "b0"
+        for name in ("a0", *(f"a{number}" for number in range(2, 8))):
+            await line.until_begun(line.began.index(name) + 1 if name in line.began else len(line.began) + 1)
+            await line.end(name)
+        assert await asyncio.gather(*many) == [f"a{number}" for number in range(8)]
+        assert line.began[3:] == [f"a{number}" for number in range(2, 8)]
+        line.parts.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_being_heard_goes_before_what_begins():
+    async def run() -> None:
+        line = Line(wait_seconds=0.05)
+        both = [line.add("a0"), line.add("a1")]
+        await line.until_begun(2)
+        new, heard = line.add("a2"), line.add("a3", begun=True)
+        with pytest.raises(QueueFull) as caught:
+            await new
+        assert caught.value.retry_after_seconds == 1
+        assert "2 sentences wait" in caught.value.message
+        await line.end("a0")
+        assert await line.until_begun(3) == ["a0", "a1", "a3"]
+        for name in ("a1", "a3"):
+            await line.end(name)
+        assert await asyncio.gather(*both, heard) == ["a0", "a1", "a3"]
+        line.parts.close()
+
+    asyncio.run(run())
+
+
+def test_no_turn_is_lost_with_those_who_give_up():
+    async def run() -> None:
+        line = Line()
+        running = [line.add("a0"), line.add("a1")]
+        await line.until_begun(2)
+        waiting, just_let_in = line.add("a2"), line.add("a3")
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await line.end("a0")
+        assert await running[0] == "a0"
+        just_let_in.cancel()  # whether it has begun or not
+        for name in ("a1", "a3"):
+            await line.end(name)
+        done = await asyncio.gather(waiting, just_let_in, return_exceptions=True)
+        assert all(isinstance(error, asyncio.CancelledError) for error in done)
+        more = [line.add("b0"), line.add("b1")]
+        assert [*await line.until_begun(len(line.began) + 2)][-2:] == ["b0", "b1"]
+        for name in ("b0", "b1"):
+            await line.end(name)
+        assert await asyncio.gather(*more) == ["b0", "b1"]
+        assert await running[1] == "a1"
+        line.parts.close()
+
+    asyncio.run(run())
