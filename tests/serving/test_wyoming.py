@@ -215,6 +215,7 @@ def test_a_text_of_which_something_was_heard_waits_for_a_full_queue(path, voice,
         while events[-1][0] not in ("synthesize-stopped", "error"):
             events.append(next_event(stream))
         thread.join()
+        assert served.metric("hifigan_rejected_requests_total", reason="queue_full") == 0
     assert kinds_of(events) == ["audio-start", "audio-stop", "synthesize-stopped"]
     np.testing.assert_array_equal(audio_of(events), np.concatenate([voice("aa"), voice("a a"), voice("a")]))
 

@@ -16,7 +16,6 @@ from hifigan_rt.tools.serving.errors import (
     ConditioningInvalid,
     ModelUnavailable,
     PayloadTooLarge,
-    QueueFull,
     as_serving_error,
 )
 from hifigan_rt.tools.serving.leases import ModelLease
@@ -31,7 +30,6 @@ takes is not a request's: two sentences are computed at once, whoever asks, and 
 
 _CHARACTERS_PER_SECOND = 14.0
 """Roughly, of European languages: what a text would take of the queue, before its length is known."""
-_SECONDS_BETWEEN_TRIES = 0.1
 
 
 def begin_speech(
@@ -132,7 +130,7 @@ class SpokenAudio:
                     if self._utterance.table.left_out:  # for the log: the headers have left
                         self._record.facts["left_out"] = self._utterance.table.listed()
                     raise StopAsyncIteration
-                self._job = await self._queued(CheckedMel(latents))
+                self._job = self._queued(CheckedMel(latents))
             try:
                 audio = await anext(self._job)
             except StopAsyncIteration:
@@ -169,17 +167,10 @@ class SpokenAudio:
             logger.error("voice %r: %s", self._lease.name, error)  # noqa: TRY400 - likewise
             raise as_serving_error(error) from error
 
-    async def _queued(self, latents: CheckedMel) -> StreamJob:
-        while True:
-            try:
-                job = self._context.scheduler.stream_request(
-                    self._lease, latents, self._conditioning, client=self._record.client
-                )
-            except QueueFull:
-                # Who has heard the beginning of a text waits; who has not yet is refused.
-                if not self._begun:
-                    raise
-                await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
-            else:
-                self._begun = True
-                return job
+    def _queued(self, latents: CheckedMel) -> StreamJob:
+        # Who has heard the beginning of a text waits; who has not yet is refused.
+        job = self._context.scheduler.stream_request(
+            self._lease, latents, self._conditioning, client=self._record.client, goes_on=self._begun
+        )
+        self._begun = True
+        return job

@@ -55,8 +55,13 @@ class JobQueue:
         if refusal is not None:
             self._refuse(refusal)
 
-    def add(self, job: QueuedJob) -> None:
+    def add(self, job: QueuedJob, *, goes_on: bool = False) -> None:
         """Let a job in.
+
+        Args:
+            job: which was not let in before.
+            goes_on: whether it goes on something that was let in: then it waits as long as it takes, and is not refused
+                but at the server's end.
 
         Raises:
             QueueFull, ShuttingDown: see `check_room`.
@@ -65,7 +70,10 @@ class JobQueue:
         """
         with self._lock:
             arrival = Arrival(job.client, job.model, job.remaining_seconds, streamed=isinstance(job, StreamJob))
-            refusal = self._refusal_of_stream(job.client) if job.live else self._refusal(arrival)
+            if goes_on:
+                refusal = self._refusal_at_end()
+            else:
+                refusal = self._refusal_of_stream(job.client) if job.live else self._refusal(arrival)
             if refusal is None:
                 job.begin()
                 self._jobs.append(job)
@@ -180,9 +188,12 @@ class JobQueue:
                 self._end(job, ShuttingDown("the server is shutting down"))
             self._show()
 
+    def _refusal_at_end(self) -> ServingError | None:
+        return ShuttingDown("the server is shutting down") if self._draining else None
+
     def _refusal(self, arrival: Arrival) -> ServingError | None:
-        if self._draining:
-            return ShuttingDown("the server is shutting down")
+        if (ending := self._refusal_at_end()) is not None:
+            return ending
         settings, now = self._settings, self._clock()
         queued = [job for job in self._jobs if not job.live and not job.cancelled]
         own = [job for job in queued if job.client == arrival.client]
@@ -215,8 +226,8 @@ class JobQueue:
         )
 
     def _refusal_of_stream(self, client: str) -> ServingError | None:
-        if self._draining:
-            return ShuttingDown("the server is shutting down")
+        if (ending := self._refusal_at_end()) is not None:
+            return ending
         live = [job.client for job in self._jobs if job.live and not job.cancelled]
         own, clients = live.count(client), len({client, *live})
         share = self._speed.urgent_share(self._clock())

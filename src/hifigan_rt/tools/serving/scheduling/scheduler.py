@@ -88,7 +88,13 @@ class Scheduler:
         return audios
 
     def stream_request(
-        self, lease: ModelLease, mel: CheckedMel, conditioning: np.ndarray | None = None, *, client: str = ""
+        self,
+        lease: ModelLease,
+        mel: CheckedMel,
+        conditioning: np.ndarray | None = None,
+        *,
+        client: str = "",
+        goes_on: bool = False,
     ) -> StreamJob:
         """Begin to compute a mel whose audio leaves while it is computed.
 
@@ -97,6 +103,7 @@ class Scheduler:
             mel: `[M, T]`.
             conditioning: what the model takes beside it, of `ModelLease.conditioning`.
             client: whose request it is.
+            goes_on: whether it is the next part of an answer that has begun, which has no limit of its own.
 
         Returns:
             An asynchronous iterator of float32 `[n]`; must be closed.
@@ -109,7 +116,7 @@ class Scheduler:
         job = StreamJob(self._shared, lease, frames, live=False, client=client, conditioning=_one(conditioning))
         job.put(mel)
         job.finish()
-        self._queue.add(job)
+        self._queue.add(job, goes_on=goes_on)
         self._telemetry.batch(lease.name, 1)
         return job
 
