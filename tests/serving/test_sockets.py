@@ -40,6 +40,8 @@ def test_a_client_that_goes_stops_the_work(slow, streamed, leave):
         counts = [server.metric("hifigan_requests_total", status=status, **labels) for status in ("200", "499")]
         assert counts == ([1, 0] if streamed else [0, 1])
         wait_for(lambda: server.metric("hifigan_cancelled_requests_total") == 1)
+        # Nothing was refused, though the log calls both "client_gone".
+        assert b"hifigan_rejected_requests_total{" not in server.context.telemetry.exposition()
 
 
 def test_a_client_that_goes_while_it_sends_is_no_failure(server, caplog):

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
 """Status in log and metrics of a request whose client went; nginx's convention."""
+CLIENT_GONE_CODE = "client_gone"
+"""Its code in the log, also where the answer had begun; such a request was not refused."""
 
 _COUNTED_WHERE_RAISED = (QueueFull.code, TooManyRequests.code, ShuttingDown.code)
 """Codes that the scheduler counts itself: it refuses WebSocket streams as well, which have had their status before."""
@@ -72,7 +74,7 @@ class RequestLog:
         self, error: BaseException, record: RequestRecord, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if isinstance(error, (ClientDisconnect, WebSocketDisconnect)):
-            record.code, record.status = "client_gone", record.status or CLIENT_GONE
+            record.code, record.status = CLIENT_GONE_CODE, record.status or CLIENT_GONE
             return
         if isinstance(error, asyncio.CancelledError):
             failure: ServingError = CUT_OFF
@@ -92,7 +94,7 @@ class RequestLog:
         route = getattr(scope.get("route"), "path", "") or "unmatched"
         status = record.status or CLIENT_GONE
         self._context.telemetry.request_finished(route, status, record.model, seconds)
-        if record.code is not None and status != CLIENT_GONE and record.code not in _COUNTED_WHERE_RAISED:
+        if record.code not in (None, CLIENT_GONE_CODE, *_COUNTED_WHERE_RAISED) and status != CLIENT_GONE:
             self._context.telemetry.rejected(record.code)
         facts = {
             "event": "request",

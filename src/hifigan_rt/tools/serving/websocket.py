@@ -37,7 +37,7 @@ from hifigan_rt.tools.serving.errors import (
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
 from hifigan_rt.tools.serving.memory_costs import live_stream_bytes
-from hifigan_rt.tools.serving.request_log import CLIENT_GONE
+from hifigan_rt.tools.serving.request_log import CLIENT_GONE, CLIENT_GONE_CODE
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.stream_texts import HEADER_KEYS, StreamHeader, check_finish, parse_header
 
@@ -75,7 +75,7 @@ async def stream(websocket: WebSocket) -> None:
             await session.close(1000, "")
     except WebSocketDisconnect:
         cut_off = context_of(websocket).cut_off
-        record.code, record.status = (CUT_OFF.code, CUT_OFF.status) if cut_off else ("client_gone", CLIENT_GONE)
+        record.code, record.status = (CUT_OFF.code, CUT_OFF.status) if cut_off else (CLIENT_GONE_CODE, CLIENT_GONE)
 
 
 ROUTE = WebSocketRoute("/v1/stream", stream)
