@@ -248,6 +248,27 @@ def test_who_leaves_in_the_middle_keeps_nothing(server, port):
     assert kinds == ["audio-start", "audio-stop"]
 
 
+def test_a_slow_client_gets_all_of_a_text_that_was_spoken(path, voice):
+    text = "a" * 40
+    expected = np.concatenate([voice(text)] * 20)
+    with running({"ann": VoiceSource(path)}, wyoming_port=0) as served, socket.socket() as connection:
+        listening = served.server.wyoming._socket
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)  # most of it stays in the process
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", served.server.wyoming.port))
+        connection.sendall(encode_event("synthesize", {"text": "\n\n".join([text] * 20)}))
+        wait_for(lambda: served.metric("hifigan_audio_seconds_total", model="ann") >= len(expected) / 16000 - 0.001)
+        wait_for(lambda: served.context.active == 0)
+        served.server.begin_shutdown()
+        served.thread.join(1.5)  # longer than an end with nothing to wait for takes
+        stream = connection.makefile("rb")
+        events = list(iter(lambda: next_event(stream), None))
+        served.thread.join(60)
+    assert kinds_of(events) == ["audio-start", "audio-stop"]
+    np.testing.assert_array_equal(audio_of(events), expected)
+
+
 @pytest.mark.wyoming
 @pytest.mark.filterwarnings("ignore:'audioop' is deprecated:DeprecationWarning")
 def test_wyomings_own_client(port, voice):

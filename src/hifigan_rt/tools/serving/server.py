@@ -128,9 +128,8 @@ class Server(uvicorn.Server):
         """Whether something is being answered, or a client has still to take in what was sent."""
         # The end of an answer may wait in the process: asyncio keeps what the kernel has no room for, and an answer
         # counts as given as soon as asyncio has all of it.
-        return self.context.active > 0 or any(
-            connection.transport.get_write_buffer_size() for connection in self.server_state.connections
-        )
+        unsent = (connection.transport.get_write_buffer_size() for connection in self.server_state.connections)
+        return self.context.active > 0 or any(unsent) or self.wyoming.has_unsent
 
     def _reload_on_hangup(self) -> None:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):

@@ -42,7 +42,7 @@ class WyomingServer:
         self._voices = VoiceList(context.models)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.port = 0
         """Where it listens."""
 
@@ -61,6 +61,11 @@ class WyomingServer:
             self._server = await asyncio.start_server(self._accept, sock=self._socket, limit=MAX_LINE_BYTES)
             logger.info("speaking Wyoming on tcp://%s", address_of(self._socket))
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether a client has still to take in what was sent."""
+        return any(writer.transport.get_write_buffer_size() for writer in self._connections.values())
+
     async def close(self) -> None:
         """End the connections and stop listening; closing twice is allowed."""
         if self._server is not None:
@@ -75,14 +80,14 @@ class WyomingServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs it as one
-        self._connections.add(task)
+        self._connections[task] = writer
         try:
             if len(self._connections) <= _MOST_CONNECTIONS:
                 await _Connection(self._context, self._voices, reader, writer).run()
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             pass  # the client went, or the server ends
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
 
