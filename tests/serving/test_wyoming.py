@@ -248,6 +248,29 @@ def test_who_leaves_in_the_middle_keeps_nothing(server, port):
     assert kinds == ["audio-start", "audio-stop"]
 
 
+def test_a_text_that_has_begun_is_spoken_to_its_end_when_the_server_is_stopped(path, voice):
+    chunk, rest = (encode_event("synthesize-chunk", {"text": text}) for text in ("aa\n\na", " a\n\na"))
+    with (
+        running({"ann": VoiceSource(path)}, wyoming_port=0) as served,
+        socket.create_connection(("127.0.0.1", served.server.wyoming.port), 60) as connection,
+        socket.create_connection(("127.0.0.1", served.server.wyoming.port), 60) as other,
+    ):
+        connection.sendall(START + chunk)
+        stream = connection.makefile("rb")
+        events = [next_event(stream), next_event(stream)]
+        served.server.begin_shutdown()
+        served.thread.join(0.5)
+        other.sendall(START + chunk + STOP)
+        assert [next_event(other_stream := other.makefile("rb"))[1]["code"]] == ["shutting_down"]
+        assert next_event(other_stream)[0] == "synthesize-stopped"
+        connection.sendall(rest + STOP)
+        events += iter(lambda: next_event(stream), None)
+        served.thread.join(20)
+        assert not served.thread.is_alive()
+    assert kinds_of(events) == ["audio-start", "audio-stop", "synthesize-stopped"]
+    np.testing.assert_array_equal(audio_of(events), np.concatenate([voice("aa"), voice("a a"), voice("a")]))
+
+
 def test_a_slow_client_gets_all_of_a_text_that_was_spoken(path, voice):
     text = "a" * 40
     expected = np.concatenate([voice(text)] * 20)

@@ -105,9 +105,17 @@ class _Connection:
         self._failed = False
         """Whether the rest of that text is passed over."""
         self._audio_begun = False
+        self._counted = False
+        """Whether that text, which may still be on its way, counts as a request that is being answered."""
 
     async def run(self) -> None:
         """Answer events until the client goes, sends none for long, or sends something else."""
+        try:
+            await self._answer_all()
+        finally:
+            self._count_text(begun=False)
+
+    async def _answer_all(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._context.settings.idle_timeout_seconds):
@@ -132,6 +140,7 @@ class _Connection:
                 # After an error too: a client may wait for nothing else.
                 self._streamed = None
                 await self._send("synthesize-stopped", {})
+                self._count_text(begun=False)
 
     async def _answer(self, event: Event) -> None:
         if event.type == "describe":
@@ -140,6 +149,7 @@ class _Connection:
             await self._send("pong", {"text": event.data.get("text")})
         elif event.type == "synthesize-start":
             self._streamed, self._pending, self._failed = {}, "", False
+            self._count_text(begun=not self._context.draining)
             self._streamed = _voice(event.data)
         elif event.type == "synthesize-chunk" and self._streamed is not None and not self._failed:
             await self._take(_text(event.data))
@@ -169,10 +179,10 @@ class _Connection:
 
     async def _speak(self, text: str, voice: Mapping[str, Any], *, may_be_silent: bool = False) -> None:
         context = self._context
-        if context.draining:
+        if context.draining and not self._counted:
             raise ShuttingDown("the server is shutting down")
         record = RequestRecord(secrets.token_hex(8), self._client)
-        context.active_of[self._client] += 1
+        self._count(1)
         try:
             await context.memory.reserve(record, SPEECH_BYTES)
             name = await self._voices.choose(voice.get("name"), voice.get("language"))
@@ -194,9 +204,19 @@ class _Connection:
                     audio.close()
         finally:
             context.memory.release(record)
-            context.active_of[self._client] -= 1
-            if not context.active_of[self._client]:
-                del context.active_of[self._client]
+            self._count(-1)
+
+    def _count_text(self, *, begun: bool) -> None:
+        """Count a text that comes piece by piece: what has begun is finished when the server is stopped."""
+        if begun != self._counted:
+            self._counted = begun
+            self._count(1 if begun else -1)
+
+    def _count(self, more: int) -> None:
+        active = self._context.active_of
+        active[self._client] += more
+        if not active[self._client]:
+            del active[self._client]
 
     async def _send_audio(self, audio: SpokenAudio, rate: int) -> None:
         form = {"rate": rate, "width": 2, "channels": 1}
