@@ -1,9 +1,10 @@
-"""Recordings whose analysis takes long: no more than two at a time, and nobody else waits for them."""
+"""Recordings whose analysis takes long: two at a time, while others go on; and many of one client."""
 
 from __future__ import annotations
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import soundfile
@@ -50,3 +51,30 @@ def test_long_recordings_wait_for_each_other_and_not_others_for_them(sources, mo
             thread.join()
             assert answers[0].status_code == 200
     assert len(begun) == 8
+
+
+def test_the_recordings_of_one_client_do_not_keep_another_waiting(sources, monkeypatch):
+    analysed, begun, may_end = audio_bodies._analysed, [], threading.Semaphore(0)
+
+    def slow(reader, *rest):
+        begun.append(reader.samples)
+        assert may_end.acquire(timeout=60)
+        return analysed(reader, *rest)
+
+    monkeypatch.setattr(audio_bodies, "_analysed", slow)
+    with running(sources, trusted_proxies=("127.0.0.1",)) as server, ThreadPoolExecutor(11) as clients:
+
+        def post(address: str, samples: int) -> int:
+            with server.client(headers={"X-Forwarded-For": address}) as client:
+                return client.post(COPY, content=recording(samples)).status_code
+
+        waiting = server.context.short_recordings._waiting
+        asked = [clients.submit(post, "10.0.0.1", 4000) for _ in range(10)]
+        wait_for(lambda: len(begun) == 4 and len(waiting) == 6)
+        asked.append(clients.submit(post, "10.0.0.2", 3000))
+        wait_for(lambda: len(waiting) == 7)
+        may_end.release()
+        wait_for(lambda: len(begun) == 5)
+        may_end.release(len(asked))
+        assert [one.result() for one in asked] == [200] * 11
+    assert begun[4] == 3000

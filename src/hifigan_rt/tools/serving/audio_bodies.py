@@ -27,7 +27,6 @@ from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_length
 from hifigan_rt.tools.serving.memory_costs import RECORDING_BYTES, REQUEST_BYTES, answer_bytes, mel_bytes
 from hifigan_rt.tools.serving.request_bodies import check_not_stripped, damage_explained, read_body, while_connected
-from hifigan_rt.tools.serving.threads import in_thread
 
 _SHORT_SECONDS = 60
 """Longest recording that does not wait for others."""
@@ -117,7 +116,8 @@ async def read_recording(
             return AnalysedRecording(mel, reader.sample_rate, reader.note)
 
         threads = context.long_recordings if is_long else context.short_recordings
-        return await while_connected(request.receive, in_thread(threads, analysed))
+        work = threads.run(record.client, analysed, patient=True)
+        return await while_connected(request.receive, work)
 
 
 @contextlib.contextmanager

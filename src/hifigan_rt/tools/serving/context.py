@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from hifigan_rt.tools.serving.arriving_bodies import ArrivingBodies
 from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.fair_threads import FairThreads
 from hifigan_rt.tools.serving.loop_pieces import LoopPieces
 from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
@@ -20,10 +20,11 @@ from hifigan_rt.tools.serving.routes import Parameter, query_names
 from hifigan_rt.tools.serving.scheduling.scheduler import Scheduler
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from hifigan_rt.tools.serving.text_parts import TextParts
 
 _LONG_RECORDINGS_AT_ONCE = 2
 _SHORT_RECORDINGS_AT_ONCE = 4
+_SENTENCES_AT_ONCE = 2
+"""Each takes up to a quarter of a gigabyte."""
 
 
 @dataclass
@@ -66,14 +67,14 @@ class Context:
         """Number of requests and WebSockets of each client that are being answered, those for health not counted."""
         self.bodies = ArrivingBodies()
         """Bodies of requests that are being read."""
-        self.long_recordings = ThreadPoolExecutor(_LONG_RECORDINGS_AT_ONCE, "hifigan-recordings")
+        self.long_recordings = FairThreads("long recordings", _LONG_RECORDINGS_AT_ONCE, settings, telemetry)
         """Threads that analyse long recordings: in the common pool these would keep short requests from a thread, and
         take much memory together."""
         self.pieces = LoopPieces(lambda: not self.scheduler.idle)
         """Work that is done on the event loop in pieces."""
-        self.short_recordings = ThreadPoolExecutor(_SHORT_RECORDINGS_AT_ONCE, "hifigan-short-recordings")
+        self.short_recordings = FairThreads("recordings", _SHORT_RECORDINGS_AT_ONCE, settings, telemetry)
         """Threads that analyse the others."""
-        self.text_parts = TextParts(settings, telemetry)
+        self.text_parts = FairThreads("sentences", _SENTENCES_AT_ONCE, settings, telemetry)
         """Threads that make a voice's latents of text."""
         self._scheduler: Scheduler | None = None
 
@@ -99,9 +100,8 @@ class Context:
             await self._scheduler.close(0.0)
         await self.models.close()
         self.memory.close()
-        self.text_parts.close()
-        for threads in (self.long_recordings, self.short_recordings):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.long_recordings, self.short_recordings, self.text_parts):
+            threads.close()
 
 
 def context_of(connection: HTTPConnection) -> Context:

@@ -154,7 +154,7 @@ class SpokenAudio:
     async def _latents(self) -> np.ndarray | None:
         try:
             return await self._context.text_parts.run(
-                self._record.client, self._utterance.next_latents, begun=self._begun
+                self._record.client, lambda _: self._utterance.next_latents(), patient=self._begun
             )
         except PhonemizerError as error:
             logger.error("voice %r: %s", self._lease.name, error)  # noqa: TRY400 - the text says it all

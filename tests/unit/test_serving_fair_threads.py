@@ -1,4 +1,4 @@
-"""Sentences whose latents are computed: who comes next, who is refused, and that no turn is lost."""
+"""Work beside the queue: who comes next, who is refused, and that no turn is lost."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import threading
 import pytest
 
 from hifigan_rt.tools.serving.errors import QueueFull
+from hifigan_rt.tools.serving.fair_threads import FairThreads
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from hifigan_rt.tools.serving.text_parts import TextParts
 
 
 class Line:
-    """Sentences whose work ends when it is told to."""
+    """Pieces whose work ends when it is told to."""
 
     def __init__(self, wait_seconds: float = 60) -> None:
-        self.parts = TextParts(ServerSettings(max_queue_wait_seconds=wait_seconds), Telemetry(), lambda: self.now)
+        settings = ServerSettings(max_queue_wait_seconds=wait_seconds)
+        self.threads = FairThreads("sentences", 2, settings, Telemetry(), lambda: self.now)
         self.now = 0.0
         self.began: list[str] = []
         self._ends: dict[str, threading.Event] = {}
 
-    def add(self, name: str, *, begun: bool = False) -> asyncio.Task[str]:
-        """A sentence of the client that the first letter names."""
+    def add(self, name: str, *, patient: bool = False) -> asyncio.Task[str]:
+        """A piece of the client that the first letter names."""
         end = self._ends[name] = threading.Event()
 
-        def work() -> str:
+        def work(_: threading.Event) -> str:
             self.began.append(name)
             end.wait(30)
             return name
 
-        return asyncio.ensure_future(self.parts.run(name[0], work, begun=begun))
+        return asyncio.ensure_future(self.threads.run(name[0], work, patient=patient))
 
     async def until_begun(self, count: int) -> list[str]:
         while len(self.began) < count:
@@ -59,7 +60,7 @@ def test_a_client_that_sends_many_does_not_keep_another_waiting():
             await line.end(name)
         assert await asyncio.gather(*many) == [f"a{number}" for number in range(8)]
         assert line.began[3:] == [f"a{number}" for number in range(2, 8)]
-        line.parts.close()
+        line.threads.close()
 
     asyncio.run(run())
 
@@ -69,7 +70,7 @@ def test_what_is_being_heard_goes_before_what_begins():
         line = Line(wait_seconds=0.05)
         both = [line.add("a0"), line.add("a1")]
         await line.until_begun(2)
-        new, heard = line.add("a2"), line.add("a3", begun=True)
+        new, heard = line.add("a2"), line.add("a3", patient=True)
         with pytest.raises(QueueFull) as caught:
             await new
         assert caught.value.retry_after_seconds == 1
@@ -79,7 +80,7 @@ def test_what_is_being_heard_goes_before_what_begins():
         for name in ("a1", "a3"):
             await line.end(name)
         assert await asyncio.gather(*both, heard) == ["a0", "a1", "a3"]
-        line.parts.close()
+        line.threads.close()
 
     asyncio.run(run())
 
@@ -105,6 +106,6 @@ def test_no_turn_is_lost_with_those_who_give_up():
             await line.end(name)
         assert await asyncio.gather(*more) == ["b0", "b1"]
         assert await running[1] == "a1"
-        line.parts.close()
+        line.threads.close()
 
     asyncio.run(run())
