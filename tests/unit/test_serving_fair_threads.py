@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from hifigan_rt.tools.serving.errors import QueueFull
+from hifigan_rt.tools.serving.errors import QueueFull, ShuttingDown
 from hifigan_rt.tools.serving.fair_threads import FairThreads
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
@@ -108,5 +108,25 @@ def test_no_turn_is_lost_with_those_who_give_up():
         assert await asyncio.gather(*more) == ["b0", "b1"]
         assert await running[1] == "a1"
         line.threads.close()
+
+    asyncio.run(run())
+
+
+def test_those_who_wait_at_the_end_are_given_up():
+    async def run() -> None:
+        line = Line()
+        running = [line.add("a0"), line.add("a1")]
+        await line.until_begun(2)
+        waiting = line.add("a2", patient=True)
+        await asyncio.sleep(0.01)
+        line.threads.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        for name in ("a0", "a1"):
+            await line.end(name)
+        assert await asyncio.gather(*running) == ["a0", "a1"]
+        with pytest.raises(ShuttingDown):
+            await line.add("b0", patient=True)
+        assert sorted(line.began) == ["a0", "a1"]
 
     asyncio.run(run())

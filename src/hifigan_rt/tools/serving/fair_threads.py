@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hifigan_rt.tools.serving.errors import QueueFull
+from hifigan_rt.tools.serving.errors import QueueFull, ShuttingDown
 from hifigan_rt.tools.serving.scheduling.clients import ClientUse
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
@@ -65,6 +64,7 @@ class FairThreads:
 
         Raises:
             QueueFull: it had to wait longer than the queue lets anybody wait.
+            ShuttingDown: nothing begins any more.
         """
         await self._turn(client, patient=patient)
         began = self._clock()
@@ -76,7 +76,10 @@ class FairThreads:
             self._end_turn()
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more; those who wait are given up."""
+        self._most = 0
+        for waiting in self._waiting:
+            waiting.granted.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _done(self, work: Callable[[threading.Event], T]) -> T:
@@ -95,6 +98,8 @@ class FairThreads:
             raise
 
     async def _turn(self, client: str, *, patient: bool) -> None:
+        if self._most == 0:
+            raise ShuttingDown("the server is shutting down")
         waiting = _WaitingPiece(client, patient, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._let_in()
@@ -133,5 +138,5 @@ class FairThreads:
         self._telemetry.rejected(QueueFull.code)
         return QueueFull(
             f"the server is busy: {len(self._waiting)} {self._name} wait for their turn; try again later",
-            float(math.ceil(min(30.0, max(1.0, self._settings.max_queue_wait_seconds / 2)))),
+            self._settings.retry_after_seconds,
         )

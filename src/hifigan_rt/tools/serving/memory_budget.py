@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -211,7 +210,7 @@ class MemoryBudget:
         return QueueFull(
             f"requests hold {_mb(self.held_bytes)} MB of the server's {_mb(self.total_bytes)} MB, "
             f"{_mb(self._held_of[holder.client])} MB of them yours, and there is no room for this one: try again later",
-            float(math.ceil(min(30.0, max(1.0, self._settings.max_queue_wait_seconds / 2)))),
+            self._settings.retry_after_seconds,
         )
 
     def _show(self) -> None:

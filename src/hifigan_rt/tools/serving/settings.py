@@ -94,6 +94,11 @@ class ServerSettings:
     ageing: float = 1.0
     """Seconds of computing by which a request gains on shorter ones per second that it has waited."""
 
+    @property
+    def retry_after_seconds(self) -> float:
+        """When to try again what found no room, where nothing tells how long it would have to wait."""
+        return float(math.ceil(min(30.0, max(1.0, self.max_queue_wait_seconds / 2))))
+
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if name in ("port", "wyoming_port") and value is not None:
