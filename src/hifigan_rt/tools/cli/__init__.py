@@ -139,8 +139,8 @@ def _describe(error: Exception) -> str:
 
 
 def _report_usage(error: click.UsageError, console: Console, arguments: Sequence[str]) -> int:
-    # Named by its text, because click before 8.2 does not have it: a command without arguments shows its help.
-    if type(error).__name__ == "NoArgsIsHelpError":
+    # A command without arguments shows its help.
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return STATUS_USAGE
     path = "hifigan" if error.ctx is None else error.ctx.command_path
