@@ -3,8 +3,8 @@
 python scripts/oldest_releases.py [--without EXTRA]
 """
 
+import argparse
 import re
-import sys
 import tomllib
 from pathlib import Path
 
@@ -26,8 +26,10 @@ def main() -> None:
     """Print them in one line."""
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for name in sys.argv[2:]:
-        del extras[name]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--without", metavar="EXTRA", choices=list(extras), action="append", default=[])
+    for name in parser.parse_args().without:
+        extras.pop(name)
     groups = [project["dependencies"], *extras.values()]
     pins: dict[str, str] = {}
     for requirement in (requirement for group in groups for requirement in group):
