@@ -68,12 +68,16 @@ def test_audio_is_compared_with_the_baseline(files, tmp_path):
     assert found.si_sdr_db > 100
 
 
-def test_a_metric_that_fails_does_not_take_the_others_along(files, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError("its package broke"), "RuntimeError: its package broke"), (MemoryError(), "out of memory")],
+)
+def test_a_metric_that_fails_does_not_take_the_others_along(files, monkeypatch, error, told):
     true = measuring.compute
 
     def failing(keys, *arguments):
         if "mr_stft" in keys:
-            raise RuntimeError("its package broke")
+            raise error
         return true(keys, *arguments)
 
     monkeypatch.setattr(measuring, "compute", failing)
@@ -81,7 +85,7 @@ def test_a_metric_that_fails_does_not_take_the_others_along(files, monkeypatch):
     assert found.failed is None
     assert found.scores["mel_l1"].value > 0
     assert np.isnan(found.scores["mr_stft"].value)
-    assert found.scores["mr_stft"].reason == "its computation failed: RuntimeError: its package broke"
+    assert found.scores["mr_stft"].reason == f"its computation failed: {told}"
 
 
 def test_unreadable_audio_fails_that_clip(files, tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import MelConfig
-from hifigan_rt.errors import AudioError, HifiganError, OutputError
+from hifigan_rt.errors import AudioError, HifiganError, OutputError, error_text
 from hifigan_rt.tools import records
 from hifigan_rt.tools.evaluation.metrics import MetricResult, Signal, compute
 from hifigan_rt.tools.evaluation.metrics.levels import overshoot
@@ -118,7 +118,7 @@ def _one_by_one(
             scores = compute([key], reference, generated, mel)
             results[key], notes = scores.results[key], scores.notes
         except Exception as error:  # noqa: BLE001 - its package's business
-            results[key] = MetricResult(math.nan, f"its computation failed: {type(error).__name__}: {error}")
+            results[key] = MetricResult(math.nan, f"its computation failed: {error_text(error)}")
     return results, notes
 
 

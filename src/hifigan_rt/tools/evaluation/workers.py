@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from types import TracebackType
 from typing import Any
 
+from hifigan_rt.errors import error_text
 from hifigan_rt.system.worker_messages import serve
 from hifigan_rt.system.worker_process import WorkerEnded, WorkerLate, WorkerProcess, python_command
 from hifigan_rt.tools import records
@@ -52,7 +53,7 @@ class MeasuringPool:
         except WorkerEnded as error:
             failed = f"while it was measured {error}"
         except Exception as error:  # noqa: BLE001 - one clip never stops the rest
-            failed = f"it could not be measured: {type(error).__name__}: {error}"
+            failed = f"it could not be measured: {error_text(error)}"
             return tuple(Measured({}, failed=failed) for _ in clip.tasks)
         if len(clip.tasks) == 1:
             return (Measured({}, failed=failed),)
