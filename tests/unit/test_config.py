@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from hifigan_rt.config import PRESETS, FlowConfig, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.formats.config_file import MAX_CONFIG_BYTES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config, read_mel_config
 from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS
 
@@ -23,10 +22,6 @@ V1 = {
     "sampling_rate": 22050, "fmin": 0, "fmax": 8000, "fmax_for_loss": None,
     "dist_config": {"dist_backend": "nccl"},
 }  # fmt: skip
-
-
-def read_config(path):
-    return parse_config(read_config_values(path))
 
 
 def test_v1_is_read_whole():
@@ -224,62 +219,6 @@ def test_layers_without_end_are_refused():
         parse_config(fields)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is not JSON"),
-        (b"<html><body>404</body></html>", "is not JSON"),
-        (b"\xff\xfe\x00", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b"[1, 2]", "a config must be a JSON object, this is list"),
-        (b"{}", "upsample_initial_channel is missing"),
-        (b" " * (MAX_CONFIG_BYTES + 1), "is larger than 1048576 bytes"),
-    ],
-)
-def test_a_file_that_is_no_config(tmp_path, content, message):
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=message):
-        read_config(path)
-
-
-V1_TEXT = json.dumps(V1, indent=1)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.json", b" \n", "it is empty"),
-        ("a.json", b"<!DOCTYPE html>", "it is a web page"),
-        ("a.json", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
-        (
-            "a.json",
-            V1_TEXT.replace('"n_fft"', '// of the "STFT"\n"n_fft"').encode(),
-            r"comments are not JSON: .* line \d+",
-        ),
-        ("a.json", b'{\n  # rates\n  "upsample_rates": [8]}', "comments are not JSON: remove the one in line 2"),
-        ("a.json", b'{"a": "http://x",\n "b": [1, 2, ]}', "a comma before a closing bracket is not JSON: .* line 2"),
-        ("a.json", b"{'resblock': '1'}", "double quotes in JSON, not in single ones as in line 1"),
-        ("a.json", b'{"a": [1,\n2,],  // \'one\'\n"b": "//"}', "comments are not JSON: remove the one in line 2"),
-        # Nothing of what follows would be JSON without its comments.
-        ("gen.py", b"import os\n# seeds\nx = ['a', 1]\n", r"Expecting value: line 1 column 1 .*; give the config.json"),
-        ("a.json", b'{\n// one\n"a" 1}', r"line 2 column 1"),
-        ("a.json", b'{"a": "\xe4"}', "it is no text .* save it as UTF-8"),
-        ("a.json", b'{"a": 1', "Expecting ',' delimiter"),
-    ],
-)
-def test_a_file_that_is_not_json_says_what_it_is(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"config .*{name}' is not JSON: .*{message}|is not JSON: {message}"):
-        read_config(tmp_path / name)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
-def test_other_encodings_are_read(tmp_path, encoding):
-    (tmp_path / "config.json").write_bytes(V1_TEXT.encode(encoding))
-    assert read_config(tmp_path / "config.json") == read_config(tmp_path) == PRESETS["v1"]
-
-
 def test_an_analysis_needs_no_network(tmp_path):
     path = tmp_path / "mel.json"
     for values in (V1, {"audio": MEL | {"num_mels": 80}}, MEL | {"num_mels": 80}):
@@ -291,20 +230,6 @@ def test_an_analysis_needs_no_network(tmp_path):
     path.write_text(json.dumps(MEL))
     with pytest.raises(ConfigError, match=r"mel.json': num_mels is missing"):
         read_mel_config(path)
-
-
-def test_no_such_config(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"cannot be read \(No such file or directory\): give a config.json or one of"
-    ):
-        read_config(tmp_path / "v9")
-    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): there is no config.json in it"):
-        read_config(tmp_path)
-    (tmp_path / "config_v1.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\): it holds config_v1.json: name one"):
-        read_config(tmp_path)
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_config("a\0b")
 
 
 WITHOUT_MEL = {name: value for name, value in V1.items() if name in NETWORK_FIELDS}

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from checkpoint_files import Ordered, Tensor, legacy_file, zip_file
+from generator_nodes import as_tree, nested, other, state
 from golden.tiny import tiny_weights, write_tiny
 from hifigan_rt.errors import CheckpointError, WeightMismatch
 from hifigan_rt.families import read_checkpoint
 from hifigan_rt.model.resolve import resolve_model
-
-
-def state(seed=0, *, prefix="", rename=str):
-    """Weights of the tiny generator as nodes of a file, each in a storage of its own."""
-    return {
-        prefix + rename(name): Tensor(array, f"{seed}{prefix}{name}") for name, array in tiny_weights(seed=seed).items()
-    }
-
-
-def other(*names):
-    return {name: Tensor(np.ones(3, np.float32), f"other {name}") for name in names}
-
-
-def nested(name):
-    """NVIDIA's name: the tiny generator has two blocks in each stage."""
-    match = re.match(r"resblocks\.(\d)\.", name)
-    return name if match is None else f"resblocks.{int(match[1]) // 2}.{int(match[1]) % 2}.{name[match.end() :]}"
-
-
-def as_tree(flat):
-    root = {}
-    for name, value in flat.items():
-        holder = root
-        *keys, last = name.split(".")
-        for key in keys:
-            holder = holder.setdefault(key, {})
-        holder[last] = value
-    return root
 
 
 @pytest.fixture
