@@ -324,7 +324,14 @@ def test_any_values_give_a_config_or_a_config_error(changes):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("hop_length", 256.0), ("num_mels", "80"), ("sample_rate", None), ("n_fft", 1024.5), ("win_length", [1024])],
+    [
+        ("hop_length", 256.0),
+        ("num_mels", "80"),
+        ("sample_rate", None),
+        ("num_mels", True),
+        ("n_fft", 1024.5),
+        ("win_length", [1024]),
+    ],
 )
 def test_a_number_of_another_type_in_python_is_told(field, value):
     assert PRESETS["v1"].mel is not None

@@ -24,7 +24,7 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
         ConfigError: it is none, below low or above high.
     """
     given: object = value
-    if not isinstance(given, Integral):
+    if isinstance(given, bool) or not isinstance(given, Integral):
         raise ConfigError(f"{name}={value!r} must be a whole number from {low} to {high}")
     if not low <= value <= high:
         raise ConfigError(f"{name}={value} must be from {low} to {high}")
