@@ -110,7 +110,7 @@ void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bo
     static const Index second_cache = second_cache_bytes();
     const std::size_t weights = step.kernels->tiled_weights_size(step.algorithm.transform, layer.in_channels, layer.out_channels);
     const bool kept = static_cast<Index>(weights * sizeof(float)) <= second_cache;
-    const Pieces pieces{1, kLeastTiles, kept ? step.kernels->pieces.enough : kEnoughTiles};
+    const Pieces pieces{step.kernels->pieces.unit, kLeastTiles, kept ? step.kernels->pieces.enough : kEnoughTiles};
     share_product(group_, tiles, pieces, columns, panel, [&](Index begin, Index end, Columns part, int thread) {
       TiledConvArgs tiled{args, step.algorithm.transform, begin, end};
       tiled.conv.columns = part;

@@ -22,3 +22,20 @@ constexpr int kNarrowerChannels = 8;
 
 #define HIFIGAN_ISA avx512
 #include "kernels/bodies-inl.h"
+
+namespace hifigan {
+namespace avx512 {
+namespace {
+#include "kernels/narrow-inl.h"
+
+// Of direct convolutions by the narrower bodies, and of 16 tiles in the lanes (native/NOTES.md).
+constexpr Pieces kNarrowPieces{kLanes, 48, 12};
+constexpr Costs kNarrowCosts = {42e3, {1.17, 1.15, 1.33, 1.70}, {}};
+
+}  // namespace
+
+extern const NarrowLayers kNarrowLayers;
+const NarrowLayers kNarrowLayers = {kNarrowPieces, kNarrowCosts, narrow_tiled_scratch_size, conv_narrow_tiled};
+
+}  // namespace avx512
+}  // namespace hifigan

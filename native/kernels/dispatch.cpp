@@ -16,6 +16,7 @@ extern const Kernels kKernels;
 #ifdef HIFIGAN_HAVE_AVX512
 namespace avx512 {
 extern const Kernels kKernels;
+extern const NarrowLayers kNarrowLayers;
 }
 #endif
 #ifdef HIFIGAN_HAVE_NEON
@@ -39,11 +40,32 @@ struct Entry {
   const char* precision;
 };
 
+#ifdef HIFIGAN_HAVE_AVX512
+// Tables that are put together here are so by code that every processor can run.
+const Kernels& float32_of_avx512() {
+  static const Kernels narrower = [] {
+    Kernels copy = *avx512::kKernels.narrower;
+    const NarrowLayers& better = avx512::kNarrowLayers;
+    copy.pieces = better.pieces;
+    copy.costs = better.costs;
+    copy.tiled_scratch_size = better.tiled_scratch_size;
+    copy.conv_tiled = better.conv_tiled;
+    return copy;
+  }();
+  static const Kernels kernels = [] {
+    Kernels copy = avx512::kKernels;
+    copy.narrower = &narrower;
+    return copy;
+  }();
+  return kernels;
+}
+#endif
+
 #ifdef HIFIGAN_HAVE_AMX
 // float32 has no use for tiles.
 const Kernels& float32_of_amx() {
   static const Kernels kernels = [] {
-    Kernels copy = avx512::kKernels;
+    Kernels copy = float32_of_avx512();
     copy.name = "amx";
     return copy;
   }();
@@ -60,7 +82,7 @@ const Kernels* find_kernels(const char* name, const char* precision) {
       {&avx2::kKernels, "float32"},
 #endif
 #ifdef HIFIGAN_HAVE_AVX512
-      {&avx512::kKernels, "float32"},
+      {&float32_of_avx512(), "float32"},
 #endif
 #ifdef HIFIGAN_HAVE_NEON
       {&neon::kKernels, "float32"},

@@ -244,7 +244,7 @@ inline constexpr Caches kUsualCaches{1.5e6, 32e6, 16e3, 100e3};
 
 // How threads share the rows of a product.
 struct Pieces {
-  Index unit;    // rows that are computed together: pieces begin at its multiples
+  Index unit;    // rows, or tiles, that are computed together: pieces begin at its multiples
   Index least;   // rows of a piece; smaller ones cost more, in calls and in weights that each reads, than they give in balance
   Index enough;  // rows for each thread from which on products take longer than the weights for them
 };
@@ -303,6 +303,14 @@ struct Kernels {
   // For the machine's ceiling: runs chains of multiply-adds in registers, gives their number. sink[0] is a factor below 1, and
   // sink holds a vector.
   Index (*multiply_adds)(Index steps, float* sink);
+};
+
+// What another ISA does better for narrow layers, of weights that are packed as the narrower ISA packs them.
+struct NarrowLayers {
+  Pieces pieces;
+  Costs costs;
+  std::size_t (*tiled_scratch_size)(Transform transform, int in_channels, int out_channels, Index block_bytes);
+  void (*conv_tiled)(const TiledConvArgs& args);
 };
 
 // The ISA's functions for a layer with so many output channels (the last layer: input channels).

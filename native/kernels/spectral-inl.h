@@ -45,8 +45,8 @@ __attribute__((noinline)) void forward_tile(const float* x, Index stride, const 
 }
 
 // One vector from each plane of `g` to the first `rows` of the tile's `outputs` rows.
-template <int N, class Activate>
-void inverse_tile(const float* g, Index plane, int outputs, const EpilogueColumn& epilogue, const Activate& activate, int rows,
+template <int N, class Epilogue, class Activate>
+void inverse_tile(const float* g, Index plane, int outputs, const Epilogue& epilogue, const Activate& activate, int rows,
                   float* y, Index stride) {
   Vec re[N / 2 + 1], im[N / 2 + 1], out[N];
   re[0] = load(g);
@@ -309,7 +309,8 @@ struct Spectral {
         if (rows <= 0) continue;
         for (int j = 0; j < vectors; ++j) {
           const Index at = panel * kPanel + j * kLanes;
-          inverse_tile<N>(sums + t * kPanel + j * kLanes, planes.sum_plane, outputs, {c.epilogue, row, c.dilation, at}, activate,
+          const EpilogueColumn epilogue(c.epilogue, row, c.dilation, at);
+          inverse_tile<N>(sums + t * kPanel + j * kLanes, planes.sum_plane, outputs, epilogue, activate,
                           static_cast<int>(rows < outputs ? rows : outputs), c.y + row * c.y_stride + at,
                           c.y_stride * c.dilation);
         }

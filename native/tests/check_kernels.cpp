@@ -220,6 +220,27 @@ void check_isa(const hifigan::Kernels& kernels) {
   }
 }
 
+// What an ISA uses for layers of few channels: tiles, and blocks of them, that are whole, cut off and alone.
+void check_narrow(const hifigan::Kernels& kernels) {
+  const int channels[][2] = {{8, 8}, {5, 7}, {1, 3}, {8, 1}, {33, 8}};
+  const Activation leaky{ActivationKind::kLeakyRelu, 0.1f};
+  const Index lengths[] = {1, 383, 385, 64, 1000, 16, 448, 2000, 27};
+  int turn = 0;
+  for (const auto& pair : channels) {
+    for (const int kernel_size : {3, 4, 7, 11}) {
+      for (const int dilation : {1, 3, 5, 40}) {
+        for (int j = 0; j < 3; ++j) {
+          const int i = turn++;
+          ConvCase c{pair[0], pair[1], kernel_size, dilation, lengths[i % 9], 0, i % 2 == 0 ? leaky : Activation{}, i % 3 == 1,
+                     i % 5 == 3, i % 4 == 2 ? 1.0f / 3.0f : 1.0f, i % 7 < 3 ? leaky : Activation{}};
+          if (i % 4 == 3) c.x_rows_missing = 1 + i * 7 % 500;
+          check_conv(kernels, c);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -235,6 +256,7 @@ int main(int argc, char** argv) {
     worst_db = 1e9;
     const int failures_before = failures;
     check_isa(*kernels);
+    if (kernels->narrower) check_narrow(*kernels->narrower);
     std::printf("%-8s %d checks, %d failures, least SNR %.1f dB\n", name.c_str(), checks, failures - failures_before, worst_db);
   }
   return failures == 0 ? 0 : 1;
