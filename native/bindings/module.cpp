@@ -114,7 +114,7 @@ nb::list plan_as_dicts(const NetworkPlan& plan) {
     nb::dict entry;
     entry["layer"] = layer.name;
     entry["kind"] = name_of(layer.operation);
-    entry["algorithm"] = name_of(layer.algorithm);
+    entry["algorithm"] = algorithm_of(layer);
     entry["format"] = name_of(layer.format);
     entry["rows"] = layer.rows;
     entry["block_rows"] = layer.block_rows;

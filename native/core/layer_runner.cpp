@@ -151,6 +151,7 @@ void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& o
   const int columns = up.stride * step.kernels->padded_channels(up.out_channels);
   Pieces pieces = step.kernels->pieces;
   pieces.least = std::max<Index>(8, pieces.least / up.stride);
+  if (step.winograd) pieces.unit = kWinogradRows;
   share_product(group_, last - first, pieces, columns, step.kernels->panel, [&](Index piece_begin, Index piece_end, Columns part,
                                                                                 int thread) {
     const Index q = first + piece_begin, x = q - (taps - 1), y = q * up.stride - up.padding_left;
@@ -159,7 +160,7 @@ void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& o
     step.kernels->conv_transpose({in.row(x), in.floats, in.end - x, step.weights, up.in_channels, up.out_channels,
                                   up.kernel_size, up.stride, out.row(y), out.floats, count, std::max<Index>(0, begin - y),
                                   std::min(count * up.stride, out.end - y), bias, &tuning_, workspace_.scratch(thread),
-                                  out.held, out.format, part});
+                                  out.held, out.format, part, step.winograd});
   });
 }
 

@@ -14,6 +14,9 @@ constexpr const char* kTransformNames[kTransforms] = {"fft8", "fft16", "fft32", 
 // foresees (native/NOTES.md).
 constexpr double kWorthPoints = 0.97;
 
+// Super-rows of a block from which on Winograd's algorithm pays: of fewer, reading the weights takes longer than the products.
+constexpr Index kLeastWinogradRows = 12;
+
 // From so many rows on, memory hands over a flow's transformed weights while the products run (native/NOTES.md).
 constexpr double kFlowTransformRows = 48;
 
@@ -179,13 +182,16 @@ class Planner {
     const NetworkLayer& up = network_.layers[i];
     const Size size = size_of(up, rows, block);
     PlannedLayer layer = entry(i, size);
-    layer.rows *= up.stride;
-    layer.block_rows *= up.stride;
     const double macs = up.taps() * up.stride * size.in * size.out;
     layer.weight_bytes = weight_bytes(kernels(i), macs);
-    layer.products = size.segment_rows * macs;
+    const auto all = forced_.find("*");
+    layer.winograd = up.taps() == 2 && kernels(i).operands == Format::kFloat32 && layer.block_rows >= kLeastWinogradRows &&
+                     !(all != forced_.end() && all->second == "direct");
+    layer.products = macs * (layer.winograd ? std::ceil(size.block_rows / kWinogradRows) * size.blocks * 4 / 2 : size.segment_rows);
     layer.predicted_us = layer.products / kernels(i).costs.macs_per_us +
                          weights_us(kernels(i).caches, layer.weight_bytes, layer.weight_bytes, size.blocks);
+    layer.rows *= up.stride;
+    layer.block_rows *= up.stride;
     plan_.layers.push_back(layer);
   }
 
@@ -204,7 +210,7 @@ class Planner {
   PlannedLayer entry(std::size_t i, const Size& size) const {
     const Operation operation = operation_of(network_, i);
     const Format format = operation == Operation::kConvPost ? Format::kFloat32 : kernels(i).operands;
-    return {network_.layers[i].name, operation, {}, format, static_cast<Index>(size.segment_rows),
+    return {network_.layers[i].name, operation, {}, false, format, static_cast<Index>(size.segment_rows),
             static_cast<Index>(size.block_rows), 0, 0, 0};
   }
 
@@ -242,6 +248,8 @@ const Kernels& kernels_of(const Kernels& isa, const Network& network, std::size_
 std::string name_of(Algorithm algorithm) {
   return algorithm.tiled ? kTransformNames[static_cast<int>(algorithm.transform)] : "direct";
 }
+
+std::string algorithm_of(const PlannedLayer& layer) { return layer.winograd ? "winograd" : name_of(layer.algorithm); }
 
 Algorithm algorithm_named(const std::string& name) {
   if (name == "direct") return {};

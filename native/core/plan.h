@@ -36,6 +36,7 @@ struct PlannedLayer {
   std::string name;
   Operation operation;
   Algorithm algorithm;
+  bool winograd;        // a transposed convolution of two taps by Winograd's F(3, 2), of weights for direct convolution
   Format format;        // of its operands
   Index rows;           // output rows per segment
   Index block_rows;     // output rows per block, at most
@@ -52,6 +53,9 @@ struct NetworkPlan {
 
 // Layer name, or "*" for all, to algorithm. A named layer that the algorithm cannot do is an error; "*" leaves it direct.
 using ForcedAlgorithms = std::map<std::string, std::string>;
+
+// The name of its algorithm, or "winograd".
+std::string algorithm_of(const PlannedLayer& layer);
 
 // A pure function of its arguments. Throws std::invalid_argument for a segment below 1 or a forced algorithm that cannot be.
 NetworkPlan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced);

@@ -53,7 +53,7 @@ LayerStep Program::layer_step(std::size_t number, const PackedWeights& weights) 
   const Algorithm algorithm = plan_.layers.at(number).algorithm;
   const Kernels& kernels = kernels_of(isa_, network_, number);
   const int in = layer.in_channels, out = layer.out_channels, k = layer.kernel_size;
-  LayerStep step{&layer, number, &kernels, algorithm, {}, weights.weights(number, algorithm)};
+  LayerStep step{&layer, number, &kernels, algorithm, plan_.layers.at(number).winograd, {}, weights.weights(number, algorithm)};
   std::size_t scratch = 0;
   switch (operation_of(network_, number)) {
     case Operation::kConv:

@@ -17,6 +17,7 @@ struct LayerStep {
   std::size_t number;  // in the network
   const Kernels* kernels;
   Algorithm algorithm;
+  bool winograd;
   TransformShape shape;  // of a tiled convolution
   const float* weights;
 };

@@ -148,6 +148,9 @@ struct TiledConvArgs {
   Index tile_end;
 };
 
+// Super-rows that Winograd's algorithm computes together: bits are the same where pieces begin at multiples of it.
+inline constexpr Index kWinogradRows = 3;
+
 // A transposed convolution, seen as one product per input row: super-row q holds the `stride` output rows
 //   y[q * stride + f] = bias + sum over a of weights[f + a * stride] * x[q + taps - 1 - a],  0 <= f < stride, 0 <= a < taps,
 // taps = ceil(kernel_size / stride); weights behind kernel_size are zero. So `x` is the oldest row that super-row 0 reads.
@@ -173,6 +176,7 @@ struct ConvTransposeArgs {
   Activation activation = {};  // none, unless x has slices
   Format format = Format::kFloat32;
   Columns columns = {};  // padded output channels of one phase after the other
+  bool winograd = false;  // of two taps and float32 rows: three super-rows from four products
 };
 
 // What brings samples into [-1, 1]: tanh, cutting off what is beyond, or nothing.

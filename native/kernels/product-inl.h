@@ -26,6 +26,9 @@ constexpr Index kLineFloats = 64 / sizeof(float);
 constexpr int kMostNarrowRows = 12;
 constexpr int most_rows(int vectors) { return vectors == kPanelVectors ? kMaxRows : kMostNarrowRows; }
 
+// Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
+constexpr int kPlanePadding = 16;
+
 // Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory.
 struct LeftMatrix {
   const float* data;
@@ -51,8 +54,9 @@ struct Fetch {
 // sum += a b, with B as [k][Vectors * kLanes]. DenseRows says that the row stride is kLanes, which the addresses then hold as
 // constants. With PastSecond the weights of b are fetched a little ahead, past the second cache, where they would drive out
 // what the layer reads again; without, `fetch` is done, spread evenly: in one piece between products it would fill the queue of what
-// the caches wait for. With Added, b is the sum of itself and the matrix behind it, both read before, and nothing is fetched.
-template <int Rows, int Vectors, bool DenseRows, bool PastSecond, bool Added = false>
+// the caches wait for. Where `kRight` combines b with the matrix behind it, both were read before, and nothing is fetched.
+enum class Right { kSelf, kSum, kDifference };
+template <int Rows, int Vectors, bool DenseRows, bool PastSecond, Right kRight = Right::kSelf>
 HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch, Vec (&sum)[Rows][Vectors]) {
   const Index matrix = Index{a.taps} * a.groups * kLanes * Vectors * kLanes;
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
@@ -64,12 +68,12 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch
 #pragma GCC unroll 4
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
-        if constexpr (!Added && own) {
+        if constexpr (kRight == Right::kSelf && own) {
 #pragma GCC unroll 4
           for (Index line = 0; line < Vectors * kLanes; line += kLineFloats) {
             __builtin_prefetch(b + kWeightsAhead + k * Vectors * kLanes + line, 0, PastSecond ? 0 : 2);
           }
-        } else if constexpr (!Added && DenseRows) {
+        } else if constexpr (kRight == Right::kSelf && DenseRows) {
           // A line of both where k reads two lines of weights, else by turns.
           constexpr int turns = Vectors * kLanes > kLineFloats ? 1 : 2;
           if (k % turns == 0) {
@@ -80,7 +84,7 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch
             __builtin_prefetch(to_come.other.at, 0, 2);
             to_come.other.at += turns * to_come.other.step;
           }
-        } else if constexpr (!Added) {
+        } else if constexpr (kRight == Right::kSelf) {
 #pragma GCC unroll 4
           for (Index line = 0; line < Vectors * kLanes; line += kLineFloats) __builtin_prefetch(to_come.weights.at + line, 0, 2);
           to_come.weights.at += to_come.weights.step;
@@ -88,7 +92,9 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Fetch& fetch
 #pragma GCC unroll 4
         for (int j = 0; j < Vectors; ++j) {
           const float* const at = b + (k * Vectors + j) * kLanes;
-          right[j] = Added ? add(load(at), load(at + matrix)) : load(at);
+          right[j] = load(at);
+          if constexpr (kRight == Right::kSum) right[j] = add(right[j], load(at + matrix));
+          if constexpr (kRight == Right::kDifference) right[j] = sub(right[j], load(at + matrix));
         }
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i) {
@@ -220,9 +226,39 @@ struct ThreeProducts {
     store_sums(sum, c2, c_stride);
     left.data = a0;
     clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond, true>(left, b, to_come, sum);
+    accumulate<Rows, Vectors, true, PastSecond, Right::kSum>(left, b, to_come, sum);
     subtract_half(sum, c1, c_stride);
     subtract_half(sum, c2, c_stride);
+  }
+};
+
+// The micro-kernel of four products, with dense rows: a0 b0, a1 b1, a2 (b0 + b1) and a3 (b0 - b1), each a_plane behind the one before,
+// to sums that are c_plane apart.
+template <bool PastSecond>
+struct FourProducts {
+  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, const Fetch& fetch, float* c, Index c_plane,
+                            Index c_stride);
+
+  template <int Rows, int Vectors>
+  static void run(const LeftMatrix& a, Index a_plane, const float* b, const Fetch& fetch, float* c, Index c_plane, Index c_stride) {
+    Fetch to_come = fetch;
+    LeftMatrix left = a;
+    Vec sum[Rows][Vectors];
+    const auto done = [&]() __attribute__((always_inline)) {
+      store_sums(sum, c, c_stride);
+      clear_sums(sum);
+      left.data += a_plane;
+      c += c_plane;
+    };
+    clear_sums(sum);
+    accumulate<Rows, Vectors, true, PastSecond>(left, b, to_come, sum);
+    done();
+    accumulate<Rows, Vectors, true, PastSecond>(left, b + Index{a.groups} * kLanes * Vectors * kLanes, to_come, sum);
+    done();
+    accumulate<Rows, Vectors, true, PastSecond, Right::kSum>(left, b, to_come, sum);
+    done();
+    accumulate<Rows, Vectors, true, PastSecond, Right::kDifference>(left, b, to_come, sum);
+    store_sums(sum, c, c_stride);
   }
 };
 
@@ -326,4 +362,24 @@ class BinProduct {
 
  private:
   RowParts<ThreeProducts> parts_;
+};
+
+// The four products of Winograd's F(3, 2).
+class WinogradProduct {
+ public:
+  WinogradProduct(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
+
+  Index fetching(Index depth) const { return parts_.fetching(depth); }
+
+  HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, const float* next, const Stretch& other, float* c,
+                          Index c_plane, Index c_stride) const {
+    parts_.each(next, 2 * Index{a.groups} * kLanes, other, [&](int row, auto micro_kernel, const Fetch& fetch) {
+      LeftMatrix part = a;
+      part.data += row * kLanes;
+      micro_kernel(part, a_plane, b, fetch, c + row * c_stride, c_plane, c_stride);
+    });
+  }
+
+ private:
+  RowParts<FourProducts> parts_;
 };

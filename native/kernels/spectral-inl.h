@@ -19,9 +19,6 @@ constexpr int kSpectralProducts = 2 + 3 * (N / 2 - 1) + 2;
 template <int N>
 constexpr int kSpectralMatrices = N + 2;
 
-// Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
-constexpr int kPlanePadding = 16;
-
 // Rows x[0 .. N + 1] of one vector of channels, activated, to one vector in each plane of `a`. Kept out of
 // its caller's loops, where it would spill more (8 % more instructions of the layer on AVX2).
 template <int N, class Activate>

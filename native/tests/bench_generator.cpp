@@ -63,7 +63,7 @@ int main(int count, char** arguments) {
     const PlannedLayer& layer = plan.layers[j];
     stage += layer.operation == Operation::kConvTranspose;
     std::printf("%-26s %-9s %6td rows %8.1f MB  predicted %8.0f us/segment  measured %8.0f us\n", layer.name.c_str(),
-                name_of(layer.algorithm).c_str(), layer.rows, layer.weight_bytes / 1e6, layer.predicted_us, best[j] * 1e6);
+                algorithm_of(layer).c_str(), layer.rows, layer.weight_bytes / 1e6, layer.predicted_us, best[j] * 1e6);
     stages[layer.operation == Operation::kConv && j > 0 ? "stage " + std::to_string(stage) : layer.name] += best[j];
     sum += best[j];
   }

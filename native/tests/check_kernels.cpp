@@ -15,10 +15,11 @@
 namespace {
 
 void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_channels, int kernel_size, int stride,
-                     Index super_rows, Index skip_before, Index skip_behind, Index x_missing) {
+                     Index super_rows, Index skip_before, Index skip_behind, Index x_missing, bool winograd) {
   char what[200];
-  std::snprintf(what, sizeof what, "%s transpose in %d out %d k %d stride %d super-rows %td skip %td %td missing %td", kernels.name,
-                in_channels, out_channels, kernel_size, stride, super_rows, skip_before, skip_behind, x_missing);
+  std::snprintf(what, sizeof what, "%s %s in %d out %d k %d stride %d super-rows %td skip %td %td missing %td", kernels.name,
+                winograd ? "winograd" : "transpose", in_channels, out_channels, kernel_size, stride, super_rows, skip_before,
+                skip_behind, x_missing);
   const int taps = (kernel_size + stride - 1) / stride;
   const auto count = static_cast<std::size_t>(in_channels) * static_cast<std::size_t>(out_channels) *
                      static_cast<std::size_t>(kernel_size);
@@ -47,7 +48,11 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
     // Memory begins at row y_begin - 1 and ends with row y_end: both canaries.
     Floats y = floats(static_cast<std::size_t>((y_end - y_begin + 2) * out_padded), kCanary);
     for (int share = 0; share < shares; ++share) {
-      const Index begin = super_rows * share / shares, end = super_rows * (share + 1) / shares;
+      const auto cut = [&](int at) {
+        const Index row = super_rows * at / shares;
+        return winograd && at < shares ? row / hifigan::kWinogradRows * hifigan::kWinogradRows : row;
+      };
+      const Index begin = cut(share), end = cut(share + 1);
       hifigan::ConvTransposeArgs args{};
       args.x = x.get() + begin * in_padded;
       args.x_stride = in_padded;
@@ -65,6 +70,7 @@ void check_transpose(const hifigan::Kernels& kernels, int in_channels, int out_c
       args.bias = bias.get();
       args.tuning = &tuning;
       args.scratch = scratch.get();
+      args.winograd = winograd;
       for (const hifigan::Columns& columns : columns_of(kernels, stride * out_padded, by_panels)) {
         args.columns = columns;
         kernels.conv_transpose(args);
@@ -197,10 +203,13 @@ void check_isa(const hifigan::Kernels& kernels) {
   for (const int stride : {1, 2, 3, 4, 8}) {
     for (const int extra : {0, 1, stride}) {
       const int kernel_size = stride + extra;
-      for (const Index super_rows : {Index{1}, Index{5}, Index{70}}) {
-        check_transpose(kernels, 33, 17, kernel_size, stride, super_rows, 0, 0, 0);
-        check_transpose(kernels, 64, 32, kernel_size, stride, super_rows, stride / 2, (stride - 1) / 2, 1);
-        check_transpose(kernels, 16, 8, kernel_size, stride, super_rows, stride - 1, 0, 2);
+      for (const Index super_rows : {Index{1}, Index{5}, Index{70}, Index{180}}) {
+        for (const bool winograd : {false, true}) {
+          if (winograd && (kernel_size <= stride || kernel_size > 2 * stride)) continue;
+          check_transpose(kernels, 33, 17, kernel_size, stride, super_rows, 0, 0, 0, winograd);
+          check_transpose(kernels, 64, 32, kernel_size, stride, super_rows, stride / 2, (stride - 1) / 2, 1, winograd);
+          check_transpose(kernels, 16, 8, kernel_size, stride, super_rows, stride - 1, 0, 2, winograd);
+        }
       }
     }
   }
