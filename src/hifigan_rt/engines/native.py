@@ -47,7 +47,7 @@ class LayerPlan:
     kind: str
     """"conv", "conv_transpose" or "conv_post"."""
     algorithm: str
-    """"direct"; the transform of a tiled convolution ("fft16" takes 16 samples at a time); "winograd" for an upsampling."""
+    """"direct"; the transform of a tiled convolution: "fft16" takes 16 samples at a time; of upsamplings "winograd"."""
     format: str
     """What its operands are: float32, or bfloat16 with one, three or six products for each."""
     rows: int
