@@ -120,7 +120,8 @@ struct NarrowSpectral {
   static constexpr Index kPlane = kRow * kLanes;  // of 16 tiles
   static constexpr Index kMatrix = kRow * kRow;
 
-  // Rows of 16 tiles, later their sums; transformed input; rows at the end; the third matrices.
+  // In scratch memory: rows of 16 tiles, later their sums; transformed input, later outputs; rows at the signal's end; the sum of
+  // each bin's two matrices.
   static constexpr Index kInput = kMatrices * kPlane, kEdge = 2 * kInput, kThird = 3 * kInput;
   static constexpr std::size_t kScratch = static_cast<std::size_t>(kThird + kBins * kMatrix);
 
@@ -154,7 +155,6 @@ struct NarrowSpectral {
       at_end = at_end || first[t] + (N + 1) * c.dilation >= c.x_rows;
     }
     Index step = c.dilation * c.x_stride;
-    Activation activation = c.activation;
     if (at_end) {
       step = kRow;
       for (int t = 0; t < kLanes; ++t) {
@@ -169,7 +169,7 @@ struct NarrowSpectral {
     float* const rows = c.scratch;
     float* const input = c.scratch + kInput;
     const auto same = [](Vec v) __attribute__((always_inline)) { return v; };
-    with_activation(activation, [&](const auto& activate) {
+    with_activation(c.activation, [&](const auto& activate) {
       for (Index i = 0; i < N + 2; ++i) {
         Vec channels[kRow];
         load_channels(places, i * step, activate, channels);
@@ -178,7 +178,7 @@ struct NarrowSpectral {
     });
     for (int k = 0; k < kRow; ++k) forward_tile<N>(rows + k * (N + 2) * kLanes, kLanes, same, input + k * kLanes, kPlane);
     multiply(c, input, rows);
-    // The sums of a channel lie in a plane each, its rows take their place behind the transformed input.
+    // The outputs take the place of the transformed input.
     for (int k = 0; k < kRow; ++k) {
       inverse_tile<N>(rows + k * kLanes, kPlane, outputs, NoEpilogue{}, same, outputs, input + k * kLanes, kPlane);
     }
