@@ -184,9 +184,19 @@ class Planner {
     PlannedLayer layer = entry(i, size);
     const double macs = up.taps() * up.stride * size.in * size.out;
     layer.weight_bytes = weight_bytes(kernels(i), macs);
-    const auto all = forced_.find("*");
-    layer.winograd = up.taps() == 2 && kernels(i).operands == Format::kFloat32 && layer.block_rows >= kLeastWinogradRows &&
-                     !(all != forced_.end() && all->second == "direct");
+    const bool possible = up.taps() == 2 && kernels(i).operands == Format::kFloat32;
+    const auto named = forced_.find(up.name), all = forced_.find("*");
+    if (named != forced_.end()) {
+      used_[up.name] = true;
+      layer.winograd = named->second == "winograd";
+      if (layer.winograd ? !possible : named->second != "direct") {
+        throw std::invalid_argument("upsampling " + up.name + " with kernel " + std::to_string(up.kernel_size) + " and rate " +
+                                    std::to_string(up.stride) + " cannot be computed by " + named->second + " on " +
+                                    kernels(i).name + ": choose direct" + (possible ? " or winograd" : ""));
+      }
+    } else {
+      layer.winograd = possible && layer.block_rows >= kLeastWinogradRows && !(all != forced_.end() && all->second == "direct");
+    }
     layer.products = macs * (layer.winograd ? std::ceil(size.block_rows / kWinogradRows) * size.blocks * 4 / 2 : size.segment_rows);
     layer.predicted_us = layer.products / kernels(i).costs.macs_per_us +
                          weights_us(kernels(i).caches, layer.weight_bytes, layer.weight_bytes, size.blocks);
@@ -256,8 +266,7 @@ Algorithm algorithm_named(const std::string& name) {
   for (int i = 0; i < kTransforms; ++i) {
     if (name == kTransformNames[i]) return {true, static_cast<Transform>(i)};
   }
-  throw std::invalid_argument("no algorithm is named " + name +
-                              ": choose direct, fft8, fft16, fft32 or fft64");
+  throw std::invalid_argument("no convolution is computed by " + name + ": choose direct, fft8, fft16, fft32 or fft64");
 }
 
 NetworkPlan make_plan(const Network& network, const Kernels& kernels, int segment_frames, const ForcedAlgorithms& forced) {

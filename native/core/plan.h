@@ -51,7 +51,8 @@ struct NetworkPlan {
   std::vector<PlannedLayer> layers;  // as in the network
 };
 
-// Layer name, or "*" for all, to algorithm. A named layer that the algorithm cannot do is an error; "*" leaves it direct.
+// Layer name, or "*" for all, to algorithm. A named layer that the algorithm cannot do is an error; "*" leaves a convolution direct,
+// and of upsamplings decides only "direct".
 using ForcedAlgorithms = std::map<std::string, std::string>;
 
 // The name of its algorithm, or "winograd".

@@ -1,6 +1,7 @@
 """The native engine against float64, on every instruction set that this machine has."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tolerances
 from hifigan_rt import _native
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import GeneratorConfig
+from hifigan_rt.errors import EngineError
 from native_generators import ALGORITHMS, ISAS, V1_LIKE, V3_LIKE, make_case, random_case
 
 
@@ -175,6 +177,37 @@ def test_a_layer_can_be_forced_by_name():
     engine = case.load(**{"resblocks.1.convs1.0": "fft16"}, every="direct")
     chosen = {layer["layer"]: layer["algorithm"] for layer in engine.plan()}
     assert [name for name, algorithm in chosen.items() if algorithm != "direct"] == ["resblocks.1.convs1.0"]
+
+
+def upsamplings(plan):
+    return {layer["layer"]: layer for layer in plan if layer["kind"] == "conv_transpose"}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_upsamplings_of_two_taps_take_two_thirds_of_the_products_where_rows_are_enough(isa):
+    engine, direct = (make_case(V1_LIKE, 4).load(isa, 24, **plan) for plan in ({}, {"every": "direct"}))
+    for name, layer in upsamplings(engine.plan()).items():
+        assert layer["algorithm"] == "winograd"
+        products = upsamplings(direct.plan())[name]["products"]
+        assert upsamplings(direct.plan())[name]["algorithm"] == "direct"
+        assert products * 2 / 3 <= layer["products"] < products * 0.7
+    few = upsamplings(engine.plan_for(1))
+    assert [layer["algorithm"] for layer in few.values()] == ["direct", "direct", "winograd", "winograd"]
+
+
+def test_upsamplings_of_one_or_three_taps_are_direct_and_any_can_be_forced():
+    config = replace(V1_LIKE, upsample_rates=(4, 3, 4), upsample_kernel_sizes=(4, 9, 7))
+    case = make_case(config, 30)
+    chosen = [layer["algorithm"] for layer in upsamplings(case.load(segment_frames=64).plan()).values()]
+    assert chosen == ["direct", "direct", "winograd"]
+    audio = {
+        name: case.load(segment_frames=64, **{"ups.2": name}).run(case.mel[None])[0] for name in ("winograd", "direct")
+    }
+    assert not np.array_equal(audio["winograd"], audio["direct"])
+    with pytest.raises(
+        EngineError, match=r"ups.1 with kernel 9 and rate 3 cannot be computed by winograd on .*: choose direct$"
+    ):
+        case.load(**{"ups.1": "winograd"})
 
 
 def test_isas_of_this_machine_have_kernels():

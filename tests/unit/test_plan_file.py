@@ -25,11 +25,13 @@ def test_what_info_wrote_is_read_and_obeyed(tmp_path, capsys):
     facts = json.loads(capsys.readouterr().out)
     layers = {layer["layer"]: layer for layer in facts["plan"]}
     assert {"conv_pre", "ups.0", "resblocks.3.convs2.1", "conv_post"} < set(layers)
+    assert layers["ups.0"]["algorithm"] == "winograd"
     layers["resblocks.0.convs1.0"]["algorithm"] = "fft16"
+    layers["ups.0"]["algorithm"] = "direct"
     (tmp_path / "plan.json").write_text(json.dumps(facts))
     plan = read_plan(tmp_path / "plan.json")
     assert plan["resblocks.0.convs1.0"] == "fft16"
-    assert "ups.0" not in plan
+    assert plan["ups.0"] == "direct"
     assert "conv_post" not in plan
     with (
         hifigan_rt.load(model, engine="native", plan=tmp_path / "plan.json") as planned,
@@ -86,6 +88,8 @@ def test_a_missing_file(tmp_path):
         ({"nowhere": "direct"}, "nowhere"),
         ({"conv_pre": "fft17"}, "fft17"),
         ({"conv_pre": "winograd4"}, "choose direct, fft8"),
+        ({"conv_pre": "winograd"}, "no convolution is computed by winograd: choose direct, fft8"),
+        ({"ups.0": "fft8"}, "upsampling ups.0 .* cannot be computed by fft8 on .*: choose direct or winograd"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(tmp_path, plan, message):

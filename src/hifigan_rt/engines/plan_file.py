@@ -46,8 +46,8 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
         raise EngineError(f"plan {str(plan)!r} is not JSON: {error}") from error
     listed = values.get("plan") if isinstance(values, dict) else None
     if isinstance(listed, list) and all(isinstance(layer, dict) for layer in listed):
-        # Only convolutions have a choice; the plan lists every layer.
-        values = {layer.get("layer"): layer.get("algorithm") for layer in listed if layer.get("kind", "conv") == "conv"}
+        # The last layer has no choice; the plan lists every layer.
+        values = {layer.get("layer"): layer.get("algorithm") for layer in listed if layer.get("kind") != "conv_post"}
     if not isinstance(values, dict) or not _is_plan(values):
         raise EngineError(
             f"plan {str(plan)!r} is no mapping of layer names to algorithms: write one with "
