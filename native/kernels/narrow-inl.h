@@ -229,25 +229,15 @@ struct NarrowSpectral {
   }
 };
 
-template <class Body>
-HIFIGAN_INLINE void with_narrow_samples(Transform transform, const Body& body) {
-  switch (transform) {
-    case Transform::kFft8: body(NarrowSpectral<8>{}); break;
-    case Transform::kFft16: body(NarrowSpectral<16>{}); break;
-    case Transform::kFft32: body(NarrowSpectral<32>{}); break;
-    case Transform::kFft64: body(NarrowSpectral<64>{}); break;
-  }
-}
-
 // A layer that narrows many channels to few is the narrower instruction set's.
 std::size_t narrow_tiled_scratch_size(Transform transform, int in_channels, int out_channels, Index block_bytes) {
   if (in_channels > kRow) return kNarrower->tiled_scratch_size(transform, in_channels, out_channels, block_bytes);
   std::size_t size = 0;
-  with_narrow_samples(transform, [&](auto spectral) { size = spectral.kScratch; });
+  with_samples<NarrowSpectral>(transform, [&](auto spectral) { size = spectral.kScratch; });
   return size;
 }
 
 void conv_narrow_tiled(const TiledConvArgs& args) {
   if (args.conv.in_channels > kRow) return kNarrower->conv_tiled(args);
-  with_narrow_samples(args.transform, [&](auto spectral) { spectral.conv(args); });
+  with_samples<NarrowSpectral>(args.transform, [&](auto spectral) { spectral.conv(args); });
 }

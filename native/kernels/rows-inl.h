@@ -73,8 +73,8 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     const Index depth = Index{p.taps} * p.in_padded;
     Stretch written;
     if (first + kRowBlock < p.rows) {
-      written = rows_of_next({p.written.at ? p.written.at + first * p.written.step : nullptr, p.written.step}, kRowBlock, p.columns,
-                             p.width, wide.fetching(depth));
+      written = rows_of_next({p.written.at + first * p.written.step, p.written.step}, kRowBlock, p.columns, p.width,
+                             wide.fetching(depth));
     }
     for_each_panel(p.weights, depth, p.columns, p.width,
                    [&](int column, int vectors, const float* weights, const float* to_come) __attribute__((always_inline)) {
@@ -260,7 +260,7 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.tuning,
                         args.scratch,
                         args.columns,
-                        {args.tuning->fetch_rows ? args.y : nullptr, args.stride * args.y_stride}};
+                        args.tuning->fetch_rows ? Stretch{args.y, args.stride * args.y_stride} : Stretch{}};
   for_each_product<DenseProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;

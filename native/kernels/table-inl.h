@@ -2,14 +2,14 @@
 
 namespace {
 
-// Calls body with the Spectral<N> of a transform.
-template <class Body>
+// Calls body with the Of<N> of a transform.
+template <template <int> class Of = Spectral, class Body>
 HIFIGAN_INLINE void with_samples(Transform transform, const Body& body) {
   switch (transform) {
-    case Transform::kFft8: body(Spectral<8>{}); break;
-    case Transform::kFft16: body(Spectral<16>{}); break;
-    case Transform::kFft32: body(Spectral<32>{}); break;
-    case Transform::kFft64: body(Spectral<64>{}); break;
+    case Transform::kFft8: body(Of<8>{}); break;
+    case Transform::kFft16: body(Of<16>{}); break;
+    case Transform::kFft32: body(Of<32>{}); break;
+    case Transform::kFft64: body(Of<64>{}); break;
   }
 }
 
