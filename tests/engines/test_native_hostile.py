@@ -48,7 +48,7 @@ def test_tells_what_runs(engine):
         ({"threads": 100_000}, "threads=100000"),
         ({"settings": {"segment_frames": 0}}, "segment_frames=0"),
         ({"settings": {"segment_frames": 1 << 20}}, "segment_frames=1048576"),
-        ({"settings": {"plan": {"*": "fft12"}}}, "no algorithm is named fft12"),
+        ({"settings": {"plan": {"*": "fft12"}}}, "no convolution is computed by fft12: choose direct, fft8"),
         ({"settings": {"plan": {"conv_post": "fft16"}}}, "names no convolution of this graph: conv_post"),
         ({"settings": {"plan": {"resblocks.0.convs1.0": "fft64", "nowhere": "direct"}}}, "nowhere"),
     ],
