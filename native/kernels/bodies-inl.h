@@ -9,6 +9,7 @@ namespace {
 #include "kernels/exponential-inl.h"
 #include "kernels/fft-inl.h"
 #include "kernels/gate-inl.h"
+#include "kernels/micro-kernels-inl.h"
 #include "kernels/product-inl.h"
 #include "kernels/post-inl.h"
 #include "kernels/fetch-inl.h"

@@ -123,7 +123,7 @@ void conv_direct(const ConvArgs& args) {
                         round_up_to_lanes(args.out_channels), args.rows,
                         args.tuning,      args.scratch,
                         args.columns,     {}};
-  for_each_product<ChainedProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+  for_each_product<RowsProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const Index at = column + j * kLanes;
       const EpilogueColumn epilogue(args.epilogue, first, 1, at);
@@ -261,7 +261,7 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.scratch,
                         args.columns,
                         args.tuning->fetch_rows ? Stretch{args.y, args.stride * args.y_stride} : Stretch{}};
-  for_each_product<DenseProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+  for_each_product<UpsamplingProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;
       const Vec bias = load(args.bias + channel);

@@ -196,8 +196,9 @@ struct Spectral {
 
     const int first_panel = c.columns.begin / kPanel, groups = in_padded / kLanes;
     const int panels = round_up_to_panel(c.columns.end < out_padded ? c.columns.end : out_padded) / kPanel;
-    const Product<DenseProduct> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
-    const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
+    const bool deep = in_padded > kTileChain;
+    const Product<TilesProduct, DeepTilesProduct> wide(tiles, kPanelVectors, past_second, deep), narrow(tiles, 1, past_second, deep);
+    const BinProduct wide_bin(tiles, kPanelVectors, past_second, deep), narrow_bin(tiles, 1, past_second, deep);
     const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
     const Index panel_weights = Index{kMatrices} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;
     const auto input_of = [&](int step) { return c.scratch + planes.input + first_matrix(step) * planes.input_plane; };
