@@ -195,6 +195,15 @@ def test_upsamplings_of_two_taps_take_two_thirds_of_the_products_where_rows_are_
     assert [layer["algorithm"] for layer in few.values()] == ["direct", "direct", "winograd", "winograd"]
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_what_comes_before_the_first_upsampling_is_direct_unless_forced(isa):
+    case = make_case(V1_LIKE, 4)
+    first, *others = [layer["algorithm"] for layer in case.load(isa, 64).plan() if layer["kind"] == "conv"]
+    assert first == "direct"
+    assert set(others) - {"direct"}
+    assert case.load(isa, 64, conv_pre="fft8").plan()[0]["algorithm"] == "fft8"
+
+
 def test_upsamplings_of_one_or_three_taps_are_direct_and_any_can_be_forced():
     config = replace(V1_LIKE, upsample_rates=(4, 3, 4), upsample_kernel_sizes=(4, 9, 7))
     case = make_case(config, 30)
