@@ -193,6 +193,12 @@ def test_a_config_of_another_project_is_named(tmp_path, owner):
     found(path, tmp_path / "mine.json")
 
 
+def test_the_field_that_fairseq_adds_to_the_originals_is_no_sign_of_transformers(tmp_path):
+    path = write_tiny(tmp_path, config=False)
+    (tmp_path / "config.json").write_text(json.dumps(FIELDS | {"model_in_dim": FIELDS["num_mels"]}))
+    found(path)
+
+
 @pytest.mark.parametrize("values", [{}, {"lr": 1e-4, "vocab_size": 30}])
 def test_a_config_of_something_else_is_none(tmp_path, values):
     path = write_tiny(tmp_path, config=False)

@@ -231,6 +231,7 @@ def test_a_head_whose_activations_are_others_is_never_taken(read, place, beside,
         (("resblocks.0.activations.0.act.alpha",), "a BigVGAN, by "),
         (("spk_proj.weight",), "a generator that a speaker or another voice conditions in a way that is not read, by "),
         (("unit_embedding.weight",), "a unit HiFi-GAN, which takes tokens, by unit_embedding.weight"),
+        (("code_vq.level_blocks.0.k",), "a unit HiFi-GAN, which takes tokens, by code_vq.level_blocks.0.k"),
         (("pqmf.synthesis_filter",), "a generator with an inverse STFT or several bands at its end, by pqmf."),
         (("source_downs.0.weight",), "a HiFT generator (CosyVoice, Chatterbox), by "),
     ],
@@ -241,6 +242,13 @@ def test_other_networks_are_named_and_never_run_without_their_parts(read, extra,
         read({"a": {**state(prefix=prefix), **other(*(prefix + name for name in extra))}})
     assert caught.value.unexpected == extra
     assert f"x.pth' seems to be {network}" in str(caught.value)
+
+
+def test_of_another_network_it_is_not_said_that_it_lacks_a_config(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(zip_file({**state(), **other("m_source.l_linear.weight")}))
+    with pytest.raises(CheckpointError, match=r"by m_source.l_linear.weight: it is not run without those parts\Z"):
+        resolve_model(path)
 
 
 def test_more_channels_at_the_end_are_another_network(read):

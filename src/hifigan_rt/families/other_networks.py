@@ -31,7 +31,8 @@ _STYLE = "a decoder of StyleTTS2 or Kokoro, whose layers are normalised by a sty
 
 PARTS_BEYOND = (
     _network(
-        "a unit HiFi-GAN, which takes tokens", r"(unit_embedding|attn_pooling|var_predictor|dur_predictor|dict)\."
+        "a unit HiFi-GAN, which takes tokens",
+        r"(unit_embedding|attn_pooling|var_predictor|dur_predictor|dict|code_encoder|code_vq)\.",
     ),
     _network(_STYLE, r"resblocks\.\d+\.adain\d\.|noise_res\."),
     _network("a HiFT generator (CosyVoice, Chatterbox)", r"source_resblocks\.|source_downs\.|f0_predictor\."),

@@ -35,7 +35,9 @@ _SPEECHT5_MEL = {
 
 
 def _tells(values: Mapping[str, object]) -> bool:
-    return "model_in_dim" in values or "vocoder_config" in values
+    # fairseq and AudioLDM add the field to the original's.
+    is_original = "resblock" in values and "architectures" not in values
+    return ("model_in_dim" in values and not is_original) or "vocoder_config" in values
 
 
 def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all

@@ -264,8 +264,10 @@ def _naming_other_networks(path: Path, weights: Mapping[str, np.ndarray]) -> Ite
                 error.missing, error.unexpected, error.misshapen, f"{str(path)!r} seems to be {other}"
             ) from error
         if other is not None:
+            # No config would make it run.
+            reason = f"; {error}" if isinstance(error, CheckpointError) else ""
             raise CheckpointError(
-                f"{str(path)!r} seems to be {other}: it is not run without those parts; {error}"
+                f"{str(path)!r} seems to be {other}: it is not run without those parts{reason}"
             ) from error
         if isinstance(error, CheckpointError):
             raise CheckpointError(f"{str(path)!r}: {error}") from error
