@@ -80,6 +80,18 @@ def typed_fields(model: ModelProto) -> None:
             tensor.float_data.extend(array.reshape(-1).tolist())
 
 
+def clamp_audio(model: ModelProto) -> None:
+    """Clamp the audio behind its tanh to -1 and 1, as icefall's exports for sherpa-onnx do, which changes nothing."""
+    graph = model.graph
+    tanh = next(node for node in graph.node if node.op_type == "Tanh")
+    output, tanh.output[0] = tanh.output[0], "unclamped"
+    graph.initializer.extend(
+        numpy_helper.from_array(np.float32(bound), name) for bound, name in ((-1, "least"), (1, "most"))
+    )
+    clip = helper.make_node("Clip", ["unclamped", "least", "most"], [output], "clip")
+    insert(graph, [clip], list(graph.node).index(tanh) + 1)
+
+
 def halves(*, raw: bool) -> Rewriting:
     """Round weights to float16 and cast them back in the graph; the shared divisors of means stay."""
 

@@ -119,6 +119,7 @@ REWRITINGS = {
     "Identity": [rewriting.identities],
     "typed fields": [rewriting.typed_fields],
     "sums from zeros": [rewriting.sums_from_zeros],
+    "clamp behind tanh": [rewriting.clamp_audio],
     "all": [rewriting.typed_fields, rewriting.identities, rewriting.constants_as_nodes, rewriting.lose_names],
 }
 

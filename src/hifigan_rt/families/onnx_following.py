@@ -85,25 +85,30 @@ class _Follower:
 
     def _end(self, value: str) -> tuple[str, Literal["tanh", "clamp", "none"]]:
         is_transposed = False
+        end: Literal["clamp", "none"] = "none"
         while True:
             value = strip_identities(self._nodes, value)
             node = self._nodes.producer(value)
-            if node is None or node.op_type not in _AUDIO_SHAPES:
+            if node is not None and node.op_type == "Clip":
+                self._check_bounds(node)
+                end = "clamp"
+            elif node is None or node.op_type not in _AUDIO_SHAPES:
                 break
-            if node.op_type == "Reshape" and is_transposed:  # it may cut the samples into rows, which change places
+            elif node.op_type == "Reshape" and is_transposed:  # it may cut the samples into rows, which change places
                 raise AnotherGraph(f"{describe_node(node)} is followed by a Transpose: samples may change places")
             is_transposed = is_transposed or node.op_type == "Transpose"
             value = node.inputs[0]
         if node is not None and node.op_type == "Tanh":
+            # None of its values is cut by a clamp to -1 and 1, as icefall's exports have it.
             return strip_identities(self._nodes, node.inputs[0]), "tanh"
-        if node is not None and node.op_type == "Clip":
-            bounds = [self._nodes.scalar(name) if name else None for name in node.inputs[1:]]
-            if not bounds:
-                bounds = [self._nodes.number(node, "min", -math.inf), self._nodes.number(node, "max", math.inf)]
-            if bounds != [-1.0, 1.0]:
-                raise AnotherGraph(f"{describe_node(node)} cuts samples at other values than -1 and 1")
-            return strip_identities(self._nodes, node.inputs[0]), "clamp"
-        return value, "none"
+        return value, end
+
+    def _check_bounds(self, node: NodeFields) -> None:
+        bounds = [self._nodes.scalar(name) if name else None for name in node.inputs[1:]]
+        if not bounds:
+            bounds = [self._nodes.number(node, "min", -math.inf), self._nodes.number(node, "max", math.inf)]
+        if bounds != [-1.0, 1.0]:
+            raise AnotherGraph(f"{describe_node(node)} cuts samples at other values than -1 and 1")
 
     def _first(self, value: str) -> FollowedConv | None:
         """The first convolution, if the value is its result, with a conditioning or without."""
