@@ -199,6 +199,17 @@ def test_the_field_that_fairseq_adds_to_the_originals_is_no_sign_of_transformers
     found(path)
 
 
+def test_mels_of_larynx_are_not_normalised_whatever_its_config_calls_normalized(tmp_path):
+    path = write_tiny(tmp_path, config=False)
+    names = {"n_fft": "filter_length", "win_size": "win_length", "hop_size": "hop_length", "fmin": "mel_fmin"}
+    audio = {names.get(name, name): value for name, value in MEL.items()} | {"mel_fmax": MEL["fmax"]}
+    audio |= {"num_mels": FIELDS["num_mels"], "normalized": True}
+    network = {name: value for name, value in NETWORK.items() if name != "num_mels"}
+    (tmp_path / "config.json").write_text(json.dumps({"model": network, "audio": audio, "version": 1}))
+    model = found(path)
+    assert (model.mel, model.family) == (TINY.mel, "NVIDIA DeepLearningExamples or Larynx")
+
+
 @pytest.mark.parametrize("values", [{}, {"lr": 1e-4, "vocab_size": 30}])
 def test_a_config_of_something_else_is_none(tmp_path, values):
     path = write_tiny(tmp_path, config=False)

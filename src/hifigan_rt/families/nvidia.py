@@ -1,11 +1,12 @@
 """NVIDIA's config (DeepLearningExamples), which stands in the checkpoint: `config` in the original's fields, and
-`train_setup` with the mel settings in its own."""
+`train_setup` with the mel settings in its own. Larynx's `config.json` has the same, within `model` and `audio`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from hifigan_rt.config import PartialMelConfig
 from hifigan_rt.families.config_fields import take_fields
 from hifigan_rt.families.family import ConfigForm, Shapes
 from hifigan_rt.formats.config_json import holds_network, stated_fields
@@ -35,7 +36,10 @@ def _setup(values: Mapping[str, object]) -> Mapping[str, Any] | None:
 def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - the config tells all
     setup = _setup(values) or {}
     # Their mel is the original's, with reflection and the same epsilon (hifigan/data_function.py).
-    return stated_fields(values) | {"fmax": None} | take_fields(setup, _MEL_NAMES)
+    fields = stated_fields(values) | {"fmax": None} | take_fields(setup, _MEL_NAMES)
+    # Larynx writes `normalized` for what its vocoder is not given.
+    fields.pop(PartialMelConfig.NORMALIZED, None)
+    return fields
 
 
-NVIDIA_CONFIG = ConfigForm("NVIDIA DeepLearningExamples", _tells, _read)
+NVIDIA_CONFIG = ConfigForm("NVIDIA DeepLearningExamples or Larynx", _tells, _read)
