@@ -95,6 +95,16 @@ def npz_file():
             "is an ONNX model, not a checkpoint: name it .onnx, by which such a file is recognised",
         ),
         (
+            b"\x08\x01\x12\xf3\x05\x0a\x0b",
+            "is no checkpoint: it starts with 08 01 12 f3 05 0a 0b, which no PyTorch or safetensors file does; "
+            "it is damaged, encrypted or something else",
+        ),
+        (
+            b"\x08\x05\x12\x3d\x0a\x1f\x0a\x05",
+            "is no checkpoint: it starts with 08 05 12 3d 0a 1f 0a 05, which no PyTorch or safetensors file does; "
+            "it is damaged, encrypted or something else",
+        ),
+        (
             bytes(range(0xF0, 0x100)) * 9,
             "is no checkpoint: it starts with f0 f1 f2 f3 f4 f5 f6 f7, which no PyTorch or safetensors file does; "
             "it is damaged, encrypted or something else",
@@ -104,7 +114,22 @@ def npz_file():
             "is a file that starts with 1000 zero bytes, as an unfinished copy does, not a checkpoint",
         ),
     ],
-    ids=["empty", "html", "lfs", "tar", "gzip", "npy", "npz", "json", "toml", "onnx", "random", "zeros"],
+    ids=[
+        "empty",
+        "html",
+        "lfs",
+        "tar",
+        "gzip",
+        "npy",
+        "npz",
+        "json",
+        "toml",
+        "onnx",
+        "saved model",
+        "core ml",
+        "random",
+        "zeros",
+    ],
 )
 def test_other_files(refuse, data, message):
     refuse(data, message)
@@ -144,6 +169,18 @@ def test_a_foreign_zip(refuse):
     refuse(
         buffer.getvalue(),
         "is a zip, but none that torch.save wrote; it holds 'folder/generator_v1', 'README': unpack it",
+    )
+
+
+def test_a_program_of_torch_export_says_how_its_weights_are_saved(refuse):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("model/archive_format", b"pt2")
+        archive.writestr("model/data/weights/weight_0", b"")
+    refuse(
+        buffer.getvalue(),
+        "is a program of torch.export (.pt2), not a checkpoint: save its weights with torch.save({'generator': "
+        "dict(torch.export.load(path).state_dict)}, 'generator.pth')",
     )
 
 

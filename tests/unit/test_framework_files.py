@@ -63,6 +63,25 @@ def test_a_folder_of_transformers_is_one_model(tmp_path):
         resolve_model(tmp_path / "model.safetensors.index.json")
 
 
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "pytorch_model-00002-of-00002.bin"])
+def test_a_part_of_a_model_in_several_files_is_named(tmp_path, name):
+    unpack(tmp_path, "transformers", "speecht5")
+    (tmp_path / "model.safetensors").rename(tmp_path / name)
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(ModelNotFound, match=rf"{name}' is one of several files that hold a model together: have t"):
+            resolve_model(path)
+
+
+def test_a_distributed_checkpoint_says_how_it_is_joined(tmp_path):
+    folder = tmp_path / "step 5"
+    folder.mkdir()
+    for name in (".metadata", "__0_0.distcp"):
+        (folder / name).write_bytes(b"PK\3\4")
+    for path in (folder, folder / "__0_0.distcp"):
+        with pytest.raises(ModelNotFound, match=r"is a distributed checkpoint of PyTorch: .* dcp_to_torch '.*step 5' "):
+            resolve_model(path)
+
+
 def test_slope_and_normalisation_are_those_of_the_config(tmp_path):
     unpack(tmp_path, "transformers", "speecht5")
     graph = resolve_model(tmp_path).graph.config

@@ -12,6 +12,8 @@ MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".nemo", ".bin", ".onn
 
 _GENERATOR_STEP = re.compile(r"g_(\d+)|checkpoint-(\d+)steps\.pkl|snapshot_iter_(\d+)\.pdz")
 """Names that the original, ParallelWaveGAN and PaddleSpeech give to what they save during training."""
+_SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
+"""Names that transformers gives to the parts of a model."""
 _TEXTS = (".json", ".yaml", ".yml", ".txt", ".md", ".log", ".csv", ".py")
 
 
@@ -71,6 +73,26 @@ def refuse_index(path: Path) -> None:
         raise ModelNotFound(
             f"folder {str(path.parent)!r} holds a model in several files, of which {path.name} is the index: have "
             "transformers write it as one, with model.save_pretrained(folder, max_shard_size='50GB')"
+        )
+
+
+def refuse_part(path: Path) -> None:
+    """Tell one of several files that hold a model together, or the folder of PyTorch's distributed checkpoint.
+
+    Raises:
+        ModelNotFound: the path is one; the text says how the files are joined.
+    """
+    if _SHARD.fullmatch(path.name):
+        raise ModelNotFound(
+            f"model {str(path)!r} is one of several files that hold a model together: have transformers write it as "
+            "one, with model.save_pretrained(folder, max_shard_size='50GB')"
+        )
+    folder = path.parent if path.suffix == ".distcp" else path
+    if folder != path or ((folder / ".metadata").is_file() and any(folder.glob("*.distcp"))):
+        raise ModelNotFound(
+            f"model {str(path)!r} is a distributed checkpoint of PyTorch: join it to one file with python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {shlex.quote(str(folder))} model.pth, and name "
+            "model.pth"
         )
 
 

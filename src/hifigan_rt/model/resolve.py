@@ -31,7 +31,7 @@ from hifigan_rt.model.arguments import check_config, check_name, check_text
 from hifigan_rt.model.config_remarks import describe_input, describe_odd_stages, describe_voice
 from hifigan_rt.model.config_search import ConfigSearch, config_for_converted, describe_others
 from hifigan_rt.model.flow import add_flow
-from hifigan_rt.model.folders import choose_in_folder, refuse_index, refuse_unzipped
+from hifigan_rt.model.folders import choose_in_folder, refuse_index, refuse_part, refuse_unzipped
 from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weights
 from hifigan_rt.model.own_configs import find_configs
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
@@ -93,10 +93,12 @@ def _resolve(
     try:
         refuse_unzipped(path)
         if path.is_dir():
+            refuse_part(path)
             path, notes = choose_in_folder(path)
         if not path.exists():
             raise ModelNotFound(_not_found(text))
         refuse_index(path)
+        refuse_part(path)
     except OSError as error:  # a name too long, a folder that may not be read
         raise ModelNotFound(f"model {text[:200]!r} cannot be looked up: {error.strerror}") from error
     read_converted = _reader_of_converted(path)

@@ -21,8 +21,11 @@ _FOREIGN = {
 _ARCHIVES: dict[str, Format] = {".tar": "nemo", ".gz": "nemo-gz"}
 """Archives that may be .nemo files."""
 
-_ONNX = re.compile(rb"\x08[\x01-\x20](?:[\x12\x1a\x22\x28\x32\x3a\x42\x72]|\Z)")
-"""A protobuf whose first field is ir_version, followed by another field of ModelProto (onnx.proto)."""
+_ONNX = re.compile(rb"\x08[\x03-\x20](?:\x12(?:\0|[\x01-\x7f][ -~])|[\x1a\x22\x28\x32\x3a\x42\x72]|\Z)")
+"""A protobuf whose first field is ir_version, followed by another field of ModelProto (onnx.proto).
+
+A SavedModel of TensorFlow and a model of Core ML begin alike, with a message where ONNX has the name of its producer.
+"""
 
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|[ci][^\n]{1,200}\n[^\n]{1,200}\n|\(|[\x82-\x84]")
 """PROTO as torch.save writes it; or, to refuse them by name, the openings of pickles made by hand."""

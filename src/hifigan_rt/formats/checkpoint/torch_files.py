@@ -214,6 +214,11 @@ def _find_prefix(spans: dict[str, Span]) -> str:
         raise CheckpointError(f"is a zip with {len(pickles)} checkpoints in it: {_list_names(pickles)}")
     if spans and all(name.endswith(".npy") for name in spans):
         raise CheckpointError("is a NumPy archive (.npz), not a checkpoint")
+    if any(name.endswith("/archive_format") for name in spans):
+        raise CheckpointError(
+            "is a program of torch.export (.pt2), not a checkpoint: save its weights with torch.save({'generator': "
+            "dict(torch.export.load(path).state_dict)}, 'generator.pth')"
+        )
     raise CheckpointError(f"is a zip, but none that torch.save wrote; it holds {_list_names(list(spans))}: unpack it")
 
 
