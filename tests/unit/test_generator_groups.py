@@ -229,6 +229,7 @@ def test_a_head_whose_activations_are_others_is_never_taken(read, place, beside,
     [
         (("noise_convs.0.weight", "m_source.l_linear.weight"), "an NSF-HiFi-GAN, which also takes the pitch, by "),
         (("resblocks.0.activations.0.act.alpha",), "a BigVGAN, by "),
+        (("conv_post.1.weight",), "an Avocodo generator, whose slopes are 0.2 and whose"),
         (("spk_proj.weight",), "a generator that a speaker or another voice conditions in a way that is not read, by "),
         (("unit_embedding.weight",), "a unit HiFi-GAN, which takes tokens, by unit_embedding.weight"),
         (("code_vq.level_blocks.0.k",), "a unit HiFi-GAN, which takes tokens, by code_vq.level_blocks.0.k"),
@@ -330,6 +331,8 @@ def test_files_without_a_generator(tmp_path, root, message, write):
         ),
         (("generator.ups.0.weight_g", "generator.noise_res.0.adain1.0.fc.weight"), "a decoder of StyleTTS2 or Kokoro"),
         (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
+        (("conv_pre.conv1d.weight_v", "transpose_upsamples.0.1.deconv.bias", "conv_blocks.0.x"), "a generator of KAN"),
+        (("input_conv.pad_buffer", "upsamples.0.pad_buffer"), "a decoder of AudioDec, which takes the codes of its"),
         (("shadow_params.0",), "an average of weights without their names"),
     ],
 )

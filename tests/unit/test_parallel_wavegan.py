@@ -182,6 +182,8 @@ def test_damaged_names_are_told(pwg, tmp_path):
         read(weights | bands)
     with pytest.raises(CheckpointError, match=r"unexpected +cond\.weight|cond"):
         read(weights | {"global_conv.weight": np.zeros((3, 6, 1), np.float32)})
+    # IMS-Toucan's, of inner stages.
+    read(weights | {"out_proj_x1.weight": np.zeros((1, 4, 7), np.float32)})
     with pytest.raises(CheckpointError, match=r"missing +conv_pre\.bias"):
         read({key: array for key, array in weights.items() if key != "input_conv.bias"})
 

@@ -37,9 +37,8 @@ PARTS_BEYOND = (
     _network(_STYLE, r"resblocks\.\d+\.adain\d\.|noise_res\."),
     _network("a HiFT generator (CosyVoice, Chatterbox)", r"source_resblocks\.|source_downs\.|f0_predictor\."),
     _network("an NSF-HiFi-GAN, which also takes the pitch", r"m_source\.|noise_convs\.|source_conv\."),
-    _network(
-        "a BigVGAN", r"activation_post\.|resblocks\.\d+\.activations\.|ups\.\d+\.0\.|resblocks\.\d+\.\w*\.?alphas?\d*\."
-    ),
+    _network("a BigVGAN", r"activation_post\.|resblocks\.\d+\.activations\.|resblocks\.\d+\.\w*\.?alphas?\d*\."),
+    _network("an Avocodo generator, whose slopes are 0.2 and whose stages have outputs of their own", r"conv_post\.\d"),
     _network(
         "a generator with an inverse STFT or several bands at its end",
         r"(subband|multistream)_conv_post\.|reflection_pad\.|stft\.|pqmf\.|(analysis|synthesis)_filter\Z",
@@ -134,6 +133,11 @@ FILES = (
         "a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.",
         advice="its decoder is none that is known",
     ),
+    _network(
+        "a generator of KAN-TTS (ModelScope), whose stages add sines and repeated rows",
+        r"transpose_upsamples\.", r"conv_blocks\.",
+    ),
+    _network("a decoder of AudioDec, which takes the codes of its encoder", r"input_conv\.pad_buffer\Z"),
     _network("a UHiFiGAN of ParallelWaveGAN or ESPnet", r"downsamples_mrf\.|upsamples_mrf\."),
     _network("a StyleMelGAN vocoder", r"noise_upsample\."),
     _network("a MelGAN vocoder", r"melgan\.\d"),

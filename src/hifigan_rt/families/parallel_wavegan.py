@@ -121,7 +121,8 @@ def _family(*, causal: bool) -> Family:
         imply=functools.partial(_imply, causal=causal),
         takes_mels_at=re.compile(r"(?:\A|\.)generator\.vocoder\Z"),
         statistics=(("mean", "scale"), ("normalize.mean", "normalize.std")),
-        ignored=re.compile(r"(?:mean|scale|normalize\.(?:mean|std))\Z"),
+        # IMS-Toucan trains with outputs of inner stages, which its inference leaves out.
+        ignored=re.compile(r"(?:mean|scale|normalize\.(?:mean|std))\Z|out_proj_x\d\."),
     )
 
 
