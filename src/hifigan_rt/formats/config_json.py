@@ -23,8 +23,10 @@ NETWORK_FIELDS = (
     "resblock_dilation_sizes", "num_mels",
 )  # fmt: skip
 """Fields that describe the network."""
-_FIXED_FIELDS = {"use_tanh_at_final": True}
-"""Fields of relatives that the original has not, with the only value that is computed."""
+_FIXED_FIELDS: Mapping[str, tuple[object, ...]] = {
+    "use_tanh_at_final": (True,), "activation": ("lrelu", "leaky_relu", "LeakyReLU"), "lrelu_slope": (0.1,),
+}  # fmt: skip
+"""Fields of relatives that the original has not and weights do not show, with the only values that are computed."""
 MEL_FIELDS: Mapping[str, str] = {
     "sampling_rate": "sample_rate",
     "n_fft": "n_fft",
@@ -95,9 +97,10 @@ def parse_config(values: object) -> ModelConfig:
         resblock_kernel_sizes=_integers(fields, "resblock_kernel_sizes"),
         resblock_dilation_sizes=_nested_integers(fields, "resblock_dilation_sizes"),
     )
-    for name, value in _FIXED_FIELDS.items():
-        if fields.get(name, value) != value:
-            raise ConfigError(f"{name}={describe(fields[name])} is another network: {value} alone is computed")
+    for name, computed in _FIXED_FIELDS.items():
+        if fields.get(name, computed[0]) not in computed:
+            alone = " or ".join(map(str, computed))
+            raise ConfigError(f"{name}={describe(fields[name])} is another network: {alone} alone is computed")
     mel = _parse_mel(fields, generator.hop_length, generator.input_channels)
     if generator.input_kind == "latent":
         mel = rate_alone(mel)
