@@ -11,10 +11,11 @@ import hifigan_rt
 from checkpoint_files import Tensor, zip_file
 from golden.family_files import records, unpack
 from golden.seeded import seeded_mel
-from golden.tiny import tiny_weights
+from golden.tiny import TINY, tiny_weights
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import CheckpointError, ConfigError, HifiganError
 from hifigan_rt.families.vits import PIPER_TRAINING
+from hifigan_rt.formats.config_json import config_to_dict
 from hifigan_rt.formats.safetensors_writing import write_safetensors
 from hifigan_rt.model.resolve import resolve_model
 
@@ -168,6 +169,22 @@ def test_a_voice_of_one_speaker_gives_its_decoder_no_vector(tmp_path, n_speakers
     assert found.graph.config.conditioning_channels == channels
     assert any("cond is not used" in note for note in found.notes) == (channels == 0)
     assert ("cond.weight" in found.generator.weights) == (channels > 0)
+
+
+def test_the_list_in_a_voice_of_rvc_is_its_config(tmp_path):
+    network = config_to_dict(TINY)
+    kernels, dilations = network["resblock_kernel_sizes"], network["resblock_dilation_sizes"]
+    stages = network["upsample_rates"], network["upsample_initial_channel"], network["upsample_kernel_sizes"]
+    config = [65, 32, 10, 10, 32, 2, 6, 3, 0, network["resblock"], kernels, dilations, *stages, 4, 5, 40000]
+    weights = state(**COND, **{"emb_g.weight": (4, 5)})["model"]
+    path = tmp_path / "voice.pth"
+    path.write_bytes(zip_file({"weight": weights, "config": config, "sr": "40k", "f0": 0}))
+    found = resolve_model(path)
+    assert found.graph.config.upsample_rates == TINY.generator.upsample_rates
+    assert (found.graph.config.num_speakers, found.sample_rate) == (4, 40000)
+    path.write_bytes(zip_file({"weight": weights, "config": config[:-1], "sr": "40k", "f0": 0}))
+    with pytest.raises(ConfigError, match="no config was found"):
+        resolve_model(path)
 
 
 @pytest.mark.parametrize(("zero_g", "more", "said"), [(True, COND, True), (True, {}, False), (False, COND, False)])

@@ -84,6 +84,23 @@ def _names_of_table(shapes: Shapes, *candidates: object) -> dict[str, Any]:
     return fields
 
 
+def name_rvc_fields(values: object) -> object:
+    """Give the list that RVC keeps as `config` in its voices the names of VITS; any other value stays.
+
+    Its items are the arguments of SynthesizerTrnMs256NSFsid in models.py, in order, and the sample rate.
+    """
+    if not (isinstance(values, list) and len(values) == 18 and all(isinstance(values[i], list) for i in _RVC_LISTS)):
+        return values
+    model = {name: values[i] for i, name in {**_RVC_NUMBERS, **_RVC_LISTS}.items()}
+    return {"model": model, "data": {"sampling_rate": values[17]}}
+
+
+_RVC_NUMBERS = {2: "inter_channels", 9: "resblock", 13: "upsample_initial_channel", 16: "gin_channels"}
+_RVC_LISTS = {
+    10: "resblock_kernel_sizes", 11: "resblock_dilation_sizes", 12: "upsample_rates", 14: "upsample_kernel_sizes",
+}  # fmt: skip
+
+
 def _tells_piper_training(values: Mapping[str, object]) -> bool:
     return "num_symbols" in values and "upsample_rates" in values
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.matching import StatedConfig, describes_network, is_config
+from hifigan_rt.families.vits import name_rvc_fields
 from hifigan_rt.formats.checkpoint import Checkpoint
 from hifigan_rt.formats.config_json import holds_fields, holds_mel
 from hifigan_rt.formats.config_yaml import decode_yaml
@@ -18,8 +19,8 @@ _MAX_TEXT = 1 << 20
 def find_configs(checkpoint: Checkpoint) -> list[StatedConfig]:
     """Find the config in the metadata, else those in the dictionaries around the weights.
 
-    A dictionary may hold the fields itself, or under any name a dictionary or JSON text with them. Those that describe
-    the network count, in the nearest dictionary that has such; if none has, those that tell mel settings.
+    A dictionary may hold the fields itself, or under any name a dictionary, JSON text or RVC's list with them. Those
+    that describe the network count, in the nearest dictionary that has such; if none has, those that tell mel settings.
     """
     if holds_fields(checkpoint.config):
         return [StatedConfig("the config in the file's metadata", checkpoint.config)]
@@ -62,7 +63,7 @@ def _found_in(mapping: Mapping[str, object]) -> list[StatedConfig]:
 
 def _decoded(value: object) -> object:
     if not isinstance(value, str) or value.lstrip()[:1] != "{" or len(value) > _MAX_TEXT:
-        return value
+        return name_rvc_fields(value)
     try:
         decoded: object = json.loads(value)
     except (ValueError, RecursionError):
