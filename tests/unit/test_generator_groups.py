@@ -321,6 +321,7 @@ def test_files_without_a_generator(tmp_path, root, message, write):
         (("upsamples.0.1.weight", "upsamples_mrf.0.0.convs1.0.1.weight"), "a UHiFiGAN"),
         (("noise_upsample.0.weight", "blocks.0.tade1.aux_conv.0.weight"), "a StyleMelGAN vocoder"),
         (("melgan.1.weight_v", "melgan.3.weight_v"), "a MelGAN vocoder"),
+        (("conv_pre.weight_v", "res_stack.0.kernel_predictor.input_conv.0.weight_v"), "a UnivNet vocoder"),
         (
             ("first_conv.weight_v", "conv_layers.0.conv.weight_v", "last_conv_layers.1.weight_v"),
             "a Parallel WaveGAN vocoder",

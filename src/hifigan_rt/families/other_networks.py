@@ -152,6 +152,7 @@ FILES = (
     _network("wav2vec 2.0 or a relative, which recognises speech", r"feature_extractor\.conv_layers\."),
     _network("BERT or a relative", r"embeddings\.word_embeddings\.|encoder\.layer\.0\.attention\."),
     _network("a Vocos vocoder", r"backbone\.(embed|convnext)\.", r"head\."),
+    _network("a UnivNet vocoder", r"\w+\.\d+\.kernel_predictor\."),
     _network("a WaveGlow vocoder", r"WN\.\d|convinv\.\d"),
     _network("a WaveRNN vocoder", r"rnn1\.weight_ih"),
     _network(
