@@ -144,6 +144,12 @@ def test_what_follows_a_checkpoint_is_told(tmp_path):
             "weight norm needs both",
         ),
         (
+            {"ups.0.weight_g": 0, "ups.0.weight_v_orig": 0, "ups.0.weight_v_mask": 0},
+            "has ups.0.weight_v pruned, as ups.0.weight_v_orig and ups.0.weight_v_mask: make it final in PyTorch with "
+            "torch.nn.utils.prune.remove(model.get_submodule('ups.0'), 'weight_v'), as for each such layer, and save "
+            "again",
+        ),
+        (
             {"w.weight_g": 0, "w.weight_v": 0, "w.weight": 0},
             "has w.weight in two spellings, one of them w.weight: a layer needs one",
         ),

@@ -38,9 +38,17 @@ def plan_folding(names: Iterable[str]) -> dict[str, str | NormedWeight]:
     """Map each final name to the entry, or the two entries, that it comes from; in the order of `names`.
 
     Raises:
-        CheckpointError: half of a pair is missing, or a layer has its weight in two spellings.
+        CheckpointError: half of a pair is missing, a layer has its weight in two spellings, or one that is pruned.
     """
     present = dict.fromkeys(names)
+    for name in present:
+        pruned = name.removesuffix("_mask")
+        if f"{pruned}_orig" in present and pruned != name:
+            layer, _, parameter = pruned.rpartition(".")
+            raise CheckpointError(
+                f"has {pruned} pruned, as {pruned}_orig and {name}: make it final in PyTorch with torch.nn.utils.prune."
+                f"remove(model.get_submodule({layer!r}), {parameter!r}), as for each such layer, and save again"
+            )
     plan: dict[str, str | NormedWeight] = {}
     for name in present:
         target, origin = _resolve(name, present)
