@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import tarfile
 import zipfile
 
@@ -224,6 +225,22 @@ def test_every_truncation_is_refused(tmp_path, write):
             read_tensors(path)
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        ("torch", "QInt8Storage", "a quantised tensor: save tensor.dequantize() in its place"),
+        ("torch._utils", "_rebuild_sparse_tensor", "a sparse tensor: save tensor.to_dense() in its place"),
+        ("torch._utils", "_rebuild_meta_tensor_no_storage", "a tensor on the device meta, which has no values"),
+    ],
+)
+def test_tensors_of_other_kinds_are_named(tmp_path, module, name, message):
+    path = tmp_path / "x.pth"
+    path.write_bytes(zip_file({"w": Call(Global(module, name), ())}))
+    with pytest.raises(CheckpointError, match=re.escape(f"x.pth' holds {message}")) as caught:
+        read_checkpoint(path)
+    assert not isinstance(caught.value, UnsafeCheckpoint)
+
+
 # Code.
 
 DEEP = {"a": [({"b": Call(Global("builtins", "eval"), ("1",))},)]}
@@ -238,7 +255,7 @@ DEEP = {"a": [({"b": Call(Global("builtins", "eval"), ("1",))},)]}
         (Call(Global("builtins", "getattr"), (1, "a")), "builtins.getattr"),
         (Call(Global("torch", "load"), ("other",)), "torch.load"),
         (Call(Global("torch.hub", "load"), ("a", "b")), "torch.hub.load"),
-        (Call(Global("torch._utils", "_rebuild_sparse_tensor"), ()), "torch._utils._rebuild_sparse_tensor"),
+        (Call(Global("torch._utils", "_rebuild_wrapper_subclass"), ()), "torch._utils._rebuild_wrapper_subclass"),
         (Call(Global("numpy", "load"), ("other",)), "numpy.load"),
         (Call(Global("numpy.core.multiarray", "set_string_function"), ()), "numpy.core.multiarray.set_string_function"),
         (

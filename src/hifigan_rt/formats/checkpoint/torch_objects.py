@@ -21,6 +21,16 @@ from hifigan_rt.formats.checkpoint.tensors import DTYPES, LazyTensor, Storage, n
 
 _MAX_COUNT = 1 << 62
 
+_QUANTISED = "a quantised tensor: save tensor.dequantize() in its place"
+_OTHER_TENSORS = {
+    **{f"torch.{kind}Storage": _QUANTISED for kind in ("QInt8", "QUInt8", "QInt32")},
+    "torch._utils._rebuild_qtensor": _QUANTISED,
+    "torch._utils._rebuild_sparse_tensor": "a sparse tensor: save tensor.to_dense() in its place",
+    "torch._utils._rebuild_meta_tensor_no_storage": "a tensor on the device meta, which has no values: load the "
+    "weights before the model is saved",
+}
+"""Names that make tensors of kinds that are not read, with what they are and the way out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dtype:
@@ -269,11 +279,13 @@ class TorchObjects:
 
         Raises:
             UnsafeCheckpoint: it is not on the allow-list.
+            CheckpointError: it makes tensors of a kind that is not read.
         """
-        key = (module, name)
+        key, full = (module, name), f"{module}.{name}"
+        if full in _OTHER_TENSORS:
+            raise CheckpointError(f"holds {_OTHER_TENSORS[full]}")
         found = ALLOWED.get(key) or self._numpy_names.get(key) or find_opaque(module, name)
         if found is None:
-            full = f"{module}.{name}"
             raise unsafe(full if full.isprintable() and len(full) <= 200 else describe(full))
         return found
 
