@@ -240,6 +240,12 @@ def test_export_protects_what_is_there(place):
     same = hifigan("export", "safetensors", model, "-o", "model/../" + model, "--overwrite", status=1)
     assert "is the model itself" in error_of(same)
     assert "must end in .onnx" in error_of(hifigan("export", "onnx", "model", "-o", "g.bin", status=1))
+    for kind in ("onnx", "openvino", "safetensors"):
+        folder = hifigan("export", kind, "model", "-o", "model", status=1)
+        assert "'model' is a folder, and only files are replaced" in error_of(folder)
+        stream = hifigan("export", kind, "model", "-o", "-", status=1)
+        assert "models are not written to standard output" in error_of(stream)
+    assert not Path("-").exists()
 
 
 def test_mel_then_synth_equals_synth(place):

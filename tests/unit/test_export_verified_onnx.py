@@ -85,7 +85,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_folder_of_that_name_is_left_alone(tmp_path):
     (tmp_path / "out.onnx").mkdir()
-    with pytest.raises(OutputError, match="Is a directory"):
+    with pytest.raises(OutputError, match="is a folder, and only files are replaced"):
         export_onnx(tiny_generator(), None, tmp_path / "out.onnx")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.onnx"]
 

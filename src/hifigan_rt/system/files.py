@@ -125,7 +125,8 @@ def open_own(path: Path, flags: int) -> int:
             f"{str(path)!r} is a link to {str(path.readlink())!r}, and nothing is written through links: remove it, or "
             "name another output folder"
         )
-    refuse_special(path)
+    if not path.is_dir():  # which the caller tells as it tells the errors of opening
+        refuse_special(path)
     descriptor = os.open(path, flags | _OWN_FLAGS, 0o666)
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -137,7 +138,7 @@ def refuse_special(path: Path) -> None:
     """Check that what is at a result's place may be replaced: renaming over /dev/null would do away with it.
 
     Raises:
-        OutputError: a device, a FIFO, a socket, or a link of the system such as /dev/stdout is there.
+        OutputError: a folder, a device, a FIFO, a socket, or a link of the system such as /dev/stdout is there.
     """
     try:
         mode = path.lstat().st_mode
@@ -151,6 +152,7 @@ def refuse_special(path: Path) -> None:
 
 
 _SPECIAL = (
+    (stat.S_ISDIR, "folder"),
     (stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISBLK, "device"), (stat.S_ISCHR, "device"),
 )  # fmt: skip
 

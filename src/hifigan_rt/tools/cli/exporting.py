@@ -40,8 +40,11 @@ def choose_output(model: Model, named: str | None, suffix: str, overwrite: bool)
     """Where the result goes: the named file, else the model's name in the current folder.
 
     Raises:
-        OutputError: a file is there and may not be replaced, or it is the model itself, or one of its files.
+        OutputError: a file is there and may not be replaced, or it is the model itself, or one of its files; a folder
+            is there; or standard output is named.
     """
+    if named == "-":
+        raise OutputError(f"output '-' is no file, and models are not written to standard output: name one in {suffix}")
     path = Path(named) if named is not None else Path(source_name(model)).with_suffix(suffix)
     if path.exists() and any(path.samefile(file) for file in model.files):
         what = "the model itself" if path.samefile(model.path) else f"a file of {str(model.path)!r}"
