@@ -102,6 +102,16 @@ def test_ir_is_not_converted_again(place):
     )
 
 
+def test_an_onnx_file_that_is_no_checkpoint_is_told_why(place):
+    hifigan("export", "onnx", "model", "-o", "g.onnx", "--no-verify")
+    model = onnx.load("g.onnx")
+    next(node for node in model.graph.node if node.op_type == "Tanh").op_type = "Sigmoid"
+    onnx.save(model, "other.onnx")
+    refused = error_of(hifigan("export", "openvino", "other.onnx", "-o", "g.xml", status=1))
+    assert "'other.onnx' is an ONNX file, and its weights are not read: node" in refused
+    assert "Sigmoid" in refused
+
+
 def test_options_of_the_engine(place):
     np.save("mel.npy", np.full((10, 30), -5, np.float32))
     command = ["synth", "mel.npy", "--model", "model", "--engine", "openvino"]

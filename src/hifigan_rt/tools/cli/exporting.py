@@ -22,12 +22,13 @@ def load_generator(
     Raises:
         ExportError: it is a converted file; or something that the result would hold was assumed.
     """
-    from hifigan_rt.model.kinds import Weights
+    from hifigan_rt.model.kinds import OnnxFile, Weights
     from hifigan_rt.model.resolve import resolve_model
 
     model = resolve_model(name, config, weights_at, family)
     if not isinstance(model, Weights):
-        raise ExportError(f"{name!r} is {model.noun}, and weights are not read out of it: name the checkpoint")
+        why = (isinstance(model, OnnxFile) and model.unread) or "weights are not read out of it"
+        raise ExportError(f"{name!r} is {model.noun}, and {why}: name the checkpoint")
     if model.assumptions:
         raise ExportError(
             f"{name!r}: {'; '.join(model.assumptions)}. An exported file outlives such a note: give the config with "
