@@ -219,6 +219,18 @@ def test_who_asks_for_leave_gets_it(server):
         assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("http", [b"1.0", b"1.1"])
+def test_a_client_whose_connection_ends_behind_a_refusal_may_finish_its_body(server, http):
+    """nginx asks so by default: reset while it sends, it answers 502 instead of what it was told."""
+    content = bytes(8 << 20)
+    head = REQUEST % (b"?format=mp4", len(content), b"Connection: close\r\n")
+    with server.connect() as connection:
+        connection.sendall(head.replace(b"HTTP/1.1", b"HTTP/" + http))
+        answer = read_all(connection)
+        connection.sendall(content)
+    assert status_and_code(answer) == (400, "bad_request")
+
+
 def test_a_refused_body_that_goes_on_without_end_ends_the_connection(server, monkeypatch):
     monkeypatch.setattr("hifigan_rt.tools.serving.connections._LINGER_SECONDS", 0.3)
     with server.connect() as connection:

@@ -10,7 +10,8 @@ its minor version:
 
 - `conn` (h11's state), `handle_events`, `timeout_keep_alive_task`: whether headers are still to come, and by which
   rules they are read (`request_heads`);
-- `cycle`, `on_response_complete`: whether a body goes on after its response, and whether that was cut off;
+- `cycle` and its `transport`, `on_response_complete`: whether a body goes on after its response, and whether that was
+  cut off;
 - `handle_websocket_upgrade`, `handshake_initiated`, `handshake_complete`: frames that come with the handshake;
 - `send_receive_event_to_app`, `frames`, `curr_msg_data_type`, `close_sent`, `handle_parser_exception`: texts that are
   not UTF-8;
@@ -97,6 +98,8 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
     def handle_events(self) -> None:
         self.conn = self.conn.skip_empty_lines()
         super().handle_events()
+        if self.cycle is not None and self.cycle.transport is self.transport:  # type: ignore[redundant-expr]
+            self.cycle.transport = _AnswersTransport(self.transport)  # type: ignore[assignment]
         if self.conn.failure is not None and not self._refused:
             self._refuse(self.conn.failure)
         # A connection that is kept for the next request has uvicorn's timer until something comes.
@@ -131,6 +134,15 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
         if not self.transport.is_closing() and self.conn.their_state is h11.SEND_BODY:
             self.loop.call_later(_LINGER_SECONDS, self._end_body_of, self.cycle)
 
+    def end(self) -> None:
+        """Close the connection behind an answer, once a client that still sends its body has had time to read it."""
+        if not (self.waits_for_request and self.conn.their_state is h11.SEND_BODY):
+            self.transport.close()
+            return
+        # `on_response_complete` comes next, and gives the client its time.
+        self._refused = True
+        self._say_farewell()
+
     def _refuse(self, failure: ServingError) -> None:
         """Answer what is no request, if that is still possible, and close once the client has had time to read it."""
         self._refused = True
@@ -154,13 +166,15 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
         response = h11.Response(status_code=failure.status, headers=list(headers.items()), reason=reason)
         for event in (response, h11.Data(body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        # Closed while something of the client's is unread, a connection loses what was sent to the client.
+        self._say_farewell()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _say_farewell(self) -> None:
+        """End this side alone: closed while something of the client's is unread, a connection loses what was sent."""
         try:
             self.transport.write_eof()
         except OSError:  # the client has reset the connection, and asyncio has not been told yet
             self.transport.abort()
-            return
-        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _path(self) -> str:
         """Tell the path of a request that is refused: while its body is read, or as far as its head shows one."""
@@ -184,6 +198,21 @@ class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
     def _end_body_of(self, cycle: object) -> None:
         if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
             self.transport.abort()
+
+
+class _AnswersTransport:
+    """Transport as an answer sees it, which closes it at its end whatever of the request is unread."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def close(self) -> None:
+        connection = self._transport.get_protocol()
+        if isinstance(connection, HttpConnection):
+            connection.end()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class WebSocketConnection(ReadGuard, WriteGuard, CountGuard, WebSocketsSansIOProtocol):
