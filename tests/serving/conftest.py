@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from golden.tiny import write_tiny
-from hifigan_rt import Client, load, load_voice
+from hifigan_rt import Client, load
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.serving.loading import VoiceSource
 from hifigan_rt.vocoder import Vocoder
 from page_actions import expect, write_speechlike
 from running_server import SlowEngine, running
@@ -60,7 +61,7 @@ def still_voice(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def voice_server(still_voice, sources):
-    with running({**sources, "ann": lambda: load_voice(still_voice)}) as served:
+    with running({**sources, "ann": VoiceSource(still_voice)}) as served:
         yield served
 
 

@@ -196,7 +196,7 @@ def test_a_full_queue_refuses_a_text_before_its_latents_are_computed(still_voice
 def test_unknown_voices_and_bodies(client, quiet):
     answer = ask(client, voice="alloy")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
-    assert "choose tiny, other, ann" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"] == "voice 'alloy' is not known here: choose ann"
     for name, value in (
         ("response_format", False), ("stream_format", []), ("instructions", 0), ("model", 5)
     ):  # fmt: skip
@@ -209,6 +209,12 @@ def test_unknown_voices_and_bodies(client, quiet):
         answer = client.post("/v1/audio/speech", content=body)
         assert answer.status_code == 400
         assert told in answer.json()["error"]["message"]
+
+
+def test_a_server_without_voices_says_so(sources):
+    with running(sources) as server, server.client() as client:
+        answer = ask(client, voice="alloy")
+        assert answer.json()["error"]["message"] == "voice 'alloy' is not known here: this server has no voices"
 
 
 def test_voices_are_models_whose_latents_can_be_sent(client):

@@ -244,7 +244,7 @@ def _sources(
         )
     spoken = {name: options[name] for name in _OPTIONS_OF_VOICES}
     for text in voices:
-        name, path = _named(text)
+        name, path = _named(text, "voice")
         if name in sources:
             raise click.UsageError(f"two models are called {name!r}: give NAME=VOICE")
         sources[name] = VoiceSource(path, spoken)
@@ -272,11 +272,11 @@ def _of_models(models: tuple[str, ...], option: str, texts: tuple[str, ...]) -> 
     return said
 
 
-def _named(text: str) -> tuple[str, str]:
+def _named(text: str, what: str = "model") -> tuple[str, str]:
     from hifigan_rt.errors import ConfigError
     from hifigan_rt.tools.serving.loading import named_model
 
     try:
-        return named_model(text)
+        return named_model(text, what)
     except ConfigError as error:
         raise click.UsageError(f"--{error}") from error

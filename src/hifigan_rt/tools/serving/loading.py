@@ -32,8 +32,12 @@ _LONGEST_NAME = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def named_model(text: str) -> tuple[str, str]:
+def named_model(text: str, what: str = "model") -> tuple[str, str]:
     """Split NAME=MODEL; a model without a name is called as its file is without the suffix.
+
+    Args:
+        text: as it was given.
+        what: how errors call it: a voice is a model that they call a voice.
 
     Raises:
         ConfigError: no client could ask for such a name.
@@ -43,10 +47,12 @@ def named_model(text: str) -> tuple[str, str]:
         name, path = Path(text).resolve().name if text in (".", "..") else Path(text).name, text
         for suffix in MODEL_SUFFIXES:
             name = name.removesuffix(suffix)
-    if not path or len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+    if not path:
+        raise ConfigError(f"{what} {text!r} names no {what}: give NAME={what.upper()}, or {what.upper()} alone")
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"model {text!r}: clients could not ask for {name!r}: give NAME=MODEL, the name of at most {_LONGEST_NAME} "
-            "letters, digits, '.', '_' and '-', of which a letter or digit comes first"
+            f"{what} {text!r}: clients could not ask for {name!r}: give NAME={what.upper()}, the name of at most "
+            f"{_LONGEST_NAME} letters, digits, '.', '_' and '-', of which a letter or digit comes first"
         )
     return name, path
 

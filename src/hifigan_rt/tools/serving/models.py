@@ -106,6 +106,11 @@ class ModelPool:
         """The sources that are known to be voices, by name, in the order given."""
         return {name: slot.load for name, slot in self._slots.items() if isinstance(slot.load, VoiceSource)}
 
+    def unknown_voice(self, name: str) -> UnknownModel:
+        """Say which voices there are to who asked for another."""
+        known = f"choose {', '.join(self.voices)}" if self.voices else "this server has no voices"
+        return UnknownModel(f"voice {name[:80]!r} is not known here: {known}")
+
     async def load(self, names: Sequence[str] | None = None) -> None:
         """Load models that are not loaded yet, one after the other; all of them by default.
 

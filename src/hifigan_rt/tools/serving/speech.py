@@ -55,6 +55,8 @@ async def speak(request: Request) -> Response:
     query_of(request, ())
     body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: SPEECH_BYTES)
     asked = _read(parse_json(bytes(body), "the body"))
+    if asked.voice not in context.models.names:
+        raise context.models.unknown_voice(asked.voice)
     with await context.models.lease(asked.voice) as lease:
         record.model = lease.name
         audio = begin_speech(context, record, lease, asked.text, asked.speaker, asked.speed)

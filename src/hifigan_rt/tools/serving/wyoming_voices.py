@@ -46,7 +46,7 @@ class VoiceList:
         voices = self._models.voices
         if isinstance(name, str):
             if name not in voices:
-                raise UnknownModel(f"voice {name[:80]!r} is not known here: choose {', '.join(voices)}")
+                raise self._models.unknown_voice(name)
             return name
         if not isinstance(language, str):
             return next(iter(voices), None)
