@@ -231,6 +231,15 @@ def test_a_client_whose_connection_ends_behind_a_refusal_may_finish_its_body(ser
     assert status_and_code(answer) == (400, "bad_request")
 
 
+def test_an_answer_that_does_not_wait_for_the_body_ends_the_connection(server):
+    """What a proxy sends next on it would be read as the rest of the body."""
+    with server.connect() as connection:
+        connection.sendall(REQUEST % (b"?format=mp4", 1 << 20, b"") + b"a part of it")
+        answer = read_all(connection)
+    assert status_and_code(answer) == (400, "bad_request")
+    assert answer.lower().count(b"connection: close") == 1
+
+
 def test_a_refused_body_that_goes_on_without_end_ends_the_connection(server, monkeypatch):
     monkeypatch.setattr("hifigan_rt.tools.serving.connections._LINGER_SECONDS", 0.3)
     with server.connect() as connection:

@@ -103,6 +103,17 @@ class CheckedConnection(h11.Connection):
             self.failure = BadRequest(f"the request is not as HTTP/1.1 has it: {str(error)[:200]}")
         return h11.NEED_DATA
 
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """Make an event's bytes; an answer that comes before its request has ended says that the connection ends.
+
+        HAProxy 2.6 sends the next request, perhaps another client's, on a connection whose body its client broke off:
+        it was read as the rest of that body.
+        """
+        if isinstance(event, h11.Response) and self.their_state is h11.SEND_BODY:
+            headers = [*event.headers.raw_items(), (b"Connection", b"close")]
+            event = h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
+        return super().send_with_data_passthrough(event)
+
 
 def check_head(received: bytes) -> Headers | None:
     """Check the head of a request, as far as it has come.
