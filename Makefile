@@ -4,15 +4,19 @@ VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
 .PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-bench gpu-torch \
-  try-oldest try-torch wheels try-wheels try-wheels-arm64 docs bench clean help
+  try-oldest try-torch wheels try-wheels try-wheels-arm64 docs bench clean help own-environment
+.NOTPARALLEL:
 
 help:
 	@grep -E '^# `|^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /: /'
 
-$(VENV)/installed: $(NATIVE)
+own-environment:
+	@scripts/check-environment $(VENV) $(if $(filter file,$(origin PYTHON)),,$(PYTHON))
+
+$(VENV)/installed: $(NATIVE) | own-environment
 	@scripts/setup $(VENV) $(PYTHON) all
 
-$(VENV)/installed-demo: $(NATIVE)
+$(VENV)/installed-demo: $(NATIVE) | own-environment
 	@scripts/setup $(VENV) $(PYTHON) demo
 
 demo: $(VENV)/installed-demo ## synthesise samples/ with the real LJSpeech V1 weights
