@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 
@@ -64,3 +65,9 @@ def test_readme_for_pypi():
         "![a](https://x/blob/v1/a.svg?raw=true)\n\n[`b`](https://x/blob/v1/b.md#c) [d](#e) "
         f"[f](https://g)\n\n{code} [i][j]\n\n[j]: https://x/blob/v1/k.md\n"
     )
+
+
+def test_the_source_distribution_has_what_its_tests_import():
+    settings = tomllib.loads((release_check.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    excluded = settings["scikit-build"]["sdist"]["exclude"]
+    assert not {*settings["pytest"]["ini_options"]["pythonpath"], "docs", "samples", "src"} & set(excluded)
