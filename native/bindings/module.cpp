@@ -174,6 +174,8 @@ void raise_error(const char* name, const char* text) { PyErr_SetString(error_nam
 void translate_errors(const std::exception_ptr& error, void*) {
   try {
     std::rethrow_exception(error);
+  } catch (const NotFinite&) {
+    raise_error("SamplesNotFinite");
   } catch (const StreamBusy&) {
     raise_error("StreamBusy");
   } catch (const StreamClosed&) {

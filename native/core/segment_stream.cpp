@@ -1,6 +1,7 @@
 #include "core/segment_stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace hifigan {
@@ -122,6 +123,7 @@ Index SegmentStream::samples_at_finish() const {
 
 Index SegmentStream::compute(MelView mel, bool final, float* audio, const StopRequest& stop) {
   const Index samples = generator_->run_segment(*program_, signal_->state, mel, final, audio, stop);
+  if (!std::all_of(audio, audio + samples, [](float sample) { return std::isfinite(sample); })) throw NotFinite();
   signal_->computed_frames += mel.frames;
   return samples;
 }

@@ -26,6 +26,11 @@ struct StreamBroken : std::logic_error {
   StreamBroken() : std::logic_error("the stream was interrupted") {}
 };
 
+// Thrown where samples are NaN or infinite.
+struct NotFinite : std::overflow_error {
+  NotFinite() : std::overflow_error("the samples are not finite") {}
+};
+
 // Memory for so many samples; called once, before anything is computed.
 using Allocate = std::function<float*(Index samples)>;
 
@@ -37,7 +42,7 @@ class SegmentStream {
   // `conditioning` as for an item of a batch; it need not outlive the call. Throws std::invalid_argument and std::bad_alloc.
   SegmentStream(std::shared_ptr<LoadedGenerator> generator, int segment_frames, const float* conditioning = nullptr);
 
-  // Takes frames in; computes whole segments and writes all samples that they determine. Throws Stopped and
+  // Takes frames in; computes whole segments and writes all samples that they determine. Throws Stopped, NotFinite and
   // std::bad_alloc; if `allocate` throws, nothing was taken in.
   void push(MelView mel, const Allocate& allocate, const StopRequest& stop);
   // Writes the samples that are left; only `reset` and `close` may follow. Throws TooShort, after which the stream goes on.

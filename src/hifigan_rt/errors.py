@@ -161,6 +161,18 @@ class OutputMismatch(EngineError):
     """A converted file gives other samples than its config says, or numbers that are no audio."""
 
 
+class SamplesNotFinite(EngineError):
+    """A network gave NaN or infinity: something in it goes beyond the range of the engine's numbers."""
+
+    def __init__(
+        self,
+        text: str = "the network gave samples that are NaN or infinite: something in it goes beyond the range of its "
+        "engine's numbers. Is this the model's kind of mel, are the weights whole, and did their training converge? "
+        "Engine 'reference' has the widest range, float64's",
+    ) -> None:
+        super().__init__(text)
+
+
 class StreamBusy(EngineError):
     """A stream was called while another thread was using it."""
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.reference import generate
-from hifigan_rt.errors import EngineError
+from hifigan_rt.errors import EngineError, SamplesNotFinite, StreamBroken
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Weights
 
@@ -104,6 +105,29 @@ def test_the_input_is_not_changed_and_the_output_is_owned(case):
 def test_audio_stays_within_one_for_absurd_mels(case):
     audio = case.engine.run(np.full((1, 10, 8), 1e4, np.float32))
     assert np.abs(audio).max() <= 1
+
+
+def test_samples_that_are_not_finite_are_refused(engine_name, case):
+    weights = {name: array.astype(np.float32) * np.float32(1e30) for name, array in case.generator.weights.items()}
+    model = replace(case.model, generator=replace(case.generator, weights=weights))
+    if engine_name == "cuda":
+        with pytest.raises(EngineError, match="fit float16 in no scale"):
+            create_engine(engine_name, model, EngineOptions())
+        return
+    with closing(create_engine(engine_name, model, EngineOptions(threads=2))) as engine:
+        mel = case.mel(1, 40)
+        for compute in (engine.run, lambda mel: engine.run_many([mel[0], mel[0, :, :3]])):
+            with pytest.raises(SamplesNotFinite, match="gave samples that are NaN or infinite"):
+                compute(mel)
+        stream = engine.stream(8, case.generator.graph)
+        with pytest.raises(SamplesNotFinite):
+            stream.push(mel[0])
+        with pytest.raises(StreamBroken):
+            stream.push(mel[0])
+        stream.reset()
+        assert stream.push(mel[0, :, :1]).size == 0
+        with pytest.raises(SamplesNotFinite):
+            stream.finish()
 
 
 def test_threads_share_an_engine(case):

@@ -165,6 +165,13 @@ class TestBind:
         with pytest.raises(CheckpointError, match=r"conv_post.weight holds 1 values that are NaN or infinite"):
             bind(build_graph(TINY), weights)
 
+    def test_refuses_values_beyond_float32(self):
+        weights = self.weights()
+        weights["conv_post.weight"] = weights["conv_post.weight"].astype(np.float64)
+        weights["conv_post.weight"][0, 1, 2] = -1e39
+        with pytest.raises(CheckpointError, match=r"conv_post.weight holds values up to 1e\+39 in size"):
+            bind(build_graph(TINY), weights)
+
     @pytest.mark.parametrize("dtype", ["int32", "complex64", "bool"])
     def test_refuses_other_dtypes(self, dtype):
         weights = self.weights()

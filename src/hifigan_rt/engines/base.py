@@ -13,7 +13,7 @@ import numpy as np
 
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.output_rule import check_reach
-from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream, with_ends
+from hifigan_rt.engines.streams import MAX_SEGMENT_FRAMES, EngineStream, Outcome, OverlapStream, check_finite, with_ends
 from hifigan_rt.errors import ConfigError, EngineError, HifiganError
 from hifigan_rt.graph import Graph, check_mirrored
 from hifigan_rt.mel.check import CheckedMel
@@ -123,7 +123,7 @@ class Engine(ABC):
         """
         self.check_open()
         check_mirrored(mel.shape[2], self.least_frames)
-        return self._run(mel, self.conditioning.check(conditioning, len(mel)))
+        return check_finite(self._run(mel, self.conditioning.check(conditioning, len(mel))))
 
     def run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         """Synthesise mels of any lengths, each as it would come out alone.
@@ -141,7 +141,8 @@ class Engine(ABC):
         self.check_open()
         for mel in mels:
             check_mirrored(mel.shape[1], self.least_frames)
-        return self._run_many(mels, self.conditioning.check(conditioning, len(mels)))
+        audios = self._run_many(mels, self.conditioning.check(conditioning, len(mels)))
+        return [check_finite(audio) for audio in audios]
 
     def run_on_device(
         self,

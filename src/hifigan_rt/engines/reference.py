@@ -113,7 +113,8 @@ class ReferenceEngine(Engine):
 
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         vectors = [None] * len(mel) if conditioning is None else list(conditioning)
-        audios = [generate(self._generator, item, vector) for item, vector in zip(mel, vectors, strict=True)]
+        with np.errstate(over="ignore", invalid="ignore"):  # Engine.run tells of what comes of it
+            audios = [generate(self._generator, item, vector) for item, vector in zip(mel, vectors, strict=True)]
         return np.stack(audios).astype(np.float32)
 
 

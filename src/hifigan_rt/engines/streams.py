@@ -12,7 +12,15 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from hifigan_rt.errors import EngineError, HifiganError, StreamBroken, StreamBusy, StreamClosed, StreamFinished
+from hifigan_rt.errors import (
+    EngineError,
+    HifiganError,
+    SamplesNotFinite,
+    StreamBroken,
+    StreamBusy,
+    StreamClosed,
+    StreamFinished,
+)
 from hifigan_rt.graph import Graph
 from hifigan_rt.mel.check import CheckedMel
 
@@ -31,6 +39,18 @@ def audio_of(outcome: Outcome) -> np.ndarray:
     if isinstance(outcome, HifiganError):
         raise outcome
     return outcome
+
+
+def check_finite(audio: np.ndarray) -> np.ndarray:
+    """Give the audio.
+
+    Raises:
+        SamplesNotFinite: it holds NaN or infinity.
+    """
+    # Either passes NaN on, and both are faster than isfinite.
+    if audio.size and not (np.isfinite(audio.min()) and np.isfinite(audio.max())):
+        raise SamplesNotFinite
+    return audio
 
 
 def with_ends(streams: Sequence[EngineStream], outcomes: Sequence[Outcome], ending: Collection[int]) -> list[Outcome]:
@@ -350,7 +370,7 @@ class OverlapStream:
             return np.empty(0, np.float32)
         audio = yield StreamWindow(CheckedMel(kept[:, : self._frames - self._first]), is_start=self._first == 0)
         start = self._first * self._graph.hop_length
-        emitted = audio[self._samples - start : end - start]
+        emitted = check_finite(audio[self._samples - start : end - start])
         self._samples = end
         return emitted
 

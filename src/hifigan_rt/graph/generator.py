@@ -96,5 +96,10 @@ def _as_parameter(name: str, array: np.ndarray) -> np.ndarray:
             f"{name} holds {int((~np.isfinite(array)).sum())} values that are NaN or infinite: "
             "the checkpoint is damaged or its training diverged"
         )
+    if array.dtype.itemsize == 8 and np.abs(array).max(initial=0) > np.finfo(np.float32).max:
+        raise CheckpointError(
+            f"{name} holds values up to {np.abs(array).max():.6g} in size, and float32 none beyond 3.4e38: "
+            "the checkpoint is damaged or its training diverged"
+        )
     dtype = np.float64 if array.dtype.itemsize == 8 else np.float32
     return np.ascontiguousarray(array, dtype=dtype)
