@@ -165,6 +165,11 @@ class TestBind:
         with pytest.raises(CheckpointError, match=r"conv_post.weight holds 1 values that are NaN or infinite"):
             bind(build_graph(TINY), weights)
 
+    def test_equals_itself_alone(self):
+        generator = bind(build_graph(TINY), self.weights())
+        assert generator == generator
+        assert generator != bind(build_graph(TINY), self.weights())
+
     def test_refuses_values_beyond_float32(self):
         weights = self.weights()
         weights["conv_post.weight"] = weights["conv_post.weight"].astype(np.float64)

@@ -283,6 +283,14 @@ def test_refused(mel, text):
     assert str(caught.value) == text
 
 
+def test_bfloat16_is_told_what_to_pass():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    with pytest.raises(
+        MelError, match=r"dtype bfloat16, .* float16, float32 or float64: pass mel.astype\('float32'\)$"
+    ):
+        check_mel(np.zeros((80, 5), bfloat16), 80)
+
+
 class OnlyDlpack:
     """An array of a library that knows DLPack and not NumPy."""
 

@@ -12,9 +12,9 @@ from hifigan_rt.graph.graph import NORMALIZATION, SPEAKER_TABLE, Graph
 from hifigan_rt.graph.layer import Layer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth
 class Generator:
-    """A graph with its weights: what every engine runs and every exporter writes.
+    """A graph with its weights: what every engine runs and every exporter writes. Equal to itself alone.
 
     `weights` maps the names of `Graph.weight_shapes` to C-contiguous float32 or float64 arrays of those shapes.
     """

@@ -29,13 +29,15 @@ def as_floats(mel: object) -> np.ndarray:
         MelError: it gives no array, or one of something else than floats.
     """
     array = _MEL.array(mel)
+    floats = "mel.astype('float32')" if isinstance(mel, np.ndarray) else "np.asarray(mel, 'float32')"
     if array.dtype.kind in "iub":
-        floats = "mel.astype('float32')" if isinstance(mel, np.ndarray) else "np.asarray(mel, 'float32')"
         raise MelError(f"the mel has dtype {array.dtype}, and its values must be floats: pass {floats}")
     if array.dtype.kind == "O" and array.ndim == 1:
         raise MelError("the mel is an array of dtype object: if it holds several mels, pass list(mel)")
     if array.dtype.kind != "f":
-        raise MelError(f"the mel has dtype {array.dtype}, and its values must be float16, float32 or float64")
+        # The bfloat16 of JAX has the kind of raw bytes, but not their type.
+        way_out = f": pass {floats}" if array.dtype.kind == "V" and array.dtype.type is not np.void else ""
+        raise MelError(f"the mel has dtype {array.dtype}, and its values must be float16, float32 or float64{way_out}")
     return array
 
 
