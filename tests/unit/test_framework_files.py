@@ -72,6 +72,12 @@ def test_a_part_of_a_model_in_several_files_is_named(tmp_path, name):
             resolve_model(path)
 
 
+def test_a_single_part_is_the_whole(tmp_path):
+    unpack(tmp_path, "transformers", "speecht5")
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-00001-of-00001.safetensors")
+    assert resolve_model(tmp_path / "model-00001-of-00001.safetensors").noun == resolve_model(tmp_path).noun
+
+
 def test_a_distributed_checkpoint_says_how_it_is_joined(tmp_path):
     folder = tmp_path / "step 5"
     folder.mkdir()
