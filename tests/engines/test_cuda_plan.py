@@ -12,7 +12,7 @@ from hifigan_rt.engines.cuda_rows import ValueRows, rows_of_values
 from hifigan_rt.engines.cuda_weights import columns_of, exponent_of, halves_of, pack
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.graph import Layer, build_graph
-from native_generators import lopsided, make_case, random_case
+from native_generators import V1_LIKE, lopsided, make_case, random_case
 
 V1 = GeneratorConfig(512, (8, 8, 2, 2), (16, 16, 4, 4), "1", (3, 7, 11), ((1, 3, 5),) * 3)
 
@@ -24,6 +24,12 @@ def test_rows_of_v1():
     # 11 taps with dilations 1, 3 and 5, each followed by 11 taps without.
     assert rows["resblocks.2.convs2.2"] == ValueRows(8, 28 + 5 * (1 + 3 + 5) + 3 * 5, 0)
     assert rows["conv_post"] == ValueRows(256, 3258, 0)
+
+
+def test_float16_reads_two_planes_up_to_the_first_upsampling():
+    values = build_plan(make_case(V1_LIKE, 1).generator, "float16").values
+    assert [value.planes for value in values[:2]] == [2, 2]  # the mel and the first layer's value
+    assert {value.planes for value in values[2:]} == {1}
 
 
 @pytest.mark.parametrize("seed", range(30))

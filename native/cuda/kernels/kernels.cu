@@ -33,7 +33,7 @@ CONVOLUTION(2, 2, 4, 32, 2, 4, 4, 1, 2)
 CONVOLUTION(2, 2, 2, 32, 2, 4, 4, 1, 2)
 CONVOLUTION(2, 2, 1, 32, 2, 4, 4, 1, 2)
 CONVOLUTION(2, 2, 1, 16, 2, 2, 4, 1, 2)
-// The first layer of float16 reads the mel in two planes, few bands like many.
+// The first upsampling of float16 reads two planes, few channels like many.
 CONVOLUTION(2, 1, 4, 128, 2, 8, 4, 2, 1)
 CONVOLUTION(2, 1, 4, 32, 2, 4, 4, 1, 2)
 

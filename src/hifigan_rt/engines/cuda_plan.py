@@ -55,7 +55,7 @@ _CONVOLUTIONS: Mapping[int, Mapping[int, Mapping[int, _Tile]]] = {
 """Tiles of the kernels `convolution_*`, by planes read, steps of 16 channels in a group, and columns of a block."""
 
 _ENTRIES: Mapping[int, _Tile] = {128: _Tile(128, 256), 32: _Tile(128, 128)}
-"""Tiles of the kernels `convolution_21_k4_*`, which are the first layer of float16."""
+"""Tiles of the kernels `convolution_21_k4_*`, which are the first upsampling of float16."""
 
 _UNITS: Mapping[int, Mapping[int, _Tile]] = {
     1: {128: _Tile(128, 128), 64: _Tile(256, 128), 32: _Tile(384, 128), 16: _Tile(384, 128)},
@@ -107,6 +107,9 @@ class _Planner:
         for layer in self._graph.layers:
             for name in layer.inputs:
                 self._readers[name].append(layer)
+        first = next(i for i, layer in enumerate(self._graph.layers) if layer.kind == "conv_transpose")
+        # Of one plane, all stages would make louder what the rounding loses.
+        self._in_two_planes = {name for layer in self._graph.layers[: first + 1] for name in layer.inputs}
 
     def plan(self) -> CardPlan:
         graph = self._graph
@@ -188,7 +191,7 @@ class _Planner:
     def _value(self, name: str) -> PlannedValue:
         rows = self._rows[name]
         channels = self._graph.num_mels if name == MEL else self._layer(name).out_channels
-        planes = 2 if name == MEL else self._planes
+        planes = 2 if name in self._in_two_planes else self._planes
         value = PlannedValue(
             -(-channels // 8), planes, rows.rate, rows.lag, rows.surplus, gain=self._gains.get(name, 1.0)
         )
