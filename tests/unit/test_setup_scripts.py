@@ -51,14 +51,19 @@ def python_that(clone: Path, lines: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("left", "options"), [("no pip", ""), ("no Python", "--clear "), ("nothing", "--clear ")], ids=lambda value: value
+    ("left", "options"),
+    [("no pip", ""), ("no Python", "--clear "), ("nothing", ""), ("another's folder", "")],
+    ids=lambda value: value,
 )
 def test_an_environment_left_half_made_is_made_whole(clone: Path, left: str, options: str) -> None:
     if left == "no Python":
         (clone / ".venv/bin/python").unlink()
         (clone / ".venv/bin/python").symlink_to("/nowhere/python3")
-    if left == "nothing":
+    if left in ("nothing", "another's folder"):
         shutil.rmtree(clone / ".venv")
+    if left == "another's folder":  # VENV=FOLDER: what is in it is not lost
+        (clone / ".venv").mkdir()
+        (clone / ".venv/letter.txt").touch()
     code, said = run(clone, "setup", python_that(clone, 'echo "called with $*"; exit 3'), "demo")
     assert (code, said.splitlines()[-1]) == (3, f"called with -m venv {options}.venv")
 
