@@ -139,27 +139,35 @@ HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index 
 // Numbers of a matrix that is multiplied by `a`.
 constexpr Index panel_size(const LeftMatrix& a, int vectors) { return Index{a.taps} * a.groups * kLanes * vectors * kLanes; }
 
-// Numbers in one chain: of a convolution's rows, of an upsampling's, of tiles. Shorter ones round less and take longer.
-constexpr int kRowChain = 32, kUpsamplingChain = 64, kTileChain = 128;
+// Numbers in one chain: of a convolution's rows, of an upsampling's, of tiles. Shorter ones round less and take longer. Sums of tiles
+// that are no longer are one chain: what cuts them would cost 1 to 3 %.
+constexpr int kRowChain = 32, kUpsamplingChain = 64, kTileChain = 128, kOneChain = 0;
 
 // Calls add(whether it is the first, sums) for each chain of a b, or of what `kRight` says: a sum of hundreds of numbers is rounded less
 // when it is one of short chains. What is rounded in a flow and before the second stage, all that follows makes louder.
 template <int Rows, int Vectors, bool DenseRows, bool PastSecond, int Chain, Right kRight = Right::kSelf, class Add>
 HIFIGAN_INLINE void each_chain(const LeftMatrix& a, const float* b, Index b_plane, Fetch& fetch, const Add& add) {
-  constexpr int groups_of_chain = Chain / kLanes;
-  LeftMatrix chain = a;
-  const int most_groups = a.groups < groups_of_chain ? a.groups : groups_of_chain;
-  const int most_taps = a.taps > 1 ? groups_of_chain / most_groups : 1;
-  for (int tap = 0; tap < a.taps; tap += most_taps) {
-    chain.taps = a.taps - tap < most_taps ? a.taps - tap : most_taps;
-    for (int group = 0; group < a.groups; group += most_groups) {
-      chain.groups = a.groups - group < most_groups ? a.groups - group : most_groups;
-      chain.data = a.data + tap * a.tap_stride + group * a.group_stride;
-      Vec sum[Rows][Vectors];
-      clear_sums(sum);
-      accumulate<Rows, Vectors, DenseRows, PastSecond, kRight>(chain, b, b_plane, fetch, sum);
-      add(tap + group == 0, sum);
-      b += panel_size(chain, Vectors);
+  if constexpr (Chain == kOneChain) {
+    Vec sum[Rows][Vectors];
+    clear_sums(sum);
+    accumulate<Rows, Vectors, DenseRows, PastSecond, kRight>(a, b, b_plane, fetch, sum);
+    add(true, sum);
+  } else {
+    constexpr int groups_of_chain = Chain / kLanes;
+    LeftMatrix chain = a;
+    const int most_groups = a.groups < groups_of_chain ? a.groups : groups_of_chain;
+    const int most_taps = a.taps > 1 ? groups_of_chain / most_groups : 1;
+    for (int tap = 0; tap < a.taps; tap += most_taps) {
+      chain.taps = a.taps - tap < most_taps ? a.taps - tap : most_taps;
+      for (int group = 0; group < a.groups; group += most_groups) {
+        chain.groups = a.groups - group < most_groups ? a.groups - group : most_groups;
+        chain.data = a.data + tap * a.tap_stride + group * a.group_stride;
+        Vec sum[Rows][Vectors];
+        clear_sums(sum);
+        accumulate<Rows, Vectors, DenseRows, PastSecond, kRight>(chain, b, b_plane, fetch, sum);
+        add(tap + group == 0, sum);
+        b += panel_size(chain, Vectors);
+      }
     }
   }
 }
@@ -195,23 +203,9 @@ using RowsProduct = OneProduct<PastSecond, false, kRowChain>;
 template <bool PastSecond>
 using UpsamplingProduct = OneProduct<PastSecond, true, kUpsamplingChain>;
 template <bool PastSecond>
-using DeepTilesProduct = OneProduct<PastSecond, true, kTileChain>;
-
-// The same with dense rows and one chain.
+using TilesProduct = OneProduct<PastSecond, true, kOneChain>;
 template <bool PastSecond>
-struct TilesProduct {
-  static constexpr bool kDenseRows = true;
-  using Function = typename DeepTilesProduct<PastSecond>::Function;
-
-  template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, const float* b, const Fetch& fetch, float* c, Index c_stride) {
-    Fetch to_come = fetch;
-    Vec sum[Rows][Vectors];
-    clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond>(a, b, 0, to_come, sum);
-    store_sums(sum, c, c_stride);
-  }
-};
+using DeepTilesProduct = OneProduct<PastSecond, true, kTileChain>;
 
 // c -= sum / 2.
 template <int Rows, int Vectors>
@@ -229,8 +223,8 @@ HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c, Ind
 
 // The micro-kernel of three products, with dense rows: c1 = a1 b1 - k and c2 = a2 b2 - k, where 2 k = a0 (b1 + b2); a2 lies a_plane
 // behind a1, and b2 behind b1 without a gap.
-template <bool PastSecond>
-struct ThreeProducts {
+template <bool PastSecond, int Chain>
+struct ThreeProductsOf {
   using Function = void (*)(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const Fetch& fetch, float* c1,
                             float* c2, Index c_stride);
 
@@ -240,44 +234,21 @@ struct ThreeProducts {
     const Index b_plane = panel_size(a1, Vectors);
     Fetch to_come = fetch;
     LeftMatrix left = a1;
-    Vec sum[Rows][Vectors];
-    clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond>(left, b, 0, to_come, sum);
-    store_sums(sum, c1, c_stride);
+    sum_chains<Rows, Vectors, true, PastSecond, Chain>(left, b, 0, to_come, c1, c_stride);
     left.data += a_plane;
-    clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond>(left, b + b_plane, 0, to_come, sum);
-    store_sums(sum, c2, c_stride);
+    sum_chains<Rows, Vectors, true, PastSecond, Chain>(left, b + b_plane, 0, to_come, c2, c_stride);
     left.data = a0;
-    clear_sums(sum);
-    accumulate<Rows, Vectors, true, PastSecond, Right::kSum>(left, b, b_plane, to_come, sum);
-    subtract_half(sum, c1, c_stride);
-    subtract_half(sum, c2, c_stride);
-  }
-};
-
-// The same by chains.
-template <bool PastSecond>
-struct DeepThreeProducts {
-  using Function = typename ThreeProducts<PastSecond>::Function;
-
-  template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const Fetch& fetch, float* c1, float* c2,
-                  Index c_stride) {
-    const Index b_plane = panel_size(a1, Vectors);
-    Fetch to_come = fetch;
-    LeftMatrix left = a1;
-    sum_chains<Rows, Vectors, true, PastSecond, kTileChain>(left, b, 0, to_come, c1, c_stride);
-    left.data += a_plane;
-    sum_chains<Rows, Vectors, true, PastSecond, kTileChain>(left, b + b_plane, 0, to_come, c2, c_stride);
-    left.data = a0;
-    each_chain<Rows, Vectors, true, PastSecond, kTileChain, Right::kSum>(
+    each_chain<Rows, Vectors, true, PastSecond, Chain, Right::kSum>(
         left, b, b_plane, to_come, [&](bool, const Vec(&sum)[Rows][Vectors]) __attribute__((always_inline)) {
           subtract_half(sum, c1, c_stride);
           subtract_half(sum, c2, c_stride);
         });
   }
 };
+template <bool PastSecond>
+using ThreeProducts = ThreeProductsOf<PastSecond, kOneChain>;
+template <bool PastSecond>
+using DeepThreeProducts = ThreeProductsOf<PastSecond, kTileChain>;
 
 // The micro-kernel of four products, with dense rows: a0 b0, a1 b1, a2 (b0 + b1) and a3 (b0 - b1), each a_plane behind the one before,
 // to sums that are c_plane apart.
