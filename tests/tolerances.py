@@ -65,6 +65,8 @@ SIMULATED_FLOAT16_SNR_DB = 60.0
 
 # torch in lower precisions, tiny net, against float64: rounded to 8 and 11 bits; above the range it was not executed
 LOW_PRECISION_SNR_DB = {"bfloat16": (25.0, 60.0), "float16": (45.0, 80.0)}
+# a layer of split numbers in 16 bits below its exact result rounded once: 0.2 dB were seen; without splitting 4.6
+SPLIT_BELOW_ROUNDING_DB = 0.5
 
 # mel distance of an evaluation against one of whole float32 clips: sums in another order
 EVALUATION_MEL_L1 = 1e-4

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tolerances
+from golden.features import FEATURES, feature_generator
 from golden.tiny import tiny_generator, tiny_mel
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import AUTO_ORDER, create_engine, why_unavailable
@@ -88,6 +89,45 @@ def test_lower_precisions_run_only_where_the_processor_has_them(monkeypatch, pre
         assert audio.dtype == np.float32
         low, high = tolerances.LOW_PRECISION_SNR_DB[precision]
         assert low <= snr_db(generate(tiny_generator(), tiny_mel(40)), audio[0]) <= high
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("name", FEATURES)
+def test_lower_precisions_of_all_kinds_of_layers(name, folded):
+    torch = pytest.importorskip("torch")
+    from hifigan_rt.engines.torch_module import Form, TorchGenerator
+
+    generator = feature_generator(FEATURES[name])
+    rng = np.random.default_rng(1)
+    mel = torch.from_numpy(rng.standard_normal((1, generator.graph.num_mels, 24))).float()
+    vector = torch.from_numpy(rng.standard_normal((1, generator.graph.config.conditioning_channels or 1))).float()
+    conditioning = vector if generator.graph.config.conditioning_channels else None
+
+    def run(dtype, first_dtype):
+        module = TorchGenerator(generator, Form(dtype, first_dtype, folded=folded))
+        return module(mel, conditioning=conditioning).double().numpy()
+
+    exact = run(torch.float64, torch.float64)
+    for dtype in (torch.bfloat16, torch.float16):
+        low, high = tolerances.LOW_PRECISION_SNR_DB[str(dtype).removeprefix("torch.")]
+        assert low <= snr_db(exact, run(dtype, torch.float32)) <= high
+
+
+@pytest.mark.torch
+def test_in_16_bits_the_first_upsampling_rounds_its_result_alone():
+    torch = pytest.importorskip("torch")
+    from hifigan_rt.engines.torch_module import Form, TorchGenerator
+
+    mel = torch.from_numpy(tiny_mel(48)[None])
+
+    def run(*dtypes):
+        return TorchGenerator(tiny_generator(), Form(*dtypes, folded=True)).chains[0]([mel], None)
+
+    exact = run(torch.float64, torch.float64)
+    for dtype in (torch.bfloat16, torch.float16):
+        rounded, result = (value.double().numpy() for value in (exact.to(dtype), run(dtype, torch.float32)))
+        assert snr_db(exact.numpy(), result) > snr_db(exact.numpy(), rounded) - tolerances.SPLIT_BELOW_ROUNDING_DB
 
 
 @pytest.mark.torch

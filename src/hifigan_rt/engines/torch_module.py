@@ -39,6 +39,14 @@ class Form:
         """Type of what is done to the input before the first layer, and to conditioning vectors."""
         return torch.promote_types(self.first_dtype, torch.float32)
 
+    @property
+    def splits(self) -> bool:
+        """Whether layers behind the first one, up to the first upsampling, split values and weights in two numbers.
+
+        What these layers round, all later ones make louder: V1 gains 4 dB in 16 bits (docs/torch.md).
+        """
+        return bool(self.dtype.itemsize == 2 < self.first_dtype.itemsize)
+
 
 _OUTPUTS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
@@ -57,10 +65,13 @@ class TorchGenerator(nn.Module):
         folded = folding(graph)[0] if form.folded else frozenset()
         steps: list[_Step] = []
         chains: list[list[tuple[_Step, nn.Module]]] = []
+        is_early = form.splits
         for layer in graph.layers:
             is_first = not steps
-            convolution = _convolution(generator, layer, form, layer.name in folded)
-            steps.append(_Step(graph, layer))
+            splits = is_early and not is_first
+            is_early = is_early and layer.kind != "conv_transpose"
+            convolution = _convolution(generator, layer, form, layer.name in folded, splits)
+            steps.append(_Step(graph, layer, splits, form.wide_dtype if is_early else form.dtype))
             if is_first or steps[-1].begins_chain:
                 chains.append([])
             chains[-1].append((steps[-1], convolution.to(form.first_dtype if is_first else form.dtype)))
@@ -148,8 +159,9 @@ class TorchGenerator(nn.Module):
 class _Step:
     """What a chain must know of a layer."""
 
-    def __init__(self, graph: Graph, layer: Layer) -> None:
+    def __init__(self, graph: Graph, layer: Layer, splits: bool, dtype: torch.dtype) -> None:
         _, levels = levels_of(graph)
+        self.splits, self.dtype = splits, dtype
         self.name, self.inputs, self.residual = layer.name, layer.inputs, layer.residual
         self.slope = None if layer.activation is None else layer.activation.slope
         self.layer = layer
@@ -224,9 +236,13 @@ class _Chain(nn.Module):
                 x = silence(x.div_(len(step.inputs)), step.level)
             if step.slope is not None:
                 x = leaky_relu(x, step.slope, inplace=step.owns_input)
-            y = convolution(x).to(self._form.dtype)
+            if step.splits:
+                high = x.to(self._form.dtype)
+                low = (x - high).to(self._form.dtype)
+                x = torch.cat((high, low, high), 2 if self._form.channels_last else 1)
+            y = convolution(x).to(step.dtype)
             if conditioning is not None and step.layer.conditioning is not None:
-                added = projection(conditioning.to(self._form.wide_dtype)).to(self._form.dtype)
+                added = projection(conditioning.to(self._form.wide_dtype)).to(step.dtype)
                 y = y.add_(added[:, None] if self._form.channels_last else added[:, :, None])
             if step.residual is not None:
                 y = y.add_(values[step.residual])
@@ -259,8 +275,12 @@ class _Convolution(nn.Module):
         return (rows // self._columns, self._columns) if self._columns > 1 else (1, rows)
 
 
-def _convolution(generator: Generator, layer: Layer, form: Form, folded: bool) -> nn.Module:
+def _convolution(generator: Generator, layer: Layer, form: Form, folded: bool, splits: bool) -> nn.Module:
     weight, bias = generator.weights[f"{layer.name}.weight"], generator.bias_of(layer)
+    if splits:
+        high = torch.tensor(weight, device="cpu").to(form.dtype).to(torch.float32).numpy()
+        # For inputs high, low, high: all products but that of both lows, added up inside of one convolution.
+        weight = np.concatenate((high, high, weight - high), 0 if layer.kind == "conv_transpose" else 1)
     left, right = layer.padding
     if layer.kind == "conv_transpose":
         phases = _phases(layer, weight) if form.folded and form.channels_last else None
@@ -271,7 +291,7 @@ def _convolution(generator: Generator, layer: Layer, form: Form, folded: bool) -
         if layer.padding_mode == "replicate":
             left += layer.stride  # what the row before the first one gives alone
         both = min(left, right)
-        sizes = (layer.in_channels, layer.out_channels, (1, layer.kernel_size))
+        sizes = (len(weight), layer.out_channels, (1, layer.kernel_size))
         plain = nn.ConvTranspose2d(*sizes, stride=(1, layer.stride), padding=(0, both), device="meta")
         transposed = _Convolution(_with_weights(plain, weight[:, :, None], bias), form)
         before = _Ends((1, 0), "replicate", form) if layer.padding_mode == "replicate" else nn.Identity()
@@ -330,7 +350,7 @@ def _phases(layer: Layer, weight: np.ndarray) -> np.ndarray | None:
     first = -((layer.span - left) // layer.stride)
     if layer.kernel_size - left - right != layer.stride or first != -last:
         return None
-    phases = np.zeros((layer.stride, layer.out_channels, layer.in_channels, last - first + 1), weight.dtype)
+    phases = np.zeros((layer.stride, layer.out_channels, len(weight), last - first + 1), weight.dtype)
     for phase in range(layer.stride):
         for t in range(first, last + 1):
             tap = phase + left - t * layer.stride
