@@ -86,7 +86,7 @@ def test_a_mel_needs_no_network(place):
 def assumed(place):
     """Weights with the shapes of preset v2, and no config."""
     shapes = build_graph(PRESETS["v2"].generator).weight_shapes()
-    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, "x.safetensors")
+    save_file({name: np.ones(shape, np.float32) for name, shape in shapes.items()}, "x.safetensors")
     return place
 
 

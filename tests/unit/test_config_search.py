@@ -250,7 +250,7 @@ def test_a_config_may_leave_out_what_the_weights_decide(tmp_path):
 
 def test_an_odd_kernel_minus_rate_can_be_read_in_two_ways(tmp_path):
     generator = GeneratorConfig(8, (4, 5), (8, 10), "1", (3,), ((1, 3),), num_mels=10)
-    weights = {name: np.zeros(shape, np.float32) for name, shape in build_graph(generator).weight_shapes().items()}
+    weights = {name: np.ones(shape, np.float32) for name, shape in build_graph(generator).weight_shapes().items()}
     save_file(weights, tmp_path / "g.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(config_to_dict(ModelConfig(generator))))
     with pytest.warns(ModelAssumptionWarning, match=r"odd \(10 - 5\): computed as the original .* 20 samples for each"):

@@ -165,6 +165,18 @@ class TestBind:
         with pytest.raises(CheckpointError, match=r"conv_post.weight holds 1 values that are NaN or infinite"):
             bind(build_graph(TINY), weights)
 
+    @pytest.mark.parametrize("layer", ["conv_pre", "ups.0", "conv_post"])
+    def test_refuses_a_layer_of_zeros_that_all_of_a_mel_goes_through(self, layer):
+        weights = self.weights()
+        weights[f"{layer}.weight"][:] = 0
+        with pytest.raises(CheckpointError, match=rf"{layer}.weight is zero throughout, so that every mel gives the"):
+            bind(build_graph(TINY), weights)
+
+    def test_takes_a_residual_layer_of_zeros(self):
+        weights = self.weights()
+        weights["resblocks.0.convs.0.weight"][:] = 0
+        bind(build_graph(TINY), weights)
+
     def test_equals_itself_alone(self):
         generator = bind(build_graph(TINY), self.weights())
         assert generator == generator

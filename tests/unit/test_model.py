@@ -92,7 +92,7 @@ def test_a_config_of_another_model_is_refused(tmp_path):
 def test_without_a_config_published_shapes_are_assumed(tmp_path):
     generator = PRESETS["v3"].generator
     shapes = build_graph(generator).weight_shapes()
-    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, tmp_path / "x.safetensors")
+    save_file({name: np.ones(shape, np.float32) for name, shape in shapes.items()}, tmp_path / "x.safetensors")
     with pytest.warns(ModelAssumptionWarning, match="no config was found; all that is known equals preset v3"):
         model = resolve_model(tmp_path / "x.safetensors")
     assert model.generator.graph.config == generator

@@ -68,7 +68,8 @@ def bind(graph: Graph, weights: Mapping[str, np.ndarray], hint: str = "") -> Gen
 
     Raises:
         WeightMismatch: lists every missing, unexpected and misshapen parameter.
-        CheckpointError: a parameter is not a float array or holds NaN or infinity.
+        CheckpointError: a parameter is not a float array or holds NaN or infinity, or a layer that all of a mel goes
+            through is zero.
     """
     shapes = graph.weight_shapes()
     weights = {name: _as_convolution(array, shapes.get(name, ())) for name, array in weights.items()}
@@ -81,7 +82,21 @@ def bind(graph: Graph, weights: Mapping[str, np.ndarray], hint: str = "") -> Gen
     }
     if missing or unexpected or misshapen:
         raise WeightMismatch(missing, unexpected, misshapen, hint)
-    return Generator(graph, {name: _as_parameter(name, weights[name]) for name in shapes})
+    generator = Generator(graph, {name: _as_parameter(name, weights[name]) for name in shapes})
+    _refuse_zeros(generator)
+    return generator
+
+
+def _refuse_zeros(generator: Generator) -> None:
+    """Refuse weights with which every mel gives the same audio: room was made for them, and nothing was put there."""
+    layers = generator.graph.layers
+    first, *others = (layer for layer in layers if layer.kind == "conv_transpose")
+    for name in (*first.inputs, first.name, *(layer.name for layer in others), layers[-1].name):
+        if not generator.weights[f"{name}.weight"].any():
+            raise CheckpointError(
+                f"{name}.weight is zero throughout, so that every mel gives the same audio: the checkpoint was saved "
+                "before its weights were in it, or it is damaged; save it again"
+            )
 
 
 def _as_convolution(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
