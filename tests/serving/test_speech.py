@@ -16,8 +16,9 @@ from fake_tools import put_on_path
 from golden.tiny import tiny_mel
 from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.audio.conversion import resample
-from hifigan_rt.errors import RequestFailed
+from hifigan_rt.errors import PhonemizerError, RequestFailed
 from hifigan_rt.tools.serving.errors import BadRequest
+from hifigan_rt.tools.serving.loading import VoiceSource
 from running_server import npy, running
 from voice_files import TEXT, tiny_voice
 from waiting import wait_for
@@ -250,6 +251,9 @@ def test_espeak_ng_is_absent(tmp_path, monkeypatch):
     put_on_path(tmp_path / "bin", {}, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     path = tiny_voice(tmp_path / "voice", phoneme_type="espeak", espeak={"voice": "en-us"})
+    with pytest.raises(PhonemizerError, match="espeak-ng, which is not on the PATH"):
+        VoiceSource(path)()
+    # It went while the server was running.
     with running({"ann": lambda: hifigan_rt.load_voice(path)}) as served, served.client() as client:
         answer = ask(client, input="Hello")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")

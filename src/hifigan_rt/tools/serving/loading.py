@@ -86,12 +86,18 @@ def load_voice_to_serve(
     """Load a voice as `hifigan_rt.load_voice` does, its generator as `load_to_serve` does.
 
     Raises:
-        HifiganError: see `load_voice`.
+        HifiganError: see `load_voice`; or it can make no phonemes of text here.
     """
     settings = dict(options.pop("settings", None) or {})
     if choose_engine(engine, settings=list(settings), device=options.get("device")) == "native":
         settings.setdefault("segment_frames", WHOLE_SEGMENT_FRAMES if segment_frames is None else segment_frames)
-    return load_voice(path, engine=engine, settings=settings, **options)
+    voice = load_voice(path, engine=engine, settings=settings, **options)
+    try:
+        next(voice.phonemes("1"), None)  # starts espeak-ng, for which the first text would wait, or which is absent
+    except BaseException:
+        voice.close()
+        raise
+    return voice
 
 
 @dataclass(frozen=True)
