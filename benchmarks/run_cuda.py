@@ -16,8 +16,11 @@ import json
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ import numpy as np
 import hifigan_rt
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.config import PRESETS
-from hifigan_rt.engines import create_engine
+from hifigan_rt.engines import create_engine, cuda_kernels
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.cuda import CudaEngine
 from hifigan_rt.engines.reference import generate
@@ -89,11 +92,12 @@ def compare(report: Report, name: str, vocoder: Vocoder, precision: str, speech:
         mel = speech.batch(items, frames)
         calls = {"cuda": on_card(vocoder, mel)}
         peer = torch_peer(vocoder, precision, mel)
-        if isinstance(peer, tuple):
-            calls["torch"] = peer[0]
+        if isinstance(peer, TorchPeer):
+            calls["torch"] = peer.run
         times: dict[str, Any] = dict(in_turns(calls, 30))
-        if isinstance(peer, tuple):
+        if isinstance(peer, TorchPeer):
             times["ratio"] = round(times["torch"] / times["cuda"], 3)
+            times |= {"torch_is_not_compiled": peer.why_not_compiled} if peer.why_not_compiled else {}
         elif peer:
             times["torch"] = peer
         report.note(f"{name} {precision}: {items} x {frames} frames, ms", times)
@@ -101,16 +105,31 @@ def compare(report: Report, name: str, vocoder: Vocoder, precision: str, speech:
         report.note(f"{name} {precision}: {items} x {frames} frames from and to the host, ms", host["wall"])
 
 
-def torch_peer(
-    vocoder: Vocoder, precision: str, mel: np.ndarray
-) -> tuple[Callable[[], float], Callable[[], np.ndarray]] | str | None:
-    """`best_of_torch`; what is wrong if it fails, which is a figure as well; None without PyTorch."""
+@dataclass(frozen=True)
+class TorchPeer:
+    """A network in PyTorch, for one shape."""
+
+    run: Callable[[], float]
+    """Computes the mel once, and tells the card's milliseconds."""
+    audio: Callable[[], np.ndarray]
+    why_not_compiled: str
+
+
+def torch_peer(vocoder: Vocoder, precision: str, mel: np.ndarray) -> TorchPeer | str | None:
+    """`best_of_torch`, not compiled where that fails; what is wrong if both do, as a figure; None without PyTorch."""
     if not has_torch():
         return None
-    try:
-        return best_of_torch(vocoder.model.generator, precision, mel)  # type: ignore[union-attr]
-    except Exception as error:  # noqa: BLE001 - a compiler raises anything, and the other figures are wanted
-        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    failure = ""
+    for compiled in (True, False):
+        try:
+            return TorchPeer(*best_of_torch(vocoder.model.generator, precision, mel, compiled=compiled), failure)  # type: ignore[union-attr]
+        except Exception as error:  # noqa: BLE001 - a compiler raises anything, and the other figures are wanted
+            failure = failure or in_a_line(error)
+    return failure
+
+
+def in_a_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def wall_ms(call: Callable[[], object]) -> float:
@@ -126,10 +145,9 @@ def whole(report: Report, model: str, speech: Speech) -> None:
         compare(report, "V1", vocoder, precision, speech)
         ours: dict[str, Any] = {"cuda": round(snr_db(speech.truth, vocoder(speech.clip)), 1)}
         peer = torch_peer(vocoder, precision, speech.clip[None])
-        if isinstance(peer, tuple):
-            run, audio = peer
-            run()
-            ours["torch"] = round(snr_db(speech.truth, audio()[0]), 1)
+        if isinstance(peer, TorchPeer):
+            peer.run()
+            ours["torch"] = round(snr_db(speech.truth, peer.audio()[0]), 1)
         elif peer:
             ours["torch"] = peer
         report.note(f"V1 {precision}: SNR of 250 frames, dB", ours)
@@ -169,9 +187,8 @@ def steps(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
     """What each kernel takes: `hifigan info --measure --engine cuda`."""
     for precision in ("float16", "float32"):
         command = [sys.executable, "-m", "hifigan_rt", "info", model, "--measure", "--engine", "cuda"]
-        done = subprocess.run(
-            [*command, "--precision", precision, "--json"], capture_output=True, text=True, check=True
-        )
+        command += ["--precision", precision, "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         facts = json.loads(done.stdout)
         report.note(
             f"V1 {precision}: steps", [{k: v for k, v in row.items() if k != "layers"} for row in facts["plan"]]
@@ -225,7 +242,8 @@ def minute_of_streams(vocoder: Vocoder, speech: Speech, count: int) -> dict[str,
         stream.close()
     spent = np.array(computed[4:]) * 1e3
     quantiles = {
-        name: round(float(np.quantile(spent, at)), 1) for name, at in (("median", 0.5), ("p99", 0.99), ("max", 1))
+        name: round(float(np.quantile(spent, at)), 1)
+        for name, at in (("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1))
     }
     return {
         "late_rounds": late,
@@ -240,7 +258,12 @@ def minute_of_streams(vocoder: Vocoder, speech: Speech, count: int) -> dict[str,
 
 
 def start(report: Report, model: str, speech: Speech) -> None:
-    """From the start of a fresh process to the first audio."""
+    """From the start of a fresh process to the first audio, and what is installed for it."""
+    kernels = cuda_kernels.archive()
+    files = [Path(str(file.locate())) for file in distribution("hifigan-rt").files or ()]
+    sizes = {"package": sum(file.stat().st_size for file in files if file.is_file())}
+    sizes |= {"kernels in it": kernels.stat().st_size} if kernels else {}
+    report.note("installed, MB", {name: round(size / 1e6, 1) for name, size in sizes.items()})
     path = ROOT / "out/first-audio.npy"
     path.parent.mkdir(exist_ok=True)
     np.save(path, speech.clip)
@@ -250,7 +273,7 @@ def start(report: Report, model: str, speech: Speech) -> None:
         "print(time.perf_counter() - t)"
     )
     times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        float(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout)
         for _ in range(5)
     ]
     report.note("V1 float16: import to first audio, s", [round(seconds, 3) for seconds in times])
@@ -259,13 +282,13 @@ def start(report: Report, model: str, speech: Speech) -> None:
 def server(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
     """Live streams through `hifigan serve`, its clients in processes of their own."""
     for count in (500, 1000, 1500):
-        report.note(f"V1 float16: {count} live streams through the server", asyncio.run(served(model, count)))
+        report.note(f"V1 float16: {count} live streams through the server", asyncio.run(served(report, model, count)))
 
 
-async def served(model: str, count: int) -> dict[str, Any]:
+async def served(report: Report, model: str, count: int) -> dict[str, Any]:
     options = ["--engine", "cuda", "--precision", "float16", "--device", "cuda:0", "--max-streams", "100000"]
     options += ["--memory-budget", str(16 * count)]
-    async with running_server(model, ROOT / "out/served.log", options) as process:
+    async with running_server(model, report.path.with_name("served.log"), options) as process:
         before = process.read()
         command = [
             sys.executable,
@@ -310,11 +333,24 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
+    names = arguments.parts.replace(",", " ").split()
+    if unknown := set(names) - PARTS.keys():
+        parser.error(
+            f"--parts {arguments.parts}: no such part as {', '.join(sorted(unknown))}: choose of {', '.join(PARTS)}"
+        )
     report = Report(arguments.output)
     report.note_driver()
     speech = Speech(hifigan_rt.load(arguments.model, engine="cuda"))
-    for name in arguments.parts.split(","):
-        PARTS[name](report, arguments.model, speech)
+    failed = []
+    for name in names:
+        try:
+            PARTS[name](report, arguments.model, speech)
+        except Exception as error:  # noqa: BLE001 - the other parts are wanted whatever it is
+            traceback.print_exc()
+            report.note(f"{name}: failed", in_a_line(error))
+            failed.append(name)
+    if failed:
+        sys.exit(f"run_cuda.py: failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

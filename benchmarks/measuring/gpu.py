@@ -54,15 +54,15 @@ class Report:
     """The figures, saved after each of them so that none is lost."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._started = time.perf_counter()
         self.figures: dict[str, Any] = {}
 
     def note(self, key: str, value: Any) -> None:
         self.figures[key] = value
         print(f"[{time.perf_counter() - self._started:6.1f} s] {key}: {value}", flush=True)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_json(records.encoded(self.figures, keep_infinite=True), self._path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        records.write_json(records.encoded(self.figures, keep_infinite=True), self.path)
 
     def note_driver(self) -> None:
         """Note the card, its driver and the host's processor."""
@@ -96,9 +96,9 @@ class Speech:
 
 
 def best_of_torch(
-    generator: Any, precision: str, mel: np.ndarray
+    generator: Any, precision: str, mel: np.ndarray, *, compiled: bool
 ) -> tuple[Callable[[], float], Callable[[], np.ndarray]]:
-    """PyTorch's fastest form of a network for one shape: compiled, in float16 channels last, as a CUDA graph.
+    """PyTorch's fastest form of a network for one shape: in float16 channels last, as a CUDA graph, compiled if wanted.
 
     Returns:
         What computes the mel once and tells the milliseconds by the card's clock, and what gives its audio.
@@ -115,19 +115,19 @@ def best_of_torch(
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     dtype = getattr(torch, precision)
     module: Any = TorchGenerator(generator, Form(dtype, dtype, channels_last=dtype == torch.float16)).cuda()
-    compiled = torch.compile(module, dynamic=False)
+    network = torch.compile(module, dynamic=False) if compiled else module
     given = torch.from_numpy(mel).cuda()
     side = torch.cuda.Stream()
     with torch.no_grad(), torch.cuda.stream(side):
         for _ in range(4):
-            compiled(given)
+            network(given)
         side.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side):
-            audio = compiled(given)
+            audio = network(given)
     began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
-    def run(kept: object = compiled) -> float:  # noqa: ARG001 - the graph reads its weights
+    def run(kept: object = network) -> float:  # noqa: ARG001 - the graph reads its weights
         began.record()
         graph.replay()
         ended.record()

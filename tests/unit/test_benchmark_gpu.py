@@ -1,9 +1,11 @@
 """What the benchmark of engine `cuda` does beside measuring, on the imitated card."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import run_cuda
 
 from engines.test_cuda import TINY_GENERATOR, load
@@ -29,7 +31,9 @@ def test_the_card_that_is_measured_is_the_one_that_nvidia_smi_is_asked_for(imita
 
 
 def test_what_pytorch_fails_with_is_its_figure_and_ours_are_still_measured(imitated_card, monkeypatch, tmp_path):
-    def fails(*_):
+    def fails(*_, compiled):
+        if not compiled:
+            raise RuntimeError("no memory")
         raise RuntimeError("no compiler\nand much more")
 
     monkeypatch.setattr(run_cuda, "SHAPES", ((1, 4),))
@@ -44,3 +48,29 @@ def test_what_pytorch_fails_with_is_its_figure_and_ours_are_still_measured(imita
     assert times.pop("cuda") > 0
     assert times == {"torch": "RuntimeError: no compiler and much more"}
     assert figures["V1 float32: 1 x 4 frames from and to the host, ms"] > 0
+    # Without a C compiler, say, what PyTorch does without one is the peer.
+    monkeypatch.setattr(
+        run_cuda, "best_of_torch", lambda *_, compiled: fails(compiled=True) if compiled else (lambda: 2.0, None)
+    )
+    run_cuda.compare(Report(tmp_path / "figures.json"), "V1", vocoder, "float32", speech)
+    times = json.loads((tmp_path / "figures.json").read_text())["V1 float32: 1 x 4 frames, ms"]
+    assert (times["torch"], times["torch_is_not_compiled"]) == (2.0, "RuntimeError: no compiler and much more")
+    assert times["ratio"] == pytest.approx(2.0 / times["cuda"], abs=1e-3)
+
+
+def test_a_part_that_fails_keeps_no_other_one_from_being_measured(imitated_card, monkeypatch, tmp_path):
+    def fails(*_):
+        raise OSError("no room\nfor it")
+
+    monkeypatch.setattr(run_cuda.hifigan_rt, "load", lambda *_, **__: None)
+    monkeypatch.setattr(run_cuda, "Speech", lambda _: None)
+    monkeypatch.setattr(run_cuda, "PARTS", {"whole": fails, "start": lambda report, *_: report.note("start", 1)})
+    path = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", ["run_cuda.py", "-o", str(path), "--parts", "whole,start"])
+    with pytest.raises(SystemExit, match="failed: whole"):
+        run_cuda.main()
+    figures = json.loads(path.read_text())
+    assert (figures["whole: failed"], figures["start"]) == ("OSError: no room for it", 1)
+    monkeypatch.setattr(sys, "argv", ["run_cuda.py", "-o", str(path), "--parts", "start,wohle"])
+    with pytest.raises(SystemExit):
+        run_cuda.main()
