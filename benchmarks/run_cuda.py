@@ -36,7 +36,7 @@ from hifigan_rt.engines.reference import generate
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
 from measuring.cases import ROOT, seeded_generator
-from measuring.gpu import Report, Speech, best_of_torch, used_mib
+from measuring.gpu import Report, Speech, best_of_torch, in_a_line, used_mib
 from measuring.server_process import running_server
 
 SEGMENT_FRAMES = 16
@@ -126,10 +126,6 @@ def torch_peer(vocoder: Vocoder, precision: str, mel: np.ndarray) -> TorchPeer |
         except Exception as error:  # noqa: BLE001 - a compiler raises anything, and the other figures are wanted
             failure = failure or in_a_line(error)
     return failure
-
-
-def in_a_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def wall_ms(call: Callable[[], object]) -> float:

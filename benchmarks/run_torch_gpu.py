@@ -6,7 +6,9 @@ python benchmarks/run_torch_gpu.py -o benchmarks/results/nvidia-h100/torch.json
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import torch
 
 import hifigan_rt
 from hifigan_rt.audio.signal_metrics import snr_db
-from measuring.gpu import Report, Speech
+from measuring.gpu import Report, Speech, in_a_line
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 SEGMENT_FRAMES = 16
@@ -112,6 +114,26 @@ def record(report: Report) -> None:
     report.note("cudnn", torch.backends.cudnn.version())
 
 
+def measure_all(arguments: argparse.Namespace, mode: str, precision: str, speech: Speech, report: Report) -> None:
+    """One form of the engine."""
+    name = f"{mode} {precision}"
+    before = torch.cuda.memory_reserved()
+    started = time.perf_counter()
+    vocoder = hifigan_rt.load(
+        arguments.model, engine="torch", device=arguments.device, precision=precision, settings={"mode": mode}
+    )
+    report.note(f"{name}: load, s", round(time.perf_counter() - started, 1))
+    report.note(f"{name}: engine", str(vocoder.engine_info))
+    measure(vocoder, speech, name, report)
+    if precision in ("float16", "float32"):
+        measure_streams(vocoder, speech, name, report)
+    if precision == "float16":
+        measure_new_lengths(vocoder, speech, name, report)
+        measure_tensors(vocoder, speech, name, report)
+    report.note(f"{name}: MiB reserved", (torch.cuda.memory_reserved() - before) >> 20)
+    vocoder.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ljspeech-v1")
@@ -120,27 +142,19 @@ def main() -> None:
     arguments = parser.parse_args()
     report = Report(arguments.output)
     record(report)
-    speech = None
+    speech = Speech(hifigan_rt.load(arguments.model, engine="reference"))
+    failed = []
     for mode in ("eager", "compiled"):
         for precision in PRECISIONS if mode == "eager" else ("float16", "float32"):
-            name = f"{mode} {precision}"
-            before = torch.cuda.memory_reserved()
-            started = time.perf_counter()
-            vocoder = hifigan_rt.load(
-                arguments.model, engine="torch", device=arguments.device, precision=precision, settings={"mode": mode}
-            )
-            report.note(f"{name}: load, s", round(time.perf_counter() - started, 1))
-            report.note(f"{name}: engine", str(vocoder.engine_info))
-            speech = speech or Speech(vocoder)
-            measure(vocoder, speech, name, report)
-            if precision in ("float16", "float32"):
-                measure_streams(vocoder, speech, name, report)
-            if precision == "float16":
-                measure_new_lengths(vocoder, speech, name, report)
-                measure_tensors(vocoder, speech, name, report)
-            report.note(f"{name}: MiB reserved", (torch.cuda.memory_reserved() - before) >> 20)
-            vocoder.close()
+            try:
+                measure_all(arguments, mode, precision, speech, report)
+            except Exception as error:  # noqa: BLE001 - a compiler raises anything, and the other figures are wanted
+                traceback.print_exc()
+                failed.append(f"{mode} {precision}")
+                report.note(f"{failed[-1]}: failed", in_a_line(error))
             torch.cuda.empty_cache()
+    if failed:
+        sys.exit(f"run_torch_gpu.py: failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

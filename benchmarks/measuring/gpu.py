@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import platform
 import subprocess
 import time
 import uuid
@@ -50,6 +52,11 @@ def used_mib() -> int | None:
     return int(told[0]) if told[0].isdigit() else None
 
 
+def in_a_line(error: BaseException) -> str:
+    """An error as a figure."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
 class Report:
     """The figures, saved after each of them so that none is lost."""
 
@@ -69,7 +76,7 @@ class Report:
         self.note("card and driver", told_by_smi("name,driver_version"))
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        self.note("host", f"{len(names)} x {names[0]}")
+        self.note("host", f"{os.cpu_count()} x {names[0] if names else platform.machine()}")
 
 
 class Speech:

@@ -74,3 +74,24 @@ def test_a_part_that_fails_keeps_no_other_one_from_being_measured(imitated_card,
     monkeypatch.setattr(sys, "argv", ["run_cuda.py", "-o", str(path), "--parts", "start,wohle"])
     with pytest.raises(SystemExit):
         run_cuda.main()
+
+
+@pytest.mark.torch
+def test_one_form_of_pytorchs_engine_that_fails_keeps_no_other_one_from_being_measured(monkeypatch, tmp_path):
+    import run_torch_gpu
+
+    def measured(arguments, mode, precision, speech, report):
+        if mode == "compiled":
+            raise OSError("no compiler")
+        report.note(precision, 1)
+
+    monkeypatch.setattr(run_torch_gpu.hifigan_rt, "load", lambda *_, **__: None)
+    monkeypatch.setattr(run_torch_gpu, "Speech", lambda _: None)
+    monkeypatch.setattr(run_torch_gpu, "measure_all", measured)
+    path = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", ["run_torch_gpu.py", "-o", str(path)])
+    with pytest.raises(SystemExit, match="failed: compiled float16, compiled float32"):
+        run_torch_gpu.main()
+    figures = json.loads(path.read_text())
+    assert [figures[precision] for precision in run_torch_gpu.PRECISIONS] == [1] * 4
+    assert figures["compiled float32: failed"] == "OSError: no compiler"
