@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from weakref import finalize
 
 import numpy as np
@@ -32,9 +33,11 @@ class _Tensor(ctypes.Structure):
 
 
 class CardArray:
-    """A NumPy array's bytes on card 0, seen as it was: transposed, cut, or contiguous."""
+    """A NumPy array's bytes on a card, seen as it was: transposed, cut, or contiguous."""
 
     __module__ = "cupy"
+    current = 0
+    """The card whose arrays are given to others, as PyTorch has it; CuPy would look at the streams of another one."""
 
     def __init__(self, array: np.ndarray, dtype: str = "", device: int = 0) -> None:
         self.shape, self.strides = array.shape, array.strides
@@ -58,12 +61,16 @@ class CardArray:
     @property
     @contextmanager
     def device(self):
+        before, CardArray.current = CardArray.current, self.number
         yield
+        CardArray.current = before
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, self.number
 
     def __dlpack__(self, stream: object = None) -> object:
+        if self.number != CardArray.current:
+            raise BufferError("Can't export tensors on a different CUDA device index")
         self.streams.append(stream)
         code, bits = _CODES[self.dtype]
         sizes = (ctypes.c_int64 * self.ndim)(*self.shape)
@@ -105,7 +112,28 @@ class CuPy:
 
     @staticmethod
     def empty(shape: tuple[int, ...], dtype: object) -> CardArray:
-        return CardArray(np.zeros(shape, dtype))
+        return CardArray(np.zeros(shape, dtype), device=CardArray.current)
+
+
+class TorchArray(CardArray):
+    """The same of PyTorch, whose devices are names."""
+
+    __module__ = "torch"
+
+    @property
+    def device(self):
+        return self
+
+
+class Torch:
+    """What is asked of it."""
+
+    float32 = np.float32
+    cuda = SimpleNamespace(device=CardArray.device.fget)
+
+    @staticmethod
+    def empty(shape: tuple[int, ...], dtype: object, device: TorchArray) -> TorchArray:
+        return TorchArray(np.zeros(shape, dtype), device=device.number)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hifigan_rt.engines import cuda_network
 from hifigan_rt.errors import EngineError, MelError
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
-from imitated_arrays import CardArray, CuPy, InterfaceArray
+from imitated_arrays import CardArray, CuPy, InterfaceArray, Torch, TorchArray
 
 GENERATOR = tiny_generator()
 
@@ -58,6 +58,17 @@ def test_mels_lie_and_are_written_in_many_ways(form, least, vocoder):
     expected = vocoder(same)
     audio = vocoder(given).numpy()
     assert np.array_equal(audio, expected) if least == np.inf else snr_db(expected, audio) >= least
+
+
+@pytest.mark.parametrize("kind", [CardArray, TorchArray])
+def test_a_card_that_is_not_the_current_one_of_its_library(kind, imitated_card, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    mel = np.asarray(mels_of(GENERATOR, (7,))[0])
+    with imitated_card.having(devices=2):
+        vocoder = Vocoder(Weights("tiny", "tiny", "test", GENERATOR), load(GENERATOR, device="cuda:1"))
+    audio = vocoder(kind(mel, device=1))
+    assert (type(audio), audio.number, CardArray.current) == (kind, 1, 0)
+    np.testing.assert_array_equal(audio.numpy(), vocoder(mel))
 
 
 def test_batches_and_lists(vocoder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,7 +123,9 @@ def _by_dlpack(array: Any, network: _native.CudaNetwork, device: int) -> _Descri
     kind, number = array.__dlpack_device__()
     _check_card(kind, number, device)
     try:
-        address, _, dtype, shape, steps = _native.describe_dlpack(array.__dlpack__(stream=network.stream))
+        with _as_current(array):
+            capsule = array.__dlpack__(stream=network.stream)
+        address, _, dtype, shape, steps = _native.describe_dlpack(capsule)
     except Exception as error:  # foreign arrays raise anything
         raise MelError(f"the mel, a {type(array).__name__}, cannot be read by DLPack: {error}") from error
     kind = _kind(dtype, array)
@@ -172,14 +175,28 @@ def _kind(dtype: tuple[int, int], array: object) -> int:
     return _KINDS[dtype]
 
 
+def _library(array: object) -> tuple[str, Any]:
+    """The name of an array's library, and the library if it has been imported."""
+    name = type(array).__module__.partition(".")[0]
+    return name, sys.modules.get(name)
+
+
+def _as_current(array: Any) -> AbstractContextManager[object]:
+    """Make an array's card the current one of its library for a block: it asks the streams of no other."""
+    library, module = _library(array)
+    if module is None or library not in ("torch", "cupy"):
+        return nullcontext()
+    current: AbstractContextManager[object] = module.cuda.device(array.device) if library == "torch" else array.device
+    return current
+
+
 def _empty(array: Any, shape: tuple[int, ...]) -> Any:
     """An array of the same library, in the memory of the same card."""
-    library = type(array).__module__.partition(".")[0]
-    module = sys.modules.get(library)
-    if module is not None and library == "torch":
-        return module.empty(shape, dtype=module.float32, device=array.device)
-    if module is not None and library == "cupy":
-        with array.device:
+    library, module = _library(array)
+    with _as_current(array):
+        if module is not None and library == "torch":
+            return module.empty(shape, dtype=module.float32, device=array.device)
+        if module is not None and library == "cupy":
             return module.empty(shape, module.float32)
     raise EngineError(
         f"engine 'cuda' gives audio in memory of PyTorch or CuPy, and the mel is a {type(array).__name__} of "
