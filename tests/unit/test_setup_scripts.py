@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -117,14 +118,25 @@ def test_on_a_card_each_part_is_tried_with_what_the_given_python_sees(tmp_path: 
     (tmp_path / "scripts").mkdir()
     shutil.copy2(ROOT / "scripts/gpu-test", tmp_path / "scripts")
     wheels, programs = tmp_path / "wheels", tmp_path / "programs"
-    command = ["bash", tmp_path / "scripts/gpu-test", sys.executable, wheels, "sanitizer,of none"]
+    command = ["bash", tmp_path / "scripts/gpu-test", sys.executable, wheels, "sanitizer"]
     wheels.mkdir()
     programs.mkdir()
     (programs / "compute-sanitizer").write_text('#!/bin/sh\n"$5" -c "import numpy" && echo "numpy for $2"; exit 1\n')
     (programs / "compute-sanitizer").chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    done = subprocess.run([*command[:-1], "cuda,whole"], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "scripts/gpu-test: PARTS has no 'whole': choose of cuda,torch,sanitizer\n",
+    )
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert f"no wheel of hifigan-rt in {wheels}: make gpu-wheels WHEELS={wheels} puts it there" in done.stderr
+    other = wheels / "hifigan_rt-1-cp35-cp35m-linux_x86_64.whl"
+    other.touch()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    version = platform.python_version()
+    assert f"not all in {wheels} is for Python {version} on this machine: make gpu-wheels takes a PYTHON" in done.stderr
+    other.unlink()
     with zipfile.ZipFile(wheels / "hifigan_rt-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("hifigan_rt-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: hifigan-rt\nVersion: 1\n")
         wheel.writestr("hifigan_rt-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
