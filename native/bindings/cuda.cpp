@@ -178,7 +178,7 @@ nb::tuple results(const HeldPass& self, int reports) {
   nb::list audios;
   std::vector<float*> places;
   for (const auto& [from, count] : results.audio) {
-    auto data = std::make_unique<float[]>(std::max<std::size_t>(count, 1));
+    std::unique_ptr<float[]> data(new float[std::max<std::size_t>(count, 1)]);  // make_unique would fill it with zeros first
     places.push_back(data.get());
     audios.append(array_of(std::move(data), {count}));
   }

@@ -15,6 +15,7 @@ from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome
 from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamBusy, StreamsFailed
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
+from hifigan_rt.mel.padding import may_have_flat_frames
 from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.model.kinds import Model
 
@@ -198,9 +199,9 @@ class Stream:
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
         return checked
 
-    def _watched(self, checked: CheckedMel) -> None:
+    def _watched(self, checked: CheckedMel, *, may_be_flat: bool = True) -> None:
         if self._watch is not None:
-            warn_of(self._watch.push(checked))
+            warn_of(self._watch.push(checked, may_be_flat=may_be_flat))
 
 
 @overload
@@ -259,33 +260,50 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
 
 
 def _advanced(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> list[Outcome]:
-    bands = {stream._graph.num_mels for stream in streams}
-    if isinstance(mels, np.ndarray) and mels.size and len(bands) == 1:
-        whole = check_mel(mels, bands.pop())
-        checked = [stream._accepted(CheckedMel(mel)) for stream, mel in zip(streams, whole, strict=True)]
-    else:
+    together = _checked_together(streams, mels)
+    if together is None:
         checked = [_item(index, stream, mel) for index, (stream, mel) in enumerate(zip(streams, mels, strict=True))]
+        may_be_flat = [True] * len(streams)
+    else:
+        checked = [stream._accepted(CheckedMel(mel)) for stream, mel in zip(streams, together, strict=True)]
+        may_be_flat = may_have_flat_frames(together).tolist()
     outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
     by_engine: dict[Engine, list[int]] = {}
     for index, stream in enumerate(streams):
         stream._engine.check_open()
         by_engine.setdefault(stream._engine, []).append(index)
     # Not before all are accepted: what is refused may come again.
-    for stream, mel in zip(streams, checked, strict=True):
-        stream._watched(mel)
+    for stream, mel, flat in zip(streams, checked, may_be_flat, strict=True):
+        stream._watched(mel, may_be_flat=flat)
     for engine, indices in by_engine.items():
-        together: Sequence[Outcome]
+        given: Sequence[Outcome]
         try:
-            together = engine.advance(
-                [streams[index]._stream for index in indices], [checked[index] for index in indices]
-            )
+            given = engine.advance([streams[index]._stream for index in indices], [checked[index] for index in indices])
         except EngineError as error:
             if len(by_engine) == 1:
                 raise
-            together = [error] * len(indices)  # the streams of other engines have gone on
-        for index, outcome in zip(indices, together, strict=True):
+            given = [error] * len(indices)  # the streams of other engines have gone on
+        for index, outcome in zip(indices, given, strict=True):
             outcomes[index] = outcome
     return outcomes
+
+
+def _checked_together(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> CheckedMel | None:
+    """Check an array `[B, M, F]`, or short frames in a list that are alike, at once: one by one they would take longer
+    than a card does. None if each must be looked at by itself."""
+    bands = {stream._graph.num_mels for stream in streams}
+    if len(bands) != 1:
+        return None
+    if isinstance(mels, np.ndarray):
+        return check_mel(mels, bands.pop()) if mels.size else None
+    if not all(type(mel) is np.ndarray for mel in mels) or len({(mel.shape, mel.dtype) for mel in mels}) > 1:
+        return None
+    if mels[0].ndim != 2 or not 0 < mels[0].shape[1] <= STREAM_SEGMENT_FRAMES:
+        return None
+    try:
+        return check_mel(np.stack(mels), bands.pop())
+    except MelError:
+        return None  # the item that is wrong is to be named
 
 
 def _item(index: int, stream: Stream, mel: object) -> CheckedMel:

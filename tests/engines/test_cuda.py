@@ -218,6 +218,23 @@ def test_streams_end_in_the_pass_of_their_last_frames(imitated_card):
     np.testing.assert_array_equal(outcomes[2], mirrored.run_many([mel], given[None])[0])
 
 
+def test_streams_are_prepared_while_the_card_computes_those_before_them(monkeypatch):
+    monkeypatch.setattr(cuda_network, "MAX_PASS_ITEMS", 2)
+    engine = load(TINY_GENERATOR)
+    mels = mels_of(TINY_GENERATOR, (4,) * 6)
+    streams = [engine.stream(4) for _ in mels]
+    begin, taken = engine._network._begin, []
+
+    def counting(pieces):
+        taken.append(sum(not stream._turn.is_free for stream in streams))
+        return begin(pieces)
+
+    monkeypatch.setattr(engine._network, "_begin", counting)
+    engine.advance(streams, [CheckedMel(mel) for mel in mels])
+    assert taken == [3, 5, 6]
+    assert all(stream._turn.is_free for stream in streams)
+
+
 def test_a_stream_says_what_it_cannot_do():
     engine = load(TINY_GENERATOR)
     mel = mels_of(TINY_GENERATOR, (9,))[0]

@@ -8,7 +8,10 @@ import pytest
 
 import hifigan_rt
 from golden.tiny import tiny_generator, tiny_mel, write_tiny
+from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import EngineError, MelError, StreamFinished, StreamsFailed
+from hifigan_rt.mel.check import CONVENTION_FRAMES
+from hifigan_rt.mel.padding import flat_frames, may_have_flat_frames
 
 GRAPH = tiny_generator().graph
 
@@ -95,6 +98,34 @@ def test_frames_that_come_again_after_a_refusal_are_watched_once(vocoder):
         hifigan_rt.advance(streams, [flat, flat])
     with pytest.warns(hifigan_rt.MelConventionWarning, match="padding"):
         hifigan_rt.advance(streams, [flat, flat])
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_padding_is_noticed_in_frames_that_are_checked_together(vocoder, as_array):
+    mel = tiny_mel(3 * CONVENTION_FRAMES)
+    streams = [vocoder.stream(8) for _ in range(3)]
+    for stream in streams:
+        stream.push(mel)
+    pushed = [mel[:, at : at + 8].copy() for at in (0, 8, 16)]
+    pushed[1][:, 3:6] = 0.5
+    with pytest.warns(hifigan_rt.MelConventionWarning, match="0.5 in every band") as told:
+        hifigan_rt.advance(streams, np.stack(pushed) if as_array else pushed)
+    assert len(told) == 1
+    first, last = len(mel[0]) + 3, len(mel[0]) + 5
+    assert f"frames {first} to {last}" in str(told[0].message)
+
+
+def test_no_flat_frame_is_passed_over():
+    rng = np.random.default_rng(0)
+    mels = rng.uniform(-11, 2, (300, 80, 4)).astype(np.float32)
+    for mel in mels[::2]:
+        value = rng.uniform(-100, 100)
+        mel[:, rng.integers(4)] = value + rng.uniform(-4e-4, 4e-4, 80)
+    config = MelConfig(22050, 1024, 1024, 256, 80)
+    found = [flat_frames(mel, config) is not None for mel in mels]
+    assert 100 < sum(found) <= 150
+    assert may_have_flat_frames(mels)[found].all()
+    assert not may_have_flat_frames(mels).all()
 
 
 def test_what_advance_refuses_changes_no_stream(vocoder):

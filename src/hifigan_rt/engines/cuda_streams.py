@@ -136,37 +136,43 @@ def push_together(
     Raises:
         EngineError: the card failed; those that were computed are broken.
     """
-    outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
+    network = next((network for stream in streams if (network := stream._network) is not None), None)
+    if network is None:
+        return [StreamClosed()] * len(streams)
     ending = frozenset(ending)
-    pieces: dict[int, SignalPiece] = {}
-    then: dict[int, SignalState] = {}
-    network: CardNetwork | None = None
+    outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
+    computed: list[tuple[int, SignalState]] = []
     claimed: list[CardStream] = []
-    try:
+
+    def pieces() -> Iterator[SignalPiece]:
+        """Claim one stream after the other, while the card computes those before it."""
         for index, (stream, mel) in enumerate(zip(streams, mels, strict=True)):
             try:
-                network = stream._claim()
+                stream._claim()
             except EngineError as error:
                 outcomes[index] = error
                 continue
             claimed.append(stream)
-            then[index] = SignalState.FINISHED if index in ending else SignalState.OPEN
-            stream._turn.state = SignalState.BROKEN
+            turn, ends = stream._turn, index in ending
+            then = SignalState.FINISHED if ends else SignalState.OPEN
+            turn.state = SignalState.BROKEN
             try:
-                piece = stream._segments(mel, ends=index in ending)
+                piece = stream._segments(mel, ends=ends)
             except MelError as error:
-                stream._turn.state = SignalState.OPEN
+                turn.state = SignalState.OPEN
                 outcomes[index] = error
                 continue
             if piece is None:
-                stream._turn.state = then[index]
-            else:
-                pieces[index] = piece
-        if network is not None and pieces:
-            for index, outcome in zip(pieces, network.compute(list(pieces.values())), strict=True):
-                if not isinstance(outcome, HifiganError):
-                    streams[index]._turn.state = then[index]
-                outcomes[index] = outcome
+                turn.state = then
+                continue
+            computed.append((index, then))
+            yield piece
+
+    try:
+        for (index, then), outcome in zip(computed, network.compute(pieces()), strict=True):
+            if not isinstance(outcome, HifiganError):
+                streams[index]._turn.state = then
+            outcomes[index] = outcome
     finally:
         for stream in claimed:
             stream._release()

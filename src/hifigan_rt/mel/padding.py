@@ -41,6 +41,15 @@ def flat_frames(mel: np.ndarray, config: MelConfig) -> np.ndarray | None:
     return candidates[is_flat] if is_flat.any() else None
 
 
+def may_have_flat_frames(mels: np.ndarray) -> np.ndarray:
+    """Find which of many mels `[B, M, T]` may have frames that `flat_frames` finds: bool `[B]`."""
+    first, middle, last = mels[:, 0], mels[:, mels.shape[1] // 2], mels[:, -1]
+    # What is flat differs from its first band by that at most (`flat_frames`), however loud it is.
+    margin = _ROUNDING * np.maximum(1, np.abs(first))
+    found: np.ndarray = ((np.abs(middle - first) <= margin) & (np.abs(last - first) <= margin)).any(axis=1)
+    return found
+
+
 def describe_padding(mel: np.ndarray, frames: np.ndarray, config: MelConfig, first_frame: int = 0) -> str:
     """Say which frames of a mel `[M, T]` look like padding, and the way out.
 

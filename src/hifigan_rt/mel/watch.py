@@ -22,9 +22,17 @@ class MelWatch:
         self._frames = 0
         self._flat = 0
 
-    def push(self, mel: np.ndarray) -> str | None:
-        """Take checked frames, float32 `[M, F]`, which are copied; give a finding or None."""
+    def push(self, mel: np.ndarray, *, may_be_flat: bool = True) -> str | None:
+        """Take checked frames, float32 `[M, F]`, which are copied; give a finding or None.
+
+        Args:
+            mel: the frames.
+            may_be_flat: what `may_have_flat_frames` says of them, where it was asked about many at once.
+        """
         if mel.shape[1] == 0:
+            return None
+        if not may_be_flat and self._beginning is None:
+            self._frames += mel.shape[1]
             return None
         first, self._frames = self._frames, self._frames + mel.shape[1]
         finding = self._padding(mel, first)
