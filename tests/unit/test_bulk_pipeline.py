@@ -153,3 +153,18 @@ def test_an_error_in_finish_reaches_the_caller():
     pipeline = Pipeline(Stages(lambda job: job, lambda job, value: value, lambda job, value, seconds: value), finish)
     with pytest.raises(RuntimeError, match="no record"):
         pipeline.run(range(100), lambda _: None)
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_a_thread_that_the_system_does_not_give_is_told(monkeypatch, given):
+    """Joining one that never began raised an error of its own, which hid what was lacking."""
+    threads, start = iter(range(3)), threading.Thread.start
+
+    def start_or_fail(thread):
+        if next(threads) == given:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run([1, 2, 3])

@@ -146,7 +146,8 @@ class Pipeline(Generic[J, R, C, D, F]):
             self._behind.close()
             _join(threads["write"])
             for name in ("read", "engine"):
-                threads[name].join(_GRACE_S)
+                if threads[name].is_alive():  # the system may not have given it
+                    threads[name].join(_GRACE_S)
             while not self._reports.empty():
                 if (reported := self._reports.get()) is not None:
                     report(*reported)
