@@ -13,6 +13,7 @@ from pathlib import Path
 
 from drawing import Drawing, write
 from hifigan_rt.config import PRESETS
+from hifigan_rt.engines import REGISTRY
 from hifigan_rt.graph import build_graph
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ CAPTIONS = {
     "vocoder": "load a model, call it",
     "export": "to ONNX, OpenVINO",
     "streaming": "frames in, audio out",
-    "engines": "native, onnxruntime, openvino, torch, ascend, reference",
+    "engines": ", ".join(REGISTRY),
     "model": "finds what a user names",
     "families": "kinds of checkpoints",
     "mel": "log-mels: computed, checked, read",
@@ -41,7 +42,7 @@ CAPTIONS = {
     "cluster": "many machines",
     "ascend": "to .om files",
     "bulk": "folders of files",
-    "pyinstaller": "frozen programs",
+    "pyinstaller": "for freezing",
     "framework": "in PyTorch",
     "datasets": "inputs",
     "records": "JSON",
