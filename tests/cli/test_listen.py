@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import signal
 import subprocess
@@ -240,3 +241,19 @@ def test_serve_until_interrupted(place):
 def test_serve_refuses_other_files(place):
     text = error_of(hifigan("listen", "serve", "ref/clip0.wav", "--results", "answers", status=1))
     assert "is no page of a listening test" in text
+
+
+def test_without_scipy_nothing_starts(place, monkeypatch):
+    """It was an internal error after the recordings had been read."""
+    hifigan("listen", "make", *SYSTEMS, "--mode", "mos", "-o", "test")
+    answer(read_key(place / "test" / "key.json"), "L1", QUALITY["mos"], np.random.default_rng(0))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "scipy" else find(name, *rest))
+    for arguments in (
+        ("make", *SYSTEMS, "--mode", "mos", "-o", "another"),
+        ("score", "answers", "--key", "test/key.json"),
+    ):
+        assert "needs the package scipy: pip install 'hifigan-rt[eval]'" in error_of(
+            hifigan("listen", *arguments, status=1)
+        )
+    assert not (place / "another").exists()

@@ -106,7 +106,9 @@ def test_a_port_of_wyoming_in_use_is_told_before_anything_is_loaded():
 @pytest.mark.usefixtures("place")
 def test_without_its_packages_it_says_which(monkeypatch):
     monkeypatch.setattr("hifigan_rt.tools.cli.serve._PACKAGES", ("starlette", "no_such_package"))
-    assert refused("--model", "model") == "the server needs no_such_package: pip install 'hifigan-rt[serve]'"
+    assert refused("--model", "model") == (
+        "the server needs no_such_package: pip install 'hifigan-rt[serve]' (from a clone: pip install '.[serve]')"
+    )
 
 
 def test_the_defaults_in_the_help_are_those_of_the_settings():

@@ -75,9 +75,11 @@ def make(console: Console, /, **values: Any) -> int:
       hifigan listen make --system v1=out-v1 --system v3=out-v3 --reference recordings --mode mushra -o test
     """
     from hifigan_rt.tools.bulk.output_folder import claimed_folder
+    from hifigan_rt.tools.evaluation.statistics import require_scipy
     from hifigan_rt.tools.listening.making import Request
     from hifigan_rt.tools.listening.making import make as make_test
 
+    require_scipy("a listening test")
     seed = secrets.randbits(64) if values["seed"] is None else values["seed"]
     request = Request(values["mode"], values["title"], seed, values["rows"], values["repeats"])
     with claimed_folder(values["output"]):

@@ -52,12 +52,14 @@ def score(
     """
     from hifigan_rt.system.files import atomic_writer
     from hifigan_rt.tools.evaluation.listening_results import to_json
+    from hifigan_rt.tools.evaluation.statistics import require_scipy
     from hifigan_rt.tools.listening.definition import read_key
     from hifigan_rt.tools.listening.output import add_to_report
     from hifigan_rt.tools.listening.reading import read_all
     from hifigan_rt.tools.listening.scoring import score as score_test
     from hifigan_rt.tools.listening.tables import to_csv, to_text
 
+    require_scipy("scoring")
     key = read_key(key_path)
     if csv_path is not None:
         _check_csv(csv_path, key_path, results, report)

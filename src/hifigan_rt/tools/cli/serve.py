@@ -156,7 +156,10 @@ def _check_packages() -> None:
 
     absent = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if absent:
-        raise ServerError(f"the server needs {', '.join(absent)}: pip install 'hifigan-rt[serve]'")
+        raise ServerError(
+            f"the server needs {', '.join(absent)}: pip install 'hifigan-rt[serve]' "
+            "(from a clone: pip install '.[serve]')"
+        )
 
 
 def _settings(values: dict[str, Any]) -> dict[str, Any]:

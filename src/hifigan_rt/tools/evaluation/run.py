@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from hifigan_rt.tools.evaluation.rows import clip_record, length_notes, score_ro
 from hifigan_rt.tools.evaluation.score_file import NAME as SCORES_NAME
 from hifigan_rt.tools.evaluation.scoring import measure_all
 from hifigan_rt.tools.evaluation.sounds import CLIPS_FOLDER
+from hifigan_rt.tools.evaluation.statistics import require_scipy
 from hifigan_rt.tools.evaluation.summary import accuracy, check_limits, summarize_system
 from hifigan_rt.tools.evaluation.systems import SystemSpec, folder_names
 
@@ -100,11 +100,7 @@ def evaluate(
         HifiganError: nothing can be evaluated; the text says why.
         Interrupted: Ctrl-C; what was finished stays.
     """
-    if importlib.util.find_spec("scipy") is None:
-        # The intervals need it, and would be asked for last of all.
-        raise EvaluationError(
-            "evaluation needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
-        )
+    require_scipy("evaluation")
     clips = _find(plan, folder)
     models = _resolve(plan.systems)
     for spec in plan.systems:

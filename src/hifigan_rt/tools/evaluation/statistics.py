@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,18 @@ def summarize(values: Sequence[float], seed: int = 0) -> Summary:
         interval, float(np.median(counted)), deviation, float(counted.min()), float(counted.max()),
         infinite, undefined, minus_infinite,
     )  # fmt: skip
+
+
+def require_scipy(what: str) -> None:
+    """Refuse to begin what would ask for SciPy last of all, as for its intervals.
+
+    Raises:
+        EvaluationError: it is not installed.
+    """
+    if importlib.util.find_spec("scipy") is None:
+        raise EvaluationError(
+            f"{what} needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
+        )
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
