@@ -68,6 +68,9 @@ def test_another_sample_rate_needs_leave(data):
     assert "the recording cannot be used" in rows("model")["fast"].failed
     model("--resample", "--resume")
     assert result().complete
+    assert [clip.notes for clip in result().clips if clip.name == "fast"] == [
+        (f"resampled from {2 * RATE} to {RATE} Hz",)
+    ]
     assert soundfile.info("out/audio/reference/fast.wav").samplerate == RATE
 
 

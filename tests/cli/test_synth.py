@@ -58,8 +58,13 @@ def test_sample_rate_and_channels_need_leave(place):
     done = synth("in", "-o", "out", status=1)
     assert "--resample" in done.stderr
     assert "--mono" in done.stderr
-    synth("in", "-o", "out", "--resume", "--resample", "--mono")
+    told = synth("in", "-o", "out", "--resume", "--resample", "--mono").stdout.splitlines()
     assert soundfile.info("out/fast.wav").frames == RATE // 4
+    changes = {"fast.wav": f"resampled from 16000 to {RATE} Hz", "wide.wav": "averaged from 2 channels to one"}
+    assert {name: record.conversions for name, record in records().items()} == {
+        name: (change,) for name, change in changes.items()
+    }
+    assert {f"{change}: 1 clip" for change in changes.values()} <= set(told)
 
 
 def test_one_bad_file_never_stops_the_rest(place):

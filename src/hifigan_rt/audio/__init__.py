@@ -1,6 +1,6 @@
 """Recordings in and out: decoded with limits, changed only as the user allows, written rounded, clipped and counted."""
 
-from hifigan_rt.audio.conversion import as_samples, prepare, resample, to_mono
+from hifigan_rt.audio.conversion import as_samples, conversions, prepare, resample, to_mono
 from hifigan_rt.audio.decoding import DEFAULT_MAX_SECONDS, Recording, read_audio
 from hifigan_rt.audio.encoding import (
     AudioWriter,
@@ -21,6 +21,7 @@ __all__ = [
     "Encoding",
     "Recording",
     "as_samples",
+    "conversions",
     "open_audio_writer",
     "prepare",
     "read_audio",

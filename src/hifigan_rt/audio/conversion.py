@@ -81,6 +81,16 @@ def prepare(recording: Recording, sample_rate: int, resample_allowed: bool, mono
     return resample(to_mono(samples), rate, sample_rate)
 
 
+def conversions(sample_rate: int, channels: int, wanted_hz: int) -> tuple[str, ...]:
+    """What a recording goes through to be mono at `wanted_hz`, a text for each; none if it is so already."""
+    texts = []
+    if channels > 1:
+        texts.append(f"averaged from {channels} channels to one")
+    if sample_rate != wanted_hz:
+        texts.append(f"resampled from {sample_rate} to {wanted_hz} Hz")
+    return tuple(texts)
+
+
 def check_conversion(
     sample_rate: int,
     channels: int,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.audio.conversion import check_conversion, convert_blocks
+from hifigan_rt.audio.conversion import check_conversion, conversions, convert_blocks
 from hifigan_rt.audio.decoding import open_recording
 from hifigan_rt.audio.encoding import AudioWriter
 from hifigan_rt.config import MelConfig
@@ -57,6 +57,8 @@ class RecordingMel:
         """Length at the model's sample rate; complete after the last piece, as the notes are."""
         self.notes: tuple[str, ...] = ()
         """What is odd about the file."""
+        self.conversions: tuple[str, ...] = ()
+        """What it went through, see `hifigan_rt.audio.conversions`; complete after the first piece."""
 
     def pieces(self) -> Iterator[np.ndarray]:
         """Give the mel, float32 `[M, t]` at a time; t may be 0.
@@ -70,6 +72,7 @@ class RecordingMel:
                 reader.sample_rate, reader.channels, reader.samples, wanted_hz, resample_allowed=reading.resample,
                 mono_allowed=reading.mono,
             )  # fmt: skip
+            self.conversions = conversions(reader.sample_rate, reader.channels, wanted_hz)
             analysis = MelAnalysis(self._config)
             for block in convert_blocks(reader.blocks(), reader.sample_rate, wanted_hz):
                 yield analysis.push(block)
@@ -87,6 +90,8 @@ class MelClip:
     input_samples: int | None = None
     """Length of the input at the model's sample rate; None if it was a mel."""
     notes: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
+    """What the recording went through, see `hifigan_rt.audio.conversions`."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,11 @@ class LongMel:
         """What is odd about the recording, after the last piece."""
         return () if self.recording is None else self.recording.notes
 
+    @property
+    def conversions(self) -> tuple[str, ...]:
+        """What the recording goes through, see `hifigan_rt.audio.conversions`."""
+        return () if self.recording is None else self.recording.conversions
+
 
 def read_recording_mel(source: Path, config: MelConfig, reading: ReadSettings) -> MelClip | LongMel:
     """Read a recording's mel: as a whole, or if it is longer than `LONG_FRAMES` its beginning alone for now.
@@ -122,7 +132,7 @@ def read_recording_mel(source: Path, config: MelConfig, reading: ReadSettings) -
         beginning.append(piece)
         if sum(piece.shape[1] for piece in beginning) > LONG_FRAMES:
             return LongMel(chain([np.concatenate(beginning, axis=1)], pieces), recording)
-    return MelClip(np.concatenate(beginning, axis=1), recording.samples, recording.notes)
+    return MelClip(np.concatenate(beginning, axis=1), recording.samples, recording.notes, recording.conversions)
 
 
 def is_long(mel: np.ndarray) -> bool:
@@ -133,7 +143,7 @@ def is_long(mel: np.ndarray) -> bool:
 
 def whole(mel: LongMel) -> MelClip:
     """Take all of a mel at once, for engines that cannot stream."""
-    return MelClip(np.concatenate(list(mel.pieces), axis=1), mel.input_samples, mel.notes)
+    return MelClip(np.concatenate(list(mel.pieces), axis=1), mel.input_samples, mel.notes, mel.conversions)
 
 
 def in_pieces(mel: np.ndarray) -> LongMel:

@@ -60,6 +60,8 @@ class ClipRecord:
     """Mels that look like another convention than the model's, or had to be padded."""
     notes: tuple[str, ...] = ()
     """What is odd about an input that could be read nevertheless."""
+    conversions: tuple[str, ...] = ()
+    """What the recording went through before its mel, as it was allowed: resampled, averaged to one channel."""
 
 
 _FIELDS = {field.name for field in dataclasses.fields(ClipRecord)}
@@ -129,7 +131,7 @@ def _parse_record(values: Mapping[str, Any]) -> ClipRecord | None:
     texts = [known.get(name) for name in ("input", "output", "settings")]
     if not all(isinstance(text, str) for text in texts) or known.get("status") not in ("ok", "failed"):
         return None
-    for name in ("warnings", "notes"):
+    for name in ("warnings", "notes", "conversions"):
         listed = known.get(name)
         known[name] = tuple(listed) if isinstance(listed, list) else ()
     return ClipRecord(**known)

@@ -35,6 +35,8 @@ class RunSummary:
     """Input samples after the last whole frame of each recording, all together."""
     warnings: dict[str, tuple[str, int]] = field(default_factory=dict)
     """The first text of each kind, and how many clips it came up for; texts of a kind differ only in numbers."""
+    conversions: dict[str, int] = field(default_factory=dict)
+    """What recordings went through before their mel, and how many did."""
     stopped: str | None = None
     """Why the run ended before its last clip, if it did."""
     interrupted: bool = False
@@ -58,6 +60,8 @@ class RunSummary:
             self.failed.append((record.input, record.error or "unknown"))
             return
         self.done += 1
+        for text in record.conversions:
+            self.conversions[text] = self.conversions.get(text, 0) + 1
         self.audio_seconds += record.audio_seconds or 0.0
         self.compute_seconds += record.compute_seconds or 0.0
         self.clipped_samples += record.clipped_samples or 0
@@ -100,6 +104,7 @@ class RunSummary:
             "clipped_samples": self.clipped_samples,
             "clipped_clips": self.clipped_clips,
             "samples_dropped": self.samples_dropped,
+            "conversions": [{"text": text, "clips": count} for text, count in self.conversions.items()],
             "warnings": [{"text": text, "clips": count} for text, count in self.warnings.values()],
             "manifest": None if self.manifest is None else str(self.manifest),
         }

@@ -174,6 +174,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             mel_l1=distance,
             inexact_tail_frames=self._vocoder.inexact_tail_frames(frames) or None,
             notes=source.notes,
+            conversions=source.conversions,
         )
 
     def _write_long(self, mel: LongMel, output: Path) -> ClipFacts:
@@ -197,6 +198,7 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
             audio_seconds=round(writer.samples / self._sample_rate, 6),
             mel_l1=facts.mel_l1,
             notes=mel.notes,
+            conversions=mel.conversions,
             compute_seconds=facts.compute_seconds,
         )
 
@@ -231,6 +233,7 @@ class MelExtraction(Work[MelClip | LongMel, MelClip | LongMel]):
             samples_dropped=_dropped(data.input_samples, frames, self._config.hop_length),
             audio_seconds=round((data.input_samples or 0) / self._config.sample_rate, 6),
             notes=data.notes,
+            conversions=data.conversions,
         )
 
     def _until_stopped(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -27,6 +27,7 @@ class ClipFacts:
     mel_l1: float | None = None
     inexact_tail_frames: int | None = None
     notes: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
     compute_seconds: float = 0.0
     """Time that the engine took while the clip was written, of long ones."""
 

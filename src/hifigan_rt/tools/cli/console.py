@@ -233,6 +233,8 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
     if summary.manifest is not None:
         folder, _, name = str(summary.manifest).replace(os.sep, "/").rpartition("/")
         yield f"results and {name} are in {folder!r}"
+    for text, count in summary.conversions.items():
+        yield f"{text}: {_clips(count)}"
     if summary.clipped_samples:
         yield f"clipped: {summary.clipped_samples} samples in {_clips(summary.clipped_clips)}"
     if summary.samples_dropped:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_rt.audio import Container, Encoding, prepare, read_audio, write_audio
+from hifigan_rt.audio import Container, Encoding, conversions, prepare, read_audio, write_audio
 from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.synthesis import WriteSettings
 from hifigan_rt.tools.bulk.work import ClipFacts, Work
@@ -46,7 +46,8 @@ class Preparation(Work[tuple[np.ndarray, tuple[str, ...]], tuple[np.ndarray, tup
         recording = read_audio(source, self._reading.max_seconds)
         samples = prepare(recording, self._sample_rate, self._reading.resample, self._reading.mono)
         notes = () if recording.note is None else (recording.note,)
-        return samples, (*notes, *oddities(samples))
+        changed = conversions(recording.sample_rate, recording.channels, self._sample_rate)
+        return samples, (*notes, *changed, *oddities(samples))
 
     def compute(self, data: tuple[np.ndarray, tuple[str, ...]]) -> tuple[np.ndarray, tuple[str, ...]]:
         return data

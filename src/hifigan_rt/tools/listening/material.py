@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_rt.audio import AUDIO_SUFFIXES, prepare, read_audio
+from hifigan_rt.audio import AUDIO_SUFFIXES, conversions, prepare, read_audio
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError
 from hifigan_rt.tools.datasets import is_folder
 from hifigan_rt.tools.evaluation.clips import find_clips, pair
@@ -161,10 +161,8 @@ def _read_clip(
             raise AudioError(f"{system}: {source}")
         recording = read_audio(source, MAX_SECONDS)
         rate = rate or recording.sample_rate
-        if recording.sample_rate != rate:
-            changed(f"resampled from {recording.sample_rate} to {rate} Hz")
-        if recording.channels > 1:
-            changed(f"averaged from {recording.channels} channels to one")
+        for text in conversions(recording.sample_rate, recording.channels, rate):
+            changed(text)
         if recording.note is not None:
             raise AudioError(f"{system}: {recording.note}")
         read[system] = prepare(recording, rate, resample_allowed=True, mono_allowed=True)
