@@ -112,5 +112,5 @@ def test_the_name_must_end_in_xml(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(OutputError, match="No such file or directory; nothing stands at its place"):
+    with pytest.raises(OutputError, match="is not there, make it first; nothing stands at its place"):
         export_openvino(tiny_generator(), None, tmp_path / "none" / "out.xml", verify=False)

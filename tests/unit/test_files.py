@@ -45,8 +45,8 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(OutputError) as caught, atomic_writer(tmp_path / "none/a.bin"):
         pass
     assert str(caught.value) == (
-        f"'{tmp_path}/none/a.bin' could not be written: No such file or directory; nothing stands at its place but "
-        "what was there before"
+        f"'{tmp_path}/none/a.bin' could not be written: folder '{tmp_path}/none' is not there, make it first; nothing "
+        "stands at its place but what was there before"
     )
 
 

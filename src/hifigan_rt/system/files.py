@@ -188,9 +188,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{str(path)!r} could not be written: {error.strerror or error}; nothing stands at its place "
+            f"{str(path)!r} could not be written: {_why_not(path, error)}; nothing stands at its place "
             "but what was there before"
         ) from error
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    """What an error says of a file; the system says the same of it and of its folder."""
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        return f"folder {str(path.parent)!r} is not there, make it first"
+    return error.strerror or str(error)
 
 
 @contextlib.contextmanager
@@ -228,7 +235,7 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[Path]:
             shutil.rmtree(workplace, ignore_errors=True)
     except OSError as error:
         raise OutputError(
-            f"{str(paths[0])!r} could not be written: {error.strerror or error}; nothing stands at its place "
+            f"{str(paths[0])!r} could not be written: {_why_not(paths[0], error)}; nothing stands at its place "
             "but what was there before"
         ) from error
 
