@@ -152,7 +152,7 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"log": "log3"}, "log='log3' must be 'ln', 'log10', 'log2', 'log1p' or 'db'"),
         ({"log": []}, "log=[] must be 'ln', 'log10', 'log2', 'log1p' or 'db'"),
         ({"norm": "htk"}, "norm='htk' must be 'slaney' or null"),
-        ({"padding": "wrap"}, "padding='wrap' must be 'reflect', 'center' or 'zero'"),
+        ({"padding": "wrap"}, "padding='wrap' must be 'reflect', 'center', 'zero' or 'center_zero'"),
         ({"floor": 0}, "floor=0.0 must be a finite number above 0"),
         ({"floor": "1e-5"}, "floor=str '1e-5' must be a finite number"),
         ({"mean": [0.0, 1.0]}, "mean holds 2 values: one, or num_mels=80, are needed"),

@@ -2,9 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import save_file
 
 from golden.tiny import TINY, tiny_mel, tiny_weights, write_tiny
@@ -13,7 +15,7 @@ from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import ConfigForm, Family
 from hifigan_rt.families.original import NESTED, ORIGINAL
-from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.formats.config_json import MEL_FIELDS, NETWORK_FIELDS, config_to_dict
 from hifigan_rt.model.resolve import resolve_model
 
 
@@ -118,3 +120,63 @@ def test_a_generator_of_knn_vc_takes_features_of_another_network(tmp_path):
 def test_a_linear_layer_takes_features_where_no_config_says_that_it_takes_mels(tmp_path, more, kind):
     config = config_to_dict(ModelConfig(TINY.generator)) | more
     assert resolve_model(write_with_linear(tmp_path, config)).graph.config.input_kind == kind
+
+
+FIELDS = config_to_dict(TINY)
+NETWORK = {name: value for name, value in FIELDS.items() if name in NETWORK_FIELDS and name != "num_mels"}
+NATSPEECH = {
+    **NETWORK, "audio_sample_rate": 8000, "audio_num_mel_bins": 10, "fft_size": 64, "win_size": 64, "hop_size": 8,
+    "fmin": 80, "fmax": 3800, "loud_norm": False,
+}  # fmt: skip
+NATSPEECH_MEL = MelConfig(
+    8000, 64, 64, 8, 10, 80.0, 3800.0, log="log10", floor=1e-6, magnitude_epsilon=0.0, padding="center_zero"
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "mel"),
+    [
+        ({}, NATSPEECH_MEL),
+        ({"fmin": -1, "fmax": -1}, replace(NATSPEECH_MEL, fmin=0.0, fmax=None)),
+        # DiffSinger's config holds that of a Parallel WaveGAN, on which it is built.
+        ({"generator_params": {"layers": 30}, "sampling_rate": 8000}, replace(NATSPEECH_MEL, floor=1e-10)),
+        ({"generator_params": {"layers": 30}, "wav2spec_eps": "1e-5"}, replace(NATSPEECH_MEL, floor=1e-5)),
+    ],
+)
+def test_configs_of_natspeech_and_diffsinger_state_their_mels(tmp_path, more, mel):
+    path = write_tiny(tmp_path, "model_ckpt_steps_2000.ckpt", config=False)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(NATSPEECH | more))
+    model = resolve_model(path, tmp_path / "config.yaml")
+    assert (model.family, model.graph.config, model.mel) == ("NATSpeech or DiffSinger", TINY.generator, mel)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [({"loud_norm": True}, "equal loudness, loud_norm"), ({"wav2spec_eps": "x"}, "floor=str 'x' must be a finite")],
+)
+def test_what_of_natspeechs_mels_is_not_computed_is_said(tmp_path, more, text):
+    path = write_tiny(tmp_path, config=False)
+    (tmp_path / "config.json").write_text(json.dumps(NATSPEECH | more))
+    with pytest.raises(ConfigError, match=text), load(path, engine="reference") as vocoder:
+        vocoder.mel(np.zeros(1000, np.float32))
+
+
+def test_the_last_of_natspeechs_training_steps_is_taken(tmp_path):
+    for step in (900, 2000):
+        write_tiny(tmp_path, f"model_ckpt_steps_{step}.ckpt")
+    assert resolve_model(tmp_path).path.name == "model_ckpt_steps_2000.ckpt"
+
+
+@pytest.mark.parametrize(("mode", "known"), [("", True), ("taco", False)])
+def test_the_config_of_amphion_states_its_mel(tmp_path, mode, known):
+    mel = {name: value for name, value in FIELDS.items() if name in MEL_FIELDS and name != "sampling_rate"}
+    preprocess = mel | {"n_mel": 10, "sample_rate": 8000, "mel_extract_mode": mode}
+    stated = {
+        "model_type": "GANVocoder",
+        "preprocess": preprocess,
+        "model": {"generator": "hifigan", "hifigan": NETWORK},
+    }
+    (tmp_path / "args.json").write_text(json.dumps(stated))
+    model = resolve_model(write_tiny(tmp_path, "model.safetensors", config=False), tmp_path / "args.json")
+    assert (model.family, model.sample_rate) == ("Amphion", 8000)
+    assert (model.mel == TINY.mel) == known

@@ -46,9 +46,10 @@ class MelConfig:
     """Magnitudes below it are raised to it before the logarithm."""
     magnitude_epsilon: float = 1e-9
     """Added under the square root of the magnitude (original: meldataset.py)."""
-    padding: Literal["reflect", "center", "zero"] = "reflect"
+    padding: Literal["reflect", "center", "zero", "center_zero"] = "reflect"
     """reflect: (n_fft - hop) / 2 reflected samples per side, T = floor(N / hop) (the original).
-    zero: the same with zeros. center: n_fft / 2 reflected samples per side, T = 1 + floor(N / hop)."""
+    zero: the same with zeros. center: n_fft / 2 reflected samples per side, T = 1 + floor(N / hop).
+    center_zero: the same with zeros (NATSpeech)."""
     norm: Literal["slaney"] | None = "slaney"
     """slaney: each band has unit area; None: each band peaks at 1."""
     mean: tuple[float, ...] | None = None
@@ -87,8 +88,8 @@ class MelConfig:
             raise ConfigError(f"power={self.power!r} must be 1 or 2")
         if not 0 < self.gain < math.inf:
             raise ConfigError(f"gain={self.gain} must be a finite number above 0")
-        if self.padding not in ("reflect", "center", "zero"):
-            raise ConfigError(f"padding={self.padding!r} must be 'reflect', 'center' or 'zero'")
+        if self.padding not in ("reflect", "center", "zero", "center_zero"):
+            raise ConfigError(f"padding={self.padding!r} must be 'reflect', 'center', 'zero' or 'center_zero'")
         if self.window not in ("hann", "symmetric_hann"):
             raise ConfigError(f"window={self.window!r} must be 'hann' or 'symmetric_hann'")
         if self.mel_scale not in ("slaney", "htk"):

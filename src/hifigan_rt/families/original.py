@@ -6,8 +6,10 @@ import re
 from collections.abc import Collection, Mapping
 
 from hifigan_rt.errors import CheckpointError
+from hifigan_rt.families.amphion import AMPHION_CONFIG
 from hifigan_rt.families.coqui import COQUI_VOCODER, COQUI_VOICE
 from hifigan_rt.families.family import Family
+from hifigan_rt.families.natspeech import NATSPEECH_CONFIG
 from hifigan_rt.families.nemo import NEMO_CONFIG
 from hifigan_rt.families.nvidia import NVIDIA_CONFIG
 
@@ -55,7 +57,7 @@ ORIGINAL = Family(
         "resblocks.N.convs1.N or .convs.N": re.compile(r"resblocks\.\d{1,4}\.(convs1|convs)\.\d{1,4}\."),
     },
     rename=_keep,
-    config_forms=(COQUI_VOCODER, COQUI_VOICE, NEMO_CONFIG, NVIDIA_CONFIG),
+    config_forms=(COQUI_VOCODER, COQUI_VOICE, NEMO_CONFIG, NVIDIA_CONFIG, NATSPEECH_CONFIG, AMPHION_CONFIG),
 )
 
 NESTED = Family(

@@ -26,6 +26,9 @@ _BLOCK_VALUES = 1 << 18
 
 _PUSHED_SAMPLES = 1 << 16
 
+_ZEROS = ("zero", "center_zero")
+"""Paddings that do not reflect."""
+
 LOG_MEL_RANGE = (-11.5, 1.0)
 """Quietest and loudest values of the original's log-mels: ln(1e-5) to a loud voice."""
 
@@ -55,7 +58,7 @@ def minimum_samples(config: MelConfig) -> int:
     Reflection needs more samples than it adds on a side, and one whole frame must fit.
     """
     padding = _padding_samples(config)
-    reflection = 1 if config.padding == "zero" else padding + 1
+    reflection = 1 if config.padding in _ZEROS else padding + 1
     return max(1, reflection, config.n_fft - 2 * padding)
 
 
@@ -179,7 +182,7 @@ class MelAnalysis:
             return self._kept[start - self._kept_from : stop - self._kept_from].astype(np.float64)
         index = np.arange(start, stop)
         inside = (index >= 0) & (index < self.samples)
-        if self._config.padding == "zero":
+        if self._config.padding in _ZEROS:
             return np.where(inside, self._kept[np.where(inside, index - self._kept_from, 0)], 0).astype(np.float64)
         index = np.abs(index)
         reflected: np.ndarray = self._kept[np.minimum(index, 2 * (self.samples - 1) - index) - self._kept_from]
@@ -281,7 +284,7 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 def _padding_samples(config: MelConfig) -> int:
     """Samples added on a side; with a hop above n_fft so many are left out, as the original's negative padding does."""
-    if config.padding == "center":
+    if config.padding in ("center", "center_zero"):
         return config.n_fft // 2
     return int((config.n_fft - config.hop_length) / 2)
 

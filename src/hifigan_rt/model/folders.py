@@ -10,8 +10,10 @@ from hifigan_rt.errors import ModelNotFound
 
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".nemo", ".bin", ".onnx", ".xml", ".om")
 
-_GENERATOR_STEP = re.compile(r"g_(\d+)|checkpoint-(\d+)steps\.pkl|snapshot_iter_(\d+)\.pdz")
-"""Names that the original, ParallelWaveGAN and PaddleSpeech give to what they save during training."""
+_GENERATOR_STEP = re.compile(
+    r"g_(\d+)|checkpoint-(\d+)steps\.pkl|snapshot_iter_(\d+)\.pdz|model_ckpt_steps_(\d+)\.ckpt"
+)
+"""Names that the original, ParallelWaveGAN, PaddleSpeech and NATSpeech give to what they save during training."""
 _SHARD = re.compile(r".*-\d{5}-of-(?!00001)\d{5}\.(safetensors|bin)")
 """Names that transformers gives to the parts of a model, but for a single part, which is the whole."""
 _TEXTS = (".json", ".yaml", ".yml", ".txt", ".md", ".log", ".csv", ".py")
