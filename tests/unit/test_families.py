@@ -98,6 +98,15 @@ def test_another_family_is_a_row(tmp_path, monkeypatch):
         families.recognise(["encoder.w"])
 
 
+def test_stages_that_interpolate_are_named(tmp_path):
+    weights = {re.sub(r"^ups\.\d", r"\g<0>.1", name): array for name, array in tiny_weights().items()}
+    save_file(weights, tmp_path / "x.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"interpolates where the original has .*, by ups.0.1.*convolutions.* for ups.N\Z"
+    ):
+        resolve_model(tmp_path / "x.safetensors")
+
+
 def write_with_linear(folder, config):
     """The tiny generator with a linear layer of 6 features in front."""
     linear = {"lin_pre.weight": np.ones((10, 6), np.float32), "lin_pre.bias": np.zeros(10, np.float32)}

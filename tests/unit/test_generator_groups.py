@@ -229,6 +229,10 @@ def test_a_head_whose_activations_are_others_is_never_taken(read, place, beside,
     [
         (("noise_convs.0.weight", "m_source.l_linear.weight"), "an NSF-HiFi-GAN, which also takes the pitch, by "),
         (("resblocks.0.activations.0.act.alpha",), "a BigVGAN, by "),
+        (
+            ("cond_up.0.bias", "res_output.0.1.bias"),
+            "a Fre-GAN, which adds repeated rows to its stages, by cond_up.0.bi",
+        ),
         (("conv_post.1.weight",), "an Avocodo generator, whose slopes are 0.2 and whose"),
         (("spk_proj.weight",), "a generator that a speaker or another voice conditions in a way that is not read, by "),
         (("unit_embedding.weight",), "a unit HiFi-GAN, which takes tokens, by unit_embedding.weight"),

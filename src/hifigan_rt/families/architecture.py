@@ -62,9 +62,10 @@ class DecidedArchitecture:
                 blocks.setdefault(int(match[1]), {})[int(match[3])] = shape[2]
                 kinds.add(match[2])
         if pre is None or len(pre) != 3 or not ups or not blocks:
+            found = {"conv_pre": pre is not None and len(pre) == 3, "ups.N": ups, "resblocks.N": blocks}
+            absent = [layer for layer, weights in found.items() if not weights]
             raise CheckpointError(
-                "the weights of conv_pre, ups.N or resblocks.N are not of rank 3, as convolutions have them: conv_pre "
-                f"has {None if pre is None else list(pre)}"
+                f"there are no weights of rank 3, as convolutions have them, for {' and '.join(absent)}"
             )
         if len(kinds) > 1:
             raise CheckpointError(

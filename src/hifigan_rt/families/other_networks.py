@@ -38,6 +38,11 @@ PARTS_BEYOND = (
     _network("a HiFT generator (CosyVoice, Chatterbox)", r"source_resblocks\.|source_downs\.|f0_predictor\."),
     _network("an NSF-HiFi-GAN, which also takes the pitch", r"m_source\.|noise_convs\.|source_conv\."),
     _network("a BigVGAN", r"activation_post\.|resblocks\.\d+\.activations\.|resblocks\.\d+\.\w*\.?alphas?\d*\."),
+    _network("a Fre-GAN, which adds repeated rows to its stages", r"(cond_up|res_output)\.\d"),
+    _network(
+        "a generator that interpolates where the original has transposed convolutions (ppg-vc, MockingBird at 24 kHz)",
+        r"ups\.\d+\.1\.",
+    ),
     _network("an Avocodo generator, whose slopes are 0.2 and whose stages have outputs of their own", r"conv_post\.\d"),
     _network(
         "a generator with an inverse STFT or several bands at its end",
