@@ -171,6 +171,22 @@ def test_a_voice_of_one_speaker_gives_its_decoder_no_vector(tmp_path, n_speakers
     assert ("cond.weight" in found.generator.weights) == (channels > 0)
 
 
+@pytest.mark.parametrize(
+    ("rates", "rate"),
+    [
+        ({"audio": {"sample_rate": 8000}}, 8000),  # of Mimic 3
+        ({"preprocess": {"sample_rate": 8000}}, 8000),  # of Amphion
+        ({"data": {"sampling_rate": 8000}, "audio": {"sample_rate": 16000}}, 8000),
+        ({"audio": {}}, None),
+    ],
+)
+def test_the_sample_rate_of_a_voice_stands_where_its_project_has_it(tmp_path, rates, rate):
+    (tmp_path / "x.pth").write_bytes(zip_file(state()))
+    model = {"inter_channels": 10, "upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]}
+    (tmp_path / "config.json").write_text(json.dumps({"model": model, **rates}))
+    assert resolve_model(tmp_path / "x.pth").sample_rate == rate
+
+
 def test_the_list_in_a_voice_of_rvc_is_its_config(tmp_path):
     network = config_to_dict(TINY)
     kernels, dilations = network["resblock_kernel_sizes"], network["resblock_dilation_sizes"]
