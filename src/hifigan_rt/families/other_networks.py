@@ -143,6 +143,8 @@ FILES = (
         r"transpose_upsamples\.", r"conv_blocks\.",
     ),
     _network("a decoder of AudioDec, which takes the codes of its encoder", r"input_conv\.pad_buffer\Z"),
+    _network("a SiFi-GAN, which also takes the pitch", r"sn\.upsamples\.", r"fn\.upsamples\."),
+    _network("the vocoder of VoiceFixer, a TFGAN", r"condnet\.\d", r"generator\.\d"),
     _network("a UHiFiGAN of ParallelWaveGAN or ESPnet", r"downsamples_mrf\.|upsamples_mrf\."),
     _network("a StyleMelGAN vocoder", r"noise_upsample\."),
     _network("a MelGAN vocoder", r"melgan\.\d"),
@@ -167,7 +169,7 @@ FILES = (
         advice="the vocoder is another file",
     ),
     _network("a language model", r"layers\.\d+\.self_attn\.|h\.\d+\.attn\.|lm_head\."),
-    _network("an audio codec", r"quantizer\."),
+    _network("an audio codec", r"(vector_)?quantizer\."),
     _network(
         "an average of weights without their names (torch_ema)", r"shadow_params(\.|\Z)",
         advice="copy it into the model in PyTorch, with its copy_to, and save the model's state dict",
