@@ -48,7 +48,7 @@ V1_TEXT = json.dumps(config_to_dict(PRESETS["v1"]), indent=1)
             r"comments are not JSON: .* line \d+",
         ),
         ("a.json", b'{\n  # rates\n  "upsample_rates": [8]}', "comments are not JSON: remove the one in line 2"),
-        ("a.json", b'{"a": "http://x",\n "b": [1, 2, ]}', "a comma before a closing bracket is not JSON: .* line 2"),
+        ("a.json", b'{"a": "http://x,]",\n "b": [1, , 2, ]}', r"Expecting value: line 2"),
         ("a.json", b"{'resblock': '1'}", "double quotes in JSON, not in single ones as in line 1"),
         ("a.json", b'{"a": [1,\n2,],  // \'one\'\n"b": "//"}', "comments are not JSON: remove the one in line 2"),
         # Nothing of what follows would be JSON without its comments.
@@ -62,6 +62,14 @@ def test_a_file_that_is_not_json_says_what_it_is(tmp_path, name, content, messag
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"config .*{name}' is not JSON: .*{message}|is not JSON: {message}"):
         read_config(tmp_path / name)
+
+
+def test_commas_before_closing_brackets_are_read_as_json5_writes_them(tmp_path):
+    text = V1_TEXT.replace("\n ]", ",\n ]").replace("\n}", ',\n "note": ",]",\n}')
+    assert text.count(",\n ]") > 3
+    (tmp_path / "args.json").write_text(text)
+    assert read_config(tmp_path / "args.json") == PRESETS["v1"]
+    assert read_config_values(tmp_path / "args.json")["note"] == ",]"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

@@ -24,17 +24,15 @@ _SLIPS: tuple[tuple[str, Callable[[str], str], str], ...] = (
         "comments are not JSON: remove the one in line {}",
     ),
     (
-        r",(?=\s*[}\]])",
-        lambda _: "",
-        "a comma before a closing bracket is not JSON: remove the one in line {}",
-    ),
-    (
         r"'[^'\"\n]*'",
         lambda found: f'"{found[1:-1]}"',
         "texts stand in double quotes in JSON, not in single ones as in line {}",
     ),
 )
 """What people write in place of JSON, how it becomes JSON, and what they are told."""
+
+_LAST_COMMA = r",(?=\s*[}\]])"
+"""What json5, with which Amphion writes its configs, has before closing brackets."""
 
 _YAML_LINE = re.compile(r"\s*(?:#.*\n\s*|---\s*\n\s*)*[A-Za-z_][\w.-]*\s*:(?:\s|$)")
 
@@ -64,7 +62,7 @@ def read_config_values(path: str | Path) -> object:
     except UnicodeDecodeError as error:
         raise ConfigError(f"config {name!r} is not JSON: it is no text ({error}); save it as UTF-8") from error
     try:
-        values: object = json.loads(text)
+        values: object = _decode_json(text)
     except (ValueError, RecursionError) as error:
         if path.suffix.lower() not in YAML_SUFFIXES and not _YAML_LINE.match(text):
             raise ConfigError(f"config {name!r} is not JSON: {_diagnosis(text, error)}") from error
@@ -88,6 +86,21 @@ def _in_folder(folder: Path) -> Path:
     raise ConfigError(f"config {str(folder)!r} cannot be read (Is a directory): {found}")
 
 
+def _decode_json(text: str) -> object:
+    """Decode JSON, also with commas before closing brackets.
+
+    Raises:
+        ValueError: it is something else; RecursionError: it is too deep.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        mended, line = _mended(text, _LAST_COMMA, lambda _: "")
+        if line is None:
+            raise
+    return json.loads(mended)
+
+
 def _diagnosis(text: str, error: Exception) -> str:
     """What the text seems to be, and the way out."""
     if not text.strip():
@@ -107,7 +120,7 @@ def _slip(text: str) -> str | None:
         if line is not None and first is None:
             first = told.format(line)
     try:
-        json.loads(text)
+        _decode_json(text)
     except (ValueError, RecursionError):
         return None
     return first
