@@ -147,13 +147,13 @@ def test_the_only_other_json_file_that_fits_is_used_and_told(tmp_path):
 def test_files_that_do_not_fit_are_named(tmp_path):
     path = write_tiny(tmp_path, config=False)
     (tmp_path / "config_v2.json").write_text(json.dumps(MISFIT))
-    (tmp_path / "with_comments.json").write_text('{"a": 1, // rates\n"b": 2}')
+    (tmp_path / "with_quotes.json").write_text("{'a': 1,\n'b': 2}")
     (tmp_path / "config.yml").write_text("a: [1")
     with pytest.raises(ConfigError, match="no config was found") as caught:
         resolve_model(path)
     for told in (
         "config_v2.json': upsample_initial_channel: the config says 16",
-        "comments are not JSON",
+        "double quotes in JSON",
         "config.yml': it is no YAML",
     ):
         assert told in str(caught.value)

@@ -17,22 +17,11 @@ MAX_CONFIG_BYTES = 1 << 20
 YAML_SUFFIXES = (".yaml", ".yml")
 
 _TEXT = r'"(?:[^"\\\n]|\\.)*"'
-_SLIPS: tuple[tuple[str, Callable[[str], str], str], ...] = (
-    (
-        r"//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|^[ \t]*#[^\n]*",
-        lambda _: "",
-        "comments are not JSON: remove the one in line {}",
-    ),
-    (
-        r"'[^'\"\n]*'",
-        lambda found: f'"{found[1:-1]}"',
-        "texts stand in double quotes in JSON, not in single ones as in line {}",
-    ),
-)
-"""What people write in place of JSON, how it becomes JSON, and what they are told."""
-
-_LAST_COMMA = r",(?=\s*[}\]])"
-"""What json5, with which Amphion writes its configs, has before closing brackets."""
+_SINGLE_QUOTED = r"'[^'\"\n]*'"
+"""What people write in place of a text in JSON."""
+_ADDITIONS = (r"//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|^[ \t]*#[^\n]*", r",(?=\s*[}\]])")
+"""What is read beside JSON: comments, as old configs of Coqui TTS have them, and then commas before closing brackets,
+as json5 writes those of Amphion."""
 
 _YAML_LINE = re.compile(r"\s*(?:#.*\n\s*|---\s*\n\s*)*[A-Za-z_][\w.-]*\s*:(?:\s|$)")
 
@@ -87,18 +76,25 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _decode_json(text: str) -> object:
-    """Decode JSON, also with commas before closing brackets.
+    """Decode JSON, also with `_ADDITIONS`.
 
     Raises:
         ValueError: it is something else; RecursionError: it is too deep.
     """
     try:
         return json.loads(text)
-    except ValueError:
-        mended, line = _mended(text, _LAST_COMMA, lambda _: "")
-        if line is None:
-            raise
-    return json.loads(mended)
+    except ValueError as error:
+        try:
+            return json.loads(_without_additions(text))
+        except ValueError:
+            raise error from None
+
+
+def _without_additions(text: str) -> str:
+    """The text without `_ADDITIONS`, in the same lines."""
+    for pattern in _ADDITIONS:
+        text, _ = _mended(text, pattern, lambda found: "\n" * found.count("\n"))
+    return text
 
 
 def _diagnosis(text: str, error: Exception) -> str:
@@ -113,17 +109,13 @@ def _diagnosis(text: str, error: Exception) -> str:
 
 
 def _slip(text: str) -> str | None:
-    """The first of `_SLIPS` in a text, where it is JSON without them: they tell nothing of what is another language."""
-    first = None
-    for pattern, mend, told in _SLIPS:
-        text, line = _mended(text, pattern, mend)
-        if line is not None and first is None:
-            first = told.format(line)
+    """Tell of single quotes in a text that is JSON with double ones: they tell nothing of what is another language."""
+    mended, line = _mended(_without_additions(text), _SINGLE_QUOTED, lambda found: f'"{found[1:-1]}"')
     try:
-        _decode_json(text)
+        json.loads(mended)
     except (ValueError, RecursionError):
         return None
-    return first
+    return f"texts stand in double quotes in JSON, not in single ones as in line {line}"
 
 
 def _mended(text: str, pattern: str, mend: Callable[[str], str]) -> tuple[str, int | None]:
