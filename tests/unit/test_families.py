@@ -159,15 +159,40 @@ def test_configs_of_natspeech_and_diffsinger_state_their_mels(tmp_path, more, me
     assert (model.family, model.graph.config, model.mel) == ("NATSpeech or DiffSinger", TINY.generator, mel)
 
 
-@pytest.mark.parametrize(
-    ("more", "text"),
-    [({"loud_norm": True}, "equal loudness, loud_norm"), ({"wav2spec_eps": "x"}, "floor=str 'x' must be a finite")],
-)
-def test_what_of_natspeechs_mels_is_not_computed_is_said(tmp_path, more, text):
+def test_a_floor_of_natspeech_that_is_no_number(tmp_path):
     path = write_tiny(tmp_path, config=False)
-    (tmp_path / "config.json").write_text(json.dumps(NATSPEECH | more))
-    with pytest.raises(ConfigError, match=text), load(path, engine="reference") as vocoder:
-        vocoder.mel(np.zeros(1000, np.float32))
+    (tmp_path / "config.json").write_text(json.dumps(NATSPEECH | {"wav2spec_eps": "x"}))
+    with pytest.raises(ConfigError, match="floor=str 'x' must be a finite"):
+        resolve_model(path)
+
+
+COQUI = {
+    "audio": {"sample_rate": 8000, "hop_length": 8, "fft_size": 64, "win_length": 64},
+    "generator_model_params": {
+        "upsample_factors": [4, 2],
+        "resblock_dilation_sizes": [[1, 3], [1, 2]],
+        "resblock_type": "1",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (NATSPEECH | {"loud_norm": True}, "loud_norm is true: recordings have -22 LUFS there"),
+        (NATSPEECH, None),
+        (
+            COQUI | {"audio": COQUI["audio"] | {"do_sound_norm": True}},
+            "do_sound_norm is true: recordings have one level",
+        ),
+        (COQUI, None),
+    ],
+)
+def test_levels_that_recordings_have_elsewhere_are_told(tmp_path, config, said):
+    path = write_tiny(tmp_path, config=False)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    notes = [note for note in resolve_model(path).notes if "is true: recordings have" in note]
+    assert [note.startswith(said) for note in notes] == ([] if said is None else [True])
 
 
 def test_the_last_of_natspeechs_training_steps_is_taken(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.config_fields import as_mapping, take_fields
-from hifigan_rt.families.family import ConfigForm, Family, Shapes
+from hifigan_rt.families.family import NOTES, ConfigForm, Family, Shapes
 from hifigan_rt.families.knn_vc import KNN_VC_CONFIG
 from hifigan_rt.formats.config_values import as_number
 
@@ -54,6 +54,7 @@ _UNSUPPORTED: Mapping[str, Any] = {
     "preemphasis": 0.0, "stats_path": None, "do_amp_to_db_mel": True, "stft_pad_mode": "reflect",
 }  # fmt: skip
 """Settings of which one value alone is computed."""
+_LEVELLINGS = ("do_sound_norm", "do_rms_norm")
 _FLOOR = 1e-8
 """Below which Coqui's amp_to_db raises magnitudes since August 2022; it was 1e-5 before."""
 
@@ -115,6 +116,9 @@ def _mel(values: Mapping[str, Any]) -> dict[str, Any]:
         unsupported.append(str(error))
     if unsupported:
         fields["unsupported_mel"] = ", ".join(unsupported)[:100]
+    if levelled := [name for name in _LEVELLINGS if values.get(name)]:
+        told = " and ".join(levelled)
+        fields[NOTES] = (f"{told} is true: recordings have one level there before their mel, and here their own",)
     return fields | {"magnitude_epsilon": 0.0, "padding": "center"}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hifigan_rt.families.config_fields import take_fields
-from hifigan_rt.families.family import ConfigForm, Shapes
+from hifigan_rt.families.family import NOTES, ConfigForm, Shapes
 from hifigan_rt.formats.config_json import NETWORK_FIELDS
 
 _NAMES = {name: name for name in NETWORK_FIELDS} | {
@@ -40,7 +40,9 @@ def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # no
     if isinstance(floor := fields["floor"], str):  # YAML takes 1e-6 for a text
         fields["floor"] = _number(floor)
     if values.get("loud_norm"):
-        fields["unsupported_mel"] = "recordings of equal loudness, loud_norm"
+        fields[NOTES] = (
+            "loud_norm is true: recordings have -22 LUFS there before their mel, and here their own level",
+        )
     return fields | _MEL
 
 
