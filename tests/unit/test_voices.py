@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
+import yaml
 
 import hifigan_rt
 from checkpoint_files import Tensor, zip_file
@@ -257,3 +259,22 @@ def test_a_voice_that_lacks_a_tensor(tmp_path):
     )
     with pytest.raises(CheckpointError, match=r"missing     resblocks\.1\.convs2\.0\.bias"):
         resolve_model(tmp_path / "x.pth")
+
+
+def test_the_decoder_of_paddlespeechs_vits_is_its_vocoder(tmp_path):
+    path = unpack(tmp_path / "vocoder", "paddlespeech", "odd")
+    generator = pickle.loads(path.read_bytes())["generator_params"]
+    params = yaml.safe_load((path.parent / "default.yaml").read_text())["generator_params"]
+    decoder = {f"decoder_{name}": value for name, value in params.items() if name.startswith(("ups", "resb", "kernel"))}
+    parts = ("text_encoder.emb.weight", "posterior_encoder.input_conv.weight", "flow.flows.0.pre.weight")
+    voice = {f"generator.decoder.{name}": tensor for name, tensor in generator.items()}
+    voice |= {f"generator.{name}": (name, np.zeros((3, 3), np.float32)) for name in parts}
+    given = {"hidden_channels": params["in_channels"], "spks": -1, **decoder}
+    model = {"generator_type": "vits_generator", "generator_params": given, "sampling_rate": 22050}
+    (tmp_path / "default.yaml").write_text(yaml.safe_dump({"fs": 22050, "model": model}))
+    (tmp_path / "snapshot_iter_5.pdz").write_bytes(pickle.dumps({"epoch": 1, "main_params": voice}, protocol=4))
+    found, original = resolve_model(tmp_path), resolve_model(path)
+    assert (found.family, found.sample_rate) == ("VITS of ESPnet or PaddleSpeech", 22050)
+    assert (found.graph.config.input_kind, found.graph.config.upsample_rates) == ("latent", (5, 3))
+    z, vector = seeded_mel(1, params["in_channels"], 9, 3)[0], np.ones(params["global_channels"])
+    np.testing.assert_array_equal(generate(found.generator, z, vector), generate(original.generator, z, vector))

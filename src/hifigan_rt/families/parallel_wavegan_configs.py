@@ -116,14 +116,15 @@ def read_espnet(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
 
 
 def is_espnet_voice(values: Mapping[str, object]) -> bool:
-    """Tell a config of ESPnet for a VITS, of which the generator is the decoder."""
-    conf = values.get("tts_conf")
-    return isinstance(conf, dict) and values.get("tts") == "vits"
+    """Tell a config of ESPnet or PaddleSpeech for a VITS, of which the generator is the decoder."""
+    conf, model = values.get("tts_conf"), values.get("model")
+    is_paddle = isinstance(model, dict) and model.get("generator_type") == "vits_generator"
+    return is_paddle or (isinstance(conf, dict) and values.get("tts") == "vits")
 
 
 def read_espnet_voice(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
-    """Read a config.yaml of ESPnet for a VITS: the parameters that begin with `decoder_` are the generator's."""
-    conf = _mapping(values, "tts_conf")
+    """Read such a config: the parameters that begin with `decoder_` are the generator's."""
+    conf = _mapping(values, "tts_conf" if "tts_conf" in values else "model")
     kind = conf.get("generator_type", "vits_generator")
     if kind != "vits_generator":
         raise ConfigError(f"generator_type={str(kind)[:60]!r} is another voice of ESPnet: vits_generator alone is read")

@@ -174,7 +174,7 @@ PIPER_VOICE = ConfigForm("Piper", _tells_piper_voice, _read_piper_voice)
 """What lies beside a voice as NAME.onnx.json: it tells sample rate and speakers, and no network."""
 VITS_MODEL = ConfigForm("transformers' VitsModel", _tells_vits_model, _read_vits_model)
 
-ESPNET_VOICE = ConfigForm("ESPnet's VITS", is_espnet_voice, read_espnet_voice, ("config.yaml",))
+ESPNET_VOICE = ConfigForm("VITS of ESPnet or PaddleSpeech", is_espnet_voice, read_espnet_voice, ("config.yaml",))
 
 _VOICE_FORMS = (VITS, PIPER_TRAINING, PIPER_VOICE, VITS_MODEL, COQUI_VOICE, ESPNET_VOICE)
 
