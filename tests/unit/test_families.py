@@ -11,9 +11,10 @@ from safetensors.numpy import save_file
 
 from golden.tiny import TINY, tiny_mel, tiny_weights, write_tiny
 from hifigan_rt import families, load
-from hifigan_rt.config import MelConfig, ModelConfig
+from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import ConfigForm, Family
+from hifigan_rt.families.matching import read_mel_alone
 from hifigan_rt.families.original import NESTED, ORIGINAL
 from hifigan_rt.formats.config_json import MEL_FIELDS, NETWORK_FIELDS, config_to_dict
 from hifigan_rt.model.resolve import resolve_model
@@ -214,3 +215,16 @@ def test_the_config_of_amphion_states_its_mel(tmp_path, mode, known):
     model = resolve_model(write_tiny(tmp_path, "model.safetensors", config=False), tmp_path / "args.json")
     assert (model.family, model.sample_rate) == ("Amphion", 8000)
     assert (model.mel == TINY.mel) == known
+
+
+@pytest.mark.parametrize(("config", "form"), [(COQUI, "Coqui TTS"), (NATSPEECH, "NATSpeech or DiffSinger")])
+def test_mel_settings_of_another_project_need_its_checkpoint(tmp_path, config, form):
+    (tmp_path / "x.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=rf"x.json' is one of {form}, which is read with its checkpoint: name that"):
+        read_mel_alone(tmp_path / "x.json")
+    (tmp_path / "y.json").write_text(json.dumps({"n_fft": 64}))
+    with pytest.raises(ConfigError, match="hop_size is missing"):
+        read_mel_alone(tmp_path / "y.json")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_mel_alone(tmp_path / "z.json")
+    assert read_mel_alone("v1") == PRESETS["v1"].mel

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hifigan_rt import families
-from hifigan_rt.config import ModelConfig
+from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.architecture import SettledConfig, settle_config
 from hifigan_rt.families.family import NOTES, ConfigForm, Family, Shapes
 from hifigan_rt.families.original import ORIGINAL
 from hifigan_rt.families.vits import voice_family
-from hifigan_rt.formats.config_json import config_to_dict, holds_fields, holds_network, parse_config, stated_fields
+from hifigan_rt.formats.config_file import read_config_values
+from hifigan_rt.formats.config_json import (
+    config_to_dict,
+    holds_fields,
+    holds_network,
+    parse_config,
+    read_mel_config,
+    stated_fields,
+)
 from hifigan_rt.formats.graph_fields import SPEAKERS, graph_fields
 
 
@@ -102,6 +111,26 @@ def form_of_any(values: object) -> ConfigForm | None:
     """Find the form of a decoded config among those of all families and of whole voices; None for the original's."""
     every = (*families.FAMILIES, voice_family(ORIGINAL))
     return next((form for family in every if (form := family.form_of(values)) is not None), None)
+
+
+def read_mel_alone(path: str | Path) -> MelConfig:
+    """Read the mel settings of a config in the original's fields or of a preset, where there is no model.
+
+    Raises:
+        ConfigError: as `read_mel_config`; it is another project's, which is read for weights alone.
+    """
+    try:
+        return read_mel_config(path)
+    except ConfigError as error:
+        try:
+            form = form_of_any(read_config_values(path))
+        except ConfigError:
+            form = None
+        if form is None:
+            raise
+        raise ConfigError(
+            f"config {str(path)!r} is one of {form.name}, which is read with its checkpoint: name that with --model"
+        ) from error
 
 
 def read_fields(stated: StatedConfig, shapes: Shapes) -> tuple[Mapping[str, Any], str | None]:

@@ -67,14 +67,14 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
 
 
 def _make_runner(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> ClipRunner:
-    from hifigan_rt.formats.config_json import read_mel_config
+    from hifigan_rt.families.matching import read_mel_alone
     from hifigan_rt.model.resolve import resolve_model
     from hifigan_rt.tools.bulk.local_run import LocalRunner
     from hifigan_rt.tools.bulk.long_clips import ReadSettings
     from hifigan_rt.tools.bulk.synthesis import MelExtraction
 
     if model is None:
-        settings = read_mel_config(str(config))
+        settings = read_mel_alone(str(config))
     else:
         resolved = resolve_model(model, config, values["weights_at"], values["family"])
         settings = resolved.known_mel()

@@ -14,7 +14,7 @@ from hifigan_rt.audio import AUDIO_SUFFIXES, read_audio
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError, OutputError
-from hifigan_rt.formats.config_json import read_mel_config
+from hifigan_rt.families.matching import read_mel_alone
 from hifigan_rt.model.kinds import Model, Weights
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.system.files import plain_path, refuse_special
@@ -194,7 +194,7 @@ def _mel_settings(plan: Plan, models: Mapping[str, Model]) -> MelConfig | None:
         if model is not None and not (model.takes_latents and spec.mels is not None):
             found = found or model.known_mel()
     if found is None and not models and plan.config is not None:
-        found = read_mel_config(plan.config)
+        found = read_mel_alone(plan.config)
     return found
 
 
