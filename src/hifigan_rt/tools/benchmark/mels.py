@@ -15,6 +15,7 @@ from hifigan_rt.mel.analysis import LOG_MEL_RANGE, compute_mel
 from hifigan_rt.mel.files import read_mel_file
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
+from hifigan_rt.tools.tables import counted
 
 SAMPLE_NAME = "built-in sample (made from a seed)"
 LATENTS_NAME = "normal distribution (from a seed)"
@@ -102,7 +103,7 @@ def input_data(
     mel = np.concatenate(mels, axis=1)
     # Only last names: the rest says something about a person's machine, not about the result.
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
-    clips = f"{len(mels)} clip{'s' if len(mels) > 1 else ''}"
+    clips = counted(len(mels), "clip")
     return MelData(mel, f"{named} ({clips}, {mel.shape[1]} frames)", tuple(notes))
 
 

@@ -29,6 +29,7 @@ from hifigan_rt.tools.benchmark.machine_record import machine_record
 from hifigan_rt.tools.benchmark.mels import MelData, crops
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Case, Ceiling, Measurement, Ratio
 from hifigan_rt.tools.benchmark.rotation import Rounds, chosen_rounds
+from hifigan_rt.tools.tables import counted
 
 LEAST_ROUNDS_OF_A_CASE = 3
 """Number of rounds that are run however long they take."""
@@ -49,8 +50,7 @@ class Cell:
     threads: int
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"batch {self.batch}, mel_len {self.frames}, {threads}"
+        return f"batch {self.batch}, mel_len {self.frames}, {counted(self.threads, 'thread')}"
 
 
 @dataclass(frozen=True)

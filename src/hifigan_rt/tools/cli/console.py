@@ -17,6 +17,7 @@ import click
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import readable
 from hifigan_rt.tools.cli.minutes import EveryMinute, StageLines, duration
+from hifigan_rt.tools.tables import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +90,7 @@ class Console:
     def vocoder(self, vocoder: Vocoder) -> None:
         """What was loaded, and what runs it."""
         info = vocoder.engine_info
-        threads = f"{info.threads} thread{'s' if info.threads != 1 else ''}"
+        threads = counted(info.threads, "thread")
         self.note(f"model {vocoder.name!r} on {info.name} {info.version}: {info.precision}, {threads}, {info.device}")
         self.notes(vocoder.notes)
 
@@ -104,7 +105,7 @@ class Console:
             for line in _summary_lines(summary):
                 (self.note if to_stderr else self.line)(line)
             for text, count in list(summary.warnings.values())[:_SHOWN_AT_ONCE]:
-                click.echo(f"warning: {text} ({_clips(count)})", err=True)
+                click.echo(f"warning: {text} ({counted(count, 'clip')})", err=True)
         self.failures(summary.failed, summary.manifest)
         if summary.stopped is not None:
             self.error(f"stopped after {summary.done + summary.skipped} of {summary.clips} clips: {summary.stopped}")
@@ -215,7 +216,7 @@ class Console:
 
 
 def _summary_lines(summary: RunSummary) -> Iterator[str]:
-    counts = [f"{_clips(summary.done)} done"]
+    counts = [f"{counted(summary.done, 'clip')} done"]
     if summary.skipped:
         counts.append(f"{summary.skipped} finished before")
     if summary.failed:
@@ -236,10 +237,6 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
     for text, count in summary.conversions.items():
         yield f"{text}: {_clips(count)}"
     if summary.clipped_samples:
-        yield f"clipped: {summary.clipped_samples} samples in {_clips(summary.clipped_clips)}"
+        yield f"clipped: {summary.clipped_samples} samples in {counted(summary.clipped_clips, 'clip')}"
     if summary.samples_dropped:
         yield f"after the last whole frame of the inputs, and so not in the outputs: {summary.samples_dropped} samples"
-
-
-def _clips(count: int) -> str:
-    return f"{count} clip{'s' if count != 1 else ''}"

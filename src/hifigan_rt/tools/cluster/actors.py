@@ -13,6 +13,7 @@ from hifigan_rt.engines.native import ISA_VARIABLE
 from hifigan_rt.engines.native_tuning import TUNING_VARIABLE
 from hifigan_rt.errors import ClusterError, HifiganError
 from hifigan_rt.system.versions import own_version
+from hifigan_rt.tools.tables import counted
 
 FORWARDED = (ISA_VARIABLE, TUNING_VARIABLE)
 """Variables that change the bits of a result: workers get those of this process."""
@@ -38,7 +39,7 @@ class WorkerSize:
     gpus: int = 0
 
     def __str__(self) -> str:
-        return f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}" + (f" and {self.gpus} GPU" if self.gpus else "")
+        return counted(self.cpus, "CPU") + (f" and {self.gpus} GPU" if self.gpus else "")
 
 
 def worker_size(threads: int | None, device: str | None) -> WorkerSize:

@@ -21,6 +21,7 @@ from hifigan_rt.tools.bulk.manifest import ClipRecord
 from hifigan_rt.tools.bulk.outputs import Job
 from hifigan_rt.tools.cluster.actors import ClusterWorker, WorkerLost, WorkerPool, describe_difference, in_a_line
 from hifigan_rt.tools.cluster.worker import ChunkEnd, FolderSign
+from hifigan_rt.tools.tables import counted
 
 _CHUNK_CLIPS = 8
 """Most clips of a chunk: what is lost of a worker's time between chunks, some ms, is then nothing."""
@@ -137,8 +138,8 @@ class ClipQueue:
         """Say which workers were lost."""
         if not self._ended:
             return ()
-        count = f"{len(self._ended)} worker{'s' if len(self._ended) > 1 else ''} ended on the way"
-        return (f"{count}, and what was in their hands went to others; the last: {self._ended[-1]}",)
+        workers = counted(len(self._ended), "worker")
+        return (f"{workers} ended on the way, and what was in their hands went to others; the last: {self._ended[-1]}",)
 
     def _next_chunk(self) -> list[_OpenClip]:
         # Small towards the end, so that all workers finish together.

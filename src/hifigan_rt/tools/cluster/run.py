@@ -18,6 +18,7 @@ from hifigan_rt.tools.cluster.actors import WorkerLost, WorkerPool, WorkerSize
 from hifigan_rt.tools.cluster.handing_out import ClipQueue
 from hifigan_rt.tools.cluster.recipe import WorkRecipe
 from hifigan_rt.tools.cluster.worker import FolderSign, SharedFiles
+from hifigan_rt.tools.tables import counted
 
 _OTHERS_WITHIN_SECONDS = 30.0
 """How long the first worker waits for the others before the run begins."""
@@ -89,11 +90,8 @@ class ClusterRunner(ClipRunner):
         self.engine = self._pool.ready[0].engine
         self.caveat = next((worker.caveat for worker in self._pool.ready if worker.caveat), "")
         hosts = {worker.place.host for worker in self._pool.ready if worker.place is not None}
-        count = len(self._pool.ready)
-        self._note(
-            f"{count} worker{'s' if count != 1 else ''} on {len(hosts)} host{'s' if len(hosts) != 1 else ''}, "
-            f"{self._size} each"
-        )
+        workers = counted(len(self._pool.ready), "worker")
+        self._note(f"{workers} on {counted(len(hosts), 'host')}, {self._size} each")
         return self._settings
 
     def run(

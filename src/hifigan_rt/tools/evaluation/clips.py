@@ -11,6 +11,7 @@ import numpy as np
 
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs, is_folder
+from hifigan_rt.tools.tables import counted
 
 GENERATED_SUFFIXES = ("", "_generated", "_generated_e2e")
 """What is appended to a clip's name: nothing, or as inference.py and inference_e2e.py of jik876/hifi-gan do."""
@@ -69,7 +70,7 @@ def find_clips(
     # Only last names: the rest says something about a person's machine, not about the result.
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
     described = named if split is None else f"{named}, {split}"
-    count = f"{len(inputs)} clip{'s' if len(inputs) != 1 else ''}"
+    count = counted(len(inputs), "clip")
     if limit is not None and limit < len(inputs):
         chosen = np.random.default_rng(seed).choice(len(inputs), limit, replace=False)
         inputs = [inputs[index] for index in sorted(chosen)]

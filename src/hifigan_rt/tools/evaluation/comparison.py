@@ -12,6 +12,7 @@ from hifigan_rt.tools.evaluation.numbers import covered, decimals, number, uneve
 from hifigan_rt.tools.evaluation.results import ClipScores, Comparison, Difference, Metric
 from hifigan_rt.tools.evaluation.statistics import Interval, paired_difference
 from hifigan_rt.tools.evaluation.summary import column
+from hifigan_rt.tools.tables import counted
 
 Verdict = Literal["better", "worse", "changed", "same", "unknown"]
 
@@ -81,7 +82,7 @@ def _sentence(
     differences: Sequence[Difference],
     metrics: Sequence[Metric],
 ) -> str:
-    head = f"{names[1]} against {names[0]} ({clips} clip{'s' if clips != 1 else ''})"
+    head = f"{names[1]} against {names[0]} ({counted(clips, 'clip')})"
     if clips == 0:
         return f"{head}: they have no clip in common."
     if identical == clips:

@@ -10,7 +10,7 @@ from hifigan_rt.tools.evaluation.numbers import average, covered, number, score
 from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis
 from hifigan_rt.tools.evaluation.results import ClipScores, Difference, EvaluationResult, Metric, MetricSummary
-from hifigan_rt.tools.tables import UNKNOWN
+from hifigan_rt.tools.tables import UNKNOWN, counted
 
 _FIRST_COLUMNS = 7
 _LEAST_COLUMNS = 4
@@ -137,11 +137,11 @@ def _summary_cell(entry: MetricSummary | None, metric: Metric) -> SummaryCell:
         ends = f"{number(interval.low, metric)} to {number(interval.high, metric)}"
     remarks = []
     if summary.infinite:
-        remarks.append(f"{_clips(summary.infinite)} {average(math.inf, metric)}")
+        remarks.append(f"{counted(summary.infinite, 'clip')} {average(math.inf, metric)}")
     if summary.minus_infinite:
-        remarks.append(f"{_clips(summary.minus_infinite)} {average(-math.inf, metric)}")
+        remarks.append(f"{counted(summary.minus_infinite, 'clip')} {average(-math.inf, metric)}")
     if summary.undefined:
-        remarks.append(f"{_clips(summary.undefined)} without a value")
+        remarks.append(f"{counted(summary.undefined, 'clip')} without a value")
     median = number(summary.median, metric) if math.isfinite(summary.median) else ""
     return SummaryCell(number(interval.mean, metric), ends, median, ", ".join(remarks))
 
@@ -156,10 +156,6 @@ def _difference_cell(entry: Difference, clips: int, metric: Metric, axis: Axis) 
     text = number(mean, metric, signed=True)
     interval += covered(entry.interval.count, clips)
     return DifferenceCell(entry, text, interval, axis.place(mean), axis.place(low), axis.place(high))
-
-
-def _clips(count: int) -> str:
-    return f"{count} clip{'s' if count != 1 else ''}"
 
 
 def _score_cell(row: ClipScores, metric: Metric) -> ScoreCell:
