@@ -17,8 +17,7 @@ from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.minutes import StageLines
 from hifigan_rt.tools.cli.options import (
-    config_option,
-    family_option,
+    checkpoint_options,
     json_option,
     mel_at_option,
     model_option,
@@ -26,7 +25,6 @@ from hifigan_rt.tools.cli.options import (
     speaker_given,
     speaker_options,
     verbosity_options,
-    weights_at_option,
 )
 from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
@@ -126,9 +124,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "--eval", "evaluation", type=click.Path(path_type=Path), metavar="FILE",
     help="A report of 'hifigan eval', for the column of accuracy.",
 )  # fmt: skip
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @speaker_options
 @click.option("--progress/--no-progress", default=None, help="What is going on, on standard error [default: yes].")
 @json_option

@@ -14,10 +14,9 @@ from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     check_cluster_options,
+    checkpoint_options,
     cluster_options,
-    config_option,
     engine_choice,
-    family_option,
     input_options,
     json_option,
     mel_at_option,
@@ -26,7 +25,6 @@ from hifigan_rt.tools.cli.options import (
     run_options,
     speaker_options,
     verbosity_options,
-    weights_at_option,
 )
 from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
 
@@ -112,9 +110,7 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER",
     help="Gets report.html, report.json, clips.csv and all audio.",
 )  # fmt: skip
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @speaker_options
 @engine_choice
 @input_options

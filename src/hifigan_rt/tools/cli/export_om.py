@@ -12,12 +12,10 @@ from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import load_generator, source_name
 from hifigan_rt.tools.cli.options import (
-    config_option,
-    family_option,
+    checkpoint_options,
     json_option,
     parse_settings,
     verbosity_options,
-    weights_at_option,
 )
 from hifigan_rt.tools.cli.strict import StrictCommand
 
@@ -63,9 +61,7 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
     show_default=True,
     help="Where the .om files go.",
 )
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @click.option(
     "--batch", default="1", show_default=True, metavar="N[,N...]", callback=parse_numbers, help="One .om for each."
 )
@@ -97,11 +93,9 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
 @click.pass_obj
 def om(
     console: Console,
+    /,
     model: str,
     output: str,
-    config: str | None,
-    weights_at: str | None,
-    family: str | None,
     batch: tuple[int, ...],
     mel_len: tuple[int, ...],
     soc: str,
@@ -114,6 +108,7 @@ def om(
     keep_onnx: bool,
     overwrite: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Convert a checkpoint to Ascend's .om files with the vendor's atc, by way of a verified ONNX file.
 
@@ -125,15 +120,14 @@ def om(
     from hifigan_rt.tools.ascend.om_export import export_om, plan_om
     from hifigan_rt.tools.ascend.om_settings import OmSettings, folder_notes
 
-    resolved, generator = load_generator(model, config, weights_at, family)
+    resolved, generator = load_generator(model, **reading)
     console.notes(resolved.notes)
     source = source_name(resolved)
     settings = OmSettings(batch, mel_len, soc, precision_mode, int(rank), log, atc_options, timeout)
     plan = plan_om(generator.graph, source, settings)
     console.notes(plan.notes)
     if dry_run:
-        named = {"--config": config, "--weights-at": weights_at, "--family": family}
-        _show_plan(console, plan, model, named, rank, as_json)
+        _show_plan(console, plan, model, reading, rank, as_json)
         return
     console.notes(folder_notes(Path(output)))
     reports = export_om(
@@ -155,7 +149,7 @@ def om(
 
 
 def _show_plan(
-    console: Console, plan: OmPlan, model: str, named: dict[str, str | None], rank: str, as_json: bool
+    console: Console, plan: OmPlan, model: str, reading: dict[str, str | None], rank: str, as_json: bool
 ) -> None:
     """The commands in the order in which they are run, the first of them ours."""
     import shlex
@@ -163,7 +157,7 @@ def _show_plan(
     from hifigan_rt.tools.ascend.om_export import OPSET
 
     first = ["hifigan", "export", "onnx", model, "--opset", str(OPSET), "--rank", rank, "-o", f"{plan.stem}.onnx"]
-    options = [part for option, value in named.items() if value for part in (option, value)]
+    options = [part for name, value in reading.items() if value for part in (f"--{name.replace('_', '-')}", value)]
     commands = [shlex.join(first + options), *plan.commands]
     if as_json:
         console.result({"commands": commands})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name, tell_export
+from hifigan_rt.tools.cli.options import checkpoint_options, json_option, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 
@@ -20,9 +22,7 @@ from hifigan_rt.tools.cli.strict import StrictCommand
     metavar="FILE",
     help="[default: the model's name with .onnx, in the current folder]",
 )
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @click.option("--opset", type=int, default=17, show_default=True, help="From 11 to 17.")
 @click.option(
     "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
@@ -36,17 +36,16 @@ from hifigan_rt.tools.cli.strict import StrictCommand
 @click.pass_obj
 def onnx(
     console: Console,
+    /,
     model: str,
     output: str | None,
-    config: str | None,
-    weights_at: str | None,
-    family: str | None,
     opset: int,
     rank: str,
     keep_channel: bool,
     verify: bool,
     overwrite: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Write a checkpoint as ONNX with dynamic batch and length, verified before it gets its name.
 
@@ -56,7 +55,7 @@ def onnx(
     """
     from hifigan_rt.export.onnx import export_onnx
 
-    resolved, generator = load_generator(model, config, weights_at, family)
+    resolved, generator = load_generator(model, **reading)
     path = choose_output(resolved, output, ".onnx", overwrite)
     console.notes(resolved.notes)
     report = export_onnx(
@@ -70,10 +69,4 @@ def onnx(
         speakers=resolved.speakers,
         verify=verify,
     )
-    if as_json:
-        console.result(
-            {"path": str(path), "snr_db": report.snr_db, "bytes": report.size_bytes, "seconds": report.seconds}
-        )
-        return
-    verdict = "not verified" if report.snr_db is None else f"SNR {report.snr_db:.1f} dB against the float64 reference"
-    console.line(f"{str(path)!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}")
+    tell_export(console, report, repr(str(path)), {"path": str(path)}, as_json=as_json)

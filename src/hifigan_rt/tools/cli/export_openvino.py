@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name, tell_export
+from hifigan_rt.tools.cli.options import checkpoint_options, json_option, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 
@@ -20,9 +22,7 @@ from hifigan_rt.tools.cli.strict import StrictCommand
     metavar="FILE",
     help="The .xml; the .bin goes beside it [default: the model's name, here].",
 )
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @click.option(
     "--precision",
     shell_complete=completion.one_of("float32", "float16"),
@@ -47,11 +47,9 @@ from hifigan_rt.tools.cli.strict import StrictCommand
 @click.pass_obj
 def openvino(
     console: Console,
+    /,
     model: str,
     output: str | None,
-    config: str | None,
-    weights_at: str | None,
-    family: str | None,
     precision: str,
     rank: str,
     batch: int | None,
@@ -59,6 +57,7 @@ def openvino(
     verify: bool,
     overwrite: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Write a checkpoint as OpenVINO IR, .xml and .bin, verified before they get their names.
 
@@ -71,7 +70,7 @@ def openvino(
 
     settings = OpenVinoSettings(precision, int(rank), batch, frames)
     settings.check()
-    resolved, generator = load_generator(model, config, weights_at, family)
+    resolved, generator = load_generator(model, **reading)
     path = choose_output(resolved, output, ".xml", overwrite)
     weights_path = choose_output(resolved, str(path.with_suffix(".bin")), ".bin", overwrite)
     console.notes(resolved.notes)
@@ -84,19 +83,5 @@ def openvino(
         speakers=resolved.speakers,
         verify=verify,
     )
-    if as_json:
-        console.result(
-            {
-                "path": str(path),
-                "weights_path": str(weights_path),
-                "precision": precision,
-                "snr_db": report.snr_db,
-                "bytes": report.size_bytes,
-                "seconds": report.seconds,
-            }
-        )
-        return
-    verdict = "not verified" if report.snr_db is None else f"SNR {report.snr_db:.1f} dB against the float64 reference"
-    console.line(
-        f"{str(path)!r} and {weights_path.name!r}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}"
-    )
+    facts = {"path": str(path), "weights_path": str(weights_path), "precision": precision}
+    tell_export(console, report, f"{str(path)!r} and {weights_path.name!r}", facts, as_json=as_json)

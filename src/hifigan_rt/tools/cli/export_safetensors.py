@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hifigan_rt.errors import ExportError
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import config_option, family_option, json_option, verbosity_options, weights_at_option
+from hifigan_rt.tools.cli.options import checkpoint_options, json_option, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 
@@ -21,22 +23,19 @@ from hifigan_rt.tools.cli.strict import StrictCommand
     metavar="FILE",
     help="[default: the model's name with .safetensors, in the current folder]",
 )
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @json_option
 @verbosity_options
 @click.pass_obj
 def safetensors(
     console: Console,
+    /,
     model: str,
     output: str | None,
-    config: str | None,
-    weights_at: str | None,
-    family: str | None,
     overwrite: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Write a checkpoint as safetensors: folded weights in float32, the config in the metadata.
 
@@ -46,7 +45,7 @@ def safetensors(
     """
     from hifigan_rt.formats.safetensors_writing import write_safetensors
 
-    resolved, generator = load_generator(model, config, weights_at, family)
+    resolved, generator = load_generator(model, **reading)
     path = choose_output(resolved, output, ".safetensors", overwrite)
     if path.suffix.lower() in (".onnx", ".xml", ".om"):
         raise ExportError(f"output {str(path)!r} would be read as another format: name it .safetensors")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hifigan_rt.errors import ExportError, OutputError
 from hifigan_rt.system.files import refuse_special
+from hifigan_rt.tools.cli.console import Console
 
 if TYPE_CHECKING:
+    from hifigan_rt.export.verification import ExportReport
     from hifigan_rt.graph import Generator
     from hifigan_rt.model.kinds import Model
 
 
-def load_generator(
-    name: str, config: str | None, weights_at: str | None, family: str | None = None
-) -> tuple[Model, Generator]:
-    """Read a model that has weights, and whose architecture a config states.
+def load_generator(name: str, **reading: Any) -> tuple[Model, Generator]:
+    """Read a model that has weights, and whose architecture a config states; `reading` as for `resolve_model`.
 
     Raises:
         ExportError: it is a converted file; or something that the result would hold was assumed.
@@ -25,7 +25,7 @@ def load_generator(
     from hifigan_rt.model.kinds import OnnxFile, Weights
     from hifigan_rt.model.resolve import resolve_model
 
-    model = resolve_model(name, config, weights_at, family)
+    model = resolve_model(name, **reading)
     if not isinstance(model, Weights):
         why = (isinstance(model, OnnxFile) and model.unread) or "weights are not read out of it"
         raise ExportError(f"{name!r} is {model.noun}, and {why}: name the checkpoint")
@@ -61,3 +61,12 @@ def source_name(model: Model) -> str:
     from hifigan_rt.model.pretrained import KNOWN_MODELS
 
     return model.name if model.name in KNOWN_MODELS else model.path.name
+
+
+def tell_export(console: Console, report: ExportReport, shown: str, facts: dict[str, str], *, as_json: bool) -> None:
+    """Report what was written, and the SNR if it was verified; JSON has `facts` first."""
+    if as_json:
+        console.result({**facts, "snr_db": report.snr_db, "bytes": report.size_bytes, "seconds": report.seconds})
+        return
+    verdict = "not verified" if report.snr_db is None else f"SNR {report.snr_db:.1f} dB against the float64 reference"
+    console.line(f"{shown}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}")

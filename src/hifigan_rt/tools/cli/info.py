@@ -11,12 +11,10 @@ from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.info_card_plan import card_plan_of, show_card_plan
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
 from hifigan_rt.tools.cli.options import (
-    config_option,
-    family_option,
+    checkpoint_options,
     json_option,
     precision_option,
     verbosity_options,
-    weights_at_option,
 )
 from hifigan_rt.tools.cli.strict import StrictCommand
 
@@ -30,9 +28,7 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 
 @click.command(cls=StrictCommand)
 @click.argument("model", shell_complete=completion.models, metavar="MODEL")
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @click.option("--plan", "with_plan", is_flag=True, help="How the engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")
 @click.option("--engine", type=click.Choice(["native", "cuda"]), default="native", help="Whose plan.")
@@ -42,15 +38,14 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 @click.pass_obj
 def info(
     console: Console,
+    /,
     model: str,
-    config: str | None,
-    weights_at: str | None,
-    family: str | None,
     with_plan: bool,
     measure: bool,
     engine: str,
     precision: str,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Show a model's family, architecture, input, cost, reach, mel settings and licence.
 
@@ -65,7 +60,7 @@ def info(
     from hifigan_rt.model.resolve import resolve_model
 
     try:
-        resolved = resolve_model(model, config, weights_at, family)
+        resolved = resolve_model(model, **reading)
     except HifiganError as error:
         if as_json:
             console.result({"name": model, "refused": str(error)})

@@ -9,13 +9,11 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
-    config_option,
-    family_option,
+    checkpoint_options,
     input_options,
     json_option,
     run_options,
     verbosity_options,
-    weights_at_option,
 )
 from hifigan_rt.tools.cli.running import RunOptions, run
 from hifigan_rt.tools.cli.strict import StrictCommand
@@ -36,9 +34,7 @@ if TYPE_CHECKING:
     "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
     help="A folder; for a single input also a .npy file, or - for standard output.",
 )  # fmt: skip
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @input_options
 @run_options
 @json_option

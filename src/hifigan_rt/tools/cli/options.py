@@ -51,14 +51,16 @@ config_option = click.option(
     help="The model's config.json, or a preset. By default the config.json beside the model, else its metadata.",
 )  # fmt: skip
 
-weights_at_option = click.option(
-    "--weights-at", metavar="PATH",
-    help="Where a checkpoint of several generators has the wanted one: its keys with dots, as in state_dict.ema.",
-)  # fmt: skip
-
-family_option = click.option(
-    "--family", shell_complete=completion.families, metavar="NAME",
-    help="Whose reading of a checkpoint is wanted, where its names leave several, as in parallel-wavegan.",
+checkpoint_options = _chain(
+    config_option,
+    click.option(
+        "--weights-at", metavar="PATH",
+        help="Where a checkpoint of several generators has the wanted one: its keys with dots, as in state_dict.ema.",
+    ),
+    click.option(
+        "--family", shell_complete=completion.families, metavar="NAME",
+        help="Whose reading of a checkpoint is wanted, where its names leave several, as in parallel-wavegan.",
+    ),
 )  # fmt: skip
 
 model_option = click.option(

@@ -13,10 +13,9 @@ from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
     check_cluster_options,
+    checkpoint_options,
     cluster_options,
-    config_option,
     engine_options,
-    family_option,
     input_options,
     json_option,
     mel_at_option,
@@ -26,7 +25,6 @@ from hifigan_rt.tools.cli.options import (
     speaker_options,
     store_manifest_option,
     verbosity_options,
-    weights_at_option,
 )
 from hifigan_rt.tools.cli.running import RunOptions, run
 from hifigan_rt.tools.cli.strict import StrictCommand
@@ -50,9 +48,7 @@ CONTAINERS = ("wav", "flac")
     "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
     help="A folder, with --ray also a URL; for a single input also a .wav or .flac file, or - for standard output.",
 )  # fmt: skip
-@config_option
-@weights_at_option
-@family_option
+@checkpoint_options
 @engine_options
 @speaker_options
 @input_options
