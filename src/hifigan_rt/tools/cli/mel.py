@@ -15,7 +15,7 @@ from hifigan_rt.tools.cli.options import (
     run_options,
     verbosity_options,
 )
-from hifigan_rt.tools.cli.running import RunOptions, run
+from hifigan_rt.tools.cli.running import ClipWork, RunOptions, run
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
@@ -53,13 +53,11 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
     """
     if model is None and config is None:
         raise click.UsageError("the mel settings must come from somewhere: give --model or --config")
-    names = RunOptions.__dataclass_fields__
-    options = RunOptions(**{name: value for name, value in values.items() if name in names})
-    options.check(".npy")
+    options = RunOptions.checked(values, ".npy")
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
 
-    return run(console, options, lambda *_: _make_runner(console, model, config, values), AUDIO_SUFFIXES, ".npy")
+    return run(console, options, ClipWork(AUDIO_SUFFIXES, lambda *_: _make_runner(console, model, config, values)))
 
 
 def _make_runner(console: Console, model: str | None, config: str | None, values: dict[str, Any]) -> ClipRunner:

@@ -26,7 +26,7 @@ from hifigan_rt.tools.cli.options import (
     store_manifest_option,
     verbosity_options,
 )
-from hifigan_rt.tools.cli.running import RunOptions, run
+from hifigan_rt.tools.cli.running import ClipWork, RunOptions, run
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
@@ -100,12 +100,9 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
     container = container or (named if is_file else "wav")
     if container == "flac" and values["encoding"] == "float":
         raise click.UsageError("flac holds no floats: give --format wav, or --encoding pcm24")
-    names = RunOptions.__dataclass_fields__
-    options = RunOptions(**{name: value for name, value in values.items() if name in names})
-    suffix = f".{container}"
-    options.check(suffix)
+    options = RunOptions.checked(values, f".{container}")
     check_cluster_options(values)
-    if values["on_ray"] and not options.is_folder(suffix):
+    if values["on_ray"] and not options.is_folder:
         raise click.UsageError("--ray shares many clips out: give -o FOLDER")
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
@@ -116,8 +113,8 @@ def synth(console: Console, /, container: str | None, **values: Any) -> int:
             return _on_cluster(console, container, values, clips, files)
         return _here(console, container, values)
 
-    suffixes = AUDIO_SUFFIXES | MEL_SUFFIXES
-    return run(console, options, make_runner, suffixes, suffix, lambda inputs: _check_used(values, inputs))
+    work = ClipWork(AUDIO_SUFFIXES | MEL_SUFFIXES, make_runner, lambda inputs: _check_used(values, inputs))
+    return run(console, options, work)
 
 
 def _check_used(values: Mapping[str, Any], inputs: Sequence[InputFile]) -> None:
