@@ -1,4 +1,4 @@
-"""Folder that the results of one run go into.
+"""Folder that the results of one run go into, and a result that stands alone.
 
 The rule: the folder itself may be a link, nothing below it is followed. One run works in it at a time.
 """
@@ -6,11 +6,13 @@ The rule: the folder itself may be a link, nothing below it is followed. One run
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.files import refuse_special
 from hifigan_rt.system.folder_lock import locked_folder
 
 
@@ -49,6 +51,17 @@ def check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OutputError(f"folder {str(folder)!r} cannot be written to: {error.strerror}") from error
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Check that nothing is at a result's place, or a file that may be replaced.
+
+    Raises:
+        OutputError: something is.
+    """
+    refuse_special(path)
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
 
 
 def refuse_linked_folders(folder: Path, below: Iterable[Path]) -> None:

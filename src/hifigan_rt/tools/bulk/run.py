@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from hifigan_rt.engines.base import EngineInfo
-from hifigan_rt.errors import HifiganError, OutputError
-from hifigan_rt.system.files import plain_path, refuse_special, sync_folders
+from hifigan_rt.errors import HifiganError
+from hifigan_rt.system.files import plain_path, sync_folders
 from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter, read_manifest
-from hifigan_rt.tools.bulk.output_folder import claimed_folder, refuse_linked_folders
+from hifigan_rt.tools.bulk.output_folder import claimed_folder, refuse_existing, refuse_linked_folders
 from hifigan_rt.tools.bulk.outputs import (
     Job,
     describe_pairs,
@@ -157,9 +156,7 @@ def run_single(
     """
     job = Job(source, output, output.name)
     refuse_overwritten_inputs([job])
-    refuse_special(output)
-    if os.path.lexists(output) and not overwrite:
-        raise OutputError(f"output {str(output)!r} exists already: --overwrite replaces it")
+    refuse_existing(output, overwrite=overwrite)
     remove_left_over([output.parent])
     summary = RunSummary(1, left_out=left_out or LeftOut(), caveat=runner.caveat)
     work_through(runner, [job], "", summary, lambda _: None, lambda _: None)

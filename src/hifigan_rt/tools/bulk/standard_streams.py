@@ -1,4 +1,4 @@
-"""Standard input and output as files: what comes through a pipe is kept on disk, so that memory stays bounded."""
+"""Standard input as a file: what comes through a pipe is kept on disk, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -46,20 +46,3 @@ def spool_input(stream: BinaryIO, folder: Path) -> InputFile:
     except OSError as error:
         raise OutputError(f"standard input cannot be kept in {str(folder)!r}: {error.strerror}") from error
     return InputFile(path, Path(path.name))
-
-
-def deliver(path: Path, stream: BinaryIO) -> None:
-    """Copy a finished file to a stream.
-
-    Raises:
-        BrokenPipeError: nobody reads the stream any more.
-        OutputError: it cannot be written.
-    """
-    try:
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, stream, _BLOCK_BYTES)
-        stream.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror}") from error

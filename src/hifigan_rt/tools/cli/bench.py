@@ -21,6 +21,7 @@ from hifigan_rt.tools.cli.options import (
     json_option,
     mel_at_option,
     model_option,
+    parse_names,
     parse_settings,
     speaker_given,
     speaker_options,
@@ -41,14 +42,6 @@ _MOST = 1 << 20
 """Largest number in a list; a typing error beyond it would only fill the memory."""
 
 
-def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
-    """NAME,NAME,..."""
-    names = tuple(part.strip() for part in value.split(","))
-    if not all(names):
-        raise click.BadParameter(f"{value!r} names nothing at one place: give NAME or NAME,NAME")
-    return names
-
-
 def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
     """N,N,..., none given as an empty tuple."""
     parts = [] if value is None else [part.strip() for part in value.split(",")]
@@ -61,14 +54,14 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 @click.command(cls=RecordedCommand)
 @model_option
 @click.option(
-    "--engines", shell_complete=completion.engine_list, default="all", show_default=True, callback=_names,
+    "--engines", shell_complete=completion.engine_list, default="all", show_default=True, callback=parse_names,
     metavar="NAME,...",
     help="Each with settings of its own, as in torch:mode=compiled; a name may come twice. all: every engine that can "
     "run the model here, but the reference.",
 )  # fmt: skip
 @click.option(
     "--precision", "precisions", shell_complete=completion.precision_list, default="float32", show_default=True,
-    callback=_names, metavar="NAME,...", help="Arithmetic, for each engine.",
+    callback=parse_names, metavar="NAME,...", help="Arithmetic, for each engine.",
 )  # fmt: skip
 @click.option("--batch", "batches", callback=_numbers, metavar="N,...", help="Clips per call [default: 1].")
 @click.option(

@@ -43,6 +43,22 @@ def terminal_columns() -> int:
         return shutil.get_terminal_size().columns
 
 
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Context in which standard output is written.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        OutputError: it is full or closed by its device.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+
+
 class Console:
     """One per run of the program; `-v` and `-q` change what it shows."""
 
@@ -67,17 +83,9 @@ class Console:
             click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
 
     def line(self, text: str) -> None:
-        """A line of the result, on standard output.
-
-        Raises:
-            OutputError: standard output is full or closed by its device.
-        """
-        try:
+        """A line of the result, on standard output; raises as `standard_output` does."""
+        with standard_output():
             click.echo(readable(text))
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
     def result(self, values: Mapping[str, Any] | list[Any]) -> None:
         """Write JSON on standard output, for machines."""

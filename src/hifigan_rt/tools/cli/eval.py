@@ -13,6 +13,8 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
+    CHECKPOINT,
+    ENGINE_CHOICE,
     check_cluster_options,
     checkpoint_options,
     cluster_options,
@@ -20,7 +22,9 @@ from hifigan_rt.tools.cli.options import (
     input_options,
     json_option,
     mel_at_option,
+    parse_names,
     parse_settings,
+    picked,
     refuse_urls,
     run_options,
     speaker_options,
@@ -52,14 +56,6 @@ def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     return limits
 
 
-def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """NAME,NAME,..., none given as an empty tuple."""
-    names = () if value is None else tuple(part.strip() for part in value.split(","))
-    if not all(names):
-        raise click.BadParameter(f"{value!r} names nothing at one place: give NAME or NAME,NAME")
-    return names
-
-
 @click.command(cls=RecordedCommand)
 @click.option(
     "--model", shell_complete=completion.models, metavar="NAME|PATH",
@@ -85,7 +81,7 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     "be given again.",
 )  # fmt: skip
 @click.option(
-    "--metrics", shell_complete=completion.metrics, callback=_keys, metavar="NAME,...",
+    "--metrics", shell_complete=completion.metrics, callback=parse_names, metavar="NAME,...",
     help="Or all [default: all that can be computed here but SI-SDR and SNR].",
 )  # fmt: skip
 @click.option(
@@ -208,11 +204,8 @@ def _first_system(values: dict[str, Any]) -> SystemSpec:
         if values["speaker"] is not None or values["conditioning"] is not None:
             raise click.UsageError("--generated is spoken already: leave --speaker and --conditioning out")
         return folder_system(values["generated"])
-    keys = (
-        "weights_at", "family", "config", "speaker", "conditioning", "engine", "threads", "precision",
-        "execution_provider", "device", "settings", "mels",
-    )  # fmt: skip
-    return model_system(values["model"], **{key: values[key] for key in keys})
+    keys = (*CHECKPOINT, "speaker", "conditioning", *ENGINE_CHOICE, "mels")
+    return model_system(values["model"], **picked(values, keys))
 
 
 def _report(

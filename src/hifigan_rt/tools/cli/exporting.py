@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hifigan_rt.errors import ExportError, OutputError
-from hifigan_rt.system.files import refuse_special
+from hifigan_rt.tools.bulk.output_folder import refuse_existing
 from hifigan_rt.tools.cli.console import Console
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ def choose_output(model: Model, named: str | None, suffix: str, overwrite: bool)
     if path.exists() and any(path.samefile(file) for file in model.files):
         what = "the model itself" if path.samefile(model.path) else f"a file of {str(model.path)!r}"
         raise OutputError(f"output {str(path)!r} is {what}: name another file with -o")
-    refuse_special(path)
-    if os.path.lexists(path) and not overwrite:
-        raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
+    refuse_existing(path, overwrite=overwrite)
     return path
 
 

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+CHECKPOINT = ("config", "weights_at", "family")
+ENGINE_CHOICE = ("engine", "threads", "precision", "execution_provider", "device", "settings")
+ENGINE = (*ENGINE_CHOICE, "segment_frames", "plan")
+"""Names of the values of `checkpoint_options`, `engine_choice` and `engine_options`, which are those of `load`."""
+
 
 def _chain(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     """Apply options so that --help lists them in the order given."""
@@ -84,6 +89,11 @@ speaker_options = _chain(
 )  # fmt: skip
 
 
+def picked(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Take some of a command's values."""
+    return {name: values[name] for name in names}
+
+
 def speaker_given(values: Mapping[str, Any]) -> tuple[str | None, np.ndarray | None]:
     """Read what `speaker_options` name: a speaker, or a vector.
 
@@ -95,6 +105,14 @@ def speaker_given(values: Mapping[str, Any]) -> tuple[str | None, np.ndarray | N
     from hifigan_rt.mel.files import read_vector_file
 
     return values["speaker"], read_vector_file(values["conditioning"])
+
+
+def parse_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """NAME,NAME,..., none given as an empty tuple."""
+    names = () if value is None else tuple(part.strip() for part in value.split(","))
+    if not all(names):
+        raise click.BadParameter(f"{value!r} names nothing at one place: give NAME or NAME,NAME")
+    return names
 
 
 def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

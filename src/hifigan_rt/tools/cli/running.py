@@ -142,12 +142,14 @@ def run(console: Console, options: RunOptions, work: ClipWork) -> int:
 
 
 def _run(console: Console, options: RunOptions, work: ClipWork) -> int:
+    import shutil
     import tempfile
 
     from hifigan_rt.audio import AUDIO_SUFFIXES
     from hifigan_rt.system.files import plain_path
     from hifigan_rt.tools.bulk.run import run_single
-    from hifigan_rt.tools.bulk.standard_streams import SpooledInput, deliver, spool_input
+    from hifigan_rt.tools.bulk.standard_streams import SpooledInput, spool_input
+    from hifigan_rt.tools.cli.console import standard_output
     from hifigan_rt.tools.datasets import LeftOut
 
     if options.is_folder:
@@ -170,7 +172,9 @@ def _run(console: Console, options: RunOptions, work: ClipWork) -> int:
                 runner.files = SpooledInput()
             summary = run_single(runner, source, output, overwrite=options.overwrite, left_out=left_out)
         if to_stream and summary.complete:
-            deliver(output, sys.stdout.buffer)
+            with output.open("rb") as file, standard_output():
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
         return _report(console, options, summary)
 
 

@@ -14,7 +14,7 @@ import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.options import config_option, engine_options, verbosity_options
+from hifigan_rt.tools.cli.options import ENGINE, config_option, engine_options, picked, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
@@ -222,19 +222,7 @@ def _sources(
 ) -> dict[str, Source]:
     from hifigan_rt.tools.serving.loading import VoiceSource, load_to_serve
 
-    options = {
-        name: values[name]
-        for name in (
-            "engine",
-            "threads",
-            "precision",
-            "execution_provider",
-            "segment_frames",
-            "plan",
-            "device",
-            "settings",
-        )
-    }
+    options = picked(values, ENGINE)
     sources: dict[str, Source] = {}
     places = _of_models(models, "--weights-at", values["places"])
     families = _of_models(models, "--family", values["families"])
@@ -245,7 +233,7 @@ def _sources(
         sources[name] = functools.partial(
             load_to_serve, path, config=config, weights_at=places.get(name), family=families.get(name), **options
         )
-    spoken = {name: options[name] for name in _OPTIONS_OF_VOICES}
+    spoken = picked(values, _OPTIONS_OF_VOICES)
     for text in voices:
         name, path = _named(text, "voice")
         if name in sources:

@@ -17,8 +17,11 @@ import numpy as np
 
 from hifigan_rt.audio.encoding import AudioWriter, open_audio_writer
 from hifigan_rt.audio.formats import stream_encoder
-from hifigan_rt.errors import OutputError, PhonemizerError, SpeechError, UnknownSymbolWarning
-from hifigan_rt.system.files import plain_path, refuse_special
+from hifigan_rt.errors import PhonemizerError, SpeechError, UnknownSymbolWarning
+from hifigan_rt.system.files import plain_path
+from hifigan_rt.tools.bulk.output_folder import refuse_existing
+from hifigan_rt.tools.cli.console import standard_output
+from hifigan_rt.tools.cli.options import picked
 from hifigan_rt.tools.voices import Voice, load_voice
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ def run_speak(console: Console, values: dict[str, Any]) -> int:
     """
     _check(values)
     if values["output"] not in (None, STREAM):
-        _refuse_existing(plain_path(values["output"]), values)
-    voice = load_voice(_find(values["voice"], values["data_folders"]), **{name: values[name] for name in _VOICE})
+        refuse_existing(plain_path(values["output"]), overwrite=values["overwrite"])
+    voice = load_voice(_find(values["voice"], values["data_folders"]), **picked(values, _VOICE))
     with voice, _sink(console, voice, values) as sink:
         info = voice.engine_info
         console.note(
@@ -80,12 +83,6 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("no output is named: give -o FILE, -o - for a stream of wav, --output-raw or -d FOLDER")
     if values["text"] and values["input_files"]:
         raise click.UsageError("a text and --input-file are both given: give one of them")
-
-
-def _refuse_existing(path: Path, values: dict[str, Any]) -> None:
-    refuse_special(path)
-    if os.path.lexists(path) and not values["overwrite"]:
-        raise OutputError(f"output {str(path)!r} exists already: --overwrite replaces it")
 
 
 def _find(name: str, folders: Sequence[str]) -> str:
@@ -154,7 +151,7 @@ def _speak_one(console: Console, voice: Voice, sink: _Sink, name: str, text: str
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnknownSymbolWarning)
             sink.begin()
-            for piece in voice.stream(**given, **{option: values[option] for option in _MANNER}):
+            for piece in voice.stream(**given, **picked(values, _MANNER)):
                 sink.write(piece)
             sink.end()
     except SpeechError as error:
@@ -206,13 +203,9 @@ class _PipeSink(_Sink):
     def write(self, audio: np.ndarray) -> None:
         start = b"" if self._begun else self._encoder.start()
         self._begun = True
-        try:
+        with standard_output():
             self._file.write(start + self._encoder.encode(audio))
             self._file.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 class _FileSink(_Sink):
@@ -244,7 +237,7 @@ class _FolderSink(_Sink):
     def write(self, audio: np.ndarray) -> None:
         if self._writer is None:
             path = self._folder / f"{self._count:04d}.wav"
-            _refuse_existing(path, self._values)
+            refuse_existing(path, overwrite=self._values["overwrite"])
             self._writer = self._open.enter_context(open_audio_writer(path, self._sample_rate))
         self._writer.write(audio)
 

@@ -12,6 +12,8 @@ import click
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import (
+    CHECKPOINT,
+    ENGINE,
     check_cluster_options,
     checkpoint_options,
     cluster_options,
@@ -20,6 +22,7 @@ from hifigan_rt.tools.cli.options import (
     json_option,
     mel_at_option,
     model_option,
+    picked,
     run_options,
     speaker_given,
     speaker_options,
@@ -147,12 +150,13 @@ def _on_cluster(
     from hifigan_rt.tools.cluster.store_urls import is_url
 
     check_engine(values["engine"])
-    model = resolve_model(values["model"], values["config"], values["weights_at"], values["family"])
+    model = resolve_model(values["model"], **picked(values, CHECKPOINT))
     model.known_sample_rate()
     console.notes(model.notes)
     reading, writing = _settings(model, container, values)
     size = worker_size(values["threads"], values["device"])
-    vocoder = vocoder_recipe(model, values["engine"], {**_engine_options(values), "threads": size.cpus})
+    options = picked(values, ENGINE) | {"threads": size.cpus}
+    vocoder = vocoder_recipe(model, options.pop("engine"), options)
     recipe = SynthesisRecipe(vocoder, reading, writing, *speaker_given(values))
     folder = None if is_url(values["output"]) else plain_path(values["output"])
     with (
@@ -168,23 +172,11 @@ def _here(console: Console, container: str, values: dict[str, Any]) -> ClipRunne
     from hifigan_rt.tools.bulk.synthesis import Synthesis
     from hifigan_rt.vocoder import load
 
-    vocoder = load(
-        values["model"],
-        config=values["config"],
-        weights_at=values["weights_at"],
-        family=values["family"],
-        engine=values["engine"],
-        **_engine_options(values),
-    )
+    vocoder = load(values["model"], **picked(values, (*CHECKPOINT, *ENGINE)))
     console.vocoder(vocoder)
     conditioning = vocoder.speaker_choice.one(*speaker_given(values))
     reading, writing = _settings(vocoder.model, container, values)
     return LocalRunner(Synthesis(vocoder, reading, writing, conditioning))
-
-
-def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("threads", "precision", "execution_provider", "segment_frames", "plan", "device", "settings")
-    return {name: values[name] for name in names}
 
 
 def _settings(model: Model, container: str, values: Mapping[str, Any]) -> tuple[ReadSettings, WriteSettings]:
