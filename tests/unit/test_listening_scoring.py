@@ -19,8 +19,8 @@ from hifigan_rt.tools.evaluation.statistics import (
     binomial_interval,
     binomial_p_value,
     holm,
+    mean_interval,
     paired_t_p_value,
-    t_interval,
 )
 from hifigan_rt.tools.listening.scoring import score
 from hifigan_rt.tools.listening.screening import screen
@@ -126,7 +126,7 @@ def test_paired_test_and_interval_against_scipy(count):
     expected = scipy.stats.ttest_1samp(values, 0)
     ends = expected.confidence_interval(0.95)
     assert paired_t_p_value(values) == pytest.approx(expected.pvalue, rel=tolerances.METRIC_AGAINST_SAME_FORMULA)
-    interval = t_interval(values)
+    interval = mean_interval(values, t_below=math.inf)
     assert (interval.low, interval.high) == pytest.approx((ends.low, ends.high))
     assert interval.method == "t"
 
@@ -134,10 +134,10 @@ def test_paired_test_and_interval_against_scipy(count):
 def test_values_that_do_not_vary():
     for values in ([0.5, 0.5, 0.5], [0, 0], [1.0], [4 - 10 / 3, 3 - 7 / 3]):
         assert math.isnan(paired_t_p_value(values))
-    interval = t_interval([4.0] * 40)
+    interval = mean_interval([4.0] * 40, t_below=math.inf)
     assert (interval.mean, interval.count, interval.method) == (4, 40, "none")
     assert math.isnan(interval.high)
-    assert t_interval([4.0]).method == "none"
+    assert mean_interval([4.0], t_below=math.inf).method == "none"
 
 
 def test_equal_differences_have_neither_interval_nor_p():
@@ -293,10 +293,10 @@ def test_mos_intervals_cover_the_truth():
         for _ in range(2000):
             drawn = listener_means(listeners)
             for index in range(3):
-                interval = t_interval(drawn[:, index])
+                interval = mean_interval(drawn[:, index], t_below=math.inf)
                 held += interval.low <= truth[index] <= interval.high
                 means += 1
-            interval = t_interval(drawn[:, 2] - drawn[:, 0])
+            interval = mean_interval(drawn[:, 2] - drawn[:, 0], t_below=math.inf)
             differences += interval.low <= truth[2] - truth[0] <= interval.high
         assert tolerances.COVERAGE[0] <= held / means <= tolerances.COVERAGE[1]
         assert tolerances.COVERAGE[0] <= differences / 2000 <= tolerances.COVERAGE[1]

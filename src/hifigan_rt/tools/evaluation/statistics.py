@@ -119,13 +119,17 @@ def require_scipy(what: str) -> None:
         )
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+def mean_interval(
+    values: Sequence[float] | np.ndarray, seed: int = 0, resamples: int = RESAMPLES, t_below: float = T_BELOW
+) -> Interval:
     """The mean of independent values with its 95 % confidence interval.
 
     Args:
         values: finite, at least one.
         seed: of the bootstrap.
         resamples: of the bootstrap.
+        t_below: count of values below which Student's t is taken; infinity for means of listeners, which are means
+            themselves.
 
     Raises:
         EvaluationError: no value, or one that is not finite.
@@ -142,25 +146,9 @@ def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0, resamples
         return Interval(mean, math.nan, math.nan, 1, "none")
     if _are_equal(array):
         return Interval(float(array[0]), math.nan, math.nan, len(array), "none")
-    method: Literal["t", "bca"] = "t" if len(array) < T_BELOW else "bca"
+    method: Literal["t", "bca"] = "t" if len(array) < t_below else "bca"
     low, high = _t_ends(array, mean) if method == "t" else _bca_ends(array, mean, seed, resamples)
     return Interval(mean, low, high, len(array), method)
-
-
-def t_interval(values: Sequence[float] | np.ndarray) -> Interval:
-    """The same by Student's t whatever their number: for means of listeners, which are means themselves.
-
-    Args:
-        values: finite, at least one.
-
-    Raises:
-        EvaluationError: no value.
-    """
-    array = np.asarray(values, np.float64)
-    if len(array) < T_BELOW or _are_equal(array):
-        return mean_interval(array)
-    mean = float(array.mean())
-    return Interval(mean, *_t_ends(array, mean), len(array), "t")
 
 
 def paired_t_p_value(differences: Sequence[float] | np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -23,8 +24,8 @@ from hifigan_rt.tools.evaluation.statistics import (
     binomial_interval,
     binomial_p_value,
     holm,
+    mean_interval,
     paired_t_p_value,
-    t_interval,
 )
 from hifigan_rt.tools.listening.definition import Key
 from hifigan_rt.tools.listening.screening import screen
@@ -111,7 +112,11 @@ def _system_ratings(by_system: dict[str, dict[str, list[int]]], key: Key) -> tup
         values = [value for ratings in by_listener.values() for value in ratings]
         lower, median, upper = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
         means = [float(np.mean(ratings)) for ratings in by_listener.values()]
-        rows.append(SystemRating(system, roles[system], t_interval(means), median, lower, upper, len(values)))
+        rows.append(
+            SystemRating(
+                system, roles[system], mean_interval(means, t_below=math.inf), median, lower, upper, len(values)
+            )
+        )
     return tuple(rows)
 
 
@@ -127,7 +132,7 @@ def _paired_tests(by_system: dict[str, dict[str, list[int]]], key: Key) -> tuple
     ]
     p_values = [paired_t_p_value(values) for values in differences]
     return tuple(
-        PairedTest(first, second, t_interval(values), p, corrected, resolved=corrected < LEVEL)
+        PairedTest(first, second, mean_interval(values, t_below=math.inf), p, corrected, resolved=corrected < LEVEL)
         for (first, second), values, p, corrected in zip(pairs, differences, p_values, holm(p_values), strict=True)
     )
 
