@@ -28,7 +28,7 @@ from hifigan_rt.tools.evaluation.preparation import SUFFIX, Preparation, write_s
 from hifigan_rt.tools.evaluation.results import System
 from hifigan_rt.tools.evaluation.signal_files import remember_digest
 from hifigan_rt.tools.evaluation.systems import SystemSpec
-from hifigan_rt.vocoder import Vocoder, load
+from hifigan_rt.vocoder import load
 
 AUDIO_FOLDER = "audio"
 REFERENCE_FOLDER = "reference"
@@ -160,18 +160,11 @@ def make_audio(
         with target.cluster.synthesis(spec, model, reading, len(files), folder) as runner:
             made = target.run(runner, files, name, spec.name)
             return _model_system(spec, model, runner.engine, notes), made
-    with _load(spec, model) as vocoder:
+    with load(model, engine=spec.engine, **spec.engine_options) as vocoder:
         conditioning = vocoder.speaker_choice.one(spec.speaker, spec.vector)
         work = Synthesis(vocoder, reading, write_settings(), conditioning)
         made = target.run(LocalRunner(work), files, name, spec.name)
         return _model_system(spec, vocoder.model, vocoder.engine_info, notes), made
-
-
-def _load(spec: SystemSpec, model: Model) -> Vocoder:
-    return load(
-        model, engine=spec.engine, threads=spec.threads, precision=spec.precision,
-        execution_provider=spec.execution_provider, device=spec.device, settings=spec.settings,
-    )  # fmt: skip
 
 
 def _model_system(spec: SystemSpec, model: Model, info: EngineInfo | None, notes: tuple[str, ...]) -> System:

@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs, is_folder
 from hifigan_rt.tools.tables import counted
+
+T = TypeVar("T")
 
 GENERATED_SUFFIXES = ("", "_generated", "_generated_e2e")
 """What is appended to a clip's name: nothing, or as inference.py and inference_e2e.py of jik876/hifi-gan do."""
@@ -72,10 +75,15 @@ def find_clips(
     described = named if split is None else f"{named}, {split}"
     count = counted(len(inputs), "clip")
     if limit is not None and limit < len(inputs):
-        chosen = np.random.default_rng(seed).choice(len(inputs), limit, replace=False)
-        inputs = [inputs[index] for index in sorted(chosen)]
+        inputs = drawn(inputs, limit, seed)
         count = f"{limit} of {count}, seed {seed}"
     return ClipSet({clip_name(item): item for item in inputs}, f"{described} ({count})", left_out)
+
+
+def drawn(items: Sequence[T], count: int, seed: int) -> list[T]:
+    """Draw some at random, in their order; the same seed draws the same."""
+    chosen = np.random.default_rng(seed).choice(len(items), count, replace=False)
+    return [items[index] for index in sorted(chosen)]
 
 
 def clip_name(item: InputFile) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL
+from hifigan_rt.tools.evaluation.published import band
 from hifigan_rt.tools.evaluation.results import Metric, Score
 from hifigan_rt.tools.evaluation.statistics import Interval
 from hifigan_rt.tools.tables import UNKNOWN
@@ -47,6 +48,15 @@ def score(entry: Score, metric: Metric) -> str:
 def average(value: float, metric: Metric) -> str:
     """A mean, or the word for one of identical signals; SI-SDR says no more than that they are so but for level."""
     return IDENTICAL if value == math.inf and metric.key == "snr" else number(value, metric)
+
+
+def published_text(metric: Metric) -> str:
+    """The range of what is published; empty if nothing comparable is."""
+    found = band(metric.key)
+    if found is None:
+        return ""
+    low, high = number(found.low, metric), number(found.high, metric)
+    return low if low == high else f"{low} to {high}"
 
 
 def uneven(interval: Interval) -> bool:

@@ -58,11 +58,7 @@ class EvaluationCluster:
             HifiganError: no worker can be had, or the engine cannot be created.
         """
         size = worker_size(spec.threads, spec.device)
-        options = {
-            "threads": size.cpus, "precision": spec.precision, "execution_provider": spec.execution_provider,
-            "device": spec.device, "settings": spec.settings,
-        }  # fmt: skip
-        vocoder = vocoder_recipe(model, spec.engine, options)
+        vocoder = vocoder_recipe(model, spec.engine, spec.engine_options | {"threads": size.cpus})
         recipe = SynthesisRecipe(vocoder, reading, write_settings(), spec.speaker, spec.vector)
         with ClusterRunner(self.ray, recipe, size, clips, folder=folder, note=self.note) as runner:
             runner.settings()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,12 @@ class SystemSpec:
     settings: Mapping[str, str] = field(default_factory=dict)
     mels: Path | None = None
     """Folder of predicted mels to start from, instead of the mels of the recordings."""
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """Arguments of `load` beside the engine's name."""
+        names = ("threads", "precision", "execution_provider", "device", "settings")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def vector(self) -> np.ndarray | None:

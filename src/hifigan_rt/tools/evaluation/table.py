@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from hifigan_rt.tools.evaluation.metrics import leading
 from hifigan_rt.tools.evaluation.metrics.signals import CROPPED
-from hifigan_rt.tools.evaluation.numbers import average, covered, number, uneven
-from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
+from hifigan_rt.tools.evaluation.numbers import average, covered, number, published_text, uneven
+from hifigan_rt.tools.evaluation.published import OTHER_TRACKER
 from hifigan_rt.tools.evaluation.results import EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.evaluation.summary import describe_limit
 from hifigan_rt.tools.tables import UNKNOWN, aligned
@@ -38,7 +38,9 @@ def _table(result: EvaluationResult) -> Iterator[str]:
     rows = []
     for metric in result.metrics:
         cells = [_mean(result.summary_of(system.name, metric.key), metric) for system in result.systems]
-        rows.append([_title(metric), *cells, _published(metric)])
+        published = published_text(metric)
+        star = "*" if published and metric.key in OTHER_TRACKER else ""
+        rows.append([_title(metric), *cells, published + star])
     yield from aligned(["metric", *(system.name for system in result.systems), "published"], rows)
     yield "mean ± half of its 95 % confidence interval; published: HiFi-GAN V1, from the least to the greatest figure"
     if any(uneven(entry.summary.interval) for entry in result.summaries):
@@ -63,15 +65,6 @@ def _mean(entry: MetricSummary | None, metric: Metric) -> str:
     elif math.isfinite(interval.low):
         text += f" ± {number((interval.high - interval.low) / 2, metric)}"
     return text + covered(entry.summary.counted, entry.summary.clips)
-
-
-def _published(metric: Metric) -> str:
-    found = band(metric.key)
-    if found is None:
-        return ""
-    star = "*" if metric.key in OTHER_TRACKER else ""
-    low, high = number(found.low, metric), number(found.high, metric)
-    return (low if low == high else f"{low} to {high}") + star
 
 
 def _worst(result: EvaluationResult) -> Iterator[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from hifigan_rt.audio import AUDIO_SUFFIXES, conversions, prepare, read_audio
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError
 from hifigan_rt.tools.datasets import is_folder
-from hifigan_rt.tools.evaluation.clips import find_clips, pair
+from hifigan_rt.tools.evaluation.clips import drawn, find_clips, pair
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, read_json
 from hifigan_rt.tools.evaluation.signal_files import EvaluatedAudio
 from hifigan_rt.tools.listening.definition import REFERENCE
@@ -66,7 +66,7 @@ def from_report(folder: Path, count: int | None, seed: int) -> Material:
     names = tuple(system.name for system in result.systems)
     _check_names(names)
     clips = [clip.name for clip in result.clips]
-    chosen = clips if count is None or count >= len(clips) else _drawn(clips, count, seed)
+    chosen = clips if count is None or count >= len(clips) else drawn(clips, count, seed)
     with_reference = any(clip.reference for clip in result.clips)
     kept = EvaluatedAudio(folder)
     files = {name: _files_of(result, folder, kept, name, with_reference) for name in chosen}
@@ -111,11 +111,6 @@ def _check_names(names: Sequence[str]) -> None:
         raise EvaluationError(f"system {twice[0]!r} is given twice: each needs a name of its own")
     if REFERENCE in names:
         raise EvaluationError(f"a system is named {REFERENCE!r}, as the recordings are: give it another name")
-
-
-def _drawn(clips: Sequence[str], count: int, seed: int) -> list[str]:
-    chosen = np.random.default_rng(seed).choice(len(clips), count, replace=False)
-    return [clips[index] for index in sorted(chosen)]
 
 
 def _files_of(

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from hifigan_rt.tools.evaluation.metrics import leading
-from hifigan_rt.tools.evaluation.numbers import average, covered, number, score
-from hifigan_rt.tools.evaluation.published import OTHER_TRACKER, band
+from hifigan_rt.tools.evaluation.numbers import average, covered, number, published_text, score
+from hifigan_rt.tools.evaluation.published import OTHER_TRACKER
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis
 from hifigan_rt.tools.evaluation.results import ClipScores, Difference, EvaluationResult, Metric, MetricSummary
 from hifigan_rt.tools.tables import UNKNOWN, counted
@@ -77,13 +77,8 @@ def summary_rows(result: EvaluationResult) -> list[SummaryRow]:
     """One row per metric, one cell per system."""
     rows = []
     for metric in result.metrics:
-        published = band(metric.key)
-        text = ""
-        if published is not None:
-            ends = number(published.low, metric), number(published.high, metric)
-            text = ends[0] if published.low == published.high else f"{ends[0]} to {ends[1]}"
         cells = tuple(_summary_cell(result.summary_of(system.name, metric.key), metric) for system in result.systems)
-        rows.append(SummaryRow(metric, cells, text, metric.key in OTHER_TRACKER))
+        rows.append(SummaryRow(metric, cells, published_text(metric), metric.key in OTHER_TRACKER))
     return rows
 
 
