@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.system.files import atomic_writer
@@ -18,20 +18,8 @@ T = TypeVar("T")
 _INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def to_json(record: Any, format_number: int, *, keep_infinite: bool = False) -> dict[str, Any]:
-    """A dataclass as JSON has it, which knows no NaN: that stands as null.
-
-    Args:
-        record: of dataclasses, tuples, mappings, texts, numbers and None.
-        format_number: goes first, so that later readers know what they have.
-        keep_infinite: infinity becomes the text "Infinity"; otherwise null as well.
-    """
-    content: dict[str, Any] = encoded({"format": format_number} | asdict(record), keep_infinite=keep_infinite)
-    return content
-
-
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write what `to_json` gave.
+    """Write what `RecordFile.to_json` or `encoded` gave.
 
     Raises:
         OutputError: the file could not be written.
@@ -40,30 +28,53 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
 
-def read_json(kind: type[T], path: Path, format_number: int, *, title: str, command: str) -> T:
-    """Read what `write_json` wrote.
+@dataclass(frozen=True)
+class RecordFile(Generic[T]):
+    """A kind of file that holds one dataclass: of dataclasses, tuples, mappings, texts, numbers and None."""
 
-    Args:
-        kind: the dataclass.
-        path: the file.
-        format_number: what `to_json` was given.
-        title: of the kind of file, for errors: "benchmark result".
-        command: that writes such files.
+    kind: type[T]
+    """The dataclass."""
+    format_number: int
+    """Goes first, so that later readers know what they have."""
+    title: str
+    """Title of the kind of file, for errors: "benchmark result"."""
+    command: str
+    """Command that writes such files."""
+    keep_infinite: bool = False
+    """Infinity becomes the text "Infinity"; otherwise null, as NaN does, which JSON does not know."""
 
-    Raises:
-        DatasetError: the file is not there, or is something else.
-    """
-    text = f"{str(path)!r} is no result of '{command}' in format {format_number}: give the JSON that -o wrote"
-    try:
-        content = json.loads(path.read_bytes())
-        if content.pop("format") == format_number:
-            record: T = decoded(kind, content)
-            return record
-    except OSError as error:
-        raise DatasetError(f"{title} {str(path)!r} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise DatasetError(text) from error
-    raise DatasetError(text)
+    def to_json(self, record: T) -> dict[str, Any]:
+        """A record as JSON has it."""
+        fields = {"format": self.format_number} | asdict(record)  # type: ignore[call-overload]
+        content: dict[str, Any] = encoded(fields, keep_infinite=self.keep_infinite)
+        return content
+
+    def write_json(self, record: T, path: Path) -> None:
+        """Write a record as `to_json` gives it.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        write_json(self.to_json(record), path)
+
+    def read_json(self, path: Path) -> T:
+        """Read what `write_json` wrote.
+
+        Raises:
+            DatasetError: the file is not there, or is something else.
+        """
+        asked = f"'{self.command}' in format {self.format_number}"
+        text = f"{str(path)!r} is no result of {asked}: give the JSON that -o wrote"
+        try:
+            content = json.loads(path.read_bytes())
+            if content.pop("format") == self.format_number:
+                record: T = decoded(self.kind, content)
+                return record
+        except OSError as error:
+            raise DatasetError(f"{self.title} {str(path)!r} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise DatasetError(text) from error
+        raise DatasetError(text)
 
 
 def decoded(kind: Any, value: Any) -> Any:
@@ -96,7 +107,7 @@ def decoded(kind: Any, value: Any) -> Any:
 
 
 def encoded(value: Any, *, keep_infinite: bool = False) -> Any:
-    """Mappings, lists and tuples, texts and numbers as JSON has them; see `to_json`."""
+    """Mappings, lists and tuples, texts and numbers as JSON has them; see `RecordFile`."""
     if isinstance(value, float):
         if math.isinf(value) and keep_infinite:
             return "Infinity" if value > 0 else "-Infinity"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,24 +229,5 @@ def median_others(case: Case) -> float | None:
     return statistics.median(known) if known else None
 
 
-def to_json(result: BenchmarkResult) -> dict[str, Any]:
-    """A result as JSON has it; a figure that is not finite stands as null."""
-    return records.to_json(result, FORMAT)
-
-
-def write_json(result: BenchmarkResult, path: Path) -> None:
-    """Write a result as `to_json` gives it.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    records.write_json(to_json(result), path)
-
-
-def read_json(path: Path) -> BenchmarkResult:
-    """Read what `write_json` wrote.
-
-    Raises:
-        DatasetError: the file is not there, or is something else.
-    """
-    return records.read_json(BenchmarkResult, path, FORMAT, title="benchmark result", command="hifigan bench")
+_FILE = records.RecordFile(BenchmarkResult, FORMAT, "benchmark result", "hifigan bench")
+to_json, write_json, read_json = _FILE.to_json, _FILE.write_json, _FILE.read_json

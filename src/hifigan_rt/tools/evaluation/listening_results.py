@@ -108,9 +108,7 @@ class ListeningResult:
     """Codes under which different answers came, none of which counts."""
 
 
-def to_json(result: ListeningResult) -> dict[str, Any]:
-    """A result as JSON has it; NaN stands as null."""
-    return records.to_json(result, FORMAT)
+to_json = records.RecordFile(ListeningResult, FORMAT, "listening test", "hifigan listen score").to_json
 
 
 def from_json(content: Mapping[str, Any]) -> ListeningResult:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from hifigan_rt.config import MelConfig
@@ -227,24 +226,5 @@ class EvaluationResult:
         return all(clip.problem is None for clip in self.clips) and all(row.failed is None for row in self.scores)
 
 
-def to_json(result: EvaluationResult) -> dict[str, Any]:
-    """A result as JSON has it; NaN stands as null, infinity as the text "Infinity"."""
-    return records.to_json(result, FORMAT, keep_infinite=True)
-
-
-def write_json(result: EvaluationResult, path: Path) -> None:
-    """Write a result as `to_json` gives it.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    records.write_json(to_json(result), path)
-
-
-def read_json(path: Path) -> EvaluationResult:
-    """Read what `write_json` wrote.
-
-    Raises:
-        DatasetError: the file is not there, or is something else.
-    """
-    return records.read_json(EvaluationResult, path, FORMAT, title="evaluation report", command="hifigan eval")
+_FILE = records.RecordFile(EvaluationResult, FORMAT, "evaluation report", "hifigan eval", keep_infinite=True)
+to_json, write_json, read_json = _FILE.to_json, _FILE.write_json, _FILE.read_json

@@ -89,13 +89,8 @@ class Key:
     """What was changed or left out."""
 
 
-def write_key(key: Key, path: Path) -> None:
-    """Write the key.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    records.write_json(records.to_json(key, FORMAT), path)
+_KEY_FILE = records.RecordFile(Key, FORMAT, "key of a listening test", "hifigan listen make")
+write_key = _KEY_FILE.write_json
 
 
 def read_key(path: Path) -> Key:
@@ -104,7 +99,7 @@ def read_key(path: Path) -> Key:
     Raises:
         DatasetError: the file is not there, or is something else.
     """
-    key = records.read_json(Key, path, FORMAT, title="key of a listening test", command="hifigan listen make")
+    key = _KEY_FILE.read_json(path)
     if set(key.stimuli) != set(key.definition.stimuli):
         raise DatasetError(f"{str(path)!r} names other stimuli than its own test: it was changed by hand")
     return key
