@@ -118,6 +118,17 @@ class LongMel:
         """What the recording goes through, see `hifigan_rt.audio.conversions`."""
         return () if self.recording is None else self.recording.conversions
 
+    def until(self, stopped: threading.Event) -> Iterator[np.ndarray]:
+        """Take the pieces.
+
+        Raises:
+            OutputError: the run has been stopped.
+        """
+        for piece in self.pieces:
+            if stopped.is_set():
+                raise OutputError("the run was stopped before this clip was finished: nothing of it was written")
+            yield piece
+
 
 def read_recording_mel(source: Path, config: MelConfig, reading: ReadSettings) -> MelClip | LongMel:
     """Read a recording's mel: as a whole, or if it is longer than `LONG_FRAMES` its beginning alone for now.
@@ -201,9 +212,7 @@ def synthesize_into(
 
     assert vocoder.graph is not None  # noqa: S101 - else the mel is not long
     with contextlib.closing(vocoder.engine.stream(segment_frames, vocoder.graph, conditioning)) as stream:
-        for piece in mel.pieces:
-            if stopped.is_set():
-                raise OutputError("the run was stopped before this clip was finished: nothing of it was written")
+        for piece in mel.until(stopped):
             if facts.frames == 0 and mel.recording is not None and vocoder.mel_config is not None:
                 warn_if_other_convention(piece, vocoder.mel_config)
             facts.frames += piece.shape[1]

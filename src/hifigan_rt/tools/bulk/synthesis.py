@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,18 +163,8 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
         distance = None
         if self._writing.mel_l1:
             distance = round(mel_l1(source.mel, self._vocoder.mel(data.audio)), 6)
-        return ClipFacts(
-            input_samples=source.input_samples,
-            frames=frames,
-            output_samples=len(audio),
-            samples_dropped=_dropped(source.input_samples, frames, self._vocoder.hop_length),
-            clipped_samples=clipped,
-            audio_seconds=round(len(audio) / self._sample_rate, 6),
-            mel_l1=distance,
-            inexact_tail_frames=self._vocoder.inexact_tail_frames(frames) or None,
-            notes=source.notes,
-            conversions=source.conversions,
-        )
+        inexact = self._vocoder.inexact_tail_frames(frames) or None
+        return self._facts(source, frames, len(audio), clipped, mel_l1=distance, inexact_tail_frames=inexact)
 
     def _write_long(self, mel: LongMel, output: Path) -> ClipFacts:
         writing = self._writing
@@ -189,17 +178,22 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
                 config=self._vocoder.model.known_mel() if writing.mel_l1 else None,
                 stopped=self.stopped,
             )
-        return ClipFacts(
-            input_samples=mel.input_samples,
-            frames=facts.frames,
-            output_samples=writer.samples,
-            samples_dropped=_dropped(mel.input_samples, facts.frames, self._vocoder.hop_length),
-            clipped_samples=writer.clipped,
-            audio_seconds=round(writer.samples / self._sample_rate, 6),
-            mel_l1=facts.mel_l1,
-            notes=mel.notes,
-            conversions=mel.conversions,
+        return self._facts(
+            mel, facts.frames, writer.samples, writer.clipped, mel_l1=facts.mel_l1,
             compute_seconds=facts.compute_seconds,
+        )  # fmt: skip
+
+    def _facts(self, source: MelClip | LongMel, frames: int, samples: int, clipped: int, **further: Any) -> ClipFacts:
+        return ClipFacts(
+            input_samples=source.input_samples,
+            frames=frames,
+            output_samples=samples,
+            samples_dropped=_dropped(source.input_samples, frames, self._vocoder.hop_length),
+            clipped_samples=clipped,
+            audio_seconds=round(samples / self._sample_rate, 6),
+            notes=source.notes,
+            conversions=source.conversions,
+            **further,
         )
 
 
@@ -223,7 +217,7 @@ class MelExtraction(Work[MelClip | LongMel, MelClip | LongMel]):
 
     def write(self, data: MelClip | LongMel, output: Path) -> ClipFacts:
         if isinstance(data, LongMel):
-            frames = write_mel_pieces(output, self._config.num_mels, self._until_stopped(data.pieces))
+            frames = write_mel_pieces(output, self._config.num_mels, data.until(self.stopped))
         else:
             frames = data.mel.shape[1]
             write_mel_file(output, data.mel)
@@ -235,12 +229,6 @@ class MelExtraction(Work[MelClip | LongMel, MelClip | LongMel]):
             notes=data.notes,
             conversions=data.conversions,
         )
-
-    def _until_stopped(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        for piece in pieces:
-            if self.stopped.is_set():
-                raise OutputError("the run was stopped before this clip was finished: nothing of it was written")
-            yield piece
 
 
 def _dropped(input_samples: int | None, frames: int, hop_length: int | None) -> int | None:
