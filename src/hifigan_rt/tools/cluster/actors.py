@@ -103,7 +103,8 @@ class WorkerPool:
         self._deaths_anywhere = 0
         self.left_out: dict[str, HifiganError] = {}
         """Why no worker is wanted on a machine, by Ray's name of it."""
-        self._room = 0
+        self.room = 0
+        """Workers that the machines have room for, whoever uses it."""
 
     @property
     def ready(self) -> list[ClusterWorker]:
@@ -115,17 +116,12 @@ class WorkerPool:
         """Workers that have been asked for and may never come."""
         return [worker for worker in self._workers if worker.settings is None]
 
-    @property
-    def room(self) -> int:
-        """Workers that the machines have room for, whoever uses it."""
-        return self._room
-
     def ask(self, most: int) -> None:
         """Ask for workers, `most` altogether and one more than there is room for."""
         if time.monotonic() - self._counted >= _ASKED_EVERY_SECONDS:
             self._counted = time.monotonic()
-            self._room = sum(self._fits(node) for node in self._nodes() if node["NodeID"] not in self.left_out)
-        while len(self._workers) < min(most, self._room + 1):
+            self.room = sum(self._fits(node) for node in self._nodes() if node["NodeID"] not in self.left_out)
+        while len(self._workers) < min(most, self.room + 1):
             actor = self._class.options(
                 num_cpus=self._size.cpus, num_gpus=self._size.gpus, max_restarts=0, max_task_retries=0,
                 label_selector=_not_on(self.left_out),
@@ -280,7 +276,8 @@ def _actor_class(ray: Any) -> Any:
 
             try:
                 self._worker = ClipWorker(*arguments)
-                return self._worker.settings(), self._worker.caveat, self._worker.engine
+                runner = self._worker.runner
+                return runner.settings(), runner.caveat, runner.engine
             except HifiganError as error:
                 return error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
@@ -43,7 +44,7 @@ class PackedModel:
         if not self.contents:
             return self.model
         folder = Path(tempfile.mkdtemp(prefix="hifigan-model-"))
-        weakref.finalize(self, _remove, folder)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         for name, content in self.contents.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
@@ -119,9 +120,3 @@ class SynthesisRecipe(WorkRecipe):
         vocoder = self.vocoder.load()
         chosen = vocoder.speaker_choice.one(self.speaker, self.conditioning)
         return Synthesis(vocoder, self.reading, self.writing, chosen)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

@@ -202,18 +202,11 @@ class RowWorker:
             audio = ArrowVariableShapedTensorArray.from_numpy([row.audio for row in rows])
         else:
             audio = pyarrow.array([row.content for row in rows], pyarrow.large_binary())
-        counts = {
-            "sample_rate": [row.sample_rate for row in rows],
-            "samples": [row.samples for row in rows],
-            "frames": [row.frames for row in rows],
-            "clipped": [row.clipped for row in rows],
-        }
-        texts = {"warning": [row.warning for row in rows], "error": [row.error for row in rows]}
-        return {
-            "audio": audio,
-            **{name: pyarrow.array(column, pyarrow.int64()) for name, column in counts.items()},
-            **{name: pyarrow.array(column, pyarrow.string()) for name, column in texts.items()},
-        }
+        columns = {"audio": audio}
+        for name in MADE_COLUMNS[1:]:
+            kind = pyarrow.string() if name in ("warning", "error") else pyarrow.int64()
+            columns[name] = pyarrow.array([getattr(row, name) for row in rows], kind)
+        return columns
 
 
 def _values(column: Any) -> list[Any]:

@@ -10,9 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.errors import ClusterError, DatasetError
 from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
@@ -86,24 +84,11 @@ class ClipWorker:
         Raises:
             HifiganError: whatever the recipe's work raises.
         """
-        self._runner = LocalRunner(recipe.make_work(), files)
+        self.runner = LocalRunner(recipe.make_work(), files)
+        """Tells what this machine computes by."""
         self._stopping = False
         self._seen: FolderSign | None = None
         self._cleared: set[Path] = set()
-
-    def settings(self) -> dict[str, Any]:
-        """Everything that changes a result, as this machine computes it."""
-        return self._runner.settings()
-
-    @property
-    def caveat(self) -> str:
-        """What the device says against its times."""
-        return self._runner.caveat
-
-    @property
-    def engine(self) -> EngineInfo | None:
-        """What runs the model here; None where there is none."""
-        return self._runner.engine
 
     def stop(self) -> None:
         """End the chunk in hand early: what has been read is still computed and written."""
@@ -131,7 +116,7 @@ class ClipWorker:
         def work_through() -> None:
             stopped: Exception | None = None
             try:
-                self._runner.run(self._until_stopped(jobs), digest, finished.put, lambda _: None)
+                self.runner.run(self._until_stopped(jobs), digest, finished.put, lambda _: None)
             except Exception as error:  # noqa: BLE001 - raised by the driver
                 stopped = error
             finished.put(ChunkEnd(stopped))
