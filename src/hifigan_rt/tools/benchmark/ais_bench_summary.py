@@ -88,6 +88,7 @@ def read_summary(
     except OSError as error:
         raise DatasetError(f"ais_bench summary {str(path)!r} cannot be read: {error.strerror}") from error
     summary = _of_json(text, path) if text.lstrip().startswith("{") else _of_text(text, path)
+    _check(summary, path)
     told_batch, told_mel_len = _shape(summary.arguments)
     if batch is None and told_batch is None:
         # What the tool counted with; --batchsize may have been forgotten, so a batch that is given stands above it.
@@ -152,20 +153,17 @@ def _of_json(text: str, path: Path) -> _Summary:
         overlapping = any(isinstance(entry, list) for entry in listed)
         singles = tuple((entry[1] - entry[0] if isinstance(entry, list) else entry) / 1000 for entry in listed)
         arguments = content.get("args", [])
-        return _checked(
-            _Summary(
-                {_P99.get(key, key): float(value) for key, value in compute.items() if key != "count"},
-                singles,
-                int(compute.get("count", len(singles))),
-                overlapping,
-                float(content["throughput"]) if "throughput" in content else None,
-                # The tool of 2024 records sys.argv; its tests put a mapping there.
-                [str(entry) for pair in arguments.items() for entry in pair]
-                if isinstance(arguments, dict)
-                else [str(entry) for entry in arguments],
-                str(content.get("caveat", "")),
-            ),
-            path,
+        return _Summary(
+            {_P99.get(key, key): float(value) for key, value in compute.items() if key != "count"},
+            singles,
+            int(compute.get("count", len(singles))),
+            overlapping,
+            float(content["throughput"]) if "throughput" in content else None,
+            # The tool of 2024 records sys.argv; its tests put a mapping there.
+            [str(entry) for pair in arguments.items() for entry in pair]
+            if isinstance(arguments, dict)
+            else [str(entry) for entry in arguments],
+            str(content.get("caveat", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         raise DatasetError(
@@ -185,18 +183,15 @@ def _of_text(text: str, path: Path) -> _Summary:
     arguments: list[str] = []
     for line in _COMMAND.findall(text):
         arguments += _split(line)
-    return _checked(
-        _Summary(
-            times={key: _float(value) for key, value in blocks[0].items()},
-            singles=(),
-            calls=0,
-            overlapping=False,
-            throughput=None if throughput is None else _float(throughput[2]),
-            arguments=arguments,
-            caveat="" if (caveat := _CAVEAT.search(text)) is None else caveat[1].strip(),
-            counted_batch=None if throughput is None else _whole(throughput[1]),
-        ),
-        path,
+    return _Summary(
+        times={key: _float(value) for key, value in blocks[0].items()},
+        singles=(),
+        calls=0,
+        overlapping=False,
+        throughput=None if throughput is None else _float(throughput[2]),
+        arguments=arguments,
+        caveat="" if (caveat := _CAVEAT.search(text)) is None else caveat[1].strip(),
+        counted_batch=None if throughput is None else _whole(throughput[1]),
     )
 
 
@@ -231,14 +226,13 @@ def _split(line: str) -> list[str]:
         return line.split()
 
 
-def _checked(summary: _Summary, path: Path) -> _Summary:
+def _check(summary: _Summary, path: Path) -> None:
     mean = summary.times.get("mean", nan)
     if not (isfinite(mean) and mean > 0) or not all(isfinite(time) and time > 0 for time in summary.singles):
         raise DatasetError(
             f"{str(path)!r} has a time that is not above zero (NPU_compute_time.mean is {mean} ms): the run failed, or "
             "the file is cut off; run ais_bench again"
         )
-    return summary
 
 
 def _shape(arguments: Sequence[str]) -> tuple[int | None, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hifigan_rt.engines import AUTO_ORDER, REGISTRY, check_engine, check_settings, engines_for, why_unavailable
 from hifigan_rt.errors import EngineError, EngineUnavailable, did_you_mean
@@ -183,10 +183,5 @@ def _numbered(candidates: Sequence[CandidateOptions]) -> list[CandidateOptions]:
         seen[candidate.name] += 1
         count = seen[candidate.name]
         name = candidate.name if count == 1 else f"{candidate.name}#{count}"
-        numbered.append(
-            CandidateOptions(
-                name, candidate.engine, candidate.precision, candidate.device, candidate.settings, candidate.named,
-                candidate.unavailable,
-            )
-        )  # fmt: skip
+        numbered.append(replace(candidate, name=name))
     return numbered

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from hifigan_rt.tools.benchmark.compare import ResultComparison, compare
-from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
+from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, Achieved, achieved
 from hifigan_rt.tools.benchmark.guide_figures import published_rows
 from hifigan_rt.tools.benchmark.results import (
     BenchmarkResult,
@@ -152,19 +152,22 @@ def _row(case: Case, entry: Measurement, figures: Figures, latency: Latency, cei
     ]
 
 
-def _peaks(result: BenchmarkResult) -> list[str]:
-    rows = []
+def _of_devices(result: BenchmarkResult) -> Iterator[tuple[Case, Measurement, Figures, Achieved]]:
+    """The measurements whose operations per second compare with a device's peak."""
     for case in result.cases:
         for entry, figures, _ in _measured(case):
             reached = achieved(case, entry)
             if reached is not None:
-                verdict = reached.verdict
-                rows.append(
-                    [label(entry), _device(entry), str(case.batch), str(case.mel_len),
-                     number(figures.clips_per_second, 2),
-                     number(reached.tflops, 1), number(reached.peak_tflops, 0), share(reached.share),
-                     f"**{verdict}**" if verdict == NOT_BELIEVABLE else verdict]
-                )  # fmt: skip
+                yield case, entry, figures, reached
+
+
+def _peaks(result: BenchmarkResult) -> list[str]:
+    rows = [
+        [label(entry), _device(entry), str(case.batch), str(case.mel_len), number(figures.clips_per_second, 2),
+         number(reached.tflops, 1), number(reached.peak_tflops, 0), share(reached.share),
+         f"**{reached.verdict}**" if reached.verdict == NOT_BELIEVABLE else reached.verdict]
+        for case, entry, figures, reached in _of_devices(result)
+    ]  # fmt: skip
     header = ["candidate", "device", "batch size", "mel_len", "fps", "TFLOPS", "peak of one chip", "of peak", "verdict"]
     return ["## Against the device's peak\n\n" + table(header, rows)] if rows else []
 
@@ -181,14 +184,12 @@ def _published(result: BenchmarkResult) -> list[str]:
 
 
 def _unbelievable(result: BenchmarkResult) -> Iterator[str]:
-    for case in result.cases:
-        for entry, _, _ in _measured(case):
-            reached = achieved(case, entry)
-            if reached is not None and reached.verdict == NOT_BELIEVABLE:
-                yield (
-                    f"{label(entry)}, batch {case.batch}, mel_len {case.mel_len}: {reached.tflops:.1f} TFLOPS are "
-                    f"{share(reached.share)} of one chip's peak, {NOT_BELIEVABLE}."
-                )
+    for case, entry, _, reached in _of_devices(result):
+        if reached.verdict == NOT_BELIEVABLE:
+            yield (
+                f"{label(entry)}, batch {case.batch}, mel_len {case.mel_len}: {reached.tflops:.1f} TFLOPS are "
+                f"{share(reached.share)} of one chip's peak, {NOT_BELIEVABLE}."
+            )
 
 
 def _comparison(comparison: ResultComparison, earlier: BenchmarkResult) -> str:

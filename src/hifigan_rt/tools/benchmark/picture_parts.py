@@ -116,19 +116,11 @@ def text_width(texts: Iterable[str], size: float = SMALL) -> float:
     return 1.08 * max(widths, default=0.0)
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """Panels of one size in a grid, with room for names beside them and a title above."""
-
-    figure: Figure
-    panels: tuple[Axes, ...]
-
-
 def sheet(
     result: BenchmarkResult, title: str, foot: str, *, count: int, columns: int, size: tuple[float, float],
     margins: tuple[float, float], between: float = 0.75,
-) -> Sheet:  # fmt: skip
-    """Lay out a figure in inches, so that no text depends on how much else there is.
+) -> tuple[Figure, list[Axes]]:  # fmt: skip
+    """Lay out panels of one size in a grid, in inches, so that no text depends on how much else there is.
 
     Args:
         result: gives the line below the title.
@@ -165,7 +157,7 @@ def sheet(
         axes.grid(color=GRID, linewidth=0.6)
         axes.tick_params(length=3)
         panels.append(axes)
-    return Sheet(figure, tuple(panels))
+    return figure, panels
 
 
 def _subtitle(result: BenchmarkResult) -> str:

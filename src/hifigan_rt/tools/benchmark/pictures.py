@@ -128,11 +128,11 @@ def _speed_by_mel_len(result: BenchmarkResult) -> Figure:
     bars = all(len({case.mel_len for case in cases}) == 1 for cases in groups.values())
     widest = text_width(look.name for look in look_of.values())
     margins = (widest + 0.25, 0.75) if bars else (0.75, widest + 0.45)
-    page = sheet(
+    figure, panels = sheet(
         result, "Speed by length of the mel", _foot(result), count=len(groups), columns=2 if len(groups) < 5 else 3,
         size=(size[0], 0.35 + _row_height(look_of) * names) if bars else size, margins=margins,
     )  # fmt: skip
-    for axes, ((batch, threads), cases) in zip(page.panels, groups.items(), strict=True):
+    for axes, ((batch, threads), cases) in zip(panels, groups.items(), strict=True):
         lengths = sorted({case.mel_len for case in cases})
         where = f", mel_len {lengths[0]}" if bars else ""
         axes.set_title(f"batch {batch}, {threads_text(threads)}{where}", loc="left")
@@ -140,7 +140,7 @@ def _speed_by_mel_len(result: BenchmarkResult) -> Figure:
             _bars(axes, cases[0], look_of, max(speeds))
         else:
             _lines(axes, cases, look_of, size[1], speeds)
-    return page.figure
+    return figure
 
 
 def _speeds(cases: Iterable[Case]) -> list[float]:
@@ -195,11 +195,11 @@ def _latency(result: BenchmarkResult) -> Figure:
     cases = [case for case in result.cases if case.measurements]
     foot = _foot(result, _CALLS_LEGEND)
     size = (3.6, 0.3 + _row_height(look_of) * len(rows))
-    page = sheet(
+    figure, panels = sheet(
         result, "Time of every call", foot, count=len(cases), columns=_columns(cases), size=size,
         margins=(text_width(look.name for look in look_of.values()) + 0.25, 0.3),
     )  # fmt: skip
-    for axes, case in zip(page.panels, cases, strict=True):
+    for axes, case in zip(panels, cases, strict=True):
         entries = {entry.candidate: entry for entry in case.measurements}
         for place, name in enumerate(reversed(rows)):
             _calls(axes, place, entries.get(name), look_of[name])
@@ -208,7 +208,7 @@ def _latency(result: BenchmarkResult) -> Figure:
         axes.grid(visible=False, axis="y")
         axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}", loc="left")
         time_axis(axes, [time for entry in _measured(case) for time in _ends(entry)], case.batch)
-    return page.figure
+    return figure
 
 
 def _calls(axes: Axes, place: float, entry: Measurement | None, look: Look) -> None:
@@ -245,12 +245,12 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
     size = (3.4, max(2.4, _room(most) * 0.75))
     without = dict.fromkeys(entry.candidate for case in cases for entry in _measured(case) if not _has_accuracy(entry))
     foot = _foot(result, *([f"Without an SNR: {', '.join(without)}."] if without else []))
-    page = sheet(
+    figure, panels = sheet(
         result, "Speed against accuracy", foot, count=len(cases),
         columns=_columns(cases), size=size,
         margins=(0.75, text_width(look.name for look in look_of.values()) + 0.45),
     )  # fmt: skip
-    for axes, case in zip(page.panels, cases, strict=True):
+    for axes, case in zip(panels, cases, strict=True):
         points = [
             (entry.snr_db, _speed(case, entry), look_of[entry.candidate], look_of[entry.candidate].name)
             for entry in _measured(case)
@@ -267,7 +267,7 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
         axes.set_xlabel("SNR against float64 (dB); further right is more accurate")
         axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}", loc="left")
         name_beside(axes, points, size[1])
-    return page.figure
+    return figure
 
 
 def _has_accuracy(entry: Measurement) -> bool:
