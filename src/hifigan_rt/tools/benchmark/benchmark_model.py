@@ -10,7 +10,7 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.formats.om_file import read_om
+from hifigan_rt.formats.om_file import OmInfo, read_om
 from hifigan_rt.model.kinds import Model, ModelKind, OmFile, Weights
 from hifigan_rt.model.pretrained import KNOWN_MODELS
 from hifigan_rt.model.resolve import resolve_model
@@ -101,6 +101,7 @@ def read_benchmark_model(
             f"no SNR: the model is one of {model.plural}, which do not hold weights for the reference; "
             "--reference names the checkpoint that it was made from"
         )
+    om = read_om(model.path) if isinstance(model, OmFile) else None
     return BenchmarkModel(
         argument=name,
         config=config,
@@ -109,7 +110,7 @@ def read_benchmark_model(
         speaker=speaker,
         vector=numbers,
         name=name if name in KNOWN_MODELS else Path(name).name,
-        weights=_weights(name, model),
+        weights=f"{name} (real)" if name in KNOWN_MODELS else f"{model.path.name} ({model.format})",
         kind=type(model),
         num_mels=num_mels,
         mel=mel,
@@ -118,14 +119,10 @@ def read_benchmark_model(
         hop_length=graph.hop_length,
         macs_per_frame=graph.macs_per_frame,
         reference=audio,
-        sizes=_sizes(model.path, num_mels) if isinstance(model, OmFile) else (),
-        batch=_batch(model.path) if isinstance(model, OmFile) else None,
+        sizes=() if om is None else _sizes(om, num_mels),
+        batch=None if om is None else _batch(om),
         notes=tuple(notes),
     )
-
-
-def _weights(name: str, model: Model) -> str:
-    return f"{name} (real)" if name in KNOWN_MODELS else f"{model.path.name} ({model.format})"
 
 
 def _check_same(model: Model, source: Model) -> None:
@@ -144,18 +141,16 @@ def _check_same(model: Model, source: Model) -> None:
             )
 
 
-def _sizes(path: Path, num_mels: int) -> tuple[tuple[int, int], ...]:
+def _sizes(info: OmInfo, num_mels: int) -> tuple[tuple[int, int], ...]:
     """Batch and frames of every gear of an .om: dimensions [B, M, T] or [B, M, 1, T]."""
-    info = read_om(path)
     shapes = info.input_dims_of_gears or tuple(tensor.shape for tensor in info.inputs[:1])
     return tuple(
         (shape[0], shape[-1]) for shape in shapes if len(shape) >= 3 and shape[1] == num_mels and min(shape) > 0
     )
 
 
-def _batch(path: Path) -> int | None:
+def _batch(info: OmInfo) -> int | None:
     """The one batch of an .om of open lengths; None if it is open too, or lengths are not."""
-    info = read_om(path)
     open_lengths = info.dynamic_shape and not info.dynamic_dims
     batch = info.inputs[0].shape[0] if open_lengths and info.inputs and info.inputs[0].shape else -1
     return batch if batch > 0 else None

@@ -110,27 +110,19 @@ class Benchmark:
             OutputError: the folder for temporary files is full, or `after_case` says so of another.
         """
         finished = 0
-
-        def count() -> None:
-            nonlocal finished
-            finished += 1
-            after_case()
-
         try:
-            self._run(watcher, count)
+            if self.plan.ceilings:
+                for threads in dict.fromkeys(cell.threads for cell in self.plan.cells):
+                    self.ceilings += measure_ceilings(threads)
+            for cell in self.plan.cells:
+                with _temporary_folder() as folder:
+                    self._run_case(cell, folder, watcher)
+                watcher.case_done(self.cases[-1])
+                finished += 1
+                after_case()
         except BaseException as error:
             self.interrupted = isinstance(error, KeyboardInterrupt) or finished < len(self.plan.cells)
             raise
-
-    def _run(self, watcher: Watcher, after_case: Callable[[], None]) -> None:
-        if self.plan.ceilings:
-            for threads in dict.fromkeys(cell.threads for cell in self.plan.cells):
-                self.ceilings += measure_ceilings(threads)
-        for cell in self.plan.cells:
-            with _temporary_folder() as folder:
-                self._run_case(cell, folder, watcher)
-            watcher.case_done(self.cases[-1])
-            after_case()
 
     def result(self) -> BenchmarkResult:
         """Everything measured so far."""

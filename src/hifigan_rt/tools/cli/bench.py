@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,20 +153,22 @@ def bench(ctx: click.Context, /, **values: Any) -> int:
             plan = _plan(values, recorded_command(ctx), accuracy)
             console.notes(plan.notes)
             benchmark = Benchmark(plan)
-            report = _Report(console, benchmark, folder, earlier, foreign, overwrite=values["overwrite"])
+            report = _Report(
+                console, benchmark, folder, earlier, foreign, values["as_json"], values["overwrite"]
+            )  # fmt: skip
             _measure(console, benchmark, report, values["progress"])
         except KeyboardInterrupt:
             if report is not None:
-                report.interrupted(as_json=values["as_json"])
+                report.interrupted()
             elif values["as_json"]:
                 console.no_result()
             raise
         except (HifiganError, MemoryError):
             # A full disk, for example, or the largest case: what took hours is not lost for it.
             if report is not None:
-                report.interrupted(as_json=values["as_json"], keep=False)
+                report.interrupted(keep=False)
             raise
-        report.finish(as_json=values["as_json"])
+        report.finish()
     return _status(benchmark)
 
 
@@ -251,12 +254,8 @@ def _read_summary(text: str) -> ForeignFigures:
     for key in ("mel_len", "batch"):
         if key in told and not re.fullmatch(r"[1-9]\d{0,8}", told[key]):
             raise click.UsageError(f"--ais-bench {text!r}: {key}={told[key]!r} is no whole number from 1 on")
-    return read_summary(
-        Path(path),
-        mel_len=int(told["mel_len"]) if "mel_len" in told else None,
-        batch=int(told["batch"]) if "batch" in told else None,
-        device=told.get("device", "Ascend"),
-    )
+    numbers: dict[str, Any] = {key: int(value) for key, value in told.items() if key != "device"}
+    return read_summary(Path(path), **numbers, device=told.get("device", "Ascend"))
 
 
 def _measure(console: Console, benchmark: Benchmark, report: _Report, progress: bool | None) -> None:
@@ -276,76 +275,71 @@ def _measure(console: Console, benchmark: Benchmark, report: _Report, progress: 
         benchmark.run(watcher_for(benchmark.plan) if shown else Watcher(), after_case=save)
 
 
+@dataclass
 class _Report:
     """Where the result goes: to files after every case, to standard output at the end."""
 
-    def __init__(
-        self,
-        console: Console,
-        benchmark: Benchmark,
-        folder: Path | None,
-        earlier: BenchmarkResult | None,
-        foreign: Sequence[ForeignFigures],
-        *,
-        overwrite: bool,
-    ) -> None:
-        self._console, self._benchmark, self._folder = console, benchmark, folder
-        self._earlier, self._foreign = earlier, foreign
-        self._overwrite = overwrite
+    console: Console
+    benchmark: Benchmark
+    folder: Path | None
+    earlier: BenchmarkResult | None
+    foreign: Sequence[ForeignFigures]
+    as_json: bool
+    overwrite: bool
 
     def _result(self) -> BenchmarkResult:
         from hifigan_rt.tools.benchmark.output import with_foreign
 
-        return with_foreign(self._benchmark.result(), self._foreign)
+        return with_foreign(self.benchmark.result(), self.foreign)
 
     def save(self) -> None:
         """Keep what is known, in case that the rest never comes."""
         from hifigan_rt.tools.benchmark.output import JSON_NAME, remove_tables
         from hifigan_rt.tools.benchmark.results import write_json
 
-        if self._folder is None:
+        if self.folder is None:
             return
-        write_json(self._result(), self._folder / JSON_NAME)
-        if self._overwrite:
-            remove_tables(self._folder)
-            self._overwrite = False
+        write_json(self._result(), self.folder / JSON_NAME)
+        if self.overwrite:
+            remove_tables(self.folder)
+            self.overwrite = False
 
-    def interrupted(self, *, as_json: bool, keep: bool = True) -> None:
+    def interrupted(self, *, keep: bool = True) -> None:
         """Keep what was measured so far; show it where that cannot be, or `keep` is False."""
         from hifigan_rt.tools.benchmark.markdown import to_markdown
         from hifigan_rt.tools.benchmark.output import write_results
         from hifigan_rt.tools.benchmark.results import to_json
 
-        if as_json:
-            self._console.result(to_json(self._result()))
-        if not self._benchmark.cases:
+        if self.as_json:
+            self.console.result(to_json(self._result()))
+        if not self.benchmark.cases:
             return
-        if self._folder is not None and keep:
+        if self.folder is not None and keep:
             try:
                 self.save()
-                write_results(self._result(), self._folder, self._earlier)
+                write_results(self._result(), self.folder, self.earlier)
             except OutputError as error:
-                self._console.note(f"note: {error}")
+                self.console.note(f"note: {error}")
             else:
-                self._console.note(f"what was measured so far is in {str(self._folder)!r}")
+                self.console.note(f"what was measured so far is in {str(self.folder)!r}")
                 return
-        if not as_json:
-            self._console.line(to_markdown(self._result(), self._earlier).rstrip())
+        if not self.as_json:
+            self.console.line(to_markdown(self._result(), self.earlier).rstrip())
 
-    def finish(self, *, as_json: bool) -> None:
+    def finish(self) -> None:
         """Write everything."""
         from hifigan_rt.tools.benchmark.markdown import to_markdown
         from hifigan_rt.tools.benchmark.output import no_pictures, write_results
         from hifigan_rt.tools.benchmark.results import to_json
 
         result = self._result()
-        if as_json:
-            self._console.result(to_json(result))
+        if self.as_json:
+            self.console.result(to_json(result))
         else:
-            self._console.line(to_markdown(result, self._earlier).rstrip())
-        if self._folder is not None:
-            names = [path.name for path in write_results(result, self._folder, self._earlier)]
-            self._console.note(f"in {str(self._folder)!r}: {', '.join(names)}")
+            self.console.line(to_markdown(result, self.earlier).rstrip())
+        if self.folder is not None:
+            names = [path.name for path in write_results(result, self.folder, self.earlier)]
+            self.console.note(f"in {str(self.folder)!r}: {', '.join(names)}")
             reason = no_pictures()
             if reason is not None:
-                self._console.note(f"note: {reason}")
+                self.console.note(f"note: {reason}")

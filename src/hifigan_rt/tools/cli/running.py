@@ -27,7 +27,7 @@ class RunOptions:
     """How the files of a run are found and treated, as the options say."""
 
     suffix: str
-    """Of results, with its dot."""
+    """Suffix of results, with its dot."""
     inputs: tuple[str, ...]
     output: str
     recursive: bool

@@ -170,12 +170,8 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in values.items() if name in names and value is not None}
     for option, setting in (("max_body_mib", "max_body_bytes"), ("memory_budget_mib", "memory_budget_bytes")):
         if values[option] is not None:
-            settings[setting] = _bytes(values[option])
+            settings[setting] = max(1, int(values[option] * _MIB))
     return settings
-
-
-def _bytes(mib: float) -> int:
-    return max(1, int(mib * _MIB))
 
 
 def _tokens(host: str, path: str | None, *, insecure: bool) -> tuple[str, ...]:
