@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,15 +55,6 @@ _FULL = (
 )
 
 
-@dataclass(frozen=True)
-class _Service:
-    """What all connections share."""
-
-    page: bytes
-    intake: Intake
-    only_loopback_names: bool
-
-
 class Collector:
     """The server. Use it as a context, or call `close`.
 
@@ -91,10 +81,10 @@ class Collector:
         on_result: Callable[[Path], None] = lambda _: None,
     ) -> None:
         content, definition = read_page(page)
-        service = _Service(content, Intake(results, definition, on_result), is_loopback(host))
+        intake = Intake(results, definition, on_result)
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-            self._server = _Server((host, port), family, service)
+            self._server = _Server((host, port), family, content, intake)
         except (OSError, OverflowError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ServerError(f"--host {host} --port {port} cannot be listened on: {reason}") from error
@@ -126,9 +116,10 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = MAX_CONNECTIONS
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], family: socket.AddressFamily, service: _Service) -> None:
+    def __init__(self, address: tuple[str, int], family: socket.AddressFamily, page: bytes, intake: Intake) -> None:
         self.address_family = family
-        self.service = service
+        self.page, self.intake = page, intake
+        self.only_loopback_names = is_loopback(address[0])
         self._connections = Connections(MAX_CONNECTIONS)
         super().__init__(address, _Handler)
 
@@ -204,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, "there is nothing at this address; the test is at /")
             return
         self._deadline.cancel()
-        page = self.server.service.page
+        page = self.server.page
         self._head(HTTPStatus.OK, "text/html; charset=utf-8", len(page))
         # In pieces: the limit holds for each, so that a slow line has its time and a client that takes nothing has not.
         for begin in range(0, len(page) if with_body else 0, _PIECE_BYTES):
@@ -229,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST, f"a request has one Host, and this has {len(hosts)} (RFC 9112, 3.2)")
         elif len(lengths) + ("Transfer-Encoding" in self.headers) > 1:
             self._answer(HTTPStatus.BAD_REQUEST, "the length of the body is told in two ways (RFC 9112, 6.1 and 6.3)")
-        elif self.server.service.only_loopback_names and not is_loopback(host_name("".join(hosts))):
+        elif self.server.only_loopback_names and not is_loopback(host_name("".join(hosts))):
             self._answer(HTTPStatus.FORBIDDEN, "this server answers to localhost alone; --host opens it to others")
         elif origin is not None and not is_same_origin(origin, "".join(hosts)):
             self._answer(HTTPStatus.FORBIDDEN, "pages from elsewhere may not use this server")
@@ -243,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.LENGTH_REQUIRED, "the length of the result must be told")
             return
         # Compared as text first: a number of any length may stand there.
-        intake = self.server.service.intake
+        intake = self.server.intake
         if len(length) > 12 or int(length) > intake.most_bytes:
             self._answer(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a result of this test has at most {intake.most_bytes} bytes"
