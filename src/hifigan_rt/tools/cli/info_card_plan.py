@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def _measured(model: Model, precision: str) -> dict[str, Any]:
     from hifigan_rt.engines.base import EngineOptions
 
     check_engine("cuda")
-    engine = cast("CudaEngine", create_engine("cuda", model, EngineOptions(precision=precision)))
-    try:
+    with closing(cast("CudaEngine", create_engine("cuda", model, EngineOptions(precision=precision)))) as engine:
         assert model.graph is not None  # noqa: S101 - weights have layers
         facts = _facts(engine.plan, model.graph)
         facts["engine"] = {"device": engine.info.device, "version": engine.info.version, "caveat": engine.info.caveat}
@@ -55,8 +55,6 @@ def _measured(model: Model, precision: str) -> dict[str, Any]:
             for row, us in zip(facts["plan"], kernels, strict=True):
                 row[f"us_{items}_x_{frames}"] = us
             facts[f"us_{items}_x_{frames}"] = sum(us for _, us in steps)
-    finally:
-        engine.close()
     return facts
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -60,17 +59,12 @@ def verdict(measured_us: float, direct_us: float) -> str:
     )
 
 
-@contextmanager
-def _engine(model: Model, threads: int | None, precision: str, settings: dict[str, Any]) -> Iterator[NativeEngine]:
+def _engine(model: Model, threads: int | None, precision: str, settings: dict[str, Any]) -> closing[NativeEngine]:
     from hifigan_rt.engines import create_engine
     from hifigan_rt.engines.base import EngineOptions
 
     options = EngineOptions(threads=threads, precision=precision, settings=settings)
-    engine = cast("NativeEngine", create_engine("native", model, options))
-    try:
-        yield engine
-    finally:
-        engine.close()
+    return closing(cast("NativeEngine", create_engine("native", model, options)))
 
 
 def _multiply_adds(engine: NativeEngine) -> float:
