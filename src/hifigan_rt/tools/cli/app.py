@@ -18,19 +18,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 @click.group(
     cls=LazyGroup,
-    modules={
-        "synth": "hifigan_rt.tools.cli.synth",
-        "speak": "hifigan_rt.tools.cli.speak",
-        "mel": "hifigan_rt.tools.cli.mel",
-        "export": "hifigan_rt.tools.cli.export",
-        "info": "hifigan_rt.tools.cli.info",
-        "models": "hifigan_rt.tools.cli.models",
-        "bench": "hifigan_rt.tools.cli.bench",
-        "eval": "hifigan_rt.tools.cli.eval",
-        "listen": "hifigan_rt.tools.cli.listen",
-        "serve": "hifigan_rt.tools.cli.serve",
-        "engines": "hifigan_rt.tools.cli.engines",
-    },
+    names=("synth", "speak", "mel", "export", "info", "models", "bench", "eval", "listen", "serve", "engines"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.option(

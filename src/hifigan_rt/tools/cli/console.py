@@ -168,7 +168,7 @@ class Console:
             passed = time.perf_counter() - started
             return f"{audio_seconds / passed:.1f} s of audio per s" if audio_seconds else None
 
-        with self._stage("clips", clips, forced, speed) as advance:
+        with self.steps("clips", clips, forced, speed) as advance:
 
             def count(record: ClipRecord) -> None:
                 nonlocal audio_seconds
@@ -179,7 +179,10 @@ class Console:
 
             yield count
 
-    def steps(self, label: str, count: int, forced: bool | None) -> AbstractContextManager[Callable[[], None]]:
+    @contextmanager
+    def steps(
+        self, label: str, count: int, forced: bool | None, remark: Callable[[], str | None] = lambda: None
+    ) -> Iterator[Callable[[], None]]:
         """Progress of one stage of several on standard error.
 
         On a terminal it is a bar. Elsewhere it is a line a minute, and `failure_now` tells failures as they come.
@@ -188,25 +191,20 @@ class Console:
             label: what is counted.
             count: steps of the stage.
             forced: whether there is a bar, wherever standard error leads; without one there is no line either.
+            remark: what is shown beside the count.
 
-        Returns:
-            A context that gives the function to call after each step.
+        Yields:
+            The function to call after each step.
         """
-        return self._stage(label, count, forced, lambda: None)
-
-    @contextmanager
-    def _stage(
-        self, label: str, length: int, forced: bool | None, remark: Callable[[], str | None]
-    ) -> Iterator[Callable[[], None]]:
         shown = sys.stderr.isatty() if forced is None else forced
-        if shown and self.verbosity >= 0 and length:
+        if shown and self.verbosity >= 0 and count:
             # A line longer than the terminal takes two, and every step would leave one behind.
-            room = terminal_columns() - _BESIDE_BAR_COLUMNS - len(f"{label}{length}/{length}")
+            room = terminal_columns() - _BESIDE_BAR_COLUMNS - len(f"{label}{count}/{count}")
             remarks = room >= _LEAST_BAR + _REMARK_COLUMNS
             width = min(_WIDEST_BAR, max(1, room - _REMARK_COLUMNS * remarks))
             bar: click._termui_impl.ProgressBar[None]
             with click.progressbar(
-                length=length, label=label, show_pos=True, width=width, file=sys.stderr,
+                length=count, label=label, show_pos=True, width=width, file=sys.stderr,
                 item_show_func=lambda _: remark() if remarks else None,
             ) as bar:  # fmt: skip
                 if forced:
@@ -214,8 +212,8 @@ class Console:
                     bar._is_atty = True
                 yield lambda: bar.update(1)
             return
-        lines = self._stage_told = StageLines(label, length)
-        silent = forced is False or not length
+        lines = self._stage_told = StageLines(label, count)
+        silent = forced is False or not count
         try:
             with nullcontext() if silent else self.every_minute(lambda seconds: lines.line(seconds, remark())):
                 yield lines.step

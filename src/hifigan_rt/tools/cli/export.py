@@ -7,15 +7,7 @@ import click
 from hifigan_rt.tools.cli.lazy import LazyGroup
 
 
-@click.group(
-    cls=LazyGroup,
-    modules={
-        "onnx": "hifigan_rt.tools.cli.export_onnx",
-        "openvino": "hifigan_rt.tools.cli.export_openvino",
-        "safetensors": "hifigan_rt.tools.cli.export_safetensors",
-        "om": "hifigan_rt.tools.cli.export_om",
-    },
-)
+@click.group(cls=LazyGroup, names=("onnx", "openvino", "safetensors", "om"), prefix="export_")
 def export() -> None:
     """Convert a checkpoint to another format.
 

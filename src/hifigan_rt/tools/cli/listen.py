@@ -7,14 +7,7 @@ import click
 from hifigan_rt.tools.cli.lazy import LazyGroup
 
 
-@click.group(
-    cls=LazyGroup,
-    modules={
-        "make": "hifigan_rt.tools.cli.listen_make",
-        "serve": "hifigan_rt.tools.cli.listen_serve",
-        "score": "hifigan_rt.tools.cli.listen_score",
-    },
-)
+@click.group(cls=LazyGroup, names=("make", "serve", "score"), prefix="listen_")
 def listen() -> None:
     """Ask people how it sounds: a blind listening test, in a browser.
 
