@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from hifigan_rt.config import PRESETS
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
 from hifigan_rt.tools.evaluation.results import (
     Clip,
     ClipScores,
@@ -14,7 +15,6 @@ from hifigan_rt.tools.evaluation.results import (
     LimitCheck,
     Metric,
     MetricSummary,
-    Score,
     System,
     WorstClip,
 )
@@ -41,9 +41,9 @@ def result(**changes) -> EvaluationResult:
     for system, columns in VALUES.items():
         for index, clip in enumerate(CLIPS):
             scores = {
-                key: Score(values[index], {math.inf: "identical"}.get(values[index], ""))
+                key: MetricResult(values[index], {math.inf: "identical"}.get(values[index], ""))
                 if not math.isnan(values[index])
-                else Score(math.nan, "the reference is digital silence")
+                else MetricResult(math.nan, "the reference is digital silence")
                 for key, values in columns.items()
             }
             rows.append(ClipScores(system, clip, f"audio/{system}/{clip}.flac", 1.5, None, scores, ("cropped",)))

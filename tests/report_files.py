@@ -11,12 +11,12 @@ import numpy as np
 
 import evaluation_records
 from hifigan_rt.audio import write_audio
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
 from hifigan_rt.tools.evaluation.results import (
     Clip,
     ClipScores,
     EvaluationResult,
     MetricSummary,
-    Score,
     System,
     WorstClip,
 )
@@ -56,7 +56,7 @@ def result_of(clips: Sequence[str], systems: Sequence[str] = ("one",), **changes
         }
         for index, clip in enumerate(clips):
             reasons = {"snr": ["identical", "the reference is digital silence"][index] if index < 2 else ""}
-            scores = {key: Score(column[index], reasons.get(key, "")) for key, column in values.items()}
+            scores = {key: MetricResult(column[index], reasons.get(key, "")) for key, column in values.items()}
             rows.append(ClipScores(system, clip, f"audio/{place}/{index}.flac", SECONDS, None, scores))
         worst = (WorstClip(clips[0], values["stoi"][0]),)
         for key, column in values.items():

@@ -7,7 +7,8 @@ import pytest
 from evaluation_records import metric
 from hifigan_rt.tools.evaluation.comparison import compare
 from hifigan_rt.tools.evaluation.measuring import Measured
-from hifigan_rt.tools.evaluation.results import ClipScores, Score
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.results import ClipScores
 
 CLIPS = tuple("abcd")
 METRICS = (
@@ -19,7 +20,7 @@ METRICS = (
 
 def rows(system, **columns):
     return [
-        ClipScores(system, clip, f"{clip}.flac", 1.0, None, {key: Score(columns[key][index]) for key in columns})
+        ClipScores(system, clip, f"{clip}.flac", 1.0, None, {key: MetricResult(columns[key][index]) for key in columns})
         for index, clip in enumerate(CLIPS)
     ]
 
@@ -115,7 +116,8 @@ def test_a_bootstrap_that_lies_unevenly_shows_its_ends():
 
     def of(system, values):
         return [
-            ClipScores(system, clip, "", 1.0, None, {"mcd": Score(v)}) for clip, v in zip(clips, values, strict=True)
+            ClipScores(system, clip, "", 1.0, None, {"mcd": MetricResult(v)})
+            for clip, v in zip(clips, values, strict=True)
         ]
 
     found = dict.fromkeys(clips, Measured({}, identical=False, snr_db=1.0, si_sdr_db=1.0))

@@ -16,13 +16,13 @@ import soundfile
 
 import evaluation_records
 from hifigan_rt.errors import OutputError
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
 from hifigan_rt.tools.evaluation.numbers import decimals, number
 from hifigan_rt.tools.evaluation.published import ROWS, band
 from hifigan_rt.tools.evaluation.report import EMBEDDED_CLIPS, embedded_clips, write_report
 from hifigan_rt.tools.evaluation.report.drawings import Axis, difference_axis, distributions
 from hifigan_rt.tools.evaluation.report.page import render
 from hifigan_rt.tools.evaluation.report.tables import clip_rows, difference_rows, first_columns, summary_rows
-from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.sounds import encode_f0
 from hifigan_rt.tools.evaluation.statistics import Interval, summarize
 from report_files import result_of, tone, write_sound
@@ -187,7 +187,7 @@ def test_a_result_without_recordings_metrics_or_values(tmp_path):
     empty = [dataclasses.replace(row, scores={}) for row in result.scores]
     page = written(dataclasses.replace(result, metrics=(), summaries=(), scores=tuple(empty)), tmp_path)
     assert "No metric was computed." in page.texts
-    undefined = {"stoi": Score(math.nan, "too short"), "snr": Score(math.nan, "")}
+    undefined = {"stoi": MetricResult(math.nan, "too short"), "snr": MetricResult(math.nan, "")}
     rows = [dataclasses.replace(row, scores=undefined) for row in result.scores]
     written(dataclasses.replace(result, scores=tuple(rows), summaries=()), tmp_path)
 

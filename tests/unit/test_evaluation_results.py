@@ -8,7 +8,8 @@ import pytest
 
 from evaluation_records import result
 from hifigan_rt.errors import DatasetError
-from hifigan_rt.tools.evaluation.results import FORMAT, Clip, ClipScores, Score, read_json, to_json, write_json
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.results import FORMAT, Clip, ClipScores, read_json, to_json, write_json
 
 
 def test_a_result_survives_its_json(tmp_path):
@@ -21,7 +22,7 @@ def test_a_result_survives_its_json(tmp_path):
     assert again.systems == made.systems
     assert repr(again.comparisons) == repr(made.comparisons)
     first, undefined = again.scores[0].scores["snr"], again.scores[2].scores["snr"]
-    assert first == Score(math.inf, "identical")
+    assert first == MetricResult(math.inf, "identical")
     assert math.isnan(undefined.value)
     assert undefined.reason == "the reference is digital silence"
 

@@ -3,7 +3,8 @@
 import math
 
 from evaluation_records import metric
-from hifigan_rt.tools.evaluation.results import ClipScores, Score
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
+from hifigan_rt.tools.evaluation.results import ClipScores
 from hifigan_rt.tools.evaluation.summary import accuracy, check_limits, describe_limit, summarize_system
 
 STOI = metric("stoi", title="STOI")
@@ -15,7 +16,7 @@ PEAK = metric("peak", unit="dBFS", direction="neither", identity=None)
 def rows(**columns):
     count = len(next(iter(columns.values())))
     return [
-        ClipScores("s", f"c{index}", scores={key: Score(values[index]) for key, values in columns.items()})
+        ClipScores("s", f"c{index}", scores={key: MetricResult(values[index]) for key, values in columns.items()})
         for index in range(count)
     ]
 
@@ -81,7 +82,7 @@ def test_an_output_of_which_nothing_is_left_breaks_a_limit():
 def test_generated_silence_without_a_value_breaks_a_limit_and_silent_recordings_do_not():
     dnsmos = metric("dnsmos_ovrl", unit="MOS", identity=None)
     for cause, kept in (("the generated signal", False), ("the reference", True)):
-        scores = [Score(3.2), Score(math.nan, f"{cause} is digital silence")]
+        scores = [MetricResult(3.2), MetricResult(math.nan, f"{cause} is digital silence")]
         made = [ClipScores("s", f"c{index}", scores={"dnsmos_ovrl": score}) for index, score in enumerate(scores)]
         check = check_limits(summarize_system(made, [dnsmos], 0), {"dnsmos_ovrl": 3.0}, {})[0]
         assert (check.passed, check.silent) == (kept, not kept)

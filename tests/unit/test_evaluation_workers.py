@@ -11,7 +11,7 @@ import soundfile
 from hifigan_rt.config import PRESETS
 from hifigan_rt.tools.evaluation import measuring, workers
 from hifigan_rt.tools.evaluation.measuring import ClipTask, Measured, SoundTask, Task, encode, measure, measure_clip
-from hifigan_rt.tools.evaluation.results import Score
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
 from hifigan_rt.tools.evaluation.score_file import ScoreWriter, identify, merged, read_scores
 from hifigan_rt.tools.evaluation.scoring import limit_seconds
 from hifigan_rt.tools.evaluation.signal_files import SignalFiles
@@ -54,7 +54,7 @@ def failures(answers):
 
 def test_a_clip_against_itself_is_at_no_distance(files):
     found = alone(task(files, 220, baseline=220))
-    assert found.scores["mel_l1"] == found.scores["mr_stft"] == Score(0.0)
+    assert found.scores["mel_l1"] == found.scores["mr_stft"] == MetricResult(0.0)
     assert found.identical is True
     assert np.isnan(found.snr_db)
 
@@ -215,7 +215,7 @@ PACKAGES = {"pystoi": "0.4.1", "pyworld": "0.3.5"}
 def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp_path):
     path = tmp_path / "scores.jsonl"
     first = Measured(
-        {"stoi": Score(0.9), "snr": Score(np.inf, "identical")},
+        {"stoi": MetricResult(0.9), "snr": MetricResult(np.inf, "identical")},
         ("cropped",),
         identical=False,
         snr_db=12.0,
@@ -239,16 +239,25 @@ def test_scores_are_known_again_while_audio_and_settings_are_the_same(files, tmp
 def test_later_runs_add_metrics(files, tmp_path):
     path = tmp_path / "scores.jsonl"
     with ScoreWriter(path, PACKAGES) as writer:
-        writer.append("a", Measured({"stoi": Score(0.9), "mcd": Score(4.0)}))
-        writer.append("a", Measured({"mcd": Score(5.0), "lsd": Score(8.0)}))
-    assert read_scores(path, PACKAGES)["a"].scores == {"stoi": Score(0.9), "mcd": Score(5.0), "lsd": Score(8.0)}
-    assert merged(None, Measured({"stoi": Score(0.5)})).scores == {"stoi": Score(0.5)}
+        writer.append("a", Measured({"stoi": MetricResult(0.9), "mcd": MetricResult(4.0)}))
+        writer.append("a", Measured({"mcd": MetricResult(5.0), "lsd": MetricResult(8.0)}))
+    assert read_scores(path, PACKAGES)["a"].scores == {
+        "stoi": MetricResult(0.9),
+        "mcd": MetricResult(5.0),
+        "lsd": MetricResult(8.0),
+    }
+    assert merged(None, Measured({"stoi": MetricResult(0.5)})).scores == {"stoi": MetricResult(0.5)}
 
 
 def test_scores_by_other_versions_are_computed_again(tmp_path):
     path = tmp_path / "scores.jsonl"
     found = Measured(
-        {"stoi": Score(0.9), "mcd": Score(4.0), "lsd": Score(8.0), "of another version of ours": Score(1.0)}
+        {
+            "stoi": MetricResult(0.9),
+            "mcd": MetricResult(4.0),
+            "lsd": MetricResult(8.0),
+            "of another version of ours": MetricResult(1.0),
+        }
     )
     with ScoreWriter(path, PACKAGES) as writer:
         writer.append("a", found)

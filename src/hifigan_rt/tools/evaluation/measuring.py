@@ -19,7 +19,6 @@ from hifigan_rt.tools import records
 from hifigan_rt.tools.evaluation.metrics import MetricResult, Signal, compute
 from hifigan_rt.tools.evaluation.metrics.levels import overshoot
 from hifigan_rt.tools.evaluation.metrics.waveform import si_sdr_db
-from hifigan_rt.tools.evaluation.results import Score
 from hifigan_rt.tools.evaluation.signal_files import SignalFiles
 from hifigan_rt.tools.evaluation.sounds import SoundTrack, sound_of, write_script
 
@@ -40,7 +39,7 @@ class Task:
 class Measured:
     """What came out."""
 
-    scores: Mapping[str, Score]
+    scores: Mapping[str, MetricResult]
     notes: tuple[str, ...] = ()
     identical: bool | None = None
     """Whether the audio is the baseline's; None if there is none to compare with."""
@@ -95,7 +94,7 @@ def measure(task: Task, signals: SignalFiles) -> Measured:
     except HifiganError as error:
         return Measured({}, failed=str(error))
     notes = (*overshoot(generated.given), *notes)
-    return Measured({key: Score(entry.value, entry.reason) for key, entry in results.items()}, notes, **against)
+    return Measured(results, notes, **against)
 
 
 def _scores(task: Task, reference: Signal | None, generated: Signal) -> tuple[dict[str, MetricResult], tuple[str, ...]]:

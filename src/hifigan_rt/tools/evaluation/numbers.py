@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL
+from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, MetricResult
 from hifigan_rt.tools.evaluation.published import band
-from hifigan_rt.tools.evaluation.results import Metric, Score
+from hifigan_rt.tools.evaluation.results import Metric
 from hifigan_rt.tools.evaluation.statistics import Interval
 from hifigan_rt.tools.tables import UNKNOWN
 
@@ -40,7 +40,7 @@ def number(value: float, metric: Metric, *, signed: bool = False, extra: int = 0
     return ("−" if value < 0 else "+" if signed else "") + text
 
 
-def score(entry: Score, metric: Metric) -> str:
+def score(entry: MetricResult, metric: Metric) -> str:
     """A value, or the word that it stands for."""
     return entry.reason if math.isinf(entry.value) and entry.reason else number(entry.value, metric)
 

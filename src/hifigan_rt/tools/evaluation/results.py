@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.tools import records
+from hifigan_rt.tools.evaluation.metrics.results import MetricResult
 from hifigan_rt.tools.evaluation.statistics import Interval, Summary
 
 FORMAT = 2
@@ -76,17 +77,6 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Score:
-    """One metric of one clip."""
-
-    value: float
-    """NaN where the metric is not defined; infinity for SNR and SI-SDR of identical signals, minus infinity for SI-SDR
-    of a silent one."""
-    reason: str = ""
-    """Why there is no value, or what it stands for ("identical")."""
-
-
-@dataclass(frozen=True)
 class ClipScores:
     """One system on one clip."""
 
@@ -97,7 +87,7 @@ class ClipScores:
     seconds: float | None = None
     failed: str | None = None
     """Why there are no scores."""
-    scores: Mapping[str, Score] = field(default_factory=dict)
+    scores: Mapping[str, MetricResult] = field(default_factory=dict)
     """Scores by metric; all metrics of the result unless it failed."""
     notes: tuple[str, ...] = ()
     """What was changed or is odd: cropped to one length, clipped, resampled."""
