@@ -96,7 +96,6 @@ class LocalRunner(ClipRunner, Generic[R, C]):
         self.files = files or ClipFiles()
         self._collector = _WarningCollector()
         self._digest = ""
-        self.caveat = work.caveat
         self.engine = work.engine
 
     def settings(self) -> dict[str, Any]:

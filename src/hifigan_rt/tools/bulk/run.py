@@ -35,8 +35,6 @@ class ClipRunner(ABC):
 
     files: ClipFiles
     """Where the clips lie."""
-    caveat = ""
-    """What the device says against its times; mostly empty."""
     engine: EngineInfo | None = None
     """What runs the model, once its settings are known; None where there is none."""
     notes: tuple[str, ...] = ()
@@ -67,6 +65,11 @@ class ClipRunner(ABC):
         Raises:
             HifiganError: why the run ended before its last clip.
         """
+
+    @property
+    def caveat(self) -> str:
+        """What the device says against its times; mostly empty."""
+        return "" if self.engine is None else self.engine.caveat
 
     def close(self) -> None:  # noqa: B027 - most have nothing to free
         """Free what it has; closing twice is allowed."""

@@ -96,7 +96,6 @@ class Synthesis(Work[MelClip | LongMel, AudioClip | LongMel]):
         self._num_mels = vocoder.num_mels or 0
         self._given = reading.given_mel
         self.engine = vocoder.engine_info
-        self.caveat = self.engine.caveat
 
     def settings(self) -> dict[str, Any]:
         info, graph = self._vocoder.engine_info, self._vocoder.graph

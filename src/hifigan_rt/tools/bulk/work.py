@@ -35,8 +35,6 @@ class ClipFacts:
 class Work(ABC, Generic[R, C]):
     """What a run does with each clip, in three stages that run in three threads."""
 
-    caveat = ""
-    """What the device says against the times of `compute`; mostly empty."""
     engine: EngineInfo | None = None
     """What runs the model; None where there is none."""
     timed = True

@@ -75,7 +75,6 @@ class ClusterWorker:
         self.place: WorkerPlace | None = None
         self.settings: dict[str, Any] | None = None
         """What it computes by; None until it is ready."""
-        self.caveat = ""
         self.engine: EngineInfo | None = None
 
 
@@ -168,7 +167,7 @@ class WorkerPool:
         elif isinstance(answer, HifiganError):
             self.leave_out(worker, answer)
         else:
-            worker.settings, worker.caveat, worker.engine = answer
+            worker.settings, worker.engine = answer
             self._deaths_anywhere = 0
 
     def leave_out(self, worker: ClusterWorker, reason: HifiganError) -> None:
@@ -276,8 +275,7 @@ def _actor_class(ray: Any) -> Any:
 
             try:
                 self._worker = ClipWorker(*arguments)
-                runner = self._worker.runner
-                return runner.settings(), runner.caveat, runner.engine
+                return self._worker.runner.settings(), self._worker.runner.engine
             except HifiganError as error:
                 return error
 

@@ -87,8 +87,8 @@ class ClusterRunner(ClipRunner):
             if first is None and self._pool.ready:
                 first = time.monotonic()
         self._settings = self._pool.agreed()
-        self.engine = self._pool.ready[0].engine
-        self.caveat = next((worker.caveat for worker in self._pool.ready if worker.caveat), "")
+        engines = [worker.engine for worker in self._pool.ready]
+        self.engine = next((engine for engine in engines if engine is not None and engine.caveat), engines[0])
         hosts = {worker.place.host for worker in self._pool.ready if worker.place is not None}
         workers = counted(len(self._pool.ready), "worker")
         self._note(f"{workers} on {counted(len(hosts), 'host')}, {self._size} each")
