@@ -69,7 +69,7 @@ def _draws(rng: np.random.Generator, rounds: int) -> np.ndarray:
     return ((starts[:, :, None] + np.arange(length)) % rounds).reshape(RESAMPLES, -1)[:, :rounds]
 
 
-def paired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed: int = 0) -> Ratio:
+def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """Median over rounds of numerator / denominator, both taken in the same round; percentile bootstrap over rounds.
 
     Raises:
@@ -78,16 +78,16 @@ def paired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed:
     ratios = np.divide(numerator, denominator)
     if ratios.ndim != 1 or not len(ratios):
         raise ValueError(f"{len(numerator)} and {len(denominator)} times: one of each per round is needed")
-    draws = _draws(np.random.default_rng(seed), len(ratios))
+    draws = _draws(np.random.default_rng(0), len(ratios))
     return _ratio(float(np.median(ratios)), np.median(ratios[draws], axis=1), len(ratios))
 
 
-def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float], seed: int = 0) -> Ratio:
+def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """Ratio of the medians of two runs that were not interleaved.
 
     The interval covers the spread within the runs only: what changed on the machine between them is not in it.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     above, below = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
 
     def drawn_medians(values: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ SMALL, NORMAL, TITLE = 8.0, 9.0, 12.0
 KINDS = ("svg", "png")
 LINE = 0.17
 """Inches from one line of names to the next."""
+_BETWEEN = 0.75
+"""Inches below each panel, for its axis, and the title of the next."""
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#666666")
 """Okabe and Ito's palette without its yellow, told apart by colour-blind readers too."""
@@ -118,7 +120,7 @@ def text_width(texts: Iterable[str], size: float = SMALL) -> float:
 
 def sheet(
     result: BenchmarkResult, title: str, foot: str, *, count: int, columns: int, size: tuple[float, float],
-    margins: tuple[float, float], between: float = 0.75,
+    margins: tuple[float, float],
 ) -> tuple[Figure, list[Axes]]:  # fmt: skip
     """Lay out panels of one size in a grid, in inches, so that no text depends on how much else there is.
 
@@ -130,7 +132,6 @@ def sheet(
         columns: at most so many beside each other.
         size: of one panel, width and height.
         margins: left and right of each panel.
-        between: height below each panel, for its axis, and the title of the next.
     """
     from matplotlib.figure import Figure
 
@@ -141,7 +142,7 @@ def sheet(
     foot = _wrapped(foot, width - 0.4, SMALL)
     above = 0.62 + LINE * subtitle.count("\n") + 0.32
     below = LINE * (foot.count("\n") + 1) + 0.05 if foot else -0.15
-    height = above + rows * (size[1] + between) + below
+    height = above + rows * (size[1] + _BETWEEN) + below
     figure = Figure(figsize=(width, height))
     figure.text(0.2 / width, 1 - 0.14 / height, title, size=TITLE, weight="bold", va="top")
     figure.text(0.2 / width, 1 - 0.4 / height, subtitle, size=SMALL, va="top")
@@ -151,7 +152,7 @@ def sheet(
     for index in range(count):
         row, column = divmod(index, columns)
         left = column * (size[0] + sum(margins)) + margins[0]
-        top = height - above - row * (size[1] + between)
+        top = height - above - row * (size[1] + _BETWEEN)
         axes = figure.add_axes((left / width, (top - size[1]) / height, size[0] / width, size[1] / height))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=GRID, linewidth=0.6)

@@ -56,13 +56,12 @@ def require_ray(what: str, module: str = "ray", extra: str = "ray") -> Any:
 
 
 @contextlib.contextmanager
-def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
+def connected(address: str | None) -> Iterator[Any]:
     """Connect to a cluster for a block; what the caller has connected already is used, and left connected.
 
     Args:
         address: HOST:PORT of the cluster's head, or "auto" for the one on this machine; None takes that of the variable
             RAY_ADDRESS, and starts a cluster of this machine's cores where there is none.
-        what: needs it, for errors.
 
     Yields:
         The module ray.
@@ -71,7 +70,7 @@ def connected(address: str | None, what: str = "--ray") -> Iterator[Any]:
         ClusterError: Ray is not installed, nothing answers at the address, it asks for a token, or Python or Ray is
             another version there.
     """
-    ray = require_ray(what)
+    ray = require_ray("--ray")
     if ray.is_initialized():
         yield ray
         return

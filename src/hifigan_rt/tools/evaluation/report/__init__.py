@@ -74,11 +74,11 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
     return page
 
 
-def embedded_clips(result: EvaluationResult, count: int = EMBEDDED_CLIPS) -> list[int]:
+def embedded_clips(result: EvaluationResult) -> list[int]:
     """Indices of the clips that go into the page: the worst of each metric first, then in the order of the data set."""
     by_name = {clip.name: index for index, clip in enumerate(result.clips)}
     ranks = max((len(entry.worst) for entry in result.summaries), default=0)
     worst = (entry.worst[rank].clip for rank in range(ranks) for entry in result.summaries if rank < len(entry.worst))
-    wanted = dict.fromkeys([by_name[name] for name in worst if name in by_name][: count // 2])
+    wanted = dict.fromkeys([by_name[name] for name in worst if name in by_name][: EMBEDDED_CLIPS // 2])
     wanted |= dict.fromkeys(range(len(result.clips)))
-    return sorted(list(wanted)[:count])
+    return sorted(list(wanted)[:EMBEDDED_CLIPS])
