@@ -22,6 +22,7 @@ from hifigan_rt.tools.cli.options import (
     json_option,
     mel_at_option,
     model_option,
+    output_option,
     parse_names,
     parse_settings,
     speaker_given,
@@ -98,13 +99,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     "--engine-option", "settings", shell_complete=completion.settings, metavar="KEY=VALUE", multiple=True,
     callback=parse_settings, help="For every engine that knows it ('hifigan engines'); may be given again.",
 )  # fmt: skip
-@click.option(
-    "-o",
-    "--output",
-    shell_complete=completion.files,
-    metavar="FOLDER",
-    help="Gets bench.json, bench.csv, bench.md and pictures.",
-)
+@output_option("FOLDER", "Gets bench.json, bench.csv, bench.md and pictures.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in FOLDER.")
 @click.option(
     "--from", "earlier", type=click.Path(path_type=Path), metavar="FILE",

@@ -10,13 +10,8 @@ import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.exporting import load_generator, source_name
-from hifigan_rt.tools.cli.options import (
-    checkpoint_options,
-    json_option,
-    parse_settings,
-    verbosity_options,
-)
+from hifigan_rt.tools.cli.exporting import export_options, load_generator, rank_option, source_name
+from hifigan_rt.tools.cli.options import json_option, parse_settings, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 if TYPE_CHECKING:
@@ -51,17 +46,7 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
 
 
 @click.command(cls=StrictCommand)
-@click.argument("model", shell_complete=completion.models, metavar="MODEL")
-@click.option(
-    "-o",
-    "--output",
-    shell_complete=completion.files,
-    metavar="FOLDER",
-    default=".",
-    show_default=True,
-    help="Where the .om files go.",
-)
-@checkpoint_options
+@export_options("FOLDER", "Where the .om files go.", default=".", show_default=True)
 @click.option(
     "--batch", default="1", show_default=True, metavar="N[,N...]", callback=parse_numbers, help="One .om for each."
 )
@@ -72,10 +57,7 @@ def parse_lengths(context: click.Context, parameter: click.Parameter, text: str)
 )  # fmt: skip
 @click.option("--soc", default="auto", show_default=True, help="The chip, as in Ascend310P3; auto asks npu-smi.")
 @click.option("--precision-mode", help="atc's --precision_mode [default: the chip's].")
-@click.option(
-    "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
-    help="3 takes mels as [B, M, T]; 4 as [B, M, 1, T], for toolchains without one-dimensional convolutions.",
-)  # fmt: skip
+@rank_option("3", "3 takes mels as [B, M, T]; 4 as [B, M, 1, T], for toolchains without one-dimensional convolutions.")
 @click.option(
     "--log", shell_complete=completion.one_of("null", "error", "warning", "info", "debug"), metavar="LEVEL",
     default="error", show_default=True, help="null, error, warning, info or debug.",

@@ -6,30 +6,26 @@ from typing import Any
 
 import click
 
-from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name, tell_export
-from hifigan_rt.tools.cli.options import checkpoint_options, json_option, verbosity_options
+from hifigan_rt.tools.cli.exporting import (
+    choose_output,
+    export_options,
+    load_generator,
+    rank_option,
+    source_name,
+    tell_export,
+    verify_option,
+)
+from hifigan_rt.tools.cli.options import json_option, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 
 @click.command(cls=StrictCommand)
-@click.argument("model", shell_complete=completion.models, metavar="MODEL")
-@click.option(
-    "-o",
-    "--output",
-    shell_complete=completion.files,
-    metavar="FILE",
-    help="[default: the model's name with .onnx, in the current folder]",
-)
-@checkpoint_options
+@export_options("FILE", "[default: the model's name with .onnx, in the current folder]")
 @click.option("--opset", type=int, default=17, show_default=True, help="From 11 to 17.")
-@click.option(
-    "--rank", type=click.Choice(["3", "4"]), default="3", show_default=True,
-    help="3 takes mels as [B, M, T]; 4 as [B, M, 1, T], which NPU toolchains like.",
-)  # fmt: skip
+@rank_option("3", "3 takes mels as [B, M, T]; 4 as [B, M, 1, T], which NPU toolchains like.")
 @click.option("--keep-channel", is_flag=True, help="Give audio as [B, 1, N] instead of [B, N].")
-@click.option("--verify/--no-verify", default=True, help="Compare with the float64 reference [default: yes].")
+@verify_option
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @json_option
 @verbosity_options

@@ -8,21 +8,21 @@ import click
 
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name, tell_export
-from hifigan_rt.tools.cli.options import checkpoint_options, json_option, verbosity_options
+from hifigan_rt.tools.cli.exporting import (
+    choose_output,
+    export_options,
+    load_generator,
+    rank_option,
+    source_name,
+    tell_export,
+    verify_option,
+)
+from hifigan_rt.tools.cli.options import json_option, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 
 @click.command(cls=StrictCommand)
-@click.argument("model", shell_complete=completion.models, metavar="MODEL")
-@click.option(
-    "-o",
-    "--output",
-    shell_complete=completion.files,
-    metavar="FILE",
-    help="The .xml; the .bin goes beside it [default: the model's name, here].",
-)
-@checkpoint_options
+@export_options("FILE", "The .xml; the .bin goes beside it [default: the model's name, here].")
 @click.option(
     "--precision",
     shell_complete=completion.one_of("float32", "float16"),
@@ -31,16 +31,10 @@ from hifigan_rt.tools.cli.strict import StrictCommand
     metavar="NAME",
     help="Of the weights in the file: float32, or float16 for half the size.",
 )
-@click.option(
-    "--rank",
-    type=click.Choice(["3", "4"]),
-    default="4",
-    show_default=True,
-    help="4 takes mels as [B, M, 1, T], faster on CPUs; 3 as [B, M, T].",
-)
+@rank_option("4", "4 takes mels as [B, M, 1, T], faster on CPUs; 3 as [B, M, T].")
 @click.option("--batch", type=int, help="A fixed batch [default: any].")
 @click.option("--frames", type=int, help="A fixed length in frames [default: any].")
-@click.option("--verify/--no-verify", default=True, help="Compare with the float64 reference [default: yes].")
+@verify_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @json_option
 @verbosity_options

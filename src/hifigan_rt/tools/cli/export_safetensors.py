@@ -7,23 +7,14 @@ from typing import Any
 import click
 
 from hifigan_rt.errors import ExportError
-from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
-from hifigan_rt.tools.cli.exporting import choose_output, load_generator, source_name
-from hifigan_rt.tools.cli.options import checkpoint_options, json_option, verbosity_options
+from hifigan_rt.tools.cli.exporting import choose_output, export_options, load_generator, source_name
+from hifigan_rt.tools.cli.options import json_option, verbosity_options
 from hifigan_rt.tools.cli.strict import StrictCommand
 
 
 @click.command(cls=StrictCommand)
-@click.argument("model", shell_complete=completion.models, metavar="MODEL")
-@click.option(
-    "-o",
-    "--output",
-    shell_complete=completion.files,
-    metavar="FILE",
-    help="[default: the model's name with .safetensors, in the current folder]",
-)
-@checkpoint_options
+@export_options("FILE", "[default: the model's name with .safetensors, in the current folder]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @json_option
 @verbosity_options

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from hifigan_rt.errors import ExportError, OutputError
 from hifigan_rt.tools.bulk.output_folder import refuse_existing
 from hifigan_rt.tools.cli.console import Console
+from hifigan_rt.tools.cli.options import F, chain, checkpoint_options, model_argument, output_option
 
 if TYPE_CHECKING:
     from hifigan_rt.export.verification import ExportReport
     from hifigan_rt.graph import Generator
     from hifigan_rt.model.kinds import Model
+
+
+def export_options(metavar: str, told: str, **settings: Any) -> Callable[[F], F]:
+    """MODEL, where the result goes, and how the model is read."""
+    return chain(model_argument, output_option(metavar, told, **settings), checkpoint_options)
+
+
+def rank_option(default: str, told: str) -> Callable[[F], F]:
+    """Dimensions of the mels that the result takes."""
+    return click.option("--rank", type=click.Choice(["3", "4"]), default=default, show_default=True, help=told)
+
+
+verify_option = click.option(
+    "--verify/--no-verify", default=True, help="Compare with the float64 reference [default: yes]."
+)
 
 
 def load_generator(name: str, **reading: Any) -> tuple[Model, Generator]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.info_card_plan import card_plan_of, show_card_plan
 from hifigan_rt.tools.cli.info_plan import plan_of, show_plan
 from hifigan_rt.tools.cli.options import (
     checkpoint_options,
     json_option,
+    model_argument,
     precision_option,
     verbosity_options,
 )
@@ -27,7 +27,7 @@ _FACTS_OF_INPUT = ("conditioning_channels", "speaker_table_size", "input_kind")
 
 
 @click.command(cls=StrictCommand)
-@click.argument("model", shell_complete=completion.models, metavar="MODEL")
+@model_argument
 @checkpoint_options
 @click.option("--plan", "with_plan", is_flag=True, help="How the engine computes each layer.")
 @click.option("--measure", is_flag=True, help="With the time that each layer takes here (implies --plan).")

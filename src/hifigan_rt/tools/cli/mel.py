@@ -12,6 +12,7 @@ from hifigan_rt.tools.cli.options import (
     checkpoint_options,
     input_options,
     json_option,
+    output_option,
     run_options,
     verbosity_options,
 )
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
     metavar="NAME|PATH",
     help="The model whose mel settings are used; or give --config alone.",
 )
-@click.option(
-    "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
-    help="A folder; for a single input also a .npy file, or - for standard output.",
-)  # fmt: skip
+@output_option(
+    "FOLDER|FILE|-", "A folder; for a single input also a .npy file, or - for standard output.", required=True
+)
 @checkpoint_options
 @input_options
 @run_options

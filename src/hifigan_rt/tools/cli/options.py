@@ -23,7 +23,7 @@ ENGINE = (*ENGINE_CHOICE, "segment_frames", "plan")
 """Names of the values of `checkpoint_options`, `engine_choice` and `engine_options`, which are those of `load`."""
 
 
-def _chain(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+def chain(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     """Apply options so that --help lists them in the order given."""
 
     def apply(function: F) -> F:
@@ -40,7 +40,7 @@ def _change_verbosity(ctx: click.Context, parameter: click.Parameter, value: int
         console.verbosity = value if parameter.name == "verbose" else -1
 
 
-verbosity_options = _chain(
+verbosity_options = chain(
     click.option(
         "-v", "--verbose", count=True, expose_value=False, callback=_change_verbosity,
         help="Say more; show the trace of an error.",
@@ -56,7 +56,7 @@ config_option = click.option(
     help="The model's config.json, or a preset. By default the config.json beside the model, else its metadata.",
 )  # fmt: skip
 
-checkpoint_options = _chain(
+checkpoint_options = chain(
     config_option,
     click.option(
         "--weights-at", metavar="PATH",
@@ -68,10 +68,17 @@ checkpoint_options = _chain(
     ),
 )  # fmt: skip
 
+model_argument = click.argument("model", shell_complete=completion.models, metavar="MODEL")
+
 model_option = click.option(
     "--model", shell_complete=completion.models, required=True, metavar="NAME|PATH",
     help="A known model ('hifigan models'), a checkpoint, an ONNX file, or a folder with one.",
 )  # fmt: skip
+
+
+def output_option(metavar: str, told: str, **settings: Any) -> Callable[[F], F]:
+    """Where a command's results go."""
+    return click.option("-o", "--output", shell_complete=completion.files, metavar=metavar, help=told, **settings)
 
 
 mel_at_option = click.option(
@@ -80,7 +87,7 @@ mel_at_option = click.option(
 )  # fmt: skip
 
 
-speaker_options = _chain(
+speaker_options = chain(
     click.option("--speaker", metavar="NAME|ID", help="Who speaks, of a model of several ('hifigan info')."),
     click.option(
         "--conditioning", shell_complete=completion.files, metavar="FILE",
@@ -132,7 +139,7 @@ precision_option = click.option(
     help="The engine's arithmetic.",
 )  # fmt: skip
 
-engine_choice = _chain(
+engine_choice = chain(
     click.option(
         "--engine",
         shell_complete=completion.engines,
@@ -158,7 +165,7 @@ engine_choice = _chain(
     ),
 )
 
-engine_options = _chain(
+engine_options = chain(
     engine_choice,
     click.option(
         "--segment-frames", type=click.IntRange(1, 4096), help="Frames that the native engine computes together."
@@ -171,7 +178,7 @@ engine_options = _chain(
     ),
 )
 
-input_options = _chain(
+input_options = chain(
     click.option("--recursive", is_flag=True, help="Look into the folders below the named ones as well."),
     click.option(
         "--split", type=click.Choice(["training", "validation"]), help="Only these clips of an LJSpeech folder."
@@ -183,7 +190,7 @@ input_options = _chain(
     ),
 )
 
-run_options = _chain(
+run_options = chain(
     click.option(
         "--resume", is_flag=True, help="Leave out what an earlier run finished with the same inputs and settings."
     ),
@@ -195,7 +202,7 @@ run_options = _chain(
     ),
 )
 
-cluster_options = _chain(
+cluster_options = chain(
     click.option(
         "--ray", "on_ray", is_flag=True, help="Share the work out to the machines of a Ray cluster (extra: ray)."
     ),

@@ -22,6 +22,7 @@ from hifigan_rt.tools.cli.options import (
     json_option,
     mel_at_option,
     model_option,
+    output_option,
     picked,
     run_options,
     speaker_given,
@@ -47,10 +48,11 @@ CONTAINERS = ("wav", "flac")
 @click.command(cls=StrictCommand)
 @click.argument("inputs", shell_complete=completion.files, nargs=-1, required=True)
 @model_option
-@click.option(
-    "-o", "--output", shell_complete=completion.files, required=True, metavar="FOLDER|FILE|-",
-    help="A folder, with --ray also a URL; for a single input also a .wav or .flac file, or - for standard output.",
-)  # fmt: skip
+@output_option(
+    "FOLDER|FILE|-",
+    "A folder, with --ray also a URL; for a single input also a .wav or .flac file, or - for standard output.",
+    required=True,
+)
 @checkpoint_options
 @engine_options
 @speaker_options
