@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hifigan_rt.errors import ConfigError, DatasetError
 from hifigan_rt.mel.analysis import LOG_MEL_RANGE, compute_mel
 from hifigan_rt.mel.files import read_mel_file
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
-from hifigan_rt.tools.datasets import InputFile, LeftOut, find_inputs
+from hifigan_rt.tools.datasets import LeftOut, find_inputs
 from hifigan_rt.tools.tables import counted
 
 SAMPLE_NAME = "built-in sample (made from a seed)"
@@ -96,7 +96,21 @@ def input_data(
             raise DatasetError(entry.problem)
     mels: list[np.ndarray] = []
     notes = list(left_out.note)
-    for mel in _mels(inputs, config, num_mels, mel_at, notes, latents=latents):
+    for entry in inputs:
+        if entry.path.suffix.lower() in MEL_SUFFIXES:
+            mel: np.ndarray = read_mel_file(entry.path, num_mels, mel_at=mel_at)
+        elif latents:
+            raise ConfigError(f"the model takes latents, and {str(entry.path)!r} holds none: give files of latents")
+        elif config is None:
+            raise ConfigError(
+                f"the mel of {str(entry.path)!r} cannot be computed, since the model's mel settings are not known: "
+                "give its config.json with --config, or mel files as --input"
+            )
+        else:
+            recording = read_audio(entry.path)
+            if recording.note is not None:
+                notes.append(f"{entry.path.name!r}: {recording.note}")
+            mel = compute_mel(prepare(recording, config.sample_rate, resample_allowed=True, mono_allowed=True), config)
         mels.append(mel)
         if sum(entry.shape[1] for entry in mels) >= frames:
             break
@@ -105,33 +119,6 @@ def input_data(
     named = ", ".join(dict.fromkeys(Path(name).name or name for name in names))
     clips = counted(len(mels), "clip")
     return MelData(mel, f"{named} ({clips}, {mel.shape[1]} frames)", tuple(notes))
-
-
-def _mels(
-    inputs: Sequence[InputFile],
-    config: MelConfig | None,
-    num_mels: int,
-    mel_at: str | None,
-    notes: list[str],
-    *,
-    latents: bool,
-) -> Iterator[np.ndarray]:
-    for entry in inputs:
-        if entry.path.suffix.lower() in MEL_SUFFIXES:
-            yield read_mel_file(entry.path, num_mels, mel_at=mel_at)
-            continue
-        if latents:
-            raise ConfigError(f"the model takes latents, and {str(entry.path)!r} holds none: give files of latents")
-        if config is None:
-            raise ConfigError(
-                f"the mel of {str(entry.path)!r} cannot be computed, since the model's mel settings are not known: "
-                "give its config.json with --config, or mel files as --input"
-            )
-        recording = read_audio(entry.path)
-        if recording.note is not None:
-            notes.append(f"{entry.path.name!r}: {recording.note}")
-        samples = prepare(recording, config.sample_rate, resample_allowed=True, mono_allowed=True)
-        yield compute_mel(samples, config)
 
 
 def crops(mel: np.ndarray, batch: int, frames: int) -> np.ndarray:

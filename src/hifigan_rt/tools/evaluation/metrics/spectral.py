@@ -40,14 +40,9 @@ def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
         return undefined(keys, "the reference is digital silence")
     functions = {"mr_stft": multi_resolution_stft, "lsd": log_spectral_distance_db}
     needed = LOG_SPECTRAL.n_fft // 2 + 1
-    results = {}
-    for key in keys:
-        if len(pair.generated) < needed:
-            reason = f"the clip has {len(pair.generated)} samples and the transform needs at least {needed}"
-            results[key] = MetricResult(math.nan, reason)
-        else:
-            results[key] = MetricResult(functions[key](*pair.samples))
-    return results
+    if len(pair.generated) < needed:
+        return undefined(keys, f"the clip has {len(pair.generated)} samples and the transform needs at least {needed}")
+    return {key: MetricResult(functions[key](*pair.samples)) for key in keys}
 
 
 def multi_resolution_stft(reference: np.ndarray, generated: np.ndarray) -> float:

@@ -8,20 +8,19 @@ from collections.abc import Collection
 import numpy as np
 
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, RESCALED, MetricResult
+from hifigan_rt.tools.evaluation.metrics.results import IDENTICAL, RESCALED, MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
 
 def measure(pair: SignalPair, keys: Collection[str]) -> dict[str, MetricResult]:
     """`snr` and `si_sdr`, in dB; infinity with a reason for signals that are equal, or are so to the measure."""
     reference, generated = pair.samples
+    if not np.any(reference):
+        return undefined(keys, "the reference is digital silence")
     functions = {"snr": snr_db, "si_sdr": si_sdr_db}
     equal = IDENTICAL if np.array_equal(reference, generated) else RESCALED
     results = {}
     for key in keys:
-        if not np.any(reference):
-            results[key] = MetricResult(math.nan, "the reference is digital silence")
-            continue
         value = functions[key](reference, generated)
         results[key] = MetricResult(value, equal if value == math.inf else "")
     return results
