@@ -146,11 +146,13 @@ class WorkerPool:
                 raise describe_difference(other, first.settings, f"{first.place}")
         return first.settings
 
-    def advance(self, worker: ClusterWorker) -> None:
+    def advance(self, worker: ClusterWorker) -> Exception | None:
         """Take what a starting worker has answered, and have it do its next step.
 
+        Returns:
+            Why it is no worker any more: it has ended, or its machine lacks something. None if it is one.
+
         Raises:
-            WorkerLost: it has ended, or its machine lacks something; it is no worker any more.
             ClusterError: too many ended before they said where they are.
         """
         try:
@@ -158,31 +160,30 @@ class WorkerPool:
         except self._ray.exceptions.RayError as error:
             self.lose(worker)
             self._count_death(worker, error)
-            raise WorkerLost(worker, error) from error
+            return error  # type: ignore[no-any-return]
         if worker.place is None:
             worker.place = WorkerPlace(answer["node"], answer["host"], answer["process"])
             if answer["absent"] or answer["version"] != own_version():
-                self.leave_out(worker, _absence(worker.place, answer))
+                answer = _absence(worker.place, answer)
+                self.leave_out(worker, answer)
+                return answer
             worker.asked = worker.actor.start.remote(self._recipe)
         elif isinstance(answer, HifiganError):
             self.leave_out(worker, answer)
+            return answer
         else:
             worker.settings, worker.engine = answer
             self._deaths_anywhere = 0
+        return None
 
     def leave_out(self, worker: ClusterWorker, reason: HifiganError) -> None:
-        """Have no more workers on the machine of this one.
-
-        Raises:
-            WorkerLost: always.
-        """
+        """Have no more workers on the machine of this one."""
         assert worker.place is not None  # noqa: S101 - it has answered
         self.left_out[worker.place.node] = reason
         self._counted = -_ASKED_EVERY_SECONDS
         # Those that nobody has placed yet might still land there.
         for other in [worker, *(one for one in self.starting if one.place is None)]:
             self.lose(other)
-        raise WorkerLost(worker, reason)
 
     def lose(self, worker: ClusterWorker) -> None:
         """Let a worker go."""
@@ -232,15 +233,6 @@ class WorkerPool:
                 f"{self._deaths[node]} workers failed on {worker.place.host} before they were ready: "
                 f"{in_a_line(error)}; if it is for want of memory, a larger --threads makes fewer of them"
             )
-
-
-class WorkerLost(Exception):
-    """A worker that is none any more."""
-
-    def __init__(self, worker: ClusterWorker, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.worker = worker
-        self.reason = reason
 
 
 def _actor_class(ray: Any) -> Any:

@@ -19,7 +19,7 @@ from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
 from hifigan_rt.tools.bulk.manifest import ClipRecord
 from hifigan_rt.tools.bulk.outputs import Job
-from hifigan_rt.tools.cluster.actors import ClusterWorker, WorkerLost, WorkerPool, describe_difference, in_a_line
+from hifigan_rt.tools.cluster.actors import ClusterWorker, WorkerPool, describe_difference, in_a_line
 from hifigan_rt.tools.cluster.worker import ChunkEnd, FolderSign
 from hifigan_rt.tools.tables import counted
 
@@ -114,12 +114,12 @@ class ClipQueue:
             if one in self._chunks:
                 self._take(one)
                 continue
-            try:
-                self._pool.advance(starting[one])
-                if starting[one].settings not in (None, settings):
-                    self._pool.leave_out(starting[one], describe_difference(starting[one], settings))
-            except WorkerLost as lost:
-                self._remember(lost.worker, lost.reason)
+            worker = starting[one]
+            reason = self._pool.advance(worker)
+            if reason is not None:
+                self._remember(worker, reason)
+            elif worker.settings not in (None, settings):
+                self._leave_out(worker, describe_difference(worker, settings))
 
     def wind_up(self) -> None:
         """End early: wait for what the workers have in their hands."""
@@ -160,10 +160,7 @@ class ClipQueue:
             cause = getattr(error, "cause", None)
             if isinstance(cause, HifiganError):  # of `FolderSign.check`, before the first clip
                 self._put_back(chunk)
-                try:
-                    self._pool.leave_out(chunk.worker, cause)
-                except WorkerLost as lost:
-                    self._remember(lost.worker, lost.reason)
+                self._leave_out(chunk.worker, cause)
             else:
                 self._worker_ended(chunk, error)
             return
@@ -193,6 +190,10 @@ class ClipQueue:
 
     def _put_back(self, chunk: _Chunk) -> None:
         self._waiting.extendleft(reversed(chunk.clips.values()))
+
+    def _leave_out(self, worker: ClusterWorker, reason: HifiganError) -> None:
+        self._pool.leave_out(worker, reason)
+        self._remember(worker, reason)
 
     def _remember(self, worker: ClusterWorker, reason: Exception) -> None:
         where = f"{worker.place}: " if worker.place is not None else ""

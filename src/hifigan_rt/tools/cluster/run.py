@@ -14,7 +14,7 @@ from hifigan_rt.tools.bulk.clip_files import ClipFiles
 from hifigan_rt.tools.bulk.manifest import ClipRecord
 from hifigan_rt.tools.bulk.outputs import Job
 from hifigan_rt.tools.bulk.run import ClipRunner
-from hifigan_rt.tools.cluster.actors import WorkerLost, WorkerPool, WorkerSize
+from hifigan_rt.tools.cluster.actors import WorkerPool, WorkerSize
 from hifigan_rt.tools.cluster.handing_out import ClipQueue
 from hifigan_rt.tools.cluster.recipe import WorkRecipe
 from hifigan_rt.tools.cluster.worker import FolderSign, SharedFiles
@@ -82,8 +82,7 @@ class ClusterRunner(ClipRunner):
             self._pool.ask(self._clips)
             wait.check()
             for worker in self._pool.answered(_POLL_SECONDS):
-                with contextlib.suppress(WorkerLost):
-                    self._pool.advance(worker)
+                self._pool.advance(worker)
             if first is None and self._pool.ready:
                 first = time.monotonic()
         self._settings = self._pool.agreed()
