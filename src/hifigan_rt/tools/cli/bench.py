@@ -29,7 +29,7 @@ from hifigan_rt.tools.cli.options import (
     speaker_options,
     verbosity_options,
 )
-from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
+from hifigan_rt.tools.cli.strict import StrictCommand, recorded_command
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.benchmark.accuracy import Accuracy
@@ -53,7 +53,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     return tuple(map(int, parts))
 
 
-@click.command(cls=RecordedCommand)
+@click.command(cls=StrictCommand)
 @model_option
 @click.option(
     "--engines", shell_complete=completion.engine_list, default="all", show_default=True, callback=parse_names,

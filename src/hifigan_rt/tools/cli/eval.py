@@ -30,7 +30,7 @@ from hifigan_rt.tools.cli.options import (
     speaker_options,
     verbosity_options,
 )
-from hifigan_rt.tools.cli.recorded import RecordedCommand, recorded_command
+from hifigan_rt.tools.cli.strict import StrictCommand, recorded_command
 
 if TYPE_CHECKING:
     from hifigan_rt.tools.evaluation.on_cluster import EvaluationCluster
@@ -56,7 +56,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     return limits
 
 
-@click.command(cls=RecordedCommand)
+@click.command(cls=StrictCommand)
 @click.option(
     "--model", shell_complete=completion.models, metavar="NAME|PATH",
     help="What is evaluated: a known model, a checkpoint, a converted model, or a folder with one.",

@@ -1,12 +1,21 @@
-"""A command that refuses values which say nothing: an empty text, and a number that is not finite."""
+"""A command that refuses values which say nothing: an empty text, and a number that is not finite.
+
+It keeps how it was typed, for the record of a result.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import re
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+
+_ARGUMENTS = "hifigan_rt.arguments"
 
 
 class StrictCommand(click.Command):
@@ -21,6 +30,7 @@ class StrictCommand(click.Command):
         Raises:
             click.UsageError: a value is empty, or not finite.
         """
+        ctx.meta[_ARGUMENTS] = list(args)
         # As they were typed: of an empty text click.Path makes the current folder.
         try:
             typed = self.make_parser(ctx).parse_args(list(args))[0]
@@ -43,3 +53,14 @@ def _check(ctx: click.Context, parameter: click.Parameter, typed: Mapping[str, A
         raise click.UsageError(f"{name} is empty: give a value ('.' names this folder)", ctx)
     if isinstance(value, float) and not math.isfinite(value):
         raise click.UsageError(f"{name} is {value}: give a finite number", ctx)
+
+
+def recorded_command(ctx: click.Context) -> str:
+    """The command line of a `StrictCommand`; of paths only the last name, which is all that others could use."""
+    return shlex.join(["hifigan", str(ctx.info_name), *map(_shortened, ctx.meta[_ARGUMENTS])])
+
+
+def _shortened(argument: str) -> str:
+    """Also of paths within `--option=PATH` and `KEY=PATH,KEY=PATH`."""
+    pieces = re.split(r"([=,])", argument)
+    return "".join(Path(piece).name if os.sep in piece else piece for piece in pieces)
