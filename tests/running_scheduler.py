@@ -35,7 +35,7 @@ async def serving(pool: ModelPool | None = None, **limits: Any) -> AsyncIterator
         with await pool.lease("tiny") as lease:
             yield Server(pool, scheduler, lease, telemetry)
     finally:
-        await scheduler.close(0)
+        await scheduler.close()
         await pool.close()
 
 

@@ -300,11 +300,11 @@ def test_a_job_that_cannot_take_its_audio_ends_alone(
     assert simulation.ended[well] is None
 
 
-def test_a_drained_queue_finishes_what_it_has_and_takes_no_more() -> None:
+def test_a_stopped_queue_takes_no_more_and_tells_what_is_left() -> None:
     simulation = Simulation()
     job = simulation.whole(600)
     left = simulation.stream(10, live=True)
-    simulation.queue.drain()
+    simulation.queue.stop()
     with pytest.raises(ShuttingDown):
         simulation.check_room(1.0)
     with pytest.raises(ShuttingDown):

@@ -97,7 +97,7 @@ class Context:
         """End scheduler and models; what has not been finished by now is given up."""
         self.draining = True
         if self._scheduler is not None:
-            await self._scheduler.close(0.0)
+            await self._scheduler.close()
         await self.models.close()
         self.memory.close()
         for threads in (self.long_recordings, self.short_recordings, self.text_parts):

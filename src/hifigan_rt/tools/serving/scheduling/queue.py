@@ -40,7 +40,7 @@ class JobQueue:
         self._turns: list[BlockTurn] = []
         """Turns that are open: each but the first in an interlude of the one before."""
         self._interlude_seconds = 0.0  # of all interludes so far
-        self._draining = self._stopped = False
+        self._stopped = False
 
     def check_room(self, arrival: Arrival) -> None:
         """Refuse at once what `add` would refuse.
@@ -164,11 +164,6 @@ class JobQueue:
                     deadlines = [job.deadline for job in self._jobs if job.deadline is not None]
                     self._lock.wait(max(0.0, min(deadlines) - self._clock()) if deadlines else None)
 
-    def drain(self) -> None:
-        """Take no new jobs from now on."""
-        with self._lock:
-            self._draining = True
-
     @property
     def idle(self) -> bool:
         """Whether no job is left."""
@@ -176,9 +171,9 @@ class JobQueue:
             return not self._jobs
 
     def stop(self) -> None:
-        """Let `run` return after its present block."""
+        """Take no new jobs from now on, and let `run` return after its present block."""
         with self._lock:
-            self._draining = self._stopped = True
+            self._stopped = True
             self._lock.notify_all()
 
     def end_all(self) -> None:
@@ -189,7 +184,7 @@ class JobQueue:
             self._show()
 
     def _refusal_at_end(self) -> ServingError | None:
-        return ShuttingDown("the server is shutting down") if self._draining else None
+        return ShuttingDown("the server is shutting down") if self._stopped else None
 
     def _refusal(self, arrival: Arrival) -> ServingError | None:
         if (ending := self._refusal_at_end()) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +17,6 @@ from hifigan_rt.tools.serving.scheduling.queue import JobQueue
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-
-_SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class Scheduler:
@@ -153,16 +150,8 @@ class Scheduler:
         """Whether no work is left."""
         return self._queue.idle
 
-    async def close(self, grace_seconds: float | None = None) -> None:
-        """Take no new work, finish what has begun, then end; closing twice is allowed.
-
-        Args:
-            grace_seconds: what is not finished by then ends with ShuttingDown; None is the settings'.
-        """
-        self._queue.drain()
-        end = time.monotonic() + (self._settings.grace_seconds if grace_seconds is None else grace_seconds)
-        while not self._queue.idle and time.monotonic() < end:
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+    async def close(self) -> None:
+        """Take no new work, and end what is not finished with ShuttingDown; closing twice is allowed."""
         self._queue.stop()
         await asyncio.to_thread(self._thread.join)
         self._queue.end_all()
