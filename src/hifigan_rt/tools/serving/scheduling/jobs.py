@@ -63,6 +63,10 @@ class QueuedJob(ABC):
         self.cancelled = False
         """Whether the client went; the queue ends the job after its present block."""
         self.over = False
+        self.remaining_frames = 0
+        """Frames still to be computed."""
+        self.finished = False
+        """Whether all of the job's audio is computed."""
         self._error: ServingError | None = None
         self._lease = lease
         self.engine, self._graph = lease.vocoder.engine, lease.vocoder.graph
@@ -77,11 +81,6 @@ class QueuedJob(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
-    @abstractmethod
-    def remaining_frames(self) -> int:
-        """Frames still to be computed."""
-
-    @property
     def remaining_seconds(self) -> float:
         """Audio seconds still to be computed."""
         return self.remaining_frames * self.seconds_per_frame
@@ -90,11 +89,6 @@ class QueuedJob(ABC):
     def computable_seconds(self) -> float:
         """Audio seconds that can be computed without waiting for the client."""
         return self.remaining_seconds
-
-    @property
-    @abstractmethod
-    def finished(self) -> bool:
-        """Whether all of the job's audio is computed."""
 
     @abstractmethod
     def ready(self) -> bool:
@@ -218,17 +212,9 @@ class WholeJob(QueuedJob):
         self._mels = deque(mels)
         self._voices = deque[np.ndarray]() if conditioning is None else deque(map(np.asarray, conditioning))
         """What each mel that is left is spoken as; empty if the model takes none."""
-        self._remaining: int = sum(mel.shape[1] for mel in mels)
+        self.remaining_frames = sum(mel.shape[1] for mel in mels)
         self._audios: list[np.ndarray] = []
         self._frames = self._samples = 0  # of the first of the mels left: computed
-
-    @property
-    def remaining_frames(self) -> int:
-        return self._remaining
-
-    @property
-    def finished(self) -> bool:
-        return not self._mels
 
     @property
     def block_frames(self) -> int:
@@ -254,13 +240,12 @@ class WholeJob(QueuedJob):
         return self._graph is not None and self._mels[0].shape[1] > self._at_once_frames
 
     def take(self) -> int:
-        mel = self._mels[0]
-        frames: int = mel.shape[1]
+        mel, frames = self._mels[0], self.block_frames
         self._at_once = not self.joins_others
         self._voice = self._voices[0] if self._voices else None
-        end = frames if self._at_once else min(self._frames + self._segment_frames, frames)
-        self._block, self._last = CheckedMel(mel[:, self._frames : end]), end == frames
-        return end - self._frames
+        end = self._frames + frames
+        self._block, self._last = CheckedMel(mel[:, self._frames : end]), end == mel.shape[1]
+        return frames
 
     def give(self, audio: np.ndarray, now: float) -> None:  # noqa: ARG002 - only streams have listeners
         if self._at_once:
@@ -272,13 +257,14 @@ class WholeJob(QueuedJob):
             self._audios[-1][self._samples : self._samples + len(audio)] = audio
         self._samples += len(audio)
         self._frames += self._block.shape[1]
-        self._remaining -= self._block.shape[1]
+        self.remaining_frames -= self._block.shape[1]
         if self._last:
             self._close_stream()
             self._mels.popleft()
             if self._voices:
                 self._voices.popleft()
             self._frames = self._samples = 0
+            self.finished = not self._mels
 
     def end(self, error: ServingError | None) -> None:
         if not self.finished:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,10 +25,8 @@ _MAX_CREDIT_SECONDS = 2.0
 _FIRST_BLOCK_SECONDS = 0.1
 """Expected cost of a block before one was measured."""
 
-
 Kind = Literal["live", "streamed", "whole", "ahead"]
-KINDS: tuple[Kind, ...] = ("live", "streamed", "whole", "ahead")
-"""The most urgent first."""
+"""Kinds of jobs, the most urgent first."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class BlockTurn:
     jobs: list[QueuedJob]
     kind: Kind
     """Kind of the first of them."""
-    others: frozenset[str]
+    others: frozenset[Kind]
     """Kinds of which blocks wait."""
     by_share: bool = False
     """Whether it was chosen because its client has waited longest."""
@@ -128,8 +126,8 @@ class BlockOrder:
         (docs/figures.md), and the first of them would wait for the last. An engine that computes many together gets
         as many as its `joined_streams` and `joined_frames`, in this order.
         """
-        live, streamed, whole, ahead = kinds = self._line([job for job in jobs if job.ready()], now)
-        waits = frozenset(kind for kind, found in zip(KINDS, kinds, strict=True) if found)
+        kinds = self._line([job for job in jobs if job.ready()], now)
+        live, streamed, whole, ahead = kinds.values()
         rest = [*streamed, *whole, *ahead]
         if not rest:
             self._turns.forget()
@@ -146,8 +144,8 @@ class BlockOrder:
             first = whole[0]
         else:
             first = line[0]
-        kind = next(kind for kind, found in zip(KINDS, kinds, strict=True) if first in found)
-        return BlockTurn(_with_others_of_its_engine(first, line), kind, waits, by_share)
+        kind = next(kind for kind, found in kinds.items() if first in found)
+        return BlockTurn(_with_others_of_its_engine(first, line), kind, _waiting(kinds), by_share)
 
     def interlude(self, jobs: Iterable[QueuedJob], open_turns: Sequence[BlockTurn], now: float) -> BlockTurn | None:
         """Choose what is computed before the rest of a block: live streams, and whole requests before others of them.
@@ -161,8 +159,8 @@ class BlockOrder:
         """
         computed, turn = [job for turn in open_turns for job in turn.jobs], open_turns[-1]
         ready = [job for job in jobs if job not in computed and job.ready()]
-        live, _, whole, _ = kinds = self._line(ready, now, computed)
-        waits = frozenset([turn.kind, *(kind for kind, found in zip(KINDS, kinds, strict=True) if found)])
+        kinds = self._line(ready, now, computed)
+        live, whole, waits = kinds["live"], kinds["whole"], _waiting(kinds) | {turn.kind}
         if live and turn.kind != "live" and not turn.by_share:
             return BlockTurn(_with_others_of_its_engine(live[0], live), "live", waits)
         if whole and turn.kind == "whole" and len(open_turns) == 1:
@@ -190,7 +188,7 @@ class BlockOrder:
     def seconds_before(self, jobs: Iterable[QueuedJob], arrival: Arrival, now: float) -> float:
         """Tell what a request would wait for others, if nothing else came: its first sample if it is streamed."""
         ready = [job for job in jobs if job.ready() and not job.cancelled]
-        _, streamed, whole, _ = self._line(ready, now)
+        _, streamed, whole, _ = self._line(ready, now).values()
         clients = len({arrival.client, *(job.client for job in ready)})
         if arrival.streamed and not self._use.beyond_share(arrival.client, clients, now):
             before = sum(self._seconds_before_stream(job, arrival, now) for job in streamed)
@@ -235,7 +233,7 @@ class BlockOrder:
 
     def _line(
         self, ready: list[QueuedJob], now: float, computed: Iterable[QueuedJob] = ()
-    ) -> tuple[list[QueuedJob], ...]:
+    ) -> dict[Kind, list[QueuedJob]]:
         """Sort jobs into the four kinds, each in its order; the clients of those that are computed have a share too."""
         lead = self._settings.urgent_lead_seconds
         short = {job for job in ready if isinstance(job, StreamJob) and job.runs_short(now, lead)}
@@ -257,7 +255,7 @@ class BlockOrder:
         streamed.sort(key=lambda job: (self._use.seconds(job.client, now), job.waiting_since))
         ahead.sort(key=lambda job: (self._use.seconds(job.client, now), job.served_at))
         whole = [claim.job for claim in self._ranked(map(self._claim, whole), now) if claim.job is not None]
-        return live, streamed, whole, ahead
+        return {"live": live, "streamed": streamed, "whole": whole, "ahead": ahead}
 
     def _claim(self, job: QueuedJob) -> _Claim:
         seconds = self._speed.seconds(job.model, job.computable_seconds)
@@ -266,14 +264,17 @@ class BlockOrder:
     def _ranked(self, claims: Iterable[_Claim], now: float) -> list[_Claim]:
         """Sort claims by what their clients have used and need up to each of them."""
         up_to: dict[str, float] = {}
-        ranked: list[tuple[float, int, _Claim]] = []
-        for number, claim in enumerate(sorted(claims, key=lambda claim: claim.order)):
+        ranked: list[tuple[float, _Claim]] = []
+        for claim in sorted(claims, key=lambda claim: claim.order):
             before = up_to.get(claim.client)
-            up_to[claim.client] = rank = claim.seconds + (
-                self._use.seconds(claim.client, now) if before is None else before
-            )
-            ranked.append((rank, number, claim))
-        return [claim for _, _, claim in sorted(ranked)]
+            before = self._use.seconds(claim.client, now) if before is None else before
+            up_to[claim.client] = rank = before + claim.seconds
+            ranked.append((rank, claim))
+        return [claim for _, claim in sorted(ranked, key=lambda ranking: ranking[0])]
+
+
+def _waiting(kinds: Mapping[Kind, Sequence[QueuedJob]]) -> frozenset[Kind]:
+    return frozenset(kind for kind, found in kinds.items() if found)
 
 
 def _responses(jobs: Iterable[QueuedJob]) -> list[StreamJob]:

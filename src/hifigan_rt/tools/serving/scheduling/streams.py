@@ -54,10 +54,8 @@ class StreamJob(QueuedJob):
         self._max_pending = int(settings.max_pending_seconds * lease.sample_rate / lease.hop_length)
         self._sample_rate = lease.sample_rate
         self._pending: deque[tuple[CheckedMel, float]] = deque()  # frames, and when they came
-        self._pending_frames = 0
         self.complete = False
         """Whether no more frames will come."""
-        self._finished = False
         self._audio: deque[np.ndarray] = deque()  # computed and not taken
         self._unread = 0  # samples of it
         self._plays_until: float | None = None
@@ -123,7 +121,7 @@ class StreamJob(QueuedJob):
             if not self.ready():
                 self.waiting_since = now
             self._pending.append((mel, now))
-            self._pending_frames += mel.shape[1]
+            self.remaining_frames += mel.shape[1]
             self.total_frames += mel.shape[1]
             if self.ready():
                 self._lock.notify_all()
@@ -142,7 +140,7 @@ class StreamJob(QueuedJob):
 
     def has_room(self) -> bool:
         """Tell whether more frames may be pushed."""
-        return self._pending_frames < self._max_pending
+        return self.remaining_frames < self._max_pending
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -161,30 +159,22 @@ class StreamJob(QueuedJob):
     # What the queue calls.
 
     @property
-    def remaining_frames(self) -> int:
-        return self._pending_frames
-
-    @property
     def computable_seconds(self) -> float:
         room = (self._max_unread - self._unread) / self._sample_rate
         return min(self.remaining_seconds, room) if self.ready() else 0.0
 
     @property
     def block_frames(self) -> int:
-        return min(self._segment_frames, self._pending_frames)
+        return min(self._segment_frames, self.remaining_frames)
 
     @property
     def block_seconds(self) -> float:
         """Audio seconds of the next block."""
         return self.block_frames * self.seconds_per_frame
 
-    @property
-    def finished(self) -> bool:
-        return self._finished
-
     def ready(self) -> bool:
-        enough = self.complete or self._pending_frames >= self._segment_frames
-        return enough and not self._finished and self._unread < self._max_unread
+        enough = self.complete or self.remaining_frames >= self._segment_frames
+        return enough and not self.finished and self._unread < self._max_unread
 
     def runs_short(self, now: float, lead_seconds: float) -> bool:
         """Tell whether a listener waits for the first sample, or has less than so many seconds left to hear."""
@@ -192,21 +182,21 @@ class StreamJob(QueuedJob):
 
     def take(self) -> int:
         parts: list[np.ndarray] = []
-        count = left = min(self._segment_frames, self._pending_frames)
+        count = left = self.block_frames
         while left:
             mel, self._block_came = self._pending.popleft()
             parts.append(mel[:, :left])
             if mel.shape[1] > left:
                 self._pending.appendleft((CheckedMel(mel[:, left:]), self._block_came))
             left -= parts[-1].shape[1]
-        self._pending_frames -= count
-        self._last = self.complete and not self._pending_frames
+        self.remaining_frames -= count
+        self._last = self.complete and not self.remaining_frames
         empty = np.empty((self._lease.num_mels or 0, 0), np.float32)
         self._block = CheckedMel(parts[0] if len(parts) == 1 else np.concatenate([empty, *parts], axis=1))
         return count
 
     def give(self, audio: np.ndarray, now: float) -> None:
-        self._block, self.waiting_since, self._finished = NO_FRAMES, now, self._last
+        self._block, self.waiting_since, self.finished = NO_FRAMES, now, self._last
         if len(audio):
             if self._plays_until is None:
                 self._shared.telemetry.first_audio(self.model, now - self._block_came)
@@ -217,5 +207,5 @@ class StreamJob(QueuedJob):
 
     def end(self, error: ServingError | None) -> None:
         self._pending.clear()
-        self._pending_frames = 0
+        self.remaining_frames = 0
         super().end(error)
