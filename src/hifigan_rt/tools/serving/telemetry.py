@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -35,59 +36,34 @@ class Telemetry:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._requests = Counter(
-            "hifigan_requests", "Requests answered", ["route", "status", "model"], registry=registry
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        latency = partial(histogram, buckets=_LATENCY)
+        self._requests = counter("hifigan_requests", "Requests answered", ["route", "status", "model"])
+        self._request_seconds = latency(
+            "hifigan_request_seconds", "From a request's arrival to the end of its answer", ["route"]
         )
-        self._request_seconds = Histogram(
-            "hifigan_request_seconds",
-            "From a request's arrival to the end of its answer",
-            ["route"],
-            buckets=_LATENCY,
-            registry=registry,
-        )
-        self._first_audio = Histogram(
+        self._first_audio = latency(
             "hifigan_first_audio_seconds",
             "From the frames that determine the first sample to its leaving the scheduler",
             ["model"],
-            buckets=_LATENCY,
-            registry=registry,
         )
-        self._compute = Histogram(
-            "hifigan_compute_seconds",
-            "Computing time of a whole request, waiting not counted",
-            ["model"],
-            buckets=_LATENCY,
-            registry=registry,
+        self._compute = latency(
+            "hifigan_compute_seconds", "Computing time of a whole request, waiting not counted", ["model"]
         )
-        self._batch = Histogram(
-            "hifigan_batch_size", "Mels in one request", ["model"], buckets=_BATCH, registry=registry
-        )
-        self._audio = Counter("hifigan_audio_seconds", "Audio computed", ["model"], registry=registry)
-        self._busy = Counter("hifigan_engine_busy_seconds", "Time that engines computed", ["model"], registry=registry)
-        self._speed = Gauge(
-            "hifigan_x_real_time", "Audio seconds per second of computing, lately", ["model"], registry=registry
-        )
-        self._clipped = Counter(
-            "hifigan_clipped_samples", "Samples beyond full scale that were clipped", ["model"], registry=registry
-        )
-        self._rejected = Counter(
-            "hifigan_rejected_requests", "Requests refused, by the error's code", ["reason"], registry=registry
-        )
-        self._cancelled = Counter(
-            "hifigan_cancelled_requests", "Requests whose clients went before the end", registry=registry
-        )
-        self._queue = Gauge("hifigan_queued_requests", "Requests waiting or being computed", registry=registry)
-        self._queued_audio = Gauge("hifigan_queued_audio_seconds", "Audio still to be computed", registry=registry)
-        self._live = Gauge("hifigan_active_streams", "Live streams that are open", registry=registry)
-        self._memory_budget = Gauge(
-            "hifigan_memory_budget_bytes", "Memory that all that requests become may take", registry=registry
-        )
-        self._memory_held = Gauge(
-            "hifigan_memory_held_bytes", "Memory of the budget that requests hold", registry=registry
-        )
-        self._reloads = Counter(
-            "hifigan_model_loads", "Models loaded, again ones included", ["model", "result"], registry=registry
-        )
+        self._batch = histogram("hifigan_batch_size", "Mels in one request", ["model"], buckets=_BATCH)
+        self._audio = counter("hifigan_audio_seconds", "Audio computed", ["model"])
+        self._busy = counter("hifigan_engine_busy_seconds", "Time that engines computed", ["model"])
+        self._speed = gauge("hifigan_x_real_time", "Audio seconds per second of computing, lately", ["model"])
+        self._clipped = counter("hifigan_clipped_samples", "Samples beyond full scale that were clipped", ["model"])
+        self._rejected = counter("hifigan_rejected_requests", "Requests refused, by the error's code", ["reason"])
+        self._cancelled = counter("hifigan_cancelled_requests", "Requests whose clients went before the end")
+        self._queue = gauge("hifigan_queued_requests", "Requests waiting or being computed")
+        self._queued_audio = gauge("hifigan_queued_audio_seconds", "Audio still to be computed")
+        self._live = gauge("hifigan_active_streams", "Live streams that are open")
+        self._memory_budget = gauge("hifigan_memory_budget_bytes", "Memory that all that requests become may take")
+        self._memory_held = gauge("hifigan_memory_held_bytes", "Memory of the budget that requests hold")
+        self._reloads = counter("hifigan_model_loads", "Models loaded, again ones included", ["model", "result"])
 
     def request_finished(self, route: str, status: int, model: str, seconds: float) -> None:
         """Count an answer; `route` is a pattern and `model` a known name or "", so that no client can add labels."""
