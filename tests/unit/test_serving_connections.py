@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hifigan_rt.tools.serving.connection_guards import OpenConnections, ReadGuard, WriteGuard, read_at_once
+from hifigan_rt.tools.serving.connection_guards import ConnectionGuard, OpenConnections, read_at_once
 from hifigan_rt.tools.serving.settings import ServerSettings
 
 TIMEOUT = 7.0
@@ -51,16 +51,16 @@ class Timers:
 
 
 @pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> tuple[WriteGuard, HeldTransport, Timers]:
+def guarded(monkeypatch: pytest.MonkeyPatch) -> tuple[ConnectionGuard, HeldTransport, Timers]:
     timers: Any = Timers()
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: timers)
-    guard, transport = WriteGuard(), HeldTransport()
-    guard.limits = ServerSettings(write_timeout_seconds=TIMEOUT)
+    guard, transport = ConnectionGuard(), HeldTransport()
+    guard.open_connections, guard.limits = OpenConnections(1), ServerSettings(write_timeout_seconds=TIMEOUT)
     guard.connection_made(transport)
     return guard, transport, timers
 
 
-def test_who_takes_in_little_by_little_is_left_alone(guarded: tuple[WriteGuard, HeldTransport, Timers]) -> None:
+def test_who_takes_in_little_by_little_is_left_alone(guarded: tuple[ConnectionGuard, HeldTransport, Timers]) -> None:
     guard, transport, timers = guarded
     transport.unsent = 100_000
     guard.pause_writing()
@@ -74,7 +74,7 @@ def test_who_takes_in_little_by_little_is_left_alone(guarded: tuple[WriteGuard, 
 
 @pytest.mark.parametrize("taken", [0, 4095])
 def test_who_takes_in_next_to_nothing_loses_the_connection(
-    guarded: tuple[WriteGuard, HeldTransport, Timers], taken: int
+    guarded: tuple[ConnectionGuard, HeldTransport, Timers], taken: int
 ) -> None:
     guard, transport, timers = guarded
     transport.unsent = 100_000
@@ -85,7 +85,7 @@ def test_who_takes_in_next_to_nothing_loses_the_connection(
     assert not timers.due
 
 
-def test_a_lost_connection_is_watched_no_longer(guarded: tuple[WriteGuard, HeldTransport, Timers]) -> None:
+def test_a_lost_connection_is_watched_no_longer(guarded: tuple[ConnectionGuard, HeldTransport, Timers]) -> None:
     guard, _, timers = guarded
     guard.pause_writing()
     guard.connection_lost(None)
@@ -165,8 +165,8 @@ def test_a_connection_reads_as_much_as_its_last_bytes_allow():
         def data_received(self, data: bytes) -> None:
             time.sleep(self.seconds)
 
-    class Guarded(ReadGuard, Protocol):
-        pass
+    class Guarded(ConnectionGuard, Protocol):
+        open_connections = OpenConnections(1)
 
     transport = HeldTransport()
     transport.max_size = 256 << 10

@@ -1,7 +1,7 @@
-"""Guards of connections, which any protocol of asyncio can have.
+"""Guard of connections, which any protocol of asyncio can have.
 
-They end connections whose clients take in nothing, read little at once of what takes long to parse, and keep the number
-of connections within what the process may have open: once no descriptor is left, nobody gets in.
+It ends connections whose clients take in nothing, reads little at once of what takes long to parse, and keeps the
+number of connections within what the process may have open: once no descriptor is left, nobody gets in.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class OpenConnections:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._at: dict[str, dict[CountGuard, None]] = {}
+        self._at: dict[str, dict[ConnectionGuard, None]] = {}
 
-    def add(self, connection: CountGuard) -> None:
+    def add(self, connection: ConnectionGuard) -> None:
         """Count a connection; beyond the most, one is closed, so that many who are silent or slow shut nobody out.
 
         The address with most connections gives one first, its oldest: one that waits for a request, or else for a body,
@@ -50,7 +50,7 @@ class OpenConnections:
             self.remove(given_up)
             given_up.give_up()
 
-    def remove(self, connection: CountGuard) -> None:
+    def remove(self, connection: ConnectionGuard) -> None:
         """Count a connection no longer."""
         connections = self._at.get(connection.address, {})
         connections.pop(connection, None)
@@ -58,21 +58,33 @@ class OpenConnections:
             self._at.pop(connection.address, None)
 
 
-class CountGuard(asyncio.Protocol):
-    """Mixin that counts a connection among all; goes before a protocol."""
+class ConnectionGuard(asyncio.Protocol):
+    """Mixin that goes before a protocol.
 
+    asyncio reads 256 KiB at once: 40,000 chunks of a body or frames of a WebSocket if they are of the smallest, whose
+    parsers take more than a second for them. `max_size` of its transports is undocumented.
+    """
+
+    limits: ServerSettings
     open_connections: OpenConnections
     address = ""
-    _counted: asyncio.Transport
+    _guarded: asyncio.Transport
+    _read_from: Any = None
+    _timer: asyncio.TimerHandle | None = None
+    _unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
-        self._counted = transport
+        if hasattr(transport, "max_size"):
+            self._read_from = transport
+            self._read_from.max_size = _READ_AT_ONCE_BYTES[1]
+        self._guarded = transport
         self.address = client_at(str((transport.get_extra_info("peername") or ("",))[0]))
         super().connection_made(transport)
         self.open_connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
         self.open_connections.remove(self)
         super().connection_lost(exc)
 
@@ -89,21 +101,7 @@ class CountGuard(asyncio.Protocol):
     def give_up(self) -> None:
         """Close the connection, for others to be taken."""
         logger.info("too many connections: one of %s is closed", self.address)
-        self._counted.abort()
-
-
-class WriteGuard(asyncio.Protocol):
-    """Mixin that ends a connection whose client takes in nothing; goes before a protocol."""
-
-    limits: ServerSettings
-    _guarded: asyncio.Transport
-    _timer: asyncio.TimerHandle | None = None
-    _unsent = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
-        self._guarded = transport
-        super().connection_made(transport)
+        self._guarded.abort()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -113,9 +111,15 @@ class WriteGuard(asyncio.Protocol):
         self._unwatch()
         super().resume_writing()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
-        super().connection_lost(exc)
+    def data_received(self, data: bytes) -> None:
+        began = time.perf_counter()
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001 - asyncio would log it as an error, with its trace
+            logger.info("a client's bytes end its connection: %s: %.200s", type(error).__name__, error)
+            self._guarded.abort()
+        if self._read_from is not None:
+            self._read_from.max_size = read_at_once(self._read_from.max_size, time.perf_counter() - began)
 
     def _watch(self) -> None:
         self._unsent = self._guarded.get_write_buffer_size()
@@ -132,33 +136,6 @@ class WriteGuard(asyncio.Protocol):
             self._guarded.abort()
         else:
             self._watch()
-
-
-class ReadGuard(asyncio.Protocol):
-    """Mixin that reads so little at once that nobody waits long while it is parsed; goes before a protocol.
-
-    asyncio reads 256 KiB at once: 40,000 chunks of a body or frames of a WebSocket if they are of the smallest, whose
-    parsers take more than a second for them. `max_size` of its transports is undocumented.
-    """
-
-    _guarded: asyncio.Transport
-    _read_from: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if hasattr(transport, "max_size"):
-            self._read_from = transport
-            self._read_from.max_size = _READ_AT_ONCE_BYTES[1]
-        super().connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        began = time.perf_counter()
-        try:
-            super().data_received(data)
-        except Exception as error:  # noqa: BLE001 - asyncio would log it as an error, with its trace
-            logger.info("a client's bytes end its connection: %s: %.200s", type(error).__name__, error)
-            self._guarded.abort()
-        if self._read_from is not None:
-            self._read_from.max_size = read_at_once(self._read_from.max_size, time.perf_counter() - began)
 
 
 def read_at_once(size: int, seconds: float) -> int:

@@ -4,7 +4,7 @@ A connection ends when its request's headers do not come in time, when its clien
 when it goes on sending a body long after the response. Requests that are no HTTP get an answer in JSON, as all others.
 
 uvicorn 0.54 has settings for idle connections (`timeout_keep_alive`) and for the size of headers, and none for these.
-So `Config(http=..., ws=...)`, which is public, gets subclasses of its protocols. The guards of `connection_guards` and
+So `Config(http=..., ws=...)`, which is public, gets subclasses of its protocols. The guard of `connection_guards` and
 the options of the sockets need asyncio's interface alone. These parts are uvicorn's own, and why `pyproject.toml` pins
 its minor version:
 
@@ -42,7 +42,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.protocol import State
 
-from hifigan_rt.tools.serving.connection_guards import CountGuard, OpenConnections, ReadGuard, WriteGuard
+from hifigan_rt.tools.serving.connection_guards import ConnectionGuard, OpenConnections
 from hifigan_rt.tools.serving.error_responses import error_content, told
 from hifigan_rt.tools.serving.errors import CUT_OFF, ServingError
 from hifigan_rt.tools.serving.request_heads import MAX_HEADER_BYTES, CheckedConnection
@@ -64,7 +64,7 @@ _LINGER_SECONDS = 5.0
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-class HttpConnection(ReadGuard, WriteGuard, CountGuard, H11Protocol):
+class HttpConnection(ConnectionGuard, H11Protocol):
     """HTTP/1.1 connection that does not wait without end."""
 
     conn: CheckedConnection
@@ -215,7 +215,7 @@ class _AnswersTransport:
         return getattr(self._transport, name)
 
 
-class WebSocketConnection(ReadGuard, WriteGuard, CountGuard, WebSocketsSansIOProtocol):
+class WebSocketConnection(ConnectionGuard, WebSocketsSansIOProtocol):
     """WebSocket that is closed when its client takes in nothing, and whose client's mistakes are no errors here."""
 
     _early = b""
