@@ -48,36 +48,16 @@ class ModelLease:
         self._loaded = loaded
         self._released = False
         loaded.acquire()
-
-    @property
-    def name(self) -> str:
+        self.name = loaded.name
         """Name of the model in this server."""
-        return self._loaded.name
-
-    @property
-    def vocoder(self) -> Vocoder:
+        self.vocoder = loaded.vocoder
         """Vocoder of the model. Only the scheduler computes with it."""
-        return self._loaded.vocoder
-
-    @property
-    def voice(self) -> Voice | None:
+        self.voice = loaded.voice
         """The voice whose generator the vocoder is; None for a vocoder alone."""
-        return self._loaded.voice
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate in Hz."""
-        return self.vocoder.sample_rate
-
-    @property
-    def hop_length(self) -> int:
-        """Number of samples per frame."""
-        return self._loaded.hop_length
-
-    @property
-    def num_mels(self) -> int | None:
+        self.sample_rate, self.hop_length = loaded.vocoder.sample_rate, loaded.hop_length
+        """Sample rate in Hz, and number of samples per frame."""
+        self.num_mels = loaded.vocoder.num_mels
         """Bands that a mel must have; None for a foreign file that leaves them open."""
-        return self.vocoder.num_mels
 
     @property
     def speaker_choice(self) -> SpeakerChoice:
