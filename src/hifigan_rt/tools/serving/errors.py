@@ -1,34 +1,4 @@
-"""Errors that a client is told of: a code for machines, a status, and a text for people.
-
-ServingError
-+-- BadRequest              bad_request             400
-+-- MelInvalid              mel_invalid             400
-+-- AudioInvalid            audio_invalid           400
-+-- ConditioningInvalid     conditioning_invalid    400   a speaker or vector that the model does not take, or none
-+-- Unauthorized            unauthorized            401
-+-- Forbidden               forbidden               403   another site's page, or not the operator
-+-- NotFound                not_found               404
-|   +-- UnknownModel        model_not_found         404
-+-- MethodNotAllowed        method_not_allowed      405
-+-- RequestTimeout          request_timeout         408   the client was too slow
-+-- LengthRequired          length_required         411
-+-- PayloadTooLarge         payload_too_large       413
-+-- UnsupportedMediaType    unsupported_media       415
-+-- ExpectationFailed       expectation_failed      417
-+-- AnalysisUnavailable     analysis_unavailable    422   the model's mel settings are not known
-+-- UpgradeRequired         upgrade_required        426   a WebSocket's path, asked for as a page
-+-- TooManyRequests         too_many_requests       429
-+-- HeadersTooLarge         headers_too_large       431
-+-- InternalFailure         internal                500
-|   +-- EngineFailed        engine_failed           500
-+-- NotImplementedHere      not_implemented         501   a transfer coding, or CONNECT
-+-- QueueFull               queue_full              503
-+-- ShuttingDown            shutting_down           503
-+-- ModelUnavailable        model_unavailable       503
-+-- ReplicaLost             replica_lost            503   on a cluster: its process or machine is gone
-+-- DeadlineExceeded        deadline_exceeded       504
-+-- HttpVersionUnknown      http_version_unknown    505
-"""
+"""Errors that a client is told of: a code for machines, a status, and a text for people."""
 
 from __future__ import annotations
 
