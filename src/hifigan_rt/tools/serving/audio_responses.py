@@ -134,18 +134,16 @@ async def respond_with_audio(
         ServingError: the queue is full, the engine failed, or the time is over.
         ClientDisconnect: the client went.
     """
-    record = record_of(request)
-    frames = mel.shape[1]
-    seconds = lease.audio_seconds(frames)
-    record.facts.update(
-        frames=frames, audio_seconds=round(seconds, 3), format=options.format, streamed=options.streamed
-    )
+    context, record = context_of(request), record_of(request)
+    name, frames = options.format, mel.shape[1]
+    seconds, samples = lease.audio_seconds(frames), lease.vocoder.output_length(frames)
+    record.facts.update(frames=frames, audio_seconds=round(seconds, 3), format=name, streamed=options.streamed)
     facts = {
         "Cache-Control": "no-store",
-        "Content-Type": FORMATS[options.format].media_type.format(rate=lease.sample_rate),
+        "Content-Type": FORMATS[name].media_type.format(rate=lease.sample_rate),
         "X-Model": lease.name,
-        "X-Sample-Rate": str(encoded_rate(options.format, lease.sample_rate)),
-        "X-Samples": str(lease.vocoder.output_length(frames)),
+        "X-Sample-Rate": str(encoded_rate(name, lease.sample_rate)),
+        "X-Samples": str(samples),
         "X-Audio-Seconds": f"{seconds:.6f}",
         **headers,
     }
@@ -153,20 +151,15 @@ async def respond_with_audio(
     finding = await decoded(lambda: lease.diagnose(judged), judged.nbytes)
     if finding is not None:
         facts["X-Mel-Warning"] = record.facts["mel_warning"] = finding
-    compute = _streamed if options.streamed else _whole
-    return await compute(request, lease, mel, voice, options.format, stages, facts)
-
-
-async def _whole(
-    request: Request,
-    lease: ModelLease,
-    mel: CheckedMel,
-    voice: np.ndarray | None,
-    name: str,
-    stages: StageTimes,
-    facts: dict[str, str],
-) -> Response:
-    context, record = context_of(request), record_of(request)
+    if options.streamed:
+        # No deadline: a client may well listen while it reads; one that does not read is found by the connection.
+        pieces = context.scheduler.stream_request(lease, mel, voice, client=record.client)
+        encoder = stream_encoder(name, lease.sample_rate, samples)
+        streamed = StreamedResponse(context, record, pieces, encoder, threaded=name not in _INLINE)
+        await streamed.begin(request.receive)
+        stages.end("first-audio")
+        streamed.init_headers(facts | {"Server-Timing": stages.header})
+        return streamed
     deadline = record.started + context.settings.request_timeout_seconds
     work = context.scheduler.synthesize(lease, [mel], voice, client=record.client, deadline=deadline)
     (audio,) = await while_connected(request.receive, work)
@@ -179,28 +172,3 @@ async def _whole(
     record.facts["clipped_samples"] = encoded.clipped
     facts |= {"X-Clipped-Samples": str(encoded.clipped), "Server-Timing": stages.header}
     return whole_response(encoded.parts, facts)
-
-
-async def _streamed(
-    request: Request,
-    lease: ModelLease,
-    mel: CheckedMel,
-    voice: np.ndarray | None,
-    name: str,
-    stages: StageTimes,
-    facts: dict[str, str],
-) -> Response:
-    context, record = context_of(request), record_of(request)
-    # No deadline: a client may well listen while it reads; one that does not read is found by the connection.
-    audio = context.scheduler.stream_request(lease, mel, voice, client=record.client)
-    encoder = stream_encoder(name, lease.sample_rate, lease.vocoder.output_length(mel.shape[1]))
-    streamed = StreamedResponse(context, record, audio, encoder, threaded=name not in _INLINE)
-    try:
-        # What goes wrong before the first sample can still be told in a status.
-        await while_connected(request.receive, streamed.begin())
-    except BaseException:
-        streamed.free()
-        raise
-    stages.end("first-audio")
-    streamed.init_headers(facts | {"Server-Timing": stages.header})
-    return streamed

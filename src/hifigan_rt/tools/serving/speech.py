@@ -16,7 +16,7 @@ from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.serving.context import context_of, query_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.json_values import parse_json
-from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
+from hifigan_rt.tools.serving.request_bodies import read_body
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
 from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, begin_speech
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse
@@ -67,12 +67,7 @@ async def speak(request: Request) -> Response:
             raise
         record.facts.update(characters=len(asked.text), format=asked.format, streamed=True)
         streamed = StreamedResponse(context, record, audio, encoder, threaded=True)
-        try:
-            # What goes wrong before the first sample can still be told in a status.
-            await while_connected(request.receive, streamed.begin())
-        except BaseException:
-            streamed.free()
-            raise
+        await streamed.begin(request.receive)
         streamed.init_headers(
             {
                 "Cache-Control": "no-store",

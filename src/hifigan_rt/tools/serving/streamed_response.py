@@ -47,12 +47,18 @@ class StreamedResponse(Response):
         self._threaded = threaded
         self._begun = b""
 
-    async def begin(self) -> None:
-        """Wait for the first audio."""
-        self._begun = self._encoder.start()
-        first = await anext(self._audio, None)
-        if first is not None:
-            self._begun += await self._encoded(first)
+    async def begin(self, receive: Receive) -> None:
+        """Wait for the first audio: what goes wrong before it can still be told in a status.
+
+        Raises:
+            ServingError: it could not be computed.
+            ClientDisconnect: the client went.
+        """
+        try:
+            await while_connected(receive, self._first())
+        except BaseException:
+            self.free()
+            raise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it all, and stop the work when the client goes."""
@@ -68,6 +74,12 @@ class StreamedResponse(Response):
         """Stop the computing; what was not sent is dropped."""
         self._audio.close()
         self._encoder.close()
+
+    async def _first(self) -> None:
+        self._begun = self._encoder.start()
+        first = await anext(self._audio, None)
+        if first is not None:
+            self._begun += await self._encoded(first)
 
     async def _send(self, send: Send) -> None:
         if self._begun:
