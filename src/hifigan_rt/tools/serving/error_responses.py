@@ -32,9 +32,14 @@ def error_response(error: ServingError, scope: Scope, request_id: str) -> JSONRe
 
 def error_content(error: ServingError, path: str, request_id: str) -> dict[str, object]:
     """Make the JSON that tells a failure, in the form of the protocol that the path belongs to."""
-    if re.match(r"/v2(?![^/?])", path):
+    if is_inference(path):
         return {"error": f"{error.code}: {error.message}"}
     return {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
+
+
+def is_inference(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol."""
+    return re.match(r"/v2(?![^/?])", path) is not None
 
 
 def told(failure: ServingError) -> dict[str, object]:

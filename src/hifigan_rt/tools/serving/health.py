@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hifigan_rt.tools.serving.context import Context, context_of
-from hifigan_rt.tools.serving.routes import Endpoint, json_content, object_schema, response
+from hifigan_rt.tools.serving.routes import Endpoint, fresh_json, json_content, object_schema, response
 
 
 def is_ready(context: Context) -> bool:
@@ -20,7 +20,7 @@ def is_ready(context: Context) -> bool:
 
 async def healthz(_: Request) -> Response:
     """Answer that the process is alive and its event loop turns."""
-    return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+    return fresh_json({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
@@ -31,7 +31,7 @@ async def readyz(request: Request) -> Response:
         "status": "shutting_down" if context.draining else "ready" if ready else "not_ready",
         "models": {status.name: status.state for status in context.models.statuses()},
     }
-    return JSONResponse(content, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+    return fresh_json(content, 200 if ready else 503)
 
 
 async def metrics(request: Request) -> Response:

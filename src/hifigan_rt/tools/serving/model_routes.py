@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hifigan_rt.tools.serving.access import check_operator
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import Forbidden
 from hifigan_rt.tools.serving.models import ModelStatus
-from hifigan_rt.tools.serving.routes import Endpoint, Parameter, json_content, object_schema, response
+from hifigan_rt.tools.serving.routes import Endpoint, Parameter, fresh_json, json_content, object_schema, response
 
 
 async def list_models(request: Request) -> Response:
     """List all models, and name the default one."""
     models = context_of(request).models
-    return JSONResponse(
-        {"default": models.default, "models": [_described(status) for status in models.statuses()]},
-        headers={"Cache-Control": "no-store"},
-    )
+    return fresh_json({"default": models.default, "models": [_described(status) for status in models.statuses()]})
 
 
 async def one_model(request: Request) -> Response:
     """Tell the state of one model."""
     status = context_of(request).models.status(request.path_params["name"])
-    return JSONResponse(_described(status), headers={"Cache-Control": "no-store"})
+    return fresh_json(_described(status))
 
 
 async def reload_model(request: Request) -> Response:
@@ -39,7 +36,7 @@ async def reload_model(request: Request) -> Response:
     status = context.models.status(name)
     record_of(request).model = status.name
     await context.models.reload(name)
-    return JSONResponse(_described(context.models.status(name)), headers={"Cache-Control": "no-store"})
+    return fresh_json(_described(context.models.status(name)))
 
 
 def _described(status: ModelStatus) -> dict[str, str | int | dict[str, int] | None]:

@@ -25,10 +25,9 @@ from hifigan_rt.tools.serving.open_inference_infer import (
 )
 from hifigan_rt.tools.serving.open_inference_tensors import TensorSpec
 from hifigan_rt.tools.serving.request_bodies import read_body
-from hifigan_rt.tools.serving.routes import Endpoint, json_content, object_schema, response
+from hifigan_rt.tools.serving.routes import Endpoint, fresh_json, json_content, object_schema, response
 
 _MAX_INDEX_REQUEST_BYTES = 4096
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 async def server_metadata(_: Request) -> Response:
@@ -38,13 +37,13 @@ async def server_metadata(_: Request) -> Response:
 
 async def server_live(_: Request) -> Response:
     """Answer that the process is alive and its event loop turns."""
-    return JSONResponse({"live": True}, headers=_NO_STORE)
+    return fresh_json({"live": True})
 
 
 async def server_ready(request: Request) -> Response:
     """Tell whether to send requests here."""
     ready = is_ready(context_of(request))
-    return JSONResponse({"ready": ready}, 200 if ready else 503, headers=_NO_STORE)
+    return fresh_json({"ready": ready}, 200 if ready else 503)
 
 
 async def model_ready(request: Request) -> Response:
@@ -54,7 +53,7 @@ async def model_ready(request: Request) -> Response:
     if status.state != "ready":
         told = "could not be loaded" if status.state == "failed" else "is loaded by the first request for it"
         raise ModelUnavailable(f"model {status.name!r} {told}")
-    return JSONResponse({"name": status.name, "ready": True}, headers=_NO_STORE)
+    return fresh_json({"name": status.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
@@ -68,7 +67,7 @@ async def model_metadata(request: Request) -> Response:
             "inputs": _inputs(lease),
             "outputs": [{"name": AUDIO, "datatype": "FP32", "shape": [-1, -1]}],
         }
-    return JSONResponse(content, headers=_NO_STORE)
+    return fresh_json(content)
 
 
 async def repository_index(request: Request) -> Response:
@@ -87,7 +86,7 @@ async def repository_index(request: Request) -> Response:
         for status in statuses
         if status.state == "ready" or not only_ready
     ]
-    return JSONResponse(listed, headers=_NO_STORE)
+    return fresh_json(listed)
 
 
 def _inputs(lease: ModelLease) -> list[dict[str, object]]:
@@ -131,28 +130,25 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/v2", server_metadata, "serverMetadata", "Name, version and extensions",
         {"200": response("Name, version and extensions", _SERVER)},
-        failure_schema="InferenceError",
     ),
     Endpoint(
         "GET", "/v2/health/live", server_live, "serverLive", "Is it alive?", {"200": response("Is it alive?", _LIVE)},
-        token=False, health=True, failure_schema="InferenceError",
+        token=False, health=True,
     ),
     Endpoint(
         "GET", "/v2/health/ready", server_ready, "serverReady", "Does it take requests?",
         {"200": response("new requests are taken", _READY), "503": response("they are not", _READY)},
-        token=False, health=True, failure_schema="InferenceError",
+        token=False, health=True,
     ),
     Endpoint(
         "POST", "/v2/repository/index", repository_index, "repositoryIndex", "Models",
         {"200": response("all models, or those that are loaded", _INDEX)},
         body={"content": json_content({"type": "object", "properties": {"ready": _BOOLEAN}})},
-        failure_schema="InferenceError",
     ),
     *(
         Endpoint(
             "GET", path, model_metadata, f"modelMetadata{suffix}", "Inputs and outputs",
             {"200": response("Inputs and outputs", _TENSORS)}, parameters,
-            failure_schema="InferenceError",
         )
         for path, suffix, parameters in MODEL_PATHS
     ),
@@ -160,7 +156,6 @@ ENDPOINTS = (
         Endpoint(
             "GET", f"{path}/ready", model_ready, f"modelReady{suffix}", "Is the model loaded?",
             {"200": response("Is the model loaded?", _READY)}, parameters,
-            failure_schema="InferenceError",
         )
         for path, suffix, parameters in MODEL_PATHS
     ),

@@ -233,7 +233,6 @@ ENDPOINTS = tuple(
     Endpoint(
         "POST", f"{path}/infer", infer, f"infer{suffix}", "Audio of mels", {"200": _RESPONSE},
         (*parameters, _HEADER_LENGTH), {"required": True, "content": json_content(_REQUEST) | _RAW},
-        failure_schema="InferenceError",
     )
     for path, suffix, parameters in MODEL_PATHS
 )  # fmt: skip

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hifigan_rt.system.versions import own_version
+from hifigan_rt.tools.serving.error_responses import is_inference
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, object_schema, response
 
@@ -62,7 +63,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.summary,
-        "responses": _failures(statuses, endpoint.failure_schema) | dict(endpoint.responses),
+        "responses": _failures(statuses, endpoint.path) | dict(endpoint.responses),
     }
     if endpoint.parameters:
         described["parameters"] = [parameter.described for parameter in endpoint.parameters]
@@ -73,9 +74,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     return described
 
 
-def _failures(statuses: Iterable[int], schema: str) -> dict[str, Any]:
+def _failures(statuses: Iterable[int], path: str) -> dict[str, Any]:
     codes = _failure_codes()
     retry_after = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+    schema = "InferenceError" if is_inference(path) else "Error"
     content = json_content({"$ref": f"#/components/schemas/{schema}"})
     return {
         str(status): response(", ".join(codes[status]), content, retry_after if status in (429, 503) else None)

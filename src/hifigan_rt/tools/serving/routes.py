@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 JsonObject = Mapping[str, Any]
@@ -60,12 +60,15 @@ class Endpoint:
     """Whether the bearer token is asked for, where the server has one."""
     health: bool = False
     """Whether it answers while the server is full or shuts down, and is logged for debugging only."""
-    failure_schema: Literal["Error", "InferenceError"] = "Error"
-    """Schema of the bodies of failures."""
 
     def route(self) -> Route:
         """Make the row of the router; GET answers HEAD as well."""
         return Route(self.path, self.handler, methods=[self.method])
+
+
+def fresh_json(content: object, status: int = 200) -> JSONResponse:
+    """Answer with JSON of this moment, which nobody is to keep."""
+    return JSONResponse(content, status, {"Cache-Control": "no-store"})
 
 
 def query(name: str, description: str, schema: JsonObject) -> Parameter:
