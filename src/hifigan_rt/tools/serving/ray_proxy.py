@@ -15,7 +15,7 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hifigan_rt.tools.serving.error_responses import error_content
+from hifigan_rt.tools.serving.error_responses import error_response, told
 from hifigan_rt.tools.serving.errors import ReplicaLost
 from hifigan_rt.tools.serving.proxied_messages import (
     DELIVERED,
@@ -101,23 +101,17 @@ class _ProxyFlow:
         """Tell the client what an application that is lost left unsaid."""
         if self._ended or self._gone:
             return
-        headers = dict(self._scope["headers"])
         failure = ReplicaLost("the replica that served this was lost, or stopped before the end: try again", 1.0)
-        # Ray tells the proxies no application's prefix: what follows it is looked for.
-        path = re.findall(r"/v2(?:/.*)?$|$", self._scope["path"])[0]
-        content = error_content(failure, path, headers.get(b"x-request-id", b"").decode("latin-1"))
         if self._scope["type"] == "websocket" and self._begun:
-            told = {"type": "error", "code": failure.code, "message": failure.message, "retry_after_seconds": 1.0}
             with suppress(OSError, RuntimeError):  # the client went in the meantime
-                await self._send({"type": "websocket.send", "text": json.dumps(told)})
+                await self._send({"type": "websocket.send", "text": json.dumps(told(failure))})
                 await self._send({"type": "websocket.close", "code": 1012, "reason": failure.code})
         elif not self._begun:
-            kind = "websocket.http.response" if self._scope["type"] == "websocket" else "http.response"
-            body = json.dumps(content).encode()
-            fields = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"cache-control", b"no-store")]
-            fields.append((b"content-length", str(len(body)).encode()))
-            await self._send({"type": f"{kind}.start", "status": failure.status, "headers": fields})
-            await self._send({"type": f"{kind}.body", "body": body})
+            # Ray tells the proxies no application's prefix: what follows it is looked for.
+            path = re.findall(r"/v2(?:/.*)?$|$", self._scope["path"])[0]
+            request_id = dict(self._scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+            answer = error_response(failure, {**self._scope, "path": path}, request_id)
+            await answer(self._scope, self._receive, self._send)
         # Else the answer of HTTP has begun: the server cuts it off, so that nobody takes it for whole.
 
     def close(self) -> None:
