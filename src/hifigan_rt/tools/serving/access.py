@@ -12,7 +12,7 @@ from hifigan_rt.system.machine import host_name, is_loopback, is_same_origin
 from hifigan_rt.tools.serving.context import Context
 from hifigan_rt.tools.serving.errors import Forbidden, ServingError, ShuttingDown, TooManyRequests, Unauthorized
 from hifigan_rt.tools.serving.routes import Endpoint
-from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
+from hifigan_rt.tools.serving.scheduling.clients import count, has_room, reserve_of
 
 TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 - a prefix
 """Prefix of an offered subprotocol that holds the token: a browser cannot give a WebSocket an Authorization header."""
@@ -50,13 +50,11 @@ class AccessControl:
             return
         client, active = scope["hifigan.record"].client, self._context.active_of
         self._check_room(client)
-        active[client] += 1
+        count(active, client, 1)
         try:
             await self._app(scope, receive, send)
         finally:
-            active[client] -= 1
-            if not active[client]:
-                del active[client]
+            count(active, client, -1)
 
     def _check_room(self, client: str) -> None:
         most, active = self._context.settings.max_concurrent_requests, self._context.active_of

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from hifigan_rt.system.machine import give_back_memory, memory_limit, resident_memory
 from hifigan_rt.tools.serving.errors import PayloadTooLarge, QueueFull
-from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
+from hifigan_rt.tools.serving.scheduling.clients import count, has_room, reserve_of
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 
@@ -109,7 +109,7 @@ class MemoryBudget:
                 raise self._full(holder)
             waiting = _Waiting(holder, wanted_bytes, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
-            self._waiting_of[holder.client] += 1
+            count(self._waiting_of, holder.client, 1)
         try:
             async with asyncio.timeout(self._settings.max_queue_wait_seconds):
                 await waiting.granted
@@ -158,9 +158,7 @@ class MemoryBudget:
             return False
         holder.held_bytes = wanted_bytes
         self.held_bytes += more
-        self._held_of[holder.client] += more
-        if not self._held_of[holder.client]:
-            del self._held_of[holder.client]
+        count(self._held_of, holder.client, more)
         if more < 0:
             self._give_to_waiting()
         self._show()
@@ -191,12 +189,8 @@ class MemoryBudget:
     def _remove(self, waiting: _Waiting) -> bool:
         """Let a request wait no more; whether its client has no other that does."""
         self._waiting.remove(waiting)
-        client = waiting.holder.client
-        self._waiting_of[client] -= 1
-        if self._waiting_of[client]:
-            return False
-        del self._waiting_of[client]
-        return True
+        count(self._waiting_of, waiting.holder.client, -1)
+        return waiting.holder.client not in self._waiting_of
 
     def _check_possible(self, wanted_bytes: int) -> None:
         if wanted_bytes > self.most_bytes:

@@ -20,6 +20,7 @@ from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
 from hifigan_rt.tools.serving.errors import BadRequest, RequestTimeout, ServingError, ShuttingDown
 from hifigan_rt.tools.serving.listening import address_of, listen
+from hifigan_rt.tools.serving.scheduling.clients import count
 from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, SpokenAudio, begin_speech
 from hifigan_rt.tools.serving.wyoming_events import MAX_LINE_BYTES, Event, NoEvent, encode_event, read_event
 from hifigan_rt.tools.serving.wyoming_voices import VoiceList
@@ -182,7 +183,7 @@ class _Connection:
         if context.draining and not self._counted:
             raise ShuttingDown("the server is shutting down")
         record = RequestRecord(secrets.token_hex(8), self._client)
-        self._count(1)
+        count(context.active_of, self._client, 1)
         try:
             await context.memory.reserve(record, SPEECH_BYTES)
             name = await self._voices.choose(voice.get("name"), voice.get("language"))
@@ -204,19 +205,13 @@ class _Connection:
                     audio.close()
         finally:
             context.memory.release(record)
-            self._count(-1)
+            count(context.active_of, self._client, -1)
 
     def _count_text(self, *, begun: bool) -> None:
         """Count a text that comes piece by piece: what has begun is finished when the server is stopped."""
         if begun != self._counted:
             self._counted = begun
-            self._count(1 if begun else -1)
-
-    def _count(self, more: int) -> None:
-        active = self._context.active_of
-        active[self._client] += more
-        if not active[self._client]:
-            del active[self._client]
+            count(self._context.active_of, self._client, 1 if begun else -1)
 
     async def _send_audio(self, audio: SpokenAudio, rate: int) -> None:
         form = {"rate": rate, "width": 2, "channels": 1}
@@ -268,13 +263,9 @@ def _text(data: Mapping[str, Any]) -> str:
 
 
 def _voice(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    _refuse_ssml(data)
+    if data.get("text_format") not in (None, "text"):
+        raise BadRequest(f"text_format={str(data['text_format'])[:40]!r} is not taken: send plain text")
     voice = data.get("voice") or {}
     if not isinstance(voice, dict):
         raise BadRequest("voice must be an object")
     return voice
-
-
-def _refuse_ssml(data: Mapping[str, Any]) -> None:
-    if data.get("text_format") not in (None, "text"):
-        raise BadRequest(f"text_format={str(data['text_format'])[:40]!r} is not taken: send plain text")

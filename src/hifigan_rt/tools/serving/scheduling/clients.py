@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 WINDOW_SECONDS = 5.0
 """Time over which the use of the processor is averaged."""
@@ -34,6 +35,13 @@ class ClientUse:
     def beyond_share(self, client: str, clients: int, now: float, least: float = 0.0) -> bool:
         """Tell whether a client has used more than its share, and more than the least share, while others wait."""
         return clients > 1 and self.seconds(client, now) > WINDOW_SECONDS * max(1 / clients, least)
+
+
+def count(counts: Counter[str], client: str, more: int) -> None:
+    """Add to what a client has; who has nothing is not among the keys."""
+    counts[client] += more
+    if not counts[client]:
+        del counts[client]
 
 
 def has_room(mine: float, held: float, clients: int, most: float, reserve: float) -> bool:
