@@ -26,7 +26,7 @@ from hifigan_rt.tools.client.protocol import (
     speech,
     synthesis,
 )
-from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, opened, stream_header
+from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, read_text, stream_header
 from hifigan_rt.tools.client.translation import errors_translated
 
 T = TypeVar("T")
@@ -111,8 +111,8 @@ class AsyncClient(AnyClient):
             with errors_translated(self._server, streamed=True):
                 socket = await stack.enter_async_context(connect(**self._server.stream_options))
                 await socket.send(header)
-                facts = opened(await asyncio.wait_for(socket.recv(), self._server.timeout_seconds))
-            yield AsyncLiveStream(socket, facts, self._server)
+                ready = read_text(await asyncio.wait_for(socket.recv(), self._server.timeout_seconds))
+            yield AsyncLiveStream(socket, ready, self._server)
 
     async def close(self) -> None:
         """Close the kept connections; closing twice is allowed."""

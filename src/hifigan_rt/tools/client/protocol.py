@@ -273,12 +273,7 @@ def speech(text: str, voice: str, speaker: int | str | None, speed: float) -> Ca
 
 def models() -> Call[list[dict[str, Any]]]:
     """Ask for the models that the server offers."""
-
-    def read(_: Mapping[str, str], body: bytes) -> list[dict[str, Any]]:
-        listed: list[dict[str, Any]] = json.loads(body)["models"]
-        return listed
-
-    return Call("GET", "/v1/models", read)
+    return Call("GET", "/v1/models", lambda _, body: json.loads(body)["models"])
 
 
 def _query(model: str | None, *, streamed: bool) -> dict[str, str]:

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from hifigan_rt.errors import ServerUnreachable
+from hifigan_rt.system.addresses import Address, parse_address
 
 REQUEST_KINDS = ("http", "https", "socks5", "socks5h")
 STREAM_KINDS = (*REQUEST_KINDS, "socks4", "socks4a")
@@ -121,14 +122,10 @@ def _excepts(entry: str, host: str, port: int) -> bool:
     return bool(domain) and (name == domain or name.endswith(f".{domain}"))
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        mapped = getattr(address, "ipv4_mapped", None)
-        return address if mapped is None else ipaddress.IPv4Address(mapped)
+def _address(host: str) -> Address | None:
+    address = parse_address(host)
+    if address is not None:
+        return address
     try:
         # Short forms, such as 127.1, which systems take.
         return ipaddress.IPv4Address(socket.inet_aton(host)) if re.match(r"\d", host) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,45 +14,22 @@ from hifigan_rt.mel.arrays import as_floats
 from hifigan_rt.tools.client.protocol import SAMPLE_FORMAT, ServerAddress, VoiceOfCall
 
 
-@dataclass
-class StreamFacts:
-    """Facts that a server tells of a live stream as it opens."""
-
-    model: str
-    sample_rate: int
-    num_mels: int
-    segment_frames: int
-    warning: str | None = None
-
-
 class OpenedStream:
     """Part of a live stream that both clients share: its facts, and the meaning of its messages."""
 
     _message_bytes: ClassVar[int]
     """Most of a message."""
 
-    def __init__(self, socket: Any, facts: StreamFacts, server: ServerAddress) -> None:
-        self._socket, self._facts, self._server = socket, facts, server
-
-    @property
-    def sample_rate(self) -> int:
+    def __init__(self, socket: Any, ready: Mapping[str, Any], server: ServerAddress) -> None:
+        self._socket, self._server = socket, server
+        self.sample_rate: int = ready["sample_rate"]
         """Sample rate in Hz."""
-        return self._facts.sample_rate
-
-    @property
-    def num_mels(self) -> int:
+        self.num_mels: int = ready["num_mels"]
         """Number of bands of the frames."""
-        return self._facts.num_mels
-
-    @property
-    def segment_frames(self) -> int:
+        self.segment_frames: int = ready["segment_frames"]
         """Frames that the server computes together."""
-        return self._facts.segment_frames
-
-    @property
-    def warning(self) -> str | None:
+        self.warning: str | None = None
         """Remark of the server about the mel, so far."""
-        return self._facts.warning
 
     def _messages(self, frames: np.ndarray) -> list[bytes]:
         """Pack frames as they travel, one after the other, in messages that a server takes.
@@ -77,9 +54,9 @@ class OpenedStream:
         """
         if isinstance(message, bytes):
             return np.frombuffer(message, "<f4")
-        told = _told(message)
+        told = read_text(message)
         if told["type"] == "warning":
-            self._facts.warning = told["message"]
+            self.warning = told["message"]
             return np.empty(0, np.float32)
         return None
 
@@ -102,17 +79,12 @@ def stream_header(model: str | None, segment_frames: int | None, voice: VoiceOfC
     return json.dumps(header, default=operator.index)  # of NumPy's whole numbers
 
 
-def opened(message: str | bytes) -> StreamFacts:
-    """Read the server's first message.
+def read_text(message: str | bytes) -> dict[str, Any]:
+    """Read a message that is no audio; the first one tells the stream's facts.
 
     Raises:
         RequestFailed: it tells a failure.
     """
-    told = _told(message)
-    return StreamFacts(told["model"], told["sample_rate"], told["num_mels"], told["segment_frames"])
-
-
-def _told(message: str | bytes) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(message)
     if told.get("type") == "error":
         raise RequestFailed(

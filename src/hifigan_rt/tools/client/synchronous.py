@@ -25,7 +25,7 @@ from hifigan_rt.tools.client.protocol import (
     speech,
     synthesis,
 )
-from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, opened, stream_header
+from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, read_text, stream_header
 from hifigan_rt.tools.client.translation import errors_translated
 
 T = TypeVar("T")
@@ -172,8 +172,8 @@ class Client(AnyClient):
             with errors_translated(self._server, streamed=True):
                 socket = stack.enter_context(connect(**self._server.stream_options))
                 socket.send(header)
-                facts = opened(socket.recv(self._server.timeout_seconds))
-            yield LiveStream(socket, facts, self._server)
+                ready = read_text(socket.recv(self._server.timeout_seconds))
+            yield LiveStream(socket, ready, self._server)
 
     def close(self) -> None:
         """Close the kept connections; closing twice is allowed."""
