@@ -54,7 +54,7 @@ class ReplicaArguments:
     def sources(self) -> dict[str, Callable[[], Vocoder]]:
         """Make what loads each model."""
         return {
-            name: functools.partial(load_to_serve, options["model"], **{**self.engine, **_without_model(options)})
+            name: functools.partial(load_to_serve, **{**self.engine, **options})
             for name, options in self.models.items()
         }
 
@@ -108,12 +108,18 @@ def _models(given: object) -> dict[str, dict[str, str]]:
     if isinstance(given, Mapping):
         return {named_model(f"{name}={_path(name, model)}")[0]: _options(name, model) for name, model in given.items()}
     models: dict[str, dict[str, str]] = {}
-    for text in [given] if isinstance(given, str) else given if isinstance(given, Sequence) else [str(given)]:
-        name, path = named_model(str(text))
+    for text in _texts(given):
+        name, path = named_model(text)
         if name in models:
             raise ConfigError(f"two models are called {name!r}: give NAME=MODEL")
         models[name] = {"model": _whole_path(path)}
     return models
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(str, value))
+    return (str(value),)
 
 
 def _whole_path(model: str) -> str:
@@ -141,10 +147,6 @@ def _options(name: object, model: object) -> dict[str, str]:
     }
 
 
-def _without_model(options: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in options.items() if key != "model"}
-
-
 def _flag(name: str, given: Mapping[str, object]) -> bool:
     return bool(_converted(name, given.get(name, False), "bool"))
 
@@ -156,13 +158,7 @@ def _converted(name: str, value: object, kind: str) -> Any:
             raise ConfigError(f"{name}={value!r} must be true or false")
         return value.lower() in ("true", "1")
     if kind.startswith("tuple"):
-        return (
-            (value,)
-            if isinstance(value, str)
-            else tuple(map(str, value))
-            if isinstance(value, Sequence)
-            else (str(value),)
-        )
+        return _texts(value)
     if kind == "dict":
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name}={value!r} must be a table of the engine's own options")
