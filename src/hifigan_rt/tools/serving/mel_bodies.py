@@ -30,7 +30,7 @@ from hifigan_rt.tools.serving.request_bodies import (
     decoded,
     read_body,
 )
-from hifigan_rt.tools.serving.routes import Parameter
+from hifigan_rt.tools.serving.routes import Parameter, json_content, object_schema
 
 JSON_TYPE = "application/json"
 NPY_TYPES = ("application/x-npy", "application/npy")
@@ -40,27 +40,19 @@ SHAPE_HEADER = "X-Mel-Shape"
 _CURL_TYPE = "application/x-www-form-urlencoded"
 """Content-Type that curl gives any file unless it is told otherwise; it says nothing about the body."""
 
+_BANDS = {
+    "type": "array",
+    "minItems": 1,
+    "description": "M bands of T numbers each",
+    "items": {"type": "array", "minItems": 1, "items": {"type": "number"}},
+}
 MEL_BODY: Mapping[str, Any] = {
     "required": True,
     "description": "a log-mel [M, T] as the model was trained on: GET /v1/models tells M",
     "content": {
         NPY_TYPES[0]: {"schema": {"type": "string", "contentMediaType": NPY_TYPES[0]}},
         BARE_TYPE: {"schema": {"type": "string", "contentMediaType": BARE_TYPE}},
-        JSON_TYPE: {
-            "schema": {
-                "type": "object",
-                "required": ["mel"],
-                "additionalProperties": False,
-                "properties": {
-                    "mel": {
-                        "type": "array",
-                        "minItems": 1,
-                        "description": "M bands of T numbers each",
-                        "items": {"type": "array", "minItems": 1, "items": {"type": "number"}},
-                    }
-                },
-            }
-        },
+        **json_content(object_schema({"mel": _BANDS}) | {"additionalProperties": False}),
     },
 }
 """Request body object of OpenAPI for a mel."""
