@@ -131,14 +131,12 @@ def _told(body: bytes | bytearray) -> Iterator[None]:
             raise AudioInvalid(str(error).removesuffix(": --max-seconds raises it")) from error
 
 
-@contextlib.contextmanager
-def _opened(body: bytes | bytearray, max_seconds: float) -> Iterator[RecordingReader]:
+def _opened(body: bytes | bytearray, max_seconds: float) -> contextlib.AbstractContextManager[RecordingReader]:
     check_not_stripped(body)
     what = file_kind(bytes(body[:HEAD_BYTES]))
     if what is not None and what.holds == "array":
         raise AudioInvalid(f"the body is {what.name}, not a recording: /v1/synthesize takes mels")
-    with open_recording(pieced_file(io.BytesIO(), memoryview(body)), max_seconds) as reader:
-        yield reader
+    return open_recording(pieced_file(io.BytesIO(), memoryview(body)), max_seconds)
 
 
 def _stated_frames(reader: RecordingReader, lease: ModelLease) -> int:

@@ -184,16 +184,12 @@ class HttpConnection(ConnectionGuard, H11Protocol):
         return words[1].decode("latin-1") if len(words) > 1 else ""
 
     def _expect_headers(self) -> None:
-        self._headers_due = self.loop.call_later(self.limits.header_timeout_seconds, self._give_up_headers)
+        self._headers_due = self.loop.call_later(self.limits.header_timeout_seconds, self.transport.abort)
 
     def _forget_headers(self) -> None:
         if self._headers_due is not None:
             self._headers_due.cancel()
             self._headers_due = None
-
-    def _give_up_headers(self) -> None:
-        self._headers_due = None
-        self.transport.abort()
 
     def _end_body_of(self, cycle: object) -> None:
         if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:

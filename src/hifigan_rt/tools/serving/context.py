@@ -16,7 +16,7 @@ from hifigan_rt.tools.serving.fair_threads import FairThreads
 from hifigan_rt.tools.serving.loop_pieces import LoopPieces
 from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.models import ModelPool
-from hifigan_rt.tools.serving.routes import Parameter, query_names
+from hifigan_rt.tools.serving.routes import Parameter
 from hifigan_rt.tools.serving.scheduling.scheduler import Scheduler
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
@@ -124,7 +124,7 @@ def query_of(connection: HTTPConnection, parameters: Iterable[Parameter]) -> dic
     Raises:
         BadRequest: one is unknown, or given twice.
     """
-    known = query_names(parameters)
+    known = [parameter.name for parameter in parameters if parameter.place == "query"]
     query: dict[str, str] = {}
     for name, value in connection.query_params.multi_items():
         if name not in known:

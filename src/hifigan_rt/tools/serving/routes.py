@@ -6,7 +6,7 @@ of `hifigan_rt.tools.serving.context`, and raise `ServingError`, which becomes t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,11 +79,6 @@ def query(name: str, description: str, schema: JsonObject) -> Parameter:
 def flag_query(name: str, description: str) -> Parameter:
     """Describe an optional parameter of the query that is 0 or 1."""
     return query(name, description, {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"})
-
-
-def query_names(parameters: Iterable[Parameter]) -> list[str]:
-    """List the names of the parameters that belong to the query."""
-    return [parameter.name for parameter in parameters if parameter.place == "query"]
 
 
 def response(description: str, content: JsonObject, headers: JsonObject | None = None) -> dict[str, Any]:

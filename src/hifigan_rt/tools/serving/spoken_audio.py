@@ -95,14 +95,6 @@ class SpokenAudio:
     def __init__(
         self, context: Context, record: RequestRecord, lease: ModelLease, utterance: Utterance, *, begun: bool
     ) -> None:
-        """
-        Args:
-            context: parts of the server.
-            record: the request's record.
-            lease: the voice; it may be released at once.
-            utterance: what is spoken.
-            begun: whether somebody has heard what goes before it.
-        """
         self._context, self._record, self._utterance = context, record, utterance
         self._lease = lease.duplicate()
         needed = lease.speaker_choice.rule.is_needed
