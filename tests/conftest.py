@@ -77,6 +77,12 @@ collect_ignore = (
 )
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """What runs the tests that are coroutines; anyio, of the server's packages, has pytest call them."""
+    return "asyncio"
+
+
 def _absent() -> dict[str, str]:
     absent = {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
     return absent | {mark: reason for mark, (find, reason) in PROGRAMS.items() if find() is None}

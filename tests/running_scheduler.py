@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,14 +37,6 @@ async def serving(pool: ModelPool | None = None, **limits: Any) -> AsyncIterator
     finally:
         await scheduler.close()
         await pool.close()
-
-
-def play(scenario: Callable[..., Coroutine[Any, Any, None]], **limits: Any) -> None:
-    async def run() -> None:
-        async with serving(**limits) as server:
-            await scenario(server)
-
-    asyncio.run(run())
 
 
 async def collect(stream: StreamJob) -> np.ndarray:

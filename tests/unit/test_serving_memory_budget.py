@@ -16,6 +16,8 @@ from hifigan_rt.tools.serving.memory_budget import MemoryBudget
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
 
+pytestmark = pytest.mark.anyio
+
 MB = 10**6
 
 
@@ -42,73 +44,61 @@ def test_what_could_never_fit_is_refused_with_both_numbers():
     assert budget.held_bytes == 0
 
 
-def test_large_requests_leave_a_quarter_to_small_ones():
-    async def run() -> None:
-        budget = budget_of()
-        large, small = holder(), holder()
-        await budget.reserve(large, 480 * MB)
-        with pytest.raises(QueueFull) as caught:
-            await budget.reserve(holder(), 11 * MB)
-        assert caught.value.retry_after_seconds == 1
-        await budget.reserve(small, 10 * MB)
-        assert budget.held_bytes == 490 * MB
-        budget.release(large)
-        budget.release(small)
-        assert (budget.held_bytes, large.held_bytes) == (0, 0)
-        budget.close()
-
-    asyncio.run(run())
+async def test_large_requests_leave_a_quarter_to_small_ones():
+    budget = budget_of()
+    large, small = holder(), holder()
+    await budget.reserve(large, 480 * MB)
+    with pytest.raises(QueueFull) as caught:
+        await budget.reserve(holder(), 11 * MB)
+    assert caught.value.retry_after_seconds == 1
+    await budget.reserve(small, 10 * MB)
+    assert budget.held_bytes == 490 * MB
+    budget.release(large)
+    budget.release(small)
+    assert (budget.held_bytes, large.held_bytes) == (0, 0)
+    budget.close()
 
 
-def test_who_waits_is_let_in_when_there_is_room():
-    async def run() -> None:
-        budget = budget_of(wait_seconds=60)
-        first, second, third = holder(), holder(), holder()
-        await budget.reserve(first, 300 * MB)
-        waiting = asyncio.ensure_future(budget.reserve(second, 300 * MB))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        await budget.reserve(third, 100 * MB)  # passes it, since it fits
-        budget.release(first)
-        await waiting
-        assert budget.held_bytes == 400 * MB
-        budget.close()
-
-    asyncio.run(run())
+async def test_who_waits_is_let_in_when_there_is_room():
+    budget = budget_of(wait_seconds=60)
+    first, second, third = holder(), holder(), holder()
+    await budget.reserve(first, 300 * MB)
+    waiting = asyncio.ensure_future(budget.reserve(second, 300 * MB))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await budget.reserve(third, 100 * MB)  # passes it, since it fits
+    budget.release(first)
+    await waiting
+    assert budget.held_bytes == 400 * MB
+    budget.close()
 
 
-def test_who_holds_much_does_not_wait():
-    async def run() -> None:
-        budget = budget_of(wait_seconds=60)
-        large, other = holder(), holder()
-        await budget.reserve(other, 300 * MB)
-        await budget.reserve(large, 100 * MB)
-        with pytest.raises(QueueFull):
-            await budget.reserve(large, 200 * MB)
-        with pytest.raises(QueueFull):
-            budget.grow(large, 200 * MB)
-        assert large.held_bytes == 100 * MB
-        budget.grow(large, 1 * MB)
-        assert budget.held_bytes == 301 * MB
-
-    asyncio.run(run())
+async def test_who_holds_much_does_not_wait():
+    budget = budget_of(wait_seconds=60)
+    large, other = holder(), holder()
+    await budget.reserve(other, 300 * MB)
+    await budget.reserve(large, 100 * MB)
+    with pytest.raises(QueueFull):
+        await budget.reserve(large, 200 * MB)
+    with pytest.raises(QueueFull):
+        budget.grow(large, 200 * MB)
+    assert large.held_bytes == 100 * MB
+    budget.grow(large, 1 * MB)
+    assert budget.held_bytes == 301 * MB
 
 
-def test_one_who_goes_while_waiting_takes_nothing():
-    async def run() -> None:
-        budget = budget_of(wait_seconds=60)
-        first, gone = holder(), holder()
-        await budget.reserve(first, 480 * MB)
-        waiting = asyncio.ensure_future(budget.reserve(gone, 300 * MB))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        budget.release(first)
-        budget.release(gone)
-        assert budget.held_bytes == 0
-        budget.close()
-
-    asyncio.run(run())
+async def test_one_who_goes_while_waiting_takes_nothing():
+    budget = budget_of(wait_seconds=60)
+    first, gone = holder(), holder()
+    await budget.reserve(first, 480 * MB)
+    waiting = asyncio.ensure_future(budget.reserve(gone, 300 * MB))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    budget.release(first)
+    budget.release(gone)
+    assert budget.held_bytes == 0
+    budget.close()
 
 
 def test_any_mixture_of_requests_ends_and_never_exceeds_the_budget():
@@ -164,136 +154,111 @@ def done(tasks: list[asyncio.Task[SimpleNamespace]]) -> list[SimpleNamespace]:
     return [task.result() for task in tasks if task.done()]
 
 
-def test_a_lone_client_leaves_a_sixteenth_of_what_large_requests_may_have():
-    async def run() -> None:
-        budget = budget_of()
-        for _ in range(2):
-            budget.grow(holder("a"), 220 * MB)
-        with pytest.raises(QueueFull):
-            budget.grow(holder("a"), 11 * MB)
-        budget.grow(holder("b"), 40 * MB)  # nobody shares a client's only request
-        budget.grow(holder("a"), 10 * MB)
-        budget.close()
-
-    asyncio.run(run())
+async def test_a_lone_client_leaves_a_sixteenth_of_what_large_requests_may_have():
+    budget = budget_of()
+    for _ in range(2):
+        budget.grow(holder("a"), 220 * MB)
+    with pytest.raises(QueueFull):
+        budget.grow(holder("a"), 11 * MB)
+    budget.grow(holder("b"), 40 * MB)  # nobody shares a client's only request
+    budget.grow(holder("a"), 10 * MB)
+    budget.close()
 
 
-def test_a_lone_client_has_it_all_but_a_sixteenth():
+async def test_a_lone_client_has_it_all_but_a_sixteenth():
     """Others that hold something and want no more take nothing from it."""
-
-    async def run() -> None:
-        budget = budget_of()
-        budget.grow(holder("b"), 10 * MB)
-        for _ in range(60):
-            budget.grow(holder("a"), 10 * MB)
-        with pytest.raises(QueueFull) as caught:
-            budget.grow(holder("a"), 10 * MB)
-        assert caught.value.message.startswith(
-            "requests hold 610.0 MB of the server's 640.0 MB, 600.0 MB of them yours"
-        )
-        budget.grow(holder("c"), 10 * MB)
-        assert budget.held_bytes == 620 * MB
-
-    asyncio.run(run())
+    budget = budget_of()
+    budget.grow(holder("b"), 10 * MB)
+    for _ in range(60):
+        budget.grow(holder("a"), 10 * MB)
+    with pytest.raises(QueueFull) as caught:
+        budget.grow(holder("a"), 10 * MB)
+    assert caught.value.message.startswith("requests hold 610.0 MB of the server's 640.0 MB, 600.0 MB of them yours")
+    budget.grow(holder("c"), 10 * MB)
+    assert budget.held_bytes == 620 * MB
 
 
 @pytest.mark.parametrize(("wanted_mb", "before"), [(10, 0), (100, 22), (240, 36)])
-def test_one_client_shuts_nobody_out(wanted_mb, before):
+async def test_one_client_shuts_nobody_out(wanted_mb, before):
     """However many requests one client has waiting, another gets its share as soon as the first is down to its own.
-
     Args:
         wanted_mb: what the other wants, at most half of three quarters.
         before: requests of the first, of 10 MB each, that must have ended before there is room.
     """
 
-    async def run() -> None:
-        budget = budget_of(wait_seconds=60)
-        many = waiting_for(budget, "a", 10, count=200)
+    budget = budget_of(wait_seconds=60)
+    many = waiting_for(budget, "a", 10, count=200)
+    await settle()
+    assert budget.held_bytes == 600 * MB
+    [one] = waiting_for(budget, "b", wanted_mb)
+    await settle()
+    ended = 0
+    while not one.done():
+        budget.release(done(many)[ended])
+        ended += 1
         await settle()
-        assert budget.held_bytes == 600 * MB
-        [one] = waiting_for(budget, "b", wanted_mb)
-        await settle()
-        ended = 0
-        while not one.done():
-            budget.release(done(many)[ended])
-            ended += 1
-            await settle()
-        assert ended == before
-        budget.release(one.result())
-        await settle()
-        assert budget.held_bytes == 600 * MB
-        for task in many:
-            task.cancel()
-        await asyncio.wait(many)
-        budget.close()
-
-    asyncio.run(run())
+    assert ended == before
+    budget.release(one.result())
+    await settle()
+    assert budget.held_bytes == 600 * MB
+    for task in many:
+        task.cancel()
+    await asyncio.wait(many)
+    budget.close()
 
 
-def test_shares_end_with_the_one_who_waited():
+async def test_shares_end_with_the_one_who_waited():
     """Whoever goes without its memory frees the others of their shares at once."""
-
-    async def run() -> None:
-        budget = budget_of(wait_seconds=60)
-        held = holder("a")
-        budget.grow(held, 400 * MB)
-        [gone] = waiting_for(budget, "b", 480)
-        await settle()
-        small = waiting_for(budget, "a", 10)
-        await settle()
-        assert not small[0].done()
-        gone.cancel()
-        await settle()
-        assert small[0].done()
-        budget.release(held)
-        budget.close()
-
-    asyncio.run(run())
+    budget = budget_of(wait_seconds=60)
+    held = holder("a")
+    budget.grow(held, 400 * MB)
+    [gone] = waiting_for(budget, "b", 480)
+    await settle()
+    small = waiting_for(budget, "a", 10)
+    await settle()
+    assert not small[0].done()
+    gone.cancel()
+    await settle()
+    assert small[0].done()
+    budget.release(held)
+    budget.close()
 
 
 @pytest.mark.parametrize("clients", [2, 3, 6])
-def test_what_all_wait_for_is_shared_equally(clients):
+async def test_what_all_wait_for_is_shared_equally(clients):
     """Once the first client's requests have ended, all hold equally much, though each came with all of its own."""
+    budget = budget_of(wait_seconds=60)
+    tasks = [waiting_for(budget, str(client), 10, count=120) for client in range(clients)]
+    await settle()
+    for held in done(tasks[0]):
+        budget.release(held)
+    await settle()
+    held_mb = [sum(held.held_bytes for held in done(own)) // MB for own in tasks]
 
-    async def run() -> None:
-        budget = budget_of(wait_seconds=60)
-        tasks = [waiting_for(budget, str(client), 10, count=120) for client in range(clients)]
-        await settle()
-        for held in done(tasks[0]):
-            budget.release(held)
-        await settle()
-        held_mb = [sum(held.held_bytes for held in done(own)) // MB for own in tasks]
-
-        assert held_mb == [480 // clients] * clients
-        for task in [task for own in tasks for task in own]:
-            task.cancel()
-        await asyncio.sleep(0)
-        budget.close()
-
-    asyncio.run(run())
+    assert held_mb == [480 // clients] * clients
+    for task in [task for own in tasks for task in own]:
+        task.cancel()
+    await asyncio.sleep(0)
+    budget.close()
 
 
-def test_memory_goes_back_to_the_system_after_a_peak(monkeypatch):
+async def test_memory_goes_back_to_the_system_after_a_peak(monkeypatch):
     given_back = []
     monkeypatch.setattr(memory_budget, "give_back_memory", lambda: given_back.append(1))
     monkeypatch.setattr(memory_budget, "_GIVE_BACK_AFTER_SECONDS", 0.001)
-
-    async def run() -> None:
-        budget = budget_of()
-        for size in (1, 14, 1):
-            held = holder()
-            budget.grow(held, size * MB)
-            budget.release(held)
-            await asyncio.sleep(0.02)
-        assert given_back == []
-        for _ in range(3):
-            held = holder()
-            budget.grow(held, 20 * MB)
-            budget.release(held)
-        await asyncio.sleep(0.05)
-        assert given_back == [1]
-
-    asyncio.run(run())
+    budget = budget_of()
+    for size in (1, 14, 1):
+        held = holder()
+        budget.grow(held, size * MB)
+        budget.release(held)
+        await asyncio.sleep(0.02)
+    assert given_back == []
+    for _ in range(3):
+        held = holder()
+        budget.grow(held, 20 * MB)
+        budget.release(held)
+    await asyncio.sleep(0.05)
+    assert given_back == [1]
 
 
 @pytest.mark.parametrize(

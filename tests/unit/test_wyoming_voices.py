@@ -84,22 +84,20 @@ def test_a_faulty_file_is_left_out_of_the_list_and_logged_once(pool, caplog):
     assert nothing_is_loaded(pool)
 
 
-def test_a_loaded_voice_is_listed_as_before_and_one_that_could_not_be_loaded_is_not(sources, tmp_path):
-    async def scenario() -> None:
-        # Only the weights tell that there are three.
-        (tmp_path / "bert.onnx").write_bytes(sources["bert"].path.read_bytes())
-        settings = json.loads((sources["bert"].path.parent / "bert.onnx.json").read_text())
-        (tmp_path / "bert.onnx.json").write_text(json.dumps(settings | {"num_speakers": 7}))
-        pool = ModelPool({**sources, "bert": VoiceSource(tmp_path / "bert.onnx")}, Telemetry())
-        voices = VoiceList(pool)
-        assert await voices.working() == OUTLINES
-        await pool.load(["ann"])
-        assert await voices.working() == OUTLINES
-        with pytest.raises(ModelUnavailable):
-            await pool.load(["bert"])
-        assert list(await voices.working()) == ["ann", "dora"]
-        assert await voices.choose(None, "de") == "dora"
-        assert await voices.choose(None, "de_DE") == "bert"
-        await pool.close()
-
-    asyncio.run(scenario())
+@pytest.mark.anyio
+async def test_a_loaded_voice_is_listed_as_before_and_one_that_could_not_be_loaded_is_not(sources, tmp_path):
+    # Only the weights tell that there are three.
+    (tmp_path / "bert.onnx").write_bytes(sources["bert"].path.read_bytes())
+    settings = json.loads((sources["bert"].path.parent / "bert.onnx.json").read_text())
+    (tmp_path / "bert.onnx.json").write_text(json.dumps(settings | {"num_speakers": 7}))
+    pool = ModelPool({**sources, "bert": VoiceSource(tmp_path / "bert.onnx")}, Telemetry())
+    voices = VoiceList(pool)
+    assert await voices.working() == OUTLINES
+    await pool.load(["ann"])
+    assert await voices.working() == OUTLINES
+    with pytest.raises(ModelUnavailable):
+        await pool.load(["bert"])
+    assert list(await voices.working()) == ["ann", "dora"]
+    assert await voices.choose(None, "de") == "dora"
+    assert await voices.choose(None, "de_DE") == "bert"
+    await pool.close()
