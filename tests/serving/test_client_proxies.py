@@ -17,7 +17,7 @@ import pytest
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt import AsyncClient, Client
 from hifigan_rt.errors import RequestFailed, ServerUnreachable
-from hifigan_rt.tools.client.proxies import is_this_machine, request_proxy, stream_proxy
+from hifigan_rt.tools.client.proxies import choose_proxy, is_this_machine
 
 REMOTE = "http://vocoder.example:8004"
 MEL = tiny_mel(5)
@@ -264,7 +264,10 @@ def test_which_proxy_is_chosen(environment):
     environment(ws="four:4", socks="http://five:5")
 
     def chosen(url: str) -> tuple[str | None, str | None]:
-        return tuple(found and found.url for found in (request_proxy(urlsplit(url)), stream_proxy(urlsplit(url))))
+        return tuple(
+            found and found.url
+            for found in (choose_proxy(urlsplit(url), streamed=streamed) for streamed in (False, True))
+        )
 
     assert chosen(REMOTE) == ("http://one:1", "http://four:4")
     assert chosen("https://vocoder.example") == ("https://two:2", "socks5h://five:5")
@@ -272,7 +275,7 @@ def test_which_proxy_is_chosen(environment):
     assert chosen(REMOTE) == ("socks5h://three", "socks5h://three")
     environment(all="user@[::1]:3128")
     assert chosen(REMOTE)[0] == "http://user:@[::1]:3128"
-    assert request_proxy(urlsplit(REMOTE)).shown == "http://[::1]:3128"
+    assert choose_proxy(urlsplit(REMOTE), streamed=False).shown == "http://[::1]:3128"
     environment(all="")
     assert chosen(REMOTE) == (None, None)
 
@@ -294,14 +297,14 @@ HOSTS = (
 def test_names_of_this_machine(environment, host):
     environment(all="proxy:1")
     assert is_this_machine(host)
-    assert request_proxy(urlsplit(f"http://{f'[{host}]' if ':' in host else host}:8004")) is None
+    assert choose_proxy(urlsplit(f"http://{f'[{host}]' if ':' in host else host}:8004"), streamed=False) is None
 
 
 @pytest.mark.parametrize("host", ["localhost.example", "127.example", "128.0.0.1", "::2", "10.0.0.1", "vocoder"])
 def test_names_of_others(environment, host):
     environment(all="proxy:1")
     assert not is_this_machine(host)
-    assert request_proxy(urlsplit(f"http://{f'[{host}]' if ':' in host else host}:8004")) is not None
+    assert choose_proxy(urlsplit(f"http://{f'[{host}]' if ':' in host else host}:8004"), streamed=False) is not None
 
 
 @pytest.mark.parametrize(
@@ -333,7 +336,7 @@ def test_names_of_others(environment, host):
 )
 def test_what_no_proxy_lists_is_asked_directly(environment, entries, url, direct):
     environment(all="proxy:1", no=entries)
-    assert (request_proxy(urlsplit(url)) is None) == (stream_proxy(urlsplit(url)) is None) == direct
+    assert [choose_proxy(urlsplit(url), streamed=streamed) is None for streamed in (False, True)] == [direct] * 2
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://host:port", "http://host:99999"])

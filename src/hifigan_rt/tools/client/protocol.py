@@ -21,7 +21,7 @@ import numpy as np
 from hifigan_rt.errors import AudioError, ConditioningError, MelError, RequestFailed, ServerUnreachable
 from hifigan_rt.mel.arrays import as_floats
 from hifigan_rt.system.arrays import Expected
-from hifigan_rt.tools.client.proxies import ProxyAddress, request_proxy, stream_proxy
+from hifigan_rt.tools.client.proxies import ProxyAddress, choose_proxy
 
 DEFAULT_URL = "http://127.0.0.1:8004"
 SAMPLE_BYTES = 4
@@ -84,7 +84,7 @@ class ServerAddress:
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
         self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
         """Address without a password."""
-        self.proxy = request_proxy(self._parts)
+        self.proxy = choose_proxy(self._parts, streamed=False)
         """Proxy of requests; None goes to the server directly."""
         self.timeout_seconds = timeout_seconds
         self._headers = {} if token is None else {"Authorization": f"Bearer {_sendable(token)}"}
@@ -92,7 +92,7 @@ class ServerAddress:
     @cached_property
     def stream_proxy(self) -> ProxyAddress | None:
         """Proxy of live streams."""
-        return stream_proxy(self._parts)
+        return choose_proxy(self._parts, streamed=True)
 
     @property
     def http_options(self) -> dict[str, Any]:

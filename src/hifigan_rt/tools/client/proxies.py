@@ -19,8 +19,8 @@ from urllib.request import getproxies, proxy_bypass
 from hifigan_rt.errors import ServerUnreachable
 from hifigan_rt.system.addresses import Address, parse_address
 
-REQUEST_KINDS = ("http", "https", "socks5", "socks5h")
-STREAM_KINDS = (*REQUEST_KINDS, "socks4", "socks4a")
+_REQUEST_KINDS = ("http", "https", "socks5", "socks5h")
+_STREAM_KINDS = (*_REQUEST_KINDS, "socks4", "socks4a")
 
 _REQUEST_NAMES = {"http": ("http", "all"), "https": ("https", "all")}
 _STREAM_NAMES = {"http": ("ws", "socks", "https", "http", "all"), "https": ("wss", "socks", "https", "all")}
@@ -38,20 +38,6 @@ class ProxyAddress:
     """Setting that leaves the proxy out."""
 
 
-def request_proxy(server: SplitResult) -> ProxyAddress | None:
-    """Choose the proxy of requests to a server; None goes there directly.
-
-    Raises:
-        ServerUnreachable: what the system names is no proxy that the client knows.
-    """
-    return _chosen(server, _REQUEST_NAMES[server.scheme], REQUEST_KINDS)
-
-
-def stream_proxy(server: SplitResult) -> ProxyAddress | None:
-    """Choose the proxy of live streams, as `request_proxy` does that of requests."""
-    return _chosen(server, _STREAM_NAMES[server.scheme], STREAM_KINDS)
-
-
 def is_this_machine(host: str) -> bool:
     """Whether a host, by name or address, is the machine that asks."""
     name = host.lower().rstrip(".")
@@ -61,10 +47,16 @@ def is_this_machine(host: str) -> bool:
     return address is not None and (address.is_loopback or address.is_unspecified)
 
 
-def _chosen(server: SplitResult, names: Sequence[str], kinds: Sequence[str]) -> ProxyAddress | None:
+def choose_proxy(server: SplitResult, *, streamed: bool) -> ProxyAddress | None:
+    """Choose the proxy of requests to a server, or of live streams; None goes there directly.
+
+    Raises:
+        ServerUnreachable: what the system names is no proxy that the client knows.
+    """
+    names, kinds = (_STREAM_NAMES, _STREAM_KINDS) if streamed else (_REQUEST_NAMES, _REQUEST_KINDS)
     host = server.hostname or ""
     proxies = getproxies()
-    name = next((name for name in names if proxies.get(name)), None)
+    name = next((name for name in names[server.scheme] if proxies.get(name)), None)
     if name is None or is_this_machine(host):
         return None
     port = server.port or (443 if server.scheme == "https" else 80)
