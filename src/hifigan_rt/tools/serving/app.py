@@ -15,7 +15,6 @@ from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hifigan_rt.tools.serving import (
-    copy_synthesis,
     health,
     model_routes,
     open_inference,
@@ -41,7 +40,6 @@ EXPOSED_HEADERS = (*AUDIO_HEADERS, open_inference_infer.HEADER_LENGTH, "X-Reques
 
 _ENDPOINTS = (
     *synthesize.ENDPOINTS,
-    *copy_synthesis.ENDPOINTS,
     *speech.ENDPOINTS,
     *model_routes.ENDPOINTS,
     *open_inference.ENDPOINTS,

@@ -100,7 +100,8 @@ async def read_recording(
             # In a thread whatever its size: what a few bytes of odd containers take is not bounded by their number.
             reader = await asyncio.to_thread(lambda: opened.enter_context(_opened(body, settings.max_mel_seconds)))
             _check_leave(reader, lease.sample_rate, resample_allowed, mono_allowed)
-        frames = _stated_frames(reader, lease)
+        # Of the samples that the recording states; 0 if it states none.
+        frames = (reader.samples or 0) * lease.sample_rate // reader.sample_rate // lease.hop_length
         check_length(lease, frames, settings.max_mel_seconds)
         check_room(frames)
         await context.memory.reserve(record, held + becomes(frames))
@@ -137,11 +138,6 @@ def _opened(body: bytes | bytearray, max_seconds: float) -> contextlib.AbstractC
     if what is not None and what.holds == "array":
         raise AudioInvalid(f"the body is {what.name}, not a recording: /v1/synthesize takes mels")
     return open_recording(pieced_file(io.BytesIO(), memoryview(body)), max_seconds)
-
-
-def _stated_frames(reader: RecordingReader, lease: ModelLease) -> int:
-    """Frames of the samples that a recording states; 0 if it states none."""
-    return (reader.samples or 0) * lease.sample_rate // reader.sample_rate // lease.hop_length
 
 
 def _analysed(

@@ -1,10 +1,11 @@
-"""`POST /v1/synthesize`: a mel in, its audio out."""
+"""`POST /v1/synthesize`: a mel in, its audio out; `POST /v1/copy-synthesis`: a recording in, its resynthesis out."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hifigan_rt.tools.serving.audio_bodies import read_recording
 from hifigan_rt.tools.serving.audio_responses import (
     AUDIO_QUERY,
     AUDIO_RESPONSES,
@@ -12,10 +13,28 @@ from hifigan_rt.tools.serving.audio_responses import (
     audio_options,
     respond_with_audio,
 )
-from hifigan_rt.tools.serving.context import context_of, query_of, record_of
-from hifigan_rt.tools.serving.mel_bodies import MEL_BODY, SHAPE_PARAMETER, read_mel
-from hifigan_rt.tools.serving.routes import Endpoint
+from hifigan_rt.tools.serving.context import context_of, flag, query_of, record_of
+from hifigan_rt.tools.serving.errors import AnalysisUnavailable
+from hifigan_rt.tools.serving.mel_bodies import MEL_BODY, SHAPE_PARAMETER, check_length, read_mel
+from hifigan_rt.tools.serving.routes import Endpoint, flag_query, json_content, response
 from hifigan_rt.tools.serving.voices import CONDITIONING_PARAMETER, requested_voice
+
+_RECORDING_QUERY = (
+    *AUDIO_QUERY,
+    flag_query("resample", "convert another sample rate than the model's"),
+    flag_query("mono", "average several channels"),
+    CONDITIONING_PARAMETER,
+)
+_RECORDING_BODY = {
+    "required": True,
+    "description": "a wav, flac, ogg or mp3",
+    "content": {"*/*": {"schema": {"type": "string", "contentMediaType": "audio/*"}}},
+}
+_NO_ANALYSIS = {
+    str(AnalysisUnavailable.status): response(
+        AnalysisUnavailable.code, json_content({"$ref": "#/components/schemas/Error"})
+    )
+}
 
 
 async def synthesize(request: Request) -> Response:
@@ -30,9 +49,34 @@ async def synthesize(request: Request) -> Response:
         return await respond_with_audio(request, lease, mel, voice, options, stages, {})
 
 
+async def copy_synthesis(request: Request) -> Response:
+    """Answer a recording with what the model makes of its mel."""
+    query = query_of(request, _RECORDING_QUERY)
+    options = audio_options(query)
+    resample_allowed, mono_allowed = flag(query, "resample"), flag(query, "mono")
+    stages = StageTimes()
+    context = context_of(request)
+    with await context.models.lease(options.model) as lease:
+        record_of(request).model = lease.name
+        voice = requested_voice(request, lease, options.speaker)
+        recording = await read_recording(
+            request, lease, options, resample_allowed=resample_allowed, mono_allowed=mono_allowed
+        )
+        stages.end("body")
+        check_length(lease, recording.mel.shape[1], context.settings.max_mel_seconds)
+        headers = {"X-Recording-Sample-Rate": str(recording.sample_rate)}
+        if recording.note is not None:
+            headers["X-Recording-Warning"] = recording.note
+        return await respond_with_audio(request, lease, recording.mel, voice, options, stages, headers)
+
+
 ENDPOINTS = (
     Endpoint(
         "POST", "/v1/synthesize", synthesize, "synthesize", "Audio of a mel", AUDIO_RESPONSES,
         (*AUDIO_QUERY, SHAPE_PARAMETER, CONDITIONING_PARAMETER), MEL_BODY,
+    ),
+    Endpoint(
+        "POST", "/v1/copy-synthesis", copy_synthesis, "copySynthesis", "What the model makes of a recording",
+        AUDIO_RESPONSES | _NO_ANALYSIS, _RECORDING_QUERY, _RECORDING_BODY,
     ),
 )  # fmt: skip
