@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from hifigan_rt.tools.serving.scheduling.clients import WINDOW_SECONDS
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -14,12 +13,6 @@ CALM_SECONDS = 2.0
 _MEMORY_BLOCKS = 50
 
 
-@dataclass
-class _Account:
-    audio_seconds: float = 0.0
-    busy_seconds: float = 0.0
-
-
 class Speed:
     """Computing seconds per audio second of each model, and the share of the processor that live streams take.
 
@@ -27,8 +20,7 @@ class Speed:
     """
 
     def __init__(self) -> None:
-        self._accounts: dict[str, _Account] = {}
-        self._paces: dict[str, float] = {}  # computing seconds per audio second
+        self._booked: dict[str, tuple[float, float]] = {}  # audio seconds and computing seconds; fading
         self._urgent_seconds = 0.0  # fading
         self._booked_at = -math.inf
 
@@ -53,12 +45,9 @@ class Speed:
             waited_seconds: from when it could be computed, of a block that cost others hardly anything, since many are
                 computed together; None if each has its own price.
         """
-        account = self._accounts.setdefault(model, _Account())
+        audio, busy = self._booked.get(model, (0.0, 0.0))
         fading = 1 - 1 / _MEMORY_BLOCKS
-        account.audio_seconds = account.audio_seconds * fading + audio_seconds
-        account.busy_seconds = account.busy_seconds * fading + busy_seconds
-        if account.audio_seconds > 0:
-            self._paces[model] = account.busy_seconds / account.audio_seconds
+        self._booked[model] = audio * fading + audio_seconds, busy * fading + busy_seconds
         if waited_seconds is not None and waited_seconds < audio_seconds:
             # Turns follow one another however few streams they join. What tells how full such an engine is, is how much
             # of a block's audio could be played until it is there.
@@ -72,12 +61,13 @@ class Speed:
 
     def x_real_time(self, model: str) -> float:
         """Tell the audio seconds per second of computing; 0 before the first block."""
-        pace = self._paces.get(model, 0.0)
-        return 1 / pace if pace > 0 else 0.0
+        audio, busy = self._booked.get(model, (0.0, 0.0))
+        return audio / busy if busy > 0 else 0.0
 
     def seconds(self, model: str, audio_seconds: float) -> float:
         """Tell the expected time to compute so much audio; 0 before the first block."""
-        return audio_seconds * self._paces.get(model, 0.0)
+        audio, busy = self._booked.get(model, (0.0, 0.0))
+        return audio_seconds * (busy / audio) if audio > 0 else 0.0
 
 
 class QueueLimit:
