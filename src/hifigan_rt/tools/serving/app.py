@@ -49,21 +49,13 @@ _ENDPOINTS = (
 )
 
 
-def make_app(
-    settings: ServerSettings,
-    sources: Mapping[str, Source],
-    *,
-    default: str | None = None,
-    preload: Sequence[str] | None = None,
-) -> Starlette:
-    """Make the application.
+def make_app(settings: ServerSettings, sources: Mapping[str, Source], *, default: str | None = None) -> Starlette:
+    """Make the application; a model is loaded when it is first asked for, unless its pool has loaded it before.
 
     Args:
         settings: limits, token and origins.
         sources: function that loads each model, by the name that clients use.
         default: model of requests that name none; the first by default.
-        preload: models that are loaded before the first request is taken; None loads all of them, the others are loaded
-            when they are first asked for.
 
     Raises:
         ConfigError: there is no model, or the default is none of them.
@@ -77,7 +69,6 @@ def make_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         context.start()
         try:
-            await context.models.load(preload)
             yield
         finally:
             await context.close()

@@ -103,7 +103,7 @@ class ServerReplica:
         log_own_events()
         self._settings = arguments.settings_of(serve.get_replica_context().replica_tag)
         self._preload = () if arguments.on_demand else None
-        self._app = make_app(self._settings, arguments.sources(), preload=self._preload)
+        self._app = make_app(self._settings, arguments.sources())
         self._context: Context = self._app.state.context
         self._started = False
 

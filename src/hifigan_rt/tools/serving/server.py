@@ -55,8 +55,13 @@ class Server(uvicorn.Server):
         default: str | None = None,
         preload: Sequence[str] | None = None,
     ) -> None:
-        """Make the application; see `hifigan_rt.tools.serving.app.make_app` for the parameters."""
-        app = make_app(settings, sources, default=default, preload=preload)
+        """Make the application.
+
+        Args:
+            settings, sources, default: see `hifigan_rt.tools.serving.app.make_app`.
+            preload: models that are loaded before the first request is taken; None loads all of them.
+        """
+        app = make_app(settings, sources, default=default)
         self.context: Context = app.state.context
         self.wyoming = WyomingServer(self.context)
         self._settings = settings

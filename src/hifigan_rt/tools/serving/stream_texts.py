@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
+from typing import Any
 
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.json_values import parse_json
@@ -39,22 +41,20 @@ def parse_header(text: str) -> StreamHeader:
     Raises:
         BadRequest: it is no header of a stream.
     """
-    content = _object(text, "the header", HEADER_KEYS, _MAX_HEADER_CHARACTERS)
-    speaker, conditioning = content.get("speaker"), content.get("conditioning")
-    model, segment_frames = content.get("model"), content.get("segment_frames")
-    output = content.get("output", "pcm16")
-    if model is not None and not isinstance(model, str):
+    header = StreamHeader(**_object(text, "the header", HEADER_KEYS, _MAX_HEADER_CHARACTERS))
+    conditioning = header.conditioning
+    if not isinstance(header.model, (str, NoneType)):
         raise BadRequest("the header's model must be a name")
-    if segment_frames is not None and type(segment_frames) is not int:
+    if type(header.segment_frames) not in (int, NoneType):
         raise BadRequest("the header's segment_frames must be a whole number")
-    if not isinstance(output, str) or output not in OUTPUTS:
+    if header.output not in OUTPUTS:
         raise BadRequest(f"the header's output must be one of {', '.join(OUTPUTS)}")
-    if speaker is not None and type(speaker) not in (int, str):
+    if type(header.speaker) not in (int, str, NoneType):
         raise BadRequest("the header's speaker must be a number or a name")
     numbers = isinstance(conditioning, list) and all(type(value) in (int, float) for value in conditioning)
     if conditioning is not None and not numbers:
         raise BadRequest("the header's conditioning must be a list of numbers")
-    return StreamHeader(model, segment_frames, output, speaker, conditioning)  # type: ignore[arg-type]
+    return header
 
 
 def check_finish(text: str) -> None:
@@ -67,7 +67,7 @@ def check_finish(text: str) -> None:
         raise BadRequest('a text after the header must be {"type": "finish"}; frames are binary')
 
 
-def _object(text: str, what: str, known: tuple[str, ...], most: int = _MAX_TEXT_CHARACTERS) -> Mapping[str, object]:
+def _object(text: str, what: str, known: tuple[str, ...], most: int = _MAX_TEXT_CHARACTERS) -> Mapping[str, Any]:
     if len(text) > most:
         raise BadRequest(f"{what} has {len(text)} characters, and at most {most} are taken")
     content = parse_json(text, what)
