@@ -23,6 +23,7 @@ from hifigan_rt.graph import Graph
 from hifigan_rt.tools.serving.server import Server
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.vocoder import Vocoder
+from serving_models import PretendedStream
 from waiting import wait_for
 
 
@@ -162,40 +163,7 @@ class SlowEngine(Engine):
         return np.zeros(8 * frames, np.float32)
 
     def stream(self, segment_frames: int, graph: Graph, conditioning: np.ndarray | None = None) -> EngineStream:
-        return _SlowStream(self, segment_frames)
+        return PretendedStream(segment_frames, lambda mel: self.pretend(mel.shape[1]))
 
     def _run(self, mel: np.ndarray, conditioning: np.ndarray | None = None) -> np.ndarray:
         return self.pretend(mel.shape[2])[None]
-
-
-class _SlowStream(EngineStream):
-    def __init__(self, engine: SlowEngine, segment_frames: int) -> None:
-        self._engine, self._segment_frames = engine, segment_frames
-
-    @property
-    def segment_frames(self) -> int:
-        return self._segment_frames
-
-    @property
-    def frames(self) -> int:
-        return 0
-
-    @property
-    def pending_samples(self) -> int:
-        return 0
-
-    @property
-    def state_bytes(self) -> int:
-        return 0
-
-    def push(self, mel: np.ndarray) -> np.ndarray:
-        return self._engine.pretend(mel.shape[1])
-
-    def finish(self) -> np.ndarray:
-        return np.empty(0, np.float32)
-
-    def reset(self) -> None:
-        raise AssertionError("the server resets no stream")
-
-    def close(self) -> None:
-        pass

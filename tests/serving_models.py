@@ -47,10 +47,9 @@ class Clock:
 
 
 class PretendedStream(EngineStream):
-    def __init__(self, engine: PretendedEngine, segment_frames: int) -> None:
-        self._engine, self._segment_frames = engine, segment_frames
+    def __init__(self, segment_frames: int, pretend: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._segment_frames, self._pretend = segment_frames, pretend
         self.closed = False
-        engine.streams.append(self)
 
     @property
     def segment_frames(self) -> int:
@@ -70,7 +69,7 @@ class PretendedStream(EngineStream):
 
     def push(self, mel: np.ndarray) -> np.ndarray:
         assert not self.closed
-        audio = self._engine.pretend(mel)
+        audio = self._pretend(mel)
         assert not self.closed
         return audio
 
@@ -120,7 +119,8 @@ class PretendedEngine(Engine):
         return np.repeat(mel[0], MEL.hop_length)
 
     def stream(self, segment_frames: int, graph: Graph, conditioning: np.ndarray | None = None) -> EngineStream:
-        return PretendedStream(self, segment_frames)
+        self.streams.append(PretendedStream(segment_frames, self.pretend))
+        return self.streams[-1]
 
     def _run(self, mel: np.ndarray, conditioning: np.ndarray | None = None) -> np.ndarray:
         return self.pretend(mel[0])[None]

@@ -13,6 +13,15 @@ from websockets.sync.client import ClientConnection, connect
 
 from running_server import Running
 
+KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+HANDSHAKE = b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + KEY + b"\r\n"
+
+
+def frame(opcode: int, content: bytes) -> bytes:
+    """A frame of a client, its mask all zeros."""
+    size = struct.pack("!BH", 0xFE, len(content)) if len(content) > 125 else bytes([0x80 | len(content)])
+    return bytes([0x80 | opcode]) + size + bytes(4) + content
+
 
 def connected(server: Running, **options: object) -> ClientConnection:
     """A connection, which is a context manager itself; `connect` insists on being one."""

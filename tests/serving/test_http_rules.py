@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import struct
 
 import pytest
 
 from golden.tiny import tiny_mel
 from running_server import npy, read_all, request, running, status_and_code, wait_for
-
-KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-HANDSHAKE = b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + KEY + b"\r\n"
-
-
-def frame(opcode: int, content: bytes) -> bytes:
-    size = struct.pack("!BH", 0xFE, len(content)) if len(content) > 125 else bytes([0x80 | len(content)])
-    return bytes([0x80 | opcode]) + size + bytes(4) + content
+from websocket_client import HANDSHAKE, KEY, frame
 
 
 def exchanged(server, *pieces: bytes) -> bytes:

@@ -20,7 +20,7 @@ from hifigan_rt.tools.serving.connections import WebSocketConnection
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.websocket import close_code
 from running_server import Running, read_all, running, wait_for
-from websocket_client import connected, failure, open_stream, ready, rest, send, streams, vanish
+from websocket_client import HANDSHAKE, connected, failure, frame, open_stream, ready, rest, send, streams, vanish
 
 BANDS, HOP = 10, 8
 
@@ -174,18 +174,6 @@ def test_vanished_clients_free_their_streams(server):
         wait_for(lambda: streams(server) == 0)
 
 
-HANDSHAKE = (
-    b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-
-
-def masked(opcode: int, content: bytes) -> bytes:
-    """A frame of a client, its mask all zeros."""
-    size = bytes([128 | 126]) + struct.pack(">H", len(content)) if len(content) > 125 else bytes([128 | len(content)])
-    return bytes([128 | opcode]) + size + bytes(4) + content
-
-
 class Flood:
     """A client that sends a second of audio after the other as fast as it can, and reads only if it is told to.
 
@@ -196,9 +184,9 @@ class Flood:
         self.sent = 0
         self._socket = server.connect()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.sendall(HANDSHAKE)
+        self._socket.sendall(HANDSHAKE % b"/v1/stream")
         assert self._socket.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
-        self._socket.sendall(masked(1, header))
+        self._socket.sendall(frame(1, header))
         self._threads = [threading.Thread(target=self._send)]
         if reads:
             self._threads.append(threading.Thread(target=self._read))
@@ -206,7 +194,7 @@ class Flood:
             thread.start()
 
     def _send(self) -> None:
-        message = masked(2, np.tile(FRAME, (50, 1)).tobytes())
+        message = frame(2, np.tile(FRAME, (50, 1)).tobytes())
         with suppress(OSError):
             while True:
                 self._socket.sendall(message)
@@ -268,7 +256,7 @@ def bare_stream(server: Running) -> tuple[socket.socket, WebSocketConnection]:
     client.settimeout(60)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", server.port))
-    client.sendall(HANDSHAKE)
+    client.sendall(HANDSHAKE % b"/v1/stream")
     assert client.recv(1 << 10).startswith(b"HTTP/1.1 101 ")
     [connection] = server.server.server_state.connections
     assert isinstance(connection, WebSocketConnection)
@@ -279,7 +267,7 @@ def bare_stream(server: Running) -> tuple[socket.socket, WebSocketConnection]:
 def test_pings_of_a_client_that_reads_nothing_are_not_answered_in_memory(sources, quiet):
     with running(sources) as server:
         client, connection = bare_stream(server)
-        pings = masked(9, bytes(125)) * 1000
+        pings = frame(9, bytes(125)) * 1000
         for _ in range(10):
             client.sendall(pings)
         client.sendall(b"\x02\x81\0\0\0\0x")  # the beginning of a message: all pings have come by then
@@ -296,12 +284,12 @@ def test_pings_are_answered(server):
 
 
 @pytest.mark.parametrize("size", [0, 1 << 20, 12 << 20])
-@pytest.mark.parametrize(("broken", "code"), [(b"\x83\x80\0\0\0\0", 1002), (masked(1, b"\xff"), 1007)])
+@pytest.mark.parametrize(("broken", "code"), [(b"\x83\x80\0\0\0\0", 1002), (frame(1, b"\xff"), 1007)])
 def test_the_end_over_a_broken_frame_is_told_whatever_follows_it(server, quiet, broken, code, size):
     """A connection that is closed while something of the client's is unread loses what was sent to the client."""
     with server.connect() as client:
-        client.sendall(HANDSHAKE + masked(1, b"{}") + broken)
-        following = threading.Thread(target=client.sendall, args=(masked(2, bytes(1 << 15)) * (size >> 15),))
+        client.sendall(HANDSHAKE % b"/v1/stream" + frame(1, b"{}") + broken)
+        following = threading.Thread(target=client.sendall, args=(frame(2, bytes(1 << 15)) * (size >> 15),))
         following.start()
         answer = read_all(client)
         following.join(20)
@@ -312,7 +300,7 @@ def test_the_end_over_a_broken_frame_is_told_whatever_follows_it(server, quiet, 
 def test_a_message_in_tiny_pieces_takes_no_more_than_its_bytes_and_goes_with_its_connection(sources, quiet):
     with running(sources) as server:
         client, connection = bare_stream(server)
-        client.sendall(masked(1, b"{}"))
+        client.sendall(frame(1, b"{}"))
         wait_for(lambda: streams(server) == 1)
         begin, go_on = b"\x02\x81\0\0\0\0x", b"\0\x81\0\0\0\0x"
         client.sendall(begin + go_on * 30_000)
