@@ -138,10 +138,9 @@ async def _read(request: Request, lease: ModelLease) -> tuple[TensorRequest, lis
             f"{batch.name} has {items} mels, and at most {settings.max_batch_items} are taken in one request"
         )
     check_length(lease, frames, settings.max_mel_seconds)
-    as_json = AUDIO in tensors.wants and not tensors.wants[AUDIO]
-    if as_json:
+    if not tensors.binary:
         check_json_output(items * lease.vocoder.output_length(frames), settings.max_json_bytes)
-    await context.memory.reserve(record, held + _becomes(lease, items, frames, as_json=as_json))
+    await context.memory.reserve(record, held + _becomes(lease, items, frames, as_json=not tensors.binary))
     return tensors, await decoded(lambda: _checked(tensors, lease), len(body)), frames
 
 

@@ -11,14 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hifigan_rt.tools.serving.errors import BadRequest, PayloadTooLarge
 from hifigan_rt.tools.serving.json_pieces import Steps, number_list_steps, parse_json_steps
 
+T = TypeVar("T")
+
 _DTYPES: Mapping[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
+_KINDS: Mapping[type, str] = {dict: "a JSON object", list: "a JSON list", bool: "true or false"}
 _MAX_RANK = 8
 _MAX_ID_CHARACTERS = 256
 JSON_BYTES_PER_SAMPLE = 24
@@ -45,8 +48,8 @@ class TensorRequest:
     tensors: Mapping[str, np.ndarray]
     """Tensors by the name of their spec. Those that came as JSON are float64 or int64: the caller, who knows what they
     mean, checks whether the values fit into the spec's datatype."""
-    wants: Mapping[str, bool]
-    """Outputs asked for, and whether they are sent as raw bytes."""
+    binary: bool
+    """Whether the output is sent as raw bytes."""
 
 
 def decode_request_steps(
@@ -77,14 +80,14 @@ def decode_request_steps(
             "(binary_data_size)"
         )
     text = body if json_bytes == len(body) else body[:json_bytes]
-    request = _object((yield from parse_json_steps(text, "the request")), "the request")
-    parameters = _object(request.get("parameters") or {}, "parameters")
+    request = _typed(dict, (yield from parse_json_steps(text, "the request")), "the request")
+    parameters = _typed(dict, request.get("parameters") or {}, "parameters")
     tensors = _tensors(request.get("inputs"), memoryview(body)[json_bytes:], {spec.name: spec for spec in inputs})
     for spec in inputs:
         if spec.name not in tensors and not spec.optional:
             raise BadRequest(f"the input {spec.name!r} is missing: {spec.datatype} {spec.meaning}")
-    binary = _boolean(parameters.get("binary_data_output", False), "binary_data_output")
-    return TensorRequest(_id(request.get("id")), tensors, _wants(request.get("outputs"), output, binary=binary))
+    binary = _typed(bool, parameters.get("binary_data_output", False), "binary_data_output")
+    return TensorRequest(_id(request.get("id")), tensors, _is_binary(request.get("outputs"), output, binary))
 
 
 @dataclass(frozen=True)
@@ -126,25 +129,16 @@ def encode_response_steps(
     answer: dict[str, object] = {"model_name": model, "model_version": version}
     if request.id is not None:
         answer["id"] = request.id
-    outputs: list[dict[str, object]] = []
-    parts: list[bytes | memoryview] = []
-    header_length: int | None = None
-    if name in request.wants:
-        described: dict[str, object] = {"name": name, "datatype": "FP32", "shape": list(values.shape)}
-        outputs.append(described)
-        if request.wants[name]:
-            raw = np.ascontiguousarray(values, "<f4").data.cast("B")
-            described["parameters"] = {"binary_data_size": raw.nbytes}
-            text = _json(answer | {"outputs": outputs})
-            parts, header_length = [text, raw], len(text)
-        else:
-            # Behind it come the brackets and braces that end the output, the list of outputs, and the answer.
-            parts.append(_json(answer | {"outputs": outputs})[: -len("}]}")] + b',"data":')
-            parts += yield from number_list_steps(values.ravel())
-            parts.append(b"}]}")
-    else:
-        parts.append(_json(answer | {"outputs": outputs}))
-    return TensorResponse(tuple(parts), header_length)
+    described: dict[str, object] = {"name": name, "datatype": "FP32", "shape": list(values.shape)}
+    answer["outputs"] = [described]
+    if request.binary:
+        raw = np.ascontiguousarray(values, "<f4").data.cast("B")
+        described["parameters"] = {"binary_data_size": raw.nbytes}
+        text = _json(answer)
+        return TensorResponse((text, raw), len(text))
+    numbers = yield from number_list_steps(values.ravel())
+    # Behind the numbers come the brackets and braces that end the output, the list of outputs, and the answer.
+    return TensorResponse((_json(answer)[: -len("}]}")] + b',"data":', *numbers, b"}]}"), None)
 
 
 def _json(value: object) -> bytes:
@@ -171,8 +165,8 @@ def json_length(header_length: str | None, body_bytes: int) -> int:
 def _tensors(value: object, raw: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     start = 0
-    for entry in _list(value, "inputs"):
-        tensor = _object(entry, "an input")
+    for entry in _typed(list, value, "inputs"):
+        tensor = _typed(dict, entry, "an input")
         spec = _spec(tensor, specs)
         if spec.name in tensors:
             raise BadRequest(f"the input {spec.name!r} is given twice")
@@ -225,7 +219,7 @@ def _shape(value: object, spec: TensorSpec) -> tuple[int, ...]:
 
 
 def _binary_size(tensor: Mapping[str, object], spec: TensorSpec) -> int | None:
-    parameters = _object(tensor.get("parameters") or {}, f"parameters of the input {spec.name!r}")
+    parameters = _typed(dict, tensor.get("parameters") or {}, f"parameters of the input {spec.name!r}")
     _refuse_shared_memory(parameters)
     if "binary_data_size" not in parameters:
         if "data" not in tensor:
@@ -244,7 +238,7 @@ def _from_json(value: object, shape: tuple[int, ...], spec: TensorSpec) -> np.nd
     what = f"data of the input {spec.name!r}"
     if isinstance(value, np.ndarray):
         return _from_array(value, shape, spec, what)
-    values = _list(value, what)
+    values = _typed(list, value, what)
     if values and type(values[0]) is list:
         values = _flattened(values, shape, what)
     count = math.prod(shape)
@@ -280,23 +274,21 @@ def _flattened(values: list[object], shape: tuple[int, ...], what: str) -> list[
     return values
 
 
-def _wants(value: object, output: str, *, binary: bool) -> dict[str, bool]:
-    if value is None or value == []:
-        return {output: binary}
-    wants: dict[str, bool] = {}
-    for entry in _list(value, "outputs"):
-        described = _object(entry, "an output")
+def _is_binary(value: object, output: str, binary: bool) -> bool:
+    """Read whether the one output is asked for as raw bytes, where the request as a whole says it."""
+    for index, entry in enumerate(_typed(list, [] if value is None else value, "outputs")):
+        described = _typed(dict, entry, "an output")
         name = described.get("name")
         if name != output:
             raise BadRequest(f"the output {_shown(name)} is not known: the model gives {output}")
-        if name in wants:
+        if index:
             raise BadRequest(f"the output {name!r} is asked for twice")
-        parameters = _object(described.get("parameters") or {}, f"parameters of the output {name!r}")
+        parameters = _typed(dict, described.get("parameters") or {}, f"parameters of the output {name!r}")
         _refuse_shared_memory(parameters)
         if parameters.get("classification"):
             raise BadRequest(f"the output {name!r} is audio: it has no classification")
-        wants[output] = _boolean(parameters.get("binary_data", binary), "binary_data")
-    return wants
+        binary = _typed(bool, parameters.get("binary_data", binary), "binary_data")
+    return binary
 
 
 def _refuse_shared_memory(parameters: Mapping[str, object]) -> None:
@@ -312,21 +304,9 @@ def _id(value: object) -> str | None:
     return value
 
 
-def _object(value: object, what: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise BadRequest(f"{what} must be a JSON object, and is {_shown(value)}")
-    return value
-
-
-def _list(value: object, what: str) -> list[object]:
-    if not isinstance(value, list):
-        raise BadRequest(f"{what} must be a JSON list, and is {_shown(value)}")
-    return value
-
-
-def _boolean(value: object, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise BadRequest(f"{what} must be true or false, and is {_shown(value)}")
+def _typed(kind: type[T], value: object, what: str) -> T:
+    if not isinstance(value, kind):
+        raise BadRequest(f"{what} must be {_KINDS[kind]}, and is {_shown(value)}")
     return value
 
 

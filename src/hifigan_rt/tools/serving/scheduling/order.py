@@ -223,7 +223,7 @@ class BlockOrder:
         """Tell what a stream that runs short gets before a new one begins."""
         assert isinstance(job, StreamJob)  # noqa: S101 - no others run short
         if job.client == arrival.client:
-            return self._speed.seconds(job.model, job.block_seconds)
+            return self._speed.seconds(job.model, job.block_frames * job.seconds_per_frame)
         if self._use.seconds(job.client, now) > self._use.seconds(arrival.client, now):
             return 0.0
         return self._speed.seconds(job.model, min(job.computable_seconds, self._settings.urgent_lead_seconds))

@@ -164,11 +164,6 @@ class StreamJob(QueuedJob):
     def block_frames(self) -> int:
         return min(self._segment_frames, self.remaining_frames)
 
-    @property
-    def block_seconds(self) -> float:
-        """Audio seconds of the next block."""
-        return self.block_frames * self.seconds_per_frame
-
     def ready(self) -> bool:
         enough = self.complete or self.remaining_frames >= self._segment_frames
         return enough and not self.finished and self._unread < self._max_unread
