@@ -19,7 +19,6 @@ from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.request_bodies import decoded, while_connected
 from hifigan_rt.tools.serving.routes import flag_query, query, response
 from hifigan_rt.tools.serving.streamed_response import StreamedResponse
-from hifigan_rt.tools.serving.voices import SPEAKER_PARAMETER
 from hifigan_rt.tools.serving.whole_response import whole_response
 
 AUDIO_HEADERS = {
@@ -37,7 +36,7 @@ AUDIO_QUERY = (
     query("model", "of /v1/models; the default one if it is not given", {"type": "string"}),
     query("format", "of the audio", {"type": "string", "enum": list(FORMATS), "default": "wav"}),
     flag_query("stream", "send the audio while it is computed, chunked"),
-    SPEAKER_PARAMETER,
+    query("speaker", "name or number of one of the model's speakers, a name first", {"type": "string"}),
 )
 """Parameters of the query that every route with audio takes."""
 
@@ -125,7 +124,7 @@ async def respond_with_audio(
         request: its client waits; when the client goes, the work is cancelled.
         lease: the model.
         mel: `[M, T]`.
-        voice: what the model takes beside it, of `requested_voice`.
+        voice: what the model takes beside it, of `ModelLease.conditioning`.
         options: format and way.
         stages: what has been timed so far.
         headers: further headers of the response.

@@ -41,8 +41,7 @@ async def reload_model(request: Request) -> Response:
 
 def _described(status: ModelStatus) -> dict[str, str | int | dict[str, int] | None]:
     """Leave out why a load failed: it may name files, and stays in the log."""
-    told = {name: getattr(status, name) for name in _MODEL["properties"]}
-    return {**told, "speakers": None if status.speakers is None else dict(status.speakers)}
+    return {name: getattr(status, name) for name in _MODEL["properties"]}
 
 
 _OPTIONAL_TEXT = {"type": ["string", "null"]}

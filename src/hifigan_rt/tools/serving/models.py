@@ -199,7 +199,7 @@ class ModelPool:
             vocoder.num_mels,
             "latent" if vocoder.takes_latents else "mel",
             rule.speakers if rule.takes_speakers else 0,
-            vocoder.speakers,
+            dict(vocoder.speakers),
             rule.channels if rule.takes_vectors else 0,
             slot.loaded.voice is not None,
             slot.loads,

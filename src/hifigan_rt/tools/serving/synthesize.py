@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,27 +18,30 @@ from hifigan_rt.tools.serving.audio_responses import (
     respond_with_audio,
 )
 from hifigan_rt.tools.serving.context import context_of, flag, query_of, record_of
-from hifigan_rt.tools.serving.errors import AnalysisUnavailable
+from hifigan_rt.tools.serving.errors import AnalysisUnavailable, BadRequest
+from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import MEL_BODY, SHAPE_PARAMETER, check_length, read_mel
-from hifigan_rt.tools.serving.routes import Endpoint, flag_query, json_content, response
-from hifigan_rt.tools.serving.voices import CONDITIONING_PARAMETER, requested_voice
+from hifigan_rt.tools.serving.routes import Endpoint, Parameter, flag_query, json_content, response
 
+_CONDITIONING_HEADER = "X-Conditioning"
+_CONDITIONING_PARAMETER = Parameter(
+    _CONDITIONING_HEADER,
+    "header",
+    {"type": "string", "contentEncoding": "base64"},
+    "in place of a speaker the model's conditioning vector: base64 of little-endian float32",
+)
 _RECORDING_QUERY = (
     *AUDIO_QUERY,
     flag_query("resample", "convert another sample rate than the model's"),
     flag_query("mono", "average several channels"),
-    CONDITIONING_PARAMETER,
+    _CONDITIONING_PARAMETER,
 )
 _RECORDING_BODY = {
     "required": True,
     "description": "a wav, flac, ogg or mp3",
     "content": {"*/*": {"schema": {"type": "string", "contentMediaType": "audio/*"}}},
 }
-_NO_ANALYSIS = {
-    str(AnalysisUnavailable.status): response(
-        AnalysisUnavailable.code, json_content({"$ref": "#/components/schemas/Error"})
-    )
-}
+_NO_ANALYSIS = response(AnalysisUnavailable.code, json_content({"$ref": "#/components/schemas/Error"}))
 
 
 async def synthesize(request: Request) -> Response:
@@ -43,7 +50,7 @@ async def synthesize(request: Request) -> Response:
     stages = StageTimes()
     with await context_of(request).models.lease(options.model) as lease:
         record_of(request).model = lease.name
-        voice = requested_voice(request, lease, options.speaker)
+        voice = _requested_voice(request, lease, options.speaker)
         mel = await read_mel(request, lease, options.format, streamed=options.streamed)
         stages.end("body")
         return await respond_with_audio(request, lease, mel, voice, options, stages, {})
@@ -58,7 +65,7 @@ async def copy_synthesis(request: Request) -> Response:
     context = context_of(request)
     with await context.models.lease(options.model) as lease:
         record_of(request).model = lease.name
-        voice = requested_voice(request, lease, options.speaker)
+        voice = _requested_voice(request, lease, options.speaker)
         recording = await read_recording(
             request, lease, options, resample_allowed=resample_allowed, mono_allowed=mono_allowed
         )
@@ -70,13 +77,30 @@ async def copy_synthesis(request: Request) -> Response:
         return await respond_with_audio(request, lease, recording.mel, voice, options, stages, headers)
 
 
+def _requested_voice(request: Request, lease: ModelLease, speaker: str | None) -> np.ndarray | None:
+    """Make what the engine takes beside the mel of a request, of the query's speaker or the header's vector."""
+    conditioning = lease.conditioning(speaker, _vector(request.headers.get(_CONDITIONING_HEADER)))
+    if conditioning is not None and conditioning.ndim == 1:
+        record_of(request).facts["speaker"] = int(conditioning[0])
+    return conditioning
+
+
+def _vector(header: str | None) -> np.ndarray | None:
+    if header is None:
+        return None
+    try:
+        return np.frombuffer(base64.b64decode(header.strip(), validate=True), "<f4")
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(f"{_CONDITIONING_HEADER} must be base64 of little-endian float32: {error}") from error
+
+
 ENDPOINTS = (
     Endpoint(
         "POST", "/v1/synthesize", synthesize, "synthesize", "Audio of a mel", AUDIO_RESPONSES,
-        (*AUDIO_QUERY, SHAPE_PARAMETER, CONDITIONING_PARAMETER), MEL_BODY,
+        (*AUDIO_QUERY, SHAPE_PARAMETER, _CONDITIONING_PARAMETER), MEL_BODY,
     ),
     Endpoint(
         "POST", "/v1/copy-synthesis", copy_synthesis, "copySynthesis", "What the model makes of a recording",
-        AUDIO_RESPONSES | _NO_ANALYSIS, _RECORDING_QUERY, _RECORDING_BODY,
+        AUDIO_RESPONSES | {str(AnalysisUnavailable.status): _NO_ANALYSIS}, _RECORDING_QUERY, _RECORDING_BODY,
     ),
 )  # fmt: skip
