@@ -15,7 +15,8 @@ from websockets.sync.client import connect
 
 from golden.tiny import tiny_mel
 from hifigan_rt.tools.serving.errors import ServingError
-from running_server import Running, npy, running, wait_for
+from running_server import Running, npy, request, running, wait_for
+from websocket_client import open_stream, rest, send
 
 NAMES = [
     "..", ".", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "tiny%2f..%2fother", "tiny%00", "%00", "%ff",
@@ -193,18 +194,9 @@ def test_sockets_are_set_up_against_waiting(server):
 
 def test_a_mel_of_more_than_an_hour_is_refused(server):
     frames = 3600 * 1000 + 1
-    text = json.dumps(
-        {
-            "inputs": [
-                {
-                    "name": "mel_spec",
-                    "datatype": "FP32",
-                    "shape": [1, 10, frames],
-                    "parameters": {"binary_data_size": 40 * frames},
-                }
-            ]
-        }
-    ).encode()
+    size = {"binary_data_size": 40 * frames}
+    tensor = {"name": "mel_spec", "datatype": "FP32", "shape": [1, 10, frames], "parameters": size}
+    text = json.dumps({"inputs": [tensor]}).encode()
     packed = gzip.compress(text + bytes(40 * frames), 1)
     headers = {"Content-Encoding": "gzip", "Inference-Header-Content-Length": str(len(text))}
     with server.client() as client:
@@ -266,23 +258,15 @@ class Asker:
         return np.frombuffer(content[-4 * 8 * mel.shape[1] :], "<f4")
 
     def live(self, model: str, mel: np.ndarray) -> np.ndarray:
-        pcm = bytearray()
-        with connect(f"ws://127.0.0.1:{self.server.port}/v1/stream", compression=None) as opened:
-            opened.send(json.dumps({"model": model, "output": "float32"}))
-            for start in range(0, mel.shape[1], 37):
-                opened.send(np.ascontiguousarray(mel[:, start : start + 37].T).tobytes())
-            opened.send('{"type": "finish"}')
-            for message in opened:
-                if isinstance(message, bytes):
-                    pcm += message
-        return np.frombuffer(bytes(pcm), "<f4")
+        with open_stream(self.server, model=model, output="float32") as opened:
+            send(opened, mel, [37])
+            pcm, _ = rest(opened)
+        return np.frombuffer(pcm, "<f4")
 
     def vanish(self, model: str, mel: np.ndarray) -> None:
-        content = npy(mel)
+        sent = request(npy(mel), b"?model=%s" % model.encode())
         with self.server.connect() as connection:
-            head = f"POST /v1/synthesize?model={model} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}"
-            request = head.encode() + b"\r\n\r\n" + content
-            connection.sendall(request[: self.random.randrange(1, len(request) + 1)])
+            connection.sendall(sent[: self.random.randrange(1, len(sent) + 1)])
 
 
 def test_everybody_gets_their_own_audio_whatever_others_do(server, sources):
