@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
@@ -196,23 +196,26 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
     Raises:
         ClientDisconnect: the client went before the end.
     """
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_gone(receive))
+    return await first_of(work, _gone(receive))
+
+
+async def first_of(*works: Awaitable[T]) -> T:
+    """Await what ends first, of several in this order, and cancel the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task.done()).result()
     finally:
-        watch.cancel()
-        task.cancel()
-        # Until it has let go of model and encoder, which the caller frees next.
-        await asyncio.wait((task, watch))
+        for task in tasks:
+            task.cancel()
+        # Until they have let go of model and encoder, which the caller frees next.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _gone(receive: Receive) -> NoReturn:
     while (await receive())["type"] != "http.disconnect":
         pass
+    raise ClientDisconnect
 
 
 def _unpack_steps(

@@ -37,6 +37,7 @@ from hifigan_rt.tools.serving.errors import (
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
 from hifigan_rt.tools.serving.memory_costs import live_stream_bytes
+from hifigan_rt.tools.serving.request_bodies import first_of
 from hifigan_rt.tools.serving.request_log import CLIENT_GONE, CLIENT_GONE_CODE
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.stream_texts import HEADER_KEYS, StreamHeader, check_finish, parse_header
@@ -125,7 +126,7 @@ class _Session:
             ) as live:
                 segment_frames = segment_frames or self._settings.live_segment_frames
                 await self.tell(self._ready(lease, header, segment_frames))
-                await self._serve(
+                await first_of(
                     self._take_frames(lease, live, segment_frames), self._give_audio(lease, live, header.output)
                 )
 
@@ -173,18 +174,6 @@ class _Session:
             "output": header.output,
             "request_id": self._record.request_id,
         }
-
-    async def _serve(self, taking: Awaitable[None], giving: Awaitable[None]) -> None:
-        tasks = [asyncio.ensure_future(taking), asyncio.ensure_future(giving)]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _take_frames(self, lease: ModelLease, live: StreamJob, segment_frames: int) -> None:
         """Take frames and never return: the stream is over when its audio is."""
