@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 
 from starlette.requests import Request
@@ -13,7 +12,6 @@ from hifigan_rt.tools.serving.errors import NotFound
 from hifigan_rt.tools.serving.routes import Endpoint, Parameter, response
 from hifigan_rt.tools.web import player_script, spectrogram_script, transport_script
 
-_FOLDER = "page"
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _OWN = (
     "index.html",
@@ -41,21 +39,15 @@ SECURITY_HEADERS = {
 """Headers that let the page run its own scripts and talk to its own server only, and let no other page frame it."""
 
 
-@dataclass(frozen=True)
-class _PageFile:
-    content: bytes
-    headers: dict[str, str]
-
-
 async def page(request: Request) -> Response:
     """Answer `/` and the files that it asks for, each by its exact name."""
     name = request.path_params.get("name", "index.html")
-    file = _FILES.get(name)
-    if file is None:
+    if name not in _FILES:
         raise NotFound(f"the page has no file {name[:80]!r}")
-    if _has_already(",".join(request.headers.getlist("if-none-match")), file.headers["ETag"]):
-        return Response(status_code=304, headers=file.headers)
-    return Response(file.content, headers=file.headers)
+    content, headers = _FILES[name]
+    if _has_already(",".join(request.headers.getlist("if-none-match")), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers)
 
 
 def _has_already(if_none_match: str, tag: str) -> bool:
@@ -64,13 +56,14 @@ def _has_already(if_none_match: str, tag: str) -> bool:
     return tags == ["*"] or tag in tags
 
 
-def _read_files() -> dict[str, _PageFile]:
-    folder = files("hifigan_rt.tools.serving") / _FOLDER
+def _read_files() -> dict[str, tuple[bytes, dict[str, str]]]:
+    """Contents and headers of all files, by name."""
+    folder = files("hifigan_rt.tools.serving") / "page"
     contents = {name: (folder / name).read_bytes() for name in _OWN}
     contents["spectrogram.js"] = spectrogram_script().encode()
     contents["player.js"] = player_script().encode()
     contents["transport.js"] = transport_script().encode()
-    return {name: _PageFile(content, _headers(name, content)) for name, content in contents.items()}
+    return {name: (content, _headers(name, content)) for name, content in contents.items()}
 
 
 def _headers(name: str, content: bytes) -> dict[str, str]:
