@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.config_file import read_config_values
-from hifigan_rt.formats.config_values import (
-    as_integer,
-    as_list,
-    as_number,
-    describe,
-    required,
-)
+from hifigan_rt.formats.config_values import as_integer, as_list, as_number, describe, required
 from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS, graph_fields, parse_graph_fields, parse_speakers
 
-NETWORK_FIELDS = (
-    "resblock", "upsample_rates", "upsample_kernel_sizes", "upsample_initial_channel", "resblock_kernel_sizes",
-    "resblock_dilation_sizes", "num_mels",
-)  # fmt: skip
+
+def _resblock(_: str, value: object) -> Literal["1", "2"]:
+    if isinstance(value, bool) or value not in ("1", "2", 1, 2):
+        raise ConfigError(f"resblock={value!r} must be '1' or '2'")
+    return "1" if str(value)[:1] == "1" else "2"
+
+
+def _integers(name: str, value: object) -> tuple[int, ...]:
+    return tuple(as_integer(f"{name}[{i}]", item) for i, item in enumerate(as_list(name, value)))
+
+
+def _nested_integers(name: str, value: object) -> tuple[tuple[int, ...], ...]:
+    return tuple(_integers(f"{name}[{i}]", row) for i, row in enumerate(as_list(name, value)))
+
+
+def _numbers(name: str, value: object) -> tuple[float, ...] | None:
+    if isinstance(value, list):
+        return tuple(as_number(f"{name}[{i}]", item) for i, item in enumerate(value))
+    return None if value is None else (as_number(name, value),)
+
+
+def _number_or_none(name: str, value: object) -> float | None:
+    return None if value is None else as_number(name, value)
+
+
+def _as_it_is(_: str, value: Any) -> Any:
+    """What the config itself judges."""
+    return value
+
+
+_NETWORK_READERS: Mapping[str, Callable[[str, object], Any]] = {
+    "num_mels": as_integer,
+    "upsample_initial_channel": as_integer,
+    "upsample_rates": _integers,
+    "upsample_kernel_sizes": _integers,
+    "resblock": _resblock,
+    "resblock_kernel_sizes": _integers,
+    "resblock_dilation_sizes": _nested_integers,
+}
+NETWORK_FIELDS = tuple(_NETWORK_READERS)
 """Fields that describe the network."""
 _FIXED_FIELDS: Mapping[str, tuple[object, ...]] = {
     "use_tanh_at_final": (True,), "activation": ("lrelu", "leaky_relu", "LeakyReLU"), "lrelu_slope": (0.1,),
@@ -36,9 +66,15 @@ MEL_FIELDS: Mapping[str, str] = {
     "fmax": "fmax",
 }
 """Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
+_MEL_READERS: Mapping[str, Callable[[str, object], Any]] = {
+    **dict.fromkeys(MEL_FIELDS, as_integer), "fmin": as_number, "fmax": _number_or_none,
+    "log": _as_it_is, "floor": as_number, "magnitude_epsilon": as_number, "padding": _as_it_is, "norm": _as_it_is,
+    "mean": _numbers, "scale": _numbers, "power": as_integer, "gain": as_number, "window": _as_it_is,
+    "mel_scale": _as_it_is, "magnitude_floor": as_number, "ceiling": _number_or_none,
+}  # fmt: skip
 _OUR_MEL_FIELDS = (
-    "log", "floor", "magnitude_epsilon", "padding", "norm", "mean", "scale", "power", "gain", "window", "mel_scale",
-    "magnitude_floor", "ceiling", PartialMelConfig.UNSUPPORTED, PartialMelConfig.NORMALIZED,
+    *(name for name in _MEL_READERS if name not in MEL_FIELDS), PartialMelConfig.UNSUPPORTED,
+    PartialMelConfig.NORMALIZED,
 )  # fmt: skip
 
 _TELLING = frozenset((*NETWORK_FIELDS, *MEL_FIELDS)) - {"resblock", "num_mels", "fmin", "fmax"}
@@ -61,7 +97,8 @@ def read_mel_config(path: str | Path) -> MelConfig:
         if "upsample_rates" in fields:
             mel = parse_config(fields).mel
         else:
-            mel = _parse_mel(fields, _integer(fields, "hop_size"), _integer(fields, "num_mels"))
+            hop_length, num_mels = (as_integer(name, required(fields, name)) for name in ("hop_size", "num_mels"))
+            mel = _parse_mel(fields, hop_length, num_mels)
     except ConfigError as error:
         raise ConfigError(f"config {str(path)!r}: {error}") from error
     if isinstance(mel, MelConfig):
@@ -87,16 +124,9 @@ def parse_config(values: object) -> ModelConfig:
     """
     fields = stated_fields(values)
     beyond = parse_graph_fields(fields)
-    generator = GeneratorConfig(
-        **beyond,
-        num_mels=_integer(fields, "num_mels", default=80),
-        upsample_initial_channel=_integer(fields, "upsample_initial_channel"),
-        upsample_rates=_integers(fields, "upsample_rates"),
-        upsample_kernel_sizes=_integers(fields, "upsample_kernel_sizes"),
-        resblock=_resblock(fields),
-        resblock_kernel_sizes=_integers(fields, "resblock_kernel_sizes"),
-        resblock_dilation_sizes=_nested_integers(fields, "resblock_dilation_sizes"),
-    )
+    stated = {"num_mels": 80} | fields
+    network = {name: read(name, required(stated, name)) for name, read in _NETWORK_READERS.items()}
+    generator = GeneratorConfig(**network, **beyond)
     for name, computed in _FIXED_FIELDS.items():
         if fields.get(name, computed[0]) not in computed:
             alone = " or ".join(map(str, computed))
@@ -195,34 +225,13 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
     # What is missing is put where it contradicts nothing, so that what is stated is judged.
     known: dict[str, Any] = {"sampling_rate": 1 << 20, "n_fft": 1 << 20, "win_size": 1, "hop_size": hop_length}
     known |= {name: fields[name] for name in (*stated, *_OUR_MEL_FIELDS) if name in fields}
-    mean, scale = (_numbers(known, name) for name in ("mean", "scale"))
-    mel = MelConfig(
-        sample_rate=_integer(known, "sampling_rate"),
-        n_fft=_integer(known, "n_fft"),
-        win_length=_integer(known, "win_size"),
-        hop_length=_integer(known, "hop_size"),
-        num_mels=num_mels,
-        fmin=_number(known, "fmin", 0.0),
-        fmax=None if known.get("fmax") is None else _number(known, "fmax", 0.0),
-        log=known.get("log", "ln"),
-        floor=_number(known, "floor", 1e-5),
-        magnitude_epsilon=_number(known, "magnitude_epsilon", 1e-9),
-        padding=known.get("padding", "reflect"),
-        norm=known.get("norm", "slaney"),
-        mean=mean,
-        scale=scale,
-        power=_integer(known, "power", default=1),
-        gain=_number(known, "gain", 1.0),
-        window=known.get("window", "hann"),
-        mel_scale=known.get("mel_scale", "slaney"),
-        magnitude_floor=_number(known, "magnitude_floor", 0.0),
-        ceiling=None if known.get("ceiling") is None else _number(known, "ceiling", 1.0),
-    )
+    read = {name: reader(name, known[name]) for name, reader in _MEL_READERS.items() if name in known}
+    mel = MelConfig(num_mels=num_mels, **{MEL_FIELDS.get(name, name): value for name, value in read.items()})
     unsupported = known.get(PartialMelConfig.UNSUPPORTED)
     if not (unsupported is None or isinstance(unsupported, str)):
         raise ConfigError(f"{PartialMelConfig.UNSUPPORTED}={describe(unsupported)} must be a text")
     told: dict[str, Any] = {} if unsupported is None else {PartialMelConfig.UNSUPPORTED: unsupported}
-    if known.get(PartialMelConfig.NORMALIZED) is True and (mean is None or scale is None):
+    if known.get(PartialMelConfig.NORMALIZED) is True and None in (mel.mean, mel.scale):
         told[PartialMelConfig.NORMALIZED] = True
     partial = PartialMelConfig({name: getattr(mel, MEL_FIELDS[name]) for name in stated} | _unusual_fields(mel) | told)
     return partial if partial.missing else mel
@@ -268,42 +277,3 @@ def _unusual_fields(mel: MelConfig) -> dict[str, Any]:
     ours = [name for name in _OUR_MEL_FIELDS if hasattr(default, name)]
     values = {name: getattr(mel, name) for name in ours if getattr(mel, name) != getattr(default, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _resblock(fields: Mapping[str, Any]) -> Literal["1", "2"]:
-    value = required(fields, "resblock")
-    if isinstance(value, bool) or value not in ("1", "2", 1, 2):
-        raise ConfigError(f"resblock={value!r} must be '1' or '2'")
-    return "1" if str(value)[:1] == "1" else "2"
-
-
-def _integer(fields: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    if default is not None and name not in fields:
-        return default
-    return as_integer(name, required(fields, name))
-
-
-def _integers(fields: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    values = as_list(name, required(fields, name))
-    return tuple(as_integer(f"{name}[{i}]", value) for i, value in enumerate(values))
-
-
-def _nested_integers(fields: Mapping[str, Any], name: str) -> tuple[tuple[int, ...], ...]:
-    rows = as_list(name, required(fields, name))
-    return tuple(
-        tuple(as_integer(f"{name}[{j}][{m}]", value) for m, value in enumerate(as_list(f"{name}[{j}]", row)))
-        for j, row in enumerate(rows)
-    )
-
-
-def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
-    return as_number(name, fields.get(name, default))
-
-
-def _numbers(fields: Mapping[str, Any], name: str) -> tuple[float, ...] | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if isinstance(value, list):
-        return tuple(as_number(f"{name}[{i}]", entry) for i, entry in enumerate(value))
-    return (as_number(name, value),)
