@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from hifigan_rt.audio.lengths.checksums import checksum_table
+from hifigan_rt.audio.lengths.checksums import checksum
 from hifigan_rt.audio.lengths.finding import LengthFinding
 from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, id3_bytes, pieced_file
 
@@ -15,6 +15,9 @@ _STREAMINFO_BYTES = 34
 _MAX_METADATA_BLOCKS = 4096
 _TAIL_BYTES = 1 << 18
 """Longer than a frame of usual settings; longer ones leave the length to libsndfile."""
+
+_crc8, _crc16 = checksum(0x107, 8), checksum(0x18005, 16)
+"""Checksums of a frame's header and of a frame: 0 if their own are counted in and right."""
 
 _MAX_CANDIDATES = 16
 """Headers tried from the end; in a real file the first one that is whole is the last frame's."""
@@ -115,21 +118,3 @@ def _frame_span(header: bytes, fixed_block: int) -> tuple[int, int] | None:
         return None
     start = number if header[1] & 1 else number * fixed_block
     return start, start + block
-
-
-_CRC8, _CRC16 = checksum_table(0x107, 8), checksum_table(0x18005, 16)
-
-
-def _crc8(data: bytes) -> int:
-    """Checksum of a frame's header, 0 if its own is counted in and right."""
-    value = 0
-    for byte in data:
-        value = _CRC8[value ^ byte]
-    return value
-
-
-def _crc16(data: bytes) -> int:
-    value = 0
-    for byte in data:
-        value = (value << 8 & 0xFFFF) ^ _CRC16[value >> 8 ^ byte]
-    return value

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from hifigan_rt.audio.lengths.checksums import checksum_table
+from hifigan_rt.audio.lengths.checksums import checksum
 from hifigan_rt.audio.lengths.finding import LengthFinding
 from hifigan_rt.audio.lengths.ogg_codecs import OPUS_HZ, PacketClock, packet_clock
 from hifigan_rt.audio.lengths.pieces import ByteWindow, FilePart, pieced_file
@@ -23,7 +23,7 @@ _CONTINUED, _BEGIN, _END = 1, 2, 4
 
 _OPEN_END = "its last page is not marked as the end: the file is cut short"
 
-_CRC32 = checksum_table(0x104C11DB7, 32)
+_crc32 = checksum(0x104C11DB7, 32)
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,5 @@ def _patched(window: ByteWindow, page: _Page, position: int) -> bytes:
     raw[5] |= _END
     raw[6:14] = struct.pack("<q", position)
     raw[22:26] = bytes(4)
-    checksum = 0
-    for byte in raw:
-        checksum = (checksum << 8 & 0xFFFFFFFF) ^ _CRC32[checksum >> 24 ^ byte]
-    raw[22:26] = struct.pack("<I", checksum)
+    raw[22:26] = struct.pack("<I", _crc32(raw))
     return bytes(raw)
