@@ -122,7 +122,6 @@ class RecordingReader:
         self._following = readers
         self._undecodable = undecodable
         self._name = name
-        self._limit_s = limit_s
         self._finding = finding
         self.sample_rate: int = reader.samplerate
         """Sample rate in Hz."""

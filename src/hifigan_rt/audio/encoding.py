@@ -18,7 +18,7 @@ import numpy as np
 
 from hifigan_rt.audio.conversion import as_samples
 from hifigan_rt.audio.decoding import MAX_SAMPLE_RATE_HZ
-from hifigan_rt.audio.sink import EncodedSink
+from hifigan_rt.audio.sink import EncodedSink, open_encoder
 from hifigan_rt.errors import AudioError, OutputError
 from hifigan_rt.system.files import atomic_writer
 
@@ -38,10 +38,7 @@ def to_pcm16(audio: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: not one row of finite floats.
     """
-    audio = as_samples(audio)
-    _check_finite_row(audio)
-    pcm, clipped = _rounded(audio, 16)
-    return pcm.astype(np.int16), clipped
+    return _to_pcm(audio, 16, np.int16)
 
 
 def to_pcm24(audio: np.ndarray) -> tuple[np.ndarray, int]:
@@ -50,10 +47,14 @@ def to_pcm24(audio: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: not one row of finite floats.
     """
+    return _to_pcm(audio, 24, np.int32)
+
+
+def _to_pcm(audio: np.ndarray, bits: int, dtype: type[np.integer]) -> tuple[np.ndarray, int]:
     audio = as_samples(audio)
     _check_finite_row(audio)
-    pcm, clipped = _rounded(audio, 24)
-    return pcm.astype(np.int32), clipped
+    pcm, clipped = _rounded(audio, bits)
+    return pcm.astype(dtype), clipped
 
 
 def write_audio(
@@ -214,16 +215,10 @@ class _WavWriter(AudioWriter):
 
 class _FlacWriter(AudioWriter):
     def __init__(self, file: BinaryIO, sample_rate: int, encoding: Encoding) -> None:
-        import soundfile
-
         super().__init__(file, sample_rate, encoding)
         # Not the file itself: libsndfile would print a full disk's error and go on.
         self._sink = EncodedSink()
-        subtype = "PCM_16" if encoding == "pcm16" else "PCM_24"
-        try:
-            self._flac = soundfile.SoundFile(self._sink, "w", sample_rate, 1, subtype, format="FLAC")
-        except soundfile.SoundFileError as error:
-            raise OutputError(f"flac cannot hold {sample_rate} Hz: {error}") from error
+        self._flac = open_encoder(self._sink, sample_rate, "FLAC", "PCM_16" if encoding == "pcm16" else "PCM_24")
 
     def _append(self, samples: np.ndarray) -> None:
         # libsndfile takes 24 bits from the upper end of 32.

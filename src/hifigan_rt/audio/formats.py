@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,8 @@ import numpy as np
 
 from hifigan_rt.audio.encoding import MAX_WAV_BYTES, to_pcm16
 from hifigan_rt.audio.lengths.mp3 import first_frame_bytes
-from hifigan_rt.audio.sink import EncodedSink
-from hifigan_rt.errors import OutputError, OutputMismatch
+from hifigan_rt.audio.sink import EncodedSink, open_encoder
+from hifigan_rt.errors import OutputMismatch
 
 OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 
@@ -186,12 +185,36 @@ class _Wav(_Pcm16):
         )  # fmt: skip
 
 
-class _Flac(StreamEncoder):
-    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+class _Compressed(StreamEncoder):
+    """Encodes with libsndfile; the first bytes that it gives may have to be mended."""
+
+    def __init__(self, sample_rate: int, samples: int | None, container: str, subtype: str, **options: Any) -> None:
         super().__init__(sample_rate, samples)
         self._sink = EncodedSink()
-        self._file = _open(self._sink, sample_rate, "FLAC", "PCM_16")
-        self._header_due = True
+        self._file = open_encoder(self._sink, sample_rate, container, subtype, **options)
+        self._begun = False
+
+    def finish(self) -> bytes:
+        self._file.close()
+        return self._taken()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _taken(self) -> bytes:
+        content = self._sink.take()
+        if self._begun or not content:
+            return content
+        self._begun = True
+        return self._mended(content)
+
+    def _mended(self, beginning: bytes) -> bytes:
+        return beginning
+
+
+class _Flac(_Compressed):
+    def __init__(self, sample_rate: int, samples: int | None = None) -> None:
+        super().__init__(sample_rate, samples, "FLAC", "PCM_16")
 
     @property
     def rewritten(self) -> list[tuple[int, bytes]]:
@@ -203,54 +226,29 @@ class _Flac(StreamEncoder):
         self._file.write(samples)
         return self._taken()
 
-    def finish(self) -> bytes:
-        self._file.close()
-        return self._taken()
-
-    def _taken(self) -> bytes:
-        content = self._sink.take()
-        if not (self._header_due and content):
-            return content
-        self._header_due = False
+    def _mended(self, beginning: bytes) -> bytes:
         if self.samples is None or self.samples >> 36:
-            return content
+            return beginning
         # RFC 9639, 8.2: the number of samples is the 36 bits that end at byte 25; libsndfile sets them at its close.
-        before = int.from_bytes(content[18:26]) >> 36
-        return content[:18] + (before << 36 | self.samples).to_bytes(8) + content[26:]
-
-    def close(self) -> None:
-        self._file.close()
+        before = int.from_bytes(beginning[18:26]) >> 36
+        return beginning[:18] + (before << 36 | self.samples).to_bytes(8) + beginning[26:]
 
 
-class _Mp3(StreamEncoder):
+class _Mp3(_Compressed):
     def __init__(self, sample_rate: int, samples: int | None = None) -> None:
-        super().__init__(sample_rate, samples)
-        self._sink = EncodedSink()
         # Of a variable rate, decoders that go by the size would guess the length of a stream, and stop early.
         rate = {"compression_level": _MP3_COMPRESSION, "bitrate_mode": "CONSTANT"}
-        self._file = _open(self._sink, sample_rate, "MP3", "MPEG_LAYER_III", rate)
-        self._first_frame_due = True
+        super().__init__(sample_rate, samples, "MP3", "MPEG_LAYER_III", **rate)
 
     def _encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
         self._file.write(np.clip(audio, -1, 1))
         return self._taken()
 
-    def finish(self) -> bytes:
-        self._file.close()
-        return self._taken()
-
-    def _taken(self) -> bytes:
-        content = self._sink.take()
-        if not (self._first_frame_due and content):
-            return content
-        # It has no sound, and states how many frames follow, which libsndfile knows at its close: decoders would end
-        # where it was written.
-        self._first_frame_due = False
-        return content[first_frame_bytes(content) :]
-
-    def close(self) -> None:
-        self._file.close()
+    def _mended(self, beginning: bytes) -> bytes:
+        # Its first frame has no sound, and states how many follow, which libsndfile knows at its close: decoders would
+        # end where it was written.
+        return beginning[first_frame_bytes(beginning) :]
 
 
 class Resampled(StreamEncoder):
@@ -283,7 +281,7 @@ class Resampled(StreamEncoder):
         self._inner.close()
 
 
-class _Opus(StreamEncoder):
+class _Opus(_Compressed):
     def __init__(
         self,
         sample_rate: int,
@@ -293,25 +291,19 @@ class _Opus(StreamEncoder):
         import soxr
 
         rate = encoded_rate("opus", sample_rate)
-        super().__init__(rate, samples)
+        super().__init__(rate, samples, "OGG", "OPUS")
         self._resampler = None if rate == sample_rate else soxr.ResampleStream(sample_rate, rate, 1, dtype="float32")
-        self._sink = EncodedSink()
-        self._file = _open(self._sink, rate, "OGG", "OPUS")
         if page_latency_ms is not None:
             _flush_pages_after(self._file, page_latency_ms)
 
     def _encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
         self._write(np.clip(audio, -1, 1), last=False)
-        return self._sink.take()
+        return self._taken()
 
     def finish(self) -> bytes:
         self._write(np.zeros(0, np.float32), last=True)
-        self._file.close()
-        return self._sink.take()
-
-    def close(self) -> None:
-        self._file.close()
+        return super().finish()
 
     def _write(self, audio: np.ndarray, *, last: bool) -> None:
         if self._resampler is not None:
@@ -335,15 +327,6 @@ def stream_encoder(name: str, sample_rate: int, samples: int | None = None) -> S
         "mp3": _Mp3,
     }  # fmt: skip
     return encoders[name](sample_rate, samples)
-
-
-def _open(sink: Any, sample_rate: int, container: str, subtype: str, options: Mapping[str, Any] | None = None) -> Any:
-    import soundfile
-
-    try:
-        return soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=container, **(options or {}))
-    except soundfile.SoundFileError as error:
-        raise OutputError(f"{container.lower()} cannot hold {sample_rate} Hz: {error}") from error
 
 
 def _flush_pages_after(file: Any, latency_ms: float) -> None:

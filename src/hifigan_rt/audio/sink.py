@@ -1,9 +1,11 @@
-"""A file in memory that libsndfile encodes into, and that is emptied while it does."""
+"""Encodes through libsndfile into a file in memory that is emptied meanwhile."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
+
+from hifigan_rt.errors import OutputError
 
 
 class EncodedSink:
@@ -44,3 +46,17 @@ class EncodedSink:
         content = bytes(self._new)
         self._new.clear()
         return content
+
+
+def open_encoder(sink: EncodedSink, sample_rate: int, container: str, subtype: str, **options: Any) -> Any:
+    """Open a mono file that libsndfile encodes into a sink.
+
+    Raises:
+        OutputError: the container does not hold that sample rate.
+    """
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=container, **options)
+    except soundfile.SoundFileError as error:
+        raise OutputError(f"{container.lower()} cannot hold {sample_rate} Hz: {error}") from error
