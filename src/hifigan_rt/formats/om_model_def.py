@@ -7,7 +7,6 @@ neither inputs nor outputs nor hold the gears are stepped over after their type.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hifigan_rt.errors import ModelFileError
@@ -73,7 +72,7 @@ def read_model_def(reader: ProtobufReader, start: int, end: int) -> ModelDef:
         ModelFileError: the bytes are no such message, or hold more than any model does.
     """
     model = _ModelDefReader(reader)
-    model.read(start, end)
+    model.read(Field(0, LENGTH, 0, start, end))
     return model.found
 
 
@@ -87,58 +86,45 @@ class _ModelDefReader:
         self._reader = reader
         self.found = ModelDef()
 
-    def read(self, start: int, end: int) -> None:
+    def read(self, definition: Field) -> None:
         in_root = True
-        for item in self._messages(start, end):
+        for item in self._reader.messages(definition, 7, 11):
             if item.number == 7:
-                for op in self._messages(item.start, item.end):
-                    if op.number == 6:
-                        self._add(self._op(op), in_root)
+                for op in self._reader.messages(item, 6):
+                    self._add(self._op(op), in_root)
                 in_root = False  # the graphs that follow are bodies of operators, with inputs of their own
-            elif item.number == 11:
-                key, value = self._entry(item)
+            else:
+                key, value = self._reader.entry(item)
                 text = None if value is None else self._string(value)
                 if text is not None and len(self.found.attributes) < MAX_TENSORS:
-                    self.found.attributes[key] = text
-
-    def _messages(self, start: int, end: int) -> Iterator[Field]:
-        return (item for item in self._reader.fields(start, end) if item.wire_type == LENGTH)
+                    self.found.attributes[printable(key)] = text
 
     def _text(self, item: Field) -> str:
         return printable(self._reader.text(item))
 
-    def _entry(self, parent: Field) -> tuple[str, Field | None]:
-        """Key and value of one pair of a map."""
-        key, value = "", None
-        for item in self._messages(parent.start, parent.end):
-            if item.number == 1:
-                key = self._text(item)
-            elif item.number == 2:
-                value = item
-        return key, value
-
     def _string(self, attribute: Field) -> str | None:
-        for item in self._messages(attribute.start, attribute.end):
-            # Some attributes hold whole files; no setting is that long.
-            if item.number == 2 and item.length <= _MAX_ATTRIBUTE_BYTES:
-                return self._text(item)
-        return None
+        # Some attributes hold whole files; no setting is that long.
+        texts = (item for item in self._reader.messages(attribute, 2) if item.length <= _MAX_ATTRIBUTE_BYTES)
+        text = next(texts, None)
+        return None if text is None else self._text(text)
 
     def _integers(self, attribute: Field) -> tuple[int, ...]:
         """The list of integers that an AttrDef holds; empty if it holds something else."""
         values: list[int] = []
-        for item in self._messages(attribute.start, attribute.end):
-            if item.number == 1:
-                for entry in self._reader.fields(item.start, item.end):
-                    if entry.number == 3 and entry.wire_type in (VARINT, LENGTH):
-                        values += self._reader.integers(entry, MAX_RANK)
-                    if len(values) > MAX_RANK:
-                        raise ModelFileError(f"lists more than {MAX_RANK} dimensions at byte {item.start}")
+        for item in self._reader.messages(attribute, 1):
+            self._add_dimensions(values, item, 3, "lists")
         return tuple(values)
+
+    def _add_dimensions(self, values: list[int], parent: Field, number: int, what: str) -> None:
+        for item in self._reader.inside(parent):
+            if item.number == number and item.wire_type in (VARINT, LENGTH):
+                values += self._reader.integers(item, MAX_RANK)
+            if len(values) > MAX_RANK:
+                raise ModelFileError(f"{what} more than {MAX_RANK} dimensions at byte {parent.start}")
 
     def _op(self, parent: Field) -> _Op:
         op = _Op()
-        for item in self._messages(parent.start, parent.end):
+        for item in self._reader.messages(parent, 1, 2, 10, 33, 34):
             if item.number == 1:
                 op.name = self._text(item)
             elif item.number == 2:
@@ -146,12 +132,12 @@ class _ModelDefReader:
                 if op.type not in (*_INPUT_TYPES, "NetOutput", "Case", "StreamSwitchN"):
                     return op
             elif item.number == 10:
-                key, value = self._entry(item)
+                key, value = self._reader.entry(item)
                 if value is not None and (key == _ORIGIN_DIMS or _PRED_VALUE.fullmatch(key)):
                     if len(op.integers) == MAX_GEARS:
                         raise ModelFileError(f"has more than {MAX_GEARS} gears")
                     op.integers[key] = self._integers(value)
-            elif item.number in (33, 34):
+            else:
                 tensors = op.inputs if item.number == 33 else op.outputs
                 if len(tensors) == MAX_TENSORS:
                     raise ModelFileError(f"has more than {MAX_TENSORS} inputs or outputs")
@@ -159,18 +145,14 @@ class _ModelDefReader:
         return op
 
     def _tensor(self, parent: Field) -> OmTensor:
-        name, dtype, shape = "", "", []
-        for item in self._reader.fields(parent.start, parent.end):
+        name, dtype, shape = "", "", list[int]()
+        for item in self._reader.inside(parent):
             if item.number == 1 and item.wire_type == LENGTH:
                 name = self._text(item)
             elif item.number == 2 and item.wire_type == VARINT:
                 dtype = _DTYPES.get(item.value, f"type {item.value}")
             elif item.number == 3 and item.wire_type == LENGTH:
-                for entry in self._reader.fields(item.start, item.end):
-                    if entry.number == 1 and entry.wire_type in (VARINT, LENGTH):
-                        shape += self._reader.integers(entry, MAX_RANK)
-                    if len(shape) > MAX_RANK:
-                        raise ModelFileError(f"has a tensor of more than {MAX_RANK} dimensions at byte {item.start}")
+                self._add_dimensions(shape, item, 1, "has a tensor of")
         return OmTensor(name, dtype, tuple(shape))
 
     def _add(self, op: _Op, in_root: bool) -> None:

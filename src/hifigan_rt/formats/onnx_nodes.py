@@ -122,7 +122,7 @@ class OnnxNodes:
         field = node.attributes.get(name)
         if field is None:
             return []
-        return [item for item in self._scan.reader.fields(field.start, field.end) if item.number == number]
+        return [item for item in self._scan.reader.inside(field) if item.number == number]
 
     def _read(self, tensor: TensorFields) -> np.ndarray:
         return read_tensor(tensor, self._source, self._path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hifigan_rt.errors import ModelFileError
@@ -109,20 +109,15 @@ class OnnxScan:
                 key, value = self._entry(item)
                 self.metadata[key] = value
             elif item.number == 20:  # training_info: two graphs
-                for part in self._messages(item, 1, 2):
+                for part in self.reader.messages(item, 1, 2):
                     self._graph(part, 1)
             elif item.number == 25:  # functions: their nodes
-                for part in self._messages(item, 7):
+                for part in self.reader.messages(item, 7):
                     self._node(part, 1)
-
-    def _messages(self, parent: Field, *numbers: int) -> Iterator[Field]:
-        for item in self.reader.fields(parent.start, parent.end):
-            if item.wire_type == LENGTH and item.number in numbers:
-                yield item
 
     def _opset(self, parent: Field) -> None:
         domain, version = "", 0
-        for item in self.reader.fields(parent.start, parent.end):
+        for item in self.reader.inside(parent):
             if item.number == 1 and item.wire_type == LENGTH:
                 domain = self.reader.text(item)
             elif item.number == 2 and item.wire_type == VARINT:
@@ -131,18 +126,13 @@ class OnnxScan:
             self.opset = version
 
     def _entry(self, parent: Field) -> tuple[str, str]:
-        key = value = ""
-        for item in self._messages(parent, 1, 2):
-            if item.number == 1:
-                key = self.reader.text(item)
-            else:
-                value = self.reader.text(item)
-        return key, value
+        key, value = self.reader.entry(parent)
+        return key, "" if value is None else self.reader.text(value)
 
     def _graph(self, parent: Field, depth: int) -> None:
         if depth > _MAX_DEPTH:
             raise ModelFileError(f"nests graphs deeper than {_MAX_DEPTH}")
-        for item in self._messages(parent, 1, 5, 11, 12, 15):
+        for item in self.reader.messages(parent, 1, 5, 11, 12, 15):
             if item.number == 1:
                 self._node(item, depth)
             elif item.number == 5:
@@ -160,7 +150,7 @@ class OnnxScan:
     def _node(self, parent: Field, depth: int) -> None:
         texts: dict[int, list[Field]] = {1: [], 2: [], 3: [], 4: [], 7: []}
         attributes: dict[str, Field] = {}
-        for item in self._messages(parent, 1, 2, 3, 4, 5, 7):
+        for item in self.reader.messages(parent, 1, 2, 3, 4, 5, 7):
             if item.number != 5:
                 texts[item.number].append(item)
             elif (name := self._attribute(item, depth)) or depth == 0:
@@ -175,7 +165,7 @@ class OnnxScan:
     def _attribute(self, parent: Field, depth: int) -> str:
         """Check what it holds; returns its name."""
         name = ""
-        for item in self._messages(parent, 1, 5, 6, 10, 11, 22, 23):
+        for item in self.reader.messages(parent, 1, 5, 6, 10, 11, 22, 23):
             if item.number == 1:
                 name = self.reader.text(item)
             elif item.number in (5, 10):
@@ -188,7 +178,7 @@ class OnnxScan:
 
     def tensor(self, parent: Field) -> TensorFields:
         tensor = TensorFields()
-        for item in self.reader.fields(parent.start, parent.end):
+        for item in self.reader.inside(parent):
             if item.number == 1:
                 tensor.dims += self.reader.integers(item, _MAX_RANK)
             elif item.wire_type == VARINT and item.number == 2:
@@ -233,20 +223,20 @@ class OnnxScan:
     def _value(self, parent: Field) -> GraphValue:
         name, dtype = "", "unknown"
         shape: tuple[int | None, ...] | None = None
-        for item in self._messages(parent, 1, 2):
+        for item in self.reader.messages(parent, 1, 2):
             if item.number == 1:
                 name = self.reader.text(item)
                 continue
-            for tensor_type in self._messages(item, 1):
-                for part in self.reader.fields(tensor_type.start, tensor_type.end):
+            for tensor_type in self.reader.messages(item, 1):
+                for part in self.reader.inside(tensor_type):
                     if part.number == 1 and part.wire_type == VARINT:
                         dtype = DTYPES.get(part.value, (f"type {part.value}", 0))[0]
                     elif part.number == 2 and part.wire_type == LENGTH:
-                        shape = tuple(self._dimension(size) for size in self._messages(part, 1))
+                        shape = tuple(self._dimension(size) for size in self.reader.messages(part, 1))
         return GraphValue(name, dtype, shape)
 
     def _dimension(self, parent: Field) -> int | None:
-        for item in self.reader.fields(parent.start, parent.end):
+        for item in self.reader.inside(parent):
             # Some exporters write 0 or -1 for a dimension that they leave open.
             if item.number == 1 and item.wire_type == VARINT and 0 < item.value < 1 << 31:
                 return item.value

@@ -82,6 +82,24 @@ class ProtobufReader:
                 raise ModelFileError(f"is damaged: a field at byte {payload} is longer than what holds it")
             yield Field(number, wire_type, value, payload, position)
 
+    def inside(self, parent: Field) -> Iterator[Field]:
+        """The fields of the message that a field holds."""
+        return self.fields(parent.start, parent.end)
+
+    def messages(self, parent: Field, *numbers: int) -> Iterator[Field]:
+        """Those of the fields inside that have one of these numbers and a payload."""
+        return (item for item in self.inside(parent) if item.wire_type == LENGTH and item.number in numbers)
+
+    def entry(self, parent: Field) -> tuple[str, Field | None]:
+        """Key and value of one pair of a map."""
+        key, value = "", None
+        for item in self.messages(parent, 1, 2):
+            if item.number == 1:
+                key = self.text(item)
+            else:
+                value = item
+        return key, value
+
     def text(self, field: Field) -> str:
         """The payload as text; bytes that are not UTF-8 are replaced."""
         if field.length > MAX_TEXT_BYTES:
