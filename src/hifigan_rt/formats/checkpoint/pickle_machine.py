@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -159,19 +159,10 @@ class PickleMachine:
         self._marks.append(self._stack)
         self._stack = []
 
-    def _long1(self) -> None:
-        self._integer(self._input.unsigned(1))
-
-    def _long4(self) -> None:
-        self._integer(self._input.unsigned(4))
-
     def _integer(self, width: int) -> None:
         if width > MAX_INTEGER_BYTES:
             raise CheckpointError(f"holds an integer of {width} bytes: at most {MAX_INTEGER_BYTES}")
         self._stack.append(int.from_bytes(self._input.take(width), "little", signed=True))
-
-    def _binint(self) -> None:
-        self._stack.append(int.from_bytes(self._input.take(4), "little", signed=True))
 
     def _binfloat(self) -> None:
         self._stack.append(struct.unpack(">d", self._input.take(8))[0])
@@ -206,18 +197,15 @@ class PickleMachine:
                 f"is damaged: its pickle sets the state of a {type(target).__name__} to {describe(state)}"
             )
 
-    def _newobj(self) -> None:
+    def _newobj(self, opcode: str = "NEWOBJ") -> None:
         _, kind = self._pop(), self._pop()
         if type(kind) is not OpaqueClass or kind.is_function:
-            raise unsafe("an object made by the opcode NEWOBJ")
+            raise unsafe(f"an object made by the opcode {opcode}")
         self._stack.append(self._objects.make(kind))
 
     def _newobj_ex(self) -> None:
         self._pop()
-        _, kind = self._pop(), self._pop()
-        if type(kind) is not OpaqueClass or kind.is_function:
-            raise unsafe("an object made by the opcode NEWOBJ_EX")
-        self._stack.append(self._objects.make(kind))
+        self._newobj("NEWOBJ_EX")
 
     def _frozenset(self) -> None:
         self._pop_mark()
@@ -285,16 +273,8 @@ def _constant(value: object) -> Callable[[PickleMachine], None]:
     return lambda machine: machine._stack.append(value)
 
 
-def _opaque(name: str) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._stack.append(OpaqueObject(name))
-
-
-def _text(width: int) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._stack.append(machine._input.string(width, "text"))
-
-
-def _bytes(width: int) -> Callable[[PickleMachine], None]:
-    return lambda machine: machine._stack.append(machine._input.string(width, "bytes"))
+def _string(width: int, kind: Literal["bytes", "text"]) -> Callable[[PickleMachine], None]:
+    return lambda machine: machine._stack.append(machine._input.string(width, kind))
 
 
 _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
@@ -304,24 +284,24 @@ _HANDLERS: dict[int, Callable[[PickleMachine], None]] = {
     0x4E: _constant(None),
     0x88: _constant(True),  # noqa: FBT003
     0x89: _constant(False),  # noqa: FBT003
-    0x4A: PickleMachine._binint,
+    0x4A: lambda machine: machine._integer(4),
     0x4B: lambda machine: machine._stack.append(machine._input.unsigned(1)),
     0x4D: lambda machine: machine._stack.append(machine._input.unsigned(2)),
-    0x8A: PickleMachine._long1,
-    0x8B: PickleMachine._long4,
+    0x8A: lambda machine: machine._integer(machine._input.unsigned(1)),
+    0x8B: lambda machine: machine._integer(machine._input.unsigned(4)),
     0x47: PickleMachine._binfloat,
-    0x8C: _text(1),
-    0x58: _text(4),
-    0x8D: _text(8),
+    0x8C: _string(1, "text"),
+    0x58: _string(4, "text"),
+    0x8D: _string(8, "text"),
     # Python 2 wrote its texts so, and PyTorch reads them as UTF-8 too.
-    0x55: _text(1),
-    0x54: _text(4),
-    0x43: _bytes(1),
-    0x42: _bytes(4),
-    0x8E: _bytes(8),
-    0x96: _bytes(8),
-    0x8F: _opaque("builtins.set"),
-    0x90: lambda machine: machine._appends(),
+    0x55: _string(1, "text"),
+    0x54: _string(4, "text"),
+    0x43: _string(1, "bytes"),
+    0x42: _string(4, "bytes"),
+    0x8E: _string(8, "bytes"),
+    0x96: _string(8, "bytes"),
+    0x8F: lambda machine: machine._stack.append(OpaqueObject("builtins.set")),
+    0x90: PickleMachine._appends,
     0x91: PickleMachine._frozenset,
     0x81: PickleMachine._newobj,
     0x92: PickleMachine._newobj_ex,
