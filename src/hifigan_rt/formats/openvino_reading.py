@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.errors import ModelFileError
-from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.formats.checkpoint.byte_source import open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
 from hifigan_rt.formats.converted_info import ConvertedInfo
 from hifigan_rt.formats.mel_layout import settle_mel_input
 from hifigan_rt.formats.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
-from hifigan_rt.formats.openvino_scan import MAX_XML_BYTES, OpenVinoScan
+from hifigan_rt.formats.openvino_scan import OpenVinoScan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,6 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
     try:
         with open_source(path) as source:
             read_head(source, markup=True)
-            _check_size(source)
             scan = OpenVinoScan()
             scan.read(source)
             xml_bytes = source.size
@@ -40,11 +39,6 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
         return _summarise(scan, path, weights_path, xml_bytes + _check_weights(scan, weights_path))
     except ModelFileError as error:
         raise ModelFileError(f"OpenVINO IR {str(path)!r}: {error}") from error
-
-
-def _check_size(source: ByteSource) -> None:
-    if source.size > MAX_XML_BYTES:
-        raise ModelFileError(f"has {source.size} bytes: no .xml of a vocoder is larger than {MAX_XML_BYTES}")
 
 
 def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:

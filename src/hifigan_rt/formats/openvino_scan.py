@@ -6,6 +6,7 @@ Entities are refused with the document type that would declare them, so a file c
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ MAX_XML_BYTES = 64 << 20
 _MAX_DEPTH = 64
 _MAX_ELEMENTS = 2_000_000
 _MAX_RANK = 32
-_CHUNK_BYTES = 1 << 20
 _STEPS = ("strides", "dilations", "pads_begin", "pads_end")
 _MAX_STEP = 1 << 16
 """OpenVINO 2026.4 does not return from compiling a convolution with steps of 1e9."""
@@ -61,8 +61,6 @@ class OpenVinoScan:
     """What one .xml declares; filled by `read`."""
 
     def __init__(self) -> None:
-        self.is_net = False
-        self.version = ""
         self.inputs: list[GraphValue] = []
         self.outputs: list[GraphValue] = []
         self.metadata: dict[str, str] = {}
@@ -84,16 +82,18 @@ class OpenVinoScan:
         """Scan the whole file.
 
         Raises:
-            ModelFileError: it is no XML, declares a document type, or claims what cannot be.
+            ModelFileError: it is too large, no XML, declares a document type, or claims what cannot be.
         """
+        if source.size > MAX_XML_BYTES:
+            raise ModelFileError(f"has {source.size} bytes: no .xml of a vocoder is larger than {MAX_XML_BYTES}")
         parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.StartDoctypeDeclHandler = _refuse_doctype
         try:
-            for start in range(0, source.size, _CHUNK_BYTES):
-                parser.Parse(source.read(start, min(_CHUNK_BYTES, source.size - start), "the XML"))
+            for piece in source.pieces(0, source.size, "the XML"):
+                parser.Parse(piece)
             parser.Parse(b"", True)  # noqa: FBT003 - expat takes no keywords
         except expat.ExpatError as error:
             raise ModelFileError(f"is damaged or truncated: no well-formed XML ({error}); copy it again") from error
@@ -102,10 +102,8 @@ class OpenVinoScan:
         self._elements += 1
         if self._elements > _MAX_ELEMENTS or len(self._path) == _MAX_DEPTH:
             raise ModelFileError(f"has more than {_MAX_ELEMENTS} elements, or nests them deeper than {_MAX_DEPTH}")
-        if not self._path:
-            if tag != "net":
-                raise ModelFileError(f"is no OpenVINO IR: its XML is a {tag[:40]!r}, and an IR is a 'net'")
-            self.is_net, self.version = True, attributes.get("version", "")
+        if not self._path and tag != "net":
+            raise ModelFileError(f"is no OpenVINO IR: its XML is a {tag[:40]!r}, and an IR is a 'net'")
         parent = self._path[-1] if self._path else ""
         self._path.append(tag)
         layer = self._layers[-1] if self._layers else None
@@ -179,9 +177,7 @@ class OpenVinoScan:
                 f"constant {layer.name!r} has an impossible offset {offset}, size {size} or shape {dims[:_MAX_RANK]}"
             )
         dtype, bits = _dtype(layer.data.get("element_type", ""))
-        elements = 1
-        for dim in dims:
-            elements *= dim
+        elements = math.prod(dims)
         if (elements * bits + 7) // 8 > size:
             raise ModelFileError(
                 f"constant {layer.name!r} claims {elements} values {dims} of {dtype}, and brings {size} bytes"

@@ -17,7 +17,7 @@ import numpy as np
 
 from hifigan_rt.errors import ConditioningError, MelError, ModelFileError
 from hifigan_rt.formats.checkpoint import read_tensors
-from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
+from hifigan_rt.formats.checkpoint.byte_source import ByteSource, SourceReader, open_source
 from hifigan_rt.formats.checkpoint.tensors import Span
 from hifigan_rt.formats.checkpoint.zip_archive import read_zip_directory
 from hifigan_rt.mel.check import CheckedMel, check_mel
@@ -196,32 +196,13 @@ def _read_array(path: Path, max_bytes: int, mel_at: str | None = None) -> np.nda
     suffix = path.suffix.lower()
     if suffix == ".npy":
         with open_source(path) as source:
-            return _parse_npy(_Plain(source), min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES))
+            return _parse_npy(SourceReader(source, "the array"), min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES))
     if suffix == ".npz":
         with open_source(path) as source:
             return _read_npz(source, max_bytes, mel_at)
     if suffix in (".pt", ".pth", ".safetensors"):
         return pick_array(read_tensors(path, _REMEDY), mel_at)
     raise MelError(f"has the suffix {suffix!r}, and arrays are read from .npy, .npz, .pt, .pth or .safetensors")
-
-
-class _Plain:
-    """The bytes of a file from front to back."""
-
-    def __init__(self, source: ByteSource) -> None:
-        self._source = source
-        self._position = 0
-
-    def read(self, length: int) -> bytes:
-        length = min(length, self.left)
-        data = self._source.read(self._position, length, "the array")
-        self._position += length
-        return data
-
-    @property
-    def left(self) -> int:
-        """Bytes that have not been read."""
-        return self._source.size - self._position
 
 
 class _InMemory:
@@ -305,7 +286,7 @@ def _describe_other(head: bytes, wanted: str = "NumPy array") -> str:
     return describe_failed_download(head) or kind_text
 
 
-def _parse_npy(stream: _Plain | _Inflated | _InMemory, available: int) -> np.ndarray:
+def _parse_npy(stream: SourceReader | _Inflated | _InMemory, available: int) -> np.ndarray:
     """Parse the .npy format; at most `available` bytes are there, whatever its header claims."""
     prefix = bytes(stream.read(_NPY_PREFIX.size))
     if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):

@@ -13,6 +13,8 @@ import numpy as np
 
 from hifigan_rt.errors import ModelFileError
 
+_PIECE_BYTES = 1 << 18
+
 
 class ByteSource:
     """A regular file opened for reading, or a part of it; made by `open_source`."""
@@ -44,6 +46,11 @@ class ByteSource:
             raise ModelFileError(f"is truncated: the file became shorter while {what} was read")
         return data
 
+    def pieces(self, start: int, length: int, what: str) -> Iterator[bytes]:
+        """Read `length` bytes a piece at a time."""
+        for at in range(start, start + length, _PIECE_BYTES):
+            yield self.read(at, min(_PIECE_BYTES, start + length - at), what)
+
     def read_into(self, start: int, array: np.ndarray, what: str) -> None:
         """Fill a C-contiguous array with the bytes from `start` on.
 
@@ -74,12 +81,23 @@ class ByteSource:
 class SourceReader:
     """A source as the standard library's readers want a file."""
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, what: str) -> None:
+        """
+        Args:
+            source: the source.
+            what: names it in errors.
+        """
         self._source = source
+        self._what = what
         self._position = 0
 
     def tell(self) -> int:
         return self._position
+
+    @property
+    def left(self) -> int:
+        """Bytes that have not been read."""
+        return max(0, self._source.size - self._position)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to an offset from the beginning, from here or from the end; not below 0."""
@@ -89,9 +107,8 @@ class SourceReader:
 
     def read(self, size: int = -1) -> bytes:
         """Give up to `size` bytes, all that are left if it is negative; fewer only at the end."""
-        left = max(0, self._source.size - self._position)
-        length = left if size < 0 else min(size, left)
-        data = self._source.read(self._position, length, "the archive") if length else b""
+        length = self.left if size < 0 else min(size, self.left)
+        data = self._source.read(self._position, length, self._what) if length else b""
         self._position += length
         return data
 

@@ -68,19 +68,17 @@ def _inflate(source: ByteSource, file: BinaryIO) -> int:
     """Inflate the whole source into a file; gives the number of bytes."""
     limit = _MAX_GROWTH * source.size + _ALLOWANCE
     inflater = zlib.decompressobj(_GZIP)
-    size = at = 0
-    piece = b""
+    size = 0
     try:
-        while not inflater.eof and (piece or at < source.size):
-            if not piece:
-                piece = source.read(at, min(_PIECE, source.size - at), "the compressed archive")
-                at += len(piece)
-            inflated = inflater.decompress(piece, _PIECE)
-            piece = inflater.unconsumed_tail
-            size += len(inflated)
-            if size > limit:
-                raise CheckpointError(f"inflates to more than {limit} bytes, which no .nemo file does")
-            file.write(inflated)
+        for piece in source.pieces(0, source.size, "the compressed archive"):
+            left = piece
+            while left and not inflater.eof:
+                inflated = inflater.decompress(left, _PIECE)
+                left = inflater.unconsumed_tail
+                size += len(inflated)
+                if size > limit:
+                    raise CheckpointError(f"inflates to more than {limit} bytes, which no .nemo file does")
+                file.write(inflated)
     except zlib.error as error:
         raise CheckpointError(f"is damaged: its gzip data cannot be inflated ({error})") from error
     if not inflater.eof:
@@ -92,7 +90,7 @@ def _find(source: ByteSource) -> NemoArchive:
     found: dict[str, tarfile.TarInfo] = {}
     names = []
     try:
-        with tarfile.open(fileobj=cast("BinaryIO", SourceReader(source)), mode="r:") as archive:
+        with tarfile.open(fileobj=cast("BinaryIO", SourceReader(source, "the archive")), mode="r:") as archive:
             for count, entry in enumerate(archive):
                 if count == _MAX_ENTRIES:
                     raise CheckpointError(f"is a tar archive of more than {_MAX_ENTRIES} files, which no .nemo file is")

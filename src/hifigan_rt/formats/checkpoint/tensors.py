@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import math
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -78,10 +80,7 @@ class LazyTensor:
 
     @property
     def size(self) -> int:
-        total = 1
-        for length in self.shape:
-            total *= length
-        return total
+        return math.prod(self.shape)
 
     @property
     def is_contiguous(self) -> bool:
@@ -113,6 +112,11 @@ class Span:
     """Whether they stand there as UTF-8 text, each character a byte, as pickle's protocol 2 has it; else deflated."""
     crc32: int | None = None
     """Checksum of the bytes after inflating, as a zip's directory has it, where there is one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the storage."""
+        return self.length if self.inflated is None else self.inflated
 
 
 class TensorLoader:
@@ -200,9 +204,8 @@ class TensorLoader:
 
     def _load_whole(self, key: str, span: Span) -> np.ndarray:
         if key not in self._whole:
-            size = span.length if span.inflated is None else span.inflated
-            self._budget.take(size)
-            whole = np.empty(size, np.uint8)
+            self._budget.take(span.size)
+            whole = np.empty(span.size, np.uint8)
             if span.inflated is None:
                 self._source.read_into(span.start, whole, f"storage {key}")
             elif span.is_latin1:
@@ -226,20 +229,12 @@ def decode_into(source: ByteSource, span: Span, out: np.ndarray, what: str) -> N
         CheckpointError: the text is no UTF-8, has a character that is no byte, or is longer or shorter.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    filled, position, end = 0, span.start, span.start + span.length
+    whole = chain(source.pieces(span.start, span.length, what), [b""])
     try:
-        while position < end:
-            raw = source.read(position, min(_INFLATE_CHUNK, end - position), what)
-            position += len(raw)
-            data = decoder.decode(raw, final=position == end).encode("latin-1")
-            if filled + len(data) > out.size:
-                raise CheckpointError(f"is damaged: {what} has more than the {out.size} bytes that it needs")
-            out[filled : filled + len(data)] = np.frombuffer(data, np.uint8)
-            filled += len(data)
+        pieces = (decoder.decode(raw, final=not raw).encode("latin-1") for raw in whole)
+        _fill(out, pieces, f"{what} has", "needs")
     except UnicodeError as error:
         raise CheckpointError(f"is damaged: {what} stands in it as a text that is none of bytes") from error
-    if filled != out.size:
-        raise CheckpointError(f"is damaged: {what} has {filled} bytes and needs {out.size}")
 
 
 def inflate_into(source: ByteSource, span: Span, out: np.ndarray, what: str) -> None:
@@ -248,23 +243,27 @@ def inflate_into(source: ByteSource, span: Span, out: np.ndarray, what: str) -> 
     Raises:
         CheckpointError: the stream is damaged, or gives fewer or more bytes.
     """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    filled, position, end = 0, span.start, span.start + span.length
     try:
-        while position < end and not inflater.eof:
-            packed = source.read(position, min(_INFLATE_CHUNK, end - position), what)
-            position += len(packed)
-            while packed and not inflater.eof:
-                # One byte more than fits shows that the stream holds more than it declares.
-                data = inflater.decompress(packed, min(_INFLATE_CHUNK, out.size - filled + 1))
-                if filled + len(data) > out.size:
-                    raise CheckpointError(
-                        f"is damaged: {what} inflates to more than the {out.size} bytes that it declares"
-                    )
-                out[filled : filled + len(data)] = np.frombuffer(data, np.uint8)
-                filled += len(data)
-                packed = inflater.unconsumed_tail
+        _fill(out, _inflated(source, span, what), f"{what} inflates to", "declares")
     except zlib.error as error:
         raise CheckpointError(f"is damaged: {what}: {error}") from error
+
+
+def _inflated(source: ByteSource, span: Span, what: str) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    for packed in source.pieces(span.start, span.length, what):
+        left = packed
+        while left and not inflater.eof:
+            yield inflater.decompress(left, _INFLATE_CHUNK)
+            left = inflater.unconsumed_tail
+
+
+def _fill(out: np.ndarray, pieces: Iterable[bytes], gives: str, wants: str) -> None:
+    filled = 0
+    for data in pieces:
+        if filled + len(data) > out.size:
+            raise CheckpointError(f"is damaged: {gives} more than the {out.size} bytes that it {wants}")
+        out[filled : filled + len(data)] = np.frombuffer(data, np.uint8)
+        filled += len(data)
     if filled != out.size:
-        raise CheckpointError(f"is damaged: {what} inflates to {filled} bytes and declares {out.size}")
+        raise CheckpointError(f"is damaged: {gives} {filled} bytes and {wants} {out.size}")

@@ -149,10 +149,9 @@ def read_zip(source: ByteSource) -> Tree:
         span = spans.get(f"{prefix}data/{key}")
         if span is None:
             raise CheckpointError(f"is damaged: storage {describe(key)} is used and not in the archive")
-        size = span.length if span.inflated is None else span.inflated
-        if size != _storage_bytes(storage):
+        if span.size != _storage_bytes(storage):
             raise CheckpointError(
-                f"is damaged: storage {describe(key)} has {size} bytes and should have {_storage_bytes(storage)}"
+                f"is damaged: storage {describe(key)} has {span.size} bytes and should have {_storage_bytes(storage)}"
             )
         located[key] = span
     if not _is_program(spans, prefix):
@@ -183,7 +182,7 @@ def _read_constants(
     located = {key: spans[name] for key in objects.storages if (name := f"{prefix}constants/{key}") in spans}
     for key, storage in objects.storages.items():
         span = located.get(key)
-        if span is None or (span.length if span.inflated is None else span.inflated) != _storage_bytes(storage):
+        if span is None or span.size != _storage_bytes(storage):
             raise CheckpointError(f"is damaged: constant {describe(key)} is not in the archive, or of another size")
     loader = TensorLoader(source, located, Budget(source.size), big_endian=big_endian)
     constants: list[float | None] = []
@@ -229,13 +228,12 @@ def _list_names(names: list[str]) -> str:
 
 def _read_entry(source: ByteSource, spans: dict[str, Span], name: str) -> bytes:
     span = spans[name]
-    size = span.length if span.inflated is None else span.inflated
-    if size > MAX_PICKLE_BYTES:
+    if span.size > MAX_PICKLE_BYTES:
         raise CheckpointError(
-            f"has a {describe(name)} of {size} bytes: at most {MAX_PICKLE_BYTES}, tensors not counted"
+            f"has a {describe(name)} of {span.size} bytes: at most {MAX_PICKLE_BYTES}, tensors not counted"
         )
     if span.inflated is None:
         return source.read(span.start, span.length, f"the zip entry {describe(name)}")
-    data = np.empty(size, np.uint8)
+    data = np.empty(span.size, np.uint8)
     inflate_into(source, span, data, f"the zip entry {describe(name)}")
     return data.tobytes()
