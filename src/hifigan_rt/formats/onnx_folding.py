@@ -114,22 +114,6 @@ def _reshape(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray
     return x.reshape(shape)
 
 
-def _unsqueeze(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    return np.expand_dims(arrays[0], _axes(arrays, attributes) or ())
-
-
-def _squeeze(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    return np.squeeze(arrays[0], _axes(arrays, attributes))
-
-
-def _transpose(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    return np.transpose(arrays[0], attributes.integers("perm"))
-
-
-def _concat(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    return np.concatenate(list(arrays), attributes.integer("axis", 0))
-
-
 def _slice(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
     x = arrays[0]
     starts, ends = (
@@ -150,10 +134,6 @@ def _constant_of_shape(arrays: Sequence[np.ndarray], attributes: Attributes) -> 
     value = attributes.tensor("value")
     shape = [int(size) for size in arrays[0].reshape(-1)]
     return np.zeros(shape) if value is None else np.full(shape, value.reshape(-1)[0])
-
-
-def _gather(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    return np.take(arrays[0], arrays[1], axis=attributes.integer("axis", 0))
 
 
 def _shape(arrays: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
@@ -183,13 +163,13 @@ _OPERATORS: Mapping[str, _Operator] = {
     "ReduceSumSquare": _reduce(lambda x, axes, keep: (x * x).sum(axis=axes, keepdims=keep)),
     "ReduceL2": _reduce(lambda x, axes, keep: np.sqrt((x * x).sum(axis=axes, keepdims=keep))),
     "Reshape": _reshape,
-    "Unsqueeze": _unsqueeze,
-    "Squeeze": _squeeze,
-    "Transpose": _transpose,
-    "Concat": _concat,
+    "Unsqueeze": lambda arrays, attributes: np.expand_dims(arrays[0], _axes(arrays, attributes) or ()),
+    "Squeeze": lambda arrays, attributes: np.squeeze(arrays[0], _axes(arrays, attributes)),
+    "Transpose": lambda arrays, attributes: np.transpose(arrays[0], attributes.integers("perm")),
+    "Concat": lambda arrays, attributes: np.concatenate(list(arrays), attributes.integer("axis", 0)),
     "Slice": _slice,
     "ConstantOfShape": _constant_of_shape,
-    "Gather": _gather,
+    "Gather": lambda arrays, attributes: np.take(arrays[0], arrays[1], axis=attributes.integer("axis", 0)),
     "Shape": _shape,
 }
 
