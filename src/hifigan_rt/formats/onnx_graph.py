@@ -25,7 +25,7 @@ from hifigan_rt.formats.onnx_metadata import (
     build_metadata,
     input_name,
 )
-from hifigan_rt.graph import MEL, NORMALIZATION, SPEAKER_TABLE, Generator, Layer, LeakyRelu
+from hifigan_rt.graph import MEL, NORMALIZATION, SPEAKER_TABLE, Generator, Layer
 from hifigan_rt.system.versions import own_version
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class _GraphBuilder:
             if layer.inputs in means:
                 x = self._mean(sums[layer.inputs[-1]], len(layer.inputs), f"stages.{means.index(layer.inputs)}")
             if layer.activation is not None:
-                x = self._activate(x, layer.activation, f"{layer.name}.leaky_relu")
+                x = self._node("LeakyRelu", [x], f"{layer.name}.leaky_relu", alpha=layer.activation.slope)
             x = self._conv(self._with_ends(x, layer), layer)
             if layer.conditioning is not None:
                 added = self._pointwise(vector, layer.conditioning)
@@ -203,21 +203,12 @@ class _GraphBuilder:
 
     def _pointwise(self, x: str, name: str) -> str:
         """A 1x1 convolution."""
-        array = self._float32(f"{name}.weight")
-        self._initializer(f"{name}.weight", array.reshape(*array.shape, *[1] * self._leading))
-        inputs = [x, f"{name}.weight"]
-        if f"{name}.bias" in self._generator.weights:
-            self._initializer(f"{name}.bias", self._float32(f"{name}.bias"))
-            inputs.append(f"{name}.bias")
-        return self._node("Conv", inputs, name, kernel_shape=[1] * (self._leading + 1))
+        return self._node("Conv", self._with_parameters(x, name), name, kernel_shape=[1] * (self._leading + 1))
 
     def _mean(self, total: str, count: int, name: str) -> str:
         # The original sums first and divides then; multiplying by a rounded 1/3 would not be the same number.
         self._initializer(f"{name}.num_kernels", np.array(count, dtype="<f4"))
         return self._node("Div", [total, f"{name}.num_kernels"], f"{name}.mean")
-
-    def _activate(self, x: str, activation: LeakyRelu, name: str) -> str:
-        return self._node("LeakyRelu", [x], name, alpha=activation.slope)
 
     def _with_ends(self, x: str, layer: Layer) -> str:
         """The layer's input with its ends, where they are no zeros, which are a convolution's own."""
@@ -231,13 +222,6 @@ class _GraphBuilder:
 
     def _conv(self, x: str, layer: Layer) -> str:
         ones, zeros = [1] * self._leading, [0] * self._leading
-        weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        inputs = [x, weight]
-        first, second, taps = layer.weight_shape
-        self._initializer(weight, self._float32(weight).reshape(first, second, *ones, taps))
-        if layer.bias:
-            self._initializer(bias, self._float32(bias))
-            inputs.append(bias)
         left, right = layer.padding
         if layer.padding_mode != "zeros":
             left, right = (0, 0) if layer.kind == "conv" else (left + layer.stride, right)
@@ -249,7 +233,17 @@ class _GraphBuilder:
             "strides": [*ones, layer.stride],
             "group": 1,
         }
-        return self._node(_OPERATORS[layer.kind], inputs, layer.name, **attributes)
+        return self._node(_OPERATORS[layer.kind], self._with_parameters(x, layer.name), layer.name, **attributes)
+
+    def _with_parameters(self, x: str, name: str) -> list[str]:
+        """The inputs of a convolution: a value, the weight and the bias, if there is one."""
+        weight, bias = f"{name}.weight", f"{name}.bias"
+        *channels, taps = self._generator.weights[weight].shape
+        self._initializer(weight, self._float32(weight).reshape(*channels, *[1] * self._leading, taps))
+        if bias not in self._generator.weights:
+            return [x, weight]
+        self._initializer(bias, self._float32(bias))
+        return [x, weight, bias]
 
     def _float32(self, name: str) -> np.ndarray:
         return as_float32(name, self._generator.weights[name])
