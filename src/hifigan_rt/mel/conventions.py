@@ -22,7 +22,8 @@ from hifigan_rt.mel.statistics import read_statistics
 Convention = Literal["ln", "log10", "log1p", "db", "power", "int16-gain", "standardised"]
 CONVENTIONS: tuple[str, ...] = get_args(Convention)
 
-_LN_10, _LN_2 = math.log(10), math.log(2)
+_LN_10 = math.log(10)
+_LN_OF_BASE = {"log10": _LN_10, "log2": math.log(2)}
 _FIXED = (
     "sample_rate", "n_fft", "win_length", "hop_length", "num_mels", "fmin", "effective_fmax", "window", "mel_scale",
 )  # fmt: skip
@@ -92,10 +93,8 @@ def _to_natural(mel: np.ndarray, config: MelConfig) -> np.ndarray:
         values = values * np.array(config.scale)[:, None]
     if config.mean is not None:
         values = values + np.array(config.mean)[:, None]
-    if config.log == "log10":
-        values = values * _LN_10
-    elif config.log == "log2":
-        values = values * _LN_2
+    if config.log in _LN_OF_BASE:
+        values = values * _LN_OF_BASE[config.log]
     elif config.log == "db":
         values = values * (_LN_10 * config.power / 20)
     elif config.log == "log1p":
@@ -114,10 +113,8 @@ def _from_natural(values: np.ndarray, config: MelConfig) -> np.ndarray:
         values = np.log1p(np.exp(values))
     else:
         values = np.clip(values, math.log(config.floor), None if config.ceiling is None else math.log(config.ceiling))
-    if config.log == "log10":
-        values = values / _LN_10
-    elif config.log == "log2":
-        values = values / _LN_2
+    if config.log in _LN_OF_BASE:
+        values = values / _LN_OF_BASE[config.log]
     elif config.log == "db":
         values = values * (20 / config.power / _LN_10)
     if config.mean is not None:
