@@ -241,11 +241,11 @@ def read_generator(model: Weights) -> Generator:
     Raises:
         ModelFileError: they cannot be read, or do not fit any more.
     """
+    with_flow = model.graph.config.flow is not None
     if model.path.suffix.lower() == ".onnx":
         from hifigan_rt.model.onnx_weights import read_onnx_weights
 
-        return bind(model.graph, read_onnx_weights(model.path, with_flow=model.graph.config.flow is not None))
-    with_flow = model.graph.config.flow is not None
+        return bind(model.graph, read_onnx_weights(model.path, with_flow=with_flow))
     checkpoint, tensors, family = read_tensors(model.path, model.weights_at, model.family_key, with_flow=with_flow)
     if with_flow:
         add_flow(replace(model.graph.config, flow=None), checkpoint, tensors)
@@ -289,8 +289,8 @@ def _from_onnx(
     if found is not None:
         return as_weights(name, path, config, notes, info, found)
     stated = config_for_converted(path, config, info.num_mels, info.config)
-    known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
-    notes += (unread, *_remarks(path, known, stated, info.config))
+    known, num_mels, remarks = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
+    notes += (unread, *remarks)
     return OnnxFile(name, path, "onnx", known, num_mels, not info.is_ours, notes, info.external_files, unread=unread)
 
 
@@ -299,17 +299,16 @@ def _from_openvino(name: str, path: Path, config: str | Path | None, notes: tupl
 
     info = inspect_openvino(path)
     stated = config_for_converted(path, config, info.num_mels, info.config)
-    known, num_mels = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
+    known, num_mels, remarks = _config_of_file(path, stated, info.config, info.metadata, info.num_mels)
     form = f"openvino ({info.precision} weights)"
     weights = (info.weights_path,) if info.weights_path.exists() else ()
-    notes += _remarks(path, known, stated, info.config)
-    return OpenVinoFile(name, path, form, known, num_mels, not info.is_ours, notes, weights)
+    return OpenVinoFile(name, path, form, known, num_mels, not info.is_ours, notes + remarks, weights)
 
 
 def _config_of_file(
     path: Path, stated: ModelConfig | None, own: ModelConfig | None, metadata: Mapping[str, str], num_mels: int | None
-) -> tuple[ModelConfig | None, int | None]:
-    """The config of a converted file, held against what the file says of itself, and its mel bands.
+) -> tuple[ModelConfig | None, int | None, tuple[str, ...]]:
+    """The config of a converted file, held against what the file says of itself, its mel bands, and remarks.
 
     Args:
         path: the file.
@@ -323,7 +322,7 @@ def _config_of_file(
     if stated is None:
         stated = own
     if stated is None:
-        return None, num_mels
+        return None, num_mels, describe_others(path)
     if num_mels not in (None, stated.generator.input_channels):
         raise ConfigError(
             f"num_mels: the config says {stated.generator.input_channels}, the input of {str(path)!r} has {num_mels} "
@@ -333,21 +332,13 @@ def _config_of_file(
         raise ConfigError(
             f"the config is not that of {str(path)!r}: {'; '.join(found)}: give the file's own with --config"
         )
+    remarks: tuple[str, ...] = ()
     if own is not None:
+        if own.generator != stated.generator:
+            remarks = ("the config says other layers than the file, which has those of its weights: they are taken",)
         fuller = stated.mel if isinstance(stated.mel, MelConfig) else own.mel or stated.mel
         stated = ModelConfig(own.generator, fuller, speakers=own.speakers or stated.speakers)
-    return stated, stated.generator.input_channels
-
-
-def _remarks(
-    path: Path, config: ModelConfig | None, stated: ModelConfig | None, own: ModelConfig | None
-) -> tuple[str, ...]:
-    if config is None:
-        return describe_others(path)
-    notes = describe_input(config)
-    if own is not None and stated is not None and own.generator != stated.generator:
-        notes += ("the config says other layers than the file, which has those of its weights: they are taken",)
-    return notes
+    return stated, stated.generator.input_channels, describe_input(stated) + remarks
 
 
 def _is_om(path: Path) -> bool:
@@ -376,14 +367,13 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
     shapes = [tensor.shape for tensor in info.inputs]
     num_mels = shapes[0][1] if len(shapes) == 1 and len(shapes[0]) in (3, 4) and shapes[0][1] > 0 else None
     stated = own if config is None and own is not None else config_for_converted(path, config, num_mels, own)
-    known, num_mels = _config_of_file(path, stated, own, said, num_mels)
+    known, num_mels, remarks = _config_of_file(path, stated, own, said, num_mels)
     if info.caveat:
         notes += (f"this .om says of itself: {info.caveat}",)
     if known is None:
         notes += ("no record lies beside this .om, and no config.json: give --config for mels and lengths",)
-    notes += _remarks(path, known, stated, own)
     form = f"om ({info.caveat})" if info.caveat else "om"
-    return OmFile(name, path, form, known, num_mels, own is None, notes)
+    return OmFile(name, path, form, known, num_mels, own is None, notes + remarks)
 
 
 def _not_found(text: str) -> str:
