@@ -171,21 +171,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OutputError: the folder is missing or read-only, the disk is full, or no file is at the place of `path`.
     """
     refuse_special(path)
-    temporary: Path | None = None
-    try:
+    with _failing_for(path):
+        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, temporary_prefix(), path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
         try:
-            descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, temporary_prefix(), path.parent)
-            os.close(descriptor)
-            temporary = Path(name)
             # mkstemp makes the file private; a result gets the rights that open() would have given it.
             temporary.chmod(0o666 & ~_UMASK)
             yield temporary
             sync(temporary)
             temporary.replace(path)
-            temporary = None
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _failing_for(path: Path) -> Iterator[None]:
+    """Say of what the system refuses that a result could not be written."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{str(path)!r} could not be written: {_why_not(path, error)}; nothing stands at its place "
@@ -223,7 +228,7 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[Path]:
     """
     for path in paths:
         refuse_special(path)
-    try:
+    with _failing_for(paths[0]):
         workplace = Path(tempfile.mkdtemp(TEMPORARY_SUFFIX, temporary_prefix(), paths[0].parent))
         try:
             yield workplace
@@ -233,11 +238,6 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[Path]:
             sync(paths[0].parent)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"{str(paths[0])!r} could not be written: {_why_not(paths[0], error)}; nothing stands at its place "
-            "but what was there before"
-        ) from error
 
 
 def _replace_together(workplace: Path, paths: Sequence[Path]) -> None:
