@@ -98,14 +98,14 @@ class NativeEngine(Engine):
         self,
         generator: _native.LoadedGenerator,
         graph: Graph,
-        variant: str = "",
-        conditioning: ConditioningRule | None = None,
-        precision: str = "float32",
+        variant: str,
+        conditioning: ConditioningRule,
+        precision: str,
     ) -> None:
         super().__init__()
         self._generator: _native.LoadedGenerator | None = generator
         self._graph = graph
-        self.conditioning = conditioning or ConditioningRule()
+        self.conditioning = conditioning
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
         self._tuned = precision != "float32"  # no tuning touches tiles
@@ -114,7 +114,7 @@ class NativeEngine(Engine):
 
     def _run_many(self, mels: Sequence[CheckedMel], conditioning: np.ndarray | None = None) -> list[np.ndarray]:
         generator = self._open()
-        if not self._tuned and any(mel.shape[1] > _SHORT_FRAMES for mel in mels):
+        if any(mel.shape[1] > _SHORT_FRAMES for mel in mels):
             self.tune()
         audios: list[np.ndarray] = generator.run_many(list(mels), conditioning)
         return audios
@@ -175,7 +175,7 @@ class NativeEngine(Engine):
 
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         generator = self._open()
-        if not self._tuned and mel.shape[-1] > _SHORT_FRAMES:
+        if mel.shape[-1] > _SHORT_FRAMES:
             self.tune()
         audio: np.ndarray = generator.run(mel, conditioning)
         return audio
