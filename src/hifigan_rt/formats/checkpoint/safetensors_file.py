@@ -7,6 +7,7 @@ package, whose NumPy side has no bfloat16 and whose errors name no tensor.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from hifigan_rt.errors import CheckpointError
@@ -110,11 +111,8 @@ def _parse_entry(name: str, entry: object) -> tuple[LazyTensor, tuple[int, int]]
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_count(offset) for offset in offsets):
         raise CheckpointError(f"is damaged: tensor {describe(name)} has the offsets {_describe_list(offsets)}")
     dtype = _DTYPE_NAMES[kind]
-    strides = []
-    size = 1
-    for length in reversed(shape):
-        strides.append(size)
-        size *= length
+    size = math.prod(shape)
+    strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     first, last = offsets
     n_bytes = size * DTYPES[dtype].itemsize
     if last - first != n_bytes:
@@ -123,7 +121,7 @@ def _parse_entry(name: str, entry: object) -> tuple[LazyTensor, tuple[int, int]]
             f"offsets {offsets} span {last - first}"
         )
     storage = Storage(name, dtype, size)
-    return LazyTensor(storage, dtype, 0, tuple(shape), tuple(reversed(strides))), (first, last)
+    return LazyTensor(storage, dtype, 0, tuple(shape), strides), (first, last)
 
 
 def _describe_list(values: object) -> str:
