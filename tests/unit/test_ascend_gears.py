@@ -69,14 +69,14 @@ def test_every_length_is_covered_at_the_least_work(gears):
             continue
         covers(plan, frames, TINY_GRAPH)
         assert plan.inexact_tail_frames == 0
-        assert plan.computed_frames == least_work(frames, gears, overlap)
+        assert sum(window.gear for window in plan.windows) == least_work(frames, gears, overlap)
 
 
 @pytest.mark.parametrize("frames", [250, 251, 474, 475, 499, 500, 501, 1999, 2000, 2001, 4001, 6000, 8777])
 def test_the_default_gears_with_v1(frames):
     plan = plan_windows(frames, DEFAULT_GEARS, V1)
     covers(plan, frames, V1)
-    assert plan.computed_frames == least_work(frames, DEFAULT_GEARS, 26)
+    assert sum(window.gear for window in plan.windows) == least_work(frames, DEFAULT_GEARS, 26)
 
 
 def test_a_mel_as_long_as_a_gear_takes_that_gear():

@@ -1,7 +1,8 @@
 import pytest
 
 from benchmark_records import CAVEAT, case, guide_case, measurement
-from hifigan_rt.engines.ascend import describe_devices, describe_precision
+from hifigan_rt.engines.ascend import describe_devices
+from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.formats.om_file import OmInfo
 from hifigan_rt.tools.benchmark.device_peak import NOT_BELIEVABLE, achieved
 
@@ -30,7 +31,7 @@ def test_int8_has_twice_the_peak():
 
 def test_the_chip_is_known_by_what_engine_ascend_says_of_its_device(tmp_path):
     om = OmInfo(tmp_path / "a.om", 0, soc_version="Ascend310P3")
-    device, precision = describe_devices((0,), om), describe_precision(om)
+    device, precision = describe_devices((0,), om), describe_mode(om.precision_mode, om.soc_version)
     row = guide_case(1, 250, 2.643)
     entry = measurement("ascend", (0.002643,), device=device, precision=precision)
     assert device == "npu:0 (Ascend310P3)"

@@ -16,10 +16,10 @@ from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
 from hifigan_rt.engines.ascend_runtime.worker_pool import DevicePool, PoolRequest, Run
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.input_layout import as_batch
+from hifigan_rt.engines.input_layout import as_batch, in_order
 from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError
-from hifigan_rt.formats.mel_layout import MelAxis, find_mel_axes
+from hifigan_rt.formats.mel_layout import MelAxis, find_mel_layouts
 from hifigan_rt.formats.om_file import OmInfo, option_of, read_om
 from hifigan_rt.formats.onnx_metadata import AUDIO_OUTPUT_NAME
 from hifigan_rt.graph import Graph
@@ -56,11 +56,6 @@ class OmShapes:
         """The smallest batch that takes so many mels, or the largest there is."""
         sizes = self.batches[gear]
         return next((size for size in sizes if size >= items), sizes[-1])
-
-    def lay_out(self, mels: np.ndarray) -> np.ndarray:
-        """Bring `[B, M, T]` into the model's order."""
-        ordered = mels.transpose([("B", "M", "T").index(axis) for axis in self.axes if axis != "1"])
-        return np.expand_dims(ordered, self.axes.index("1")) if "1" in self.axes else ordered
 
 
 @dataclass(frozen=True)
@@ -153,7 +148,7 @@ class AscendEngine(Engine):
             first = segment.window.start_frame
             part = mels[segment.item][:, first : first + gear]
             row[:, : part.shape[1]] = part
-        return np.ascontiguousarray(self._shapes.lay_out(together))
+        return np.ascontiguousarray(in_order(together, self._shapes.axes))
 
     def _scatter(self, run: Run, segments: Sequence[_Segment], audio: list[np.ndarray]) -> None:
         """Put the samples that each window gives where they belong."""
@@ -228,8 +223,8 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
     if model.mel is not None:
         silence = silence_mel_value(model.mel)
     info = EngineInfo(
-        "ascend", pool.runtime.version, describe_precision(om), len(devices), describe_devices(devices, om),
-        variant=pool.runtime.backend, caveat=pool.runtime.caveat,
+        "ascend", pool.runtime.version, describe_mode(om.precision_mode, om.soc_version, om.atc_cmdline), len(devices),
+        describe_devices(devices, om), variant=pool.runtime.backend, caveat=pool.runtime.caveat,
     )  # fmt: skip
     return AscendEngine(pool, info, graph, shapes, silence, OutputRule(model.name, graph))
 
@@ -274,12 +269,13 @@ def read_shapes(
         listed = ", ".join(str(tensor["name"]) for tensor in inputs) or "none"
         raise EngineError(f"{name} has {len(inputs)} inputs ({listed}): one mel input is needed")
     shape = [int(size) for size in inputs[0]["shape"]]
-    axes = find_mel_axes(tuple(None if size == -1 else size for size in shape), num_mels)
-    if axes is None or "B" not in axes:
+    layouts = find_mel_layouts(tuple(None if size == -1 else size for size in shape), num_mels)
+    if not layouts or "B" not in layouts[0]:
         raise EngineError(
             f"{name} takes an input of shape {shape}, which is no mel of {num_mels} bands: [B, M, T] and [B, M, 1, T] "
             "are"
         )
+    axes = layouts[0]
     if open_ranges is not None and -1 in shape:
         if len(open_ranges) != len(shape):
             open_ranges = [(1, None)] * len(shape)
@@ -298,11 +294,6 @@ def read_shapes(
         if dims[axes.index("M")] == num_mels:
             batches.setdefault(dims[axes.index("T")], set()).add(dims[axes.index("B")])
     return OmShapes(axes, {frames: tuple(sorted(sizes)) for frames, sizes in batches.items()})
-
-
-def describe_precision(om: OmInfo) -> str:
-    """What a file computes in, with its mode, for example "float16 products, float32 sums (cube_fp16in_fp32out)"."""
-    return describe_mode(om.precision_mode, om.soc_version, om.atc_cmdline)
 
 
 def describe_devices(devices: Sequence[int], om: OmInfo) -> str:

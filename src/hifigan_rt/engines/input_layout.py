@@ -19,6 +19,7 @@ from hifigan_rt.formats.onnx_metadata import (
     SPEAKER_INPUT_NAME,
     input_name,
 )
+from hifigan_rt.graph import Graph
 
 _FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 
@@ -112,13 +113,7 @@ class InputLayout:
 
     def lay_out(self, mel: np.ndarray) -> np.ndarray:
         """Bring a batch `[B, M, T]` into the graph's order."""
-        if "B" not in self._axes:
-            mel = mel[0]
-        present = ["M", "T"] if mel.ndim == 2 else ["B", "M", "T"]
-        ordered = mel.transpose([present.index(axis) for axis in self._axes if axis != "1"])
-        if "1" in self._axes:
-            ordered = np.expand_dims(ordered, self._axes.index("1"))
-        return np.ascontiguousarray(ordered, dtype=self._dtype)
+        return np.ascontiguousarray(in_order(mel, self._axes), dtype=self._dtype)
 
     def read(self, output: Any, mel: np.ndarray) -> np.ndarray:
         """Bring what a batch `[B, M, T]` gave, of whatever rank, to float32 `[B, N]`.
@@ -145,14 +140,14 @@ def layout_of_export(source: str, config: GeneratorConfig, rank: int) -> InputLa
 def layout_of_file(
     source: str,
     info: ConvertedInfo,
-    rule: OutputRule,
+    graph: Graph | None,
 ) -> InputLayout:
     """Check that a foreign graph is a vocoder: one mel in, and at most a vector or speakers; one waveform out.
 
     Args:
         source: the file, for texts.
         info: what the file says of itself.
-        rule: what its samples must be.
+        graph: the layers that it has by its config; None if there is none.
 
     Raises:
         EngineError: it is no vocoder, or none that fits its config.
@@ -176,8 +171,16 @@ def layout_of_file(
             f"{source} takes {mel}, which is no mel that is known: [B, M, T], [B, T, M], [B, M, 1, T], [B, 1, M, T], "
             "[M, T] or [T, M] are"
         )
+    rule = OutputRule(source, graph)
     rule.check_declared(mel, layouts[0], output)
     return InputLayout(source, mel, output, layouts, rule, beside)
+
+
+def in_order(mel: np.ndarray, axes: MelAxes) -> np.ndarray:
+    """A view of a batch `[B, M, T]`, of one mel where the order has no batch, with its dimensions in that order."""
+    present = [axis for axis in ("B", "M", "T") if axis in axes]
+    ordered = (mel if "B" in axes else mel[0]).transpose([present.index(axis) for axis in axes if axis != "1"])
+    return np.expand_dims(ordered, axes.index("1")) if "1" in axes else ordered
 
 
 def join_parts(parts: list[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 from hifigan_rt.engines.base import Engine, EngineInfo
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_file
-from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.mel.check import CheckedMel
@@ -86,8 +85,7 @@ def layout_of(model: OnnxFile, info: OnnxInfo) -> InputLayout:
     Raises:
         EngineError: it is no vocoder that can be fed.
     """
-    name = f"ONNX file {str(info.path)!r}"
-    return layout_of_file(name, info, OutputRule(name, model.graph))
+    return layout_of_file(f"ONNX file {str(info.path)!r}", info, model.graph)
 
 
 def open_session(

@@ -16,7 +16,6 @@ from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
 from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_export, layout_of_file
 from hifigan_rt.engines.openvino_shapes import CompiledShapes
-from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.onnx_reading import inspect_onnx
@@ -238,11 +237,11 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
         name = f"ONNX file {str(model.path)!r}"
         onnx = inspect_onnx(model.path)
         _refuse_wrapping_operators(name, onnx.operators)
-        layout = layout_of_file(name, onnx, OutputRule(name, model.graph))
+        layout = layout_of_file(name, onnx, model.graph)
         return name, layout, _read_files(core, name, model.path, None, bool(onnx.external_files))
     name = f"OpenVINO IR {str(model.path)!r}"
     ir = inspect_openvino(model.path)
-    layout = layout_of_file(name, ir, OutputRule(name, model.graph))
+    layout = layout_of_file(name, ir, model.graph)
     weights = ir.weights_path if ir.weights_path.exists() else None
     return name, layout, _read_files(core, name, ir.path, weights, in_parts=False)
 

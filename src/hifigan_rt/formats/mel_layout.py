@@ -93,12 +93,6 @@ def find_num_mels(shape: Shape | None, conv_channels: int | None) -> int | None:
     return fixed[0] if len(fixed) == 1 else None
 
 
-def find_mel_axes(shape: Shape, num_mels: int | None) -> MelAxes | None:
-    """What each dimension is, or None if no layout fits; the likeliest where the shape leaves it open."""
-    layouts = find_mel_layouts(shape, num_mels)
-    return layouts[0] if layouts else None
-
-
 def find_mel_layouts(shape: Shape, num_mels: int | None) -> tuple[MelAxes, ...]:
     """What the dimensions may be, the likeliest first: several where the shape leaves it open."""
     ratings = [(_rate(shape, axes, num_mels), axes) for axes in _CANDIDATES.get(len(shape), ())]

@@ -82,10 +82,10 @@ def find_npu_smi() -> str | None:
     return shutil.which("npu-smi") or shutil.which("npu-smi", path=usual)
 
 
-def soc_of_device(device: int, timeout_seconds: float = 10.0) -> str:
+def soc_of_device(device: int) -> str:
     """The chip behind a device id of the runtime; empty if npu-smi does not tell it."""
     try:
-        chips = find_chips(timeout_seconds)
+        chips = find_chips(timeout_seconds=10.0)
     except ToolFailed:
         return ""
     return next((chip.soc_version for chip in chips if chip.logic_id == device), "")

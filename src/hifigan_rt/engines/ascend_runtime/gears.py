@@ -48,11 +48,6 @@ class WindowPlan:
     inexact_tail_frames: int = 0
     """Frames at the end whose samples the padding changes; 0 unless the mel is shorter than the shortest gear."""
 
-    @property
-    def computed_frames(self) -> int:
-        """The work: all gears together."""
-        return sum(window.gear for window in self.windows)
-
 
 def needed_overlap(graph: Graph) -> int:
     """Frames by which two windows must overlap so that each sample is exact in one of them (V1: 26)."""
