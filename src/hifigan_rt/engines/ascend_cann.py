@@ -23,8 +23,8 @@ from hifigan_rt.engines.ascend_runtime.chips import soc_of_device
 from hifigan_rt.engines.ascend_runtime.gears import needed_overlap, plan_windows
 from hifigan_rt.engines.ascend_runtime.precision import FLOAT16_PRODUCTS, KEEP_ORIGIN, default_mode, describe_mode
 from hifigan_rt.engines.base import EngineInfo
-from hifigan_rt.engines.input_layout import InputLayout
-from hifigan_rt.engines.onnxruntime_session import SessionEngine, layout_of, open_session
+from hifigan_rt.engines.input_layout import InputLayout, layout_of_file
+from hifigan_rt.engines.onnxruntime_session import SessionEngine, open_session
 from hifigan_rt.errors import EngineError, EngineUnavailable, SlowEngineWarning
 from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
 from hifigan_rt.graph import Graph
@@ -103,11 +103,12 @@ def open_cann(model: OnnxFile, devices: Sequence[int]) -> CannEngine:
     import onnxruntime
 
     info = inspect_onnx(model.path)
-    layout = layout_of(model, info)
+    name = f"ONNX file {str(info.path)!r}"
+    layout = layout_of_file(name, info, model.graph)
     chip = soc_of_device(devices[0])
     mode = default_mode(chip)
     with tempfile.TemporaryDirectory(prefix="hifigan-cann-") as folder:
-        session = _open(f"ONNX file {str(info.path)!r}", _private_copy(info, Path(folder)), devices[0], mode)
+        session = _open(name, _private_copy(info, Path(folder)), devices[0], mode)
     label = describe_mode(mode, chip)
     precision = label if info.precision == "float32" else f"{info.precision} weights, {label}"
     device = f"npu:{devices[0]} ({chip})" if chip else f"npu:{devices[0]}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hifigan_rt.engines.base import EngineInfo, EngineOptions
 from hifigan_rt.engines.conditioning import ConditioningRule
-from hifigan_rt.engines.input_layout import layout_of_export
-from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, open_file, open_session
+from hifigan_rt.engines.input_layout import layout_of_export, layout_of_file
+from hifigan_rt.engines.onnxruntime_session import CPU_PROVIDER, SessionEngine, as_source, open_session
 from hifigan_rt.errors import EngineError, EngineUnavailable
 from hifigan_rt.formats.onnx_graph import build_onnx
+from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hifigan_rt.model.kinds import OnnxFile, Weights
 
 
@@ -29,11 +30,13 @@ def create(model: Weights | OnnxFile, options: EngineOptions) -> SessionEngine:
         serialised = build_onnx(model.generator, None, has_table=False).SerializeToString()
         session = open_session(model.name, serialised, threads, provider)
     else:
-        session, layout, precision = open_file(model, threads, provider)
+        info, name = inspect_onnx(model.path), f"ONNX file {str(model.path)!r}"
+        layout, precision = layout_of_file(name, info, model.graph), info.precision
+        session = open_session(name, as_source(info), threads, provider)
         conditioning = layout.conditioning_rule(None if model.graph is None else model.graph.config)
     running = session.get_providers()[0]
-    info = EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running)
-    return SessionEngine(session, info, layout, conditioning)
+    about = EngineInfo("onnxruntime", onnxruntime.__version__, precision, threads, running)
+    return SessionEngine(session, about, layout, conditioning)
 
 
 def _choose_provider(name: str | None, available: list[str]) -> str:

@@ -11,11 +11,10 @@ import numpy as np
 
 from hifigan_rt.engines.base import Engine, EngineInfo
 from hifigan_rt.engines.conditioning import ConditioningRule
-from hifigan_rt.engines.input_layout import InputLayout, join_parts, layout_of_file
+from hifigan_rt.engines.input_layout import InputLayout, join_parts
 from hifigan_rt.errors import EngineError, EngineUnavailable
-from hifigan_rt.formats.onnx_reading import OnnxInfo, inspect_onnx
+from hifigan_rt.formats.onnx_reading import OnnxInfo
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.kinds import OnnxFile
 from hifigan_rt.system.files import is_utf8
 
 if TYPE_CHECKING:
@@ -64,28 +63,6 @@ class SessionEngine(Engine):
 
     def _close(self) -> None:
         self._session = None
-
-
-def open_file(model: OnnxFile, threads: int, provider: str) -> tuple[InferenceSession, InputLayout, str]:
-    """Open an ONNX file: its session, how mels go into it, and the precision of its weights.
-
-    Raises:
-        EngineError: it is no vocoder that can be fed, or cannot be loaded.
-        EngineUnavailable: the provider did not start.
-        ModelFileError: it is damaged or unsafe.
-    """
-    info = inspect_onnx(model.path)
-    layout = layout_of(model, info)
-    return open_session(f"ONNX file {str(info.path)!r}", _as_source(info), threads, provider), layout, info.precision
-
-
-def layout_of(model: OnnxFile, info: OnnxInfo) -> InputLayout:
-    """How mels go into a file.
-
-    Raises:
-        EngineError: it is no vocoder that can be fed.
-    """
-    return layout_of_file(f"ONNX file {str(info.path)!r}", info, model.graph)
 
 
 def open_session(
@@ -142,8 +119,12 @@ def open_session(
     return session
 
 
-def _as_source(info: OnnxInfo) -> str | bytes:
-    """What a session is opened from: the path, which costs less memory and lets external data be found."""
+def as_source(info: OnnxInfo) -> str | bytes:
+    """What a session is opened from: the path, which costs less memory and lets external data be found.
+
+    Raises:
+        EngineError: the runtime cannot find the file and its external data by that name.
+    """
     path = os.fspath(info.path)
     if is_utf8(info.path):
         return path
