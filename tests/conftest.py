@@ -83,6 +83,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """PyTorch, for tests marked torch."""
+    import torch
+
+    return torch
+
+
 def _absent() -> dict[str, str]:
     absent = {mark: reason for mark, (module, reason) in NEEDS.items() if importlib.util.find_spec(module) is None}
     return absent | {mark: reason for mark, (find, reason) in PROGRAMS.items() if find() is None}

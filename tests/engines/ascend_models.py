@@ -10,6 +10,7 @@ import numpy as np
 
 import tolerances
 from ascend_simulator.models import convert
+from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine
@@ -22,6 +23,10 @@ GENERATOR = tiny_generator()
 HOP = GENERATOR.graph.hop_length
 DEFAULT_GEARS = tuple(range(250, 2001, 250))
 SILENCE = np.float32(np.log(1e-5))
+
+
+def mels_of(batch: int, frames: int) -> np.ndarray:
+    return seeded_mel(batch, 10, frames, seed=frames).astype(np.float32)
 
 
 class Place:

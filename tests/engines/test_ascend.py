@@ -12,7 +12,7 @@ import hifigan_rt
 import tolerances
 from ascend_simulator.environment import CAVEAT
 from cli.running import clip, hifigan
-from engines.ascend_models import GENERATOR, HOP, SILENCE, pids, truth
+from engines.ascend_models import GENERATOR, HOP, SILENCE, mels_of, pids, truth
 from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.audio.signal_metrics import snr_db
@@ -24,10 +24,6 @@ from hifigan_rt.model.kinds import OmFile, OnnxFile, Weights
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
 
 BACKENDS = ("aclruntime", "ais_bench")
-
-
-def mels_of(batch: int, frames: int) -> np.ndarray:
-    return seeded_mel(batch, 10, frames, seed=frames).astype(np.float32)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import tolerances
-from engines.ascend_models import HOP, truth
-from golden.seeded import seeded_mel
+from engines.ascend_models import HOP, mels_of, truth
 from golden.tiny import write_tiny
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import ascend
@@ -20,10 +19,6 @@ from hifigan_rt.tools.benchmark.benchmark_model import read_benchmark_model
 from hifigan_rt.tools.cli.bench import _cells
 
 OPEN = pytest.mark.parametrize("simulator", [8], indirect=True, ids=["cann8"])
-
-
-def mels_of(batch: int, frames: int) -> np.ndarray:
-    return seeded_mel(batch, 10, frames, seed=frames).astype(np.float32)
 
 
 @OPEN

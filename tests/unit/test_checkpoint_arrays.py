@@ -23,13 +23,6 @@ RNG = np.random.default_rng(0)
 BASE = RNG.standard_normal((3, 4, 5))
 
 
-@pytest.fixture(scope="module")
-def torch():
-    import torch
-
-    return torch
-
-
 @pytest.fixture(params=SAVES, ids=lambda save: f"{'legacy' if save[0] else 'zip'}-{save[1]}")
 def save(request, torch, tmp_path):
     legacy, protocol = request.param

@@ -31,13 +31,6 @@ from hifigan_rt.formats.config_json import config_to_dict
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture(scope="module")
-def torch():
-    import torch
-
-    return torch
-
-
 def any_function():
     pass
 

@@ -23,13 +23,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def torch():
-    import torch
-
-    return torch
-
-
 def to_numpy(torch, value):
     """A tree of torch.load with arrays in place of tensors."""
     if isinstance(value, torch.Tensor):

@@ -19,11 +19,6 @@ from torchscript_networks import build_network, rewritten
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*(weight_norm|jit|TorchScript).*:Warning")]
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def truth_of(torch, network, model, mel):
     """The network in float64 with the weights as they were read, which weight norm in float32 is not."""
     layers = dict(network.double().named_modules())

@@ -16,11 +16,6 @@ from torchscript_networks import build_network, rewritten
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*(weight_norm|jit|TorchScript).*:Warning")]
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def convolution_class(torch, change):
     """A class of convolutions with one thing that is different."""
     nn, functional = torch.nn, torch.nn.functional
