@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, overload
 
 import numpy as np
 
 from hifigan_rt.engines.base import Engine
-from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome
-from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamBusy, StreamsFailed
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome, StreamTurn
+from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamsFailed
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
 from hifigan_rt.mel.padding import may_have_flat_frames
@@ -43,7 +41,8 @@ class Stream:
         self._watch = None if model.mel is None else MelWatch(model.mel)
         frames = STREAM_SEGMENT_FRAMES if segment_frames is None else segment_frames
         self._stream = engine.stream(frames, graph, conditioning)
-        self._use = threading.Lock()
+        # What watches its frames is no more for two threads than the engine's state is.
+        self._turn = StreamTurn()
 
     def push(self, mel: object) -> np.ndarray:
         """Take frames in.
@@ -64,7 +63,7 @@ class Stream:
             MelConventionWarning: padding, or a beginning that looks like another convention than the model's.
         """
         self._engine.check_open()
-        with in_words_of(latents=self._graph.config.input_kind == "latent"), self._taken():
+        with in_words_of(latents=self._graph.config.input_kind == "latent"), self._turn.taken():
             checked = self._checked(mel)
             self._watched(checked)
             return self._stream.push(checked)
@@ -79,7 +78,7 @@ class Stream:
             EngineError: as for `push`.
         """
         self._engine.check_open()
-        with self._taken():
+        with self._turn.taken():
             if self._watch is not None:
                 warn_of(self._watch.finish())
             return self._stream.finish()
@@ -92,7 +91,7 @@ class Stream:
             EngineError: the stream or its vocoder is closed, or another thread is using the stream.
         """
         self._engine.check_open()
-        with self._taken():
+        with self._turn.taken():
             self._stream.reset()
             self._watch = None if self._model.mel is None else MelWatch(self._model.mel)
 
@@ -171,19 +170,6 @@ class Stream:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _taken(self) -> Iterator[None]:
-        """Take the stream for this thread: what watches its frames is no more for two than the engine's state is."""
-        self._take()
-        try:
-            yield
-        finally:
-            self._use.release()
-
-    def _take(self) -> None:
-        if not self._use.acquire(blocking=False):
-            raise StreamBusy
-
     def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels
         if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
@@ -245,12 +231,12 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
     taken = []
     try:
         for stream in streams:
-            stream._take()
+            stream._turn.take()
             taken.append(stream)
         outcomes = _advanced(streams, mels)
     finally:
         for stream in taken:
-            stream._use.release()
+            stream._turn.give()
     audios = [outcome for outcome in outcomes if not isinstance(outcome, HifiganError)]
     if len(audios) < len(outcomes):
         raise StreamsFailed(outcomes)
