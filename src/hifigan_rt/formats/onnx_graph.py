@@ -16,7 +16,6 @@ import numpy as np
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ExportError
-from hifigan_rt.formats.float32_weights import as_float32
 from hifigan_rt.formats.onnx_metadata import (
     AUDIO_OUTPUT_NAME,
     CONDITIONING_INPUT_NAME,
@@ -185,7 +184,7 @@ class _GraphBuilder:
             return x
         mean, scale = NORMALIZATION
         for name in NORMALIZATION:
-            self._initializer(name, self._float32(name).reshape(-1, *[1] * (self._leading + 1)))
+            self._initializer(name, self._generator.float32(name).reshape(-1, *[1] * (self._leading + 1)))
         return self._node("Div", [self._node("Sub", [x, mean], "input.sub"), scale], "input.div")
 
     def _vector(self) -> str:
@@ -194,7 +193,7 @@ class _GraphBuilder:
             return ""
         x = self._inputs[1]
         if x == SPEAKER_INPUT_NAME:
-            self._initializer(SPEAKER_TABLE, self._float32(SPEAKER_TABLE))
+            self._initializer(SPEAKER_TABLE, self._generator.float32(SPEAKER_TABLE))
             x = self._node("Gather", [SPEAKER_TABLE, x], "speaker.vector", axis=0)
         # 0 keeps the batch as it is.
         shape = [0, self._generator.graph.config.conditioning_channels, *[1] * (self._leading + 1)]
@@ -239,14 +238,11 @@ class _GraphBuilder:
         """The inputs of a convolution: a value, the weight and the bias, if there is one."""
         weight, bias = f"{name}.weight", f"{name}.bias"
         *channels, taps = self._generator.weights[weight].shape
-        self._initializer(weight, self._float32(weight).reshape(*channels, *[1] * self._leading, taps))
+        self._initializer(weight, self._generator.float32(weight).reshape(*channels, *[1] * self._leading, taps))
         if bias not in self._generator.weights:
             return [x, weight]
-        self._initializer(bias, self._float32(bias))
+        self._initializer(bias, self._generator.float32(bias))
         return [x, weight, bias]
-
-    def _float32(self, name: str) -> np.ndarray:
-        return as_float32(name, self._generator.weights[name])
 
     def _initializer(self, name: str, array: np.ndarray) -> None:
         from onnx import helper

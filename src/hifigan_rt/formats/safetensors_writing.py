@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hifigan_rt.config import MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.formats.config_json import config_to_dict
-from hifigan_rt.formats.float32_weights import as_float32
 from hifigan_rt.graph import Generator
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.system.temporary_names import remove_left_over
@@ -40,7 +39,7 @@ def write_safetensors(
 
     config = config_to_dict(ModelConfig(generator.graph.config, mel, speakers=speakers or {}))
     metadata = {"config": json.dumps(config), "format": "pt", "model_type": "hifigan", "source": source}
-    weights = {name: as_float32(name, array) for name, array in generator.weights.items()}
+    weights = {name: generator.float32(name) for name in generator.weights}
     data = save(weights, metadata)
     remove_left_over([path.parent])
     with atomic_writer(path) as file:

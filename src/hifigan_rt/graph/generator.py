@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hifigan_rt.errors import CheckpointError, WeightMismatch
+from hifigan_rt.errors import CheckpointError, ExportError, WeightMismatch
 from hifigan_rt.graph.graph import NORMALIZATION, SPEAKER_TABLE, Graph
 from hifigan_rt.graph.layer import Layer
 
@@ -26,6 +26,18 @@ class Generator:
         """The layer's bias `[C_out]`; zeros if it has none."""
         weight = self.weights[f"{layer.name}.weight"]
         return self.weights.get(f"{layer.name}.bias", np.zeros(layer.out_channels, weight.dtype))
+
+    def float32(self, name: str) -> np.ndarray:
+        """A weight as exporters write it: rounded to float32, little-endian and C-contiguous.
+
+        Raises:
+            ExportError: it holds values that float32 has not.
+        """
+        with np.errstate(over="ignore"):
+            rounded = np.ascontiguousarray(self.weights[name], "<f4")
+        if not np.isfinite(rounded).all():
+            raise ExportError(f"{name} holds values beyond float32 (3.4e38), the arithmetic of an exported model")
+        return rounded
 
     def normalized(self, mel: np.ndarray) -> np.ndarray:
         """What the first layer takes of a mel `[..., M, T]`, in the mel's dtype: itself without normalization."""
