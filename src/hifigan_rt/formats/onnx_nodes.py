@@ -87,21 +87,18 @@ class OnnxNodes:
 
     def integers(self, node: NodeFields, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """An attribute that is a list of integers."""
-        found = [
-            self._scan.reader.integers(item, _MAX_INTEGERS)
-            for item in self._attribute(node, name, 8)
-            if item.wire_type in (VARINT, LENGTH)
-        ]
-        return tuple(number for numbers in found for number in numbers) if found else default
+        found = self._attribute(node, name, 8, VARINT, LENGTH)
+        lists = [self._scan.reader.integers(item, _MAX_INTEGERS) for item in found]
+        return tuple(number for numbers in lists for number in numbers) if found else default
 
     def integer(self, node: NodeFields, name: str, default: int) -> int:
         """An attribute that is an integer."""
-        found = [item for item in self._attribute(node, name, 3) if item.wire_type == VARINT]
+        found = self._attribute(node, name, 3, VARINT)
         return self._scan.reader.integers(found[-1], 1)[0] if found else default
 
     def number(self, node: NodeFields, name: str, default: float) -> float:
         """An attribute that is a float32, as the shortest decimal number that means it: 0.1 and not 0.10000000149."""
-        found = [item for item in self._attribute(node, name, 2) if item.wire_type == FIXED32]
+        found = self._attribute(node, name, 2, FIXED32)
         if not found:
             return default
         (value,) = struct.unpack("<f", self._source.read(found[-1].start, 4, "an attribute"))
@@ -109,20 +106,19 @@ class OnnxNodes:
 
     def text(self, node: NodeFields, name: str, default: str) -> str:
         """An attribute that is a text."""
-        found = [item for item in self._attribute(node, name, 4) if item.wire_type == LENGTH]
+        found = self._attribute(node, name, 4, LENGTH)
         return self._scan.reader.text(found[-1]) if found else default
 
     def tensor(self, node: NodeFields, name: str) -> np.ndarray | None:
         """An attribute that is a tensor; None if it is not there."""
-        for field in self._attribute(node, name, 5):
+        for field in self._attribute(node, name, 5, LENGTH):
             return self._read(self._scan.tensor(field))
         return None
 
-    def _attribute(self, node: NodeFields, name: str, number: int) -> list[Field]:
+    def _attribute(self, node: NodeFields, name: str, number: int, *wire_types: int) -> list[Field]:
         field = node.attributes.get(name)
-        if field is None:
-            return []
-        return [item for item in self._scan.reader.inside(field) if item.number == number]
+        inside = () if field is None else self._scan.reader.inside(field)
+        return [item for item in inside if item.number == number and item.wire_type in wire_types]
 
     def _read(self, tensor: TensorFields) -> np.ndarray:
         return read_tensor(tensor, self._source, self._path)
@@ -151,7 +147,7 @@ class OnnxNodes:
         return array
 
     def _constant_node(self, node: NodeFields) -> np.ndarray:
-        for field in self._attribute(node, "value", 5):
+        for field in self._attribute(node, "value", 5, LENGTH):
             return self._read(self._scan.tensor(field))
         for name, array in (
             ("value_ints", np.array(self.integers(node, "value_ints"), np.int64)),
