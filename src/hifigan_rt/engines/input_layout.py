@@ -95,7 +95,7 @@ class InputLayout:
 
     def feeds(self, mel: np.ndarray, conditioning: np.ndarray | None) -> dict[str, np.ndarray]:
         """The inputs of the graph, by name, for a part of a batch."""
-        fed = {self.input: self.lay_out(mel)}
+        fed = {self.input: np.ascontiguousarray(in_order(mel, self._axes), dtype=self._dtype)}
         if self._beside is not None and conditioning is not None:
             fed[self._beside.name] = np.ascontiguousarray(conditioning, self._beside.dtype)
         return fed
@@ -110,10 +110,6 @@ class InputLayout:
         if channels is None:
             channels = 0 if config is None else config.conditioning_channels
         return ConditioningRule(channels, takes_vectors=True)
-
-    def lay_out(self, mel: np.ndarray) -> np.ndarray:
-        """Bring a batch `[B, M, T]` into the graph's order."""
-        return np.ascontiguousarray(in_order(mel, self._axes), dtype=self._dtype)
 
     def read(self, output: Any, mel: np.ndarray) -> np.ndarray:
         """Bring what a batch `[B, M, T]` gave, of whatever rank, to float32 `[B, N]`.

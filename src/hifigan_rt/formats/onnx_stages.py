@@ -20,6 +20,7 @@ _FLOAT = 1
 """Number of float32 in TensorProto.DataType."""
 _NORMAL = ("RandomNormal", "RandomNormalLike")
 _OTHER_RANDOM = ("RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+_RANDOM = (*_NORMAL, *_OTHER_RANDOM)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class _Cut:
         return [self._stage(level, self._outputs(level)) for level in range(count)]
 
     def _place(self, node: NodeProto) -> None:
-        if node.op_type in _OTHER_RANDOM or any(_is_random(inner) for inner in _inner_nodes(node)):
+        if node.op_type in _OTHER_RANDOM or any(inner.op_type in _RANDOM for inner in _inner_nodes(node)):
             raise ModelFileError(f"node {node.name[:80]!r} ({node.op_type}) draws random numbers that cannot be fed")
         reads = list(_reads(node))
         if node.op_type in _NORMAL:
@@ -235,10 +236,6 @@ def _reads(node: NodeProto) -> Iterator[str]:
             yield from (name for name in _reads(inner) if name not in own)
             own.update(inner.output)
         yield from (value.name for value in graph.output if value.name not in own)
-
-
-def _is_random(node: NodeProto) -> bool:
-    return node.op_type in (*_NORMAL, *_OTHER_RANDOM)
 
 
 def _noise_of(node: NodeProto) -> Noise:

@@ -199,7 +199,8 @@ def _read_array(path: Path, max_bytes: int, mel_at: str | None = None) -> np.nda
             return _parse_npy(SourceReader(source, "the array"), min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES))
     if suffix == ".npz":
         with open_source(path) as source:
-            return _read_npz(source, max_bytes, mel_at)
+            spans = _npz_entries(source)
+            return _parse_entry(source, list(spans.values())[pick_name(list(spans), mel_at)], max_bytes)
     if suffix in (".pt", ".pth", ".safetensors"):
         return pick_array(read_tensors(path, _REMEDY), mel_at)
     raise MelError(f"has the suffix {suffix!r}, and arrays are read from .npy, .npz, .pt, .pth or .safetensors")
@@ -249,11 +250,6 @@ class _Inflated:
     def left(self) -> int:
         """Bytes that the archive promises and that have not been read."""
         return self._promised - self._taken
-
-
-def _read_npz(source: ByteSource, max_bytes: int, mel_at: str | None) -> np.ndarray:
-    spans = _npz_entries(source)
-    return _parse_entry(source, list(spans.values())[pick_name(list(spans), mel_at)], max_bytes)
 
 
 def _npz_entries(source: ByteSource) -> dict[str, Span]:

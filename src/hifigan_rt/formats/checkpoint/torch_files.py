@@ -154,17 +154,14 @@ def read_zip(source: ByteSource) -> Tree:
                 f"is damaged: storage {describe(key)} has {span.size} bytes and should have {_storage_bytes(storage)}"
             )
         located[key] = span
-    if not _is_program(spans, prefix):
+    if f"{prefix}constants.pkl" not in spans and not any(name.startswith(f"{prefix}code/") for name in spans):
         return _make_tree(source, root, objects, located, "torch-zip", big_endian=big_endian)
 
     def read_code(name: str) -> bytes | None:
         entry = f"{prefix}code/{name}"
         return _read_entry(source, spans, entry) if entry in spans else None
 
-    def read_constants() -> tuple[float | None, ...]:
-        return _read_constants(source, spans, prefix, big_endian=big_endian)
-
-    program = Program(root, read_code, read_constants)
+    program = Program(root, read_code, lambda: _read_constants(source, spans, prefix, big_endian=big_endian))
     for name in [name for name in objects.left_out if is_program_class(name)]:
         del objects.left_out[name]
     tree = _make_tree(source, program.tree, objects, located, "torchscript", big_endian=big_endian)
@@ -190,10 +187,6 @@ def _read_constants(
         is_number = isinstance(value, LazyTensor) and value.size == 1 and value.dtype not in ("complex64", "complex128")
         constants.append(float(loader.load(value).reshape(())) if is_number else None)
     return tuple(constants)
-
-
-def _is_program(spans: Mapping[str, Span], prefix: str) -> bool:
-    return f"{prefix}constants.pkl" in spans or any(name.startswith(f"{prefix}code/") for name in spans)
 
 
 def _pickle_machine(source: ByteSource, spans: dict[str, Span], name: str, objects: TorchObjects) -> PickleMachine:
