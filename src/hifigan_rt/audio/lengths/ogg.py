@@ -102,15 +102,6 @@ class _Link:
         self._packet = b""
 
 
-@dataclass(frozen=True)
-class _Settled:
-    """Length of a recording."""
-
-    samples: int
-    position: int
-    note: str | None
-
-
 def examine_ogg(file: BinaryIO) -> LengthFinding:
     """Find the length of an Ogg; several recordings one behind the other are read as one."""
     window = ByteWindow(file)
@@ -128,15 +119,15 @@ def examine_ogg(file: BinaryIO) -> LengthFinding:
             note = note or (None if link.is_ended or following else _OPEN_END)
             continue
         rate = rate or link.clock.rate
-        settled = _settle(link, link.clock)
-        note = note or settled.note
-        samples += settled.samples * rate // link.clock.rate
+        link_samples, position, link_note = _settle(link, link.clock)
+        note = note or link_note
+        samples += link_samples * rate // link.clock.rate
         end = window.size if following is None else following.first.start
         pieces: tuple[bytes | FilePart, ...] = (FilePart(link.first.start, end),)
         # libsndfile opens no Opus whose last page is not marked.
-        if settled.position > link.last.position or (link.clock.rate == OPUS_HZ and not link.is_ended):
+        if position > link.last.position or (link.clock.rate == OPUS_HZ and not link.is_ended):
             as_it_is = False
-            patched = _patched(window, link.last, settled.position)
+            patched = _patched(window, link.last, position)
             pieces = FilePart(link.first.start, link.last.start), patched, FilePart(link.last.end, end)
         sources.append(pieced_file(file, *pieces))
     if side_by_side > 1:
@@ -144,7 +135,8 @@ def examine_ogg(file: BinaryIO) -> LengthFinding:
     return LengthFinding(samples, note=note, sources=() if as_it_is else sources, samples_hz=rate)
 
 
-def _settle(link: _Link, clock: PacketClock) -> _Settled:
+def _settle(link: _Link, clock: PacketClock) -> tuple[int, int, str | None]:
+    """Samples of a recording, the position that its last page should state, and what is wrong with the one it does."""
     stated, origin = link.last.position, max(0, link.origin or 0)
     total = (link.origin or 0) + link.total
     position, note = stated, None
@@ -160,7 +152,7 @@ def _settle(link: _Link, clock: PacketClock) -> _Settled:
         position = total
     if not link.is_ended:
         note = note or _OPEN_END
-    return _Settled(max(0, position - origin - clock.skip), position, note)
+    return max(0, position - origin - clock.skip), position, note
 
 
 def _read_links(window: ByteWindow) -> tuple[list[_Link], bool, int]:
