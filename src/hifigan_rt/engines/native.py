@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, assert_never, cast
 
 import numpy as np
@@ -144,10 +144,10 @@ class NativeEngine(Engine):
     def plan(self, segment_frames: int | None = None) -> list[LayerPlan]:
         """How each layer is computed, for whole mels or for a stream's segment length."""
         generator = self._open()
-        if segment_frames is None:
-            return [LayerPlan(**entry) for entry in generator.plan()]
-        check_segment(segment_frames)
-        return [LayerPlan(**entry) for entry in generator.plan_for(segment_frames)]
+        if segment_frames is not None:
+            check_segment(segment_frames)
+        entries = generator.plan() if segment_frames is None else generator.plan_for(segment_frames)
+        return [LayerPlan(**entry) for entry in entries]
 
     def measured_plan(self, rounds: int = 5) -> list[LayerPlan]:
         """The plan for whole mels with the time that each layer took: the smallest of some rounds, per segment."""
@@ -158,8 +158,7 @@ class NativeEngine(Engine):
         vector = self.conditioning.check(self.conditioning.example(1), 1)
         seconds = np.min([generator.measure(mel, vector) for _ in range(rounds)], axis=0)
         return [
-            LayerPlan(**entry, measured_us=float(layer) * 1e6)
-            for entry, layer in zip(generator.plan(), seconds, strict=True)
+            replace(layer, measured_us=float(taken) * 1e6) for layer, taken in zip(self.plan(), seconds, strict=True)
         ]
 
     @property

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.formats.checkpoint.limits import MAX_DEPTH, MAX_NODES, MAX_PICKLE_BYTES
 from hifigan_rt.formats.checkpoint.opaque import PROGRAM_MODULE, OpaqueObject
 from hifigan_rt.formats.checkpoint.pickle_machine import describe
 from hifigan_rt.formats.checkpoint.tensors import LazyTensor
+
+T = TypeVar("T")
 
 _MAX_CODE = 1 << 20
 """Characters of code, counted for each module that has it."""
@@ -82,23 +84,15 @@ class Program:
         Raises:
             CheckpointError: an entry is damaged, or they are too large.
         """
-        inner = {
-            ".".join(path[len(place) :]): self._text(name)
-            for path, name in self._classes.items()
-            if path[: len(place)] == place
-        }
+        inner = {name: self._text(kind) for name, kind in _within(place, self._classes).items()}
         outer = tuple(self._text(self._classes[place[:n]]) for n in range(len(place)))
         if sum(map(len, (*inner.values(), *outer))) > _MAX_CODE:
             raise CheckpointError(
                 f"has more than {_MAX_CODE} characters of code in its modules: a generator has 60,000"
             )
-        numbers = {
-            ".".join(path[len(place) :]): number
-            for path, number in self._numbers.items()
-            if path[: len(place)] == place
-        }
         is_needed = any("CONSTANTS." in text for text in inner.values())
-        return ModuleCode(inner, outer, numbers, self._read_constants() if is_needed else ())
+        constants = self._read_constants() if is_needed else ()
+        return ModuleCode(inner, outer, _within(place, self._numbers), constants)
 
     def _unfold(self, module: OpaqueObject, path: tuple[str, ...]) -> dict[object, object]:
         if len(path) > MAX_DEPTH:
@@ -133,6 +127,11 @@ class Program:
             # There is one end too many where no class is found.
             self._files[file] = {match[1]: text[match.end() : end] for match, end in zip(begins, ends, strict=False)}
         return self._files[file].get(own, "")
+
+
+def _within(place: tuple[str, ...], values: Mapping[tuple[str, ...], T]) -> dict[str, T]:
+    """What lies below a place, by names from there."""
+    return {".".join(path[len(place) :]): value for path, value in values.items() if path[: len(place)] == place}
 
 
 def is_program_class(name: str) -> bool:
