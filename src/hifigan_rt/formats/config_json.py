@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from hifigan_rt.config import PRESETS, GeneratorConfig, MelConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.formats.config_file import read_config_values
-from hifigan_rt.formats.config_values import as_integer, as_list, as_number, describe, required
+from hifigan_rt.formats.config_values import as_integer, as_number, describe, list_of, required
 from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS, graph_fields, parse_graph_fields, parse_speakers
 
 
@@ -19,17 +19,9 @@ def _resblock(_: str, value: object) -> Literal["1", "2"]:
     return "1" if str(value)[:1] == "1" else "2"
 
 
-def _integers(name: str, value: object) -> tuple[int, ...]:
-    return tuple(as_integer(f"{name}[{i}]", item) for i, item in enumerate(as_list(name, value)))
-
-
-def _nested_integers(name: str, value: object) -> tuple[tuple[int, ...], ...]:
-    return tuple(_integers(f"{name}[{i}]", row) for i, row in enumerate(as_list(name, value)))
-
-
 def _numbers(name: str, value: object) -> tuple[float, ...] | None:
     if isinstance(value, list):
-        return tuple(as_number(f"{name}[{i}]", item) for i, item in enumerate(value))
+        return list_of(as_number)(name, value)
     return None if value is None else (as_number(name, value),)
 
 
@@ -45,11 +37,11 @@ def _as_it_is(_: str, value: Any) -> Any:
 _NETWORK_READERS: Mapping[str, Callable[[str, object], Any]] = {
     "num_mels": as_integer,
     "upsample_initial_channel": as_integer,
-    "upsample_rates": _integers,
-    "upsample_kernel_sizes": _integers,
+    "upsample_rates": list_of(as_integer),
+    "upsample_kernel_sizes": list_of(as_integer),
     "resblock": _resblock,
-    "resblock_kernel_sizes": _integers,
-    "resblock_dilation_sizes": _nested_integers,
+    "resblock_kernel_sizes": list_of(as_integer),
+    "resblock_dilation_sizes": list_of(list_of(as_integer)),
 }
 NETWORK_FIELDS = tuple(_NETWORK_READERS)
 """Fields that describe the network."""

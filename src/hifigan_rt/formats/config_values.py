@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from hifigan_rt.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def describe(value: object) -> str:
@@ -60,3 +62,8 @@ def as_number(name: str, value: object) -> float:
     except OverflowError:
         pass  # an integer beyond all numbers of 64 bits
     raise ConfigError(f"{name}={describe(value)} must be a finite number")
+
+
+def list_of(read: Callable[[str, object], T]) -> Callable[[str, object], tuple[T, ...]]:
+    """Make what takes a list, and reads each value of it under its name with the index."""
+    return lambda name, value: tuple(read(f"{name}[{i}]", item) for i, item in enumerate(as_list(name, value)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from hifigan_rt.config import MAX_SPEAKERS, FlowConfig, GeneratorConfig
 from hifigan_rt.errors import ConfigError
-from hifigan_rt.formats.config_values import as_integer, as_list, as_number, describe
+from hifigan_rt.formats.config_values import as_integer, as_list, as_number, describe, list_of
 
 SPEAKERS = "speaker_ids"
 """The field of `ModelConfig.speakers`."""
@@ -28,18 +28,11 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-def _texts(name: str, value: object) -> tuple[str, ...]:
-    return tuple(_text(f"{name}[{i}]", item) for i, item in enumerate(as_list(name, value)))
-
-
-def _paddings(name: str, value: object) -> tuple[tuple[int, int], ...]:
-    pairs = []
-    for i, item in enumerate(as_list(name, value)):
-        pair = as_list(f"{name}[{i}]", item)
-        if len(pair) != 2:
-            raise ConfigError(f"{name}[{i}]={describe(item)} must be two numbers: rows cut off left and right")
-        pairs.append((as_integer(f"{name}[{i}][0]", pair[0]), as_integer(f"{name}[{i}][1]", pair[1])))
-    return tuple(pairs)
+def _padding(name: str, value: object) -> tuple[int, int]:
+    if len(as_list(name, value)) != 2:
+        raise ConfigError(f"{name}={describe(value)} must be two numbers: rows cut off left and right")
+    left, right = list_of(as_integer)(name, value)
+    return left, right
 
 
 def _flow(name: str, value: object) -> FlowConfig:
@@ -57,14 +50,14 @@ _READERS: Mapping[str, tuple[str, Callable[[str, object], Any]]] = {
     "conv_post_kernel_size": ("conv_post_kernel_size", as_integer),
     "leaky_relu_slope": ("leaky_relu_slope", as_number),
     "final_slope": ("final_slope", as_number),
-    "upsample_paddings": ("upsample_paddings", _paddings),
+    "upsample_paddings": ("upsample_paddings", list_of(_padding)),
     "padding_mode": ("padding_mode", _text),
     "causal": ("causal", _flag),
-    "layers_without_bias": ("layers_without_bias", _texts),
+    "layers_without_bias": ("layers_without_bias", list_of(_text)),
     "input_normalization": ("input_normalization", _flag),
     "pre_linear": ("pre_linear", as_integer),
     "conditioning_channels": ("conditioning_channels", as_integer),
-    "conditioned_layers": ("conditioned_layers", _texts),
+    "conditioned_layers": ("conditioned_layers", list_of(_text)),
     "speaker_table_size": ("num_speakers", as_integer),
     "output_activation": ("output", _text),
     "input_kind": ("input_kind", _text),
