@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from hifigan_rt.errors import ModelFileError
+from hifigan_rt.formats.onnx_scan import TensorFields
 
 _IN_MEMORY_TAG = "*/"
 """ONNX Runtime marks tensors at an address of its own memory by a location that starts so; no file may use it."""
 
 
-@dataclass(frozen=True)
-class ExternalData:
-    """A tensor whose values lie in another file."""
-
-    tensor: str
-    entries: Mapping[str, str]
-    """Location, offset and length, as in the file."""
-    needed_bytes: int
-
-
-def check_external_data(tensors: Sequence[ExternalData], model: Path) -> tuple[Path, ...]:
-    """Check where external data point to; returns the files.
+def check_external_data(tensors: Sequence[TensorFields], model: Path) -> tuple[Path, ...]:
+    """Check where tensors whose values lie in other files point to; returns the files.
 
     Raises:
         ModelFileError: a file is outside the model's folder (absolute path, "..", or a link that leads neither into it
@@ -33,15 +23,15 @@ def check_external_data(tensors: Sequence[ExternalData], model: Path) -> tuple[P
     """
     files: dict[str, tuple[Path, int]] = {}
     for tensor in tensors:
-        location = tensor.entries.get("location", "")
+        location = tensor.external.get("location", "")
         if location not in files:
-            files[location] = _locate(tensor.tensor, location, model)
+            files[location] = _locate(tensor.name, location, model)
         path, size = files[location]
         offset, length = (_number(tensor, key) for key in ("offset", "length"))
         end = (offset or 0) + (tensor.needed_bytes if length is None else length)
         if end > size or (length is not None and length < tensor.needed_bytes):
             raise ModelFileError(
-                f"the values of tensor {tensor.tensor!r} take {tensor.needed_bytes} bytes and should end at byte {end} "
+                f"the values of tensor {tensor.name!r} take {tensor.needed_bytes} bytes and should end at byte {end} "
                 f"of {path.name!r}, which has {size}: the file is damaged or belongs to another model"
             )
     return tuple(path for path, _ in files.values())
@@ -77,10 +67,10 @@ def _locate(tensor: str, location: str, model: Path) -> tuple[Path, int]:
     return path, status.st_size
 
 
-def _number(tensor: ExternalData, key: str) -> int | None:
-    text = tensor.entries.get(key)
+def _number(tensor: TensorFields, key: str) -> int | None:
+    text = tensor.external.get(key)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ModelFileError(f"tensor {tensor.tensor!r} has external data with {key}={text[:40]!r}: no number of bytes")
+        raise ModelFileError(f"tensor {tensor.name!r} has external data with {key}={text[:40]!r}: no number of bytes")
     return int(text)

@@ -11,7 +11,6 @@ from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource
 from hifigan_rt.formats.checkpoint.protobuf_wire import LENGTH, VARINT, Field, ProtobufReader
 from hifigan_rt.formats.graph_value import GraphValue
-from hifigan_rt.formats.onnx_external import ExternalData
 
 _MAX_DEPTH = 16
 _MAX_RANK = 32
@@ -42,11 +41,17 @@ class TensorFields:
     typed: list[Field] = field(default_factory=list)
     """Values in fields of their type, packed or one by one."""
     external: dict[str, str] = field(default_factory=dict)
+    """Location, offset and length of values that lie in another file, as in this one."""
     is_external: bool = False
 
     @property
     def elements(self) -> int:
         return math.prod(self.dims)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Bytes of the values as they lie in another file."""
+        return self.elements * DTYPES.get(self.data_type, ("", 0))[1]
 
     @property
     def typed_bytes(self) -> int:
@@ -85,7 +90,7 @@ class OnnxScan:
         self.initializers: dict[str, TensorFields] = {}
         self.nodes: list[NodeFields] = []
         self.elements_by_dtype: Counter[str] = Counter()
-        self.external: list[ExternalData] = []
+        self.external: list[TensorFields] = []
 
     def model(self, start: int, end: int) -> None:
         for item in self.reader.fields(start, end):
@@ -205,7 +210,7 @@ class OnnxScan:
             raise ModelFileError(f"tensor {tensor.name!r} has more than {_MAX_RANK} dimensions")
         dtype, width = DTYPES.get(tensor.data_type, ("", 0))
         if tensor.is_external or tensor.external:
-            self.external.append(ExternalData(tensor.name, tensor.external, elements * width))
+            self.external.append(tensor)
         else:
             # A float is at least its width in either encoding; an integer that is not raw takes at least one byte.
             # Types of less than a byte, and those that are not in the table, have up to eight elements in one.

@@ -10,7 +10,7 @@ import numpy as np
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.protobuf_wire import VARINT, Field
-from hifigan_rt.formats.onnx_external import ExternalData, check_external_data
+from hifigan_rt.formats.onnx_external import check_external_data
 from hifigan_rt.formats.onnx_scan import DTYPES, TensorFields
 
 _READ: Mapping[str, str] = {
@@ -40,8 +40,7 @@ def read_tensor(tensor: TensorFields, source: ByteSource, path: Path) -> np.ndar
     what = f"tensor {tensor.name!r}"
     if tensor.is_external or tensor.external:
         values = np.empty(tensor.elements, _READ[dtype])
-        external = ExternalData(tensor.name, tensor.external, values.nbytes)
-        (file,) = check_external_data((external,), path)
+        (file,) = check_external_data((tensor,), path)
         with open_source(file) as other:
             other.read_into(int(tensor.external.get("offset", "0")), values, what)
     elif tensor.raw is not None:
