@@ -17,7 +17,7 @@ from pathlib import Path
 from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.protobuf_wire import ProtobufReader
-from hifigan_rt.formats.om_inout_info import MAX_BYTES, InOutInfo, parse_inout_info
+from hifigan_rt.formats.om_inout_info import MAX_BYTES, parse_inout_info
 from hifigan_rt.formats.om_model_def import ModelDef, OmTensor, read_model_def
 from hifigan_rt.system.file_kinds import describe_failed_download
 
@@ -142,7 +142,7 @@ def option_of(command: str, name: str) -> str:
 def _read_container(source: ByteSource, path: Path) -> OmInfo:
     header = _read_header(source)
     partitions = _read_partitions(source, header)
-    definition, inout, reader = ModelDef(), InOutInfo(), ProtobufReader(source)
+    definition, inout, reader = ModelDef(), ModelDef(), ProtobufReader(source)
     for part in partitions:
         end = part.start + part.size
         if part.kind == _PARTITION_NAMES[_MODEL_DEF]:
@@ -156,7 +156,7 @@ def _read_container(source: ByteSource, path: Path) -> OmInfo:
     if not any(part.kind == _PARTITION_NAMES[_MODEL_DEF] and part.size for part in partitions):
         raise ModelFileError("holds no model definition: it is no model that atc made from ONNX")
     command = definition.attributes.get("atc_cmdline", "")
-    gears = inout.gears or tuple(values for _, values in sorted(definition.gears.items()))
+    gears = tuple(values for _, values in sorted((inout.gears or definition.gears).items()))
     return OmInfo(
         path=path,
         size_bytes=source.size,
@@ -165,8 +165,8 @@ def _read_container(source: ByteSource, path: Path) -> OmInfo:
         atc_version=definition.attributes.get("atc_version", ""),
         atc_cmdline=command,
         precision_mode=option_of(command, "precision_mode") or option_of(command, "precision_mode_v2"),
-        inputs=inout.inputs or tuple(definition.inputs),
-        outputs=inout.outputs or tuple(definition.outputs),
+        inputs=tuple(inout.inputs or definition.inputs),
+        outputs=tuple(inout.outputs or definition.outputs),
         dynamic_dims=gears or _gears_of_command(command),
         dynamic_shape=header.dynamic_shape,
         sub_models=header.sub_models,

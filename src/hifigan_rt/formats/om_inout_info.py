@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from hifigan_rt.errors import ModelFileError
-from hifigan_rt.formats.om_model_def import MAX_GEARS, MAX_RANK, MAX_TENSORS, OmTensor, printable
+from hifigan_rt.formats.om_model_def import MAX_GEARS, MAX_RANK, MAX_TENSORS, ModelDef, OmTensor, printable
 
 MAX_BYTES = 1 << 20
 """Maximum size of the whole list: a hundred gears of a model with one input take 2 kB."""
@@ -21,22 +20,13 @@ _DTYPES = {
 """Dtypes by their numbers in the C interface (aclDataType)."""
 
 
-@dataclass
-class InOutInfo:
-    """What the list declares; empty where it tells nothing."""
-
-    inputs: tuple[OmTensor, ...] = ()
-    outputs: tuple[OmTensor, ...] = ()
-    gears: tuple[tuple[int, ...], ...] = ()
-
-
-def parse_inout_info(data: bytes) -> InOutInfo:
+def parse_inout_info(data: bytes) -> ModelDef:
     """Read the entries {type u32, length u32, value}; unknown types are passed over.
 
     Raises:
         ModelFileError: an entry or a count is longer than the data.
     """
-    info = InOutInfo()
+    info = ModelDef()
     entries = _Bytes(data)
     while entries.left:
         kind, length = entries.unpack(_ENTRY)
@@ -46,7 +36,7 @@ def parse_inout_info(data: bytes) -> InOutInfo:
         elif kind == _OUTPUTS:
             info.outputs = _tensors(value)
         elif kind == _DYNAMIC_DIMS:
-            info.gears = _gears(value)
+            info.gears = dict(enumerate(_gears(value)))
     return info
 
 
@@ -75,7 +65,7 @@ class _Bytes:
         return layout.unpack(self.take(layout.size))
 
 
-def _tensors(value: _Bytes) -> tuple[OmTensor, ...]:
+def _tensors(value: _Bytes) -> list[OmTensor]:
     (count,) = value.unpack(_COUNT)
     if count > MAX_TENSORS:
         raise ModelFileError(f"claims {count} inputs or outputs: at most {MAX_TENSORS} are read")
@@ -87,7 +77,7 @@ def _tensors(value: _Bytes) -> tuple[OmTensor, ...]:
         for length in skipped:
             value.take(length)
         tensors.append(OmTensor(printable(name), _DTYPES.get(dtype, f"type {dtype}"), shape))
-    return tuple(tensors)
+    return tensors
 
 
 def _gears(value: _Bytes) -> tuple[tuple[int, ...], ...]:

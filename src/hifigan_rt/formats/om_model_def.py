@@ -47,13 +47,14 @@ class OmTensor:
 
 @dataclass
 class ModelDef:
-    """What a ModelDef declares."""
+    """What a ModelDef declares, or the list of inputs and outputs beside it; empty where it tells nothing."""
 
     attributes: dict[str, str] = field(default_factory=dict)
     """Those that are strings: soc_version, atc_version, atc_cmdline and others."""
     inputs: list[OmTensor] = field(default_factory=list)
     outputs: list[OmTensor] = field(default_factory=list)
     gears: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Sizes of what is open, by the number of the gear."""
 
 
 @dataclass
