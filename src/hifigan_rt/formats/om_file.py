@@ -184,8 +184,6 @@ def _gears_of_command(command: str) -> tuple[tuple[int, ...], ...]:
 
 @dataclass(frozen=True)
 class _Header:
-    end: int
-    """End of what the header describes, in bytes from the file's start: the file's size."""
     wide: bool
     """Tables of 64-bit numbers."""
     sub_models: int
@@ -218,7 +216,7 @@ def _read_header(source: ByteSource) -> _Header:
     if sub_models > _MAX_SUB_MODELS:
         raise ModelFileError(f"is damaged: it claims {sub_models} sub-models; at most {_MAX_SUB_MODELS} are read")
     # Which of the two layouts follows is told by the field that holds the length: the vendor's loader goes by it too.
-    return _Header(end, long_length != 0, max(1, sub_models), head[193] == 1)
+    return _Header(long_length != 0, max(1, sub_models), head[193] == 1)
 
 
 def _read_partitions(source: ByteSource, header: _Header) -> tuple[OmPartition, ...]:

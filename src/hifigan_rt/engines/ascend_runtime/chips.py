@@ -51,12 +51,10 @@ class Chip:
     """Name that npu-smi shows, with "Ascend" before it."""
     soc_version: str
     """Value for atc's --soc_version; empty if npu-smi does not tell it whole."""
-    health: str = "unknown"
-    """OK, Warning, Alarm, Critical or UNKNOWN; "unknown" if the table was not readable."""
 
 
 def find_chips(timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[Chip, ...]:
-    """Ask npu-smi for the chips: its mapping first, then its table, and for incomplete names the board.
+    """Ask npu-smi for the chips: its mapping, its table where that is not understood, and the board for some names.
 
     Raises:
         ToolFailed: npu-smi is absent, hangs, has no access to the driver, or prints what is not understood. A model can
@@ -65,14 +63,13 @@ def find_chips(timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[Chip, 
     program = find_npu_smi()
     if program is None:
         raise ToolFailed(f"npu-smi is not on the PATH, so the chip is not known: {WAY_OUT}")
-    mapping = _ask(program, ["-m"], timeout_seconds)
-    table = _ask(program, [], timeout_seconds)
-    shown = parse_table(table)
-    chips = parse_mapping(mapping)
-    health = {(chip.npu_id, chip.chip_id): chip.health for chip in shown}
-    chips = tuple(replace(chip, health=health.get((chip.npu_id, chip.chip_id), chip.health)) for chip in chips) or shown
+    output = _ask(program, ["-m"], timeout_seconds)
+    chips = parse_mapping(output)
     if not chips:
-        raise ToolFailed(_explain(mapping + "\n" + table), output=mapping + "\n" + table)
+        table = _ask(program, [], timeout_seconds)
+        output, chips = f"{output}\n{table}", parse_table(table)
+    if not chips:
+        raise ToolFailed(_explain(output), output=output)
     return tuple(_complete(chip, program, timeout_seconds) for chip in chips)
 
 
@@ -136,7 +133,7 @@ def parse_table(text: str) -> tuple[Chip, ...]:
     Column widths differ between releases; cells are told by what they hold. The table of processes ends it.
     """
     chips: list[Chip] = []
-    pending: tuple[int, str, str] | None = None
+    pending: tuple[int, str] | None = None
     for line in text.splitlines():
         cells = line.strip().strip("|").split("|")
         if "Process id" in line:
@@ -147,14 +144,13 @@ def parse_table(text: str) -> tuple[Chip, ...]:
             cells = [f"{cells[0]} {cells[1]}", *cells[2:]]
         name, health = _NAME_CELL.fullmatch(cells[0]), _HEALTH_CELL.fullmatch(cells[1])
         if name is not None and health is not None:
-            pending = (int(name[1]), name[2], health[1])
+            pending = (int(name[1]), name[2])
         elif pending is not None and not cells[0].strip(" 0123456789"):
-            npu_id, label, state = pending
+            npu_id, label = pending
             numbers = [int(number) for number in cells[0].split() if number.isdecimal()]
             # The second number is the device id where there is one; 910A and 910B leave the cell blank.
             logic_id = numbers[1] if len(numbers) > 1 else len(chips)
-            chip = _chip(npu_id, numbers[0] if numbers else 0, logic_id, label)
-            chips.append(replace(chip, health=state))
+            chips.append(_chip(npu_id, numbers[0] if numbers else 0, logic_id, label))
     return tuple(chips)
 
 

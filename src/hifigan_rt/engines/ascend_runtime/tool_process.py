@@ -32,7 +32,6 @@ class ToolRun:
     """Its exit status; negative for a signal."""
     output: str
     """Standard output and standard error together, the last 16 MiB."""
-    seconds: float
 
 
 def run_tool(
@@ -56,14 +55,14 @@ def run_tool(
         ToolFailed: it could not be started, or took too long.
         KeyboardInterrupt: after the program and what it started were ended.
     """
-    started = time.monotonic()
+    deadline = time.monotonic() + timeout_seconds
     lines = _Lines(on_line)
     with ThreadPoolExecutor(1) as starter:
         # Ctrl-C raises in the main thread alone: begun in another, no program is started and then lost.
         starting = starter.submit(_start, command, folder, environment)
         try:
             process = starting.result()
-            finished = _follow(process, lines, started + timeout_seconds)
+            finished = _follow(process, lines, deadline)
         finally:
             if starting.exception() is None:
                 _end_group(starting.result())
@@ -74,7 +73,7 @@ def run_tool(
             f"{lines.last or 'nothing'}",
             output=lines.text(),
         )
-    return ToolRun(process.returncode, lines.text(), time.monotonic() - started)
+    return ToolRun(process.returncode, lines.text())
 
 
 def _start(

@@ -14,7 +14,6 @@ import gc
 import importlib
 import importlib.util
 import os
-import platform
 import sys
 import time
 from typing import Any
@@ -150,9 +149,7 @@ class Worker:
     def _import(self, backend: str) -> dict[str, Any]:
         """Import the vendor's modules, and say which they are; "missing" names what is not installed."""
         self._backend = backend
-        about: dict[str, Any] = {
-            "python": platform.python_version(), "executable": sys.executable, "numpy": np.__version__, "missing": "",
-        }  # fmt: skip
+        about = {"missing": ""}
         if importlib.util.find_spec("aclruntime") is None:
             return dict(about, missing="aclruntime")
         about["caveat"] = str(getattr(importlib.import_module("aclruntime"), "CAVEAT", ""))

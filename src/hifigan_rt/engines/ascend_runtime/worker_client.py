@@ -41,7 +41,6 @@ class RuntimeInfo:
     backend: str
     version: str
     """Versions of aclruntime, and of ais_bench where it is used."""
-    python: str
     caveat: str
     """What the modules say against their figures, for example that no device is involved; mostly empty."""
 
@@ -113,7 +112,7 @@ class DeviceWorker:
         if reply["missing"]:
             raise missing_package(reply["missing"], self._context.python)
         version = " ".join(filter(None, (reply["aclruntime"], reply.get("ais_bench") and f"({reply['ais_bench']})")))
-        return RuntimeInfo(backend, version or "of unknown version", reply["python"], reply["caveat"])
+        return RuntimeInfo(backend, version or "of unknown version", reply["caveat"])
 
     def load(self, wanted_output: str) -> dict[str, Any]:
         """Load the model onto the device.
