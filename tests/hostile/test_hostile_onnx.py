@@ -251,14 +251,14 @@ def test_claims_are_refused_with_little_address_space_and_without_onnx(tmp_path)
 
 def test_a_good_file_is_described_in_full(tmp_path):
     info = inspect_onnx(write(tmp_path, GOOD))
-    assert (info.opset, info.ir_version, info.rank, info.num_mels, info.precision) == (17, 8, 3, 10, "float32")
+    assert (info.num_mels, info.precision) == (10, "float32")
     assert info.config == TINY
     assert info.mel_layouts[0] == ("B", "M", "T")
     assert [str(value) for value in (*info.inputs, *info.outputs)] == [
         "mel_spec float32 [?, 10, ?]",
         "wavs float32 [?, ?]",
     ]
-    assert info.producer.startswith("hifigan-rt ")
+    assert info.is_ours
     assert info.size_bytes == len(GOOD)
     assert np.isfinite(info.config.mel.effective_fmax)
 

@@ -253,11 +253,6 @@ class Engine(ABC):
         """
         return compute()
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
     def check_open(self) -> None:
         """Check that the engine may be used.
 

@@ -18,8 +18,6 @@ class ConvertedInfo:
     path: Path
     size_bytes: int
     """Size of all files of the model but ONNX's external data."""
-    producer: str
-    """Name and version of the program that wrote it, as far as it tells."""
     inputs: tuple[GraphValue, ...]
     """Inputs that must be fed: not those of an ONNX file that have an initializer."""
     outputs: tuple[GraphValue, ...]

@@ -16,7 +16,7 @@ from hifigan_rt.errors import ModelFileError
 from hifigan_rt.formats.checkpoint.byte_source import ByteSource, open_source
 from hifigan_rt.formats.checkpoint.detect import read_head
 from hifigan_rt.formats.converted_info import ConvertedInfo
-from hifigan_rt.formats.mel_layout import settle_mel_input, split_inputs
+from hifigan_rt.formats.mel_layout import settle_mel_input
 from hifigan_rt.formats.onnx_external import check_external_data
 from hifigan_rt.formats.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
 from hifigan_rt.formats.onnx_nodes import OnnxNodes
@@ -33,18 +33,9 @@ _CONVOLUTIONS = ("Conv", "com.microsoft.FusedConv")
 class OnnxInfo(ConvertedInfo):
     """What an ONNX file says about itself."""
 
-    ir_version: int
-    opset: int
-    """Version of the default operator set."""
     external_files: tuple[Path, ...]
     operators: frozenset[str]
     """Types of the nodes, with the operator set before those of another than the default."""
-
-    @property
-    def rank(self) -> int | None:
-        """Dimensions of the mel input."""
-        mels, _ = split_inputs(self.inputs, self.config)
-        return None if len(mels) != 1 or mels[0].shape is None else len(mels[0].shape)
 
 
 def inspect_onnx(path: Path) -> OnnxInfo:
@@ -112,9 +103,6 @@ def _summarise(scan: OnnxScan, path: Path, size: int) -> OnnxInfo:
     return OnnxInfo(
         path=path,
         size_bytes=size,
-        ir_version=scan.ir_version,
-        opset=scan.opset,
-        producer=f"{scan.producer_name} {scan.producer_version}".strip(),
         inputs=inputs,
         outputs=tuple(scan.outputs),
         metadata=scan.metadata,

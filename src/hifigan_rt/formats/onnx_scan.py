@@ -82,8 +82,8 @@ class OnnxScan:
         self.reader = ProtobufReader(source)
         self._metadata_bytes = 0
         self.has_graph = False
-        self.ir_version = self.opset = 0
-        self.producer_name = self.producer_version = ""
+        self.ir_version = 0
+        self.producer_name = ""
         self.inputs: list[GraphValue] = []
         self.outputs: list[GraphValue] = []
         self.metadata: dict[str, str] = {}
@@ -100,13 +100,9 @@ class OnnxScan:
                 continue
             elif item.number == 2:
                 self.producer_name = self.reader.text(item)
-            elif item.number == 3:
-                self.producer_version = self.reader.text(item)
             elif item.number == 7:
                 self.has_graph = True
                 self._graph(item, 0)
-            elif item.number == 8:
-                self._opset(item)
             elif item.number == 14:
                 self._metadata_bytes += item.length
                 if self._metadata_bytes > _MAX_METADATA_BYTES:
@@ -119,16 +115,6 @@ class OnnxScan:
             elif item.number == 25:  # functions: their nodes
                 for part in self.reader.messages(item, 7):
                     self._node(part, 1)
-
-    def _opset(self, parent: Field) -> None:
-        domain, version = "", 0
-        for item in self.reader.inside(parent):
-            if item.number == 1 and item.wire_type == LENGTH:
-                domain = self.reader.text(item)
-            elif item.number == 2 and item.wire_type == VARINT:
-                version = item.value
-        if domain in _OWN_DOMAINS:
-            self.opset = version
 
     def _entry(self, parent: Field) -> tuple[str, str]:
         key, value = self.reader.entry(parent)

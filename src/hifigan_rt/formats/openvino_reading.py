@@ -66,20 +66,18 @@ def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
 def _summarise(scan: OpenVinoScan, path: Path, weights_path: Path, size_bytes: int) -> OpenVinoInfo:
     if not scan.inputs or not scan.outputs:
         raise ModelFileError("is no model: it has no inputs or no outputs")
-    ours = PRODUCER_NAME if scan.producer else ""
-    config = read_config_from_metadata(scan.metadata, ours)
+    config = read_config_from_metadata(scan.metadata, PRODUCER_NAME if scan.is_ours else "")
     inputs = tuple(scan.inputs)
     num_mels, layouts = settle_mel_input(inputs, config, scan.conv_channels)
     return OpenVinoInfo(
         path=path,
         weights_path=weights_path,
         size_bytes=size_bytes,
-        producer=", ".join(filter(None, (scan.producer, scan.runtime and f"OpenVINO {scan.runtime}"))),
         inputs=inputs,
         outputs=tuple(scan.outputs),
         metadata=scan.metadata,
         config=config,
-        is_ours=config is not None and bool(ours),
+        is_ours=config is not None and scan.is_ours,
         num_mels=num_mels,
         mel_layouts=layouts,
         precision=scan.elements_by_dtype.most_common(1)[0][0] if scan.elements_by_dtype else "float32",

@@ -64,10 +64,8 @@ class OpenVinoScan:
         self.inputs: list[GraphValue] = []
         self.outputs: list[GraphValue] = []
         self.metadata: dict[str, str] = {}
-        self.producer = ""
-        """Set by our own export."""
-        self.runtime = ""
-        """Version of the OpenVINO that wrote the file."""
+        self.is_ours = False
+        """Whether our own export says that it wrote the file."""
         self.conv_channels: int | None = None
         """Input channels of the first convolution."""
         self.weights_end = 0
@@ -144,9 +142,7 @@ class OpenVinoScan:
         if len(below) == 2 and below[0] == "framework":
             self.metadata[below[1]] = value
         elif below == ["hifigan_rt", "version"]:
-            self.producer = f"hifigan-rt {value[:40]}"
-        elif attributes.get("name") == "OpenVINO Runtime" or below == ["Runtime_version"]:
-            self.runtime = value[:80]
+            self.is_ours = True
 
     def _layer(self, layer: _Layer) -> None:
         for key in _STEPS:
