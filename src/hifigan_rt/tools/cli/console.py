@@ -241,7 +241,7 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
         folder, _, name = str(summary.manifest).replace(os.sep, "/").rpartition("/")
         yield f"results and {name} are in {folder!r}"
     for text, count in summary.conversions.items():
-        yield f"{text}: {_clips(count)}"
+        yield f"{text}: {counted(count, 'clip')}"
     if summary.clipped_samples:
         yield f"clipped: {summary.clipped_samples} samples in {counted(summary.clipped_clips, 'clip')}"
     if summary.samples_dropped:
