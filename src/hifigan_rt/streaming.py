@@ -246,12 +246,13 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
 
 
 def _advanced(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> list[Outcome]:
-    together = _checked_together(streams, mels)
+    given = mels if isinstance(mels, np.ndarray) else list(mels)  # of what may be the values of a dictionary
+    together = _checked_together(streams, given)
     if together is None:
-        checked = [_item(index, stream, mel) for index, (stream, mel) in enumerate(zip(streams, mels, strict=True))]
+        checked = [_item(index, stream, mel) for index, (stream, mel) in enumerate(zip(streams, given, strict=True))]
         may_be_flat = [True] * len(streams)
     else:
-        checked = [stream._accepted(CheckedMel(mel)) for stream, mel in zip(streams, together, strict=True)]
+        checked = [CheckedMel(mel) for mel in together]
         may_be_flat = may_have_flat_frames(together).tolist()
     outcomes: list[Outcome] = [np.empty(0, np.float32)] * len(streams)
     by_engine: dict[Engine, list[int]] = {}
@@ -262,34 +263,41 @@ def _advanced(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]
     for stream, mel, flat in zip(streams, checked, may_be_flat, strict=True):
         stream._watched(mel, may_be_flat=flat)
     for engine, indices in by_engine.items():
-        given: Sequence[Outcome]
+        audios: Sequence[Outcome]
         try:
-            given = engine.advance([streams[index]._stream for index in indices], [checked[index] for index in indices])
+            audios = engine.advance(
+                [streams[index]._stream for index in indices], [checked[index] for index in indices]
+            )
         except EngineError as error:
             if len(by_engine) == 1:
                 raise
-            given = [error] * len(indices)  # the streams of other engines have gone on
-        for index, outcome in zip(indices, given, strict=True):
+            audios = [error] * len(indices)  # the streams of other engines have gone on
+        for index, outcome in zip(indices, audios, strict=True):
             outcomes[index] = outcome
     return outcomes
 
 
 def _checked_together(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) -> CheckedMel | None:
     """Check an array `[B, M, F]`, or short frames in a list that are alike, at once: one by one they would take longer
-    than a card does. None if each must be looked at by itself."""
+    than a card does. None if each must be looked at by itself, as where one is to be named that is wrong."""
     bands = {stream._graph.num_mels for stream in streams}
     if len(bands) != 1:
         return None
     if isinstance(mels, np.ndarray):
-        return check_mel(mels, bands.pop()) if mels.size else None
-    if not all(type(mel) is np.ndarray for mel in mels) or len({(mel.shape, mel.dtype) for mel in mels}) > 1:
-        return None
-    if mels[0].ndim != 2 or not 0 < mels[0].shape[1] <= STREAM_SEGMENT_FRAMES:
-        return None
-    try:
-        return check_mel(np.stack(mels), bands.pop())
-    except MelError:
-        return None  # the item that is wrong is to be named
+        if not mels.size:
+            return None
+        together = check_mel(mels, bands.pop())
+    else:
+        if not all(type(mel) is np.ndarray for mel in mels) or len({(mel.shape, mel.dtype) for mel in mels}) > 1:
+            return None
+        if mels[0].ndim != 2 or not 0 < mels[0].shape[1] <= STREAM_SEGMENT_FRAMES:
+            return None
+        try:
+            together = check_mel(np.stack(mels), bands.pop())
+        except MelError:
+            return None
+    frames = together.shape[2]
+    return together if all(stream._stream.frames + frames <= MAX_FRAMES for stream in streams) else None
 
 
 def _item(index: int, stream: Stream, mel: object) -> CheckedMel:

@@ -8,6 +8,7 @@ import pytest
 
 import hifigan_rt
 from golden.tiny import tiny_generator, tiny_mel, write_tiny
+from hifigan_rt import streaming
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import EngineError, MelError, StreamFinished, StreamsFailed
 from hifigan_rt.mel.check import CONVENTION_FRAMES
@@ -126,6 +127,21 @@ def test_no_flat_frame_is_passed_over():
     assert 100 < sum(found) <= 150
     assert may_have_flat_frames(mels)[found].all()
     assert not may_have_flat_frames(mels).all()
+
+
+def test_a_stream_that_would_be_too_long_is_named(vocoder, monkeypatch):
+    monkeypatch.setattr(streaming, "MAX_FRAMES", 10)
+    streams = [vocoder.stream(8) for _ in range(2)]
+    streams[1].push(tiny_mel(8))
+    for mels in ([tiny_mel(4)] * 2, np.stack([tiny_mel(4)] * 2)):
+        with pytest.raises(MelError, match="item 1 of the list: the stream would have more than 10 frames"):
+            hifigan_rt.advance(streams, mels)
+
+
+def test_the_values_of_a_dictionary_are_a_list_of_mels(vocoder):
+    mel = tiny_mel(8)
+    audios = hifigan_rt.advance([vocoder.stream(8) for _ in range(2)], {"a": mel, "b": mel.copy()}.values())
+    np.testing.assert_array_equal(*audios)
 
 
 def test_what_advance_refuses_changes_no_stream(vocoder):

@@ -253,6 +253,11 @@ class Engine(ABC):
         """
         return compute()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def check_open(self) -> None:
         """Check that the engine may be used.
 

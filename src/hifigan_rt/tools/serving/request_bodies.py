@@ -7,7 +7,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -213,8 +213,9 @@ async def first_of(*works: Awaitable[T]) -> T:
 
 
 async def _gone(receive: Receive) -> NoReturn:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with suppress(Exception):  # Ray's, of a proxy that is gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
     raise ClientDisconnect
 
 
