@@ -119,19 +119,18 @@ def measure_all(arguments: argparse.Namespace, mode: str, precision: str, speech
     name = f"{mode} {precision}"
     before = torch.cuda.memory_reserved()
     started = time.perf_counter()
-    vocoder = hifigan_rt.load(
+    with hifigan_rt.load(
         arguments.model, engine="torch", device=arguments.device, precision=precision, settings={"mode": mode}
-    )
-    report.note(f"{name}: load, s", round(time.perf_counter() - started, 1))
-    report.note(f"{name}: engine", str(vocoder.engine_info))
-    measure(vocoder, speech, name, report)
-    if precision in ("float16", "float32"):
-        measure_streams(vocoder, speech, name, report)
-    if precision == "float16":
-        measure_new_lengths(vocoder, speech, name, report)
-        measure_tensors(vocoder, speech, name, report)
-    report.note(f"{name}: MiB reserved", (torch.cuda.memory_reserved() - before) >> 20)
-    vocoder.close()
+    ) as vocoder:
+        report.note(f"{name}: load, s", round(time.perf_counter() - started, 1))
+        report.note(f"{name}: engine", str(vocoder.engine_info))
+        measure(vocoder, speech, name, report)
+        if precision in ("float16", "float32"):
+            measure_streams(vocoder, speech, name, report)
+        if precision == "float16":
+            measure_new_lengths(vocoder, speech, name, report)
+            measure_tensors(vocoder, speech, name, report)
+        report.note(f"{name}: MiB reserved", (torch.cuda.memory_reserved() - before) >> 20)
 
 
 def main() -> None:

@@ -115,14 +115,16 @@ def test_lower_precisions_of_all_kinds_of_layers(name, folded):
 
 
 @pytest.mark.torch
-def test_in_16_bits_the_first_upsampling_rounds_its_result_alone():
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_in_16_bits_the_first_upsampling_rounds_its_result_alone(compiled):
     torch = pytest.importorskip("torch")
     from hifigan_rt.engines.torch_module import Form, TorchGenerator
 
     mel = torch.from_numpy(tiny_mel(48)[None])
 
     def run(*dtypes):
-        return TorchGenerator(tiny_generator(), Form(*dtypes, folded=True)).chains[0]([mel], None)
+        chain = TorchGenerator(tiny_generator(), Form(*dtypes, folded=True)).chains[0]
+        return (torch.compile(chain, dynamic=False) if compiled else chain)([mel], None)
 
     exact = run(torch.float64, torch.float64)
     for dtype in (torch.bfloat16, torch.float16):

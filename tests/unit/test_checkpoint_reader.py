@@ -239,6 +239,14 @@ def test_zip_variants(tmp_path, compression, byteorder, prefix):
     assert all(array.dtype.isnative for array in tree.values())
 
 
+@pytest.mark.parametrize("size", [65535, 65536, 65537, 65552, 131104, 262160])
+def test_compressed_tensors_of_any_size(tmp_path, size):
+    """zlib keeps up to 258 bytes of a run to itself where a piece is full."""
+    path = tmp_path / "g"
+    path.write_bytes(zip_file({"a": Tensor(np.zeros(size, np.float32), "0")}, compression=zipfile.ZIP_DEFLATED))
+    np.testing.assert_array_equal(read_tensors(path)["a"], np.zeros(size))
+
+
 def test_zip_behind_a_comment(tmp_path):
     path = tmp_path / "g"
     path.write_bytes(zip_file({"w": tensor([1.0], "0")}))

@@ -78,6 +78,13 @@ def test_comments_are_read_over_as_coqui_writes_them(tmp_path, comment):
     assert read_config_values(tmp_path)["note"] == "// #"
 
 
+@pytest.mark.parametrize("name", ["config.json", "config.yaml"])
+def test_a_text_without_an_end_is_looked_at_once(tmp_path, name):
+    (tmp_path / name).write_text('"' + '\\"' * 300_000)
+    with pytest.raises(ConfigError, match=r"config\.(json|yaml)"):
+        read_config_values(tmp_path / name)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_other_encodings_are_read(tmp_path, encoding):
     (tmp_path / "config.json").write_bytes(V1_TEXT.encode(encoding))

@@ -14,7 +14,7 @@ from hifigan_rt import families, load
 from hifigan_rt.config import PRESETS, MelConfig, ModelConfig
 from hifigan_rt.errors import CheckpointError, ConfigError
 from hifigan_rt.families.family import ConfigForm, Family
-from hifigan_rt.families.matching import read_mel_alone
+from hifigan_rt.families.matching import form_of_any, read_mel_alone
 from hifigan_rt.families.original import NESTED, ORIGINAL
 from hifigan_rt.formats.config_json import MEL_FIELDS, NETWORK_FIELDS, config_to_dict
 from hifigan_rt.model.resolve import resolve_model
@@ -200,6 +200,15 @@ def test_the_last_of_natspeechs_training_steps_is_taken(tmp_path):
     for step in (900, 2000):
         write_tiny(tmp_path, f"model_ckpt_steps_{step}.ckpt")
     assert resolve_model(tmp_path).path.name == "model_ckpt_steps_2000.ckpt"
+
+
+def test_the_config_of_amphions_vits_is_one_of_vits():
+    preprocess = {"sample_rate": 8000, "n_mel": 80}
+    vocoder, voice = {"generator": "hifigan", "hifigan": NETWORK}, {**NETWORK, "inter_channels": 10}
+    for model, name in ((vocoder, "Amphion"), (voice, "VITS")):
+        form = form_of_any({"model": model, "preprocess": preprocess})
+        assert form is not None
+        assert form.name == name
 
 
 @pytest.mark.parametrize(("mode", "known"), [("", True), ("taco", False)])

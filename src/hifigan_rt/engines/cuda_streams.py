@@ -134,7 +134,7 @@ def push_together(
         float32 `[n_i]`, or the error that each push would raise.
 
     Raises:
-        EngineError: the card failed; those that were computed are broken.
+        EngineError: the card failed; all of them are broken.
     """
     network = next((network for stream in streams if (network := stream._network) is not None), None)
     if network is None:
@@ -168,11 +168,17 @@ def push_together(
             computed.append((index, then))
             yield piece
 
+    made = pieces()
     try:
-        for (index, then), outcome in zip(computed, network.compute(pieces()), strict=True):
+        for (index, then), outcome in zip(computed, network.compute(made), strict=True):
             if not isinstance(outcome, HifiganError):
                 streams[index]._turn.state = then
             outcomes[index] = outcome
+    except BaseException:
+        # Nobody can tell which streams have their frames: all are broken, those that were not reached too.
+        for _ in made:
+            pass
+        raise
     finally:
         for stream in claimed:
             stream._release()

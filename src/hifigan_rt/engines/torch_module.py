@@ -189,6 +189,7 @@ class _Chain(nn.Module):
         self._steps = [step for step, _ in layers]
         self.convolutions = nn.ModuleList(convolution for _, convolution in layers)
         self._form = form
+        self._kept_bits = -1 << (16 if form.dtype == torch.bfloat16 else 13)  # of float32: 8 or 11 of its significand
         first, last = self._steps[0], self._steps[-1]
         self.inputs, self.output = first.inputs, last.name
         self.is_branch, self.branch, self.joins = first.is_branch, first.branch, first.joins
@@ -237,8 +238,10 @@ class _Chain(nn.Module):
             if step.slope is not None:
                 x = leaky_relu(x, step.slope, inplace=step.owns_input)
             if step.splits:
-                high = x.to(self._form.dtype)
+                # Bits are cut off: of a cast to 16 bits and back a compiler leaves nothing, and low would be zero.
+                high = (x.view(torch.int32) & self._kept_bits).view(torch.float32)
                 low = (x - high).to(self._form.dtype)
+                high = high.to(self._form.dtype)
                 x = torch.cat((high, low, high), 2 if self._form.channels_last else 1)
             y = convolution(x).to(step.dtype)
             if conditioning is not None and step.layer.conditioning is not None:

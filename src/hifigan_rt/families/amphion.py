@@ -13,8 +13,9 @@ _NAMES = {"num_mels": "n_mel", "sampling_rate": "sample_rate"}
 
 
 def _tells(values: Mapping[str, object]) -> bool:
-    preprocess = values.get("preprocess")
-    return isinstance(preprocess, dict) and "n_mel" in preprocess and holds_network(values)
+    preprocess, model = values.get("preprocess"), values.get("model")
+    is_vits = isinstance(model, dict) and "inter_channels" in model
+    return isinstance(preprocess, dict) and "n_mel" in preprocess and not is_vits and holds_network(values)
 
 
 def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # noqa: ARG001 - it states all

@@ -16,7 +16,8 @@ MAX_CONFIG_BYTES = 1 << 20
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
-_TEXT = r'"(?:[^"\\\n]|\\.)*"'
+_TEXT = r'"(?:[^"\\\n]|\\.)*"?'
+"""A text of JSON, or one without an end: else each quote in that would be tried as the beginning of another."""
 _SINGLE_QUOTED = r"'[^'\"\n]*'"
 """What people write in place of a text in JSON."""
 _ADDITIONS = (r"//[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|^[ \t]*#[^\n]*", r",(?=\s*[}\]])")

@@ -252,10 +252,12 @@ def inflate_into(source: ByteSource, span: Span, out: np.ndarray, what: str) -> 
 def _inflated(source: ByteSource, span: Span, what: str) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     for packed in source.pieces(span.start, span.length, what):
-        left = packed
-        while left and not inflater.eof:
-            yield inflater.decompress(left, _INFLATE_CHUNK)
-            left = inflater.unconsumed_tail
+        left, is_full = packed, False
+        # A full piece may leave bytes inside of zlib, which no input would bring out.
+        while (left or is_full) and not inflater.eof:
+            piece = inflater.decompress(left, _INFLATE_CHUNK)
+            yield piece
+            left, is_full = inflater.unconsumed_tail, len(piece) == _INFLATE_CHUNK
 
 
 def _fill(out: np.ndarray, pieces: Iterable[bytes], gives: str, wants: str) -> None:

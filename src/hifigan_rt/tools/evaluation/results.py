@@ -73,7 +73,7 @@ class Clip:
     problem: str | None = None
     """Why the recording cannot be used."""
     notes: tuple[str, ...] = ()
-    """What is odd about the recording: silence, clipped samples, an offset."""
+    """What is odd about the recording or was changed: silence, clipped samples, an offset, another rate."""
 
 
 @dataclass(frozen=True)

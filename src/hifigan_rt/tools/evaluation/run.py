@@ -22,6 +22,7 @@ from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.bulk.output_folder import claimed_folder, refuse_linked_folders
 from hifigan_rt.tools.bulk.synthesis import MEL_SUFFIXES
 from hifigan_rt.tools.evaluation.audio_files import (
+    AUDIO_FOLDER,
     REFERENCE_FOLDER,
     ClipAudio,
     Progress,
@@ -114,7 +115,7 @@ def evaluate(
     with claimed_folder(folder):
         names = folder_names(plan.systems, taken=REFERENCE_FOLDER)
         target = WorkFolder(plain_path(folder), resume, overwrite, progress, failed, cluster=cluster)
-        _check_folder(target, names)
+        _check_folder(folder, target, names)
         result = _evaluate(plan, target, names, clips, models, mel, columns, sample_rate, sounds=sounds)
         finish(result)
     return result
@@ -218,10 +219,10 @@ def _first_rate(clips: ClipSet) -> int:
     raise DatasetError("none of the clips can be read, so their sample rate is not known")
 
 
-def _check_folder(target: WorkFolder, names: Sequence[str]) -> None:
-    """Refuse what may not be replaced, and take away the scores of what is."""
-    folder = target.folder
-    audio = [target.audio_folder(name) for name in (REFERENCE_FOLDER, *names)]
+def _check_folder(folder: Path, target: WorkFolder, names: Sequence[str]) -> None:
+    """Refuse what may not be replaced, in the words in which the folder was named, and take away the scores of what
+    is."""
+    audio = [folder / AUDIO_FOLDER / name for name in (REFERENCE_FOLDER, *names)]
     refuse_linked_folders(folder, [*audio, folder / CLIPS_FOLDER])
     refuse_special(folder / JSON_NAME)
     if os.path.lexists(folder / JSON_NAME) and not (target.resume or target.overwrite):
