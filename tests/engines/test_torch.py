@@ -115,7 +115,8 @@ def test_lower_precisions_of_all_kinds_of_layers(name, folded):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("compiled", [False, True])
 def test_in_16_bits_the_first_upsampling_rounds_its_result_alone(compiled):
     torch = pytest.importorskip("torch")
     from hifigan_rt.engines.torch_module import Form, TorchGenerator
