@@ -11,6 +11,7 @@ from hifigan_rt.engines.base import Engine, EngineOptions
 from hifigan_rt.engines.output_rule import try_out
 from hifigan_rt.errors import EngineError, EngineUnavailable, PrecisionUnavailable, did_you_mean
 from hifigan_rt.model.kinds import ConvertedFile, Model, ModelKind, OmFile, OnnxFile, OnnxWeights, OpenVinoFile, Weights
+from hifigan_rt.system.versions import how_to_get
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,7 @@ def why_unavailable(name: str) -> str | None:
     absent = [package for package in entry.packages if importlib.util.find_spec(package) is None]
     if not absent:
         return None
-    way_out = f"pip install {' '.join(absent)}"
-    if entry.extra:
-        way_out = f"pip install 'hifigan-rt[{entry.extra}]' (from a clone: pip install '.[{entry.extra}]')"
+    way_out = how_to_get(entry.extra) if entry.extra else f"pip install {' '.join(absent)}"
     return f"engine {name!r} needs the package{'s' if len(absent) > 1 else ''} {', '.join(absent)}: {way_out}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.system.versions import how_to_get
 
 MAX_DEPTH = 32
 """Lists and mappings within each other; the configs known have 6."""
@@ -63,10 +64,7 @@ def decode_yaml(text: str) -> object:
     try:
         import yaml
     except ImportError as error:
-        raise ConfigError(
-            "YAML needs the package PyYAML: pip install 'hifigan-rt[families]' "
-            "(from a clone: pip install '.[families]')"
-        ) from error
+        raise ConfigError(f"YAML needs the package PyYAML: {how_to_get('families')}") from error
     try:
         return _compose(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

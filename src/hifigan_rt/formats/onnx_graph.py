@@ -25,7 +25,7 @@ from hifigan_rt.formats.onnx_metadata import (
     input_name,
 )
 from hifigan_rt.graph import MEL, NORMALIZATION, SPEAKER_TABLE, Generator, Layer
-from hifigan_rt.system.versions import own_version
+from hifigan_rt.system.versions import how_to_get, own_version
 
 if TYPE_CHECKING:
     import onnx
@@ -95,9 +95,7 @@ def build_onnx(
     try:
         from onnx import TensorProto, helper
     except ImportError as error:
-        raise ExportError(
-            "ONNX export needs the package onnx: pip install 'hifigan-rt[onnx]' (from a clone: pip install '.[onnx]')"
-        ) from error
+        raise ExportError(f"ONNX export needs the package onnx: {how_to_get('onnx')}") from error
     one = [1] if rank == 4 else []
     channel = [1, *one] if keep_channel else []
     mel_shape: list[str | int | None] = ["batch", generator.graph.num_mels, *one, "frames"]

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from hifigan_rt.errors import EngineUnavailable
+from hifigan_rt.system.versions import how_to_get
 
 if TYPE_CHECKING:
     import openvino
@@ -40,10 +41,7 @@ def import_openvino() -> ModuleType:
         try:
             return importlib.import_module("openvino")
         except ImportError as error:
-            raise EngineUnavailable(
-                f"OpenVINO cannot be imported ({error}): pip install 'hifigan-rt[openvino]' (from a clone: "
-                "pip install '.[openvino]')"
-            ) from error
+            raise EngineUnavailable(f"OpenVINO cannot be imported ({error}): {how_to_get('openvino')}") from error
         finally:
             if before is None:
                 del sys.modules[_TELEMETRY]

@@ -11,6 +11,7 @@ import numpy as np
 from hifigan_rt.config import MAX_CHANNELS
 from hifigan_rt.errors import ConfigError, MelError, ModelFileError
 from hifigan_rt.mel.files import read_arrays
+from hifigan_rt.system.versions import how_to_get
 
 _SCALES = ("scale", "scale_", "std", "mel_std")
 _MEANS = ("mean", "mean_", "mel_mean")
@@ -95,9 +96,7 @@ def _read_hdf5(path: Path) -> Mapping[str, np.ndarray]:
     try:
         import h5py
     except ImportError as error:
-        raise ConfigError(
-            "HDF5 needs the package h5py: pip install 'hifigan-rt[families]' (from a clone: pip install '.[families]')"
-        ) from error
+        raise ConfigError(f"HDF5 needs the package h5py: {how_to_get('families')}") from error
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"larger than {_MAX_BYTES} bytes: that is no file of means")

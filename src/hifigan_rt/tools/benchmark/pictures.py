@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.versions import how_to_get
 from hifigan_rt.tools.benchmark.picture_axes import length_axis, speed_axis, time_axis
 from hifigan_rt.tools.benchmark.picture_parts import (
     KINDS,
@@ -61,9 +62,7 @@ def draw(result: BenchmarkResult, folder: Path) -> list[Path]:
         OutputError: matplotlib is not there, or a file could not be written.
     """
     if find_spec("matplotlib") is None:
-        raise OutputError(
-            "pictures need the package matplotlib: pip install 'hifigan-rt[plot]' (from a clone: pip install '.[plot]')"
-        )
+        raise OutputError(f"pictures need the package matplotlib: {how_to_get('plot')}")
     if not any(case.figures(entry) for case in result.cases for entry in case.measurements):
         return []
     with style(), warnings.catch_warnings():

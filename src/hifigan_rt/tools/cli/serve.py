@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hifigan_rt.system.versions import how_to_get
 from hifigan_rt.tools.cli import completion
 from hifigan_rt.tools.cli.console import Console
 from hifigan_rt.tools.cli.options import ENGINE, config_option, engine_options, picked, verbosity_options
@@ -156,10 +157,7 @@ def _check_packages() -> None:
 
     absent = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if absent:
-        raise ServerError(
-            f"the server needs {', '.join(absent)}: pip install 'hifigan-rt[serve]' "
-            "(from a clone: pip install '.[serve]')"
-        )
+        raise ServerError(f"the server needs {', '.join(absent)}: {how_to_get('serve')}")
 
 
 def _settings(values: dict[str, Any]) -> dict[str, Any]:

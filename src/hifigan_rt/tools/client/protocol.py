@@ -21,6 +21,7 @@ import numpy as np
 from hifigan_rt.errors import AudioError, ConditioningError, MelError, RequestFailed, ServerUnreachable
 from hifigan_rt.mel.arrays import as_floats
 from hifigan_rt.system.arrays import Expected
+from hifigan_rt.system.versions import how_to_get
 from hifigan_rt.tools.client.proxies import ProxyAddress, choose_proxy
 
 DEFAULT_URL = "http://127.0.0.1:8004"
@@ -56,8 +57,7 @@ def require(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise ServerUnreachable(
-            f"the client needs the package {name.partition('.')[0]}: pip install 'hifigan-rt[client]' "
-            "(from a clone: pip install '.[client]')"
+            f"the client needs the package {name.partition('.')[0]}: {how_to_get('client')}"
         ) from error
 
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from hifigan_rt.system.files import atomic_writer
+from hifigan_rt.system.versions import how_to_get
 from hifigan_rt.tools.evaluation.report import HTML_NAME, write_report
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, write_json
 from hifigan_rt.tools.tables import comma_separated
@@ -35,7 +36,7 @@ def no_page() -> str | None:
     """Why there is no page; None if there can be."""
     if importlib.util.find_spec("jinja2") is not None:
         return None
-    return "no page without jinja2: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
+    return f"no page without jinja2: {how_to_get('eval')}"
 
 
 def to_csv(result: EvaluationResult) -> str:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hifigan_rt.errors import EvaluationError
+from hifigan_rt.system.versions import how_to_get
 
 CONFIDENCE = 0.95
 
@@ -114,9 +115,7 @@ def require_scipy(what: str) -> None:
         EvaluationError: it is not installed.
     """
     if importlib.util.find_spec("scipy") is None:
-        raise EvaluationError(
-            f"{what} needs the package scipy: pip install 'hifigan-rt[eval]' (from a clone: pip install '.[eval]')"
-        )
+        raise EvaluationError(f"{what} needs the package scipy: {how_to_get('eval')}")
 
 
 def mean_interval(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hifigan_rt.errors import EvaluationError, MetricUnavailable
+from hifigan_rt.system.versions import how_to_get
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -196,7 +197,7 @@ def why_unavailable(key: str) -> str | None:
         return None
     needs = f"metric {key!r} needs the package{'s' if len(absent) > 1 else ''} {', '.join(absent)}"
     if entry.extra:
-        return f"{needs}: pip install 'hifigan-rt[{entry.extra}]' (from a clone: pip install '.[{entry.extra}]')"
+        return f"{needs}: {how_to_get(entry.extra)}"
     if key == "pesq_wb":
         return f"{needs}: its licence keeps it out of our extras; if it allows your use, pip install pesq"
     return f"{needs}: pip install {' '.join(absent)}"
