@@ -121,6 +121,7 @@ def test_json(place, simulator):
     assert report["onnx_snr_db"] >= 90
     assert report["caveat"] == CAVEAT
     assert report["mel_lengths"] == [40]
+    assert hifigan("export", "om", "model", *SOC, "--mel-len", "40", "--overwrite", "-q").stdout == ""
 
 
 def test_info_of_the_vendors_container(tmp_path, monkeypatch):

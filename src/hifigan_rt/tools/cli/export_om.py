@@ -125,9 +125,9 @@ def om(
     )
     if as_json:
         console.result([_facts(report) for report in reports])
-        return
-    for report in reports:
-        _show(console, report)
+    elif console.verbosity >= 0:
+        for report in reports:
+            _show(console, report)
 
 
 def _show_plan(

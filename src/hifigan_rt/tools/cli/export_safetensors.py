@@ -45,5 +45,5 @@ def safetensors(
     size_bytes = path.stat().st_size
     if as_json:
         console.result({"path": str(path), "bytes": size_bytes})
-        return
-    console.line(f"{str(path)!r}: {size_bytes} bytes, {len(generator.weights)} tensors")
+    elif console.verbosity >= 0:
+        console.line(f"{str(path)!r}: {size_bytes} bytes, {len(generator.weights)} tensors")

@@ -84,5 +84,7 @@ def tell_export(console: Console, report: ExportReport, shown: str, facts: dict[
     if as_json:
         console.result({**facts, "snr_db": report.snr_db, "bytes": report.size_bytes, "seconds": report.seconds})
         return
+    if console.verbosity < 0:
+        return
     verdict = "not verified" if report.snr_db is None else f"SNR {report.snr_db:.1f} dB against the float64 reference"
     console.line(f"{shown}: {report.size_bytes} bytes in {report.seconds:.1f} s; {verdict}")
