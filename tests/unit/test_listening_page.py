@@ -59,12 +59,14 @@ def refuse(page, text):
 
 def come_back(page):
     """Load the page again, until its progress is there: a browser under load may hand it to its next process later."""
+    kept = "[Object.entries(localStorage), document.getElementById('status').textContent]"
+    before = page.evaluate(kept)
     for _ in range(40):
         page.reload()
         if heading(page) == "Welcome back":
             return
         time.sleep(0.25)
-    raise AssertionError(f"the progress is lost: the page says {heading(page)}")
+    raise AssertionError(f"the progress is lost, {heading(page)!r}: kept are {page.evaluate(kept)}, not {before}")
 
 
 def begin(page):
