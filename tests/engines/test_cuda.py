@@ -235,26 +235,6 @@ def test_streams_are_prepared_while_the_card_computes_those_before_them(monkeypa
     assert all(stream._turn.is_free for stream in streams)
 
 
-def test_streams_are_broken_together_where_the_card_fails(monkeypatch):
-    monkeypatch.setattr(cuda_network, "MAX_PASS_ITEMS", 2)
-    engine = load(TINY_GENERATOR)
-    streams = [engine.stream(4) for _ in range(8)]
-    begin, calls = engine._network._begin, iter(range(4))
-
-    def failing(pieces):
-        if next(calls):
-            raise EngineError("no power")
-        return begin(pieces)
-
-    monkeypatch.setattr(engine._network, "_begin", failing)
-    mel = CheckedMel(mels_of(TINY_GENERATOR, (4,))[0])
-    with pytest.raises(EngineError, match="no power"):
-        engine.advance(streams, [mel] * 8)
-    for stream in streams:
-        with pytest.raises(StreamBroken):
-            stream.push(mel)
-
-
 def test_a_stream_says_what_it_cannot_do():
     engine = load(TINY_GENERATOR)
     mel = mels_of(TINY_GENERATOR, (9,))[0]

@@ -256,3 +256,23 @@ def test_a_fork_before_use_loads_a_model_of_its_own(imitated_card, monkeypatch, 
     ((name, text),) = in_a_child(lambda: load(TINY_GENERATOR))
     assert name == "EngineUnavailable"
     assert text.endswith("or load models only after the fork")
+
+
+def test_streams_are_broken_together_where_the_card_fails(monkeypatch):
+    monkeypatch.setattr(cuda_network, "MAX_PASS_ITEMS", 2)
+    engine = load(TINY_GENERATOR)
+    streams = [engine.stream(4) for _ in range(8)]
+    begin, calls = engine._network._begin, iter(range(4))
+
+    def failing(pieces):
+        if next(calls):
+            raise EngineError("no power")
+        return begin(pieces)
+
+    monkeypatch.setattr(engine._network, "_begin", failing)
+    mel = CheckedMel(mels_of(TINY_GENERATOR, (4,))[0])
+    with pytest.raises(EngineError, match="no power"):
+        engine.advance(streams, [mel] * 8)
+    for stream in streams:
+        with pytest.raises(StreamBroken):
+            stream.push(mel)
