@@ -37,20 +37,11 @@ def _read(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:  # no
     for name, edge in (("fmin", 0.0), ("fmax", None)):
         if fields.get(name) == _UNSET:
             fields[name] = edge
-    if isinstance(floor := fields["floor"], str):  # YAML takes 1e-6 for a text
-        fields["floor"] = _number(floor)
     if values.get("loud_norm"):
         fields[NOTES] = (
             "loud_norm is true: recordings have -22 LUFS there before their mel, and here their own level",
         )
     return fields | _MEL
-
-
-def _number(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 NATSPEECH_CONFIG = ConfigForm("NATSpeech or DiffSinger", _tells, _read)
