@@ -43,7 +43,7 @@ class Form:
     def splits(self) -> bool:
         """Whether layers behind the first one, up to the first upsampling, split values and weights in two numbers.
 
-        What these layers round, all later ones make louder: V1 gains 4 dB in 16 bits (docs/torch.md).
+        What these layers round, all later ones make louder.
         """
         return bool(self.dtype.itemsize == 2 < self.first_dtype.itemsize)
 
