@@ -49,9 +49,10 @@ CAPTIONS = {
     "tables": "text, CSV",
     "web": "scripts",
     "voices": "text to speech",
-    "bindings": "what Python sees",
-    "core": "plan, weights, segments, threads",
-    "kernels": "arithmetic, once per instruction set",
+    "native/bindings": "what Python sees",
+    "native/core": "plan, weights, threads",
+    "native/cuda": "a card, its own kernels",
+    "native/kernels": "arithmetic, once per instruction set",
 }
 
 
@@ -94,8 +95,7 @@ def draw_map() -> str:
 
     y = top + step * len(tools) + 66
     drawing.text(x, y - 20, "native, C++", "h")
-    for i, name in enumerate(("bindings", "core", "kernels")):
-        room(drawing, x, y - 8 + step * i, 402, f"native/{name}", CAPTIONS[name], "blue")
+    rows(x, y - 8, 402, [["native/bindings"], ["native/core", "native/cuda"], ["native/kernels"]], "blue")
     engines = top + 12 + step * next(i for i, row in enumerate(core) if "engines" in row) + 21
     between = left + width + 17
     drawing.arrow((left + width, engines), (between, engines), (between, y + 13), (x - 1, y + 13))
