@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from hifigan_rt.engines import create_engine, cuda_kernels
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.cuda import CudaEngine
 from hifigan_rt.engines.reference import generate
+from hifigan_rt.errors import EngineError
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
 from measuring.cases import ROOT, seeded_generator
@@ -151,6 +153,25 @@ def whole(report: Report, model: str, speech: Speech) -> None:
         same = all(np.array_equal(one, other) for one, other in zip(alone, vocoder(speech.list), strict=True))
         report.note(f"V1 {precision}: items of a list have the bits that they have alone", same)
         vocoder.close()
+
+
+def sets(report: Report, model: str, speech: Speech) -> None:
+    """The two sets of kernels in turns, on a card that has both."""
+    for precision in ("float16", "float32"):
+        vocoders = {}
+        for name in ("general", "hopper"):
+            os.environ[cuda_kernels.KERNELS_VARIABLE] = name
+            try:
+                vocoders[name] = hifigan_rt.load(model, engine="cuda", precision=precision)
+            except EngineError as error:
+                report.note(f"V1 {precision}: {name} kernels", in_a_line(error))
+            finally:
+                del os.environ[cuda_kernels.KERNELS_VARIABLE]
+        for items, frames in SHAPES:
+            calls = {name: on_card(vocoder, speech.batch(items, frames)) for name, vocoder in vocoders.items()}
+            report.note(f"V1 {precision}: {items} x {frames} frames by each set of kernels, ms", in_turns(calls, 30))
+        found = {name: round(snr_db(speech.truth, vocoder(speech.clip)), 1) for name, vocoder in vocoders.items()}
+        report.note(f"V1 {precision}: SNR of 250 frames by each set of kernels, dB", found)
 
 
 def clips(report: Report, model: str, speech: Speech) -> None:
@@ -314,6 +335,7 @@ async def served(report: Report, model: str, count: int) -> dict[str, Any]:
 
 PARTS = {
     "whole": whole,
+    "sets": sets,
     "steps": steps,
     "start": start,
     "streams": streams,

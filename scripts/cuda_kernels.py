@@ -21,7 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "native/cuda/kernels/kernels.cu"
 
-TARGETS = ("80", "90", "120")
+HOPPER = "90a"
+"""Compute capability 9.0 with the instructions that no other has: its code has both sets of kernels."""
+TARGETS = ("80", HOPPER, "120")
 """Compute capabilities with machine code of their own: that of 8.0 serves 8.6 and 8.9 as well."""
 FORWARD = "80"
 """The capability whose intermediate code serves all others."""
@@ -115,11 +117,12 @@ def main() -> None:
     """Write the archive; check or write the table of resources."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path, help="a .zip file: machine code of each target, and intermediate code")
+    parser.add_argument("--intermediate", type=Path, help="a .ptx file: that of the code for compute capability 9.0")
     parser.add_argument("--check", action="store_true", help="fail if a kernel takes other resources than recorded")
     parser.add_argument("--record", action="store_true", help=f"write them to {TABLE.relative_to(ROOT)}")
     arguments = parser.parse_args()
     try:
-        table = _write(arguments.archive)
+        table = _write(arguments.archive, arguments.intermediate)
     except CompileFailed as error:
         sys.exit(f"cuda_kernels.py: {error}")
     rows = {target: {name: asdict(row) for name, row in sorted(kernels.items())} for target, kernels in table.items()}
@@ -134,11 +137,16 @@ def main() -> None:
     )
 
 
-def _write(archive: Path) -> dict[str, dict[str, Resources]]:
-    with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / "forward.ptx"
-        code.write_bytes(intermediate_code(FORWARD))
-        table = {target: assemble(code, target, Path(folder) / f"sm_{target}.cubin") for target in TARGETS}
+def _write(archive: Path, intermediate: Path | None) -> dict[str, dict[str, Resources]]:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as own:
+        forward, hopper = Path(folder) / "forward.ptx", intermediate or Path(own) / "hopper.ptx"
+        forward.write_bytes(intermediate_code(FORWARD))
+        hopper.parent.mkdir(parents=True, exist_ok=True)
+        hopper.write_bytes(intermediate_code(HOPPER))
+        table = {
+            target: assemble(hopper if target == HOPPER else forward, target, Path(folder) / f"sm_{target}.cubin")
+            for target in TARGETS
+        }
         archive.parent.mkdir(parents=True, exist_ok=True)
         part = archive.with_suffix(".part")
         with zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as kernels:

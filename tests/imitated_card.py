@@ -44,6 +44,8 @@ def library() -> Path:
 
 
 def _translated(archive: Path) -> str:
+    if archive.suffix == ".ptx":
+        return intermediate_code.translate(archive.read_text())
     with zipfile.ZipFile(archive) as kernels:
         return intermediate_code.translate(kernels.read("forward.ptx").decode())
 

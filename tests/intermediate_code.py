@@ -106,6 +106,8 @@ def _type_of(name: str) -> str:
     """The C++ type of a register; of a number, none."""
     if name in ("l", "h"):
         return "std::uint16_t"
+    if name == "p":
+        return "bool"
     known = re.fullmatch(r"%([a-z]+)\d+", name)
     return _TYPES[known[1]] if known else ""
 
@@ -150,6 +152,11 @@ def _instruction(operation: str, operands: list[list[str]], kernel: str) -> str:
         "bar": lambda: "warp_barrier()" if modifiers[0] == "warp" else "block_barrier()",
         "cp": lambda: _copy(operation, operands),
         "ldmatrix": lambda: _rows(operands),
+        "fence": lambda: _known(operation, "fence.proxy.async.shared::cta", "show_to_products()"),
+        "wgmma": lambda: _wide_product(operation, operands),
+        "movmatrix": lambda: _assign(
+            operands[0][0], f"turned_halves({_value(operands[1][0], 'std::uint32_t')})", "std::uint32_t"
+        ),
     }
     if name in special:
         return special[name]()
@@ -183,6 +190,7 @@ def _computed(name: str, modifiers: list[str], sources: list[str]) -> tuple[str,
         "rem": lambda: f"rest({given[0]}, {given[1]})",
         "rcp": lambda: f"1.0f / {given[0]}",
         "ex2": lambda: f"std::exp2({given[0]})",
+        "prmt": lambda: f"chosen_bytes({', '.join(given)})",
         "mad": lambda: f"wrapped({given[0]}) * wrapped({given[1]}) + wrapped({given[2]})",
     }
     if name == "mul" and modifiers[0] == "wide":
@@ -258,6 +266,26 @@ def _copy(operation: str, operands: list[list[str]]) -> str:
         _fail((operation, operands))
     bytes_ = _value(operands[3][0], "std::uint32_t")
     return f"copied(std::uint32_t({_address(operands[0][0])}), {_address(operands[1][0])}, {bytes_})"
+
+
+def _known(operation: str, known: str, meaning: str) -> str:
+    return meaning if operation == known else _fail(operation)
+
+
+def _wide_product(operation: str, operands: list[list[str]]) -> str:
+    name = operation.removeprefix("wgmma.")
+    if name == "wait_group.sync.aligned":
+        return f"wait_products<{operands[0][0]}>()"
+    if name in ("fence.sync.aligned", "commit_group.sync.aligned"):
+        return "start_products()" if name.startswith("fence") else "commit_products()"
+    if not re.fullmatch(r"mma_async\.sync\.aligned\.m64n\d+k16\.f32\.f16\.f16", name) or operands[4:] != [
+        ["1"],
+        ["1"],
+        ["0"],
+    ]:
+        _fail((operation, operands[2:]))
+    sums, weights = (", ".join(f"&{register.replace('%', '')}" for register in group) for group in operands[:2])
+    return f"begin({{{{{sums}}}, {{{weights}}}, {operands[2][0].replace('%', '')}, {operands[3][0]}}})"
 
 
 def _rows(operands: list[list[str]]) -> str:

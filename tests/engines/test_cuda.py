@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tolerances
+from engines.cuda_engines import PRECISIONS, floor, load, mels_of, stream_all
 from golden.features import FEATURES, feature_conditioning, feature_generator
-from golden.seeded import seeded_mel
 from golden.tiny import TINY, tiny_generator
 from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
@@ -29,26 +29,10 @@ from hifigan_rt.errors import (
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.mel.analysis import compute_mel
 from hifigan_rt.mel.check import CheckedMel
-from hifigan_rt.model.kinds import Weights
 from hifigan_rt.model.resolve import resolve_model
 from native_generators import V1_LIKE, V3_LIKE, lopsided, make_case, random_case
 
-PRECISIONS = ("float32", "float16")
 TINY_GENERATOR = tiny_generator()
-
-
-def load(generator, precision="float32", device="cuda:0", **settings):
-    options = EngineOptions(precision=precision, device=device, settings=settings)
-    return create_engine("cuda", Weights("small", Path("small.safetensors"), "test", generator), options)
-
-
-def mels_of(generator, lengths, seed=0):
-    bands = generator.graph.num_mels
-    return [CheckedMel(seeded_mel(1, bands, frames, seed + frames)[0].astype(np.float32)) for frames in lengths]
-
-
-def floor(precision):
-    return tolerances.CUDA_SMALL_SNR_DB[precision]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -124,23 +108,6 @@ def test_what_a_network_can_have_beyond_the_original(name, precision):
     rng = np.random.default_rng(5)
     streams = [engine.stream(3, conditioning=None if given is None else given[index]) for index in range(len(mels))]
     assert stream_all(engine, streams, mels, rng) == [audio.tobytes() for audio in audios]
-
-
-def stream_all(engine, streams, mels, rng):
-    """Bytes of the samples that streams give, advanced together by pushes of random sizes."""
-    taken, parts = [0] * len(mels), [[] for _ in mels]
-    while any(at < mel.shape[1] for at, mel in zip(taken, mels, strict=True)):
-        which = [index for index in range(len(mels)) if rng.random() < 0.7]
-        sizes = [int(rng.integers(0, 6)) for _ in which]
-        pushed = [CheckedMel(mels[i][:, taken[i] : taken[i] + size]) for i, size in zip(which, sizes, strict=True)]
-        for index, mel, audio in zip(which, pushed, engine.advance([streams[i] for i in which], pushed), strict=True):
-            taken[index] += mel.shape[1]
-            parts[index].append(audio)
-    for stream, own in zip(streams, parts, strict=True):
-        pending = stream.pending_samples
-        own.append(stream.finish())
-        assert len(own[-1]) == pending
-    return [np.concatenate(own).tobytes() for own in parts]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -46,8 +46,12 @@ def speech():
     return mel, generate(reference.model.generator, mel)
 
 
+@pytest.mark.parametrize("kernels", ["general", "hopper"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_real_weights(precision, speech):
+def test_real_weights(precision, kernels, speech, monkeypatch):
+    if kernels == "hopper" and _native.cuda_device(cuda_kernels.driver(), 0)[1] != cuda_kernels.HOPPER:
+        pytest.skip("not of compute capability 9.0")
+    monkeypatch.setenv(cuda_kernels.KERNELS_VARIABLE, kernels)
     mel, truth = speech
     vocoder = hifigan_rt.load(MODEL, engine="cuda", precision=precision)
     audio = vocoder(mel)

@@ -14,15 +14,10 @@ template <int MT, int NB, int WC>
 struct Corner {
   int row = thread_index() / 32 / WC * MT * 16;
   int block = thread_index() / 32 % WC * NB;
-  // The first row that this lane names to load_rows, in bytes of a group of chunks with `rows` each.
-  HIFIGAN_DEVICE Word bytes(int rows) const {
-    const int lane = thread_index() % 32;
-    return static_cast<Word>((lane >> 4) * rows + row + (lane & 15)) * 16;
-  }
 };
 
 // A group is KS * 16 channels with the rows of some taps. One or two of them are in shared memory: one is read while the other comes.
-template <int IN, int OUT, int KS, int MT, int NB, int WT, int WC>
+template <template <int, int, int, int> class PRODUCTS, int IN, int OUT, int KS, int MT, int NB, int WT, int WC>
 HIFIGAN_DEVICE void convolution(const Launch& launch) {
   using Tile = Shape<MT, NB, WT, WC>;
   const Place place = find_place(launch, block_x());
@@ -44,9 +39,8 @@ HIFIGAN_DEVICE void convolution(const Launch& launch) {
   };
   const Corner<MT, NB, WC> corner;
   const int block = block_y() * Tile::kColumns / 8 + corner.block;
-  Weights<IN, NB, ring(IN, KS)> weights;
-  weights.start(branch.weights, branch.columns, block * 8);
-  float sums[MT][NB][4];
+  PRODUCTS<IN, KS, MT, NB> products;
+  products.weights.start(branch.weights, branch.columns, block * 8);
   // With two places a group comes one turn before its own.
   HIFIGAN_NO_UNROLL
   for (int group = 1 - branch.places; group < groups; ++group) {
@@ -54,20 +48,23 @@ HIFIGAN_DEVICE void convolution(const Launch& launch) {
     if (coming < groups) load(coming);
     if (group < 0) continue;
     if (group == 0)  // while the first ones come
-      start_sums(sums, branch.biases, branch.added ? branch.added + static_cast<Address>(place.index) * out.chunks * 32 : 0,
-                 out.chunks, block, branch.stride, branch.gain);
+      products.start({branch.biases, branch.added ? branch.added + static_cast<Address>(place.index) * out.chunks * 32 : 0, out.chunks,
+                      branch.stride, branch.gain},
+                     block);
     if (group < coming && coming < groups) {
       wait_copies<1>();
     } else {
       wait_copies<0>();
     }
+    products.show();
     block_barrier();
     const int first = group % parts * branch.taps_at_once, left = branch.taps - first;
-    convolve<IN, KS>(sums, weights, shared_start() + static_cast<Word>(group % branch.places) * group_bytes + corner.bytes(rows), rows,
-                     left < branch.taps_at_once ? left : branch.taps_at_once, branch.dilation);
+    products.convolve(shared_start() + static_cast<Word>(group % branch.places) * group_bytes + products.first(corner.row, rows), rows,
+                      left < branch.taps_at_once ? left : branch.taps_at_once, branch.dilation);
     block_barrier();  // all are done with this place
   }
-  put<OUT, false>(launch, place, sums, position + corner.row, MT * 16, block, branch.gain);
+  products.end();
+  put<OUT, false>(launch, place, products.sums, position + corner.row, MT * 16, block, branch.gain);
 }
 
 // Puts the first convolution's results of a warp into shared memory, where the second one reads them. Padding applies to both: rows
@@ -96,7 +93,7 @@ HIFIGAN_DEVICE void keep(const float (&sums)[MT][NB][4], Word to, Word group_byt
 }
 
 // x + conv2(leaky(conv1(leaky(x)))): what lies between stays on the chip, in x's place. All channels are in shared memory.
-template <int PLANES, int C, int KS, int MT, int NB, int WT, int WC>
+template <template <int, int, int, int> class PRODUCTS, int PLANES, int C, int KS, int MT, int NB, int WT, int WC>
 HIFIGAN_DEVICE void unit(const Launch& launch) {
   using Tile = Shape<MT, NB, WT, WC>;
   static_assert(Tile::kColumns == C, "a block has all channels");
@@ -114,16 +111,17 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
                                               position() - branch.second_left - branch.left, rows, group * KS * 2);
   commit_copies();
   const Corner<MT, NB, WC> corner;
-  Weights<PLANES, NB, ring(PLANES, KS)> weights;
-  weights.start(branch.weights, C, corner.block * 8);
-  float sums[MT][NB][4];
-  start_sums(sums, branch.biases, 0, 0, corner.block, 1, branch.gain);
-  const Word mine = shared_start() + corner.bytes(rows);
+  PRODUCTS<PLANES, KS, MT, NB> products;
+  products.weights.start(branch.weights, C, corner.block * 8);
+  products.start({branch.biases, 0, 0, 1, branch.gain}, corner.block);
+  const Word mine = shared_start() + products.first(corner.row, rows);
   wait_copies<0>();
+  products.show();
   block_barrier();
   HIFIGAN_NO_UNROLL
   for (int group = 0; group < kGroups; ++group)
-    convolve<PLANES, KS>(sums, weights, mine + static_cast<Word>(group) * group_bytes, rows, branch.taps, branch.dilation);
+    products.convolve(mine + static_cast<Word>(group) * group_bytes, rows, branch.taps, branch.dilation);
+  products.end();
   block_barrier();  // all are done with x
   const int lane = thread_index() % 32, quad = lane / 4, pair = lane % 4;
   const float scale = branch.gain * branch.second_scale;
@@ -135,17 +133,19 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
                   static_cast<Word>(corner.block % (KS * 2) * rows + corner.row + quad) * 16 + static_cast<Word>(pair) * 4;
   Largest largest;
   if (begin + quad <= 0 && end + quad >= MT * 16) {  // all of the warp's
-    keep<PLANES, KS, true>(sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
+    keep<PLANES, KS, true>(products.sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
   } else {
-    keep<PLANES, KS, false>(sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
+    keep<PLANES, KS, false>(products.sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
   }
   largest.report(launch.largest, place.index, launch.layers, branch.layer - 1);
+  products.show();
   block_barrier();
-  start_sums(sums, branch.biases + C * 4, 0, 0, corner.block, 1, branch.second_gain);
+  products.start({branch.biases + C * 4, 0, 0, 1, branch.second_gain}, corner.block);
   HIFIGAN_NO_UNROLL
   for (int group = 0; group < kGroups; ++group)
-    convolve<PLANES, KS>(sums, weights, mine + static_cast<Word>(group) * group_bytes, rows, branch.second_taps, 1);
-  put<PLANES, true>(launch, place, sums, position() + corner.row, results - corner.row, corner.block, branch.second_gain);
+    products.convolve(mine + static_cast<Word>(group) * group_bytes, rows, branch.second_taps, 1);
+  products.end();
+  put<PLANES, true>(launch, place, products.sums, position() + corner.row, results - corner.row, corner.block, branch.second_gain);
 }
 
 }  // namespace hifigan::cuda

@@ -43,6 +43,33 @@ inline WatchedPages& watched_pages() {
   return all;
 }
 
+// Sums that products on their way add to.
+struct Sums {
+  std::vector<float> values;
+  int users = 0;
+};
+
+// A warp's products that were begun and not waited for.
+class BegunProducts {
+ public:
+  Sums& hold(const void* sums) { return held_[sums]; }
+  void begin(std::function<void()> product) { begun_.push_back(std::move(product)); }
+  void commit() { groups_.push_back(std::exchange(begun_, {})); }
+  void await(std::size_t left) {
+    while (groups_.size() > left) {
+      for (const auto& product : groups_.front()) product();
+      groups_.erase(groups_.begin());
+    }
+  }
+  bool none() const { return begun_.empty() && groups_.empty(); }
+  void clear() { held_.clear(), begun_.clear(), groups_.clear(); }
+
+ private:
+  std::map<const void*, Sums> held_;
+  std::vector<std::function<void()>> begun_;
+  std::vector<std::vector<std::function<void()>>> groups_;
+};
+
 // A block at work.
 class Block {
  public:
@@ -68,16 +95,21 @@ class Block {
     if (block == nullptr || block->failed_) block = std::make_unique<Block>(threads);
     block->memory.assign(shared_bytes, '\xff');
     block->words_.assign(shared_bytes / 4, {});
+    block->written_.assign(shared_bytes / 4, {});
     return *block;
   }
 
-  // Runs `body` once for each thread. `backwards`: the later lanes and warps first, since a card has any order. `ordering`: whether
-  // barriers order anything, which a test of the watch denies.
-  void run(const std::function<void()>& body, bool backwards, bool ordering) {
+  // How a block runs. `backwards`: the later lanes and warps first, since a card has any order. `ordering`: whether barriers order
+  // anything, and `showing`: whether products are shown anything, which tests of the watch deny.
+  struct Way {
+    bool backwards, ordering, showing;
+  };
+  // Runs `body` once for each thread.
+  void run(const std::function<void()>& body, const Way& way) {
     now = this;
-    ordering_ = ordering;
+    way_ = way;
     Watch::start_block();
-    for (Warp& warp : warps_) warp.step = 0;
+    for (Warp& warp : warps_) warp.step = 0, warp.products.clear();
     body_ = &body;
     failed_ = true;
     for (Fiber& fiber : fibers_) {
@@ -87,25 +119,28 @@ class Block {
     for (bool left = true; left;) {
       left = false;
       bool moved = false;
-      for (std::size_t w = 0; w < warps_.size(); ++w) moved |= run_warp(backwards ? warps_.size() - 1 - w : w, backwards);
+      for (std::size_t w = 0; w < warps_.size(); ++w) moved |= run_warp(way.backwards ? warps_.size() - 1 - w : w, way.backwards);
       std::size_t waiting = 0;
       for (const Fiber& fiber : fibers_) left |= !fiber.done, waiting += fiber.waits == Waits::kBlock;
       if (error_) break;
       if (left && waiting == fibers_.size()) {
         for (Fiber& fiber : fibers_) fiber.waits = Waits::kNothing;
-        if (ordering_) Watch::pass_barrier();
+        if (way_.ordering) Watch::pass_barrier();
         for (Warp& warp : warps_) warp.step = 0;
       } else if (left && !moved) {
         throw IllegalAccess("threads that wait for others which never come");
       }
     }
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    for (const Warp& warp : warps_) {
+      if (!warp.products.none()) throw IllegalAccess("products that nobody waits for");
+    }
     failed_ = false;
   }
 
   void barrier() { wait(Waits::kBlock); }
   void warp_barrier() {
-    together(nullptr, [this](void**) { warp().step += ordering_; });
+    together(nullptr, [this](void**) { warp().step += way_.ordering; });
   }
 
   // Waits for the other lanes; the last one to come does the work of all, with what each has brought.
@@ -123,6 +158,13 @@ class Block {
       if (fiber.waits == Waits::kWarp) fiber.waits = Waits::kNothing;
     }
   }
+
+  // Something that all lanes do together.
+  void warp_step(const std::function<void(BegunProducts&)>& work) {
+    together(nullptr, [&](void**) { work(warp().products); });
+  }
+
+  BegunProducts& products() { return warp().products; }
 
   void copy(Word to, const void* from, bool inside) {
     if (inside) touch_global(from, 16, false);
@@ -151,11 +193,20 @@ class Block {
     for (std::size_t word = address / 4; word < (address + bytes + 3) / 4; ++word) {
       if (written) {
         words_[word].write(by, Watch::block_start);
+        written_[word] = {static_cast<Word>(current + 1), fiber().shows};
       } else {
         words_[word].read(by, Watch::block_start);
       }
     }
     return memory.data() + address;
+  }
+  // What a thread has written to shared memory is there for products when it has shown it since.
+  void show() { fiber().shows += way_.showing; }
+  const char* shown(Word address) {
+    const char* const place = shared(address, 4, false);
+    const Written& last = written_[address / 4];
+    if (last.by != 0 && fibers_[last.by - 1].shows <= last.shows) throw IllegalAccess("a product of what was not shown to it");
+    return place;
   }
   void touch_global(const void* p, std::size_t bytes, bool written) {
     check_access(p, bytes);
@@ -185,11 +236,17 @@ class Block {
     Waits waits = Waits::kNothing;
     std::vector<Copy> copies;
     std::vector<std::size_t> groups;
+    Word shows = 0;
+  };
+  // Who wrote a word last, counted from 1, and how often that thread had shown what it wrote.
+  struct Written {
+    Word by = 0, shows = 0;
   };
   struct Warp {
     int arrived = 0;
     Word step = 0;  // barriers since the block's last
     void* brought[32];
+    BegunProducts products;
   };
 
   Fiber& fiber() { return fibers_[static_cast<std::size_t>(current)]; }
@@ -204,7 +261,10 @@ class Block {
     } else {
       std::memset(memory.data() + copy.to, 0, 16);
     }
-    for (Word word = copy.to / 4; word < copy.to / 4 + 4; ++word) words_[word].end_copy(moment());
+    for (Word word = copy.to / 4; word < copy.to / 4 + 4; ++word) {
+      words_[word].end_copy(moment());
+      written_[word] = {static_cast<Word>(current + 1), fiber().shows};
+    }
   }
   // Contexts are switched by jumps, which ask the system for nothing; only a fiber's first start needs more.
   void wait(Waits what) {
@@ -250,7 +310,8 @@ class Block {
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   std::vector<Watch> words_;  // of shared memory
-  bool ordering_ = true;
+  std::vector<Written> written_;
+  Way way_{};
   jmp_buf scheduler_;
   const std::function<void()>* body_ = nullptr;
   std::exception_ptr error_;

@@ -7,7 +7,7 @@
 #include <bit>
 #include <type_traits>
 
-#include "emulated_instructions.h"
+#include "emulated_hopper.h"
 
 namespace hifigan::cuda {
 
@@ -102,6 +102,19 @@ inline void copied(Word to, std::uint64_t from, std::uint32_t bytes) {
   if (to % 16 != 0 || from % 16 != 0) throw IllegalAccess("a copy at no multiple of 16 bytes");
   if (bytes != 0 && bytes != 16) throw IllegalAccess("a copy of a part of 16 bytes");
   copy16(to, reinterpret_cast<const void*>(from), bytes != 0);
+}
+
+// Bytes of two registers, by the digits of `which`.
+inline std::uint32_t chosen_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t which) {
+  if ((which & 0x8888) != 0) throw IllegalAccess("a choice of bytes by their signs");
+  const std::uint64_t both = std::uint64_t{high} << 32 | low;
+  std::uint32_t v = 0;
+  for (int i = 0; i < 4; ++i) v |= static_cast<std::uint32_t>(both >> 8 * (which >> 4 * i & 7) & 0xff) << 8 * i;
+  return v;
+}
+inline std::uint32_t turned_halves(std::uint32_t v) {
+  const auto [low, high] = turned(static_cast<std::uint16_t>(v), static_cast<std::uint16_t>(v >> 16));
+  return low | static_cast<std::uint32_t>(high) << 16;
 }
 
 // One lane's part of D[16, 8] = A[16, 16] * B[16, 8] + C.

@@ -176,7 +176,7 @@ def create(model: Weights, options: EngineOptions) -> CudaEngine:
         _SHOWN_PRECISION[options.precision],
         options.thread_count,
         f"cuda:{index} ({network.card})",
-        f"general kernels, {network.kernels.partition('.')[0]}",
+        network.kernels,
         _CAVEAT,
     )
     return CudaEngine(network, model.generator, index, info)

@@ -16,6 +16,8 @@ KERNELS_VARIABLE = "HIFIGAN_RT_CUDA_KERNELS"
 DRIVER_VARIABLE = "HIFIGAN_RT_CUDA_DRIVER"
 ARCHIVE = "cuda_kernels.zip"
 FORWARD = "forward.ptx"
+HOPPER = 90
+"""The compute capability whose machine code, sm_90a.cubin, holds both sets of kernels."""
 _SYSTEM_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
@@ -54,6 +56,28 @@ def driver() -> str:
     return os.environ.get(DRIVER_VARIABLE, "")
 
 
+def chosen_set(capability: int) -> str:
+    """The set of kernels that HIFIGAN_RT_CUDA_KERNELS names, "general" or "hopper".
+
+    Args:
+        capability: compute capability, 80 for 8.0.
+
+    Raises:
+        EngineError: there is no such set, or not for this card.
+    """
+    wanted = os.environ.get(KERNELS_VARIABLE) or "general"
+    if wanted not in ("general", "hopper"):
+        raise EngineError(
+            f"{KERNELS_VARIABLE}={wanted!r} is not a set of kernels: choose general or hopper, or unset it"
+        )
+    if wanted == "hopper" and capability != HOPPER:
+        raise EngineError(
+            f"{KERNELS_VARIABLE}={wanted} is for compute capability 9.0, and this card has "
+            f"{capability // 10}.{capability % 10}: choose general, or unset it"
+        )
+    return wanted
+
+
 def image_for(capability: int) -> tuple[bytes, str]:
     """The kernels for a card.
 
@@ -64,14 +88,8 @@ def image_for(capability: int) -> tuple[bytes, str]:
         What the driver loads, and its name.
 
     Raises:
-        EngineError: HIFIGAN_RT_CUDA_KERNELS names other kernels.
         EngineUnavailable: there are no kernels, or their file is damaged.
     """
-    wanted = os.environ.get(KERNELS_VARIABLE) or "general"
-    if wanted != "general":
-        raise EngineError(
-            f"{KERNELS_VARIABLE}={wanted!r} is not a set of kernels that this version has: unset it or choose general"
-        )
     path = archive()
     if path is None:
         raise EngineUnavailable(why_unavailable() or "")
@@ -87,6 +105,6 @@ def image_for(capability: int) -> tuple[bytes, str]:
 
 def member_for(capability: int, names: list[str]) -> str:
     """The machine code that a card runs, that of its own generation and not newer, else the intermediate code."""
-    codes = [int(name[len("sm_") : -len(".cubin")]) for name in names if name.endswith(".cubin")]
-    fitting = [code for code in codes if code // 10 == capability // 10 and code <= capability]
-    return f"sm_{max(fitting)}.cubin" if fitting else FORWARD
+    codes = {name: int(name[len("sm_") : -len(".cubin")].rstrip("a")) for name in names if name.endswith(".cubin")}
+    fitting = [name for name, code in codes.items() if code // 10 == capability // 10 and code <= capability]
+    return max(fitting, default=FORWARD, key=codes.__getitem__)

@@ -11,7 +11,7 @@ import numpy as np
 
 import hifigan_rt._native as _native
 from hifigan_rt.engines.cuda_arrays import CardMel
-from hifigan_rt.engines.cuda_kernels import driver, image_for
+from hifigan_rt.engines.cuda_kernels import chosen_set, driver, image_for
 from hifigan_rt.engines.cuda_plan import build_plan
 from hifigan_rt.engines.streams import Outcome
 from hifigan_rt.errors import EngineError, HifiganError, MelError
@@ -72,10 +72,12 @@ class CardNetwork:
         name, capability, version = _native.cuda_device(library, device)
         self.card = name
         self.driver_version = f"{version // 1000}.{version % 1000 // 10}"
-        image, self.kernels = image_for(capability)
+        chosen = chosen_set(capability)
+        image, code = image_for(capability)
+        self.kernels = f"{chosen} kernels, {code.partition('.')[0]}"
         gains: dict[str, float] = {}
         for _ in range(2 * len(generator.graph.layers)):
-            self.plan = build_plan(generator, precision, gains)
+            self.plan = build_plan(generator, precision, gains, chosen)
             self.native = _native.CudaNetwork(
                 library,
                 device,

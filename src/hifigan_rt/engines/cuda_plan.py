@@ -13,6 +13,7 @@ import numpy as np
 
 from hifigan_rt.engines.cuda_launches import CardPlan, PlannedBranch, PlannedLaunch, PlannedValue
 from hifigan_rt.engines.cuda_rows import kept_rows, rows_of_values, shift_of
+from hifigan_rt.engines.cuda_tiles import CONVOLUTIONS, ENTRIES, HOPPER_THREADS, UNITS, Tile
 from hifigan_rt.engines.cuda_weights import ahead_bytes, columns_of, exponent_of, left_of, pack, taps_of
 from hifigan_rt.errors import EngineError
 from hifigan_rt.graph import MEL, NORMALIZATION, Generator, Layer
@@ -33,38 +34,6 @@ _EXIT_CHANNELS = 16
 
 
 @dataclass(frozen=True)
-class _Tile:
-    """What a kernel was compiled for."""
-
-    positions: int
-    threads: int
-
-
-_CONVOLUTIONS: Mapping[int, Mapping[int, Mapping[int, _Tile]]] = {
-    1: {
-        4: {128: _Tile(128, 128), 64: _Tile(256, 128), 32: _Tile(256, 128)},
-        2: {32: _Tile(256, 128)},
-        1: {32: _Tile(256, 128), 16: _Tile(256, 128)},
-    },
-    2: {
-        4: {128: _Tile(128, 256), 64: _Tile(128, 128), 32: _Tile(128, 128)},
-        2: {32: _Tile(128, 128)},
-        1: {32: _Tile(128, 128), 16: _Tile(128, 128)},
-    },
-}
-"""Tiles of the kernels `convolution_*`, by planes read, steps of 16 channels in a group, and columns of a block."""
-
-_ENTRIES: Mapping[int, _Tile] = {128: _Tile(128, 256), 32: _Tile(128, 128)}
-"""Tiles of the kernels `convolution_21_k4_*`, which are the first upsampling of float16."""
-
-_UNITS: Mapping[int, Mapping[int, _Tile]] = {
-    1: {128: _Tile(128, 128), 64: _Tile(256, 128), 32: _Tile(384, 128), 16: _Tile(384, 128)},
-    2: {128: _Tile(128, 256), 64: _Tile(128, 128), 32: _Tile(256, 128), 16: _Tile(256, 128)},
-}
-"""Tiles of the kernels `unit_*`, by planes and channels."""
-
-
-@dataclass(frozen=True)
 class _Computation:
     """What a branch computes: a layer, and the one that follows at once."""
 
@@ -76,23 +45,27 @@ class _Computation:
         return self.second or self.layer
 
 
-def build_plan(generator: Generator, precision: str, gains: Mapping[str, float] | None = None) -> CardPlan:
+def build_plan(
+    generator: Generator, precision: str, gains: Mapping[str, float] | None = None, kernels: str = "general"
+) -> CardPlan:
     """Plan a generator.
 
     Args:
         generator: without a flow.
         precision: "float32", two planes of float16, or "float16".
         gains: powers of two by which values are divided where they are stored, by the value's name; 1 if absent.
+        kernels: "general", or "hopper" for those of compute capability 9.0 where there are any.
 
     Raises:
         EngineError: a layer needs what no kernel has.
     """
-    return _Planner(generator, 2 if precision == "float32" else 1, gains or {}).plan()
+    return _Planner(generator, 2 if precision == "float32" else 1, gains or {}, kernels == "hopper").plan()
 
 
 class _Planner:
-    def __init__(self, generator: Generator, planes: int, gains: Mapping[str, float]) -> None:
+    def __init__(self, generator: Generator, planes: int, gains: Mapping[str, float], is_hopper: bool) -> None:
         self._generator = generator
+        self._is_hopper = is_hopper
         self._graph = generator.graph
         self._planes = planes
         self._gains = gains
@@ -166,7 +139,7 @@ class _Planner:
 
     def _are_a_unit(self, first: Layer, second: Layer) -> bool:
         channels = _rounded(first.in_channels)
-        tile = _UNITS[self._planes].get(channels)
+        tile = UNITS[self._planes].get(channels)
         if tile is None or first.name == self._graph.layers[0].name:
             return False
         rows = tile.positions + first.span
@@ -261,9 +234,9 @@ class _Planner:
         if step.second is not None:
             return self._unit(layer, step.second, branch, columns * np.float32(2.0**exponent), bias)
         ks = min(4, _rounded(layer.in_channels) // 16)
-        tiles = _CONVOLUTIONS[planes][ks]
+        tiles = CONVOLUTIONS[planes][ks]
         if planes != out.planes:
-            ks, tiles = 4, _ENTRIES
+            ks, tiles = 4, ENTRIES
         width = next((width for width in tiles if -(-len(columns) // width) * width <= 1.25 * len(columns)), min(tiles))
         branch.columns = -(-len(columns) // width) * width
         tile = tiles[width]
@@ -276,10 +249,16 @@ class _Planner:
             branch.added = self._added_channels + 1
             self._conditioned.append(layer)
             self._added_channels += out.chunks * 8
-        kernel = f"convolution_{planes}{out.planes}_k{ks}_n{width}"
-        return PlannedLaunch(kernel, tile.threads, width, shared, [tile.positions], [branch])
+        kernel = self._kernel(f"convolution_{planes}{out.planes}_k{ks}_n{width}", tile)
+        return PlannedLaunch(*kernel, width, shared, [tile.positions], [branch])
 
-    def _fit(self, branch: PlannedBranch, tile: _Tile, bytes_per_row: int, groups: int) -> int:
+    def _kernel(self, name: str, tile: Tile) -> tuple[str, int]:
+        """The kernel's name and threads in the set that is planned for."""
+        if self._is_hopper and name in HOPPER_THREADS:
+            return f"hopper_{name}", HOPPER_THREADS[name]
+        return name, tile.threads
+
+    def _fit(self, branch: PlannedBranch, tile: Tile, bytes_per_row: int, groups: int) -> int:
         """Choose how many taps and groups of channels are in shared memory together; returns its bytes."""
 
         def needed(taps: int) -> int:
@@ -296,7 +275,7 @@ class _Planner:
         self, first: Layer, second: Layer, branch: PlannedBranch, columns: np.ndarray, bias: np.ndarray
     ) -> PlannedLaunch:
         channels = branch.columns = _rounded(first.in_channels)
-        tile = _UNITS[self._planes][channels]
+        tile = UNITS[self._planes][channels]
         ks = min(4, channels // 16)
         after = columns_of(second, self._generator.weights[f"{second.name}.weight"])
         exponent = exponent_of(after)
@@ -318,7 +297,8 @@ class _Planner:
         branch.biases = self._add(np.concatenate([_padded(bias, channels), _padded(after_bias, channels)]))
         shared = self._planes * channels * 2 * (tile.positions + first.span)
         results = tile.positions - (second.kernel_size - 1)
-        return PlannedLaunch(f"unit_{self._planes}_c{channels}", tile.threads, 0, shared, [results], [branch])
+        kernel = self._kernel(f"unit_{self._planes}_c{channels}", tile)
+        return PlannedLaunch(*kernel, 0, shared, [results], [branch])
 
     def _exit(self, layer: Layer, branch: PlannedBranch, read: PlannedValue) -> PlannedLaunch:
         branch.scale = branch.gain = 1.0
