@@ -2,8 +2,9 @@
 
     python benchmarks/conventions.py samples/*.flac FOLDER/*.wav
 
-Each convention is computed with its own band limits and with those of the original, and given to a V1 model. A name is
-right alone or as one of two. "shift" is the mean distance in ln from the model's own mel: below 1 nothing need be said.
+Each convention is computed with its own band limits and with those of the original, and given to a V1 model, whose
+warning is judged. A name is right alone or as one of two. "shift" is the mean distance in ln from the model's own mel:
+below 1 nothing need be said.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from hifigan_rt.audio import prepare, read_audio
 from hifigan_rt.config import PRESETS, MelConfig
 from hifigan_rt.mel.analysis import compute_mel
-from hifigan_rt.mel.diagnosis import likely_other_convention
+from hifigan_rt.mel.check import diagnose
 
 V1 = PRESETS["v1"].mel
 assert isinstance(V1, MelConfig)
@@ -60,7 +61,7 @@ CONVENTIONS: dict[str, tuple[MelConfig, Convert, tuple[float, float | None], str
     "NeMo, older": (replace(V1, padding="zero", magnitude_epsilon=0.0), same, (0.0, 8000.0), None),
     "openvpi": (V1, same, OPENVPI, None),
     "Coqui ln, floor 1e-5": (LIBROSA, same, NYQUIST, None),
-    "Coqui ln, floor 1e-8": (replace(LIBROSA, floor=1e-8), same, NYQUIST, "the floor 1e-08"),
+    "Coqui ln, floor 1e-8": (replace(LIBROSA, floor=1e-8), same, NYQUIST, "a logarithm with"),
     "NeMo, newer: ln(1 + x)": (replace(LIBROSA, log="log1p", norm=None), same, NYQUIST, "ln(1 + x)"),
     "no area norm": (replace(V1, norm=None), same, NYQUIST, "norm=None"),
     "SpeechT5: log10": (LOG10, same, PWG, "log10"),
@@ -100,8 +101,8 @@ def main() -> None:
                 mel = np.asarray(convert(compute_mel(audio, config).astype(np.float64)), np.float32)
                 frames = min(mel.shape[1], own[path].shape[1])
                 shifts.append(float(np.abs(mel[:, :frames] - own[path][:, :frames]).mean()))
-                named = likely_other_convention(mel, V1)
-                if named is None or named.startswith("another scale"):
+                named = diagnose(mel, V1)
+                if named is None or "another scale" in named:
                     counts["unnamed"] += 1
                 elif expected is not None and expected in named:
                     counts["right"] += 1

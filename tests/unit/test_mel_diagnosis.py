@@ -63,10 +63,14 @@ OTHERS = {
 @pytest.mark.parametrize("named", OTHERS)
 def test_whole_recordings_name_their_convention(named):
     for clip in CLIPS:
-        likely = likely_other_convention(np.asarray(OTHERS[named](clip), np.float32), ORIGINAL)
+        mel = np.asarray(OTHERS[named](clip), np.float32)
+        likely = likely_other_convention(mel, ORIGINAL)
         assert likely is not None
         assert named in likely
         assert likely.count(" or ") <= 3
+        finding = str(diagnose(mel, ORIGINAL))
+        assert named in finding
+        assert "padding" not in finding
 
 
 @pytest.mark.parametrize("value", [0.0, -4.0, 1.5, -0.5, -100.0, -5.0])
@@ -81,6 +85,21 @@ def test_padding_is_told_with_its_frames(value, place):
     assert f"from {told[0]} to {told[-1]} are all" in finding or f"frames {told[0]} to {told[-1]} are all" in finding
     assert "this model's silence is -11.51" in finding
     assert ("is loud, not silent" in finding) == (value > -11)
+
+
+@pytest.mark.parametrize("value", [-14.0, -18.42, -30.0])
+def test_what_lies_below_silence_in_a_mel_that_reaches_it_is_padding(value):
+    padded = np.concatenate([MEL, np.full((80, 30), value, np.float32)], axis=1)
+    assert "look like" not in str(diagnose(padded, ORIGINAL))
+    assert "looks like padding" in str(diagnose(padded, ORIGINAL))
+
+
+def test_silence_of_a_mel_that_nothing_else_tells_is_named_beside_padding():
+    noise = np.random.default_rng(0).normal(0, 0.01, len(CLIPS[0]))
+    noisy = compute_mel((CLIPS[0] + noise).astype(np.float32), ORIGINAL)
+    finding = str(diagnose(np.concatenate([noisy, np.full((80, 40), -8, np.float32)], axis=1), ORIGINAL))
+    assert "are all -8 in every band, which looks like padding" in finding
+    assert "or they are silence, and the mel's values look like log10 with the floor 1e-8" in finding
 
 
 def test_padding_in_a_batch_names_the_item():
@@ -124,6 +143,9 @@ def test_another_conventions_own_silence_is_no_padding():
     clip = np.concatenate([CLIPS[0], np.zeros(8000)])
     decibels = 20 * np.log10(np.exp(compute_mel(clip.astype(np.float32), ORIGINAL)))
     assert "decibels" in str(diagnose(decibels, ORIGINAL))
+    for named in ("ln(1 + x)", "32768", "log10", "Whisper", "-4 to 4"):
+        finding = str(diagnose(np.asarray(OTHERS[named](clip), np.float32), ORIGINAL))
+        assert named in finding, named
 
 
 @pytest.mark.parametrize("size", [1, 7, 16, 90, 1000])
@@ -141,6 +163,11 @@ def test_a_stream_is_watched_whatever_the_sizes_of_its_pushes(size):
     assert "log10" in finding
     (finding,) = told((MEL / np.log(10)).astype(np.float32)[:, 40:160])
     assert "log10" in finding
+    magnitudes = np.exp(MEL)
+    (finding,) = told(np.log1p(np.concatenate([magnitudes, np.full((80, 40), 1e-5, np.float32), magnitudes], axis=1)))
+    assert "padding" not in finding
+    (finding,) = told(np.concatenate([np.zeros((80, 40), np.float32), MEL], axis=1))
+    assert "to 39 are all 0 in every band" in finding
 
 
 def test_a_square_mel_is_told_from_its_transpose():

@@ -16,9 +16,10 @@ import numpy as np
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MelConventionWarning, MelError
 from hifigan_rt.mel.arrays import as_floats
+from hifigan_rt.mel.diagnosis import UNKNOWN
 from hifigan_rt.mel.diagnosis import likely_other_convention as likely_other_convention
 from hifigan_rt.mel.orientation import looks_transposed
-from hifigan_rt.mel.padding import describe_padding, flat_frames
+from hifigan_rt.mel.padding import describe_padding, flat_above, flat_frames, reaches_silence
 from hifigan_rt.mel.shapes import check_shape, one_mel
 from hifigan_rt.system.callers import warn_caller
 
@@ -129,15 +130,22 @@ def diagnose(mel: np.ndarray, config: MelConfig) -> str | None:
         return None
     if mel.shape[0] == mel.shape[1] and looks_transposed(mel):
         return f"the mel, {list(mel.shape)}, looks time-major by its content: pass mel.T (--time-major for files)"
-    flat = flat_frames(mel, config) if mel.shape[1] > 1 else None
-    if flat is not None and len(flat) < 2:
-        flat = None
-    judged = mel
-    if flat is not None and len(flat) < mel.shape[1]:
-        judged = np.delete(mel, flat, axis=1)
-    likely = likely_other_convention(judged, config)
-    if flat is not None and (likely is None or mel[0, flat[0]] > judged.min() or judged is mel):
-        return f"the mel's {describe_padding(mel, flat, config)}"
+    flat = flat_frames(mel, config)
+    if flat is None or len(flat) < 2:
+        likely = likely_other_convention(mel, config)
+    else:
+        rest = np.delete(mel, flat, axis=1)
+        padding = flat_above(mel, flat, float(rest.min())) if rest.size else flat
+        is_padding = len(padding) >= 2
+        likely = None if is_padding else likely_other_convention(rest, config)
+        if likely is None:
+            finding = f"the mel's {describe_padding(mel, padding if is_padding else flat, config)}"
+            if is_padding or reaches_silence(rest, config):
+                return finding
+            other = likely_other_convention(mel, config)
+            if other in (None, UNKNOWN):
+                return finding
+            return f"{finding}; or they are silence, and the mel's values look like {other}"
     if likely is None:
         return None
     return (

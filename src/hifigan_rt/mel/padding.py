@@ -1,7 +1,8 @@
 """Frames that are padding: one and the same value in all bands, and not the model's silence.
 
 No recording has such a frame: even noise differs from band to band. Zero-padded batches have them, and 0 is loud in a
-log-mel. Digital silence is flat too; it is the value that `silence_mel_value` gives.
+log-mel. Digital silence is flat too; it is the value that `silence_mel_value` gives, and of a mel of another convention
+its lowest.
 """
 
 from __future__ import annotations
@@ -39,6 +40,19 @@ def flat_frames(mel: np.ndarray, config: MelConfig) -> np.ndarray | None:
     lowest, highest = _silence(config)
     is_flat &= (first < lowest - _NEAR_SILENCE) | (first > highest + _NEAR_SILENCE)
     return candidates[is_flat] if is_flat.any() else None
+
+
+def flat_above(mel: np.ndarray, flat: np.ndarray, lowest: float) -> np.ndarray:
+    """Those of the flat frames that lie above the lowest value of the others: no convention's silence does."""
+    slack = _ROUNDING * max(1.0, abs(lowest)) if np.isfinite(lowest) else 0.0
+    above: np.ndarray = flat[mel[0, flat] > lowest + slack]
+    return above
+
+
+def reaches_silence(mel: np.ndarray, config: MelConfig) -> bool:
+    """Tell whether a mel goes down to the model's own silence, as hardly one of another convention does."""
+    lowest = float(mel.min())
+    return abs(lowest - _silence(config)[0]) <= _ROUNDING * max(1.0, abs(lowest))
 
 
 def may_have_flat_frames(mels: np.ndarray) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.mel.check import CONVENTION_FRAMES, diagnose
-from hifigan_rt.mel.padding import describe_padding, flat_frames
+from hifigan_rt.mel.padding import describe_padding, flat_above, flat_frames
 
 
 class MelWatch:
@@ -21,6 +23,9 @@ class MelWatch:
         self._beginning: list[np.ndarray] | None = []
         self._frames = 0
         self._flat = 0
+        self._lowest = 0.0
+        """Lowest value of the beginning, at most 0, above which no convention has its silence: until the beginning is
+        judged, frames that are flat and no higher may be silence."""
 
     def push(self, mel: np.ndarray, *, may_be_flat: bool = True) -> str | None:
         """Take checked frames, float32 `[M, F]`, which are copied; give a finding or None.
@@ -35,6 +40,8 @@ class MelWatch:
             self._frames += mel.shape[1]
             return None
         first, self._frames = self._frames, self._frames + mel.shape[1]
+        if self._beginning is not None:
+            self._lowest = min(self._lowest, float(mel.min()))
         finding = self._padding(mel, first)
         if self._beginning is None:
             return finding
@@ -52,7 +59,10 @@ class MelWatch:
         beginning, self._beginning = self._beginning, None
         if not beginning:
             return None
-        return self._without_padding(np.concatenate(beginning, axis=1))
+        finding = diagnose(np.concatenate(beginning, axis=1), self._config)
+        if finding is None:
+            self._lowest = -math.inf
+        return finding
 
     def _without_padding(self, mel: np.ndarray) -> str | None:
         flat = flat_frames(mel, self._config)
@@ -65,7 +75,8 @@ class MelWatch:
         flat = flat_frames(mel, self._config)
         if flat is None:
             return None
+        flat = flat_above(mel, flat, self._lowest)
         self._flat += len(flat)
-        if self._flat < 2:
+        if self._flat < 2 or not len(flat):
             return None
         return f"the mel's {describe_padding(mel, flat, self._config, first)}"
