@@ -25,7 +25,9 @@ from mel_files import MEL, npy_bytes, refusal
     ("content", "text"),
     [
         (b"", " is empty (0 bytes): the download or copy failed; fetch it again"),
-        (b"RIFF\x24\0\0\0WAVEfmt ", " is a WAV recording, no NumPy array"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", " is a WAV recording, no NumPy array: name it .wav"),
+        (b"\x80\x02}q\0.", " is a pickle (an older PyTorch file, for example), no NumPy array: name it .pt"),
+        (b"\x1f\x8b\x08" + bytes(40), " is compressed with gzip, no NumPy array: unpack it first"),
         (b"\x90" * 40, " is no NumPy array: it starts with b'\\x90\\x90\\x90\\x90\\x90\\x90\\x90\\x90'"),
         (b"\x93NUMPY\x01", " is no NumPy array: it starts with b'\\x93NUMPY\\x01'"),
         (
@@ -133,7 +135,7 @@ def test_npz_files_that_are_something_else(tmp_path):
     path = tmp_path / "a.npz"
     for content, text in (
         (b"", "is empty (0 bytes): the download or copy failed; fetch it again"),
-        (npy_bytes("'<f4'", "(80, 7)", MEL.tobytes()), "is a NumPy array, no archive of NumPy arrays"),
+        (npy_bytes("'<f4'", "(80, 7)", MEL.tobytes()), "is a NumPy array, no archive of NumPy arrays: name it .npy"),
         (b"\1\2", "is no archive of NumPy arrays: it starts with b'\\x01\\x02'"),
     ):
         path.write_bytes(content)

@@ -276,7 +276,10 @@ def _parse_entry(source: ByteSource, span: Span, max_bytes: int) -> np.ndarray:
 def _describe_other(head: bytes, wanted: str = "NumPy array") -> str:
     kind = file_kind(head)
     if kind is not None and kind.name != f"a {wanted}":
-        kind_text = f"is {kind.name}, no {wanted}"
+        way_out = ": unpack it first" if kind.holds == "archive" else ""
+        if kind.suffix and kind.holds in ("array", "weights", "audio"):
+            way_out = f": name it {kind.suffix}"
+        kind_text = f"is {kind.name}, no {wanted}{way_out}"
     else:
         kind_text = f"is no {wanted}: it starts with {head[: _NPY_PREFIX.size]!r}"
     return describe_failed_download(head) or kind_text
