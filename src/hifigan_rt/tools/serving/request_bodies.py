@@ -150,7 +150,7 @@ def damage_explained(body: bytes | bytearray, *, text: bool = False) -> Iterator
     except (BadRequest, MelInvalid, AudioInvalid) as error:
         if _is_form(body):
             raise type(error)(f"{error.message}; {NO_FORM}") from error
-        if not text and is_stripped(body):
+        if not text and _STRIPPED not in error.message and is_stripped(body):
             raise type(error)(f"{error.message}; {_STRIPPED}") from error
         raise
 
