@@ -147,7 +147,8 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"upsample_rates": [[[[[[1]]]]]]}, "upsample_rates holds more than 4 lists within each other"),
         ({"log": [[[[[[]]]]]]}, "log holds more than 4 lists within each other"),
         ({"fmin": -1}, "fmin=-1.0 Hz must be at least 0 and below half the sample rate, 11025.0"),
-        ({"win_size": 2048}, "win_length=2048 must be at most n_fft=1024"),
+        ({"win_size": 2048}, "win_size=2048 must be at most n_fft=1024"),
+        ({"sampling_rate": 1 << 21}, "sampling_rate=2097152 must be from 1 to 1048576"),
         ({"sampling_rate": "22050"}, "sampling_rate=str '22050' must be a whole number"),
         ({"log": "log3"}, "log='log3' must be 'ln', 'log10', 'log2', 'log1p' or 'db'"),
         ({"log": []}, "log=[] must be 'ln', 'log10', 'log2', 'log1p' or 'db'"),
@@ -262,7 +263,7 @@ def test_only_the_hop_follows_from_the_network():
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ({"win_size": 2048, "n_fft": 1024}, "win_length=2048 must be at most n_fft=1024"),
+        ({"win_size": 2048, "n_fft": 1024}, "win_size=2048 must be at most n_fft=1024"),
         ({"fmin": -5}, "fmin=-5.0 Hz must be at least 0"),
         ({"sampling_rate": "22050.0"}, r"sampling_rate=str '22050\.0' must be a whole number"),
         ({"hop_size": 300}, "hop_size=300 does not match upsample_rates"),

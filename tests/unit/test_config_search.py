@@ -331,7 +331,7 @@ def test_an_fmax_above_half_the_sample_rate_is_the_originals(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"win_size": 128}, "win_length=128 must be at most n_fft=64"),
+        ({"win_size": 128}, "win_size=128 must be at most n_fft=64"),
         ({"fmin": 4000, "fmax": 5000}, "fmin=4000.0 Hz must be at least 0 and below half the sample rate, 4000.0"),
         ({"sampling_rate": "22050.0"}, r"sampling_rate=str '22050.0' must be a whole number"),
         ({"hop_size": 10}, "hop_size=10 does not match upsample_rates"),

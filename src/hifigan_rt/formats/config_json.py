@@ -58,6 +58,7 @@ MEL_FIELDS: Mapping[str, str] = {
     "fmax": "fmax",
 }
 """Mel settings in the words of the original's `config.json`, and of `MelConfig`."""
+_MEL_NAMES = {attribute: name for name, attribute in MEL_FIELDS.items()}
 _MEL_READERS: Mapping[str, Callable[[str, object], Any]] = {
     **dict.fromkeys(MEL_FIELDS, as_integer), "fmin": as_number, "fmax": _number_or_none,
     "log": _as_it_is, "floor": as_number, "magnitude_epsilon": as_number, "padding": _as_it_is, "norm": _as_it_is,
@@ -218,7 +219,11 @@ def _parse_mel(fields: Mapping[str, Any], hop_length: int, num_mels: int) -> Mel
     known: dict[str, Any] = {"sampling_rate": 1 << 20, "n_fft": 1 << 20, "win_size": 1, "hop_size": hop_length}
     known |= {name: fields[name] for name in (*stated, *_OUR_MEL_FIELDS) if name in fields}
     read = {name: reader(name, known[name]) for name, reader in _MEL_READERS.items() if name in known}
-    mel = MelConfig(num_mels=num_mels, **{MEL_FIELDS.get(name, name): value for name, value in read.items()})
+    try:
+        mel = MelConfig(num_mels=num_mels, **{MEL_FIELDS.get(name, name): value for name, value in read.items()})
+    except ConfigError as error:
+        attribute, equals, rest = str(error).partition("=")
+        raise ConfigError(f"{_MEL_NAMES.get(attribute, attribute)}{equals}{rest}") from error
     unsupported = known.get(PartialMelConfig.UNSUPPORTED)
     if not (unsupported is None or isinstance(unsupported, str)):
         raise ConfigError(f"{PartialMelConfig.UNSUPPORTED}={describe(unsupported)} must be a text")
