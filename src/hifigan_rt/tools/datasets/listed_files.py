@@ -12,6 +12,7 @@ Links that lie in the folder count as what they lead to, as in every other folde
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import unicodedata
 from collections import defaultdict
@@ -88,6 +89,9 @@ class ListFolder:
             return "holds a zero byte: save the list as UTF-8 text"
         if _ADDRESS.match(name):
             return "is an address, and nothing is fetched: download it, and name the file"
+        plain = posixpath.normpath(name.replace("\\", "/"))
+        if _climbs(name) and not (plain.startswith(("..", "/")) or _DRIVE_OR_SHARE.match(name)):
+            return f"has '..' in it, and no name in a list may: write {plain!r}"
         if self._inside(name) is None or _climbs(name):
             return f"leads out of {out}: {way_out}"
         if _DRIVE_OR_SHARE.match(name):
