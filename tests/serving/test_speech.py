@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hifigan_rt.audio.conversion import resample
 from hifigan_rt.errors import PhonemizerError, RequestFailed
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.loading import VoiceSource
+from hifigan_rt.tools.voices.speaking import Utterance
 from running_server import npy, running
 from voice_files import TEXT, tiny_voice
 from waiting import wait_for
@@ -192,6 +194,31 @@ def test_a_full_queue_refuses_a_text_before_its_latents_are_computed(still_voice
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_full")
         engine.release()
         thread.join()
+
+
+def test_a_text_that_waits_too_long_for_its_text_part_is_no_error_of_the_server(still_voice, monkeypatch, quiet):
+    held, begun, prepare = threading.Event(), threading.Semaphore(0), Utterance.next_latents
+
+    def next_latents(utterance):
+        begun.release()
+        held.wait()
+        return prepare(utterance)
+
+    monkeypatch.setattr(Utterance, "next_latents", next_latents)
+    with (
+        running({"ann": VoiceSource(still_voice)}, max_queue_wait_seconds=0.2) as server,
+        server.client() as client,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        answers = [threads.submit(ask, client) for _ in range(2)]
+        try:
+            for _ in answers:
+                assert begun.acquire(timeout=20)
+            refused = ask(client)
+        finally:
+            held.set()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
+        assert [answer.result().status_code for answer in answers] == [200, 200]
 
 
 def test_unknown_voices_and_bodies(client, quiet):

@@ -16,6 +16,7 @@ from hifigan_rt.tools.serving.errors import (
     ConditioningInvalid,
     ModelUnavailable,
     PayloadTooLarge,
+    ServingError,
     as_serving_error,
 )
 from hifigan_rt.tools.serving.leases import ModelLease
@@ -155,6 +156,8 @@ class SpokenAudio:
             ) from error
         except SpeechError as error:
             raise BadRequest(_told(self._lease, error)) from error
+        except ServingError:
+            raise  # the queue's refusals, which are no failures
         except HifiganError as error:
             logger.error("voice %r: %s", self._lease.name, error)  # noqa: TRY400 - likewise
             raise as_serving_error(error) from error
