@@ -37,7 +37,9 @@ def test_an_om_file_is_measured_at_its_gears_and_marked_as_simulated(place, benc
         assert row["caveat"] == CAVEAT
         assert row["snr_db"] > 100
         assert row["executed_threads"] is None
+        assert row["peak_memory_mib"] > 90, "the model is in a process that the engine starts"
     assert "ascend: times are the device's own, as ais_bench counts them" in result["notes"]
+    assert "[1/2] batch 1, mel_len 250, threads not applicable: ascend " in shown.err
 
 
 def test_coarse_times_are_said(place, bench):

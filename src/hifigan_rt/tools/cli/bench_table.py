@@ -13,6 +13,7 @@ from hifigan_rt.tools.benchmark.intervals import paired_ratio
 from hifigan_rt.tools.benchmark.results import Case
 from hifigan_rt.tools.benchmark.rotation import Rounds
 from hifigan_rt.tools.benchmark.run import BenchmarkPlan, Cell, Watcher
+from hifigan_rt.tools.benchmark.table_text import threads_text
 from hifigan_rt.tools.cli.console import terminal_columns
 
 _SECONDS_BETWEEN = 0.2
@@ -33,7 +34,6 @@ class CaseLines(Watcher):
 
     def case_done(self, case: Case) -> None:
         self._done += 1
-        cell = self._plan.cells[self._done - 1]
         texts = []
         for row in case.measurements:
             figures, latency = case.figures(row), row.latency
@@ -41,7 +41,7 @@ class CaseLines(Watcher):
                 texts.append(f"{row.candidate} failed: {' '.join((row.failed or '').split())}")
             else:
                 texts.append(f"{row.candidate} {latency.mean:.2f} ms, {figures.x_real_time:.2f} x real time")
-        click.echo(f"[{self._done}/{len(self._plan.cells)}] {cell}: {'; '.join(texts)}", err=True)
+        click.echo(f"{_title(self._done, self._plan, case)}: {'; '.join(texts)}", err=True)
 
 
 class LiveTable(Watcher):
@@ -85,7 +85,7 @@ class LiveTable(Watcher):
         for row in case.measurements:
             if row.failed is not None:
                 self._states[row.candidate] = f"failed: {' '.join(row.failed.split())}"
-        self._draw(f"{self._title}: {len(case.others)} rounds", seconds)
+        self._draw(f"{_title(self._number, self._plan, case)}: {len(case.others)} rounds", seconds)
 
     def _draw(self, title: str, seconds: dict[str, list[float]]) -> None:
         """Replace what was drawn last; a line longer than the terminal would take two and spoil the count."""
@@ -116,3 +116,9 @@ class LiveTable(Watcher):
         model = self._plan.model
         audio_seconds = self._cell.batch * self._cell.frames * model.hop_length / model.sample_rate
         return f"{1000 * median:>10.2f}  {audio_seconds / median:>11.2f}  {ratio}"
+
+
+def _title(number: int, plan: BenchmarkPlan, case: Case) -> str:
+    """Name a finished case, whose devices may have no threads of ours."""
+    cell = f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}"
+    return f"[{number}/{len(plan.cells)}] {cell}"
