@@ -84,6 +84,10 @@ def npz_file():
         (b"\x93NUMPY\x01\0" + bytes(200), "is one NumPy array (.npy), not a checkpoint"),
         (npz_file(), "is a NumPy archive (.npz), not a checkpoint"),
         (
+            b"\x10\0\0\0ORTM" + bytes(100),
+            "is a converted network (.ort or .tflite), which is not read: name what it was made from, the ONNX file",
+        ),
+        (
             b'{"resblock": "1"}',
             "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",
         ),
@@ -123,6 +127,7 @@ def npz_file():
         "gzip",
         "npy",
         "npz",
+        "ort",
         "json",
         "toml",
         "onnx",

@@ -173,7 +173,7 @@ _TABLE: tuple[tuple[bytes, str, Holds, str], ...] = (
     (rb"PAR1", "a Parquet table", "other", ".parquet"),
     (rb"ARROW1\x00\x00|FEA1", "an Arrow table", "other", ".arrow"),
     (rb"SQLite format 3\x00", "an SQLite database", "other", ".sqlite"),
-    (rb"....(?:ORTM|TFL3)", "a converted network (.ort or .tflite)", "other", ""),
+    (rb"....(?:ORTM|TFL3)", "a converted network (.ort or .tflite)", "other", ".ort"),
     (rb"IMOD", "an Ascend model (.om)", "other", ".om"),
     (rb"GGUF", "a GGUF model", "other", ".gguf"),
     # Archives.

@@ -15,6 +15,7 @@ Format = Literal["torch-zip", "torchscript", "torch-legacy", "pickle", "safetens
 _FOREIGN = {
     ".npy": "is one NumPy array (.npy), not a checkpoint",
     ".json": "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",
+    ".ort": "is a converted network (.ort or .tflite), which is not read: name what it was made from, the ONNX file",
 }
 """Texts for kinds that have a way out of their own, by their usual suffix."""
 
