@@ -84,8 +84,9 @@ def test_the_form_of_a_chip():
     for name in ("-Ascend910B4", "Ascend910B4-", "--help", "Ascend910B4,Ascend310P3"):
         with pytest.raises(ExportError, match="is no chip"):
             check_soc(name)
-    with pytest.raises(ExportError, match="soc='Ascend310P3; rm' is no chip"):
-        check_soc("Ascend310P3; rm")
+    for name in ("Ascend310P3; rm", "AUTO", "Atlas300I", "atlas-300I-duo"):
+        with pytest.raises(ExportError, match=f"soc='{name}' is no chip: a name like Ascend310P3, or auto"):
+            check_soc(name)
     with pytest.raises(ExportError, match="how npu-smi shows the chip; atc knows it as 'Ascend310P3'"):
         check_soc("310P3")
     with pytest.raises(ExportError, match="knows it as 'Ascend910B'; Atlas A2, which is called 910B too, shows 910B1"):
@@ -259,6 +260,13 @@ def test_atc_gets_the_interpreter_that_the_variable_names(place, tmp_path, monke
 )  # fmt: skip
 def test_an_interpreter_that_does_not_suit_is_answered_by_the_variable(place, text):
     with pytest.raises(ToolFailed, match=r"NumPy below 2.*HIFIGAN_ATC_PYTHON"):
+        place(printing(place.texts, "block", STARTED + text + "\n") + "; exit 255")
+
+
+@pytest.mark.parametrize("code", ["E20001", "E40021", "E90000"])
+def test_an_operator_that_does_not_compile_is_answered_by_fewer_gears(place, code):
+    text = f"{code}: Failed to compile Op [conv_pre]. (oppath: [Pre-compile /opp/conv2d.py failed], optype: [Conv2D])"
+    with pytest.raises(ToolFailed, match=rf"{code}: Failed to compile .*way out: .*fewer gears \(--mel-len 500,1000\)"):
         place(printing(place.texts, "block", STARTED + text + "\n") + "; exit 255")
 
 

@@ -46,7 +46,7 @@ _FILE_OPTIONS = frozenset((
 """Options that take a file or a folder (hicann/ge docs/zh/user_guides/atc_tools/CLI_options)."""
 
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_SOC_VERSION = re.compile(r"\w+(-\w+)*", re.ASCII)
+_SOC_VERSION = re.compile(r"(?!(?i:auto$|atlas))\w+(-\w+)*", re.ASCII)
 """Ascend910B4-1 is one (hicann/runtime src/platform/platform_config/cann/Ascend910B4-1.ini)."""
 _OTHER_SPELLING = re.compile(r"(?!Ascend)(?i:ascend)|(Ascend)?\d{3}[a-z]")
 """Beginning of names as builds of operators take them (SOC_VERSION=ascend310p3); their precision would be misjudged."""
@@ -113,8 +113,8 @@ def check_soc(soc_version: str) -> str:
     """Check the form of a chip's name; which chips there are only atc knows.
 
     Raises:
-        ExportError: it has other characters than letters, digits, underscores and hyphens, or it is spelt as
-            atc does not: npu-smi's short form, small letters, or a name of sales.
+        ExportError: it has other characters than letters, digits, underscores and hyphens, is auto in large letters, or
+            spelt as atc does not: npu-smi's short form, small letters, or a name of sales.
     """
     if not _SOC_VERSION.fullmatch(soc_version):
         raise ExportError(f"soc={soc_version!r} is no chip: a name like Ascend310P3, or auto")

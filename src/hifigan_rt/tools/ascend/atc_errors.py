@@ -85,6 +85,7 @@ ADVICE: Mapping[str, str] = {
     "E40001": _PYTHON,
     "E40002": _PYTHON,
     "E40020": _PYTHON,
+    "E40021": _COMPILE,
     "E40024": _PYTHON,
     "E50056": "the chip does not take this dilation of a convolution: try the other --rank, or a newer CANN",
     "E50058": "the chip does not take this padding of a convolution: try the other --rank, or a newer CANN",

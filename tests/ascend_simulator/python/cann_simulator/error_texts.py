@@ -101,6 +101,7 @@ COMPILER = {
     "E40001": "Value {} for environment variable {} is invalid when {}. Reason: {}.",
     "E40002": "Unsupported Python version: {}. Expected: {} or later.",
     "E40020": "Failed to import Python module {}. Reason: {}.",
+    "E40021": "Failed to compile Op [{}]. (oppath: [{}], optype: [{}])",
     "E40024": "Failed to call Python Method {}. Reason: {}.",
     "E90000": "Failed to compile Op [{}]. (oppath: [Pre-compile], optype: [{}])",
     "E90001": "Argument [{}] is invalid. Reason: {}",
