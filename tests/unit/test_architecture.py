@@ -155,3 +155,11 @@ def test_a_missing_residual_block_is_noticed():
     shapes = {k: v for k, v in shapes_of(PRESETS["v1"].generator).items() if not k.startswith("resblocks.11.")}
     with pytest.raises(CheckpointError, match="11 residual blocks for 4 upsample stages"):
         settle_config(shapes, {})
+
+
+def test_weights_whose_channels_are_last_are_told_from_the_kernel_sizes_that_they_would_be():
+    shapes = {
+        name: (shape[0], shape[2], shape[1]) if len(shape) == 3 else shape for name, shape in shapes_of(V1).items()
+    }
+    with pytest.raises(CheckpointError, match=r"shape \[256, 3, 256\], channels last, as MLX has it: PyTorch's order"):
+        settle_config(shapes, {})

@@ -59,6 +59,11 @@ class DecidedArchitecture:
         for name, shape in shapes.items():
             match = _RESBLOCK.fullmatch(name)
             if match and len(shape) == 3:
+                if shape[0] == shape[2] != shape[1]:
+                    raise CheckpointError(
+                        f"{name} has shape {list(shape)}, channels last, as MLX has it: PyTorch's order is "
+                        f"{[shape[0], shape[2], shape[1]]}; transpose the convolutions, ups to [in, out, kernel]"
+                    )
                 blocks.setdefault(int(match[1]), {})[int(match[3])] = shape[2]
                 kinds.add(match[2])
         if pre is None or len(pre) != 3 or not ups or not blocks:
