@@ -1,4 +1,4 @@
-"""Generators wherever a file has them: any wrapping, any common prefix; and what is said of files without one."""
+"""Generators wherever a file has them: any wrapping, any common prefix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from checkpoint_files import Ordered, Tensor, legacy_file, zip_file
+from checkpoint_files import Ordered, Tensor, zip_file
 from generator_nodes import as_tree, nested, other, state
 from golden.tiny import tiny_weights, write_tiny
 from hifigan_rt.errors import CheckpointError, WeightMismatch
@@ -281,77 +281,6 @@ def test_nested_blocks_that_do_not_fit(read, change, named):
         read({"generator": state(rename=lambda name: change(nested(name)))})
     assert "the residual blocks are named resblocks.STAGE.BLOCK in 2 stages" in str(caught.value)
     assert named in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("root", "message"),
-    [
-        (
-            lambda: {"mpd": {}, "msd": {}, "optim_g": {}, "optim_d": {}, "steps": 1, "epoch": 0},
-            "holds no generator: it seems to be the discriminators and optimisers of a training run (a do_* file); the "
-            "generator is in the g_* file beside it; its keys are 'mpd', 'msd', 'optim_g', 'optim_d', 'steps', 'epoch'",
-        ),
-        (lambda: {"model": {}, "epoch": 3}, "holds no tensors: its keys are 'model', 'epoch'"),
-        (lambda: {}, "holds nothing but an empty dictionary"),
-        (lambda: {"generator": {}}, "holds no tensors: its keys are 'generator'"),
-        (lambda: [1, 2], "holds a list: a dictionary of weights is needed"),
-        (lambda: Tensor(np.ones(1), "0"), "holds a tensor: a dictionary of weights is needed"),
-        (lambda: "text", "holds 'text': a dictionary of weights is needed"),
-    ],
-)
-@pytest.mark.parametrize("write", [zip_file, legacy_file])
-def test_files_without_a_generator(tmp_path, root, message, write):
-    path = tmp_path / "x.pth"
-    path.write_bytes(write(root()))
-    with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(path)
-    assert str(caught.value) == f"{str(path)!r} {message}"
-
-
-@pytest.mark.parametrize(
-    ("names", "seems"),
-    [
-        (("state.0.exp_avg", "param_groups.0.x"), "the state of an optimiser"),
-        (("discriminators.0.convs.0.weight",), "discriminators"),
-        (
-            ("decoder.attention_rnn.weight_ih", "postnet.convolutions.0.0.conv.weight"),
-            "a text-to-speech acoustic model",
-        ),
-        (("encoder.conv1.weight", "decoder.token_embedding.weight"), "Whisper, which recognises speech"),
-        (("bert.embeddings.word_embeddings.weight",), "BERT or a relative"),
-        (("lora_unet_down_blocks_0.lora_down.weight",), "a LoRA, which changes another network"),
-        (("unet.down_blocks.0.resnets.0.weight",), "a network of diffusers"),
-        (("enc_p.emb.weight", "flow.flows.0.weight"), "a VITS voice; its decoder is none that is known"),
-        (("upsamples.0.1.weight", "upsamples_mrf.0.0.convs1.0.1.weight"), "a UHiFiGAN"),
-        (("input_conv.weight_v", "sn.upsamples.0.1.weight_v", "fn.upsamples.0.1.weight_v"), "a SiFi-GAN, which also"),
-        (("generator.condnet.0.bias", "generator.generator.1.layers.0.1.bias"), "the vocoder of VoiceFixer, a TFGAN"),
-        (("audio_decoder.pre_conv.conv.weight_v", "vector_quantizer.fsqs.0.num_levels"), "an audio codec"),
-        (("noise_upsample.0.weight", "blocks.0.tade1.aux_conv.0.weight"), "a StyleMelGAN vocoder"),
-        (("melgan.1.weight_v", "melgan.3.weight_v"), "a MelGAN vocoder"),
-        (("conv_pre.weight_v", "res_stack.0.kernel_predictor.input_conv.0.weight_v"), "a UnivNet vocoder"),
-        (
-            ("first_conv.weight_v", "conv_layers.0.conv.weight_v", "last_conv_layers.1.weight_v"),
-            "a Parallel WaveGAN vocoder",
-        ),
-        (
-            ("input_conv.weight_v", "upsamples.0.1.weight_v", "output_conv.weight_v", "output_conv.bias"),
-            "PaddleSpeech's generator with an inverse STFT",
-        ),
-        (("generator.ups.0.weight_g", "generator.noise_res.0.adain1.0.fc.weight"), "a decoder of StyleTTS2 or Kokoro"),
-        (("model.layers.0.self_attn.q_proj.weight",), "a language model"),
-        (("conv_pre.conv1d.weight_v", "transpose_upsamples.0.1.deconv.bias", "conv_blocks.0.x"), "a generator of KAN"),
-        (("input_conv.pad_buffer", "upsamples.0.pad_buffer"), "a decoder of AudioDec, which takes the codes of its"),
-        (("shadow_params.0",), "an average of weights without their names"),
-    ],
-)
-@pytest.mark.parametrize("wrapping", [lambda flat: flat, lambda flat: {"model": flat}])
-def test_what_a_file_without_a_generator_seems_to_be(tmp_path, names, seems, wrapping):
-    path = tmp_path / "x.pth"
-    path.write_bytes(zip_file(wrapping(other(*names))))
-    with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(path)
-    assert f"x.pth' holds no generator: it seems to be {seems}" in str(caught.value)
-    assert "; its keys are '" in str(caught.value)
 
 
 def mend(text, changes):

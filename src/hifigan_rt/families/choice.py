@@ -62,6 +62,11 @@ def choose_generator(
             raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
         raise CheckpointError(_describe_none(root, placed, partial, families, path))
     group = _one_of(groups, weights_at)
+    if empty := [placed.name for placed in group.tensors.values() if not placed.tensor.size]:
+        raise CheckpointError(
+            f"holds tensors without elements ({list_names(empty)}), as each part of a checkpoint of DeepSpeed's ZeRO-3 "
+            "does: join the parts with zero_to_fp32.py, which DeepSpeed puts into its folder"
+        )
     neighbours = find_neighbours(group, placed)
     voice = find_voice(group, neighbours)
     if voice is None:

@@ -129,11 +129,12 @@ def list_names(names: Iterable[str], shown: int = 5) -> str:
 
 
 FILES = (
-    _network(_STYLE, r"generator\.", r"noise_res\.|resblocks\.\d+\.adain\d\."),
+    _network(_STYLE, r"noise_res\.|resblocks\.\d+\.adain\d\."),
     _network(
         "the discriminators and optimisers of a training run (a do_* file)", r"(mpd|msd|optim_g|optim_d)(\.|\Z)",
         advice="the generator is in the g_* file beside it",
     ),
+    _network("a VITS voice whose decoder is a Vocos (WeTTS)", r"dec\.(in_conv|layers\.\d+\.pw_conv1)\."),
     _network(
         "a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.",
         advice="its decoder is none that is known",
@@ -170,6 +171,10 @@ FILES = (
     ),
     _network("a language model", r"layers\.\d+\.self_attn\.|h\.\d+\.attn\.|lm_head\."),
     _network("an audio codec", r"(vector_)?quantizer\."),
+    _network(
+        "a part of a network of FSDP, whose weights lie in one row", r"_?flat_param\Z",
+        advice="save the whole: torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True",
+    ),
     _network(
         "an average of weights without their names (torch_ema)", r"shadow_params(\.|\Z)",
         advice="copy it into the model in PyTorch, with its copy_to, and save the model's state dict",

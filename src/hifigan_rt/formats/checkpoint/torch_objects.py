@@ -26,6 +26,8 @@ _OTHER_TENSORS = {
     **{f"torch.{kind}Storage": _QUANTISED for kind in ("QInt8", "QUInt8", "QInt32")},
     "torch._utils._rebuild_qtensor": _QUANTISED,
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor: save tensor.to_dense() in its place",
+    "torch._utils._rebuild_wrapper_subclass": "a tensor of a class of its own, such as a DTensor of FSDP: save "
+    "tensor.full_tensor() in its place, of one of torchao tensor.dequantize()",
     "torch._utils._rebuild_meta_tensor_no_storage": "a tensor on the device meta, which has no values: load the "
     "weights before the model is saved",
 }
