@@ -81,6 +81,11 @@ def npz_file():
             "is a tar archive without model_weights.ckpt, which a .nemo file has: unpack it and name the checkpoint in "
             "it; it holds model_config.yaml",
         ),
+        (
+            b"\x89HDF\r\n\x1a\n" + bytes(200),
+            "is an HDF5 file, as TensorFlowTTS and Keras save weights, which are not read: export the network with "
+            "tf2onnx and name the .onnx, which ONNX Runtime runs",
+        ),
         (b"\x93NUMPY\x01\0" + bytes(200), "is one NumPy array (.npy), not a checkpoint"),
         (npz_file(), "is a NumPy archive (.npz), not a checkpoint"),
         (
@@ -125,6 +130,7 @@ def npz_file():
         "lfs",
         "tar",
         "gzip",
+        "hdf5",
         "npy",
         "npz",
         "ort",
@@ -178,16 +184,27 @@ def test_a_foreign_zip(refuse):
     )
 
 
-def test_a_program_of_torch_export_says_how_its_weights_are_saved(refuse):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("model/archive_format", "model/data/weights/weight_0"),
+            "is a program of torch.export (.pt2), not a checkpoint: save its weights with torch.save({'generator': "
+            "dict(torch.export.load(path).state_dict)}, 'generator.pth')",
+        ),
+        (
+            ("v3/.data/ts_code/0/data.pkl", "v3/tts_models/model", "v3/.data/extern_modules"),
+            "is a package of torch.package, a program: load it in PyTorch with torch.package.PackageImporter and save "
+            "its generator's state dict",
+        ),
+    ],
+)
+def test_programs_of_pytorch_say_how_their_weights_are_saved(refuse, names, message):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("model/archive_format", b"pt2")
-        archive.writestr("model/data/weights/weight_0", b"")
-    refuse(
-        buffer.getvalue(),
-        "is a program of torch.export (.pt2), not a checkpoint: save its weights with torch.save({'generator': "
-        "dict(torch.export.load(path).state_dict)}, 'generator.pth')",
-    )
+        for name in names:
+            archive.writestr(name, b"")
+    refuse(buffer.getvalue(), message)
 
 
 # Cut short.

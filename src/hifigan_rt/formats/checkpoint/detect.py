@@ -14,6 +14,8 @@ Format = Literal["torch-zip", "torchscript", "torch-legacy", "pickle", "safetens
 
 _FOREIGN = {
     ".npy": "is one NumPy array (.npy), not a checkpoint",
+    ".h5": "is an HDF5 file, as TensorFlowTTS and Keras save weights, which are not read: export the network with "
+    "tf2onnx and name the .onnx, which ONNX Runtime runs",
     ".json": "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",
     ".ort": "is a converted network (.ort or .tflite), which is not read: name what it was made from, the ONNX file",
 }

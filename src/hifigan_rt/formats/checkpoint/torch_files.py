@@ -211,6 +211,11 @@ def _find_prefix(spans: dict[str, Span]) -> str:
             "is a program of torch.export (.pt2), not a checkpoint: save its weights with torch.save({'generator': "
             "dict(torch.export.load(path).state_dict)}, 'generator.pth')"
         )
+    if any(name.endswith("/.data/extern_modules") for name in spans):
+        raise CheckpointError(
+            "is a package of torch.package, a program: load it in PyTorch with torch.package.PackageImporter and save "
+            "its generator's state dict"
+        )
     raise CheckpointError(f"is a zip, but none that torch.save wrote; it holds {_list_names(list(spans))}: unpack it")
 
 
