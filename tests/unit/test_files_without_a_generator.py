@@ -72,6 +72,14 @@ def test_files_without_a_generator(tmp_path, root, message, write):
         (("shadow_params.0",), "an average of weights without their names"),
         (("ups.0.weight_g", "noise_res.0.adain1.0.fc.weight"), "a decoder of StyleTTS2 or Kokoro"),
         (("enc_p.x", "dec.in_conv.bias", "dec.layers.0.pw_conv1.bias"), "a VITS voice whose decoder is a Vocos"),
+        (("backbone.embed.bias", "head.out.bias", "mpd.discriminators.0.convs.0.bias"), "a Vocos vocoder"),
+        (("decoder.estimator.down_blocks.0.0.block1.block.0.bias",), "a text-to-speech acoustic model"),
+        (
+            ("ema_model.transformer.text_embed.x", "transformer.transformer_blocks.0.x"),
+            "a text-to-speech acoustic model",
+        ),
+        (("acoustic-model.encoder.prenet.net.0.weight",), "a text-to-speech acoustic model"),
+        (("hubert.module.masked_spec_embed",), "wav2vec 2.0 or a relative"),
         (("_fsdp_wrapped_module._flat_param",), "a part of a network of FSDP, whose weights lie in one row; save the"),
     ],
 )

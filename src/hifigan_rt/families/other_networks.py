@@ -27,6 +27,7 @@ def _network(name: str, *patterns: str, advice: str = "") -> Network:
     return Network(name, tuple(re.compile(rf"(?:\A|\.)(?:{pattern})") for pattern in patterns), advice)
 
 
+_ACOUSTIC = "a text-to-speech acoustic model, which makes mels"
 _STYLE = "a decoder of StyleTTS2 or Kokoro, whose layers are normalised by a style"
 
 PARTS_BEYOND = (
@@ -130,10 +131,6 @@ def list_names(names: Iterable[str], shown: int = 5) -> str:
 
 FILES = (
     _network(_STYLE, r"noise_res\.|resblocks\.\d+\.adain\d\."),
-    _network(
-        "the discriminators and optimisers of a training run (a do_* file)", r"(mpd|msd|optim_g|optim_d)(\.|\Z)",
-        advice="the generator is in the g_* file beside it",
-    ),
     _network("a VITS voice whose decoder is a Vocos (WeTTS)", r"dec\.(in_conv|layers\.\d+\.pw_conv1)\."),
     _network(
         "a VITS voice", r"(enc_p|posterior_encoder)\.", r"(flow|enc_q|dec|waveform_decoder)\.",
@@ -153,19 +150,23 @@ FILES = (
     _network(
         "PaddleSpeech's generator with an inverse STFT at its end", r"input_conv\.", r"output_conv\.(weight|bias)"
     ),
-    _network("discriminators", r"discriminators\.\d", advice="the generator is in another file"),
     _network("a LoRA, which changes another network", r".*(lora_(up|down|A|B|unet|te)|lora\.(up|down)|hada_w)"),
+    _network(
+        _ACOUSTIC, r"decoder\.estimator\.|transformer\.(text|input)_embed\.", advice="the vocoder is another file"
+    ),
     _network("a network of diffusers", r"(down|up|mid)_blocks?\.|transformer_blocks\.\d|quant_conv\."),
     _network("Whisper, which recognises speech", r"decoder\.(token_embedding|embed_tokens)\.", r"encoder\.conv1\."),
-    _network("wav2vec 2.0 or a relative, which recognises speech", r"feature_extractor\.conv_layers\."),
+    _network(
+        "wav2vec 2.0 or a relative, which recognises speech", r"feature_extractor\.conv_layers\.|masked_spec_embed\Z"
+    ),
     _network("BERT or a relative", r"embeddings\.word_embeddings\.|encoder\.layer\.0\.attention\."),
     _network("a Vocos vocoder", r"backbone\.(embed|convnext)\.", r"head\."),
     _network("a UnivNet vocoder", r"\w+\.\d+\.kernel_predictor\."),
     _network("a WaveGlow vocoder", r"WN\.\d|convinv\.\d"),
     _network("a WaveRNN vocoder", r"rnn1\.weight_ih"),
     _network(
-        "a text-to-speech acoustic model, which makes mels",
-        r"decoder\.(attention_rnn|estimator|flows)\.|variance_adaptor\.|length_regulator\.|duration_predictor\.|"
+        _ACOUSTIC,
+        r"decoder\.(attention_rnn|flows)\.|prenet\.|variance_adaptor\.|length_regulator\.|duration_predictor\.|"
         r"postnet\.|(text|phoneme)_encoder\.",
         advice="the vocoder is another file",
     ),
@@ -179,6 +180,11 @@ FILES = (
         "an average of weights without their names (torch_ema)", r"shadow_params(\.|\Z)",
         advice="copy it into the model in PyTorch, with its copy_to, and save the model's state dict",
     ),
+    _network(
+        "the discriminators and optimisers of a training run (a do_* file)", r"(mpd|msd|optim_g|optim_d)(\.|\Z)",
+        advice="the generator is in the g_* file beside it",
+    ),
+    _network("discriminators", r"discriminators\.\d", advice="the generator is in another file"),
     _network(
         "the state of an optimiser", r"(param_groups|exp_avg|optimizer\w*)(\.|\Z)",
         advice="the generator is in another file of that training run",
