@@ -85,8 +85,10 @@ def test_other_shapes_say_what_is_decided_and_what_is_not():
         "no config was found, and the weights decide only part of it: num_mels=40, upsample_initial_channel=64, "
         "upsample_kernel_sizes=[10, 8], resblock='1', resblock_kernel_sizes=[3, 5], dilations per residual block "
         "[2, 3]; upsample_rates and resblock_dilation_sizes leave no trace in them: put the model's config.json "
-        "beside the file or give --config"
+        "beside the file or give --config; where its project has none, a JSON that states them is enough"
     )
+    stated = {"upsample_rates": [5, 4], "resblock_dilation_sizes": [[1, 3], [1, 3, 5]]}
+    assert settle_config(shapes_of(generator), stated).config == ModelConfig(generator, None)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -215,7 +215,7 @@ def _undecided(decided: DecidedArchitecture, stated: Mapping[str, Any], unknown:
     return (
         f"{_lack(stated, unknown)}, and the weights decide only part of it: {shown}, dilations per residual block "
         f"{list(decided.dilations_per_resblock)}; {' and '.join(unknown)} leave no trace in them: put the model's "
-        "config.json beside the file or give --config"
+        "config.json beside the file or give --config; where its project has none, a JSON that states them is enough"
     )
 
 
