@@ -179,6 +179,7 @@ FOREIGN = {
     "Piper": {"phoneme_id_map": {}, "audio": {"sample_rate": 22050}},
     "VITS": {"model": {"inter_channels": 192, **NETWORK}, "data": {"sampling_rate": 22050}},
     "BigVGAN": FIELDS | {"activation": "snakebeta"},
+    "TensorFlowTTS": {"hop_size": 8, "hifigan_generator_params": {"filters": 4}},
     "iSTFTNet": FIELDS | {"gen_istft_n_fft": 16},
 }
 

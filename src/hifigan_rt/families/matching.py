@@ -54,6 +54,7 @@ def _any_of(*fields: str) -> Callable[[Mapping[str, object]], bool]:
 _OTHERS: Mapping[str, Callable[[Mapping[str, object]], bool]] = {
     "transformers": _any_of("transformers_version", "architectures"),
     "ParallelWaveGAN": _any_of("generator_type", "generator_params"),
+    "TensorFlowTTS": _any_of("hifigan_generator_params", "melgan_generator_params"),
     "Piper": _any_of("phoneme_id_map", "espeak"),
     "VITS": _within("model", "inter_channels", "n_flow_layer", "gin_channels"),
     "BigVGAN": lambda values: str(values.get("activation", "")).startswith("snake"),
