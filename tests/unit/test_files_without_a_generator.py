@@ -79,6 +79,7 @@ def test_files_without_a_generator(tmp_path, root, message, write):
             "a text-to-speech acoustic model",
         ),
         (("acoustic-model.encoder.prenet.net.0.weight",), "a text-to-speech acoustic model"),
+        (("unit_embedding.weight", "generator.mrfs.0.residual_blocks.0.0.conv1.bias"), "a unit HiFi-GAN, which takes"),
         (("hubert.module.masked_spec_embed",), "wav2vec 2.0 or a relative"),
         (("_fsdp_wrapped_module._flat_param",), "a part of a network of FSDP, whose weights lie in one row; save the"),
     ],

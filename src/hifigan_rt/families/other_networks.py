@@ -29,10 +29,11 @@ def _network(name: str, *patterns: str, advice: str = "") -> Network:
 
 _ACOUSTIC = "a text-to-speech acoustic model, which makes mels"
 _STYLE = "a decoder of StyleTTS2 or Kokoro, whose layers are normalised by a style"
+_UNITS = "a unit HiFi-GAN, which takes tokens"
 
 PARTS_BEYOND = (
     _network(
-        "a unit HiFi-GAN, which takes tokens",
+        _UNITS,
         r"(unit_embedding|attn_pooling|var_predictor|dur_predictor|dict|code_encoder|code_vq)\.",
     ),
     _network(_STYLE, r"resblocks\.\d+\.adain\d\.|noise_res\."),
@@ -130,6 +131,7 @@ def list_names(names: Iterable[str], shown: int = 5) -> str:
 
 
 FILES = (
+    _network(_UNITS, r"unit_embedding\.", r"mrfs\.\d"),
     _network(_STYLE, r"noise_res\.|resblocks\.\d+\.adain\d\."),
     _network("a VITS voice whose decoder is a Vocos (WeTTS)", r"dec\.(in_conv|layers\.\d+\.pw_conv1)\."),
     _network(
