@@ -45,6 +45,25 @@ def test_flow_and_decoder_are_what_the_framework_computes(tmp_path, case):
     assert all(np.array_equal(again.weights[name], array) for name, array in model.generator.weights.items())
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("case", [case for case in CASES if case not in EXPORTED])
+def test_parts_that_were_compiled_alone_are_the_same(tmp_path, case):
+    torch = pytest.importorskip("torch")
+    path = unpack(case, tmp_path)
+    wanted = resolve_model(path, with_flow=True).generator
+    root = torch.load(path, weights_only=False)
+    key = next(key for key in ("model", "state_dict") if key in root)
+    for name in list(root[key]):
+        part = next((part for part in ("dec.", "flow.") if part in name), None)
+        if part is not None:
+            root[key][name.replace(part, f"{part}_orig_mod.")] = root[key].pop(name)
+    torch.save(root, path)
+    found = resolve_model(path, with_flow=True).generator
+    assert found.weights.keys() == wanted.weights.keys()
+    assert all(np.array_equal(found.weights[name], array) for name, array in wanted.weights.items())
+    np.testing.assert_array_equal(found.speaker_table, wanted.speaker_table)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_native_computes_and_streams_it(tmp_path, case):
     latents, audio = RECORD[f"{case}/latents"], RECORD[f"{case}/audio"]

@@ -188,6 +188,18 @@ def test_the_decoder_of_a_voice_takes_latents(read, neighbours, named, weights_a
     assert f"it is the decoder of a VITS voice: {named} beside it are not run" in model.notes
 
 
+@pytest.mark.parametrize("wrapper", ["", "_orig_mod.", "module._orig_mod."])
+def test_the_decoder_of_a_voice_keeps_its_speakers_where_it_is_wrapped_alone(read, wrapper):
+    channels, table = tiny_weights()["conv_pre.bias"].size, np.arange(15, dtype=np.float32).reshape(5, 3)
+    place = f"net_g.dec.{wrapper}"
+    root = state(prefix=place) | {
+        f"{place}cond.weight": Tensor(np.ones((channels, 3, 1), np.float32), "cond"),
+        f"{place}cond.bias": Tensor(np.ones(channels, np.float32), "bias"),
+        "net_g.emb_g.weight": Tensor(table, "table"),
+    }
+    np.testing.assert_array_equal(read({"model": root}).generator.speaker_table, table)
+
+
 @pytest.mark.parametrize(
     "neighbour", ["encoder.x.weight", "text_encoder.x.weight", "quantizer.x.weight", "backbone.x.weight"]
 )
@@ -217,7 +229,9 @@ def test_a_part_of_another_network_is_taken_only_by_name(read, neighbour, root):
     ],
 )
 @pytest.mark.parametrize("by_name", [False, True])
-def test_a_head_whose_activations_are_others_is_never_taken(read, place, beside, named, by_name):
+@pytest.mark.parametrize("wrapper", ["", "._orig_mod", ".module._orig_mod"])
+def test_a_head_whose_activations_are_others_is_never_taken(read, place, beside, named, by_name, wrapper):
+    place += wrapper
     root = {**state(prefix=f"{place}."), **other(*beside)}
     with pytest.raises(CheckpointError, match=rf"holds at '{place}' what seems to be {named}"):
         read(root, place if by_name else None)

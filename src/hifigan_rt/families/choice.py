@@ -127,13 +127,13 @@ def _list_addresses(groups: Sequence[Group]) -> str:
 
 
 def _check_neighbours(group: Group, neighbours: set[str], *, chosen: bool) -> None:
-    head = describe_head(group.address.rpartition(".")[2], neighbours)
+    head = describe_head(group.home.rpartition(".")[2], neighbours)
     if head is not None:
         raise CheckpointError(f"holds at {group.address!r} what seems to be {head}: it is not computed")
     at = f"at {group.address!r}"
     network = network_neighbours(neighbours)
     place = None if group.family is None else group.family.takes_mels_at
-    takes_mels = group.address in _USUAL_ADDRESSES or (place is not None and place.search(group.address))
+    takes_mels = group.home in _USUAL_ADDRESSES or (place is not None and place.search(group.home))
     if network and not chosen and not takes_mels:
         raise CheckpointError(
             f"holds a generator {at} that is part of another network, by {list_names(network)} beside it, and may take "

@@ -20,8 +20,11 @@ from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Family
 from hifigan_rt.formats.checkpoint import PlacedTensor
 
-_WRAPPERS = re.compile(r"(?:(?<=\.)|\A)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_WRAPPER = r"(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)"
 """Names that DistributedDataParallel, torch.compile, FSDP and activation checkpointing put before those of a module."""
+
+_WRAPPERS = re.compile(rf"(?:(?<=\.)|\A){_WRAPPER}\.")
+_LAST_WRAPPERS = re.compile(rf"(?:\.{_WRAPPER})+\Z")
 
 _MAX_PREFIXES = 64
 """Prefixes that are looked at: a file of the deepest nesting known has four."""
@@ -44,6 +47,11 @@ class Group:
     def address(self) -> str:
         """The way to it in one text, as a user names it; "." for the top level of the file."""
         return ".".join((*self.place, *self.prefix.split("."))).strip(".") or "."
+
+    @property
+    def home(self) -> str:
+        """Its address as it was before it was wrapped alone."""
+        return _LAST_WRAPPERS.sub("", self.address)
 
     def is_same(self, other: Group) -> bool:
         """Tell whether both are views of the same numbers in the file."""
@@ -78,6 +86,11 @@ def find_groups(tensors: Sequence[PlacedTensor], families: Sequence[Family]) -> 
         elif partial is None or len(group.tensors) > len(partial.tensors):
             partial = group
     return [whole[prefix] for prefix in begins if prefix in whole], partial
+
+
+def unwrapped(name: str) -> str:
+    """A name without what wrappers of PyTorch put into it."""
+    return _WRAPPERS.sub("", name)
 
 
 def find_neighbours(group: Group, tensors: Iterable[PlacedTensor]) -> set[str]:
@@ -129,7 +142,7 @@ def _gather(
     for placed, full in named:
         if not placed.is_named or not full.startswith(prefix) or placed.path[: len(place)] != place:
             continue
-        name = _WRAPPERS.sub("", full[len(prefix) :])
+        name = unwrapped(full[len(prefix) :])
         if len(placed.path) > len(place) + 1 and name.partition(".")[0] not in parts:
             continue
         if name in tensors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from hifigan_rt.families.groups import Group
+from hifigan_rt.families.groups import Group, unwrapped
 from hifigan_rt.formats.checkpoint import LazyTensor, PlacedTensor
 from hifigan_rt.formats.checkpoint.reader import WholeVoice
 
@@ -33,7 +33,7 @@ def find_voice(group: Group, neighbours: Collection[str]) -> WholeVoice | None:
         group: the generator's tensors.
         neighbours: the components in which the names of other tensors of the file leave its prefix.
     """
-    *_, own = group.address.split(".")
+    *_, own = group.home.split(".")
     parts = sorted(_PARTS.intersection(neighbours))
     if not parts and (own not in _DECODERS or "conv_post.bias" in group.tensors):
         return None
@@ -46,9 +46,9 @@ def find_voice(group: Group, neighbours: Collection[str]) -> WholeVoice | None:
 
 def find_flow(group: Group, tensors: Iterable[PlacedTensor]) -> dict[str, LazyTensor]:
     """Find the tensors of the flow beside a decoder, by their names behind "flow."."""
-    parent = group.address.rpartition(".")[0]
+    parent = group.home.rpartition(".")[0]
     start = f"{parent}.flow." if parent else "flow."
-    return {placed.name[len(start) :]: placed.tensor for placed in tensors if placed.name.startswith(start)}
+    return {unwrapped(placed.name[len(start) :]): placed.tensor for placed in tensors if placed.name.startswith(start)}
 
 
 def find_speaker_table(
@@ -68,7 +68,7 @@ def find_speaker_table(
         for name, placed in group.tensors.items()
         if name.startswith(_CONDITIONING) and len(placed.tensor.shape) == 3
     }
-    parent = group.address.rpartition(".")[0]
+    parent = group.home.rpartition(".")[0]
     names = {f"{parent}.{name}".strip(".") for name in _TABLES}
     # A linear layer of that name, which maps vectors of a network of its own, has a bias.
     names -= {placed.name.removesuffix("bias") + "weight" for placed in tensors if placed.name.endswith(".bias")}
