@@ -229,6 +229,9 @@ def test_a_voice_without_settings_names_the_file_that_it_needs(tmp_path):
     named = (tmp_path / "voice.onnx.json").rename(tmp_path / "other.json")
     with pytest.raises(ConfigError, match=r"no voice.onnx.json lies beside it.*config="):
         hifigan_rt.load_voice(path)
+    (tmp_path / "voice.onnx.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"config '.*voice.onnx.json': it has no phoneme_id_map"):
+        hifigan_rt.load_voice(path)
     with hifigan_rt.load_voice(path, config=named) as voice:
         assert voice.sample_rate == SETTINGS["audio"]["sample_rate"]
 

@@ -137,9 +137,12 @@ def _inputs(name: str, path: Path) -> list[str]:
 
 def _stated(name: str, path: Path, config: str | Path | None) -> StatedConfig:
     stated = stated_for_onnx(path, config)
+    own = path.parent / f"{path.name}.json"
+    if stated is None and own.is_file():
+        stated = stated_for_onnx(path, own)  # what it lacks is told when it is read
     if stated is None:
         raise ConfigError(
-            f"{name}: no {path.name}.json lies beside it, which has the voice's symbols: put it there, or "
+            f"{name}: no {own.name} lies beside it, which has the voice's symbols: put it there, or "
             "name it with config= (--config)"
         )
     return stated
