@@ -179,6 +179,14 @@ def test_signs_of_which_espeak_ng_says_what_it_said_before_are_passed_over(phone
 
 
 @pytest.mark.espeak
+def test_mandarin_is_not_read_as_english(phonemizer):
+    """As espeak-ng 1.51 does by that name: "(en)nɪ5θɹˈiː5 hˌeɪ5ə5θɹˈiː5(cmn)"."""
+    mandarin = phonemizer("cmn")
+    for _ in range(2):
+        assert mandarin("你好，世界。") in (["nˈiɜ χˈɑu2 s.ˈi.5 tɕˈiɛ5"], ["ni2χˈɑu2 s.ˈi.5 tɕˈiɛ5"])
+
+
+@pytest.mark.espeak
 def test_what_espeak_ng_complains_of_is_not_kept():
     process = EspeakProcess("vi")
     process.phonemes("\u2028𝒜 " * 20 + "x")

@@ -134,6 +134,11 @@ class EspeakProcess:
         (self._last_line,) = self._ask(b"") or (b"",)
         if not self._last_line or self._last_line == _LAST_LINE.encode():
             raise PhonemizerError(f"{self._named()} printed no phonemes for {_LAST_LINE}: is it espeak-ng?")
+        if self._language == "cmn" and b"(en)" in b"".join(self._ask("你\n".encode())):
+            # espeak-ng 1.51 reads Mandarin's syllables as English words, and as what they are under this name.
+            self._end()
+            self._language = "cmn-latn-pinyin"
+            self._start()
 
     def _ask(self, line: bytes) -> list[bytes]:
         """Send a line, and read what is printed up to the last line; before that is known, the first line."""
