@@ -132,6 +132,12 @@ def test_a_sentence_without_known_symbols_is_passed_over(port, voice, quiet):
     np.testing.assert_array_equal(audio_of(events), voice("aa\n\na"))
 
 
+def test_the_log_tells_what_was_left_out(port, caplog):
+    events = exchange(port, encode_event("synthesize", {"text": "axa"}))
+    assert kinds_of(events) == ["audio-start", "audio-stop"]
+    assert "voice 'ann' does not have, and left out: 'x' (U+0078)" in caplog.messages
+
+
 def test_after_an_error_the_connection_ends(port, caplog):
     """Home Assistant reads until audio stops or the connection ends, and passes over errors."""
     caplog.set_level(logging.INFO, "hifigan_rt")

@@ -78,7 +78,7 @@ def test_voices_of_several_speakers(voice):
     assert np.array_equal(voice("a", seed=1, speaker=2), voice("a", seed=1, speaker="cy"))
     assert not np.array_equal(first, voice("a", seed=1, speaker=2))
     for wrong in (3, -1, "dee", 1.5):
-        with pytest.raises(ConditioningError, match="is not known"):
+        with pytest.raises(ConditioningError, match=r"is not known to .*: give speaker=NUMBER .* 'ada', 'bo', 'cy'$"):
             voice("a", speaker=wrong)
 
 

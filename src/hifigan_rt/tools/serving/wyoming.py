@@ -196,6 +196,8 @@ class _Connection:
                 )
                 try:
                     await self._send_audio(audio, lease.sample_rate)
+                    if left_out := record.facts.get("left_out"):
+                        logger.warning("voice %r does not have, and left out: %s", lease.name, left_out)
                 except BadRequest as error:
                     # A sentence of a text may well be a bracket, or of symbols that the voice lacks.
                     if not may_be_silent:

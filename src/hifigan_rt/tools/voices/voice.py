@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -238,6 +239,8 @@ class Voice:
         if not choice.rule.is_needed:
             choice.one(speaker, None)  # refuses one that is named
             return 0 if self._text_part.takes_speaker else None
+        if choice.rule.takes_speakers:  # or an error names a way out that voices do not have
+            choice = replace(choice, rule=replace(choice.rule, takes_vectors=False))
         row = choice.one(self._settings.default_speaker if speaker is None else speaker, None)
         return None if row is None else int(row)
 
