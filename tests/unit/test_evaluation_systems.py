@@ -74,6 +74,7 @@ def test_values_may_hold_commas():
         ("engine=native,engine=openvino", "engine is given twice"),
         ("native,engine=openvino", "engine is given twice"),
         ("folder=made,precision=float32", "a folder holds audio that is made already; leave out precision="),
+        ("name=new,native", "'native' follows the name, which has no commas: write engine= or model= before it"),
         ("threads=0", "threads='0' is no whole number from 1 on"),
         ("threads=two", "no whole number"),
         ("engine=auto,mode=eager", "mode needs an engine that knows it: give engine=NAME"),

@@ -4,7 +4,7 @@
 
 Keys: name, model, weights_at, family, config, speaker, conditioning, engine, precision, device, threads, mels, folder;
 any other is a setting of the engine. What is not given is as for the first system. A part without "=" that is not the
-first belongs to the value before it, so that values may hold commas.
+first belongs to the value before it, so that values may hold commas; names may not.
 """
 
 from __future__ import annotations
@@ -173,6 +173,10 @@ def _parts(text: str) -> dict[str, str]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals and index == 0:
             key, value = ("engine" if key in REGISTRY or key == "auto" else "model"), key
+        elif last == "name" and not equals:
+            raise EvaluationError(
+                f"system {text!r}: {part!r} follows the name, which has no commas: write engine= or model= before it"
+            )
         elif not equals:
             given[last] += f",{part}"
             continue
