@@ -229,7 +229,9 @@ def test_guessing_is_not_resolved_and_knowing_is():
         other = next(name for name in (key.stimuli[stimulus].system for stimulus in trial.order) if name != "reference")
         return int(rng.random() < hears[other])
 
-    same, other = score([submission_of(key, f"L{index}", answer) for index in range(20)], [], key).abx
+    result = score([submission_of(key, f"L{index}", answer) for index in range(20)], [], key)
+    assert "p of guessing, after Holm's correction" in to_text(result)
+    same, other = result.abx
     assert (same.second, same.resolved) == ("v1", False)
     assert (other.second, other.resolved) == ("v3", True)
     assert same.trials == other.trials == 160

@@ -58,6 +58,7 @@ def to_text(result: ListeningResult) -> str:
             ],
         )
     if result.abx:
+        lines += ["how often X was matched to the right one (p of guessing, after Holm's correction)"]
         lines += aligned(
             ["pair", "right", "share", "95 % interval", "p"],
             [
