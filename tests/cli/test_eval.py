@@ -227,6 +227,7 @@ def test_ctrl_c_keeps_what_is_finished(place):
     assert json.loads(output) == {"interrupted": True, "complete": False}
     assert "Traceback" not in errors
     assert "--resume goes on from there" in errors
+    assert "s of audio" not in errors
     kept = scores.read_text().count("\n")
     assert kept >= 2
     assert not Path("out/report.json").exists()

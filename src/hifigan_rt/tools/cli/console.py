@@ -228,7 +228,7 @@ def _summary_lines(summary: RunSummary) -> Iterator[str]:
     if summary.failed:
         counts.append(f"{len(summary.failed)} failed")
     yield ", ".join(counts)
-    if summary.done:
+    if summary.audio_seconds:  # not of clips that were measured
         speed = summary.x_real_time
         yield f"{summary.audio_seconds:.2f} s of audio in {summary.wall_seconds:.2f} s" + (
             "" if speed is None else f"; {summary.compute_seconds:.2f} s of them computing: {speed:.2f} x real time"
