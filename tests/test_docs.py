@@ -156,3 +156,10 @@ def anchors_of(page: Path) -> set[str]:
     """As GitHub names headings."""
     headings = HEADING.findall(re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_a_stranger_reads_the_readme_in_one_go(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert len(text.split()) <= 400
+    assert len(re.findall(r"(?<!!)\[[^\]]*\]\(", text)) <= 8
