@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from types import TracebackType
 from typing import Any, overload
 
 import numpy as np
@@ -16,9 +15,10 @@ from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
 from hifigan_rt.mel.padding import may_have_flat_frames
 from hifigan_rt.mel.watch import MelWatch
 from hifigan_rt.model.kinds import Model
+from hifigan_rt.system.closing import Closing
 
 
-class Stream:
+class Stream(Closing):
     """One signal, a few frames at a time: `push` frames, get audio, `finish`. Made by `Vocoder.stream`.
 
     The samples are those of the whole mel: bit for bit those of `vocoder(mel, segment_frames=...)`, whatever the sizes
@@ -161,14 +161,6 @@ class Stream:
             "a stream can be neither pickled nor copied, since its state is in its engine: pickle the vocoder, and "
             "open a stream where it arrives"
         )
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels

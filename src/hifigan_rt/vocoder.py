@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, overload
 
 import numpy as np
@@ -24,9 +23,10 @@ from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.reference import ModelReference, check_unchanged, file_states, refer_to, with_absolute_paths
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.streaming import Stream
+from hifigan_rt.system.closing import Closing
 
 
-class Vocoder:
+class Vocoder(Closing):
     """A loaded model: mels in, audio out. Made by `load`; safe to call from several threads.
 
     It can be pickled and copied. A pickle names its file and holds digests of it, no weights: where it arrives, the
@@ -267,14 +267,6 @@ class Vocoder:
     def close(self) -> None:
         """Free the engine; closing twice is allowed, calling afterwards raises EngineError."""
         self._engine.close()
-
-    def __enter__(self) -> Vocoder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._engine.check_open()

@@ -29,9 +29,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.system.worker_messages import read_message, write_message
 
 _EXIT_SECONDS = 10.0
@@ -113,7 +113,7 @@ def python_command(module: str) -> list[str]:
     return [sys.executable, "-P", "-c", _START, module, json.dumps(path)]
 
 
-class WorkerProcess:
+class WorkerProcess(Closing):
     """One worker; it ends with its parent, however that ends."""
 
     def __init__(
@@ -220,14 +220,6 @@ class WorkerProcess:
             self._kill_group()
             self._process.wait()
             self._close_descriptors()
-
-    def __enter__(self) -> WorkerProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

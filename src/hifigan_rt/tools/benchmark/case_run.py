@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.tools.benchmark.candidate_process import DEFAULT_TIMEOUT_SECONDS, CandidateProcess
 from hifigan_rt.tools.benchmark.rotation import CandidateFailed, Rounds, rotate
 
@@ -25,7 +26,7 @@ class CandidateJob:
     """Why no worker can be started, the way out included; None if one can."""
 
 
-class CaseRun:
+class CaseRun(Closing):
     """The candidates of one case and what they told, also after an interruption."""
 
     def __init__(self, threads: int, log: Path, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
@@ -81,9 +82,3 @@ class CaseRun:
         """End all workers."""
         for worker in self._workers.values():
             worker.close()
-
-    def __enter__(self) -> CaseRun:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -7,13 +7,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hifigan_rt.errors import OutputError
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.system.files import open_own
 
 
-class JsonLinesWriter:
+class JsonLinesWriter(Closing):
     """Appends objects; every line reaches the file before `append_object` returns, and the disk before `close` does.
 
     Raises:
@@ -59,12 +60,6 @@ class JsonLinesWriter:
         """Close the file, when its lines are on the disk."""
         with contextlib.closing(self._file), contextlib.suppress(OSError):  # a line that is lost is made again
             os.fsync(self._file.fileno())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _write(self, line: bytes) -> None:
         view = memoryview(line)

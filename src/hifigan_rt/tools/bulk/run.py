@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.errors import HifiganError
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.system.files import plain_path, sync_folders
 from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
@@ -27,11 +28,8 @@ from hifigan_rt.tools.bulk.summary import RunSummary
 from hifigan_rt.tools.datasets import InputFile, LeftOut
 
 
-class ClipRunner(ABC):
-    """What works through the clips of a run: the threads of this process, or the workers of a cluster.
-
-    It may be used in a `with` block, which closes it.
-    """
+class ClipRunner(Closing):
+    """What works through the clips of a run: the threads of this process, or the workers of a cluster."""
 
     files: ClipFiles
     """Where the clips lie."""
@@ -71,14 +69,8 @@ class ClipRunner(ABC):
         """What the device says against its times; mostly empty."""
         return "" if self.engine is None else self.engine.caveat
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to free
+    def close(self) -> None:
         """Free what it has; closing twice is allowed."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Interrupted(KeyboardInterrupt):

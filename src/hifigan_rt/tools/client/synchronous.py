@@ -6,11 +6,11 @@ import selectors
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.tools.client.connections import AnyClient
 from hifigan_rt.tools.client.protocol import (
     Call,
@@ -34,7 +34,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 """Time after which a push that waits looks whether the connection is still there."""
 
 
-class Client(AnyClient):
+class Client(AnyClient, Closing):
     """Connection to a `hifigan serve`, kept open between requests; safe to use from several threads."""
 
     _http_class = "Client"
@@ -179,14 +179,6 @@ class Client(AnyClient):
         """Close the kept connections; closing twice is allowed."""
         if (http := self._given_up()) is not None:
             http.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answer(self, call: Call[T]) -> T:
         with errors_translated(self._server):

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
 from hifigan_rt.errors import error_text
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.system.worker_messages import serve
 from hifigan_rt.system.worker_process import WorkerEnded, WorkerLate, WorkerProcess, python_command
 from hifigan_rt.tools import records
@@ -18,7 +19,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 """There is a process per core already."""
 
 
-class MeasuringPool:
+class MeasuringPool(Closing):
     """Processes that are started when they get their first clip, and again when they died."""
 
     def __init__(self, count: int, limit_seconds: float) -> None:
@@ -80,12 +81,6 @@ class MeasuringPool:
         self._executor.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.close()
-
-    def __enter__(self) -> MeasuringPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def main() -> None:

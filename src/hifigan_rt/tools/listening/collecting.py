@@ -22,6 +22,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from hifigan_rt.errors import EvaluationError, OutputError, ServerError
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.system.machine import host_name, is_loopback, is_same_origin
 from hifigan_rt.tools.listening.connections import Connections, end
 from hifigan_rt.tools.listening.definition import read_page
@@ -55,7 +56,7 @@ _FULL = (
 )
 
 
-class Collector:
+class Collector(Closing):
     """The server. Use it as a context, or call `close`.
 
     Args:
@@ -102,12 +103,6 @@ class Collector:
     def close(self) -> None:
         """Stop listening."""
         self._server.server_close()
-
-    def __enter__(self) -> Collector:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Server(ThreadingHTTPServer):

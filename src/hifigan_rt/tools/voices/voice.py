@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.engines.text_part import Scales, TextPart
 from hifigan_rt.errors import SpeechError
 from hifigan_rt.model.licence import find_licence
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.tools.voices.file import open_voice
 from hifigan_rt.tools.voices.phonemes import Phonemizer
 from hifigan_rt.tools.voices.settings import LENGTH_SCALES, NOISE_SCALES, VoiceSettings
@@ -27,7 +27,7 @@ SEGMENT_FRAMES = 48
 needs 43, of which the flow reaches 32 ahead and the decoder 11."""
 
 
-class Voice:
+class Voice(Closing):
     """A loaded voice: text in, audio out. Made by `load_voice`; safe to call from several threads."""
 
     def __init__(self, vocoder: Vocoder, text_part: TextPart, settings: VoiceSettings) -> None:
@@ -219,14 +219,6 @@ class Voice:
             "a voice can be neither pickled nor copied, since its memory is the runtime's: call load_voice where it is "
             "needed"
         )
-
-    def __enter__(self) -> Voice:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Voice {self.name!r} on {self.engine_info.name}>"

@@ -9,12 +9,13 @@ import numpy as np
 
 from hifigan_rt.graph import MAX_FRAMES
 from hifigan_rt.mel.check import CheckedMel
+from hifigan_rt.system.closing import Closing
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, ServingError
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.scheduling.jobs import NO_FRAMES, QueuedJob, SharedState
 
 
-class StreamJob(QueuedJob):
+class StreamJob(QueuedJob, Closing):
     """Frames whose audio is given as it is computed: of a streamed response, or of a live stream.
 
     For the client it is an asynchronous iterator of float32 `[n]`, n above 0, which must be closed. Audio that is not
@@ -146,12 +147,6 @@ class StreamJob(QueuedJob):
             raise self._error
         if self.complete or self.over or self.cancelled:
             raise BadRequest("the stream is finished: open another one for more frames")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # What the queue calls.
 
