@@ -43,7 +43,7 @@ class ConditioningRule:
         return self.takes_speakers or self.takes_vectors
 
     def check(self, conditioning: np.ndarray | None, batch: int) -> np.ndarray | None:
-        """Check what comes with a batch.
+        """Check the form of what comes with a batch; its values `SpeakerChoice` has checked, which makes it.
 
         Args:
             conditioning: float `[B, G]`, vectors, or integers `[B]`, rows of the table of speakers.
@@ -53,17 +53,26 @@ class ConditioningRule:
             float32 `[B, G]`, or int64 `[B]` where the file has the table; C-contiguous. None if nothing is taken.
 
         Raises:
-            EngineError: it is missing, not taken, of another shape, not finite, or no row of the table.
+            EngineError: it is missing, not taken, or of another shape.
         """
-        if conditioning is None:
-            if self.is_needed:
-                raise EngineError(f"this model needs {self._wanted()} beside the mel: give it")
+        if conditioning is None and not self.is_needed:
             return None
-        if not self.is_needed:
-            raise EngineError("this model takes a mel alone: give neither a speaker nor a conditioning vector")
-        if conditioning.dtype.kind in "iu":
-            return self._check_rows(conditioning, batch)
-        return self._check_vectors(conditioning, batch)
+        if conditioning is not None:
+            if self.takes_speakers and conditioning.dtype.kind in "iu" and conditioning.shape == (batch,):
+                rows = conditioning.astype(np.int64)
+                return rows if self.table is None else np.ascontiguousarray(self.table[rows])
+            if self.takes_vectors and conditioning.dtype.kind == "f" and conditioning.shape == (batch, self.channels):
+                return np.ascontiguousarray(conditioning, np.float32)
+        forms = {
+            f"integers [{batch}]": self.takes_speakers,
+            f"float32 [{batch}, {self.channels}]": self.takes_vectors,
+            "nothing": not self.is_needed,
+        }
+        given = "nothing" if conditioning is None else f"{conditioning.dtype} {list(conditioning.shape)}"
+        raise EngineError(
+            f"{given} is given beside the mel, and this model takes {' or '.join(filter(forms.get, forms))}: "
+            "Vocoder.speaker_choice makes it"
+        )
 
     def check_one(self, conditioning: np.ndarray | None) -> np.ndarray | None:
         """Check what comes with a stream: `[G]`, or an integer `[]`; returns it for a batch of one."""
@@ -76,37 +85,3 @@ class ConditioningRule:
         if self.takes_speakers:
             return np.zeros(batch, np.int64)
         return np.random.default_rng(0).standard_normal((batch, self.channels)).astype(np.float32)
-
-    def _check_rows(self, rows: np.ndarray, batch: int) -> np.ndarray:
-        if not self.takes_speakers:
-            raise EngineError(f"this model has no table of speakers: it takes {self._wanted()}")
-        if rows.shape != (batch,):
-            raise EngineError(f"speakers are of shape {list(rows.shape)}: one for each of {batch} mels is needed")
-        if rows.min(initial=0) < 0 or (self.speakers and rows.max(initial=0) >= self.speakers):
-            raise EngineError(f"speaker {_outside(rows, self.speakers)}: rows are from 0 to {self.speakers - 1}")
-        return rows.astype(np.int64) if self.table is None else np.ascontiguousarray(self.table[rows])
-
-    def _check_vectors(self, vectors: np.ndarray, batch: int) -> np.ndarray:
-        if not self.takes_vectors:
-            raise EngineError("this converted model has its table of speakers inside: it takes speakers, no vectors")
-        if vectors.dtype.kind != "f" or vectors.shape != (batch, self.channels):
-            raise EngineError(
-                f"conditioning is {vectors.dtype} {list(vectors.shape)}: float32 [{batch}, {self.channels}] is needed"
-            )
-        with np.errstate(over="ignore"):
-            checked = np.ascontiguousarray(vectors, np.float32)
-        if not np.isfinite(checked).all():
-            raise EngineError("conditioning holds values that are not finite in float32")
-        return checked
-
-    def _wanted(self) -> str:
-        ways = []
-        if self.takes_speakers:
-            ways.append(f"a speaker from 0 to {self.speakers - 1}" if self.speakers else "a speaker")
-        if self.takes_vectors:
-            ways.append(f"a conditioning vector of {self.channels} values")
-        return " or ".join(ways)
-
-
-def _outside(rows: np.ndarray, speakers: int) -> int:
-    return next(int(row) for row in rows if not 0 <= row < (speakers or np.inf))
