@@ -12,7 +12,7 @@ from hifigan_rt.errors import DatasetError, OutputError
 from hifigan_rt.tools.listening import intake, reading
 from hifigan_rt.tools.listening.intake import Intake
 from hifigan_rt.tools.listening.reading import read_all
-from hifigan_rt.tools.listening.receipts import RECEIPTS_NAME, Receipt, ReceiptWriter, read_receipts
+from hifigan_rt.tools.listening.receipts import RECEIPTS_NAME, Receipt, add_receipt, read_receipts
 from listening_tests import key_of, record_of
 
 KEY = key_of("mos", ("v1", "v3"), 3)
@@ -135,10 +135,10 @@ RECEIPT = Receipt("a.json", "0" * 64, "0123456789", "L1", "1" * 64, "2026-01-02T
 
 
 def test_receipts_after_a_crash(tmp_path):
-    ReceiptWriter(tmp_path).add(RECEIPT)
+    add_receipt(tmp_path, RECEIPT)
     with (tmp_path / RECEIPTS_NAME).open("a") as file:
         file.write('{"file": "b.js')
-    ReceiptWriter(tmp_path).add(RECEIPT)
+    add_receipt(tmp_path, RECEIPT)
     found = read_receipts(tmp_path)
     assert list(found.receipts) == [RECEIPT] * 2
     assert found.problem.startswith("1 of 3 lines of")
@@ -163,11 +163,11 @@ def test_lines_that_are_no_receipts(tmp_path, line):
 def test_receipts_are_never_written_through_a_link(tmp_path):
     (tmp_path / "other").write_text("x")
     (tmp_path / RECEIPTS_NAME).symlink_to("other")
-    with pytest.raises(OutputError, match="could not be written"):
-        ReceiptWriter(tmp_path)
+    with pytest.raises(OutputError, match="nothing is written through links"):
+        add_receipt(tmp_path, RECEIPT)
     assert (tmp_path / "other").read_text() == "x"
     assert "tells no order: it cannot be read" in read_receipts(tmp_path).problem
     (tmp_path / RECEIPTS_NAME).unlink()
     (tmp_path / RECEIPTS_NAME).mkdir()
     with pytest.raises(OutputError):
-        ReceiptWriter(tmp_path)
+        add_receipt(tmp_path, RECEIPT)

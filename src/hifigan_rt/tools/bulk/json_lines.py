@@ -56,10 +56,21 @@ class JsonLinesWriter(Closing):
                 f"{self._title} {str(self._path)!r} was removed or moved while the run was at work: start it again"
             )
 
+    def sync(self) -> None:
+        """Wait until all lines are on the disk.
+
+        Raises:
+            OutputError: the disk is full or broken.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._failure(error) from error
+
     def close(self) -> None:
         """Close the file, when its lines are on the disk."""
-        with contextlib.closing(self._file), contextlib.suppress(OSError):  # a line that is lost is made again
-            os.fsync(self._file.fileno())
+        with contextlib.closing(self._file), contextlib.suppress(OutputError):  # a line that is lost is made again
+            self.sync()
 
     def _write(self, line: bytes) -> None:
         view = memoryview(line)

@@ -14,7 +14,7 @@ from hifigan_rt.errors import EvaluationError
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.tools.bulk.output_folder import check_writable, make_folder
 from hifigan_rt.tools.listening.definition import Definition
-from hifigan_rt.tools.listening.receipts import Receipt, ReceiptWriter, read_receipts
+from hifigan_rt.tools.listening.receipts import Receipt, add_receipt, open_receipts, read_receipts
 from hifigan_rt.tools.listening.submissions import most_bytes, parse
 
 MAX_RESULTS = 10_000
@@ -43,7 +43,7 @@ class Intake:
         make_folder(folder)
         # Found out now, and not when the first listener has done all the work.
         check_writable(folder)
-        self._writer = ReceiptWriter(folder)
+        open_receipts(folder).close()
         self._receipts: defaultdict[str, list[Receipt]] = defaultdict(list)
         for receipt in read_receipts(folder).receipts:
             if receipt.test_id == definition.test_id:
@@ -82,7 +82,7 @@ class Intake:
             receipt = Receipt(
                 path.name, digest, self._definition.test_id, submission.listener, submission.choices, now.isoformat()
             )
-            self._writer.add(receipt)
+            add_receipt(self._folder, receipt)
             self._receipts[submission.listener].append(receipt)
             self._on_result(path)
         return path

@@ -5,18 +5,17 @@ A receipt goes by the digest of the result's bytes. So it holds for a file of an
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from io import FileIO
 from pathlib import Path
 
-from hifigan_rt.errors import EvaluationError, OutputError
+from hifigan_rt.errors import EvaluationError
 from hifigan_rt.tools import records
+from hifigan_rt.tools.bulk.json_lines import JsonLinesWriter
 
 RECEIPTS_NAME = "receipts.jsonl"
 
@@ -71,44 +70,25 @@ def read_receipts(folder: Path) -> ReceiptList:
     return ReceiptList(receipts, f"{wrong} of {len(lines)} lines of {str(path)!r} are no receipts" if wrong else "")
 
 
-class ReceiptWriter:
-    """Appends receipts, each on the disk before it returns.
+def open_receipts(folder: Path) -> JsonLinesWriter:
+    """Open the receipts of a folder for more of them.
 
     Raises:
-        OutputError: the file cannot be written to, or is a link.
+        OutputError: the file cannot be written to, or is a link: whoever put it there would have another written to.
     """
+    return JsonLinesWriter(folder / RECEIPTS_NAME, "list of receipts")
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / RECEIPTS_NAME
-        with self._opened() as file:
-            # A crash or a full disk may have left half a line.
-            self._torn = file.seek(0, os.SEEK_END) > 0 and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
 
-    def add(self, receipt: Receipt) -> None:
-        """Append a receipt.
+def add_receipt(folder: Path, receipt: Receipt) -> None:
+    """Append a receipt, which is on the disk then.
 
-        Raises:
-            OutputError: it could not be written.
-        """
-        line = b"\n" * self._torn + json.dumps(asdict(receipt)).encode() + b"\n"
-        with self._opened() as file:
-            self._torn = True
-            if file.write(line) < len(line):
-                raise OutputError(f"{str(self._path)!r} could not be written: the disk is full")
-            os.fsync(file.fileno())
-            self._torn = False
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[FileIO]:
-        try:
-            # Without a buffer: a line goes in one piece, also beside a second server's. Not through a link: whoever
-            # put it there would have another file written to.
-            with open(self._path, "ab+", buffering=0, opener=_no_link) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise OutputError(f"{str(self._path)!r} is no file: name another folder of results")
-                yield file
-        except OSError as error:
-            raise OutputError(f"{str(self._path)!r} could not be written: {error.strerror or error}") from error
+    Raises:
+        OutputError: it could not be written.
+    """
+    # Opened anew for each, so that a line that a full disk has torn is ended first.
+    with open_receipts(folder) as file:
+        file.append_object(asdict(receipt))
+        file.sync()
 
 
 def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
