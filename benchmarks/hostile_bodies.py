@@ -301,8 +301,7 @@ def main() -> None:
     add_output(parser)
     arguments = parser.parse_args()
     model = arguments.model or str(small_model(CACHE / "hostile-bodies.safetensors"))
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("hostile_bodies.py", settings)
+    result = result_header("hostile_bodies.py", vars(arguments))
     result |= asyncio.run(run(model, arguments.rounds, arguments.only))
     result["complaints"] = complaints(result)
     publish(arguments.output, result, markdown(result))

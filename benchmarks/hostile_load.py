@@ -305,8 +305,7 @@ def main() -> None:
         print("begun", flush=True)
         print(json.dumps(asyncio.run(attack(arguments.attack, arguments.addresses, 60 * arguments.minutes))))
         return
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("hostile_load.py", settings)
+    result = result_header("hostile_load.py", vars(arguments))
     result |= asyncio.run(measure(arguments.model, arguments.minutes, arguments.wavs))
     result["complaints"] = complaints(result)
     publish(arguments.output, result, markdown(result))

@@ -108,8 +108,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=50)
     add_output(parser)
     arguments = parser.parse_args()
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_calibration.py", settings)
+    result = result_header("run_calibration.py", vars(arguments))
     generator = CachedModel("v1").generator
     isas = [isa for isa in supported_isas() if isa != "generic"]
     result["rows"] = rows = [measure(generator, isa, arguments.rounds, arguments.processes) for isa in isas]

@@ -127,8 +127,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = read_arguments()
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_engines.py", settings)
+    result = result_header("run_engines.py", vars(arguments))
     result["cases"] = []
     kinds = {kind for name in arguments.candidates for kind in entries()[plain_name(name)].needs}
     longest = max(arguments.frames) * max(arguments.batch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,8 +106,7 @@ def main() -> None:
             parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     if arguments.threads == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_kernels.py", settings) | {"ceiling": ceiling_record(arguments.threads)}
+    result = result_header("run_kernels.py", vars(arguments)) | {"ceiling": ceiling_record(arguments.threads)}
     result["runs"] = runs = []
     for model_name in arguments.models.split(","):
         model = CachedModel(model_name, CACHE)

@@ -27,7 +27,7 @@ from hifigan_rt.vocoder import load
 from measuring.arguments import add_output
 from measuring.cases import CACHE, MODELS, ROOT, CachedModel
 from measuring.load import utterances
-from measuring.report import write_result
+from measuring.report import publish
 from measuring.result_header import result_header
 from measuring.server_process import running_server
 
@@ -144,14 +144,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1000)
     add_output(parser)
     arguments = parser.parse_args()
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_ray_serving.py", settings)
+    result = result_header("run_ray_serving.py", vars(arguments))
     result["audio_per_core"] = audio_per_core(arguments.frames, arguments.rounds)
     result["alone"] = asyncio.run(alone(arguments.model, arguments.clients, arguments.seconds))
     result["on_ray"] = on_ray(arguments.model, arguments.clients, arguments.seconds)
-    if arguments.output:
-        write_result(arguments.output, result, markdown(result))
-    print(markdown(result))
+    publish(arguments.output, result, markdown(result))
 
 
 if __name__ == "__main__":

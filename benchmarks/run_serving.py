@@ -30,7 +30,7 @@ from measuring.arguments import add_output
 from measuring.cases import CACHE, ROOT
 from measuring.load import STREAMED_SEGMENT_FRAMES, Tally, Utterance, percentiles, utterances
 from measuring.loopback import Connection
-from measuring.report import write_result
+from measuring.report import publish
 from measuring.result_header import result_header
 from measuring.server_process import Reading, ServerProcess, running_server
 
@@ -269,12 +269,9 @@ def main() -> None:
     plan = QUICK if arguments.quick else Plan()
     asked = {name: value for name, value in vars(arguments).items() if name in asdict(plan) and value is not None}
     plan = replace(plan, **asked)
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_serving.py", settings) | {"plan": asdict(plan)}
+    result = result_header("run_serving.py", vars(arguments)) | {"plan": asdict(plan)}
     result |= asyncio.run(measure(arguments, plan))
-    if arguments.output:
-        write_result(arguments.output, result, markdown(result))
-    print(markdown(result))
+    publish(arguments.output, result, markdown(result))
 
 
 if __name__ == "__main__":

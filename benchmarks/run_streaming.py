@@ -134,8 +134,7 @@ def main() -> None:
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     add_output(parser)
     arguments = parser.parse_args()
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("run_streaming.py", settings)
+    result = result_header("run_streaming.py", vars(arguments))
     result["cases"] = []
     for name in arguments.models:
         model = CachedModel(name, CACHE)

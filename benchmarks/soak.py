@@ -187,8 +187,7 @@ def main() -> None:
     parser.add_argument("--wavs", type=Path, default=ROOT / "samples")
     add_output(parser)
     arguments = parser.parse_args()
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
-    result = result_header("soak.py", settings)
+    result = result_header("soak.py", vars(arguments))
     result |= asyncio.run(soak(arguments.model, arguments.minutes, arguments.wavs))
     result["complaints"] = complaints(result)
     publish(arguments.output, result, markdown(result))

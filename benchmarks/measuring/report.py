@@ -110,5 +110,5 @@ def publish(path: Path | None, result: Mapping[str, Any], markdown: str) -> None
     if path:
         write_result(path, result, markdown)
     print(markdown)
-    if result["complaints"]:
+    if result.get("complaints"):
         sys.exit("; ".join(result["complaints"]))

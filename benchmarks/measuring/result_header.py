@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def result_header(program: str, settings: dict[str, Any]) -> dict[str, Any]:
+def result_header(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The head of a result file: when, from which state of the project, with which settings, on what.
 
     Of folders only the last name is kept: the rest says something about a person's machine, not about the result.
     """
     settings = {
-        key: Path(value).name if isinstance(value, str) and os.sep in value else value
+        key: Path(value).name if isinstance(value, Path) or (isinstance(value, str) and os.sep in value) else value
         for key, value in settings.items()
         if key not in _FOLDERS_OF_NO_INTEREST
     }
