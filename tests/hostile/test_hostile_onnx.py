@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import tracemalloc
 
 import numpy as np
 import onnx
@@ -20,6 +19,7 @@ from hifigan_rt.formats.checkpoint import protobuf_wire
 from hifigan_rt.formats.checkpoint.protobuf_wire import MAX_FIELDS
 from hifigan_rt.formats.onnx_reading import inspect_onnx
 from hostile.onnx_files import GOOD, PLACES, refused, with_tensor, write
+from memory_limits import peak_within
 
 # --- not an ONNX file ----------------------------------------------------------------------------------------------
 
@@ -150,14 +150,9 @@ def test_very_many_empty_messages_cost_little(tmp_path, monkeypatch, tag):
     most = MAX_FIELDS // 10
     monkeypatch.setattr(protobuf_wire, "MAX_FIELDS", most)
     path = write(tmp_path, b"\x3a" + _varint(400_000) + (tag + b"\0") * 200_000)
-    tracemalloc.start()
-    try:
+    with peak_within((64 << 20) // 10):
         text = refused(path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert f"holds more than {most} fields" in text or "more than 4096 inputs" in text
-    assert peak < (64 << 20) // 10
 
 
 def test_metadata_without_end(tmp_path):
@@ -174,13 +169,8 @@ def test_memory_does_not_follow_the_weights(tmp_path):
         TensorProto(name="large", data_type=TensorProto.FLOAT, dims=[25 << 20], raw_data=bytes(100 << 20))
     )
     path = write(tmp_path, model.SerializeToString())
-    tracemalloc.start()
-    try:
+    with peak_within(1 << 20):
         inspect_onnx(path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 1 << 20
 
 
 # --- metadata ------------------------------------------------------------------------------------------------------
