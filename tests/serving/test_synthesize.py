@@ -16,6 +16,7 @@ import soundfile
 from golden.tiny import tiny_mel
 from hifigan_rt import load
 from hifigan_rt.audio import read_audio, to_pcm16
+from hifigan_rt.errors import SamplesNotFinite
 from running_server import npy, running
 
 SEGMENT_FRAMES = 32
@@ -182,12 +183,14 @@ def test_nobody_gets_anothers_audio(server, vocoder):
 def test_an_engine_that_gives_nan_is_the_servers_failure(slow):
     engine, sources = slow
     with running(sources) as server, server.client() as client:
-        engine.pretend = lambda frames: np.full(8 * frames, np.nan, np.float32)
+        engine.failure = SamplesNotFinite()
         for name in ("wav", "flac", "pcm16", "float32", "opus"):
             for streamed in (0, 1):
                 url = f"/v1/synthesize?format={name}&stream={streamed}"
                 answer = client.post(url, content=npy(tiny_mel(40)))
-                assert (answer.status_code, answer.json()["error"]["code"]) == (500, "engine_failed"), (name, streamed)
+                error = answer.json()["error"]
+                assert (answer.status_code, error["code"]) == (500, "engine_failed"), (name, streamed)
+                assert error["message"] == "the model gave values that are no audio: the server's log tells why"
 
 
 def test_an_engine_that_fails_half_way_cuts_the_answer_off(slow):

@@ -13,6 +13,7 @@ from hifigan_rt.errors import (
     HifiganError,
     MelError,
     OutputMismatch,
+    SamplesNotFinite,
 )
 
 
@@ -225,7 +226,7 @@ def as_serving_error(error: BaseException) -> ServingError:
         return AudioInvalid(str(error))
     if isinstance(error, ConfigError):
         return BadRequest(str(error))
-    if isinstance(error, OutputMismatch):
+    if isinstance(error, (OutputMismatch, SamplesNotFinite)):
         return EngineFailed("the model gave values that are no audio: the server's log tells why")
     if isinstance(error, EngineError):
         return EngineFailed("the engine failed: the server's log tells why")
