@@ -16,7 +16,6 @@ import numpy as np
 from hifigan_rt.audio.encoding import MAX_WAV_BYTES, to_pcm16
 from hifigan_rt.audio.lengths.mp3 import first_frame_bytes
 from hifigan_rt.audio.sink import EncodedSink, open_encoder
-from hifigan_rt.errors import OutputMismatch
 
 OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 
@@ -74,16 +73,6 @@ class EncodedAudio:
     """Number of samples beyond the range of 16 bits."""
 
 
-def check_audio(audio: np.ndarray) -> None:
-    """Check that an engine gave numbers.
-
-    Raises:
-        OutputMismatch: some are NaN or infinite.
-    """
-    if not np.isfinite(audio).all():
-        raise OutputMismatch("the model gave values that are no audio: NaN or infinite ones")
-
-
 def encoded_rate(name: str, sample_rate: int) -> int:
     """Tell the sample rate in Hz that audio of `sample_rate` has in the format of that name."""
     return sample_rate if name != "opus" else next((r for r in OPUS_RATES_HZ if r >= sample_rate), OPUS_RATES_HZ[-1])
@@ -98,11 +87,9 @@ def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio
         sample_rate: in Hz.
 
     Raises:
-        OutputMismatch: the audio is not finite.
         OutputError: it does not fit into the format.
     """
     if name == "float32":
-        check_audio(audio)
         floats = np.ascontiguousarray(audio, "<f4")
         return EncodedAudio([memoryview(floats.view(np.uint8))], sample_rate, 0)  # type: ignore[arg-type]
     encoder = _Opus(sample_rate, page_latency_ms=None) if name == "opus" else stream_encoder(name, sample_rate)
@@ -140,18 +127,9 @@ class StreamEncoder(ABC):
         """Give the bytes that precede the audio."""
         return b""
 
-    def encode(self, audio: np.ndarray) -> bytes:
-        """Encode more audio, float32 `[n]`; what comes out may be of earlier pieces, or nothing yet.
-
-        Raises:
-            OutputMismatch: the audio is not finite.
-        """
-        check_audio(audio)
-        return self._encode(audio)
-
     @abstractmethod
-    def _encode(self, audio: np.ndarray) -> bytes:
-        """Encode more audio, which is finite."""
+    def encode(self, audio: np.ndarray) -> bytes:
+        """Encode more audio, float32 `[n]`, finite; what comes out may be of earlier pieces, or nothing yet."""
 
     def finish(self) -> bytes:
         """Give the bytes that are left."""
@@ -162,14 +140,14 @@ class StreamEncoder(ABC):
 
 
 class _Pcm16(StreamEncoder):
-    def _encode(self, audio: np.ndarray) -> bytes:
+    def encode(self, audio: np.ndarray) -> bytes:
         samples, clipped = to_pcm16(audio)
         self.clipped += clipped
         return samples.astype("<i2", copy=False).tobytes()
 
 
 class _Float32(StreamEncoder):
-    def _encode(self, audio: np.ndarray) -> bytes:
+    def encode(self, audio: np.ndarray) -> bytes:
         return audio.astype("<f4", copy=False).tobytes()
 
 
@@ -220,7 +198,7 @@ class _Flac(_Compressed):
     def rewritten(self) -> list[tuple[int, bytes]]:
         return self._sink.rewritten
 
-    def _encode(self, audio: np.ndarray) -> bytes:
+    def encode(self, audio: np.ndarray) -> bytes:
         samples, clipped = to_pcm16(audio)
         self.clipped += clipped
         self._file.write(samples)
@@ -240,7 +218,7 @@ class _Mp3(_Compressed):
         rate = {"compression_level": _MP3_COMPRESSION, "bitrate_mode": "CONSTANT"}
         super().__init__(sample_rate, samples, "MP3", "MPEG_LAYER_III", **rate)
 
-    def _encode(self, audio: np.ndarray) -> bytes:
+    def encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
         self._file.write(np.clip(audio, -1, 1))
         return self._taken()
@@ -269,13 +247,13 @@ class Resampled(StreamEncoder):
     def start(self) -> bytes:
         return self._inner.start()
 
-    def _encode(self, audio: np.ndarray, *, last: bool = False) -> bytes:
+    def encode(self, audio: np.ndarray, *, last: bool = False) -> bytes:
         encoded = self._inner.encode(self._resampler.resample_chunk(audio, last=last))
         self.clipped = self._inner.clipped
         return encoded
 
     def finish(self) -> bytes:
-        return self._encode(np.zeros(0, np.float32), last=True) + self._inner.finish()
+        return self.encode(np.zeros(0, np.float32), last=True) + self._inner.finish()
 
     def close(self) -> None:
         self._inner.close()
@@ -296,7 +274,7 @@ class _Opus(_Compressed):
         if page_latency_ms is not None:
             _flush_pages_after(self._file, page_latency_ms)
 
-    def _encode(self, audio: np.ndarray) -> bytes:
+    def encode(self, audio: np.ndarray) -> bytes:
         self.clipped += to_pcm16(audio)[1]
         self._write(np.clip(audio, -1, 1), last=False)
         return self._taken()
