@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LIMIT_S = 300.0
 
@@ -26,3 +31,10 @@ def gone(pid: int) -> bool:
 
 def wait_until_gone(pid: int) -> None:
     wait_for(lambda: gone(pid))
+
+
+def at_once(work: Callable[[T], R], arguments: Iterable[T]) -> list[R]:
+    """Do it for each argument in a thread of its own; what one raises is raised when all have ended."""
+    given = list(arguments)
+    with ThreadPoolExecutor(len(given)) as pool:
+        return list(pool.map(work, given))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from hifigan_rt.errors import ClusterError, DatasetError, StoreError
 from hifigan_rt.tools.cluster.object_store import ObjectStore, split_url
 from hifigan_rt.tools.cluster.retrying import retried
 from hifigan_rt.tools.cluster.store_urls import is_url
+from waiting import at_once
 
 pytestmark = [pytest.mark.ray, pytest.mark.object_store]
 
@@ -261,11 +261,7 @@ def test_an_object_that_is_gone(bucket, tmp_path):
 
 def test_puts_of_several_threads(bucket):
     store, _ = split_url(bucket.url())
-    threads = [threading.Thread(target=store.put, args=(f"{n}", bytes(n))) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(lambda n: store.put(f"{n}", bytes(n)), range(8))
     assert {key: info.size_bytes for key, info in store.list("", recursive=True)[0].items()} == {
         str(n): n for n in range(8)
     }

@@ -12,6 +12,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import NativeEngine, create
 from hifigan_rt.errors import StreamBroken
 from native_generators import V1_MODEL
+from waiting import at_once
 
 FRAMES = 4000
 """Of a network with an eighth of V1's channels: some hundred milliseconds."""
@@ -117,9 +118,5 @@ def test_threads_that_wait_for_the_engine_let_interludes_in() -> None:
 
     while len(interrupted) < 2:  # one that computes, and one that waits for it
         barrier = threading.Barrier(4)
-        threads = [threading.Thread(target=compute, args=(barrier,)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(compute, [barrier] * 4)
     assert all(right)

@@ -6,7 +6,6 @@ import gzip
 import json
 import random
 import socket
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from websockets.sync.client import connect
 from golden.tiny import tiny_mel
 from hifigan_rt.tools.serving.errors import ServingError
 from running_server import Running, npy, request, running, wait_for
+from waiting import at_once
 from websocket_client import open_stream, rest, send
 
 NAMES = [
@@ -272,11 +272,7 @@ class Asker:
 def test_everybody_gets_their_own_audio_whatever_others_do(server, sources):
     vocoders = {name: load() for name, load in sources.items()}
     askers = [Asker(server, vocoders, seed) for seed in range(8)]
-    threads = [threading.Thread(target=asker.run, args=(25,)) for asker in askers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(lambda asker: asker.run(25), askers)
     assert [wrong for asker in askers for wrong in asker.wrong] == []
     assert sum(asker.answers for asker in askers) > 100
     wait_for(lambda: server.context.active == 0)

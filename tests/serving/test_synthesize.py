@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import threading
 import zlib
 
 import httpx2
@@ -18,6 +17,7 @@ from hifigan_rt import load
 from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.errors import SamplesNotFinite
 from running_server import npy, running
+from waiting import at_once
 
 SEGMENT_FRAMES = 32
 """`ServerSettings.streamed_segment_frames`."""
@@ -172,11 +172,7 @@ def test_nobody_gets_anothers_audio(server, vocoder):
                 if not np.array_equal(floats(answer.content), wanted[seed][streamed]):
                     wrong.append(request_id)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in mels]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(ask, mels)
     assert wrong == []
 
 

@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 from golden.tiny import tiny_mel
 from hifigan_rt.audio import to_pcm16
 from running_server import wait_for
+from waiting import at_once
 from websocket_client import open_stream, ready, rest, send, streams
 
 BANDS, HOP = 10, 8
@@ -115,10 +116,6 @@ def test_many_streams_at_once_get_their_own_audio(server, sources):
         if not np.array_equal(np.frombuffer(pcm, "<f4"), loaded[model](mel, segment_frames=segment)):
             wrong.append(f"stream {seed}")
 
-    threads = [threading.Thread(target=one, args=(seed,)) for seed in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(one, range(16))
     assert wrong == []
     wait_for(lambda: streams(server) == 0)

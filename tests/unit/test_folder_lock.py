@@ -15,6 +15,7 @@ import pytest
 from hifigan_rt.errors import OutputError
 from hifigan_rt.system import folder_lock
 from hifigan_rt.system.folder_lock import HOLDER_NAME, LOCK_NAME, locked_folder
+from waiting import at_once
 
 HOLD = """
 import sys
@@ -74,7 +75,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
     inside, most, guard = [0], [0], threading.Lock()
     refused = []
 
-    def run():
+    def run(_):
         for _ in range(50):
             try:
                 with locked_folder(tmp_path):
@@ -86,11 +87,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
             except OutputError as error:
                 refused.append(error)
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(run, range(4))
     assert most == [1]
     assert len(refused) < 200
     assert os.listdir(tmp_path) == []

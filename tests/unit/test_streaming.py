@@ -27,6 +27,7 @@ from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import MAX_FRAMES
 from hifigan_rt.model.kinds import OnnxFile, Weights
 from hifigan_rt.streaming import Stream
+from waiting import at_once
 
 MODEL = Weights("tiny", Path("none"), "none", tiny_generator(), TINY.mel)
 GRAPH = MODEL.graph
@@ -257,21 +258,17 @@ def test_threads_that_push_at_once_are_busy_and_nothing_else(stream):
     """What watches the frames for another convention is changed by one thread at a time as well."""
     errors = []
 
-    def push():
+    def push(_):
         for _ in range(60):
             try:
                 stream.push(tiny_mel(7))
             except Exception as error:  # noqa: BLE001 - told below
                 errors.append(error)
 
-    threads = [threading.Thread(target=push) for _ in range(4)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(push, range(4))
     finally:
         sys.setswitchinterval(interval)
     assert {type(error) for error in errors} <= {StreamBusy}

@@ -23,6 +23,7 @@ from hifigan_rt.errors import (
     UnknownSymbolWarning,
 )
 from voice_files import SETTINGS, noise_of, tiny_voice, whole_audio
+from waiting import at_once
 
 TEXT = "aaa a aa\n\n" * 3
 
@@ -171,17 +172,7 @@ def test_long_text_begins_at_once_and_its_stream_can_be_left(voice):
 
 def test_several_threads_speak_with_one_voice(voice):
     expected = voice(TEXT, seed=9)
-    spoken = [None] * 4
-
-    def speak(index):
-        spoken[index] = voice(TEXT, seed=9)
-
-    threads = [threading.Thread(target=speak, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for audio in spoken:
+    for audio in at_once(lambda _: voice(TEXT, seed=9), range(4)):
         np.testing.assert_array_equal(audio, expected)
 
 

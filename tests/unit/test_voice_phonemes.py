@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hifigan_rt.tools.voices.espeak import EspeakProcess
 from hifigan_rt.tools.voices.phonemes import MOST_SYMBOLS, Phonemizer
 from hifigan_rt.tools.voices.settings import VoiceSettings
 from hifigan_rt.tools.voices.symbols import merge_clusters
+from waiting import at_once
 
 RECORD = json.loads((Path(__file__).parents[1] / "golden" / "families" / "piper_phonemes.json").read_text("utf-8"))
 MARKS = re.compile(r"[^.,?!:; ]+")
@@ -77,17 +77,7 @@ def test_phonemes_in_brackets_are_taken_as_they_are(phonemizer):
 def test_a_long_text_and_several_threads(phonemizer):
     english = phonemizer()
     expected = english("Hello there. How are you?")
-    found = [None] * 4
-
-    def work(index):
-        found[index] = english("Hello there. How are you? " * 5)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [expected * 5] * 4
+    assert at_once(lambda _: english("Hello there. How are you? " * 5), range(4)) == [expected * 5] * 4
     assert "".join(english("word " * 300)).replace(" ", "") == "wˈɜːd" * 300
 
 
