@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,16 @@ def lopsided(case: Case, seed: int) -> Case:
     return replace(case, generator=replace(case.generator, graph=graph))
 
 
+def feed(stream: Any, mel: np.ndarray, pushes: list[int]) -> np.ndarray:
+    """Push a mel in these sizes, over and over, finish, and join what comes out."""
+    parts, start, turn = [], 0, 0
+    while start < mel.shape[1]:
+        size = pushes[turn % len(pushes)]
+        parts.append(stream.push(np.ascontiguousarray(mel[:, start : start + size])))
+        start, turn = start + size, turn + 1
+    return np.concatenate([*parts, stream.finish()])
+
+
 def stream_all(
     generator: _native.Generator,
     mel: np.ndarray,
@@ -90,14 +101,7 @@ def stream_all(
     pushes: list[int],
     conditioning: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Feed a mel in pushes of these sizes, over and over, and join what comes out."""
-    stream = generator.stream(segment_frames, conditioning)
-    parts, start, turn = [], 0, 0
-    while start < mel.shape[1]:
-        size = pushes[turn % len(pushes)]
-        parts.append(stream.push(np.ascontiguousarray(mel[:, start : start + size])))
-        start, turn = start + size, turn + 1
-    return np.concatenate([*parts, stream.finish()])
+    return feed(generator.stream(segment_frames, conditioning), mel, pushes)
 
 
 V1_MODEL = Weights("V1's layers, small", Path("none"), "none", make_case(V1_LIKE, 1).generator)

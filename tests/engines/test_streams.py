@@ -21,6 +21,7 @@ from hifigan_rt.engines.streams import OverlapStream, push_together
 from hifigan_rt.errors import EngineError, MelError, SamplesNotFinite, StreamBroken, StreamFinished
 from hifigan_rt.graph import bind, build_graph
 from hifigan_rt.model.kinds import Weights
+from native_generators import feed
 
 CONFIGS = {
     "type 1": GeneratorConfig(16, (4, 2), (8, 4), "1", (3, 5), ((1, 3), (1, 2)), num_mels=10),
@@ -38,16 +39,6 @@ PUSHES = ([1], [2], [7], [16], [32], [1000], [3, 1, 20, 5, 0, 11])
 
 def mel_for(generator, frames, seed=0):
     return seeded_mel(1, generator.graph.num_mels, frames, seed)[0].astype(np.float32)
-
-
-def feed(stream, mel, pushes):
-    """Push a mel in these sizes, over and over, and finish."""
-    parts, start, turn = [], 0, 0
-    while start < mel.shape[1]:
-        size = pushes[turn % len(pushes)]
-        parts.append(stream.push(np.ascontiguousarray(mel[:, start : start + size])))
-        start, turn = start + size, turn + 1
-    return np.concatenate([*parts, stream.finish()])
 
 
 def exact_stream(generator, segment):
