@@ -15,10 +15,6 @@ from hifigan_rt.tools.benchmark.engine_worker import EngineCandidate, EngineJob
 from hifigan_rt.tools.benchmark.worker import LoadedCandidate
 
 
-class PrecisionUnavailable(Exception):
-    """The device does not execute the precision that was asked for."""
-
-
 @dataclass(frozen=True)
 class Job:
     """What a worker is to load. Paths are text, so that a job is JSON."""

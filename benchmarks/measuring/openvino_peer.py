@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import openvino
 
+from hifigan_rt.errors import PrecisionUnavailable
 from hifigan_rt.tools.benchmark.worker import Executed
-from measuring.candidates import Job, PrecisionUnavailable, plain_name
+from measuring.candidates import Job, plain_name
 
 _HINTS = {"openvino-f32-2d": "f32", "openvino-bf16-2d": "bf16", "openvino-int8-2d": "f32"}
 _EXPECTED = {"openvino-f32-2d": {"f32"}, "openvino-bf16-2d": {"bf16"}, "openvino-int8-2d": {"i8", "u8"}}
