@@ -108,7 +108,8 @@ class MelAnalysis:
         """
         self._config = config
         self._filters = _nonzero_filters(config)
-        self._window = _window(config)
+        symmetric = config.window == "symmetric_hann"
+        self._window = hann_window(config.n_fft, config.win_length, symmetric=symmetric)
         self._block_frames = max(1, _BLOCK_VALUES // config.n_fft)
         self._kept = np.empty(0, np.float32)
         self._kept_from = 0
@@ -289,12 +290,12 @@ def _padding_samples(config: MelConfig) -> int:
     return int((config.n_fft - config.hop_length) / 2)
 
 
-def _window(config: MelConfig) -> np.ndarray:
+def hann_window(n_fft: int, win_length: int, *, symmetric: bool = False) -> np.ndarray:
     """A Hann window, float64 `[n_fft]`, centred between zeros if shorter, as torch.stft places it."""
-    period = config.win_length - (config.window == "symmetric_hann" and config.win_length > 1)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.win_length) / period)
-    left = (config.n_fft - config.win_length) // 2
-    return np.pad(hann, (left, config.n_fft - config.win_length - left))
+    period = win_length - (symmetric and win_length > 1)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / period)
+    left = (n_fft - win_length) // 2
+    return np.pad(hann, (left, n_fft - win_length - left))
 
 
 _LOGARITHMS: Mapping[str, np.ufunc] = {"ln": np.log, "log10": np.log10, "log2": np.log2, "db": np.log10}

@@ -17,7 +17,7 @@ import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import MetricUnavailable
-from hifigan_rt.mel.analysis import mel_filterbank
+from hifigan_rt.mel.analysis import hann_window, mel_filterbank
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
@@ -73,7 +73,7 @@ def p808_mel(samples: np.ndarray) -> np.ndarray:
     Returns:
         float32 `[1 + N // 160, 120]`.
     """
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_MEL.n_fft) / _MEL.n_fft)
+    hann = hann_window(_MEL.n_fft, _MEL.win_length)
     padded = np.pad(samples.astype(np.float64), _MEL.n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _MEL.n_fft)[:: _MEL.hop_length]
     spectrum = np.fft.rfft(frames * hann, axis=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from hifigan_rt.mel.analysis import hann_window
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult, undefined
 from hifigan_rt.tools.evaluation.metrics.signals import SignalPair
 
@@ -82,15 +82,8 @@ def _power_blocks(reference: np.ndarray, generated: np.ndarray, setting: Resolut
     half = setting.n_fft // 2
     padded = np.pad(np.stack([reference, generated]), ((0, 0), (half, half)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, setting.n_fft, axis=1)[:, :: setting.hop_length]
+    hann = hann_window(setting.n_fft, setting.win_length)
     block = max(1, _BLOCK_VALUES // (2 * setting.n_fft))
     for first in range(0, windows.shape[1], block):
-        spectrum = np.fft.rfft(windows[:, first : first + block] * _window(setting), axis=-1)
+        spectrum = np.fft.rfft(windows[:, first : first + block] * hann, axis=-1)
         yield np.maximum(spectrum.real**2 + spectrum.imag**2, POWER_FLOOR)
-
-
-@functools.cache
-def _window(setting: Resolution) -> np.ndarray:
-    """A periodic Hann window centred between zeros, float64 `[n_fft]`, as torch.stft places it."""
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(setting.win_length) / setting.win_length)
-    left = (setting.n_fft - setting.win_length) // 2
-    return np.pad(hann, (left, setting.n_fft - setting.win_length - left))
