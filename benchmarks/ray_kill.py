@@ -32,8 +32,6 @@ FRAMES = 400
 
 WAIT_SECONDS = 300.0
 
-FAULTS = ("lost", "doubled", "wrong", "left_over")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

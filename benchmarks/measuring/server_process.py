@@ -35,7 +35,6 @@ class ServerProcess:
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
-        self.websocket_url = f"ws://127.0.0.1:{port}/v1/stream"
         self._began = time.monotonic()
 
     def read(self) -> Reading:

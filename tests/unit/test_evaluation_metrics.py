@@ -30,7 +30,6 @@ from metric_values import compute
 SAMPLE_RATE = 22050
 MEL = PRESETS["v1"].mel
 KEYS = available_metrics()
-COMPARING = tuple(key for key in KEYS if METRICS[key].needs_reference)
 
 
 def voice(seconds: float, f0_hz: float = 200.0) -> np.ndarray:

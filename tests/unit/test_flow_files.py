@@ -19,7 +19,6 @@ from hifigan_rt.model.resolve import read_generator, resolve_model
 
 RECORD = np.load(Path(__file__).parents[1] / "golden" / "flows.npz", allow_pickle=False)
 CASES = json.loads(str(RECORD["facts"]))["cases"]
-EXPORTED = [case for case, facts in CASES.items() if facts["file"].endswith(".onnx")]
 
 
 def unpack(case: str, folder: Path) -> Path:

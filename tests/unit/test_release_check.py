@@ -17,7 +17,6 @@ from release_texts import check_description, check_licences, check_rendering, ch
 HOUSE = Path(__file__).parents[2]
 MODULE = "hifigan_rt/_native.abi3.so"
 ABI3 = LINUX[1]
-NEWER = "cp312-abi3-manylinux_2_35_x86_64"
 
 pytestmark = pytest.mark.release
 

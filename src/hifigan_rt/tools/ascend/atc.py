@@ -20,8 +20,8 @@ from hifigan_rt.formats.om_file import OmInfo, read_om
 from hifigan_rt.tools.ascend.atc_environment import atc_environment, find_driver_stand_in
 from hifigan_rt.tools.ascend.atc_errors import AtcError, advice_for_text, describe_errors, parse_errors, uncoded_cause
 
-LOWEST_GEARS, HIGHEST_GEARS = 2, 100
-"""What --dynamic_dims takes; one length alone is converted without it."""
+HIGHEST_GEARS = 100
+"""Number of gears that --dynamic_dims takes."""
 
 DEFAULT_MEL_LENGTHS = tuple(range(250, 2001, 250))
 """Frames: 2.9 to 23.2 s at 22,050 Hz with a hop of 256."""
