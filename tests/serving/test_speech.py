@@ -302,6 +302,7 @@ def test_openais_client(server, voice, tmp_path):
     assert len(b"".join(pieces)) == 2 * len(resample(voice(TEXT), 16000, 24000))
     client.audio.speech.create(model="tts-1", voice="ann", input=TEXT).write_to_file(tmp_path / "out.mp3")
     assert soundfile.info(tmp_path / "out.mp3").samplerate == 16000
+    assert [model.id for model in client.models.list()] == ["tiny", "other", "ann"]
     with pytest.raises(openai.BadRequestError, match="instructions are not followed"):
         client.audio.speech.create(model="tts-1", voice="ann", input=TEXT, instructions="Whisper.")
     with pytest.raises(openai.NotFoundError, match="'alloy' is not known"):

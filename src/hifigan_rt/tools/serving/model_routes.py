@@ -15,7 +15,10 @@ from hifigan_rt.tools.serving.routes import Endpoint, Parameter, fresh_json, jso
 async def list_models(request: Request) -> Response:
     """List all models, and name the default one."""
     models = context_of(request).models
-    return fresh_json({"default": models.default, "models": [_described(status) for status in models.statuses()]})
+    described = [_described(status) for status in models.statuses()]
+    # As OpenAI's clients read a list of models.
+    named = [{"id": model["name"], "object": "model"} for model in described]
+    return fresh_json({"default": models.default, "models": described, "object": "list", "data": named})
 
 
 async def one_model(request: Request) -> Response:
@@ -68,7 +71,18 @@ _MODEL = object_schema(
     }
 ) | {"additionalProperties": False}
 """Schema of one model; its keys are the fields of `ModelStatus` that clients may know."""
-_ALL_MODELS = object_schema({"default": {"type": "string"}, "models": {"type": "array", "items": _MODEL}})
+_ALL_MODELS = object_schema(
+    {
+        "default": {"type": "string"},
+        "models": {"type": "array", "items": _MODEL},
+        "object": {"type": "string", "enum": ["list"]},
+        "data": {
+            "type": "array",
+            "items": object_schema({"id": {"type": "string"}, "object": {"type": "string", "enum": ["model"]}}),
+            "description": "the names of the models, as OpenAI's clients read them",
+        },
+    }
+)
 _ONE_MODEL = {"200": response("the model", json_content(_MODEL))}
 _NAME = Parameter("name", "path", {"type": "string", "minLength": 1})
 
