@@ -13,7 +13,7 @@ from golden.tiny import TINY, write_tiny
 from hifigan_rt.errors import ModelAssumptionWarning
 from hifigan_rt.system.callers import warn_caller
 
-FLAT = np.full((TINY.mel.num_mels, 120), -5, np.float32)
+FLAT = np.full((TINY.mel.num_mels, 240), -5, np.float32)
 
 
 @pytest.fixture
