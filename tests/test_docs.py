@@ -163,3 +163,8 @@ def test_a_stranger_reads_the_readme_in_one_go(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert len(text.split()) <= 400
     assert len(re.findall(r"(?<!!)\[[^\]]*\]\(", text)) <= 8
+
+
+def test_the_documents_are_short():
+    pages = [page for page in (ROOT / "docs").glob("*.md") if not page.name.endswith(".zh-CN.md")]
+    assert sum(len(page.read_text(encoding="utf-8").split()) for page in pages) <= 18_000
