@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,5 +37,6 @@ def wait_until_gone(pid: int) -> None:
 def at_once(work: Callable[[T], R], arguments: Iterable[T]) -> list[R]:
     """Do it for each argument in a thread of its own; what one raises is raised when all have ended."""
     given = list(arguments)
+    begin = threading.Barrier(len(given))
     with ThreadPoolExecutor(len(given)) as pool:
-        return list(pool.map(work, given))
+        return list(pool.map(lambda one: (begin.wait(), work(one))[1], given))

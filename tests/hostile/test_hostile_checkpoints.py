@@ -90,7 +90,7 @@ def npz_file():
         (npz_file(), "is a NumPy archive (.npz), not a checkpoint"),
         (
             b"\x10\0\0\0ORTM" + bytes(100),
-            "is a converted network (.ort or .tflite), which is not read: name what it was made from, the ONNX file",
+            "is a converted network (.ort or .tflite), which is not read: name the ONNX file or checkpoint behind it",
         ),
         (
             b'{"resblock": "1"}',

@@ -25,7 +25,7 @@ from memory_limits import peak_within
     ("content", "text"),
     [
         (b"", " is empty (0 bytes): the download or copy failed; fetch it again"),
-        (b"RIFF\x24\0\0\0WAVEfmt ", " is a WAV recording, no NumPy array: name it .wav"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", " is a WAV recording, no NumPy array"),
         (b"\x80\x02}q\0.", " is a pickle (an older PyTorch file, for example), no NumPy array: name it .pt"),
         (b"\x1f\x8b\x08" + bytes(40), " is compressed with gzip, no NumPy array: unpack it first"),
         (b"\x90" * 40, " is no NumPy array: it starts with b'\\x90\\x90\\x90\\x90\\x90\\x90\\x90\\x90'"),

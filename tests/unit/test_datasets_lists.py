@@ -159,12 +159,17 @@ def test_an_absolute_path_into_the_folder_of_the_list(tmp_path):
     assert found(find_inputs(["link"], SUFFIXES)) == ["../link/wavs/A1.wav"]
 
 
+def test_an_absolute_path_with_steps_up_that_stays_in_the_folder_of_the_list(tmp_path):
+    assert "no name in a list may: write 'b.wav'" in problem(f"{tmp_path}/d/wavs/../b.wav\n")
+
+
 OUTSIDE = "leads out of wavs/ and the folder of its list"
 REFUSED = {
     "../v/a|x": OUTSIDE,
     "wavs/../../v/a.wav": OUTSIDE,
     "..\\v\\a": OUTSIDE,
     "wavs/../b.wav": "has '..' in it, and no name in a list may: write 'b.wav'",
+    "wavs/../..b.wav": "has '..' in it, and no name in a list may: write '..b.wav'",
     "wavs\\..\\wavs\\a|x": "has '..' in it, and no name in a list may: write 'wavs/a'",
     "/etc/passwd": OUTSIDE,
     "/../v/a.wav": OUTSIDE,

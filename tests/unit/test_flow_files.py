@@ -53,7 +53,7 @@ def test_parts_that_were_compiled_alone_are_the_same(tmp_path, case):
     root = torch.load(path, weights_only=False)
     key = next(key for key in ("model", "state_dict") if key in root)
     for name in list(root[key]):
-        part = next((part for part in ("dec.", "flow.") if part in name), None)
+        part = next((part for part in ("dec.", "flow.", "emb_g.", "global_emb.") if part in name), None)
         if part is not None:
             root[key][name.replace(part, f"{part}_orig_mod.")] = root[key].pop(name)
     torch.save(root, path)

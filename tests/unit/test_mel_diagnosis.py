@@ -168,6 +168,8 @@ def test_a_stream_is_watched_whatever_the_sizes_of_its_pushes(size):
     assert "padding" not in finding
     (finding,) = told(np.concatenate([np.zeros((80, 40), np.float32), MEL], axis=1))
     assert "to 39 are all 0 in every band" in finding
+    (finding,) = told(np.concatenate([np.zeros((80, 40), np.float32), padded], axis=1))
+    assert "all 0 in every band" in finding
 
 
 def test_a_square_mel_is_told_from_its_transpose():

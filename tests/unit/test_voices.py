@@ -155,6 +155,7 @@ def test_the_table_belongs_to_a_decoder_that_takes_its_rows(tmp_path, more, spea
     [
         (0, {}, 0),
         (1, {}, 0),
+        (1, {"dec.cond.weight": (8, 0, 1)}, 0),
         (3, {}, 5),
         (None, {}, 5),
         (0, {"ref_enc.proj.weight": (5, 5)}, 5),
@@ -164,7 +165,7 @@ def test_the_table_belongs_to_a_decoder_that_takes_its_rows(tmp_path, more, spea
     ],
 )
 def test_a_voice_of_one_speaker_gives_its_decoder_no_vector(tmp_path, n_speakers, more, channels):
-    (tmp_path / "x.pth").write_bytes(zip_file(state(**COND, **more)))
+    (tmp_path / "x.pth").write_bytes(zip_file(state(**{**COND, **more})))
     model = {"inter_channels": 10, "upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]}
     (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": {"n_speakers": n_speakers}}))
     found = resolve_model(tmp_path / "x.pth")

@@ -62,7 +62,7 @@ def choose_generator(
             raise CheckpointError(f"holds {describe(root)}: a dictionary of weights is needed")
         raise CheckpointError(_describe_none(root, placed, partial, families, path))
     group = _one_of(groups, weights_at)
-    if empty := [placed.name for placed in group.tensors.values() if not placed.tensor.size]:
+    if empty := [placed.name for placed in group.tensors.values() if placed.tensor.shape == (0,)]:
         raise CheckpointError(
             f"holds tensors without elements ({list_names(empty)}), as each part of a checkpoint of DeepSpeed's ZeRO-3 "
             "does: join the parts with zero_to_fp32.py, which DeepSpeed puts into its folder"

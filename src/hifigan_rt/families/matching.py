@@ -182,7 +182,10 @@ def _match(family: Family, shapes: Shapes, values: object) -> SettledConfig:
     if form is not None and isinstance(values, dict):
         fields = form.read(values, shapes)
         implied = family.imply(fields, shapes)
-        settled = settle_config(shapes, {**implied, **fields})
+        try:
+            settled = settle_config(shapes, {**implied, **fields})
+        except ConfigError as error:
+            raise ConfigError(f"{error} (by the original's names of the fields of {form.name})") from error
         notes = (*settled.notes, *implied.get(NOTES, ()), *fields.get(NOTES, ()))
         return replace(settled, notes=notes, form=form.name)
     owner = _owner(values)

@@ -69,12 +69,13 @@ def find_speaker_table(
         if name.startswith(_CONDITIONING) and len(placed.tensor.shape) == 3
     }
     parent = group.home.rpartition(".")[0]
-    names = {f"{parent}.{name}".strip(".") for name in _TABLES}
+    names = {unwrapped(f"{parent}.{name}".strip(".")) for name in _TABLES}
     # A linear layer of that name, which maps vectors of a network of its own, has a bias.
-    names -= {placed.name.removesuffix("bias") + "weight" for placed in tensors if placed.name.endswith(".bias")}
-    for placed in tensors:
+    named = [(unwrapped(placed.name), placed) for placed in tensors]
+    names -= {name.removesuffix("bias") + "weight" for name, _ in named if name.endswith(".bias")}
+    for name, placed in named:
         shape = placed.tensor.shape
         # A weight_g [C, 1, 1] has one channel as well, and no table has.
-        if placed.name in names and len(shape) == 2 and shape[1] in channels - {1}:
+        if name in names and len(shape) == 2 and shape[1] in channels - {1}:
             return placed
     return None

@@ -196,7 +196,8 @@ def _read_array(path: Path, max_bytes: int, mel_at: str | None = None) -> np.nda
     suffix = path.suffix.lower()
     if suffix == ".npy":
         with open_source(path) as source:
-            return _parse_npy(SourceReader(source, "the array"), min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES))
+            available = min(source.size, max_bytes + _MAX_NPY_HEADER_BYTES)
+            return _parse_npy(SourceReader(source, "the array"), available, is_file=True)
     if suffix == ".npz":
         with open_source(path) as source:
             spans = _npz_entries(source)
@@ -256,7 +257,7 @@ def _npz_entries(source: ByteSource) -> dict[str, Span]:
     """The arrays of an .npz by name, none of them read."""
     head = source.read(0, min(HEAD_BYTES, source.size), "its beginning")
     if not head.startswith(b"PK"):
-        raise MelError(_describe_other(head, "archive of NumPy arrays"))
+        raise MelError(_describe_other(head, "archive of NumPy arrays", is_file=True))
     return {name.removesuffix(".npy"): span for name, span in read_zip_directory(source).items()}
 
 
@@ -273,11 +274,12 @@ def _parse_entry(source: ByteSource, span: Span, max_bytes: int) -> np.ndarray:
     return array
 
 
-def _describe_other(head: bytes, wanted: str = "NumPy array") -> str:
+def _describe_other(head: bytes, wanted: str = "NumPy array", *, is_file: bool = False) -> str:
     kind = file_kind(head)
     if kind is not None and kind.name != f"a {wanted}":
-        way_out = ": unpack it first" if kind.holds == "archive" else ""
-        if kind.suffix and kind.holds in ("array", "weights", "audio"):
+        # Another suffix helps where a file of mels was named, not an entry, a request or what comes beside a mel.
+        way_out = ": unpack it first" if is_file and kind.holds == "archive" else ""
+        if is_file and kind.suffix and kind.holds in ("array", "weights"):
             way_out = f": name it {kind.suffix}"
         kind_text = f"is {kind.name}, no {wanted}{way_out}"
     else:
@@ -285,11 +287,11 @@ def _describe_other(head: bytes, wanted: str = "NumPy array") -> str:
     return describe_failed_download(head) or kind_text
 
 
-def _parse_npy(stream: SourceReader | _Inflated | _InMemory, available: int) -> np.ndarray:
+def _parse_npy(stream: SourceReader | _Inflated | _InMemory, available: int, *, is_file: bool = False) -> np.ndarray:
     """Parse the .npy format; at most `available` bytes are there, whatever its header claims."""
     prefix = bytes(stream.read(_NPY_PREFIX.size))
     if len(prefix) < _NPY_PREFIX.size or not prefix.startswith(b"\x93NUMPY"):
-        raise MelError(_describe_other(prefix + bytes(stream.read(HEAD_BYTES))))
+        raise MelError(_describe_other(prefix + bytes(stream.read(HEAD_BYTES)), is_file=is_file))
     major = prefix[6]
     if major not in (1, 2, 3):
         raise MelError(f"has version {major} of the .npy format, and 1 to 3 are known: save it anew with np.save")

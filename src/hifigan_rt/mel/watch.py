@@ -62,6 +62,8 @@ class MelWatch:
         finding = diagnose(np.concatenate(beginning, axis=1), self._config)
         if finding is None:
             self._lowest = -math.inf
+        elif "looks like padding" in finding:
+            self._flat = 2  # told
         return finding
 
     def _without_padding(self, mel: np.ndarray) -> str | None:

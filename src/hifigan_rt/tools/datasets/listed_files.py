@@ -89,8 +89,8 @@ class ListFolder:
             return "holds a zero byte: save the list as UTF-8 text"
         if _ADDRESS.match(name):
             return "is an address, and nothing is fetched: download it, and name the file"
-        plain = posixpath.normpath(name.replace("\\", "/"))
-        if _climbs(name) and not (plain.startswith(("..", "/")) or _DRIVE_OR_SHARE.match(name)):
+        plain = posixpath.normpath((self._inside(name) or name).replace("\\", "/"))
+        if _climbs(name) and not (plain.startswith(("../", "/")) or plain == ".." or _DRIVE_OR_SHARE.match(name)):
             return f"has '..' in it, and no name in a list may: write {plain!r}"
         if self._inside(name) is None or _climbs(name):
             return f"leads out of {out}: {way_out}"
