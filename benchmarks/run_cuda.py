@@ -172,6 +172,8 @@ def sets(report: Report, model: str, speech: Speech) -> None:
             report.note(f"V1 {precision}: {items} x {frames} frames by each set of kernels, ms", in_turns(calls, 30))
         found = {name: round(snr_db(speech.truth, vocoder(speech.clip)), 1) for name, vocoder in vocoders.items()}
         report.note(f"V1 {precision}: SNR of 250 frames by each set of kernels, dB", found)
+        for vocoder in vocoders.values():
+            vocoder.close()
 
 
 def clips(report: Report, model: str, speech: Speech) -> None:

@@ -98,7 +98,8 @@ def assemble(code: Path, target: str, output: Path) -> dict[str, Resources]:
         [assembler, f"-arch=sm_{target}", "-v", "-O3", "-o", output, code], capture_output=True, text=True, check=False
     )
     text = run.stdout + run.stderr
-    if run.returncode or "warning" in text.lower():
+    # That products wait for each other it tells as information.
+    if run.returncode or re.search(r"warning|\(C75\d\d\)|serialized", text, re.IGNORECASE):
         raise CompileFailed(f"sm_{target}: {text}")
     resources: dict[str, Resources] = {}
     name, spilled = "", 0

@@ -53,21 +53,33 @@ struct Sums {
 class BegunProducts {
  public:
   Sums& hold(const void* sums) { return held_[sums]; }
-  void begin(std::function<void()> product) { begun_.push_back(std::move(product)); }
-  void commit() { groups_.push_back(std::exchange(begun_, {})); }
+  void start() { started_ = true, told_.push_back("start"); }
+  void begin(std::function<void()> product, const std::string& what) {
+    if (!started_) throw IllegalAccess("products that read registers without a fence");
+    begun_.push_back(std::move(product)), told_.push_back(what);
+  }
+  void commit() {
+    groups_.push_back(std::exchange(begun_, {}));
+    started_ = false, told_.push_back("commit");
+  }
   void await(std::size_t left) {
+    told_.push_back("wait " + std::to_string(left));
     while (groups_.size() > left) {
       for (const auto& product : groups_.front()) product();
       groups_.erase(groups_.begin());
     }
   }
   bool none() const { return begun_.empty() && groups_.empty(); }
-  void clear() { held_.clear(), begun_.clear(), groups_.clear(); }
+  void clear() { held_.clear(), begun_.clear(), groups_.clear(), told_.clear(), started_ = false; }
+  // What the warp has asked for since it was asked last: the four of a group must ask for the same.
+  std::vector<std::string> told() { return std::exchange(told_, {}); }
 
  private:
   std::map<const void*, Sums> held_;
   std::vector<std::function<void()>> begun_;
   std::vector<std::vector<std::function<void()>>> groups_;
+  std::vector<std::string> told_;
+  bool started_ = false;
 };
 
 // A block at work.
@@ -125,6 +137,7 @@ class Block {
       if (error_) break;
       if (left && waiting == fibers_.size()) {
         for (Fiber& fiber : fibers_) fiber.waits = Waits::kNothing;
+        check_groups();
         if (way_.ordering) Watch::pass_barrier();
         for (Warp& warp : warps_) warp.step = 0;
       } else if (left && !moved) {
@@ -132,6 +145,7 @@ class Block {
       }
     }
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    check_groups();
     for (const Warp& warp : warps_) {
       if (!warp.products.none()) throw IllegalAccess("products that nobody waits for");
     }
@@ -249,6 +263,14 @@ class Block {
     BegunProducts products;
   };
 
+  void check_groups() {
+    std::vector<std::string> of_group;
+    for (std::size_t w = 0; w < warps_.size(); ++w) {
+      std::vector<std::string> told = warps_[w].products.told();
+      if (w % 4 == 0) of_group = told;
+      if (told != of_group) throw IllegalAccess("warps of a group that ask for different products");
+    }
+  }
   Fiber& fiber() { return fibers_[static_cast<std::size_t>(current)]; }
   Warp& warp() { return warps_[static_cast<std::size_t>(current) / 32]; }
   Moment moment() { return {static_cast<Word>(current), warp().step}; }

@@ -19,7 +19,9 @@ HIFIGAN_DEVICE Matrix matrix(Word start, int rows) {
 }
 
 HIFIGAN_DEVICE void show_to_products() { Block::now->show(); }
-HIFIGAN_DEVICE void start_products() {}
+HIFIGAN_DEVICE void start_products() {
+  Block::now->warp_step([](BegunProducts& products) { products.start(); });
+}
 HIFIGAN_DEVICE void commit_products() {
   Block::now->warp_step([](BegunProducts& products) { products.commit(); });
 }
@@ -73,7 +75,7 @@ inline void begin(WideProduct mine) {
       for (std::size_t lane = 0; lane < 32; ++lane) {
         for (std::size_t i = 0; i < count; ++i) *lanes[lane].d[i] = held.values[lane * count + i];
       }
-    });
+    }, std::to_string(lanes[0].b) + (lanes[0].keep ? " more of " : " ") + std::to_string(count));
   });
 }
 
