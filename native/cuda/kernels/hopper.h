@@ -27,6 +27,9 @@ struct HopperProducts {
 
   HIFIGAN_DEVICE void convolve(Word mine, int rows, int taps, int dilation) {
     const Word plane = static_cast<Word>(KS * 2 * rows) * 16;
+    // Settled on both sides of the loop, sums stay in the same registers in it; the compiler would copy them while they are on their
+    // way, and the assembler then waits for each product.
+    if constexpr (PLANES == 1) settle(sums);
     HIFIGAN_NO_UNROLL
     for (int tap = 0; tap < taps; ++tap) {
       float parts[PLANES == 2 ? MT : 1][NB][4];
@@ -50,9 +53,8 @@ struct HopperProducts {
         }
         commit_products();
       }
-      // Between two turns the compiler copies registers, which may be no sums on their way.
-      wait_products<0>();
       if constexpr (PLANES == 2) {
+        wait_products<0>();
         settle(parts);
         HIFIGAN_UNROLL
         for (int m = 0; m < MT; ++m) {
@@ -62,10 +64,12 @@ struct HopperProducts {
             for (int i = 0; i < 4; ++i) sums[m][n][i] += parts[m][n][i];
           }
         }
-      } else {
-        settle(sums);
       }
       mine += static_cast<Word>(dilation) * 16;
+    }
+    if constexpr (PLANES == 1) {
+      wait_products<0>();
+      settle(sums);
     }
   }
 
