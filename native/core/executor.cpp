@@ -12,8 +12,7 @@ Executor::Executor(const Program& program, StreamState& state, Workspace& worksp
     : program_(program),
       state_(state),
       workspace_(workspace),
-      runner_(state, workspace, tuning, group, layer_seconds),
-      stop_(std::move(stop)) {}
+      runner_(state, workspace, tuning, group, std::move(stop), layer_seconds) {}
 
 Index Executor::segment(MelView mel, bool final, float* audio) {
   const Index before = state_.samples;
@@ -83,7 +82,6 @@ void Executor::feed(std::size_t stage, const Rows& in, bool final, float* audio)
   const Index blocks = std::max<Index>(1, ceil_div(fresh, program_.stages()[stage].block));
   const Index samples = state_.samples;
   for (Index i = 1; i <= blocks; ++i) {
-    if (stop_ && stop_()) throw Stopped();
     block(stage, in, old + fresh * i / blocks, final && i == blocks, audio + (state_.samples - samples));
   }
 }

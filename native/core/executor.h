@@ -30,7 +30,6 @@ class Executor {
   StreamState& state_;
   Workspace& workspace_;
   LayerRunner runner_;
-  StopRequest stop_;
 };
 
 }  // namespace hifigan

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "core/thread_seconds.h"
 #include "core/tuning.h"
@@ -69,8 +70,8 @@ constexpr Index kLeastSamples = 1024;
 }  // namespace
 
 LayerRunner::LayerRunner(StreamState& state, const Workspace& workspace, const Tuning& tuning, ThreadGroup group,
-                         double* layer_seconds)
-    : state_(state), workspace_(workspace), tuning_(tuning), group_(group), layer_seconds_(layer_seconds) {}
+                         StopRequest stop, double* layer_seconds)
+    : state_(state), workspace_(workspace), tuning_(tuning), group_(group), stop_(std::move(stop)), layer_seconds_(layer_seconds) {}
 
 // Writes the rows beyond the ends that a convolution from row `begin` on reads, if they are no zeros. Returns the end of the
 // rows that may be read. Rows are mirrored when they are read, since only then they are known; what was kept of them before
@@ -89,6 +90,7 @@ Index LayerRunner::pad(const NetworkLayer& layer, const Rows& in, Index begin, b
 void LayerRunner::conv(const LayerStep& step, const Rows& in, const Out& out, bool final) {
   const Index rows = out.end - out.begin;
   if (rows <= 0) return;
+  if (stop_ && stop_()) throw Stopped();
   const Stopwatch watch(seconds_of(step));
   const NetworkLayer& layer = *step.layer;
   const Index first = out.begin - layer.padding_left, in_end = pad(layer, in, out.begin, final);
@@ -142,6 +144,7 @@ void LayerRunner::gate(const LayerStep& step, const Rows& rows, Index begin) {
 
 void LayerRunner::transpose(const LayerStep& step, const Rows& in, const Rows& out, Index begin) {
   if (out.end <= begin) return;
+  if (stop_ && stop_()) throw Stopped();
   const Stopwatch watch(seconds_of(step));
   const NetworkLayer& up = *step.layer;
   const float* bias = state_.biases().of(step.number);

@@ -1,6 +1,7 @@
 // Runs single layers on rows in work buffers, on all threads of a group.
 #pragma once
 
+#include "core/stop.h"
 #include "core/stream_state.h"
 #include "core/thread_pool.h"
 
@@ -36,8 +37,9 @@ struct Out {
 
 class LayerRunner {
  public:
-  // `layer_seconds`, if not null, is added to: one entry per layer of the plan.
-  LayerRunner(StreamState& state, const Workspace& workspace, const Tuning& tuning, ThreadGroup group, double* layer_seconds);
+  // `stop` is asked before each layer. `layer_seconds`, if not null, is added to: one entry per layer of the plan.
+  LayerRunner(StreamState& state, const Workspace& workspace, const Tuning& tuning, ThreadGroup group, StopRequest stop,
+              double* layer_seconds);
 
   // Rows that hold the activation of the layer are read as they are; others hold none.
   void conv(const LayerStep& step, const Rows& in, const Out& out, bool final);
@@ -60,6 +62,7 @@ class LayerRunner {
   const Workspace& workspace_;
   const Tuning& tuning_;
   ThreadGroup group_;
+  StopRequest stop_;
   double* layer_seconds_;
 };
 

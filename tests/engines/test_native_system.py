@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.native import create, load_generator
 from hifigan_rt.errors import StreamBusy
@@ -227,6 +228,18 @@ def test_ctrl_c_on_long_audio(call):
     assert result.returncode == 0, result.stderr
     # Seconds of the processor, for which another process's load counts nothing; the whole takes minutes of them.
     assert float(result.stdout) < 3
+
+
+def test_a_long_segment_is_interrupted_between_its_layers(monkeypatch):
+    """The first stage takes a whole segment at a time: of 4096 frames, that was more than a second."""
+    monkeypatch.setenv("HIFIGAN_RT_ISA", "generic")
+    config = GeneratorConfig(512, (8,), (16,), "1", (3, 7, 11), ((1, 3, 5),) * 3, num_mels=80)
+    case = make_case(config, 512)
+    model = Weights("a test", Path("test"), "none", case.generator)
+    engine = create(model, EngineOptions(threads=1, settings={"segment_frames": 512}))
+    asked: list[None] = []
+    engine.interruptible(lambda: engine.run(case.mel[None]), lambda: asked.append(None))
+    assert len(asked) >= 5
 
 
 def test_no_memory_is_a_memory_error():
