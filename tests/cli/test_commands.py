@@ -15,6 +15,7 @@ import soundfile
 import tolerances
 from cli.running import RATE, clip, error_of, hifigan, parse, records, synth
 from golden.tiny import tiny_mel
+from hifigan_rt import _native
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import native_tuning
 from hifigan_rt.tools.cli import info_plan, main
@@ -189,6 +190,17 @@ def test_a_plan_slower_than_direct_convolution_is_called_so():
     assert info_plan.verdict(200, 100).startswith(
         "SLOWER than the same network by direct convolution (2.0 times its time)"
     )
+
+
+def test_engines_tell_of_the_tile_unit_under_the_set_that_is_named(monkeypatch):
+    monkeypatch.setenv("HIFIGAN_RT_ISA", "amx-software")
+    text = hifigan("engines").stdout
+    assert "  used       amx-software" in text
+    assert "  tile unit  used in precisions" in text
+    # Where the processor has a unit, no other set uses it.
+    monkeypatch.setenv("HIFIGAN_RT_ISA", "generic")
+    monkeypatch.setattr(_native, "request_tiles", lambda isa: "" if isa == "amx" else "another is named")
+    assert "  tile unit  none: another is named" in hifigan("engines").stdout
 
 
 def test_engines_warn_of_a_slow_machine(monkeypatch):

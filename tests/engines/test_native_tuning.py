@@ -13,12 +13,12 @@ import pytest
 from hifigan_rt import _native
 from hifigan_rt.engines import native_tuning
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.engines.native import NativeEngine, create
+from hifigan_rt.engines.native import ISA_VARIABLE, SOFTWARE_TILES, NativeEngine, create
 from hifigan_rt.engines.native_tuning import CALIBRATION_SECONDS, TUNING_VARIABLE, choose_tuning, decide
 from hifigan_rt.errors import EngineUnavailable, SlowEngineWarning
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.kinds import Weights
-from native_generators import ISAS, V1_LIKE, V3_LIKE, make_case
+from native_generators import ISAS, V1_LIKE, V1_MODEL, V3_LIKE, make_case
 
 TUNINGS = tuple(_native.tunings())
 DEFAULT = TUNINGS[0]
@@ -101,6 +101,9 @@ def test_a_wrong_name_is_an_error_when_a_model_is_loaded(monkeypatch):
     monkeypatch.setenv(TUNING_VARIABLE, "panel")
     with pytest.raises(EngineUnavailable, match=r"HIFIGAN_RT_TUNING='panel' is not a tuning: .*did you mean 'panels'"):
         engine_of(8)
+    monkeypatch.setenv(ISA_VARIABLE, SOFTWARE_TILES)
+    with pytest.raises(EngineUnavailable, match="HIFIGAN_RT_TUNING='panel' is not a tuning"):
+        create(V1_MODEL, EngineOptions(precision="bfloat16"))
 
 
 NAMES = ["a", "b"]

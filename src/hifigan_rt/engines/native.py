@@ -108,7 +108,8 @@ class NativeEngine(Engine):
         self.conditioning = conditioning
         self.offline_segment_frames = generator.segment_frames
         self.isa: str = generator.isa
-        self._tuned = precision != "float32"  # no tuning touches tiles
+        # No tuning touches tiles; one that is named is looked at, since it may be none.
+        self._tuned = precision != "float32" and not os.environ.get(TUNING_VARIABLE)
         device = f"cpu ({generator.isa})"
         self.info = EngineInfo("native", own_version(), precision, generator.threads, device, variant)
 

@@ -24,7 +24,7 @@ CALIBRATION_SECONDS = 0.07
 LEAST_GAIN = 1.1
 """How many times as fast as the default a tuning must be, by least and by median time; less is noise."""
 
-_NOT_CALIBRATED = frozenset({"generic"})
+_NOT_CALIBRATED = frozenset({"generic", "amx-software"})
 _lock = threading.Lock()
 _measured: dict[str, TuningChoice] = {}
 
@@ -60,7 +60,7 @@ def choose_tuning(isa: str, lender: _native.LoadedGenerator | None = None) -> Tu
     """The tuning for an instruction set: measured once per process, when it is asked for first.
 
     Args:
-        isa: one of `_native.supported_isas()`.
+        isa: one of `_native.supported_isas()`, or `native.SOFTWARE_TILES`.
         lender: whose packed weights a measurement may read, in place of 39 MB of its own.
 
     Raises:

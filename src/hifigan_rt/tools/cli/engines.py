@@ -82,21 +82,22 @@ def _show_native(console: Console, native: dict[str, Any]) -> None:
 
 def _native_facts() -> dict[str, Any]:
     """What the processor offers to the native engine and what the engine takes of it; measures for 0.1 s."""
+    import os
     import warnings
 
     from hifigan_rt import _native
-    from hifigan_rt.engines.native import choose_isa
+    from hifigan_rt.engines.native import ISA_VARIABLE, SOFTWARE_TILES, choose_isa
     from hifigan_rt.engines.native_tuning import choose_tuning, slow_text
     from hifigan_rt.errors import SlowEngineWarning
 
-    isa = choose_isa()
+    isa = choose_isa("bfloat16" if os.environ.get(ISA_VARIABLE) == SOFTWARE_TILES else "float32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SlowEngineWarning)
         choice = choose_tuning(isa)
     return {
         "isas": list(_native.supported_isas()),
         "isa": isa,
-        "why_no_tile_unit": _native.request_tiles("amx") or None,
+        "why_no_tile_unit": _native.request_tiles(isa) or None,
         "second_cache_bytes": _native.second_cache_bytes(),
         "tunings": list(_native.tunings()),
         "tuning": choice.name,
