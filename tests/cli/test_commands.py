@@ -17,9 +17,12 @@ from cli.running import RATE, clip, error_of, hifigan, parse, records, synth
 from golden.tiny import tiny_mel
 from hifigan_rt import _native
 from hifigan_rt.audio.signal_metrics import snr_db
+from hifigan_rt.config import GeneratorConfig
 from hifigan_rt.engines import native_tuning
+from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.cli import info_plan, main
 from hifigan_rt.vocoder import load
+from native_generators import make_case
 
 # Help, parsing and the words of errors
 
@@ -190,6 +193,13 @@ def test_a_plan_slower_than_direct_convolution_is_called_so():
     assert info_plan.verdict(200, 100).startswith(
         "SLOWER than the same network by direct convolution (2.0 times its time)"
     )
+
+
+def test_a_plan_of_direct_convolution_alone_is_not_compared_with_itself():
+    case = make_case(GeneratorConfig(16, (8, 8), (8, 8), "2", (1,), ((1,),), num_mels=10), 1)
+    measured = info_plan.plan_of(Weights("a test", Path("test"), "none", case.generator), measure=True)["measured"]
+    assert measured["verdict"].startswith("direct convolution in every layer")
+    assert "direct_us" not in measured
 
 
 def test_engines_tell_of_the_tile_unit_under_the_set_that_is_named(monkeypatch):

@@ -41,7 +41,11 @@ def plan_of(model: Model, measure: bool, precision: str = "float32") -> dict[str
         "multiply_adds_per_second": speed,
         "share": sum(layer["products"] for layer in facts["plan"]) / (measured_us * 1e-6 * speed),
     }
-    if precision == "float32":  # tiles are multiplied directly, whatever the plan
+    if precision != "float32":
+        return facts  # tiles are multiplied directly, whatever the plan
+    if all(layer["algorithm"] == "direct" for layer in facts["plan"]):
+        facts["measured"]["verdict"] = "direct convolution in every layer: no other way was foreseen to be faster"
+    else:
         with _engine(model, threads, precision, {"plan": {"*": "direct"}}) as direct:
             direct_us = sum(layer.measured_us or 0.0 for layer in direct.measured_plan(rounds=2))
         facts["measured"] |= {"direct_us": direct_us, "verdict": verdict(measured_us, direct_us)}
