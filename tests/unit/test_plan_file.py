@@ -60,9 +60,16 @@ def test_measured_times_stand_in_the_table(tmp_path, capsys):
     [
         ("[1]", "is no mapping of layer names to algorithms"),
         ('{"plan": [1]}', "is no mapping of layer names to algorithms"),
+        ('{"plan": []}', "is no mapping of layer names to algorithms"),
+        ('{"plan": [{"layer": [], "algorithm": []}]}', "is no mapping of layer names to algorithms"),
+        ('{"plan": [{"algorithm": "direct"}]}', "is no mapping of layer names to algorithms"),
         ('{"conv_pre": 3}', "is no mapping of layer names to algorithms"),
-        ("{", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
+        ('{"\\udcff": "direct"}', "is no mapping of layer names to algorithms"),
+        ('{"*": "\\udcff"}', "is no mapping of layer names to algorithms"),
+        ('{"ups.0": "direct", "ups.0": "winograd"}', "has a name twice"),
+        ('{"plan": [{"layer": "a", "algorithm": "fft8"}, {"layer": "a", "algorithm": "direct"}]}', "has a name twice"),
+        ("{", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
     ],
 )
 def test_a_file_that_is_no_plan(tmp_path, content, message):
@@ -71,7 +78,7 @@ def test_a_file_that_is_no_plan(tmp_path, content, message):
         read_plan(tmp_path / "plan.json")
 
 
-@pytest.mark.parametrize("plan", [{"conv_pre": 3}, {1: "direct"}, {"*": None}])
+@pytest.mark.parametrize("plan", [{"conv_pre": 3}, {1: "direct"}, {"*": None}, {"\udcff": "direct"}])
 def test_a_mapping_that_is_no_plan(plan):
     with pytest.raises(EngineError, match="is no mapping of layer names to algorithms: give texts"):
         read_plan(plan)
