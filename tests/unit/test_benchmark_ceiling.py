@@ -44,3 +44,8 @@ def test_absurd_times_are_refused(seconds):
 def test_an_unknown_instruction_set_is_refused():
     with pytest.raises(ValueError, match="instruction set mmx in float32 is not supported"):
         measure_multiply_adds("mmx", 1, 0.01)
+
+
+def test_tiles_in_software_have_the_ceiling_of_plain_code_beside_them(monkeypatch):
+    monkeypatch.setenv("HIFIGAN_RT_ISA", "amx-software")
+    assert "generic" in measure_ceilings(1, rounds=1, seconds=0.002)[0].method

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 
 from hifigan_rt._native import measure_memory, measure_multiply_adds
-from hifigan_rt.engines.native import choose_isa
+from hifigan_rt.engines.native import ISA_VARIABLE, SOFTWARE_TILES, choose_isa
 from hifigan_rt.tools.benchmark.results import Ceiling
 
 _SECONDS = 0.1
@@ -33,7 +34,8 @@ def measure_ceilings(threads: int, rounds: int = _ROUNDS, seconds: float = _SECO
 
 def measure_multiply_add_ceiling(threads: int, rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Ceiling:
     """Measure float32 multiply-adds, counted as two operations, with the instruction set that `native` would run."""
-    isa = choose_isa()
+    # Tiles in software have no float32 of their own.
+    isa = "generic" if os.environ.get(ISA_VARIABLE) == SOFTWARE_TILES else choose_isa()
     figures = [2e-9 * measure_multiply_adds(isa, threads, seconds) for _ in range(rounds)]
     method = f"multiply-adds in registers, {isa}, per second of processor time"
     return _ceiling("multiply-adds", method, threads, figures, "GFLOPS")
