@@ -109,6 +109,8 @@ def write_wheel(folder: Path, root: Path, tag: str, edit: Edit = bool, damage: E
         ).encode(),
         f"{INFO}/entry_points.txt": b"[console_scripts]\nhifigan = hifigan_rt.tools.cli:program\n",
     } | {f"{INFO}/licenses/{path}": (root / path).read_bytes() for path in LICENCES}
+    if platforms.startswith("manylinux"):
+        files["hifigan_rt/cuda_kernels.zip"] = b"PK"
     edit(files)
     files[f"{INFO}/RECORD"] = _record(files)
     damage(files)

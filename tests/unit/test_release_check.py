@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import cuda_kernels
 import release_check
 from make_sdist import for_pypi
-from release_archives import Wheel, check_build, check_sdist, check_set, check_wheel, read_wheels
+from release_archives import KERNELS, Wheel, check_build, check_sdist, check_set, check_wheel, read_wheels
 from release_files import INFO, LINUX, README, TOP, VERSION, WHEELS, program, write_project, write_sdist, write_wheel
 from release_texts import check_description, check_licences, check_rendering, check_version, tags_here
 
@@ -174,7 +176,9 @@ EDITS = [
     (lambda files: files.update({MODULE: program("win")}), "is PE x86_64"),
     (lambda files: files.update({MODULE: b"text"}), "is no program"),
     (lambda files: replace(files, MODULE, b"2.17", b"2.34"), "asks for glibc 2.34"),
-    (lambda files: files.update({MODULE: files[MODULE] + noise(2_100_000)}), "at most 2,000,000 are allowed"),
+    (lambda files: files.pop(KERNELS), f"lacks {KERNELS}"),
+    (lambda files: files.update({MODULE: files[MODULE] + noise(3_100_000)}), "at most 3,000,000 are allowed"),
+    (lambda files: files.update({MODULE: files.pop(KERNELS) + noise(2_100_000)}), "at most 2,000,000 are allowed"),
     (lambda files: files.pop(f"{INFO}/licenses/NOTICE"), "lacks licenses/NOTICE"),
     (
         lambda files: (files.update({MODULE: files[MODULE] + b"NSt3__1"}), files.pop(f"{INFO}/licenses/NOTICE")),
@@ -289,7 +293,7 @@ def test_a_source_distribution_that_needs_more_than_its_own_files(root, dist, bu
 
 def test_a_wheel_that_is_not_what_the_source_distribution_builds(root, dist, buildable):
     (dist / "built").mkdir()
-    sdist = buildable(write_wheel(dist / "built", root, ABI3))
+    sdist = buildable(write_wheel(dist / "built", root, ABI3, lambda files: files.pop(KERNELS)))
     write_wheel(dist, root, LINUX[0])
     write_wheel(dist, root, "cp312-abi3-win_amd64", lambda files: files.update({"hifigan_rt/more.py": b""}))
     [fault] = check_build(sdist, read_wheels(dist)[0], isolated=False)
@@ -380,3 +384,22 @@ def test_the_program_tells_faults_and_fails(dist):
     assert done.returncode == 1
     assert "must be 'v" in done.stdout
     assert "there is no wheel" in done.stdout
+
+
+# --- what is built
+
+
+def test_kernels_of_one_commit_are_the_same_bytes(tmp_path, monkeypatch):
+    def archive(name, seconds):
+        def assemble(code, target, output):
+            output.write_bytes(code.read_bytes() + target.encode())
+            os.utime(output, (seconds, seconds))
+            return {}
+
+        monkeypatch.setattr(cuda_kernels, "intermediate_code", str.encode)
+        monkeypatch.setattr(cuda_kernels, "assemble", assemble)
+        monkeypatch.setattr("sys.argv", ["cuda_kernels.py", str(tmp_path / name)])
+        cuda_kernels.main()
+        return (tmp_path / name).read_bytes()
+
+    assert archive("first.zip", 1_700_000_000) == archive("second.zip", 1_800_000_000)
