@@ -9,7 +9,7 @@ import soundfile
 import hifigan_rt
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.audio import to_pcm16
-from hifigan_rt.errors import DatasetError, OutputError
+from hifigan_rt.errors import ClusterError, ConditioningError, DatasetError, EngineError, OutputError
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
@@ -56,8 +56,19 @@ def test_recordings_to_files(place, connected):
     assert made[2]["error"] == "the row has no 'speech'"
 
 
-def test_what_is_refused_at_once(place):
-    with pytest.raises(DatasetError, match="mel_column='a' and audio_column='b': name one of them"):
-        hifigan_rt.synthesize_dataset(None, model="model", mel_column="a", audio_column="b")
-    with pytest.raises(OutputError, match="encoding='mp3' is not known"):
-        hifigan_rt.synthesize_dataset(None, model="model", encoding="mp3")
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"mel_column": "a", "audio_column": "b"}, DatasetError, "mel_column='a' and audio_column='b': name one of"),
+        ({"encoding": "mp3"}, OutputError, "encoding='mp3' is not known"),
+        ({"speaker": 1, "speaker_column": "who"}, ConditioningError, "speaker=1 and speaker_column='who'"),
+        ({"conditioning": np.zeros(4), "speaker_column": "who"}, ConditioningError, "conditioning and speaker_column="),
+        ({"workers": 0}, ClusterError, "workers=0 must be 1 or more"),
+        ({"threads": 0}, EngineError, "threads=0 must be from 1"),
+        ({"threads": None, "options": {"threads": 2}}, EngineError, "options has 'threads', and may have precision"),
+        ({"options": {"precison": "float32"}}, EngineError, "options has 'precison'"),
+    ],
+)
+def test_what_is_refused_at_once(place, arguments, error, text):
+    with pytest.raises(error, match=text):
+        hifigan_rt.synthesize_dataset(None, model="model", **arguments)

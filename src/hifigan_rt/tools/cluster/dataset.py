@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from hifigan_rt.engines import check_engine
-from hifigan_rt.errors import DatasetError, OutputError
+from hifigan_rt.engines.base import EngineOptions
+from hifigan_rt.errors import ClusterError, ConditioningError, DatasetError, EngineError, OutputError
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
 from hifigan_rt.tools.cluster.actors import FORWARDED, worker_size
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 RowEncoding = Literal["float32", "wav", "flac", "opus"]
 _ENCODINGS = get_args(RowEncoding)
+
+_OPTIONS = ("precision", "execution_provider", "segment_frames", "plan", "settings")
+"""Arguments of `load` that are none of `synthesize_dataset`."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def synthesize_dataset(
             rate, as Hugging Face's `Audio` has them.
         engine, device: as for `hifigan_rt.load`; a worker on CUDA takes one card.
         threads: of each worker's engine, and CPUs that Ray keeps for it.
-        options: further arguments of `hifigan_rt.load`, such as precision.
+        options: further arguments of `hifigan_rt.load`: precision, execution_provider, segment_frames, plan, settings.
         speaker, conditioning: as for a `Vocoder`, for all rows.
         speaker_column: in their place, the column of each row's speaker.
         time_major: mels are `[T, M]`.
@@ -99,8 +103,9 @@ def synthesize_dataset(
         (samples that were beyond the range of 16 bits), `warning` and `error` (texts, empty where all is well).
 
     Raises:
-        ClusterError: Ray or a package that `ray.data` needs is not installed.
+        ClusterError: Ray or a package that `ray.data` needs is not installed, or `workers` is less than 1.
         DatasetError: both columns are named.
+        ConditioningError: `speaker_column` is named, and one voice for all rows as well.
         ModelNotFound, ConfigError, ModelFileError, EngineError: see `hifigan_rt.load`. What only a worker finds out
             ends the job with an error of Ray that has it as its cause.
     """
@@ -109,7 +114,19 @@ def synthesize_dataset(
         raise DatasetError(f"mel_column={mel_column!r} and audio_column={audio_column!r}: name one of them")
     if encoding not in _ENCODINGS:
         raise OutputError(f"encoding={encoding!r} is not known: {', '.join(_ENCODINGS)} are")
+    if speaker_column is not None and (speaker is not None or conditioning is not None):
+        given = "conditioning" if speaker is None else f"speaker={speaker!r}"
+        raise ConditioningError(f"{given} and speaker_column={speaker_column!r}: each names a voice: give one of them")
+    if workers is not None and workers < 1:
+        raise ClusterError(f"workers={workers} must be 1 or more, or None for as many as the cluster has room for")
     check_engine(engine)
+    EngineOptions(threads=threads, device=device)
+    for name in options or {}:
+        if name not in _OPTIONS:
+            raise EngineError(
+                f"options has {name!r}, and may have {', '.join(_OPTIONS)}; the rest of what load takes "
+                "stands beside options"
+            )
     resolved = model if isinstance(model, Model) else resolve_model(model, config, weights_at, family)
     resolved.known_sample_rate()
     if audio_column is not None:
