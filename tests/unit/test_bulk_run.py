@@ -16,6 +16,7 @@ import pytest
 
 from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import AudioError, MelConventionWarning, OutputError
+from hifigan_rt.system.folder_lock import locked_folder
 from hifigan_rt.tools.bulk import pipeline, synthesis
 from hifigan_rt.tools.bulk.local_run import LocalRunner
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, read_manifest
@@ -92,6 +93,18 @@ def test_summary_and_manifest_agree(folder):
     assert {name: clip.status for name, clip in clips.items()} == {
         f"{name}.bin": "failed" if name in "bd" else "ok" for name in "abcdef"
     }
+
+
+def test_a_run_that_is_kept_out_asks_nobody_for_its_settings(folder):
+    """The workers of a cluster may all be those of the run that keeps it out."""
+
+    class Unready(Copy):
+        def settings(self):
+            raise AssertionError("a worker was waited for")
+
+    (folder / "out").mkdir()
+    with locked_folder(folder / "out"), pytest.raises(OutputError, match="another run is at work"):
+        run(Unready(), folder)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

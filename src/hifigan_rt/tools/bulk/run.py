@@ -12,6 +12,7 @@ from hifigan_rt.engines.base import EngineInfo
 from hifigan_rt.errors import HifiganError
 from hifigan_rt.system.closing import Closing
 from hifigan_rt.system.files import plain_path, sync_folders
+from hifigan_rt.system.folder_lock import locked_folder
 from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.tools.bulk.clip_files import ClipFiles
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, ManifestWriter, read_manifest
@@ -113,10 +114,13 @@ def run_in_folder(
             to, or a link stands where a folder or the manifest should.
         Interrupted: Ctrl-C; what was finished is in place and in the manifest.
     """
-    settings = runner.settings()
-    digest = settings_digest(settings)
     left_out = left_out or LeftOut()
     folder = plain_path(folder)  # as the jobs have it
+    if folder.is_dir():
+        with locked_folder(folder):  # a run that keeps this one out may have all workers of a cluster as well
+            pass
+    settings = runner.settings()
+    digest = settings_digest(settings)
     with claimed_folder(folder):
         folders = dict.fromkeys(job.output.parent for job in jobs)
         refuse_linked_folders(folder, folders)
