@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
@@ -48,6 +49,9 @@ PLATFORMS = {
     "win amd64": ("PE", "x86_64"),
 }
 """Platforms of a release, each with format and processor of its compiled module."""
+
+_DAMAGED = (zlib.error, EOFError, OSError)
+"""What reading an archive raises beside its module's own errors."""
 
 _LIBCXX = b"NSt3__1"
 """Beginning of the names of Clang's C++ library, which zig links into the module."""
@@ -267,16 +271,20 @@ def check_sdist(path: Path, root: Path) -> Iterator[str]:
     excluded = settings["tool"]["scikit-build"]["sdist"]["exclude"]
     expected = [name for name in tracked(root) if not any(name == x or name.startswith(f"{x}/") for x in excluded)]
     files: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            inside = member.name.removeprefix(f"{top}/")
-            if inside == member.name and member.name != top:
-                yield f"{path.name}: has {member.name}, which is not in the folder {top}"
-            elif member.isfile():
-                content = archive.extractfile(member)
-                files[inside] = content.read() if content else b""
-            elif not member.isdir():
-                yield f"{path.name}: has {member.name}, which is no file"
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                inside = member.name.removeprefix(f"{top}/")
+                if inside == member.name and member.name != top:
+                    yield f"{path.name}: has {member.name}, which is not in the folder {top}"
+                elif member.isfile():
+                    content = archive.extractfile(member)
+                    files[inside] = content.read() if content else b""
+                elif not member.isdir():
+                    yield f"{path.name}: has {member.name}, which is no file"
+    except (tarfile.TarError, *_DAMAGED) as error:
+        yield f"{path.name}: cannot be read, it is cut short or damaged: {error}"
+        return
     yield from (f"{path.name}: {fault}" for fault in _differences([*expected, "PKG-INFO"], files))
     for name in sorted(files.keys() & set(expected) - {"README.md"}):  # its links were mended
         if files[name] != (root / name).read_bytes():
@@ -317,6 +325,6 @@ def read_wheels(folder: Path) -> tuple[dict[str, Wheel], list[str]]:
     for path in sorted(folder.glob("*.whl")):
         try:
             wheels[path.name] = Wheel(path)
-        except (InvalidWheelFilename, zipfile.BadZipFile) as error:
+        except (InvalidWheelFilename, zipfile.BadZipFile, *_DAMAGED) as error:
             faults.append(f"{path.name}: {error}")
     return wheels, faults

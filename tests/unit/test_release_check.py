@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,17 @@ def test_a_file_that_is_no_wheel(dist, name, content):
     assert (wheels, len(faults)) == ({}, 1)
 
 
+def test_a_wheel_whose_contents_are_damaged(root, dist):
+    path = write_wheel(dist, root, ABI3)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("hifigan_rt/__init__.py", noise(3000))
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0x06  # the kind of the first block
+    path.write_bytes(data)
+    wheels, faults = read_wheels(dist)
+    assert (wheels, len(faults)) == ({}, 1)
+
+
 # --- one wheel
 
 EDITS = [
@@ -263,6 +275,16 @@ SDISTS = [
 def test_a_fault_in_the_source_distribution_is_found(root, dist, edit, fault):
     faults = list(check_sdist(write_sdist(dist, root, edit), root))
     assert [text for text in faults if any(part in text for part in fault.split("|"))], faults
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:99], lambda data: b"text", lambda data: b""]
+)
+def test_a_damaged_source_distribution_is_a_fault(root, dist, damage):
+    sdist = write_sdist(dist, root)
+    sdist.write_bytes(damage(sdist.read_bytes()))
+    [fault] = check_sdist(sdist, root)
+    assert "cannot be read, it is cut short or damaged" in fault
 
 
 @pytest.fixture
