@@ -36,7 +36,8 @@ def cluster() -> Iterator[Any]:
     before = dict(os.environ)
     os.environ.update(SETTINGS)  # its processes take them over
     node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    # Ray asks for the dashboard's port, without one too, and leaves a socket open where another cluster has it.
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "dashboard_port": 0})
     try:
         cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
         yield cluster
