@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -425,3 +429,12 @@ def test_kernels_of_one_commit_are_the_same_bytes(tmp_path, monkeypatch):
         return (tmp_path / name).read_bytes()
 
     assert archive("first.zip", 1_700_000_000) == archive("second.zip", 1_800_000_000)
+
+
+def test_a_public_ci_tries_wheels_with_the_engines_that_need_no_other_package():
+    settings = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["cibuildwheel"]
+    _, *arguments = shlex.split(settings["test-command"].format(project=HOUSE))
+    done = subprocess.run(
+        [sys.executable, *arguments, "--collect-only"], check=True, capture_output=True, text=True, cwd=HOUSE
+    )
+    assert set(re.findall(r"\[(\w+)", done.stdout)) == {"native", "reference"}
