@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import run_cuda
 
-from engines.test_cuda import TINY_GENERATOR, load
+from engines.cuda_engines import load
+from golden.tiny import tiny_generator, write_tiny
+from hifigan_rt.engines.reference import generate
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
 from measuring.gpu import Report, card_name, told_by_smi, used_mib
+
+TINY_GENERATOR = tiny_generator()
 
 
 def test_the_card_that_is_measured_is_the_one_that_nvidia_smi_is_asked_for(imitated_card, monkeypatch, tmp_path):
@@ -56,6 +60,22 @@ def test_what_pytorch_fails_with_is_its_figure_and_ours_are_still_measured(imita
     times = json.loads((tmp_path / "figures.json").read_text())["V1 float32: 1 x 4 frames, ms"]
     assert (times["torch"], times["torch_is_not_compiled"]) == (2.0, "RuntimeError: no compiler and much more")
     assert times["ratio"] == pytest.approx(2.0 / times["cuda"], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::hifigan_rt.errors.MelConventionWarning")
+def test_both_sets_of_kernels_are_measured_where_a_card_has_them(imitated_card, monkeypatch, tmp_path):
+    monkeypatch.setattr(run_cuda, "SHAPES", ((1, 4),))
+    monkeypatch.setattr(run_cuda, "has_torch", lambda: False)
+    model = write_tiny(tmp_path)
+    clip = np.random.default_rng(0).uniform(-5, 0, (TINY_GENERATOR.graph.num_mels, 4)).astype(np.float32)
+    speech = SimpleNamespace(batch=lambda items, frames: clip[None], clip=clip, truth=generate(TINY_GENERATOR, clip))
+    with imitated_card.having(major=9):
+        run_cuda.sets(Report(tmp_path / "both.json"), model, speech)
+    run_cuda.sets(Report(tmp_path / "one.json"), model, speech)
+    both, one = (json.loads((tmp_path / name).read_text()) for name in ("both.json", "one.json"))
+    assert both["V1 float16: SNR of 250 frames by each set of kernels, dB"].keys() == {"general", "hopper"}
+    assert "hopper is for compute capability 9.0" in one["V1 float32: hopper kernels"]
+    assert one["V1 float32: 1 x 4 frames by each set of kernels, ms"].keys() == {"general"}
 
 
 def test_a_part_that_fails_keeps_no_other_one_from_being_measured(imitated_card, monkeypatch, tmp_path):
