@@ -56,14 +56,7 @@ struct HopperProducts {
       if constexpr (PLANES == 2) {
         wait_products<0>();
         settle(parts);
-        HIFIGAN_UNROLL
-        for (int m = 0; m < MT; ++m) {
-          HIFIGAN_UNROLL
-          for (int n = 0; n < NB; ++n) {
-            HIFIGAN_UNROLL
-            for (int i = 0; i < 4; ++i) sums[m][n][i] += parts[m][n][i];
-          }
-        }
+        add(sums, parts);
       }
       mine += static_cast<Word>(dilation) * 16;
     }

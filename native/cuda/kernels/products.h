@@ -50,6 +50,18 @@ struct Biases {
   }
 };
 
+template <int MT, int NB>
+HIFIGAN_DEVICE void add(float (&sums)[MT][NB][4], const float (&parts)[MT][NB][4]) {
+  HIFIGAN_UNROLL
+  for (int m = 0; m < MT; ++m) {
+    HIFIGAN_UNROLL
+    for (int n = 0; n < NB; ++n) {
+      HIFIGAN_UNROLL
+      for (int i = 0; i < 4; ++i) sums[m][n][i] += parts[m][n][i];
+    }
+  }
+}
+
 // A warp's products, by the instruction that every card has. KS * 16 channels of a tile are convolved together.
 template <int PLANES, int KS, int MT, int NB>
 struct Products {
@@ -108,16 +120,7 @@ struct Products {
           products<MT, NB>(sums, a[0], weights.b[k % kRing][0]);
         }
       }
-      if constexpr (PLANES == 2) {
-        HIFIGAN_UNROLL
-        for (int m = 0; m < MT; ++m) {
-          HIFIGAN_UNROLL
-          for (int n = 0; n < NB; ++n) {
-            HIFIGAN_UNROLL
-            for (int i = 0; i < 4; ++i) sums[m][n][i] += parts[m][n][i];
-          }
-        }
-      }
+      if constexpr (PLANES == 2) add(sums, parts);
       mine += static_cast<Word>(dilation) * 16;
     }
   }
