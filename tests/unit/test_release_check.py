@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import shutil
 import subprocess
-import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-import cuda_kernels
 import release_check
-from make_sdist import for_pypi
 from release_archives import KERNELS, Wheel, check_build, check_sdist, check_set, check_wheel, read_wheels
 from release_files import INFO, LINUX, README, TOP, VERSION, WHEELS, program, write_project, write_sdist, write_wheel
 from release_texts import check_description, check_licences, check_rendering, check_version, tags_here
@@ -73,12 +66,6 @@ def test_a_good_release_has_no_fault(root, dist):
     assert list(check_version(root, [])) == []
     assert list(check_licences(root)) == []
     assert list(check_rendering([sdist, *wheels])) == []
-
-
-def test_this_project_has_none_in_its_texts():
-    assert list(check_version(HOUSE, [])) == []
-    assert list(check_licences(HOUSE)) == []
-    assert list(check_description("README.md", for_pypi((HOUSE / "README.md").read_text(encoding="utf-8"), None))) == []
 
 
 # --- version, changelog, tag
@@ -410,31 +397,3 @@ def test_the_program_tells_faults_and_fails(dist):
     assert done.returncode == 1
     assert "must be 'v" in done.stdout
     assert "there is no wheel" in done.stdout
-
-
-# --- what is built
-
-
-def test_kernels_of_one_commit_are_the_same_bytes(tmp_path, monkeypatch):
-    def archive(name, seconds):
-        def assemble(code, target, output):
-            output.write_bytes(code.read_bytes() + target.encode())
-            os.utime(output, (seconds, seconds))
-            return {}
-
-        monkeypatch.setattr(cuda_kernels, "intermediate_code", str.encode)
-        monkeypatch.setattr(cuda_kernels, "assemble", assemble)
-        monkeypatch.setattr("sys.argv", ["cuda_kernels.py", str(tmp_path / name)])
-        cuda_kernels.main()
-        return (tmp_path / name).read_bytes()
-
-    assert archive("first.zip", 1_700_000_000) == archive("second.zip", 1_800_000_000)
-
-
-def test_a_public_ci_tries_wheels_with_the_engines_that_need_no_other_package():
-    settings = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["cibuildwheel"]
-    _, *arguments = shlex.split(settings["test-command"].format(project=HOUSE))
-    done = subprocess.run(
-        [sys.executable, *arguments, "--collect-only"], check=True, capture_output=True, text=True, cwd=HOUSE
-    )
-    assert set(re.findall(r"\[(\w+)", done.stdout)) == {"native", "reference"}
