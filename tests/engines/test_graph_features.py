@@ -199,6 +199,9 @@ def test_what_does_not_fit_beside_the_mel_is_refused(engine_name):
     ):
         with pytest.raises(EngineError, match=f"{shown} {takes.format(2)}"):
             engine.run(mels, given)
+    for row in (3, -1):
+        with pytest.raises(EngineError, match=f"speaker {row}: rows are from 0 to 2"):
+            engine.run(mels, np.array([0, row]))
     table = GENERATORS["speakers"].speaker_table
     np.testing.assert_array_equal(engine.run(mels, table[[2, 1]]), engine.run(mels, np.array([2, 1])))
     with pytest.raises(EngineError, match=f"nothing {takes.format(1)}"):

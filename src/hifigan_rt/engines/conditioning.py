@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +44,7 @@ class ConditioningRule:
         return self.takes_speakers or self.takes_vectors
 
     def check(self, conditioning: np.ndarray | None, batch: int) -> np.ndarray | None:
-        """Check the form of what comes with a batch; its values `SpeakerChoice` has checked, which makes it.
+        """Check what comes with a batch; that vectors are finite `SpeakerChoice` has checked, which makes them.
 
         Args:
             conditioning: float `[B, G]`, vectors, or integers `[B]`, rows of the table of speakers.
@@ -53,13 +54,17 @@ class ConditioningRule:
             float32 `[B, G]`, or int64 `[B]` where the file has the table; C-contiguous. None if nothing is taken.
 
         Raises:
-            EngineError: it is missing, not taken, or of another shape.
+            EngineError: it is missing, not taken, of another shape, or no row of the table.
         """
         if conditioning is None and not self.is_needed:
             return None
         if conditioning is not None:
             if self.takes_speakers and conditioning.dtype.kind in "iu" and conditioning.shape == (batch,):
                 rows = conditioning.astype(np.int64)
+                # One below 0 would be another speaker's, without a word.
+                if wrong := [row for row in rows.tolist() if not 0 <= row < (self.speakers or math.inf)]:
+                    last = f"to {self.speakers - 1}" if self.speakers else "on"
+                    raise EngineError(f"speaker {wrong[0]}: rows are from 0 {last}")
                 return rows if self.table is None else np.ascontiguousarray(self.table[rows])
             if self.takes_vectors and conditioning.dtype.kind == "f" and conditioning.shape == (batch, self.channels):
                 return np.ascontiguousarray(conditioning, np.float32)
