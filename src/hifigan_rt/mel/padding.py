@@ -21,6 +21,10 @@ _ROUNDING = 1e-3
 """Differences between bands that rounding to float16 may leave of one value."""
 
 
+LOOKS_LIKE_PADDING = "looks like padding"
+"""Words of every finding that tells of padding."""
+
+
 def flat_frames(mel: np.ndarray, config: MelConfig) -> np.ndarray | None:
     """Find frames of a mel `[M, T]` that hold one value in all bands, other than about the model's silence.
 
@@ -81,7 +85,7 @@ def describe_padding(mel: np.ndarray, frames: np.ndarray, config: MelConfig, fir
     loud = f"{value:.4g} is loud, not silent: " if value > highest else ""
     silent = f"{lowest:.4g}" if highest - lowest < 0.01 else f"{lowest:.4g} to {highest:.4g}"
     return (
-        f"{which} all {value:.4g} in every band, which looks like padding. {loud}this model's silence is {silent}; "
+        f"{which} all {value:.4g} in every band, which {LOOKS_LIKE_PADDING}. {loud}this model's silence is {silent}; "
         "cut each mel at its length, or pass a list of mels"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hifigan_rt.config import MelConfig
 from hifigan_rt.mel.check import CONVENTION_FRAMES, diagnose
-from hifigan_rt.mel.padding import describe_padding, flat_above, flat_frames
+from hifigan_rt.mel.padding import LOOKS_LIKE_PADDING, describe_padding, flat_above, flat_frames
 
 
 class MelWatch:
@@ -62,7 +62,7 @@ class MelWatch:
         finding = diagnose(np.concatenate(beginning, axis=1), self._config)
         if finding is None:
             self._lowest = -math.inf
-        elif "looks like padding" in finding:
+        elif LOOKS_LIKE_PADDING in finding:
             self._flat = 2  # told
         return finding
 
