@@ -101,7 +101,7 @@ def test_any_order_of_threads_gives_these_bits_and_every_fence_is_needed(precisi
     expected = engine.run_many(mels)
     with imitated_card.having(backwards=1):
         assert np.array_equal(engine.run_many(mels)[0], expected[0])
-    for wrong in ("disorder", "hidden"):
+    for wrong in ("disorder", "hidden", "unfenced"):
         with imitated_card.having(**{wrong: 1}), pytest.raises(EngineError, match="illegal memory access"):
             engine.run_many(mels)
         imitated_card.set("lose", 0)

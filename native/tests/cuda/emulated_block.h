@@ -112,9 +112,10 @@ class Block {
   }
 
   // How a block runs. `backwards`: the later lanes and warps first, since a card has any order. `ordering`: whether barriers order
-  // anything, and `showing`: whether products are shown anything, which tests of the watch deny.
+  // anything, `showing`: whether products are shown anything, and `fencing`: whether fences stand before them, which tests of the
+  // watch deny.
   struct Way {
-    bool backwards, ordering, showing;
+    bool backwards, ordering, showing, fencing;
   };
   // Runs `body` once for each thread.
   void run(const std::function<void()>& body, const Way& way) {
@@ -179,6 +180,11 @@ class Block {
   }
 
   BegunProducts& products() { return warp().products; }
+  void start_products() {
+    warp_step([this](BegunProducts& products) {
+      if (way_.fencing) products.start();
+    });
+  }
 
   void copy(Word to, const void* from, bool inside) {
     if (inside) touch_global(from, 16, false);

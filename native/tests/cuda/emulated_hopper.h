@@ -19,9 +19,7 @@ HIFIGAN_DEVICE Matrix matrix(Word start, int rows) {
 }
 
 HIFIGAN_DEVICE void show_to_products() { Block::now->show(); }
-HIFIGAN_DEVICE void start_products() {
-  Block::now->warp_step([](BegunProducts& products) { products.start(); });
-}
+HIFIGAN_DEVICE void start_products() { Block::now->start_products(); }
 HIFIGAN_DEVICE void commit_products() {
   Block::now->warp_step([](BegunProducts& products) { products.commit(); });
 }

@@ -231,7 +231,8 @@ EXPORTED Result cuLaunchKernel(FunctionHandle function, unsigned x, unsigned y, 
     Block& block = Block::of(kernel.threads, shared);
     for (block.y = 0; block.y < static_cast<int>(y); ++block.y)
       for (block.x = 0; block.x < static_cast<int>(x); ++block.x)
-        block.run([&] { kernel.call(parameter.data()); }, {setting("backwards") != 0, setting("disorder") == 0, setting("hidden") == 0});
+        block.run([&] { kernel.call(parameter.data()); },
+                  {setting("backwards") != 0, setting("disorder") == 0, setting("hidden") == 0, setting("unfenced") == 0});
   });
 }
 EXPORTED Result cuGetErrorName(Result result, const char** name) {
