@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib.machinery
 import importlib.util
 import json
 import re
 import subprocess
 import sys
 import tempfile
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "native/cuda/kernels/kernels.cu"
@@ -149,13 +150,16 @@ def _write(archive: Path, intermediate: Path | None) -> dict[str, dict[str, Reso
             for target in TARGETS
         }
         archive.parent.mkdir(parents=True, exist_ok=True)
-        part = archive.with_suffix(".part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as kernels:
-            for path in sorted(Path(folder).iterdir()):
-                # Without its time: wheels of one commit have the same bytes.
-                kernels.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_LZMA)
-        part.replace(archive)
+        _archive_module().write(archive, {path.name: path.read_bytes() for path in Path(folder).iterdir()})
     return table
+
+
+def _archive_module() -> ModuleType:
+    """The package's module, by its file: where this runs in a build, the package is not installed yet."""
+    loader = importlib.machinery.SourceFileLoader("cuda_archive", str(ROOT / "src/hifigan_rt/engines/cuda_archive.py"))
+    module = ModuleType(loader.name)
+    loader.exec_module(module)
+    return module
 
 
 if __name__ == "__main__":

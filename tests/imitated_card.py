@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import os
 import subprocess
-import zipfile
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import intermediate_code
-from hifigan_rt.engines import cuda_kernels, cuda_network
+from hifigan_rt.engines import cuda_archive, cuda_kernels, cuda_network
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [*sorted((ROOT / "native/cuda").rglob("*.[hc]*")), *sorted((ROOT / "native/tests/cuda").iterdir())]
@@ -46,8 +45,7 @@ def library() -> Path:
 def _translated(archive: Path) -> str:
     if archive.suffix == ".ptx":
         return intermediate_code.translate(archive.read_text())
-    with zipfile.ZipFile(archive) as kernels:
-        return intermediate_code.translate(kernels.read("forward.ptx").decode())
+    return intermediate_code.translate(cuda_archive.read(archive, cuda_archive.FORWARD).decode())
 
 
 def _compile(made: Path, translated: bytes) -> None:

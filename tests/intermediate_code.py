@@ -23,6 +23,7 @@ _SPECIAL = {
     "%ctaid.x": "std::uint32_t(block_x())",
     "%ctaid.y": "std::uint32_t(block_y())",
 }
+_LOCAL = r"\.align \d+ \.b8 __local_depot\d+\[(\d+)\]"
 _COMPARISONS = {"eq": "==", "ne": "!=", "neu": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^"}
 
@@ -66,6 +67,8 @@ def _body(kernel: str, body: str) -> Iterator[str]:
             yield statement
         elif operation == ".reg":
             yield _declared(rest)
+        elif operation == ".local":
+            yield f"Local local({re.fullmatch(_LOCAL, rest)[1]});"  # type: ignore[index]
         elif statement.endswith(":"):
             yield f"{_label(statement[:-1])}:;"
         else:
@@ -95,7 +98,7 @@ def _declared(text: str) -> str:
     kind, _, names = text.partition(" ")
     counted = re.fullmatch(r"%(\w+)<(\d+)>", names.strip())
     listed = [f"{counted[1]}{i}" for i in range(int(counted[2]))] if counted else re.split(r",\s*", names)
-    return f"{_NUMBERS[kind[1:]]} {', '.join(listed)};"
+    return f"{_NUMBERS[kind[1:]]} {', '.join(listed).replace('%', '')};"
 
 
 def _label(text: str) -> str:
@@ -108,6 +111,8 @@ def _type_of(name: str) -> str:
         return "std::uint16_t"
     if name == "p":
         return "bool"
+    if name == "%SPL":
+        return "std::uint64_t"
     known = re.fullmatch(r"%([a-z]+)\d+", name)
     return _TYPES[known[1]] if known else ""
 
@@ -130,7 +135,7 @@ def _fail(what: object) -> str:
 
 
 def _address(operand: str) -> str:
-    """An address, given as [register+offset] or [symbol+offset]; parameter and shared memory begin at 0 here."""
+    """An address, given as [register+offset] or [symbol+offset]; memory of all kinds but global begins at 0 here."""
     base, _, offset = operand.strip("[]").partition("+")
     start = f"std::uint64_t({_value(base, _type_of(base))})" if base.startswith("%") else "std::uint64_t(0)"
     return f"{start} + std::uint64_t({offset or 0}ll)"
@@ -165,7 +170,7 @@ def _instruction(operation: str, operands: list[list[str]], kernel: str) -> str:
         lower, upper = operands[0]
         return f"{lower} = std::uint16_t({whole}); {upper} = std::uint16_t({whole} >> 16)"
     target, *sources = [group[0] for group in operands]
-    if name == "mov" and sources[0].endswith((f"{kernel}_param_0", "block_memoryE")):
+    if name == "mov" and re.search(f"({kernel}_param_0|block_memoryE|__local_depot\\d+)$", sources[0]):
         return _assign(target, "0", "std::uint64_t")
     expression, kind = _computed(name, modifiers, sources)
     return _assign(target, expression, kind)
@@ -237,14 +242,14 @@ def _memory(operation: str, operands: list[list[str]]) -> str:
             _fail(operation)
         source = _value(operands[2][0], kind)
         return _assign(operands[0][0], f"raised<{kind}>({_address(operands[1][0])}, {source})", kind)
-    space = modifiers[0] if modifiers[0] in ("param", "shared") else "global"
-    arguments = "parameter, " if space == "param" else ""
+    space = modifiers[0] if modifiers[0] in ("param", "shared", "local") else "global"
+    arguments = {"param": "parameter, ", "local": "local, "}.get(space, "")
     registers, address = operands if name == "ld" else reversed(operands)
     count = len(registers)
     array = f"std::array<{kind}, {count}>"
     if name == "st":
         values = ", ".join(_value(register, kind) for register in registers)
-        return f"{space}_store({_address(address[0])}, {array}{{{values}}})"
+        return f"{space}_store({arguments}{_address(address[0])}, {array}{{{values}}})"
     loaded = f"const auto loaded = {space}_load<{array}>({arguments}{_address(address[0])})"
     return "; ".join([loaded, *(_widened(register, f"loaded[{i}]", kind) for i, register in enumerate(registers))])
 

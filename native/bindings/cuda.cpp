@@ -39,6 +39,7 @@ Value value_of(const nb::dict& from) {
   read(from, "kept", value.kept);
   read(from, "slope", value.slope);
   read(from, "gain", value.gain);
+  value.unslope = 1.0f / value.slope, value.down = 1.0f / value.gain;
   return value;
 }
 
@@ -48,6 +49,7 @@ Branch branch_of(const nb::dict& from) {
   if (inputs.size() > kMaxInputs) throw std::invalid_argument("a layer reads more values than the kernels take");
   std::copy(inputs.begin(), inputs.end(), branch.inputs);
   branch.input_count = static_cast<int>(inputs.size());
+  branch.part = 1.0f / static_cast<float>(branch.input_count);
   read(from, "output", branch.output);
   read(from, "residual", branch.residual);
   read(from, "taps", branch.taps);
@@ -69,6 +71,7 @@ Branch branch_of(const nb::dict& from) {
   read(from, "second_slope", branch.second_slope);
   read(from, "second_scale", branch.second_scale);
   read(from, "second_gain", branch.second_gain);
+  branch.up = 1.0f / branch.gain, branch.second_up = 1.0f / branch.second_gain;
   read(from, "columns", branch.columns);
   read(from, "layer", branch.layer);
   return branch;

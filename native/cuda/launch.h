@@ -42,6 +42,7 @@ struct Value {
   int kept;        // rows that the next pass reads again
   float slope;
   float gain;      // a power of two
+  float unslope, down;  // 1 / slope and 1 / gain: a division takes a kernel ten instructions and more
 };
 
 // The rows of a value in an item: those before `first` are kept from earlier passes, `last` ends those of this pass.
@@ -80,12 +81,13 @@ struct Branch {
   int places;              // groups of channels that lie there together
   float slope;             // leaky ReLU of what is read
   float scale;             // of what is read, so that it fits float16; a power of two
-  float gain;              // of the sums
+  float gain, up;          // of the sums, and 1 / gain
+  float part;              // 1 / input_count
   Address weights, biases;
   Address added;           // float32 [items][columns], added to the biases of each item; 0 for none
   Address tiles;           // int32 [items + 1]: tiles of the items before
   int second_taps, second_left;  // of a residual unit's second convolution, which follows at once
-  float second_slope, second_scale, second_gain;
+  float second_slope, second_scale, second_gain, second_up;
   int columns;             // results for each position, in blocks of 8 channels
   int layer;               // its number, for the report of the largest values
 };
@@ -134,7 +136,7 @@ struct Carry {
 };
 
 // Both compilers lay these out alike.
-static_assert(sizeof(Item) == 32 && sizeof(Source) == 32 && sizeof(Value) == 56 && sizeof(Launch) == 776 && sizeof(Exit) == 792 && sizeof(Entry) == 112 &&
+static_assert(sizeof(Item) == 32 && sizeof(Source) == 32 && sizeof(Value) == 64 && sizeof(Launch) == 808 && sizeof(Exit) == 824 && sizeof(Entry) == 120 &&
                   sizeof(Carry) == 152,
               "host and card read the same bytes");
 

@@ -1,12 +1,13 @@
 """The plan of engine `cuda` by hand-worked cases: rows, order of weights, shared memory, files of kernels."""
 
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
 from hifigan_rt.config import GeneratorConfig
-from hifigan_rt.engines import cuda_kernels
+from hifigan_rt.engines import cuda_archive, cuda_kernels
 from hifigan_rt.engines.cuda_plan import SHARED_BYTES, build_plan
 from hifigan_rt.engines.cuda_rows import ValueRows, rows_of_values
 from hifigan_rt.engines.cuda_weights import columns_of, exponent_of, halves_of, pack
@@ -125,11 +126,29 @@ def test_more_resblocks_than_the_kernels_average():
 )
 def test_a_card_gets_code_of_its_generation(capability, name, tmp_path, monkeypatch):
     path = tmp_path / "cuda_kernels.zip"
-    with zipfile.ZipFile(path, "w") as kernels:
-        for member in ("sm_80.cubin", "sm_90a.cubin", "sm_120.cubin", "forward.ptx"):
-            kernels.writestr(member, member)
+    members = ("sm_80.cubin", "sm_90a.cubin", "sm_120.cubin", "forward.ptx")
+    cuda_archive.write(path, {member: member.encode() for member in members})
     monkeypatch.setattr(cuda_kernels, "archive", lambda: path)
     assert cuda_kernels.image_for(capability) == (name.encode(), name)
+
+
+def test_intermediate_code_comes_back_as_it_was(tmp_path):
+    code = b"""\t.reg .f32 \t%f<4892>;
+    mov.u64 %SPL, __local_depot0;
+    mov.u32 %r2470, %ctaid.x;
+$L__BB0_2:
+    @%p11 st.local.f32 [%rd805+4], %f4345; ld.param.u32 %r805, [%rd7+-88]; fma.rn.f32 %f9, %f9, 0f00000000, %f4345;
+"""
+    cuda_archive.write(tmp_path / "kernels.zip", {cuda_archive.FORWARD: code})
+    assert cuda_archive.read(tmp_path / "kernels.zip", cuda_archive.FORWARD) == code
+
+
+def test_a_python_without_lzma(tmp_path, monkeypatch):
+    cuda_archive.write(tmp_path / "kernels.zip", {"sm_80.cubin": b"code"})
+    monkeypatch.setattr(cuda_kernels, "archive", lambda: tmp_path / "kernels.zip")
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    with pytest.raises(EngineUnavailable, match=r"Python's module lzma, and this Python was built without: .* liblzma"):
+        cuda_kernels.image_for(80)
 
 
 def test_files_of_kernels_that_are_wrong(tmp_path, monkeypatch):
@@ -138,6 +157,11 @@ def test_files_of_kernels_that_are_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr(cuda_kernels, "archive", lambda: path)
     with pytest.raises(EngineUnavailable, match=r"cannot be read from .*cuda_kernels.zip: .*; install it again"):
         cuda_kernels.image_for(80)
+    for member, content in (("sm_80.cubin.xz", b"no code"), ("sm_80.cubin", b"packed by nobody")):
+        with zipfile.ZipFile(path, "w") as kernels:
+            kernels.writestr(member, content)
+        with pytest.raises(EngineUnavailable, match=r"cannot be read from .*cuda_kernels.zip: .*; install it again"):
+            cuda_kernels.image_for(80)
     monkeypatch.setattr(cuda_kernels, "archive", lambda: None)
     with pytest.raises(EngineUnavailable, match=r"which this build does not hold: build it with HIFIGAN_RT_CUDA=1 pip"):
         cuda_kernels.image_for(80)

@@ -13,7 +13,7 @@ from golden.seeded import seeded_mel
 from golden.tiny import tiny_generator
 from hifigan_rt.audio import read_audio
 from hifigan_rt.audio.signal_metrics import snr_db
-from hifigan_rt.engines import create_engine, cuda_kernels
+from hifigan_rt.engines import create_engine, cuda_archive, cuda_kernels
 from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.engines.cuda_plan import build_plan
 from hifigan_rt.engines.reference import generate
@@ -70,7 +70,7 @@ def test_intermediate_code_gives_what_machine_code_gives(precision, monkeypatch)
         pytest.skip(f"CUDA {version / 1000:.2f}: only drivers from 575 on (CUDA 12.9) know the intermediate code")
     mel = mels_of(load(), [40])[0]
     expected = load(precision)(mel)
-    monkeypatch.setattr(cuda_kernels, "member_for", lambda capability, names: cuda_kernels.FORWARD)
+    monkeypatch.setattr(cuda_kernels, "member_for", lambda capability, names: cuda_archive.FORWARD)
     vocoder = load(precision)
     assert "forward" in vocoder.engine_info.variant
     assert snr_db(expected, vocoder(mel)) >= tolerances.CUDA_SMALL_SNR_DB[precision]

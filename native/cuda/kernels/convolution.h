@@ -49,7 +49,7 @@ HIFIGAN_DEVICE void convolution(const Launch& launch) {
     if (group < 0) continue;
     if (group == 0)  // while the first ones come
       products.start({branch.biases, branch.added ? branch.added + static_cast<Address>(place.index) * out.chunks * 32 : 0, out.chunks,
-                      branch.stride, branch.gain},
+                      branch.stride, branch.up},
                      block);
     if (group < coming && coming < groups) {
       wait_copies<1>();
@@ -71,23 +71,36 @@ HIFIGAN_DEVICE void convolution(const Launch& launch) {
 // outside the signal are zeros. So are those that no result of this pass reads: they come of rows that are not there yet, and are
 // no values to report. WHOLE: there are none of either.
 template <int PLANES, int KS, bool WHOLE, int MT, int NB>
-HIFIGAN_DEVICE void keep(const float (&sums)[MT][NB][4], Word to, Word group_bytes, int rows, int begin, int end, float slope, float scale,
-                         Largest& largest) {
+HIFIGAN_DEVICE void keep_block(const float (&sums)[MT][NB][4], int n, Word to, int rows, int begin, int end, float slope, float scale,
+                               Largest& largest) {
   HIFIGAN_UNROLL
-  for (int n = 0; n < NB; ++n) {
+  for (int i = 0; i < MT * 2; ++i) {
+    const int ahead = i * 8;
+    const bool inside = WHOLE || (ahead >= begin && ahead < end);
+    const float low = inside ? leaky(sums[i / 2][n][i % 2 * 2], slope) * scale : 0.0f;
+    const float high = inside ? leaky(sums[i / 2][n][i % 2 * 2 + 1], slope) * scale : 0.0f;
+    largest.add(low, high);
+    Word planes[PLANES];
+    split<PLANES>(low, high, planes);
     HIFIGAN_UNROLL
-    for (int i = 0; i < MT * 2; ++i) {
-      const int ahead = i * 8;
-      const bool inside = WHOLE || (ahead >= begin && ahead < end);
-      const float low = inside ? leaky(sums[i / 2][n][i % 2 * 2], slope) * scale : 0.0f;
-      const float high = inside ? leaky(sums[i / 2][n][i % 2 * 2 + 1], slope) * scale : 0.0f;
-      largest.add(low, high);
-      Word planes[PLANES];
-      split<PLANES>(low, high, planes);
-      const Word group = to + static_cast<Word>(n / (KS * 2)) * group_bytes;
-      HIFIGAN_UNROLL
-      for (int p = 0; p < PLANES; ++p)
-        store_shared(group + static_cast<Word>((p * KS * 2 + n % (KS * 2)) * rows + ahead) * 16, planes[p]);
+    for (int p = 0; p < PLANES; ++p) store_shared(to + static_cast<Word>(p * KS * 2 * rows + ahead) * 16, planes[p]);
+  }
+}
+
+template <int PLANES, int KS, int MT, int NB>
+HIFIGAN_DEVICE void keep(const float (&sums)[MT][NB][4], Word to, Word group_bytes, int rows, int begin, int end, bool whole, float slope,
+                         float scale, Largest& largest) {
+  const auto block = [&](int n) { return to + static_cast<Word>(n / (KS * 2)) * group_bytes + static_cast<Word>(n % (KS * 2) * rows) * 16; };
+  if (whole) {
+    HIFIGAN_UNROLL
+    for (int n = 0; n < NB; ++n) keep_block<PLANES, KS, true>(sums, n, block(n), rows, begin, end, slope, scale, largest);
+  } else {
+    const KeptSums<MT, NB> kept(sums);
+    HIFIGAN_NO_UNROLL
+    for (int k = 0; k < kept.kBlocks; ++k) {
+      const int ahead = k / NB * kept.kSlice * 16;
+      keep_block<PLANES, KS, false>(kept.block[k], 0, block(k % NB) + static_cast<Word>(ahead) * 16, rows, begin - ahead, end - ahead, slope,
+                                    scale, largest);
     }
   }
 }
@@ -113,7 +126,7 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
   const Corner<MT, NB, WC> corner;
   PRODUCTS<PLANES, KS, MT, NB> products;
   products.weights.start(branch.weights, C, corner.block * 8);
-  products.start({branch.biases, 0, 0, 1, branch.gain}, corner.block);
+  products.start({branch.biases, 0, 0, 1, branch.up}, corner.block);
   const Word mine = shared_start() + products.first(corner.row, rows);
   wait_copies<0>();
   products.show();
@@ -132,15 +145,12 @@ HIFIGAN_DEVICE void unit(const Launch& launch) {
   const Word to = shared_start() + static_cast<Word>(corner.block / (KS * 2)) * group_bytes +
                   static_cast<Word>(corner.block % (KS * 2) * rows + corner.row + quad) * 16 + static_cast<Word>(pair) * 4;
   Largest largest;
-  if (begin + quad <= 0 && end + quad >= MT * 16) {  // all of the warp's
-    keep<PLANES, KS, true>(products.sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
-  } else {
-    keep<PLANES, KS, false>(products.sums, to, group_bytes, rows, begin, end, branch.second_slope, scale, largest);
-  }
+  const bool whole = begin + quad <= 0 && end + quad >= MT * 16;  // all of the warp's
+  keep<PLANES, KS>(products.sums, to, group_bytes, rows, begin, end, whole, branch.second_slope, scale, largest);
   largest.report(launch.largest, place.index, launch.layers, branch.layer - 1);
   products.show();
   block_barrier();
-  products.start({branch.biases + C * 4, 0, 0, 1, branch.second_gain}, corner.block);
+  products.start({branch.biases + C * 4, 0, 0, 1, branch.second_up}, corner.block);
   HIFIGAN_NO_UNROLL
   for (int group = 0; group < kGroups; ++group)
     products.convolve(mine + static_cast<Word>(group) * group_bytes, rows, branch.second_taps, 1);

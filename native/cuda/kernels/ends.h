@@ -39,7 +39,7 @@ HIFIGAN_DEVICE void enter(const Entry& entry) {
   Largest largest;
   HIFIGAN_UNROLL
   for (int q = 0; q < 4; ++q) {
-    const float low = numbers[2 * q] / entry.value.gain, high = numbers[2 * q + 1] / entry.value.gain;
+    const float low = numbers[2 * q] * entry.value.down, high = numbers[2 * q + 1] * entry.value.down;
     largest.add(low, high);
     split<2>(low, high, planes[q]);
   }

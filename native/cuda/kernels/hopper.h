@@ -16,9 +16,11 @@ struct HopperProducts {
   Weights<PLANES, NB, 4, 2> weights;
 
   HIFIGAN_DEVICE void start(const Biases& biases, int block) {
+    int chunks[NB];
+    biases.find(block, chunks);
     HIFIGAN_UNROLL
     for (int n = 0; n < NB; ++n) {
-      const float bias = biases.of(block + n, thread_index() % 32 / 4);
+      const float bias = biases.of(chunks[n], thread_index() % 32 / 4);
       HIFIGAN_UNROLL
       for (int m = 0; m < MT; ++m) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = bias;
     }

@@ -40,11 +40,19 @@ struct Biases {
   int chunks, stride;
   float up;
 
-  HIFIGAN_DEVICE Biases(Address own, Address added, int chunks, int stride, float gain)
-      : own(own), added(added), chunks(chunks), stride(stride), up(1.0f / gain) {}  // powers of two
-  // Of column `column` of a block of 8.
-  HIFIGAN_DEVICE float of(int block, int column) const {
-    const int chunk = block / stride, channel = chunk * 8 + column;
+  // Each block's chunk of channels, of `NB` blocks of 8 columns from `block` on.
+  template <int NB>
+  HIFIGAN_DEVICE void find(int block, int (&found)[NB]) const {
+    int chunk = block / stride, phase = block % stride;
+    HIFIGAN_UNROLL
+    for (int& which : found) {
+      which = chunk;
+      const bool wraps = ++phase == stride;
+      chunk += wraps, phase = wraps ? 0 : phase;
+    }
+  }
+  HIFIGAN_DEVICE float of(int chunk, int column) const {
+    const int channel = chunk * 8 + column;
     const float bias = at<float>(own)[channel];
     return (added && chunk < chunks ? bias + at<float>(added)[channel] : bias) * up;
   }
@@ -74,9 +82,11 @@ struct Products {
   // `block` is the warp's first block of 8 columns.
   HIFIGAN_DEVICE void start(const Biases& biases, int block) {
     const int pair = 2 * (thread_index() % 4);
+    int chunks[NB];
+    biases.find(block, chunks);
     HIFIGAN_UNROLL
     for (int n = 0; n < NB; ++n) {
-      const float low = biases.of(block + n, pair), high = biases.of(block + n, pair + 1);
+      const float low = biases.of(chunks[n], pair), high = biases.of(chunks[n], pair + 1);
       HIFIGAN_UNROLL
       for (int m = 0; m < MT; ++m) sums[m][n][0] = sums[m][n][2] = low, sums[m][n][1] = sums[m][n][3] = high;
     }

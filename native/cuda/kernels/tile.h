@@ -119,7 +119,6 @@ HIFIGAN_DEVICE void mean_of_row(const Launch& launch, const Place& place, const 
     if (!rows.find(r, branch.padding)) continue;
     const char* const first = rows.chunk(r, first_chunk);
     const long long step = r >= rows.first ? rows.fresh_step : rows.saved_step;
-    const float unslope = 1.0f / value.slope;
     HIFIGAN_UNROLL
     for (int c = 0; c < CHUNKS; ++c) {
       if (first_chunk + c >= value.chunks) continue;
@@ -127,12 +126,13 @@ HIFIGAN_DEVICE void mean_of_row(const Launch& launch, const Place& place, const 
       const Word high_words[4] = {high.x, high.y, high.z, high.w}, low_words[4] = {low.x, low.y, low.z, low.w};
       HIFIGAN_UNROLL
       for (int q = 0; q < 4; ++q) {
-        const Pair pair = PLANES == 1 ? true_pair(high_words[q], unslope, value.gain) : true_pair(high_words[q], low_words[q], unslope, value.gain);
+        const Pair pair = PLANES == 1 ? true_pair(high_words[q], value.unslope, value.gain)
+                                      : true_pair(high_words[q], low_words[q], value.unslope, value.gain);
         sums[c][2 * q] += pair.low, sums[c][2 * q + 1] += pair.high;
       }
     }
   }
-  const float part = 1.0f / static_cast<float>(branch.input_count), slope = branch.slope;
+  const float part = branch.part, slope = branch.slope;
   HIFIGAN_UNROLL
   for (auto& sum : sums) {
     HIFIGAN_UNROLL

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <type_traits>
+#include <vector>
 
 #include "emulated_hopper.h"
 
@@ -72,6 +73,32 @@ Numbers param_load(const Parameter& parameter, std::uint64_t address) {
   std::memcpy(&v, parameter.bytes + address, sizeof(v));
   return v;
 }
+
+// A thread's own memory, whose addresses count from 0.
+struct Local {
+  explicit Local(std::size_t size) : bytes(size), written(size) {}
+  void check(std::uint64_t address, std::size_t size) const {
+    if (address % size != 0 || address + size > bytes.size()) throw IllegalAccess("beyond a thread's own memory");
+  }
+  std::vector<char> bytes;
+  std::vector<bool> written;
+};
+template <class Numbers>
+Numbers local_load(const Local& local, std::uint64_t address) {
+  local.check(address, sizeof(Numbers));
+  const auto first = local.written.begin() + static_cast<std::ptrdiff_t>(address);
+  if (std::find(first, first + sizeof(Numbers), false) != first + sizeof(Numbers)) throw IllegalAccess("a thread's own memory, unwritten");
+  Numbers v;
+  std::memcpy(&v, local.bytes.data() + address, sizeof(v));
+  return v;
+}
+template <class Numbers>
+void local_store(Local& local, std::uint64_t address, const Numbers& v) {
+  local.check(address, sizeof(v));
+  std::memcpy(local.bytes.data() + address, &v, sizeof(v));
+  std::fill_n(local.written.begin() + static_cast<std::ptrdiff_t>(address), sizeof(v), true);
+}
+
 template <class Numbers>
 Numbers global_load(std::uint64_t address) {
   return read<Numbers>(reinterpret_cast<const void*>(address));

@@ -9,13 +9,12 @@ import sys
 import zipfile
 from pathlib import Path
 
-from hifigan_rt.engines import native_module
+from hifigan_rt.engines import cuda_archive, native_module
 from hifigan_rt.errors import EngineError, EngineUnavailable
 
 KERNELS_VARIABLE = "HIFIGAN_RT_CUDA_KERNELS"
 DRIVER_VARIABLE = "HIFIGAN_RT_CUDA_DRIVER"
 ARCHIVE = "cuda_kernels.zip"
-FORWARD = "forward.ptx"
 HOPPER = 90
 """The compute capability whose machine code, sm_90a.cubin, holds both sets of kernels."""
 _SYSTEM_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -94,10 +93,14 @@ def image_for(capability: int) -> tuple[bytes, str]:
     if path is None:
         raise EngineUnavailable(why_unavailable() or "")
     try:
-        with zipfile.ZipFile(path) as kernels:
-            name = member_for(capability, kernels.namelist())
-            return kernels.read(name), name
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        name = member_for(capability, cuda_archive.names(path))
+        return cuda_archive.read(path, name), name
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"engine 'cuda' unpacks its kernels with Python's module lzma, and this Python was built without: {error}; "
+            "install another, or build it again with the headers of liblzma (Debian, Ubuntu: apt install liblzma-dev)"
+        ) from error
+    except (OSError, zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
         raise EngineUnavailable(
             f"the kernels of engine 'cuda' cannot be read from {path}: {error}; install it again"
         ) from error
@@ -107,4 +110,4 @@ def member_for(capability: int, names: list[str]) -> str:
     """The machine code that a card runs, that of its own generation and not newer, else the intermediate code."""
     codes = {name: int(name[len("sm_") : -len(".cubin")].rstrip("a")) for name in names if name.endswith(".cubin")}
     fitting = [name for name, code in codes.items() if code // 10 == capability // 10 and code <= capability]
-    return max(fitting, default=FORWARD, key=codes.__getitem__)
+    return max(fitting, default=cuda_archive.FORWARD, key=codes.__getitem__)
