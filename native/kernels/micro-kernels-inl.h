@@ -29,7 +29,11 @@ constexpr int most_rows(int vectors) { return vectors == kPanelVectors ? kMaxRow
 // Between the planes of two products: keeps the stores of one tile out of one set of the first cache.
 constexpr int kPlanePadding = 16;
 
-// Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory.
+// Numbers in one chain of a sum: of a convolution's rows, of an upsampling's, of tiles. Shorter ones round less and take longer.
+constexpr int kRowChain = 32, kUpsamplingChain = 64, kTileChain = 128;
+
+// Where k runs: over taps, in each over groups of kLanes channels, in each over kLanes neighbours in memory. A sum is one of chains of
+// so many taps and groups.
 struct LeftMatrix {
   const float* data;
   Index tap_stride;
@@ -37,7 +41,14 @@ struct LeftMatrix {
   Index row_stride;
   int taps;
   int groups;
+  int chain_taps;
+  int chain_groups;
 };
+
+inline LeftMatrix left_matrix(const float* data, Index tap_stride, Index group_stride, Index row_stride, int taps, int groups, int chain) {
+  const int most = chain / kLanes, chain_groups = groups < most ? groups : most;
+  return {data, tap_stride, group_stride, row_stride, taps, groups, taps > 1 ? most / chain_groups : 1, chain_groups};
+}
 
 // Memory from `at` on, of which `step` floats more are fetched per k; no more than a line.
 struct Stretch {
@@ -51,19 +62,22 @@ struct Fetch {
   Stretch weights, other;
 };
 
-// sum += a b, with B as [k][Vectors * kLanes]. DenseRows says that the row stride is kLanes, which the addresses then hold as
-// constants. With PastSecond the weights of b are fetched a little ahead, past the second cache, where they would drive out
-// what the layer reads again; without, `fetch` is done, spread evenly: in one piece between products it would fill the queue of what
-// the caches wait for. Where `kRight` combines b with the one `b_plane` behind it, both were read before, and nothing is fetched.
+// sum += a b for `taps` and `groups` of a from `data` on; b is [k][Vectors * kLanes], and moves on. DenseRows says that the row stride is
+// kLanes, which the addresses then hold as constants. With PastSecond the weights of b are fetched a little ahead, past the second
+// cache, where they would drive out what the layer reads again; without, `fetch` is done, spread evenly: in one piece between products
+// it would fill the queue of what the caches wait for. Where `kRight` combines b with the one `b_plane` behind it, both were read before,
+// and nothing is fetched.
 enum class Right { kSelf, kSum, kDifference };
 template <int Rows, int Vectors, bool DenseRows, bool PastSecond, Right kRight = Right::kSelf>
-HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Index b_plane, Fetch& fetch, Vec (&sum)[Rows][Vectors]) {
+HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* data, int taps, int groups, const float*& b, Index b_plane, Fetch& fetch,
+                               Vec (&sum)[Rows][Vectors]) {
   const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
   constexpr bool own = PastSecond || Rows <= kFewRows;
   Fetch to_come = fetch;
-  for (int tap = 0; tap < a.taps; ++tap) {
-    const float* left = a.data + tap * a.tap_stride;
-    for (int group = 0; group < a.groups; ++group) {
+  do {
+    const float* left = data;
+    int group = groups;
+    do {
 #pragma GCC unroll 4
       for (int k = 0; k < kLanes; ++k) {
         Vec right[Vectors];
@@ -104,8 +118,9 @@ HIFIGAN_INLINE void accumulate(const LeftMatrix& a, const float* b, Index b_plan
       }
       left += a.group_stride;
       b += kLanes * Vectors * kLanes;
-    }
-  }
+    } while (--group > 0);
+    data += a.tap_stride;
+  } while (--taps > 0);
   fetch = to_come;
 }
 
@@ -119,103 +134,87 @@ HIFIGAN_INLINE void clear_sums(Vec (&sum)[Rows][Vectors]) {
 }
 
 template <int Rows, int Vectors>
-HIFIGAN_INLINE void add_sums(const float* c, Index c_stride, Vec (&sum)[Rows][Vectors]) {
+HIFIGAN_INLINE void add_sums(const float* c, Vec (&sum)[Rows][Vectors]) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) sum[i][j] = add(load(c + i * c_stride + j * kLanes), sum[i][j]);
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = add(load(c + i * kPanel + j * kLanes), sum[i][j]);
   }
 }
 
 template <int Rows, int Vectors>
-HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c, Index c_stride) {
+HIFIGAN_INLINE void store_sums(const Vec (&sum)[Rows][Vectors], float* c) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) store(c + i * c_stride + j * kLanes, sum[i][j]);
+    for (int j = 0; j < Vectors; ++j) store(c + i * kPanel + j * kLanes, sum[i][j]);
   }
 }
 
 // Numbers of a matrix that is multiplied by `a`.
 constexpr Index panel_size(const LeftMatrix& a, int vectors) { return Index{a.taps} * a.groups * kLanes * vectors * kLanes; }
 
-// Numbers in one chain: of a convolution's rows, of an upsampling's, of tiles. Shorter ones round less and take longer. Sums of tiles
-// that are no longer are one chain: what cuts them would cost 1 to 3 %.
-constexpr int kRowChain = 32, kUpsamplingChain = 64, kTileChain = 128, kOneChain = 0;
-
 // Calls add(whether it is the first, sums) for each chain of a b, or of what `kRight` says: a sum of hundreds of numbers is rounded less
 // when it is one of short chains. What is rounded in a flow and before the second stage, all that follows makes louder.
-template <int Rows, int Vectors, bool DenseRows, bool PastSecond, int Chain, Right kRight = Right::kSelf, class Add>
+template <int Rows, int Vectors, bool DenseRows, bool PastSecond, Right kRight = Right::kSelf, class Add>
 HIFIGAN_INLINE void each_chain(const LeftMatrix& a, const float* b, Index b_plane, Fetch& fetch, const Add& add) {
-  if constexpr (Chain == kOneChain) {
-    Vec sum[Rows][Vectors];
-    clear_sums(sum);
-    accumulate<Rows, Vectors, DenseRows, PastSecond, kRight>(a, b, b_plane, fetch, sum);
-    add(true, sum);
-  } else {
-    constexpr int groups_of_chain = Chain / kLanes;
-    LeftMatrix chain = a;
-    const int most_groups = a.groups < groups_of_chain ? a.groups : groups_of_chain;
-    const int most_taps = a.taps > 1 ? groups_of_chain / most_groups : 1;
-    for (int tap = 0; tap < a.taps; tap += most_taps) {
-      chain.taps = a.taps - tap < most_taps ? a.taps - tap : most_taps;
-      for (int group = 0; group < a.groups; group += most_groups) {
-        chain.groups = a.groups - group < most_groups ? a.groups - group : most_groups;
-        chain.data = a.data + tap * a.tap_stride + group * a.group_stride;
-        Vec sum[Rows][Vectors];
-        clear_sums(sum);
-        accumulate<Rows, Vectors, DenseRows, PastSecond, kRight>(chain, b, b_plane, fetch, sum);
-        add(tap + group == 0, sum);
-        b += panel_size(chain, Vectors);
-      }
-    }
-  }
+  const float* left = a.data;
+  int taps_left = a.taps;
+  bool first = true;
+  do {
+    const int taps = taps_left < a.chain_taps ? taps_left : a.chain_taps;
+    const float* at = left;
+    int groups_left = a.groups;
+    do {
+      const int groups = groups_left < a.chain_groups ? groups_left : a.chain_groups;
+      Vec sum[Rows][Vectors];
+      clear_sums(sum);
+      accumulate<Rows, Vectors, DenseRows, PastSecond, kRight>(a, at, taps, groups, b, b_plane, fetch, sum);
+      add(first, sum);
+      first = false;
+      groups_left -= groups;
+      at += groups * a.group_stride;
+    } while (groups_left > 0);
+    taps_left -= taps;
+    left += taps * a.tap_stride;
+  } while (taps_left > 0);
 }
 
 // c = the sum of the chains.
-template <int Rows, int Vectors, bool DenseRows, bool PastSecond, int Chain, Right kRight = Right::kSelf>
-HIFIGAN_INLINE void sum_chains(const LeftMatrix& a, const float* b, Index b_plane, Fetch& fetch, float* c, Index c_stride) {
-  each_chain<Rows, Vectors, DenseRows, PastSecond, Chain, kRight>(
+template <int Rows, int Vectors, bool DenseRows, bool PastSecond, Right kRight = Right::kSelf>
+HIFIGAN_INLINE void sum_chains(const LeftMatrix& a, const float* b, Index b_plane, Fetch& fetch, float* c) {
+  each_chain<Rows, Vectors, DenseRows, PastSecond, kRight>(
       a, b, b_plane, fetch, [&](bool first, Vec(&sum)[Rows][Vectors]) __attribute__((always_inline)) {
-        if (!first) add_sums(c, c_stride, sum);
-        store_sums(sum, c, c_stride);
+        if (!first) add_sums(c, sum);
+        store_sums(sum, c);
       });
 }
 
-// The micro-kernel of one product: c = a b.
-template <bool PastSecond, bool DenseRows, int Chain>
+// c = a b, rows of c lying kPanel apart as in all of these. The micro-kernels of three and four products call it: with it inside of each,
+// they were two thirds of the module.
+template <bool PastSecond, bool DenseRows>
 struct OneProduct {
   static constexpr bool kDenseRows = DenseRows;
-  using Function = void (*)(const LeftMatrix& a, const float* b, const Fetch& fetch, float* c, Index c_stride);
+  using Function = void (*)(const LeftMatrix& a, const float* b, Fetch& fetch, float* c);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, const float* b, const Fetch& fetch, float* c, Index c_stride) {
-    Fetch to_come = fetch;
-    if (DenseRows || (Vectors == 1 && a.row_stride == kLanes)) {  // rows of one vector: addresses are constants
-      sum_chains<Rows, Vectors, true, PastSecond, Chain>(a, b, 0, to_come, c, c_stride);
-    } else {
-      sum_chains<Rows, Vectors, false, PastSecond, Chain>(a, b, 0, to_come, c, c_stride);
+  __attribute__((noinline)) static void run(const LeftMatrix& a, const float* b, Fetch& fetch, float* c) {
+    if constexpr (!DenseRows && Vectors == 1) {  // rows of one vector: addresses are constants
+      if (a.row_stride == kLanes) return OneProduct<PastSecond, true>::template run<Rows, Vectors>(a, b, fetch, c);
     }
+    sum_chains<Rows, Vectors, DenseRows, PastSecond>(a, b, 0, fetch, c);
   }
 };
-template <bool PastSecond>
-using RowsProduct = OneProduct<PastSecond, false, kRowChain>;
-template <bool PastSecond>
-using UpsamplingProduct = OneProduct<PastSecond, true, kUpsamplingChain>;
-template <bool PastSecond>
-using TilesProduct = OneProduct<PastSecond, true, kOneChain>;
-template <bool PastSecond>
-using DeepTilesProduct = OneProduct<PastSecond, true, kTileChain>;
 
 // c -= sum / 2.
 template <int Rows, int Vectors>
-HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c, Index c_stride) {
+HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c) {
   const Vec half = broadcast(0.5f);
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < Vectors; ++j) {
-      float* const at = c + i * c_stride + j * kLanes;
+      float* const at = c + i * kPanel + j * kLanes;
       store(at, fnma(half, sum[i][j], load(at)));
     }
   }
@@ -223,50 +222,43 @@ HIFIGAN_INLINE void subtract_half(const Vec (&sum)[Rows][Vectors], float* c, Ind
 
 // The micro-kernel of three products, with dense rows: c1 = a1 b1 - k and c2 = a2 b2 - k, where 2 k = a0 (b1 + b2); a2 lies a_plane
 // behind a1, and b2 behind b1 without a gap.
-template <bool PastSecond, int Chain>
-struct ThreeProductsOf {
-  using Function = void (*)(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const Fetch& fetch, float* c1,
-                            float* c2, Index c_stride);
+template <bool PastSecond>
+struct ThreeProducts {
+  using Function = void (*)(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, Fetch& fetch, float* c1, float* c2);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const Fetch& fetch, float* c1, float* c2,
-                  Index c_stride) {
+  static void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, Fetch& fetch, float* c1, float* c2) {
+    using First = OneProduct<PastSecond, true>;
     const Index b_plane = panel_size(a1, Vectors);
-    Fetch to_come = fetch;
     LeftMatrix left = a1;
-    sum_chains<Rows, Vectors, true, PastSecond, Chain>(left, b, 0, to_come, c1, c_stride);
+    First::template run<Rows, Vectors>(left, b, fetch, c1);
     left.data += a_plane;
-    sum_chains<Rows, Vectors, true, PastSecond, Chain>(left, b + b_plane, 0, to_come, c2, c_stride);
+    First::template run<Rows, Vectors>(left, b + b_plane, fetch, c2);
     left.data = a0;
-    each_chain<Rows, Vectors, true, PastSecond, Chain, Right::kSum>(
-        left, b, b_plane, to_come, [&](bool, const Vec(&sum)[Rows][Vectors]) __attribute__((always_inline)) {
-          subtract_half(sum, c1, c_stride);
-          subtract_half(sum, c2, c_stride);
+    each_chain<Rows, Vectors, true, PastSecond, Right::kSum>(
+        left, b, b_plane, fetch, [&](bool, const Vec(&sum)[Rows][Vectors]) __attribute__((always_inline)) {
+          subtract_half(sum, c1);
+          subtract_half(sum, c2);
         });
   }
 };
-template <bool PastSecond>
-using ThreeProducts = ThreeProductsOf<PastSecond, kOneChain>;
-template <bool PastSecond>
-using DeepThreeProducts = ThreeProductsOf<PastSecond, kTileChain>;
 
 // The micro-kernel of four products, with dense rows: a0 b0, a1 b1, a2 (b0 + b1) and a3 (b0 - b1), each a_plane behind the one before,
 // to sums that are c_plane apart.
 template <bool PastSecond>
 struct FourProducts {
-  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, const Fetch& fetch, float* c, Index c_plane,
-                            Index c_stride);
+  using Function = void (*)(const LeftMatrix& a, Index a_plane, const float* b, Fetch& fetch, float* c, Index c_plane);
 
   template <int Rows, int Vectors>
-  static void run(const LeftMatrix& a, Index a_plane, const float* b, const Fetch& fetch, float* c, Index c_plane, Index c_stride) {
-    Fetch to_come = fetch;
+  static void run(const LeftMatrix& a, Index a_plane, const float* b, Fetch& fetch, float* c, Index c_plane) {
+    using First = OneProduct<PastSecond, true>;
     const Index b_plane = panel_size(a, Vectors);
     LeftMatrix left = a;
     for (int i = 0; i < 2; ++i, left.data += a_plane, c += c_plane) {
-      sum_chains<Rows, Vectors, true, PastSecond, kUpsamplingChain>(left, b + i * b_plane, 0, to_come, c, c_stride);
+      First::template run<Rows, Vectors>(left, b + i * b_plane, fetch, c);
     }
-    sum_chains<Rows, Vectors, true, PastSecond, kUpsamplingChain, Right::kSum>(left, b, b_plane, to_come, c, c_stride);
+    sum_chains<Rows, Vectors, true, PastSecond, Right::kSum>(left, b, b_plane, fetch, c);
     left.data += a_plane;
-    sum_chains<Rows, Vectors, true, PastSecond, kUpsamplingChain, Right::kDifference>(left, b, b_plane, to_come, c + c_plane, c_stride);
+    sum_chains<Rows, Vectors, true, PastSecond, Right::kDifference>(left, b, b_plane, fetch, c + c_plane);
   }
 };

@@ -10,17 +10,17 @@ typename MicroKernel::Function micro_kernel_for(int rows) {
   }
 }
 
-// `rows` rows cut into parts of nearly equal height, each with its micro-kernel, which is another one if the product is deep.
-template <template <bool> class MicroKernel, template <bool> class DeepMicroKernel = MicroKernel>
+// `rows` rows cut into parts of nearly equal height, each with its micro-kernel.
+template <template <bool> class MicroKernel>
 class RowParts {
  public:
-  RowParts(int rows, int vectors, bool past_second, bool deep = false)
+  RowParts(int rows, int vectors, bool past_second)
       : parts_((rows + most_rows(vectors) - 1) / most_rows(vectors)),
         height_(rows / parts_),
         taller_(rows % parts_),
         width_(Index{vectors} * kLanes),
-        low_(kernel(height_, vectors, past_second, deep)),
-        tall_(taller_ ? kernel(height_ + 1, vectors, past_second, deep) : low_) {}
+        low_(kernel(height_, vectors, past_second)),
+        tall_(taller_ ? kernel(height_ + 1, vectors, past_second) : low_) {}
 
   // Calls body(first row, micro-kernel, what it fetches) for each part; `next` are the weights to come, `depth` the number of k, and
   // `other` what may be fetched beside them.
@@ -34,7 +34,8 @@ class RowParts {
     int row = 0;
     for (int part = 0; part < parts_; ++part) {
       const bool is_tall = part < taller_;
-      body(row, is_tall ? tall_ : low_, fetch);
+      Fetch to_come = fetch;
+      body(row, is_tall ? tall_ : low_, to_come);
       row += is_tall ? height_ + 1 : height_;
       fetch.weights.at += fetch.weights.step * depth;
       fetch.other.at += fetch.other.step * depth;
@@ -47,8 +48,7 @@ class RowParts {
  private:
   using Function = typename MicroKernel<true>::Function;
 
-  static Function kernel(int rows, int vectors, bool past_second, bool deep) {
-    if (deep) return past_second ? kernel_of<DeepMicroKernel<true>>(rows, vectors) : kernel_of<DeepMicroKernel<false>>(rows, vectors);
+  static Function kernel(int rows, int vectors, bool past_second) {
     return past_second ? kernel_of<MicroKernel<true>>(rows, vectors) : kernel_of<MicroKernel<false>>(rows, vectors);
   }
 
@@ -63,45 +63,48 @@ class RowParts {
   Function low_, tall_;
 };
 
-template <template <bool> class MicroKernel, template <bool> class DeepMicroKernel = MicroKernel>
+// Any number of rows times a panel. DenseRows: see accumulate.
+template <bool DenseRows>
 class Product {
  public:
-  Product(int rows, int vectors, bool past_second, bool deep = false) : parts_(rows, vectors, past_second, deep) {}
+  Product(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
   // How many k fetch, in a product of so many.
   Index fetching(Index depth) const { return parts_.fetching(depth); }
 
-  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, const float* next, const Stretch& other, float* c,
-                          Index c_stride) const {
-    const Index row_stride = MicroKernel<true>::kDenseRows ? Index{kLanes} : a.row_stride;
+  HIFIGAN_INLINE void run(const LeftMatrix& a, const float* b, const float* next, const Stretch& other, float* c) const {
+    const Index row_stride = DenseRows ? Index{kLanes} : a.row_stride;
     const Index depth = Index{a.taps} * a.groups * kLanes;
-    parts_.each(next, depth, other, [&](int row, auto micro_kernel, const Fetch& fetch) {
+    parts_.each(next, depth, other, [&](int row, auto micro_kernel, Fetch& fetch) {
       LeftMatrix part = a;
       part.data += row * row_stride;
-      micro_kernel(part, b, fetch, c + row * c_stride, c_stride);
+      micro_kernel(part, b, fetch, c + row * kPanel);
     });
   }
 
  private:
-  RowParts<MicroKernel, DeepMicroKernel> parts_;
+  template <bool PastSecond>
+  using MicroKernel = OneProduct<PastSecond, DenseRows>;
+
+  RowParts<MicroKernel> parts_;
 };
 
 // The three products of a complex bin.
 class BinProduct {
  public:
-  BinProduct(int rows, int vectors, bool past_second, bool deep) : parts_(rows, vectors, past_second, deep) {}
+  BinProduct(int rows, int vectors, bool past_second) : parts_(rows, vectors, past_second) {}
 
   HIFIGAN_INLINE void run(const LeftMatrix& a1, Index a_plane, const float* a0, const float* b, const float* next,
-                          const Stretch& other, float* c1, float* c2, Index c_stride) const {
-    parts_.each(next, 2 * Index{a1.groups} * kLanes, other, [&](int row, auto micro_kernel, const Fetch& fetch) {
+                          const Stretch& other, float* c1, float* c2) const {
+    parts_.each(next, 2 * Index{a1.groups} * kLanes, other, [&](int row, auto micro_kernel, Fetch& fetch) {
       LeftMatrix part = a1;
       part.data += row * kLanes;
-      micro_kernel(part, a_plane, a0 + row * kLanes, b, fetch, c1 + row * c_stride, c2 + row * c_stride, c_stride);
+      micro_kernel(part, a_plane, a0 + row * kLanes, b, fetch, c1 + row * kPanel, c2 + row * kPanel);
     });
   }
 
  private:
-  RowParts<ThreeProducts, DeepThreeProducts> parts_;
+  RowParts<ThreeProducts> parts_;
 };
 
 // The four products of Winograd's F(3, 2).
@@ -112,11 +115,11 @@ class WinogradProduct {
   Index fetching(Index depth) const { return parts_.fetching(depth); }
 
   HIFIGAN_INLINE void run(const LeftMatrix& a, Index a_plane, const float* b, const float* next, const Stretch& other, float* c,
-                          Index c_plane, Index c_stride) const {
-    parts_.each(next, 2 * Index{a.groups} * kLanes, other, [&](int row, auto micro_kernel, const Fetch& fetch) {
+                          Index c_plane) const {
+    parts_.each(next, 2 * Index{a.groups} * kLanes, other, [&](int row, auto micro_kernel, Fetch& fetch) {
       LeftMatrix part = a;
       part.data += row * kLanes;
-      micro_kernel(part, a_plane, b, fetch, c + row * c_stride, c_plane, c_stride);
+      micro_kernel(part, a_plane, b, fetch, c + row * kPanel, c_plane);
     });
   }
 

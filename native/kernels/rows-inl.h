@@ -51,7 +51,7 @@ HIFIGAN_INLINE Stretch rows_of_next(const Stretch& written, Index rows, Columns 
 }
 
 // Calls sink(first_row, rows, column, vectors, sums) for every block of rows and panel of columns; sums is [row][kPanel].
-template <template <bool> class MicroKernel, class Sink>
+template <bool DenseRows, int Chain, class Sink>
 HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
   float* const sums = p.scratch;
   float* const copy = sums + Index{kRowBlock} * kPanel;
@@ -60,16 +60,15 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     const int reach = rows + (p.taps - 1) * p.dilation;
     const float* x = p.x + first * p.x_stride;
     Index stride = p.x_stride, group_stride = kLanes;
-    constexpr bool dense = MicroKernel<false>::kDenseRows;
-    if (dense || p.activation.kind != ActivationKind::kNone || first + reach > p.x_rows) {
+    if (DenseRows || p.activation.kind != ActivationKind::kNone || first + reach > p.x_rows) {
       x = copy;
-      stride = dense ? kLanes : p.in_padded;
-      if (dense) group_stride = Index{reach} * kLanes;
+      stride = DenseRows ? kLanes : p.in_padded;
+      if (DenseRows) group_stride = Index{reach} * kLanes;
       copy_rows(p.x, p.x_stride, p.x_rows, first, 1, reach, p.in_padded, p.activation, copy, stride, group_stride);
     }
-    const LeftMatrix left = {x, stride * p.dilation, group_stride, stride, p.taps, p.in_padded / kLanes};
+    const LeftMatrix left = left_matrix(x, stride * p.dilation, group_stride, stride, p.taps, p.in_padded / kLanes, Chain);
     const bool past_second = !p.tuning->products_outside;
-    const Product<MicroKernel> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
+    const Product<DenseRows> wide(rows, kPanelVectors, past_second), narrow(rows, 1, past_second);
     const Index depth = Index{p.taps} * p.in_padded;
     Stretch written;
     if (first + kRowBlock < p.rows) {
@@ -78,7 +77,7 @@ HIFIGAN_INLINE void for_each_product(const RowProduct& p, const Sink& sink) {
     }
     for_each_panel(p.weights, depth, p.columns, p.width,
                    [&](int column, int vectors, const float* weights, const float* to_come) __attribute__((always_inline)) {
-                     (vectors == kPanelVectors ? wide : narrow).run(left, weights, to_come, written, sums, kPanel);
+                     (vectors == kPanelVectors ? wide : narrow).run(left, weights, to_come, written, sums);
                      written.at += wide.fetching(depth) * written.step;
                      sink(first, rows, column, vectors, sums);
                    });
@@ -123,7 +122,7 @@ void conv_direct(const ConvArgs& args) {
                         round_up_to_lanes(args.out_channels), args.rows,
                         args.tuning,      args.scratch,
                         args.columns,     {}};
-  for_each_product<RowsProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+  for_each_product<false, kRowChain>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const Index at = column + j * kLanes;
       const EpilogueColumn epilogue(args.epilogue, first, 1, at);
@@ -215,7 +214,7 @@ void conv_transpose_winograd(const ConvTransposeArgs& args) {
     const Index left_rows = args.super_rows - first, rows = left_rows < kThreesRows ? left_rows : kThreesRows;
     const int threes = static_cast<int>((rows + kWinogradRows - 1) / kWinogradRows);
     split_threes(args.x + first * args.x_stride, args.x_stride, args.x_rows - first, threes, in_padded, args.scratch, plane);
-    const LeftMatrix left = {args.scratch, 0, Index{threes} * kLanes, kLanes, 1, in_padded / kLanes};
+    const LeftMatrix left = left_matrix(args.scratch, 0, Index{threes} * kLanes, kLanes, 1, in_padded / kLanes, kUpsamplingChain);
     const WinogradProduct wide(threes, kPanelVectors, past_second), narrow(threes, 1, past_second);
     Stretch written;
     if (args.tuning->fetch_rows && rows < left_rows) {
@@ -223,7 +222,7 @@ void conv_transpose_winograd(const ConvTransposeArgs& args) {
     }
     for_each_panel(args.weights, depth, args.columns, width,
                    [&](int column, int vectors, const float* weights, const float* to_come) __attribute__((always_inline)) {
-      (vectors == kPanelVectors ? wide : narrow).run(left, plane, weights, to_come, written, sums, kThreesSums, kPanel);
+      (vectors == kPanelVectors ? wide : narrow).run(left, plane, weights, to_come, written, sums, kThreesSums);
       written.at += wide.fetching(depth) * written.step;
       for (int j = 0; j < vectors; ++j) {
         const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;
@@ -261,7 +260,7 @@ void conv_transpose(const ConvTransposeArgs& args) {
                         args.scratch,
                         args.columns,
                         args.tuning->fetch_rows ? Stretch{args.y, args.stride * args.y_stride} : Stretch{}};
-  for_each_product<UpsamplingProduct>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
+  for_each_product<true, kUpsamplingChain>(p, [&](Index first, int rows, int column, int vectors, const float* sums) {
     for (int j = 0; j < vectors; ++j) {
       const int phase = (column + j * kLanes) / out_padded, channel = (column + j * kLanes) % out_padded;
       const Vec bias = load(args.bias + channel);

@@ -196,9 +196,8 @@ struct Spectral {
 
     const int first_panel = c.columns.begin / kPanel, groups = in_padded / kLanes;
     const int panels = round_up_to_panel(c.columns.end < out_padded ? c.columns.end : out_padded) / kPanel;
-    const bool deep = in_padded > kTileChain;
-    const Product<TilesProduct, DeepTilesProduct> wide(tiles, kPanelVectors, past_second, deep), narrow(tiles, 1, past_second, deep);
-    const BinProduct wide_bin(tiles, kPanelVectors, past_second, deep), narrow_bin(tiles, 1, past_second, deep);
+    const Product<true> wide(tiles, kPanelVectors, past_second), narrow(tiles, 1, past_second);
+    const BinProduct wide_bin(tiles, kPanelVectors, past_second), narrow_bin(tiles, 1, past_second);
     const auto vectors_of = [&](int panel) { return panel_vectors(panel * kPanel, out_padded); };
     const Index panel_weights = Index{kMatrices} * in_padded * kPanel, row_weights = Index{in_padded} * kLanes;
     const auto input_of = [&](int step) { return c.scratch + planes.input + first_matrix(step) * planes.input_plane; };
@@ -208,13 +207,13 @@ struct Spectral {
       if (is_bin(step)) add_planes(input_of(step), input_of(step) + planes.input_plane, Index{tiles} * in_padded, both_of(step));
     };
     const auto multiply = [&](int step, bool full, const float* weights, const float* next, const Stretch& other, float* sums) {
-      const LeftMatrix left = {input_of(step), 0, planes.input_group, kLanes, 1, groups};
+      const LeftMatrix left = left_matrix(input_of(step), 0, planes.input_group, kLanes, 1, groups, kTileChain);
       float* const sum = sums + first_matrix(step) * planes.sum_plane;
       if (is_bin(step)) {
         (full ? wide_bin : narrow_bin)
-            .run(left, planes.input_plane, both_of(step), weights, next, other, sum + planes.sum_plane, sum, kPanel);
+            .run(left, planes.input_plane, both_of(step), weights, next, other, sum + planes.sum_plane, sum);
       } else {
-        (full ? wide : narrow).run(left, weights, next, other, sum, kPanel);
+        (full ? wide : narrow).run(left, weights, next, other, sum);
       }
     };
     float* const sums = c.scratch + planes.sums;

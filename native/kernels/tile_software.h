@@ -18,7 +18,8 @@ namespace {
 // Touches nothing but the calling thread's own tiles: the thread sanitizer, which slows it down a hundredfold, has no use for it.
 #define HIFIGAN_OWN_MEMORY __attribute__((no_sanitize("thread")))
 // Copies of it in every loop would take a minute to compile and a megabyte.
-#define HIFIGAN_ONCE __attribute__((noinline))
+#define HIFIGAN_ONCE __attribute__((noinline)) inline
+#define HIFIGAN_UNIT_ROW HIFIGAN_ONCE
 
 constexpr int kLanes = 16;
 
@@ -55,11 +56,11 @@ HIFIGAN_INLINE Vec mul(const Vec& a, const Vec& b) {
 HIFIGAN_INLINE Vec div(const Vec& a, const Vec& b) {
   return each([&](int i) { return a.lane[i] / b.lane[i]; });
 }
-// a * b + c and c - a * b, rounded once.
-HIFIGAN_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
+// a * b + c and c - a * b, rounded once, by a call for each lane where the processor has no instruction.
+HIFIGAN_ONCE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
   return each([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
 }
-HIFIGAN_INLINE Vec fnma(const Vec& a, const Vec& b, const Vec& c) {
+HIFIGAN_ONCE Vec fnma(const Vec& a, const Vec& b, const Vec& c) {
   return each([&](int i) { return std::fma(-a.lane[i], b.lane[i], c.lane[i]); });
 }
 // The second operand if either is NaN.
@@ -89,17 +90,17 @@ HIFIGAN_INLINE float from_bits(std::uint32_t bits) {
 }
 
 // To bfloat16, half away from zero: it differs from half to even in exact ties alone.
-HIFIGAN_INLINE Vec rounded(const Vec& v) {
+HIFIGAN_ONCE Vec rounded(const Vec& v) {
   return each([&](int i) { return from_bits((to_bits(v.lane[i]) + 0x8000u) & 0xffff0000u); });
 }
 // 16 pairs of bfloat16: the lower halves, and the upper ones.
-HIFIGAN_INLINE void load_line(const float* p, Vec& low, Vec& high) {
+HIFIGAN_ONCE void load_line(const float* p, Vec& low, Vec& high) {
   const Vec line = load(p);
   low = each([&](int i) { return from_bits(to_bits(line.lane[i]) << 16); });
   high = each([&](int i) { return from_bits(to_bits(line.lane[i]) & 0xffff0000u); });
 }
 // Both vectors rounded, as a line.
-HIFIGAN_INLINE void store_line(float* p, const Vec& low, const Vec& high) {
+HIFIGAN_ONCE void store_line(float* p, const Vec& low, const Vec& high) {
   const Vec l = rounded(low), h = rounded(high);
   for (int i = 0; i < kLanes; ++i) {
     const std::uint32_t pair = to_bits(l.lane[i]) >> 16 | to_bits(h.lane[i]);

@@ -65,7 +65,7 @@ struct UnitEpilogue {
   Index begin = 0, end = 0;
   float scale = 1.0f, slope = 1.0f, inverse = 1.0f;
 
-  HIFIGAN_INLINE void operator()(Index r) const {
+  HIFIGAN_UNIT_ROW void operator()(Index r) const {
     if (r < begin || r >= end) return;
     Vec low = add(load(sums + r * kLanes), load(bias));
     Vec high = add(load(sums + kUnitRows * kLanes + r * kLanes), load(bias + kLanes));
