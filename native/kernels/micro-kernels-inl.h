@@ -194,7 +194,6 @@ HIFIGAN_INLINE void sum_chains(const LeftMatrix& a, const float* b, Index b_plan
 // they were two thirds of the module.
 template <bool PastSecond, bool DenseRows>
 struct OneProduct {
-  static constexpr bool kDenseRows = DenseRows;
   using Function = void (*)(const LeftMatrix& a, const float* b, Fetch& fetch, float* c);
 
   template <int Rows, int Vectors>
