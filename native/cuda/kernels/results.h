@@ -66,10 +66,11 @@ struct Results {
   HIFIGAN_DEVICE static const Value& added(const Launch& launch, const Branch& branch) {
     return at<Value>(launch.values)[branch.residual < 0 ? branch.output : branch.residual];
   }
+  // The warp's first row.
+  HIFIGAN_DEVICE int first() const { return own - thread_index() % 32 / 4 * stride; }
   // Whether all rows of a warp's `positions` are to be written, to the last phase, with a residual of this pass.
   HIFIGAN_DEVICE bool whole(int positions) const {
-    const int first = own - thread_index() % 32 / 4 * stride;
-    return first >= 0 && first + positions * stride + stride - 1 <= count && (!has_residual || first >= residual.first);
+    return first() >= 0 && first() + positions * stride <= count && (!has_residual || first() >= residual.first);
   }
 };
 
@@ -121,39 +122,40 @@ HIFIGAN_DEVICE void put_block(const Results& results, const float (&sums)[MT][NB
   }
 }
 
-// All of a warp's blocks, whole; the residual of one is on its way while the one before is written. KNOWN: see put.
-template <int PLANES, bool KNOWN, int MT, int NB>
-HIFIGAN_DEVICE void put_whole(const Results& results, const float (&sums)[MT][NB][4], int block, Largest& largest) {
+// All of a warp's blocks; the residual of one is on its way while the one before is written. KNOWN: see put.
+template <int PLANES, bool KNOWN, bool WHOLE, int MT, int NB>
+HIFIGAN_DEVICE void put_blocks(const Results& results, const float (&sums)[MT][NB][4], int block, Largest& largest) {
   const int stride = KNOWN ? 1 : results.stride, chunks = results.value.chunks;
   const bool has_residual = KNOWN || results.has_residual;
   int chunk = block / stride, phase = block % stride;
   Word words[2][MT * 2][PLANES];
-  if (has_residual && chunk < chunks) load_residual<PLANES, true>(results, chunk, phase, words[0]);
+  if (has_residual && chunk < chunks) load_residual<PLANES, WHOLE>(results, chunk, phase, words[0]);
   HIFIGAN_UNROLL
   for (int n = 0; n < NB; ++n) {
     const bool wraps = KNOWN || phase + 1 == stride;
     const int next_chunk = chunk + wraps, next_phase = wraps ? 0 : phase + 1;
-    if (has_residual && n + 1 < NB && next_chunk < chunks) load_residual<PLANES, true>(results, next_chunk, next_phase, words[(n + 1) % 2]);
-    if (chunk < chunks) put_block<PLANES, KNOWN, true>(results, sums, n, chunk, phase, has_residual, words[n % 2], largest);
+    if (has_residual && n + 1 < NB && next_chunk < chunks) load_residual<PLANES, WHOLE>(results, next_chunk, next_phase, words[(n + 1) % 2]);
+    if (chunk < chunks) put_block<PLANES, KNOWN, WHOLE>(results, sums, n, chunk, phase, has_residual, words[n % 2], largest);
     chunk = next_chunk, phase = next_phase;
   }
 }
 
-// The same at the end of a signal or pass, where not all rows are written.
-template <int PLANES, bool KNOWN, int MT, int NB>
+// The same where not all rows are written, if that is rare.
+template <int PLANES, int MT, int NB>
 HIFIGAN_DEVICE void put_ragged(const Results& results, const float (&sums)[MT][NB][4], int block, Largest& largest) {
   using Kept = KeptSums<MT, NB>;
   const Kept kept(sums);
-  const int stride = KNOWN ? 1 : results.stride, chunks = results.value.chunks;
-  const bool has_residual = KNOWN || results.has_residual;
+  const int stride = results.stride, chunks = results.value.chunks;
   int chunk = 0, ahead = 0;
   Word words[Kept::kSlice * 2][PLANES];
   HIFIGAN_NO_UNROLL
   for (int k = -1; k < Kept::kBlocks; ++k) {
     const int next = block + (k + 1) % NB, next_chunk = next / stride, next_ahead = (k + 1) / NB * Kept::kSlice * 16 * stride + next % stride;
     Word coming[Kept::kSlice * 2][PLANES] = {};
-    if (has_residual && k + 1 < Kept::kBlocks && next_chunk < chunks) load_residual<PLANES, false>(results, next_chunk, next_ahead, coming);
-    if (k >= 0 && chunk < chunks) put_block<PLANES, KNOWN, false>(results, kept.block[k], 0, chunk, ahead, has_residual, words, largest);
+    if (results.has_residual && k + 1 < Kept::kBlocks && next_chunk < chunks)
+      load_residual<PLANES, false>(results, next_chunk, next_ahead, coming);
+    if (k >= 0 && chunk < chunks)
+      put_block<PLANES, false, false>(results, kept.block[k], 0, chunk, ahead, results.has_residual, words, largest);
     chunk = next_chunk, ahead = next_ahead;
     HIFIGAN_UNROLL
     for (int i = 0; i < Kept::kSlice * 2; ++i) {
@@ -163,16 +165,21 @@ HIFIGAN_DEVICE void put_ragged(const Results& results, const float (&sums)[MT][N
   }
 }
 
-// Writes a warp's results; KNOWN: one row for each position, and a residual.
+// Writes a warp's results; KNOWN: one row for each position, and a residual, as a unit has. Its last warp never has all of its rows:
+// those that the second convolution reads beyond them are another tile's.
 template <int PLANES, bool KNOWN, int MT, int NB>
 HIFIGAN_DEVICE void put(const Launch& launch, const Place& place, const float (&sums)[MT][NB][4], long long position, int limit,
                         int block, float gain) {
   const Results results(launch, place, item_of(launch, place), position, limit, gain);
   Largest largest;
-  if (!results.whole(MT * 16)) {
-    put_ragged<PLANES, KNOWN>(results, sums, block, largest);
-  } else {
-    put_whole<PLANES, KNOWN>(results, sums, block, largest);
+  if (results.whole(MT * 16)) {
+    put_blocks<PLANES, KNOWN, true>(results, sums, block, largest);
+  } else if (results.first() < results.count) {
+    if constexpr (KNOWN) {
+      put_blocks<PLANES, KNOWN, false>(results, sums, block, largest);
+    } else {
+      put_ragged<PLANES>(results, sums, block, largest);
+    }
   }
   largest.report(launch.largest, place.index, launch.layers, place.branch->layer);
 }
