@@ -125,6 +125,32 @@ def test_formats_with_a_header_of_their_own(client, voice, name, rate):
         np.testing.assert_array_equal((audio * 32768).astype(np.int16), to_pcm16(expected)[0])
 
 
+@pytest.mark.parametrize(("name", "more"), [("mp3", 3 * 1152), ("opus", 0), ("flac", 0), ("wav", 0)])
+def test_saved_answers_open_with_their_length(client, voice, tmp_path, name, more):
+    answer, samples = ask(client, response_format=name, input=TEXT * 3), len(voice(TEXT * 3))
+    path = tmp_path / f"answer.{name}"
+    path.write_bytes(answer.content)
+    assert samples <= soundfile.info(path).frames <= samples + more
+    assert samples <= len(soundfile.read(path)[0]) <= samples + more
+    # The header of a flac states the length: the answer is sent when it is whole.
+    assert ("content-length" in answer.headers) == (name == "flac")
+
+
+def test_a_flac_whose_end_fails_is_told_in_a_status(server, client, monkeypatch):
+    prepare, begun = Utterance.next_latents, []
+
+    def next_latents(utterance):
+        begun.append(utterance)
+        if len(begun) > 1:
+            raise PhonemizerError("a test")
+        return prepare(utterance)
+
+    monkeypatch.setattr(Utterance, "next_latents", next_latents)
+    answer = ask(client, response_format="flac")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
+    wait_for(lambda: server.metric("hifigan_memory_held_bytes") == 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

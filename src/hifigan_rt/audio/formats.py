@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,13 +99,18 @@ def encode_whole(name: str, audio: np.ndarray, sample_rate: int) -> EncodedAudio
     for start in range(0, len(audio), _ENCODED_AT_ONCE_SAMPLES):
         parts.append(encoder.encode(audio[start : start + _ENCODED_AT_ONCE_SAMPLES]))
     parts.append(encoder.finish())
+    return EncodedAudio([*completed(encoder, parts)], encoder.sample_rate, encoder.clipped)
+
+
+def completed(encoder: StreamEncoder, parts: Sequence[bytes]) -> list[bytes]:
+    """Complete what an encoder that has finished gave, in order: some of it is known at the end only."""
     parts = [part for part in parts if part]
     if encoder.rewritten:
         header = bytearray(parts[0])
         for position, data in encoder.rewritten:
             header[position : position + len(data)] = data
         parts[0] = bytes(header)
-    return EncodedAudio([*parts], encoder.sample_rate, encoder.clipped)
+    return parts
 
 
 class StreamEncoder(ABC):

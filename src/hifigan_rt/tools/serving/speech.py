@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import NoneType
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hifigan_rt.audio.formats import FORMATS, Resampled, StreamEncoder, stream_encoder
+from hifigan_rt.audio.formats import FORMATS, Resampled, StreamEncoder, completed, stream_encoder
 from hifigan_rt.errors import OutputError
-from hifigan_rt.tools.serving.context import context_of, query_of, record_of
+from hifigan_rt.tools.serving.context import Context, RequestRecord, context_of, query_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.json_values import parse_json
-from hifigan_rt.tools.serving.request_bodies import read_body
+from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
-from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, begin_speech
-from hifigan_rt.tools.serving.streamed_response import StreamedResponse
+from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, SpokenAudio, begin_speech
+from hifigan_rt.tools.serving.streamed_response import StreamedResponse, encoded_in_thread
+from hifigan_rt.tools.serving.whole_response import whole_response
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,9 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
 }
 """Names of encoder and media type, by OpenAI's name of the format; float32 is our own."""
 
+_SENT_WHOLE = ("flac",)
+"""Formats whose header has to state the length: libsndfile reads no saved file without it."""
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -50,7 +55,7 @@ class _Asked:
 
 
 async def speak(request: Request) -> Response:
-    """Answer a text with its audio, which is sent while it is computed, a sentence after the other."""
+    """Answer a text with its audio, which but for flac is sent while it is computed, a sentence after the other."""
     context, record = context_of(request), record_of(request)
     query_of(request, ())
     body = await read_body(request, _MAX_BODY_BYTES, becomes=lambda _: SPEECH_BYTES)
@@ -65,18 +70,37 @@ async def speak(request: Request) -> Response:
         except BadRequest:
             audio.close()
             raise
-        record.facts.update(characters=len(asked.text), format=asked.format, streamed=True)
+        is_streamed = asked.format not in _SENT_WHOLE
+        record.facts.update(characters=len(asked.text), format=asked.format, streamed=is_streamed)
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Type": _FORMATS[asked.format][1].format(rate=encoder.sample_rate),
+            "X-Model": lease.name,
+            "X-Sample-Rate": str(encoder.sample_rate),
+        }
+        if not is_streamed:
+            parts = await while_connected(request.receive, _whole(context, record, audio, encoder))
+            return whole_response(parts, headers)
         streamed = StreamedResponse(context, record, audio, encoder, threaded=True)
         await streamed.begin(request.receive)
-        streamed.init_headers(
-            {
-                "Cache-Control": "no-store",
-                "Content-Type": _FORMATS[asked.format][1].format(rate=encoder.sample_rate),
-                "X-Model": lease.name,
-                "X-Sample-Rate": str(encoder.sample_rate),
-            }
-        )
+        streamed.init_headers(headers)
         return streamed
+
+
+async def _whole(context: Context, record: RequestRecord, audio: SpokenAudio, encoder: StreamEncoder) -> list[bytes]:
+    """Encode all audio of a text, and count the memory that it takes."""
+    try:
+        parts = [encoder.start()]
+        async for piece in audio:
+            parts.append(await encoded_in_thread(partial(encoder.encode, piece)))
+            context.memory.grow(record, record.held_bytes + len(parts[-1]))
+        parts.append(await encoded_in_thread(encoder.finish))
+    finally:
+        audio.close()
+        encoder.close()
+    context.telemetry.clipped(record.model, encoder.clipped)
+    record.facts["clipped_samples"] = encoder.clipped
+    return completed(encoder, parts)
 
 
 def _read(values: object) -> _Asked:
@@ -146,7 +170,7 @@ ENDPOINTS = (
         "POST", "/v1/audio/speech", speak, "speech", "Audio of a text",
         {
             "200": response(
-                "audio, mono, sent while it is computed",
+                "audio, mono, sent while it is computed; flac, whose header states the length, when it is whole",
                 {media.partition(";")[0]: {"schema": {"type": "string"}} for _, media in _FORMATS.values()},
                 {
                     "X-Model": {"description": "the voice", "schema": {"type": "string"}},

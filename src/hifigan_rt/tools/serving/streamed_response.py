@@ -95,12 +95,14 @@ class StreamedResponse(Response):
         return await self._in_thread(lambda: self._encoder.encode(piece))
 
     async def _in_thread(self, encode: Callable[[], bytes]) -> bytes:
-        if not self._threaded:
-            return encode()
-        future = asyncio.ensure_future(asyncio.to_thread(encode))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # The encoder is freed next, and must not be at work then.
-            await asyncio.wait((future,))
-            raise
+        return await encoded_in_thread(encode) if self._threaded else encode()
+
+
+async def encoded_in_thread(encode: Callable[[], bytes]) -> bytes:
+    """Encode in a thread; when it is cancelled, wait for the thread: the encoder is freed next."""
+    future = asyncio.ensure_future(asyncio.to_thread(encode))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait((future,))
+        raise
