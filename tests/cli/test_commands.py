@@ -213,6 +213,29 @@ def test_engines_tell_of_the_tile_unit_under_the_set_that_is_named(monkeypatch):
     assert "  tile unit  none: another is named" in hifigan("engines").stdout
 
 
+@pytest.mark.parametrize(
+    ("variable", "engine", "told"),
+    [
+        ("HIFIGAN_RT_ISA", "native", "is not an instruction set that this processor runs: unset it or choose generic"),
+        ("HIFIGAN_RT_TUNING", "native", "is not a tuning: unset it or choose "),
+        ("HIFIGAN_RT_CUDA_KERNELS", "cuda", "is not a set of kernels: choose general or hopper, or unset it"),
+    ],
+)
+def test_engines_are_listed_where_a_variable_is_wrong(monkeypatch, variable, engine, told):
+    monkeypatch.setenv(variable, "pdp11")
+    facts = json.loads(hifigan("engines", "--json").stdout)
+    rows = {row["name"]: row for row in facts["engines"]}
+    assert not rows[engine]["available"]
+    assert f"{variable}='pdp11' {told}" in rows[engine]["reason"]
+    assert rows["reference"]["available"]
+    # "auto" takes the engine and tells the same error: it makes no other choice.
+    assert rows["native"]["automatic"]
+    assert facts["isas"] == _native.supported_isas()
+    text = hifigan("engines").stdout
+    assert f"  available  no: {variable}='pdp11' {told}" in text
+    assert "the native code knows: generic" in text
+
+
 def test_engines_warn_of_a_slow_machine(monkeypatch):
     monkeypatch.delenv("HIFIGAN_RT_TUNING", raising=False)
     monkeypatch.setenv("HIFIGAN_RT_ISA", "generic")

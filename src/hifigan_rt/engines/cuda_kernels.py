@@ -55,8 +55,22 @@ def driver() -> str:
     return os.environ.get(DRIVER_VARIABLE, "")
 
 
+def named_set() -> str:
+    """The set of kernels that HIFIGAN_RT_CUDA_KERNELS names, "general" or "hopper", whatever the card.
+
+    Raises:
+        EngineError: there is no such set.
+    """
+    wanted = os.environ.get(KERNELS_VARIABLE) or "general"
+    if wanted not in ("general", "hopper"):
+        raise EngineError(
+            f"{KERNELS_VARIABLE}={wanted!r} is not a set of kernels: choose general or hopper, or unset it"
+        )
+    return wanted
+
+
 def chosen_set(capability: int) -> str:
-    """The set of kernels that HIFIGAN_RT_CUDA_KERNELS names, "general" or "hopper".
+    """The set of kernels that a card is given.
 
     Args:
         capability: compute capability, 80 for 8.0.
@@ -64,11 +78,7 @@ def chosen_set(capability: int) -> str:
     Raises:
         EngineError: there is no such set, or not for this card.
     """
-    wanted = os.environ.get(KERNELS_VARIABLE) or "general"
-    if wanted not in ("general", "hopper"):
-        raise EngineError(
-            f"{KERNELS_VARIABLE}={wanted!r} is not a set of kernels: choose general or hopper, or unset it"
-        )
+    wanted = named_set()
     if wanted == "hopper" and capability != HOPPER:
         raise EngineError(
             f"{KERNELS_VARIABLE}={wanted} is for compute capability 9.0, and this card has "

@@ -29,6 +29,8 @@ def engines(console: Console, as_json: bool) -> None:
 
     reasons = {name: why_unavailable(name) for name in REGISTRY}
     automatic = next((name for name in AUTO_ORDER if reasons[name] is None), None)
+    isas, native = _native_facts(reasons) if reasons["native"] is None else ([], None)
+    _add_wrong_kernels(reasons)
     rows = [
         {
             "name": name,
@@ -44,9 +46,8 @@ def engines(console: Console, as_json: bool) -> None:
         }
         for name, entry in REGISTRY.items()
     ]
-    native = _native_facts() if reasons["native"] is None else None
     if as_json:
-        console.result({"engines": rows, "isas": native["isas"] if native else [], "native": native})
+        console.result({"engines": rows, "isas": isas, "native": native})
         return
     for name, entry in REGISTRY.items():
         chosen = " (what --engine auto takes)" if name == automatic else ""
@@ -61,8 +62,7 @@ def engines(console: Console, as_json: bool) -> None:
             console.line(f"  --device   {entry.devices}")
         for key, choices in entry.settings.items():
             console.line(f"  --engine-option {key}={'|'.join(choices) or 'VALUE'}")
-    isas = ", ".join(native["isas"]) if native else "none"
-    console.line(f"instruction sets of this machine that the native code knows: {isas}")
+    console.line(f"instruction sets of this machine that the native code knows: {', '.join(isas) or 'none'}")
     if native is not None:
         _show_native(console, native)
 
@@ -80,22 +80,40 @@ def _show_native(console: Console, native: dict[str, Any]) -> None:
         console.note(f"warning: {native['warning']}")
 
 
-def _native_facts() -> dict[str, Any]:
-    """What the processor offers to the native engine and what the engine takes of it; measures for 0.1 s."""
+def _add_wrong_kernels(reasons: dict[str, str | None]) -> None:
+    from hifigan_rt.engines.cuda_kernels import named_set
+    from hifigan_rt.errors import EngineError
+
+    try:
+        named_set()
+    except EngineError as error:
+        reasons["cuda"] = "; ".join(filter(None, (str(error), reasons["cuda"])))
+
+
+def _native_facts(reasons: dict[str, str | None]) -> tuple[list[str], dict[str, Any] | None]:
+    """What the processor offers to the native engine, and what the engine takes of it; measures for 0.1 s.
+
+    It takes nothing where a variable names what is not there: that becomes its reason.
+    """
     import os
     import warnings
 
     from hifigan_rt import _native
     from hifigan_rt.engines.native import ISA_VARIABLE, SOFTWARE_TILES, choose_isa
     from hifigan_rt.engines.native_tuning import choose_tuning, slow_text
-    from hifigan_rt.errors import SlowEngineWarning
+    from hifigan_rt.errors import EngineUnavailable, SlowEngineWarning
 
-    isa = choose_isa("bfloat16" if os.environ.get(ISA_VARIABLE) == SOFTWARE_TILES else "float32")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SlowEngineWarning)
-        choice = choose_tuning(isa)
-    return {
-        "isas": list(_native.supported_isas()),
+    isas = list(_native.supported_isas())
+    try:
+        isa = choose_isa("bfloat16" if os.environ.get(ISA_VARIABLE) == SOFTWARE_TILES else "float32")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SlowEngineWarning)
+            choice = choose_tuning(isa)
+    except EngineUnavailable as error:
+        reasons["native"] = str(error)
+        return isas, None
+    return isas, {
+        "isas": isas,
         "isa": isa,
         "why_no_tile_unit": _native.request_tiles(isa) or None,
         "second_cache_bytes": _native.second_cache_bytes(),
