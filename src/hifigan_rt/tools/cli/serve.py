@@ -43,7 +43,10 @@ _COUNT = click.IntRange(min=1)
     help="Speak the Wyoming protocol too, Home Assistant's, with the voices; it knows no tokens [HOST: 127.0.0.1].",
 )  # fmt: skip
 @click.option("--on-demand", is_flag=True, help="Load models when they are first asked for, not at the start.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to listen on; 0.0.0.0 is all of IPv4, :: those and all of IPv6.",
+)  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8004, show_default=True, help="0 takes a free one.")
 @click.option(
     "--token-file",

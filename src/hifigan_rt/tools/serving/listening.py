@@ -14,7 +14,7 @@ def listen(host: str, port: int, option: str) -> socket.socket:
     """Bind a host and port; who connects then waits to be accepted.
 
     Args:
-        host: name or address.
+        host: name or address; "::" takes IPv4 too.
         port: 0 takes a free one.
         option: what the operator chooses another port with, for texts.
 
@@ -24,8 +24,11 @@ def listen(host: str, port: int, option: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
+        # "::" is all addresses of the machine, those of IPv4 among them wherever the system can: create_server leaves
+        # them out by itself.
+        both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
         # The whole address: of a link-local one of IPv6, its last part names the interface.
-        return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=False)
+        return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=False, dualstack_ipv6=both)
     except OSError as error:
         raise ServerError(_text_of(error, host, port, option)) from error
 
