@@ -13,7 +13,7 @@ from golden.tiny import TINY, tiny_mel
 from hifigan_rt.engines.native import NativeEngine
 from hifigan_rt.errors import DatasetError
 from hifigan_rt.model.resolve import resolve_model
-from hifigan_rt.tools.cluster.dataset import RowRecipe
+from hifigan_rt.tools.cluster.dataset import RowRecipe, _packing
 from hifigan_rt.tools.cluster.recipe import vocoder_recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
@@ -38,7 +38,8 @@ def made(rows, **changes):
     import pyarrow
 
     changes = {"column": "x", **changes}
-    return worker(**changes).synthesize(pyarrow.table({"x": rows, "id": list(range(len(rows)))})).to_pylist()
+    table = pyarrow.table({"x": rows, "id": list(range(len(rows)))})
+    return worker(**changes).synthesize(_packing(changes["column"])(table)).to_pylist()
 
 
 def wav(samples=SAMPLES, rate=RATE):

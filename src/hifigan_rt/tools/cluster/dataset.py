@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RowEncoding = Literal["float32", "wav", "flac", "opus"]
 _ENCODINGS = get_args(RowEncoding)
 
+PACKED = "hifigan_rt_packed"
+"""Name of the one field that a packed column's structs have: a pickle of the row's value."""
+
 _OPTIONS = ("precision", "execution_provider", "segment_frames", "plan", "settings")
 """Arguments of `load` that are none of `synthesize_dataset`."""
 
@@ -147,7 +150,11 @@ def synthesize_dataset(
         encoding,
     )
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers)
-    return dataset.map_batches(
+    # Of equal resources, so that Ray does it in the workers themselves.
+    packed = dataset.map_batches(
+        _packing(recipe.column), batch_size=None, batch_format="pyarrow", num_cpus=size.cpus, num_gpus=size.gpus
+    )
+    return packed.map_batches(
         _row_class(),
         batch_size=batch_size,
         batch_format="pyarrow",
@@ -156,6 +163,33 @@ def synthesize_dataset(
         num_cpus=size.cpus,
         num_gpus=size.gpus,
     )
+
+
+def _packing(column: str) -> Any:
+    """Make what gives a column one type in all blocks, sent by value as the workers' class is.
+
+    Ray makes a type for each block, by what is in it: float32 or float64, lists, nothing. It joins no blocks of
+    different types to a batch, and would end the job.
+    """
+    field = PACKED
+
+    def pack(table: Any) -> Any:
+        import pickle
+
+        import pyarrow
+
+        if column not in table.column_names:
+            return table
+        values = table.column(column)
+        if isinstance(values.type, pyarrow.FixedShapeTensorType):  # whose own list is flat, two channels as one
+            items = [item.to_numpy() if item.is_valid else None for item in values]
+        else:
+            items = values.to_pylist()
+        contents = pyarrow.array([pickle.dumps(item, 5) for item in items], pyarrow.large_binary())
+        packed = pyarrow.StructArray.from_arrays([contents], [field])
+        return table.set_column(table.column_names.index(column), column, packed)
+
+    return pack
 
 
 def _row_class() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ from hifigan_rt.errors import (
 )
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of
 from hifigan_rt.mel.shapes import one_mel
-from hifigan_rt.tools.cluster.dataset import RowRecipe
+from hifigan_rt.tools.cluster.dataset import PACKED, RowRecipe
 
 MADE_COLUMNS = ("audio", "sample_rate", "samples", "frames", "clipped", "warning", "error")
 
@@ -64,7 +65,7 @@ class RowWorker:
             self._vocoder.speaker_choice.one(recipe.speaker, recipe.conditioning)
 
     def synthesize(self, table: Any) -> Any:
-        """Make the audio of a batch, a `pyarrow.Table`.
+        """Make the audio of a batch, a `pyarrow.Table` whose column of mels or recordings is packed.
 
         Raises:
             DatasetError: the table lacks a column, or has one of a name that is given to what is made.
@@ -210,12 +211,8 @@ class RowWorker:
 
 
 def _values(column: Any) -> list[Any]:
-    """The values of a `pyarrow.ChunkedArray`; its own list has pyarrow's tensors flat, two channels as one."""
-    import pyarrow
-
-    if isinstance(column.type, pyarrow.FixedShapeTensorType):
-        return [item.to_numpy() if item.is_valid else None for item in column]
-    return list(column.to_pylist())
+    """The values of a packed column, a `pyarrow.ChunkedArray`."""
+    return [pickle.loads(row[PACKED]) for row in column.to_pylist()]  # noqa: S301 - of this job, made of the rows
 
 
 def _rate(rate: Any) -> int:
