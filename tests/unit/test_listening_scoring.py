@@ -66,6 +66,15 @@ def test_mos_by_hand():
     assert test.p_holm == test.p_value
     assert not test.resolved
     assert "v1 and v3 are not told apart" in result.sentences[0]
+    # 23/6 + 1.90 is above 5, and 8/3 - 0.72 and + 0.72 are on the scale.
+    told = [note for note in result.notes if "the end of the scale" in note]
+    assert [note.partition(" passes")[0] for note in told] == ["the 95 % interval of v1"]
+
+
+def test_an_interval_without_ends_passes_none():
+    key = key_of("mushra", ("reference", "v1"), 2)
+    equal = [submission_of(key, name, lambda *_: 100) for name in ("L1", "L2")]
+    assert not any("the end of the scale" in note for note in score(equal, [], key).notes)
 
 
 def test_an_interval_that_the_correction_overrules_says_so():

@@ -16,6 +16,7 @@ from hifigan_rt.tools.evaluation.listening_results import (
     AbxScore,
     Exclusion,
     ListeningResult,
+    Mode,
     PairedTest,
     SystemRating,
 )
@@ -29,7 +30,7 @@ from hifigan_rt.tools.evaluation.statistics import (
 )
 from hifigan_rt.tools.listening.definition import Key
 from hifigan_rt.tools.listening.screening import screen
-from hifigan_rt.tools.listening.submissions import Submission
+from hifigan_rt.tools.listening.submissions import RANGES, Submission
 
 LEVEL = 0.05
 """A difference is resolved below it, after Holm's correction."""
@@ -81,7 +82,11 @@ def score(
         screened=tuple(screened),
         rejected=tuple(rejected),
         sentences=tuple(_sentences(tests, abx)),
-        notes=(*_notes(counted, screened, key, keep_screened=keep_screened), *notes),
+        notes=(
+            *_notes(counted, screened, key, keep_screened=keep_screened),
+            *_notes_of_ends(ratings, key.definition.mode),
+            *notes,
+        ),
         contested=tuple(contested),
     )
 
@@ -212,3 +217,16 @@ def _notes(
     loudspeakers = sum(entry.output == "loudspeakers" for entry in counted)
     if loudspeakers:
         yield f"{loudspeakers} of {len(counted)} listened with loudspeakers"
+
+
+def _notes_of_ends(ratings: Sequence[SystemRating], mode: Mode) -> Iterator[str]:
+    beyond = [
+        row.system
+        for row in ratings
+        if row.interval.low < RANGES[mode][0] or row.interval.high > RANGES[mode][1]  # NaN is neither
+    ]
+    if beyond:
+        yield (
+            f"the 95 % interval of {', '.join(beyond)} passes the end of the scale, which Student's t over listeners "
+            "does not know: no mean lies beyond it"
+        )
