@@ -159,7 +159,8 @@ class Engine(ABC):
             conditioning: as for `run`, in host memory: for each mel, those of a batch counted one by one.
 
         Returns:
-            float32 `[N_i]` or `[B, N_i]` each, PyTorch tensors in the same memory.
+            float32 `[N_i]` or `[B, N_i]` each, PyTorch tensors in the same memory. Engine torch does not look whether
+            they are finite: the host would wait for the card.
 
         Raises:
             EngineError: the engine computes elsewhere, is closed or failed.
