@@ -92,6 +92,14 @@ def test_a_damaged_record(om, changes, text):
         read_record(om)
 
 
+def test_a_name_that_stands_twice(om):
+    write(om)
+    path = record_path(om)
+    path.write_text('{"batch": 64, ' + path.read_text()[1:])
+    with pytest.raises(ModelFileError, match="'batch' stands twice, as int 64 and as int"):
+        read_record(om)
+
+
 @pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
 def test_no_json(om, text):
     record_path(om).write_bytes(text.encode("latin-1"))

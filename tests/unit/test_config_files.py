@@ -33,6 +33,24 @@ def test_a_file_that_is_no_config(tmp_path, content, message):
         read_config(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"n_fft": 1024, "fmin": 0, "n_fft": 2048}',
+        '{"audio": [{"n_fft": 1024, "n_fft": 2048}]}',
+        '{"n_fft": 1024, // was\n"n_fft": 2048,}',
+        "n_fft: 1024\nfmin: 0\nn_fft: 2048\n",
+    ],
+)
+def test_a_name_that_stands_twice_with_different_values_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    told = r"config '.*': 'n_fft' stands twice, as int 1024 and as int 2048: remove the one that is not meant"
+    with pytest.raises(ConfigError, match=told):
+        read_config_values(tmp_path)
+    (tmp_path / "config.json").write_text(text.replace("2048", "1024"))
+    read_config_values(tmp_path)
+
+
 V1_TEXT = json.dumps(config_to_dict(PRESETS["v1"]), indent=1)
 
 

@@ -92,6 +92,14 @@ def test_config_json_comes_before_the_checkpoint_and_a_difference_is_told(tmp_pa
     assert resolve_model(path).generator.graph.config.upsample_rates == (2, 4)
 
 
+def test_a_text_in_the_checkpoint_that_states_a_name_twice_is_refused_where_it_is_needed(tmp_path):
+    path = checkpoint(tmp_path, config='{"fmin": 7, ' + json.dumps(FIELDS)[1:])
+    with pytest.raises(ConfigError, match="entry 'config' of the checkpoint: 'fmin' stands twice, as int 7 and as"):
+        resolve_model(path)
+    (tmp_path / "config.json").write_text(json.dumps(FIELDS))
+    assert found(path).mel == TINY.mel
+
+
 def test_configs_in_a_checkpoint_that_contradict_each_other(tmp_path):
     with pytest.raises(
         ConfigError, match=r"entry 'config' .* and entry 'h' .* both fit .* upsample_rates \[4, 2\] and \[2"

@@ -81,6 +81,7 @@ def _laughs(depth: int) -> str:
         ("a: !!float ''", "'' in its YAML is no float"),
         ("a: !!bool maybe", "no bool"),
         ("? [1]\n: 2", "a list or mapping stands as a key"),
+        ("a: {b: 1, c: 2, b: 3}", "'b' stands twice, as int 1 and as int 3: remove the one"),
         ("a: {<<: 5}", r"a merge \(<<\)"),
     ],
 )  # fmt: skip

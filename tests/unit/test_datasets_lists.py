@@ -255,7 +255,10 @@ def test_a_list_beside_a_full_one_may_be_empty():
     [
         ("train.txt", "wavs/A1.wav|3|hi\n"),
         ("wav.scp", "utt1 wavs/A1.wav\nutt2 sph2pipe x.sph |\nutt3 feats.ark:12\n"),
-        ("manifest.json", '{"audio_filepath": "wavs/A1.wav"}\n'),
+        (
+            "manifest.json",
+            '{"audio_filepath": "wavs/A1.wav"}\n{"audio_filepath": "wavs/B1.wav", "audio_filepath": "wavs/A1.wav"}\n',
+        ),
     ],
 )
 def test_a_list_that_is_named_itself(name, content):
@@ -266,6 +269,9 @@ def test_a_list_that_is_named_itself(name, content):
             "wav.scp line 2 is a command, 'sph2pipe x.sph |', and none is run: name files",
             "wav.scp line 3 names an archive, 'feats.ark:12': name files",
         ]
+    if name == "manifest.json":
+        told = "'audio_filepath' stands twice, as str 'wavs/B1.wav' and as str 'wavs/A1.wav': remove the one"
+        assert told in inputs[1].problem
 
 
 def test_a_text_that_is_named_and_lists_nothing():

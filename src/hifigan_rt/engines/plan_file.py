@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hifigan_rt.errors import EngineError
+from hifigan_rt.errors import ConfigError, EngineError
+from hifigan_rt.formats.config_values import each_once
 
 _MAX_PLAN_BYTES = 1 << 22
 
@@ -21,7 +22,8 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
             object whose "plan" lists objects with "layer" and "algorithm".
 
     Raises:
-        EngineError: the file cannot be read, or what is given is none of these, or names a layer twice.
+        EngineError: the file cannot be read, or what is given is none of these, or names a layer twice
+            with different algorithms.
     """
     if isinstance(plan, Mapping):
         if not _is_plan(plan):
@@ -39,15 +41,17 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
             raw = file.read(_MAX_PLAN_BYTES + 1)
         if len(raw) > _MAX_PLAN_BYTES:
             raise EngineError(f"plan {str(plan)!r} is larger than {_MAX_PLAN_BYTES} bytes: that is no plan")
-        values = json.loads(raw, object_pairs_hook=_each_once)
+        values = json.loads(raw, object_pairs_hook=each_once)
         listed = values.get("plan") if isinstance(values, dict) else None
         layers = listed if isinstance(listed, list) else []
         if layers and all(isinstance(layer, dict) and isinstance(layer.get("layer"), str) for layer in layers):
             # The last layer has no choice; the plan lists every layer.
             chosen = [layer for layer in layers if layer.get("kind") != "conv_post"]
-            values = _each_once([(layer["layer"], layer.get("algorithm")) for layer in chosen])
+            values = each_once([(layer["layer"], layer.get("algorithm")) for layer in chosen])
     except OSError as error:
         raise EngineError(f"plan {str(plan)!r} cannot be read: {error.strerror}") from error
+    except ConfigError as error:
+        raise EngineError(f"plan {str(plan)!r}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise EngineError(f"plan {str(plan)!r} cannot be read as JSON: {error}") from error
     if not isinstance(values, dict) or not _is_plan(values):
@@ -61,10 +65,3 @@ def read_plan(plan: str | Path | Mapping[str, str]) -> dict[str, str]:
 def _is_plan(values: Mapping[Any, Any]) -> bool:
     # The core takes UTF-8, which halves of a surrogate pair are not.
     return all(isinstance(text, str) and text.isprintable() for pair in values.items() for text in pair)
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("it has a name twice")
-    return values

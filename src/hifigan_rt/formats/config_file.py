@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hifigan_rt.config import PRESETS
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.config_values import each_once
 from hifigan_rt.formats.config_yaml import decode_yaml
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -32,6 +33,7 @@ def read_config_values(path: str | Path) -> object:
 
     Raises:
         ConfigError: no such file, too large, or neither JSON nor YAML; the text tells what it is, where that shows.
+            Or a name stands twice in one object, with different values.
     """
     name, path = str(path), Path(path)
     try:
@@ -53,6 +55,8 @@ def read_config_values(path: str | Path) -> object:
         raise ConfigError(f"config {name!r} is not JSON: it is no text ({error}); save it as UTF-8") from error
     try:
         values: object = _decode_json(text)
+    except ConfigError as error:
+        raise ConfigError(f"config {name!r}: {error}") from error
     except (ValueError, RecursionError) as error:
         if path.suffix.lower() not in YAML_SUFFIXES and not _YAML_LINE.match(text):
             raise ConfigError(f"config {name!r} is not JSON: {_diagnosis(text, error)}") from error
@@ -80,13 +84,13 @@ def _decode_json(text: str) -> object:
     """Decode JSON, also with `_ADDITIONS`.
 
     Raises:
-        ValueError: it is something else; RecursionError: it is too deep.
+        ValueError: it is something else; RecursionError: it is too deep; ConfigError: see `each_once`.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=each_once)
     except ValueError as error:
         try:
-            return json.loads(_without_additions(text))
+            return json.loads(_without_additions(text), object_pairs_hook=each_once)
         except ValueError:
             raise error from None
 

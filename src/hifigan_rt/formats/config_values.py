@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from hifigan_rt.errors import ConfigError
@@ -15,6 +15,32 @@ def describe(value: object) -> str:
     """A value with its type, shortened, for texts."""
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def put_once(members: dict[Any, Any], name: Any, value: object) -> None:
+    """Put a member into an object that is being read; once more where it is equal.
+
+    Raises:
+        ConfigError: it stands there with another value, of which readers of JSON and YAML take the last in silence.
+    """
+    if name in members and (type(members[name]), members[name]) != (type(value), value):
+        raise ConfigError(
+            f"{str(name)[:60]!r} stands twice, as {describe(members[name])} and as {describe(value)}: remove the one "
+            "that is not meant"
+        )
+    members[name] = value
+
+
+def each_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Take the members of a JSON object, as `object_pairs_hook` of `json.loads`.
+
+    Raises:
+        ConfigError: a name stands twice, with different values.
+    """
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        put_once(members, name, value)
+    return members
 
 
 def required(fields: Mapping[str, Any], name: str) -> Any:

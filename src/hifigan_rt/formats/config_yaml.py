@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hifigan_rt.errors import ConfigError
+from hifigan_rt.formats.config_values import put_once
 from hifigan_rt.system.versions import how_to_get
 
 MAX_DEPTH = 32
@@ -59,7 +60,8 @@ def decode_yaml(text: str) -> object:
     text (`!ref <rate>`), that of a mapping under the key `TAG`; that of a list is left out. Dates stay texts.
 
     Raises:
-        ConfigError: not YAML, several documents, over the limits, or PyYAML is not installed.
+        ConfigError: not YAML, several documents, over the limits, a key twice with different values, or PyYAML is not
+            installed.
     """
     try:
         import yaml
@@ -132,7 +134,7 @@ def _put(node: _Node, whole: _Whole) -> int:
         return 0
     key = node.key.pop()
     if key != "<<":
-        node.value[key] = whole.value
+        put_once(node.value, key, whole.value)
         return 0
     sources = whole.value if isinstance(whole.value, list) else [whole.value]
     for source in sources:

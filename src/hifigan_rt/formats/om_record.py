@@ -11,6 +11,7 @@ from typing import Any
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
+from hifigan_rt.formats.config_values import each_once
 from hifigan_rt.system.files import atomic_writer, file_sha256
 
 FORMAT = 1
@@ -82,9 +83,11 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
             return None
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
-        values = json.loads(raw) if len(raw) <= _MAX_BYTES else None
+        values = json.loads(raw, object_pairs_hook=each_once) if len(raw) <= _MAX_BYTES else None
     except OSError as error:
         raise ModelFileError(f"record {str(path)!r} cannot be read: {error.strerror}") from error
+    except ConfigError as error:
+        raise ModelFileError(f"record {str(path)!r}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"record {str(path)!r} is not JSON ({error}): remove it, or convert again") from error
     if not isinstance(values, dict) or values.get("kind") != _KIND:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from hifigan_rt.config import GeneratorConfig, ModelConfig, PartialMelConfig
 from hifigan_rt.errors import ConfigError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict, known_mel_fields, parse_config
+from hifigan_rt.formats.config_values import each_once
 
 PRODUCER_NAME = "hifigan-rt"
 
@@ -83,7 +84,7 @@ def read_config_from_metadata(metadata: Mapping[str, str], producer_name: str) -
     if text is None:
         return None
     try:
-        return parse_config(json.loads(text))
+        return parse_config(json.loads(text, object_pairs_hook=each_once))
     except (ValueError, RecursionError, ConfigError) as error:
         if producer_name != PRODUCER_NAME:
             return None

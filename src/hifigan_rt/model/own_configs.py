@@ -10,6 +10,7 @@ from hifigan_rt.families.matching import StatedConfig, describes_network, is_con
 from hifigan_rt.families.vits import name_rvc_fields
 from hifigan_rt.formats.checkpoint import Checkpoint
 from hifigan_rt.formats.config_json import holds_fields, holds_mel
+from hifigan_rt.formats.config_values import each_once
 from hifigan_rt.formats.config_yaml import decode_yaml
 
 _MAX_TEXT = 1 << 20
@@ -58,14 +59,20 @@ def _found_in(mapping: Mapping[str, object]) -> list[StatedConfig]:
     own = {name: value for name, value in mapping.items() if not isinstance(value, dict)}
     candidates: list[tuple[str, object]] = [("the checkpoint itself", own)]
     candidates += [(f"entry {name[:40]!r} of the checkpoint", _decoded(value)) for name, value in mapping.items()]
-    return [StatedConfig(place, values) for place, values in candidates if is_config(values)]
+    return [
+        StatedConfig(place, values)
+        for place, values in candidates
+        if isinstance(values, ConfigError) or is_config(values)
+    ]
 
 
 def _decoded(value: object) -> object:
     if not isinstance(value, str) or value.lstrip()[:1] != "{" or len(value) > _MAX_TEXT:
         return name_rvc_fields(value)
     try:
-        decoded: object = json.loads(value)
+        decoded: object = json.loads(value, object_pairs_hook=each_once)
+    except ConfigError as error:
+        return error  # told where the config is needed
     except (ValueError, RecursionError):
         return value
     return decoded

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hifigan_rt.errors import DatasetError
+from hifigan_rt.errors import ConfigError, DatasetError
+from hifigan_rt.formats.config_values import each_once
 
 MAX_LIST_BYTES = 1 << 28
 """LJSpeech's own list is 2 MB; a list beyond this is something else."""
@@ -189,7 +190,9 @@ def _split_alone(line: str, separator: str) -> list[str]:
 
 def _json_entry(number: int, line: str) -> ListEntry:
     try:
-        values: Any = json.loads(line)
+        values: Any = json.loads(line, object_pairs_hook=each_once)
+    except ConfigError as error:
+        return ListEntry(number, problem=f"is no entry that can be read: {error}")
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
