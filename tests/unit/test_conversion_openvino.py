@@ -9,8 +9,9 @@ import tolerances
 from golden.tiny import TINY, build_another_network, tiny_generator
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.errors import ExportError, OutputError
+from hifigan_rt.errors import ExportError, ModelFileError, OutputError
 from hifigan_rt.export.openvino import LOWEST_SNR_DB_OF, OpenVinoSettings, export_openvino
+from hifigan_rt.formats.openvino_package import import_openvino, openvino_core
 from hifigan_rt.formats.openvino_reading import inspect_openvino
 from hifigan_rt.model.kinds import OpenVinoFile
 from hifigan_rt.model.resolve import resolve_model
@@ -56,6 +57,26 @@ def test_the_model_it_makes(tmp_path):
     assert (model.path.name, model.mel, model.num_mels) == ("out.xml", TINY.mel, 10)
     assert model.graph == tiny_generator().graph
     assert model.format == "openvino (float32 weights)"
+
+
+def test_weights_of_another_export_are_refused(tmp_path):
+    for name, seed in (("one", 0), ("other", 1)):
+        export_openvino(tiny_generator(seed=seed), TINY.mel, tmp_path / f"{name}.xml", verify=False)
+    path, weights = tmp_path / "one.xml", tmp_path / "one.bin"
+    size = weights.stat().st_size
+    weights.write_bytes((tmp_path / "other.bin").read_bytes())
+    assert weights.stat().st_size == size
+    with pytest.raises(
+        ModelFileError, match=r"'one\.bin' are not those that it was exported with: sha256 .*; copy both"
+    ):
+        resolve_model(path)
+    # What others write of it, such as quantisers, has weights of its own.
+    model = openvino_core().read_model(path)
+    import_openvino().save_model(model, tmp_path / "again.xml", compress_to_fp16=True)
+    assert resolve_model(tmp_path / "again.xml").format == "openvino (float16 weights)"
+    # As earlier exports are.
+    path.write_text(path.read_text().partition("<!--sha256")[0])
+    resolve_model(path)
 
 
 def test_a_fixed_shape_runs_that_shape_only(tmp_path):

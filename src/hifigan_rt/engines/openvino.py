@@ -240,7 +240,7 @@ def _read(model: _Readable, options: EngineOptions) -> tuple[str, InputLayout, o
         layout = layout_of_file(name, onnx, model.graph)
         return name, layout, _read_files(core, name, model.path, None, bool(onnx.external_files))
     name = f"OpenVINO IR {str(model.path)!r}"
-    ir = inspect_openvino(model.path)
+    ir = inspect_openvino(model.path, verify=False)  # as the model was resolved
     layout = layout_of_file(name, ir, model.graph)
     weights = ir.weights_path if ir.weights_path.exists() else None
     return name, layout, _read_files(core, name, ir.path, weights, in_parts=False)

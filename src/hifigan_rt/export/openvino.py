@@ -22,9 +22,10 @@ from hifigan_rt.export.verification import (
 )
 from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.formats.openvino_package import import_openvino, openvino_core, reason_of
+from hifigan_rt.formats.openvino_scan import WEIGHTS_NOTE
 from hifigan_rt.graph import MAX_FRAMES, Generator
 from hifigan_rt.model.kinds import OpenVinoFile
-from hifigan_rt.system.files import atomic_paths
+from hifigan_rt.system.files import atomic_paths, file_sha256
 from hifigan_rt.system.temporary_names import remove_left_over
 from hifigan_rt.system.versions import own_version
 
@@ -145,6 +146,8 @@ def _write(built: onnx.ModelProto, path: Path, settings: OpenVinoSettings) -> No
         raise ExportError(f"OpenVINO could not build {path.name!r}: {reason_of(error)}") from error
     try:
         openvino.save_model(model, os.fspath(path), compress_to_fp16=settings.precision == "float16")
+        with path.open("a") as file:
+            file.write(f"<!--{WEIGHTS_NOTE}{file_sha256(path.with_suffix('.bin'))}-->\n")
     except (RuntimeError, ValueError) as error:
         # Its text keeps the system's reason to itself: "basic_ios::clear: iostream error".
         free = shutil.disk_usage(path.parent).free

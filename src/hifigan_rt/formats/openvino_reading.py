@@ -13,6 +13,7 @@ from hifigan_rt.formats.converted_info import ConvertedInfo
 from hifigan_rt.formats.mel_layout import settle_mel_input
 from hifigan_rt.formats.onnx_metadata import PRODUCER_NAME, read_config_from_metadata
 from hifigan_rt.formats.openvino_scan import OpenVinoScan
+from hifigan_rt.system.files import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +24,17 @@ class OpenVinoInfo(ConvertedInfo):
     """The .bin beside the .xml; there only if the IR has constants."""
 
 
-def inspect_openvino(path: Path) -> OpenVinoInfo:
+def inspect_openvino(path: Path, *, verify: bool = True) -> OpenVinoInfo:
     """Scan the .xml, and check its claims against the .bin.
 
+    Args:
+        path: the .xml.
+        verify: compare the sha256 of the .bin with the one that our exports note, which takes about a second per
+            gigabyte.
+
     Raises:
-        ModelFileError: no IR, damaged or truncated, larger than 64 MiB, or its .bin is missing or too short.
+        ModelFileError: no IR, damaged or truncated, larger than 64 MiB, or its .bin is missing, too short or another
+            model's.
     """
     try:
         with open_source(path) as source:
@@ -36,12 +43,12 @@ def inspect_openvino(path: Path) -> OpenVinoInfo:
             scan.read(source)
             xml_bytes = source.size
         weights_path = path.with_suffix(".bin")
-        return _summarise(scan, path, weights_path, xml_bytes + _check_weights(scan, weights_path))
+        return _summarise(scan, path, weights_path, xml_bytes + _check_weights(scan, weights_path, verify))
     except ModelFileError as error:
         raise ModelFileError(f"OpenVINO IR {str(path)!r}: {error}") from error
 
 
-def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
+def _check_weights(scan: OpenVinoScan, weights_path: Path, verify: bool) -> int:
     """The size of the .bin."""
     try:
         status = weights_path.stat()
@@ -60,6 +67,16 @@ def _check_weights(scan: OpenVinoScan, weights_path: Path) -> int:
             f"its weights end at byte {scan.weights_end} of {weights_path.name!r}, which has {status.st_size}: it "
             "is truncated or belongs to another model"
         )
+    if verify and scan.weights_sha256 is not None:
+        try:
+            found = file_sha256(weights_path)
+        except OSError as error:
+            raise ModelFileError(f"its weights {weights_path.name!r} cannot be read: {error.strerror}") from error
+        if found != scan.weights_sha256:
+            raise ModelFileError(
+                f"its weights {weights_path.name!r} are not those that it was exported with: sha256 {found[:16]}..., "
+                f"and the .xml notes {scan.weights_sha256[:16]!r}...; copy both files of one export, or export again"
+            )
     return status.st_size
 
 

@@ -20,6 +20,9 @@ from hifigan_rt.formats.mel_layout import Shape
 MAX_XML_BYTES = 64 << 20
 """V1 as exported takes 0.6 MB, quantised 2 MB."""
 
+WEIGHTS_NOTE = "sha256 of the .bin: "
+"""Begins the comment with which our exports end. OpenVINO writes a model again without it, maybe with other weights."""
+
 _MAX_DEPTH = 64
 _MAX_ELEMENTS = 2_000_000
 _MAX_RANK = 32
@@ -70,6 +73,8 @@ class OpenVinoScan:
         """Input channels of the first convolution."""
         self.weights_end = 0
         """Bytes that the .bin must have."""
+        self.weights_sha256: str | None = None
+        """Digest that the .bin must have; None where the file does not tell."""
         self.elements_by_dtype: Counter[str] = Counter()
         self._path: list[str] = []
         self._layers: list[_Layer] = []
@@ -88,6 +93,7 @@ class OpenVinoScan:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
+        parser.CommentHandler = self._comment
         parser.StartDoctypeDeclHandler = _refuse_doctype
         try:
             for piece in source.pieces(0, source.size, "the XML"):
@@ -123,6 +129,10 @@ class OpenVinoScan:
     def _characters(self, text: str) -> None:
         if self._text is not None:
             self._text.append(text[:32])
+
+    def _comment(self, text: str) -> None:
+        if text.startswith(WEIGHTS_NOTE):
+            self.weights_sha256 = text.removeprefix(WEIGHTS_NOTE)
 
     def _end(self, tag: str) -> None:
         self._path.pop()

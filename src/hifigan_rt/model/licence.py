@@ -37,7 +37,7 @@ def _metadata(model: Model) -> Mapping[str, str]:
     if isinstance(model, OpenVinoFile):
         from hifigan_rt.formats.openvino_reading import inspect_openvino
 
-        return inspect_openvino(model.path).metadata
+        return inspect_openvino(model.path, verify=False).metadata
     if model.format == "safetensors":
         with open_source(model.path) as source:
             return read_metadata(source)
