@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
 from cli.running import error_of, hifigan
-from golden.tiny import tiny_weights
+from golden.tiny import TINY, tiny_generator, tiny_weights
 from golden.tiny_speakers import LATENT, SPEAKERS, speaking_weights
 from hifigan_rt.formats.config_json import config_to_dict
+from hifigan_rt.formats.onnx_graph import build_onnx
 from hifigan_rt.graph import SPEAKER_TABLE
 
 
@@ -64,6 +66,24 @@ def test_a_file_that_is_not_run(place):
     assert told["name"] == "vocos.safetensors"
     assert "seems to be a Vocos vocoder" in told["refused"]
     assert "seems to be a Vocos vocoder" in error_of(hifigan("info", "vocos.safetensors", status=1))
+
+
+def test_the_sizes_that_a_converted_file_was_made_for(place):
+    hifigan("export", "openvino", "model", "--frames", "100", "--batch", "2", "--no-verify", "-o", "fixed.xml")
+    told = info("fixed.xml")
+    assert told["input"] == {"kind": "mel", "channels": 10, "fixed_frames": 100, "fixed_batch": 2}
+    assert (
+        told["notes"][-1] == "it was exported for mels of exactly 100 frames and batches of exactly 2: export it with "
+        "dynamic sizes for others"
+    )
+    exported = build_onnx(tiny_generator(), TINY.mel, source="tiny")
+    onnx.save(exported, "open.onnx")
+    assert info("open.onnx")["input"] == {"kind": "mel", "channels": 10}
+    exported.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 120
+    onnx.save(exported, "fixed.onnx")
+    shown = hifigan("info", "fixed.onnx").stdout
+    assert "  fixed frames              120" in shown
+    assert "exactly 120 frames; that holds for engines that run the file itself (onnxruntime, openvino" in shown
 
 
 def test_a_whole_voice(place):

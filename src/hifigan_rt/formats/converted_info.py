@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hifigan_rt.config import ModelConfig
 from hifigan_rt.formats.graph_value import GraphValue
-from hifigan_rt.formats.mel_layout import MelAxes
+from hifigan_rt.formats.mel_layout import MelAxes, split_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,3 +35,13 @@ class ConvertedInfo:
     to 4, and at most a conditioning vector or speakers beside it."""
     precision: str
     """Dtype of most weights, by their number; what a device executes is another matter."""
+
+    @property
+    def fixed_sizes(self) -> dict[str, int]:
+        """The only frames and batch that the graph takes, under these names; without what it leaves open."""
+        if not self.mel_layouts:
+            return {}
+        (mel,), _ = split_inputs(self.inputs, self.config)
+        sizes = dict(zip(self.mel_layouts[0], mel.shape or (), strict=True))
+        named = {"frames": sizes["T"], "batch": sizes.get("B")}
+        return {name: size for name, size in named.items() if size is not None}

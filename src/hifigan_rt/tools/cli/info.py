@@ -115,7 +115,8 @@ def _facts(model: Model) -> dict[str, Any]:
     facts["engines"] = engines_for(type(model))
     sample_rate, graph = model.sample_rate, model.graph
     facts["sample_rate_hz"] = sample_rate
-    facts["input"] = _input(model)
+    fixed = _fixed_sizes(model)
+    facts["input"] = _input(model) | {f"fixed_{name}": size for name, size in fixed.items()}
     if graph is not None:
         field = graph.receptive_field
         network = dataclasses.asdict(graph.config)
@@ -146,8 +147,34 @@ def _facts(model: Model) -> dict[str, Any]:
         from hifigan_rt.tools.cli.info_om import facts_of_om
 
         facts["om"] = facts_of_om(model.path)
-    facts["notes"] = list(model.notes)
+    facts["notes"] = [*model.notes, *_told_of_sizes(model, fixed)]
     return facts
+
+
+def _fixed_sizes(model: Model) -> dict[str, int]:
+    """The only frames and batch that a converted file takes, under these names; an .om's stand with its gears."""
+    from hifigan_rt.formats.onnx_reading import inspect_onnx
+    from hifigan_rt.formats.openvino_reading import inspect_openvino
+    from hifigan_rt.model.kinds import OnnxFile, OnnxWeights, OpenVinoFile
+
+    if isinstance(model, OpenVinoFile):
+        return inspect_openvino(model.path, verify=False).fixed_sizes
+    return inspect_onnx(model.path).fixed_sizes if isinstance(model, (OnnxFile, OnnxWeights)) else {}
+
+
+def _told_of_sizes(model: Model, fixed: dict[str, int]) -> list[str]:
+    from hifigan_rt.engines import REGISTRY, engines_for
+    from hifigan_rt.model.kinds import OnnxFile, Weights
+
+    if not fixed:
+        return []
+    told = [f"mels of exactly {fixed['frames']} frames"] if "frames" in fixed else []
+    told += [f"batches of exactly {fixed['batch']}"] if "batch" in fixed else []
+    text = f"it was exported for {' and '.join(told)}"
+    if isinstance(model, Weights):
+        names = ", ".join(name for name in engines_for(type(model)) if OnnxFile in REGISTRY[name].runs)
+        return [f"{text}; that holds for engines that run the file itself ({names}), others take any"]
+    return [f"{text}: export it with dynamic sizes for others"]
 
 
 def _input(model: Model) -> dict[str, Any]:
