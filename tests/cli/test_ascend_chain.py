@@ -220,6 +220,14 @@ def test_benchmark(chain):
     assert theirs.latency.calls == 3
 
 
+def test_a_benchmark_of_an_om_does_not_measure_threads(chain):
+    exported()
+    words = ("--model", OM, "--engines", "ascend", "--mel-len", "250", "--loop", "1", "--no-ceilings")
+    done = hifigan("bench", *words, "--threads", "1,2", "-o", "bench")
+    assert len(read_json(Path("bench", "bench.json")).cases) == 1
+    assert "--threads changes nothing for ascend, which does not compute on the processor: each case is" in done.stderr
+
+
 # The faults of the original guide, one test each.
 
 

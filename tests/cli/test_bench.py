@@ -153,6 +153,7 @@ def test_an_onnx_file_that_is_a_generator_has_its_own_truth(place):
         (["--engines", "native", "--engine-option", "a=b"], 1, "none of native has such a setting"),
         (["--batch", "0"], 2, "'0' is no whole number from 1"),
         (["--mel-len", "0"], 2, "'0' is no whole number from 1"),
+        (["--mel-at", "mel"], 2, "--mel-at is for mels in the files of --input"),
         (["--mel-len", "1e3"], 2, "'1e3' is no whole number"),
         (["--threads", "1,,2"], 2, "'' is no whole number"),
         (["--loop", "0"], 2, "--loop"),

@@ -14,7 +14,7 @@ REGISTRY = {
         "has all there is", "m", precisions=("float32", "bfloat16"), settings={"mode": ("a", "b")}, devices="NAME"
     ),
     "absent": EngineEntry("not installed", "m", ("no_such_package",), "extra"),
-    "om only": EngineEntry("another kind", "m", runs=(OmFile,)),
+    "om only": EngineEntry("another kind", "m", runs=(OmFile,), uses_threads=False),
 }
 
 
@@ -55,6 +55,11 @@ def test_what_is_meant_for_all_goes_to_those_that_know_it():
     assert (wide.device, wide.settings) == ("X", {"mode": "a"})
     assert (quick.device, quick.settings) == (None, {})
     assert (own.device, own.settings) == ("Y", {"mode": "b"})
+
+
+def test_threads_mean_something_on_the_processor_alone():
+    found = plan_candidates(["wide", "wide:device=CPU", "wide:device=cuda:0", "om only"], ["float32"], Weights)
+    assert [candidate.uses_threads for candidate in found] == [True, True, False, False]
 
 
 def test_a_value_may_have_a_colon_of_its_own():

@@ -36,6 +36,8 @@ class EngineEntry:
     """What `device` may be, for people; empty if the engine knows no devices."""
     probe: str = ""
     """Module with a function `why_unavailable() -> str | None`, for an engine that needs more than packages."""
+    uses_threads: bool = True
+    """Whether the threads of the processor decide its speed, on a device that is the processor."""
     computes_flow: bool = False
     """Whether it runs generators with a voice's flow in front of them."""
 
@@ -83,6 +85,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         settings={"backend": ("auto", "aclruntime", "ais_bench", "cann"), "timeout": ()},
         devices="device ids, for example 0 or 0,1",
         probe="hifigan_rt.engines.ascend_runtime.availability",
+        uses_threads=False,
     ),
     "torch": EngineEntry(
         "PyTorch, on any of its devices",
@@ -99,6 +102,7 @@ REGISTRY: Mapping[str, EngineEntry] = {
         settings={"memory": ()},
         devices="cuda:0 (the default), cuda:1 and so on",
         probe="hifigan_rt.engines.cuda_kernels",
+        uses_threads=False,
     ),
     "reference": EngineEntry(
         "NumPy float64: readable, slow, the reference", "hifigan_rt.engines.reference", computes_flow=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,9 @@ _NEVER_IN_ALL = "reference"
 """Name of the float64 reference, which takes minutes."""
 _OWN_KEYS = ("precision", "device")
 """What may stand among an engine's settings here, for one candidate alone."""
+
+NO_PROCESSOR = re.compile(r"npu|cuda|gpu|cann|mps|xpu|\w*tensorrt", re.IGNORECASE)
+"""Devices whose speed the threads of the processor do not decide, as engines name them."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class CandidateOptions:
     """The user named it; what "all" adds may fail without the run failing."""
     unavailable: str | None = None
     """Why it cannot even be tried."""
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether the threads of the processor decide its speed, as far as what is asked for tells."""
+        device = self.device or self.settings.get("execution_provider", "")
+        return REGISTRY[self.engine].uses_threads and NO_PROCESSOR.match(device) is None
 
 
 @dataclass(frozen=True)

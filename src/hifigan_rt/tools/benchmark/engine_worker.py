@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,14 +13,11 @@ from hifigan_rt.engines.native import NativeEngine
 from hifigan_rt.engines.speakers import SpeakerChoice
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.tools.benchmark.candidates import NO_PROCESSOR
 from hifigan_rt.tools.benchmark.voice import VoiceOfRun
 from hifigan_rt.tools.benchmark.worker import Executed, Load, serve
 
 MODULE = __name__
-
-
-_NO_PROCESSOR = re.compile(r"npu|cuda|gpu|cann|\w*tensorrt", re.IGNORECASE)
-"""Devices whose speed the threads of the processor do not decide, as engines name them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class EngineCandidate:
         self.executed = Executed(
             f"{info.name} {info.version}",
             info.precision,
-            None if _NO_PROCESSOR.match(info.device) else info.threads,
+            None if NO_PROCESSOR.match(info.device) else info.threads,
             info.device,
             info.caveat,
             products,

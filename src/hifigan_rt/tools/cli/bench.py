@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hifigan_rt.tools.benchmark.accuracy import Accuracy
     from hifigan_rt.tools.benchmark.ais_bench_summary import ForeignFigures
     from hifigan_rt.tools.benchmark.benchmark_model import BenchmarkModel
+    from hifigan_rt.tools.benchmark.candidates import CandidateOptions
     from hifigan_rt.tools.benchmark.results import BenchmarkResult
     from hifigan_rt.tools.benchmark.run import Benchmark, BenchmarkPlan, Cell
 
@@ -182,6 +183,8 @@ def _plan(values: dict[str, Any], command: str, accuracy: Accuracy | None) -> Be
     from hifigan_rt.tools.benchmark.run import BenchmarkPlan
 
     check_names(values["engines"])
+    if values["mel_at"] is not None and not values["inputs"]:
+        raise click.UsageError("--mel-at is for mels in the files of --input, and none is named")
     speaker, vector = speaker_given(values)
     model = read_benchmark_model(
         values["model"],
@@ -196,7 +199,8 @@ def _plan(values: dict[str, Any], command: str, accuracy: Accuracy | None) -> Be
     candidates = plan_candidates(
         values["engines"], values["precisions"], model.kind, device=values["device"], settings=values["settings"]
     )
-    cells = _cells(values, model)
+    threads, notes = _threads(values["threads"], candidates)
+    cells = _cells(values, model, threads)
     longest = max(cell.frames for cell in cells)
     frames = longest * max(cell.batch for cell in cells)
     data = (
@@ -204,7 +208,7 @@ def _plan(values: dict[str, Any], command: str, accuracy: Accuracy | None) -> Be
         if values["inputs"]
         else sample_data(model.num_mels, frames, latents=model.takes_latents)
     )
-    notes = [*model.notes, *data.notes]
+    notes = [*model.notes, *data.notes, *notes]
     if accuracy is not None:
         notes.append(accuracy.note(values["model"]))
     if data.mel.shape[1] < longest:
@@ -216,11 +220,23 @@ def _plan(values: dict[str, Any], command: str, accuracy: Accuracy | None) -> Be
     )  # fmt: skip
 
 
-def _cells(values: dict[str, Any], model: BenchmarkModel) -> list[Cell]:
+def _threads(asked: tuple[int, ...], candidates: Sequence[CandidateOptions]) -> tuple[tuple[int, ...], list[str]]:
+    """The numbers of threads to measure with, and what is said of candidates that those do not change."""
     from hifigan_rt.system.machine import usable_cores
+
+    tried = [candidate for candidate in candidates if candidate.unavailable is None]
+    without = [candidate.name for candidate in tried if not candidate.uses_threads]
+    if not asked or not without:
+        return asked or (usable_cores(),), []
+    text = f"--threads changes nothing for {', '.join(without)}, which does not compute on the processor"
+    if len(without) < len(tried):
+        return asked, [f"{text}, and is measured beside the others in each case"]
+    return (usable_cores(),), [f"{text}: each case is measured once"]
+
+
+def _cells(values: dict[str, Any], model: BenchmarkModel, threads: tuple[int, ...]) -> list[Cell]:
     from hifigan_rt.tools.benchmark.run import Cell, cells
 
-    threads = values["threads"] or (usable_cores(),)
     if not model.sizes:
         other = next((batch for batch in values["batches"] if model.batch not in (None, batch)), None)
         if other is not None:
