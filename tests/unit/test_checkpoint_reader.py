@@ -150,6 +150,29 @@ def test_what_follows_a_checkpoint_is_told(tmp_path):
             "again",
         ),
         (
+            {"conv_post.weight_orig": 0, "conv_post.weight_u": 0, "conv_post.weight_v": 0},
+            "has conv_post.weight of spectral norm, as conv_post.weight_orig and conv_post.weight_u: make it final in "
+            "PyTorch with torch.nn.utils.remove_spectral_norm(model.get_submodule('conv_post'), 'weight'), as for each "
+            "such layer, and save again",
+        ),
+        (
+            dict.fromkeys(("w.parametrizations.weight." + end for end in ("original", "0._u", "0._v")), 0),
+            "has w.weight of spectral norm, as w.parametrizations.weight.original and w.parametrizations.weight.0._u: "
+            "make it final in PyTorch with torch.nn.utils.parametrize.remove_parametrizations(model.get_submodule('w')"
+            ", 'weight'), as for each such layer, and save again",
+        ),
+        (
+            {"w.parametrizations.weight.original": 0},
+            "has w.weight parametrized, as w.parametrizations.weight.original: make it final in PyTorch with torch.nn."
+            "utils.parametrize.remove_parametrizations(model.get_submodule('w'), 'weight'), as for each such layer, "
+            "and save again",
+        ),
+        (
+            {"ups.0.base_layer.weight": 0, "ups.0.lora_A.default.weight": 0, "ups.0.lora_B.default.weight": 0},
+            "has ups.0.base_layer.weight, a part of adapters (PEFT, LoRA), which change the weights of a base: merge "
+            "them into it in PyTorch, with PEFT by model = model.merge_and_unload(), and save again",
+        ),
+        (
             {"w.weight_g": 0, "w.weight_v": 0, "w.weight": 0},
             "has w.weight in two spellings, one of them w.weight: a layer needs one",
         ),

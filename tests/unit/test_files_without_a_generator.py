@@ -47,7 +47,11 @@ def test_files_without_a_generator(tmp_path, root, message, write):
         ),
         (("encoder.conv1.weight", "decoder.token_embedding.weight"), "Whisper, which recognises speech"),
         (("bert.embeddings.word_embeddings.weight",), "BERT or a relative"),
-        (("lora_unet_down_blocks_0.lora_down.weight",), "a LoRA, which changes another network"),
+        (("lora_unet_down_blocks_0.lora_down.weight",), "a LoRA, which changes another network; merge it into"),
+        (
+            ("base_model.model.conv_pre.lokr_w1",),
+            "a LoRA, which changes another network; merge it into that in PyTorch",
+        ),
         (("unet.down_blocks.0.resnets.0.weight",), "a network of diffusers"),
         (("enc_p.emb.weight", "flow.flows.0.weight"), "a VITS voice; its decoder is none that is known"),
         (("upsamples.0.1.weight", "upsamples_mrf.0.0.convs1.0.1.weight"), "a UHiFiGAN"),

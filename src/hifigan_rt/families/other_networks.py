@@ -152,7 +152,10 @@ FILES = (
     _network(
         "PaddleSpeech's generator with an inverse STFT at its end", r"input_conv\.", r"output_conv\.(weight|bias)"
     ),
-    _network("a LoRA, which changes another network", r".*(lora_(up|down|A|B|unet|te)|lora\.(up|down)|hada_w)"),
+    _network(
+        "a LoRA, which changes another network", r".*(lora_(up|down|A|B|unet|te)|lora\.(up|down)|hada_w|lokr_w)",
+        advice="merge it into that in PyTorch, with PEFT by merge_and_unload(), and save what comes of it",
+    ),
     _network(
         _ACOUSTIC, r"decoder\.estimator\.|transformer\.(text|input)_embed\.", advice="the vocoder is another file"
     ),

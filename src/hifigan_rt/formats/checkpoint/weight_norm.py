@@ -6,6 +6,7 @@ weight_norm), `parametrizations.weight.original0` and `original1` (torch.nn.util
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,15 @@ _PAIRS = (
     ("weight_g", "weight_v"),
     ("parametrizations.weight.original0", "parametrizations.weight.original1"),
 )
+
+_FORMS = (
+    ("pruned", "_mask", "_orig", "prune.remove"),
+    ("of spectral norm", "_u", "_orig", "remove_spectral_norm"),
+    ("of spectral norm", ".0._u", ".original", "parametrize.remove_parametrizations"),
+    ("parametrized", ".original", ".original", "parametrize.remove_parametrizations"),
+)
+"""What PyTorch keeps in the place of a weight: the form, how two of its entries end, and what makes it final."""
+_ADAPTER = re.compile(r"(?:\A|\.)(base_layer|modules_to_save|lora_[A-Za-z]\w*)(\.|\Z)")
 
 _BLOCK_ELEMENTS = 1 << 16
 """Rows are folded in blocks of about this many elements, so that float64 copies stay in the processor's cache."""
@@ -38,17 +48,12 @@ def plan_folding(names: Iterable[str]) -> dict[str, str | NormedWeight]:
     """Map each final name to the entry, or the two entries, that it comes from; in the order of `names`.
 
     Raises:
-        CheckpointError: half of a pair is missing, a layer has its weight in two spellings, or one that is pruned.
+        CheckpointError: half of a pair is missing, a layer has its weight in two spellings, or in a form that is not
+            run: pruned, of spectral norm, with adapters.
     """
     present = dict.fromkeys(names)
-    for name in present:
-        pruned = name.removesuffix("_mask")
-        if f"{pruned}_orig" in present and pruned != name:
-            layer, _, parameter = pruned.rpartition(".")
-            raise CheckpointError(
-                f"has {pruned} pruned, as {pruned}_orig and {name}: make it final in PyTorch with torch.nn.utils.prune."
-                f"remove(model.get_submodule({layer!r}), {parameter!r}), as for each such layer, and save again"
-            )
+    if unfinished := _unfinished(present):
+        raise CheckpointError(f"has {unfinished}, and save again")
     plan: dict[str, str | NormedWeight] = {}
     for name in present:
         target, origin = _resolve(name, present)
@@ -56,6 +61,27 @@ def plan_folding(names: Iterable[str]) -> dict[str, str | NormedWeight]:
             raise CheckpointError(f"has {target} in two spellings, one of them {name}: a layer needs one")
         plan[target] = origin
     return plan
+
+
+def _unfinished(present: dict[str, None]) -> str | None:
+    """Say of which form other than weight norm a weight is, and what makes it final; None if there is none."""
+    for form, ending, original, undo in _FORMS:
+        for name in present:
+            weight = name.removesuffix(ending)
+            if weight == name or weight + original not in present:
+                continue
+            layer, _, parameter = weight.rpartition(".")
+            layer = layer.removesuffix(".parametrizations")
+            told = " and ".join(dict.fromkeys((weight + original, name)))
+            return (
+                f"{layer}.{parameter} {form}, as {told}: make it final in PyTorch with torch.nn."
+                f"utils.{undo}(model.get_submodule({layer!r}), {parameter!r}), as for each such layer"
+            )
+    adapter = next(filter(_ADAPTER.search, present), None)
+    return adapter and (
+        f"{adapter}, a part of adapters (PEFT, LoRA), which change the weights of a base: merge them into it in "
+        "PyTorch, with PEFT by model = model.merge_and_unload()"
+    )
 
 
 def _resolve(name: str, present: dict[str, None]) -> tuple[str, str | NormedWeight]:
