@@ -182,9 +182,10 @@ def _packing(column: str) -> Any:
             return table
         values = table.column(column)
         if isinstance(values.type, pyarrow.FixedShapeTensorType):  # whose own list is flat, two channels as one
-            items = [item.to_numpy() if item.is_valid else None for item in values]
+            items = (item.to_numpy() if item.is_valid else None for item in values)
         else:
-            items = values.to_pylist()
+            # Row by row: Python's numbers of a whole block of lists would take many times its memory.
+            items = (item.as_py() for item in values)
         contents = pyarrow.array([pickle.dumps(item, 5) for item in items], pyarrow.large_binary())
         packed = pyarrow.StructArray.from_arrays([contents], [field])
         return table.set_column(table.column_names.index(column), column, packed)

@@ -211,8 +211,9 @@ class RowWorker:
 
 
 def _values(column: Any) -> list[Any]:
-    """The values of a packed column, a `pyarrow.ChunkedArray`."""
-    return [pickle.loads(row[PACKED]) for row in column.to_pylist()]  # noqa: S301 - of this job, made of the rows
+    """The values of a packed column, a `pyarrow.ChunkedArray`; Ray gives rows of a block without the column none."""
+    packed = column.to_pylist()
+    return [row and pickle.loads(row[PACKED]) for row in packed]  # noqa: S301 - of this job, made of the rows
 
 
 def _rate(rate: Any) -> int:
