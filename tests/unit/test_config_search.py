@@ -100,6 +100,13 @@ def test_a_text_in_the_checkpoint_that_states_a_name_twice_is_refused_where_it_i
     assert found(path).mel == TINY.mel
 
 
+def test_a_text_in_the_checkpoint_that_is_no_config_may_state_a_name_twice(tmp_path):
+    path = checkpoint(tmp_path, notes='{"seed": 1, "seed": 2}')
+    (tmp_path / "other.json").write_text(json.dumps(FIELDS))
+    with pytest.warns(ModelAssumptionWarning, match="other.json"):
+        assert resolve_model(path).mel == TINY.mel
+
+
 def test_configs_in_a_checkpoint_that_contradict_each_other(tmp_path):
     with pytest.raises(
         ConfigError, match=r"entry 'config' .* and entry 'h' .* both fit .* upsample_rates \[4, 2\] and \[2"

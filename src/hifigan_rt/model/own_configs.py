@@ -72,7 +72,7 @@ def _decoded(value: object) -> object:
     try:
         decoded: object = json.loads(value, object_pairs_hook=each_once)
     except ConfigError as error:
-        return error  # told where the config is needed
+        return error if is_config(json.loads(value)) else value  # told where the config is needed
     except (ValueError, RecursionError):
         return value
     return decoded
