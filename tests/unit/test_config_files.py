@@ -51,6 +51,11 @@ def test_a_name_that_stands_twice_with_different_values_is_refused(tmp_path, tex
     read_config_values(tmp_path)
 
 
+def test_comments_under_one_name_are_no_values(tmp_path):
+    (tmp_path / "config.json").write_text('{"_comment": "mels", "//": "a", "n_fft": 1, "_comment": "rest", "//": "b"}')
+    assert read_config_values(tmp_path)["n_fft"] == 1
+
+
 V1_TEXT = json.dumps(config_to_dict(PRESETS["v1"]), indent=1)
 
 

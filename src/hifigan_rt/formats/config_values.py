@@ -18,12 +18,13 @@ def describe(value: object) -> str:
 
 
 def put_once(members: dict[Any, Any], name: Any, value: object) -> None:
-    """Put a member into an object that is being read; once more where it is equal.
+    """Put a member into an object that is being read; once more where it is equal, or where its name says comment.
 
     Raises:
         ConfigError: it stands there with another value, of which readers of JSON and YAML take the last in silence.
     """
-    if name in members and (type(members[name]), members[name]) != (type(value), value):
+    doubled = name in members and (type(members[name]), members[name]) != (type(value), value)
+    if doubled and name != "//" and str(name).strip("_/#").lower() != "comment":
         raise ConfigError(
             f"{str(name)[:60]!r} stands twice, as {describe(members[name])} and as {describe(value)}: remove the one "
             "that is not meant"
