@@ -76,6 +76,10 @@ def test_the_sizes_that_a_converted_file_was_made_for(place):
         told["notes"][-1] == "it was exported for mels of exactly 100 frames and batches of exactly 2: export it with "
         "dynamic sizes for others"
     )
+    hifigan("export", "openvino", "model", "--batch", "1", "--no-verify", "-o", "single.xml")
+    told = info("single.xml")
+    assert told["input"]["fixed_batch"] == 1
+    assert not any("exactly" in note for note in told["notes"])
     exported = build_onnx(tiny_generator(), TINY.mel, source="tiny")
     onnx.save(exported, "open.onnx")
     assert info("open.onnx")["input"] == {"kind": "mel", "channels": 10}

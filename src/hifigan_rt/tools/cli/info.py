@@ -166,10 +166,11 @@ def _told_of_sizes(model: Model, fixed: dict[str, int]) -> list[str]:
     from hifigan_rt.engines import REGISTRY, engines_for
     from hifigan_rt.model.kinds import OnnxFile, Weights
 
-    if not fixed:
-        return []
     told = [f"mels of exactly {fixed['frames']} frames"] if "frames" in fixed else []
-    told += [f"batches of exactly {fixed['batch']}"] if "batch" in fixed else []
+    # One of 1 takes any: engines run its mels one after the other.
+    told += [f"batches of exactly {fixed['batch']}"] if fixed.get("batch", 1) > 1 else []
+    if not told:
+        return []
     text = f"it was exported for {' and '.join(told)}"
     if isinstance(model, Weights):
         names = ", ".join(name for name in engines_for(type(model)) if OnnxFile in REGISTRY[name].runs)
