@@ -9,9 +9,6 @@ namespace {
 
 using namespace avx512;
 
-// What is done with a row of a unit: between two products, at no cost.
-#define HIFIGAN_UNIT_ROW HIFIGAN_INLINE
-
 HIFIGAN_INLINE Vec min(Vec a, Vec b) { return _mm512_maskz_min_ps(0xffff, a, b); }
 
 HIFIGAN_INLINE __m512i upper_halves() { return _mm512_set1_epi32(static_cast<int>(0xffff0000u)); }

@@ -19,7 +19,6 @@ namespace {
 #define HIFIGAN_OWN_MEMORY __attribute__((no_sanitize("thread")))
 // Copies of it in every loop would take a minute to compile and a megabyte.
 #define HIFIGAN_ONCE __attribute__((noinline)) inline
-#define HIFIGAN_UNIT_ROW HIFIGAN_ONCE
 
 constexpr int kLanes = 16;
 
