@@ -100,8 +100,8 @@ def test_an_open_length_without_the_mark_of_one_is_refused():
 def test_it_is_measured_at_any_length_and_at_its_batch(place, tmp_path):
     write_tiny(tmp_path)
     model = read_benchmark_model(str(place.open_om(2)), str(tmp_path / "config.json"), with_snr=False)
-    asked = {"batches": (), "mel_lens": (30, 3000), "threads": (1,)}
-    assert [(cell.batch, cell.frames) for cell in _cells(asked, model)] == [(2, 30), (2, 3000)]
-    assert _cells(asked | {"batches": (2,)}, model) == _cells(asked, model)
+    asked = {"batches": (), "mel_lens": (30, 3000)}
+    assert [(cell.batch, cell.frames) for cell in _cells(asked, model, (1,))] == [(2, 30), (2, 3000)]
+    assert _cells(asked | {"batches": (2,)}, model, (1,)) == _cells(asked, model, (1,))
     with pytest.raises(click.UsageError, match="was compiled for batch 2: 1 would be measured with padding"):
-        _cells(asked | {"batches": (2, 1)}, model)
+        _cells(asked | {"batches": (2, 1)}, model, (1,))
