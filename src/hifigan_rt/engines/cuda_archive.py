@@ -65,7 +65,7 @@ def read(path: Path, name: str) -> bytes:
 def _by_distance(text: str) -> str:
     """Name each register by its distance from the one of its kind before it, so that code that is repeated is alike.
 
-    It takes 0.16 MB in the archive in the place of 0.28.
+    It takes about a third less in the archive.
     """
     before: dict[str, int] = {}
 
