@@ -84,7 +84,7 @@ class PretendedStream(EngineStream):
 
 
 class PretendedEngine(Engine):
-    """Each frame takes the same time, and gives its first band's value `hop_length` times."""
+    """Each frame takes the same time, and each block some besides; a frame gives its band 0 `hop_length` times."""
 
     info = EngineInfo("pretended", "0", "float32", 1, "none")
     offline_segment_frames: int | None = 256
@@ -92,6 +92,7 @@ class PretendedEngine(Engine):
     def __init__(self, clock: Clock, x_real_time: float) -> None:
         super().__init__()
         self.clock, self.x_real_time = clock, x_real_time
+        self.block_seconds = 0.0
         self.streams: list[PretendedStream] = []
         self.failure: Exception | None = None
         self.interrupts = False
@@ -105,10 +106,14 @@ class PretendedEngine(Engine):
         finally:
             self._interlude = former
 
+    def seconds(self, frames: int) -> float:
+        """Tell what a block takes."""
+        return self.block_seconds + frames * SECONDS_PER_FRAME / self.x_real_time
+
     def pretend(self, mel: np.ndarray) -> np.ndarray:
         if self.failure is not None:
             raise self.failure
-        left, piece = mel.shape[1] * SECONDS_PER_FRAME / self.x_real_time, INTERLUDE_SECONDS
+        left, piece = self.seconds(mel.shape[1]), INTERLUDE_SECONDS
         while self._interlude is not None and left > piece:
             self.clock.now += piece
             left -= piece

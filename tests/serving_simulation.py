@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from hifigan_rt.tools.serving.scheduling.queue import JobQueue
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from serving_models import SECONDS_PER_FRAME, Clock, PretendedEngine, pretended_vocoder
+from serving_models import Clock, PretendedEngine, pretended_vocoder
 
 J = TypeVar("J", bound=QueuedJob)
 
@@ -33,7 +34,9 @@ NO_LIMITS = {
 class Simulation:
     """A queue without its thread, which lets everything in but what is beyond the limits that a test gives."""
 
-    def __init__(self, x_real_time: float = 20.0, *, interrupts: bool = False, **limits: float) -> None:
+    def __init__(
+        self, x_real_time: float = 20.0, *, interrupts: bool = False, block_seconds: float = 0.0, **limits: float
+    ) -> None:
         self.settings = ServerSettings(**NO_LIMITS | limits)  # type: ignore[arg-type]
         self.clock = Clock()
         self.telemetry = Telemetry()
@@ -50,7 +53,7 @@ class Simulation:
         self.whole(64)
         self.run_dry()
         self.engine.streams.clear()
-        self.engine.interrupts = interrupts
+        self.engine.interrupts, self.engine.block_seconds = interrupts, block_seconds
 
     @property
     def engine(self) -> PretendedEngine:
@@ -59,7 +62,8 @@ class Simulation:
 
     def seconds(self, frames: int) -> float:
         """Of computing."""
-        return frames * SECONDS_PER_FRAME / self.engine.x_real_time
+        blocks = 1 if frames <= 2 * 256 else math.ceil(frames / 256)
+        return (blocks - 1) * self.engine.block_seconds + self.engine.seconds(frames)
 
     def check_room(self, audio_seconds: float, client: str = "", *, streamed: bool = False) -> None:
         self.queue.check_room(Arrival(client, "m", audio_seconds, streamed))

@@ -109,6 +109,25 @@ def test_a_long_whole_request_holds_other_clients_up_for_a_block(frames: list[in
     assert long not in simulation.ended or frames == [STREAMED]
 
 
+@pytest.mark.parametrize("block_seconds", [0.0, 0.002, 0.02])
+def test_short_requests_cost_what_their_blocks_cost(block_seconds: float) -> None:
+    simulation = Simulation(block_seconds=block_seconds)
+    drawn = random.Random(1)
+    for _ in range(60):
+        simulation.whole(drawn.choice([1, 1, 1, 1, 2, 3, 256, 600]))
+        simulation.run_dry()
+    waits = []
+    for frames in ([1] * 100, [600] * 4, [1, 600] * 2):
+        for count in frames:
+            simulation.whole(count)
+        promise = simulation.queue.seconds_before(Arrival("", "m", 1000.0))
+        began = simulation.clock()
+        simulation.run_dry()
+        waits.append((promise, simulation.clock() - began))
+    for promise, wait in waits:
+        assert promise == pytest.approx(wait, rel=0.1)
+
+
 def test_a_stream_that_nobody_reads_is_nothing_to_wait_for() -> None:
     simulation = Simulation(max_unread_seconds=2.0)
     simulation.stream(STREAMED, live=False)

@@ -90,6 +90,10 @@ class QueuedJob(ABC):
         """Audio seconds that can be computed without waiting for the client."""
         return self.remaining_seconds
 
+    def blocks_in(self, audio_seconds: float) -> float:
+        """Tell about how many blocks give so much audio."""
+        return max(1.0, audio_seconds / (self._segment_frames * self.seconds_per_frame))
+
     @abstractmethod
     def ready(self) -> bool:
         """Tell whether a block can be computed now."""
@@ -220,6 +224,9 @@ class WholeJob(QueuedJob):
     def block_frames(self) -> int:
         frames: int = self._mels[0].shape[1]
         return min(self._segment_frames, frames - self._frames) if self.joins_others else frames
+
+    def blocks_in(self, audio_seconds: float) -> float:
+        return max(super().blocks_in(audio_seconds), len(self._mels))
 
     async def result(self) -> list[np.ndarray]:
         """Wait for the audio, float32 `[N_i]` of each mel.

@@ -39,6 +39,8 @@ class Arrival:
     """Audio that it would have computed, as far as that is known."""
     streamed: bool = False
     """Whether its audio is sent while it is computed."""
+    blocks: float = 1.0
+    """Blocks that it would have computed, as far as that is known."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,9 @@ class BlockOrder:
         clients = len({arrival.client, *(job.client for job in ready)})
         if arrival.streamed and not self._use.beyond_share(arrival.client, clients, now):
             before = sum(self._seconds_before_stream(job, arrival, now) for job in streamed)
-            before += min(before * _WHOLES_PER_STREAM, sum(self._claim(job).seconds for job in whole))
+            before += min(before * _WHOLES_PER_STREAM, sum(map(self.seconds_of, whole)))
         else:
-            seconds = self._speed.seconds(arrival.model, arrival.audio_seconds)
+            seconds = self._speed.seconds(arrival.model, arrival.audio_seconds, arrival.blocks)
             new = _Claim(arrival.client, seconds + self._settings.ageing * now, seconds)
             before = 0.0
             for claim in self._ranked([*map(self._claim, whole), new], now):
@@ -202,8 +204,13 @@ class BlockOrder:
                     break
                 before += claim.seconds
             # Streams are computed at the pace at which they are heard, in at most their share of the time.
-            before /= max(_WHOLE_SHARE, 1 - sum(self._speed.seconds(job.model, 1.0) for job in _responses(ready)))
+            before /= max(_WHOLE_SHARE, 1 - sum(self.seconds_of(job, 1.0) for job in _responses(ready)))
         return before / self._share_beside_live(now)
+
+    def seconds_of(self, job: QueuedJob, audio_seconds: float | None = None) -> float:
+        """Tell the expected time of so much of a job's audio, or of all that can be computed without its client."""
+        audio_seconds = job.computable_seconds if audio_seconds is None else audio_seconds
+        return self._speed.seconds(job.model, audio_seconds, job.blocks_in(audio_seconds))
 
     def seconds_of_streams(self, jobs: Iterable[QueuedJob], arrival: Arrival, horizon: float, now: float) -> float:
         """Tell the computing that keeps streamed responses ahead of their listeners for so long, a new one included.
@@ -211,22 +218,25 @@ class BlockOrder:
         Clients whose responses need more count with what this one needs: nobody is kept out by another's many.
         """
         ready = [job for job in jobs if job.ready() and not job.cancelled]
-        needs = {arrival.client: self._speed.seconds(arrival.model, min(arrival.audio_seconds, horizon))}
+        audio, blocks = arrival.audio_seconds, arrival.blocks
+        if audio > horizon:
+            audio, blocks = horizon, blocks * horizon / audio
+        needs = {arrival.client: self._speed.seconds(arrival.model, audio, blocks)}
         for job in _responses(ready):
-            need = self._speed.seconds(job.model, min(job.computable_seconds, horizon))
+            need = self.seconds_of(job, min(job.computable_seconds, horizon))
             needs[job.client] = needs.get(job.client, 0.0) + need
         all_needs = sum(min(need, needs[arrival.client]) for need in needs.values())
-        wholes = sum(self._claim(job).seconds for job in ready if not isinstance(job, StreamJob))
+        wholes = sum(self.seconds_of(job) for job in ready if not isinstance(job, StreamJob))
         return (all_needs + min(all_needs * _WHOLES_PER_STREAM, wholes)) / self._share_beside_live(now)
 
     def _seconds_before_stream(self, job: QueuedJob, arrival: Arrival, now: float) -> float:
         """Tell what a stream that runs short gets before a new one begins."""
         assert isinstance(job, StreamJob)  # noqa: S101 - no others run short
         if job.client == arrival.client:
-            return self._speed.seconds(job.model, job.block_frames * job.seconds_per_frame)
+            return self.seconds_of(job, job.block_frames * job.seconds_per_frame)
         if self._use.seconds(job.client, now) > self._use.seconds(arrival.client, now):
             return 0.0
-        return self._speed.seconds(job.model, min(job.computable_seconds, self._settings.urgent_lead_seconds))
+        return self.seconds_of(job, min(job.computable_seconds, self._settings.urgent_lead_seconds))
 
     def _share_beside_live(self, now: float) -> float:
         return max(self._settings.bulk_share, 1 - self._speed.urgent_share(now))
@@ -258,7 +268,7 @@ class BlockOrder:
         return {"live": live, "streamed": streamed, "whole": whole, "ahead": ahead}
 
     def _claim(self, job: QueuedJob) -> _Claim:
-        seconds = self._speed.seconds(job.model, job.computable_seconds)
+        seconds = self.seconds_of(job)
         return _Claim(job.client, seconds + self._settings.ageing * job.waiting_since, seconds, job)
 
     def _ranked(self, claims: Iterable[_Claim], now: float) -> list[_Claim]:

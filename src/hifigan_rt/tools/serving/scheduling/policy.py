@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 from hifigan_rt.tools.serving.scheduling.clients import WINDOW_SECONDS
 from hifigan_rt.tools.serving.settings import ServerSettings
@@ -11,16 +12,48 @@ CALM_SECONDS = 2.0
 """Time without a refusal after which an overload is over."""
 
 _MEMORY_BLOCKS = 50
+_BLOCK_PENALTY = 0.01
+
+
+class _BlockCosts:
+    """Computing seconds of a model's blocks: some for each block, and some for each second of its audio.
+
+    A block of one frame costs as much as three frames of a long one on two cores, and on a GPU as much as a long one;
+    so one figure for both lets many small requests pass as quick, and then counts long ones as slow. The two are fitted
+    by least squares to blocks that fade. Blocks of one length cannot tell them apart: the penalty gives such blocks'
+    time to their audio.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = self._audio = self._audio_squared = self._busy = self._audio_busy = 0.0
+        self.per_block = self.per_audio_second = self.x_real_time = 0.0
+
+    def book(self, audio_seconds: float, busy_seconds: float) -> None:
+        """Note what a block gave and took."""
+        fading = 1 - 1 / _MEMORY_BLOCKS
+        self._blocks = self._blocks * fading + 1
+        self._audio = self._audio * fading + audio_seconds
+        self._audio_squared = self._audio_squared * fading + audio_seconds**2
+        self._busy = self._busy * fading + busy_seconds
+        self._audio_busy = self._audio_busy * fading + audio_seconds * busy_seconds
+        if not self._audio:
+            return
+        blocks = self._blocks * (1 + _BLOCK_PENALTY)
+        determinant = blocks * self._audio_squared - self._audio**2
+        fitted = (self._audio_squared * self._busy - self._audio * self._audio_busy) / determinant
+        self.per_block = min(max(fitted, 0.0), self._busy / self._blocks)
+        self.per_audio_second = (self._busy - self.per_block * self._blocks) / self._audio
+        self.x_real_time = self._audio / self._busy if self._busy > 0 else 0.0
 
 
 class Speed:
-    """Computing seconds per audio second of each model, and the share of the processor that live streams take.
+    """Computing seconds of each model's blocks, and the share of the processor that live streams take.
 
     Both are learnt from the blocks that were computed; a model of which nothing is known counts as infinitely fast.
     """
 
     def __init__(self) -> None:
-        self._booked: dict[str, tuple[float, float]] = {}  # audio seconds and computing seconds; fading
+        self._costs: defaultdict[str, _BlockCosts] = defaultdict(_BlockCosts)
         self._urgent_seconds = 0.0  # fading
         self._booked_at = -math.inf
 
@@ -45,9 +78,7 @@ class Speed:
             waited_seconds: from when it could be computed, of a block that cost others hardly anything, since many are
                 computed together; None if each has its own price.
         """
-        audio, busy = self._booked.get(model, (0.0, 0.0))
-        fading = 1 - 1 / _MEMORY_BLOCKS
-        self._booked[model] = audio * fading + audio_seconds, busy * fading + busy_seconds
+        self._costs[model].book(audio_seconds, busy_seconds)
         if waited_seconds is not None and waited_seconds < audio_seconds:
             # Turns follow one another however few streams they join. What tells how full such an engine is, is how much
             # of a block's audio could be played until it is there.
@@ -61,13 +92,12 @@ class Speed:
 
     def x_real_time(self, model: str) -> float:
         """Tell the audio seconds per second of computing; 0 before the first block."""
-        audio, busy = self._booked.get(model, (0.0, 0.0))
-        return audio / busy if busy > 0 else 0.0
+        return self._costs[model].x_real_time
 
-    def seconds(self, model: str, audio_seconds: float) -> float:
-        """Tell the expected time to compute so much audio; 0 before the first block."""
-        audio, busy = self._booked.get(model, (0.0, 0.0))
-        return audio_seconds * (busy / audio) if audio > 0 else 0.0
+    def seconds(self, model: str, audio_seconds: float, blocks: float) -> float:
+        """Tell the expected time to compute so much audio in so many blocks; 0 before the first block."""
+        costs = self._costs[model]
+        return blocks * costs.per_block + audio_seconds * costs.per_audio_second
 
 
 class QueueLimit:

@@ -69,7 +69,9 @@ class JobQueue:
                 the whole processor and this client has its share of them: one more would make all of them stutter.
         """
         with self._lock:
-            arrival = Arrival(job.client, job.model, job.remaining_seconds, streamed=isinstance(job, StreamJob))
+            seconds = job.remaining_seconds
+            streamed = isinstance(job, StreamJob)
+            arrival = Arrival(job.client, job.model, seconds, streamed, job.blocks_in(seconds))
             if goes_on:
                 refusal = self._refusal_at_end()
             else:
@@ -214,7 +216,7 @@ class JobQueue:
         elif not too_much:
             return None
         # Half of it is gone by then. Of others, what is left says nothing about when this client may come in.
-        backlog = sum(self._speed.seconds(job.model, job.computable_seconds) for job in own)
+        backlog = sum(map(self._order.seconds_of, own))
         retry_after = float(math.ceil(max(1.0, (before if too_late else backlog) / 2)))
         return QueueFull(
             f"the server is busy: {len(queued)} requests wait with {audio:.0f} s of audio; try again later", retry_after
