@@ -10,6 +10,7 @@ from hifigan_rt.config.flow import FlowConfig
 from hifigan_rt.config.ranges import (
     MAX_CHANNELS,
     MAX_DILATION,
+    MAX_HOP_LENGTH,
     MAX_KERNEL_SIZE,
     MAX_LAYERS,
     MAX_RATE,
@@ -102,6 +103,11 @@ class GeneratorConfig:
                     f"upsample_kernel_sizes[{i}]={kernel} is smaller than upsample_rates[{i}]={rate}: "
                     "a kernel must cover its rate, or samples would stay empty"
                 )
+        if self.hop_length > MAX_HOP_LENGTH:
+            raise ConfigError(
+                f"upsample_rates={listed(self.upsample_rates)} give {self.hop_length} samples a frame, their product: "
+                f"at most {MAX_HOP_LENGTH}"
+            )
         halvings = len(self.upsample_rates)
         if self.upsample_initial_channel >> halvings == 0:
             raise ConfigError(

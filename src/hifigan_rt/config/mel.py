@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from hifigan_rt.config.ranges import MAX_CHANNELS, check_range
+from hifigan_rt.config.ranges import MAX_CHANNELS, MAX_HOP_LENGTH, check_range
 from hifigan_rt.errors import ConfigError
 
 _LATER = frozenset(("window", "mel_scale", "magnitude_floor", "ceiling"))
@@ -73,7 +73,7 @@ class MelConfig:
         check_range("sample_rate", self.sample_rate, 1, 1 << 20)
         check_range("n_fft", self.n_fft, 2, 1 << 20)
         check_range("win_length", self.win_length, 1, 1 << 20)
-        check_range("hop_length", self.hop_length, 1, 1 << 20)
+        check_range("hop_length", self.hop_length, 1, MAX_HOP_LENGTH)
         check_range("num_mels", self.num_mels, 1, MAX_CHANNELS)
         if self.win_length > self.n_fft:
             raise ConfigError(f"win_length={self.win_length} must be at most n_fft={self.n_fft}")

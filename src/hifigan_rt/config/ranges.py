@@ -10,6 +10,7 @@ from hifigan_rt.errors import ConfigError
 
 MAX_CHANNELS = 1 << 14
 MAX_RATE = 1 << 12
+MAX_HOP_LENGTH = 1 << 20
 MAX_KERNEL_SIZE = 1 << 10
 MAX_DILATION = 1 << 12
 MAX_LAYERS = 1 << 12
