@@ -120,3 +120,22 @@ async def test_those_who_wait_at_the_end_are_given_up():
     with pytest.raises(ShuttingDown):
         await line.add("b0", patient=True)
     assert sorted(line.began) == ["a0", "a1"]
+
+
+async def test_who_is_let_in_at_the_very_end_begins_nothing():
+    loop, end, ending = asyncio.get_running_loop(), threading.Event(), threading.Event()
+
+    def clock() -> float:
+        if ending.is_set():  # asked before the next one is let in, which so finds the threads closed
+            loop.call_soon(threads.close)
+        return 0.0
+
+    threads = FairThreads("sentences", 1, ServerSettings(), Telemetry(), clock)
+    first = asyncio.ensure_future(threads.run("a", lambda _: end.wait(30), patient=True))
+    second = asyncio.ensure_future(threads.run("b", lambda _: end.wait(30), patient=True))
+    await asyncio.sleep(0.01)
+    ending.set()
+    end.set()
+    assert await first
+    with pytest.raises(ShuttingDown):
+        await second

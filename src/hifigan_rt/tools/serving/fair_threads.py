@@ -82,7 +82,12 @@ class FairThreads:
             waiting.granted.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _check_open(self) -> None:
+        if self._most == 0:
+            raise ShuttingDown("the server is shutting down")
+
     async def _done(self, work: Callable[[threading.Event], T]) -> T:
+        self._check_open()  # which may have changed since it was let in
         given_up = threading.Event()
         future = self._threads.submit(work, given_up)
         waiting = asyncio.wrap_future(future)
@@ -98,8 +103,7 @@ class FairThreads:
             raise
 
     async def _turn(self, client: str, *, patient: bool) -> None:
-        if self._most == 0:
-            raise ShuttingDown("the server is shutting down")
+        self._check_open()
         waiting = _WaitingPiece(client, patient, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._let_in()
