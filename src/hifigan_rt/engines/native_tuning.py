@@ -112,5 +112,5 @@ def slow_text(isa: str, choice: TuningChoice) -> str:
     return (
         f"the native engine is slow on this machine ({isa}): a layer took {1e3 * best:.1f} ms by its transforms and "
         f"{1e3 * (choice.direct_seconds or 0):.1f} ms by direct convolution, which does four times the work; compare "
-        "engines with 'hifigan bench MODEL --engines all', and please report the processor"
+        "engines with 'hifigan bench --model MODEL --engines all', and please report the processor"
     )
