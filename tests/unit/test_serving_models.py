@@ -12,14 +12,15 @@ import pytest
 
 from golden.tiny import tiny_mel, write_tiny
 from hifigan_rt.config import PartialMelConfig
-from hifigan_rt.errors import ConfigError, ModelNotFound
+from hifigan_rt.errors import ConfigError, EngineError, ModelNotFound
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.tools.serving.errors import MelInvalid, ModelUnavailable, ShuttingDown, UnknownModel
-from hifigan_rt.tools.serving.loading import load_to_serve
+from hifigan_rt.tools.serving.loading import load_to_serve, load_voice_to_serve
 from hifigan_rt.tools.serving.models import ModelPool
 from hifigan_rt.tools.serving.telemetry import Telemetry
 from hifigan_rt.vocoder import Vocoder, load
 from serving_models import TINY_MODEL, Clock, PretendedEngine, pretended_vocoder
+from voice_files import tiny_voice
 
 pytestmark = pytest.mark.anyio
 
@@ -250,3 +251,13 @@ def test_whole_mels_are_computed_in_segments_that_live_streams_can_wait_for(tmp_
     ):  # fmt: skip
         with load_to_serve(file, **options) as named:
             assert named.engine.offline_segment_frames == frames
+
+
+def test_a_voice_takes_segments_as_a_model_does_or_refuses_them(tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    voice = tiny_voice(tmp_path)
+    with load_voice_to_serve(voice, segment_frames=32) as native, load_voice_to_serve(voice) as usual:
+        assert native.vocoder.engine_info.variant == "segments of 32 frames"
+        assert usual.vocoder.engine_info.variant == "segments of 64 frames"
+    with pytest.raises(EngineError, match="engine 'reference' has no setting 'segment_frames'"):
+        load_voice_to_serve(voice, engine="reference", segment_frames=32)

@@ -89,8 +89,10 @@ def load_voice_to_serve(
         HifiganError: see `load_voice`; or it can make no phonemes of text here.
     """
     settings = dict(options.pop("settings", None) or {})
+    if segment_frames is not None:
+        settings["segment_frames"] = segment_frames
     if choose_engine(engine, settings=list(settings), device=options.get("device")) == "native":
-        settings.setdefault("segment_frames", WHOLE_SEGMENT_FRAMES if segment_frames is None else segment_frames)
+        settings.setdefault("segment_frames", WHOLE_SEGMENT_FRAMES)
     voice = load_voice(path, engine=engine, settings=settings, **options)
     try:
         next(voice.phonemes("1"), None)  # starts espeak-ng, for which the first text would wait, or which is absent
