@@ -41,9 +41,7 @@ def answering(monkeypatch):
 
 def test_a_package_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(
-        ClusterError, match=r"--ray needs the package ray, which is not installed: pip install '\.\[ray\]'"
-    ):
+    with pytest.raises(ClusterError, match=r"--ray needs the package ray, which is not installed: pip install 'hifi"):
         require_ray("--ray")
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
     with pytest.raises(ClusterError, match=r"synthesize_dataset needs the package ray\.data, which is not installed"):

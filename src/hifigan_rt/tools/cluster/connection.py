@@ -16,6 +16,7 @@ from typing import Any
 
 from hifigan_rt.errors import ClusterError
 from hifigan_rt.system.machine import usable_cores
+from hifigan_rt.system.versions import how_to_get
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 
@@ -50,7 +51,7 @@ def require_ray(what: str, module: str = "ray", extra: str = "ray") -> Any:
         importlib.import_module(module)
     except ImportError as error:
         raise ClusterError(
-            f"{what} needs the package {error.name or module}, which is not installed: pip install '.[{extra}]'"
+            f"{what} needs the package {error.name or module}, which is not installed: {how_to_get(extra)}"
         ) from error
     return importlib.import_module("ray")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hifigan_rt.errors import ClusterError, DatasetError, OutputError, StoreError
+from hifigan_rt.system.versions import how_to_get
 from hifigan_rt.tools.cluster.store_urls import StoreUrl, parse_url
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def _pyarrow() -> Any:
         import pyarrow.fs
     except ImportError as error:
         raise ClusterError(
-            f"URLs need the package pyarrow, which is not installed on {socket.gethostname()}: pip install '.[ray]'"
+            f"URLs need the package pyarrow, which is not installed on {socket.gethostname()}: {how_to_get('ray')}"
         ) from error
     return pyarrow
 
