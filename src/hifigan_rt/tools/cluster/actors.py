@@ -15,7 +15,7 @@ from hifigan_rt.errors import ClusterError, HifiganError
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.tables import counted
 
-FORWARDED = (ISA_VARIABLE, TUNING_VARIABLE)
+_FORWARDED = (ISA_VARIABLE, TUNING_VARIABLE)
 """Variables that change the bits of a result: workers get those of this process."""
 
 _ASKED_EVERY_SECONDS = 2.0
@@ -283,7 +283,7 @@ def _actor_class(ray: Any) -> Any:
 
 def forwarded_variables() -> dict[str, str]:
     """Give the variables of this process that change the bits of a result."""
-    return {name: os.environ[name] for name in FORWARDED if os.environ.get(name)}
+    return {name: os.environ[name] for name in _FORWARDED if os.environ.get(name)}
 
 
 def _not_on(nodes: Mapping[str, object]) -> dict[str, str] | None:

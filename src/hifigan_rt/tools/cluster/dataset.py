@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from hifigan_rt.engines.base import EngineOptions
 from hifigan_rt.errors import ClusterError, ConditioningError, DatasetError, EngineError, OutputError
 from hifigan_rt.model.kinds import Model
 from hifigan_rt.model.resolve import resolve_model
-from hifigan_rt.tools.cluster.actors import FORWARDED, worker_size
+from hifigan_rt.tools.cluster.actors import forwarded_variables, worker_size
 from hifigan_rt.tools.cluster.connection import require_ray
 from hifigan_rt.tools.cluster.recipe import VocoderRecipe, vocoder_recipe
 
@@ -158,7 +157,7 @@ def synthesize_dataset(
         _row_class(),
         batch_size=batch_size,
         batch_format="pyarrow",
-        fn_constructor_args=(ray.put(recipe), {name: os.environ[name] for name in FORWARDED if name in os.environ}),
+        fn_constructor_args=(ray.put(recipe), forwarded_variables()),
         compute=pool,
         num_cpus=size.cpus,
         num_gpus=size.gpus,
