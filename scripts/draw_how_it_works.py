@@ -26,7 +26,7 @@ CAPTIONS = {
     "engines": ", ".join(REGISTRY),
     "model": "finds what a user names",
     "families": "kinds of checkpoints",
-    "mel": "log-mels: computed, checked, read",
+    "mel": "computed, checked, read",
     "formats": "files of models; nothing in them is executed",
     "graph": "the network: its layers in order, lengths, reach, cost",
     "audio": "recordings in and out",
@@ -71,15 +71,15 @@ def contract(container: str) -> list[list[str]]:
 
 def draw_map() -> str:
     tools, core = contract("hifigan_rt.tools"), contract("hifigan_rt")[1:]
-    step, left, width = 50, 24, 480
+    step, left, width = 50, 24, 420
     top = 66
     drawing = Drawing("Map of the folders: tools over the core over the C++ code", 960, 146 + step * len(core))
 
     def rows(x: float, y: float, width: float, rooms: list[list[str]], style: str) -> None:
         for i, row in enumerate(rooms):
-            each = (width - 10 * (len(row) - 1)) / len(row)
+            each = (width - 6 * (len(row) - 1)) / len(row)
             for j, name in enumerate(row):
-                room(drawing, x + j * (each + 10), y + step * i, each, name, CAPTIONS[name], style)
+                room(drawing, x + j * (each + 6), y + step * i, each, name, CAPTIONS[name], style)
 
     drawing.text(left, 34, "src/hifigan_rt: a room may import only rooms further down", "h")
     drawing.box(left - 8, top - 14, width + 16, step * len(core) + 22, "none", 6)
@@ -88,14 +88,14 @@ def draw_map() -> str:
     bottom = top + step * len(core) + 16
 
     x = left + width + 34
-    drawing.box(x - 8, top - 14, 418, step * len(tools) + 22, "none", 6)
+    drawing.box(x - 8, top - 14, 478, step * len(tools) + 22, "none", 6)
     drawing.text(x + 4, top + 4, f"tools: {CAPTIONS['tools']}", "n")
-    rows(x, top + 12, 402, tools, "pale")
+    rows(x, top + 12, 462, tools, "pale")
     drawing.arrow((x - 8, top + 33), (left + width + 9, top + 33))
 
     y = top + step * len(tools) + 66
     drawing.text(x, y - 20, "native, C++", "h")
-    rows(x, y - 8, 402, [["native/bindings"], ["native/core", "native/cuda"], ["native/kernels"]], "blue")
+    rows(x, y - 8, 462, [["native/bindings"], ["native/core", "native/cuda"], ["native/kernels"]], "blue")
     engines = top + 12 + step * next(i for i, row in enumerate(core) if "engines" in row) + 21
     between = left + width + 17
     drawing.arrow((left + width, engines), (between, engines), (between, y + 13), (x - 1, y + 13))
