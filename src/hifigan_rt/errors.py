@@ -19,6 +19,7 @@
     |   +-- EngineUnavailable       its package or device is not there
     |   +-- PrecisionUnavailable    the engine or the device does not execute the precision asked for
     |   +-- OutputMismatch          a converted file gives other samples than its config says, or no audio
+    |   +-- SamplesNotFinite        a network gave NaN or infinity
     |   +-- StreamBusy              another thread is using the stream
     |   +-- StreamFinished          the stream's signal has ended
     |   +-- StreamBroken            computing was interrupted, so that the stream's state is not known
@@ -35,6 +36,7 @@
     +-- RequestFailed               a server refused a request of the client, or failed
     |   +-- ServerUnreachable       nothing answers there, or the connection broke
 
+    SlowEngineWarning (UserWarning)      an engine is slower than it should be on this machine
     MelConventionWarning (UserWarning)   a mel looks like another convention than the model's
     ModelAssumptionWarning (UserWarning) a model's files do not decide something, which was assumed
     UnknownSymbolWarning (UserWarning)   a voice lacks symbols of a text, which were left out

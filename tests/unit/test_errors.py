@@ -1,9 +1,23 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
+from hifigan_rt import errors
 from hifigan_rt.errors import EngineError, did_you_mean, error_text
+
+
+def test_the_tree_shows_every_error_under_its_base():
+    """The docstring's drawing: each name four columns right of its base's."""
+    drawn, above = {}, {}
+    for line in errors.__doc__.splitlines():
+        if found := re.match(r"    [| ]*(?:\+-- )?([A-Z]\w+)(?:  |$| \((\w+)\) )", line):
+            column = found.start(1)
+            above[column] = found[1]
+            drawn[found[1]] = found[2] or above.get(column - 4, "Exception")
+    classes = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, Exception)]
+    assert drawn == {item.__name__: item.__base__.__name__ for item in classes}
 
 
 def test_the_nearest_name_is_suggested_and_none_where_none_is_near():
