@@ -63,7 +63,7 @@ class Stream(Closing):
             MelConventionWarning: padding, or a beginning that looks like another convention than the model's.
         """
         self._engine.check_open()
-        with in_words_of(latents=self._graph.config.input_kind == "latent"), self._turn.taken():
+        with self._turn.taken():
             checked = self._checked(mel)
             self._watched(checked)
             return self._stream.push(checked)
@@ -162,11 +162,16 @@ class Stream(Closing):
             "open a stream where it arrives"
         )
 
+    @property
+    def _takes_latents(self) -> bool:
+        return self._graph.config.input_kind == "latent"
+
     def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels
         if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
             return CheckedMel(np.empty(mel.shape, np.float32))
-        return self._accepted(check_mel(mel, bands))
+        with in_words_of(latents=self._takes_latents):
+            return self._accepted(check_mel(mel, bands))
 
     def _accepted(self, checked: CheckedMel) -> CheckedMel:
         if checked.ndim != 2:
@@ -278,7 +283,8 @@ def _checked_together(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.
     if isinstance(mels, np.ndarray):
         if not mels.size:
             return None
-        together = check_mel(mels, bands.pop())
+        with in_words_of(latents=all(stream._takes_latents for stream in streams)):
+            together = check_mel(mels, bands.pop())
     else:
         if not all(type(mel) is np.ndarray for mel in mels) or len({(mel.shape, mel.dtype) for mel in mels}) > 1:
             return None

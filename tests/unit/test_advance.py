@@ -2,17 +2,20 @@
 
 import typing
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hifigan_rt
-from golden.tiny import tiny_generator, tiny_mel, write_tiny
+from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
 from hifigan_rt import streaming
-from hifigan_rt.config import MelConfig
+from hifigan_rt.config import MelConfig, ModelConfig
 from hifigan_rt.errors import EngineError, MelError, StreamFinished, StreamsFailed
 from hifigan_rt.mel.check import CONVENTION_FRAMES
 from hifigan_rt.mel.padding import flat_frames, may_have_flat_frames
+from hifigan_rt.model.kinds import Weights
 
 GRAPH = tiny_generator().graph
 
@@ -164,3 +167,14 @@ def test_what_advance_refuses_changes_no_stream(vocoder):
     vocoder.close()
     with pytest.raises(EngineError, match="closed"):
         hifigan_rt.advance(streams, [mel, mel])
+
+
+def test_latents_are_called_so_by_advance_as_by_a_push():
+    decoder = tiny_generator(ModelConfig(replace(TINY.generator, input_kind="latent")))
+    stream = hifigan_rt.load(Weights("decoder", Path("none"), "none", decoder)).stream()
+    wrong = np.zeros((9, 4), np.float32)
+    for push in (stream.push, lambda latent: hifigan_rt.advance([stream], latent[None])):
+        with pytest.raises(MelError, match=r"^the latent has"):
+            push(wrong)
+    with pytest.raises(MelError, match=r"^item 0 of the list: the latent has"):
+        hifigan_rt.advance([stream], [wrong])
