@@ -1,6 +1,7 @@
 """Worker processes: what they answer, how they end, and that nothing of them is left."""
 
 import ast
+import errno
 import os
 import signal
 import subprocess
@@ -118,6 +119,22 @@ def test_a_module_that_does_not_import_ends_its_worker(tmp_path):
 def test_a_command_that_is_none_is_refused():
     open_before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
+        WorkerProcess(["no-such-program"])
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_a_worker_for_whose_pipes_no_descriptors_are_left_keeps_none(monkeypatch):
+    open_before = len(os.listdir("/proc/self/fd"))
+    pipe, left = os.pipe, [2]
+
+    def pipe_while_there_are_any() -> tuple[int, int]:
+        if not left[0]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        left[0] -= 1
+        return pipe()
+
+    monkeypatch.setattr(os, "pipe", pipe_while_there_are_any)
+    with pytest.raises(OSError, match="Too many open files"):
         WorkerProcess(["no-such-program"])
     assert len(os.listdir("/proc/self/fd")) == open_before
 

@@ -136,24 +136,19 @@ class WorkerProcess(Closing):
             raise OSError(
                 errno.ENOTSUP, "worker processes, as `bench`, `eval` and .om files need them, are not for Windows"
             )
-        their_requests, self._requests = os.pipe()
-        self._replies, their_replies = os.pipe()
-        # Nothing is ever written to it: when it closes, the kernel tells the worker that this process is gone.
-        their_lifeline, self._lifeline = os.pipe()
-        theirs = (their_requests, their_replies, their_lifeline)
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            their_requests, self._requests = _pipe(theirs, ours)
+            self._replies, their_replies = _pipe(ours, theirs)
+            # Nothing is ever written to it: when it closes, the kernel tells the worker that this process is gone.
+            their_lifeline, self._lifeline = _pipe(theirs, ours)
+            handed_over = (their_requests, their_replies, their_lifeline)
             self._process = subprocess.Popen(
-                [*command, *map(str, theirs)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=theirs,
+                [*command, *map(str, handed_over)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=handed_over,
                 # Its own group: Ctrl-C reaches the parent alone, which ends the worker with all that it started.
                 start_new_session=True,
             )  # fmt: skip
-        except BaseException:
-            self._close_descriptors()
-            raise
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
+            ours.pop_all()
         os.set_blocking(self._requests, False)
         self.pid = self._process.pid
         """Number of the process, and of its group."""
@@ -229,6 +224,14 @@ class WorkerProcess(Closing):
         for name in ("_requests", "_replies", "_lifeline"):
             os.close(getattr(self, name))
             setattr(self, name, -1)
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """Open a pipe whose two ends these close."""
+    ends = os.pipe()
+    for owner, descriptor in zip((reader, writer), ends, strict=True):
+        owner.callback(os.close, descriptor)
+    return ends
 
 
 def describe_ending(status: int) -> str:
