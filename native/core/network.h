@@ -93,8 +93,6 @@ struct Network {
   const NetworkLayer& last() const { return layers.back(); }
   int bands() const { return layers.front().in_channels * (couplings.empty() ? 1 : 2); }
   bool in_flow(std::size_t layer) const { return !couplings.empty() && layer < first_number; }
-  // The layer behind a stage.
-  const NetworkLayer& behind(std::size_t stage) const { return layers[stages[stage].end]; }
   // Rows that a residual block's output lies behind its input as long as more will follow.
   int lag(const Resblock& resblock) const;
   // Frames that the end of a coupling, and of the flow, lies behind its input.

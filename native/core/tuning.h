@@ -27,7 +27,7 @@ struct Calibration {
   std::vector<std::vector<double>> seconds;  // [round][bundle], then direct convolution behind the last bundle
 };
 
-// Computes a layer of 128 channels, 7 taps, with weights of `sets` such layers in turn so that no cache holds them: all bundles
+// Computes a layer of 128 channels, 7 taps, with weights of 18 such layers in turn so that no cache holds them: all bundles
 // in each round, in rounds until `budget` seconds are over, at least 3. `lent` buffers serve as weights, whatever they hold, and
 // are only read; those that lack are allocated (39 MB where none are lent). Throws std::bad_alloc.
 Calibration calibrate(const Kernels& kernels, double budget, const std::vector<const AlignedBuffer*>& lent = {});
