@@ -266,7 +266,11 @@ class Engine(ABC):
             EngineError: it was closed.
         """
         if self._closed:
-            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+            raise self.closed_error()
+
+    def closed_error(self) -> EngineError:
+        """Make the error of a call that comes after `close`."""
+        return EngineError(f"engine {self.info.name!r} is closed: load the model again")
 
     def close(self) -> None:
         """Free what the engine holds; closing twice is allowed."""

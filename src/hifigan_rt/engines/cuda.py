@@ -125,7 +125,7 @@ class CudaEngine(Engine):
         network = self._network
         self.check_open()
         if network is None:
-            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+            raise self.closed_error()
         return network
 
     def _close(self) -> None:

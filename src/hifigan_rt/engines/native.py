@@ -200,7 +200,7 @@ class NativeEngine(Engine):
 
     def _open(self) -> _native.LoadedGenerator:
         if self._generator is None:
-            raise EngineError("engine 'native' is closed: load the model again")
+            raise self.closed_error()
         return self._generator
 
     def _close(self) -> None:

@@ -45,7 +45,7 @@ class SessionEngine(Engine):
     def _run(self, mel: CheckedMel, conditioning: np.ndarray | None = None) -> np.ndarray:
         session = self._session
         if session is None:  # closed by another thread since `run` looked
-            raise EngineError(f"engine {self.info.name!r} is closed: load the model again")
+            raise self.closed_error()
         self._layout.check(mel)
         return join_parts([self._run_part(session, *part) for part in self._layout.parts(mel, conditioning)])
 

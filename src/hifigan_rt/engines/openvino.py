@@ -78,7 +78,7 @@ class OpenVinoEngine(Engine):
     def _run_until(self, mel: np.ndarray, conditioning: np.ndarray | None, stopped: threading.Event) -> np.ndarray:
         shapes = self._shapes
         if shapes is None:  # closed by another thread since `run` looked
-            raise EngineError("engine 'openvino' is closed: load the model again")
+            raise self.closed_error()
         _refuse_fork()
         self._layout.check(mel)
         parts = self._layout.parts(mel, conditioning)
