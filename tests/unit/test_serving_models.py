@@ -182,8 +182,6 @@ def test_what_cannot_be_served_is_refused_when_it_is_loaded() -> None:
     asyncio.run(scenario())
     with pytest.raises(ConfigError, match="at least one"):
         pool_of()
-    with pytest.raises(ConfigError, match="none of a"):
-        ModelPool({"a": Loader()}, Telemetry(), default="b")
 
 
 async def test_a_lease_checks_mels_and_names_other_conventions() -> None:

@@ -49,20 +49,19 @@ _ENDPOINTS = (
 )
 
 
-def make_app(settings: ServerSettings, sources: Mapping[str, Source], *, default: str | None = None) -> Starlette:
+def make_app(settings: ServerSettings, sources: Mapping[str, Source]) -> Starlette:
     """Make the application; a model is loaded when it is first asked for, unless its pool has loaded it before.
 
     Args:
         settings: limits, token and origins.
-        sources: function that loads each model, by the name that clients use.
-        default: model of requests that name none; the first by default.
+        sources: function that loads each model, by the name that clients use; requests that name none get the first.
 
     Raises:
-        ConfigError: there is no model, or the default is none of them.
+        ConfigError: there is no model.
     """
     telemetry = Telemetry(settings.replica)
     memory = MemoryBudget(settings, telemetry)
-    models = ModelPool(sources, telemetry, default=default, loaded=memory.fit_to_machine)
+    models = ModelPool(sources, telemetry, loaded=memory.fit_to_machine)
     context = Context(settings, telemetry, models, memory)
 
     @asynccontextmanager

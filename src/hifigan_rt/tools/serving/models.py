@@ -72,25 +72,23 @@ class ModelPool:
         sources: Mapping[str, Source],
         telemetry: Telemetry,
         *,
-        default: str | None = None,
         loaded: Callable[[], None] = lambda: None,
     ) -> None:
         """Name the models; nothing is loaded yet.
 
         Args:
-            sources: what loads each model, called in a thread of its own, anew at every reload.
+            sources: what loads each model, called in a thread of its own, anew at every reload; requests that name no
+                model get the first.
             telemetry: where loads are counted.
-            default: the model of requests that name none; the first by default.
             loaded: called after each load.
 
         Raises:
-            ConfigError: there is no model, or the default is none of them.
+            ConfigError: there is no model.
         """
         if not sources:
             raise ConfigError("a server needs at least one model")
-        self.default = next(iter(sources)) if default is None else default
-        if self.default not in sources:
-            raise ConfigError(f"the default model {self.default!r} is none of {', '.join(sources)}")
+        self.default = next(iter(sources))
+        """Name of the model of requests that name none."""
         self._telemetry = telemetry
         self._slots = {name: _Slot(name, load) for name, load in sources.items()}
         self._closed = False

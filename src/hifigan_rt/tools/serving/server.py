@@ -52,16 +52,15 @@ class Server(uvicorn.Server):
         settings: ServerSettings,
         sources: Mapping[str, Source],
         *,
-        default: str | None = None,
         preload: Sequence[str] | None = None,
     ) -> None:
         """Make the application.
 
         Args:
-            settings, sources, default: see `hifigan_rt.tools.serving.app.make_app`.
+            settings, sources: see `hifigan_rt.tools.serving.app.make_app`.
             preload: models that are loaded before the first request is taken; None loads all of them.
         """
-        app = make_app(settings, sources, default=default)
+        app = make_app(settings, sources)
         self.context: Context = app.state.context
         self.wyoming = WyomingServer(self.context)
         self._settings = settings
