@@ -99,7 +99,7 @@ def test_missing_and_extra_files(data):
     assert made.systems[0].notes == ("2 files belong to no clip: another, other",)
     assert made.summary_of("made", "mel_l1").summary.interval.count == 2
     assert made.comparisons[0].clips == 2
-    assert "failed: 'made, c1': no file for clip" in done.stderr or "no file for clip 'c1'" in done.stderr
+    assert "failed: 'made, c1': no file for clip 'c1' in 'made'\n" in done.stderr
     assert "note: made: 2 files belong to no clip" in done.stderr
 
 

@@ -9,7 +9,7 @@ import tolerances
 from golden.tiny import TINY, build_another_network, tiny_generator
 from hifigan_rt.engines import create_engine
 from hifigan_rt.engines.base import EngineOptions
-from hifigan_rt.errors import ExportError, ModelFileError, OutputError
+from hifigan_rt.errors import EngineError, ExportError, ModelFileError, OutputError
 from hifigan_rt.export.openvino import LOWEST_SNR_DB_OF, OpenVinoSettings, export_openvino
 from hifigan_rt.formats.openvino_package import import_openvino, openvino_core
 from hifigan_rt.formats.openvino_reading import inspect_openvino
@@ -83,7 +83,7 @@ def test_a_fixed_shape_runs_that_shape_only(tmp_path):
     export_openvino(tiny_generator(), TINY.mel, tmp_path / "out.xml", OpenVinoSettings(batch=2, frames=9), verify=False)
     engine = create_engine("openvino", resolve_model(tmp_path), EngineOptions())
     assert engine.run(np.zeros((4, 10, 9), np.float32)).shape == (4, 72)
-    with pytest.raises(Exception, match="mels of exactly 9 frames, this one has 8"):
+    with pytest.raises(EngineError, match="mels of exactly 9 frames, this one has 8"):
         engine.run(np.zeros((2, 10, 8), np.float32))
 
 

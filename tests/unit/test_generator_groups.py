@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from checkpoint_files import Ordered, Tensor, zip_file
 from generator_nodes import as_tree, nested, other, state
 from golden.tiny import tiny_weights, write_tiny
-from hifigan_rt.errors import CheckpointError, WeightMismatch
+from hifigan_rt.errors import CheckpointError, ModelFileError, WeightMismatch
 from hifigan_rt.families import read_checkpoint
 from hifigan_rt.model.resolve import resolve_model
 
@@ -166,7 +166,7 @@ def test_one_state_dict_under_two_keys_is_one_generator(read):
 
 def test_weights_at_is_for_checkpoints(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"")
-    with pytest.raises(Exception, match=r"weights_at='a' is for checkpoints, and .* is a converted model"):
+    with pytest.raises(ModelFileError, match=r"weights_at='a' is for checkpoints, and .* is a converted model"):
         resolve_model(tmp_path / "x.onnx", weights_at="a")
 
 
