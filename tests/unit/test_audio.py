@@ -164,6 +164,8 @@ def test_channels():
     with pytest.raises(AudioError) as caught:
         prepare(recording, RATE, resample_allowed=True, mono_allowed=False)
     assert str(caught.value) == "the recording has 2 channels and the model takes one: --mono averages them"
+    with pytest.raises(AudioError, match=r": mono=True averages them$"):
+        prepare(recording, RATE, resample_allowed=True, mono_allowed=False, leave="{}=True")
 
 
 def test_other_sample_rates():

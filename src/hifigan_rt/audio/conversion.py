@@ -58,7 +58,9 @@ def convert_blocks(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> It
     yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def prepare(recording: Recording, sample_rate: int, resample_allowed: bool, mono_allowed: bool) -> np.ndarray:
+def prepare(
+    recording: Recording, sample_rate: int, resample_allowed: bool, mono_allowed: bool, *, leave: str = "--{}"
+) -> np.ndarray:
     """Make a recording what a model takes: mono samples at its sample rate.
 
     Args:
@@ -66,6 +68,7 @@ def prepare(recording: Recording, sample_rate: int, resample_allowed: bool, mono
         sample_rate: the model's, in Hz.
         resample_allowed: whether another sample rate may be converted.
         mono_allowed: whether several channels may be averaged.
+        leave: see `check_conversion`.
 
     Returns:
         float32 `[N]`.
@@ -76,7 +79,7 @@ def prepare(recording: Recording, sample_rate: int, resample_allowed: bool, mono
     rate, samples = recording.sample_rate, recording.samples
     check_conversion(
         rate, recording.channels, samples.shape[-1], sample_rate, resample_allowed=resample_allowed,
-        mono_allowed=mono_allowed,
+        mono_allowed=mono_allowed, leave=leave,
     )  # fmt: skip
     return resample(to_mono(samples), rate, sample_rate)
 
@@ -99,6 +102,7 @@ def check_conversion(
     *,
     resample_allowed: bool,
     mono_allowed: bool,
+    leave: str = "--{}",
 ) -> None:
     """Check that a recording is what a model takes, or may be made it.
 
@@ -109,17 +113,21 @@ def check_conversion(
         wanted_hz: the model's sample rate.
         resample_allowed: whether another sample rate may be converted.
         mono_allowed: whether several channels may be averaged.
+        leave: how the caller's user allows either, for the text, with {} for the word: "--{}" on the command line.
 
     Raises:
         AudioError: several channels, and no leave to average them.
         SampleRateMismatch: another sample rate, and no leave to resample.
     """
     if channels > 1 and not mono_allowed:
-        raise AudioError(f"the recording has {channels} channels and the model takes one: --mono averages them")
+        raise AudioError(
+            f"the recording has {channels} channels and the model takes one: {leave.format('mono')} averages them"
+        )
     if sample_rate != wanted_hz and not resample_allowed:
         became = "" if samples is None else (
             f" (its {samples} samples would become about {round(samples * wanted_hz / sample_rate)})"
         )  # fmt: skip
         raise SampleRateMismatch(
-            f"the recording has {sample_rate} Hz and the model {wanted_hz} Hz: --resample converts it{became}"
+            f"the recording has {sample_rate} Hz and the model {wanted_hz} Hz: {leave.format('resample')} converts it"
+            + became
         )

@@ -142,7 +142,8 @@ class RowWorker:
         if self._recipe.is_audio:
             recording = self._recording(value)
             recipe = self._recipe
-            return self._vocoder.mel(prepare(recording, self._vocoder.sample_rate, recipe.resample, recipe.mono))
+            rate = self._vocoder.sample_rate
+            return self._vocoder.mel(prepare(recording, rate, recipe.resample, recipe.mono, leave="{}=True"))
         with in_words_of(latents=self._vocoder.takes_latents):
             mel = _array(value, MelError)
             if self._recipe.time_major:

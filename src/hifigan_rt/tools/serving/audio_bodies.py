@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from starlette.requests import Request
 
-from hifigan_rt.audio.conversion import convert_blocks
+from hifigan_rt.audio.conversion import check_conversion, convert_blocks
 from hifigan_rt.audio.decoding import RecordingReader, open_recording
 from hifigan_rt.audio.lengths.pieces import pieced_file
 from hifigan_rt.errors import AudioError
@@ -99,7 +99,10 @@ async def read_recording(
         with _told(body):
             # In a thread whatever its size: what a few bytes of odd containers take is not bounded by their number.
             reader = await asyncio.to_thread(lambda: opened.enter_context(_opened(body, settings.max_mel_seconds)))
-            _check_leave(reader, lease.sample_rate, resample_allowed, mono_allowed)
+            check_conversion(
+                reader.sample_rate, reader.channels, None, lease.sample_rate, resample_allowed=resample_allowed,
+                mono_allowed=mono_allowed, leave="{}=1",
+            )  # fmt: skip
         # Of the samples that the recording states; 0 if it states none.
         frames = (reader.samples or 0) * lease.sample_rate // reader.sample_rate // lease.hop_length
         check_length(lease, frames, settings.max_mel_seconds)
@@ -162,15 +165,3 @@ def _analysed(
             began = time.perf_counter()
     pieces.append(analysis.finish())
     return CheckedMel(np.concatenate(pieces, axis=1))
-
-
-def _check_leave(reader: RecordingReader, sample_rate: int, resample_allowed: bool, mono_allowed: bool) -> None:
-    """Name the query's flags, where `check_conversion` names those of the command line."""
-    if reader.channels > 1 and not mono_allowed:
-        raise AudioInvalid(
-            f"the recording has {reader.channels} channels and the model takes one: mono=1 averages them"
-        )
-    if reader.sample_rate != sample_rate and not resample_allowed:
-        raise AudioInvalid(
-            f"the recording has {reader.sample_rate} Hz and the model {sample_rate} Hz: resample=1 converts it"
-        )
