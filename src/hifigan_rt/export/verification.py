@@ -41,7 +41,6 @@ def verify_export(
     engine_name: str,
     model: Model,
     generator: Generator,
-    options: EngineOptions | None = None,
     *,
     batch: int = 1,
     frames: int = VERIFICATION_FRAMES,
@@ -53,7 +52,6 @@ def verify_export(
         engine_name: what runs it.
         model: the file.
         generator: what it was made from.
-        options: of the engine.
         batch, frames: what a file of a fixed shape takes. The first item is compared, and of a long one the first 32
             frames, since the reference is slow; the rest is the same layers again.
         lowest_snr_db: below which the file is refused.
@@ -68,7 +66,7 @@ def verify_export(
     graph = generator.graph
     frames = max(frames, graph.least_frames)
     mel = random_mel((batch, graph.num_mels, frames))
-    engine = create_engine(engine_name, model, options or EngineOptions())
+    engine = create_engine(engine_name, model, EngineOptions())
     try:
         beside = engine.conditioning.example(batch)
         audio = engine.run(CheckedMel(mel), beside)[0]

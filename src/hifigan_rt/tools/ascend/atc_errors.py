@@ -18,6 +18,7 @@ _MARKED = re.compile(r"\[ERROR\]|\b\w*(Error|Exception)\b:|\b[Ff]ailed\b|No modu
 _SOLUTION = re.compile(r"\s+Solution:\s*(\S.*)")
 _MAX_MESSAGE_CHARACTERS = 600
 _MAX_BLOCK_CHARACTERS = 20_000
+_MAX_TOLD_LINES = 3
 
 _MODEL_UNREADABLE = "atc could not read the ONNX file: check the rights of the folder, and that its disk is not full"
 _NO_KERNEL = (
@@ -179,12 +180,11 @@ def advice_for_text(output: str) -> str:
     return _PYTHON if _PYTHON_TROUBLE.search(output) else ""
 
 
-def uncoded_cause(output: str, lines: int = 3) -> str:
+def uncoded_cause(output: str) -> str:
     """What output without an error code says first that is no banner and no traceback; empty if there is nothing.
 
     Args:
-        output: all that was printed.
-        lines: how many at most; those marked as errors come before all others.
+        output: all that was printed. Lines marked as errors come before all others; three are given at most.
     """
     told = []
     inside = False
@@ -196,7 +196,7 @@ def uncoded_cause(output: str, lines: int = 3) -> str:
             if not _BANNER.match(line):
                 told.append(line.strip()[:300])
     marked = [line for line in told if _MARKED.search(line)]
-    return " | ".join((marked or told)[:lines])
+    return " | ".join((marked or told)[:_MAX_TOLD_LINES])
 
 
 def _below(line: str) -> str:
