@@ -49,7 +49,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class HifiganError(Exception):
@@ -210,7 +213,7 @@ class StreamsFailed(EngineError):
         outcomes: for each stream its audio, float32 `[n_i]`, or the error that it has met.
     """
 
-    def __init__(self, outcomes: Sequence[Any]) -> None:
+    def __init__(self, outcomes: Sequence[np.ndarray | HifiganError]) -> None:
         self.outcomes = list(outcomes)
         failed = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, HifiganError)]
         super().__init__(

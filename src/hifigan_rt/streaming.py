@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, overload
+from typing import NoReturn, overload
 
 import numpy as np
 
@@ -156,7 +156,7 @@ class Stream(Closing):
         """
         return self.look_ahead_ms + self.segment_ms
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
             "a stream can be neither pickled nor copied, since its state is in its engine: pickle the vocoder, and "
             "open a stream where it arrives"

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -278,7 +278,7 @@ class Engine(ABC):
             self._closed = True
             self._close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"engine {self.info.name!r} can be neither pickled nor copied, since its memory is the runtime's: pickle "
             "or copy the vocoder, which loads it again"

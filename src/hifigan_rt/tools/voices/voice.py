@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -214,7 +214,7 @@ class Voice(Closing):
         self._text_part.close()
         self._phonemizer.close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
             "a voice can be neither pickled nor copied, since its memory is the runtime's: call load_voice where it is "
             "needed"
