@@ -96,6 +96,8 @@ def test_null_fmax_is_half_the_sample_rate():
          "resblock_kernel_sizes[0]=4 with dilation 1 cannot keep the length: (kernel - 1) * dilation must be even"),
         ({"resblock_dilation_sizes": [[1, 3, -5], [1], [1]]},
          "resblock_dilation_sizes[0][2]=-5 must be from 1 to 4096"),
+        ({"resblock_dilation_sizes": [[4096] * 128, [1], [1]]},
+         "the rows that resblock_dilation_sizes[0] reach over=1048832 must be from 0 to 1048576"),
         ({"resblock_dilation_sizes": [[], [1], [1]]}, "resblock_dilation_sizes[0]=[] must hold at least one dilation"),
         ({"resblock_dilation_sizes": [1, 3, 5]}, "resblock_dilation_sizes[0]=int 1 must be a list"),
         ({"hop_size": 300},
@@ -350,3 +352,18 @@ def test_a_number_of_another_type_in_python_is_told(field, value):
 def test_numbers_of_numpy_are_numbers():
     assert PRESETS["v1"].mel is not None
     assert replace(PRESETS["v1"].mel, hop_length=np.int32(256)) == PRESETS["v1"].mel
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"kernel_size": 4}, "flow.kernel_size=4 cannot keep the length: it must be odd"),
+        ({"layers": 5, "dilation_rate": 9}, "the dilation of flow.layers=5=6561 must be from 1 to 4096"),
+        ({"layers": 4000, "couplings": 1, "dilation_rate": 4096}, "flow.layers=4000 must be from 1 to 13"),
+        ({"layers": 4096, "couplings": 1, "kernel_size": 1023},
+         "the rows that flow.couplings * flow.layers reach over=4186112 must be from 0 to 1048576"),
+    ],
+)  # fmt: skip
+def test_a_flow_beyond_bounds(values, text):
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        FlowConfig(192, **values)

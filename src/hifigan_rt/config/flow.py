@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hifigan_rt.config.ranges import MAX_CHANNELS, MAX_DILATION, MAX_KERNEL_SIZE, MAX_LAYERS, check_range
+from hifigan_rt.config.ranges import MAX_CHANNELS, MAX_DILATION, MAX_KERNEL_SIZE, MAX_LAYERS, MAX_ROWS, check_range
 from hifigan_rt.errors import ConfigError
 
 
@@ -37,9 +37,13 @@ class FlowConfig:
         check_range("flow.couplings * flow.layers", self.couplings * self.layers, 1, MAX_LAYERS)
         check_range("flow.kernel_size", self.kernel_size, 1, MAX_KERNEL_SIZE)
         check_range("flow.dilation_rate", self.dilation_rate, 1, MAX_DILATION)
+        if self.dilation_rate > 1:  # more would make numbers that no text can hold
+            check_range("flow.layers", self.layers, 1, MAX_DILATION.bit_length())
         check_range(f"the dilation of flow.layers={self.layers}", self.dilations[-1], 1, MAX_DILATION)
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"flow.kernel_size={self.kernel_size} cannot keep the length: it must be odd")
+        rows = self.couplings * sum(self.dilations) * (self.kernel_size - 1)
+        check_range("the rows that flow.couplings * flow.layers reach over", rows, 0, MAX_ROWS)
 
     @property
     def dilations(self) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from hifigan_rt.config.ranges import (
     MAX_KERNEL_SIZE,
     MAX_LAYERS,
     MAX_RATE,
+    MAX_ROWS,
     MAX_SPEAKERS,
     check_range,
     check_same_length,
@@ -125,6 +126,8 @@ class GeneratorConfig:
                 self._check_padding(j, kernel, dilation)
             if self.resblock == "1":
                 self._check_padding(j, kernel, 1)
+            rows = (kernel - 1) * (sum(dilations) + (len(dilations) if self.resblock == "1" else 0))
+            check_range(f"the rows that resblock_dilation_sizes[{j}] reach over", rows, 0, MAX_ROWS)
         layers = halvings * sum(2 * len(dilations) for dilations in self.resblock_dilation_sizes)
         if layers > MAX_LAYERS:
             raise ConfigError(

@@ -13,6 +13,7 @@ MAX_RATE = 1 << 12
 MAX_HOP_LENGTH = 1 << 20
 MAX_KERNEL_SIZE = 1 << 10
 MAX_DILATION = 1 << 12
+MAX_ROWS = 1 << 20
 MAX_LAYERS = 1 << 12
 MAX_SPEAKERS = 1 << 20
 """Bounds far above any published vocoder, so that a hostile config cannot make us allocate without end."""
