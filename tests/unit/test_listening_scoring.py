@@ -190,6 +190,27 @@ def test_screening_of_the_hidden_reference():
     assert "4 of 20 trials" in found[0].reason
 
 
+def test_screening_of_the_middle_anchor():
+    key = key_of("mushra", ("reference", "v1", "anchor 3.5 kHz", "anchor 7 kHz"), 20)
+
+    def listener(name, praised, high=91):
+        anchors = {stimulus for stimulus, what in key.stimuli.items() if what.system == "anchor 7 kHz"}
+        chosen = {f"anc{clip:03}" for clip in praised}
+        assert chosen <= anchors
+        return submission_of(key, name, lambda _, stimulus: high if stimulus not in anchors - chosen else 60)
+
+    honest = [listener(f"L{index}", ()) for index in range(3)]
+    found = screen([*honest, listener("just", range(3)), listener("beyond", range(4)), listener("all", range(20))], key)
+    # Half of the listeners rate it so in clips 0 to 2, which then tell nothing, and a third in clip 3.
+    assert [entry.name for entry in found] == ["all"]
+    assert found[0].reason == "rated 'anchor 7 kHz' above 90 in 16 of 20 trials, more than 15% (ITU-R BS.1534-3)"
+    found = screen([*honest, listener("just", range(3)), listener("beyond", range(5, 9))], key)
+    assert [entry.name for entry in found] == ["beyond"]
+    assert screen([*honest, listener("bounded", range(20), high=90)], key) == []
+    # Of three listeners one is a third already.
+    assert screen([*honest[:2], listener("all", range(20))], key) == []
+
+
 def test_screened_listeners_do_not_count_unless_kept():
     key = key_of("mushra", ("reference", "v1", "anchor 3.5 kHz"), 2)
     good = submission_of(key, "good", lambda *_: 100)

@@ -8,11 +8,16 @@ import numpy as np
 
 from hifigan_rt.tools.evaluation.listening_results import Exclusion
 from hifigan_rt.tools.listening.definition import Key
+from hifigan_rt.tools.listening.stimuli import MIDDLE_ANCHOR
 from hifigan_rt.tools.listening.submissions import Submission
 
-REFERENCE_LEAST = 90
+NEARLY_PERFECT = 90
 MISSED_SHARE = 0.15
-"""ITU-R BS.1534-3, 4.1.2: who rates the hidden reference below 90 in more than 15 % of the trials."""
+"""ITU-R BS.1534-3, 4.1.2: who rates the hidden reference below 90, or the middle anchor above 90, in more than 15 % of
+the trials."""
+
+CLEAN_SHARE = 0.25
+"""The same: where more listeners than this rate the middle anchor so, it lacks little there, and nobody is at fault."""
 
 LEAST_CORRELATION = 0.25
 """Least correlation with the mean of the others; the limit of crowdMOS (F. Ribeiro et al. 2011)."""
@@ -32,7 +37,9 @@ def screen(submissions: Sequence[Submission], key: Key) -> list[Exclusion]:
         key: of the test.
     """
     if key.definition.mode == "mushra":
-        found = {entry.listener: _missed_reference(entry, key) for entry in submissions}
+        found = _praised_anchor(submissions, key) | {
+            entry.listener: reason for entry in submissions if (reason := _missed_reference(entry, key))
+        }
     elif key.definition.mode == "abx":
         found = {entry.listener: _one_side(entry) for entry in submissions}
     else:
@@ -49,13 +56,37 @@ def _missed_reference(submission: Submission, key: Key) -> str:
         for stimulus, value in answer.ratings.items()
         if key.stimuli[stimulus].role == "reference"
     ]
-    missed = sum(value < REFERENCE_LEAST for value in hidden)
+    missed = sum(value < NEARLY_PERFECT for value in hidden)
     if missed <= MISSED_SHARE * len(hidden):
         return ""
     return (
-        f"rated the hidden reference below {REFERENCE_LEAST} in {missed} of {len(hidden)} trials, more than "
+        f"rated the hidden reference below {NEARLY_PERFECT} in {missed} of {len(hidden)} trials, more than "
         f"{MISSED_SHARE:.0%} (ITU-R BS.1534-3)"
     )
+
+
+def _praised_anchor(submissions: Sequence[Submission], key: Key) -> dict[str, str]:
+    praised = {
+        entry.listener: {
+            stimulus: value > NEARLY_PERFECT
+            for answer in entry.answers
+            for stimulus, value in answer.ratings.items()
+            if key.stimuli[stimulus].system == MIDDLE_ANCHOR
+        }
+        for entry in submissions
+    }
+    votes: dict[str, list[bool]] = {}
+    for given in praised.values():
+        for stimulus, high in given.items():
+            votes.setdefault(stimulus, []).append(high)
+    telling = {stimulus for stimulus, given in votes.items() if sum(given) <= CLEAN_SHARE * len(given)}
+    counts = {name: sum(given[stimulus] for stimulus in given.keys() & telling) for name, given in praised.items()}
+    return {
+        listener: f"rated {MIDDLE_ANCHOR!r} above {NEARLY_PERFECT} in {count} of {len(praised[listener])} trials, more "
+        f"than {MISSED_SHARE:.0%} (ITU-R BS.1534-3)"
+        for listener, count in counts.items()
+        if count > MISSED_SHARE * len(praised[listener])
+    }
 
 
 def _one_side(submission: Submission) -> str:

@@ -13,7 +13,8 @@ from hifigan_rt.audio import write_audio
 from hifigan_rt.errors import EvaluationError
 from hifigan_rt.tools.evaluation.metrics.loudness import ABSOLUTE_GATE_LUFS, BLOCK_SECONDS, integrated_loudness_lufs
 
-ANCHORS_HZ = {"anchor 3.5 kHz": 3500.0, "anchor 7 kHz": 7000.0}
+MIDDLE_ANCHOR = "anchor 7 kHz"
+ANCHORS_HZ = {"anchor 3.5 kHz": 3500.0, MIDDLE_ANCHOR: 7000.0}
 """ITU-R BS.1534-3: low-pass versions of the reference, the low and the middle anchor."""
 
 TARGET_LUFS = -23.0
