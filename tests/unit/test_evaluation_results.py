@@ -98,3 +98,12 @@ def test_a_result_without_limits_passes():
     assert made.passed
     assert dataclasses.replace(made, limits=()).passed
     assert not dataclasses.replace(made, limits=(dataclasses.replace(made.limits[0], passed=False),)).passed
+
+
+@pytest.mark.parametrize("field", ["systems", "clips", "scores"])
+def test_scores_are_of_all_systems_and_clips(tmp_path, field):
+    path = tmp_path / "report.json"
+    content = to_json(result())
+    path.write_text(json.dumps(content | {field: content[field][1:]}))
+    with pytest.raises(DatasetError, match="has other scores than its own systems and clips: it was changed by hand"):
+        read_json(path)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from hifigan_rt.config import MelConfig
+from hifigan_rt.errors import DatasetError
 from hifigan_rt.tools import records
 from hifigan_rt.tools.evaluation.metrics.results import MetricResult
 from hifigan_rt.tools.evaluation.statistics import Interval, Summary
@@ -217,4 +219,17 @@ class EvaluationResult:
 
 
 _FILE = records.RecordFile(EvaluationResult, FORMAT, "evaluation report", "hifigan eval", keep_infinite=True)
-to_json, write_json, read_json = _FILE.to_json, _FILE.write_json, _FILE.read_json
+to_json, write_json = _FILE.to_json, _FILE.write_json
+
+
+def read_json(path: Path) -> EvaluationResult:
+    """Read what `write_json` wrote.
+
+    Raises:
+        DatasetError: the file is not there, or is something else.
+    """
+    result = _FILE.read_json(path)
+    rows = [(system.name, clip.name) for system in result.systems for clip in result.clips]
+    if [(row.system, row.clip) for row in result.scores] != rows:
+        raise DatasetError(f"{str(path)!r} has other scores than its own systems and clips: it was changed by hand")
+    return result
