@@ -80,6 +80,11 @@ def test_rates_of_folders_that_differ(data):
     done = folders(status=1)
     assert f"the recording has {2 * RATE} Hz" in done.stderr
     folders("--resample", "--overwrite")
+    # Without a model and its config nothing has a rate but the recordings.
+    done = hifigan(
+        "eval", "--reference", "in", "--generated", "made", "--metrics", "peak", "-o", "out", "--overwrite", status=1
+    )
+    assert f"the recording has {2 * RATE} Hz and the first clip {RATE} Hz: --resample converts it" in done.stderr
 
 
 def test_stereo_needs_leave(data):

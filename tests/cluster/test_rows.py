@@ -75,7 +75,7 @@ def test_every_form_of_a_recording(place):
 def test_recordings_are_changed_only_as_allowed(place):
     stereo = np.stack([SAMPLES, SAMPLES], axis=1)
     [row] = made([wav(stereo)], is_audio=True)
-    assert row["error"] == "the recording has 2 channels and the model takes one: mono=True averages them"
+    assert row["error"] == "the recording has 2 channels, and one is taken: mono=True averages them"
     assert made([wav(stereo)], is_audio=True, mono=True)[0]["error"] == ""
     [row] = made([wav(rate=2 * RATE)], is_audio=True)
     assert f"the recording has {2 * RATE} Hz and the model {RATE} Hz: resample=True converts it" in row["error"]

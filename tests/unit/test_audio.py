@@ -163,7 +163,7 @@ def test_channels():
     assert to_mono(TONE) is TONE
     with pytest.raises(AudioError) as caught:
         prepare(recording, RATE, resample_allowed=True, mono_allowed=False)
-    assert str(caught.value) == "the recording has 2 channels and the model takes one: --mono averages them"
+    assert str(caught.value) == "the recording has 2 channels, and one is taken: --mono averages them"
     with pytest.raises(AudioError, match=r": mono=True averages them$"):
         prepare(recording, RATE, resample_allowed=True, mono_allowed=False, leave="{}=True")
 

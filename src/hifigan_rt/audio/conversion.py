@@ -59,7 +59,13 @@ def convert_blocks(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> It
 
 
 def prepare(
-    recording: Recording, sample_rate: int, resample_allowed: bool, mono_allowed: bool, *, leave: str = "--{}"
+    recording: Recording,
+    sample_rate: int,
+    resample_allowed: bool,
+    mono_allowed: bool,
+    *,
+    leave: str = "--{}",
+    rate_of: str = "the model",
 ) -> np.ndarray:
     """Make a recording what a model takes: mono samples at its sample rate.
 
@@ -69,6 +75,7 @@ def prepare(
         resample_allowed: whether another sample rate may be converted.
         mono_allowed: whether several channels may be averaged.
         leave: see `check_conversion`.
+        rate_of: what has the wanted sample rate, for errors.
 
     Returns:
         float32 `[N]`.
@@ -79,7 +86,7 @@ def prepare(
     rate, samples = recording.sample_rate, recording.samples
     check_conversion(
         rate, recording.channels, samples.shape[-1], sample_rate, resample_allowed=resample_allowed,
-        mono_allowed=mono_allowed, leave=leave,
+        mono_allowed=mono_allowed, leave=leave, rate_of=rate_of,
     )  # fmt: skip
     return resample(to_mono(samples), rate, sample_rate)
 
@@ -103,6 +110,7 @@ def check_conversion(
     resample_allowed: bool,
     mono_allowed: bool,
     leave: str = "--{}",
+    rate_of: str = "the model",
 ) -> None:
     """Check that a recording is what a model takes, or may be made it.
 
@@ -114,6 +122,7 @@ def check_conversion(
         resample_allowed: whether another sample rate may be converted.
         mono_allowed: whether several channels may be averaged.
         leave: how the caller's user allows either, for the text, with {} for the word: "--{}" on the command line.
+        rate_of: what has the wanted sample rate, for errors.
 
     Raises:
         AudioError: several channels, and no leave to average them.
@@ -121,13 +130,13 @@ def check_conversion(
     """
     if channels > 1 and not mono_allowed:
         raise AudioError(
-            f"the recording has {channels} channels and the model takes one: {leave.format('mono')} averages them"
+            f"the recording has {channels} channels, and one is taken: {leave.format('mono')} averages them"
         )
     if sample_rate != wanted_hz and not resample_allowed:
         became = "" if samples is None else (
             f" (its {samples} samples would become about {round(samples * wanted_hz / sample_rate)})"
         )  # fmt: skip
         raise SampleRateMismatch(
-            f"the recording has {sample_rate} Hz and the model {wanted_hz} Hz: {leave.format('resample')} converts it"
+            f"the recording has {sample_rate} Hz and {rate_of} {wanted_hz} Hz: {leave.format('resample')} converts it"
             + became
         )

@@ -46,6 +46,8 @@ class ReadSettings:
     """Name of the mel in mel files of several arrays, see `hifigan_rt.mel.picking`."""
     given_mel: MelConfig | None = None
     """How the mels of the files were computed, of `mel.conventions.named_convention`; None is the model's own way."""
+    rate_of: str = "the model"
+    """What has the sample rate that recordings must have, for errors."""
 
 
 class RecordingMel:

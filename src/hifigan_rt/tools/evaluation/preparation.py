@@ -44,7 +44,9 @@ class Preparation(Work[tuple[np.ndarray, tuple[str, ...]], tuple[np.ndarray, tup
 
     def read(self, source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         recording = read_audio(source, self._reading.max_seconds)
-        samples = prepare(recording, self._sample_rate, self._reading.resample, self._reading.mono)
+        samples = prepare(
+            recording, self._sample_rate, self._reading.resample, self._reading.mono, rate_of=self._reading.rate_of
+        )
         notes = () if recording.note is None else (recording.note,)
         changed = conversions(recording.sample_rate, recording.channels, self._sample_rate)
         return samples, (*notes, *changed, *oddities(samples))

@@ -7,7 +7,7 @@ import datetime
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hifigan_rt.audio import AUDIO_SUFFIXES, read_audio
@@ -111,7 +111,10 @@ def evaluate(
     columns = choose_columns(
         plan.metrics, [*plan.minima, *plan.maxima], with_reference=bool(plan.data), with_mel=mel is not None
     )
-    sample_rate = _sample_rate(models) or (_first_rate(clips) if mel is None else mel.sample_rate)
+    sample_rate = _sample_rate(models) or (None if mel is None else mel.sample_rate)
+    if sample_rate is None:
+        sample_rate = _first_rate(clips)
+        plan = replace(plan, reading=replace(plan.reading, rate_of="the first clip"))
     with claimed_folder(folder):
         names = folder_names(plan.systems, taken=REFERENCE_FOLDER)
         target = WorkFolder(plain_path(folder), resume, overwrite, progress, failed, cluster=cluster)
