@@ -266,6 +266,17 @@ def test_other_sample_rates(clip, sample_rate):
     assert [key for key, result in results.items() if not result.defined] == ["mel_l1", "mel_l1_full"]
 
 
+@pytest.mark.parametrize("sample_rate", [0, 400, 3999, 22050.0, "22050"])
+def test_rates_that_metrics_have_no_filters_for_are_refused(clip, sample_rate):
+    # Below 500 Hz MCD ended the process; of 2,000 Hz loudness was said to be silence.
+    with pytest.raises(AudioError) as caught:
+        compute(["snr", "mcd", "loudness_lufs"], clip, noisy(clip), sample_rate)
+    assert str(caught.value) == (
+        f"sample_rate={sample_rate!r} must be a whole number from 4000 Hz on, for metrics of speech: resample both "
+        "signals, or give their true rate"
+    )
+
+
 def test_unknown_metrics_are_refused_with_the_nearest():
     with pytest.raises(EvaluationError) as caught:
         check_metrics(["stoi", "pesqwb"])

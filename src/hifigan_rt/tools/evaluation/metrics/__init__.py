@@ -60,7 +60,8 @@ def compute(keys: Iterable[str], reference: Signal | None, generated: Signal, me
         notes on what was cropped.
 
     Raises:
-        AudioError: a signal is empty, not mono, not float, or holds NaN or infinity.
+        AudioError: a signal is empty, not mono, not float, or holds NaN or infinity; or the sample rates differ, or are
+            below 4,000 Hz.
         EvaluationError, MetricUnavailable: see `check_metrics`.
     """
     keys = tuple(keys)

@@ -14,6 +14,10 @@ from hifigan_rt.tools.evaluation.metrics.results import GENERATED
 
 Analysis = TypeVar("Analysis")
 
+MINIMUM_HZ = 4000
+"""Lowest sample rate. BS.1770's shelf lies at 1,682 Hz, and has no stable form below 3,364 Hz; CheapTrick, which MCD
+takes, writes beyond its memory at 400 Hz."""
+
 CROPPED = "cropped"
 """How the note of a cropped pair begins."""
 
@@ -91,12 +95,16 @@ class SignalPair:
 
     Raises:
         AudioError: a signal is not one row of finite floats (see `check_samples`), there is nothing in it, or the
-            sample rates differ.
+            sample rates differ, or are below `MINIMUM_HZ`.
     """
 
     def __init__(self, reference: Signal | None, generated: Signal, mel: MelConfig | None) -> None:
-        if generated.sample_rate < 1:
-            raise AudioError(f"sample_rate={generated.sample_rate} must be at least 1 Hz")
+        rate: object = generated.sample_rate  # a caller may give anything
+        if not isinstance(rate, (int, np.integer)) or rate < MINIMUM_HZ:
+            raise AudioError(
+                f"sample_rate={rate!r} must be a whole number from {MINIMUM_HZ} Hz on, for metrics of speech: resample "
+                "both signals, or give their true rate"
+            )
         self.notes: tuple[str, ...] = ()
         _check("generated", generated)
         if reference is not None:
