@@ -183,6 +183,14 @@ def test_names_and_folders_that_do_not_do(tmp_path):
         make(from_folders({"x": tmp_path / "tiny"}, None, None, 0), Request("mos", "x", 0))
 
 
+def test_rates_at_which_loudness_is_not_defined(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "clip.wav", voiced(0, 1.0, 2000), 2000)
+    with pytest.raises(EvaluationError, match="a: it has 2000 Hz, and loudness cannot be matched below 4000"):
+        from_folders({"a": tmp_path / "a", "b": tmp_path / "b"}, None, None, 0)
+
+
 @pytest.mark.parametrize("name", ["anchor 3.5 kHz", "anchor 7 kHz", "open reference"])
 def test_no_system_is_named_as_what_mushra_adds(tmp_path, name):
     write_folders(tmp_path)

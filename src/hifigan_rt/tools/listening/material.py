@@ -13,6 +13,7 @@ from hifigan_rt.audio import AUDIO_SUFFIXES, conversions, prepare, read_audio
 from hifigan_rt.errors import AudioError, DatasetError, EvaluationError
 from hifigan_rt.tools.datasets import is_folder
 from hifigan_rt.tools.evaluation.clips import drawn, find_clips, pair
+from hifigan_rt.tools.evaluation.metrics.signals import MINIMUM_HZ
 from hifigan_rt.tools.evaluation.results import JSON_NAME, EvaluationResult, read_json
 from hifigan_rt.tools.evaluation.signal_files import EvaluatedAudio
 from hifigan_rt.tools.listening.definition import REFERENCE
@@ -155,6 +156,11 @@ def _read_clip(
         if isinstance(source, str):
             raise AudioError(f"{system}: {source}")
         recording = read_audio(source, MAX_SECONDS)
+        if recording.sample_rate < MINIMUM_HZ:
+            raise AudioError(
+                f"{system}: it has {recording.sample_rate} Hz, and loudness cannot be matched below {MINIMUM_HZ}: "
+                "resample it, or give its true rate"
+            )
         rate = rate or recording.sample_rate
         for text in conversions(recording.sample_rate, recording.channels, rate):
             changed(text)
