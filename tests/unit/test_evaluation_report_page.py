@@ -181,7 +181,9 @@ def test_filtering(shown):
     for typed, found in (
         ("SUB", ["sub/c", "sub/c"]),
         ("stoi<0.96", ["b"]),
+        ("stoi < 0.96", ["b"]),
         ("stoi>=0.97 sub", ["sub/c"]),
+        ("sub stoi >\u22121", ["sub/c"]),
         ("snr>1000", ["a"]),
         ("failed", ["sub/c"]),
         ("unknown<1", []),

@@ -16,18 +16,25 @@ function sortBy(head) {
   body.append(...keyed.map(([, row]) => row));
 }
 
+/** Terms as they may be typed: with spaces about the sign of a limit, and the minus that the table shows. */
+function terms() {
+  const typed = filterBox.value.normalize().toLowerCase().replace(/(\w+)\s*(<=|>=|<|>|=)\s*([-−]?[\d.])/g,
+    (term, key, sign, start) => heads.some(head => head.dataset.key === key) ? key + sign + start.replace('−', '-') : term);
+  return typed.split(/\s+/).filter(Boolean);
+}
+
 /** A test of one word: `metric<number` where the metric is a column, otherwise a part of the row's text. */
 function testOf(term) {
   const parts = /^([\w]+)(<=|>=|<|>|=)(-?[\d.]+(?:e-?\d+)?)$/.exec(term);
   const column = parts ? heads.findIndex(head => head.dataset.key === parts[1]) : -1;
-  if (column < 0) return row => row.dataset.text.toLowerCase().includes(term);
+  if (column < 0) return row => row.dataset.text.normalize().toLowerCase().includes(term);
   const limit = Number(parts[3]);
   const holds = { '<': v => v < limit, '>': v => v > limit, '<=': v => v <= limit, '>=': v => v >= limit, '=': v => v === limit }[parts[2]];
   return row => row.cells[column].dataset.value !== '' && holds(Number(row.cells[column].dataset.value));
 }
 
 function filterRows() {
-  const tests = filterBox.value.toLowerCase().split(/\s+/).filter(Boolean).map(testOf);
+  const tests = terms().map(testOf);
   const system = systemBox ? systemBox.value : '';
   let shown = 0;
   for (const row of body.rows) {
