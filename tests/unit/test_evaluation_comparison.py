@@ -170,3 +170,14 @@ def test_values_that_one_has_not_do_not_count():
     first = BASE | {"mcd": (math.nan, 5.0, math.inf, 4.2)}
     made = compare(rows("first", **first), rows("second", **shifted(mcd=0.5)), against(), METRICS, 0)
     assert made.differences[1].interval.count == 2
+
+
+@pytest.mark.parametrize("infinite", [math.inf, -math.inf])
+def test_what_became_infinite_is_not_called_the_same(infinite):
+    first = BASE | {"mcd": (5.0, 6.0, math.inf, math.inf)}
+    second = shifted(stoi=-0.05) | {"mcd": (infinite, infinite, math.inf, math.inf)}
+    made = compare(rows("first", **first), rows("second", **second), against(), METRICS, 0)
+    assert made.differences[1].verdict == "unknown"
+    assert "nothing else moved (of 2 metrics)" in made.sentence
+    made = compare(rows("first", **first), rows("second", **second), against(), METRICS[:2], 0)
+    assert "all of 1 metric moved" in made.sentence

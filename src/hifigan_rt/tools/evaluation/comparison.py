@@ -55,8 +55,12 @@ def compare(
 
 
 def _difference(first: Sequence[ClipScores], second: Sequence[ClipScores], metric: Metric, seed: int) -> Difference:
-    interval = paired_difference(column(first, metric.key), column(second, metric.key), seed)
+    values = column(first, metric.key), column(second, metric.key)
+    interval = paired_difference(*values, seed)
     verdict = _verdict(interval, metric)
+    # SNR that became infinite, or was, is left out of the differences, and is anything but the same.
+    if verdict == "same" and any(math.isinf(a - b) for a, b in zip(*values, strict=True)):
+        verdict = "unknown"
     return Difference(metric.key, interval, verdict not in ("same", "unknown"), verdict)
 
 
@@ -112,7 +116,8 @@ def _sentence(
     elif not parts:
         rest = f"no metric moved (of {len(told)})"
     else:
-        rest = f"nothing else moved (of {len(told)} metrics)" if still else f"all of {len(told)} metrics moved"
+        compared = counted(len(told), "metric")
+        rest = f"nothing else moved (of {compared})" if still else f"all of {compared} moved"
     return f"{head}: {'; '.join([*parts, rest])}."
 
 
