@@ -201,7 +201,8 @@ def test_the_decoder_of_a_voice_keeps_its_speakers_where_it_is_wrapped_alone(rea
 
 
 @pytest.mark.parametrize(
-    "neighbour", ["encoder.x.weight", "text_encoder.x.weight", "quantizer.x.weight", "backbone.x.weight"]
+    "neighbour",
+    ["encoder.x.weight", "text_encoder.x.weight", "quantizer.x.weight", "backbone.x.weight", "frontend.x.weight"],
 )
 @pytest.mark.parametrize("root", [
     lambda beside: {"state_dict": {**state(prefix="vocoder."), **other(beside)}},
@@ -211,6 +212,15 @@ def test_a_part_of_another_network_is_taken_only_by_name(read, neighbour, root):
     with pytest.raises(CheckpointError, match=r"is part of another network, by \w+ beside it, and may take .* else"):
         read(root(neighbour))
     assert_is(read(root(neighbour), "state_dict.vocoder"))
+
+
+def test_a_generator_among_the_modules_of_one_state_dict_is_a_part_as_any_other(read):
+    joint = {**state(prefix="generator."), **other("am.encoder.weight")}  # JETS, as EmotiVoice has it
+    with pytest.raises(CheckpointError, match="at 'generator' that is part of another network, by am beside it"):
+        read(joint)
+    assert_is(read(joint, "generator"))
+    assert_is(read({"generator": state(), "am": other("encoder.weight")}))
+    assert_is(read({"generator": state(prefix="module."), "am": other("encoder.weight")}))
 
 
 @pytest.mark.parametrize(

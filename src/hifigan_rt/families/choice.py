@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hifigan_rt.errors import CheckpointError
 from hifigan_rt.families.family import Family
-from hifigan_rt.families.groups import Group, find_groups, find_neighbours
+from hifigan_rt.families.groups import Group, find_groups, find_neighbours, unwrapped
 from hifigan_rt.families.other_networks import (
     describe_file,
     describe_head,
@@ -133,7 +133,9 @@ def _check_neighbours(group: Group, neighbours: set[str], *, chosen: bool) -> No
     at = f"at {group.address!r}"
     network = network_neighbours(neighbours)
     place = None if group.family is None else group.family.takes_mels_at
-    takes_mels = group.home in _USUAL_ADDRESSES or (place is not None and place.search(group.home))
+    # "generator" is a dictionary in the original's files; as a prefix it is one module of a network, as any other.
+    is_usual = group.home in _USUAL_ADDRESSES and not unwrapped(group.prefix)
+    takes_mels = is_usual or (place is not None and place.search(group.home))
     if network and not chosen and not takes_mels:
         raise CheckpointError(
             f"holds a generator {at} that is part of another network, by {list_names(network)} beside it, and may take "

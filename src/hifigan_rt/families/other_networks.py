@@ -72,7 +72,8 @@ _LAST_WEIGHT = re.compile(r"(conv_post|output_conv\.1)(\.conv)?\.(weight|weight_
 
 _NETWORK_PART = re.compile(
     r"(\w*_)?(encoder|quantizers?|codebook|text|tokens?|phonemes?|embeddings?|acoustic(_model)?|fastspeech2?|"
-    r"tacotron2?|gpt|am|backbone|text2mel|duration_predictor|variance_adaptor|length_regulator)\d*\Z"
+    r"tacotron2?|gpt|am|backbone|frontend|hubert|wavlm|contentvec|text2mel|"
+    r"duration_predictor|variance_adaptor|length_regulator)\d*\Z"
 )
 """Neighbours that belong to a network around the generator, so that it may take something else than mels."""
 
