@@ -327,6 +327,12 @@ def test_what_does_not_fit_is_named_with_lines_that_mend_it(read, tmp_path):
     path = tmp_path / "mended.pth"
     mend(text, {"['KEY']": "['net']['g']", "OLD": "mrf", "NEW": "resblocks", "'generator.pth'": repr(str(path))})
     assert_is(resolve_model(path))
+    renamed = {name.replace("resblocks", "mrf"): array for name, array in tiny_weights().items()}
+    save_file(renamed, tmp_path / "renamed.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        resolve_model(tmp_path / "renamed.safetensors")
+    mend(str(caught.value), {"OLD": "mrf", "NEW": "resblocks", "'generator.pth'": repr(str(path))})
+    assert_is(resolve_model(path))
 
 
 def test_plain_values_beside_the_weights(tmp_path):

@@ -203,10 +203,13 @@ def _describe_partial(group: Group, families: Sequence[Family]) -> str:
 
 
 def _rewriting(path: Path) -> str:
+    yours, reading = "KEY, OLD and NEW", f"state = torch.load({str(path)!r}, map_location='cpu')['KEY']"
+    if path.suffix.lower() == ".safetensors":  # which torch.load does not read
+        yours, reading = "OLD and NEW", f"import safetensors.torch; state = safetensors.torch.load_file({str(path)!r})"
     return (
-        "If it holds one all the same, under other names, these lines of PyTorch write a file that is read (KEY, OLD "
-        "and NEW are yours to fill in):\n"
-        f"  state = torch.load({str(path)!r}, map_location='cpu')['KEY']\n"
+        "If it holds one all the same, under other names, these lines of PyTorch write a file that is read "
+        f"({yours} are yours to fill in):\n"
+        f"  {reading}\n"
         "  torch.save({'generator': {name.replace('OLD', 'NEW'): tensor for name, tensor in state.items()}}, "
         "'generator.pth')"
     )
