@@ -38,12 +38,17 @@ def write_files(record, case, facts, folder):
     return folder / facts["file"]
 
 
+def resolve(record, case, facts, folder):
+    path = write_files(record, case, facts, folder)
+    config = folder / facts["config"] if facts.get("config") else None
+    return resolve_model(path, config, weights_at=facts["weights_at"])
+
+
 @pytest.mark.parametrize(("record", "case", "facts"), CASES)
 def test_a_file_of_the_framework_gives_its_output(tmp_path, record, case, facts):
-    path = write_files(record, case, facts, tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = resolve_model(path, weights_at=facts["weights_at"])
+        model = resolve(record, case, facts, tmp_path)
     mel = seeded_mel(1, facts["mel"]["num_mels"], facts["mel"]["frames"], facts["mel"]["seed"])[0].astype(np.float32)
     vector = seeded_vector(facts["conditioning"]) if facts.get("conditioning") else None
     if facts.get("speaker") is not None:
@@ -57,7 +62,7 @@ def test_a_file_of_the_framework_gives_its_output(tmp_path, record, case, facts)
 
 @pytest.mark.parametrize(("record", "case", "facts"), CASES)
 def test_the_native_engine_computes_it_and_streams_it_bit_for_bit(tmp_path, record, case, facts):
-    model = resolve_model(write_files(record, case, facts, tmp_path), weights_at=facts["weights_at"])
+    model = resolve(record, case, facts, tmp_path)
     mel = seeded_mel(1, facts["mel"]["num_mels"], facts["mel"]["frames"], facts["mel"]["seed"])[0].astype(np.float32)
     voice = {"speaker": facts.get("speaker")}
     if facts.get("conditioning"):
@@ -73,7 +78,7 @@ def test_the_native_engine_computes_it_and_streams_it_bit_for_bit(tmp_path, reco
 
 @pytest.mark.parametrize(("record", "case", "facts"), CASES)
 def test_our_own_file_of_it_reads_back_bit_for_bit(tmp_path, record, case, facts):
-    model = resolve_model(write_files(record, case, facts, tmp_path), weights_at=facts["weights_at"])
+    model = resolve(record, case, facts, tmp_path)
     own = tmp_path / "own" / "x.safetensors"
     own.parent.mkdir()
     write_safetensors(model.generator, model.mel_settings, own, "x", model.speakers)
@@ -90,7 +95,7 @@ FEATURES = [case for case in CASES if f"{case.values[1]}/features" in case.value
 
 @pytest.mark.parametrize(("record", "case", "facts"), FEATURES)
 def test_the_mel_of_recordings_is_the_frameworks_own(tmp_path, record, case, facts):
-    model = resolve_model(write_files(record, case, facts, tmp_path), weights_at=facts["weights_at"])
+    model = resolve(record, case, facts, tmp_path)
     mel = model.mel
     if facts["features_config"] is not None:
         form = next(form for family in FAMILIES if (form := family.form_of(facts["features_config"])))

@@ -1,4 +1,4 @@
-"""Makes paddlespeech.npz: HiFiGANGenerator of PaddleSpeech, written by paddle.save with config and statistics.
+"""Makes paddlespeech.npz: HiFiGANGenerators and a VITS of PaddleSpeech, written by paddle.save, with their configs.
 
 The layout is that of recording.py, which needs PyTorch; only a comparison needs it here. PaddleSpeech lies on sys.path,
 unpacked; of it only the module of the generator is imported, since the package asks for all that its recipes use.
@@ -23,7 +23,7 @@ import yaml
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 (SPEECH,) = [Path(place) for place in sys.path if (Path(place) / "paddlespeech" / "t2s").is_dir()]
-for name in ("", ".t2s", ".t2s.models", ".t2s.models.hifigan", ".t2s.modules"):
+for name in ("", ".t2s", ".t2s.models", ".t2s.models.hifigan", ".t2s.models.vits", ".t2s.modules"):
     package = types.ModuleType(f"paddlespeech{name}")
     package.__path__ = [str(SPEECH / "paddlespeech" / name.strip(".").replace(".", "/"))]
     sys.modules[package.__name__] = package
@@ -32,6 +32,14 @@ sys.modules["typeguard"] = types.SimpleNamespace(
 )  # type: ignore[assignment]
 
 from paddlespeech.t2s.models.hifigan.hifigan import HiFiGANGenerator  # noqa: E402
+
+sys.modules["paddlespeech.t2s.models.hifigan"].HiFiGANGenerator = HiFiGANGenerator  # type: ignore[attr-defined]
+# What only training uses.
+sys.modules["paddlespeech.t2s.models.vits.monotonic_align"] = types.SimpleNamespace(  # type: ignore[assignment]
+    maximum_path=None
+)
+paddle.shape = lambda tensor: list(tensor.shape)  # a tensor since PaddlePaddle 3, which its zeros does not take
+from paddlespeech.t2s.models.vits.generator import VITSGenerator  # noqa: E402
 
 from golden.seeded import seeded_mel, seeded_vector  # noqa: E402
 from hifigan_rt.families import read_checkpoint  # noqa: E402
@@ -45,6 +53,16 @@ CASES: dict[str, dict[str, Any]] = {
     "even": {"upsample_scales": [4, 2], "upsample_kernel_sizes": [8, 4], "bias": False},
     "odd": {"upsample_scales": [5, 3], "upsample_kernel_sizes": [10, 6], "global_channels": 6},
 }
+VOICE: dict[str, Any] = {
+    "hidden_channels": 6, "spks": 3, "global_channels": 5, "segment_size": 4, "text_encoder_attention_heads": 1,
+    "text_encoder_ffn_expand": 1, "text_encoder_blocks": 1, "text_encoder_conformer_kernel_size": -1,
+    "use_conformer_conv_in_text_encoder": False, "use_macaron_style_in_text_encoder": False, "decoder_channels": 8,
+    "decoder_upsample_scales": [5, 2], "decoder_upsample_kernel_sizes": [10, 4],
+    "decoder_resblock_kernel_sizes": [3, 5], "decoder_resblock_dilations": [[1, 3], [1, 2]],
+    "posterior_encoder_layers": 1, "flow_flows": 1, "flow_layers": 1, "stochastic_duration_predictor_flows": 1,
+    "stochastic_duration_predictor_dds_conv_layers": 1,
+}  # fmt: skip
+SPEAKER = 2
 
 
 def fill(module: paddle.nn.Layer, rng: np.random.Generator) -> None:
@@ -62,46 +80,68 @@ def fill(module: paddle.nn.Layer, rng: np.random.Generator) -> None:
     first.set_value(values)
 
 
+def record_case(
+    arrays: dict[str, np.ndarray], name: str, module: paddle.nn.Layer, files: dict[str, Any], seed: int, vector: Any
+) -> dict[str, Any]:
+    """Write files, and add them with what the module computes; gives the facts of the case."""
+    num_mels, file = module.input_conv.weight_v.shape[1], "snapshot_iter_5.pdz"
+    mel = paddle.to_tensor(seeded_mel(1, num_mels, 13, seed).astype(np.float32).astype(np.float64))
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        paddle.save({"epoch": 1, "iteration": 5, **files["params"]}, str(folder / file))
+        (folder / "default.yaml").write_text(yaml.dump(files["config"]))
+        if "statistics" in files:
+            np.save(folder / "feats_stats.npy", files["statistics"])
+        written = sorted(path.name for path in folder.iterdir())
+        arrays |= {f"{name}/files/{key}": np.frombuffer((folder / key).read_bytes(), np.uint8) for key in written}
+        folded = read_checkpoint(folder / file).weights
+    further = (paddle.to_tensor(vector.reshape(1, -1, 1).astype(np.float64)),) if vector.size else ()
+    module.to(dtype="float64")
+    module.eval()
+    audio = arrays[f"{name}/audio"] = module(mel, *further).numpy().reshape(-1)
+    module.remove_weight_norm()
+    for key, tensor in module.state_dict().items():
+        tensor.set_value(folded[key].astype(np.float64))
+    arrays[f"{name}/folded"] = module(mel, *further).numpy().reshape(-1)
+    print(f"{name}: {len(audio)} samples, rms {np.sqrt((audio**2).mean()):.3f}, peak {np.abs(audio).max():.3f}")
+    return {
+        "file": file, "files": written, "weights_at": None, "mel": {"num_mels": num_mels, "frames": 13, "seed": seed},
+        "conditioning": vector.size, "features_config": None,
+    }  # fmt: skip
+
+
 def main() -> None:
     arrays: dict[str, np.ndarray] = {}
     facts: dict[str, Any] = {}
+    audio: dict[str, Any] = {"fs": 8000, "n_fft": 64, "win_length": 48, "window": "hann", "batch_size": 16}
     for seed, (name, own) in enumerate(CASES.items()):
         params, rng = SMALL | own, np.random.default_rng(30 + seed)
         module = HiFiGANGenerator(**params)
         fill(module, rng)
-        mel = seeded_mel(1, 10, 13, 100 + seed).astype(np.float32).astype(np.float64)
-        n_conditioning = params.get("global_channels", 0)
-        vector = seeded_vector(n_conditioning).reshape(1, -1, 1)
-        config = {
-            "fs": 8000, "n_fft": 64, "n_shift": int(np.prod(params["upsample_scales"])), "win_length": 48,
-            "window": "hann", "n_mels": 10, "fmin": 80, "fmax": 3800, "generator_params": params,
-            "discriminator_params": {"scales": 3}, "batch_size": 16,
+        files = {
+            "params": {"generator_params": module.state_dict(), "discriminator_params": {}},
+            "config": audio | {"n_shift": int(np.prod(params["upsample_scales"])), "n_mels": 10, "fmin": 80,
+                               "fmax": 3800, "generator_params": params, "discriminator_params": {"scales": 3}},
+            "statistics": np.stack([rng.uniform(-4, -1, 10), rng.uniform(0.5, 1.5, 10)]).astype(np.float32),
         }  # fmt: skip
-        file = "snapshot_iter_5.pdz"
-        with tempfile.TemporaryDirectory() as text:
-            folder = Path(text)
-            content = {"epoch": 1, "iteration": 5, "generator_params": module.state_dict(), "discriminator_params": {}}
-            paddle.save(content, str(folder / file))
-            (folder / "default.yaml").write_text(yaml.dump(config))
-            statistics = np.stack([rng.uniform(-4, -1, 10), rng.uniform(0.5, 1.5, 10)]).astype(np.float32)
-            np.save(folder / "feats_stats.npy", statistics)
-            files = sorted(path.name for path in folder.iterdir())
-            arrays |= {f"{name}/files/{key}": np.frombuffer((folder / key).read_bytes(), np.uint8) for key in files}
-            folded = read_checkpoint(folder / file).weights
-        further = (paddle.to_tensor(vector),) if vector.size else ()
-        module.to(dtype="float64")
-        module.eval()
-        arrays[f"{name}/audio"] = module(paddle.to_tensor(mel), *further).numpy().reshape(-1)
-        module.remove_weight_norm()
-        for key, tensor in module.state_dict().items():
-            tensor.set_value(folded[key].astype(np.float64))
-        arrays[f"{name}/folded"] = module(paddle.to_tensor(mel), *further).numpy().reshape(-1)
-        facts[name] = {
-            "file": file, "files": files, "weights_at": None, "mel": {"num_mels": 10, "frames": 13, "seed": 100 + seed},
-            "conditioning": n_conditioning, "features_config": None,
-        }  # fmt: skip
-        audio = arrays[f"{name}/audio"]
-        print(f"{name}: {len(audio)} samples, rms {np.sqrt((audio**2).mean()):.3f}, peak {np.abs(audio).max():.3f}")
+        vector = seeded_vector(params.get("global_channels", 0))
+        facts[name] = record_case(arrays, name, module, files, 100 + seed, vector)
+
+    voice = VITSGenerator(5, 3, **VOICE)
+    for tensor in voice.state_dict().values():
+        tensor.set_value(np.zeros(tensor.shape, np.float32))
+    rng = np.random.default_rng(32)
+    fill(voice.decoder, rng)
+    table = rng.standard_normal(voice.global_emb.weight.shape).astype(np.float32)
+    voice.global_emb.weight.set_value(table)
+    files = {
+        # The names of its class VITS, whose discriminator, larger by far, is left out.
+        "params": {"main_params": {f"generator.{key}": tensor for key, tensor in voice.state_dict().items()}},
+        "config": audio | {"n_shift": 10, "model": {"generator_type": "vits_generator", "generator_params": VOICE}},
+    }
+    facts["vits"] = record_case(arrays, "vits", voice.decoder, files, 102, table[SPEAKER])
+    facts["vits"] |= {"conditioning": 0, "speaker": SPEAKER}
+
     versions = f"paddlespeech 1.5.0, paddlepaddle {paddle.__version__}"
     arrays["facts"] = np.array(json.dumps({"versions": versions, "cases": facts}))
     path = HERE / "paddlespeech.npz"

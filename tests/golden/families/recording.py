@@ -58,6 +58,8 @@ class Case:
     """A float32 recording `[N]` and the mel `[M, T]` that the framework computes of it."""
     features_config: Mapping[str, Any] | None = None
     """The framework's config that goes with them, where it is not the generator's."""
+    config: str | None = None
+    """The file that a user names as its config, where it is not found by itself."""
 
 
 def fill(module: torch.nn.Module, seed: int, precision: type[np.floating[Any]] = np.float32) -> None:
@@ -155,6 +157,7 @@ def record(name: str, versions: str, cases: Iterator[Case]) -> None:
         facts[case.name] = {
             "file": case.file, "files": files, "weights_at": case.weights_at,
             "conditioning": case.conditioning, "features_config": case.features_config, "speaker": case.speaker,
+            "config": case.config,
             "mel": {"num_mels": case.num_mels, "frames": case.frames, "seed": 100 + seed},
         }  # fmt: skip
         audio = arrays[f"{case.name}/audio"]
