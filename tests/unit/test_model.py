@@ -70,6 +70,12 @@ def test_an_unknown_model(name, message, tmp_path, monkeypatch):
     assert str(caught.value) == message
 
 
+def test_a_link_that_leads_to_no_file(tmp_path):
+    (tmp_path / "model.safetensors").symlink_to("../../blobs/0f3e")
+    with pytest.raises(ModelNotFound, match=r"is a link to '\.\./\.\./blobs/0f3e', which leads to no file: download"):
+        resolve_model(tmp_path / "model.safetensors")
+
+
 def test_a_name_that_no_file_can_have():
     with pytest.raises(ModelNotFound, match="cannot be looked up: File name too long"):
         resolve_model("x" * 5000)

@@ -148,7 +148,7 @@ class ConfigSearch:
             raise misfits[0]
         chosen = choose_alike(fits)
         if chosen is None:
-            raise ConfigError(f"{self.path.name!r} holds {_contradiction(fits)}")
+            raise ConfigError(f"in {self.path.name!r} {_contradiction(fits)}")
         stated, settled = chosen
         told = () if "metadata" in stated.place else (f"no {_NAME} lies beside the file: {stated.place} is used",)
         return replace(settled, notes=told + settled.notes)

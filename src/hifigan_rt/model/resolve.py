@@ -379,5 +379,7 @@ def _from_om(name: str, path: Path, config: str | Path | None, notes: tuple[str,
 def _not_found(text: str) -> str:
     if text in PRESETS:
         return f"model {text!r} is a config preset, not a model: name a checkpoint and give --config {text}"
+    if "\0" not in text and Path(text).is_symlink():  # as in a cache of Hugging Face, after its file was removed
+        return f"model {text!r} is a link to {str(Path(text).readlink())!r}, which leads to no file: download it again"
     known = ", ".join(KNOWN_MODELS)
     return f"model {text!r} is neither a file, nor a folder, nor one of {known}{did_you_mean(text, KNOWN_MODELS)}"
