@@ -141,6 +141,17 @@ def test_every_step_of_the_code_is_accounted_for(plain, tmp_path, change, text):
         resolve_model(changed)
 
 
+@pytest.mark.parametrize("zero", ["0", "0."])
+def test_a_zero_that_is_added_as_pythons_sum_begins_changes_nothing(plain, tmp_path, zero):
+    changed = rewritten(
+        plain, tmp_path, lambda code: re.sub(r"(\(conv_pre\).forward\(\w+, \))", rf"torch.add(\1, {zero})", code)
+    )
+    mel = tiny_mel(9)
+    np.testing.assert_array_equal(
+        generate(resolve_model(changed).generator, mel), generate(resolve_model(plain).generator, mel)
+    )
+
+
 def test_the_decoder_of_a_voice_is_told_by_its_last_layer(torch, saved):
     def without_bias(network):
         network.conv_post = torch.nn.Conv1d(2, 1, 7, 1, 3, bias=False)

@@ -332,6 +332,8 @@ class _Flow:
             nodes = [rows.node, rest[0].node]
             self._count(sum(len(steps.terms(node)) for node in nodes))
             return steps.sum(nodes)
+        if name in _SUMS and rest and isinstance(rest[0], (int, float)) and rest[0] == 0:
+            return rows.node  # Python's own sum() begins with 0
         if name in _QUOTIENTS and rest and isinstance(rest[0], (int, float)) and not named:
             return rows.node if rest[0] == 1 else steps.number("div", float(rest[0]), rows.node)
         plain = name.removesuffix("_")
