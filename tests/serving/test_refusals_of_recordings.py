@@ -25,6 +25,21 @@ def test_a_mel_and_a_recording_at_each_others_place(client):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
+        (b"version https://git-lfs.github.com/spec/v1\n", "the body is a git-LFS pointer, not the file itself"),
+        (b"<!DOCTYPE html><title>404</title>", "the body is an HTML page: the download saved the web page"),
+        (b"", "the body is empty"),
+        (b"PK\x03\x04" + bytes(26) + b"mel.npy", "the body is an archive of NumPy arrays, no .npy, and bare float32"),
+        (b"%PDF-1.4\n", "the body is a PDF, no .npy, and bare float32 needs the header"),
+        (b'{"mel": [[1]]}', "the body is no .npy, and bare float32"),
+    ],
+)
+def test_bodies_that_are_no_mel_are_named(client, content, text):
+    assert client.post(SYNTHESIZE, content=content).json()["error"]["message"].startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
         (b"", "empty"),
         (b"no audio at all", "not wav, flac, ogg or mp3"),
         (recording()[:30], "cannot be decoded"),

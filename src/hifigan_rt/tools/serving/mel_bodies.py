@@ -17,7 +17,7 @@ from hifigan_rt.errors import MelError
 from hifigan_rt.mel.check import CheckedMel
 from hifigan_rt.mel.files import parse_npy
 from hifigan_rt.mel.shapes import one_mel
-from hifigan_rt.system.file_kinds import HEAD_BYTES, file_kind
+from hifigan_rt.system.file_kinds import HEAD_BYTES, describe_failed_download, file_kind
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.json_pieces import parse_json_steps
@@ -175,12 +175,16 @@ def _array(body: bytes | bytearray, kind: str, shape: str | None) -> np.ndarray:
         except MelError as error:
             raise MelInvalid(str(error)) from error
     if shape is None:
-        what = file_kind(bytes(body[:HEAD_BYTES]))
+        head = bytes(body[:HEAD_BYTES])
+        what = file_kind(head)
         if what is not None and what.holds in ("audio", "video"):
             raise BadRequest(f"the body is {what.name}, not a mel: /v1/copy-synthesis takes recordings")
+        if (failure := describe_failed_download(head)) is not None:
+            raise BadRequest(f"the body {failure}")
+        told = "" if what is None or what.holds == "text" or what.suffix == ".json" else f"{what.name}, "
         raise BadRequest(
-            f"the body is no .npy, and bare float32 needs the header {SHAPE_HEADER}: M,T (bands, frames); for JSON "
-            f"send Content-Type: {JSON_TYPE}"
+            f"the body is {told}no .npy, and bare float32 needs the header {SHAPE_HEADER}: M,T (bands, frames); for "
+            f"JSON send Content-Type: {JSON_TYPE}"
         )
     return _bare(body, shape)
 
