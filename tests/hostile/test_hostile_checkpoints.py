@@ -87,7 +87,15 @@ def npz_file():
             "tf2onnx and name the .onnx, which ONNX Runtime runs",
         ),
         (b"\x93NUMPY\x01\0" + bytes(200), "is one NumPy array (.npy), not a checkpoint"),
-        (npz_file(), "is a NumPy archive (.npz), not a checkpoint"),
+        (
+            npz_file(),
+            "is a NumPy archive (.npz), not a checkpoint: save its arrays as one with safetensors.numpy.save_file("
+            "dict(numpy.load(path)), 'generator.safetensors')",
+        ),
+        (
+            b"GGUF\x03" + bytes(64),
+            "is a GGUF model, which is not read: name the checkpoint that it was converted from",
+        ),
         (
             b"\x10\0\0\0ORTM" + bytes(100),
             "is a converted network (.ort or .tflite), which is not read: name the ONNX file or checkpoint behind it",
@@ -133,6 +141,7 @@ def npz_file():
         "hdf5",
         "npy",
         "npz",
+        "gguf",
         "ort",
         "json",
         "toml",

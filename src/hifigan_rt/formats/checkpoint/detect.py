@@ -17,6 +17,7 @@ _FOREIGN = {
     ".h5": "is an HDF5 file, as TensorFlowTTS and Keras save weights, which are not read: export the network with "
     "tf2onnx and name the .onnx, which ONNX Runtime runs",
     ".json": "is a JSON text, perhaps the config: name the checkpoint here and this file as the config",
+    ".gguf": "is a GGUF model, which is not read: name the checkpoint that it was converted from",
     ".ort": "is a converted network (.ort or .tflite), which is not read: name the ONNX file or checkpoint behind it",
 }
 """Texts for kinds that have a way out of their own, by their usual suffix."""

@@ -205,7 +205,10 @@ def _find_prefix(spans: dict[str, Span]) -> str:
     if pickles:
         raise CheckpointError(f"is a zip with {len(pickles)} checkpoints in it: {_list_names(pickles)}")
     if spans and all(name.endswith(".npy") for name in spans):
-        raise CheckpointError("is a NumPy archive (.npz), not a checkpoint")
+        raise CheckpointError(
+            "is a NumPy archive (.npz), not a checkpoint: save its arrays as one with safetensors.numpy.save_file("
+            "dict(numpy.load(path)), 'generator.safetensors')"
+        )
     if any(name.endswith("/archive_format") for name in spans):
         raise CheckpointError(
             "is a program of torch.export (.pt2), not a checkpoint: save its weights with torch.save({'generator': "
