@@ -45,11 +45,13 @@ def test_a_client_that_goes_stops_the_work(slow, streamed, leave):
 
 
 def test_a_client_that_goes_while_it_sends_is_no_failure(server, caplog):
+    gone = server.metric("hifigan_cancelled_requests_total")
     connection = server.connect()
     connection.sendall(request(npy(tiny_mel(1000)))[:5000])
     wait_for(lambda: server.context.active == 1)
     connection.close()
     wait_for(lambda: server.context.active == 0)
+    wait_for(lambda: server.metric("hifigan_cancelled_requests_total") == gone + 1)
     assert server.context.memory.held_bytes == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 

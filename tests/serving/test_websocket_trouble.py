@@ -77,6 +77,7 @@ MESSAGES = {
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_messages_that_are_none_end_the_stream(server, kind):
     content, code, reason = MESSAGES[kind]
+    gone = server.metric("hifigan_cancelled_requests_total")
     opened = open_stream(server)
     ready(opened)
     opened.send(FRAME.tobytes())
@@ -85,6 +86,7 @@ def test_messages_that_are_none_end_the_stream(server, kind):
     assert (got, closed) == (code, 1007)
     assert reason in message
     wait_for(lambda: streams(server) == 0)
+    assert server.metric("hifigan_cancelled_requests_total") == gone, "a refused client did not go"
 
 
 def test_nothing_may_follow_the_finish(slow):

@@ -94,7 +94,9 @@ class RequestLog:
         route = getattr(scope.get("route"), "path", "") or "unmatched"
         status = record.status or CLIENT_GONE
         self._context.telemetry.request_finished(route, status, record.model, seconds)
-        if record.code not in (None, CLIENT_GONE_CODE, *_COUNTED_WHERE_RAISED) and status != CLIENT_GONE:
+        if record.code == CLIENT_GONE_CODE or status == CLIENT_GONE:
+            self._context.telemetry.cancelled()
+        elif record.code is not None and record.code not in _COUNTED_WHERE_RAISED:
             self._context.telemetry.rejected(record.code)
         facts = {
             "event": "request",

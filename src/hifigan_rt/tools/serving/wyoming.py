@@ -203,6 +203,9 @@ class _Connection:
                     if not may_be_silent:
                         raise
                     logger.warning("voice %r passes over a sentence: %s", lease.name, error.message)
+                except (ConnectionError, TimeoutError):
+                    context.telemetry.cancelled()
+                    raise
                 finally:
                     audio.close()
         finally:

@@ -250,7 +250,6 @@ class JobQueue:
     def _sweep(self, now: float) -> None:
         for job in list(self._jobs):
             if job.cancelled:
-                self._telemetry.cancelled()
                 self._end(job, None)
             elif job.deadline is not None and now >= job.deadline:
                 self._end(job, DeadlineExceeded("the request was not finished in the time it had"))
