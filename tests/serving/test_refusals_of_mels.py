@@ -194,6 +194,14 @@ def test_a_body_must_say_how_long_it_is(server):
         assert (answer.status, json.load(answer)["error"]["code"]) == (411, "length_required")
 
 
+@pytest.mark.parametrize(
+    ("content", "told"), [(b'{"mel": [[1.0]], "speaker": 1}', "'mel', 'speaker'"), (b"[7]", "[7]")]
+)
+def test_json_with_more_or_less_is_told_what_it_has(client, content, told):
+    message = client.post(SYNTHESIZE, content=content, headers=JSON).json()["error"]["message"]
+    assert message.endswith(f"options stand in the query: {told} came")
+
+
 def test_bodies_beyond_the_limits(sources):
     with running(sources, max_body_bytes=4000, max_json_bytes=1000) as server, server.client() as client:
         json_body = rows(np.round(MEL, 2).tolist())
@@ -224,4 +232,5 @@ def test_mels_and_recordings_beyond_the_longest(sources):
     with running(sources, max_mel_seconds=0.5) as server, server.client() as client:
         answer = client.post(SYNTHESIZE, content=npy(tiny_mel(501)))
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
+        assert "0.501 s of audio: at most 0.5 s" in answer.json()["error"]["message"]
         assert client.post(SYNTHESIZE, content=npy(tiny_mel(500))).status_code == 200

@@ -155,10 +155,10 @@ def test_a_flac_whose_end_fails_is_told_in_a_status(server, client, monkeypatch)
     ("changes", "told"),
     [
         ({"input": ""}, "input must be the text to speak"),
-        ({"input": 5}, "input must be the text to speak"),
+        ({"input": 5}, "input must be the text to speak, and is 5"),
         ({"input": "..."}, "nothing of the text can be spoken"),
         ({"input": "xyz"}, "has none of its symbols"),
-        ({"voice": None}, "voice must be the name of a voice of this server"),
+        ({"voice": 7}, "voice must be the name of a voice of this server, and is 7"),
         ({"voice": "tiny"}, "model 'tiny' is a vocoder, which takes no text"),
         ({"voice": "ann/dee"}, "speaker='dee' is not known"),
         ({"response_format": "aac"}, "response_format='aac' is not offered: mp3, opus, flac, wav, pcm, float32 are"),

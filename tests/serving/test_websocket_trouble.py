@@ -27,17 +27,19 @@ BANDS, HOP = 10, 8
 
 HEADERS = {
     "no JSON": ("{", "no JSON"),
-    "a list": ("[]", "JSON object"),
+    "a list": ("[]", "JSON object, and is []"),
     "deep": ("[" * 4000, "no JSON"),
     "long": ('{"model": "' + "x" * 10_000 + '"}', "at most 4096"),
-    "a name that is none": ('{"model": 7}', "must be a name"),
-    "frames as a text": ('{"segment_frames": "16"}', "whole number"),
-    "frames true": ('{"segment_frames": true}', "whole number"),
+    "a name that is none": ('{"model": 7}', "must be a name, and is 7"),
+    "frames as a text": ('{"segment_frames": "16"}', "whole number, and is '16'"),
+    "frames true": ('{"segment_frames": true}', "whole number, and is True"),
     "no frames": ('{"segment_frames": 0}', "from 1 to 256"),
     "too many frames": ('{"segment_frames": 257}', "from 1 to 256"),
     "absurd frames": ('{"segment_frames": 1' + "0" * 100 + "}", "from 1 to 256"),
-    "mp3": ('{"output": "mp3"}', "pcm16, float32"),
+    "mp3": ('{"output": "mp3"}', "pcm16, float32, and is 'mp3'"),
     "output no text": ('{"output": ["pcm16"]}', "pcm16, float32"),
+    "a vector of texts": ('{"conditioning": ["a"]}', "list of numbers, and is a JSON list"),
+    "a list of speakers": ('{"speaker": [1, 2]}', "a name, and is [1, 2]"),
     "a misspelt key": ('{"segment_frame": 16}', "'segment_frame'"),
     "bytes": (b"{}", "must be a JSON text"),
 }
@@ -69,7 +71,7 @@ MESSAGES = {
     "beyond any convention": (np.full((2, BANDS), 3e38, "<f4").tobytes(), "mel_invalid", "no convention"),
     "big-endian": (FRAME.byteswap().tobytes(), "mel_invalid", "little-endian"),
     "a text that is no JSON": ("finish", "bad_request", "no JSON"),
-    "another type": ('{"type": "stop"}', "bad_request", '{"type": "finish"}'),
+    "another type": ('{"type": "stop"}', "bad_request", "is 'stop'"),
     "a second header": ('{"model": "tiny"}', "bad_request", "'model'"),
 }
 

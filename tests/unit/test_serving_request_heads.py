@@ -37,6 +37,7 @@ BROKEN = {
     "a length in hexadecimal": (head(b"Content-Length: 0x5\r\n"), 400, "'0x5'"),
     "a length of nothing": (head(b"Content-Length:\r\n"), 400, "in digits alone"),
     "a length of other digits": (head("Content-Length: \u0661\r\n".encode()), 400, "in digits alone"),
+    "a length beyond all": (head(b"Content-Length: 99999999999999999999\r\n"), 413, "'99999999999999999999' is more"),
     "chunked twice": (head(b"Transfer-Encoding: chunked, chunked\r\n"), 400, "once"),
     "chunked in two lines": (head(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400, "once"),
     "chunked with more": (head(b"Transfer-Encoding: chunked;q=1\r\n"), 400, "'chunked;q=1'"),

@@ -21,6 +21,7 @@ from hifigan_rt.system.file_kinds import HEAD_BYTES, describe_failed_download, f
 from hifigan_rt.tools.serving.context import context_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest, MelInvalid, PayloadTooLarge, UnsupportedMediaType
 from hifigan_rt.tools.serving.json_pieces import parse_json_steps
+from hifigan_rt.tools.serving.json_values import shown
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.memory_costs import JSON_BYTES_PER_VALUE, REQUEST_BYTES, answer_bytes, mel_bytes
 from hifigan_rt.tools.serving.request_bodies import (
@@ -152,7 +153,7 @@ def check_length(lease: ModelLease, frames: int, max_seconds: float) -> None:
     seconds = lease.audio_seconds(frames)
     if seconds > max_seconds:
         raise PayloadTooLarge(
-            f"the mel has {frames} frames, {seconds:.1f} s of audio: at most {max_seconds:g} s are taken"
+            f"the mel has {frames} frames, {seconds:.7g} s of audio: at most {max_seconds:g} s are taken"
         )
 
 
@@ -230,7 +231,11 @@ def _array_of_json(content: object) -> np.ndarray:
         MelInvalid: its mel is no list of lists of numbers.
     """
     if not isinstance(content, dict) or set(content) != {"mel"}:
-        raise BadRequest('the JSON body must be {"mel": [[...], ...]}, and nothing else')
+        came = ", ".join(repr(key[:40]) for key in [*content][:4]) if isinstance(content, dict) else shown(content)
+        raise BadRequest(
+            f'the JSON body must be {{"mel": [[...], ...]}} and nothing else, since options stand in the query: {came} '
+            "came"
+        )
     rows = content["mel"]
     if isinstance(rows, np.ndarray) and rows.ndim >= 2:
         return rows

@@ -17,6 +17,7 @@ import numpy as np
 
 from hifigan_rt.tools.serving.errors import BadRequest, PayloadTooLarge
 from hifigan_rt.tools.serving.json_pieces import Steps, number_list_steps, parse_json_steps
+from hifigan_rt.tools.serving.json_values import shown
 
 T = TypeVar("T")
 
@@ -199,20 +200,20 @@ def _tensors(value: object, raw: memoryview, specs: Mapping[str, TensorSpec]) ->
 def _spec(tensor: Mapping[str, object], specs: Mapping[str, TensorSpec]) -> TensorSpec:
     name = tensor.get("name")
     if not isinstance(name, str) or name not in specs:
-        raise BadRequest(f"the input {_shown(name)} is not known: the model takes {', '.join(specs)}")
+        raise BadRequest(f"the input {shown(name)} is not known: the model takes {', '.join(specs)}")
     spec = specs[name]
     if tensor.get("datatype") != spec.datatype:
         raise BadRequest(
-            f"the input {name!r} is of datatype {_shown(tensor.get('datatype'))}, and the model takes {spec.datatype}"
+            f"the input {name!r} is of datatype {shown(tensor.get('datatype'))}, and the model takes {spec.datatype}"
         )
     return spec
 
 
 def _shape(value: object, spec: TensorSpec) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > _MAX_RANK or not all(type(size) is int for size in value):
-        raise BadRequest(f"the input {spec.name!r} has shape {_shown(value)}: a short list of integers is needed")
+        raise BadRequest(f"the input {spec.name!r} has shape {shown(value)}: a short list of integers is needed")
     if any(not 0 < size < 1 << 48 for size in value):
-        raise BadRequest(f"the input {spec.name!r} has shape {_shown(value)}: every size must be above 0, and sane")
+        raise BadRequest(f"the input {spec.name!r} has shape {shown(value)}: every size must be above 0, and sane")
     if len(value) != spec.rank:
         raise BadRequest(f"the input {spec.name!r} has shape {value}, and {spec.meaning} is needed")
     return tuple(value)
@@ -229,7 +230,7 @@ def _binary_size(tensor: Mapping[str, object], spec: TensorSpec) -> int | None:
         raise BadRequest(f"the input {spec.name!r} has both data and binary_data_size: one of them is needed")
     size = parameters["binary_data_size"]
     if type(size) is not int or size < 0:
-        raise BadRequest(f"the input {spec.name!r} has binary_data_size={_shown(size)}: a number of bytes is needed")
+        raise BadRequest(f"the input {spec.name!r} has binary_data_size={shown(size)}: a number of bytes is needed")
     return size
 
 
@@ -280,7 +281,7 @@ def _is_binary(value: object, output: str, binary: bool) -> bool:
         described = _typed(dict, entry, "an output")
         name = described.get("name")
         if name != output:
-            raise BadRequest(f"the output {_shown(name)} is not known: the model gives {output}")
+            raise BadRequest(f"the output {shown(name)} is not known: the model gives {output}")
         if index:
             raise BadRequest(f"the output {name!r} is asked for twice")
         parameters = _typed(dict, described.get("parameters") or {}, f"parameters of the output {name!r}")
@@ -300,24 +301,11 @@ def _id(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > _MAX_ID_CHARACTERS:
-        raise BadRequest(f"id {_shown(value)} must be a text of at most {_MAX_ID_CHARACTERS} characters")
+        raise BadRequest(f"id {shown(value)} must be a text of at most {_MAX_ID_CHARACTERS} characters")
     return value
 
 
 def _typed(kind: type[T], value: object, what: str) -> T:
     if not isinstance(value, kind):
-        raise BadRequest(f"{what} must be {_KINDS[kind]}, and is {_shown(value)}")
+        raise BadRequest(f"{what} must be {_KINDS[kind]}, and is {shown(value)}")
     return value
-
-
-def _shown(value: object) -> str:
-    """Show what a client sent in an error's text: a value of any type, and never much of it."""
-    if value is None:
-        return "missing"
-    if isinstance(value, list) and len(value) <= _MAX_RANK and all(isinstance(item, (int, float)) for item in value):
-        return f"[{', '.join(map(_shown, value))}]"
-    # The others may be nested so deeply that they cannot be written out.
-    if isinstance(value, (dict, list)):
-        return "a JSON list" if isinstance(value, list) else "a JSON object"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "..."

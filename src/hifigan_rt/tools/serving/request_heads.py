@@ -26,6 +26,7 @@ from hifigan_rt.tools.serving.errors import (
     HeadersTooLarge,
     HttpVersionUnknown,
     NotImplementedHere,
+    PayloadTooLarge,
     ServingError,
     UpgradeRequired,
 )
@@ -221,6 +222,8 @@ def _check_framing(headers: Headers, *, chunked_known: bool) -> None:
     """Check how the body is delimited, which must be said in one way and once (RFC 9112, 6.1 to 6.3)."""
     lengths, codings = headers.get(b"content-length", ()), headers.get(b"transfer-encoding")
     for length in lengths:
+        if length.isdigit() and not _LENGTH.fullmatch(length):
+            raise PayloadTooLarge(f"Content-Length {_shown(length)} is more than any body may have")
         if not _LENGTH.fullmatch(length):
             raise BadRequest(f"Content-Length {_shown(length)} must be a whole number of bytes, in digits alone")
     if codings is None:

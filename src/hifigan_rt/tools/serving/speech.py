@@ -16,7 +16,7 @@ from hifigan_rt.audio.formats import FORMATS, Resampled, StreamEncoder, complete
 from hifigan_rt.errors import OutputError
 from hifigan_rt.tools.serving.context import Context, RequestRecord, context_of, query_of, record_of
 from hifigan_rt.tools.serving.errors import BadRequest
-from hifigan_rt.tools.serving.json_values import parse_json
+from hifigan_rt.tools.serving.json_values import parse_json, shown
 from hifigan_rt.tools.serving.request_bodies import read_body, while_connected
 from hifigan_rt.tools.serving.routes import Endpoint, json_content, response
 from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, SpokenAudio, begin_speech
@@ -115,11 +115,13 @@ def _read(values: object) -> _Asked:
         raise BadRequest(f"{unknown[0][:40]!r} is not known here: {', '.join(_SCHEMA['properties'])} are")
     text, voice = values.get("input"), values.get("voice")
     if not isinstance(text, str) or not text.strip():
-        raise BadRequest("input must be the text to speak")
+        raise BadRequest(f"input must be the text to speak, and is {shown(text)}")
     if isinstance(voice, dict):
         voice = voice.get("id")
     if not isinstance(voice, str):
-        raise BadRequest("voice must be the name of a voice of this server: GET /v1/models lists them")
+        raise BadRequest(
+            f"voice must be the name of a voice of this server, and is {shown(voice)}: GET /v1/models lists them"
+        )
     if not isinstance(values.get("model"), (str, NoneType)):
         raise BadRequest(f"model={repr(values['model'])[:40]} must be a text, or be left out")
     if values.get("instructions") not in (None, ""):

@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any
 
 from hifigan_rt.tools.serving.errors import BadRequest
-from hifigan_rt.tools.serving.json_values import parse_json
+from hifigan_rt.tools.serving.json_values import parse_json, shown
 
 OUTPUTS = ("pcm16", "float32")
 
@@ -44,16 +44,16 @@ def parse_header(text: str) -> StreamHeader:
     header = StreamHeader(**_object(text, "the header", HEADER_KEYS, _MAX_HEADER_CHARACTERS))
     conditioning = header.conditioning
     if not isinstance(header.model, (str, NoneType)):
-        raise BadRequest("the header's model must be a name")
+        raise BadRequest(f"the header's model must be a name, and is {shown(header.model)}")
     if type(header.segment_frames) not in (int, NoneType):
-        raise BadRequest("the header's segment_frames must be a whole number")
+        raise BadRequest(f"the header's segment_frames must be a whole number, and is {shown(header.segment_frames)}")
     if header.output not in OUTPUTS:
-        raise BadRequest(f"the header's output must be one of {', '.join(OUTPUTS)}")
+        raise BadRequest(f"the header's output must be one of {', '.join(OUTPUTS)}, and is {shown(header.output)}")
     if type(header.speaker) not in (int, str, NoneType):
-        raise BadRequest("the header's speaker must be a number or a name")
+        raise BadRequest(f"the header's speaker must be a number or a name, and is {shown(header.speaker)}")
     numbers = isinstance(conditioning, list) and all(type(value) in (int, float) for value in conditioning)
     if conditioning is not None and not numbers:
-        raise BadRequest("the header's conditioning must be a list of numbers")
+        raise BadRequest(f"the header's conditioning must be a list of numbers, and is {shown(conditioning)}")
     return header
 
 
@@ -63,8 +63,11 @@ def check_finish(text: str) -> None:
     Raises:
         BadRequest: it says something else.
     """
-    if _object(text, "a text after the header", ("type",)).get("type") != "finish":
-        raise BadRequest('a text after the header must be {"type": "finish"}; frames are binary')
+    kind = _object(text, "a text after the header", ("type",)).get("type")
+    if kind != "finish":
+        raise BadRequest(
+            f'a text after the header must be {{"type": "finish"}}, and its type is {shown(kind)}; frames are binary'
+        )
 
 
 def _object(text: str, what: str, known: tuple[str, ...], most: int = _MAX_TEXT_CHARACTERS) -> Mapping[str, Any]:
@@ -72,7 +75,7 @@ def _object(text: str, what: str, known: tuple[str, ...], most: int = _MAX_TEXT_
         raise BadRequest(f"{what} has {len(text)} characters, and at most {most} are taken")
     content = parse_json(text, what)
     if not isinstance(content, dict):
-        raise BadRequest(f"{what} must be a JSON object")
+        raise BadRequest(f"{what} must be a JSON object, and is {shown(content)}")
     unknown = [name for name in content if name not in known]
     if unknown:
         raise BadRequest(f"{what} has {unknown[0][:40]!r}, which is not known: {', '.join(known)} are")
