@@ -247,11 +247,13 @@ def test_it_tells_where_it_listens_as_urls_have_it(path, caplog):
 
 
 def test_who_leaves_in_the_middle_keeps_nothing(server, port):
+    gone = server.metric("hifigan_cancelled_requests_total")
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(encode_event("synthesize", {"text": TEXT * 200}))
         assert connection.recv(10)
     kinds = kinds_of(exchange(port, encode_event("synthesize", {"text": "aa"})))
     assert kinds == ["audio-start", "audio-stop"]
+    wait_for(lambda: server.metric("hifigan_cancelled_requests_total") == gone + 1)
 
 
 def test_a_text_that_has_begun_is_spoken_to_its_end_when_the_server_is_stopped(path, voice):
