@@ -47,6 +47,7 @@ def test_the_command_survives_a_shell():
     [
         ({"soc_version": "x"}, "hifigan sets this option itself, from --soc"),
         ({"--input-shape": "x"}, "hifigan sets this option itself, from --batch and --mel-len"),
+        ({"external_weight": "1"}, "from nothing: the weights stay in the .om"),
         ({"a b": "x"}, "are written NAME=VALUE"),
         ({"x": "a\nb"}, "must be one line"),
         ({"x": ""}, "must be one line"),
@@ -62,20 +63,23 @@ def test_options_are_spelt_as_atc_spells_them():
 
 
 def test_files_of_options_are_named_by_whole_paths(tmp_path, monkeypatch):
-    """atc runs in another folder; what is no file, or no option of a file, stays as it is."""
+    """atc runs in another folder, which goes with what it makes there; what is no file, or no option of one, stays."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "keep.cfg").write_text("")
     (tmp_path / "cache").mkdir()
     (tmp_path / "high_precision").write_text("")
     given = {
         "keep_dtype": "keep.cfg", "--op-compiler-cache-dir": "cache", "op_precision_mode": f"{tmp_path}/keep.cfg",
-        "insert_op_conf": "absent.cfg", "op_select_implmode": "high_precision",
+        "insert_op_conf": "absent.cfg", "op_select_implmode": "high_precision", "raw_ge_options": "keep.cfg",
+        "check_report": "made.json",
     }  # fmt: skip
     assert check_extra(given) == {
         "keep_dtype": f"{tmp_path}/keep.cfg", "op_compiler_cache_dir": f"{tmp_path}/cache",
         "op_precision_mode": f"{tmp_path}/keep.cfg", "insert_op_conf": "absent.cfg",
-        "op_select_implmode": "high_precision",
+        "op_select_implmode": "high_precision", "raw_ge_options": f"{tmp_path}/keep.cfg",
+        "check_report": f"{tmp_path}/made.json",
     }  # fmt: skip
+    assert check_extra({"op_compiler_cache_dir": "made"}) == {"op_compiler_cache_dir": f"{tmp_path}/made"}
 
 
 def test_the_form_of_a_chip():

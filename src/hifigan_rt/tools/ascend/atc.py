@@ -34,6 +34,7 @@ _OWN_OPTIONS: Mapping[str, str] = {
     "model": "MODEL", "framework": "nothing: it is always 5, ONNX", "output": "-o", "soc_version": "--soc",
     "input_shape": "--batch and --mel-len", "dynamic_dims": "--mel-len", "input_format": "nothing: it is always ND",
     "precision_mode": "--precision-mode", "log": "--log", "mode": "nothing: it is always 0",
+    "external_weight": "nothing: the weights stay in the .om",
 }  # fmt: skip
 """Options that we set, each with what sets it."""
 
@@ -41,9 +42,12 @@ _FILE_OPTIONS = frozenset((
     "weight", "insert_op_conf", "keep_dtype", "customize_dtypes", "modify_mixlist", "op_precision_mode",
     "compression_optimize_conf", "fusion_switch_file", "op_name_map", "op_debug_config", "op_compiler_cache_dir",
     "debug_dir", "op_bank_path", "mdl_bank_path", "singleop", "check_report", "json", "om", "cluster_config",
-    "hccl_sub_comm_config",
+    "hccl_sub_comm_config", "raw_ge_options",
 ))  # fmt: skip
 """Options that take a file or a folder (hicann/ge docs/zh/user_guides/atc_tools/CLI_options)."""
+
+_MADE_OPTIONS = frozenset(("op_compiler_cache_dir", "check_report"))
+"""Those that atc makes where they are not there; in its own folder they would go with it."""
 
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOC_VERSION = re.compile(r"(?!(?i:auto$|atlas))\w+(-\w+)*", re.ASCII)
@@ -90,7 +94,7 @@ class AtcJob:
 def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
     """Check options that are passed through to atc; dashes before and within their names are taken as atc takes them.
 
-    atc runs in a folder of ours: files and folders that are here are named by their whole paths.
+    atc runs in a folder of ours: files and folders that are here, or are to be made, are named by their whole paths.
 
     Raises:
         ExportError: a name that is none, one that hifigan sets itself, or a value of several lines.
@@ -105,7 +109,8 @@ def check_extra(extra: Mapping[str, str]) -> dict[str, str]:
         if not value.isprintable() or not value:
             raise ExportError(f"--atc-arg {key}={value!r}: the value must be one line of text")
         path = Path(value)
-        checked[name] = str(Path.cwd() / path) if name in _FILE_OPTIONS and path.exists() else value
+        ours = name in _MADE_OPTIONS or (name in _FILE_OPTIONS and path.exists())
+        checked[name] = str(Path.cwd() / path) if ours else value
     return checked
 
 
