@@ -8,11 +8,12 @@ import re
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 import hifigan_rt
 from ascend_simulator.environment import CAVEAT, PYTHON
-from ascend_simulator.models import convert
+from ascend_simulator.models import arguments, change_onnx, convert, write_onnx
 from engines.ascend_models import works
 from golden.tiny import TINY, tiny_mel
 from hifigan_rt.engines import ascend, why_unavailable
@@ -44,6 +45,39 @@ def test_a_file_of_dynamic_batch_sizes_is_refused_before_it_fails_every_mel(plac
     )
     with pytest.raises(EngineError, match=r"--dynamic_batch_size, .* convert it with --dynamic_dims, or with"):
         place.engine(om)
+
+
+@pytest.mark.parametrize(
+    ("end", "dtype", "text"),
+    [
+        ("input", onnx.TensorProto.UINT8, "takes mels as uint8, .* convert it without --insert_op_conf"),
+        ("output", onnx.TensorProto.INT8, "gives audio as int8, .* convert it without --output_type"),
+        ("output", onnx.TensorProto.FLOAT16, None),
+    ],
+)
+def test_a_file_that_takes_or_gives_whole_numbers(place, tmp_path, end, dtype, text):
+    """As atc's options make it: mels and samples were cut, and the audio was silent or clicks."""
+
+    def change(model):
+        graph = model.graph
+        value = getattr(graph, end)[0]
+        inner = next(node for node in graph.node if value.name in (node.input if end == "input" else node.output))
+        names = inner.input if end == "input" else inner.output
+        names[list(names).index(value.name)] = "inner"
+        outer = ([value.name], ["inner"]) if end == "input" else (["inner"], [value.name])
+        kind = onnx.TensorProto.FLOAT if end == "input" else dtype
+        graph.node.insert(0 if end == "input" else len(graph.node), onnx.helper.make_node("Cast", *outer, to=kind))
+        value.type.tensor_type.elem_type = dtype
+
+    model = change_onnx(write_onnx(tmp_path / "m.onnx"), change)
+    done = place.simulator.atc(*arguments(model, str(tmp_path / "m")))
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "m.om").chmod(0o640)
+    if text is None:
+        assert np.ptp(place.engine(tmp_path / "m.om").run(MEL)) > 0
+        return
+    with pytest.raises(EngineError, match=rf"m\.om {text}"):
+        place.engine(tmp_path / "m.om")
 
 
 def test_a_real_file_on_the_simulator_is_refused(place, monkeypatch):

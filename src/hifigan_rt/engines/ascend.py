@@ -35,6 +35,8 @@ _MAX_DEVICE = 255
 _OPEN_BATCHES = (1, 2, 4, 8)
 """Batches that a model with an open batch is run at."""
 
+_FLOATS = ("float16", "float32", "float64")
+
 _ALIGNMENT_BYTES = 32
 """Outputs end at a multiple of this in the device's memory, with one such unit behind them."""
 
@@ -216,6 +218,7 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
             graph.num_mels,
             open_ranges=om.open_ranges if open_lengths else None,
         )
+        _check_types(model.name, pool.model["inputs"][0]["dtype"], pool.model["output"]["dtype"])
     except BaseException:
         pool.close()
         raise
@@ -301,6 +304,13 @@ def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
     about = [text for text in (om.soc_version, om.caveat) if text]
     listed = f"npu:{','.join(map(str, devices))}"
     return f"{listed} ({', '.join(about)})" if about else listed
+
+
+def _check_types(name: str, mel: str, audio: str) -> None:
+    """Refuse integers, to which mels and samples would be cut (atc's --insert_op_conf and --output_type)."""
+    for what, dtype, option in (("takes mels", mel, "--insert_op_conf"), ("gives audio", audio, "--output_type")):
+        if dtype not in _FLOATS:
+            raise EngineError(f"{name} {what} as {dtype}, cut to whole numbers: convert it without {option}")
 
 
 def _sizes_of(shape: Sequence[int], open_ranges: Sequence[tuple[int, int | None]], axis: int, most: int) -> range:

@@ -34,12 +34,14 @@ class Runtime:
         self.session: Any = session
         self.mel = session.get_inputs()[0]
         self.dtype = np.dtype(_dtype_name(self.mel.datatype))
-        names = [output.name for output in session.get_outputs()]
+        outputs = session.get_outputs()
+        names = [output.name for output in outputs]
         self.outputs = len(names)
         # The vendor calls an output "<node>:<number>:<name in the ONNX file>".
         suited = [i for i, name in enumerate(names) if name == wanted_output or name.endswith(":" + wanted_output)]
         self.output = suited[0] if suited else 0
         self.output_name = names[self.output]
+        self.output_dtype = _dtype_name(outputs[self.output].datatype)
 
     def describe(self) -> dict[str, Any]:
         """What the runtime says about the model."""
@@ -47,7 +49,7 @@ class Runtime:
             {"name": tensor.name, "shape": [int(size) for size in tensor.shape], "dtype": _dtype_name(tensor.datatype)}
             for tensor in self.session.get_inputs()
         ]
-        return {"inputs": inputs, "output": self.output_name}
+        return {"inputs": inputs, "output": {"name": self.output_name, "dtype": self.output_dtype}}
 
     def run(self, mel: np.ndarray, shape_mode: str, output_bytes: int) -> tuple[np.ndarray, int]:
         """One inference: the output, and the nanoseconds that it took without the copies to the device and back.

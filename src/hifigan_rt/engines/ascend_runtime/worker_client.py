@@ -118,7 +118,7 @@ class DeviceWorker:
         """Load the model onto the device.
 
         Returns:
-            What the runtime tells: "inputs", each with name, shape and dtype, and "output", a name.
+            What the runtime tells: "inputs", each with name, shape and dtype, and "output", with name and dtype.
 
         Raises:
             EngineError, EngineUnavailable: the runtime refuses the model or the device.

@@ -84,7 +84,7 @@ class DevicePool:
             self.close()
             raise
         self.runtime, self.model = loaded[0]
-        """What runs below, and what it tells of the model: "inputs", each with name, shape and dtype, and "output"."""
+        """What runs below, and what it tells of the model: "inputs" and "output", each with name, dtype and so on."""
 
     def submit(self, mel: np.ndarray, output_bytes: int = 0) -> Future[Run]:
         """Have a batch of mels computed.

@@ -8,8 +8,8 @@ from typing import Any
 
 MODEL_DEF, WEIGHTS, TASKS, KERNELS, INOUT_INFO = 0, 1, 2, 3, 8
 
-_PROTOBUF_DTYPES = {"float32": 1, "float16": 2, "int32": 7, "int64": 8}
-_C_INTERFACE_DTYPES = {"float32": 0, "float16": 1, "int32": 3, "int64": 9}
+_PROTOBUF_DTYPES = {"float32": 1, "float16": 2, "int8": 3, "uint8": 4, "int32": 7, "int64": 8}
+_C_INTERFACE_DTYPES = {"float32": 0, "float16": 1, "int8": 2, "int32": 3, "uint8": 4, "int64": 9}
 """The same type has one number in a model definition and another in the list of inputs."""
 
 # --- protobuf ------------------------------------------------------------------------------------------------------
