@@ -120,8 +120,9 @@ def _parse(values: Mapping[str, Any], path: Path) -> OmRecord:
             f"record {str(path)!r} is of format {values.get('format')!r}, this hifigan-rt reads {FORMAT}: convert again"
         )
     for name, types in _TYPES.items():
-        if not isinstance(values.get(name), types) or (types is int and isinstance(values[name], bool)):
-            raise ModelFileError(f"record {str(path)!r} is damaged: {name}={values.get(name)!r}; convert again")
+        value = values.get(name)
+        if name not in values or not isinstance(value, types) or (types is int and isinstance(value, bool)):
+            raise ModelFileError(f"record {str(path)!r} is damaged: {name}={value!r}; convert again")
     lengths = values["mel_lengths"]
     whole = bool(lengths) and all(type(frames) is int and frames > 0 for frames in lengths)
     if lengths != _ANY_LENGTH and (not whole or lengths != sorted(set(lengths))):
