@@ -16,7 +16,7 @@ from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.engines.ascend_runtime.worker_client import ascend_python
 from hifigan_rt.engines.ascend_runtime.worker_pool import DevicePool, PoolRequest, Run
 from hifigan_rt.engines.base import Engine, EngineInfo, EngineOptions
-from hifigan_rt.engines.input_layout import as_batch, in_order
+from hifigan_rt.engines.input_layout import FLOAT_DTYPES, as_batch, in_order
 from hifigan_rt.engines.output_rule import OutputRule
 from hifigan_rt.errors import EngineError
 from hifigan_rt.formats.mel_layout import MelAxis, find_mel_layouts
@@ -34,8 +34,6 @@ _MAX_DEVICE = 255
 
 _OPEN_BATCHES = (1, 2, 4, 8)
 """Batches that a model with an open batch is run at."""
-
-_FLOATS = ("float16", "float32", "float64")
 
 _ALIGNMENT_BYTES = 32
 """Outputs end at a multiple of this in the device's memory, with one such unit behind them."""
@@ -309,7 +307,7 @@ def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
 def _check_types(name: str, mel: str, audio: str) -> None:
     """Refuse integers, to which mels and samples would be cut (atc's --insert_op_conf and --output_type)."""
     for what, dtype, option in (("takes mels", mel, "--insert_op_conf"), ("gives audio", audio, "--output_type")):
-        if dtype not in _FLOATS:
+        if dtype not in FLOAT_DTYPES:
             raise EngineError(f"{name} {what} as {dtype}, cut to whole numbers: convert it without {option}")
 
 

@@ -21,7 +21,7 @@ from hifigan_rt.formats.onnx_metadata import (
 )
 from hifigan_rt.graph import Graph
 
-_FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
+FLOAT_DTYPES = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 
 
 class InputLayout:
@@ -38,7 +38,7 @@ class InputLayout:
     ) -> None:
         self.input, self.output = mel.name, output.name
         self._source = source
-        self._dtype = _FLOAT_DTYPES[mel.dtype]
+        self._dtype = FLOAT_DTYPES[mel.dtype]
         self._rule = rule
         self._beside = beside
         self._shape, self._audio_shape = mel.shape or (), output.shape
@@ -155,9 +155,9 @@ def layout_of_file(
     if len(outputs) != 1:
         raise EngineError(f"{source} has {len(outputs)} outputs ({listed(outputs)}): one waveform is needed")
     mel, output = mels[0], outputs[0]
-    if mel.dtype not in _FLOAT_DTYPES:
+    if mel.dtype not in FLOAT_DTYPES:
         raise EngineError(f"{source} takes {mel}: a mel is float32, float16 or float64")
-    if output.dtype not in _FLOAT_DTYPES:
+    if output.dtype not in FLOAT_DTYPES:
         raise EngineError(
             f"{source} gives {output}: a waveform is float32, float16 or float64; integer samples may have wrapped "
             "around where the signal clips, so export the model without its conversion to integers"
