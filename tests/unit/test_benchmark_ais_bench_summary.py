@@ -129,8 +129,14 @@ def test_a_text_without_a_command_line_tells_the_batch_it_counted_with(tmp_path,
     assert read_summary(path, mel_len=250, batch=4).batch == 4, "--batchsize may have been forgotten"
 
 
-def test_the_command_line_in_a_captured_text_tells_the_size(tmp_path):
-    command = '$ python3 -m ais_bench --model v1_bs8.om --loop 20 --batchsize 8 --dymDims "mel_spec:8,80,500"\n'
+@pytest.mark.parametrize(
+    "command",
+    [
+        '$ python3 -m ais_bench --model v1_bs8.om --loop 20 --batchsize 8 --dymDims "mel_spec:8,80,500"\n',
+        '$ msit benchmark -om v1_bs8.om --loop 20 --batch-size 8 -dd "mel_spec:8,80,500"\n',
+    ],
+)
+def test_the_command_line_in_a_captured_text_tells_the_size(tmp_path, command):
     text = command + TEXT_2024.replace("): 378.3579265985622", "): 3026.86")
     figures = read_summary(saved(tmp_path, text, "bench.log"))
     assert (figures.batch, figures.mel_len) == (8, 500)
@@ -144,6 +150,9 @@ def test_the_command_line_in_a_captured_text_tells_the_size(tmp_path):
         (["--dymDims=mel_spec:8,80,1,500"], (8, 500)),
         (["--dymShape", "x:2,80,17"], (2, 17)),
         ({"--dymDims": "mel_spec:8,80,500"}, (8, 500)),
+        (["/x/bin/msit", "benchmark", "-om", "x.om", "--dym-dims", "mel_spec:8,80,500"], (8, 500)),
+        (["/x/bin/msit", "benchmark", "-om", "x.om", "-dd", "mel_spec:4,80,1,250", "-d", "1"], (4, 250)),
+        (["/x/bin/msit", "benchmark", "-om", "x.om", "-ds=x:2,80,17", "--batch-size", "2"], (2, 17)),
     ],
 )
 def test_the_size_as_the_arguments_tell_it(tmp_path, arguments, size):
@@ -156,6 +165,13 @@ def test_a_static_model_tells_its_batch_only(tmp_path):
     with pytest.raises(DatasetError, match="does not tell mel_len: give it with --ais-bench FILE:mel_len=T:batch=B"):
         read_summary(path)
     assert read_summary(path, mel_len=700).batch == 4
+
+
+@pytest.mark.parametrize("size", ["\u00b2", "9" * 5000, "0", "x"])
+def test_a_size_that_is_none_is_not_told(tmp_path, size):
+    for arguments in (["--batchsize", size], ["--dymDims", f"mel_spec:{size},80,250x"]):
+        with pytest.raises(DatasetError, match="does not tell batch"):
+            read_summary(saved(tmp_path, of_2024(args=arguments, throughput=None)), mel_len=250)
 
 
 def test_what_was_given_may_not_contradict_the_file(tmp_path):

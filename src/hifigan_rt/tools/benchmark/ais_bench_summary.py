@@ -28,7 +28,9 @@ _GRID_RULE = re.compile(r"[|\u2502\u2551]")
 _THROUGHPUT = re.compile(
     r"[Tt]hroughput \(?1000\*batchsize(?:\.mean)?(?:\(([\d.]+)\))?/NPU_compute_time.*?: *([-+.\deE]+)"
 )
-_COMMAND = re.compile(r"^.*\b(?:ais_bench|ais_infer)\b.*--?m.*$", re.MULTILINE)
+_COMMAND = re.compile(r"^.*\b(?:ais_bench|ais_infer|(?:msit|ait) benchmark)\b.* -(?:-?m|om|-om).*$", re.MULTILINE)
+_SHORT = {"-dd": "dymdims", "-ds": "dymshape", "-db": "dymbatch"}
+"""Options of `msit benchmark`, which runs ais_bench; its long ones have hyphens, as in --dym-dims."""
 _P99 = {"P99": "percentile(99%)"}
 """The newest tool's name of it."""
 _CAVEAT = re.compile(r"\bcaveat: (.+)")
@@ -238,13 +240,13 @@ def _check(summary: _Summary, path: Path) -> None:
 def _shape(arguments: Sequence[str]) -> tuple[int | None, int | None]:
     """Batch and mel_len as told by --dymDims or --dymShape ("mel_spec:1,80,250", 4-D too), else the batch alone."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
-    told = {name.lstrip("-").lower(): value for name, value in itertools.pairwise(words)}
+    told = {_SHORT.get(name, name.replace("-", "").lower()): value for name, value in itertools.pairwise(words)}
     for name in ("dymdims", "dymshape"):
-        found = re.fullmatch(r"[^:;]+:(\d+),\d+,(?:1,)?(\d+)", told.get(name, ""))
+        found = re.fullmatch(r"[^:;]+:(\d{1,9}),\d+,(?:1,)?(\d{1,9})", told.get(name, ""))
         if found:
             return int(found[1]), int(found[2])
-    batch = next((told[name] for name in ("batchsize", "dymbatch", "batch-size") if told.get(name, "").isdigit()), None)
-    return None if batch is None or int(batch) == 0 else int(batch), None
+    sizes = [told[name] for name in ("batchsize", "dymbatch") if re.fullmatch(r"\d{1,9}", told.get(name, ""))]
+    return (int(sizes[0]) or None if sizes else None), None
 
 
 def _agreed(name: str, given: int | None, told: int | None, path: Path) -> int:
