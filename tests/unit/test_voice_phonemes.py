@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_what_differs_from_piper_on_purpose(phonemizer):
     assert english("paused... then") == ["pˈɔːzd ðˈɛn"]  # where Piper joins the words
     assert english('"Stop."') == ["stˈɑːp."]  # where Piper adds an empty sentence
     assert phonemizer("de")("wurde") == ["vˈʊɐdə"]  # where espeak-ng 1.51 prints two question marks
+
+
+@pytest.mark.espeak
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("de", "Äpfel über"), ("vi", "Tiếng Việt rất đẹp"), ("ko", "한국어"), ("en-us", "café " + "é" * 150)],
+)
+def test_accents_apart_from_their_letters_are_spoken(phonemizer, language, text):
+    """espeak-ng leaves them out: "Äpfel" was "Apfel"."""
+    make = phonemizer(language)
+    assert make(unicodedata.normalize("NFD", text)) == make(text)
 
 
 @pytest.mark.espeak

@@ -14,6 +14,8 @@ from hifigan_rt.tools.voices.symbols import merge_clusters
 
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but tab and line feed, and halves of characters, which no UTF-8 has."""
+_TOGETHER = re.compile(r"\S{1,100}")
+"""What is composed at once: a row of marks of many kinds takes time that grows with its length's square."""
 _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
 _REPAIRED = {"de": ("??", "ʊɐ")}
@@ -70,7 +72,7 @@ class Phonemizer:
         return found
 
     def _spoken(self, text: str) -> Iterator[list[str]]:
-        for clauses in find_sentences(text, self._settings.language):
+        for clauses in find_sentences(_composed(text), self._settings.language):
             symbols = self._symbols(clauses)
             if symbols:
                 yield symbols
@@ -142,6 +144,11 @@ def _split_raw(text: str) -> Iterator[str]:
         yield text[opening + 2 : end]
         start = end + 2
     yield text[start:]
+
+
+def _composed(text: str) -> str:
+    """Text whose letters and their accents are one character each, of those that espeak-ng leaves out."""
+    return _TOGETHER.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
 
 
 def _decomposed(text: str) -> list[str]:
