@@ -135,6 +135,16 @@ def test_a_voice_by_its_name(path, tmp_path):
     assert "'voice' is neither a file" in error_of(speak("voice", "a", "-o", str(tmp_path / "x.wav"), status=1))
 
 
+def test_a_speakers_name_that_is_the_number_of_another_is_told(tmp_path):
+    """As in voices of LibriTTS-R and MLS, whose names are numbers: Piper takes numbers alone."""
+    path = tiny_voice(tmp_path, speaker_id_map={"2": 0, "1": 1, "17": 2})
+    done = speak(path, "a", "-s", "2", "-o", str(tmp_path / "two.wav"))
+    assert "warning: --speaker 2 is taken as a name, that of number 0; number 2 has the name '17'" in done.stderr
+    for speaker in ("1", "17", "0"):
+        done = speak(path, "a", "-s", speaker, "-o", str(tmp_path / f"{speaker}.wav"))
+        assert "warning" not in done.stderr
+
+
 def test_phonemes_in_place_of_text(path, pcm, tmp_path):
     speak(path, "--phonemes", "aa a", "-o", str(tmp_path / "out.wav"))
     np.testing.assert_array_equal(soundfile.read(tmp_path / "out.wav", dtype="int16")[0], pcm("aa a"))

@@ -54,6 +54,8 @@ def run_speak(console: Console, values: dict[str, Any]) -> int:
             f"licence: {voice.licence or 'not stated'}"
         )
         console.notes(voice.notes)
+        if told := _two_speakers(voice, values["speaker"]):
+            console.note(f"warning: {told}")
         failed = 0
         for name, line in _lines(values):
             if isinstance(line, SpeechError):
@@ -83,6 +85,15 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("no output is named: give -o FILE, -o - for a stream of wav, --output-raw or -d FOLDER")
     if values["text"] and values["input_files"]:
         raise click.UsageError("a text and --input-file are both given: give one of them")
+
+
+def _two_speakers(voice: Voice, speaker: str | None) -> str:
+    """What to say where a speaker's name is also the number of another one, as Piper would take it; else nothing."""
+    row = voice.speakers.get(speaker or "")
+    other = next((name for name, number in voice.speakers.items() if str(number) == speaker), None)
+    if speaker is None or row is None or other in (None, speaker):
+        return ""
+    return f"--speaker {speaker} is taken as a name, that of number {row}; number {speaker} has the name {other!r}"
 
 
 def _find(name: str, folders: Sequence[str]) -> str:
