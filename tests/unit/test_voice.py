@@ -215,6 +215,13 @@ def test_a_type_may_have_the_name_of_pipers_constant(tmp_path):
         assert (voice.settings.phoneme_type, voice.settings.language) == ("espeak", "es-419")
 
 
+@pytest.mark.parametrize(("stated", "locale"), [("en_GB", "en_GB"), ({"code": "nl_BE"}, "nl_BE"), (None, ""), ([], "")])
+def test_a_language_that_people_write_themselves_ends_no_voice(tmp_path, stated, locale):
+    """Piper reads espeak.voice alone."""
+    with hifigan_rt.load_voice(tiny_voice(tmp_path, language=stated)) as voice:
+        assert voice.settings.locale == locale
+
+
 def test_a_voice_without_settings_names_the_file_that_it_needs(tmp_path):
     path = tiny_voice(tmp_path)
     named = (tmp_path / "voice.onnx.json").rename(tmp_path / "other.json")

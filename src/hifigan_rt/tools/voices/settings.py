@@ -86,7 +86,8 @@ def _read(place: str, values: object) -> VoiceSettings:
     num_speakers = values.get("num_speakers")
     if num_speakers is not None and (type(num_speakers) is not int or num_speakers < 0):
         raise ConfigError(f"num_speakers={num_speakers!r} must be a whole number from 0")
-    locale = _inner(values, "language").get("code")
+    stated_language = values.get("language")  # Piper does not read it, and people write it in other ways too
+    locale = stated_language.get("code") if isinstance(stated_language, dict) else stated_language
     return VoiceSettings(
         place, phoneme_type, language if phoneme_type == "espeak" else "",
         locale if isinstance(locale, str) else str(language), _ids(values["phoneme_id_map"]),
