@@ -71,7 +71,7 @@ def synthesize_dataset(
     mono: bool = False,
     sample_rate: int | None = None,
     encoding: RowEncoding = "float32",
-    batch_size: int = 16,
+    batch_size: int | None = 16,
     workers: int | None = None,
 ) -> ray.data.Dataset:
     """Synthesise audio for the rows of a Ray Dataset, on all machines of its cluster.
@@ -96,7 +96,7 @@ def synthesize_dataset(
         resample, mono: whether recordings of another rate, or of several channels, are converted.
         sample_rate: of recordings that are bare samples, in Hz.
         encoding: "float32" gives samples; "wav" and "flac" files of 16 bits, "opus" Ogg Opus, as bytes.
-        batch_size: rows that a worker takes at a time, of any lengths: nothing is padded.
+        batch_size: rows that a worker takes at a time, of any lengths: nothing is padded. None is a block of Ray's.
         workers: how many there may be at most; None is as many as the cluster has room for.
 
     Returns:
@@ -105,8 +105,9 @@ def synthesize_dataset(
         (samples that were beyond the range of 16 bits), `warning` and `error` (texts, empty where all is well).
 
     Raises:
-        ClusterError: Ray or a package that `ray.data` needs is not installed, or `workers` is less than 1.
-        DatasetError: both columns are named.
+        ClusterError: Ray or a package that `ray.data` needs is not installed, or `workers` or `batch_size` is no whole
+            number from 1.
+        DatasetError: both columns are named, or `dataset` is none of Ray's.
         ConditioningError: `speaker_column` is named, and one voice for all rows as well.
         ModelNotFound, ConfigError, ModelFileError, EngineError: see `hifigan_rt.load`. What only a worker finds out
             ends the job with an error of Ray that has it as its cause.
@@ -119,8 +120,13 @@ def synthesize_dataset(
     if speaker_column is not None and (speaker is not None or conditioning is not None):
         given = "conditioning" if speaker is None else f"speaker={speaker!r}"
         raise ConditioningError(f"{given} and speaker_column={speaker_column!r}: each names a voice: give one of them")
-    if workers is not None and workers < 1:
-        raise ClusterError(f"workers={workers} must be 1 or more, or None for as many as the cluster has room for")
+    counts: dict[str, tuple[object, str]] = {
+        "workers": (workers, "as many as the cluster has room for"),
+        "batch_size": (batch_size, "a block of Ray's at a time"),
+    }
+    for name, (count, none) in counts.items():
+        if count is not None and (not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1):
+            raise ClusterError(f"{name}={count!r} must be a whole number, 1 or more, or None for {none}")
     check_engine(engine)
     EngineOptions(threads=threads, device=device)
     for name in options or {}:
@@ -129,6 +135,11 @@ def synthesize_dataset(
                 f"options has {name!r}, and may have {', '.join(_OPTIONS)}; the rest of what load takes "
                 "stands beside options"
             )
+    if not isinstance(dataset, ray.data.Dataset):
+        raise DatasetError(
+            f"the dataset is a {type(dataset).__name__}: pass a ray.data.Dataset, such as ray.data.from_items makes of "
+            "a list"
+        )
     resolved = model if isinstance(model, Model) else resolve_model(model, config, weights_at, family)
     resolved.known_sample_rate()
     if audio_column is not None:
