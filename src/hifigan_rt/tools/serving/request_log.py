@@ -25,6 +25,7 @@ from hifigan_rt.tools.serving.errors import (
     ShuttingDown,
     TooManyRequests,
     as_serving_error,
+    let_go,
 )
 from hifigan_rt.tools.serving.routes import Endpoint
 
@@ -65,7 +66,10 @@ class RequestLog:
         try:
             await self._app(scope, receive, recorded)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            await self._answer(error, record, scope, receive, recorded)
+            try:
+                await self._answer(error, record, scope, receive, recorded)
+            finally:
+                let_go(error)
         finally:
             self._context.memory.release(record)
             self._report(record, scope)

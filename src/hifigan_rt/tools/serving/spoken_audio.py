@@ -142,6 +142,7 @@ class SpokenAudio:
             self._job.close()
         if self._following is not None:
             self._following.cancel()
+            self._following = None  # whose error holds this, see `let_go`
         self._lease.release()
 
     async def _latents(self) -> np.ndarray | None:

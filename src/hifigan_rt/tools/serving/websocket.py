@@ -33,6 +33,7 @@ from hifigan_rt.tools.serving.errors import (
     ServingError,
     ShuttingDown,
     as_serving_error,
+    let_go,
 )
 from hifigan_rt.tools.serving.leases import ModelLease
 from hifigan_rt.tools.serving.mel_bodies import check_byte_order
@@ -70,11 +71,15 @@ async def stream(websocket: WebSocket) -> None:
             if isinstance(failure, InternalFailure):
                 logger.exception("stream %s failed", record.request_id)
             record.code, record.status = failure.code, failure.status
-            await session.tell(told(failure))
-            await session.close(close_code(failure), failure.code)
+            try:
+                await session.tell(told(failure))
+                await session.close(close_code(failure), failure.code)
+            finally:
+                let_go(error)
         else:
             await session.close(1000, "")
-    except WebSocketDisconnect:
+    except WebSocketDisconnect as gone:
+        let_go(gone)
         cut_off = context_of(websocket).cut_off
         record.code, record.status = (CUT_OFF.code, CUT_OFF.status) if cut_off else (CLIENT_GONE_CODE, CLIENT_GONE)
 

@@ -18,7 +18,7 @@ from hifigan_rt.audio import to_pcm16
 from hifigan_rt.system.addresses import client_at
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.serving.context import Context, RequestRecord
-from hifigan_rt.tools.serving.errors import BadRequest, RequestTimeout, ServingError, ShuttingDown
+from hifigan_rt.tools.serving.errors import BadRequest, RequestTimeout, ServingError, ShuttingDown, let_go
 from hifigan_rt.tools.serving.listening import address_of, listen
 from hifigan_rt.tools.serving.scheduling.clients import count
 from hifigan_rt.tools.serving.spoken_audio import SPEECH_BYTES, SpokenAudio, begin_speech
@@ -85,8 +85,8 @@ class WyomingServer:
         try:
             if len(self._connections) <= _MOST_CONNECTIONS:
                 await _Connection(self._context, self._voices, reader, writer).run()
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            pass  # the client went, or the server ends
+        except (ConnectionError, TimeoutError, asyncio.CancelledError) as error:
+            let_go(error)  # the client went, or the server ends
         finally:
             del self._connections[task]
             writer.close()
@@ -134,6 +134,7 @@ class _Connection:
                 await self._answer(event)
             except ServingError as error:
                 await self._tell(error)
+                let_go(error)
                 if self._streamed is None:
                     return
                 self._failed, self._pending, self._audio_begun = True, "", False

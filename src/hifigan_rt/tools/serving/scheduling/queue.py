@@ -16,6 +16,7 @@ from hifigan_rt.tools.serving.errors import (
     ShuttingDown,
     TooManyRequests,
     as_serving_error,
+    let_go,
 )
 from hifigan_rt.tools.serving.scheduling.clients import has_room, reserve_of
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob, SharedState, compute
@@ -146,11 +147,11 @@ class JobQueue:
         # Whatever goes wrong with one job, the thread has others to compute.
         try:
             action()
-        except MemoryError:
-            logger.exception("computing for model %r failed", model)
-            return InternalFailure("the server has no memory left for this request")
         except Exception as error:
             logger.exception("computing for model %r failed", model)
+            let_go(error)
+            if isinstance(error, MemoryError):
+                return InternalFailure("the server has no memory left for this request")
             return as_serving_error(error)
         return None
 
