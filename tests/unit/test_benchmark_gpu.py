@@ -82,6 +82,7 @@ def test_a_part_that_fails_keeps_no_other_one_from_being_measured(imitated_card,
     def fails(*_):
         raise OSError("no room\nfor it")
 
+    assert list(run_cuda.PARTS)[-1] == "sets"
     monkeypatch.setattr(run_cuda.hifigan_rt, "load", lambda *_, **__: None)
     monkeypatch.setattr(run_cuda, "Speech", lambda _: None)
     monkeypatch.setattr(run_cuda, "PARTS", {"whole": fails, "start": lambda report, *_: report.note("start", 1)})

@@ -114,6 +114,13 @@ def test_an_environment_that_lost_its_packages_is_refused(clone: Path) -> None:
     assert ".venv has no hifigan-rt any more" in said
 
 
+def write_empty_wheel(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "hifigan_rt-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("hifigan_rt-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: hifigan-rt\nVersion: 1\n")
+        wheel.writestr("hifigan_rt-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("hifigan_rt-1.dist-info/RECORD", "")
+
+
 def test_on_a_card_each_part_is_tried_with_what_the_given_python_sees(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     shutil.copy2(ROOT / "scripts/gpu-test", tmp_path / "scripts")
@@ -137,12 +144,30 @@ def test_on_a_card_each_part_is_tried_with_what_the_given_python_sees(tmp_path: 
     version = platform.python_version()
     assert f"not all in {wheels} is for Python {version} on this machine: make gpu-wheels takes a PYTHON" in done.stderr
     other.unlink()
-    with zipfile.ZipFile(wheels / "hifigan_rt-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("hifigan_rt-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: hifigan-rt\nVersion: 1\n")
-        wheel.writestr("hifigan_rt-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("hifigan_rt-1.dist-info/RECORD", "")
+    write_empty_wheel(wheels)
     # The environment of this test's Python has numpy, and the system's Python none.
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     said = [line for line in done.stdout.splitlines() if line.startswith("numpy for")]
     assert (done.returncode, said) == (1, [f"numpy for {tool}" for tool in ("memcheck", "racecheck", "synccheck")])
     assert "failed: memcheck racecheck synccheck" in done.stderr
+
+
+def test_a_kernel_that_costs_a_process_its_card_keeps_no_other_file_from_being_tried(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy2(ROOT / "scripts/gpu-test", tmp_path / "scripts")
+    write_empty_wheel(tmp_path)
+    code = {
+        "engines/test_cuda.py": "import os\ndef test_first(): os._exit(9)\ndef test_second(): pass\n",
+        "engines/test_cuda_plan.py": "def test_plan(): pass\n",
+        "engines/test_cuda_hopper.py": "def test_it(): pass\n",
+        "gpu/check_cuda.py": "import os\ndef test_hopper(): os._exit(9)\ndef test_general(): pass\n",
+    }
+    for name, text in code.items():
+        path = tmp_path / "tests" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    command = ["bash", tmp_path / "scripts/gpu-test", sys.executable, tmp_path, "cuda"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    passed = [line.split("::")[1].split()[0] for line in done.stdout.splitlines() if " PASSED " in line]
+    assert passed == ["test_plan", "test_general", "test_it"]
+    assert "failed: test_cuda test_cuda_trouble test_contract test_streams hopper" in done.stderr
