@@ -17,10 +17,9 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from hifigan_rt.errors import EngineError
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
 from measuring.cases import ROOT, seeded_generator
-from measuring.gpu import Report, Speech, best_of_torch, in_a_line, used_mib
+from measuring.gpu import Failed, Report, Speech, best_of_torch, each, in_a_line, used_mib
 from measuring.server_process import running_server
 
 SEGMENT_FRAMES = 16
@@ -217,12 +216,18 @@ def steps(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
 
 def streams(report: Report, model: str, speech: Speech) -> None:
     """A minute of many streams in real time, and the bits of 20 of them."""
+
+    def minute(name: str, precision: str, count: int) -> None:
+        # Anew, since a model keeps the rooms of streams that were closed.
+        with hifigan_rt.load(model, engine="cuda", precision=precision) as vocoder:
+            report.note(name, minute_of_streams(vocoder, speech, count))
+
+    works = {}
     for precision, counts in STREAMS.items():
         for count in counts:
-            # Anew, since a model keeps the rooms of streams that were closed.
-            vocoder = hifigan_rt.load(model, engine="cuda", precision=precision)
-            report.note(f"V1 {precision}: {count} streams for a minute", minute_of_streams(vocoder, speech, count))
-            vocoder.close()
+            name = f"V1 {precision}: {count} streams for a minute"
+            works[name] = partial(minute, name, precision, count)
+    each(report, works)
 
 
 def minute_of_streams(vocoder: Vocoder, speech: Speech, count: int) -> dict[str, Any]:
@@ -300,11 +305,15 @@ def start(report: Report, model: str, speech: Speech) -> None:
 
 def server(report: Report, model: str, speech: Speech) -> None:  # noqa: ARG001
     """Live streams through `hifigan serve`, its clients in processes of their own."""
-    for count in (500, 1000, 1500):
-        report.note(f"V1 float16: {count} live streams through the server", asyncio.run(served(report, model, count)))
+
+    def live(name: str, count: int) -> None:
+        asyncio.run(served(report, name, model, count))
+
+    names = {count: f"V1 float16: {count} live streams through the server" for count in (500, 1000, 1500)}
+    each(report, {name: partial(live, name, count) for count, name in names.items()})
 
 
-async def served(report: Report, model: str, count: int) -> dict[str, Any]:
+async def served(report: Report, name: str, model: str, count: int) -> None:
     options = ["--engine", "cuda", "--precision", "float16", "--device", "cuda:0", "--max-streams", "100000"]
     options += ["--memory-budget", str(16 * count)]
     async with running_server(model, report.path.with_name("served.log"), options) as process:
@@ -325,14 +334,16 @@ async def served(report: Report, model: str, count: int) -> dict[str, Any]:
         ]
         told = [json.loads((await client.communicate())[0]) for client in clients]
         after = process.read()
-    return {
-        "answers": [one["answers"] for one in told],
-        "first_audio_p95_ms": max(one["first_audio_ms"]["p95"] for one in told if one["first_audio_ms"]),
-        "latency_p99_ms": max(one["latency_ms"]["p99"] for one in told if one["latency_ms"]),
-        "underruns": sum(one["underruns"] for one in told),
-        "server_processor_seconds": round(after.processor_seconds - before.processor_seconds, 1),
-        "server_memory_mib": round(after.memory_mib),
-    }
+        # Before the server ends, which may be an error of its own.
+        figures = {
+            "answers": [one["answers"] for one in told],
+            "first_audio_p95_ms": max(one["first_audio_ms"]["p95"] for one in told if one["first_audio_ms"]),
+            "latency_p99_ms": max(one["latency_ms"]["p99"] for one in told if one["latency_ms"]),
+            "underruns": sum(one["underruns"] for one in told),
+            "server_processor_seconds": round(after.processor_seconds - before.processor_seconds, 1),
+            "server_memory_mib": round(after.memory_mib),
+        }
+        report.note(name, figures)
 
 
 PARTS = {
@@ -362,16 +373,10 @@ def main() -> None:
     report = Report(arguments.output)
     report.note_driver()
     speech = Speech(hifigan_rt.load(arguments.model, engine="cuda"))
-    failed = []
-    for name in names:
-        try:
-            PARTS[name](report, arguments.model, speech)
-        except Exception as error:  # noqa: BLE001 - the other parts are wanted whatever it is
-            traceback.print_exc()
-            report.note(f"{name}: failed", in_a_line(error))
-            failed.append(name)
-    if failed:
-        sys.exit(f"run_cuda.py: failed: {', '.join(failed)}")
+    try:
+        each(report, {name: partial(PARTS[name], report, arguments.model, speech) for name in names})
+    except Failed as error:
+        sys.exit(f"run_cuda.py: {error}")
 
 
 if __name__ == "__main__":

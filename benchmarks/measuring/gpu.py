@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,28 @@ class Report:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         self.note("host", f"{os.cpu_count()} x {names[0] if names else platform.machine()}")
+
+
+class Failed(Exception):
+    """Some of what was to be measured."""
+
+
+def each(report: Report, works: dict[str, Callable[[], None]]) -> None:
+    """Do what notes its own figures, all of it: one that fails keeps no other one from being done.
+
+    Raises:
+        Failed: with the names of those that did.
+    """
+    failed = []
+    for name, work in works.items():
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the other figures are wanted whatever it is
+            traceback.print_exc()
+            report.note(f"{name}: failed", in_a_line(error))
+            failed.append(name)
+    if failed:
+        raise Failed(f"failed: {', '.join(failed)}")
 
 
 class Speech:

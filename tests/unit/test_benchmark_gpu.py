@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from golden.tiny import tiny_generator, write_tiny
 from hifigan_rt.engines.reference import generate
 from hifigan_rt.model.kinds import Weights
 from hifigan_rt.vocoder import Vocoder
-from measuring.gpu import Report, card_name, told_by_smi, used_mib
+from measuring.gpu import Failed, Report, card_name, told_by_smi, used_mib
 
 TINY_GENERATOR = tiny_generator()
 
@@ -95,6 +96,26 @@ def test_a_part_that_fails_keeps_no_other_one_from_being_measured(imitated_card,
     monkeypatch.setattr(sys, "argv", ["run_cuda.py", "-o", str(path), "--parts", "start,wohle"])
     with pytest.raises(SystemExit):
         run_cuda.main()
+
+
+def test_a_server_that_ends_badly_costs_no_figure(monkeypatch, tmp_path):
+    @asynccontextmanager
+    async def ends_badly(*_):
+        yield SimpleNamespace(url="", read=lambda: SimpleNamespace(processor_seconds=1, memory_mib=2))
+        raise RuntimeError("the server ended with status -11")
+
+    told = {"answers": 1, "first_audio_ms": {"p95": 2}, "latency_ms": {"p99": 3}, "underruns": 0}
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks/load_generator.py").write_text(f"import json; print(json.dumps({told}))")
+    monkeypatch.setattr(run_cuda, "ROOT", tmp_path)
+    monkeypatch.setattr(run_cuda, "running_server", ends_badly)
+    with pytest.raises(Failed, match=r"failed: V1 float16: 500 live .*, V1 float16: 1500 live"):
+        run_cuda.server(Report(tmp_path / "figures.json"), "v1", None)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    for count in (500, 1000, 1500):
+        name = f"V1 float16: {count} live streams through the server"
+        assert figures[name]["latency_p99_ms"] == 3
+        assert figures[f"{name}: failed"] == "RuntimeError: the server ended with status -11"
 
 
 @pytest.mark.torch
