@@ -122,7 +122,15 @@ def test_more_resblocks_than_the_kernels_average():
 
 @pytest.mark.parametrize(
     ("capability", "name"),
-    [(80, "sm_80.cubin"), (89, "sm_80.cubin"), (90, "sm_90a.cubin"), (100, "forward.ptx"), (120, "sm_120.cubin")],
+    [
+        (80, "sm_80.cubin"),
+        (87, "forward.ptx"),
+        (89, "sm_80.cubin"),
+        (90, "sm_90a.cubin"),
+        (100, "forward.ptx"),
+        (120, "sm_120.cubin"),
+        (121, "sm_120.cubin"),
+    ],
 )
 def test_a_card_gets_code_of_its_generation(capability, name, tmp_path, monkeypatch):
     path = tmp_path / "cuda_kernels.zip"

@@ -17,6 +17,8 @@ DRIVER_VARIABLE = "HIFIGAN_RT_CUDA_DRIVER"
 ARCHIVE = "cuda_kernels.zip"
 HOPPER = 90
 """The compute capability whose machine code, sm_90a.cubin, holds both sets of kernels."""
+_ORIN = 87
+"""The compute capability of Jetsons: by NVIDIA's guide, Tegra's chips run no machine code of other cards."""
 _SYSTEM_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
@@ -119,5 +121,7 @@ def image_for(capability: int) -> tuple[bytes, str]:
 def member_for(capability: int, names: list[str]) -> str:
     """The machine code that a card runs, that of its own generation and not newer, else the intermediate code."""
     codes = {name: int(name[len("sm_") : -len(".cubin")].rstrip("a")) for name in names if name.endswith(".cubin")}
+    if capability == _ORIN:
+        codes = {}
     fitting = [name for name, code in codes.items() if code // 10 == capability // 10 and code <= capability]
     return max(fitting, default=cuda_archive.FORWARD, key=codes.__getitem__)
