@@ -148,8 +148,8 @@ def test_on_a_card_each_part_is_tried_with_what_the_given_python_sees(tmp_path: 
     # The environment of this test's Python has numpy, and the system's Python none.
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     said = [line for line in done.stdout.splitlines() if line.startswith("numpy for")]
-    assert (done.returncode, said) == (1, [f"numpy for {tool}" for tool in ("memcheck", "racecheck", "synccheck")])
-    assert "failed: memcheck racecheck synccheck" in done.stderr
+    assert (done.returncode, said) == (1, [f"numpy for {tool}" for tool in ("memcheck", "racecheck", "synccheck")] * 2)
+    assert "failed: memcheck racecheck synccheck memcheck-hopper racecheck-hopper synccheck-hopper" in done.stderr
 
 
 def test_a_kernel_that_costs_a_process_its_card_keeps_no_other_file_from_being_tried(tmp_path: Path) -> None:
