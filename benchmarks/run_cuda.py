@@ -335,10 +335,12 @@ async def served(report: Report, name: str, model: str, count: int) -> None:
         told = [json.loads((await client.communicate())[0]) for client in clients]
         after = process.read()
         # Before the server ends, which may be an error of its own.
+        first = [one["first_audio_ms"]["p95"] for one in told if one["first_audio_ms"]]
+        latencies = [one["latency_ms"]["p99"] for one in told if one["latency_ms"]]
         figures = {
             "answers": [one["answers"] for one in told],
-            "first_audio_p95_ms": max(one["first_audio_ms"]["p95"] for one in told if one["first_audio_ms"]),
-            "latency_p99_ms": max(one["latency_ms"]["p99"] for one in told if one["latency_ms"]),
+            "first_audio_p95_ms": max(first, default=None),
+            "latency_p99_ms": max(latencies, default=None),
             "underruns": sum(one["underruns"] for one in told),
             "server_processor_seconds": round(after.processor_seconds - before.processor_seconds, 1),
             "server_memory_mib": round(after.memory_mib),
