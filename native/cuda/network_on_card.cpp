@@ -145,7 +145,7 @@ std::unique_ptr<NetworkOnCard::PassUnderWay> NetworkOnCard::begin(const std::vec
       start("carry", {static_cast<unsigned>(items.size()), static_cast<unsigned>(carry.count)}, kCarryThreads, 0, &carry);
   }
   steps.note("copies");
-  if (places.empty())
+  if (places.empty() && pass.samples() != 0)
     driver.check(driver.cuMemcpyDtoHAsync_v2(own.received.host(), own.audio.address(), pass.samples() * 4, card_.stream()), "copying the audio");
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (pass.samples_of(i) != 0)

@@ -152,6 +152,18 @@ def test_a_segment_gives_every_sample_that_is_determined():
     assert given == 20 * graph.hop_length + graph.receptive_field.first_sample
 
 
+def test_a_stream_that_holds_nothing_back_ends_without_a_sample():
+    config = GeneratorConfig(
+        16, (2,), (2,), "1", (1,), ((1,),), num_mels=8, conv_pre_kernel_size=1, conv_post_kernel_size=1
+    )
+    generator = make_case(config, 1).generator
+    engine = load(generator)
+    mel = mels_of(generator, (6,))[0]
+    stream = engine.stream(2)
+    np.testing.assert_array_equal(stream.push(mel), engine.run_many([mel])[0])
+    assert len(stream.finish()) == 0
+
+
 def test_a_stream_recomputes_nothing_and_keeps_what_its_layers_reach(imitated_card):
     stream = load(TINY_GENERATOR).stream(4)
     assert stream.state_bytes < 40_000

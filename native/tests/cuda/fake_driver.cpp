@@ -167,13 +167,17 @@ EXPORTED Result cuMemFree_v2(DevicePointer address) {
 }
 EXPORTED Result cuMemAllocHost_v2(void** address, std::size_t bytes) { return take(address, bytes, false); }
 EXPORTED Result cuMemFreeHost(void* address) { return drain(), std::free(address), kSuccess; }
+// The driver's reference does not say that nothing may be copied.
 EXPORTED Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, std::size_t bytes, StreamHandle) {
+  if (bytes == 0) return kInvalidValue;
   return enqueue([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
 }
 EXPORTED Result cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, std::size_t bytes, StreamHandle) {
+  if (bytes == 0) return kInvalidValue;
   return enqueue([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
 EXPORTED Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, std::size_t bytes, StreamHandle) {
+  if (bytes == 0) return kInvalidValue;
   return enqueue([=] {
     for (const DevicePointer end : {from, to}) check_access(reinterpret_cast<void*>(end), 1), check_access(reinterpret_cast<void*>(end + bytes - 1), 1);
     std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
@@ -187,6 +191,7 @@ EXPORTED Result cuPointerGetAttribute(void* value, PointerAttribute, DevicePoint
   return *static_cast<int*>(value) = static_cast<int>(setting("ordinal")), kSuccess;
 }
 EXPORTED Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes, StreamHandle) {
+  if (bytes == 0) return kInvalidValue;
   return enqueue([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
 EXPORTED Result cuStreamCreate(StreamHandle* stream, unsigned) { return *stream = reinterpret_cast<StreamHandle>(1), ready(); }
