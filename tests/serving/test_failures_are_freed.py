@@ -46,7 +46,7 @@ def check_nothing_is_kept():
 
     def check() -> None:
         end = time.monotonic() + 30
-        while found := [holder for holder in holders() if holder not in before]:
+        while found := [str(holder) for holder in holders() if holder not in before]:
             assert time.monotonic() < end, found
             time.sleep(0.01)
 
