@@ -18,7 +18,7 @@ from hifigan_rt.tools.serving.scheduling.queue import JobQueue
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from hifigan_rt.tools.serving.settings import ServerSettings
 from hifigan_rt.tools.serving.telemetry import Telemetry
-from serving_models import Clock, PretendedEngine, pretended_vocoder
+from serving_models import SECONDS_PER_FRAME, Clock, PretendedEngine, pretended_vocoder
 
 J = TypeVar("J", bound=QueuedJob)
 
@@ -62,11 +62,11 @@ class Simulation:
 
     def seconds(self, frames: int) -> float:
         """Of computing."""
-        blocks = 1 if frames <= 2 * 256 else math.ceil(frames / 256)
+        blocks = math.ceil(frames / 256)
         return (blocks - 1) * self.engine.block_seconds + self.engine.seconds(frames)
 
     def check_room(self, audio_seconds: float, client: str = "", *, streamed: bool = False) -> None:
-        self.queue.check_room(Arrival(client, "m", audio_seconds, streamed))
+        self.queue.check_room(arrival(client, audio_seconds, streamed=streamed))
 
     def whole(self, *frames: int, deadline: float | None = None, client: str = "") -> WholeJob:
         return self._add(WholeJob(self.shared, self.lease, [mel_of(count) for count in frames], deadline, client))
@@ -113,6 +113,12 @@ class Simulation:
         self.queue.add(job)
         self.begun_at[job] = self.clock()
         return job
+
+
+def arrival(client: str, audio_seconds: float, *, streamed: bool = False) -> Arrival:
+    """A request for so much audio."""
+    segment_seconds = (32 if streamed else 256) * SECONDS_PER_FRAME
+    return Arrival(client, "m", audio_seconds, max(1.0, audio_seconds / segment_seconds), streamed)
 
 
 def mel_of(frames: int) -> CheckedMel:

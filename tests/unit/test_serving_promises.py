@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from hifigan_rt.tools.serving.errors import QueueFull
-from hifigan_rt.tools.serving.scheduling.order import Arrival
 from hifigan_rt.tools.serving.scheduling.streams import StreamJob
 from serving_models import SECONDS_PER_FRAME
-from serving_simulation import Simulation
+from serving_simulation import Simulation, arrival
 
 MIXTURES = 300
 STREAMED = 4000
@@ -52,7 +51,7 @@ def promise_and_wait(seed: int, *, interrupts: bool) -> tuple[float, float]:
     streamed = drawn.random() < 0.3
     frames = drawn.randint(1, 2000)
     client = drawn.choice([*clients, "another"])
-    promise = simulation.queue.seconds_before(Arrival(client, "m", frames * SECONDS_PER_FRAME, streamed))
+    promise = simulation.queue.seconds_before(arrival(client, frames * SECONDS_PER_FRAME, streamed=streamed))
     if streamed:
         stream = simulation.stream(frames, live=False, client=client)
         while not simulation.given(stream):
@@ -84,7 +83,7 @@ def test_a_streamed_answer_holds_others_up_for_a_block(client: str, streamed_fra
         simulation.run_until(simulation.clock() + 0.3)
         simulation.read(stream)
         for streamed in (False, True):
-            simulation.queue.check_room(Arrival(client, "m", 4.0, streamed))
+            simulation.queue.check_room(arrival(client, 4.0, streamed=streamed))
         if turn % 8 == 4:
             whole = simulation.whole(344, client=client)
             while whole not in simulation.ended:
@@ -100,7 +99,7 @@ def test_a_long_whole_request_holds_other_clients_up_for_a_block(frames: list[in
     long = simulation.whole(*frames)
     for _ in range(8):
         simulation.run_until(simulation.clock() + 0.25)
-        simulation.queue.check_room(Arrival("another", "m", 4.0))
+        simulation.queue.check_room(arrival("another", 4.0))
         short = simulation.whole(344, client="another")
         while short not in simulation.ended:
             assert simulation.queue.step()
@@ -120,7 +119,7 @@ def test_short_requests_cost_what_their_blocks_cost(block_seconds: float) -> Non
     for frames in ([1] * 100, [600] * 4, [1, 600] * 2):
         for count in frames:
             simulation.whole(count)
-        promise = simulation.queue.seconds_before(Arrival("", "m", 1000.0))
+        promise = simulation.queue.seconds_before(arrival("", 1000.0))
         began = simulation.clock()
         simulation.run_dry()
         waits.append((promise, simulation.clock() - began))
@@ -128,12 +127,27 @@ def test_short_requests_cost_what_their_blocks_cost(block_seconds: float) -> Non
         assert promise == pytest.approx(wait, rel=0.1)
 
 
+def test_one_slow_block_does_not_make_short_requests_slow() -> None:
+    simulation = Simulation()
+    for _ in range(30):
+        simulation.whole(1)
+        simulation.whole(256)
+        simulation.run_dry()
+    simulation.engine.block_seconds = 5.0  # the machine stood still
+    simulation.whole(1)
+    simulation.run_dry()
+    simulation.engine.block_seconds = 0.0
+    for _ in range(100):
+        simulation.whole(1)
+    assert simulation.queue.seconds_before(arrival("", 1000.0)) < 1.0
+
+
 def test_a_stream_that_nobody_reads_is_nothing_to_wait_for() -> None:
     simulation = Simulation(max_unread_seconds=2.0)
     simulation.stream(STREAMED, live=False)
     simulation.run_dry()
-    assert simulation.queue.seconds_before(Arrival("another", "m", 100.0)) == 0.0
-    assert simulation.queue.seconds_before(Arrival("another", "m", 100.0, streamed=True)) == 0.0
+    assert simulation.queue.seconds_before(arrival("another", 100.0)) == 0.0
+    assert simulation.queue.seconds_before(arrival("another", 100.0, streamed=True)) == 0.0
 
 
 def test_more_streamed_answers_than_can_be_kept_at_pace_are_refused() -> None:

@@ -28,6 +28,7 @@ from hifigan_rt.tools.serving.errors import (
     TooManyRequests,
 )
 from hifigan_rt.tools.serving.leases import ModelLease
+from hifigan_rt.tools.serving.scheduling.order import Arrival
 from hifigan_rt.vocoder import Vocoder
 from imitated_card import Card
 from running_scheduler import Server, collect, serving, until
@@ -228,6 +229,15 @@ async def test_a_full_queue_refuses_at_once_and_is_open_again_when_it_is_not() -
         text = server.telemetry.exposition()
         assert b'hifigan_rejected_requests_total{reason="queue_full"} 2.0' in text
         assert b'hifigan_rejected_requests_total{reason="too_many_requests"} 1.0' in text
+
+
+async def test_a_request_that_asks_for_room_counts_with_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as server:
+        asked: list[Arrival] = []
+        monkeypatch.setattr(server.scheduler._queue, "check_room", asked.append)
+        for frames, streamed in ((0, False), (1024, False), (20, True), (640, True)):
+            server.scheduler.check_room(server.lease, frames, streamed=streamed)
+        assert [arrival.blocks for arrival in asked] == [1, 4, 1, 20]
 
 
 async def test_reloading_under_load_drops_no_request_and_closes_every_old_model() -> None:

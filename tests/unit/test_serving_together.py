@@ -7,8 +7,9 @@ import pytest
 
 from hifigan_rt.errors import EngineError
 from hifigan_rt.tools.serving.errors import InternalFailure, TooManyRequests
+from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob
 from serving_models import MEL, SECONDS_PER_FRAME
-from serving_simulation import Simulation, mel_of
+from serving_simulation import Simulation, arrival, mel_of
 
 
 def test_streams_of_an_engine_that_joins_them_are_computed_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +61,33 @@ def test_a_stream_that_cannot_be_opened_ends_its_own_job(monkeypatch: pytest.Mon
     simulation.run_dry()
     assert [simulation.ended[stream] is None for stream in streams] == [True, True, False]
     assert [simulation.given(stream) // MEL.hop_length for stream in streams] == [40, 40, 0]
+
+
+def test_whole_mels_beside_streams_that_join_them_wait_as_long_as_admission_says() -> None:
+    """Turns take 1 ms and 0.1 ms for each frame, whosever it is."""
+    simulation = Simulation()
+    simulation.engine.joined_streams = 64
+
+    def together(streams: list[object], mels: list[np.ndarray], ending: list[int]) -> list[np.ndarray]:
+        simulation.clock.now += 0.001 + 0.0001 * sum(mel.shape[1] for mel in mels)
+        return [np.repeat(mel[0], MEL.hop_length) for mel in mels]
+
+    simulation.engine.advance = together  # type: ignore[assignment, method-assign]
+    streams = [simulation.stream(100_000, live=False, segment=16, client=f"client {index}") for index in range(8)]
+
+    def computed(*jobs: QueuedJob) -> float:
+        began = simulation.clock()
+        while not all(job in simulation.ended for job in jobs):
+            assert simulation.queue.step()
+            for stream in streams:
+                simulation.read(stream)
+        return simulation.clock() - began
+
+    for frames in [256] * 50:
+        computed(simulation.whole(frames))
+    wholes = [simulation.whole(2560) for _ in range(2)]
+    promise = simulation.queue.seconds_before(arrival("", 1000.0))
+    assert promise == pytest.approx(computed(*wholes), rel=0.3)
 
 
 @pytest.mark.parametrize(("count", "has_room"), [(60, True), (300, True), (500, False)])

@@ -242,8 +242,10 @@ def let_go(error: BaseException) -> None:
     several requests wait for fails in all of them, and another's may be at work.)
     """
     passed: set[int] = set()
-    left: BaseException | None = error
-    while left is not None and id(left) not in passed:
-        passed.add(id(left))
-        left.__traceback__ = None
-        left = left.__cause__ or left.__context__
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in passed:
+            passed.add(id(one))
+            one.__traceback__ = None
+            left += (one.__cause__, one.__context__)

@@ -226,7 +226,7 @@ class WholeJob(QueuedJob):
         return min(self._segment_frames, frames - self._frames) if self.joins_others else frames
 
     def blocks_in(self, audio_seconds: float) -> float:
-        return max(super().blocks_in(audio_seconds), len(self._mels))
+        return max(super().blocks_in(audio_seconds) if self._graph else 1.0, len(self._mels))
 
     async def result(self) -> list[np.ndarray]:
         """Wait for the audio, float32 `[N_i]` of each mel.

@@ -37,10 +37,10 @@ class Arrival:
     model: str
     audio_seconds: float
     """Audio that it would have computed, as far as that is known."""
+    blocks: float
+    """Blocks that give it, at least one."""
     streamed: bool = False
     """Whether its audio is sent while it is computed."""
-    blocks: float = 1.0
-    """Blocks that it would have computed, as far as that is known."""
 
 
 @dataclass(frozen=True)

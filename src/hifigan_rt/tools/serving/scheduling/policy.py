@@ -13,6 +13,8 @@ CALM_SECONDS = 2.0
 
 _MEMORY_BLOCKS = 50
 _BLOCK_PENALTY = 0.01
+_KNOWN_BLOCKS = 10
+_MOST_TIMES_EXPECTED = 10
 
 
 class _BlockCosts:
@@ -25,14 +27,19 @@ class _BlockCosts:
     """
 
     def __init__(self) -> None:
-        self._blocks = self._audio = self._audio_squared = self._busy = self._audio_busy = 0.0
+        self._blocks = self._audio = self._audio_squared = self._busy = self._all_busy = self._audio_busy = 0.0
         self.per_block = self.per_audio_second = self.x_real_time = 0.0
 
     def book(self, audio_seconds: float, busy_seconds: float) -> None:
         """Note what a block gave and took."""
         fading = 1 - 1 / _MEMORY_BLOCKS
-        self._blocks = self._blocks * fading + 1
         self._audio = self._audio * fading + audio_seconds
+        self._all_busy = self._all_busy * fading + busy_seconds
+        if self._blocks > _KNOWN_BLOCKS:
+            # One short block in a moment in which the machine stood still would make all short ones count as slow.
+            expected = self.per_block + audio_seconds * self.per_audio_second
+            busy_seconds = min(busy_seconds, _MOST_TIMES_EXPECTED * expected)
+        self._blocks = self._blocks * fading + 1
         self._audio_squared = self._audio_squared * fading + audio_seconds**2
         self._busy = self._busy * fading + busy_seconds
         self._audio_busy = self._audio_busy * fading + audio_seconds * busy_seconds
@@ -43,7 +50,7 @@ class _BlockCosts:
         fitted = (self._audio_squared * self._busy - self._audio * self._audio_busy) / determinant
         self.per_block = min(max(fitted, 0.0), self._busy / self._blocks)
         self.per_audio_second = (self._busy - self.per_block * self._blocks) / self._audio
-        self.x_real_time = self._audio / self._busy if self._busy > 0 else 0.0
+        self.x_real_time = self._audio / self._all_busy if self._all_busy > 0 else 0.0
 
 
 class Speed:
@@ -57,33 +64,25 @@ class Speed:
         self._urgent_seconds = 0.0  # fading
         self._booked_at = -math.inf
 
-    def book(
-        self,
-        model: str,
-        audio_seconds: float,
-        busy_seconds: float,
-        now: float,
-        *,
-        urgent: bool,
-        waited_seconds: float | None = None,
-    ) -> None:
-        """Note what a block gave and took.
+    def book(self, model: str, audio_seconds: float, busy_seconds: float) -> None:
+        """Note what a block gave and took; its part by its length if several blocks were computed together."""
+        self._costs[model].book(audio_seconds, busy_seconds)
+
+    def book_urgent(self, audio_seconds: float, busy_seconds: float, now: float, waited_seconds: float | None) -> None:
+        """Note a block among those of live streams.
 
         Args:
-            model: whose block it was.
             audio_seconds: that it gave.
-            busy_seconds: that it took; its part of them if several blocks were computed together.
+            busy_seconds: that it took, if a listener waited for it; its part if several were computed together.
             now: when it was done.
-            urgent: whether a listener waited for it.
             waited_seconds: from when it could be computed, of a block that cost others hardly anything, since many are
                 computed together; None if each has its own price.
         """
-        self._costs[model].book(audio_seconds, busy_seconds)
         if waited_seconds is not None and waited_seconds < audio_seconds:
             # Turns follow one another however few streams they join. What tells how full such an engine is, is how much
             # of a block's audio could be played until it is there.
             busy_seconds *= waited_seconds / audio_seconds
-        self._urgent_seconds = self.urgent_share(now) * WINDOW_SECONDS + (busy_seconds if urgent else 0.0)
+        self._urgent_seconds = self.urgent_share(now) * WINDOW_SECONDS + busy_seconds
         self._booked_at = now
 
     def urgent_share(self, now: float) -> float:

@@ -71,8 +71,8 @@ class JobQueue:
         """
         with self._lock:
             seconds = job.remaining_seconds
-            streamed = isinstance(job, StreamJob)
-            arrival = Arrival(job.client, job.model, seconds, streamed, job.blocks_in(seconds))
+            blocks = job.blocks_in(seconds)
+            arrival = Arrival(job.client, job.model, seconds, blocks, streamed=isinstance(job, StreamJob))
             if goes_on:
                 refusal = self._refusal_at_end()
             else:
@@ -135,8 +135,11 @@ class JobQueue:
             if self._turns:
                 self._interlude_seconds += seconds
             self._order.served(turn, seconds, end)
+            per_frame = seconds / (sum(frames) or 1)
             for index, job in enumerate(jobs):
-                self._book(job, frames[index], seconds / len(jobs), end, urgent=turn.for_live)
+                # One figure for all would make a whole mel's block as cheap as those of the streams that it joined.
+                cost = seconds if len(jobs) == 1 else per_frame * frames[index]
+                self._book(job, frames[index], seconds / len(jobs), cost, end, urgent=turn.for_live)
                 wrong = failure
                 if wrong is None and not job.cancelled:
                     wrong = self._attempt(functools.partial(_hand_over, job, outcomes[index], end), job.model)
@@ -240,12 +243,15 @@ class JobQueue:
         self._telemetry.rejected(refusal.code)
         raise refusal
 
-    def _book(self, job: QueuedJob, frames: int, seconds: float, now: float, *, urgent: bool) -> None:
+    def _book(
+        self, job: QueuedJob, frames: int, seconds: float, cost_seconds: float, now: float, *, urgent: bool
+    ) -> None:
         audio_seconds = frames * job.seconds_per_frame
         job.busy_seconds += seconds
         job.served_at = now
         waited = now - job.waiting_since if job.engine.joined_streams > 1 else None
-        self._speed.book(job.model, audio_seconds, seconds, now, urgent=urgent, waited_seconds=waited)
+        self._speed.book(job.model, audio_seconds, cost_seconds)
+        self._speed.book_urgent(audio_seconds, seconds if urgent else 0.0, now, waited)
         self._telemetry.block(job.model, audio_seconds, seconds, self._speed.x_real_time(job.model))
 
     def _sweep(self, now: float) -> None:

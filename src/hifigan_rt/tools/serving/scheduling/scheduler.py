@@ -44,7 +44,10 @@ class Scheduler:
             QueueFull: with the seconds after which another try is worth while.
             ShuttingDown: the server takes no new work.
         """
-        self._queue.check_room(Arrival(client, lease.name, lease.audio_seconds(least_frames), streamed))
+        whole_frames = lease.vocoder.engine.offline_segment_frames or self._settings.block_frames
+        segment_frames = self._settings.streamed_segment_frames if streamed else whole_frames
+        blocks = max(1.0, least_frames / segment_frames)
+        self._queue.check_room(Arrival(client, lease.name, lease.audio_seconds(least_frames), blocks, streamed))
 
     async def synthesize(
         self,
