@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 
 import numpy as np
 from starlette.routing import WebSocketRoute
@@ -77,7 +78,8 @@ async def stream(websocket: WebSocket) -> None:
             finally:
                 let_go(error)
         else:
-            await session.close(1000, "")
+            with suppress(WebSocketDisconnect):  # whoever has all may close first
+                await session.close(1000, "")
     except WebSocketDisconnect as gone:
         let_go(gone)
         cut_off = context_of(websocket).cut_off
