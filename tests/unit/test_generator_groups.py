@@ -224,6 +224,18 @@ def test_a_generator_among_the_modules_of_one_state_dict_is_a_part_as_any_other(
 
 
 @pytest.mark.parametrize(
+    "beside",
+    [
+        ("mpd.x.weight", "msd.x.weight"), ("discriminator_wavlm.x.weight",), ("wavlm.x.weight", "mpd.x.weight"),
+        ("frontend.spectrogram.window", "discriminator.x.weight"), ("mel_frontend.mel_scale.fb",),
+        ("speaker_encoder.x.weight", "mpd.x.weight"), ("slm_hubert.x.weight",),
+    ],
+)  # fmt: skip
+def test_a_generator_beside_what_only_its_training_needs_is_taken(read, beside):
+    assert_is(read({**state(prefix="generator."), **other(*beside)}))
+
+
+@pytest.mark.parametrize(
     ("place", "beside", "named"),
     [
         # music_vocoder of ACE-Step and firefly-gan-base of fish-speech: F.silu in place of leaky_relu.

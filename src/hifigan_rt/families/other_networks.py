@@ -72,10 +72,13 @@ _LAST_WEIGHT = re.compile(r"(conv_post|output_conv\.1)(\.conv)?\.(weight|weight_
 
 _NETWORK_PART = re.compile(
     r"(\w*_)?(encoder|quantizers?|codebook|text|tokens?|phonemes?|embeddings?|acoustic(_model)?|fastspeech2?|"
-    r"tacotron2?|gpt|am|backbone|frontend|hubert|wavlm|contentvec|text2mel|"
-    r"duration_predictor|variance_adaptor|length_regulator)\d*\Z"
+    r"tacotron2?|gpt|am|backbone|text2mel|duration_predictor|variance_adaptor|length_regulator)\d*\Z|"
+    r"(frontend|hubert|wavlm|contentvec)\Z"
 )
 """Neighbours that belong to a network around the generator, so that it may take something else than mels."""
+_DISCRIMINATOR = re.compile(r"mpd|msd|mrd|\w*disc(riminators?)?(_|\Z)")
+_LOSS_PART = re.compile(r"frontend|hubert|wavlm|contentvec|(speaker|spk)_")
+"""Neighbours that a vocoder's training has beside its discriminators, for losses."""
 
 
 def describe_file(names: Collection[str]) -> str | None:
@@ -92,7 +95,13 @@ def describe_file(names: Collection[str]) -> str | None:
 
 def network_neighbours(neighbours: Collection[str]) -> list[str]:
     """Pick those of a group's neighbours that belong to a network of which it may be a part."""
-    return sorted(name for name in neighbours if _NETWORK_PART.match(name))
+    discriminators = {name for name in neighbours if _DISCRIMINATOR.match(name)}
+    return sorted(
+        name for name in neighbours
+        if _NETWORK_PART.match(name)
+        and name not in discriminators
+        and not (discriminators and _LOSS_PART.match(name))
+    )  # fmt: skip
 
 
 def describe_head(own: str, neighbours: Collection[str]) -> str | None:
