@@ -79,6 +79,8 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"upsample_rates": [8, 8, 2, True]}, "upsample_rates[3]=bool True must be a whole number"),
         ({"upsample_rates": [1024, 1024, 2], "upsample_kernel_sizes": [1024, 1024, 2], "hop_size": 1 << 21},
          "upsample_rates=[1024, 1024, 2] give 2097152 samples a frame, their product: at most 1048576"),
+        ({"upsample_rates": [1024] * 20_000, "upsample_kernel_sizes": [1024] * 20_000},
+         "the number of upsample_rates=20000 must be from 1 to 14"),
         ({"upsample_rates": [], "upsample_kernel_sizes": []}, "upsample_rates=[] must hold at least one rate"),
         ({"upsample_kernel_sizes": [4, 16, 4, 4]},
          "upsample_kernel_sizes[0]=4 is smaller than upsample_rates[0]=8: a kernel must cover its rate, or samples "

@@ -16,6 +16,7 @@ from hifigan_rt.config.ranges import (
     MAX_RATE,
     MAX_ROWS,
     MAX_SPEAKERS,
+    MAX_STAGES,
     check_range,
     check_same_length,
     either,
@@ -87,6 +88,7 @@ class GeneratorConfig:
             raise ConfigError(f"resblock={self.resblock!r} must be '1' or '2'")
         if not self.upsample_rates:
             raise ConfigError("upsample_rates=[] must hold at least one rate")
+        check_range("the number of upsample_rates", len(self.upsample_rates), 1, MAX_STAGES)
         check_same_length("upsample_kernel_sizes", self.upsample_kernel_sizes, "upsample_rates", self.upsample_rates)
         if not self.resblock_kernel_sizes:
             raise ConfigError("resblock_kernel_sizes=[] must hold at least one kernel size")

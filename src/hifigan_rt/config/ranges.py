@@ -9,6 +9,7 @@ from typing import Any
 from hifigan_rt.errors import ConfigError
 
 MAX_CHANNELS = 1 << 14
+MAX_STAGES = 14
 MAX_RATE = 1 << 12
 MAX_HOP_LENGTH = 1 << 20
 MAX_KERNEL_SIZE = 1 << 10
