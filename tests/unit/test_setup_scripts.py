@@ -167,7 +167,8 @@ def test_a_kernel_that_costs_a_process_its_card_keeps_no_other_file_from_being_t
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     command = ["bash", tmp_path / "scripts/gpu-test", sys.executable, tmp_path, "cuda"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     passed = [line.split("::")[1].split()[0] for line in done.stdout.splitlines() if " PASSED " in line]
     assert passed == ["test_plan", "test_general", "test_it"]
     assert "failed: test_cuda test_cuda_trouble test_contract test_streams hopper" in done.stderr
