@@ -52,6 +52,7 @@ def test_a_file_of_dynamic_batch_sizes_is_refused_before_it_fails_every_mel(plac
     [
         ("input", onnx.TensorProto.UINT8, "takes mels as uint8, .* convert it without --insert_op_conf"),
         ("output", onnx.TensorProto.INT8, "gives audio as int8, .* convert it without --output_type"),
+        ("output", onnx.TensorProto.INT32, "gives audio as int32, .* export it without its conversion to integers"),
         ("output", onnx.TensorProto.FLOAT16, None),
     ],
 )

@@ -68,7 +68,7 @@ def test_what_differs_from_piper_on_purpose(phonemizer):
 @pytest.mark.espeak
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("de", "Äpfel über"), ("vi", "Tiếng Việt rất đẹp"), ("ko", "한국어"), ("en-us", "café " + "é" * 150)],
+    [("de", "Äpfel über"), ("vi", "Tiếng Việt rất đẹp"), ("ko", "한국어"), ("en-us", "café a" + "é" * 150)],
 )
 def test_accents_apart_from_their_letters_are_spoken(phonemizer, language, text):
     """espeak-ng leaves them out: "Äpfel" was "Apfel"."""

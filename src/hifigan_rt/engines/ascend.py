@@ -305,10 +305,12 @@ def describe_devices(devices: Sequence[int], om: OmInfo) -> str:
 
 
 def _check_types(name: str, mel: str, audio: str) -> None:
-    """Refuse integers, to which mels and samples would be cut (atc's --insert_op_conf and --output_type)."""
+    """Refuse integers: those of 8 bits come of atc's --insert_op_conf and --output_type, others of the network."""
     for what, dtype, option in (("takes mels", mel, "--insert_op_conf"), ("gives audio", audio, "--output_type")):
         if dtype not in FLOAT_DTYPES:
-            raise EngineError(f"{name} {what} as {dtype}, cut to whole numbers: convert it without {option}")
+            is_cut = dtype in ("int8", "uint8")
+            advice = f"convert it without {option}" if is_cut else "export it without its conversion to integers"
+            raise EngineError(f"{name} {what} as {dtype}, and floats are needed: {advice}")
 
 
 def _sizes_of(shape: Sequence[int], open_ranges: Sequence[tuple[int, int | None]], axis: int, most: int) -> range:

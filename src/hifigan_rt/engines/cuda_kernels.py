@@ -18,7 +18,7 @@ ARCHIVE = "cuda_kernels.zip"
 HOPPER = 90
 """The compute capability whose machine code, sm_90a.cubin, holds both sets of kernels."""
 _ORIN = 87
-"""The compute capability of Jetsons: by NVIDIA's guide, Tegra's chips run no machine code of other cards."""
+"""Compute capability of the Jetsons of Orin: by NVIDIA's guide, Tegra's chips run no machine code of other cards."""
 _SYSTEM_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 

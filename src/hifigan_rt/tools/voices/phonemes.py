@@ -14,8 +14,9 @@ from hifigan_rt.tools.voices.symbols import merge_clusters
 
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but tab and line feed, and halves of characters, which no UTF-8 has."""
-_TOGETHER = re.compile(r"\S{1,100}")
-"""What is composed at once: a row of marks of many kinds takes time that grows with its length's square."""
+_TOGETHER = re.compile(r"\S{1,100}[\u0300-\u036f\u3099\u309a]{0,20}")
+"""What is composed at once, no letter without its accents: a row of marks of many kinds takes time that grows with its
+length's square."""
 _LANGUAGE_SWITCH = re.compile(r"\([^)]+\)")
 """What espeak-ng prints around words that it reads by the rules of another language: "(en)hello(de)"."""
 _REPAIRED = {"de": ("??", "ʊɐ")}
