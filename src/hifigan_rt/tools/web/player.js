@@ -96,7 +96,8 @@ class SwitchPlayer {
     this.credit();
     // The audio clock moves in blocks: what ended was heard to its end.
     if (this.heard[this.active] > this.duration - 0.1) this.heard[this.active] = this.duration;
-    this.silence(0);
+    // The last block may still be in the making, for the recordings that come behind the one whose end was told.
+    this.silence(0, this.context.currentTime + 0.01);
   }
 
   /* Bring `heard`, the seconds that each recording was heard, up to date. */
@@ -109,11 +110,11 @@ class SwitchPlayer {
     this.credited = Math.max(now, this.credited);
   }
 
-  silence(place) {
+  silence(place, at = 0) {
     for (const { source, gain } of Object.values(this.voices)) {
-      source.onended = null;
-      source.stop();
-      gain.disconnect();
+      source.onended = at ? () => gain.disconnect() : null;
+      source.stop(at);
+      if (!at) gain.disconnect();
     }
     this.voices = {};
     this.offset = place;
