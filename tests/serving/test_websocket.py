@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 
@@ -11,9 +12,10 @@ from websockets.sync.client import connect
 
 from golden.tiny import tiny_mel
 from hifigan_rt.audio import to_pcm16
+from hifigan_rt.tools.serving import websocket
 from running_server import wait_for
 from waiting import at_once
-from websocket_client import open_stream, ready, rest, send, streams
+from websocket_client import open_stream, ready, rest, send, streams, vanish
 
 BANDS, HOP = 10, 8
 
@@ -119,3 +121,25 @@ def test_many_streams_at_once_get_their_own_audio(server, sources):
     at_once(one, range(16))
     assert wrong == []
     wait_for(lambda: streams(server) == 0)
+
+
+def test_whoever_has_all_and_closes_first_is_no_client_that_went(server, monkeypatch):
+    close, has_gone = websocket._Session.close, threading.Event()
+
+    async def late(session, code, reason):
+        await asyncio.to_thread(has_gone.wait, 60)
+        await session._websocket.receive()  # that the client has closed
+        await close(session, code, reason)
+
+    monkeypatch.setattr(websocket._Session, "close", late)
+    before = server.metric("hifigan_cancelled_requests_total")
+    opened = open_stream(server)
+    ready(opened)
+    opened.send(tiny_mel(1).T.tobytes())
+    opened.send('{"type": "finish"}')
+    while not isinstance(text := opened.recv(), str) or json.loads(text)["type"] != "end":
+        pass
+    vanish(opened)
+    has_gone.set()
+    wait_for(lambda: server.context.active == 0)
+    assert server.metric("hifigan_cancelled_requests_total") == before

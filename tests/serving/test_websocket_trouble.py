@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
@@ -17,7 +16,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from golden.tiny import tiny_mel
 from hifigan_rt import Client
 from hifigan_rt.errors import RequestFailed
-from hifigan_rt.tools.serving import websocket
 from hifigan_rt.tools.serving.connections import WebSocketConnection
 from hifigan_rt.tools.serving.errors import ServingError
 from hifigan_rt.tools.serving.websocket import close_code
@@ -178,28 +176,6 @@ def test_vanished_clients_free_their_streams(server):
         else:
             opened.close()
         wait_for(lambda: streams(server) == 0)
-
-
-def test_whoever_has_all_and_closes_first_is_no_client_that_went(server, monkeypatch):
-    close, has_gone = websocket._Session.close, threading.Event()
-
-    async def late(session, code, reason):
-        await asyncio.to_thread(has_gone.wait, 60)
-        await session._websocket.receive()  # that the client has closed
-        await close(session, code, reason)
-
-    monkeypatch.setattr(websocket._Session, "close", late)
-    before = server.metric("hifigan_cancelled_requests_total")
-    opened = open_stream(server)
-    ready(opened)
-    opened.send(FRAME.tobytes())
-    opened.send('{"type": "finish"}')
-    while not isinstance(text := opened.recv(), str) or json.loads(text)["type"] != "end":
-        pass
-    vanish(opened)
-    has_gone.set()
-    wait_for(lambda: server.context.active == 0)
-    assert server.metric("hifigan_cancelled_requests_total") == before
 
 
 class Flood:
