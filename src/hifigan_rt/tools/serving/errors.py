@@ -238,8 +238,8 @@ def let_go(error: BaseException) -> None:
 
     They hold one another in rings: a task that failed is a variable where it was awaited, in a frame that its error
     holds. Python frees them when it next looks for rings, late in a server: until then bodies, mels and audio of
-    requests that failed stayed, 130 MB of each long recording whose client went. (The frames are not cleared: one that
-    several requests wait for fails in all of them, and another's may be at work.)
+    requests that failed stayed, beyond the memory budget. (The frames are not cleared: one that several requests wait
+    for fails in all of them, and another's may be at work.)
     """
     passed: set[int] = set()
     left: list[BaseException | None] = [error]

@@ -20,10 +20,10 @@ _MOST_TIMES_EXPECTED = 10
 class _BlockCosts:
     """Computing seconds of a model's blocks: some for each block, and some for each second of its audio.
 
-    A block of one frame costs as much as three frames of a long one on two cores, and on a GPU as much as a long one;
-    so one figure for both lets many small requests pass as quick, and then counts long ones as slow. The two are fitted
-    by least squares to blocks that fade. Blocks of one length cannot tell them apart: the penalty gives such blocks'
-    time to their audio.
+    A block of one frame costs more than its part of a long one, since all weights are read for it; so one figure for
+    both lets many small requests pass as quick, and then counts long ones as slow. The two are fitted by least squares
+    to blocks that fade. Blocks of one length cannot tell them apart: the penalty gives such blocks' time to their
+    audio.
     """
 
     def __init__(self) -> None:
