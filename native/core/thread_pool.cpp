@@ -89,6 +89,7 @@ void ThreadPool::run(Index pieces, Function function, void* body, const std::fun
     for (Index piece = 0; piece < pieces; ++piece) function(body, piece, 0);
     return;
   }
+  waker_.store(waker_processor(), std::memory_order_relaxed);  // before a new worker may sleep, if this thread is stopped here
   start();
   function_ = function;
   body_ = body;
@@ -96,7 +97,6 @@ void ThreadPool::run(Index pieces, Function function, void* body, const std::fun
     shares_[static_cast<std::size_t>(i)].next.store(pieces * i / threads_, std::memory_order_relaxed);
     shares_[static_cast<std::size_t>(i)].end = pieces * (i + 1) / threads_;
   }
-  waker_.store(waker_processor(), std::memory_order_relaxed);
   state_.fetch_add(1);
   if (asleep_.load() > 0) {
     { std::lock_guard lock(sleep_); }

@@ -108,7 +108,13 @@ def test_a_process_that_is_confined_while_its_workers_sleep_stays_confined(one):
 
 def test_a_worker_that_was_kept_off_takes_what_the_process_has_when_it_wakes():
     """So that it gains what a container gains meanwhile; here the first thread loses, as by `taskset -p`."""
-    after = run(f"call(); os.sched_setaffinity(0, {{{GIVEN[0]}}}); while_working(); print(json.dumps(masks()))")
+    after = run(f"""
+call()
+settled({GIVEN}, {KEPT_OFF})  # one that is still awake takes what it had itself
+os.sched_setaffinity(0, {{{GIVEN[0]}}})
+while_working()
+print(json.dumps(masks()))
+""")
     assert {tuple(mask) for mask in after} == {tuple(GIVEN[:1]), tuple(GIVEN[:1] if KEPT_OFF else GIVEN)}
 
 

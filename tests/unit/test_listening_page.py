@@ -214,9 +214,11 @@ def test_a_tab_that_was_left_behind_writes_over_nothing(place, open_page):
     begin(page)
     other = page.context.new_page()
     other.goto(page.url)
+    come_back(other)
     leave(other, "Welcome back")
-    other.evaluate("keep({ index: 1 })")
-    page.wait_for_selector("h1:text('Welcome back')")
+    with page.expect_navigation():
+        other.evaluate("keep({ index: 1 })")
+    come_back(page)
     assert page.evaluate("state.index") == other.evaluate("state.index") == 1
 
 
