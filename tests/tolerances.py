@@ -23,8 +23,8 @@ FLOAT32_ENGINE_SNR_DB = 110.0
 PRETRAINED_SNR_DB = 100.0
 # native against ONNX Runtime, the decoder of a real voice of Piper on its own latents: what is asked
 PIPER_DECODER_SNR_DB = 110.0
-# the same of its flow and decoder, on what its text part gives: what is asked. Of 24 draws of its noise 107 to
-# 117 dB was seen; of 4 in 1,000 it is 100 to 102, where ours is 109 to 115 dB from float64 and ONNX Runtime 103 to 104
+# the same of its flow and decoder, on what its text part gives: what is asked. The test's noise gives 112 dB;
+# other noise mostly 107 to 117, and once in hundreds 100 to 102, where ONNX Runtime is 103 dB from float64 and ours 109
 PIPER_FLOW_SNR_DB = 100.0
 # a voice, text part and generator, against its whole file in ONNX Runtime with the same noise: what is asked;
 # 107 dB was seen of phonemes at random

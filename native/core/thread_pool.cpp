@@ -89,7 +89,7 @@ void ThreadPool::run(Index pieces, Function function, void* body, const std::fun
     for (Index piece = 0; piece < pieces; ++piece) function(body, piece, 0);
     return;
   }
-  waker_.store(waker_processor(), std::memory_order_relaxed);  // before a new worker may sleep, if this thread is stopped here
+  waker_.store(waker_processor(), std::memory_order_relaxed);  // before start: a new worker may sleep before this goes on
   start();
   function_ = function;
   body_ = body;
