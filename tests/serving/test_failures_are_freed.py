@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import soundfile
 
 from golden.tiny import tiny_mel
 from hifigan_rt.errors import EngineError
-from hifigan_rt.tools.serving import audio_bodies
+from hifigan_rt.tools.serving import audio_bodies, wyoming
 from hifigan_rt.tools.serving.loading import VoiceSource
 from hifigan_rt.tools.serving.scheduling.jobs import QueuedJob
 from hifigan_rt.tools.serving.wyoming_events import encode_event
@@ -147,3 +148,25 @@ def test_texts(still_voice, sources, check_nothing_is_kept):
                 assert connection.recv(1)
             wait_for(lambda: server.context.active == 0)
             check_nothing_is_kept()
+
+
+def test_a_write_that_fails_by_itself(still_voice, sources, monkeypatch, check_nothing_is_kept):
+    """The connection breaks between two events of the loop, so that nobody but the write sees it."""
+    heard, gone = threading.Event(), threading.Event()
+    into_pcm16 = wyoming.to_pcm16
+
+    def once_the_client_is_gone(piece):
+        heard.set()
+        assert gone.wait(60)
+        return into_pcm16(piece)
+
+    monkeypatch.setattr(wyoming, "to_pcm16", once_the_client_is_gone)
+    with running({**sources, "ann": VoiceSource(still_voice)}, wyoming_port=0) as server:
+        connection = socket.create_connection(("127.0.0.1", server.server.wyoming.port), 60)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, at once
+        connection.sendall(encode_event("synthesize", {"text": TEXT}))
+        assert heard.wait(60)
+        connection.close()
+        gone.set()
+        wait_for(lambda: server.context.active == 0)
+        check_nothing_is_kept()

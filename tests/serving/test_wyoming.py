@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -62,6 +63,14 @@ def next_event(stream: BinaryIO) -> tuple[str, dict, bytes] | None:
     header = json.loads(line)
     data = json.loads(stream.read(header.get("data_length", 0)) or b"{}")
     return header["type"], data, stream.read(header.get("payload_length", 0))
+
+
+def connect_with_small_buffers(served, connection: socket.socket) -> None:
+    """Connect to a server that keeps in its process most of what it is about to send."""
+    served.server.wyoming._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", served.server.wyoming.port))
 
 
 def audio_of(events) -> np.ndarray:
@@ -283,11 +292,7 @@ def test_a_slow_client_gets_all_of_a_text_that_was_spoken(path, voice):
     text = "a" * 40
     expected = np.concatenate([voice(text)] * 20)
     with running({"ann": VoiceSource(path)}, wyoming_port=0) as served, socket.socket() as connection:
-        listening = served.server.wyoming._socket
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)  # most of it stays in the process
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
-        connection.settimeout(20)
-        connection.connect(("127.0.0.1", served.server.wyoming.port))
+        connect_with_small_buffers(served, connection)
         connection.sendall(encode_event("synthesize", {"text": "\n\n".join([text] * 20)}))
         wait_for(lambda: served.metric("hifigan_audio_seconds_total", model="ann") >= len(expected) / 16000 - 0.001)
         wait_for(lambda: served.context.active == 0)
@@ -298,6 +303,24 @@ def test_a_slow_client_gets_all_of_a_text_that_was_spoken(path, voice):
         served.thread.join(60)
     assert kinds_of(events) == ["audio-start", "audio-stop"]
     np.testing.assert_array_equal(audio_of(events), expected)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 10])  # what waits for the client lets the last write end, or does not
+def test_a_client_that_takes_nothing_in_is_left(path, voice, seconds):
+    text = "a" * 40
+    count = int(seconds * 16000 / len(voice(text)))
+    limits = {"write_timeout_seconds": 1.0, "max_mel_seconds": 1000.0}
+    with running({"ann": VoiceSource(path)}, wyoming_port=0, **limits) as served, socket.socket() as connection:
+        connect_with_small_buffers(served, connection)
+        connection.sendall(encode_event("synthesize", {"text": "\n\n".join([text] * count)}))
+        connection.shutdown(socket.SHUT_WR)
+        wait_for(lambda: served.metric("hifigan_audio_seconds_total", model="ann") > 1)
+        wait_for(lambda: not served.server.wyoming._connections)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(1 << 16):
+                received += len(piece)
+        assert received < seconds * 16000
 
 
 @pytest.mark.wyoming

@@ -86,10 +86,21 @@ class WyomingServer:
             if len(self._connections) <= _MOST_CONNECTIONS:
                 await _Connection(self._context, self._voices, reader, writer).run()
         except (ConnectionError, TimeoutError, asyncio.CancelledError) as error:
-            let_go(error)  # the client went, or the server ends
+            let_go(error)  # the client went or takes nothing in, or the server ends
+            writer.transport.abort()
         finally:
-            del self._connections[task]
             writer.close()
+            await self._closed(writer)
+            del self._connections[task]
+
+    async def _closed(self, writer: asyncio.StreamWriter) -> None:
+        """Wait until the client has taken in what was sent, for as long as a write may take."""
+        try:
+            async with asyncio.timeout(self._context.settings.write_timeout_seconds):
+                await writer.wait_closed()
+        except (OSError, asyncio.CancelledError) as error:
+            let_go(error)  # of a write that failed by itself: until it is taken, asyncio keeps the frames that wrote
+            writer.transport.abort()
 
 
 class _Connection:
