@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 import threading
 
@@ -91,6 +92,25 @@ def test_a_push_ends_when_the_server_ends_the_stream(slow):
             engine.failure = RuntimeError("broken")
         pushing.thread.join(20)
         assert pushing.code == "internal"
+
+
+def test_a_push_finds_the_connection_closed_as_it_looks_for_room(slow, monkeypatch):
+    engine, served_by = slow
+
+    class LateSelector(selectors.DefaultSelector):
+        def register(self, connection, events):
+            descriptor = connection.fileno()
+            engine.release()
+            wait_for(lambda: connection.fileno() < 0)
+            return super().register(descriptor, events)
+
+    with running(served_by) as served, Client(served.url) as client, client.stream() as live, engine.held():
+        live.push(tiny_mel(400))
+        engine.failure = RuntimeError("broken")
+        monkeypatch.setattr(selectors, "DefaultSelector", LateSelector)
+        with pytest.raises(RequestFailed) as failure:
+            live.push(tiny_mel(1))
+        assert failure.value.code == "internal"
 
 
 class Pushing:

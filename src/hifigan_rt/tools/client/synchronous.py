@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -261,8 +261,12 @@ class LiveStream(OpenedStream):
         # While the package writes, it holds the lock that its reading thread needs. A write that waited for the server,
         # which waits until its audio is read, would never end.
         connection = self._socket.socket
-        with selectors.DefaultSelector() as selector, suppress(ValueError, KeyError):  # closed in the meantime
-            selector.register(connection, selectors.EVENT_WRITE)
-            while connection.fileno() >= 0 and not selector.select(_SECONDS_BETWEEN_LOOKS):
-                pass
+        with selectors.DefaultSelector() as selector:
+            try:
+                selector.register(connection, selectors.EVENT_WRITE)
+                while connection.fileno() >= 0 and not selector.select(_SECONDS_BETWEEN_LOOKS):
+                    pass
+            except (ValueError, KeyError, OSError):
+                if connection.fileno() >= 0:  # else the reading thread has closed it, and sending tells why
+                    raise
         self._socket.send(message)
