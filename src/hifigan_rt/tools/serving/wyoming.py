@@ -82,6 +82,7 @@ class WyomingServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs it as one
         self._connections[task] = writer
+        task.add_done_callback(self._connections.pop)  # whatever ends it
         try:
             if len(self._connections) <= _MOST_CONNECTIONS:
                 await _Connection(self._context, self._voices, reader, writer).run()
@@ -91,7 +92,6 @@ class WyomingServer:
         finally:
             writer.close()
             await self._closed(writer)
-            del self._connections[task]
 
     async def _closed(self, writer: asyncio.StreamWriter) -> None:
         """Wait until the client has taken in what was sent, for as long as a write may take."""
