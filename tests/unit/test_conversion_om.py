@@ -104,7 +104,7 @@ def test_modes_of_the_newer_option_are_given_to_it(mode):
 @pytest.mark.parametrize(
     ("name", "stem"),
     [("g_02500000", "g_02500000"), ("ljspeech-v1", "ljspeech-v1"), ("声 码.pth", "___"), ("a b;c.pth", "a_b_c"),
-     ("..pth", "model"), ("-rf.pth", "rf"), (".hidden", "hidden")],
+     ("..pth", "pth"), ("-rf.pth", "rf"), (".hidden", "hidden")],
 )  # fmt: skip
 def test_names_that_the_vendors_tools_take(name, stem):
     safe, notes = safe_stem(name)

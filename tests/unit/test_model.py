@@ -123,6 +123,15 @@ def test_differences_are_listed_at_once(tmp_path):
     assert caught.value.unexpected == ("extra",)
 
 
+def test_a_config_beside_that_is_a_link_to_nothing_is_named(tmp_path):
+    """As in a cache whose files were removed: weights alone would be guessed at."""
+    shapes = build_graph(PRESETS["v3"].generator).weight_shapes()
+    save_file({name: np.ones(shape, np.float32) for name, shape in shapes.items()}, tmp_path / "x.safetensors")
+    (tmp_path / "config.json").symlink_to("../blobs/0f3e")
+    with pytest.raises(ConfigError, match=r"config .*config.json' cannot be read \(No such file or directory\)"):
+        resolve_model(tmp_path / "x.safetensors")
+
+
 def test_a_broken_config_beside_is_named(tmp_path):
     path = write_tiny(tmp_path)
     (tmp_path / "config.json").write_text("{")

@@ -12,7 +12,7 @@ from hifigan_rt.config import ModelConfig
 from hifigan_rt.errors import ConfigError, ModelFileError
 from hifigan_rt.formats.config_json import config_to_dict, parse_config
 from hifigan_rt.formats.config_values import each_once
-from hifigan_rt.system.files import atomic_writer, file_sha256
+from hifigan_rt.system.files import atomic_writer, file_sha256, stands_beside
 
 FORMAT = 1
 _KIND = "hifigan-rt om"
@@ -79,7 +79,7 @@ def read_record(om_path: Path, *, verify: bool = True) -> OmRecord | None:
     """
     path = record_path(om_path)
     try:
-        if not path.is_file():
+        if not stands_beside(path):
             return None
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)

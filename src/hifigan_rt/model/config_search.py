@@ -31,6 +31,7 @@ from hifigan_rt.formats.config_file import YAML_SUFFIXES, read_config_values
 from hifigan_rt.formats.config_json import NETWORK_FIELDS, config_to_dict, parse_config
 from hifigan_rt.formats.graph_fields import GRAPH_FIELDS, SPEAKERS, graph_fields
 from hifigan_rt.mel.statistics import check_statistics, read_statistics
+from hifigan_rt.system.files import stands_beside
 
 _NAME = "config.json"
 _MOST_FILES = 100
@@ -130,7 +131,7 @@ class ConfigSearch:
         forms = self.family.config_forms if form is None else (form,)
         # A config names them with the folders that they had where the model was trained.
         names = [Path(name).name for known in forms for name in known.statistics(fields)]
-        beside = next((file for name in names if name and (file := self.path.parent / name).is_file()), None)
+        beside = next((file for name in names if name and stands_beside(file := self.path.parent / name)), None)
         return None if beside is None else read_statistics(beside, num_mels)
 
     def _doubts(self, stated: StatedConfig, settled: SettledConfig) -> list[str]:
@@ -239,7 +240,7 @@ def _stated(path: Path, named: str | Path | None, names: Sequence[str]) -> State
     if named is not None and str(named) in PRESETS:
         return StatedConfig(f"preset {str(named)!r}", config_to_dict(PRESETS[str(named)]))
     if named is None:
-        named = next((beside for name in names if (beside := path.parent / name).is_file()), None)
+        named = next((beside for name in names if stands_beside(beside := path.parent / name)), None)
         if named is None:
             return None
     return StatedConfig(f"config {str(named)!r}", read_config_values(named))

@@ -36,7 +36,7 @@ from hifigan_rt.model.kinds import Model, OmFile, OnnxFile, OpenVinoFile, Weight
 from hifigan_rt.model.own_configs import find_configs
 from hifigan_rt.model.pretrained import KNOWN_MODELS, locate_pretrained, verify_pretrained
 from hifigan_rt.system.callers import warn_caller
-from hifigan_rt.system.files import file_sha256
+from hifigan_rt.system.files import file_sha256, is_there
 
 
 def resolve_model(
@@ -95,7 +95,7 @@ def _resolve(
         if path.is_dir():
             refuse_part(path)
             path, notes = choose_in_folder(path)
-        if not path.exists():
+        if not is_there(path):
             raise ModelNotFound(_not_found(text))
         refuse_index(path)
         refuse_part(path)

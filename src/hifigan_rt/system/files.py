@@ -65,6 +65,26 @@ def plain_path(path: str | Path) -> Path:
     return Path(*plain)
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether a path leads to something.
+
+    `Path.exists` says from Python 3.14 on that nothing is there where that cannot be looked up.
+
+    Raises:
+        OSError: it cannot be looked up: the name is too long, a folder may not be searched.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null byte
+        return False
+    return True
+
+
+def stands_beside(path: Path) -> bool:
+    """Tell whether there is a file, or a link that should lead to one: whoever opens it tells why it does not."""
+    return path.is_symlink() or path.is_file()
+
+
 def file_sha256(path: Path) -> str:
     """Digest of a file's contents, 64 hexadecimal digits; a gigabyte takes about a second.
 

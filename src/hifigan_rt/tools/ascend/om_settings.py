@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ def plan_jobs(stem: str, graph: Graph, settings: OmSettings, soc_version: str) -
 
 def safe_stem(name: str) -> tuple[str, tuple[str, ...]]:
     """A file name without its suffix, of the characters that the vendor's tools take, with a note if it changed."""
-    stem = Path(name).stem
+    stem, _ = os.path.splitext(Path(name).name)  # noqa: PTH122 - Path.stem is another for "..pth" from Python 3.14 on
     safe = _UNSAFE_CHARACTER.sub("_", stem).lstrip(".-") or "model"
     if safe == stem:
         return stem, ()

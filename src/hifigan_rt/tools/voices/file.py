@@ -17,6 +17,7 @@ from hifigan_rt.model.config_search import stated_for_onnx
 from hifigan_rt.model.folders import choose_in_folder
 from hifigan_rt.model.kinds import Model, OnnxFile, Weights
 from hifigan_rt.model.resolve import resolve_model
+from hifigan_rt.system.files import stands_beside
 from hifigan_rt.tools.voices.settings import VoiceSettings, read_settings
 from hifigan_rt.vocoder import Vocoder, load
 
@@ -138,7 +139,7 @@ def _inputs(name: str, path: Path) -> list[str]:
 def _stated(name: str, path: Path, config: str | Path | None) -> StatedConfig:
     stated = stated_for_onnx(path, config)
     own = path.parent / f"{path.name}.json"
-    if stated is None and own.is_file():
+    if stated is None and stands_beside(own):
         stated = stated_for_onnx(path, own)  # what it lacks is told when it is read
     if stated is None:
         raise ConfigError(
