@@ -4,7 +4,7 @@ VENV ?= .venv
 NATIVE := pyproject.toml CMakeLists.txt $(shell find native -type f)
 
 .PHONY: demo test test-long check soak ray-kill golden fuzz hostile hostile-load gpu-test gpu-wheels gpu-bench gpu-torch \
-  try-oldest try-torch wheels try-wheels try-wheels-arm64 docs bench clean help own-environment
+  try-oldest try-torch try-debian wheels try-wheels try-wheels-arm64 docs bench clean help own-environment
 .NOTPARALLEL:
 
 help:
@@ -68,6 +68,9 @@ try-oldest: $(VENV)/installed ## all tests, with the oldest release of every pac
 
 try-torch: $(VENV)/installed ## the tests that need PyTorch, with the releases in TORCH="2.6.0 2.9.1"; each takes some GB in build/
 	set -e; for release in $(or $(TORCH),2.6.0); do scripts/try-releases $(VENV) torch==$$release -m torch; done
+
+try-debian: ## the tests on a source build with Debian testing's Python and compiler; as root, ten minutes, needs debootstrap
+	scripts/check-debian
 
 wheels: ## sdist and wheels for Linux on x86-64 and arm64, in dist/; as root, needs debootstrap, Pythons 3.11 and 3.12 or newer
 	scripts/wheels

@@ -185,7 +185,9 @@ def test_mandarin_is_not_read_as_english(phonemizer):
     """As espeak-ng 1.51 does by that name: "(en)nɪ5θɹˈiː5 hˌeɪ5ə5θɹˈiː5(cmn)"."""
     mandarin = phonemizer("cmn")
     for _ in range(2):
-        assert mandarin("你好，世界。") in (["nˈiɜ χˈɑu2 s.ˈi.5 tɕˈiɛ5"], ["ni2χˈɑu2 s.ˈi.5 tɕˈiɛ5"])
+        ((first, rest),) = (said.split(" s.ˈ") for said in mandarin("你好，世界。"))
+        assert first in ("nˈiɜ χˈɑu2", "ni2χˈɑu2", "niɜχˈɑu2")  # by espeak-ng's version, 1.52 the last
+        assert rest == "i.5 tɕˈiɛ5"
 
 
 @pytest.mark.espeak
