@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -393,7 +394,7 @@ def test_no_wheel_fits_this_machine(root, dist):
 
 
 def test_the_program_tells_faults_and_fails(dist):
-    done = subprocess.run([HOUSE / "scripts/release-check", dist, "--tag", "v9"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, release_check.__file__, dist, "--tag", "v9"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "must be 'v" in done.stdout
     assert "there is no wheel" in done.stdout
