@@ -54,6 +54,13 @@ def test_output_length_is_whole_hops_for_even_stages(frames, samples):
     assert build_graph(PRESETS["v1"].generator).output_length(frames) == samples
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32])
+def test_output_length_of_a_number_of_numpys_does_not_overflow(kind):
+    frames = min(np.iinfo(kind).max, 10_000_000)
+    samples = build_graph(PRESETS["v1"].generator).output_length(kind(frames))
+    assert (type(samples), samples) == (int, frames * 256)
+
+
 def test_output_length_gains_a_sample_at_each_odd_stage():
     graph = build_graph(GeneratorConfig(8, (2, 3), (5, 6), "2", (3,), ((1,),)))
     # (10 * 2 + 1) * 3 + 1: kernel - rate is 3 in both stages.

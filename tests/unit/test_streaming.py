@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import hifigan_rt
+import tolerances
 from golden.tiny import TINY, tiny_generator, tiny_mel, write_tiny
 from hifigan_rt.config import MelConfig
 from hifigan_rt.engines import create_engine
@@ -196,6 +197,15 @@ def test_a_closed_stream_and_a_closed_vocoder_say_so(vocoder):
     for call in (other.finish, other.reset, lambda: other.push(tiny_mel(9)), vocoder.stream):
         with pytest.raises(EngineError, match="'native' is closed: load the model again"):
             call()
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("segment", [np.uint8(4), np.int8(4), np.int16(4)])
+def test_a_segment_length_of_numpys_does_not_overflow(tmp_path, engine, segment):
+    vocoder = hifigan_rt.load(write_tiny(tmp_path), engine=engine)
+    mel = np.tile(tiny_mel(300), 14)  # 33,600 samples, more than any of them holds
+    audio = pushed(vocoder.stream(segment), mel, 300)
+    np.testing.assert_allclose(audio, vocoder(mel), rtol=0, atol=tolerances.STREAM_MAX_ABS)
 
 
 @pytest.mark.parametrize("segment", [0, -1, 4097])

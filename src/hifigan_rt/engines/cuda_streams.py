@@ -19,10 +19,9 @@ class CardStream:
     """One signal, a few frames at a time: an `EngineStream` whose samples are bit for bit those of the whole signal."""
 
     def __init__(self, network: CardNetwork, graph: Graph, segment_frames: int, vector: np.ndarray | None) -> None:
-        check_segment(segment_frames)
+        self._segment_frames = check_segment(segment_frames)
         self._network: CardNetwork | None = network
         self._graph = graph
-        self._segment_frames = segment_frames
         self._added = network.added_by(vector)
         self._room = network.take_state()
         # Also of a stream that nobody closes.

@@ -64,8 +64,8 @@ def with_ends(streams: Sequence[EngineStream], outcomes: Sequence[Outcome], endi
     return ended
 
 
-def check_segment(segment_frames: int) -> None:
-    """Check a segment length.
+def check_segment(segment_frames: int) -> int:
+    """Check a segment length; give it as a number of Python's, since samples counted with NumPy's overflow.
 
     Raises:
         EngineError: it is no whole number from 1 to 4096.
@@ -74,6 +74,7 @@ def check_segment(segment_frames: int) -> None:
         raise EngineError(f"segment_frames={segment_frames!r} must be a whole number")
     if not 1 <= segment_frames <= MAX_SEGMENT_FRAMES:
         raise EngineError(f"segment_frames={segment_frames} must be from 1 to {MAX_SEGMENT_FRAMES}")
+    return int(segment_frames)
 
 
 class EngineStream(Protocol):
@@ -274,14 +275,13 @@ class OverlapStream:
             segment_frames: frames that are computed together.
             least_frames: windows have so many frames as soon as the signal has, for engines that pad shorter ones.
         """
-        check_segment(segment_frames)
+        self._segment_frames = check_segment(segment_frames)
         self._run = run
         self._graph = graph
-        self._segment_frames = segment_frames
         self._least_frames = least_frames
         field = graph.receptive_field
         reach = -(-(field.last_sample - field.first_sample) // graph.hop_length) + 1
-        capacity = max(reach, least_frames) + segment_frames
+        capacity = max(reach, least_frames) + self._segment_frames
         self._kept: np.ndarray | None = np.empty((graph.num_mels, capacity), np.float32)
         self._turn = StreamTurn()
         self._frames = 0  # taken in

@@ -109,7 +109,7 @@ class Graph:
         check_frames(frames)
         check_mirrored(frames, self.least_frames)
         # Each layer's length is linear in its input's, with the stride as the factor.
-        return (frames - 1) * self.hop_length + self._samples_of_one_frame
+        return (int(frames) - 1) * self.hop_length + self._samples_of_one_frame  # NumPy's numbers overflow
 
     @cached_property
     def least_frames(self) -> int:
