@@ -46,11 +46,11 @@ def test_switches_of_the_process_are_put_back_and_precisions_take_turns():
         seen = []
 
         def other_precision():
-            with convolutions(tf32=True):
+            with convolutions("cuda", tf32=True):
                 seen.append((cudnn.benchmark, precision_of_convolutions()))
                 entered.set()
 
-        with convolutions(), convolutions():
+        with convolutions("cuda"), convolutions("cuda"):
             assert (cudnn.benchmark, precision_of_convolutions()) == (False, "ieee")
             thread = threading.Thread(target=other_precision)
             thread.start()
@@ -83,11 +83,11 @@ def test_convolutions_follow_the_precision_of_all_operators_after_a_call_as_befo
     seen = []
     expected = list(states())
     for tf32 in (False, True):
-        with convolutions(tf32=tf32):
+        with convolutions("cuda", tf32=tf32), convolutions("cpu"):
             pass
     for state in states():
         seen.append(state)
-        with convolutions():
+        with convolutions("cuda"), convolutions("cpu"):
             assert precisions() == ("ieee", "ieee")
     assert seen == expected
 
@@ -107,10 +107,31 @@ def test_float32_is_never_tensorfloat32(monkeypatch):
     before = precisions()
     seen.clear()
     engine.run(tiny_mel(5)[None])
-    assert seen == [("ieee", "ieee")]
+    assert seen == [(before[0], "ieee")]
     with pytest.raises(EngineError):
         engine.run(np.zeros((1, 3, 5), np.float32))
     assert precisions() == before
+
+
+def test_what_cards_do_meanwhile_is_as_the_program_has_it(monkeypatch):
+    import hifigan_rt.engines.torch as module
+
+    def of_cards():
+        cudnn = torch.backends.cudnn
+        return cudnn.benchmark, cudnn.allow_tf32, precision_of_convolutions()
+
+    def spy(self, mel):
+        seen.append(of_cards())
+        return forward(self, mel)
+
+    seen = []
+    forward = module.TorchGenerator.forward
+    engine = load()
+    monkeypatch.setattr(module.TorchGenerator, "forward", spy)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    expected = of_cards()
+    engine.run(tiny_mel(5)[None])
+    assert seen == [expected]
 
 
 def test_threads_are_those_of_the_engine_during_a_call_and_put_back_after_it(monkeypatch):
@@ -218,7 +239,7 @@ def test_a_forked_process_computes_on_the_processor():
     mel = tiny_mel(400)[None]
     engine = load(threads=2)
     expected = engine.run(mel)
-    with convolutions(tf32=True):  # as another thread may
+    with convolutions("cpu", tf32=True):  # as another thread may
         child = os.fork()
         if child == 0:
             for each in (engine, load(threads=2)):

@@ -127,7 +127,7 @@ class TorchEngine(Engine):
 
     @contextmanager
     def _settings_of_a_call(self) -> Iterator[None]:
-        with worker_threads(self.info.threads), convolutions(), own_modes(self._device.type):
+        with worker_threads(self.info.threads), convolutions(self._device.type), own_modes(self._device.type):
             yield
 
     def _beside(self, conditioning: np.ndarray | None) -> dict[str, torch.Tensor]:
@@ -250,7 +250,7 @@ def _rows(
         CompiledRows(module) if mode == COMPILED else module,
         layout,
         Card(device),
-        partial(convolutions, tf32=precision == "tf32"),
+        partial(convolutions, device.type, tf32=precision == "tf32"),
         graphs=graphs,
     )
 
@@ -271,7 +271,7 @@ def _executed(
     conditioning = None if given is None else torch.from_numpy(given).to(device)
     results = []
     for tf32 in (False, True):
-        with convolutions(tf32=tf32), own_modes(device.type):
+        with convolutions(device.type, tf32=tf32), own_modes(device.type):
             results.append(module(mel, conditioning=conditioning))
     if torch.equal(*results):
         raise PrecisionUnavailable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -51,14 +51,16 @@ def own_modes(device_type: str) -> Iterator[None]:
 
 
 class _Convolutions:
-    """How convolutions compute while any caller is inside: in float32 proper or in TensorFloat-32, and by the algorithm
-    that cuDNN expects to be the fastest, not by one that it tries out for a second at each new length.
+    """How convolutions compute, on cards by cuDNN or elsewhere, while any caller is inside: in float32 proper or in
+    TensorFloat-32, and by the algorithm that cuDNN expects to be the fastest, not by one that it tries out for a second
+    at each new length.
 
     The switches are the process's, not the thread's: the first caller in sets them, the last one out puts them back. A
     caller who wants the other precision waits until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_cards: bool) -> None:
+        self._on_cards = on_cards
         self._begin()
 
     def _begin(self) -> None:
@@ -73,7 +75,7 @@ class _Convolutions:
             self._turn.wait_for(lambda: self._inside == 0 or self._tf32 == tf32)
             if self._inside == 0:
                 self._tf32 = tf32
-                self._switches = _Switches(tf32=tf32)
+                self._switches = _Switches(on_cards=self._on_cards, tf32=tf32)
             self._inside += 1
         try:
             yield
@@ -99,12 +101,17 @@ class _Switches:
     back to them (PyTorch 2.13): so theirs is set only if they do not follow.
     """
 
-    def __init__(self, *, tf32: bool) -> None:
+    def __init__(self, *, on_cards: bool, tf32: bool) -> None:
         self._before: list[tuple[Any, str, Any]] = []
         try:
             cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+            has_own = hasattr(getattr(cudnn, "conv", None), "fp32_precision")
+            if not on_cards:
+                if has_own:
+                    self._set_precision(mkldnn.conv, "ieee", mkldnn)
+                return
             self._set(cudnn, "benchmark", value=False)
-            if not hasattr(getattr(cudnn, "conv", None), "fp32_precision"):
+            if not has_own:
                 self._set(cudnn, "allow_tf32", value=tf32)
                 return
             wanted = "tf32" if tf32 else "ieee"
@@ -112,7 +119,6 @@ class _Switches:
             if not tf32 and cudnn.conv.fp32_precision != wanted:
                 self._set_precision(cudnn, wanted, torch.backends)
             self._set_precision(cudnn.conv, wanted, cudnn)
-            self._set_precision(mkldnn.conv, "ieee", mkldnn)
         except BaseException:
             self.put_back()
             raise
@@ -135,14 +141,20 @@ class _Switches:
         self._before.append((owner, name, before))
 
 
-convolutions = _Convolutions()
-"""The one of this process: `with convolutions(tf32=False): ...`"""
+_by_cudnn, _by_others = _Convolutions(on_cards=True), _Convolutions(on_cards=False)
+
+
+def convolutions(device_type: str, *, tf32: bool = False) -> AbstractContextManager[None]:
+    """Compute as `_Convolutions` says. What other devices of the calling program do is left as it is: while cuDNN's
+    precisions differ, PyTorch refuses even to tell them."""
+    return (_by_cudnn if device_type == "cuda" else _by_others)(tf32=tf32)
 
 
 def _after_fork() -> None:
     global _forked
     _forked = True
-    convolutions.begin_anew()
+    for inside in (_by_cudnn, _by_others):
+        inside.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):
