@@ -168,8 +168,8 @@ class Stream(Closing):
 
     def _checked(self, mel: object) -> CheckedMel:
         bands = self._graph.num_mels
-        if isinstance(mel, np.ndarray) and mel.shape == (bands, 0):
-            return CheckedMel(np.empty(mel.shape, np.float32))
+        if getattr(mel, "shape", None) == (bands, 0):  # also a tensor's
+            return CheckedMel(np.empty((bands, 0), np.float32))
         with in_words_of(latents=self._takes_latents):
             return self._accepted(check_mel(mel, bands))
 
@@ -217,8 +217,9 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
             raise EngineError(
                 f"stream {index} is a {type(stream).__name__}: give a list of what vocoder.stream() returned"
             )
-    if isinstance(mels, np.ndarray) and mels.ndim != 3:
-        raise MelError(f"frames are of shape {list(mels.shape)}: [B, M, F] is needed, or a list of [M, F]")
+    shape = getattr(mels, "shape", None)
+    if isinstance(shape, tuple) and len(shape) != 3:
+        raise MelError(f"frames are of shape {list(shape)}: [B, M, F] is needed, or a list of [M, F]")
     if not hasattr(mels, "__len__") or isinstance(mels, (Mapping, Set)):
         raise MelError(f"the mels are a {type(mels).__name__}: pass an array [B, M, F], or a list of [M, F]")
     if len(mels) != len(streams):

@@ -1,5 +1,6 @@
 """`advance`: many streams in one call, of which each is as if it were alone."""
 
+import re
 import typing
 import warnings
 from dataclasses import replace
@@ -145,6 +146,13 @@ def test_the_values_of_a_dictionary_are_a_list_of_mels(vocoder):
     mel = tiny_mel(8)
     audios = hifigan_rt.advance([vocoder.stream(8) for _ in range(2)], {"a": mel, "b": mel.copy()}.values())
     np.testing.assert_array_equal(*audios)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("shape", [(), (10,), (10, 8), (1, 1, 10, 8)])
+def test_tensors_of_another_shape_are_told_it(vocoder, torch, shape):
+    with pytest.raises(MelError, match=re.escape(f"frames are of shape {list(shape)}: [B, M, F] is needed")):
+        hifigan_rt.advance([vocoder.stream(8)], torch.zeros(shape))
 
 
 def test_what_advance_refuses_changes_no_stream(vocoder):

@@ -125,6 +125,14 @@ def test_nothing_in_nothing_out(stream):
     assert len(stream.finish()) == 0
 
 
+@pytest.mark.torch
+def test_tensors_without_frames_are_nothing_in(stream, torch):
+    assert len(stream.push(torch.empty(10, 0))) == 0
+    assert [len(audio) for audio in hifigan_rt.advance([stream], [torch.empty(10, 0)])] == [0]
+    with pytest.raises(MelError, match="9 bands"):
+        stream.push(torch.empty(9, 0))
+
+
 @pytest.mark.parametrize(
     ("mel", "text"),
     [
