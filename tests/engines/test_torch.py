@@ -47,7 +47,9 @@ def test_it_is_not_imported_until_it_is_named():
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("device", ["cuda:0", "cuda:7", "mps", "npu:0", "xpu", "meta", "cpu:3", "gpu", "", "cuda:x"])
+@pytest.mark.parametrize(
+    "device", ["cuda:0", "cuda:7", "mps", "npu:0", "xpu", "meta", "cpu:3", "gpu", "", "cuda:x", "hpu"]
+)
 def test_a_device_that_is_not_there(device):
     torch = pytest.importorskip("torch")
     if torch.accelerator.is_available():

@@ -57,8 +57,8 @@ def open_device(name: str) -> torch.device:
         device = torch.device(name)
         tried = torch.ones(1, device=device)
         tried.add(1).cpu()
-    # PyTorch asserts that it was compiled with a device.
-    except (RuntimeError, AssertionError) as error:
+    # PyTorch asserts that it was compiled with a device, and imports the module of one that another package brings.
+    except (RuntimeError, AssertionError, ImportError) as error:
         if "forked subprocess" in str(error):
             raise EngineUnavailable(
                 f"device={name!r} cannot be used in a process that was forked from one that uses it: start it with "
