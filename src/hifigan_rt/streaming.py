@@ -8,7 +8,7 @@ from typing import NoReturn, overload
 import numpy as np
 
 from hifigan_rt.engines.base import Engine
-from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome, StreamTurn
+from hifigan_rt.engines.streams import STREAM_SEGMENT_FRAMES, Outcome, SignalState, StreamTurn
 from hifigan_rt.errors import EngineError, HifiganError, MelError, StreamsFailed
 from hifigan_rt.graph import MAX_FRAMES, Graph
 from hifigan_rt.mel.check import CheckedMel, check_mel, in_words_of, warn_of
@@ -66,7 +66,12 @@ class Stream(Closing):
         with self._turn.taken():
             checked = self._checked(mel)
             self._watched(checked)
-            return self._stream.push(checked)
+            before = self._stream.frames
+            try:
+                return self._stream.push(checked)
+            except BaseException as error:
+                self._lost_by(error, before)
+                raise
 
     def finish(self) -> np.ndarray:
         """End the signal.
@@ -91,8 +96,9 @@ class Stream(Closing):
             EngineError: the stream or its vocoder is closed, or another thread is using the stream.
         """
         self._engine.check_open()
-        with self._turn.taken():
+        with self._turn.taken(anew=True):
             self._stream.reset()
+            self._turn.state = SignalState.OPEN
             self._watch = None if self._model.mel is None else MelWatch(self._model.mel)
 
     def close(self) -> None:
@@ -107,7 +113,7 @@ class Stream(Closing):
     @property
     def pending_samples(self) -> int:
         """Samples of the frames pushed so far that are not given yet: what `finish` would give now."""
-        return self._stream.pending_samples
+        return self._stream.pending_samples if self._turn.state is SignalState.OPEN else 0
 
     @property
     def state_bytes(self) -> int:
@@ -182,6 +188,12 @@ class Stream(Closing):
             raise MelError(f"the stream would have more than {MAX_FRAMES} frames: finish it and reset it")
         return checked
 
+    def _lost_by(self, error: BaseException, before: int) -> None:
+        """Break the signal if Ctrl-C, or another error than an engine's, took the audio of frames that were taken in:
+        Python raises it as soon as the core has returned."""
+        if self._stream.frames != before and not isinstance(error, HifiganError):
+            self._turn.state = SignalState.BROKEN
+
     def _watched(self, checked: CheckedMel, *, may_be_flat: bool = True) -> None:
         if self._watch is not None:
             warn_of(self._watch.push(checked, may_be_flat=may_be_flat))
@@ -231,7 +243,13 @@ def advance(streams: Sequence[Stream], mels: np.ndarray | Sequence[np.ndarray]) 
         for stream in streams:
             stream._turn.take()
             taken.append(stream)
-        outcomes = _advanced(streams, mels)
+        before = [stream._stream.frames for stream in streams]
+        try:
+            outcomes = _advanced(streams, mels)
+        except BaseException as error:
+            for stream, frames in zip(streams, before, strict=True):
+                stream._lost_by(error, frames)
+            raise
     finally:
         for stream in taken:
             stream._turn.give()

@@ -1,8 +1,10 @@
 """The stream that users get: latency, bookkeeping, what it refuses, and what it survives."""
 
+import signal
 import sys
 import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +257,45 @@ def test_a_stream_that_failed_is_not_continued_by_accident(error):
             call()
     stream.reset()
     assert len(np.concatenate([stream.push(tiny_mel(9)), stream.finish()])) == 72
+
+
+class CtrlC:
+    """An engine's stream during whose pushes Ctrl-C comes: Python raises it when the core has returned."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def push(self, mel):
+        self.stream.push(mel)
+        signal.raise_signal(signal.SIGINT)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def interrupted(stream):
+    core, stream._stream = stream._stream, CtrlC(stream._stream)
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    stream._stream = core
+
+
+def test_a_stream_whose_audio_ctrl_c_took_is_not_continued_by_accident(vocoder):
+    alone, before, during, behind = (vocoder.stream(8) for _ in range(4))
+    with interrupted(alone):
+        alone.push(tiny_mel(20))
+    with interrupted(during):
+        hifigan_rt.advance([before, during, behind], [tiny_mel(20)] * 3)
+    for broken in (alone, before, during):
+        assert broken.pending_samples == 0
+        with pytest.raises(StreamBroken, match=r"^the stream was interrupted: reset it, or open a new one$"):
+            broken.push(tiny_mel(6))
+        with pytest.raises(StreamBroken):
+            broken.finish()
+        broken.reset()
+    for stream in (alone, before, during, behind):
+        np.testing.assert_array_equal(pushed(stream, tiny_mel(30)), vocoder(tiny_mel(30), segment_frames=8))
 
 
 def test_a_stream_is_for_one_thread_at_a_time():
