@@ -97,7 +97,7 @@ class Planner {
           rows *= layer.stride;
           block *= layer.stride;
           break;
-        case Operation::kConvPost: add_post(i, rows);
+        case Operation::kConvPost: add_post(i, rows, block);
       }
     }
     for (const auto& [name, algorithm] : forced_) {
@@ -207,9 +207,9 @@ class Planner {
     plan_.layers.push_back(layer);
   }
 
-  void add_post(std::size_t i, double rows) {
+  void add_post(std::size_t i, double rows, double block) {
     const NetworkLayer& conv = network_.layers[i];
-    const Size size = size_of(conv, rows, rows);
+    const Size size = size_of(conv, rows, block);
     PlannedLayer layer = entry(i, size);
     const double macs = conv.kernel_size * size.in;
     layer.weight_bytes = weight_bytes(kernels(i), macs);

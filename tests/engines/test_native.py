@@ -172,6 +172,12 @@ def test_a_plan_is_a_pure_function():
     assert plans[0] == plans[1] == plans[2] == case.load(segment_frames=8).plan_for(32)
 
 
+def test_the_last_layer_is_taken_through_blocks_as_the_stage_before_it():
+    *_, before, last = make_case(V1_LIKE, 4).load(segment_frames=2000).plan()
+    assert last["rows"] == before["rows"] == 2000 * 256
+    assert last["block_rows"] == before["block_rows"] < 100_000
+
+
 def test_a_layer_can_be_forced_by_name():
     case = make_case(V1_LIKE, 4)
     engine = case.load(**{"resblocks.1.convs1.0": "fft16"}, every="direct")
