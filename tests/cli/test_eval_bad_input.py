@@ -52,6 +52,16 @@ def test_clips_of_50_ms(data):
     assert "no stoi:" in done.stderr
 
 
+def test_a_clip_of_one_sample_keeps_its_metrics_and_the_report(place):
+    for folder in ("in", "made"):
+        clip(f"{folder}/whole.wav", 0.5, rate=48000)
+        write(f"{folder}/one.wav", np.full(1, 0.25), rate=48000)
+    hifigan("eval", "--reference", "in", "--generated", "made", "--metrics", "snr,f0_rmse_cents", "-o", "out")
+    one = rows("made")["one"].scores
+    assert (one["snr"].value, one["f0_rmse_cents"].reason) == (math.inf, "no frame is voiced in both signals")
+    assert Path("out/report.html").is_file()
+
+
 def test_a_clip_too_short_for_one_frame_fails_alone(data):
     write("in/tiny.wav", noise(0.0005))
     done = model(status=1)

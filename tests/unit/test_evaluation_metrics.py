@@ -203,6 +203,17 @@ def test_short_clips_have_values_or_reasons(samples):
     assert results["snr"].value == pytest.approx(20)
 
 
+@pytest.mark.parametrize(("samples", "sample_rate"), [(1, 44100), (1, 48000), (2, 96000), (5, 192000)])
+def test_less_than_half_a_sample_at_a_metrics_own_rate_has_values_or_reasons(samples, sample_rate):
+    assert samples * 16000 / sample_rate < 0.5
+    clip = np.full(samples, 0.3)
+    results = compute(KEYS, clip, clip, sample_rate).results
+    assert all(result.defined or result.reason for result in results.values())
+    assert results["f0_rmse_cents"].reason == "no frame is voiced in both signals"
+    assert results["vuv_error"].value == results["periodicity_rmse"].value == results["mcd"].value == 0
+    assert results["peak"].value == pytest.approx(20 * math.log10(0.3))
+
+
 def test_a_clip_of_50_ms_names_what_it_lacks():
     clip = voice(1.0)[:1102]
     results = compute(KEYS, clip, clip, SAMPLE_RATE, MEL).results

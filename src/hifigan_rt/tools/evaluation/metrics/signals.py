@@ -68,7 +68,7 @@ class Signal:
         yield from sorted(self._beginnings.values(), key=len, reverse=True)
 
     def at(self, sample_rate: int) -> np.ndarray:
-        """The samples at another rate, float64."""
+        """The samples at another rate, float64, one at least."""
         return self.analysed(("samples", sample_rate), lambda: self._resampled(sample_rate))
 
     def _resampled(self, sample_rate: int) -> np.ndarray:
@@ -80,7 +80,8 @@ class Signal:
         offset = self.samples.mean()
         centred = self.samples - offset
         resampled: np.ndarray = soxr.resample(centred, self.sample_rate, sample_rate, quality="HQ") + offset
-        return resampled
+        # Of less than half a sample at the new rate soxr leaves nothing.
+        return resampled if len(resampled) else np.array([offset])
 
 
 class SignalPair:
