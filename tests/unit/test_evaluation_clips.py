@@ -69,6 +69,16 @@ def test_missing_and_extra_files_are_told():
     assert pair(["a"], Path("made"), WAV, complete=False).extra == (), "of clips that were not drawn"
 
 
+def test_no_file_belongs_to_two_clips():
+    touch("made", "a_generated.wav", "b.wav", "b_generated.wav")
+    found = pair(["a", "a_generated", "b", "b_generated"], Path("made"), WAV)
+    assert found.files["a"].problem == "no file for clip 'a' in 'made'"
+    assert [found.files[clip].path.stem for clip in ("a_generated", "b", "b_generated")] == [
+        "a_generated", "b", "b_generated",
+    ]  # fmt: skip
+    assert found.extra == ()
+
+
 def test_folders_below_are_paired_by_their_place():
     touch("made", "one/a.wav", "two/a.wav")
     found = pair(["one/a", "two/a"], Path("made"), WAV, recursive=True)

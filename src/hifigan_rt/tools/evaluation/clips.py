@@ -95,6 +95,8 @@ def pair(
 ) -> Pairing:
     """Find the file of each clip in another folder: of the same name, or with one of `GENERATED_SUFFIXES`.
 
+    What has the name of a clip belongs to that clip alone.
+
     Args:
         clips: their names.
         folder: where the files are; one laid out like LJSpeech is read with its lists.
@@ -111,9 +113,10 @@ def pair(
     inputs = find_inputs([str(folder)], suffixes, recursive=recursive, left_out=left_out)
     found = {clip_name(item): item for item in inputs}
     files: dict[str, InputFile] = {}
-    used = set()
+    names, used = frozenset(clips), set()
     for clip in clips:
-        place = next((clip + ending for ending in GENERATED_SUFFIXES if clip + ending in found), None)
+        places = (clip + ending for ending in GENERATED_SUFFIXES if not ending or clip + ending not in names)
+        place = next((place for place in places if place in found), None)
         if place is None:
             missing = f"no file for clip {clip!r} in {folder.name!r}"
             files[clip] = InputFile(folder / clip, Path(clip), folder, missing)
