@@ -62,6 +62,15 @@ def test_a_clip_of_one_sample_keeps_its_metrics_and_the_report(place):
     assert Path("out/report.html").is_file()
 
 
+@pytest.mark.parametrize("rate", [65537, 768000])
+def test_a_rate_that_the_sound_of_the_page_cannot_have(place, rate):
+    for seed, folder in enumerate(("in", "made")):
+        clip(f"{folder}/a.wav", 0.1, seed=seed, rate=rate)
+    hifigan("eval", "--reference", "in", "--generated", "made", "--metrics", "snr", "-o", "out")
+    assert math.isfinite(rows("made")["a"].scores["snr"].value)
+    assert f"sample_rate={rate} does not go into flac" in Path("out/report.html").read_text()
+
+
 def test_a_clip_too_short_for_one_frame_fails_alone(data):
     write("in/tiny.wav", noise(0.0005))
     done = model(status=1)

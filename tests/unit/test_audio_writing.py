@@ -153,6 +153,25 @@ def test_what_is_no_sample_rate_is_refused(rate, container):
     assert str(caught.value) == f"sample_rate={rate!r} must be a whole number of Hz from 1 to 1048576"
 
 
+@pytest.mark.parametrize(
+    ("rate", "holds"),
+    [(65535, True), (65536, False), (65540, True), (88201, False), (655350, True), (655360, False), (705600, False)],
+)
+def test_flac_holds_the_rates_of_its_frame_header(rate, holds):
+    # RFC 9639, 9.1.2: 16 bits of Hz, or of tens of Hz.
+    content = io.BytesIO()
+    if holds:
+        write_audio(content, TONE, rate, container="flac")
+        assert soundfile.info(io.BytesIO(content.getvalue())).samplerate == rate
+        return
+    with pytest.raises(OutputError) as caught:
+        write_audio(content, TONE, rate, container="flac")
+    assert str(caught.value) == (
+        f"sample_rate={rate} does not go into flac, which holds whole Hz up to 65535 and tens of Hz up to 655350: "
+        "choose wav, or another rate"
+    )
+
+
 def test_a_refused_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")

@@ -7,6 +7,9 @@ from typing import Any
 
 from hifigan_rt.errors import OutputError
 
+_FLAC_RATE = 65535
+"""Highest number that the header of a frame holds, of Hz or of tens of Hz (RFC 9639, 9.1.2)."""
+
 
 class EncodedSink:
     """File that libsndfile writes to; what is appended can be taken at once, so that little of it is ever held."""
@@ -56,6 +59,13 @@ def open_encoder(sink: EncodedSink, sample_rate: int, container: str, subtype: s
     """
     import soundfile
 
+    in_tens = sample_rate % 10 == 0 and sample_rate <= 10 * _FLAC_RATE
+    if container == "FLAC" and sample_rate > _FLAC_RATE and not in_tens:
+        # libsndfile opens some of these, and fails at the first sample.
+        raise OutputError(
+            f"sample_rate={sample_rate} does not go into flac, which holds whole Hz up to {_FLAC_RATE} and tens of Hz "
+            f"up to {10 * _FLAC_RATE}: choose wav, or another rate"
+        )
     try:
         return soundfile.SoundFile(sink, "w", sample_rate, 1, subtype, format=container, **options)
     except soundfile.SoundFileError as error:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_rt.audio import write_audio
-from hifigan_rt.errors import AudioError
+from hifigan_rt.errors import AudioError, OutputError
 from hifigan_rt.system.files import atomic_writer
 from hifigan_rt.system.versions import own_version
 from hifigan_rt.tools.evaluation.metrics import Signal
@@ -153,7 +153,7 @@ def _sound(entry: SoundTrack, signals: SignalFiles) -> dict[str, str]:
     try:
         signal = signals.read(entry.audio)
         write_audio(flac, signal.given, signal.sample_rate, "pcm16", "flac")
-    except AudioError as error:
+    except (AudioError, OutputError) as error:
         return {"problem": str(error)}
     return {"flac": _text(flac.getvalue()), "f0": _text(encode_f0(_pitch(signal).f0_hz[::2]))}
 
