@@ -51,6 +51,26 @@ def test_equal_circumstances_give_no_warning():
     assert compare(result(case(measurement())), result(case(measurement()), date="later")).warnings == ()
 
 
+def test_processors_of_one_name_are_told_apart():
+    """Zen 4 and Zen 5, as a virtual machine names both."""
+    zen4 = {"cpu": "AMD EPYC", "cpu_family": "25", "cpu_model": "17", "instructions": ["avx2"], "isas": ["avx2"]}
+    zen5 = {**zen4, "cpu_family": "26", "cpu_model": "2", "instructions": ["avx2", "avx512f"]}
+    before = result(case(measurement()), machine=zen4)
+    assert compare(before, replace(before, machine=zen5)).warnings == (
+        "cpu family differs: 25 then, 26 now",
+        "cpu model differs: 17 then, 2 now",
+        "instructions differs: avx2 then, avx2 avx512f now",
+    )
+
+
+def test_another_device_of_a_candidate_is_named_once():
+    def on(device):
+        return result(*(case(measurement("torch", device=device), mel_len=length) for length in (250, 500)))
+
+    assert compare(on("cpu"), on("cuda:0")).warnings == ("device of torch differs: cpu then, cuda:0 now",)
+    assert compare(on(""), on("cpu")).warnings == ("device of torch differs: unknown then, cpu now",)
+
+
 def test_every_difference_of_circumstances_is_named():
     before = result(case(measurement()))
     machine = {**before.machine, "cpu": "Other", "isas": ["generic"], "packages": {"numpy": "2.1", "torch": "2.13"}}

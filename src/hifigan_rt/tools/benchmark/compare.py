@@ -9,7 +9,11 @@ from typing import Any
 from hifigan_rt.tools.benchmark.intervals import unpaired_ratio
 from hifigan_rt.tools.benchmark.results import BenchmarkResult, Measurement, Ratio
 
-_MACHINE = ("cpu", "cpus", "usable_cores", "system", "isas", "forced_isa", "python")
+_MACHINE = (
+    "cpu", "cpu_family", "cpu_model", "cpus", "usable_cores", "instructions", "system", "isas", "forced_isa", "python",
+)  # fmt: skip
+"""Fields of a machine's record. Processors of several generations have one name in virtual machines, as "AMD EPYC"."""
+
 _RUN = ("model", "weights", "data_set")
 
 Key = tuple[int, int, int | None, str]
@@ -48,9 +52,10 @@ def compare(earlier: BenchmarkResult, later: BenchmarkResult) -> ResultCompariso
     The two were not measured in one run: an interval covers the spread within each, not what the machine did between.
     """
     before, after = dict(_measured(earlier)), dict(_measured(later))
+    changes = tuple(_change(key, before[key], after[key]) for key in after if key in before)
     return ResultComparison(
-        tuple(_change(key, before[key], after[key]) for key in after if key in before),
-        tuple(_differences(earlier, later)),
+        changes,
+        tuple(dict.fromkeys([*_differences(earlier, later), *_other_devices(changes)])),
         tuple(_name(key) for key in before if key not in after),
         tuple(_name(key) for key in after if key not in before),
     )
@@ -86,6 +91,13 @@ def _differences(earlier: BenchmarkResult, later: BenchmarkResult) -> Iterator[s
     yield from _differing(before, after, _RUN)
     if earlier.caveat != later.caveat:
         yield f"one of the two holds figures marked {later.caveat or earlier.caveat!r}"
+
+
+def _other_devices(changes: Iterable[Change]) -> Iterator[str]:
+    for change in changes:
+        then, now = change.earlier.device, change.later.device
+        if then != now:
+            yield f"device of {change.candidate} differs: {_shown(then or None)} then, {_shown(now or None)} now"
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
