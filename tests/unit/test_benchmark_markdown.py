@@ -144,10 +144,6 @@ def test_unknown_figures_are_dashes():
     )
 
 
-def test_the_reference_itself_is_exact():
-    assert guide_rows(to_markdown(result(case(measurement(snr_db=float("inf"))))))[2][-2] == "SNR exact"
-
-
 def test_without_figures_there_is_still_a_report():
     text = to_markdown(result(case(measurement(seconds=(), failed="no memory"))))
     assert "No candidate gave figures." in text

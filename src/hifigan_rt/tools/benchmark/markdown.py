@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from math import inf
 from typing import Any
 
 from hifigan_rt.tools.benchmark.compare import ResultComparison, compare
@@ -19,7 +18,7 @@ from hifigan_rt.tools.benchmark.results import (
     median_others,
     share_of_ceiling,
 )
-from hifigan_rt.tools.benchmark.table_text import decibels, label, milliseconds, number, share, threads_text
+from hifigan_rt.tools.benchmark.table_text import label, milliseconds, number, share, threads_text
 from hifigan_rt.tools.tables import UNKNOWN, counted
 from hifigan_rt.tools.tables import markdown as table
 
@@ -100,7 +99,7 @@ def _accuracy(result: BenchmarkResult, entry: Measurement) -> str:
     accuracy = result.accuracy_of(entry)
     if accuracy is not None or entry.snr_db is None:
         return accuracy or UNKNOWN
-    return "SNR exact" if entry.snr_db == inf else f"SNR {decibels(entry.snr_db)} dB"
+    return f"SNR {number(entry.snr_db, 1)} dB"
 
 
 def _device(entry: Measurement) -> str:
@@ -147,7 +146,7 @@ def _row(case: Case, entry: Measurement, figures: Figures, latency: Latency, cei
         number(entry.load_seconds, 2),
         number(entry.first_seconds, 2),
         number(entry.peak_memory_mib, 0),
-        decibels(entry.snr_db),
+        number(entry.snr_db, 1),
         "1" if entry.candidate == case.baseline else str(entry.ratio or UNKNOWN),
     ]
 
@@ -196,7 +195,8 @@ def _comparison(comparison: ResultComparison, earlier: BenchmarkResult) -> str:
     rows = [
         [label(change.later), str(change.batch), str(change.mel_len),
          UNKNOWN if change.threads is None else str(change.threads), number(change.mean_ratio, 2),
-         str(change.ratio or UNKNOWN), decibels(change.earlier.snr_db), decibels(change.later.snr_db)]
+         str(change.ratio or UNKNOWN), number(change.earlier.snr_db, 1),
+         number(change.later.snr_db, 1)]
         for change in comparison.changes
     ]  # fmt: skip
     header = [

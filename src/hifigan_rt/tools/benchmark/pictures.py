@@ -236,13 +236,13 @@ def _ends(entry: Measurement) -> Iterator[float]:
 
 def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
     look_of = looks(result)
-    cases = [case for case in result.cases if any(_has_accuracy(entry) for entry in _measured(case))]
+    cases = [case for case in result.cases if any(entry.snr_db is not None for entry in _measured(case))]
     if not cases:
         return None
     most = max(len(_measured(case)) for case in cases)
     speeds = _speeds(cases)
     size = (3.4, max(2.4, _room(most) * 0.75))
-    without = dict.fromkeys(entry.candidate for case in cases for entry in _measured(case) if not _has_accuracy(entry))
+    without = dict.fromkeys(entry.candidate for case in cases for entry in _measured(case) if entry.snr_db is None)
     foot = _foot(result, *([f"Without an SNR: {', '.join(without)}."] if without else []))
     figure, panels = sheet(
         result, "Speed against accuracy", foot, count=len(cases),
@@ -253,7 +253,7 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
         points = [
             (entry.snr_db, _speed(case, entry), look_of[entry.candidate], look_of[entry.candidate].name)
             for entry in _measured(case)
-            if entry.snr_db is not None and math.isfinite(entry.snr_db)
+            if entry.snr_db is not None
         ]
         for snr_db, speed, look, _ in points:
             axes.plot(
@@ -267,7 +267,3 @@ def _speed_by_accuracy(result: BenchmarkResult) -> Figure | None:
         axes.set_title(f"batch {case.batch}, mel_len {case.mel_len}, {threads_text(case.shown_threads)}", loc="left")
         name_beside(axes, points, size[1])
     return figure
-
-
-def _has_accuracy(entry: Measurement) -> bool:
-    return entry.snr_db is not None and math.isfinite(entry.snr_db)

@@ -13,11 +13,6 @@ def number(value: float | None, digits: int) -> str:
     return UNKNOWN if value is None or math.isnan(value) else f"{value:,.{digits}f}"
 
 
-def decibels(value: float | None) -> str:
-    """Write an SNR; that of the reference itself has no end."""
-    return "exact" if value == math.inf else number(value, 1)
-
-
 def milliseconds(value: float) -> str:
     """Write with four significant digits or all before the point; the guide's 2.643 ms is seen whole."""
     return number(value, 3 if value < 10 else 2 if value < 100 else 1)
