@@ -203,6 +203,7 @@ def test_resume_adds_metrics_and_notices_changed_recordings(data):
     hifigan("eval", "--model", "model", "--dataset", "in", "--metrics", "mel_l1,lsd", "--resume", "-o", "out")
     added = [json.loads(line) for line in Path("out/scores.jsonl").read_text().splitlines()][3:]
     assert [list(entry["measured"]["scores"]) for entry in added] == [["lsd"]] * 3
+    assert {*rows("model")["c0"].scores} == {"mel_l1", "lsd"}, "those that were measured before and not asked for"
     before = rows("model")
     clip("in/c1.wav", 0.5, seed=99)
     model("--resume")

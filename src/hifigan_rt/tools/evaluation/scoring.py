@@ -64,7 +64,8 @@ def measure_all(
         earlier = known.get(identities[system, clip])
         missing = tuple(name for name in task.metrics if earlier is None or name not in earlier.scores)
         if earlier is not None:
-            measured[system, clip] = earlier
+            asked = {name: earlier.scores[name] for name in task.metrics if name in earlier.scores}
+            measured[system, clip] = dataclasses.replace(earlier, scores=asked)
         if missing or earlier is None:
             todo.setdefault(clip, {})[system] = dataclasses.replace(task, metrics=missing)
     if sounds and todo:
