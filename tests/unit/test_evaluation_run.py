@@ -10,6 +10,7 @@ import soundfile
 
 from golden.tiny import TINY, write_tiny
 from hifigan_rt.errors import EvaluationError
+from hifigan_rt.tools.bulk.long_clips import ReadSettings
 from hifigan_rt.tools.evaluation.output import no_page, write_results
 from hifigan_rt.tools.evaluation.run import Plan, evaluate
 from hifigan_rt.tools.evaluation.systems import folder_system, model_system
@@ -81,3 +82,17 @@ def test_the_seed_decides_the_clips(place):
     plans = [Plan((folder_system(Path("in")),), limit=1, seed=seed, metrics=("peak",)) for seed in range(8)]
     chosen = [evaluate(plan, place / str(plan.seed), progress=silent).clips[0].name for plan in plans]
     assert set(chosen) == {"c0", "c1"}
+
+
+def test_more_than_an_hour_is_measured_where_the_user_allows_it(tmp_path):
+    for folder in ("in", "made"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "long.wav", np.full(4000 * 3601, 0.5, np.float32), 4000, "PCM_U8")
+    plan = Plan(
+        (folder_system(tmp_path / "made"),), (str(tmp_path / "in"),), reading=ReadSettings(max_seconds=4000),
+        metrics=("peak", "snr"),
+    )  # fmt: skip
+    (row,) = evaluate(plan, tmp_path / "out", progress=silent, sounds=False).scores
+    assert row.failed is None
+    assert (row.seconds, row.scores["snr"].reason) == (3601, "identical")
+    assert row.scores["peak"].value == pytest.approx(20 * np.log10(0.5))

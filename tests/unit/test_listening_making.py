@@ -156,6 +156,13 @@ def test_material_tells_what_it_leaves_out(tmp_path):
     assert notes.count("the same sample by sample") == 1
 
 
+def test_a_recording_that_is_too_long_is_told_no_option_of_other_commands(tmp_path):
+    write_folders(tmp_path, clips=2)
+    soundfile.write(tmp_path / "ref" / "clip1.wav", np.full(61 * RATE, 0.1), RATE)
+    (note,) = material(tmp_path).notes
+    assert note.endswith(f"is longer than 60 s, the limit for 1 channel(s) at {RATE} Hz: cut it")
+
+
 def test_one_recording_that_makes_all_quiet_is_named(tmp_path):
     write_folders(tmp_path, clips=2)
     assert not any("LUFS" in note for note in made(tmp_path, "mos").key.notes)

@@ -113,7 +113,7 @@ def evaluate(
     )
     sample_rate = _sample_rate(models) or (None if mel is None else mel.sample_rate)
     if sample_rate is None:
-        sample_rate = _first_rate(clips)
+        sample_rate = _first_rate(clips, plan.reading.max_seconds)
         plan = replace(plan, reading=replace(plan.reading, rate_of="the first clip"))
     with claimed_folder(folder):
         names = folder_names(plan.systems, taken=REFERENCE_FOLDER)
@@ -215,10 +215,10 @@ def _sample_rate(models: Mapping[str, Model]) -> int | None:
     return rates.get(first)
 
 
-def _first_rate(clips: ClipSet) -> int:
+def _first_rate(clips: ClipSet, max_seconds: float | None) -> int:
     for item in clips.files.values():
         with contextlib.suppress(AudioError):
-            return read_audio(item.path).sample_rate
+            return read_audio(item.path, max_seconds).sample_rate
     raise DatasetError("none of the clips can be read, so their sample rate is not known")
 
 

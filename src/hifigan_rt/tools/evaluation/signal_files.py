@@ -6,11 +6,15 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from hifigan_rt.audio import read_audio
+from hifigan_rt.audio import DEFAULT_MAX_SECONDS, read_audio
+from hifigan_rt.audio.decoding import MIN_SAMPLE_RATE_HZ
 from hifigan_rt.errors import AudioError
 from hifigan_rt.system.files import file_sha256
 from hifigan_rt.tools.bulk.manifest import MANIFEST_NAME, ClipRecord, read_manifest
 from hifigan_rt.tools.evaluation.metrics import Signal
+
+_LEAST_BYTES_PER_SECOND = 4 * MIN_SAMPLE_RATE_HZ
+"""Least size of a second of the float WAV that is evaluated."""
 
 
 class SignalFiles:
@@ -27,7 +31,7 @@ class SignalFiles:
         """
         if path not in self._known:
             try:
-                recording = read_audio(path)
+                recording = read_audio(path, _limit_seconds(path))
                 self._known[path] = Signal(recording.samples, recording.sample_rate)
             except AudioError as error:
                 self._known[path] = error
@@ -35,6 +39,13 @@ class SignalFiles:
         if isinstance(known, AudioError):
             raise known
         return known
+
+
+def _limit_seconds(path: str) -> float:
+    """Longest audio that a file of this size is evaluated with: the user's own limit held when it was prepared."""
+    with contextlib.suppress(OSError):  # told by whoever reads it
+        return max(DEFAULT_MAX_SECONDS, Path(path).stat().st_size / _LEAST_BYTES_PER_SECOND)
+    return DEFAULT_MAX_SECONDS
 
 
 class EvaluatedAudio:

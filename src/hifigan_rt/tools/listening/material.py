@@ -155,7 +155,10 @@ def _read_clip(
     for system, source in sources.items():
         if isinstance(source, str):
             raise AudioError(f"{system}: {source}")
-        recording = read_audio(source, MAX_SECONDS)
+        try:
+            recording = read_audio(source, MAX_SECONDS)
+        except AudioError as error:
+            raise AudioError(str(error).replace("--max-seconds raises it", "cut it")) from error
         if recording.sample_rate < MINIMUM_HZ:
             raise AudioError(
                 f"{system}: it has {recording.sample_rate} Hz, and loudness cannot be matched below {MINIMUM_HZ}: "
