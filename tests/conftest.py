@@ -100,6 +100,12 @@ def _absent_units() -> dict[str, str]:
     return {mark: reason for mark, reason in UNITS.items() if mark not in supported_isas()}
 
 
+def pytest_configure() -> None:
+    absent = _absent()
+    if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
+        raise pytest.UsageError("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()))
+
+
 def pytest_report_header() -> list[str]:
     versions = []
     for package in ("numpy", "soundfile", "soxr", "safetensors", "onnx", "onnxruntime", "openvino", "torch"):
@@ -132,10 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Before them those of Ray, which share a cluster: the beginning of the list is one worker's, and none takes of it.
     first = ("tests/cluster/", "tests/test_docs.py::test_examples_run")
     items.sort(key=lambda item: next((place for place, name in enumerate(first) if name in item.nodeid), len(first)))
-    absent = _absent()
-    if absent and os.environ.get("HIFIGAN_RT_TEST_ALL"):
-        pytest.exit("HIFIGAN_RT_TEST_ALL is set, and missing are " + "; ".join(absent.values()), returncode=1)
-    for mark, reason in (absent | _absent_units()).items():
+    for mark, reason in (_absent() | _absent_units()).items():
         for item in items:
             if mark in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=f"needs {reason}"))
