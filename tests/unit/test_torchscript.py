@@ -141,6 +141,28 @@ def test_every_step_of_the_code_is_accounted_for(plain, tmp_path, change, text):
         resolve_model(changed)
 
 
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        ("torch.add_(last, 0.5)", "no tanh of that"),
+        ("torch.div_(last, torch.zeros_like(last))", "no tanh of that"),
+        ("torch.add_(torch.slice(last, 2, 0, 20), 0.5)", "torch.add_ in place, of what may be a part of other rows"),
+        ("torch.tanh_(torch.select(last, 2, 3))", "torch.tanh_ in place, of what may be a part of other rows"),
+    ],
+)
+def test_what_is_changed_in_place_is_another_value_under_every_name(torch, plain, tmp_path, step, text):
+    changed = rewritten(
+        plain,
+        tmp_path,
+        lambda code: re.sub(r"( +\w+ = torch.tanh\()(.*)\)\n", rf"    last = \2\n    unused = {step}\n\1last)\n", code),
+    )
+    mel = torch.from_numpy(tiny_mel(9)[None])
+    with torch.no_grad():
+        assert not torch.allclose(torch.jit.load(changed)(mel), torch.jit.load(plain)(mel), atol=1e-3)
+    with pytest.raises(CheckpointError, match=text):
+        resolve_model(changed)
+
+
 @pytest.mark.parametrize("zero", ["0", "0."])
 def test_a_zero_that_is_added_as_pythons_sum_begins_changes_nothing(plain, tmp_path, zero):
     changed = rewritten(

@@ -317,13 +317,15 @@ class _Flow:
         if name in _SAME:
             return first
         node = self._made(name, first, arguments[1:], named)
-        if node is None:
-            return self._other(name, [*arguments, *named.values()])
+        result = self._other(name, [*arguments, *named.values()]) if node is None else ProgramRows(node)
         # The functions of torch.nn.functional have a last argument that tells it.
-        if name.endswith("_") or (name in ("leaky_relu", "relu") and arguments[-1] is True):
-            first.node = node
-            return first
-        return ProgramRows(node)
+        in_place = name.endswith("_") or (name in ("leaky_relu", "relu") and arguments[-1] is True)
+        if not in_place or not isinstance(result, ProgramRows):
+            return result
+        if first.may_share:
+            raise NotFollowed(f"torch.{name} in place, of what may be a part of other rows")
+        first.node = result.node
+        return first
 
     def _made(self, name: str, rows: ProgramRows, rest: list[object], named: Mapping[str, object]) -> int | None:
         steps = self.computations
@@ -371,4 +373,4 @@ class _Flow:
         if name in ("size", "dim", "len") or not rows_in(list(arguments)):
             return Unknown()
         self._n_other += 1
-        return ProgramRows(self.computations.number("other", name, self._n_other))
+        return ProgramRows(self.computations.number("other", name, self._n_other), may_share=True)

@@ -21,8 +21,10 @@ class Raised(Exception):
 class ProgramRows:
     """Rows in memory: an operation in place gives them another value under every name that they have."""
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int, *, may_share: bool = False) -> None:
         self.node = node
+        self.may_share = may_share
+        """Whether they may lie in the memory of others, as a slice does."""
 
 
 @dataclass(frozen=True)
