@@ -145,3 +145,11 @@ def test_each_limit_that_is_given_reaches_the_settings():
     defaults = {"host": "127.0.0.1", "port": 8004, "cors_origins": (), "trusted_proxies": ()}
     assert chosen == defaults | dict(given.values())
     ServerSettings(**chosen)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--max-body-mib", "max_body_bytes"), ("--memory-budget", "memory_budget_bytes")]
+)
+def test_sizes_beyond_all_memory_are_no_limit(option, name):
+    context = serve_command.serve.make_context("serve", ["--model", "m", option, "1e308"], obj=Console())
+    assert getattr(ServerSettings(**serve_command._settings(context.params)), name) > 1 << 60

@@ -151,6 +151,18 @@ def test_streams(tmp_path):
     assert str(caught.value) == "the audio stream has more than 38400 bytes, the limit for 0.1 s of audio"
 
 
+@pytest.mark.parametrize("max_seconds", [1e6, 1e15, 1e308])
+def test_a_limit_beyond_all_memory_takes_none(tmp_path, max_seconds):
+    path = tmp_path / "tone.wav"
+    path.write_bytes(encoded(TONE, "WAV", "PCM_16"))
+    assert len(read_audio(path, max_seconds).samples) == RATE
+    ending, beginning = os.pipe()
+    os.write(beginning, path.read_bytes())
+    os.close(beginning)
+    with os.fdopen(ending, "rb") as stream:
+        assert len(read_audio(stream, max_seconds).samples) == RATE
+
+
 def test_channels():
     stereo = np.stack([TONE, 0.5 * TONE], axis=1)
     recording = read_audio(io.BytesIO(encoded(stereo, "WAV", "FLOAT")))

@@ -33,8 +33,12 @@ MIN_SAMPLE_RATE_HZ = 1000
 MAX_SAMPLE_RATE_HZ = 1 << 20
 
 _BLOCK_VALUES = 1 << 18
+_BLOCK_BYTES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 62
 """libsndfile reports about 2**63 frames where a stream does not tell its length."""
+
+_MOST_SECONDS = float(1 << 40)
+"""Beyond any recording: a limit above it is no other, and its samples can still be counted."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def open_recording(source: str | Path | BinaryIO, max_seconds: float | None = No
     limit_s = DEFAULT_MAX_SECONDS if max_seconds is None else max_seconds
     if not (math.isfinite(limit_s) and limit_s > 0):
         raise AudioError(f"max_seconds={limit_s} must be a finite number above 0")
+    limit_s = min(limit_s, _MOST_SECONDS)
     if not isinstance(source, (str, Path)):
         with _opened(_rewindable(source, limit_s), "the audio stream", None, limit_s) as reader:
             yield reader
@@ -214,12 +219,15 @@ def _rewindable(stream: BinaryIO, limit_s: float) -> BinaryIO:
             stream.seek(0)
             return stream
         max_bytes = int(limit_s * MAX_VALUES_PER_SECOND * 4)
-        raw = stream.read(max_bytes + 1)
+        copy = io.BytesIO()
+        # Not at once: Python would take memory for all that the limit allows.
+        while copy.tell() <= max_bytes and (block := stream.read(min(_BLOCK_BYTES, max_bytes + 1 - copy.tell()))):
+            copy.write(block)
     except (OSError, ValueError) as error:
         raise AudioError(f"the audio stream cannot be read: {error}") from error
-    if len(raw) > max_bytes:
+    if copy.tell() > max_bytes:
         raise AudioError(f"the audio stream has more than {max_bytes} bytes, the limit for {limit_s:g} s of audio")
-    return io.BytesIO(raw)
+    return copy
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import re
 import signal
+import sys
 import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -171,7 +172,7 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in values.items() if name in names and value is not None}
     for option, setting in (("max_body_mib", "max_body_bytes"), ("memory_budget_mib", "memory_budget_bytes")):
         if values[option] is not None:
-            settings[setting] = max(1, int(values[option] * _MIB))
+            settings[setting] = max(1, int(min(values[option] * _MIB, sys.maxsize)))
     return settings
 
 
