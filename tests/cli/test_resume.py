@@ -80,6 +80,16 @@ def test_lines_of_earlier_versions_prove_nothing(made):
     assert "made again: 2, the first is 'out/a.wav': its line in manifest.jsonl has no output_sha256" in done.stdout
 
 
+def test_a_distance_that_is_asked_for_later_is_computed(made):
+    assert (resumed("--mel-l1")["done"], resumed("--mel-l1")["skipped"]) == (len(NAMES), len(NAMES))
+    told = {name: record.mel_l1 for name, record in records().items()}
+    synth("in", "-o", "anew", "--mel-l1")
+    assert told == {name: record.mel_l1 for name, record in records("anew").items()}
+    assert None not in told.values()
+    assert resumed()["skipped"] == len(NAMES)
+    assert {name: Path(f"out/{name}.wav").read_bytes() for name in NAMES} == made
+
+
 def test_a_config_decides_what_weights_leave_open(made):
     path = Path("model/config.json")
     config = json.loads(path.read_text())

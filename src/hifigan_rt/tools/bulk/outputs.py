@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,6 +96,7 @@ def select_jobs(
     *,
     resume: bool,
     overwrite: bool,
+    figures: Collection[str] = (),
 ) -> JobSelection:
     """Leave out what is finished (`resume`), and protect files that no run of ours is known to have made.
 
@@ -106,6 +107,7 @@ def select_jobs(
         digest: of the settings.
         files: where clips lie.
         resume, overwrite: as the options say.
+        figures: see `judge`.
 
     Raises:
         OutputError: outputs exist and neither option allows to touch them.
@@ -113,7 +115,7 @@ def select_jobs(
     if overwrite:
         return JobSelection(tuple(jobs))
     if resume and manifest.runs:
-        return _unfinished(jobs, manifest.clips, folder, digest, files)
+        return _unfinished(jobs, manifest.clips, folder, digest, files, figures)
     # An input with a problem gets no output, and its name may be that of no file.
     existing = [job for job in jobs if job.source.problem is None and files.taken(job)]
     if existing:
@@ -126,10 +128,15 @@ def select_jobs(
 
 
 def _unfinished(
-    jobs: Sequence[Job], records: Mapping[str, ClipRecord], folder: str, digest: str, files: ClipFiles
+    jobs: Sequence[Job],
+    records: Mapping[str, ClipRecord],
+    folder: str,
+    digest: str,
+    files: ClipFiles,
+    figures: Collection[str],
 ) -> JobSelection:
     def verdict(job: Job) -> Verdict:
-        return judge(records.get(job.name), job, files, digest)
+        return judge(records.get(job.name), job, files, digest, figures)
 
     pool = ThreadPoolExecutor(files.judged_at_once)
     try:

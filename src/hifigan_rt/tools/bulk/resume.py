@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,8 +57,10 @@ Verdict = Literal["finished", "open", "changed", "unproven", "of another", "unli
 another" one that was made of another input, and "unlisted" one that no run is known to have made."""
 
 
-def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) -> Verdict:
+def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str, figures: Collection[str] = ()) -> Verdict:
     """Hold what `record` says against the files as they are now, and `digest` of the settings.
+
+    A clip is open as well if its record lacks one of the fields `figures`, which nobody asked for then.
 
     Of the input equal name, size and times are believed; otherwise the contents decide, so that a copied or touched
     data set is not done again.
@@ -80,9 +82,11 @@ def judge(record: ClipRecord | None, job: Job, files: ClipFiles, digest: str) ->
     if record.output_sha256 is None:
         return "unproven"
     try:
-        return "finished" if files.holds(job, record) else "changed"
+        if not files.holds(job, record):
+            return "changed"
     except (OSError, DatasetError):
         return "changed"
+    return "open" if any(getattr(record, name) is None for name in figures) else "finished"
 
 
 def _is_same_input(record: ClipRecord, job: Job, files: ClipFiles) -> bool:

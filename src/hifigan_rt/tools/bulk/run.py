@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def run_in_folder(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    figures: Collection[str] = (),
     progress: Callable[[ClipRecord], None] = lambda _: None,
     left_out: LeftOut | None = None,
 ) -> RunSummary:
@@ -106,6 +107,7 @@ def run_in_folder(
         folder: the output folder; made if it is missing.
         resume: leave out clips that the manifest says are finished.
         overwrite: replace outputs that are there.
+        figures: fields that a record must have for its clip to count as finished.
         progress: called in this thread after each clip.
         left_out: what the input folders hold beside the clips; for the manifest and the summary.
 
@@ -128,8 +130,9 @@ def run_in_folder(
         jobs = set_apart_outputs_alike(jobs, folder)
         path = folder / MANIFEST_NAME
         chosen = select_jobs(
-            jobs, read_manifest(path), folder.name, digest, runner.files, resume=resume, overwrite=overwrite
-        )
+            jobs, read_manifest(path), folder.name, digest, runner.files, resume=resume, overwrite=overwrite,
+            figures=figures,
+        )  # fmt: skip
         notes = (*describe_pairs(jobs), *chosen.notes)
         summary = RunSummary(
             len(jobs), chosen.finished, manifest=path, left_out=left_out, notes=notes, caveat=runner.caveat

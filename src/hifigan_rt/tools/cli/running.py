@@ -36,6 +36,8 @@ class RunOptions:
     overwrite: bool
     progress: bool | None
     as_json: bool
+    mel_l1: bool = False
+    """Whether each line of the manifest is to have that distance."""
     on_ray: bool = False
     manifest: str | None = None
     """Local file of the manifest of results that go to a URL."""
@@ -218,6 +220,7 @@ def _run_folder(console: Console, options: RunOptions, work: ClipWork) -> RunSum
     ):
         manner: dict[str, Any] = {
             "resume": options.resume, "overwrite": options.overwrite, "progress": progress, "left_out": left_out,
+            "figures": ("mel_l1",) if options.mel_l1 else (),
         }  # fmt: skip
         if held is None:
             return run_in_folder(runner, jobs, folder, **manner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,7 @@ def run_in_store(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    figures: Collection[str] = (),
     progress: Callable[[ClipRecord], None] = lambda _: None,
     left_out: LeftOut | None = None,
     pauses_s: Sequence[float] = RETRY_PAUSES_S,
@@ -108,6 +109,7 @@ def run_in_store(
         held: where results go.
         resume: leave out clips that the manifest says are finished.
         overwrite: replace outputs that are there.
+        figures: fields that a record must have for its clip to count as finished.
         progress: called in this thread after each clip.
         left_out: what the input folders hold beside the clips.
         pauses_s: see `retried`.
@@ -122,7 +124,9 @@ def run_in_store(
     left_out = left_out or LeftOut()
     place = held.place
     records = bring_together(place, held.manifest)
-    chosen = select_jobs(jobs, records, place.shown, digest, runner.files, resume=resume, overwrite=overwrite)
+    chosen = select_jobs(
+        jobs, records, place.shown, digest, runner.files, resume=resume, overwrite=overwrite, figures=figures
+    )
     notes = (*describe_pairs(jobs), *chosen.notes)
     shown = place.store.shown(place.key_of(MANIFEST_NAME))
     summary = RunSummary(
