@@ -97,6 +97,31 @@ def test_version():
         (["synth", "a", "--model", "x", "-o", "b.wav", "--format", "flac"], "--format flac contradicts -o b.wav"),
         (["synth", "a", "--model", "x", "-o", "out", "--format", "flac", "--encoding", "float"], "no floats"),
         (["mel", "a", "-o", "out"], "give --model or --config"),
+        (["mel", "a", "-o", "out", "--config", "v1", "--family", "x"], "say how a checkpoint is read: give --model"),
+        (
+            ["mel", "a", "-o", "out", "--config", "v1", "--weights-at", "x"],
+            "say how a checkpoint is read: give --model",
+        ),
+        (["synth", "-", "--model", "x", "-o", "-", "--split", "training"], "--split training needs an LJSpeech folder"),
+        (["mel", "-", "--model", "x", "-o", "-", "--split", "training"], "--split training needs an LJSpeech folder"),
+        (["info", "x", "--precision", "bfloat16"], "say whose plan is shown: give --plan"),
+        (["info", "x", "--engine", "cuda"], "say whose plan is shown: give --plan"),
+        *[
+            (["eval", "--generated", "x", "--dataset", "a", "-o", "out", option, value], f"{option} is for a model")
+            for option, value in (
+                ("--engine", "openvino"),
+                ("--precision", "bfloat16"),
+                ("--threads", "1"),
+                ("--device", "cpu"),
+                ("--execution-provider", "x"),
+                ("--engine-option", "a=b"),
+                ("--weights-at", "x"),
+                ("--family", "x"),
+                ("--speaker", "1"),
+                ("--conditioning", "x.npy"),
+                ("--mels", "x"),
+            )
+        ],
         (["eval", "--model", "x", "--dataset", "a", "-o", "out", "--mel-at", "mel"], "are for the files of --mels"),
         (
             ["synth", "", "--model", "x", "-o", "out"],

@@ -198,13 +198,18 @@ def _first_system(values: dict[str, Any]) -> SystemSpec:
 
     if (values["model"] is None) == (values["generated"] is None):
         raise click.UsageError("give either --model, or --generated with audio that is made already")
-    if values["model"] is None:
-        if values["mels"] is not None:
-            raise click.UsageError("--mels is what a model starts from, and --generated is made already: leave one out")
-        if values["speaker"] is not None or values["conditioning"] is not None:
-            raise click.UsageError("--generated is spoken already: leave --speaker and --conditioning out")
-        return folder_system(values["generated"])
     keys = (*CHECKPOINT, "speaker", "conditioning", *ENGINE_CHOICE, "mels")
+    if values["model"] is None:
+        made = folder_system(values["generated"])
+        # Not the config, which says how the mels of the metrics are computed.
+        useless = [key for key in keys if key != "config" and values[key] != getattr(made, key)]
+        if useless:
+            option = "engine-option" if useless[0] == "settings" else useless[0].replace("_", "-")
+            raise click.UsageError(
+                f"--{option} is for a model, and --generated is made already: leave it out, or give it to a model of "
+                "--compare"
+            )
+        return made
     return model_system(values["model"], **picked(values, keys))
 
 

@@ -59,6 +59,8 @@ def info(
     from hifigan_rt.errors import HifiganError
     from hifigan_rt.model.resolve import resolve_model
 
+    if not (with_plan or measure) and (engine, precision) != ("native", "float32"):
+        raise click.UsageError("--engine and --precision say whose plan is shown: give --plan, or leave them out")
     try:
         resolved = resolve_model(model, **reading)
     except HifiganError as error:

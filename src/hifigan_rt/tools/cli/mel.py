@@ -53,6 +53,10 @@ def mel(console: Console, /, model: str | None, config: str | None, **values: An
     """
     if model is None and config is None:
         raise click.UsageError("the mel settings must come from somewhere: give --model or --config")
+    if model is None and (values["weights_at"], values["family"]) != (None, None):
+        raise click.UsageError(
+            "--weights-at and --family say how a checkpoint is read: give --model, or leave them out"
+        )
     options = RunOptions.checked(values, ".npy")
 
     from hifigan_rt.audio import AUDIO_SUFFIXES

@@ -62,6 +62,8 @@ class RunOptions:
             raise click.UsageError("'-' is standard input, and must be the only input")
         if STREAM in self.inputs and self.is_folder:
             raise click.UsageError(f"standard input gives its result no name: give -o - or -o NAME{self.suffix}")
+        if STREAM in self.inputs and self.split is not None:
+            raise click.UsageError(f"--split {self.split} needs an LJSpeech folder, and '-' is standard input")
         if self.resume and not self.is_folder:
             raise click.UsageError("--resume goes by the manifest of an output folder, and -o names none")
         if self.output == STREAM and self.as_json:
