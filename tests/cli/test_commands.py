@@ -96,6 +96,10 @@ def test_version():
         (["synth", "a", "--model", "x", "-o", "-", "--json"], "both write to standard output"),
         (["synth", "a", "--model", "x", "-o", "b.wav", "--format", "flac"], "--format flac contradicts -o b.wav"),
         (["synth", "a", "--model", "x", "-o", "out", "--format", "flac", "--encoding", "float"], "no floats"),
+        (
+            ["synth", "a", "--model", "x", "-o", "out", "--engine-option", "hint=a", "--engine-option", "hint=b"],
+            "hint is given as 'a' and as 'b': give one of them",
+        ),
         (["mel", "a", "-o", "out"], "give --model or --config"),
         (["mel", "a", "-o", "out", "--config", "v1", "--family", "x"], "say how a checkpoint is read: give --model"),
         (

@@ -109,7 +109,7 @@ def test_limits_decide_the_status(data):
     [
         (["--min", "stoi"], "'stoi' is not KEY=VALUE"),
         (["--min", "stoi=high"], "the limit must be a number"),
-        (["--max", "lsd=3", "--max", "lsd=2"], "'lsd' has a limit already: give one"),
+        (["--max", "lsd=3", "--max", "lsd=2"], "lsd is given as '3' and as '2': give one of them"),
         (["--max", "stoi=nan"], "the limit must be a number"),
         (["--metrics", "a,,b"], "names nothing at one place"),
         (["--generated", "in"], "give either --model, or --generated"),

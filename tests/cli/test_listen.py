@@ -165,7 +165,10 @@ def test_nothing_to_score(place):
         (["--mode", "mos", "-o", "t"], "give either REPORT, a folder of 'hifigan eval', or --system"),
         (["report", "--system", "a=b", "--mode", "mos", "-o", "t"], "give either REPORT"),
         (["report", "--reference", "b", "--mode", "mos", "-o", "t"], "--reference goes with --system"),
-        (["--system", "a=b", "--system", "a=c", "--mode", "mos", "-o", "t"], "two systems have the same name"),
+        (
+            ["--system", "a=b", "--system", "a=c", "--mode", "mos", "-o", "t"],
+            "a is given as 'b' and as 'c': give one of them",
+        ),
         (["--system", "folder", "--mode", "mos", "-o", "t"], "'folder' is not KEY=VALUE"),
         (["--system", "a=b", "--mode", "rank", "-o", "t"], "'rank' is not one of"),
         (["--system", "a=b", "-o", "t"], "Missing option '--mode'"),

@@ -233,6 +233,11 @@ def test_arguments_of_another_type(tmp_path):
         ({"engine": None}, EngineError, "engine=None is a NoneType: choose one of the texts auto, native"),
         ({"engine": []}, EngineError, r"engine=\[\] is a list"),
         ({"settings": [1]}, EngineError, r"settings=\[1\] is a list: give a dict"),
+        (
+            {"segment_frames": 8, "settings": {"segment_frames": "9"}},
+            EngineError,
+            "segment_frames is given by itself, 8, and among the settings, '9': give one",
+        ),
         ({"settings": {1: "x"}}, EngineError, "a setting has the name 1, a int"),
         ({"plan": 3}, EngineError, "plan=3 is a int: give a dict of algorithms"),
         ({"device": 0}, EngineError, "device=0 is a int: give its name"),

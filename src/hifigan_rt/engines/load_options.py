@@ -20,14 +20,19 @@ def gather_options(
     """Join the settings that are parameters of `load`, of which None is not given, with the others; see there.
 
     Raises:
-        EngineError: one of them is of a wrong type, or the plan cannot be read.
+        EngineError: one of them is of a wrong type or given twice, or the plan cannot be read.
     """
     if settings is not None and not isinstance(settings, Mapping):
         raise EngineError(
             f"settings={str(settings)[:60]} is a {type(settings).__name__}: give a dict of texts by the settings' names"
         )
     own: dict[str, Any] = dict(settings or {})
-    own |= {name: value for name, value in named.items() if value is not None}
+    named = {name: value for name, value in named.items() if value is not None}
+    for name in own.keys() & named.keys():
+        raise EngineError(
+            f"{name} is given by itself, {named[name]!r}, and among the settings, {own[name]!r}: give one"
+        )
+    own |= named
     if "plan" in own:
         own["plan"] = read_plan(own["plan"])  # once: its file may be another when the vocoder is loaded again
     return EngineOptions(threads, precision, device, own)

@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 
 def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """METRIC=VALUE, each metric once."""
-    keys = [value.partition("=")[0] for value in values]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise click.BadParameter(f"{key!r} has a limit already: give one")
     limits = {}
     for key, text in parse_settings(ctx, parameter, values).items():
         try:

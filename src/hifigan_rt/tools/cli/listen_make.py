@@ -24,10 +24,7 @@ _LARGE_PAGE_BYTES = 100 << 20
 
 def _systems(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """NAME=FOLDER, each name once."""
-    systems = {name: Path(folder) for name, folder in parse_settings(ctx, parameter, values).items()}
-    if len(systems) < len(values):
-        raise click.BadParameter("two systems have the same name: each needs one of its own")
-    return systems
+    return {name: Path(folder) for name, folder in parse_settings(ctx, parameter, values).items()}
 
 
 @click.command(cls=StrictCommand)

@@ -123,13 +123,15 @@ def parse_names(_: click.Context, __: click.Parameter, value: str | None) -> tup
 
 
 def parse_settings(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Options of the form KEY=VALUE."""
-    settings = {}
+    """Options of the form KEY=VALUE, each key once."""
+    settings: dict[str, str] = {}
     for value in values:
         key, equals, setting = value.partition("=")
         if not key or not equals:
             hint = "; 'hifigan engines' lists what each engine knows" if parameter.name == "settings" else ""
             raise click.BadParameter(f"{value!r} is not KEY=VALUE{hint}")
+        if key in settings:
+            raise click.BadParameter(f"{key} is given as {settings[key]!r} and as {setting!r}: give one of them")
         settings[key] = setting
     return settings
 
