@@ -16,7 +16,7 @@ import soundfile
 import tolerances
 from ascend_simulator.environment import CAVEAT
 from cli.ascend_chain import OM, export, exported, mels, synth
-from cli.running import error_of, hifigan
+from cli.running import clip, error_of, hifigan
 from golden.tiny import TINY
 from hifigan_rt.audio import write_audio
 from hifigan_rt.audio.signal_metrics import snr_db
@@ -218,6 +218,16 @@ def test_benchmark(chain):
     assert theirs.source == "ais_bench"
     assert theirs.caveat == CAVEAT
     assert theirs.latency.calls == 3
+
+
+def test_threads_that_no_om_takes_are_told(chain):
+    exported()
+    clip("in/a.wav")
+    told = "note: --threads 2 was asked for, and engine 'ascend' takes 1 thread"
+    assert told in hifigan("synth", "in", "--model", OM, "-o", "out", "--threads", "2").stderr
+    assert "--threads" not in hifigan("synth", "in", "--model", OM, "-o", "out", "--overwrite").stderr
+    done = hifigan("synth", "in", "--model", "model", "--engine", "native", "-o", "native", "--threads", "2")
+    assert "--threads" not in done.stderr
 
 
 def test_a_benchmark_of_an_om_does_not_measure_threads(chain):

@@ -100,6 +100,9 @@ class Console:
         info = vocoder.engine_info
         threads = counted(info.threads, "thread")
         self.note(f"model {vocoder.name!r} on {info.name} {info.version}: {info.precision}, {threads}, {info.device}")
+        asked = vocoder.engine.options.threads
+        if asked not in (None, info.threads):
+            self.note(f"note: --threads {asked} was asked for, and engine {info.name!r} takes {threads}")
         self.notes(vocoder.notes)
 
     def notes(self, texts: Sequence[str]) -> None:
