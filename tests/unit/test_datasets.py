@@ -79,6 +79,14 @@ def test_glob_keeps_what_lies_below_its_fixed_part():
     assert relatives(find_inputs(["in/**/a.wav"], SUFFIXES)) == ["x/a.wav", "y/a.wav"]
 
 
+def test_a_glob_leaves_out_no_link_to_nothing():
+    touch("in/a.wav", "in/sub/b.wav")
+    Path("in/gone.wav").symlink_to("../annex/gone.wav")
+    os.mkfifo("in/pipe.wav")
+    folder = relatives(find_inputs(["in"], SUFFIXES))
+    assert folder == relatives(find_inputs(["in/*"], SUFFIXES)) == ["a.wav", "gone.wav", "pipe.wav"]
+
+
 def test_a_file_whose_name_looks_like_a_glob_is_taken_as_it_stands():
     touch("take[1].wav", "take1.wav")
     assert relatives(find_inputs(["take[1].wav"], SUFFIXES)) == ["take[1].wav"]

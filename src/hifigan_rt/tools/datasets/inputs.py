@@ -179,12 +179,12 @@ class _Search:
         any_found = False
         for match in matches:
             path = Path(match)
-            if not is_file(path) or self._is_result(path):
+            if is_folder(path) or self._is_result(path):
                 continue
             if path.suffix.lower() in self.suffixes:
                 any_found = True
                 yield InputFile(path, path.relative_to(root), root)
-            else:
+            elif is_file(path):
                 self.left_out.add_file(path.name)
         if not any_found:
             ending = f"no file ending in {', '.join(sorted(self.suffixes))}"
