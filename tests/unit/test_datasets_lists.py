@@ -274,6 +274,12 @@ def test_a_list_that_is_named_itself(name, content):
         assert told in inputs[1].problem
 
 
+@pytest.mark.parametrize("between", [" ", "\t", "  ", "\t ", " \t"])
+def test_the_path_in_a_list_of_kaldi_begins_behind_the_first_blank(between):
+    names = ("wavs/a b.wav", "wavs/b.wav", "b.wav")
+    assert found(dataset(f"utt1{between}wavs/a b.wav\n", *names, name="wav.scp")) == ["wavs/a b.wav"]
+
+
 def test_a_text_that_is_named_and_lists_nothing():
     with pytest.raises(
         DatasetError, match=r"'d/notes\.txt' is a text; as a list of clips, notes\.txt line 1: .* not there"

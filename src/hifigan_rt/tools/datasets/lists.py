@@ -213,8 +213,7 @@ def _json_entry(number: int, line: str) -> ListEntry:
 
 
 def _kaldi_entry(number: int, line: str) -> ListEntry:
-    _, _, path = line.partition(" ") if " " in line else line.partition("\t")
-    path = path.strip()
+    path = re.sub(r"^[^ \t]+[ \t]*", "", line)
     if not path:
         return ListEntry(number, problem=f"is not ID PATH: {line[:_SHOWN_CHARACTERS]!r}")
     if path.endswith("|"):
