@@ -183,6 +183,19 @@ def test_the_copy_is_put_every_so_many_lines(filled, monkeypatch):
     assert 2 <= seen[-1] <= 7
 
 
+def test_a_long_manifest_of_earlier_runs_is_put_after_a_tenth_of_it(filled, monkeypatch):
+    monkeypatch.setattr(store_manifest, "UPLOAD_LINES", 2)
+    with claimed_store(place_of(filled), settle_s=0) as held:
+        held.manifest.write_text('{"kind": "run"}\n' * 100)
+        with store_manifest.StoreManifest(held.place, held.manifest, held.claim) as manifest:
+            put = []
+            monkeypatch.setattr(manifest, "upload", lambda: (put.append(number), setattr(manifest, "_unsent", 0)))
+            for number in range(1, 25):
+                manifest.append_object({"number": number})
+    # After 11 lines there are 111, a tenth of which has come; 11 more make 122, whose tenth is 12.
+    assert put == [11, 23]
+
+
 def test_a_manifest_of_the_users_own(filled, tmp_path):
     mine = tmp_path / "mine.jsonl"
     run(filled, manifest=mine)

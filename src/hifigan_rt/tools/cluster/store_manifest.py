@@ -39,7 +39,9 @@ class StoreManifest(ManifestWriter):
         self._place = place
         self._local = local
         self._claim = claim
-        self._lines = self._unsent = 0
+        with local.open("rb") as file:
+            self._lines = sum(1 for _ in file)
+        self._unsent = 0
 
     def append_object(self, values: Mapping[str, Any]) -> None:
         super().append_object(values)
