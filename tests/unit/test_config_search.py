@@ -131,6 +131,19 @@ def test_a_config_in_the_checkpoint_is_held_to_the_weights(tmp_path, inner, mess
         resolve_model(checkpoint(tmp_path, config=inner))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mean", Tensor(np.full(10, -5.0), "m"), r"mean=.*of shape \[10\] must be a"),
+        ("lrelu_slope", Tensor(np.full(1, 0.2), "s", ()), "lrelu_slope=Unread tensor of shape .* is another network"),
+        ("upsample_rates", [Tensor(np.full(1, 4), "r", ()), 2], r"upsample_rates\[0\]=.* must be a whole"),
+    ],
+)
+def test_a_setting_that_is_a_tensor_is_not_passed_over(tmp_path, name, value, message):
+    with pytest.raises(ConfigError, match=f"entry 'config' of the checkpoint: {message}"):
+        resolve_model(checkpoint(tmp_path, config=FIELDS | {"scale": [1.0] * 10, name: value}))
+
+
 def test_what_is_no_config_is_none(tmp_path):
     path = checkpoint(tmp_path, config={"lr": 1e-4, "num_mels": 5}, h="{", args=[FIELDS], steps=7)
     with pytest.raises(ConfigError, match="no config was found"):

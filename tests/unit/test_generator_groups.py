@@ -11,6 +11,7 @@ from generator_nodes import as_tree, nested, other, state
 from golden.tiny import tiny_weights, write_tiny
 from hifigan_rt.errors import CheckpointError, ModelFileError, WeightMismatch
 from hifigan_rt.families import read_checkpoint
+from hifigan_rt.formats.checkpoint.tree import Unread
 from hifigan_rt.model.resolve import resolve_model
 
 
@@ -366,6 +367,6 @@ def test_plain_values_beside_the_weights(tmp_path):
     assert near == {"h": {"hop_size": 256}, "generator": {}}
     assert far == {
         "epoch": 3,
-        "config": {"rates": [8, 8], "lists": [lists, lists, lists]},
+        "config": {"rates": [8, 8], "lists": [lists, lists, lists], "t": Unread((1,)), "bad": [Unread((1,))]},
         "inner": {"h": {"hop_size": 256}, "generator": {}},
     }

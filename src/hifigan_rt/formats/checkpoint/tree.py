@@ -41,6 +41,16 @@ class PlacedTensor:
         return ".".join(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A tensor or an array that stands where a setting may be meant: as a value of no field's type it is refused."""
+
+    shape: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"tensor of shape {list(self.shape)}"
+
+
 def list_tensors(root: object) -> list[PlacedTensor]:
     """Find every tensor in dictionaries, lists and tuples, in the file's order."""
     return list(_TensorSearch().tensors(root, (), 0, is_named=False))
@@ -108,11 +118,12 @@ def dictionaries_around(root: object, path: tuple[str, ...]) -> tuple[dict[objec
 def plain_values(mapping: dict[object, object]) -> dict[str, object]:
     """Pick what is plain in a dictionary: numbers, texts, None, and dictionaries and lists of such.
 
-    Tensors and all else are left out, with every list that holds such; tuples become lists and numbers of NumPy become
-    Python's, as JSON would give them. An object that was not made is the dictionary of its attributes and entries, one
-    of OmegaConf what it stands for.
+    Tensors of this dictionary and of those that hold nothing else, which are parameters, are left out; where a setting
+    may be meant, an `Unread` stands for each. All else is left out, with every list that holds such; tuples become
+    lists and numbers of NumPy become Python's, as JSON would give them. An object that was not made is the dictionary
+    of its attributes and entries, one of OmegaConf what it stands for.
     """
-    return _PlainCopies().mapping(mapping, 0)[0]
+    return _PlainCopies().mapping({key: item for key, item in mapping.items() if type(item) is not LazyTensor}, 0)[0]
 
 
 def _wrapped(value: OpaqueObject) -> str | None:
@@ -132,6 +143,8 @@ class _PlainCopies:
 
     def mapping(self, value: dict[object, object], depth: int) -> tuple[dict[str, object], int]:
         copies = {key: self._copy(item, depth + 1) for key, item in value.items() if isinstance(key, str)}
+        if all(type(copy) is Unread for copy, count in copies.values() if count):
+            return {}, 1
         picked = {key: copy for key, (copy, count) in copies.items() if count}
         return picked, 1 + sum(count for _, count in copies.values())
 
@@ -140,6 +153,8 @@ class _PlainCopies:
             return value.item(), 1
         if value is None or isinstance(value, (bool, int, float, str)):
             return value, 1
+        if isinstance(value, LazyTensor):
+            return Unread(value.shape), 1
         if id(value) not in self._done:
             self._done[id(value)] = self._NOTHING
             self._done[id(value)] = self._copy_container(value, depth) if depth <= MAX_DEPTH else self._NOTHING
