@@ -133,6 +133,12 @@ def test_info_of_the_vendors_container(tmp_path, monkeypatch):
     assert "gears                     [300, 600]" in text
     assert "inputs and outputs" in text
     assert om_files.COMMAND in text
+    assert "float32, convolutions on the AI CPU (must_keep_origin_dtype)" in text
+    half = om_files.op("mel_spec", "Data", outputs=[om_files.tensor("", 2, [1, 80, 250])])
+    definition = om_files.model_def(om_files.ATTRIBUTES, [half, om_files.OUTPUT])
+    om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition), (om_files.WEIGHTS, b"1")]))
+    text = hifigan("info", "model.om").stdout
+    assert "the ONNX file's own types, float16 of its mels (must_keep_origin_dtype)" in text
     om_files.write(tmp_path, om_files.geared()[:1000])
     assert "is truncated" in error_of(hifigan("info", "model.om", status=1))
 

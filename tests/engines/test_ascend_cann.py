@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import tolerances
 from engines.ascend_models import GENERATOR, truth
@@ -125,6 +126,14 @@ def test_the_precision_is_one_that_the_chip_computes(load, cann, chip, mode, lab
     info = load().info
     assert cann.asked[-1][0][1]["precision_mode"] == mode
     assert (info.precision, info.device) == (f"{label} ({mode})", f"npu:0 ({chip})")
+
+
+def test_a_network_of_float16_is_not_told_to_be_float32(cann, tmp_path):
+    path = tmp_path / "half.onnx"
+    onnx.save(convert_float_to_float16(build_onnx(GENERATOR, TINY.mel)), path)
+    engine = create_engine("ascend", OnnxFile("half.onnx", path, "onnx", TINY, 10), EngineOptions())
+    own = "the ONNX file's own types, float16 of its mels"
+    assert engine.info.precision == f"float16 weights, {own} (must_keep_origin_dtype)"
 
 
 def test_a_compiled_file_of_an_earlier_load_is_never_the_one_that_plays(load, cann, tmp_path, monkeypatch):

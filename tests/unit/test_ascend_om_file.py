@@ -3,8 +3,10 @@
 import pytest
 
 import om_files
+from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.formats.om_file import OmTensor, option_of, read_om
 
+ATC = "atc --soc_version=Ascend910B4"
 MEL = OmTensor("mel_spec", "float32", (1, 80, -1))
 
 
@@ -103,3 +105,13 @@ def test_text_from_a_file_cannot_steer_the_terminal(tmp_path):
 )
 def test_options_in_a_command_line(command, value):
     assert option_of(command, "dynamic_dims") == value
+
+
+@pytest.mark.parametrize("mode", ["must_keep_origin_dtype", "origin"])
+def test_a_mode_that_keeps_types_is_no_float32_where_the_mels_are_float16(mode):
+    kept = f"the ONNX file's own types, float16 of its mels ({mode})"
+    for chip in ("Ascend310P3", "Ascend910B4"):
+        assert describe_mode(mode, chip, ATC, "float16") == kept
+    of_atc = f"{ATC} --input_fp16_nodes=mel_spec"
+    assert describe_mode(mode, "Ascend910B4", of_atc, "float16") == f"float32, convolutions in HF32 ({mode})"
+    assert describe_mode(mode, "Ascend910B4", ATC, "float32") == f"float32, convolutions in HF32 ({mode})"

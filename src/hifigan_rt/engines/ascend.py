@@ -223,9 +223,10 @@ def create(model: OmFile | OnnxFile, options: EngineOptions) -> Engine:
     silence = np.full(graph.num_mels, 0.0 if graph.config.input_kind == "latent" else np.log(1e-5), np.float32)
     if model.mel is not None:
         silence = silence_mel_value(model.mel)
+    precision = describe_mode(om.precision_mode, om.soc_version, om.atc_cmdline, pool.model["inputs"][0]["dtype"])
     info = EngineInfo(
-        "ascend", pool.runtime.version, describe_mode(om.precision_mode, om.soc_version, om.atc_cmdline), len(devices),
-        describe_devices(devices, om), variant=pool.runtime.backend, caveat=pool.runtime.caveat,
+        "ascend", pool.runtime.version, precision, len(devices), describe_devices(devices, om),
+        variant=pool.runtime.backend, caveat=pool.runtime.caveat,
     )  # fmt: skip
     return AscendEngine(pool, info, graph, shapes, silence, OutputRule(model.name, graph))
 

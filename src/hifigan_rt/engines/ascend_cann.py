@@ -109,7 +109,7 @@ def open_cann(model: OnnxFile, devices: Sequence[int]) -> CannEngine:
     mode = default_mode(chip)
     with tempfile.TemporaryDirectory(prefix="hifigan-cann-") as folder:
         session = _open(name, _private_copy(info, Path(folder)), devices[0], mode)
-    label = describe_mode(mode, chip)
+    label = describe_mode(mode, chip, input_dtype=info.inputs[0].dtype)
     precision = label if info.precision == "float32" else f"{info.precision} weights, {label}"
     device = f"npu:{devices[0]} ({chip})" if chip else f"npu:{devices[0]}"
     return CannEngine(

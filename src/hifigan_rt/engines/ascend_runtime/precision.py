@@ -77,21 +77,26 @@ def option_for(mode: str) -> str:
     return "precision_mode_v2" if mode in V2_MODES else "precision_mode"
 
 
-def describe_mode(mode: str, soc_version: str, command: str = "") -> str:
+def describe_mode(mode: str, soc_version: str, command: str = "", input_dtype: str = "") -> str:
     """What is computed under a mode on a chip, with the mode, as in "float16 (force_fp16)".
 
     Args:
         mode: as given to atc; empty for its default.
         soc_version: the chip; empty if it is not known.
         command: atc's command line, which may say --allow_hf32; empty if it is not known.
+        input_dtype: of the mels; empty if it is not known.
     """
     if not mode:
         return f"{_LABELS[ATC_DEFAULT]} ({ATC_DEFAULT}, the default of atc)"
-    label = _kept(soc_version, command) if mode in KEEPING_MODES else _LABELS.get(mode, "unknown precision")
-    return f"{label} ({mode})"
+    if mode in KEEPING_MODES:
+        return f"{_kept(soc_version, command, input_dtype)} ({mode})"
+    return f"{_LABELS.get(mode, 'unknown precision')} ({mode})"
 
 
-def _kept(soc_version: str, command: str) -> str:
+def _kept(soc_version: str, command: str, input_dtype: str) -> str:
+    # The ONNX file had them so, unless the option did it; where it has casts behind them, its layers are float32.
+    if input_dtype == "float16" and not option_of(command, "input_fp16_nodes"):
+        return "the ONNX file's own types, float16 of its mels"
     if not multiplies_float32(soc_version):
         return "float32, convolutions on the AI CPU"
     if _HF32_CONVOLUTIONS.match(soc_version) and option_of(command, "allow_hf32") != "false":

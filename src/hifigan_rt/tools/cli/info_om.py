@@ -16,12 +16,13 @@ def facts_of_om(path: Path) -> dict[str, Any]:
     info = read_om(path)
     # The model was resolved, and with it the sha256 compared.
     record = read_record(path, verify=False)
+    dtype = info.inputs[0].dtype if info.inputs else ""
     facts: dict[str, Any] = {"caveat": info.caveat} if info.caveat else {}
     facts |= {
         "chip": info.soc_version or None,
         "atc_version": info.atc_version or None,
         "precision_mode": info.precision_mode or None,
-        "computes_in": describe_mode(info.precision_mode, info.soc_version, info.atc_cmdline),
+        "computes_in": describe_mode(info.precision_mode, info.soc_version, info.atc_cmdline, dtype),
         "inputs": tuple(asdict(tensor) for tensor in info.inputs),
         "outputs": tuple(asdict(tensor) for tensor in info.outputs),
         "gears": tuple(gear[0] if len(gear) == 1 else gear for gear in info.dynamic_dims),
