@@ -217,7 +217,7 @@ def entry(first, last, shape=(2,), dtype="F32"):
             {"a": entry(0, 2, dtype="F8_E4M3")},
             2,
             "holds tensor 'a' of type 'F8_E4M3': F64, F32, F16, BF16, C64, I64, I32, I16, I8, U64, U32, U16, U8, BOOL "
-            "are read",
+            "are read; save tensor.float() in its place",
         ),
         ({"a": 1}, 0, "is damaged: its safetensors header describes 'a' by 1"),
         ({"__metadata__": {"a": 1}}, 0, "is damaged: its safetensors metadata are not texts"),

@@ -104,7 +104,8 @@ def _parse_entry(name: str, entry: object) -> tuple[LazyTensor, tuple[int, int]]
     kind, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(kind, str) or kind not in _DTYPE_NAMES:
         raise CheckpointError(
-            f"holds tensor {describe(name)} of type {describe(kind)}: {', '.join(_DTYPE_NAMES)} are read"
+            f"holds tensor {describe(name)} of type {describe(kind)}: {', '.join(_DTYPE_NAMES)} are read; save "
+            "tensor.float() in its place"
         )
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(_is_count(length) for length in shape):
         raise CheckpointError(f"is damaged: tensor {describe(name)} has the shape {_describe_list(shape)}")
