@@ -91,6 +91,52 @@ def build_network(torch, *, padding=1, output_padding=0, normed=True, around=Non
     return Around().eval()
 
 
+def build_of_modules(torch, end):
+    """The same network in the form of ParallelWaveGAN: each activation is a module, and `end` the last."""
+    nn = torch.nn
+
+    def activated(layer, *after, slope=0.1):
+        return nn.Sequential(nn.LeakyReLU(slope), layer, *after)
+
+    class Block(nn.Module):
+        def __init__(self, channels, kernel):
+            super().__init__()
+            middle = (kernel - 1) // 2
+            self.convs1 = nn.ModuleList(
+                [activated(nn.Conv1d(channels, channels, kernel, 1, middle * d, d)) for d in (1, 2)]
+            )
+            self.convs2 = nn.ModuleList([activated(nn.Conv1d(channels, channels, kernel, 1, middle)) for _ in "12"])
+
+        def forward(self, x):
+            for first, second in zip(self.convs1, self.convs2):  # noqa: B905 - TorchScript knows no strict
+                x = second(first(x)) + x
+            return x
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.input_conv = nn.Conv1d(10, 8, 7, 1, 3)
+            self.upsamples = nn.ModuleList(
+                [activated(nn.ConvTranspose1d(8, 4, 6, 3, 2, 1)), activated(nn.ConvTranspose1d(4, 2, 4, 2, 1))]
+            )
+            self.blocks = nn.ModuleList([Block(channels, kernel) for channels in (4, 2) for kernel in (3, 5)])
+            self.output_conv = activated(nn.Conv1d(2, 1, 7, 1, 3), end, slope=0.01)
+
+        def forward(self, c):
+            c = self.input_conv(c)
+            for i, upsample in enumerate(self.upsamples):
+                c = upsample(c)
+                total = torch.zeros_like(c)
+                for j, block in enumerate(self.blocks):
+                    if j // 2 == i:
+                        total = total + block(c)
+                c = total / 2
+            return self.output_conv(c)
+
+    torch.manual_seed(0)
+    return Network().eval()
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """Saves a network, traced or scripted, and gives its path with the function that PyTorch loads from it."""

@@ -14,7 +14,7 @@ from hifigan_rt.engines.reference import generate
 from hifigan_rt.errors import CheckpointError, ConfigError, HifiganError, ModelAssumptionWarning
 from hifigan_rt.model.resolve import resolve_model
 from tolerances import REFERENCE_MAX_ABS
-from torchscript_networks import build_network, rewritten
+from torchscript_networks import build_network, build_of_modules, rewritten
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:.*(weight_norm|jit|TorchScript).*:Warning")]
 
@@ -47,6 +47,21 @@ def test_archives_are_read_without_a_config(torch, saved, how, normed, padding, 
     assert len(audio) == len(run(mel)) == samples
     np.testing.assert_allclose(audio, run(mel), rtol=0, atol=1e-6)
     np.testing.assert_allclose(audio, truth_of(torch, network, model, mel), rtol=0, atol=REFERENCE_MAX_ABS)
+
+
+@pytest.mark.parametrize("how", ["trace", "script"])
+@pytest.mark.parametrize(("end", "output"), [("Tanh", "tanh"), ("Hardtanh", "clamp"), ("Identity", "none")])
+def test_activations_may_be_modules_as_in_parallel_wavegan(torch, saved, how, end, output):
+    path, run = saved(build_of_modules(torch, getattr(torch.nn, end)()), how)
+    model = resolve_model(path)
+    assert model.graph.config.output == output
+    np.testing.assert_allclose(generate(model.generator, tiny_mel(9)), run(tiny_mel(9)), rtol=0, atol=1e-6)
+
+
+def test_samples_that_a_module_bounds_more_closely_are_refused(torch, saved):
+    path, _ = saved(build_of_modules(torch, torch.nn.Hardtanh(-0.5, 0.5)))
+    with pytest.raises(CheckpointError, match=r"clamps to \['-0.5', '0.5'\]: samples are in \[-1, 1\]"):
+        resolve_model(path)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +206,7 @@ def test_the_decoder_of_a_voice_is_told_by_its_last_layer(torch, saved):
     [
         (r"torch.tanh", "torch.sin", "the archive's code in the generator calls torch.sin, which a HiFi-GAN generator"),
         (r"torch.leaky_relu\(((?:.(?!, 0))*.), 0.1\d*\)", r"torch.elu(\1)", "calls torch.elu"),
-        (r"torch.div\(", "torch.add(", "takes no mean over the residual blocks"),
+        (r"torch.div\(", "torch.add(", "no division of stage 0 by its 2 residual blocks"),
         (r"0\.10*1", "0.2", None),
         (r"\(input\d*, 0\.10*1\)", "(input, 0.3)", r"activations of the slopes \[0.01, 0.1, 0.3\]"),
         (r", 0\.10*1\)", ", slope)", "a slope that stands as no number"),

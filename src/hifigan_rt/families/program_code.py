@@ -86,17 +86,16 @@ def read_program(code: ModuleCode, layers: Mapping[str, str], shapes: Shapes) ->
     idle = next((theirs for theirs, ours in layers.items() if ours not in followed.convolutions), None)
     if idle is not None:
         raise CheckpointError(f"the archive's code does not call {idle}, as a HiFi-GAN generator does")
-    fields = _stages(followed.convolutions, shapes) | _slopes(followed.computations) | _output(own[""], code.outer)
+    inner = "\n".join(own.values())
+    fields = _stages(followed.convolutions, shapes) | _slopes(followed.computations) | _output(inner, code.outer)
     n_blocks = len(fields["resblock_dilation_sizes"])
-    if n_blocks > 1 and not any(operation in _MEANS for operation, _ in _calls(own[""])):
-        raise CheckpointError("the archive's code takes no mean over the residual blocks of a stage, as HiFi-GAN does")
     expected = ExpectedGenerator(
         frozenset(followed.convolutions),
         len(fields["upsample_rates"]),
         n_blocks,
         fields["leaky_relu_slope"],
         fields["final_slope"],
-        _output(own[""], ())["output_activation"],
+        _output(inner, ())["output_activation"],
     )
     compare(followed, expected)
     fields |= _missing_biases(texts, layers, shapes)
@@ -214,9 +213,10 @@ def _output(text: str, outer: Sequence[str]) -> dict[str, str]:
         if any(kind == "tanh" for kind, _ in found):
             return {"output_activation": "tanh"}
         for _, arguments in found:
-            if [argument.partition("=")[2] or argument for argument in arguments[1:]] in (["-1", "1"], ["-1.", "1."]):
+            bounds = [argument.partition("=")[2] or argument for argument in arguments[1:3]]
+            if bounds in (["-1", "1"], ["-1.", "1."]):
                 return {"output_activation": "clamp"}
-            raise CheckpointError(f"the archive's code clamps to {arguments[1:]}: samples are in [-1, 1]")
+            raise CheckpointError(f"the archive's code clamps to {bounds}: samples are in [-1, 1]")
     return {"output_activation": "none"}
 
 
