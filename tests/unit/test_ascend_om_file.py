@@ -5,6 +5,7 @@ import pytest
 import om_files
 from hifigan_rt.engines.ascend_runtime.precision import describe_mode
 from hifigan_rt.formats.om_file import OmTensor, option_of, read_om
+from hifigan_rt.tools.cli.info_om import facts_of_om
 
 ATC = "atc --soc_version=Ascend910B4"
 MEL = OmTensor("mel_spec", "float32", (1, 80, -1))
@@ -53,6 +54,20 @@ def test_a_static_model(tmp_path):
     assert info.inputs == (OmTensor("mel_spec", "float32", (8, 80, 1, 500)),)
     assert info.dynamic_dims == info.input_dims_of_gears == ()
     assert info.precision_mode == info.atc_cmdline == ""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "label"),
+    [
+        ({}, "unknown precision (the file does not tell atc's command)"),
+        ({"atc_cmdline": "atc --model=g.onnx --framework=5"}, "float16 (force_fp16, the default of atc)"),
+        ({"atc_cmdline": "atc --precision_mode=force_fp32"}, "float16 products, float32 sums (force_fp32)"),
+    ],
+)
+def test_a_precision_is_told_by_the_command_alone(tmp_path, attributes, label):
+    definition = om_files.model_def({"soc_version": "Ascend310P3", **attributes}, [om_files.MEL, om_files.OUTPUT])
+    path = om_files.write(tmp_path, om_files.container([(om_files.MODEL_DEF, definition)]))
+    assert facts_of_om(path)["computes_in"] == label
 
 
 def test_sub_models_follow_each_other(tmp_path):

@@ -81,11 +81,13 @@ def describe_mode(mode: str, soc_version: str, command: str = "", input_dtype: s
     """What is computed under a mode on a chip, with the mode, as in "float16 (force_fp16)".
 
     Args:
-        mode: as given to atc; empty for its default.
+        mode: as given to atc; empty if its command line names none, so that its default counts, or is not known.
         soc_version: the chip; empty if it is not known.
         command: atc's command line, which may say --allow_hf32; empty if it is not known.
         input_dtype: of the mels; empty if it is not known.
     """
+    if not mode and not command:
+        return "unknown precision (the file does not tell atc's command)"
     if not mode:
         return f"{_LABELS[ATC_DEFAULT]} ({ATC_DEFAULT}, the default of atc)"
     if mode in KEEPING_MODES:
