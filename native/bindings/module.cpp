@@ -210,9 +210,11 @@ const Kernels& kernels_named(const std::string& isa, const std::string& precisio
 // Empty if the instruction set multiplies tiles; else why it does not.
 std::string request_tiles(const std::string& isa) {
   if (isa == kSoftwareTiles) return "";
-  if (!find_kernels("amx")) return "this build has none: its compiler did not know -mamx-bf16";
-  const std::string why = why_no_tile_unit(true);
-  return why.empty() && isa != "amx" ? "HIFIGAN_RT_ISA names another instruction set" : why;
+  const bool built = find_kernels("amx") != nullptr;
+  const std::string why = why_no_tile_unit(built);
+  if (!why.empty()) return why;
+  if (!built) return "this build has none: its compiler did not know -mamx-bf16";
+  return isa != "amx" ? "HIFIGAN_RT_ISA names another instruction set" : "";
 }
 
 double measure_multiply_adds(const std::string& isa, int threads, double seconds, const std::string& precision) {
