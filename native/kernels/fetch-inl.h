@@ -1,5 +1,31 @@
-// Fetching of the rows that a block of tiles will write and add, into the caches while its products run.
+// Where the rows of tiles lie, and fetching of those that a block will write and add, into the caches while its products run.
 // Included inside the instruction set's namespace, after product-inl.h.
+
+// Rows of one tile after the other: `outputs` rows of one phase, the next phase's, and behind the last phase the first one's again.
+// Counted on, since for narrow layers a division for each tile takes 2 % of their time.
+class TileRows {
+ public:
+  TileRows(Index tile, int outputs, Index dilation)
+      : outputs_(outputs), dilation_(dilation), phase_(tile % dilation), base_(tile / dilation * outputs * dilation) {}
+
+  Index first() const { return base_ + phase_; }
+
+  // How many of them lie before `end`.
+  int before(Index end) const {
+    if (first() + (outputs_ - 1) * dilation_ < end) return outputs_;
+    return first() < end ? static_cast<int>((end - first() + dilation_ - 1) / dilation_) : 0;
+  }
+
+  void next() {
+    if (++phase_ < dilation_) return;
+    phase_ = 0;
+    base_ += outputs_ * dilation_;
+  }
+
+ private:
+  int outputs_;
+  Index dilation_, phase_, base_;
+};
 
 // Those of one panel of columns, a few at a time between products: the processor does not foresee rows with these strides, and the
 // inverse transforms would wait for each.
@@ -13,9 +39,8 @@ class BlockFetcher {
         outputs_(outputs),
         per_step_((tiles * outputs + steps - 1) / steps),
         dilation_(c.dilation),
-        phase_(first_tile % c.dilation),
-        base_(first_tile / c.dilation * outputs * c.dilation),
-        at_(base_ + phase_),
+        tile_(first_tile, outputs, c.dilation),
+        at_(tile_.first()),
         rows_left_(outputs),
         tiles_left_(fetch ? tiles : 0) {}
 
@@ -55,16 +80,15 @@ class BlockFetcher {
   void next_tile() {
     --tiles_left_;
     rows_left_ = outputs_;
-    if (++phase_ == dilation_) {
-      phase_ = 0;
-      base_ += outputs_ * dilation_;
-    }
-    at_ = base_ + phase_;
+    tile_.next();
+    at_ = tile_.first();
   }
 
   Target written_, residual_, addend_;
   int floats_, outputs_, per_step_;
-  Index dilation_, phase_, base_, at_;  // rows, and the next one
+  Index dilation_;
+  TileRows tile_;
+  Index at_;  // the next row
   int rows_left_, tiles_left_;
 };
 

@@ -145,11 +145,12 @@ struct NarrowSpectral {
     Index first[kLanes], exist[kLanes];  // rows
     const float* places[kLanes];
     bool whole = true, at_end = false;
+    TileRows tile(first_tile, outputs, c.dilation);
     for (int t = 0; t < kLanes; ++t) {
+      first[t] = tile.first();
+      exist[t] = t < tiles ? tile.before(c.rows) : 0;
       // Lanes behind the last tile compute it again.
-      const Index tile = first_tile + (t < tiles ? t : tiles - 1);
-      first[t] = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
-      exist[t] = t < tiles ? (c.rows - first[t] + c.dilation - 1) / c.dilation : 0;
+      if (t + 1 < tiles) tile.next();
       places[t] = c.x + first[t] * c.x_stride;
       whole = whole && exist[t] >= outputs;
       at_end = at_end || first[t] + (N + 1) * c.dilation >= c.x_rows;

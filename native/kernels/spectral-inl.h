@@ -43,7 +43,7 @@ __attribute__((noinline)) void forward_tile(const float* x, Index stride, const 
 
 // One vector from each plane of `g` to the first `rows` of the tile's `outputs` rows.
 template <int N, class Epilogue, class Activate>
-void inverse_tile(const float* g, Index plane, int outputs, const Epilogue& epilogue, const Activate& activate, int rows,
+HIFIGAN_INLINE void inverse_tile(const float* g, Index plane, int outputs, const Epilogue& epilogue, const Activate& activate, int rows,
                   float* y, Index stride) {
   Vec re[N / 2 + 1], im[N / 2 + 1], out[N];
   re[0] = load(g);
@@ -270,8 +270,9 @@ struct Spectral {
   static void forward(const ConvArgs& c, const Planes& planes, int outputs, Index first_tile, int tiles) {
     const int in_padded = round_up_to_lanes(c.in_channels);
     float* const edge = c.scratch + planes.edge;
-    for (int t = 0; t < tiles; ++t) {
-      const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
+    TileRows tile(first_tile, outputs, c.dilation);
+    for (int t = 0; t < tiles; ++t, tile.next()) {
+      const Index row = tile.first();
       const float* x = c.x + row * c.x_stride;
       Index stride = c.x_stride * c.dilation;
       Activation activation = c.activation;
@@ -300,16 +301,16 @@ struct Spectral {
     const int vectors = panel_vectors(panel * kPanel, round_up_to_lanes(c.out_channels));
     const float* const sums = c.scratch + planes.sums + panel * planes.sum_panel;
     with_activation(c.epilogue.activation, [&](const auto& activate) {
-      for (int t = 0; t < tiles; ++t) {
-        const Index tile = first_tile + t, row = tile % c.dilation + tile / c.dilation * outputs * c.dilation;
-        const Index rows = (c.rows - row + c.dilation - 1) / c.dilation;
-        if (rows <= 0) continue;
+      TileRows tile(first_tile, outputs, c.dilation);
+      for (int t = 0; t < tiles; ++t, tile.next()) {
+        const Index row = tile.first();
+        const int rows = tile.before(c.rows);
+        if (rows == 0) continue;
         for (int j = 0; j < vectors; ++j) {
           const Index at = panel * kPanel + j * kLanes;
           const EpilogueColumn epilogue(c.epilogue, row, c.dilation, at);
-          inverse_tile<N>(sums + t * kPanel + j * kLanes, planes.sum_plane, outputs, epilogue, activate,
-                          static_cast<int>(rows < outputs ? rows : outputs), c.y + row * c.y_stride + at,
-                          c.y_stride * c.dilation);
+          inverse_tile<N>(sums + t * kPanel + j * kLanes, planes.sum_plane, outputs, epilogue, activate, rows,
+                          c.y + row * c.y_stride + at, c.y_stride * c.dilation);
         }
       }
     });
