@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from safetensors.numpy import save_file
 
 import tolerances
-from engines.onnx_files import batch_of_mels, foreign, own_model, truth, write
+from engines.onnx_files import batch_of_mels, cast, foreign, own_model, truth, write
 from golden.tiny import TINY, tiny_generator, tiny_weights
 from hifigan_rt.audio.signal_metrics import snr_db
 from hifigan_rt.engines import create_engine, openvino_shapes
@@ -73,6 +73,25 @@ def test_what_the_runtime_graph_says_decides(monkeypatch):
         r"its place; ask for bfloat16 or float32$",
     ):
         create(own_model(), EngineOptions(precision="float16"))
+
+
+@pytest.mark.skipif(not executes("bfloat16"), reason="a processor without bfloat16")
+def test_a_file_of_bfloat16_layers_is_refused_as_float32_without_naming_float32_again(tmp_path):
+    """As PyTorch exports a network in bfloat16 whose mel and audio are cast."""
+    model = foreign([1, 10, "T"], [cast(TensorProto.BFLOAT16)], [cast(TensorProto.FLOAT)], [1, "N"], opset=17)
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            high_halves = (array.view(np.uint32) >> 16).astype(np.uint16)
+            tensor.CopyFrom(
+                helper.make_tensor(tensor.name, TensorProto.BFLOAT16, array.shape, high_halves.tobytes(), raw=True)
+            )
+    path = write(model, tmp_path / "bfloat16.onnx")
+    (tmp_path / "config.json").write_text(json.dumps(config_to_dict(TINY)))
+    resolved = resolve_model(path)
+    with pytest.raises(PrecisionUnavailable, match=r"would compute in bfloat16 in its place; ask for bfloat16$"):
+        create_engine("openvino", resolved, EngineOptions())
+    assert create_engine("openvino", resolved, EngineOptions(precision="bfloat16")).info.precision == "bfloat16"
 
 
 def test_float32_is_asked_for_and_never_left_to_the_device(monkeypatch):

@@ -126,7 +126,8 @@ def create(model: _Readable, options: EngineOptions) -> OpenVinoEngine:
         raise EngineError(f"OpenVINO cannot load {name} on {device}: {reason_of(error)}") from error
     if executed in _HINTS and executed != options.precision:
         full_name = openvino_core().get_property(device, "FULL_DEVICE_NAME")
-        choice = " or ".join(dict.fromkeys((executed, "float32")))
+        # A file's own casts can make float32 the one that is not executed.
+        choice = " or ".join(name for name in dict.fromkeys((executed, "float32")) if name != options.precision)
         raise PrecisionUnavailable(
             f"precision={options.precision!r} is not executed by OpenVINO's device {device} ({full_name}): it would "
             f"compute in {executed} in its place; ask for {choice}"
