@@ -161,6 +161,7 @@ def test_a_flac_whose_end_fails_is_told_in_a_status(server, client, monkeypatch)
         ({"voice": 7}, "voice must be the name of a voice of this server, and is 7"),
         ({"voice": "tiny"}, "model 'tiny' is a vocoder, which takes no text"),
         ({"voice": "ann/dee"}, "speaker='dee' is not known"),
+        ({"voice": "ann/"}, "speaker='' is not known"),
         ({"response_format": "aac"}, "response_format='aac' is not offered: mp3, opus, flac, wav, pcm, float32 are"),
         ({"response_format": ["mp3"]}, "is not offered: mp3"),
         ({"stream_format": "sse"}, "stream_format='sse' is not offered"),

@@ -135,8 +135,8 @@ def _read(values: object) -> _Asked:
     speed = 1.0 if speed is None else speed
     if not isinstance(speed, (int, float)) or isinstance(speed, bool) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
         raise BadRequest(f"speed={repr(speed)[:40]} must be a number from {_SPEEDS[0]:g} to {_SPEEDS[1]:g}")
-    voice, _, speaker = voice.partition("/")
-    return _Asked(text, voice, speaker or None, name, float(speed))
+    voice, slash, speaker = voice.partition("/")
+    return _Asked(text, voice, speaker if slash else None, name, float(speed))
 
 
 def _encoder(name: str, sample_rate: int) -> StreamEncoder:
