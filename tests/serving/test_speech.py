@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from fake_tools import put_on_path
 from golden.tiny import tiny_mel
 from hifigan_rt.audio import read_audio, to_pcm16
 from hifigan_rt.audio.conversion import resample
-from hifigan_rt.errors import PhonemizerError, RequestFailed
+from hifigan_rt.errors import PhonemizerError, RequestFailed, SpeechError
 from hifigan_rt.tools.serving.errors import BadRequest
 from hifigan_rt.tools.serving.loading import VoiceSource
 from hifigan_rt.tools.voices.speaking import Utterance
@@ -96,6 +97,24 @@ def test_our_client_tells_refusals(server, asked, status, code, told):
             with pytest.raises(RequestFailed, match=told) as caught:
                 call(*asked)
             assert (caught.value.status, caught.value.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"text": b"aaa"}, r"^the text is a bytes: pass a str$"),
+        ({"text": Path("a.txt")}, r"^the text is a \w+Path: pass a str$"),
+        ({"voice": None}, r"^the voice is a NoneType: pass a str$"),
+        ({"speed": np.ones(2)}, r"^speed=array\(\[1\., 1\.\]\) must be a number"),
+        ({"speed": float("nan")}, r"^speed=nan must be a number"),
+        ({"speed": "2"}, r"^speed='2' must be a number"),
+    ],
+)
+def test_our_client_takes_no_other_types(asked, told):
+    with hifigan_rt.Client("http://127.0.0.1:1") as ours:  # where nothing answers
+        for call in (ours.speak, lambda **given: list(ours.speak_streamed(**given))):
+            with pytest.raises(SpeechError, match=told):
+                call(**{"text": TEXT, "voice": "ann"} | asked)
 
 
 def test_speed_and_speaker(client, voice):

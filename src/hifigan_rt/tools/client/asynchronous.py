@@ -23,9 +23,9 @@ from hifigan_rt.tools.client.protocol import (
     is_answer,
     models,
     require,
-    speech,
     synthesis,
 )
+from hifigan_rt.tools.client.speech_protocol import speech
 from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, read_text, stream_header
 from hifigan_rt.tools.client.translation import errors_translated
 

@@ -263,14 +263,6 @@ def copy_synthesis(
     return Call("POST", "/v1/copy-synthesis", read_audio, query, recording, headers)
 
 
-def speech(text: str, voice: str, speaker: int | str | None, speed: float) -> Call[RemoteAudio]:
-    """Ask for the audio of a text, which is sent while it is computed."""
-    spoken_by = voice if speaker is None else f"{voice}/{speaker}"
-    asked = {"input": text, "voice": spoken_by, "speed": speed, "response_format": SAMPLE_FORMAT}
-    headers = {"Content-Type": "application/json"}
-    return Call("POST", "/v1/audio/speech", read_audio, body=json.dumps(asked, default=float).encode(), headers=headers)
-
-
 def models() -> Call[list[dict[str, Any]]]:
     """Ask for the models that the server offers."""
     return Call("GET", "/v1/models", lambda _, body: json.loads(body)["models"])

@@ -22,9 +22,9 @@ from hifigan_rt.tools.client.protocol import (
     is_answer,
     models,
     require,
-    speech,
     synthesis,
 )
+from hifigan_rt.tools.client.speech_protocol import speech
 from hifigan_rt.tools.client.stream_protocol import FINISH, OpenedStream, read_text, stream_header
 from hifigan_rt.tools.client.translation import errors_translated
 
@@ -94,6 +94,7 @@ class Client(AnyClient, Closing):
             speed: 0.25 to 4; 1 is the voice's own.
 
         Raises:
+            SpeechError: text or voice is no str, or the speed is no number.
             RequestFailed, ServerUnreachable: see `synthesize`.
         """
         return self._answer(speech(text, voice, speaker, speed))
@@ -109,7 +110,7 @@ class Client(AnyClient, Closing):
             float32 `[n]`.
 
         Raises:
-            RequestFailed, ServerUnreachable: see `synthesize`; also later, if the connection breaks.
+            SpeechError, RequestFailed, ServerUnreachable: see `speak`; also later, if the connection breaks.
         """
         yield from self._pieces(speech(text, voice, speaker, speed))
 
