@@ -7,6 +7,7 @@ import gc
 import gzip
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -241,6 +242,22 @@ def test_a_server_that_is_silent():
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with Client(url, timeout_seconds=0.2) as client, pytest.raises(ServerUnreachable):
             client.models()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e20, 10**30, "5", [5], 1j])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_timeout_that_is_no_time(kind, seconds):
+    with pytest.raises(ServerUnreachable, match=rf"^timeout_seconds={re.escape(repr(seconds))} must be a number"):
+        kind(timeout_seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", [None, 1e9, np.float32(60), 60])
+def test_a_timeout_of_any_length(server, seconds):
+    mel = tiny_mel(20)
+    with Client(server.url, timeout_seconds=seconds) as client, client.stream() as live:
+        live.push(mel)
+        live.finish()
+        assert sum(map(len, live)) == len(client.synthesize(mel).samples)
 
 
 def test_an_address_in_other_letters_and_lines(server):

@@ -64,7 +64,7 @@ def require(name: str) -> ModuleType:
 class ServerAddress:
     """Address of a server, and what every connection to it needs."""
 
-    def __init__(self, url: str, token: str | None, timeout_seconds: float) -> None:
+    def __init__(self, url: str, token: str | None, timeout_seconds: float | None) -> None:
         """Check the address, and choose the proxy.
 
         Raises:
