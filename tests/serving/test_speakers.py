@@ -168,6 +168,9 @@ def test_a_batch_of_different_speakers(client, voice):
     for tensors in ({}, {"speaker": rows[:2]}, {"speaker": rows + 1}, {"conditioning": vectors[:, :5]}):
         answer = infer(client, mel_spec=mels, **tensors)
         assert answer.status_code == 400, answer.text
+    for model, told in (("voice", "speaker=4 is not known"), ("vectors", "speaker=[4, 1, 3] is given")):
+        answer = infer(client, model, mel_spec=mels, speaker=rows + 1)
+        assert answer.json()["error"].startswith(f"conditioning_invalid: {told}")
 
 
 def test_tensors_that_a_model_takes(client):

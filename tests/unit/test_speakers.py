@@ -103,6 +103,7 @@ WAYS = "give speaker=NUMBER from 0 to 3 or NAME, one of 'anna', 'bob', '225', or
         ({}, f"no speaker is named, and VOICE needs one: {WAYS}"),
         ({"speaker": "ana"}, f"speaker='ana' is not known to VOICE: {WAYS}; did you mean 'anna'?"),
         ({"speaker": 4}, f"speaker=4 is not known to VOICE: {WAYS}"),
+        ({"speaker": np.array([4])}, f"speaker=4 is not known to VOICE: {WAYS}"),
         ({"speaker": 225}, f"speaker=225 is not known to VOICE: {WAYS}; speaker='225', a text, is a name"),
         ({"speaker": -1}, f"speaker=-1 is not known to VOICE: {WAYS}"),
         ({"speaker": True}, f"speaker=True is not known to VOICE: {WAYS}"),

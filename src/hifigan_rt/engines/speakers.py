@@ -160,5 +160,6 @@ def _number(speaker: object) -> int | None:
 
 
 def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
+    plain = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    text = " ".join(repr(plain).split())
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
