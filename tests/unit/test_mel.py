@@ -274,6 +274,16 @@ def test_pieces_give_the_bits_of_the_whole(config, monkeypatch):
             assert np.array_equal(mel, compute_mel(audio, config))
 
 
+def test_a_buffer_that_is_filled_again_gives_the_bits_of_the_whole():
+    audio = np.random.default_rng(0).uniform(-1, 1, 4000).astype(np.float32)
+    analysis, buffer, pieces = mel_module.MelAnalysis(TINY), np.empty(100, np.float32), []
+    for start in range(0, 4000, 100):
+        buffer[:] = audio[start : start + 100]
+        pieces.append(analysis.push(buffer))
+    mel = np.concatenate([*pieces, analysis.finish()], axis=1)
+    np.testing.assert_array_equal(mel, compute_mel(audio, TINY))
+
+
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
 def test_a_hop_above_the_transform_decides_no_frame_that_the_end_leaves_out(padding, monkeypatch):
     config = replace(TINY, hop_length=100, padding=padding)

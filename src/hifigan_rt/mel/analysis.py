@@ -130,7 +130,7 @@ class MelAnalysis:
             AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
         """
         check_samples(audio, self.samples)
-        self._kept = np.concatenate([self._kept, audio]) if len(self._kept) else audio
+        self._kept = np.concatenate([self._kept, audio])  # a copy: the next piece may come in the same buffer
         self.samples += len(audio)
         decided = 0
         padding = _padding_samples(self._config)
