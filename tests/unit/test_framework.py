@@ -10,6 +10,7 @@ import pytest
 
 import hifigan_rt
 from golden.tiny import tiny_mel, write_tiny
+from golden.tiny_speakers import VECTORS_ALONE, write_speaking
 from hifigan_rt.errors import ConditioningError, EngineError, EngineUnavailable, MelError
 
 pytestmark = pytest.mark.torch
@@ -52,6 +53,21 @@ def test_copies_compute_the_same(vocoder):
     mel = torch.from_numpy(tiny_mel(5).T)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(other(mel), module(mel))
+
+
+def test_its_voice_is_the_one_that_was_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    mels = np.stack([tiny_mel(9, seed) for seed in range(2)])
+    tensor = torch.from_numpy(mels.transpose(0, 2, 1))
+    with hifigan_rt.load(write_speaking(tmp_path / "vectors", VECTORS_ALONE)) as vocoder:
+        vector = torch.ones(6)
+        module = hifigan_rt.as_torch_module(vocoder, conditioning=vector)
+        vector[:] = -3
+        np.testing.assert_array_equal(module(tensor).numpy(), vocoder(mels, conditioning=np.ones(6)))
+    with hifigan_rt.load(write_speaking(tmp_path / "table")) as vocoder:
+        module = hifigan_rt.as_torch_module(vocoder, speaker=torch.tensor([2]))
+        for one in (module, pickle.loads(pickle.dumps(module))):
+            np.testing.assert_array_equal(one(tensor).numpy(), vocoder(mels, speaker=2))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")

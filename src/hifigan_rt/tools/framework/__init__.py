@@ -34,7 +34,9 @@ def as_torch_module(
     if not isinstance(vocoder, Vocoder):
         raise EngineError(f"the vocoder is a {type(vocoder).__name__}: give what hifigan_rt.load returned")
     vocoder.engine.check_open()
-    vocoder.speaker_choice.one(speaker, conditioning)
+    voice = vocoder.speaker_choice.one(speaker, conditioning)
+    if voice is not None:  # the voice itself: what named it may be an array that is filled again
+        speaker, conditioning = (int(voice), None) if conditioning is None else (None, voice)
     if find_spec("torch") is None:
         raise EngineUnavailable("as_torch_module needs PyTorch, which is not installed: pip install torch")
     from hifigan_rt.tools.framework.module import make_module
