@@ -57,6 +57,8 @@ def test_what_is_no_array_is_told_as_such(tmp_path, name):
         lambda: write_audio(io.BytesIO(), audio, RATE),
         lambda: to_pcm16(audio),
         lambda: to_pcm24(audio),
+        lambda: to_mono(audio),
+        lambda: resample(audio, 44100, RATE),
     ):
         with pytest.raises(AudioError) as caught:
             take()
@@ -210,6 +212,23 @@ def test_blocks_are_converted_to_the_bits_of_the_whole(from_hz, channels):
     for size in (1000, 7001):
         blocks = [samples[:, start : start + size] for start in range(0, 20_011, size)]
         assert np.array_equal(np.concatenate(list(convert_blocks(blocks, from_hz, RATE))), whole)
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", "longdouble"])
+def test_resampling_takes_any_float(dtype):
+    halves = np.round(1024 * TONE) / 1024  # which float16 holds
+    given = halves.astype(dtype)
+    np.testing.assert_array_equal(resample(given, RATE, 44100), resample(halves.astype(np.float32), RATE, 44100))
+
+
+def test_resampling_refuses_what_is_no_row_of_floats():
+    stereo = np.stack([TONE, TONE])
+    for audio, shown in ((stereo, r"\[2, 22050\] and dtype float32"), (np.arange(9), r"\[9\] and dtype int64")):
+        with pytest.raises(AudioError, match=rf"audio of shape {shown} is not one row of floats \[N\]: .*to_mono"):
+            resample(audio, RATE, 44100)
+    masked = np.ma.array(TONE, mask=TONE > 0)
+    with pytest.raises(AudioError, match=r"masked values: pass audio\.filled"):
+        resample(masked, RATE, 44100)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])

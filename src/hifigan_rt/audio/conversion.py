@@ -23,17 +23,32 @@ def as_samples(audio: object) -> np.ndarray:
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:
-    """The mean of the channels: float32 `[C, N]` or `[N]` to float32 `[N]`."""
+    """The mean of the channels: float32 `[C, N]` or `[N]` to float32 `[N]`.
+
+    Raises:
+        AudioError: it is no array.
+    """
+    samples = as_samples(samples)
     return samples if samples.ndim == 1 else samples.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """Convert the sample rate of float32 `[N]` with soxr's high quality; N becomes N * to_hz / from_hz, rounded."""
+    """Convert the sample rate of float32 `[N]` with soxr's high quality; N becomes N * to_hz / from_hz, rounded.
+
+    Raises:
+        AudioError: it is not one row of floats.
+    """
+    samples = as_samples(samples)
+    if samples.ndim != 1 or samples.dtype.kind != "f":
+        raise AudioError(
+            f"audio of shape {list(samples.shape)} and dtype {samples.dtype} is not one row of floats [N]: "
+            "hifigan_rt.audio.to_mono averages channels [C, N], and 16-bit integers are divided by 32768"
+        )
     if from_hz == to_hz:
         return samples
     import soxr
 
-    return np.asarray(soxr.resample(samples, from_hz, to_hz, quality="HQ"), np.float32)
+    return np.asarray(soxr.resample(samples.astype(np.float32, copy=False), from_hz, to_hz, quality="HQ"), np.float32)
 
 
 def convert_blocks(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
