@@ -150,6 +150,7 @@ class AudioWriter(ABC):
             AudioError: it is not one row of finite floats.
             OutputError: the format cannot hold that much.
         """
+        audio = as_samples(audio)
         _check_finite_row(audio, self.samples)
         for start in range(0, len(audio), _PIECE_SAMPLES):
             piece = audio[start : start + _PIECE_SAMPLES]

@@ -129,6 +129,7 @@ class MelAnalysis:
         Raises:
             AudioError: not one row of floats, NaN or infinity, or far outside [-1, 1].
         """
+        audio = as_samples(audio)
         check_samples(audio, self.samples)
         self._kept = np.concatenate([self._kept, audio])  # a copy: the next piece may come in the same buffer
         self.samples += len(audio)

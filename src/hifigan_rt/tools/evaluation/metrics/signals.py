@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from hifigan_rt.audio.conversion import as_samples
 from hifigan_rt.config import MelConfig
 from hifigan_rt.errors import AudioError
 from hifigan_rt.mel.analysis import check_samples
@@ -28,10 +29,13 @@ class Signal:
     Attributes:
         given: float `[N]`, as it was given.
         sample_rate: in Hz.
+
+    Raises:
+        AudioError: the samples are no array.
     """
 
     def __init__(self, samples: np.ndarray, sample_rate: int) -> None:
-        self.given = samples
+        self.given = as_samples(samples)
         self.sample_rate = sample_rate
         self._analyses: dict[Hashable, object] = {}
         self._beginnings: dict[int, Signal] = {}
