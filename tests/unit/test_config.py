@@ -351,6 +351,15 @@ def test_a_number_of_another_type_in_python_is_told(field, value):
         replace(PRESETS["v1"].generator, upsample_rates=(8, "8", 2, 2))
 
 
+@pytest.mark.parametrize("value", [[0.5], np.ones(80), 0.5, "0.5"])
+@pytest.mark.parametrize("field", ["mean", "scale"])
+def test_statistics_of_another_type_in_python_are_told(field, value):
+    with pytest.raises(ConfigError) as caught:
+        replace(PRESETS["v1"].mel, **{field: value})
+    kind = type(value).__name__
+    assert str(caught.value) == f"{field} is a {kind}: give a tuple of numbers, one for each band or one for all"
+
+
 def test_numbers_of_numpy_are_numbers():
     assert PRESETS["v1"].mel is not None
     assert replace(PRESETS["v1"].mel, hop_length=np.int32(256)) == PRESETS["v1"].mel

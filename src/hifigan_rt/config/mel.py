@@ -104,6 +104,10 @@ class MelConfig:
                 raise ConfigError(f"{name}={value} must be a finite number above 0")
         for name in ("mean", "scale"):
             values = getattr(self, name)
+            if not isinstance(values, (tuple, type(None))):  # the filters are kept by the whole config: it is hashed
+                raise ConfigError(
+                    f"{name} is a {type(values).__name__}: give a tuple of numbers, one for each band or one for all"
+                )
             if values is not None and len(values) not in (1, self.num_mels):
                 raise ConfigError(f"{name} holds {len(values)} values: one, or num_mels={self.num_mels}, are needed")
         if self.scale is not None and not all(math.isfinite(value) and value != 0 for value in self.scale):
