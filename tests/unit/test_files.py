@@ -85,10 +85,12 @@ def test_files_of_one_result_appear_together(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.bin", "a.xml"]
 
 
+@pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("obstacle", ["second missing", "second is a folder", "the block fails"])
-def test_of_several_files_none_is_replaced_alone(tmp_path, obstacle):
+def test_of_several_files_none_is_replaced_alone(tmp_path, obstacle, before):
     paths = [tmp_path / "a.bin", tmp_path / "a.xml"]
-    paths[0].write_bytes(b"before")
+    if before:
+        paths[0].write_bytes(b"before")
     with pytest.raises((OutputError, KeyboardInterrupt)), atomic_paths(paths) as folder:
         (folder / "a.bin").write_bytes(b"after")
         if obstacle == "the block fails":
@@ -96,8 +98,23 @@ def test_of_several_files_none_is_replaced_alone(tmp_path, obstacle):
         if obstacle == "second is a folder":
             (folder / "a.xml").write_bytes(b"after")
             (tmp_path / "a.xml").mkdir()
-    assert paths[0].read_bytes() == b"before"
-    assert sorted(os.listdir(tmp_path)) == (["a.bin", "a.xml"] if obstacle == "second is a folder" else ["a.bin"])
+    assert sorted(os.listdir(tmp_path)) == ["a.bin"] * before + ["a.xml"] * (obstacle == "second is a folder")
+    if before:
+        assert paths[0].read_bytes() == b"before"
+
+
+def test_no_descriptor_stays_open(tmp_path):
+    def lowest_free() -> int:
+        descriptor = os.dup(0)
+        os.close(descriptor)
+        return descriptor
+
+    before = lowest_free()
+    with atomic_writer(tmp_path / "a.bin"):
+        pass
+    assert lowest_free() == before
+    sync_folders([tmp_path])
+    assert lowest_free() == before
 
 
 def test_the_digest_is_that_of_sha256sum(tmp_path):
