@@ -53,6 +53,8 @@ VARIANTS = [
     replace(TINY, window="symmetric_hann", win_length=40),
     replace(TINY, mel_scale="htk", fmin=300.0, ceiling=0.1, floor=0.01),
     replace(TINY, magnitude_floor=3.0, log="log2"),
+    replace(TINY, gain=3.0, magnitude_floor=4.0, power=2, log="db"),
+    replace(TINY, gain=0.5, magnitude_epsilon=1.0, log="log1p"),
     replace(TINY, mean=(-4.0,), scale=(2.0,)),
     replace(TINY, mean=tuple(range(6)), scale=(1.0, 2.0, -3.0, 0.5, 5.0, 6.0), log="log10"),
 ]
@@ -99,7 +101,8 @@ def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
     while start + fft <= len(padded):
         frame = np.array(padded[start : start + fft]) * window
         real, imaginary = np.cos(angle) @ frame, np.sin(angle) @ frame
-        magnitude = np.maximum(np.sqrt(real**2 + imaginary**2 + config.magnitude_epsilon), config.magnitude_floor)
+        power = config.gain**2 * (real**2 + imaginary**2) + config.magnitude_epsilon
+        magnitude = np.maximum(np.sqrt(power), config.magnitude_floor) ** config.power
         column = []
         for m, (left, centre, right) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
             total = 0.0
@@ -107,9 +110,10 @@ def naive_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
                 hz = k * config.sample_rate / fft
                 weight = max(0.0, min((hz - left) / (centre - left), (right - hz) / (right - centre)))
                 total += weight * value * (2 / (right - left) if config.norm else 1)
-            log = math.log(min(max(total, config.floor), config.ceiling or math.inf)) / (
-                math.log({"log10": 10, "log2": 2}.get(config.log, math.e))
-            )
+            kept = total + 1 if config.log == "log1p" else min(max(total, config.floor), config.ceiling or math.inf)
+            # A decibel is a tenth of a bel, and a bel a factor of ten in power.
+            base = {"log10": 10, "log2": 2, "db": 10 ** (config.power / 20)}.get(config.log, math.e)
+            log = math.log(kept) / math.log(base)
             mean = config.mean[m % len(config.mean)] if config.mean else 0
             scale = config.scale[m % len(config.scale)] if config.scale else 1
             column.append((log - mean) / scale)
