@@ -95,7 +95,7 @@ def write_audio(
         writer.write(audio)
         writer.finish()
         if whole is not None:
-            target.writelines([whole.getbuffer()])
+            _write_all(target, whole.getbuffer())
     except OSError as error:
         raise OutputError(f"the audio stream could not be written: {error.strerror or error}") from error
     return writer.clipped
@@ -209,9 +209,7 @@ class _WavWriter(AudioWriter):
         return b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE" + chunks + b"data" + struct.pack("<I", data_bytes)
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        _write_all(self._file, data)
 
 
 class _FlacWriter(AudioWriter):
@@ -232,6 +230,16 @@ class _FlacWriter(AudioWriter):
         for position, data in self._sink.rewritten:
             self._file.seek(position)
             self._file.write(data)
+
+
+def _write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write data to a stream, which takes a part of it at once if it has no buffer, as of a socket."""
+    view = memoryview(data)
+    while view:
+        written: int | None = file.write(view)
+        if written is None and not isinstance(file, io.RawIOBase):
+            return  # only of a stream without a buffer does it say that nothing was taken
+        view = view[written:]
 
 
 def _writer(file: BinaryIO, sample_rate: int, encoding: Encoding, container: Container, samples: int) -> AudioWriter:
