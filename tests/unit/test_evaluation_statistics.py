@@ -23,8 +23,16 @@ def test_t_interval_by_hand():
     assert interval.high == pytest.approx(3 + margin)
 
 
-def test_bootstrap_interval_against_scipy():
-    values = np.random.default_rng(1).gamma(2, 1, 60)
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(1).gamma(2, 1, 60),
+        np.random.default_rng(1).lognormal(0, 1.2, 40),  # skewed so much that the acceleration counts
+        np.array([4.0] * 27 + [5.0] * 3),  # resampled means are often the mean itself
+    ],
+    ids=["skewed", "very skewed", "ratings"],
+)
+def test_bootstrap_interval_against_scipy(values):
     ours = mean_interval(values)
     theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=50000, method="BCa", rng=2).confidence_interval
     allowed = tolerances.BOOTSTRAP_ENDS * (theirs.high - theirs.low)
