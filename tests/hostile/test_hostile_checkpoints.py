@@ -313,6 +313,7 @@ DEEP = {"a": [({"b": Call(Global("builtins", "eval"), ("1",))},)]}
         (Raw(b"\x82\x05"), "the extension code 5 (opcode EXT1)"),
         (Raw(b"\x84\x05\0\0\1"), "the extension code 16777221 (opcode EXT4)"),
         (Raw(b"ccollections\nOrderedDict\n)\x81"), "an object made by the opcode NEWOBJ"),
+        (Raw(b"csomebody\nevaluate\n)\x81"), "an object made by the opcode NEWOBJ"),
         (Raw(b"ccollections\nOrderedDict\n)}\x92"), "an object made by the opcode NEWOBJ_EX"),
         (Raw(b"(ccollections\nOrderedDict\no"), "an object made by the opcode OBJ"),
         (Call(Global("torch", "FloatStorage"), (1,)), "a call of a storage type"),

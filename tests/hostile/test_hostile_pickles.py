@@ -117,6 +117,7 @@ GOOD = Tensor(ONE, "0")
         (Raw(b"}q\0(h\0h\0u"), "has a dict as the key of a dictionary"),
         (Raw(b"}](e(K\x01u"), "is damaged: its pickle has a key without a value at byte 18"),
         (Raw(b"})\x85Ns"), "has a tuple as the key of a dictionary"),
+        (Raw(b"}(" + 17 * b"N" + b"tNs"), "has a tuple as the key of a dictionary"),
         (Raw(b"}\x8a\x0a" + bytes(9) + b"\x01Ns"), f"has {1 << 72} as the key of a dictionary"),
         (Raw(b"]NK\x01b"), "is damaged: its pickle adds a state at byte 15 to something else"),
         (Raw(b"]Nb"), "is damaged: its pickle adds a state at byte 13 to something else"),

@@ -43,7 +43,7 @@ _STOP = 0x2E
 
 _KEY_TYPES = (str, int, float, bool, type(None), bytes)
 _MAX_KEY_ITEMS = 16
-"""Items of a tuple that is a key: hashing a deeply nested one recurses in C without a limit."""
+"""Items of a tuple that is a key, none of them a tuple: each use of a long one would hash all of it again."""
 
 
 def unsafe(what: str) -> UnsafeCheckpoint:
