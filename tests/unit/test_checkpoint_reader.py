@@ -200,6 +200,12 @@ def test_magnitudes_of_a_wrong_shape(read, shape):
         read(state)
 
 
+def test_halves_of_a_weight_without_dimensions_are_refused(read):
+    state = {"w.weight_g": tensor(1.0, "g"), "w.weight_v": tensor(2.0, "v")}
+    with pytest.raises(CheckpointError, match=r"holds w.weight_g of shape \[\] and w.weight_v of \[\]: the first"):
+        read(state)
+
+
 def test_integer_weights(read):
     state = {"w.weight_g": tensor([[1]], "g", np.int64), "w.weight_v": tensor([[1]], "v", np.int64)}
     with pytest.raises(CheckpointError, match=r"holds w.weight_g of dtype int64: a weight must be float16, float32 or"):
