@@ -190,6 +190,26 @@ def test_the_sample_rate_of_a_voice_stands_where_its_project_has_it(tmp_path, ra
     assert resolve_model(tmp_path / "x.pth").sample_rate == rate
 
 
+@pytest.mark.parametrize(
+    ("hop_length", "rates", "rate", "note"),
+    [
+        (8, [4, 2], 16000, ""),
+        (8, [4, 3], 24000, "the decoder makes 12 samples of a frame, so that its audio has 24000 Hz"),  # as of FreeVC
+        (7, [4, 2], None, "18285.7 Hz"),
+        (True, [4, 2], 16000, ""),
+    ],
+)
+def test_a_decoder_gives_another_sample_rate_than_its_frames_recordings_had(tmp_path, hop_length, rates, rate, note):
+    (tmp_path / "x.pth").write_bytes(zip_file(state()))
+    model = {"inter_channels": 10, "upsample_rates": rates, "resblock_dilation_sizes": [[1, 3], [1, 2]]}
+    data = {"sampling_rate": 16000, "hop_length": hop_length}
+    (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": data}))
+    found = resolve_model(tmp_path / "x.pth")
+    assert found.sample_rate == rate
+    assert note in "".join(found.notes)
+    assert ("recordings that frames come from" in "".join(found.notes)) == bool(note)
+
+
 def test_the_list_in_a_voice_of_rvc_is_its_config(tmp_path):
     network = config_to_dict(TINY)
     kernels, dilations = network["resblock_kernel_sizes"], network["resblock_dilation_sizes"]

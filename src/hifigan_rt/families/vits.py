@@ -7,11 +7,13 @@ several speakers adds `cond` of the speaker's vector, a row of `emb_g`, after th
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from hifigan_rt.config.ranges import MAX_HOP_LENGTH, MAX_STAGES
 from hifigan_rt.errors import ConfigError
 from hifigan_rt.families.coqui import COQUI_VOICE
 from hifigan_rt.families.family import NOTES, ConfigForm, Family, Shapes
@@ -57,16 +59,39 @@ def _read_vits(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
     for place, name in (("preprocess", "sample_rate"), ("audio", "sample_rate"), ("data", "sampling_rate")):
         if (rate := _inner(values, place).get(name)) is not None:
             fields["sampling_rate"] = rate
+    fields |= _rate_of_other_output(data, fields.get("upsample_rates"))
     n_speakers = data.get("n_speakers", model.get("n_speakers"))
     # Bert-VITS2 and Style-Bert-VITS2 have a table for one speaker too, and their decoder takes its row.
     if type(n_speakers) is int and (n_speakers < 1 or (n_speakers == 1 and "emb_g.weight" not in shapes)):
         fields[_ONE_SPEAKER] = True
-    fields |= _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
+    names = _names_of_table(shapes, data.get("spk2id"), values.get("speakers"), data.get("speakers"))
+    fields |= names | {NOTES: (*fields.get(NOTES, ()), *names.get(NOTES, ()))}
     if model.get("zero_g") and "cond.weight" in shapes:
         # models.py of OpenVoice: SynthesizerTrn.voice_conversion.
         note = "zero_g is true: OpenVoice gives this decoder zeros, and a speaker's vector to its flow alone"
         fields[NOTES] = (*fields.get(NOTES, ()), note)
     return fields
+
+
+def _rate_of_other_output(data: Mapping[str, Any], rates: object) -> dict[str, Any]:
+    """Tell the sample rate of a decoder whose config states that of its frames' recordings alone (FreeVC at 24 kHz).
+
+    A frame stands for `hop_length` samples at `sampling_rate`; where the decoder makes as many, the rates are one.
+    """
+    stages = rates if isinstance(rates, list) and len(rates) <= MAX_STAGES else [None]
+    numbers = [data.get("sampling_rate"), data.get("hop_length"), *stages]
+    if not all(type(number) is int and 0 < number <= MAX_HOP_LENGTH for number in numbers):
+        return {}
+    rate, hop, *factors = numbers
+    samples = math.prod(factors)
+    if samples == hop:
+        return {}
+    own = rate * samples / hop
+    note = (
+        f"sampling_rate={rate} with hop_length={hop} is of the recordings that frames come from; the decoder makes "
+        f"{samples} samples of a frame, so that its audio has {own:g} Hz"
+    )
+    return {"sampling_rate": int(own) if own.is_integer() else None, NOTES: (note,)}
 
 
 def _names_of_table(shapes: Shapes, *candidates: object) -> dict[str, Any]:
