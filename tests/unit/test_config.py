@@ -116,6 +116,8 @@ def test_null_fmax_is_half_the_sample_rate():
         ({"activation": "SiLU"},
          "activation=str 'SiLU' is another network: lrelu or leaky_relu or LeakyReLU alone is computed"),
         ({"lrelu_slope": 0.2}, "lrelu_slope=float 0.2 is another network: 0.1 alone is computed"),
+        ({"activation_function": "torch.nn.functional.silu"}, "activation_function=str 'torch.nn.functional.silu' is "
+         "another network: everyvoice.utils.original_hifigan_leaky_relu alone is computed"),
         ({"leaky_relu_slope": 1.5}, "leaky_relu_slope=1.5 must be from 0 (ReLU) to 1"),
         ({"final_slope": "x"}, "final_slope=str 'x' must be a finite number"),
         ({"conv_pre_kernel_size": 4}, "conv_pre_kernel_size=4 cannot keep the length: it must be odd"),

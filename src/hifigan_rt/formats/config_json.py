@@ -47,6 +47,7 @@ NETWORK_FIELDS = tuple(_NETWORK_READERS)
 """Fields that describe the network."""
 _FIXED_FIELDS: Mapping[str, tuple[object, ...]] = {
     "use_tanh_at_final": (True,), "activation": ("lrelu", "leaky_relu", "LeakyReLU"), "lrelu_slope": (0.1,),
+    "activation_function": ("everyvoice.utils.original_hifigan_leaky_relu",),
 }  # fmt: skip
 """Fields of relatives that the original has not and weights do not show, with the only values that are computed."""
 MEL_FIELDS: Mapping[str, str] = {
