@@ -190,6 +190,19 @@ def test_the_sample_rate_of_a_voice_stands_where_its_project_has_it(tmp_path, ra
     assert resolve_model(tmp_path / "x.pth").sample_rate == rate
 
 
+@pytest.mark.parametrize("model", ["freevc", "openvoice"])
+def test_a_voice_converter_of_coqui_has_the_sample_rate_of_its_output(tmp_path, model):
+    weights = state(**COND, **{"enc_spk.linear.weight": (5, 5)})
+    (tmp_path / "model.pth").write_bytes(zip_file(weights))
+    network = {"resblock": "1", "upsample_rates": [4, 2], "resblock_dilation_sizes": [[1, 3], [1, 2]]}
+    audio = {"input_sample_rate": 16000, "output_sample_rate": 24000, "hop_length": 320, "mel_fmax": None}
+    config = {"model": model, "model_args": {"inter_channels": 10, **network}, "audio": audio}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = resolve_model(tmp_path / "model.pth")
+    assert (found.sample_rate, found.graph.config.upsample_rates) == (24000, (4, 2))
+    assert (found.graph.config.input_kind, found.graph.config.conditioning_channels) == ("latent", 5)
+
+
 @pytest.mark.parametrize(
     ("hop_length", "rates", "rate", "note"),
     [

@@ -36,6 +36,8 @@ _DECODER_DEFAULTS: dict[str, Any] = {
     "resblock": "1", "upsample_rates": [8, 8, 2, 2], "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]],
 }  # fmt: skip
 """Defaults of XTTS (tts/layers/xtts/hifigan_decoder.py) and VITS (tts/models/vits.py); weights decide the rest."""
+_CONVERTERS = ("freevc", "openvoice")
+"""Voices whose arguments have the original's names."""
 _MEL_NAMES = {
     "sampling_rate": "sample_rate",
     "n_fft": "fft_size",
@@ -76,12 +78,16 @@ def _read_vocoder(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any
 
 
 def _tells_voice(values: Mapping[str, object]) -> bool:
-    return isinstance(values.get("model_args"), dict) and values.get("model") in ("xtts", "vits")
+    return isinstance(values.get("model_args"), dict) and values.get("model") in ("xtts", "vits", *_CONVERTERS)
 
 
 def _read_voice(values: Mapping[str, Any], shapes: Shapes) -> Mapping[str, Any]:
     arguments, audio = as_mapping(values, "model_args"), values.get("audio")
-    fields = _DECODER_DEFAULTS | take_fields(arguments, _DECODER_NAMES) | _bias(shapes) | {"input_kind": "latent"}
+    if values["model"] in _CONVERTERS:
+        fields = take_fields(arguments, {name: name for name in _DECODER_NAMES})
+    else:
+        fields = _DECODER_DEFAULTS | take_fields(arguments, _DECODER_NAMES)
+    fields |= _bias(shapes) | {"input_kind": "latent"}
     rate = arguments.get("output_sample_rate")
     for name in ("output_sample_rate", "sample_rate"):
         if rate is None and isinstance(audio, dict):
