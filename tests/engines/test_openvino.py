@@ -1,5 +1,6 @@
 """The OpenVINO engine: precisions as executed, shapes, requests, IR, and what it refuses."""
 
+import contextlib
 import json
 import threading
 from dataclasses import replace
@@ -64,19 +65,19 @@ def test_a_precision_is_executed_or_refused_by_name(precision):
             create(own_model(), EngineOptions(precision=precision))
 
 
-def test_what_the_runtime_graph_says_decides(monkeypatch):
-    """As on a processor that executes bfloat16 where float16 was asked for."""
+@pytest.mark.parametrize(("asked", "way_out"), [("float16", "bfloat16 or float32"), ("float32", "bfloat16")])
+def test_what_the_runtime_graph_says_decides(monkeypatch, asked, way_out):
+    """As on a processor that executes bfloat16 where float16 was asked for, and with a file of bfloat16 layers."""
     monkeypatch.setattr("hifigan_rt.engines.openvino._executed_precision", lambda _: "bfloat16")
     with pytest.raises(
         PrecisionUnavailable,
-        match=r"precision='float16' is not executed by OpenVINO's device CPU \(.+\): it would compute in bfloat16 in "
-        r"its place; ask for bfloat16 or float32$",
+        match=rf"precision='{asked}' is not executed by OpenVINO's device CPU \(.+\): it would compute in bfloat16 in "
+        rf"its place; ask for {way_out}$",
     ):
-        create(own_model(), EngineOptions(precision="float16"))
+        create(own_model(), EngineOptions(precision=asked))
 
 
-@pytest.mark.skipif(not executes("bfloat16"), reason="a processor without bfloat16")
-def test_a_file_of_bfloat16_layers_is_refused_as_float32_without_naming_float32_again(tmp_path):
+def test_a_file_of_bfloat16_layers_is_computed_in_them_or_in_float32(tmp_path):
     """As PyTorch exports a network in bfloat16 whose mel and audio are cast."""
     model = foreign([1, 10, "T"], [cast(TensorProto.BFLOAT16)], [cast(TensorProto.FLOAT)], [1, "N"], opset=17)
     for tensor in model.graph.initializer:
@@ -89,9 +90,12 @@ def test_a_file_of_bfloat16_layers_is_refused_as_float32_without_naming_float32_
     path = write(model, tmp_path / "bfloat16.onnx")
     (tmp_path / "config.json").write_text(json.dumps(config_to_dict(TINY)))
     resolved = resolve_model(path)
-    with pytest.raises(PrecisionUnavailable, match=r"would compute in bfloat16 in its place; ask for bfloat16$"):
-        create_engine("openvino", resolved, EngineOptions())
-    assert create_engine("openvino", resolved, EngineOptions(precision="bfloat16")).info.precision == "bfloat16"
+    loaded = []
+    for precision in ("float32", "bfloat16"):
+        with contextlib.suppress(PrecisionUnavailable):
+            loaded.append(create_engine("openvino", resolved, EngineOptions(precision=precision)).info.precision)
+    # OpenVINO emulates bfloat16 on AVX-512, and computes in float32 on AVX2: its capabilities do not tell which.
+    assert loaded in (["bfloat16"], ["float32"])
 
 
 def test_float32_is_asked_for_and_never_left_to_the_device(monkeypatch):
